@@ -1,0 +1,101 @@
+# postlane. One Makefile, no configure; `make help` lists the targets.
+#   make [SAN=address,undefined] [CC=clang] [BUILD=dir]
+
+CC       ?= cc
+comma    := ,
+BUILD    ?= build$(if $(SAN),/$(subst $(comma),-,$(SAN)))
+DESTDIR  ?=
+DAEMON_DIR ?= $(or $(shell postconf -h daemon_directory 2>/dev/null),/usr/lib/postfix/sbin)
+
+PKGS      = libevent openssl libcares libsasl2
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+
+WARN = -Wall -Wextra -Wshadow -Wconversion -Wsign-conversion -Wformat=2 \
+       -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual -Wwrite-strings \
+       -Wundef -Wvla -Wswitch-enum -Wimplicit-fallthrough -Wnull-dereference
+CFLAGS   ?= -O2 -g
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(WARN) -fPIE -fstack-protector-strong \
+       $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2) \
+       $(PKG_CFLAGS) $(CFLAGS) $(WERROR)
+ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
+
+COMMON_SRC := $(wildcard common/*.c)
+AGENT_SRC  := $(filter-out agent/main.c,$(wildcard agent/*.c))
+UNIT_SRC   := $(wildcard test/unit/test_*.c)
+FUZZ_SRC   := $(wildcard test/fuzz/fuzz_*.c)
+TOOL_DIRS  := $(wildcard test/smarthost test/delayproxy)
+
+obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
+COMMON_LIB := $(BUILD)/libcommon.a
+AGENT_LIB  := $(BUILD)/libagent.a
+UNIT_BIN   := $(patsubst test/unit/%.c,$(BUILD)/unit/%,$(UNIT_SRC))
+FUZZ_BIN   := $(patsubst test/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_SRC))
+TOOL_BIN   := $(patsubst test/%,$(BUILD)/%,$(TOOL_DIRS))
+
+all: $(BUILD)/lane
+
+$(BUILD)/lane: $(BUILD)/agent/main.o $(AGENT_LIB) $(COMMON_LIB)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(COMMON_LIB): $(call obj,$(COMMON_SRC))
+	@rm -f $@
+	$(AR) rcs $@ $^
+$(AGENT_LIB): $(call obj,$(AGENT_SRC))
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+# Test programs of more than one file: test/NAME/*.c makes build/NAME.
+define tool_rule
+$(BUILD)/$(notdir $(1)): $(call obj,$(wildcard $(1)/*.c)) $(COMMON_LIB)
+	$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -o $$@ $$^ $$(PKG_LIBS)
+endef
+$(foreach d,$(TOOL_DIRS),$(eval $(call tool_rule,$(d))))
+tools: $(TOOL_BIN)
+
+# test/unit/*.c that are no test of their own are helpers linked into each.
+UNIT_HELP := $(filter-out $(UNIT_SRC),$(wildcard test/unit/*.c))
+$(BUILD)/unit/%: $(BUILD)/test/unit/%.o $(call obj,$(UNIT_HELP)) $(AGENT_LIB) $(COMMON_LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lcmocka
+unit: $(UNIT_BIN)
+
+# libFuzzer exists in clang only; the targets are built from sources directly.
+$(BUILD)/fuzz/%: test/fuzz/%.c $(COMMON_SRC)
+	@mkdir -p $(@D)
+	clang -std=c11 -D_GNU_SOURCE -I. -g -O1 -fsanitize=fuzzer,address,undefined \
+	    -fno-sanitize-recover=all -o $@ $^
+fuzz: $(FUZZ_BIN)
+
+setup:
+	@scripts/setup --if-missing
+
+check: setup
+	@$(MAKE) --no-print-directory check-built
+check-built: lint all tools unit fuzz
+	scripts/check
+
+lint:
+	scripts/lint
+
+demo: setup
+	@$(MAKE) --no-print-directory all tools
+	scripts/demo
+
+install: all
+	install -d $(DESTDIR)$(DAEMON_DIR)
+	install -m 755 $(BUILD)/lane $(DESTDIR)$(DAEMON_DIR)/lane
+
+clean:
+	rm -rf $(BUILD)
+
+help:
+	@echo 'make | check | demo | lint | tools | unit | fuzz | install | clean'
+
+.PHONY: all tools unit fuzz setup check check-built lint demo install clean help
+.SECONDARY:
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

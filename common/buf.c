@@ -1,0 +1,156 @@
+#include "common/buf.h"
+
+#include <stdio.h>
+
+#include "common/log.h"
+#include "common/mem.h"
+
+enum { BUF_FIRST = 256 };
+
+void
+buf_init(struct buf *b, size_t max)
+{
+	*b = (struct buf){.max = max};
+}
+
+void
+buf_fini(struct buf *b)
+{
+	mem_free(b->data);
+	buf_init(b, b->max);
+}
+
+void
+buf_fini_secret(struct buf *b)
+{
+	mem_wipe(b->data, b->cap);
+	buf_fini(b);
+}
+
+void
+buf_reset(struct buf *b)
+{
+	b->off = b->len = 0;
+	b->overflow = false;
+}
+
+/* Room for n more octets after len, plus one for buf_str()'s NUL. */
+static bool
+make_room(struct buf *b, size_t n)
+{
+	size_t held = buf_len(b);
+	size_t want, cap;
+
+	if (n > b->max || held > b->max - n) {
+		b->overflow = true;
+		return false;
+	}
+	if (b->cap - b->len > n && b->data != NULL)
+		return true;
+	/* Moving what is held is cheap once most of the storage was consumed;
+	 * otherwise growing keeps the cost of appends linear. */
+	if (b->off > 0 && b->off >= held) {
+		memmove(b->data, b->data + b->off, held);
+		b->off = 0;
+		b->len = held;
+		if (b->cap - b->len > n)
+			return true;
+	}
+	want = b->len + n + 1;
+	cap = b->cap ? b->cap : BUF_FIRST;
+	while (cap < want)
+		cap *= 2;
+	b->data = mem_realloc(b->data, cap);
+	b->cap = cap;
+	return true;
+}
+
+const char *
+buf_str(struct buf *b)
+{
+	if (b->data == NULL)
+		return "";
+	CHECK(b->len < b->cap);
+	b->data[b->len] = '\0';
+	return b->data + b->off;
+}
+
+bool
+buf_add(struct buf *b, const void *p, size_t n)
+{
+	if (!make_room(b, n))
+		return false;
+	if (n > 0)
+		memcpy(b->data + b->len, p, n);
+	b->len += n;
+	return true;
+}
+
+bool
+buf_add_str(struct buf *b, const char *s)
+{
+	return buf_add(b, s, strlen(s));
+}
+
+bool
+buf_add_slice(struct buf *b, struct slice s)
+{
+	return buf_add(b, s.p, s.n);
+}
+
+bool
+buf_add_char(struct buf *b, char c)
+{
+	return buf_add(b, &c, 1);
+}
+
+bool
+buf_vaddf(struct buf *b, const char *format, va_list ap)
+{
+	va_list again;
+	int n;
+
+	va_copy(again, ap);
+	n = vsnprintf(NULL, 0, format, again);
+	va_end(again);
+	CHECK(n >= 0);
+	if (!make_room(b, (size_t)n))
+		return false;
+	(void)vsnprintf(b->data + b->len, (size_t)n + 1, format, ap);
+	b->len += (size_t)n;
+	return true;
+}
+
+bool
+buf_addf(struct buf *b, const char *format, ...)
+{
+	va_list ap;
+	bool ok;
+
+	va_start(ap, format);
+	ok = buf_vaddf(b, format, ap);
+	va_end(ap);
+	return ok;
+}
+
+char *
+buf_reserve(struct buf *b, size_t n)
+{
+	return make_room(b, n) ? b->data + b->len : NULL;
+}
+
+void
+buf_commit(struct buf *b, size_t n)
+{
+	CHECK(b->cap - b->len > n);
+	b->len += n;
+}
+
+void
+buf_consume(struct buf *b, size_t n)
+{
+	CHECK(n <= buf_len(b));
+	b->off += n;
+	if (b->off == b->len)
+		b->off = b->len = 0;
+}

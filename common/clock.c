@@ -1,0 +1,27 @@
+#include "common/clock.h"
+
+#include <time.h>
+
+int64_t
+clock_mono_us(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+int64_t
+clock_mono_ms(void)
+{
+	return clock_mono_us() / 1000;
+}
+
+struct timeval
+clock_wall(void)
+{
+	struct timeval tv;
+
+	(void)gettimeofday(&tv, NULL);
+	return tv;
+}

@@ -1,0 +1,146 @@
+#include "common/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void
+to_stderr(void *ctx, enum log_level level, const char *line)
+{
+	(void)ctx;
+	(void)level;
+	(void)fprintf(stderr, "%s\n", line);
+}
+
+/* The sink is the one mutable global of the program: every module logs, and
+ * threading a handle through each of them would say nothing new. */
+static struct {
+	log_sink_fn *sink;
+	void *ctx;
+	int verbose;
+} state = {to_stderr, NULL, 0};
+
+void
+log_set_sink(log_sink_fn *sink, void *ctx)
+{
+	state.sink = sink != NULL ? sink : to_stderr;
+	state.ctx = ctx;
+}
+
+void
+log_set_verbose(int level)
+{
+	state.verbose = level;
+}
+
+bool
+log_is_verbose(void)
+{
+	return state.verbose > 0;
+}
+
+/* Length of the well-formed UTF-8 sequence at p, 0 when there is none.
+ * Overlong forms and surrogates are refused (RFC 3629). */
+static size_t
+utf8_len(const unsigned char *p, size_t n)
+{
+	size_t len = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
+
+	if (p[0] < 0xc2 || p[0] > 0xf4 || n < len)
+		return 0;
+	for (size_t i = 1; i < len; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
+	    (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
+		return 0;
+	return len;
+}
+
+void
+log_safe(char *text, size_t n)
+{
+	unsigned char *p = (unsigned char *)text;
+
+	for (size_t i = 0; i < n;) {
+		size_t len = 1;
+
+		if (p[i] >= 0x80) {
+			len = utf8_len(p + i, n - i);
+			/* U+0080..U+009F are C1 controls. */
+			if (len == 2 && p[i] == 0xc2 && p[i + 1] < 0xa0)
+				len = 0;
+		} else if (p[i] < 0x20 || p[i] == 0x7f) {
+			len = 0;
+		}
+		if (len == 0) {
+			p[i] = '?';
+			len = 1;
+		}
+		i += len;
+	}
+}
+
+static void emit(enum log_level level, const char *format, va_list ap)
+    __attribute__((format(printf, 2, 0)));
+
+static void
+emit(enum log_level level, const char *format, va_list ap)
+{
+	static const char *const word[] = {
+	    "debug: ", "", "warning: ", "error: ", "fatal: ", "panic: "};
+	char line[LOG_LINE_MAX + 1];
+	size_t at = strlen(word[level]);
+
+	memcpy(line, word[level], at);
+	(void)vsnprintf(line + at, sizeof(line) - at, format, ap);
+	log_safe(line, strlen(line));
+	state.sink(state.ctx, level, line);
+}
+
+#define DEFINE_LOG(name, level)                                                \
+	void name(const char *format, ...)                                     \
+	{                                                                      \
+		va_list ap;                                                    \
+		va_start(ap, format);                                          \
+		emit(level, format, ap);                                       \
+		va_end(ap);                                                    \
+	}
+
+DEFINE_LOG(log_info, LOG_LEVEL_INFO)
+DEFINE_LOG(log_warn, LOG_LEVEL_WARN)
+DEFINE_LOG(log_error, LOG_LEVEL_ERROR)
+
+void
+log_debug(const char *format, ...)
+{
+	va_list ap;
+
+	if (state.verbose == 0)
+		return;
+	va_start(ap, format);
+	emit(LOG_LEVEL_DEBUG, format, ap);
+	va_end(ap);
+}
+
+void
+log_fatal(const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	emit(LOG_LEVEL_FATAL, format, ap);
+	va_end(ap);
+	exit(1);
+}
+
+void
+log_panic(const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	emit(LOG_LEVEL_PANIC, format, ap);
+	va_end(ap);
+	abort();
+}
