@@ -76,9 +76,12 @@ setup:
 
 check: setup
 	@$(MAKE) --no-print-directory check-built
-check-built: lint all tools unit fuzz
-	scripts/check
+check-built: all tools unit fuzz
+	BUILD=$(BUILD) scripts/check
 
+# What scripts/lint compiles with.
+print-cflags:
+	@echo '$(ALL_CFLAGS)'
 lint:
 	scripts/lint
 
@@ -96,6 +99,6 @@ clean:
 help:
 	@echo 'make | check | demo | lint | tools | unit | fuzz | install | clean'
 
-.PHONY: all tools unit fuzz setup check check-built lint demo install clean help
+.PHONY: all tools unit fuzz setup check check-built lint print-cflags demo install clean help
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
