@@ -1,0 +1,48 @@
+/* dsn: what became of a recipient: enhanced status, reply code and text.
+ *
+ * A plain value of fixed size, filled where the fact is known and copied from
+ * then on; nothing re-parses its text. `status` is always a valid RFC 3463
+ * code and `text` is always one printable line (log_safe), cut at
+ * DSN_TEXT_MAX octets between two UTF-8 characters. Secrets must not be
+ * passed in. A zeroed struct is not valid: use dsn_set().
+ */
+#ifndef DSN_H
+#define DSN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+	DSN_STATUS_SIZE = 12, /* "5.123.456" and its NUL fit */
+	DSN_TEXT_MAX = 1000,
+};
+
+struct dsn {
+	char status[DSN_STATUS_SIZE]; /* "4.4.2" */
+	uint16_t smtp_code; /* 0: no reply, we made it up */
+	bool maybe_accepted; /* final dot sent, no reply was read: in doubt */
+	char text[DSN_TEXT_MAX + 1];
+};
+
+/* Overwrites *dsn: smtp_code 0, maybe_accepted false (set them afterwards).
+ * Untrusted text may be an argument, never the format. A status that is not
+ * valid is replaced by "4.3.0", so that a slip can only delay mail. */
+void dsn_set(struct dsn *dsn, const char *status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* "D.D.D", first 2, 4 or 5, then twice 1 to 3 digits, and nothing else. */
+bool dsn_status_is_valid(const char *status);
+
+/* Length of the valid status that p[0..n) begins with, followed by the end,
+ * a blank or a tab; else 0. */
+size_t dsn_status_length(const char *p, size_t n);
+
+/* '2', '4' or '5'. */
+char dsn_class(const struct dsn *dsn);
+
+/* Replaces the first digit of the status (soft bounce: 5.x.y -> 4.x.y); the
+ * reply code and text stay as the peer gave them. */
+void dsn_set_class(struct dsn *dsn, char digit);
+
+#endif

@@ -1,0 +1,85 @@
+/* reply: incremental parser of SMTP replies (RFC 5321 4.2, RFC 2034).
+ *
+ *   "250-first CRLF 250 2.1.0 last CRLF"  ->  code 250, status "2.1.0",
+ *                                             text "250-first\n250 2.1.0 last"
+ *
+ * Octets go in as they arrive, in any portions; one reply comes out at a time
+ * and what follows it is left for the next call. Lines end in LF, with or
+ * without CR. As in smtp(8) the last line decides: its code is the reply's
+ * code, whatever the continuation lines said. A line that does not begin with
+ * three digits and "-", " " or the line's end is garbage: it is kept in the
+ * text, flagged and skipped; the caller warns, and does not reuse the session.
+ *
+ * Bounds: REPLY_LINE_MAX octets of a line are kept (the rest is dropped) and
+ * REPLY_TEXT_MAX octets of the whole; beyond, lines are only parsed. A line of
+ * more than REPLY_LINE_LIMIT octets, a reply of more than REPLY_LINES_LIMIT
+ * lines or with more than REPLY_GARBAGE_LIMIT garbage lines is REPLY_BAD:
+ * nobody knows then where the next reply begins, and the caller must close.
+ */
+#ifndef REPLY_H
+#define REPLY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/buf.h"
+#include "common/dsn.h"
+
+enum {
+	REPLY_LINE_MAX = 2048,
+	REPLY_TEXT_MAX = 4096,
+	REPLY_LINE_LIMIT = 65536,
+	REPLY_LINES_LIMIT = 2000,
+	REPLY_GARBAGE_LIMIT = 1000,
+};
+
+struct reply {
+	/* 200..599; any other value (0..999) was sent so by a broken server
+	 * and is a protocol error wherever it stands. */
+	int code;
+	/* From the last line when its class is that of the code, else "d.0.0";
+	 * "5.5.0" when the code has no class (3xx, or out of range), which is
+	 * right for a 3xx where none belongs. */
+	char status[DSN_STATUS_SIZE];
+	bool has_status; /* the status stood in the reply */
+	bool had_garbage; /* at least one line was no reply line */
+	bool is_cut; /* text was dropped because of the bounds */
+	struct buf text; /* printable lines with their codes, LF between */
+};
+
+enum reply_result {
+	REPLY_MORE, /* all octets were taken, no reply is complete */
+	REPLY_DONE, /* reply_get() has it */
+	REPLY_BAD, /* final: see above */
+};
+
+/* Embedded in the caller's object; the members are private. */
+struct reply_parser {
+	struct reply reply;
+	char line[REPLY_LINE_MAX];
+	size_t line_len; /* octets kept of the line so far */
+	size_t line_total; /* octets seen of it */
+	size_t lines, garbage_lines;
+	bool is_started; /* some octet of the current reply was seen */
+	bool is_done; /* reply is complete: the next feed starts anew */
+	bool is_bad;
+};
+
+void reply_parser_init(struct reply_parser *parser);
+void reply_parser_fini(struct reply_parser *parser);
+
+/* Takes octets up to the end of one reply; *used_out says how many. */
+enum reply_result reply_feed(struct reply_parser *parser, const char *p,
+    size_t n, size_t *used_out) __attribute__((warn_unused_result));
+
+/* After REPLY_DONE: the reply, borrowed until the next feed. After REPLY_MORE
+ * or REPLY_BAD its text is what was read so far (for a log line). */
+const struct reply *reply_get(const struct reply_parser *parser);
+
+/* Some octets of a reply were read, but not its end. */
+bool reply_is_partial(const struct reply_parser *parser);
+
+/* The text as one printable line, LF -> blank, cut to n - 1 octets. */
+void reply_text(const struct reply *reply, char *out, size_t n);
+
+#endif

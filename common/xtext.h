@@ -1,0 +1,33 @@
+/* xtext: encodings of ENVID and ORCPT values (RFC 3461 4, RFC 6533 3).
+ *
+ *   xtext     a+b=c d -> a+2Bb+3Dc+20d     any octet
+ *   unitext   aäb\    -> a\x{E4}b\x{5C}    UTF-8 in, 7-bit out
+ *                                          (utf-8-addr-xtext)
+ *
+ * The encoders append; on failure out holds what it held before.
+ */
+#ifndef XTEXT_H
+#define XTEXT_H
+
+#include <stdbool.h>
+
+#include "common/buf.h"
+#include "common/slice.h"
+
+/* False only for want of room. */
+bool xtext_encode(struct buf *out, struct slice raw);
+
+/* False when malformed ("+" without two hex digits, an octet outside of
+ * "!".."~", "=") or for want of room. */
+bool xtext_decode(struct buf *out, struct slice encoded);
+
+/* False when raw is not well-formed UTF-8, or for want of room. */
+bool unitext_encode(struct buf *out, struct slice raw);
+
+/* Also takes UTF-8 as it is (utf-8-addr-unitext). False when malformed. */
+bool unitext_decode(struct buf *out, struct slice encoded);
+
+/* Well-formed UTF-8 (no overlong form, no surrogate, at most U+10FFFF). */
+bool utf8_is_valid(struct slice text);
+
+#endif
