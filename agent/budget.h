@@ -1,0 +1,74 @@
+/* budget: the account's connection slots, shared by all lanes and processes.
+ *
+ * All lanes of one account together hold at most
+ * lane_account_connection_limit sessions, counted from before connect until
+ * the provider can have seen the end. A slot is an open-file-description lock
+ * (F_OFD_SETLK) on one octet of a file in lane_state_directory: it survives
+ * the fork of a draining lane, falls when the last holder dies, and needs no
+ * server. Who holds how many, reserves what and waits for more stands on the
+ * board, so that reserves are honoured and idle surplus is given up:
+ *
+ *   a lane may take a slot when  free > sum over other lanes of
+ *                                max(0, their reserve - what they hold)
+ *
+ * Lanes that disagree on the limit use the smallest and warn. Where the state
+ * directory cannot be used the budget counts this process alone and says so.
+ */
+#ifndef BUDGET_H
+#define BUDGET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/loop.h"
+#include "agent/settings.h"
+
+struct budget;
+
+struct budget_answer {
+	int slot; /* >= 0: granted */
+	int64_t not_before_ms; /* else: when to ask again at the latest */
+	const char *why; /* static text, e.g. "account limit reached" */
+};
+
+typedef void budget_fn(void *ctx);
+
+/* account: text that names the account (host + login, or lane_account); hash
+ * it for file names, never write a login into a world-readable place. The
+ * directory has been made and is owned by mail_owner. on_room is called from
+ * the loop when a slot may have become free for us while we want one, or when
+ * another lane wants one of our idle ones. */
+struct budget *budget_open(struct loop *loop, const struct settings *set,
+    const char *lane_name, const char *account, budget_fn *on_room, void *ctx);
+
+/* Closes without unlocking: a forked child may still hold the slots. */
+void budget_close(struct budget **budget);
+
+/* Takes a slot if there is one for this lane. */
+bool budget_take(
+    struct budget *budget, int64_t now_ms, struct budget_answer *out);
+
+/* Gives a slot back. is_clean: 221 or EOF was read, or nothing was ever
+ * connected. Otherwise the slot rests max(1 s, 2 x RTT) first: the provider
+ * has not seen the end yet. */
+void budget_release(struct budget *budget, int slot, bool is_clean,
+    int64_t rtt_ms, int64_t now_ms);
+
+/* How many more sessions this lane would open if it could (0: none). */
+void budget_want(struct budget *budget, int count);
+
+/* Another lane of the account waits: idle sessions should be closed. */
+bool budget_others_want(struct budget *budget);
+
+/* The provider itself refused a connection for their number while we held
+ * held_count: lowers the effective limit for a while, remembered on the
+ * board, raised again step by step. */
+void budget_refused(struct budget *budget, int held_count, int64_t now_ms);
+
+/* The limit in force now (never above the configured one). */
+int budget_limit(const struct budget *budget, int64_t now_ms);
+
+/* After fork, in the draining child: keep slots, stop wanting and timers. */
+void budget_drain(struct budget *budget);
+
+#endif

@@ -1,0 +1,93 @@
+/* dialer: from a nexthop to a session ready for MAIL FROM.
+ *
+ * resolve -> connect -> [TLS] -> greeting -> EHLO -> [STARTTLS -> EHLO] ->
+ * [AUTH] -> ready, as one state machine with smtp(8)'s timeouts, TLS levels
+ * and SASL rules. Addresses of a nexthop are tried in order of preference,
+ * one at a time (each needs the caller's connection slot), then the next
+ * nexthop of the list, then smtp_fallback_relay. Happy eyeballs (RFC 8305)
+ * only orders and shortens: one connection is open at any time.
+ *
+ * Nothing here decides about mail: a failure is handed over with its stage,
+ * the DSN smtp(8) would report and the peer's own words.
+ */
+#ifndef DIALER_H
+#define DIALER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/loop.h"
+#include "agent/settings.h"
+#include "common/dsn.h"
+#include "common/ehlo.h"
+
+struct dialer;
+struct dial;
+struct link;
+struct credentials;
+struct maps;
+
+enum dial_stage {
+	DIAL_RESOLVE,
+	DIAL_CONNECT,
+	DIAL_GREETING,
+	DIAL_EHLO,
+	DIAL_STARTTLS,
+	DIAL_TLS,
+	DIAL_AUTH,
+	DIAL_CONFIG, /* credentials or policy could not be read */
+};
+
+/* Whom we talk to; copied strings, owned by who holds the struct. */
+struct peer {
+	char host[256]; /* name tried, literal without brackets */
+	char addr[64]; /* numeric address */
+	char port[16]; /* numeric port */
+	char tls[64]; /* word for `tls=` in the log line, "none" without */
+	bool is_tls, is_verified;
+	bool is_resumed;
+	int64_t rtt_ms; /* measured while dialling, at least 0 */
+};
+
+struct dial_result {
+	/* on success */
+	struct link *link; /* owned by the receiver; NULL on failure */
+	struct ehlo ehlo; /* as of the last EHLO */
+	struct peer peer; /* on failure: the last one tried, may be empty */
+	bool is_authenticated;
+	/* on failure */
+	enum dial_stage stage;
+	struct dsn dsn; /* status and text, smtp(8)'s words */
+	char *reply_text; /* the server's reply (one line), or NULL */
+	int reply_code; /* 0: none */
+	bool is_config_error; /* retrying without a change cannot help */
+	bool had_connection; /* TCP was established: the provider saw us */
+};
+
+typedef void dial_fn(void *ctx, struct dial_result *result);
+
+/* Shared state: resolver, TLS contexts and session cache, credentials. All
+ * arguments are borrowed and outlive the dialer. Files (CA, client
+ * certificates) are read here, so call it before privileges are dropped; a
+ * problem is remembered and reported by each dial it concerns (4.3.5). */
+struct dialer *dialer_new(struct loop *loop, const struct settings *set,
+    struct credentials *credentials, struct maps *tls_policy);
+void dialer_free(struct dialer **dialer);
+
+/* Starts one dial to nexthops ("[host]:port, host ..." as Postfix writes
+ * them) for mail from sender ("" unless sender-dependent). require_tls: 0
+ * as configured, 1 REQUIRETLS, -1 TLS-Required: no. The callback comes from
+ * the loop exactly once, never from inside this call, unless dial_cancel() is
+ * called first. An address that failed lately is tried after its
+ * alternatives until its rest is over, so that a dead first host does not cost
+ * every dial a timeout and is returned to when it is back. */
+struct dial *dialer_dial(struct dialer *dialer, const char *nexthops,
+    const char *sender, dial_fn *on_done, void *ctx);
+void dial_cancel(struct dial **dial);
+
+/* Frees what is inside a result (link included if still there). */
+void dial_result_fini(struct dial_result *result);
+
+const char *dial_stage_name(enum dial_stage stage);
+
+#endif

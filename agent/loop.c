@@ -1,0 +1,286 @@
+#include "agent/loop.h"
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <stddef.h>
+
+#include "common/clock.h"
+#include "common/list.h"
+#include "common/log.h"
+#include "common/mem.h"
+
+enum { MAX_SIGNALS = 8 };
+
+struct deferred {
+	struct list link;
+	loop_fn *fn;
+	void *ctx;
+};
+
+struct loop_signal {
+	struct event ev;
+	loop_fn *fn;
+	void *ctx;
+};
+
+struct loop {
+	struct event_base *base;
+	struct list deferred;
+	int64_t now_us;
+	bool is_stopping;
+	int signal_count;
+	struct loop_signal signals[MAX_SIGNALS];
+};
+
+struct loop_fd {
+	struct event ev;
+	struct loop *loop;
+	loop_fd_fn *fn;
+	void *ctx;
+	int fd;
+	short armed;
+};
+
+struct loop_timer {
+	struct event ev;
+	struct loop *loop;
+	loop_fn *fn;
+	void *ctx;
+};
+
+static void
+take_time(struct loop *loop)
+{
+	loop->now_us = clock_mono_us();
+}
+
+struct loop *
+loop_new(void)
+{
+	struct loop *loop = mem_zalloc(sizeof(*loop));
+
+	loop->base = event_base_new();
+	if (loop->base == NULL)
+		log_fatal("cannot create an event base");
+	list_init(&loop->deferred);
+	take_time(loop);
+	return loop;
+}
+
+static void
+run_deferred(struct loop *loop)
+{
+	struct list *link;
+
+	while ((link = list_pop(&loop->deferred)) != NULL) {
+		struct deferred *d = list_entry(link, struct deferred, link);
+		loop_fn *fn = d->fn;
+		void *ctx = d->ctx;
+
+		mem_free(d);
+		fn(ctx);
+	}
+}
+
+void
+loop_free(struct loop **loop)
+{
+	struct loop *l = *loop;
+
+	*loop = NULL;
+	if (l == NULL)
+		return;
+	run_deferred(l);
+	for (int i = 0; i < l->signal_count; i++)
+		(void)event_del(&l->signals[i].ev);
+	event_base_free(l->base);
+	mem_free(l);
+}
+
+void
+loop_once(struct loop *loop)
+{
+	int flags = EVLOOP_ONCE;
+
+	/* Work put off from outside a callback must not wait for an event. */
+	if (!list_is_empty(&loop->deferred))
+		flags |= EVLOOP_NONBLOCK;
+	(void)event_base_loop(loop->base, flags);
+	take_time(loop);
+	run_deferred(loop);
+}
+
+void
+loop_run(struct loop *loop)
+{
+	loop->is_stopping = false;
+	while (!loop->is_stopping)
+		loop_once(loop);
+}
+
+void
+loop_stop(struct loop *loop)
+{
+	loop->is_stopping = true;
+}
+
+void
+loop_reinit(struct loop *loop)
+{
+	if (event_reinit(loop->base) != 0)
+		log_fatal("cannot remake the event base after fork");
+}
+
+int64_t
+loop_now_us(const struct loop *loop)
+{
+	return loop->now_us;
+}
+
+int64_t
+loop_now_ms(const struct loop *loop)
+{
+	return loop->now_us / 1000;
+}
+
+static void
+on_fd(evutil_socket_t fd, short what, void *arg)
+{
+	struct loop_fd *w = arg;
+
+	(void)fd;
+	take_time(w->loop);
+	w->fn(w->ctx, (what & EV_READ) != 0, (what & EV_WRITE) != 0);
+}
+
+struct loop_fd *
+loop_watch(struct loop *loop, int fd, loop_fd_fn *fn, void *ctx)
+{
+	struct loop_fd *w = mem_zalloc(sizeof(*w));
+
+	w->loop = loop;
+	w->fn = fn;
+	w->ctx = ctx;
+	w->fd = fd;
+	(void)event_assign(&w->ev, loop->base, fd, EV_PERSIST, on_fd, w);
+	return w;
+}
+
+void
+loop_want(struct loop_fd *w, bool read, bool write)
+{
+	short want = (short)((read ? EV_READ : 0) | (write ? EV_WRITE : 0));
+
+	if (want == w->armed)
+		return;
+	if (w->armed != 0)
+		(void)event_del(&w->ev);
+	w->armed = want;
+	if (want == 0)
+		return;
+	(void)event_assign(
+	    &w->ev, w->loop->base, w->fd, (short)(want | EV_PERSIST), on_fd, w);
+	if (event_add(&w->ev, NULL) != 0)
+		log_panic("cannot watch descriptor %d", w->fd);
+}
+
+void
+loop_unwatch(struct loop_fd **w)
+{
+	struct loop_fd *old = *w;
+
+	*w = NULL;
+	if (old == NULL)
+		return;
+	if (old->armed != 0)
+		(void)event_del(&old->ev);
+	loop_defer(old->loop, mem_free, old);
+}
+
+static void
+on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct loop_timer *t = arg;
+
+	(void)fd;
+	(void)what;
+	take_time(t->loop);
+	t->fn(t->ctx);
+}
+
+struct loop_timer *
+loop_timer_new(struct loop *loop, loop_fn *fn, void *ctx)
+{
+	struct loop_timer *t = mem_zalloc(sizeof(*t));
+
+	t->loop = loop;
+	t->fn = fn;
+	t->ctx = ctx;
+	(void)evtimer_assign(&t->ev, loop->base, on_timer, t);
+	return t;
+}
+
+void
+loop_timer_at(struct loop_timer *t, int64_t at_ms)
+{
+	/* Rounded up, so that a timer never fires before its time. */
+	int64_t wait_us = at_ms * 1000 - clock_mono_us();
+	struct timeval tv = {0, 0};
+
+	if (wait_us > 0) {
+		tv.tv_sec = wait_us / 1000000;
+		tv.tv_usec = wait_us % 1000000;
+	}
+	(void)evtimer_add(&t->ev, &tv);
+}
+
+void
+loop_timer_cancel(struct loop_timer *t)
+{
+	(void)evtimer_del(&t->ev);
+}
+
+void
+loop_timer_free(struct loop_timer **t)
+{
+	struct loop_timer *old = *t;
+
+	*t = NULL;
+	if (old == NULL)
+		return;
+	(void)evtimer_del(&old->ev);
+	loop_defer(old->loop, mem_free, old);
+}
+
+void
+loop_defer(struct loop *loop, loop_fn *fn, void *ctx)
+{
+	struct deferred *d = mem_alloc(sizeof(*d));
+
+	d->fn = fn;
+	d->ctx = ctx;
+	list_push(&loop->deferred, &d->link);
+}
+
+static void
+on_signal(evutil_socket_t signo, short what, void *arg)
+{
+	struct loop_signal *s = arg;
+
+	(void)signo;
+	(void)what;
+	s->fn(s->ctx);
+}
+
+void
+loop_on_signal(struct loop *loop, int signo, loop_fn *fn, void *ctx)
+{
+	struct loop_signal *s;
+
+	CHECK(loop->signal_count < MAX_SIGNALS);
+	s = &loop->signals[loop->signal_count++];
+	s->fn = fn;
+	s->ctx = ctx;
+	(void)evsignal_assign(&s->ev, loop->base, signo, on_signal, s);
+	(void)evsignal_add(&s->ev, NULL);
+}

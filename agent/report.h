@@ -1,0 +1,42 @@
+/* report: carries verdicts out: queue file, bounce family, verify, log.
+ *
+ * For each decided recipient, in smtp(8)'s order and words: mark the queue
+ * file the moment delivery is certain (before anything slow), tell bounce(8),
+ * defer(8), trace(8) or verify(8) and wait for their acknowledgement, write
+ * the delivery line, then call on_done. Nothing blocks: conversations run on
+ * the loop, at most REPORT_PARALLEL at once (bounce(8) does an fsync each),
+ * the rest queue up in order.
+ */
+#ifndef REPORT_H
+#define REPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "agent/loop.h"
+#include "agent/request.h"
+#include "agent/settings.h"
+
+enum { REPORT_PARALLEL = 16 };
+
+struct report;
+
+/* The recipient is RCPT_REPORTED; req->must_retry was set if it is left for
+ * the queue manager. Called from the loop or from inside report_recipient(). */
+typedef void report_fn(void *ctx, struct request *req, size_t rcpt);
+
+/* Marks the R record at offset as done; false when that failed. */
+typedef bool report_mark_fn(void *ctx, struct request *req, int64_t offset);
+
+struct report *report_new(struct loop *loop, const struct settings *set,
+    report_fn *on_done, report_mark_fn *mark, void *ctx);
+void report_free(struct report **report);
+
+/* Carries out the verdict of recipient i (RCPT_DECIDED). The request must
+ * live until on_done was called for it. */
+void report_recipient(struct report *report, struct request *req, size_t i);
+
+/* Conversations under way and waiting. */
+size_t report_pending(const struct report *report);
+
+#endif

@@ -1,0 +1,102 @@
+/* settings: every parameter the agent obeys, by its postconf name.
+ *
+ * Filled once at start by config, then const. Plain values only, so that any
+ * layer may include this header. Times ending in _ms are milliseconds; a
+ * string is never NULL (empty means unset). What is not here is not obeyed.
+ */
+#ifndef SETTINGS_H
+#define SETTINGS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct settings {
+	/* Postfix, general */
+	char *mail_version; /* "3.7.11"; decides the hello (>= 3.6) */
+	char *config_directory, *queue_directory, *data_directory;
+	char *command_directory, *daemon_directory;
+	char *mail_owner, *myhostname, *mydomain, *myorigin;
+	char *syslog_name, *syslog_facility;
+	char *maillog_file, *postlog_service_name;
+	char *multi_instance_name;
+	char *bounce_service_name, *defer_service_name, *trace_service_name;
+	char *address_verify_service_name, *flush_service_name;
+	char *proxymap_service_name;
+	char *hash_queue_names;
+	int hash_queue_depth;
+	char *relayhost;
+	char *inet_protocols; /* "all", "ipv4", "ipv6", "ipv4, ipv6" */
+	char *recipient_delimiter, *fast_flush_domains;
+	bool soft_bounce;
+	bool address_verify_negative_cache;
+	int64_t minimal_backoff_time_ms, daemon_timeout_ms, ipc_timeout_ms;
+	int delay_logging_resolution_limit;
+	char *info_log_address_format; /* "external" or "internal" */
+	int qmgr_message_active_limit;
+	bool tls_required_enable, requiretls_enable;
+	char *tls_append_default_CA;
+
+	/* smtp(8)'s: the session */
+	char *smtp_helo_name, *smtp_bind_address, *smtp_bind_address6;
+	bool smtp_bind_address_enforce;
+	char *smtp_address_preference; /* any, ipv4, ipv6 */
+	bool smtp_randomize_addresses;
+	char *smtp_host_lookup; /* dns, native */
+	char *smtp_tcp_port, *smtp_fallback_relay;
+	int smtp_mx_address_limit;
+	bool smtp_skip_5xx_greeting, smtp_quote_rfc821_envelope;
+	bool smtp_send_dummy_mail_auth;
+	int smtp_line_length_limit;
+	char *smtp_discard_ehlo_keywords;
+	char *smtp_discard_ehlo_keyword_address_maps;
+	char *smtp_address_verify_target; /* rcpt or data */
+	char *smtp_delivery_status_filter;
+	bool smtp_log_tls_feature_status;
+	char *smtp_requiretls_policy;
+	int64_t smtp_connect_timeout_ms, smtp_helo_timeout_ms;
+	int64_t smtp_starttls_timeout_ms, smtp_mail_timeout_ms;
+	int64_t smtp_rcpt_timeout_ms, smtp_data_init_timeout_ms;
+	int64_t smtp_data_xfer_timeout_ms, smtp_data_done_timeout_ms;
+	int64_t smtp_rset_timeout_ms, smtp_quit_timeout_ms;
+
+	/* smtp(8)'s: SASL */
+	bool smtp_sasl_auth_enable, smtp_sender_dependent_authentication;
+	bool smtp_sasl_auth_soft_bounce;
+	char *smtp_sasl_password_maps, *smtp_sasl_password_result_delimiter;
+	char *smtp_sasl_mechanism_filter, *smtp_sasl_security_options;
+	char *smtp_sasl_tls_security_options;
+	char *smtp_sasl_tls_verified_security_options;
+
+	/* smtp(8)'s: TLS */
+	char *smtp_tls_security_level, *smtp_tls_policy_maps;
+	bool smtp_use_tls, smtp_enforce_tls; /* obsolete forms of the level */
+	bool smtp_tls_wrappermode;
+	char *smtp_tls_CAfile, *smtp_tls_CApath;
+	char *smtp_tls_chain_files, *smtp_tls_cert_file, *smtp_tls_key_file;
+	char *smtp_tls_eccert_file, *smtp_tls_eckey_file;
+	char *smtp_tls_verify_cert_match, *smtp_tls_secure_cert_match;
+	char *smtp_tls_fingerprint_cert_match, *smtp_tls_fingerprint_digest;
+	char *smtp_tls_protocols, *smtp_tls_mandatory_protocols;
+	char *smtp_tls_ciphers, *smtp_tls_mandatory_ciphers;
+	char *smtp_tls_exclude_ciphers, *smtp_tls_mandatory_exclude_ciphers;
+	char *smtp_tls_servername;
+	int smtp_tls_loglevel;
+
+	/* ours */
+	char *lane_class; /* the word class=NAME in master.cf */
+	char *lane_smarthost;
+	char *lane_account; /* empty: host + login */
+	char *lane_log_name, *lane_state_directory;
+	int lane_connection_limit, lane_connection_reserve;
+	int lane_account_connection_limit;
+	int lane_messages_per_connection;
+	int64_t lane_connection_idle_limit_ms, lane_connection_age_limit_ms;
+	int lane_pipeline_depth;
+	int64_t lane_pipeline_bytes;
+	bool lane_chunking;
+	char *lane_message_rate_limit, *lane_recipient_rate_limit;
+	char *lane_byte_rate_limit;
+	int64_t lane_hold_limit_ms, lane_request_limit_ms, lane_drain_limit_ms;
+};
+
+#endif
