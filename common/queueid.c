@@ -1,0 +1,116 @@
+#include "common/queueid.h"
+
+#include <stdint.h>
+#include <stdio.h>
+
+enum {
+	LONG_TIME_MIN = 10, /* sec and usec of a long id, at least */
+	LONG_USEC = 4,
+	LONG_BASE = 52,
+};
+
+static bool
+is_alnum(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
+	       (c >= 'a' && c <= 'z');
+}
+
+bool
+queueid_is_valid(struct slice id)
+{
+	for (size_t i = 0; i < id.n; i++)
+		if (!is_alnum(id.p[i]) && id.p[i] != '_')
+			return false;
+	return id.n > 0 && id.n <= QUEUEID_MAX;
+}
+
+bool
+queueid_queue_name_is_valid(struct slice name)
+{
+	for (size_t i = 0; i < name.n; i++)
+		if (!is_alnum(name.p[i]))
+			return false;
+	return name.n > 0 && name.n <= QUEUEID_QUEUE_NAME_MAX;
+}
+
+/* Where the separator of a long id is; 0 when there is none. */
+static size_t
+long_separator(struct slice id)
+{
+	const char *z = id.n ? memrchr(id.p, 'z', id.n) : NULL;
+
+	return z && z - id.p >= LONG_TIME_MIN ? (size_t)(z - id.p) : 0;
+}
+
+bool
+queueid_is_long(struct slice id)
+{
+	return long_separator(id) != 0;
+}
+
+/* The microseconds of a long id; 0 when they are no number, as Postfix. */
+static uint32_t
+long_usec(const char *p)
+{
+	static const char digits[] =
+	    "0123456789BCDFGHJKLMNPQRSTVWXYZbcdfghjklmnpqrstvwxyz";
+	uint32_t usec = 0;
+
+	for (int i = 0; i < LONG_USEC; i++) {
+		const char *digit = memchr(digits, p[i], LONG_BASE);
+
+		if (digit == NULL)
+			return 0;
+		usec = usec * LONG_BASE + (uint32_t)(digit - digits);
+	}
+	return usec;
+}
+
+static bool
+is_named(const char *list, const char *name)
+{
+	static const char separators[] = ", \t\r\n";
+	size_t want = strlen(name);
+
+	while (*(list += strspn(list, separators)) != '\0') {
+		size_t n = strcspn(list, separators);
+
+		if (n == want && strncasecmp(list, name, n) == 0)
+			return true;
+		list += n;
+	}
+	return false;
+}
+
+static void
+put_directories(struct buf *out, const char *id, int depth)
+{
+	size_t z = long_separator(slice_str(id));
+	char hex[16];
+
+	if (z != 0) {
+		(void)snprintf(
+		    hex, sizeof(hex), "%05X", long_usec(id + z - LONG_USEC));
+		id = hex;
+	}
+	for (; depth > 0; depth--) {
+		(void)buf_add_char(out, *id ? *id++ : '_');
+		(void)buf_add_char(out, '/');
+	}
+}
+
+bool
+queueid_path(struct buf *out, const char *queue_name, const char *id,
+    const char *hash_queue_names, int hash_queue_depth)
+{
+	if (!queueid_queue_name_is_valid(slice_str(queue_name)) ||
+	    !queueid_is_valid(slice_str(id)) || hash_queue_depth < 1 ||
+	    hash_queue_depth > QUEUEID_DEPTH_MAX)
+		return false;
+	(void)buf_addf(out, "%s/", queue_name);
+	if (is_named(hash_queue_names, queue_name))
+		put_directories(out, id, hash_queue_depth);
+	(void)buf_add_str(out, id);
+	return buf_ok(out);
+}
