@@ -1,0 +1,172 @@
+#include "agent/message.h"
+
+#include "common/content.h"
+#include "common/log.h"
+#include "common/mem.h"
+
+/* A record is encoded in parts of at most PART_MAX octets. Even a limit of 2
+ * (each octet folded) makes no more than four octets of one, so the last part
+ * stays within MESSAGE_SLACK. */
+enum { PART_MAX = 1024 };
+
+struct message {
+	struct record_source source;
+	int64_t content_off;
+	struct record_reader reader;
+	struct content content;
+	struct record record; /* being encoded, valid while has_record */
+	size_t done; /* octets of it that were encoded */
+	bool has_record;
+	enum message_result result; /* MESSAGE_MORE while there is more */
+	uint64_t octets;
+};
+
+struct message *
+message_new(
+    struct record_source src, int64_t content_off, int line_length_limit)
+{
+	struct message *m = mem_zalloc(sizeof(*m));
+
+	m->source = src;
+	m->content_off = content_off;
+	content_init(&m->content, line_length_limit, true);
+	CHECK(content_room(&m->content, PART_MAX) < MESSAGE_SLACK);
+	record_reader_init(&m->reader, src, content_off);
+	message_rewind(m, true);
+	return m;
+}
+
+void
+message_free(struct message **m)
+{
+	if (*m == NULL)
+		return;
+	record_reader_fini(&(*m)->reader);
+	mem_free(*m);
+	*m = NULL;
+}
+
+void
+message_rewind(struct message *m, bool dot_stuffing)
+{
+	record_reader_fini(&m->reader);
+	record_reader_init(&m->reader, m->source, m->content_off);
+	content_restart(&m->content, dot_stuffing);
+	m->has_record = false;
+	m->done = 0;
+	m->octets = 0;
+	m->result = MESSAGE_MORE;
+}
+
+void
+message_release(struct message *m)
+{
+	/* The record lies in the window: it has to be read once more, and
+	 * `done` says how much of it to pass over then. */
+	if (m->has_record)
+		record_reader_again(&m->reader);
+	m->has_record = false;
+	record_reader_release(&m->reader);
+}
+
+/* Makes m->record the one to encode now; any result but MORE is final. */
+static enum message_result
+next_record(struct message *m)
+{
+	switch (record_reader_next(&m->reader, &m->record)) {
+	case RECORD_OK:
+		break;
+	case RECORD_EOF:
+	case RECORD_CORRUPT:
+		return MESSAGE_CORRUPT;
+	case RECORD_IO_ERROR:
+		return MESSAGE_IO_ERROR;
+	}
+	if (m->record.type == RECORD_TYPE_XTRA)
+		return MESSAGE_END;
+	if (m->record.type != RECORD_TYPE_NORM &&
+	    m->record.type != RECORD_TYPE_CONT)
+		return MESSAGE_CORRUPT;
+	/* Only a file that was changed under us can be shorter now. */
+	if (m->done > m->record.data.n)
+		return MESSAGE_CORRUPT;
+	m->has_record = true;
+	return MESSAGE_MORE;
+}
+
+/* Encodes the rest of the record, or a part of it. A part that is not the
+ * rest leaves at least one octet behind, see content.h. */
+static void
+encode_part(struct message *m, struct buf *out)
+{
+	struct slice rest =
+	    slice_of(m->record.data.p + m->done, m->record.data.n - m->done);
+	bool is_rest = rest.n <= PART_MAX;
+
+	if (!is_rest)
+		rest.n = PART_MAX;
+	content_put(&m->content, rest,
+	    is_rest && m->record.type == RECORD_TYPE_NORM, out);
+	m->done = is_rest ? 0 : m->done + rest.n;
+	m->has_record = !is_rest;
+}
+
+static void
+finish(struct message *m, enum message_result result, struct buf *out)
+{
+	if (result == MESSAGE_END)
+		content_end(&m->content, out);
+	m->result = result;
+	record_reader_release(&m->reader);
+}
+
+enum message_result
+message_read(struct message *m, struct buf *out, size_t max)
+{
+	size_t before = buf_len(out);
+	size_t room = out->max > before ? out->max - before : 0;
+
+	if (room < MESSAGE_SLACK)
+		return m->result;
+	if (max > room - MESSAGE_SLACK)
+		max = room - MESSAGE_SLACK;
+	while (m->result == MESSAGE_MORE) {
+		if (!m->has_record) {
+			enum message_result result = next_record(m);
+
+			if (result != MESSAGE_MORE) {
+				finish(m, result, out);
+				break;
+			}
+		}
+		if (buf_len(out) - before >= max)
+			break;
+		encode_part(m, out);
+	}
+	m->octets += buf_len(out) - before;
+	return m->result;
+}
+
+uint64_t
+message_octets(const struct message *m)
+{
+	return m->octets;
+}
+
+bool
+message_was_folded(const struct message *m)
+{
+	return m->content.was_folded;
+}
+
+bool
+message_has_8bit(const struct message *m)
+{
+	return m->content.has_8bit;
+}
+
+size_t
+message_memory(const struct message *m)
+{
+	return sizeof(*m) + record_reader_held(&m->reader);
+}

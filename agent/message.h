@@ -1,0 +1,75 @@
+/* message: the content of a queue file as a stream of SMTP octets.
+ *
+ *   queue file -> record_reader -> content -> the caller's buffer
+ *
+ * Resumable and bounded: message_read() adds a stretch and stops; between two
+ * calls the message may give its window back (message_release), after which it
+ * holds well under 1 kB and still knows its place. A message can be read any
+ * number of times, once per session it is tried on, each time from its first
+ * octet (message_rewind). Makes no system calls itself; the source does.
+ *
+ * The end is the X record and nothing else. A file that stops earlier, or has
+ * any other record in its content, is MESSAGE_CORRUPT, and the caller must not
+ * let the peer see an end of data. MESSAGE_IO_ERROR is a read that failed:
+ * says nothing about the file. Both last until message_rewind().
+ *
+ * Source: Postfix src/smtp/smtp_proto.c; RFC 5321 4.1.1.4, RFC 3030.
+ */
+#ifndef MESSAGE_H
+#define MESSAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/buf.h"
+#include "common/record.h"
+
+struct message;
+
+enum message_result {
+	MESSAGE_MORE,
+	MESSAGE_END,
+	MESSAGE_CORRUPT,
+	MESSAGE_IO_ERROR,
+};
+
+/* message_read() goes over its max by less than this. */
+enum { MESSAGE_SLACK = 8192 };
+
+/* content_off: the first content record, the request's `offset` (a pointer
+ * record is fine). line_length_limit: smtp_line_length_limit, 0 for none.
+ * Ready to be read with dot stuffing. src must outlive the message. */
+struct message *message_new(
+    struct record_source src, int64_t content_off, int line_length_limit);
+
+/* Frees *m, which may be NULL, and sets it to NULL. */
+void message_free(struct message **m);
+
+/* From the first octet: dot_stuffing true for DATA, false for BDAT. */
+void message_rewind(struct message *m, bool dot_stuffing);
+
+/* Appends octets until max or more were added (at most max + MESSAGE_SLACK),
+ * or the message ends. MESSAGE_END: the X record was read and the last CRLF is
+ * in out; it is returned by the call that appends the last octet, also when
+ * max was reached exactly there, so a message that fits needs one call. After
+ * the end nothing is appended and MESSAGE_END is repeated.
+ * Never overflows out: when its maximum leaves no room for MESSAGE_SLACK
+ * octets more, nothing is appended and MESSAGE_MORE is returned. */
+enum message_result message_read(struct message *m, struct buf *out, size_t max)
+    __attribute__((warn_unused_result));
+
+/* Gives back the window while the message waits. Done by itself at the end. */
+void message_release(struct message *m);
+
+/* Octets appended since the last rewind: the size on the wire at the end. */
+uint64_t message_octets(const struct message *m);
+
+/* Facts about the content read so far, in this round or an earlier one. */
+bool message_was_folded(const struct message *m);
+bool message_has_8bit(const struct message *m);
+
+/* Octets of memory held now, the struct included. */
+size_t message_memory(const struct message *m);
+
+#endif
