@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "agent/loop.h"
+#include "agent/peer.h"
 #include "agent/settings.h"
 #include "common/dsn.h"
 #include "common/ehlo.h"
@@ -36,17 +37,6 @@ enum dial_stage {
 	DIAL_TLS,
 	DIAL_AUTH,
 	DIAL_CONFIG, /* credentials or policy could not be read */
-};
-
-/* Whom we talk to; copied strings, owned by who holds the struct. */
-struct peer {
-	char host[256]; /* name tried, literal without brackets */
-	char addr[64]; /* numeric address */
-	char port[16]; /* numeric port */
-	char tls[64]; /* word for `tls=` in the log line, "none" without */
-	bool is_tls, is_verified;
-	bool is_resumed;
-	int64_t rtt_ms; /* measured while dialling, at least 0 */
 };
 
 struct dial_result {

@@ -1,0 +1,23 @@
+/* peer: whom a session talks to, as plain values for any layer.
+ *
+ * Filled by the dialer once the connection is ready; the engine words its log
+ * lines with it and decides what may be sent.
+ */
+#ifndef PEER_H
+#define PEER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Whom we talk to; copied strings, owned by who holds the struct. */
+struct peer {
+	char host[256]; /* name tried, literal without brackets */
+	char addr[64]; /* numeric address */
+	char port[16]; /* numeric port */
+	char tls[64]; /* word for `tls=` in the log line, "none" without */
+	bool is_tls, is_verified;
+	bool is_resumed;
+	int64_t rtt_ms; /* measured while dialling, at least 0 */
+};
+
+#endif
