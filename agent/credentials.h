@@ -1,0 +1,47 @@
+/* credentials: login and password for a smarthost, in smtp(8)'s order.
+ *
+ *   1. the sender, when smtp_sender_dependent_authentication and it is not
+ *      empty: user+ext@domain, user@domain, user+ext and user when the domain
+ *      is $myorigin, @domain
+ *   2. the host's name (of the MX host, or of [host] without brackets)
+ *   3. the destination as given, "[host]:port"
+ *
+ * in smtp_sasl_password_maps; the value is user:password, cut at the first
+ * smtp_sasl_password_result_delimiter. Secrets are wiped after use.
+ */
+#ifndef CREDENTIALS_H
+#define CREDENTIALS_H
+
+#include <stdbool.h>
+
+#include "agent/maps.h"
+#include "agent/settings.h"
+
+struct credentials;
+struct credentials_query;
+
+/* user and password (either may be ""): only if found, valid during the call.
+ * error: only on MAPS_ERROR. */
+typedef void credentials_fn(void *ctx, enum maps_result result,
+    const char *user, const char *password, const char *error);
+
+/* set and maps (of smtp_sasl_password_maps) are borrowed. */
+struct credentials *credentials_new(
+    const struct settings *set, struct maps *maps);
+void credentials_free(struct credentials **credentials);
+
+/* Remembers the answers for a destination known at start ("[host]:port",
+ * one or a list); blocks, while still privileged. */
+void credentials_preload(struct credentials *credentials, const char *nexthop);
+
+/* sender "" and host "" are skipped; nexthop is one destination as written.
+ * MAPS_NOT_FOUND without smtp_sasl_auth_enable. The callback may come from
+ * inside this call; then NULL is returned. */
+struct credentials_query *credentials_find(struct credentials *credentials,
+    const char *sender, const char *host, const char *nexthop,
+    credentials_fn *fn, void *ctx);
+
+/* No callback any more; *query may be NULL. Not from inside its callback. */
+void credentials_cancel(struct credentials_query **query);
+
+#endif

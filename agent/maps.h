@@ -1,0 +1,74 @@
+/* maps: lookup tables, "type:name, type:name" as in main.cf.
+ *
+ * Tables that can be listed (hash, btree, lmdb, cdb, texthash, inline) are
+ * read whole by postmap -s in maps_open(), which therefore comes before
+ * privileges are dropped: a password table readable by root only is the usual
+ * case. Of others (regexp, static, ldap, ...) maps_preload() asks postmap -q
+ * for the keys known at start; what comes later goes through proxymap(8), as
+ * does all of "proxy:". The tables are asked in order, the first hit counts,
+ * an error ends the search.
+ *
+ * Values may be secrets: they are wiped when freed. Keys are folded to lower
+ * case except for regexp, pcre and cidr, as dict(3) users in Postfix do.
+ */
+#ifndef MAPS_H
+#define MAPS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/loop.h"
+#include "agent/problems.h"
+#include "agent/settings.h"
+
+struct maps;
+struct maps_query;
+
+struct maps_env {
+	struct loop *loop; /* may be NULL: then no proxymap */
+	const char *config_directory; /* for postmap -c */
+	const char *command_directory; /* where postmap is */
+	const char *proxymap_path; /* socket, relative to the queue directory */
+	const char *mail_version; /* decides proxymap's protocol */
+	int64_t timeout_ms; /* for one answer of proxymap */
+};
+
+enum maps_result {
+	MAPS_FOUND,
+	MAPS_NOT_FOUND,
+	MAPS_ERROR, /* unreadable, refused, timed out */
+};
+
+/* value: only if found; error: only on error, one line, no secrets. Both are
+ * valid during the call. */
+typedef void maps_fn(
+    void *ctx, enum maps_result result, const char *value, const char *error);
+
+/* The usual environment; pointers are into set. */
+void maps_env_init(
+    struct maps_env *env, struct loop *loop, const struct settings *set);
+
+/* Opens the tables of list (may be empty). Never NULL: a table that cannot be
+ * read is remembered, finds that reach it give MAPS_ERROR, and problems (may
+ * be NULL) gets a line that names param, e.g. "smtp_tls_policy_maps". Blocks.
+ * What env points to must outlive the maps. */
+struct maps *maps_open(const struct maps_env *env, const char *param,
+    const char *list, struct problems *problems);
+void maps_close(struct maps **maps);
+
+/* No table in the list. */
+bool maps_is_empty(const struct maps *maps);
+
+/* Asks the tables that could not be read whole for key now, and remembers the
+ * answer. Blocks; only at start. */
+void maps_preload(struct maps *maps, const char *key);
+
+/* Looks key up. The callback may come from inside this call; then NULL is
+ * returned. Otherwise it comes from the loop, unless cancelled before. */
+struct maps_query *maps_find(
+    struct maps *maps, const char *key, maps_fn *fn, void *ctx);
+
+/* No callback any more; *query may be NULL. Not from inside its callback. */
+void maps_cancel(struct maps_query **query);
+
+#endif

@@ -1,0 +1,49 @@
+/* options: the command line, as master(8) passes it (master.cf(5)).
+ *
+ *   lane -n fast -t unix -u class=slow -o lane_connection_limit=2 -v
+ *
+ * Options and words may follow each other in any order: postconf(1) does not
+ * look at what stands behind the first word, so that is where our own "-o"
+ * belong. "-o" takes name=value or {name = value}; blanks around both are
+ * dropped. The only word is class=NAME. What is wrong here is put into the
+ * problems and the rest is still read: the process has to stay and defer mail.
+ */
+#ifndef OPTIONS_H
+#define OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "agent/problems.h"
+
+struct option_override {
+	char *name, *value; /* trimmed; value not yet expanded */
+};
+
+struct options {
+	char *process_name; /* basename of argv[0] */
+	char *service_name; /* -n, else process_name */
+	char *service_type; /* -t, "unix" by default */
+	char *class; /* class=NAME, "" when not given */
+	bool alone; /* -l: process limit 1 */
+	bool unlimited; /* -z: process limit 0 */
+	bool unprivileged; /* -u: run as mail_owner */
+	bool chroot; /* -c: into queue_directory */
+	bool log_to_stderr; /* -V */
+	bool debug; /* -D */
+	int verbose; /* number of -v */
+	int socket_count; /* -s, 1 by default */
+	struct option_override *overrides; /* -o, in order, last one wins */
+	size_t override_count;
+};
+
+/* Fills *opt; adds what is wrong to problems. argv is only read. */
+void options_parse(struct options *opt, int argc, char *const *argv,
+    struct problems *problems);
+void options_fini(struct options *opt);
+
+/* Splits "name = value" or "{name = value}"; false when there is no "=" or no
+ * name. The results are the caller's to free. */
+bool options_split(const char *text, char **name_out, char **value_out);
+
+#endif

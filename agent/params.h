@@ -1,0 +1,74 @@
+/* params: the one table of every parameter in struct settings.
+ *
+ * Postfix's own parameters get their defaults from postconf(1); the fallback
+ * is for releases that do not know the name. Ours (lane_*) are known to
+ * nobody else: type, default, bounds and meaning stand here and only here.
+ */
+#ifndef PARAMS_H
+#define PARAMS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/problems.h"
+#include "agent/settings.h"
+
+enum param_type {
+	PARAM_STRING, /* char * */
+	PARAM_BOOL, /* bool: yes, no */
+	PARAM_INT, /* int */
+	PARAM_TIME, /* int64_t in ms: N with s, m, h, d or w; bare N: s */
+	PARAM_BYTES, /* int64_t: octets */
+	PARAM_WORD, /* char *: one of words, in lower case */
+	PARAM_WORDS, /* char *: any of words, blanks or commas between */
+	PARAM_RATE, /* char *: a list of rates (common/rate.h) */
+};
+
+struct param {
+	const char *name;
+	enum param_type type;
+	size_t offset; /* in struct settings */
+	const char *fallback; /* default; may contain $name for postconf */
+	int64_t min, max; /* of numbers, in the unit of the type */
+	const char *words; /* allowed, with blanks between; "-" is empty */
+	bool is_ours; /* lane_* */
+	const char *about; /* one line */
+};
+
+/* Sorted by nothing but meaning; ends at params_count(). */
+const struct param *params_get(size_t i);
+size_t params_count(void);
+
+/* NULL when the name is not in the table. */
+const struct param *params_find(const char *name);
+
+/* Sets one parameter from its text (expanded). When it is bad the old value
+ * stays, and problems gets "bad parameter: NAME = VALUE: allowed is ...". */
+bool params_set(struct settings *set, const struct param *param,
+    const char *text, struct problems *problems);
+
+/* Every string "", every number 0, then every fallback that needs no
+ * expansion: usable, if only to defer mail. */
+void params_init(struct settings *set);
+
+/* Default of one of our parameters for class ("" is "fast"), unexpanded. */
+const char *params_default(const struct param *param, const char *class);
+
+/* Known class names, "fast, slow"; whether class is one ("" is). */
+const char *params_classes(void);
+bool params_is_class(const char *class);
+
+/* What one value alone cannot show: rules between parameters. */
+void params_check(const struct settings *set, struct problems *problems);
+
+/* What is allowed, as in the text of a problem; the caller frees. */
+char *params_allowed(const struct param *param);
+
+/* The value as text (yes, 30s, ...); the caller frees. */
+char *params_text(const struct settings *set, const struct param *param);
+
+/* Frees the strings. */
+void settings_free(struct settings *set);
+
+#endif
