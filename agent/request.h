@@ -7,8 +7,8 @@
  *   RCPT_WAITING -> RCPT_IN_FLIGHT -> RCPT_DECIDED -> RCPT_REPORTED
  *        ^______________|   (its session was lost before any octet counted)
  *
- * The strings live in one block owned by the request; a waiting request is
- * small (well below 4 kB for a few recipients).
+ * The strings live in blocks owned by the request, one for each attribute
+ * list; a waiting request is small (well below 1 kB with one recipient).
  */
 #ifndef REQUEST_H
 #define REQUEST_H
@@ -96,7 +96,8 @@ struct request {
 	const char *queue_name, *queue_id, *nexthop, *encoding;
 	const char *sender, *envelope_id, *sasl_username;
 	struct delay_times times;
-	size_t rcpt_count;
+	size_t rcpt_count; /* lists added so far */
+	size_t rcpt_due; /* lists announced; equal once complete */
 	struct recipient *rcpts;
 
 	struct message *message; /* owned; NULL for probes */
@@ -108,13 +109,16 @@ struct request {
 
 	void *owner; /* the intake connection */
 	void *lane_data; /* the lane's own bookkeeping */
-	char *arena; /* the strings; the attr values copied */
+	struct request_block *blocks; /* the strings, one block a list */
+	size_t bytes; /* in blocks, at most REQUEST_BYTES_MAX */
 };
 
-/* Starts a request from the common attribute list (protocol document 3.2).
- * NULL when an attribute is missing or senseless; *why_out (static text) then
- * says which. Recipients follow with request_add_rcpt(). now/now_ms stamp the
- * hand-off time and received_ms. */
+/* Starts a request from the common attribute list that Postfix's queue manager
+ * sends (src/global/deliver_request.c). NULL when an attribute that matters is
+ * missing or senseless; *why_out (static text) then says which. Recipients
+ * follow with request_add_rcpt(). now/now_ms stamp the hand-off time (unless
+ * another agent had the message before) and received_ms; deadline_ms is left
+ * to the caller. */
 struct request *request_new(const struct attr_reader *list, struct timeval now,
     int64_t now_ms, const char **why_out);
 
