@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/utf8.h"
+
 static void
 to_stderr(void *ctx, enum log_level level, const char *line)
 {
@@ -39,24 +41,6 @@ log_is_verbose(void)
 	return state.verbose > 0;
 }
 
-/* Length of the well-formed UTF-8 sequence at p, 0 when there is none.
- * Overlong forms and surrogates are refused (RFC 3629). */
-static size_t
-utf8_len(const unsigned char *p, size_t n)
-{
-	size_t len = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-
-	if (p[0] < 0xc2 || p[0] > 0xf4 || n < len)
-		return 0;
-	for (size_t i = 1; i < len; i++)
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
-	    (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
-		return 0;
-	return len;
-}
-
 void
 log_safe(char *text, size_t n)
 {
@@ -66,7 +50,7 @@ log_safe(char *text, size_t n)
 		size_t len = 1;
 
 		if (p[i] >= 0x80) {
-			len = utf8_len(p + i, n - i);
+			len = utf8_length(text + i, n - i);
 			/* U+0080..U+009F are C1 controls. */
 			if (len == 2 && p[i] == 0xc2 && p[i + 1] < 0xa0)
 				len = 0;

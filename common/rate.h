@@ -36,6 +36,21 @@ struct rate {
 	bool is_quota;
 };
 
+/* A wait that never ends: the cost is above a quota's N. */
+#define RATE_NEVER INT64_MAX
+
+/* The time to reckon with: a clock that goes backwards stands still instead,
+ * and later than in 126 years (nanoseconds must fit) it is never. */
+static inline int64_t
+rate_clamp_now(int64_t last_us, int64_t now_us)
+{
+	const int64_t max_us = INT64_C(4000000000000000);
+
+	if (now_us < last_us)
+		return last_us;
+	return now_us > max_us ? max_us : now_us;
+}
+
 /* One rate. On error false, and a sentence that says what is wrong and what
  * is allowed in error (cut to error_size - 1). */
 bool rate_parse(

@@ -27,7 +27,4 @@ bool unitext_encode(struct buf *out, struct slice raw);
 /* Also takes UTF-8 as it is (utf-8-addr-unitext). False when malformed. */
 bool unitext_decode(struct buf *out, struct slice encoded);
 
-/* Well-formed UTF-8 (no overlong form, no surrogate, at most U+10FFFF). */
-bool utf8_is_valid(struct slice text);
-
 #endif

@@ -1,0 +1,217 @@
+#include "common/reply.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/log.h"
+
+void
+reply_parser_init(struct reply_parser *parser)
+{
+	memset(parser, 0, sizeof *parser);
+	buf_init(&parser->reply.text, REPLY_TEXT_MAX);
+	(void)snprintf(
+	    parser->reply.status, sizeof parser->reply.status, "5.5.0");
+}
+
+void
+reply_parser_fini(struct reply_parser *parser)
+{
+	buf_fini(&parser->reply.text);
+}
+
+/* Ready for the first octet of the next reply; the storage is kept. */
+static void
+start_reply(struct reply_parser *parser)
+{
+	struct reply *reply = &parser->reply;
+
+	buf_reset(&reply->text);
+	reply->code = 0;
+	(void)snprintf(reply->status, sizeof reply->status, "5.5.0");
+	reply->has_status = reply->had_garbage = reply->is_cut = false;
+	parser->line_len = parser->line_total = 0;
+	parser->lines = parser->garbage_lines = 0;
+	parser->is_started = parser->is_done = false;
+}
+
+/* Keeps as much of the line as there is room for. */
+static void
+add_line_to_text(struct reply_parser *parser)
+{
+	struct buf *text = &parser->reply.text;
+	size_t room = REPLY_TEXT_MAX - buf_len(text);
+	size_t n = parser->line_len;
+
+	if (parser->line_total > n)
+		parser->reply.is_cut = true;
+	if (parser->lines > 1) {
+		if (room == 0) {
+			parser->reply.is_cut = true;
+			return;
+		}
+		(void)buf_add_char(text, '\n');
+		room--;
+	}
+	if (n > room) {
+		parser->reply.is_cut = true;
+		n = room;
+	}
+	/* After the cut: it may have gone through a character. */
+	log_safe(parser->line, n);
+	(void)buf_add(text, parser->line, n);
+}
+
+/* The code that the line begins with, or -1 when it is no reply line. */
+static int
+line_code(const char *line, size_t n)
+{
+	int code = 0;
+
+	if (n < 3)
+		return -1;
+	for (size_t i = 0; i < 3; i++) {
+		if (line[i] < '0' || line[i] > '9')
+			return -1;
+		code = code * 10 + (line[i] - '0');
+	}
+	return n == 3 || line[3] == ' ' || line[3] == '-' ? code : -1;
+}
+
+/* Code and status of the reply, from its last line. An enhanced code of
+ * another class than the reply code is out of protocol: ignored. */
+static void
+finish_reply(struct reply_parser *parser, int code)
+{
+	struct reply *reply = &parser->reply;
+	const char *line = parser->line;
+	size_t n = parser->line_len, at = 3, length;
+
+	reply->code = code;
+	if (line[0] != '2' && line[0] != '4' && line[0] != '5')
+		return;
+	while (at < n && line[at] == ' ')
+		at++;
+	length = dsn_status_length(line + at, n - at);
+	if (length > 0 && line[at] == line[0]) {
+		memcpy(reply->status, line + at, length);
+		reply->status[length] = '\0';
+		reply->has_status = true;
+	} else {
+		(void)snprintf(
+		    reply->status, sizeof reply->status, "%c.0.0", line[0]);
+	}
+}
+
+static enum reply_result
+bad(struct reply_parser *parser)
+{
+	parser->is_bad = true;
+	return REPLY_BAD;
+}
+
+/* A whole line is in parser->line. */
+static enum reply_result
+take_line(struct reply_parser *parser)
+{
+	int code;
+
+	/* Only what was kept can end in the CR of the line's end; a line that
+	 * was cut loses it with its tail. */
+	while (parser->line_len == parser->line_total && parser->line_len > 0 &&
+	       parser->line[parser->line_len - 1] == '\r') {
+		parser->line_len--;
+		parser->line_total--;
+	}
+	parser->lines++;
+	code = line_code(parser->line, parser->line_len);
+	if (code >= 0 && (parser->line_len == 3 || parser->line[3] == ' ')) {
+		finish_reply(parser, code);
+		parser->is_done = true;
+	}
+	add_line_to_text(parser);
+	if (parser->is_done)
+		return REPLY_DONE;
+	if (code < 0) {
+		parser->reply.had_garbage = true;
+		parser->garbage_lines++;
+	}
+	parser->line_len = parser->line_total = 0;
+	if (parser->garbage_lines > REPLY_GARBAGE_LIMIT ||
+	    parser->lines > REPLY_LINES_LIMIT)
+		return bad(parser);
+	return REPLY_MORE;
+}
+
+/* Adds octets of the current line, without its LF. */
+static bool
+keep_octets(struct reply_parser *parser, const char *p, size_t n)
+{
+	size_t room = sizeof parser->line - parser->line_len;
+
+	if (n > REPLY_LINE_LIMIT - parser->line_total)
+		return false;
+	parser->line_total += n;
+	if (n > room)
+		n = room;
+	if (n > 0)
+		memcpy(parser->line + parser->line_len, p, n);
+	parser->line_len += n;
+	return true;
+}
+
+enum reply_result
+reply_feed(
+    struct reply_parser *parser, const char *p, size_t n, size_t *used_out)
+{
+	size_t at = 0;
+
+	*used_out = 0;
+	if (parser->is_bad)
+		return REPLY_BAD;
+	if (parser->is_done)
+		start_reply(parser);
+	while (at < n) {
+		const char *end = memchr(p + at, '\n', n - at);
+		size_t part = end ? (size_t)(end - p) - at : n - at;
+		enum reply_result result = REPLY_MORE;
+
+		parser->is_started = true;
+		if (!keep_octets(parser, p + at, part))
+			return bad(parser);
+		at += part + (end != NULL);
+		*used_out = at;
+		if (end != NULL)
+			result = take_line(parser);
+		if (result != REPLY_MORE)
+			return result;
+	}
+	return REPLY_MORE;
+}
+
+const struct reply *
+reply_get(const struct reply_parser *parser)
+{
+	return &parser->reply;
+}
+
+bool
+reply_is_partial(const struct reply_parser *parser)
+{
+	return parser->is_started && !parser->is_done;
+}
+
+void
+reply_text(const struct reply *reply, char *out, size_t n)
+{
+	struct slice text = buf_slice(&reply->text);
+
+	if (n == 0)
+		return;
+	if (text.n > n - 1)
+		text.n = n - 1;
+	for (size_t i = 0; i < text.n; i++)
+		out[i] = text.p[i] == '\n' ? ' ' : text.p[i];
+	out[text.n] = '\0';
+	log_safe(out, text.n);
+}
