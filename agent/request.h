@@ -103,6 +103,7 @@ struct request {
 	struct message *message; /* owned; NULL for probes */
 	int64_t received_ms; /* when the request was complete */
 	int64_t deadline_ms; /* final reply due at the latest */
+	bool is_corrupt; /* its content has no proper end */
 	bool must_retry; /* a recipient is left for the queue manager */
 	struct dsn *hop; /* owned; a problem of the site, or NULL */
 	char *hop_mta; /* owned; name of that site, or NULL */

@@ -25,3 +25,9 @@ clock_wall(void)
 	(void)gettimeofday(&tv, NULL);
 	return tv;
 }
+
+struct moment
+clock_moment(void)
+{
+	return (struct moment){clock_mono_ms(), clock_wall()};
+}

@@ -17,4 +17,12 @@ int64_t clock_mono_us(void);
 
 struct timeval clock_wall(void);
 
+/* One moment in both times, for code that times out and logs. */
+struct moment {
+	int64_t ms;
+	struct timeval wall;
+};
+
+struct moment clock_moment(void);
+
 #endif

@@ -1,0 +1,93 @@
+#include "agent/pipeline.h"
+
+#include "common/log.h"
+#include "common/mem.h"
+
+void
+pipeline_init(struct pipeline *p)
+{
+	*p = (struct pipeline){0};
+	list_init(&p->awaiting);
+	list_init(&p->spare);
+}
+
+static void
+free_all(struct list *head)
+{
+	struct list *link;
+
+	while ((link = list_pop(head)) != NULL)
+		mem_free(list_entry(link, struct pipelined, link));
+}
+
+void
+pipeline_fini(struct pipeline *p)
+{
+	free_all(&p->awaiting);
+	free_all(&p->spare);
+	pipeline_init(p);
+}
+
+void
+pipeline_push(struct pipeline *p, enum command_kind kind,
+    struct transaction *owner, size_t rcpt, size_t n, int64_t now_ms)
+{
+	struct list *link = list_pop(&p->spare);
+	struct pipelined *c = link != NULL
+				  ? list_entry(link, struct pipelined, link)
+				  : mem_alloc(sizeof(*c));
+
+	*c = (struct pipelined){.kind = kind, .owner = owner, .rcpt = rcpt};
+	c->begin_off = p->rendered_off;
+	p->rendered_off += n;
+	c->end_off = p->rendered_off;
+	if (p->count++ == 0)
+		p->timer_from_ms = now_ms;
+	list_init(&c->link);
+	list_push(&p->awaiting, &c->link);
+}
+
+void
+pipeline_extend(struct pipeline *p, size_t n)
+{
+	struct pipelined *c;
+
+	CHECK(p->count > 0);
+	c = list_entry(p->awaiting.prev, struct pipelined, link);
+	p->rendered_off += n;
+	c->end_off = p->rendered_off;
+}
+
+void
+pipeline_written(struct pipeline *p, size_t n, int64_t now_ms)
+{
+	struct pipelined *oldest = pipeline_oldest(p);
+
+	CHECK(p->rendered_off - p->written_off >= n);
+	/* While the oldest command is still on its way out, what is waited for
+	 * is progress, not its reply. */
+	if (oldest != NULL && !pipelined_is_written(p, oldest))
+		p->timer_from_ms = now_ms;
+	p->written_off += n;
+}
+
+struct pipelined *
+pipeline_oldest(const struct pipeline *p)
+{
+	if (list_is_empty(&p->awaiting))
+		return NULL;
+	return list_entry(p->awaiting.next, struct pipelined, link);
+}
+
+void
+pipeline_answered(struct pipeline *p, int64_t now_ms)
+{
+	struct pipelined *c = pipeline_oldest(p);
+
+	CHECK(c != NULL);
+	list_remove(&c->link);
+	p->count--;
+	p->answered_off = c->end_off;
+	p->timer_from_ms = now_ms;
+	list_push(&p->spare, &c->link);
+}

@@ -1,0 +1,74 @@
+#include "agent/transaction.h"
+
+#include "agent/request.h"
+#include "common/dsn.h"
+#include "common/log.h"
+#include "common/mem.h"
+
+struct transaction *
+transaction_new(struct request *req, int64_t now_ms)
+{
+	size_t count = request_count(req, RCPT_WAITING);
+	struct transaction *t =
+	    mem_zalloc(sizeof(*t) + count * sizeof(t->rcpts[0]));
+
+	list_init(&t->link);
+	t->req = req;
+	t->waiting_since_ms = now_ms;
+	for (size_t i = 0; i < req->rcpt_count; i++)
+		if (req->rcpts[i].state == RCPT_WAITING)
+			t->rcpts[t->count++] = (uint32_t)i;
+	return t;
+}
+
+void
+transaction_free(struct transaction **t)
+{
+	struct transaction *old = *t;
+
+	*t = NULL;
+	if (old == NULL)
+		return;
+	list_remove(&old->link);
+	mem_free(old->last_error);
+	mem_free(old);
+}
+
+static bool
+is_undecided(const struct transaction *t, size_t i)
+{
+	enum rcpt_state state = t->req->rcpts[t->rcpts[i]].state;
+
+	return state == RCPT_WAITING || state == RCPT_IN_FLIGHT;
+}
+
+size_t
+transaction_undecided(const struct transaction *t)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->count; i++)
+		if (is_undecided(t, i))
+			n++;
+	return n;
+}
+
+void
+transaction_reset(struct transaction *t)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < t->count; i++) {
+		if (!is_undecided(t, i))
+			continue;
+		t->req->rcpts[t->rcpts[i]].state = RCPT_WAITING;
+		t->rcpts[kept++] = t->rcpts[i];
+	}
+	t->count = kept;
+	t->state = TRANSACTION_WAITING;
+	t->mail = MAIL_UNANSWERED;
+	t->rcpts_accepted = t->rcpts_answered = t->commands_unanswered = 0;
+	t->is_failed = t->is_bad_sequence = false;
+	t->last_off = 0;
+	t->began = (struct timeval){0, 0};
+}

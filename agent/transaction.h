@@ -1,0 +1,69 @@
+/* transaction: one MAIL/RCPT/content group for some recipients of a request.
+ *
+ * A request normally becomes one transaction. It waits in its lane, is given
+ * to a session, and comes back either done (every recipient has a verdict) or
+ * returned (nobody may have taken it; it goes to another session).
+ *
+ *   waiting -> assigned -> rendering -> awaiting replies -> done
+ *      ^___________|____________|_______________|  returned
+ *
+ * Plain state shared by session (which drives it) and lane (which keeps it).
+ */
+#ifndef TRANSACTION_H
+#define TRANSACTION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/time.h>
+
+#include "common/list.h"
+
+struct request;
+struct dsn;
+
+enum transaction_state {
+	TRANSACTION_WAITING, /* in the lane */
+	TRANSACTION_ASSIGNED, /* in a session's queue, no octet rendered */
+	TRANSACTION_RENDERING, /* its octets are being produced */
+	TRANSACTION_AWAITING, /* all octets produced, replies due */
+};
+
+enum mail_reply { MAIL_UNANSWERED, MAIL_ACCEPTED, MAIL_REFUSED };
+
+struct transaction {
+	struct list link; /* the lane's waiting list or the session's */
+	struct request *req;
+	enum transaction_state state;
+
+	/* facts of the present attempt; session resets them */
+	enum mail_reply mail;
+	size_t rcpts_accepted, rcpts_answered;
+	size_t commands_unanswered;
+	bool is_bad_sequence; /* MAIL got 503: the session is out of step */
+	bool is_failed; /* nothing of it can be accepted any more */
+	uint64_t last_off; /* stream place after its last octet; 0: not yet */
+	struct timeval began; /* MAIL was rendered (delays= c ends here) */
+	int64_t began_ms;
+
+	/* facts of its life */
+	int64_t waiting_since_ms;
+	int tries; /* attempts that failed through no fault we know */
+	struct dsn *last_error; /* owned; why the latest attempt failed */
+
+	size_t count; /* recipients */
+	uint32_t rcpts[]; /* their indices in req->rcpts */
+};
+
+/* For all RCPT_WAITING recipients of the request. */
+struct transaction *transaction_new(struct request *req, int64_t now_ms);
+void transaction_free(struct transaction **t);
+
+/* Recipients of t that are in flight (have no verdict yet). */
+size_t transaction_undecided(const struct transaction *t);
+
+/* Forgets the attempt: its undecided recipients are RCPT_WAITING again. The
+ * decided ones leave the transaction. */
+void transaction_reset(struct transaction *t);
+
+#endif
