@@ -58,6 +58,12 @@ void link_free(struct link **link);
  * were not consumed are given to on_input from the loop, never from here. */
 void link_set_ops(struct link *link, const struct link_ops *ops, void *ctx);
 
+/* Gives octets back that on_input was handed but that belong to the next
+ * handlers (they followed the last reply of the login, say): they are given
+ * to on_input again before anything newer, from the loop. Call it from inside
+ * on_input, at most once, with the tail of what was given. */
+void link_unread(struct link *link, const char *p, size_t n);
+
 /* There may be output: on_output is called when the socket takes some. */
 void link_kick(struct link *link);
 

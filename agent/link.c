@@ -1,0 +1,569 @@
+/* One place does all the work, run(): it is called by socket events and by a
+ * zero timer (for work that no event announces: a kick, octets given back,
+ * octets inside OpenSSL). The functions of the interface only set marks, so
+ * a handler may call any of them and nothing recurses.
+ *
+ *   run: [handshake] -> octets given back -> read until again -> pull, write
+ *
+ * OpenSSL works in partial-write mode: SSL_write() returns after each record
+ * of up to 16 kB that the kernel took whole, which is what on_written counts.
+ */
+#include "agent/link.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "common/mem.h"
+
+enum {
+	READ_SIZE = 16384,
+	READS_PER_TURN = 32, /* one busy peer must not starve the others */
+	WRITES_PER_TURN = 64,
+	UNREAD_MAX = READ_SIZE,
+	OUT_MAX = 4 << 20, /* far above what one pull may add */
+	TEXT_SIZE = 256,
+};
+
+struct link {
+	struct loop *loop;
+	struct loop_fd *watch;
+	struct loop_timer *again;
+	int fd; /* -1: freed, memory goes at the end of the turn */
+	struct ssl_st *ssl;
+	const struct link_ops *ops;
+	void *ctx;
+	struct buf unread; /* given back by link_unread() */
+	struct buf out; /* pulled, not yet taken by the kernel */
+	link_tls_fn *on_tls; /* set while the handshake runs */
+	void *tls_ctx;
+	bool is_paused;
+	bool is_over; /* on_closed was or will not be called any more */
+	bool want_output; /* kicked since on_output last gave nothing */
+	bool is_blocked; /* the socket takes no more for now */
+	bool is_shutting, has_shut; /* close_notify and FIN: asked for, done */
+	bool has_more; /* the read budget of this turn was used up */
+	bool handshake_wants_write;
+	bool is_write_dead; /* writing failed; what came in is read first */
+	enum link_end write_end;
+	char write_text[TEXT_SIZE];
+};
+
+enum io_result { IO_OK, IO_AGAIN, IO_END };
+
+/* How an I/O call ended, when it ended the connection. */
+struct io_end {
+	enum link_end end;
+	char text[TEXT_SIZE];
+};
+
+static bool
+is_freed(const struct link *link)
+{
+	return link->fd < 0;
+}
+
+static void
+wake(struct link *link)
+{
+	loop_timer_at(link->again, 0);
+}
+
+static void
+set_quickack(struct link *link)
+{
+	int on = 1;
+
+	/* Fails on sockets that are not TCP (tests); nothing depends on it. */
+	(void)setsockopt(link->fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on));
+}
+
+static void
+end_set(struct io_end *end, enum link_end how, const char *text)
+{
+	end->end = how;
+	(void)snprintf(end->text, sizeof(end->text), "%s", text);
+	log_safe(end->text, strlen(end->text));
+}
+
+/* What SSL_get_error() says after a failed call; errno as the call left it. */
+static enum io_result
+tls_result(struct link *link, int rc, int error_no, struct io_end *end)
+{
+	unsigned long queued;
+	const char *reason;
+
+	switch (SSL_get_error(link->ssl, rc)) {
+	case SSL_ERROR_WANT_READ:
+		return IO_AGAIN;
+	case SSL_ERROR_WANT_WRITE:
+		link->handshake_wants_write = true;
+		return IO_AGAIN;
+	case SSL_ERROR_ZERO_RETURN:
+		end_set(end, LINK_EOF, "connection closed by the server");
+		return IO_END;
+	case SSL_ERROR_SYSCALL:
+		if (error_no == 0)
+			end_set(end, LINK_EOF, "lost connection");
+		else
+			end_set(end, LINK_RESET, strerror(error_no));
+		return IO_END;
+	default:
+		queued = ERR_peek_error();
+		if (ERR_GET_REASON(queued) ==
+		    SSL_R_UNEXPECTED_EOF_WHILE_READING) {
+			end_set(end, LINK_EOF, "lost connection");
+			return IO_END;
+		}
+		reason = ERR_reason_error_string(queued);
+		end_set(end, LINK_TLS_ERROR,
+		    reason != NULL ? reason : "TLS protocol error");
+		return IO_END;
+	}
+}
+
+static enum io_result
+socket_result(struct io_end *end)
+{
+	if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
+		return IO_AGAIN;
+	end_set(end, LINK_RESET, strerror(errno));
+	return IO_END;
+}
+
+static enum io_result
+read_some(
+    struct link *link, char *p, size_t size, size_t *n_out, struct io_end *end)
+{
+	ssize_t n;
+	int rc;
+
+	if (link->ssl != NULL) {
+		ERR_clear_error();
+		errno = 0;
+		rc = SSL_read(link->ssl, p, (int)size);
+		if (rc <= 0)
+			return tls_result(link, rc, errno, end);
+		*n_out = (size_t)rc;
+		return IO_OK;
+	}
+	n = recv(link->fd, p, size, 0);
+	if (n < 0)
+		return socket_result(end);
+	if (n == 0) {
+		end_set(end, LINK_EOF, "lost connection");
+		return IO_END;
+	}
+	*n_out = (size_t)n;
+	return IO_OK;
+}
+
+static enum io_result
+write_some(struct link *link, struct slice s, size_t *n_out, struct io_end *end)
+{
+	ssize_t n;
+	int rc;
+
+	if (link->ssl != NULL) {
+		ERR_clear_error();
+		errno = 0;
+		rc = SSL_write(link->ssl, s.p, (int)s.n);
+		if (rc <= 0)
+			return tls_result(link, rc, errno, end);
+		*n_out = (size_t)rc;
+		return IO_OK;
+	}
+	n = send(link->fd, s.p, s.n, MSG_NOSIGNAL);
+	if (n < 0)
+		return socket_result(end);
+	*n_out = (size_t)n;
+	return IO_OK;
+}
+
+static void
+report_end(struct link *link, const struct io_end *end)
+{
+	struct io_end copy = *end;
+
+	if (link->is_over)
+		return;
+	link->is_over = true;
+	if (link->is_write_dead) {
+		/* The write's error came first and says more than an EOF. */
+		end_set(&copy, link->write_end, link->write_text);
+	}
+	link->ops->on_closed(link->ctx, copy.end, copy.text);
+}
+
+static bool
+may_read(const struct link *link)
+{
+	return !is_freed(link) && link->ops != NULL && !link->is_paused &&
+	       !link->is_over && link->on_tls == NULL;
+}
+
+static void
+give_back(struct link *link)
+{
+	char copy[UNREAD_MAX];
+	size_t n = buf_len(&link->unread);
+
+	if (n == 0 || !may_read(link))
+		return;
+	/* A copy, since the handler may give the tail back once more. */
+	memcpy(copy, buf_slice(&link->unread).p, n);
+	buf_reset(&link->unread);
+	link->ops->on_input(link->ctx, copy, n);
+	mem_wipe(copy, n);
+}
+
+static void
+read_input(struct link *link)
+{
+	char data[READ_SIZE];
+	struct io_end end;
+	enum io_result result = IO_AGAIN;
+	bool got_some = false;
+	size_t n = 0;
+	int reads = 0;
+
+	while (may_read(link) && buf_len(&link->unread) == 0) {
+		if (!link->is_write_dead && reads++ == READS_PER_TURN) {
+			link->has_more = true;
+			break;
+		}
+		result = read_some(link, data, sizeof(data), &n, &end);
+		if (result != IO_OK)
+			break;
+		got_some = true;
+		link->ops->on_input(link->ctx, data, n);
+	}
+	if (got_some && !is_freed(link))
+		set_quickack(link);
+	if (!may_read(link))
+		return;
+	if (result == IO_END)
+		report_end(link, &end);
+	else if (link->is_write_dead && result == IO_AGAIN &&
+		 buf_len(&link->unread) == 0) {
+		/* The socket is broken: nothing more can come. */
+		end_set(&end, link->write_end, link->write_text);
+		report_end(link, &end);
+	}
+}
+
+/* close_notify, then FIN. */
+static void
+shut(struct link *link)
+{
+	int rc;
+
+	if (link->ssl != NULL) {
+		ERR_clear_error();
+		rc = SSL_shutdown(link->ssl);
+		if (rc < 0 &&
+		    SSL_get_error(link->ssl, rc) == SSL_ERROR_WANT_WRITE) {
+			link->is_blocked = true;
+			return;
+		}
+	}
+	link->has_shut = true;
+	(void)shutdown(link->fd, SHUT_WR);
+}
+
+static void
+note_write_error(struct link *link, const struct io_end *end)
+{
+	link->is_write_dead = true;
+	link->write_end = end->end == LINK_EOF ? LINK_RESET : end->end;
+	(void)snprintf(
+	    link->write_text, sizeof(link->write_text), "%s", end->text);
+	/* Replies may lie unread that decide about what was sent. */
+	wake(link);
+}
+
+/* True when there is something in out. */
+static bool
+pull(struct link *link)
+{
+	if (buf_len(&link->out) > 0)
+		return true;
+	if (!link->want_output || link->ops == NULL)
+		return false;
+	link->ops->on_output(link->ctx, &link->out);
+	if (is_freed(link))
+		return false;
+	CHECK(buf_ok(&link->out));
+	if (buf_len(&link->out) == 0)
+		link->want_output = false;
+	return link->want_output;
+}
+
+static void
+write_output(struct link *link)
+{
+	struct io_end end;
+	enum io_result result;
+	size_t n = 0;
+	int writes = 0;
+
+	link->is_blocked = false;
+	if (link->is_write_dead || link->has_shut || link->is_over ||
+	    link->on_tls != NULL)
+		return;
+	while (pull(link)) {
+		if (writes++ == WRITES_PER_TURN) {
+			wake(link);
+			return;
+		}
+		result = write_some(link, buf_slice(&link->out), &n, &end);
+		if (result == IO_AGAIN) {
+			link->is_blocked = true;
+			return;
+		}
+		if (result == IO_END) {
+			note_write_error(link, &end);
+			return;
+		}
+		buf_consume(&link->out, n);
+		link->ops->on_written(link->ctx, n);
+		if (is_freed(link) || link->is_over)
+			return;
+	}
+	if (!is_freed(link) && link->is_shutting)
+		shut(link);
+}
+
+static void
+step_handshake(struct link *link)
+{
+	link_tls_fn *done = link->on_tls;
+	struct io_end end = {LINK_EOF, ""};
+	enum io_result result = IO_OK;
+	long verify;
+	int rc;
+
+	link->handshake_wants_write = false;
+	ERR_clear_error();
+	errno = 0;
+	rc = SSL_do_handshake(link->ssl);
+	if (rc <= 0)
+		result = tls_result(link, rc, errno, &end);
+	set_quickack(link);
+	if (result == IO_AGAIN)
+		return;
+	link->on_tls = NULL;
+	if (result == IO_END) {
+		verify = SSL_get_verify_result(link->ssl);
+		if (end.end == LINK_TLS_ERROR && verify != X509_V_OK)
+			end_set(&end, LINK_TLS_ERROR,
+			    X509_verify_cert_error_string(verify));
+		link->is_over = true;
+	} else {
+		link->has_more = true; /* may hold octets poll cannot see */
+	}
+	done(link->tls_ctx, result == IO_OK, end.text);
+}
+
+static void
+update_watch(struct link *link)
+{
+	bool read, write;
+
+	if (is_freed(link))
+		return;
+	if (link->on_tls != NULL) {
+		loop_want(link->watch, true, link->handshake_wants_write);
+		return;
+	}
+	read = may_read(link);
+	write = link->is_blocked && !link->is_over;
+	loop_want(link->watch, read, write);
+	if (link->has_more && read)
+		wake(link);
+}
+
+static void
+run(struct link *link)
+{
+	link->has_more = false;
+	if (link->on_tls != NULL && link->ssl != NULL)
+		step_handshake(link);
+	if (!is_freed(link) && link->on_tls == NULL) {
+		give_back(link);
+		read_input(link);
+		if (!is_freed(link))
+			write_output(link);
+	}
+	update_watch(link);
+}
+
+static void
+on_event(void *ctx, bool readable, bool writable)
+{
+	(void)readable;
+	(void)writable;
+	run(ctx);
+}
+
+static void
+on_again(void *ctx)
+{
+	struct link *link = ctx;
+
+	/* A refused start of TLS: no ssl, but a callback to make. */
+	if (link->on_tls != NULL && link->ssl == NULL) {
+		link_tls_fn *done = link->on_tls;
+
+		link->on_tls = NULL;
+		link->is_over = true;
+		done(link->tls_ctx, false,
+		    "server sent plaintext after agreeing to TLS");
+		return;
+	}
+	run(link);
+}
+
+struct link *
+link_new(struct loop *loop, int fd)
+{
+	struct link *link = mem_zalloc(sizeof(*link));
+	int on = 1;
+
+	link->loop = loop;
+	link->fd = fd;
+	link->watch = loop_watch(loop, fd, on_event, link);
+	link->again = loop_timer_new(loop, on_again, link);
+	buf_init(&link->unread, UNREAD_MAX);
+	buf_init(&link->out, OUT_MAX);
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	set_quickack(link);
+	return link;
+}
+
+void
+link_free(struct link **link)
+{
+	struct link *old = *link;
+
+	*link = NULL;
+	if (old == NULL || is_freed(old))
+		return;
+	loop_unwatch(&old->watch);
+	loop_timer_free(&old->again);
+	if (old->ssl != NULL) {
+		/* Else OpenSSL takes the end for an attack and makes the
+		 * session's tickets unusable. */
+		SSL_set_shutdown(
+		    old->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+		SSL_free(old->ssl);
+		old->ssl = NULL;
+	}
+	(void)close(old->fd);
+	old->fd = -1;
+	buf_fini_secret(&old->unread);
+	buf_fini_secret(&old->out);
+	loop_defer(old->loop, mem_free, old);
+}
+
+void
+link_set_ops(struct link *link, const struct link_ops *ops, void *ctx)
+{
+	link->ops = ops;
+	link->ctx = ctx;
+	link->is_paused = false;
+	/* The login passed through here. */
+	if (buf_len(&link->out) == 0 && link->out.data != NULL)
+		mem_wipe(link->out.data, link->out.cap);
+	wake(link);
+}
+
+void
+link_unread(struct link *link, const char *p, size_t n)
+{
+	CHECK(buf_len(&link->unread) == 0 && n <= UNREAD_MAX);
+	if (n == 0)
+		return;
+	(void)buf_add(&link->unread, p, n);
+	wake(link);
+}
+
+void
+link_kick(struct link *link)
+{
+	link->want_output = true;
+	if (!link->is_blocked)
+		wake(link);
+}
+
+void
+link_pause(struct link *link, bool paused)
+{
+	if (link->is_paused == paused)
+		return;
+	link->is_paused = paused;
+	wake(link);
+}
+
+void
+link_start_tls(
+    struct link *link, struct ssl_st *ssl, link_tls_fn *on_done, void *ctx)
+{
+	CHECK(link->ssl == NULL && link->on_tls == NULL);
+	link->on_tls = on_done;
+	link->tls_ctx = ctx;
+	wake(link);
+	if (buf_len(&link->unread) > 0) {
+		SSL_free(ssl);
+		return;
+	}
+	link->ssl = ssl;
+	if (SSL_set_fd(ssl, link->fd) != 1)
+		log_panic("SSL_set_fd failed");
+}
+
+struct ssl_st *
+link_ssl(const struct link *link)
+{
+	return link->ssl;
+}
+
+int
+link_fd(const struct link *link)
+{
+	return link->fd;
+}
+
+size_t
+link_unsent(const struct link *link)
+{
+	return buf_len(&link->out);
+}
+
+int64_t
+link_rtt_us(const struct link *link)
+{
+	struct tcp_info info = {0};
+	socklen_t n = sizeof(info);
+
+	if (getsockopt(link->fd, IPPROTO_TCP, TCP_INFO, &info, &n) != 0)
+		return 0;
+	return info.tcpi_rtt;
+}
+
+void
+link_shutdown(struct link *link)
+{
+	link->is_shutting = true;
+	/* What the handlers still have to say goes first. */
+	link->want_output = true;
+	if (!link->is_blocked)
+		wake(link);
+}

@@ -1,0 +1,56 @@
+/* fakeserver: a scripted server on loopback for tests, with certificates.
+ *
+ * A thread of its own with blocking calls, so that a script reads from top to
+ * bottom as the server lives it. One word or text per line of the script:
+ *
+ *   ">220 hi"   send the text and CRLF        ">>text"  without CRLF
+ *   "<EHLO"     read a line that begins so    "tls"     accept a handshake
+ *   "hang"      read until the client ends    "close"   close at once
+ *   "reset"     close with RST                "next"    close, accept again
+ *   "dribble"   from now on one octet a write "sink N"  read N octets
+ */
+#ifndef FAKESERVER_H
+#define FAKESERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "agent/loop.h"
+
+struct fake;
+
+/* A throw-away authority and a certificate of a server. */
+struct fake_ca;
+struct fake_cert;
+
+struct fake_ca *fake_ca_new(const char *name);
+void fake_ca_free(struct fake_ca **ca);
+
+/* Path of a file with the authority's certificate; removed by free. */
+const char *fake_ca_file(const struct fake_ca *ca);
+
+/* dns_name: the only name in it; NULL ca: self-signed. */
+struct fake_cert *fake_cert_new(struct fake_ca *ca, const char *dns_name);
+void fake_cert_free(struct fake_cert **cert);
+
+/* The script ends with NULL and is borrowed; so is cert (may be NULL). */
+struct fake *fake_start(const char *const *script, struct fake_cert *cert);
+int fake_port(const struct fake *fake);
+
+/* Waits for the end of the script; NULL when all went as written, else what
+ * did not. Valid until fake_free(). */
+const char *fake_finish(struct fake *fake);
+
+/* All lines read, LF between. After fake_finish(). */
+const char *fake_heard(const struct fake *fake);
+/* Handshakes that resumed a session. */
+int fake_resumed(const struct fake *fake);
+void fake_free(struct fake **fake);
+
+/* Runs the loop until *flag, at most 10 s; false when that was too long. */
+bool fake_run_until(struct loop *loop, const bool *flag);
+
+/* A blocking connect to the port, then non-blocking; for test_link. */
+int fake_connect(int port);
+
+#endif
