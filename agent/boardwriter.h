@@ -1,0 +1,91 @@
+/* boardwriter: one lane's hand on the board (common/board.h).
+ *
+ * Opens $lane_state_directory/board, making it where it is missing or of
+ * another version, claims the lane's entry and maps the file. A lane finds its
+ * own entry again by name, so counters go on over reload and crash.
+ *
+ * Every call takes a NULL writer and then does nothing (lookups answer 0 or
+ * -1): a lane whose state directory cannot be used delivers mail without
+ * figures. A call costs nanoseconds and never blocks, board_open() and
+ * board_set_account() excepted. What is read back from the file is bounded
+ * before it is used.
+ *
+ * After fork the draining child calls board_drain(): it gives the entry to the
+ * lane's next process, goes on counting, and touches no gauge any more.
+ */
+#ifndef BOARDWRITER_H
+#define BOARDWRITER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/board.h"
+
+struct board_writer;
+
+/* lane_name: the master.cf service, with the instance in front where several
+ * Postfix instances share the directory; class may be "". NULL: error holds
+ * one line. Crash notes of the lane's last process are settled here. */
+struct board_writer *board_open(const char *dir, const char *lane_name,
+    const char *class, char *error, size_t n);
+
+/* Leaves in order: sessions, gauges and notes in hand are cleared. */
+void board_close(struct board_writer **w);
+
+/* In the draining child, after fork. */
+void board_drain(struct board_writer *w);
+
+/* Attaches the lane to its account ("host" or "host login"), which is made if
+ * need be. false: all rows are taken by accounts in use. */
+bool board_set_account(struct board_writer *w, const char *account);
+
+void board_add(struct board_writer *w, enum board_counter which, uint64_t n);
+void board_set(struct board_writer *w, enum board_gauge which, int64_t value);
+void board_observe(
+    struct board_writer *w, enum board_hist_id which, int64_t us);
+
+/* The lane did something; now. */
+void board_beat(struct board_writer *w);
+
+/* Connection slots of the lane, and of the account as the lane sees it. */
+void board_set_slots(
+    struct board_writer *w, int held, int reserve, int wants, int limit);
+void board_set_limits(struct board_writer *w, int limit, int limit_now,
+    int64_t limited_ms, int held, int resting);
+/* The provider refused a connection for their number; in its own words. */
+void board_refusal(struct board_writer *w, const char *reply);
+
+/* A row for a new session in state DIALING; -1 when all are in use (then the
+ * other calls do nothing). peer: numeric address, or "" until known. */
+int board_session_new(struct board_writer *w);
+void board_session_peer(struct board_writer *w, int row, const char *peer);
+void board_session_state(
+    struct board_writer *w, int row, enum board_session_state state);
+void board_session_figures(struct board_writer *w, int row, uint64_t messages,
+    uint64_t in_flight, uint64_t depth, uint64_t octets);
+void board_session_free(struct board_writer *w, int row);
+
+/* Notes that the message is being parsed or written; answers at how many
+ * crashes of this lane it was in hand before. */
+int board_poison_begin(struct board_writer *w, const char *queue_id);
+/* It is out of our hands again; survived says it also went through whole, so
+ * that what is known of it is forgotten. */
+void board_poison_end(
+    struct board_writer *w, const char *queue_id, bool survived);
+
+/* What the account learned about a smarthost; 0 unknown. Depth and messages
+ * are at most 10,000 whatever the file says. */
+int board_host_depth(struct board_writer *w, const char *host);
+int board_host_messages(struct board_writer *w, const char *host);
+void board_set_host_depth(struct board_writer *w, const char *host, int depth);
+void board_set_host_messages(
+    struct board_writer *w, const char *host, int messages);
+void board_set_host_rtt(struct board_writer *w, const char *host, int64_t us);
+
+/* The lane's and the account's entry, for code that keeps state of its own
+ * there (orders, rate); NULL without. */
+struct board_lane *board_lane(struct board_writer *w);
+struct board_account *board_account(struct board_writer *w);
+
+#endif

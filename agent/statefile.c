@@ -1,0 +1,227 @@
+#include "agent/statefile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/board.h"
+#include "common/clock.h"
+
+static int fail(char *error, size_t n, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static int
+fail(char *error, size_t n, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	(void)vsnprintf(error, n, format, ap);
+	va_end(ap);
+	return -1;
+}
+
+int
+statefile_open_dir(const char *dir, char *error, size_t n)
+{
+	struct stat st;
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return fail(error, n, "open %s: %s", dir, strerror(errno));
+	if (fstat(fd, &st) != 0)
+		(void)fail(error, n, "stat %s: %s", dir, strerror(errno));
+	else if (st.st_uid != geteuid() && st.st_uid != 0)
+		(void)fail(error, n, "%s belongs to uid %lu, not to %lu", dir,
+		    (unsigned long)st.st_uid, (unsigned long)geteuid());
+	else if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+		(void)fail(error, n, "%s may be written by others", dir);
+	else
+		return fd;
+	(void)close(fd);
+	return -1;
+}
+
+int
+statefile_open(int dir_fd, const char *name, char *error, size_t n)
+{
+	struct stat st;
+	/* O_NONBLOCK: a FIFO put there must not stop us. */
+	int fd = openat(dir_fd, name,
+	    O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
+
+	if (fd < 0)
+		return fail(error, n, "open %s: %s", name, strerror(errno));
+	if (fstat(fd, &st) != 0)
+		(void)fail(error, n, "stat %s: %s", name, strerror(errno));
+	else if (!S_ISREG(st.st_mode))
+		(void)fail(error, n, "%s is not a regular file", name);
+	else if (st.st_uid != geteuid())
+		(void)fail(error, n, "%s belongs to uid %lu, not to %lu", name,
+		    (unsigned long)st.st_uid, (unsigned long)geteuid());
+	else if (st.st_nlink > 1)
+		(void)fail(error, n, "%s has several names", name);
+	else if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+		(void)fail(error, n, "%s may be written by others", name);
+	else
+		return fd;
+	(void)close(fd);
+	return -1;
+}
+
+bool
+statefile_allocate(int fd, size_t size, char *error, size_t n)
+{
+	int e = posix_fallocate(fd, 0, (off_t)size);
+
+	if (e != 0)
+		(void)fail(
+		    error, n, "allocate %zu octets: %s", size, strerror(e));
+	return e == 0;
+}
+
+static bool
+set_lock(int fd, off_t octet, short type)
+{
+	struct flock lock = {
+	    .l_type = type,
+	    .l_whence = SEEK_SET,
+	    .l_start = octet,
+	    .l_len = 1,
+	};
+
+	while (fcntl(fd, F_OFD_SETLK, &lock) != 0)
+		if (errno != EINTR)
+			return false;
+	return true;
+}
+
+bool
+statefile_lock(int fd, off_t octet, int wait_ms)
+{
+	const struct timespec pause = {0, 100 * 1000};
+	int64_t end_ms;
+
+	if (set_lock(fd, octet, F_WRLCK))
+		return true;
+	if (wait_ms <= 0)
+		return false;
+	end_ms = clock_mono_ms() + wait_ms;
+	do {
+		(void)nanosleep(&pause, NULL);
+		if (set_lock(fd, octet, F_WRLCK))
+			return true;
+	} while (clock_mono_ms() < end_ms);
+	return false;
+}
+
+void
+statefile_unlock(int fd, off_t octet)
+{
+	(void)set_lock(fd, octet, F_UNLCK);
+}
+
+/* A run of octets in [from, end) that one other holder has. */
+static bool
+find_run(int fd, off_t from, off_t end, off_t *begin_out, off_t *end_out)
+{
+	struct flock lock = {
+	    .l_type = F_WRLCK,
+	    .l_whence = SEEK_SET,
+	    .l_start = from,
+	    .l_len = end - from,
+	};
+
+	if (end <= from || fcntl(fd, F_OFD_GETLK, &lock) != 0 ||
+	    lock.l_type == F_UNLCK)
+		return false;
+	*begin_out = lock.l_start > from ? lock.l_start : from;
+	/* l_len 0: without end */
+	*end_out = lock.l_len == 0 ? end : lock.l_start + lock.l_len;
+	if (*end_out > end)
+		*end_out = end;
+	return *end_out > *begin_out;
+}
+
+/* The kernel names any of the conflicting runs, not the first: both sides of
+ * it are still unknown. Each level takes away at least one octet. */
+void
+statefile_locked_map(int fd, off_t from, off_t end, bool *map)
+{
+	off_t start = from, run, run_end;
+
+	while (find_run(fd, from, end, &run, &run_end)) {
+		for (off_t i = run; i < run_end; i++)
+			map[i - start] = true;
+		statefile_locked_map(fd, from, run, map + (from - start));
+		from = run_end;
+	}
+}
+
+bool
+statefile_is_locked(int fd, off_t octet)
+{
+	off_t run, run_end;
+
+	return find_run(fd, octet, octet + 1, &run, &run_end);
+}
+
+bool
+statefile_read(int fd, void *p, size_t n, off_t at)
+{
+	char *to = p;
+
+	while (n > 0) {
+		ssize_t got = pread(fd, to, n, at);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return false;
+		to += got;
+		at += got;
+		n -= (size_t)got;
+	}
+	return true;
+}
+
+bool
+statefile_write(int fd, const void *p, size_t n, off_t at)
+{
+	const char *from = p;
+
+	while (n > 0) {
+		ssize_t put = pwrite(fd, from, n, at);
+
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put <= 0)
+			return false;
+		from += put;
+		at += put;
+		n -= (size_t)put;
+	}
+	return true;
+}
+
+uint64_t
+statefile_boot(void)
+{
+	char id[64];
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return 0;
+	n = read(fd, id, sizeof(id) - 1);
+	(void)close(fd);
+	if (n <= 0)
+		return 0;
+	id[n] = '\0';
+	return board_hash(id);
+}

@@ -1,0 +1,44 @@
+/* statefile: opening and locking the files that lanes share.
+ *
+ * They live in lane_state_directory, which belongs to mail_owner, but nothing
+ * found there is trusted: no symbolic link is followed, a file must be a
+ * regular one of ours that nobody else may write. Locks are those of the open
+ * file description (F_OFD_SETLK): a forked child shares its parent's, they
+ * fall with the last descriptor, and two open()s in one process exclude each
+ * other. Errors are values: -1 or false, with one line of text in error.
+ */
+#ifndef STATEFILE_H
+#define STATEFILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* The directory: ours or root's, not writable by others. -1: error. */
+int statefile_open_dir(const char *dir, char *error, size_t n);
+
+/* Opens, or makes, a file of the directory; mode 0600, close-on-exec. */
+int statefile_open(int dir_fd, const char *name, char *error, size_t n);
+
+/* Gives an empty file its size and its blocks at once: a full disk is an
+ * error here and not a SIGBUS later. */
+bool statefile_allocate(int fd, size_t size, char *error, size_t n);
+
+/* A write lock on one octet. wait_ms 0: only try. Waiting is bounded, since
+ * the holder may be stopped. */
+bool statefile_lock(int fd, off_t octet, int wait_ms);
+void statefile_unlock(int fd, off_t octet);
+
+/* Sets map[i] for each octet from + i below end that somebody else holds,
+ * and leaves the others as they are. */
+void statefile_locked_map(int fd, off_t from, off_t end, bool *map);
+bool statefile_is_locked(int fd, off_t octet);
+
+bool statefile_read(int fd, void *p, size_t n, off_t at);
+bool statefile_write(int fd, const void *p, size_t n, off_t at);
+
+/* Names this boot of the machine: monotonic times mean nothing in another. */
+uint64_t statefile_boot(void);
+
+#endif

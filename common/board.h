@@ -1,0 +1,292 @@
+/* board: the layout of the file in which lanes keep their figures.
+ *
+ *   header | accounts[16] | lanes[32]
+ *             hosts[16]      counters, gauges, histograms, poison notes,
+ *             rate state     session rows, orders, rate state
+ *
+ * One file per state directory; lanes map it, readers pread it whole. Each
+ * figure is an aligned 64-bit word written with one atomic store or add, so
+ * a crash leaves the last figures and no lock is needed to read them. Strings
+ * are written octet by octet: a reader may see one half changed and must take
+ * each as bounded and unterminated (board_text()). Times ending in _wall_ms
+ * are milliseconds since the epoch, because readers outlive reboots.
+ *
+ * Who is alive is told by locks, not by pids: a running lane holds a write
+ * lock (F_OFD_SETLK) on octet BOARD_LOCK_LANE + index of the file.
+ *
+ * Metrics are declared once, in BOARD_COUNTERS, BOARD_GAUGES and BOARD_HISTS.
+ * The layout never changes without BOARD_VERSION; new metrics go to the end of
+ * their list and use up spare words. No syscalls here.
+ */
+#ifndef BOARD_H
+#define BOARD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define BOARD_MAGIC UINT64_C(0x31647262656e6c70) /* "plnebrd1" */
+
+enum {
+	BOARD_VERSION = 1,
+	BOARD_ACCOUNTS = 16,
+	BOARD_HOSTS = 16, /* smarthosts remembered per account */
+	BOARD_LANES = 32,
+	BOARD_SESSIONS = 256, /* rows per lane; more sessions go unlisted */
+	BOARD_POISON = 64, /* notes per lane */
+	BOARD_NAME = 64,
+	BOARD_COUNTER_WORDS = 96,
+	BOARD_GAUGE_WORDS = 32,
+	BOARD_HIST_SLOTS = 8,
+	BOARD_HIST_BUCKETS = 288,
+	BOARD_RATE_BYTES = 8192,
+
+	/* lock octets in the board file */
+	BOARD_LOCK_LANE = 0,
+};
+
+#define BOARD_COUNTERS(X)                                                      \
+	X(requests, "delivery requests read from the queue manager")           \
+	X(requests_dropped, "requests given up by the queue manager unsent")   \
+	X(messages_sent, "messages with at least one recipient delivered")     \
+	X(messages_deferred, "messages with at least one recipient deferred")  \
+	X(messages_bounced, "messages with at least one recipient bounced")    \
+	X(recipients_sent, "recipients delivered")                             \
+	X(recipients_deferred, "recipients deferred")                          \
+	X(recipients_bounced, "recipients bounced")                            \
+	X(octets_sent, "message octets written, transfer encoding included")   \
+	X(transactions, "MAIL commands written")                               \
+	X(resets, "RSET commands written")                                     \
+	X(chunks, "BDAT commands written")                                     \
+	X(dials, "dials begun")                                                \
+	X(dials_ok, "dials that became sessions")                              \
+	X(dials_failed, "dials that failed")                                   \
+	X(dials_refused, "dials refused for the number of connections")        \
+	X(tls_full, "full TLS handshakes")                                     \
+	X(tls_resumed, "resumed TLS handshakes")                               \
+	X(auths_ok, "logins accepted")                                         \
+	X(auths_failed, "logins refused")                                      \
+	X(closed_spent, "sessions closed: message quota used up")              \
+	X(closed_idle, "sessions closed: idle")                                \
+	X(closed_age, "sessions closed: age limit")                            \
+	X(closed_surplus, "sessions closed: another lane waits for a slot")    \
+	X(closed_errors, "sessions closed: too many failed messages")          \
+	X(closed_421, "sessions closed by a 421 reply")                        \
+	X(closed_lost, "sessions lost: closed or reset without a 421")         \
+	X(closed_timeout, "sessions closed: no reply in time")                 \
+	X(closed_protocol, "sessions closed: replies out of step")             \
+	X(closed_stop, "sessions closed: reload or stop")                      \
+	X(replies_421, "421 replies")                                          \
+	X(throttled, "replies that ask to slow down")                          \
+	X(retries, "messages moved to another session")                        \
+	X(in_doubt, "messages deferred because the reply was lost")            \
+	X(poisoned, "messages set aside after crashes")                        \
+	X(corrupt, "queue files that could not be read whole")                 \
+	X(reports_failed, "verdicts bounce(8), defer(8)... did not take")      \
+	X(slots_taken, "connection slots taken")                               \
+	X(slots_refused, "connection slots asked for in vain")                 \
+	X(kicks, "runs of the scheduler")
+
+#define BOARD_GAUGES(X)                                                        \
+	X(requests_waiting, "requests waiting for a session")                  \
+	X(requests_in_flight, "requests on the wire")                          \
+	X(reports_pending, "requests whose verdicts are being reported")       \
+	X(sessions_dialing, "sessions being set up")                           \
+	X(sessions_idle, "sessions ready and idle")                            \
+	X(sessions_busy, "sessions with messages on the wire")                 \
+	X(sessions_closing, "sessions waiting for the reply to QUIT")          \
+	X(depth, "messages that may be unanswered per session")                \
+	X(rate_milli, "messages per 1000 seconds allowed now, 0 unlimited")    \
+	X(paused_until_wall_ms, "no mail before this time, 0 not paused")      \
+	X(memory_bytes, "memory of waiting requests")
+
+#define BOARD_HISTS(X)                                                         \
+	X(queue_wait, "from the request being read to its MAIL, us")           \
+	X(session_wait, "from wanting a session to having one, us")            \
+	X(wire_time, "from MAIL to the reply that decides, us")                \
+	X(dial_time, "from connect to the session being ready, us")            \
+	X(report_time, "from the verdict to the final status, us")
+
+/* State of a session row: name, as shown. */
+#define BOARD_SESSION_STATES(X)                                                \
+	X(FREE, "free")                                                        \
+	X(DIALING, "dialing")                                                  \
+	X(IDLE, "idle")                                                        \
+	X(BUSY, "busy")                                                        \
+	X(CLOSING, "closing")
+
+#define BOARD_ENUM(name, help) BOARD_COUNTER_##name,
+enum board_counter { BOARD_COUNTERS(BOARD_ENUM) BOARD_COUNTER_COUNT };
+#undef BOARD_ENUM
+#define BOARD_ENUM(name, help) BOARD_GAUGE_##name,
+enum board_gauge { BOARD_GAUGES(BOARD_ENUM) BOARD_GAUGE_COUNT };
+#undef BOARD_ENUM
+#define BOARD_ENUM(name, help) BOARD_HIST_##name,
+enum board_hist_id { BOARD_HISTS(BOARD_ENUM) BOARD_HIST_COUNT };
+#undef BOARD_ENUM
+#define BOARD_ENUM(name, text) BOARD_SESSION_##name,
+enum board_session_state {
+	BOARD_SESSION_STATES(BOARD_ENUM) BOARD_SESSION_STATE_COUNT
+};
+#undef BOARD_ENUM
+
+enum board_lane_state {
+	BOARD_LANE_FREE,
+	BOARD_LANE_RUNNING, /* without its lock: the lane crashed */
+	BOARD_LANE_STOPPED, /* left in order; figures are kept */
+};
+
+enum board_poison_state {
+	BOARD_POISON_FREE,
+	BOARD_POISON_IN_HAND, /* without the lane's lock: it crashed there */
+	BOARD_POISON_DRAINING, /* in the hand of a draining child */
+	BOARD_POISON_CRASHED, /* was in hand at `crashes` crashes */
+};
+
+/* Latencies in us: values below 8 exactly, above with 8 steps per octave. */
+struct board_hist {
+	uint64_t count, sum;
+	uint64_t buckets[BOARD_HIST_BUCKETS];
+};
+
+struct board_poison {
+	uint64_t key; /* board_hash() of id; 0: row not in use */
+	uint64_t state; /* enum board_poison_state */
+	uint64_t crashes;
+	uint64_t since_wall_ms;
+	char id[32]; /* queue id */
+};
+
+struct board_session {
+	uint64_t state; /* enum board_session_state */
+	uint64_t since_wall_ms; /* in this state */
+	uint64_t messages; /* carried so far */
+	uint64_t in_flight; /* unanswered */
+	uint64_t depth; /* may be unanswered */
+	uint64_t octets;
+	uint64_t opened_wall_ms;
+	uint64_t spare;
+	char peer[BOARD_NAME]; /* numeric address:port */
+};
+
+struct board_lane {
+	char name[BOARD_NAME], class[32];
+	uint64_t state; /* enum board_lane_state */
+	uint64_t pid, generation; /* both new for each process */
+	uint64_t started_wall_ms, beat_wall_ms;
+	uint64_t account; /* index + 1, 0 none; check it */
+	uint64_t held, reserve, wants; /* connection slots */
+	uint64_t connection_limit;
+	uint64_t spare[10];
+	uint64_t counters[BOARD_COUNTER_WORDS];
+	uint64_t gauges[BOARD_GAUGE_WORDS]; /* int64_t, two's complement */
+	struct board_hist hists[BOARD_HIST_SLOTS];
+	struct board_poison poison[BOARD_POISON];
+	struct board_session sessions[BOARD_SESSIONS];
+	uint64_t orders[32]; /* the operator's wishes */
+	uint64_t rate[BOARD_RATE_BYTES / 8]; /* pacing: its own layout */
+	uint64_t spare_end[48];
+};
+
+/* What was learned about one smarthost of an account. */
+struct board_host {
+	uint64_t key; /* board_hash() of the host; 0: row not in use */
+	uint64_t depth; /* proven pipeline depth, 0 unknown */
+	uint64_t messages; /* the peer closes after so many, 0 unknown */
+	uint64_t rtt_us;
+	uint64_t updated_wall_ms;
+	uint64_t spare[3];
+	char host[BOARD_NAME];
+};
+
+struct board_account {
+	uint64_t key; /* board_hash() of the account; 0: row not in use */
+	char label[BOARD_NAME]; /* board_label(): never a login */
+	uint64_t used_wall_ms; /* last opened by a lane */
+	uint64_t limit; /* configured: smallest of the live lanes */
+	uint64_t limit_now; /* in force */
+	uint64_t limited_until_wall_ms; /* whole limit back; 0 not limited */
+	uint64_t held, resting; /* slots, all processes */
+	uint64_t refusals, refused_wall_ms;
+	uint64_t spare[15];
+	char refusal[256]; /* the peer's words, printable */
+	struct board_host hosts[BOARD_HOSTS];
+	uint64_t rate[BOARD_RATE_BYTES / 8]; /* pacing: its own layout */
+	uint64_t spare_end[704];
+};
+
+struct board_head {
+	uint64_t magic, version, size;
+	uint64_t accounts_off, account_size, account_count;
+	uint64_t lanes_off, lane_size, lane_count;
+	uint64_t made_wall_ms;
+	uint64_t boot; /* of the last opener; monotonic times are its */
+	uint64_t generations; /* last one given to a lane */
+	uint64_t spare[500];
+};
+
+struct board {
+	struct board_head head;
+	struct board_account accounts[BOARD_ACCOUNTS];
+	struct board_lane lanes[BOARD_LANES];
+};
+
+enum { BOARD_SIZE = sizeof(struct board) };
+
+struct board_metric {
+	const char *name, *help;
+};
+
+extern const struct board_metric board_counters[BOARD_COUNTER_COUNT];
+extern const struct board_metric board_gauges[BOARD_GAUGE_COUNT];
+extern const struct board_metric board_hists[BOARD_HIST_COUNT];
+
+static inline uint64_t
+board_load(const uint64_t *word)
+{
+	return __atomic_load_n(word, __ATOMIC_RELAXED);
+}
+
+static inline void
+board_store(uint64_t *word, uint64_t value)
+{
+	__atomic_store_n(word, value, __ATOMIC_RELAXED);
+}
+
+static inline void
+board_bump(uint64_t *word, uint64_t n)
+{
+	(void)__atomic_fetch_add(word, n, __ATOMIC_RELAXED);
+}
+
+/* A fresh board at b (BOARD_SIZE octets, zeroed). */
+void board_init(struct board *b, uint64_t now_wall_ms);
+
+/* Is this a board of our version and size? NULL: yes; else what is wrong. */
+const char *board_check(const struct board_head *h, uint64_t file_size);
+
+/* 64-bit hash of a name, never 0. Not secret: keep files that carry it 0600. */
+uint64_t board_hash(const char *text);
+
+/* What may be shown of an account's name, which is "host" or "host login"
+ * (one blank between): its first word, or "account-HASH" when that holds an
+ * "@" and so may be a login itself. n >= BOARD_NAME. */
+void board_label(const char *account, char *label, size_t n);
+
+/* Copies a string field: bounded, terminated, printable. n > 0. */
+void board_text(const char *field, size_t field_size, char *text, size_t n);
+/* Stores text in a string field, cut to fit, always terminated. */
+void board_store_text(char *field, size_t field_size, const char *text);
+
+const char *board_session_state_name(uint64_t state);
+
+/* The bucket that counts us, and the smallest value a bucket counts. */
+unsigned board_hist_bucket(uint64_t us);
+uint64_t board_hist_floor(unsigned bucket);
+void board_hist_add(struct board_hist *h, uint64_t us);
+
+/* The value below which a share (0 .. 1) of the observations lies, to within
+ * one step (an eighth of an octave, upper end); 0 without observations. */
+uint64_t board_hist_quantile(const struct board_hist *h, double share);
+
+#endif
