@@ -34,8 +34,8 @@ transaction_free(struct transaction **t)
 	mem_free(old);
 }
 
-static bool
-is_undecided(const struct transaction *t, size_t i)
+bool
+transaction_is_open(const struct transaction *t, size_t i)
 {
 	enum rcpt_state state = t->req->rcpts[t->rcpts[i]].state;
 
@@ -48,7 +48,7 @@ transaction_undecided(const struct transaction *t)
 	size_t n = 0;
 
 	for (size_t i = 0; i < t->count; i++)
-		if (is_undecided(t, i))
+		if (transaction_is_open(t, i))
 			n++;
 	return n;
 }
@@ -59,7 +59,7 @@ transaction_reset(struct transaction *t)
 	size_t kept = 0;
 
 	for (size_t i = 0; i < t->count; i++) {
-		if (!is_undecided(t, i))
+		if (!transaction_is_open(t, i))
 			continue;
 		t->req->rcpts[t->rcpts[i]].state = RCPT_WAITING;
 		t->rcpts[kept++] = t->rcpts[i];

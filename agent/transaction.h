@@ -59,6 +59,9 @@ struct transaction {
 struct transaction *transaction_new(struct request *req, int64_t now_ms);
 void transaction_free(struct transaction **t);
 
+/* The i-th recipient of t has no verdict yet. */
+bool transaction_is_open(const struct transaction *t, size_t i);
+
 /* Recipients of t that are in flight (have no verdict yet). */
 size_t transaction_undecided(const struct transaction *t);
 

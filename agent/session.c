@@ -1,0 +1,516 @@
+#include "agent/session_private.h"
+
+#include "common/log.h"
+#include "common/mem.h"
+
+struct session *
+session_new(const struct settings *set, const struct ehlo *ehlo,
+    const struct peer *peer, const struct session_ops *ops, void *ctx,
+    int64_t now_ms)
+{
+	struct session *s = mem_zalloc(sizeof(*s));
+
+	s->set = set;
+	s->ops = ops;
+	s->ctx = ctx;
+	s->ehlo = *ehlo;
+	s->peer = *peer;
+	s->mode = !ehlo->pipelining                      ? SESSION_LOCKSTEP
+		  : ehlo->chunking && set->lane_chunking ? SESSION_BDAT
+							 : SESSION_OVERLAP;
+	list_init(&s->inside);
+	buf_init(&s->chunk, CHUNK_OCTETS + 2 * MESSAGE_SLACK);
+	pipeline_init(&s->pipe);
+	reply_parser_init(&s->parser);
+	s->born_ms = s->idle_since_ms = now_ms;
+	return s;
+}
+
+void
+session_free(struct session **s)
+{
+	struct session *old = *s;
+
+	*s = NULL;
+	if (old == NULL)
+		return;
+	CHECK(list_is_empty(&old->inside));
+	pipeline_fini(&old->pipe);
+	reply_parser_fini(&old->parser);
+	buf_fini(&old->chunk);
+	mem_free(old);
+}
+
+enum session_mode
+session_mode(const struct session *s)
+{
+	return s->mode;
+}
+
+const struct peer *
+session_peer(const struct session *s)
+{
+	return &s->peer;
+}
+
+bool
+session_is_over(const struct session *s)
+{
+	return s->is_over;
+}
+
+bool
+session_is_finishing(const struct session *s)
+{
+	return s->is_finishing || s->is_over;
+}
+
+size_t
+session_load(const struct session *s)
+{
+	return s->load;
+}
+
+int
+session_messages(const struct session *s)
+{
+	return s->messages;
+}
+
+int
+session_accepted(const struct session *s)
+{
+	return s->accepted;
+}
+
+int64_t
+session_idle_since_ms(const struct session *s)
+{
+	return s->idle_since_ms;
+}
+
+uint64_t
+session_octets_unanswered(const struct session *s)
+{
+	return pipeline_octets_unanswered(&s->pipe);
+}
+
+/* Messages that may be inside at once. */
+static size_t
+window(const struct session *s, int depth)
+{
+	/* After a refusal one at a time, until something is accepted again:
+	 * errors in a window are expensive. */
+	if (s->failed_in_row > 0 || depth < 1)
+		return 1;
+	switch (s->mode) {
+	case SESSION_BDAT:
+		return (size_t)depth;
+	case SESSION_OVERLAP:
+		return depth > 1 ? 2 : 1;
+	case SESSION_LOCKSTEP:
+		break;
+	}
+	return 1;
+}
+
+bool
+session_is_spent(const struct session *s, int quota, int64_t now_ms)
+{
+	return s->messages >= quota ||
+	       now_ms - s->born_ms >= s->set->lane_connection_age_limit_ms;
+}
+
+bool
+session_has_room(const struct session *s, int depth, int quota, int64_t now_ms)
+{
+	return !session_is_finishing(s) &&
+	       !session_is_spent(s, quota, now_ms) &&
+	       s->load < window(s, depth) &&
+	       pipeline_octets_unanswered(&s->pipe) <
+		   (uint64_t)s->set->lane_pipeline_bytes;
+}
+
+/* ---- verdicts ---------------------------------------------------------- */
+
+struct verdict_source
+session_source(
+    const struct session *s, const struct transaction *t, struct moment now)
+{
+	return (struct verdict_source){
+	    .peer = &s->peer,
+	    .conn_use = s->accepted + 1,
+	    .dsn_offered = s->ehlo.dsn,
+	    .conn_done = t->began_ms > 0 ? t->began : now.wall,
+	    .now = now.wall,
+	};
+}
+
+void
+session_decide_by_reply(struct session *s, struct transaction *t, size_t i,
+    enum outcome outcome, enum command_kind kind, const struct reply *reply,
+    struct moment now)
+{
+	struct verdict_source from = session_source(s, t, now);
+
+	if (transaction_is_open(t, i))
+		request_decide(t->req, t->rcpts[i],
+		    verdict_from_reply(outcome, &from, kind, reply));
+}
+
+void
+session_decide_all_by_reply(struct session *s, struct transaction *t,
+    enum outcome outcome, enum command_kind kind, const struct reply *reply,
+    struct moment now)
+{
+	for (size_t i = 0; i < t->count; i++)
+		session_decide_by_reply(s, t, i, outcome, kind, reply, now);
+}
+
+void
+session_decide_all(struct session *s, struct transaction *t,
+    enum outcome outcome, const struct dsn *dsn, struct moment now)
+{
+	struct verdict_source from = session_source(s, t, now);
+
+	for (size_t i = 0; i < t->count; i++)
+		if (transaction_is_open(t, i))
+			request_decide(t->req, t->rcpts[i],
+			    verdict_from_dsn(outcome, &from, dsn, NULL));
+}
+
+/* ---- leaving the session ----------------------------------------------- */
+
+static void
+detach(struct session *s, struct transaction *t, int64_t now_ms)
+{
+	list_remove(&t->link);
+	s->load--;
+	if (s->load == 0)
+		s->idle_since_ms = now_ms;
+	if (s->cur == t) {
+		s->cur = NULL;
+		buf_fini(&s->chunk);
+	}
+	if (t->req->message != NULL)
+		message_release(t->req->message);
+}
+
+static void
+complete(struct session *s, struct transaction *t, int64_t now_ms)
+{
+	detach(s, t, now_ms);
+	CHECK(transaction_undecided(t) == 0);
+	s->ops->on_done(s->ctx, t);
+}
+
+static void
+give_back(struct session *s, struct transaction *t, bool is_its_fault,
+    const struct dsn *why, int64_t now_ms)
+{
+	detach(s, t, now_ms);
+	if (transaction_undecided(t) == 0) {
+		s->ops->on_done(s->ctx, t);
+		return;
+	}
+	if (t->last_error == NULL)
+		t->last_error = mem_alloc(sizeof(*t->last_error));
+	*t->last_error = *why;
+	transaction_reset(t);
+	s->ops->on_returned(s->ctx, t, is_its_fault);
+}
+
+/* Nothing is rendered for t any more and every reply was read. */
+static bool
+is_through(const struct session *s, const struct transaction *t)
+{
+	return t != s->cur && t->state == TRANSACTION_AWAITING &&
+	       t->commands_unanswered == 0;
+}
+
+void
+session_stop_rendering(struct session *s, struct transaction *t)
+{
+	CHECK(s->cur == t);
+	s->cur = NULL;
+	t->state = TRANSACTION_AWAITING;
+	buf_reset(&s->chunk);
+}
+
+/* Keeps count of luck, and leaves a session that has run out of it. */
+static void
+count_result(struct session *s, const struct transaction *t, int64_t now_ms)
+{
+	if (request_is_probe(t->req))
+		return;
+	if (!t->is_failed) {
+		s->accepted++;
+		s->failed_in_row = 0;
+		return;
+	}
+	s->failed_in_row++;
+	if (s->failed_in_row >= FAILURES_IN_A_ROW_MAX)
+		session_finish(s, "several messages refused in a row", now_ms);
+}
+
+void
+session_settle(struct session *s, struct transaction *t, struct moment now)
+{
+	if (!is_through(s, t))
+		return;
+	count_result(s, t, now.ms);
+	if (t->is_bad_sequence) {
+		struct dsn why;
+
+		dsn_set(&why, "4.5.1",
+		    "host %s[%s] lost step: MAIL FROM was answered with 503",
+		    s->peer.host, s->peer.addr);
+		give_back(s, t, true, &why, now.ms);
+	} else {
+		complete(s, t, now.ms);
+	}
+}
+
+void
+session_end(
+    struct session *s, enum session_end how, bool is_clean, const char *why)
+{
+	if (s->is_over)
+		return;
+	s->is_over = true;
+	s->ops->on_ended(s->ctx, how, is_clean, why);
+}
+
+/* Everything for t is on the wire: the server may have taken it. */
+static bool
+is_in_doubt(const struct session *s, const struct transaction *t)
+{
+	return t->last_off > 0 && !t->is_failed &&
+	       s->pipe.written_off >= t->last_off;
+}
+
+/* The stream broke without a word. */
+static void
+lose(
+    struct session *s, enum session_end how, const char *why, struct moment now)
+{
+	struct pipelined *oldest = pipeline_oldest(&s->pipe);
+	enum command_kind stage = oldest != NULL ? oldest->kind : COMMAND_MAIL;
+	bool is_timeout = how == SESSION_END_TIMEOUT;
+	bool is_first = true;
+
+	if (s->is_over)
+		return;
+	s->is_over = true;
+	while (!list_is_empty(&s->inside)) {
+		struct transaction *t =
+		    list_entry(s->inside.next, struct transaction, link);
+		bool in_doubt = is_in_doubt(s, t);
+		struct dsn dsn;
+
+		verdict_lost(&dsn, &s->peer, stage, in_doubt, is_timeout);
+		/* A stage that timed out is a slow answer to this message;
+		 * waiting as long again elsewhere helps nobody. */
+		if (in_doubt || (is_timeout && is_first)) {
+			session_decide_all(s, t, OUTCOME_DEFER, &dsn, now);
+			complete(s, t, now.ms);
+		} else if (transaction_undecided(t) == 0) {
+			complete(s, t, now.ms);
+		} else {
+			give_back(s, t,
+			    is_first && t->state != TRANSACTION_ASSIGNED, &dsn,
+			    now.ms);
+		}
+		is_first = false;
+	}
+	s->ops->on_ended(s->ctx, how, false, why);
+}
+
+/* A 421 answers the oldest command: nothing from there on was taken. */
+void
+session_close_by_421(struct session *s, enum command_kind kind,
+    const struct reply *reply, struct moment now)
+{
+	char text[DSN_TEXT_MAX + 1];
+	struct dsn why;
+	/* After a message was accepted this is a quota, not a refusal. */
+	bool is_first = s->accepted == 0;
+
+	reply_text(reply, text, sizeof(text));
+	dsn_set(&why, reply->status, "host %s[%s] said: %s (in reply to %s)",
+	    s->peer.host, s->peer.addr, text, verdict_command_name(kind));
+	why.smtp_code = 421;
+	s->is_over = true;
+	while (!list_is_empty(&s->inside)) {
+		struct transaction *t =
+		    list_entry(s->inside.next, struct transaction, link);
+
+		give_back(s, t,
+		    (is_first || kind == COMMAND_BODY ||
+			kind == COMMAND_BDAT_LAST) &&
+			t->state != TRANSACTION_ASSIGNED,
+		    &why, now.ms);
+		is_first = false;
+		kind = COMMAND_MAIL;
+	}
+	s->ops->on_ended(s->ctx, SESSION_END_421, true, why.text);
+}
+
+/* ---- assigning --------------------------------------------------------- */
+
+/* What this server cannot take is decided here, before any octet. */
+static struct verdict *
+refuse_locally(const struct session *s, const struct transaction *t,
+    const struct verdict_source *from)
+{
+	const struct request *req = t->req;
+
+	if (s->ehlo.size_limit > 0 && req->size > 0 &&
+	    (uint64_t)req->size > s->ehlo.size_limit)
+		return verdict_local(OUTCOME_BOUNCE, from, "5.3.4",
+		    "message size %lld exceeds size limit %llu of server "
+		    "%s[%s]",
+		    (long long)req->size,
+		    (unsigned long long)s->ehlo.size_limit, s->peer.host,
+		    s->peer.addr);
+	if ((req->sendopts & SENDOPT_UTF8_REQUESTED) != 0 &&
+	    (req->sendopts & SENDOPT_UTF8_NEEDED) != 0 && !s->ehlo.smtputf8)
+		return verdict_local(OUTCOME_BOUNCE, from, "5.6.7",
+		    "SMTPUTF8 is required, but was not offered by host %s[%s]",
+		    s->peer.host, s->peer.addr);
+	if ((req->sendopts & SENDOPT_REQUIRETLS) != 0 &&
+	    s->set->requiretls_enable &&
+	    (!s->peer.is_verified || !s->ehlo.requiretls))
+		return verdict_local(OUTCOME_BOUNCE, from, "5.7.30",
+		    "REQUIRETLS is required, but was not offered by host "
+		    "%s[%s] in a verified TLS session",
+		    s->peer.host, s->peer.addr);
+	return NULL;
+}
+
+void
+session_assign(struct session *s, struct transaction *t, struct moment now)
+{
+	struct verdict_source from = session_source(s, t, now);
+	struct verdict *refusal = refuse_locally(s, t, &from);
+
+	CHECK(!session_is_finishing(s));
+	list_remove(&t->link);
+	list_push(&s->inside, &t->link);
+	s->load++;
+	t->state = TRANSACTION_ASSIGNED;
+	if (refusal != NULL) {
+		session_decide_all(s, t, refusal->outcome, &refusal->dsn, now);
+		verdict_free(&refusal);
+		complete(s, t, now.ms);
+		return;
+	}
+	s->messages++;
+	for (size_t i = 0; i < t->count; i++)
+		t->req->rcpts[t->rcpts[i]].state = RCPT_IN_FLIGHT;
+	s->ops->on_changed(s->ctx);
+}
+
+bool
+session_withdraw(struct session *s, struct transaction *t)
+{
+	if (t->state != TRANSACTION_ASSIGNED)
+		return false;
+	list_remove(&t->link);
+	s->load--;
+	s->messages--;
+	transaction_reset(t);
+	return true;
+}
+
+/* ---- endings ----------------------------------------------------------- */
+
+void
+session_closed(
+    struct session *s, bool is_eof, const char *text, struct moment now)
+{
+	if (s->is_over)
+		return;
+	if (list_is_empty(&s->inside) &&
+	    (s->is_quit_rendered || s->pipe.count == 0)) {
+		session_end(s, SESSION_END_QUIT, is_eof, text);
+		return;
+	}
+	lose(s, SESSION_END_LOST, text, now);
+}
+
+void
+session_finish(struct session *s, const char *why, int64_t now_ms)
+{
+	if (session_is_finishing(s))
+		return;
+	log_debug("%s[%s]: finishing session: %s, %d messages", s->peer.host,
+	    s->peer.addr, why, s->messages);
+	s->is_finishing = true;
+	s->quit_deadline_ms = now_ms + QUIT_WAIT_MS;
+	s->ops->on_changed(s->ctx);
+}
+
+void
+session_abort(struct session *s, const char *why, struct moment now)
+{
+	if (s->is_over)
+		return;
+	log_debug(
+	    "%s[%s]: closing session: %s", s->peer.host, s->peer.addr, why);
+	lose(s, SESSION_END_ABORT, why, now);
+}
+
+static int64_t
+stage_timeout_ms(const struct session *s, const struct pipelined *c)
+{
+	const struct settings *set = s->set;
+
+	switch (c->kind) {
+	case COMMAND_RSET:
+		return set->smtp_rset_timeout_ms;
+	case COMMAND_MAIL:
+		return set->smtp_mail_timeout_ms;
+	case COMMAND_RCPT:
+		return set->smtp_rcpt_timeout_ms;
+	case COMMAND_DATA:
+		return set->smtp_data_init_timeout_ms;
+	case COMMAND_BDAT:
+		return set->smtp_data_xfer_timeout_ms;
+	case COMMAND_BODY:
+	case COMMAND_BDAT_LAST:
+		return pipelined_is_written(&s->pipe, c) &&
+			       (s->cur == NULL || s->cur != c->owner)
+			   ? set->smtp_data_done_timeout_ms
+			   : set->smtp_data_xfer_timeout_ms;
+	case COMMAND_QUIT:
+		return QUIT_WAIT_MS;
+	}
+	return QUIT_WAIT_MS;
+}
+
+int64_t
+session_deadline_ms(const struct session *s)
+{
+	struct pipelined *oldest = pipeline_oldest(&s->pipe);
+
+	if (s->is_over)
+		return INT64_MAX;
+	if (oldest != NULL)
+		return s->pipe.timer_from_ms + stage_timeout_ms(s, oldest);
+	if (s->is_finishing && s->load == 0)
+		return s->quit_deadline_ms;
+	return INT64_MAX;
+}
+
+void
+session_on_timer(struct session *s, struct moment now)
+{
+	if (s->is_over || now.ms < session_deadline_ms(s))
+		return;
+	if (s->load == 0) {
+		session_end(s, SESSION_END_QUIT, false, "no answer to QUIT");
+		return;
+	}
+	lose(s, SESSION_END_TIMEOUT, "timed out", now);
+}

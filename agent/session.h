@@ -1,0 +1,122 @@
+/* session: one authenticated SMTP session carrying many transactions.
+ *
+ * Engine: octets in, octets out, time as an argument. Three ways to talk,
+ * chosen by what EHLO offered:
+ *
+ *   SESSION_BDAT      RSET MAIL RCPT.. BDAT n LAST <octets> RSET MAIL ...
+ *                     (PIPELINING + CHUNKING: a window of whole messages)
+ *   SESSION_OVERLAP   <body> . [RSET] MAIL RCPT.. DATA | wait for 354 | ...
+ *                     (PIPELINING: one round trip per message, RFC 2920 3.1)
+ *   SESSION_LOCKSTEP  one command at a time
+ *
+ * No neighbour is poisoned: servers answer MAIL with 503 after a transaction
+ * that was refused half way, yet take its RCPT and content with the previous
+ * sender. So RSET stands before every MAIL of a BDAT window but the first, and
+ * elsewhere after a transaction that did not reach its end of data; and a
+ * message whose MAIL was refused is never believed delivered.
+ *
+ * Success is believed only on a 2xx to the end of data. When the stream ends,
+ * each transaction is done (decided), in doubt (its last octet was written and
+ * no reply read: deferred with smtp(8)'s words) or returned (nobody can have
+ * taken it). A 421 in order ends the stream for all that stands behind it.
+ */
+#ifndef SESSION_H
+#define SESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/peer.h"
+#include "agent/settings.h"
+#include "agent/transaction.h"
+#include "common/buf.h"
+#include "common/clock.h"
+#include "common/dsn.h"
+#include "common/ehlo.h"
+
+struct session;
+
+enum session_mode { SESSION_BDAT, SESSION_OVERLAP, SESSION_LOCKSTEP };
+
+enum session_end {
+	SESSION_END_QUIT, /* 221, or closed while idle or after QUIT */
+	SESSION_END_421, /* the server closes the session */
+	SESSION_END_LOST, /* connection lost with commands unanswered */
+	SESSION_END_TIMEOUT, /* the oldest command's stage timed out */
+	SESSION_END_ABORT, /* we gave up: desync, unreadable message, stop */
+};
+
+struct session_ops {
+	/* t is out of the session and none of its commands is unanswered; all
+	 * its recipients are decided. */
+	void (*on_done)(void *ctx, struct transaction *t);
+	/* t is out of the session undecided: its RCPT_WAITING recipients are
+	 * for another session. is_its_fault: this attempt counts as a try;
+	 * t->last_error says what happened. */
+	void (*on_returned)(
+	    void *ctx, struct transaction *t, bool is_its_fault);
+	/* The session is over, after every transaction has left it. The
+	 * receiver closes the connection and frees the session, not from
+	 * inside the callback. is_clean: the server has seen the end. */
+	void (*on_ended)(
+	    void *ctx, enum session_end end, bool is_clean, const char *why);
+	/* There may be output, or room for another transaction. */
+	void (*on_changed)(void *ctx);
+};
+
+/* set and ehlo/peer are copied or borrowed as usual: set is borrowed. */
+struct session *session_new(const struct settings *set, const struct ehlo *ehlo,
+    const struct peer *peer, const struct session_ops *ops, void *ctx,
+    int64_t now_ms);
+void session_free(struct session **s);
+
+enum session_mode session_mode(const struct session *s);
+const struct peer *session_peer(const struct session *s);
+
+/* Room for one more transaction at this depth (messages unanswered), keeping
+ * to at most quota messages in the session's life? */
+bool session_has_room(
+    const struct session *s, int depth, int quota, int64_t now_ms);
+
+/* It has carried its share of messages, or has grown old: time for
+ * session_finish(). */
+bool session_is_spent(const struct session *s, int quota, int64_t now_ms);
+
+/* Hands over a waiting transaction. May decide it at once (too big for the
+ * server, SMTPUTF8 not offered) and call on_done from inside. */
+void session_assign(
+    struct session *s, struct transaction *t, struct moment now);
+
+/* Takes an assigned transaction back if none of its octets was rendered. */
+bool session_withdraw(struct session *s, struct transaction *t);
+
+/* The link's side. session_output appends at most about max octets. */
+void session_input(
+    struct session *s, const char *p, size_t n, struct moment now);
+void session_output(
+    struct session *s, struct buf *out, size_t max, struct moment now);
+void session_written(struct session *s, size_t n, struct moment now);
+void session_closed(
+    struct session *s, bool is_eof, const char *text, struct moment now);
+
+/* No new transactions; QUIT when those inside are through. */
+void session_finish(struct session *s, const char *why, int64_t now_ms);
+
+/* Ends now: what is written and unanswered is in doubt. */
+void session_abort(struct session *s, const char *why, struct moment now);
+
+/* When session_on_timer() is due; INT64_MAX: never. */
+int64_t session_deadline_ms(const struct session *s);
+void session_on_timer(struct session *s, struct moment now);
+
+bool session_is_over(const struct session *s);
+bool session_is_finishing(const struct session *s);
+size_t session_load(const struct session *s); /* transactions inside */
+int session_messages(const struct session *s); /* begun in its life */
+int session_accepted(
+    const struct session *s); /* of them, taken by the server */
+int64_t session_idle_since_ms(const struct session *s); /* load 0 since */
+uint64_t session_octets_unanswered(const struct session *s);
+
+#endif

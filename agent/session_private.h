@@ -1,0 +1,104 @@
+/* session_private: the inside of a session, for its three files alone.
+ *
+ *   session.c          life, assigning, verdicts, endings, timers
+ *   session_send.c     transactions to octets
+ *   session_receive.c  replies to verdicts
+ *
+ *  lane --assign--> [assigned ... | rendering | awaiting ...] --done--> lane
+ *                      (tail)        (cur)        (head)     --returned->
+ *
+ * `inside` is in stream order, so the transaction a reply concerns is at its
+ * head, and everything behind an ended stream is what follows.
+ */
+#ifndef SESSION_PRIVATE_H
+#define SESSION_PRIVATE_H
+
+#include "agent/session.h"
+
+#include "agent/message.h"
+#include "agent/pipeline.h"
+#include "agent/request.h"
+#include "agent/verdict.h"
+#include "common/reply.h"
+
+enum {
+	/* A chunk is announced only when its octets are here, so this is what
+	 * a large message costs in memory. */
+	CHUNK_OCTETS = 65536,
+	/* Servers slow down after 10 errors in a session, and one refused
+	 * message costs two: leave before that. */
+	FAILURES_IN_A_ROW_MAX = 4,
+	/* How long the answer to QUIT is waited for: the slot is ours until
+	 * the server has seen the end. */
+	QUIT_WAIT_MS = 2000,
+};
+
+enum session_step {
+	STEP_RSET,
+	STEP_MAIL,
+	STEP_RCPT,
+	STEP_DATA,
+	STEP_WAIT_354,
+	STEP_VAIN_DOT, /* 354 though no recipient was accepted */
+	STEP_BODY,
+	STEP_BDAT,
+	STEP_LAST_RSET, /* ends a probe */
+};
+
+struct session {
+	const struct settings *set;
+	const struct session_ops *ops;
+	void *ctx;
+	struct ehlo ehlo;
+	struct peer peer;
+	enum session_mode mode;
+
+	struct list inside;
+	size_t load;
+	struct transaction *cur; /* being rendered */
+	enum session_step step;
+	size_t rcpt_next;
+	struct buf chunk;
+	bool chunk_is_last;
+
+	struct pipeline pipe;
+	struct reply_parser parser;
+	bool needs_rset;
+	bool is_finishing; /* nothing new; QUIT comes last */
+	bool is_quit_rendered;
+	bool is_over;
+	int messages, accepted, failed_in_row;
+	int64_t born_ms, idle_since_ms, quit_deadline_ms;
+};
+
+/* Enters a rendered command of n octets. */
+void session_push(struct session *s, enum command_kind kind,
+    struct transaction *t, size_t rcpt, size_t n, int64_t now_ms);
+
+/* Nothing more is rendered for t, the current transaction. */
+void session_stop_rendering(struct session *s, struct transaction *t);
+
+/* Lets t go if it is through: rendered, and every reply read. */
+void session_settle(
+    struct session *s, struct transaction *t, struct moment now);
+
+struct verdict_source session_source(
+    const struct session *s, const struct transaction *t, struct moment now);
+
+/* Verdicts for recipients that have none yet. */
+void session_decide_by_reply(struct session *s, struct transaction *t, size_t i,
+    enum outcome outcome, enum command_kind kind, const struct reply *reply,
+    struct moment now);
+void session_decide_all_by_reply(struct session *s, struct transaction *t,
+    enum outcome outcome, enum command_kind kind, const struct reply *reply,
+    struct moment now);
+void session_decide_all(struct session *s, struct transaction *t,
+    enum outcome outcome, const struct dsn *dsn, struct moment now);
+
+/* Ends without transactions inside / by a 421 to the oldest command. */
+void session_end(
+    struct session *s, enum session_end how, bool is_clean, const char *why);
+void session_close_by_421(struct session *s, enum command_kind kind,
+    const struct reply *reply, struct moment now);
+
+#endif

@@ -1,0 +1,226 @@
+#include "agent/session_private.h"
+
+#include <string.h>
+
+#include "common/log.h"
+
+static void
+on_mail(struct session *s, struct transaction *t, const struct reply *reply,
+    struct moment now)
+{
+	enum meaning meaning = verdict_judge(COMMAND_MAIL, reply);
+
+	if (meaning == MEANING_OK) {
+		t->mail = MAIL_ACCEPTED;
+		return;
+	}
+	t->mail = MAIL_REFUSED;
+	if (!t->is_failed && reply->code == 503) {
+		/* The server thinks another transaction is open: that is
+		 * about the session, not about this message. */
+		t->is_bad_sequence = true;
+		session_finish(
+		    s, "out of step: MAIL was answered with 503", now.ms);
+	} else if (!t->is_failed) {
+		session_decide_all_by_reply(s, t,
+		    meaning == MEANING_BOUNCE ? OUTCOME_BOUNCE : OUTCOME_DEFER,
+		    COMMAND_MAIL, reply, now);
+	}
+	t->is_failed = true;
+}
+
+static void
+on_rcpt(struct session *s, struct transaction *t, size_t i,
+    const struct reply *reply, struct moment now)
+{
+	enum meaning meaning = verdict_judge(COMMAND_RCPT, reply);
+
+	t->rcpts_answered++;
+	if (meaning == MEANING_OK)
+		t->rcpts_accepted++;
+	else if (t->mail == MAIL_ACCEPTED && !t->is_bad_sequence)
+		session_decide_by_reply(s, t, i,
+		    meaning == MEANING_BOUNCE ? OUTCOME_BOUNCE : OUTCOME_DEFER,
+		    COMMAND_RCPT, reply, now);
+	if (t->rcpts_answered == t->count && t->rcpts_accepted == 0)
+		t->is_failed = true;
+}
+
+/* A probe that got as far as it should: its accepted recipients are fine. */
+static void
+on_probe_rcpt(struct session *s, struct transaction *t, size_t i,
+    const struct reply *reply, struct moment now)
+{
+	if (t->mail == MAIL_ACCEPTED && !t->is_bad_sequence &&
+	    verdict_judge(COMMAND_RCPT, reply) == MEANING_OK &&
+	    strcmp(s->set->smtp_address_verify_target, "data") != 0)
+		session_decide_by_reply(
+		    s, t, i, OUTCOME_SENT, COMMAND_RCPT, reply, now);
+}
+
+/* 354, but nobody wants the message. */
+static void
+answer_vain_354(struct session *s, struct transaction *t, struct moment now)
+{
+	if (t->rcpts_accepted > 0) {
+		/* MAIL was refused, yet RCPT taken: a dot would send nothing
+		 * from somebody else to these recipients. */
+		session_abort(s, "354 for a refused sender", now);
+		return;
+	}
+	s->step = STEP_VAIN_DOT;
+}
+
+static void
+on_data(struct session *s, struct transaction *t, const struct reply *reply,
+    struct moment now)
+{
+	enum meaning meaning = verdict_judge(COMMAND_DATA, reply);
+
+	CHECK(s->cur == t && s->step == STEP_WAIT_354);
+	if (meaning == MEANING_OK && t->is_failed) {
+		answer_vain_354(s, t, now);
+		return;
+	}
+	if (meaning == MEANING_OK && request_is_probe(t->req)) {
+		session_decide_all_by_reply(
+		    s, t, OUTCOME_SENT, COMMAND_DATA, reply, now);
+		session_abort(s, "address probe done", now);
+		return;
+	}
+	if (meaning == MEANING_OK) {
+		s->step = STEP_BODY;
+		/* Entered before its octets, so that an early reply finds its
+		 * command. */
+		session_push(s, COMMAND_BODY, t, 0, 0, now.ms);
+		return;
+	}
+	if (!t->is_failed)
+		session_decide_all_by_reply(s, t,
+		    meaning == MEANING_BOUNCE ? OUTCOME_BOUNCE : OUTCOME_DEFER,
+		    COMMAND_DATA, reply, now);
+	t->is_failed = true;
+	session_stop_rendering(s, t);
+}
+
+static void
+on_end_of_data(struct session *s, struct transaction *t, enum command_kind kind,
+    const struct reply *reply, struct moment now)
+{
+	enum meaning meaning = verdict_judge(kind, reply);
+	bool is_early = s->cur == t;
+
+	if (t->is_failed)
+		return; /* decided; even a 250 is no delivery */
+	if (is_early && meaning == MEANING_OK)
+		return; /* the caller ends the session */
+	session_decide_all_by_reply(s, t,
+	    meaning == MEANING_OK       ? OUTCOME_SENT
+	    : meaning == MEANING_BOUNCE ? OUTCOME_BOUNCE
+					: OUTCOME_DEFER,
+	    kind, reply, now);
+	if (meaning != MEANING_OK)
+		t->is_failed = true;
+}
+
+static void
+on_bdat(struct session *s, struct transaction *t, const struct reply *reply,
+    struct moment now)
+{
+	enum meaning meaning = verdict_judge(COMMAND_BDAT, reply);
+
+	if (meaning == MEANING_OK || t->is_failed)
+		return;
+	session_decide_all_by_reply(s, t,
+	    meaning == MEANING_BOUNCE ? OUTCOME_BOUNCE : OUTCOME_DEFER,
+	    COMMAND_BDAT, reply, now);
+	t->is_failed = true;
+}
+
+static void
+on_reply(struct session *s, const struct reply *reply, struct moment now)
+{
+	struct pipelined *c = pipeline_oldest(&s->pipe);
+	struct transaction *t;
+	enum command_kind kind;
+	size_t rcpt;
+
+	if (c == NULL) {
+		/* Nobody was asked: either goodbye, or out of step. */
+		if (reply->code == 421)
+			session_close_by_421(s, COMMAND_MAIL, reply, now);
+		else
+			session_abort(s, "unexpected reply", now);
+		return;
+	}
+	t = c->owner;
+	kind = c->kind;
+	rcpt = c->rcpt;
+	if (kind == COMMAND_QUIT) {
+		pipeline_answered(&s->pipe, now.ms);
+		session_end(s, SESSION_END_QUIT, true, "QUIT");
+		return;
+	}
+	if (reply->code == 421) {
+		session_close_by_421(s, kind, reply, now);
+		return;
+	}
+	if (reply->had_garbage)
+		session_finish(s, "garbage between replies", now.ms);
+	pipeline_answered(&s->pipe, now.ms);
+	t->commands_unanswered--;
+	switch (kind) {
+	case COMMAND_RSET:
+		if (reply->code / 100 != 2) {
+			session_abort(s, "RSET was refused", now);
+			return;
+		}
+		break;
+	case COMMAND_MAIL:
+		on_mail(s, t, reply, now);
+		break;
+	case COMMAND_RCPT:
+		if (request_is_probe(t->req))
+			on_probe_rcpt(s, t, rcpt, reply, now);
+		on_rcpt(s, t, rcpt, reply, now);
+		break;
+	case COMMAND_DATA:
+		on_data(s, t, reply, now);
+		break;
+	case COMMAND_BDAT:
+		on_bdat(s, t, reply, now);
+		break;
+	case COMMAND_BODY:
+	case COMMAND_BDAT_LAST:
+		on_end_of_data(s, t, kind, reply, now);
+		if (s->cur == t) {
+			/* Answered before it was complete: there is no way
+			 * to stop but to hang up. */
+			session_abort(s, "reply in the middle of DATA", now);
+			return;
+		}
+		break;
+	case COMMAND_QUIT:
+		break;
+	}
+	if (s->is_over)
+		return;
+	session_settle(s, t, now);
+	s->ops->on_changed(s->ctx);
+}
+
+void
+session_input(struct session *s, const char *p, size_t n, struct moment now)
+{
+	while (n > 0 && !s->is_over) {
+		size_t used = 0;
+		enum reply_result result = reply_feed(&s->parser, p, n, &used);
+
+		p += used;
+		n -= used;
+		if (result == REPLY_DONE)
+			on_reply(s, reply_get(&s->parser), now);
+		else if (result == REPLY_BAD)
+			session_abort(s, "senseless reply", now);
+	}
+}

@@ -1,0 +1,334 @@
+#include "agent/session_private.h"
+
+#include <string.h>
+
+#include "common/command.h"
+#include "common/log.h"
+
+void
+session_push(struct session *s, enum command_kind kind, struct transaction *t,
+    size_t rcpt, size_t n, int64_t now_ms)
+{
+	pipeline_push(&s->pipe, kind, t, rcpt, n, now_ms);
+	if (t != NULL)
+		t->commands_unanswered++;
+}
+
+static void
+begin(struct session *s, struct transaction *t, struct moment now)
+{
+	s->cur = t;
+	s->rcpt_next = 0;
+	s->step = s->needs_rset ? STEP_RSET : STEP_MAIL;
+	/* Whoever comes next must start from a clean slate, unless this one
+	 * gets through; in a BDAT window nobody can know in time. */
+	s->needs_rset = true;
+	s->chunk_is_last = false;
+	t->state = TRANSACTION_RENDERING;
+	t->began = now.wall;
+	t->began_ms = now.ms;
+	if (t->req->message != NULL)
+		message_rewind(t->req->message, s->mode != SESSION_BDAT);
+}
+
+static enum command_body
+body_type(const struct session *s, const struct request *req)
+{
+	if (!s->ehlo.eightbitmime)
+		return BODY_NONE;
+	if (strcmp(req->encoding, "8bit") == 0)
+		return BODY_8BIT;
+	return strcmp(req->encoding, "7bit") == 0 ? BODY_7BIT : BODY_NONE;
+}
+
+/* The envelope cannot be put on a line: only its own fault. */
+static void
+fail_address(struct session *s, struct transaction *t, struct moment now)
+{
+	struct dsn dsn;
+
+	dsn_set(&dsn, "5.1.3", "bad address syntax in the message envelope");
+	session_decide_all(s, t, OUTCOME_BOUNCE, &dsn, now);
+	t->is_failed = true;
+	session_stop_rendering(s, t);
+}
+
+static void
+render_mail(struct session *s, struct buf *out, struct moment now)
+{
+	struct transaction *t = s->cur;
+	const struct request *req = t->req;
+	size_t before = buf_len(out);
+	struct command_mail mail = {
+	    .sender = slice_str(req->sender),
+	    .use_size = s->ehlo.size_offered,
+	    .size = (uint64_t)(req->size > 0 ? req->size : 0),
+	    .body = body_type(s, req),
+	    .use_dsn = s->ehlo.dsn,
+	    .envid = slice_str(req->envelope_id),
+	    .ret = req->ret_flags,
+	    .smtputf8 = s->ehlo.smtputf8 &&
+			(req->sendopts & SENDOPT_UTF8_REQUESTED) != 0,
+	    .requiretls = s->ehlo.requiretls && s->set->requiretls_enable &&
+			  (req->sendopts & SENDOPT_REQUIRETLS) != 0,
+	    .auth_empty = s->ehlo.auth && s->set->smtp_send_dummy_mail_auth,
+	};
+
+	if (!command_mail(out, &mail)) {
+		fail_address(s, t, now);
+		session_settle(s, t, now);
+		return;
+	}
+	session_push(s, COMMAND_MAIL, t, 0, buf_len(out) - before, now.ms);
+	s->step = STEP_RCPT;
+}
+
+static void
+render_rcpt(struct session *s, struct buf *out, struct moment now)
+{
+	struct transaction *t = s->cur;
+	size_t i = s->rcpt_next++;
+	const struct recipient *r = &t->req->rcpts[t->rcpts[i]];
+	size_t before = buf_len(out);
+	struct command_rcpt rcpt = {
+	    .recipient = slice_str(r->address),
+	    .use_dsn = s->ehlo.dsn,
+	    .notify_flags = r->notify_flags,
+	    .orcpt = slice_str(r->orcpt),
+	    .original_recipient = slice_str(r->original),
+	    .smtputf8 = (t->req->sendopts & SENDOPT_UTF8_REQUESTED) != 0,
+	};
+
+	if (command_rcpt(out, &rcpt)) {
+		session_push(
+		    s, COMMAND_RCPT, t, i, buf_len(out) - before, now.ms);
+	} else {
+		struct verdict_source from = session_source(s, t, now);
+
+		request_decide(t->req, t->rcpts[i],
+		    verdict_local(OUTCOME_BOUNCE, &from, "5.1.3",
+			"bad recipient address syntax"));
+		t->rcpts_answered++;
+	}
+	if (s->rcpt_next < t->count)
+		return;
+	if (t->rcpts_answered == t->count && t->rcpts_accepted == 0)
+		t->is_failed = true;
+	if (request_is_probe(t->req) &&
+	    strcmp(s->set->smtp_address_verify_target, "data") != 0)
+		s->step = STEP_LAST_RSET;
+	else
+		s->step = s->mode == SESSION_BDAT ? STEP_BDAT : STEP_DATA;
+}
+
+/* The message's file fails us in the middle of it. */
+static void
+fail_content(struct session *s, struct transaction *t,
+    enum message_result result, struct moment now)
+{
+	struct dsn dsn;
+
+	if (result == MESSAGE_CORRUPT) {
+		t->req->is_corrupt = true;
+		dsn_set(&dsn, "5.3.0", "unreadable mail queue entry");
+		session_decide_all(s, t, OUTCOME_BOUNCE, &dsn, now);
+	} else {
+		dsn_set(&dsn, "4.3.0", "error reading mail queue file");
+		session_decide_all(s, t, OUTCOME_DEFER, &dsn, now);
+	}
+	t->is_failed = true;
+}
+
+static void
+log_folding(const struct session *s, const struct transaction *t)
+{
+	if (message_was_folded(t->req->message))
+		log_info("%s: breaking line > %d bytes with <CR><LF>SPACE",
+		    t->req->queue_id, s->set->smtp_line_length_limit);
+}
+
+/* Returns false when nothing can be appended now. */
+static bool
+render_bdat(struct session *s, struct buf *out, struct moment now)
+{
+	struct transaction *t = s->cur;
+	uint64_t unanswered = pipeline_octets_unanswered(&s->pipe);
+	size_t n, before = buf_len(out);
+
+	if (t->is_failed) {
+		/* Refused already: what is announced was sent, no more. */
+		session_stop_rendering(s, t);
+		session_settle(s, t, now);
+		return true;
+	}
+	if (buf_len(&s->chunk) == 0 && !s->chunk_is_last) {
+		enum message_result result =
+		    message_read(t->req->message, &s->chunk, CHUNK_OCTETS);
+
+		if (result == MESSAGE_CORRUPT || result == MESSAGE_IO_ERROR) {
+			fail_content(s, t, result, now);
+			return true;
+		}
+		s->chunk_is_last = result == MESSAGE_END;
+	}
+	n = buf_len(&s->chunk);
+	if (unanswered > 0 &&
+	    unanswered + n > (uint64_t)s->set->lane_pipeline_bytes)
+		return false;
+	CHECK(command_bdat(out, n, s->chunk_is_last));
+	CHECK(buf_add_slice(out, buf_slice(&s->chunk)));
+	session_push(s, s->chunk_is_last ? COMMAND_BDAT_LAST : COMMAND_BDAT, t,
+	    0, buf_len(out) - before, now.ms);
+	buf_reset(&s->chunk);
+	if (s->chunk_is_last) {
+		t->last_off = s->pipe.rendered_off;
+		log_folding(s, t);
+		session_stop_rendering(s, t);
+	}
+	return true;
+}
+
+static bool
+render_body(struct session *s, struct buf *out, struct moment now)
+{
+	struct transaction *t = s->cur;
+	size_t before = buf_len(out);
+	enum message_result result =
+	    message_read(t->req->message, out, CHUNK_OCTETS / 2);
+
+	if (result == MESSAGE_CORRUPT || result == MESSAGE_IO_ERROR) {
+		/* After 354 there is no way to take a message back but to
+		 * hang up; what was appended must not look like an end. */
+		fail_content(s, t, result, now);
+		session_abort(s, "unreadable message", now);
+		return false;
+	}
+	if (result == MESSAGE_END)
+		CHECK(buf_add_str(out, ".\r\n"));
+	if (buf_len(out) == before)
+		return false; /* no room left in this buffer */
+	pipeline_extend(&s->pipe, buf_len(out) - before);
+	if (result == MESSAGE_END) {
+		t->last_off = s->pipe.rendered_off;
+		s->needs_rset = false;
+		log_folding(s, t);
+		session_stop_rendering(s, t);
+	}
+	return true;
+}
+
+/* One command, or a stretch of content. False: nothing can go now. */
+static bool
+render_step(struct session *s, struct buf *out, struct moment now)
+{
+	struct transaction *t = s->cur;
+	size_t before = buf_len(out);
+
+	switch (s->step) {
+	case STEP_RSET:
+		CHECK(command_rset(out));
+		session_push(
+		    s, COMMAND_RSET, t, 0, buf_len(out) - before, now.ms);
+		s->step = STEP_MAIL;
+		return true;
+	case STEP_MAIL:
+		render_mail(s, out, now);
+		return true;
+	case STEP_RCPT:
+		if (t->is_failed) { /* MAIL was refused meanwhile */
+			session_stop_rendering(s, t);
+			session_settle(s, t, now);
+		} else {
+			render_rcpt(s, out, now);
+		}
+		return true;
+	case STEP_DATA:
+		if (t->is_failed) {
+			session_stop_rendering(s, t);
+			session_settle(s, t, now);
+			return true;
+		}
+		CHECK(command_data(out));
+		session_push(
+		    s, COMMAND_DATA, t, 0, buf_len(out) - before, now.ms);
+		s->step = STEP_WAIT_354;
+		return true;
+	case STEP_WAIT_354:
+		return false;
+	case STEP_VAIN_DOT:
+		CHECK(buf_add_str(out, ".\r\n"));
+		session_push(
+		    s, COMMAND_BODY, t, 0, buf_len(out) - before, now.ms);
+		session_stop_rendering(s, t);
+		return true;
+	case STEP_BODY:
+		return render_body(s, out, now);
+	case STEP_BDAT:
+		return render_bdat(s, out, now);
+	case STEP_LAST_RSET:
+		CHECK(command_rset(out));
+		session_push(
+		    s, COMMAND_RSET, t, 0, buf_len(out) - before, now.ms);
+		s->needs_rset = false;
+		session_stop_rendering(s, t);
+		return true;
+	}
+	return false;
+}
+
+static void
+render_quit(struct session *s, struct buf *out, int64_t now_ms)
+{
+	size_t before = buf_len(out);
+
+	CHECK(command_quit(out));
+	session_push(s, COMMAND_QUIT, NULL, 0, buf_len(out) - before, now_ms);
+	s->is_quit_rendered = true;
+}
+
+static struct transaction *
+next_assigned(struct session *s)
+{
+	list_each (link, &s->inside) {
+		struct transaction *t =
+		    list_entry(link, struct transaction, link);
+
+		if (t->state == TRANSACTION_ASSIGNED)
+			return t;
+	}
+	return NULL;
+}
+
+void
+session_output(
+    struct session *s, struct buf *out, size_t max, struct moment now)
+{
+	size_t before = buf_len(out);
+
+	while (!s->is_over && !s->is_quit_rendered &&
+	       buf_len(out) - before < max) {
+		/* Content is no command: it follows its 354 at once. */
+		if (s->mode == SESSION_LOCKSTEP && s->pipe.count > 0 &&
+		    !(s->cur != NULL && s->step == STEP_BODY))
+			break;
+		if (s->cur == NULL) {
+			struct transaction *t = next_assigned(s);
+
+			if (t != NULL)
+				begin(s, t, now);
+			else if (s->is_finishing)
+				render_quit(s, out, now.ms);
+			else
+				break;
+			continue;
+		}
+		if (!render_step(s, out, now))
+			break;
+	}
+}
+
+void
+session_written(struct session *s, size_t n, struct moment now)
+{
+	pipeline_written(&s->pipe, n, now.ms);
+}
