@@ -8,7 +8,15 @@
  * The hello and the final status are one write each: the queue manager reads
  * them blocking. A connection that ends before its request is complete is
  * normal. A request that is complete owns an open, share-locked queue file
- * until it is answered and the queue manager has hung up.
+ * until it is answered and the queue manager has hung up. When the file cannot
+ * be had the request is given back with status -1 rather than dropped, since
+ * older queue managers suspend the whole transport after a lost connection.
+ *
+ * A waiting request takes two descriptors and about 1 kB. The second
+ * descriptor is reserved before the hello goes out, so that running out of
+ * descriptors delays hellos and loses nothing.
+ *
+ * ops' functions may call intake_kick() and intake_finish().
  */
 #ifndef INTAKE_H
 #define INTAKE_H
@@ -39,16 +47,27 @@ struct intake_ops {
 	void (*on_first_accept)(void *ctx);
 };
 
-/* listen_fd: as inherited from master, not owned. */
+/* listen_fd: as inherited from master, non-blocking, not owned. The process's
+ * working directory is the queue directory. */
 struct intake *intake_new(struct loop *loop, const struct settings *set,
     int listen_fd, const struct intake_ops *ops, void *ctx);
+
+/* Closes all connections and files without a word and frees unanswered
+ * requests without a callback. A forked process keeps its copies, locks
+ * included. */
 void intake_free(struct intake **intake);
 
 /* Asks may_greet again for connections whose hello is held back. */
 void intake_kick(struct intake *intake);
 
-/* Accept no more (status channel closed, or stopping). */
+/* Accept no more (status channel closed, or stopping). Connections that were
+ * accepted are still served. */
 void intake_stop(struct intake *intake);
+
+/* Asks on_hangup for every unanswered request; what the receiver drops is
+ * given back to the queue manager (must_retry) and freed. For a drain whose
+ * time is over. */
+void intake_release_unsent(struct intake *intake);
 
 /* All recipients are reported: sends the final status (0, or -1 when
  * req->must_retry; with req->hop if set), frees the request. */
@@ -59,11 +78,15 @@ void intake_finish(struct intake *intake, struct request *req);
 bool intake_mark(void *ctx, struct request *req, int64_t offset);
 
 /* The message's content turned out corrupt and was bounced: fchmod 0400 so
- * that the queue manager moves the file to corrupt/ (mark_corrupt.c). */
+ * that the queue manager moves the file to corrupt/ (mark_corrupt.c). It looks
+ * at the mode only after a status that is not 0, so must_retry is set too. */
 void intake_mark_corrupt(struct request *req);
 
-/* Connections not yet answered: ungreeted / with a request. */
+/* Connections by state: hello held back; greeted, the request is still to
+ * come (each of these will probably bring one); with a request not yet
+ * answered. */
 size_t intake_waiting(const struct intake *intake);
+size_t intake_greeted(const struct intake *intake);
 size_t intake_working(const struct intake *intake);
 
 #endif

@@ -1,0 +1,639 @@
+/* Exchange with the queue manager, one connection per request:
+ *
+ *   <- connect
+ *   -> protocol=delivery_request_protocol      (3.5 and before: status=0)
+ *   <- common list, then one list per recipient
+ *   -> status= .. reason= status=N             the final status
+ *   <- EOF
+ */
+#include "agent/intake.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "agent/message.h"
+#include "agent/queuefile.h"
+#include "agent/release.h"
+#include "common/attr.h"
+#include "common/clock.h"
+#include "common/list.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/queueid.h"
+
+enum {
+	ACCEPT_BATCH = 64, /* connections taken in one turn */
+	READ_SIZE = 16384,
+	LIST_BYTES_MAX = 1 << 20,
+	LIST_PAIRS_MAX = 64,
+	STATUS_BYTES_MAX = 16384,
+	PATH_BYTES_MAX = 1024,
+	LINGER_MS = 10000, /* for the EOF after the final status */
+	SHORTAGE_REST_MS = 1000, /* when descriptors have run out */
+	SHORTAGE_WARN_MS = 60000,
+	ASK_AGAIN_MS = 10, /* not more often, whatever may_greet says */
+};
+
+enum conn_state {
+	CONN_HELD, /* accepted, hello not sent */
+	CONN_READING, /* greeted, request not complete */
+	CONN_WORKING,
+	CONN_ANSWERED, /* waiting for EOF */
+	CONN_STATES,
+};
+
+struct conn {
+	struct list link; /* in intake->conns[state] */
+	struct intake *intake;
+	struct loop_fd *watch;
+	int fd; /* -1: the queue manager has hung up */
+	int reserved_fd; /* keeps a descriptor free for the file */
+	enum conn_state state;
+	int64_t since_ms; /* in this state */
+	struct attr_reader *list; /* only while reading */
+	struct request *req;
+	struct queuefile file;
+};
+
+struct intake {
+	struct loop *loop;
+	const struct settings *set;
+	const struct intake_ops *ops;
+	void *ctx;
+	int listen_fd;
+	struct loop_fd *listen_watch; /* NULL after intake_stop() */
+	struct loop_timer *accept_timer, *hello_timer, *linger_timer;
+	struct list conns[CONN_STATES]; /* oldest first */
+	size_t counts[CONN_STATES];
+	bool has_accepted, is_greeting;
+	int64_t warned_ms; /* last warning of a shortage */
+};
+
+static void
+set_state(struct conn *c, enum conn_state state)
+{
+	struct intake *intake = c->intake;
+
+	if (list_is_linked(&c->link)) {
+		list_remove(&c->link);
+		intake->counts[c->state]--;
+	}
+	c->state = state;
+	c->since_ms = loop_now_ms(intake->loop);
+	list_push(&intake->conns[state], &c->link);
+	intake->counts[state]++;
+}
+
+static void
+close_fd(int *fd)
+{
+	if (*fd >= 0)
+		(void)close(*fd);
+	*fd = -1;
+}
+
+static void
+stop_reading(struct conn *c)
+{
+	if (c->list == NULL)
+		return;
+	attr_reader_fini(c->list);
+	mem_free(c->list);
+	c->list = NULL;
+}
+
+static void
+hang_up(struct conn *c)
+{
+	loop_unwatch(&c->watch);
+	close_fd(&c->fd);
+}
+
+/* The memory goes at the end of the turn: callers may be up the stack. */
+static void
+conn_close(struct conn *c)
+{
+	list_remove(&c->link);
+	c->intake->counts[c->state]--;
+	hang_up(c);
+	close_fd(&c->reserved_fd);
+	stop_reading(c);
+	request_free(&c->req);
+	queuefile_close(&c->file);
+	loop_defer(c->intake->loop, mem_free, c);
+}
+
+/* One write: the queue manager reads blocking, and would stand still with the
+ * whole mail system if it got half. The socket's buffer is empty. */
+static bool
+send_whole(struct conn *c, struct buf *out)
+{
+	struct slice all = buf_slice(out);
+	ssize_t sent;
+
+	CHECK(buf_ok(out));
+	do {
+		sent = send(c->fd, all.p, all.n, MSG_NOSIGNAL | MSG_DONTWAIT);
+	} while (sent < 0 && errno == EINTR);
+	if (sent >= 0 && (size_t)sent == all.n)
+		return true;
+	if (sent >= 0 || errno != EPIPE)
+		log_warn("cannot write to the queue manager: %s",
+		    sent >= 0 ? "short write" : strerror(errno));
+	return false;
+}
+
+/* --- hello --- */
+
+static void
+warn_shortage(struct intake *intake, const char *what)
+{
+	int64_t now_ms = loop_now_ms(intake->loop);
+
+	if (intake->warned_ms != 0 &&
+	    now_ms - intake->warned_ms < SHORTAGE_WARN_MS)
+		return;
+	intake->warned_ms = now_ms;
+	log_warn("%s: %m; requests have to wait (%zu are in hand)", what,
+	    intake->counts[CONN_WORKING]);
+}
+
+static bool
+reserve_descriptor(struct conn *c)
+{
+	if (c->reserved_fd < 0)
+		c->reserved_fd = fcntl(c->fd, F_DUPFD_CLOEXEC, 0);
+	if (c->reserved_fd < 0)
+		warn_shortage(c->intake, "no descriptor for a queue file");
+	return c->reserved_fd >= 0;
+}
+
+static void
+greet(struct conn *c)
+{
+	struct buf hello;
+
+	buf_init(&hello, 64);
+	if (release_has_greetings(c->intake->set->mail_version))
+		attr_put_str(
+		    &hello, "protocol", slice_str("delivery_request_protocol"));
+	else
+		attr_put_int(&hello, "status", 0);
+	attr_put_end(&hello);
+	if (send_whole(c, &hello))
+		set_state(c, CONN_READING);
+	else
+		conn_close(c);
+	buf_fini(&hello);
+}
+
+/* May the oldest held hello go? If not, *next_ms_out is when to look again. */
+static bool
+may_greet(struct intake *intake, struct conn *c, int64_t *next_ms_out)
+{
+	int64_t now_ms = loop_now_ms(intake->loop), until_ms = 0;
+	int64_t limit_ms = c->since_ms + intake->set->lane_hold_limit_ms;
+
+	if (!reserve_descriptor(c)) {
+		*next_ms_out = now_ms + SHORTAGE_REST_MS;
+		return false;
+	}
+	if (now_ms >= limit_ms ||
+	    intake->ops->may_greet(intake->ctx, now_ms, &until_ms))
+		return true;
+	if (until_ms > 0 && until_ms < now_ms + ASK_AGAIN_MS)
+		until_ms = now_ms + ASK_AGAIN_MS;
+	*next_ms_out =
+	    until_ms > 0 && until_ms < limit_ms ? until_ms : limit_ms;
+	return false;
+}
+
+void
+intake_kick(struct intake *intake)
+{
+	struct list *first;
+	int64_t next_ms;
+
+	if (intake->is_greeting)
+		return;
+	intake->is_greeting = true;
+	loop_timer_cancel(intake->hello_timer);
+	while ((first = list_first(&intake->conns[CONN_HELD])) != NULL) {
+		struct conn *c = list_entry(first, struct conn, link);
+
+		if (!may_greet(intake, c, &next_ms)) {
+			loop_timer_at(intake->hello_timer, next_ms);
+			break;
+		}
+		greet(c);
+	}
+	intake->is_greeting = false;
+}
+
+static void
+on_hello_timer(void *ctx)
+{
+	intake_kick(ctx);
+}
+
+/* --- request --- */
+
+static bool
+open_file(struct conn *c)
+{
+	const struct settings *set = c->intake->set;
+	struct request *req = c->req;
+	enum queuefile_result result = QUEUEFILE_ERROR;
+	struct record_source source = {queuefile_read_at, &c->file, 0};
+	struct buf path;
+
+	close_fd(&c->reserved_fd);
+	buf_init(&path, PATH_BYTES_MAX);
+	errno = EINVAL;
+	if (queueid_path(&path, req->queue_name, req->queue_id,
+		set->hash_queue_names, set->hash_queue_depth))
+		result = queuefile_open(&c->file, buf_str(&path), &source.size);
+	if (result == QUEUEFILE_ERROR)
+		log_warn(
+		    "%s: cannot open %s: %m", req->queue_id, buf_str(&path));
+	else if (result != QUEUEFILE_OK)
+		log_warn("%s: cannot open %s: %s", req->queue_id,
+		    buf_str(&path), queuefile_result_text(result));
+	else if (!request_is_probe(req))
+		req->message = message_new(
+		    source, req->content_off, set->smtp_line_length_limit);
+	buf_fini(&path);
+	return result == QUEUEFILE_OK;
+}
+
+static void
+on_complete(struct conn *c)
+{
+	struct intake *intake = c->intake;
+	struct request *req = c->req;
+
+	stop_reading(c);
+	req->owner = c;
+	req->received_ms = loop_now_ms(intake->loop);
+	req->deadline_ms =
+	    req->received_ms + intake->set->lane_request_limit_ms;
+	set_state(c, CONN_WORKING);
+	if (open_file(c)) {
+		intake->ops->on_request(intake->ctx, req);
+	} else {
+		req->must_retry = true;
+		intake_finish(intake, req);
+	}
+}
+
+/* A list has been read. False when the request is senseless. */
+static bool
+on_list(struct conn *c, const char **why_out)
+{
+	if (c->req == NULL) {
+		c->req = request_new(c->list, clock_wall(),
+		    loop_now_ms(c->intake->loop), why_out);
+		return c->req != NULL;
+	}
+	return request_add_rcpt(c->req, c->list, why_out);
+}
+
+static void
+refuse(struct conn *c, const char *why)
+{
+	log_warn("%s: senseless request from the queue manager: %s",
+	    c->req != NULL ? c->req->queue_id : "noqueue", why);
+	conn_close(c);
+}
+
+static void
+on_request_octets(struct conn *c, const char *p, size_t n)
+{
+	const char *why = "malformed attribute list";
+	size_t used;
+
+	while (n > 0) {
+		switch (attr_reader_feed(c->list, p, n, &used)) {
+		case ATTR_MORE:
+			return;
+		case ATTR_BAD:
+			refuse(c, why);
+			return;
+		case ATTR_LIST:
+			p += used;
+			n -= used;
+			if (!on_list(c, &why)) {
+				refuse(c, why);
+				return;
+			}
+			break;
+		}
+		if (request_is_complete(c->req)) {
+			/* What follows is nothing that we know of. */
+			on_complete(c);
+			return;
+		}
+	}
+}
+
+static void
+on_octets(struct conn *c, const char *p, size_t n)
+{
+	switch (c->state) {
+	case CONN_HELD:
+		log_warn("the queue manager sent a request before the hello");
+		conn_close(c);
+		break;
+	case CONN_READING:
+		if (c->list == NULL) {
+			c->list = mem_alloc(sizeof(*c->list));
+			attr_reader_init(
+			    c->list, LIST_BYTES_MAX, LIST_PAIRS_MAX);
+		}
+		on_request_octets(c, p, n);
+		break;
+	case CONN_WORKING:
+	case CONN_ANSWERED:
+	case CONN_STATES:
+		log_debug("ignored %zu octets from the queue manager", n);
+		break;
+	}
+}
+
+/* The queue manager has closed the connection, or was stopped. */
+static void
+on_eof(struct conn *c)
+{
+	struct intake *intake = c->intake;
+
+	switch (c->state) {
+	case CONN_HELD:
+	case CONN_READING: /* it found nothing left to do: normal */
+	case CONN_ANSWERED:
+	case CONN_STATES:
+		conn_close(c);
+		break;
+	case CONN_WORKING:
+		hang_up(c);
+		if (intake->ops->on_hangup(intake->ctx, c->req))
+			conn_close(c);
+		break;
+	}
+}
+
+static void
+on_readable(void *ctx, bool readable, bool writable)
+{
+	struct conn *c = ctx;
+	char octets[READ_SIZE];
+	ssize_t n;
+
+	(void)readable;
+	(void)writable;
+	n = recv(c->fd, octets, sizeof(octets), MSG_DONTWAIT);
+	if (n > 0)
+		on_octets(c, octets, (size_t)n);
+	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+		on_eof(c);
+}
+
+/* --- accept --- */
+
+static void
+accept_pause(struct intake *intake)
+{
+	warn_shortage(intake, "cannot accept a connection");
+	loop_want(intake->listen_watch, false, false);
+	loop_timer_at(
+	    intake->accept_timer, loop_now_ms(intake->loop) + SHORTAGE_REST_MS);
+}
+
+static void
+on_accept_timer(void *ctx)
+{
+	struct intake *intake = ctx;
+
+	if (intake->listen_watch != NULL)
+		loop_want(intake->listen_watch, true, false);
+}
+
+static void
+accept_one(struct intake *intake, int fd)
+{
+	struct conn *c = mem_zalloc(sizeof(*c));
+
+	c->intake = intake;
+	c->fd = fd;
+	c->reserved_fd = -1;
+	c->file.fd = -1;
+	list_init(&c->link);
+	c->watch = loop_watch(intake->loop, fd, on_readable, c);
+	loop_want(c->watch, true, false);
+	set_state(c, CONN_HELD);
+	/* Now, or further connections would take the last descriptors. */
+	(void)reserve_descriptor(c);
+	if (!intake->has_accepted) {
+		intake->has_accepted = true;
+		intake->ops->on_first_accept(intake->ctx);
+	}
+}
+
+/* Other processes may share the socket, so finding nothing is normal. */
+static void
+on_connection(void *ctx, bool readable, bool writable)
+{
+	struct intake *intake = ctx;
+
+	(void)readable;
+	(void)writable;
+	for (int i = 0; i < ACCEPT_BATCH && intake->listen_watch != NULL; i++) {
+		int fd = accept4(intake->listen_fd, NULL, NULL,
+		    SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd >= 0)
+			accept_one(intake, fd);
+		else if (errno == EAGAIN)
+			break;
+		else if (errno != EINTR && errno != ECONNABORTED) {
+			accept_pause(intake);
+			break;
+		}
+	}
+	intake_kick(intake);
+}
+
+/* --- final status --- */
+
+static void
+put_status(struct buf *out, const struct request *req)
+{
+	const struct dsn *hop = req->hop;
+	const char *mta = hop != NULL && req->hop_mta ? req->hop_mta : "";
+
+	attr_put_str(out, "status", slice_str(hop ? hop->status : ""));
+	attr_put_str(out, "diag_type", slice_str(""));
+	attr_put_str(out, "diag_text", slice_str(""));
+	attr_put_str(out, "mta_type", slice_str(mta[0] ? "dns" : ""));
+	attr_put_str(out, "mta_mname", slice_str(mta));
+	attr_put_str(out, "action", slice_str(""));
+	attr_put_str(out, "reason", slice_str(hop ? hop->text : ""));
+	attr_put_int(out, "status", req->must_retry ? -1 : 0);
+	attr_put_end(out);
+}
+
+void
+intake_finish(struct intake *intake, struct request *req)
+{
+	struct conn *c = req->owner;
+	struct buf status;
+
+	CHECK(c->intake == intake && c->req == req);
+	CHECK(c->state == CONN_WORKING);
+	buf_init(&status, STATUS_BYTES_MAX);
+	put_status(&status, req);
+	request_free(&c->req);
+	if (c->fd < 0 || !send_whole(c, &status)) {
+		conn_close(c);
+	} else {
+		/* The file stays locked until the queue manager has read it. */
+		set_state(c, CONN_ANSWERED);
+		if (intake->counts[CONN_ANSWERED] == 1)
+			loop_timer_at(
+			    intake->linger_timer, c->since_ms + LINGER_MS);
+	}
+	buf_fini(&status);
+}
+
+static void
+on_linger_timer(void *ctx)
+{
+	struct intake *intake = ctx;
+	struct list *first;
+
+	while ((first = list_first(&intake->conns[CONN_ANSWERED])) != NULL) {
+		struct conn *c = list_entry(first, struct conn, link);
+
+		if (c->since_ms + LINGER_MS > loop_now_ms(intake->loop)) {
+			loop_timer_at(
+			    intake->linger_timer, c->since_ms + LINGER_MS);
+			break;
+		}
+		conn_close(c);
+	}
+}
+
+bool
+intake_mark(void *ctx, struct request *req, int64_t offset)
+{
+	struct conn *c = req->owner;
+
+	(void)ctx;
+	if (queuefile_mark(&c->file, offset))
+		return true;
+	log_warn("%s: cannot mark the recipient at offset %lld as done: %m",
+	    req->queue_id, (long long)offset);
+	return false;
+}
+
+void
+intake_mark_corrupt(struct request *req)
+{
+	struct conn *c = req->owner;
+
+	req->must_retry = true;
+	if (!queuefile_mark_corrupt(&c->file))
+		log_warn("%s: cannot mark the queue file as corrupt: %m",
+		    req->queue_id);
+}
+
+/* --- life --- */
+
+struct intake *
+intake_new(struct loop *loop, const struct settings *set, int listen_fd,
+    const struct intake_ops *ops, void *ctx)
+{
+	struct intake *intake = mem_zalloc(sizeof(*intake));
+
+	intake->loop = loop;
+	intake->set = set;
+	intake->ops = ops;
+	intake->ctx = ctx;
+	intake->listen_fd = listen_fd;
+	for (int i = 0; i < CONN_STATES; i++)
+		list_init(&intake->conns[i]);
+	intake->accept_timer = loop_timer_new(loop, on_accept_timer, intake);
+	intake->hello_timer = loop_timer_new(loop, on_hello_timer, intake);
+	intake->linger_timer = loop_timer_new(loop, on_linger_timer, intake);
+	intake->listen_watch =
+	    loop_watch(loop, listen_fd, on_connection, intake);
+	loop_want(intake->listen_watch, true, false);
+	return intake;
+}
+
+void
+intake_free(struct intake **intake)
+{
+	struct intake *old = *intake;
+	struct list *link;
+
+	*intake = NULL;
+	if (old == NULL)
+		return;
+	for (int i = 0; i < CONN_STATES; i++)
+		while ((link = list_first(&old->conns[i])) != NULL)
+			conn_close(list_entry(link, struct conn, link));
+	intake_stop(old);
+	loop_timer_free(&old->accept_timer);
+	loop_timer_free(&old->hello_timer);
+	loop_timer_free(&old->linger_timer);
+	mem_free(old);
+}
+
+void
+intake_stop(struct intake *intake)
+{
+	loop_unwatch(&intake->listen_watch);
+	loop_timer_cancel(intake->accept_timer);
+}
+
+void
+intake_release_unsent(struct intake *intake)
+{
+	struct list *working = &intake->conns[CONN_WORKING];
+	size_t count = intake->counts[CONN_WORKING];
+	struct list *first;
+
+	/* Turned round one by one, since a callback may finish any of them;
+	 * to ask twice does no harm. */
+	for (; count > 0 && (first = list_pop(working)) != NULL; count--) {
+		struct conn *c = list_entry(first, struct conn, link);
+		struct request *req = c->req;
+
+		list_push(working, first);
+		if (intake->ops->on_hangup(intake->ctx, req)) {
+			req->must_retry = true;
+			intake_finish(intake, req);
+		}
+	}
+}
+
+size_t
+intake_waiting(const struct intake *intake)
+{
+	return intake->counts[CONN_HELD];
+}
+
+size_t
+intake_greeted(const struct intake *intake)
+{
+	return intake->counts[CONN_READING];
+}
+
+size_t
+intake_working(const struct intake *intake)
+{
+	return intake->counts[CONN_WORKING];
+}

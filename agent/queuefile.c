@@ -1,0 +1,118 @@
+#include "agent/queuefile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/record.h"
+
+static bool
+is_complete(const struct stat *st)
+{
+	return S_ISREG(st->st_mode) && (st->st_mode & S_IRWXU) == S_IRWXU;
+}
+
+static enum queuefile_result
+open_and_lock(int *fd_out, const char *path, int64_t *size_out)
+{
+	struct stat st;
+	int fd;
+
+	/* Looked at before it is opened: opening a device has effects. */
+	if (lstat(path, &st) != 0)
+		return errno == ENOENT ? QUEUEFILE_MISSING : QUEUEFILE_ERROR;
+	if (!is_complete(&st))
+		return QUEUEFILE_UNSOUND;
+	fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	*fd_out = fd;
+	if (fd < 0)
+		return errno == ENOENT ? QUEUEFILE_MISSING : QUEUEFILE_ERROR;
+	if (flock(fd, LOCK_SH | LOCK_NB) != 0)
+		return errno == EWOULDBLOCK ? QUEUEFILE_LOCKED
+					    : QUEUEFILE_ERROR;
+	/* It may have been exchanged in between. */
+	if (fstat(fd, &st) != 0)
+		return QUEUEFILE_ERROR;
+	if (!is_complete(&st))
+		return QUEUEFILE_UNSOUND;
+	*size_out = st.st_size;
+	return QUEUEFILE_OK;
+}
+
+enum queuefile_result
+queuefile_open(struct queuefile *file, const char *path, int64_t *size_out)
+{
+	enum queuefile_result result;
+	int fd = -1, saved;
+
+	result = open_and_lock(&fd, path, size_out);
+	file->fd = fd;
+	if (result != QUEUEFILE_OK) {
+		saved = errno;
+		queuefile_close(file);
+		errno = saved;
+	}
+	return result;
+}
+
+void
+queuefile_close(struct queuefile *file)
+{
+	/* No LOCK_UN: it would take the lock from a forked copy too. */
+	if (file->fd >= 0)
+		(void)close(file->fd);
+	file->fd = -1;
+}
+
+ssize_t
+queuefile_read_at(void *ctx, char *p, size_t n, int64_t off)
+{
+	const struct queuefile *file = ctx;
+	ssize_t got;
+
+	do {
+		got = pread(file->fd, p, n, off);
+	} while (got < 0 && errno == EINTR);
+	return got;
+}
+
+bool
+queuefile_mark(struct queuefile *file, int64_t off)
+{
+	static const char done = RECORD_TYPE_DONE;
+	char type;
+
+	if (file->fd < 0 || queuefile_read_at(file, &type, 1, off) != 1)
+		return false;
+	if (type != RECORD_TYPE_RCPT) {
+		errno = EINVAL;
+		return false;
+	}
+	return pwrite(file->fd, &done, 1, off) == 1;
+}
+
+bool
+queuefile_mark_corrupt(struct queuefile *file)
+{
+	return file->fd >= 0 && fchmod(file->fd, S_IRUSR) == 0;
+}
+
+const char *
+queuefile_result_text(enum queuefile_result result)
+{
+	switch (result) {
+	case QUEUEFILE_OK:
+		return "open";
+	case QUEUEFILE_MISSING:
+		return "there is no such file";
+	case QUEUEFILE_UNSOUND:
+		return "it is no complete queue file";
+	case QUEUEFILE_LOCKED:
+		return "it is locked by another process";
+	case QUEUEFILE_ERROR:
+		return "the system refused";
+	}
+	return "";
+}
