@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "common/utf8.h"
 
 static size_t
 count_digits(const char *p, size_t n)
@@ -51,11 +52,16 @@ whole_characters(const char *text, size_t n)
 {
 	size_t start = n;
 
-	while (start > 0 && n - start < 4 &&
-	       ((unsigned char)text[start - 1] & 0xc0) == 0x80)
-		start--;
-	if (start > 0 && (unsigned char)text[start - 1] >= 0xc0)
-		return start - 1;
+	/* Back over at most three continuation octets to the first one. */
+	while (start > 0 && n - start < 4) {
+		unsigned char c = (unsigned char)text[--start];
+
+		if (c >= 0xc0)
+			return utf8_length(text + start, n - start) > 0 ? n
+									: start;
+		if (c < 0x80)
+			break;
+	}
 	return n;
 }
 

@@ -6,6 +6,9 @@
 /* A stored layout: no padding. */
 static_assert(sizeof(struct limiter) == (7 + QUOTA_SLOTS) * 8, "layout");
 
+/* Of rate_clamp_now(), with room: beyond, a stored time is damage. */
+#define TIME_MAX_US INT64_C(4100000000000000)
+
 void
 limiter_init(struct limiter *l, const struct rate *rate, int64_t now_us)
 {
@@ -48,6 +51,46 @@ limiter_give_back(struct limiter *l, uint64_t cost, int64_t taken_us)
 		bucket_give_back(&l->bucket, cost, taken_us);
 	else if (l->kind == LIMITER_QUOTA)
 		quota_give_back(&l->quota, cost, taken_us);
+}
+
+static bool
+bucket_is_valid(const struct bucket *b)
+{
+	return b->count_milli > 0 && b->period_us > 0 && b->burst > 0 &&
+	       b->count_milli <= RATE_COUNT_MAX * 1000 &&
+	       b->period_us <= RATE_PERIOD_MAX_US &&
+	       b->burst <= RATE_COUNT_MAX && b->tat_rest >= 0 &&
+	       b->tat_rest < b->count_milli && b->last_us > -TIME_MAX_US &&
+	       b->last_us < TIME_MAX_US &&
+	       b->tat_ns / 1000 > -2 * TIME_MAX_US &&
+	       b->tat_ns / 1000 < 2 * TIME_MAX_US;
+}
+
+static bool
+quota_is_valid(const struct quota *q)
+{
+	if (q->limit <= 0 || q->limit > RATE_COUNT_MAX || q->period_us <= 0 ||
+	    q->period_us > RATE_PERIOD_MAX_US || q->newest < 0 ||
+	    q->slot_us !=
+		(q->period_us + QUOTA_SLOTS - 2) / (QUOTA_SLOTS - 1) ||
+	    q->base_us <= -TIME_MAX_US || q->base_us > q->last_us ||
+	    q->last_us >= TIME_MAX_US ||
+	    q->newest != (q->last_us - q->base_us) / q->slot_us)
+		return false;
+	for (size_t i = 0; i < QUOTA_SLOTS; i++)
+		if (q->slots[i] < 0 || q->slots[i] > RATE_COUNT_MAX)
+			return false;
+	return true;
+}
+
+bool
+limiter_is_valid(const struct limiter *l)
+{
+	if (l->kind == LIMITER_BUCKET)
+		return bucket_is_valid(&l->bucket);
+	if (l->kind == LIMITER_QUOTA)
+		return quota_is_valid(&l->quota);
+	return l->kind == LIMITER_NONE;
 }
 
 bool

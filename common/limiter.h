@@ -30,12 +30,16 @@ void limiter_init(struct limiter *l, const struct rate *rate, int64_t now_us);
 bool limiter_take(struct limiter *l, uint64_t cost, int64_t now_us)
     __attribute__((warn_unused_result));
 
-/* 0: now; RATE_NEVER: never. With several limits ask for the longest wait
- * first, and take from all only when every wait is 0. */
+/* 0: now; RATE_NEVER: never. Several limits in force at once: take from them
+ * only when the wait of each is 0. */
 int64_t limiter_wait_us(const struct limiter *l, uint64_t cost, int64_t now_us);
 
 /* Undoes a take of taken_us whose units were not used after all. */
 void limiter_give_back(struct limiter *l, uint64_t cost, int64_t taken_us);
+
+/* False for what no function here could have left behind, such as a damaged
+ * file; such a limiter must not be used but by limiter_init(). */
+bool limiter_is_valid(const struct limiter *l);
 
 /* Same rate in use? */
 bool limiter_matches(const struct limiter *l, const struct rate *rate);
