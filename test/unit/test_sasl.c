@@ -1,0 +1,219 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <sasl/saslutil.h>
+#include <string.h>
+
+#include "agent/sasl.h"
+#include "common/log.h"
+
+struct run {
+	struct sasl *sasl;
+	struct buf out;
+	const char *mech;
+	bool has_initial;
+	char why[200];
+};
+
+static bool
+start(struct run *r, const char *offered, const char *options)
+{
+	memset(r, 0, sizeof(*r));
+	buf_init(&r->out, SASL_LINE_MAX);
+	r->sasl = sasl_new("smtp.example", "user", "secret word", options,
+	    r->why, sizeof(r->why));
+	if (r->sasl == NULL)
+		return false;
+	return sasl_start(r->sasl, offered, &r->mech, &r->out, &r->has_initial,
+	    r->why, sizeof(r->why));
+}
+
+static void
+finish(struct run *r)
+{
+	sasl_free(&r->sasl);
+	buf_fini_secret(&r->out);
+}
+
+/* Decodes the line in out; "|" stands for NUL. */
+static const char *
+decoded(struct run *r)
+{
+	static char text[512];
+	unsigned n = 0;
+
+	assert_int_equal(
+	    sasl_decode64(buf_str(&r->out), (unsigned)buf_len(&r->out), text,
+		sizeof(text) - 1, &n),
+	    SASL_OK);
+	text[n] = '\0';
+	for (unsigned i = 0; i < n; i++)
+		if (text[i] == '\0')
+			text[i] = '|';
+	return text;
+}
+
+static void
+sasl_plain_goes_with_the_command(void **state)
+{
+	struct run r;
+
+	(void)state;
+	assert_true(start(&r, "PLAIN", "noanonymous"));
+	assert_string_equal(r.mech, "PLAIN");
+	assert_true(r.has_initial);
+	/* Authorization identity included, as smtp(8) sends it. */
+	assert_string_equal(decoded(&r), "user|user|secret word");
+	assert_false(sasl_is_mutual(r.sasl));
+	finish(&r);
+}
+
+static void
+sasl_login_answers_two_questions(void **state)
+{
+	struct run r;
+
+	(void)state;
+	assert_true(start(&r, "LOGIN", ""));
+	assert_string_equal(r.mech, "LOGIN");
+	assert_false(r.has_initial);
+	assert_true(sasl_next(
+	    r.sasl, slice_str("VXNlcm5hbWU6"), &r.out, r.why, sizeof(r.why)));
+	assert_string_equal(decoded(&r), "user");
+	buf_reset(&r.out);
+	assert_true(sasl_next(
+	    r.sasl, slice_str("UGFzc3dvcmQ6"), &r.out, r.why, sizeof(r.why)));
+	assert_string_equal(decoded(&r), "secret word");
+	assert_true(sasl_is_done(r.sasl));
+	finish(&r);
+}
+
+static void
+sasl_cram_md5_answers_with_a_digest(void **state)
+{
+	struct run r;
+
+	(void)state;
+	assert_true(start(&r, "CRAM-MD5 X-NONE", "noplaintext noanonymous"));
+	assert_string_equal(r.mech, "CRAM-MD5");
+	assert_false(r.has_initial);
+	assert_true(sasl_next(
+	    r.sasl, slice_str("PDEyM0BhPg=="), &r.out, r.why, sizeof(r.why)));
+	assert_int_equal(strncmp(decoded(&r), "user ", 5), 0);
+	assert_int_equal(strlen(decoded(&r)), 5 + 32);
+	finish(&r);
+}
+
+static void
+sasl_noplaintext_leaves_no_mechanism(void **state)
+{
+	struct run r;
+
+	(void)state;
+	assert_false(start(&r, "PLAIN LOGIN", "noplaintext, noanonymous"));
+	assert_string_equal(r.why, "no mechanism available");
+	finish(&r);
+}
+
+static void
+sasl_refuses_unknown_options(void **state)
+{
+	char bad[64];
+	struct run r;
+
+	(void)state;
+	assert_false(start(&r, "PLAIN", "noplaintex"));
+	assert_null(r.sasl);
+	assert_true(sasl_options_are_valid(
+	    "noanonymous,mutual_auth forward_secrecy", bad, sizeof(bad)));
+	assert_false(sasl_options_are_valid("a,b", bad, sizeof(bad)));
+	assert_string_equal(bad, "a");
+}
+
+static void
+sasl_rejects_a_challenge_that_is_not_base64(void **state)
+{
+	struct run r;
+
+	(void)state;
+	assert_true(start(&r, "CRAM-MD5", ""));
+	assert_false(
+	    sasl_next(r.sasl, slice_str("%%%"), &r.out, r.why, sizeof(r.why)));
+	assert_true(strlen(r.why) > 0);
+	finish(&r);
+}
+
+static void
+sasl_rejects_a_challenge_without_end(void **state)
+{
+	static char big[SASL_CHALLENGE_MAX + 1];
+	struct run r;
+
+	(void)state;
+	memset(big, 'A', sizeof(big));
+	assert_true(start(&r, "CRAM-MD5", ""));
+	assert_false(sasl_next(
+	    r.sasl, slice_of(big, sizeof(big)), &r.out, r.why, sizeof(r.why)));
+	finish(&r);
+}
+
+static void
+sasl_filter_takes_the_first_match(void **state)
+{
+	static const struct {
+		const char *filter, *offered, *left;
+	} cases[] = {
+	    {"", "PLAIN LOGIN", "PLAIN LOGIN"},
+	    {"plain", "PLAIN LOGIN CRAM-MD5", "PLAIN"},
+	    {"!GSSAPI, !login, plain, login", "GSSAPI LOGIN PLAIN", "PLAIN"},
+	    {"!plain", "PLAIN LOGIN", ""},
+	};
+	const char *error;
+	char left[200];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_true(sasl_filter(cases[i].filter, cases[i].offered, left,
+		    sizeof(left), &error));
+		assert_string_equal(left, cases[i].left);
+	}
+	assert_false(
+	    sasl_filter("hash:/etc/x", "PLAIN", left, sizeof(left), &error));
+	assert_non_null(error);
+}
+
+static void
+quiet(void *ctx, enum log_level level, const char *line)
+{
+	(void)ctx;
+	(void)level;
+	assert_null(strstr(line, "secret word"));
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(sasl_plain_goes_with_the_command),
+	    cmocka_unit_test(sasl_login_answers_two_questions),
+	    cmocka_unit_test(sasl_cram_md5_answers_with_a_digest),
+	    cmocka_unit_test(sasl_noplaintext_leaves_no_mechanism),
+	    cmocka_unit_test(sasl_refuses_unknown_options),
+	    cmocka_unit_test(sasl_rejects_a_challenge_that_is_not_base64),
+	    cmocka_unit_test(sasl_rejects_a_challenge_without_end),
+	    cmocka_unit_test(sasl_filter_takes_the_first_match),
+	};
+	const char *why;
+	int rc;
+
+	log_set_sink(quiet, NULL);
+	if (!sasl_open(&why))
+		return 1;
+	rc = cmocka_run_group_tests(tests, NULL, NULL);
+	sasl_close();
+	return rc;
+}
