@@ -85,6 +85,7 @@ struct recipient {
 	int64_t offset; /* of its R record; -1: none */
 	int notify_flags;
 	enum rcpt_state state;
+	bool is_handed_over; /* decided and given to report */
 	struct verdict *verdict; /* NULL until RCPT_DECIDED */
 };
 

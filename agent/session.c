@@ -23,6 +23,7 @@ session_new(const struct settings *set, const struct ehlo *ehlo,
 	pipeline_init(&s->pipe);
 	reply_parser_init(&s->parser);
 	s->born_ms = s->idle_since_ms = now_ms;
+	s->request_deadline_ms = INT64_MAX;
 	return s;
 }
 
@@ -182,12 +183,27 @@ session_decide_all(struct session *s, struct transaction *t,
 /* ---- leaving the session ----------------------------------------------- */
 
 static void
+find_request_deadline(struct session *s)
+{
+	s->request_deadline_ms = INT64_MAX;
+	list_each (link, &s->inside) {
+		int64_t due = list_entry(link, struct transaction, link)
+				  ->req->deadline_ms;
+
+		if (due < s->request_deadline_ms)
+			s->request_deadline_ms = due;
+	}
+}
+
+static void
 detach(struct session *s, struct transaction *t, int64_t now_ms)
 {
 	list_remove(&t->link);
 	s->load--;
 	if (s->load == 0)
 		s->idle_since_ms = now_ms;
+	if (t->req->deadline_ms <= s->request_deadline_ms)
+		find_request_deadline(s);
 	if (s->cur == t) {
 		s->cur = NULL;
 		buf_fini(&s->chunk);
@@ -399,6 +415,8 @@ session_assign(struct session *s, struct transaction *t, struct moment now)
 	list_push(&s->inside, &t->link);
 	s->load++;
 	t->state = TRANSACTION_ASSIGNED;
+	if (t->req->deadline_ms < s->request_deadline_ms)
+		s->request_deadline_ms = t->req->deadline_ms;
 	if (refusal != NULL) {
 		session_decide_all(s, t, refusal->outcome, &refusal->dsn, now);
 		verdict_free(&refusal);
@@ -493,14 +511,20 @@ int64_t
 session_deadline_ms(const struct session *s)
 {
 	struct pipelined *oldest = pipeline_oldest(&s->pipe);
+	int64_t due = s->request_deadline_ms;
 
 	if (s->is_over)
 		return INT64_MAX;
-	if (oldest != NULL)
-		return s->pipe.timer_from_ms + stage_timeout_ms(s, oldest);
-	if (s->is_finishing && s->load == 0)
-		return s->quit_deadline_ms;
-	return INT64_MAX;
+	if (oldest != NULL) {
+		int64_t stage =
+		    s->pipe.timer_from_ms + stage_timeout_ms(s, oldest);
+
+		if (stage < due)
+			due = stage;
+	} else if (s->is_finishing && s->load == 0) {
+		due = s->quit_deadline_ms;
+	}
+	return due;
 }
 
 void
@@ -508,9 +532,8 @@ session_on_timer(struct session *s, struct moment now)
 {
 	if (s->is_over || now.ms < session_deadline_ms(s))
 		return;
-	if (s->load == 0) {
+	if (s->load == 0)
 		session_end(s, SESSION_END_QUIT, false, "no answer to QUIT");
-		return;
-	}
-	lose(s, SESSION_END_TIMEOUT, "timed out", now);
+	else
+		lose(s, SESSION_END_TIMEOUT, "timed out", now);
 }

@@ -1,0 +1,59 @@
+/* pacer: how fast a lane may go, in messages, recipients and octets.
+ *
+ * Several limits together; a message goes when all of them let it. Tokens are
+ * taken when a message is given to a session, never before a dial, so that a
+ * slow connect does not turn into a burst. Engine: time is an argument, in
+ * monotonic microseconds.
+ */
+#ifndef PACER_H
+#define PACER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/settings.h"
+#include "common/limiter.h"
+#include "common/rate.h"
+
+enum pacer_unit { PACER_MESSAGES, PACER_RECIPIENTS, PACER_OCTETS, PACER_UNITS };
+
+struct pacer_cost {
+	uint64_t units[PACER_UNITS];
+};
+
+struct pacer_limit {
+	enum pacer_unit unit;
+	struct rate rate;
+	struct limiter limiter;
+};
+
+struct pacer {
+	size_t count;
+	struct pacer_limit limits[PACER_UNITS * RATE_LIST_MAX];
+};
+
+/* From lane_message_rate_limit, lane_recipient_rate_limit and
+ * lane_byte_rate_limit. false: a value is wrong, error says which and how. */
+bool pacer_init(struct pacer *p, const struct settings *set, int64_t now_us,
+    char *error, size_t error_size);
+
+/* Microseconds until a message of this cost may go; 0: now. *why_out (may be
+ * NULL) names the parameter that holds it back, and its value. */
+int64_t pacer_wait_us(const struct pacer *p, const struct pacer_cost *cost,
+    int64_t now_us, const struct pacer_limit **why_out);
+
+/* How many messages like this one may go now, counting at most up to max. */
+size_t pacer_ready(const struct pacer *p, const struct pacer_cost *cost,
+    size_t max, int64_t now_us);
+
+/* Takes the tokens; call it when pacer_wait_us() said 0. */
+void pacer_take(struct pacer *p, const struct pacer_cost *cost, int64_t now_us);
+
+/* Messages that can go within the next second (for admission); INT64_MAX
+ * without a limit. */
+int64_t pacer_messages_per_s(const struct pacer *p);
+
+const char *pacer_parameter(const struct pacer_limit *limit);
+
+#endif
