@@ -126,21 +126,26 @@ bucket_give_back(struct bucket *b, uint64_t cost, int64_t taken_us)
 		set_tat(b, now_ns, taken - back);
 }
 
+/* parts of one rate as parts of another, for the same units; rounded up. */
+static wide
+convert_parts(wide parts, wide from_unit, wide to_unit)
+{
+	wide product;
+
+	if (__builtin_mul_overflow(parts, to_unit, &product))
+		return (parts / from_unit + 1) * to_unit;
+	return product / from_unit + (product % from_unit != 0);
+}
+
 void
 bucket_set_rate(struct bucket *b, const struct rate *rate, int64_t now_us)
 {
 	struct bucket next;
-	long double units;
 
 	now_us = rate_clamp_now(b->last_us, now_us);
-	units =
-	    (long double)parts_taken(b, now_us) / (long double)parts_of(b, 1);
 	bucket_init(&next, rate, now_us);
-	if (units > (long double)COST_MAX)
-		units = (long double)COST_MAX;
-	/* Rounded up, by less than a nanosecond. */
 	set_tat(&next, now_us * 1000,
-	    (wide)(units * (long double)parts_of(&next, 1)) +
-		(units > 0 ? next.count_milli : 0));
+	    convert_parts(
+		parts_taken(b, now_us), parts_of(b, 1), parts_of(&next, 1)));
 	*b = next;
 }

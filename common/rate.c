@@ -114,6 +114,17 @@ rate_default_burst(int64_t count_milli, int64_t period_us)
 	return (int64_t)units_in_50_ms;
 }
 
+/* A burst must refill within 25 years: bucket reckons in nanoseconds. */
+static bool
+burst_is_sane(const struct rate *rate)
+{
+	const int64_t max_us = INT64_C(25) * 366 * 86400 * 1000000;
+	__extension__ __int128 refill_us =
+	    (__int128)rate->burst * 1000 * rate->period_us / rate->count_milli;
+
+	return rate->burst > 0 && refill_us <= max_us;
+}
+
 static bool
 parse(struct slice text, struct rate *rate)
 {
@@ -132,12 +143,12 @@ parse(struct slice text, struct rate *rate)
 	if (take_char(&text, ':'))
 		return take_digits(
 			   &text, RATE_COUNT_MAX, &rate->burst, &digits) &&
-		       rate->burst > 0 && text.n == 0;
+		       burst_is_sane(rate) && text.n == 0;
 	rate->is_quota = is_whole && rate->period_us >= 3600 * INT64_C(1000000);
 	if (!rate->is_quota)
 		rate->burst =
 		    rate_default_burst(rate->count_milli, rate->period_us);
-	return text.n == 0;
+	return (rate->is_quota || burst_is_sane(rate)) && text.n == 0;
 }
 
 bool
