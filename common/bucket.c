@@ -19,7 +19,7 @@ __extension__ typedef __int128 wide;
 #define COST_MAX ((uint64_t)RATE_COUNT_MAX)
 
 /* A stored layout: no padding. */
-static_assert(sizeof(struct bucket) == 6 * 8, "layout");
+static_assert(sizeof(struct bucket) == 6 * sizeof(int64_t), "layout");
 
 /* cost units, in parts (1 / count_milli ns). */
 static wide

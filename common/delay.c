@@ -34,7 +34,7 @@ resolution_us(int64_t us, int max_decimals)
 
 	for (int i = 0; i < max_decimals; i++)
 		step /= 10;
-	if (step == MILLION || us >= 10 * MILLION)
+	if (step == MILLION || us >= INT64_C(10) * MILLION)
 		return MILLION;
 	if (us >= MILLION)
 		return MILLION / 10;

@@ -4,7 +4,8 @@
 #include <string.h>
 
 /* A stored layout: no padding. */
-static_assert(sizeof(struct limiter) == (7 + QUOTA_SLOTS) * 8, "layout");
+static_assert(
+    sizeof(struct limiter) == (7 + QUOTA_SLOTS) * sizeof(int64_t), "layout");
 
 /* Of rate_clamp_now(), with room: beyond, a stored time is damage. */
 #define TIME_MAX_US INT64_C(4100000000000000)

@@ -88,13 +88,18 @@ is_separator(char c)
 static struct slice
 next_word(struct slice *list)
 {
+	struct slice word = slice_of("", 0);
 	size_t start = 0, end;
 
 	while (start < list->n && is_separator(list->p[start]))
 		start++;
+	if (start == list->n) {
+		list->n = 0;
+		return word;
+	}
 	for (end = start; end < list->n && !is_separator(list->p[end]);)
 		end++;
-	struct slice word = slice_of(list->p + start, end - start);
+	word = slice_of(list->p + start, end - start);
 	*list = slice_of(list->p + end, list->n - end);
 	return word;
 }

@@ -6,7 +6,8 @@
 #include "common/log.h"
 
 /* A stored layout: no padding. */
-static_assert(sizeof(struct quota) == (6 + QUOTA_SLOTS) * 8, "layout");
+static_assert(
+    sizeof(struct quota) == (6 + QUOTA_SLOTS) * sizeof(int64_t), "layout");
 
 /* Slot k covers [base + k * slot, base + (k + 1) * slot). The window
  * that ends now reaches from the slot of now - period, all of it, to newest;

@@ -158,7 +158,7 @@ rate_parse(struct slice text, struct rate *out, char *error, size_t error_size)
 		text = slice_of(text.p + 1, text.n - 1);
 	while (text.n > 0 && is_separator(text.p[text.n - 1]))
 		text.n--;
-	if (parse(text, out))
+	if (text.n > 0 && parse(text, out))
 		return true;
 	(void)snprintf(error, error_size, "bad rate \"%.*s\": %s",
 	    text.n > 100 ? 100 : (int)text.n, text.n > 0 ? text.p : "",

@@ -107,6 +107,9 @@ rate_list_forms(void **state)
 		    RATE_LIST_MAX, &count, error, sizeof error));
 		assert_int_equal(count, t[i].count);
 	}
+	assert_true(rate_list_parse(
+	    slice_of(NULL, 0), r, RATE_LIST_MAX, &count, error, sizeof error));
+	assert_false(rate_parse(slice_of(NULL, 0), r, error, sizeof error));
 	assert_false(rate_list_parse(slice_str("1/s 1/m 1/h 1/d 2/d"), r,
 	    RATE_LIST_MAX, &count, error, sizeof error));
 	assert_string_equal(error, "more than 4 rates in one list");
