@@ -1,0 +1,1 @@
+"""Private Postfix instances and upstreams for the integration tests."""

@@ -1,0 +1,125 @@
+"""The log of one instance: waiting for lines, and delivery lines as data."""
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from .wait import wait_until
+
+# Mmm dd hh:mm:ss host tag/program[pid]: text
+LINE = re.compile(r"^\w{3} [ \d]\d [\d:]{8} \S+ (?P<tag>[^\s\[]+)"
+                  r"\[(?P<pid>\d+)\]: (?P<text>.*)$")
+DELIVERY = re.compile(
+    r"^(?P<queue_id>\w+): to=<(?P<to>[^>]*)>,"
+    r"(?: orig_to=<(?P<orig_to>[^>]*)>,)? relay=(?P<relay>[^,]+),"
+    r"(?: conn_use=(?P<conn_use>\d+),)? delay=(?P<delay>[\d.e+-]+),"
+    r" delays=(?P<delays>[\d.e+/-]+), dsn=(?P<dsn>\d\.\d+\.\d+),"
+    r" status=(?P<status>\w+) \((?P<reason>.*)\)$")
+
+
+@dataclass(frozen=True)
+class Line:
+    tag: str            # "postfix/smtp"
+    pid: int
+    text: str           # behind "tag[pid]: "
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One per-recipient line of a delivery agent."""
+    tag: str
+    pid: int
+    queue_id: str
+    to: str
+    relay: str
+    conn_use: int
+    delay: float
+    delays: str
+    dsn: str
+    status: str         # sent, deferred, bounced, ...
+    reason: str
+
+
+class MailLog:
+    def __init__(self, path):
+        self.path = path
+
+    def mark(self):
+        """Position of the end now, for `since=`. Octets."""
+        try:
+            with open(self.path, "rb") as f:
+                return f.seek(0, 2)
+        except FileNotFoundError:
+            return 0
+
+    def text(self, since=0):
+        try:
+            with open(self.path, "rb") as f:
+                f.seek(since)
+                return f.read().decode("utf-8", "replace")
+        except FileNotFoundError:
+            return ""
+
+    def lines(self, pattern="", since=0):
+        """Raw lines in which the regular expression is found."""
+        found = re.compile(pattern)
+        return [t for t in self.text(since).splitlines() if found.search(t)]
+
+    def parsed(self, since=0):
+        return [Line(m["tag"], int(m["pid"]), m["text"])
+                for m in map(LINE.match, self.text(since).splitlines()) if m]
+
+    def deliveries(self, tag="", status=None, since=0):
+        """Delivery lines of agents whose tag ends in `tag`."""
+        found = []
+        for line in self.parsed(since):
+            m = DELIVERY.match(line.text)
+            if not m or not line.tag.endswith(tag) \
+                    or status not in (None, m["status"]):
+                continue
+            found.append(Delivery(
+                line.tag, line.pid, m["queue_id"], m["to"], m["relay"],
+                int(m["conn_use"] or 1), float(m["delay"]), m["delays"],
+                m["dsn"], m["status"], m["reason"]))
+        return found
+
+    def statuses(self, tag="", since=0):
+        """How many recipients were sent, deferred, bounced."""
+        return Counter(d.status for d in self.deliveries(tag, since=since))
+
+    def wait(self, pattern, timeout_s=30, count=1, since=0):
+        """Wait for `count` lines with the pattern; return those there are."""
+        tail = _Tail(self.path, since, re.compile(pattern))
+        return wait_until(
+            lambda: tail.found if tail.read() >= count else None, timeout_s,
+            lambda: f"{count} x /{pattern}/ in {self.path}, "
+                    f"got {len(tail.found)}; end of log:\n"
+                    + "\n".join(self.text(since).splitlines()[-15:]))
+
+    def problems(self, since=0):
+        """Lines that no healthy run has."""
+        return self.lines(r"\]: (fatal|panic|error): |bad command startup|"
+                          r"exit status [1-9]|killed by signal", since)
+
+
+class _Tail:
+    """Reads what was appended since the last look, whole lines only."""
+
+    def __init__(self, path, offset, pattern):
+        self.path, self.offset, self.pattern = path, offset, pattern
+        self.found = []
+        self.partial = b""
+
+    def read(self):
+        try:
+            with open(self.path, "rb") as f:
+                f.seek(self.offset)
+                data = f.read()
+        except FileNotFoundError:
+            data = b""
+        self.offset += len(data)
+        *whole, self.partial = (self.partial + data).split(b"\n")
+        for line in whole:
+            text = line.decode("utf-8", "replace")
+            if self.pattern.search(text):
+                self.found.append(text)
+        return len(self.found)

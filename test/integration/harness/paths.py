@@ -1,0 +1,72 @@
+"""Where things are: the build directory and the short-lived base directories.
+
+A base directory is named /tmp/pl-XXXXXXXX, because a UNIX socket path may
+not exceed 107 octets and because mail_owner must be able to walk down to it.
+"""
+import os
+import random
+import shutil
+import socket
+import tempfile
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.dirname(os.path.abspath(__file__)))))
+BUILD = os.path.join(ROOT, os.environ.get("POSTLANE_BUILD", "build"))
+# Unpacked by scripts/setup, whatever the build directory is called.
+EXIM = os.path.join(ROOT, "build/exim/usr/sbin/exim4")
+
+
+def built(name):
+    """Path of a program in the build directory."""
+    return os.path.join(BUILD, name)
+
+
+def agents():
+    """Delivery agents to test: lane as soon as its source is there."""
+    if os.path.exists(os.path.join(ROOT, "agent/main.c")):
+        return ("lane", "smtp")
+    return ("smtp",)
+
+
+def make_base():
+    """A new directory that everybody may walk through."""
+    base = tempfile.mkdtemp(prefix="pl-", dir="/tmp")
+    os.chmod(base, 0o755)
+    return base
+
+
+def drop_base(base, keep_as=None):
+    """Remove a base directory; with keep_as, first copy its logs there."""
+    if keep_as:
+        shutil.rmtree(keep_as, ignore_errors=True)
+        shutil.copytree(base, keep_as, ignore=_only_small_logs)
+    shutil.rmtree(base, ignore_errors=True)
+
+
+def _only_small_logs(folder, names):
+    def wanted(name):
+        path = os.path.join(folder, name)
+        if os.path.islink(path):
+            return False
+        if os.path.isdir(path):
+            return name not in ("libexec", "Maildir", "mail", "data")
+        return name.endswith((".log", ".cf", ".conf", ".txt", ".ledger"))
+    return [n for n in names if not wanted(n)]
+
+
+def free_port():
+    """A loopback port nobody listens on.
+
+    Taken from below the kernel's ephemeral range, so that no outgoing
+    connection can sit on it by the time the server binds it.
+    """
+    for _ in range(200):
+        port = random.randint(20000, 32000)
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+    raise RuntimeError("no free port below the ephemeral range")

@@ -1,0 +1,404 @@
+"""One private Postfix: its own configuration, queue, data directory, log
+and port. Nothing of the system's Postfix is read or written.
+
+  base/NAME/etc       main.cf, master.cf, maps    (config_directory)
+  base/NAME/q         queue; base/NAME/q/mail.log is the log
+  base/NAME/data      data_directory
+  base/NAME/libexec   daemon_directory: Postfix's own programs and build/lane
+  base/NAME/mail      Maildirs of domains that are delivered here
+"""
+import glob
+import grp
+import json
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass, field
+
+from . import inject, paths
+from .maillog import MailLog
+from .process import kill_session, session_processes
+from .wait import wait_until
+
+MAIL_OWNER = "postfix"
+SETGID_GROUP = "postdrop"
+SYSTEM_DAEMONS = "/usr/lib/postfix/sbin"
+# Mail to these stays here: senders of the tests, so that bounces end up in
+# a mailbox, and a domain that stands for the site's own users.
+LOCAL_DOMAINS = ("sender.example", "local.example")
+
+# Made here because the start-up script needs 1.5 s to do it.
+QUEUE_DIRECTORIES = dict.fromkeys(
+    ("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold",
+     "incoming", "private", "saved", "trace"), 0o700)
+QUEUE_DIRECTORIES.update(maildrop=0o730, public=0o710, pid=0o755)
+
+
+@dataclass
+class Service:
+    """One master.cf entry; options become -o name=value."""
+    name: str
+    type: str
+    command: str
+    private: str = "-"
+    unpriv: str = "-"
+    chroot: str = "n"
+    wakeup: str = "-"
+    limit: str = "-"
+    options: dict = field(default_factory=dict)
+
+    def line(self):
+        words = [self.name, self.type, self.private, self.unpriv,
+                 self.chroot, self.wakeup, str(self.limit), self.command]
+        for name, value in self.options.items():
+            text = f"{name}={value}"
+            if any(c.isspace() for c in text):
+                text = f"{{ {name} = {value} }}"
+            words += ["\n    -o", text]
+        return " ".join(words)
+
+
+def _base_services():
+    return [
+        Service("pickup", "unix", "pickup", private="n", wakeup="60",
+                limit=1),
+        Service("cleanup", "unix", "cleanup", private="n", limit=0),
+        Service("qmgr", "unix", "qmgr", private="n", wakeup="300", limit=1),
+        Service("tlsmgr", "unix", "tlsmgr", wakeup="1000?", limit=1),
+        Service("rewrite", "unix", "trivial-rewrite"),
+        Service("bounce", "unix", "bounce", limit=0),
+        Service("defer", "unix", "bounce", limit=0),
+        Service("trace", "unix", "bounce", limit=0),
+        Service("verify", "unix", "verify", limit=1),
+        Service("flush", "unix", "flush", private="n", wakeup="1000?",
+                limit=0),
+        Service("proxymap", "unix", "proxymap"),
+        Service("proxywrite", "unix", "proxymap", limit=1),
+        Service("smtp", "unix", "smtp"),
+        Service("relay", "unix", "smtp"),
+        Service("showq", "unix", "showq", private="n"),
+        Service("error", "unix", "error"),
+        Service("retry", "unix", "error"),
+        Service("discard", "unix", "discard"),
+        Service("virtual", "unix", "virtual", unpriv="n"),
+        Service("anvil", "unix", "anvil", limit=1),
+        Service("scache", "unix", "scache", limit=1),
+        Service("tlsproxy", "unix", "tlsproxy", limit=0),
+        Service("postlog", "unix-dgram", "postlogd", private="n", limit=1),
+    ]
+
+
+class Postfix:
+    """start() and stop() it, or let the `postfix_factory` fixture do that."""
+
+    def __init__(self, base, name="origin", **main):
+        self.name = name
+        self.home = os.path.join(base, name)
+        self.etc = os.path.join(self.home, "etc")
+        self.queue_directory = os.path.join(self.home, "q")
+        self.data_directory = os.path.join(self.home, "data")
+        self.libexec = os.path.join(self.home, "libexec")
+        self.mail = os.path.join(self.home, "mail")
+        self.log = MailLog(os.path.join(self.queue_directory, "mail.log"))
+        self.port = paths.free_port()
+        self.session = None
+        self.services = {}
+        for service in _base_services():
+            self.services[service.name, service.type] = service
+        self.service("smtpd", self.smtp_endpoint(), "inet", private="n")
+        self._make_directories()
+        self.main = self._base_main()
+        self.main.update(main)
+        self.write()
+
+    # configuration
+
+    def smtp_endpoint(self):
+        return f"127.0.0.1:{self.port}"
+
+    def _make_directories(self):
+        owner = pwd.getpwnam(MAIL_OWNER)
+        for path in (self.home, self.etc, self.queue_directory,
+                     self.libexec):
+            os.makedirs(path)
+            os.chmod(path, 0o755)
+        os.makedirs(self.data_directory, 0o700)
+        os.chown(self.data_directory, owner.pw_uid, owner.pw_gid)
+        group = grp.getgrnam(SETGID_GROUP).gr_gid
+        for name, mode in QUEUE_DIRECTORIES.items():
+            path = os.path.join(self.queue_directory, name)
+            os.mkdir(path)
+            os.chmod(path, mode)
+            if name != "pid":
+                os.chown(path, owner.pw_uid, group if mode & 0o070 else -1)
+        os.makedirs(self.mail)
+        os.chown(self.mail, owner.pw_uid, owner.pw_gid)
+        # copies: `postfix check` warns of links that leave the directory
+        for program in glob.glob(SYSTEM_DAEMONS + "/*"):
+            shutil.copy2(program, self.libexec)
+        if os.path.exists(paths.built("lane")):
+            shutil.copy2(paths.built("lane"), self.libexec)
+            os.chmod(os.path.join(self.libexec, "lane"), 0o755)
+
+    def _base_main(self):
+        owner = pwd.getpwnam(MAIL_OWNER)
+        return {
+            "compatibility_level": "3.6",
+            "queue_directory": self.queue_directory,
+            "data_directory": self.data_directory,
+            "daemon_directory": self.libexec,
+            "mail_owner": MAIL_OWNER,
+            "setgid_group": grp.getgrnam(SETGID_GROUP).gr_name,
+            "maillog_file": self.log.path,
+            "maillog_file_prefixes": self.home,
+            "inet_interfaces": "127.0.0.1",
+            "inet_protocols": "ipv4",
+            "myhostname": f"{self.name}.example",
+            "mynetworks": "127.0.0.0/8",
+            "mydestination": "",
+            "alias_maps": "",
+            "alias_database": "",
+            "local_recipient_maps": "",
+            "virtual_mailbox_domains": ", ".join(LOCAL_DOMAINS),
+            "virtual_mailbox_base": self.mail,
+            "virtual_mailbox_maps": "static:Maildir/",
+            "virtual_uid_maps": f"static:{owner.pw_uid}",
+            "virtual_gid_maps": f"static:{owner.pw_gid}",
+            "virtual_minimum_uid": "1",
+            "smtpd_recipient_restrictions":
+                "permit_mynetworks, reject_unauth_destination",
+            "smtpd_peername_lookup": "no",
+            "smtpd_client_connection_count_limit": "0",
+            "default_process_limit": "100",
+            # a failed delivery is tried again soon
+            "minimal_backoff_time": "1s",
+            "maximal_backoff_time": "2s",
+            "queue_run_delay": "1s",
+            "transport_retry_time": "1s",
+            "biff": "no",
+        }
+
+    def write(self):
+        """Write main.cf and master.cf from `main` and `services`."""
+        self._write_file("main.cf", "".join(
+            f"{name} = {value}\n" for name, value in self.main.items()))
+        self._write_file("master.cf", "".join(
+            service.line() + "\n" for service in self.services.values()))
+
+    def _write_file(self, name, text, mode=0o644):
+        """Whole or not at all: a reload may read it at any time."""
+        path = os.path.join(self.etc, name)
+        with open(path + ".new", "w", encoding="utf-8") as f:
+            os.fchmod(f.fileno(), mode)
+            f.write(text)
+        os.rename(path + ".new", path)
+        return path
+
+    def set(self, reload=False, **main):
+        """Change main.cf; None removes a name."""
+        for name, value in main.items():
+            if value is None:
+                self.main.pop(name, None)
+            else:
+                self.main[name] = value
+        self.write()
+        if reload:
+            self.reload()
+
+    def service(self, command, name, type="unix", options=None, **fields):
+        """Add or replace a master.cf entry. fields: chroot, unpriv, limit,
+        wakeup, private."""
+        self.services[name, type] = Service(
+            name, type, command, options=dict(options or {}), **fields)
+        if os.path.exists(os.path.join(self.etc, "main.cf")):
+            self.write()
+
+    def drop_service(self, name, type="unix"):
+        del self.services[name, type]
+        self.write()
+
+    def agent(self, agent, name, words="", options=None, **fields):
+        """A transport `name` served by agent "lane" or "smtp".
+
+        words     behind the command, for lane only: "class=fast"
+        options   -o; lane_* are left out for smtp(8), which has no such
+                  parameters
+        """
+        options = dict(options or {})
+        if agent == "lane":
+            fields.setdefault("limit", 1)
+            command = f"lane {words}".strip()
+        else:
+            command = agent
+            options = {k: v for k, v in options.items()
+                       if not k.startswith("lane_")}
+        self.service(command, name, options=options, **fields)
+
+    def map(self, name, entries, type="hash", mode=0o644):
+        """Make a look-up table below etc/; returns "type:/path"."""
+        path = self._write_file(name, "".join(
+            f"{key} {value}\n" for key, value in entries.items()), mode)
+        if type in ("hash", "btree", "lmdb", "cdb"):
+            self.command("postmap", f"{type}:{path}")
+        return f"{type}:{path}"
+
+    def relay_to(self, upstream, transport=None, wrapped=False, **main):
+        """Send everything foreign to an upstream, with its login and trust
+        anchor, through `transport` (default smtp). wrapped: implicit TLS."""
+        self.main.update(upstream.client_settings(self, wrapped))
+        if transport:
+            self.main["default_transport"] = transport
+        self.main.update(main)
+        self.write()
+
+    # commands
+
+    def command(self, program, *args, check=True, input=None):
+        """Run a Postfix command on this instance."""
+        flag = "-C" if program == "sendmail" else "-c"
+        done = subprocess.run(
+            [program, flag, self.etc, *args], input=input,
+            capture_output=True, text=True, check=False, timeout=120)
+        if check and done.returncode != 0:
+            raise AssertionError(
+                f"{program} {' '.join(args)}: status {done.returncode}\n"
+                f"{done.stdout}{done.stderr}")
+        return done
+
+    def postconf(self, *names):
+        """Effective value of one parameter (with -x), or list of several."""
+        out = self.command("postconf", "-xh", *names).stdout.splitlines()
+        return out[0] if len(names) == 1 else out
+
+    def start(self, timeout_s=30, checked=False):
+        """checked: with the integrity checks of `postfix start`, 1.5 s."""
+        if not checked:
+            path = os.path.join(self.queue_directory, "quick-start")
+            with open(path, "w", encoding="ascii"):
+                pass
+        mark = self.log.mark()
+        self.command("postfix", "start")
+        self.session = wait_until(self._master_pid, timeout_s, "master pid")
+        self.log.wait(r"daemon started", timeout_s, since=mark)
+        return self
+
+    def _master_pid(self):
+        path = os.path.join(self.queue_directory, "pid/master.pid")
+        try:
+            with open(path, encoding="ascii") as f:
+                return int(f.read().strip() or 0)
+        except FileNotFoundError:
+            return 0
+
+    def stop(self, timeout_s=30):
+        """Orderly stop; waits until no process of the instance is left."""
+        session = self.session
+        if session is None:
+            return
+        self.command("postfix", "stop")
+        wait_until(lambda: not self.processes(), timeout_s,
+                   lambda: f"no process left of {self.processes()}")
+        self.session = None
+
+    def abort(self, timeout_s=30):
+        """Stop at once, deliveries are interrupted."""
+        self.command("postfix", "abort")
+        wait_until(lambda: not self.processes(), timeout_s,
+                   lambda: f"no process left of {self.processes()}")
+        self.session = None
+
+    def reload(self, timeout_s=30):
+        mark = self.log.mark()
+        self.command("postfix", "reload")
+        self.log.wait(r"reload -- version", timeout_s, since=mark)
+
+    def flush(self):
+        self.command("postqueue", "-f")
+
+    def destroy(self):
+        """Whatever state it is in, leave no process behind."""
+        session = self.session or self._master_pid()
+        if session and session_processes(session):
+            kill_session(session)
+        self.session = None
+
+    # what is going on
+
+    def queue(self, queue_name=None):
+        """postqueue -j as a list of dictionaries."""
+        out = self.command("postqueue", "-j").stdout
+        entries = [json.loads(line) for line in out.splitlines()]
+        return [e for e in entries
+                if queue_name in (None, e["queue_name"])]
+
+    def queue_count(self):
+        """Queue files, counted without asking a daemon."""
+        return sum(len(files) for name in ("maildrop", "incoming", "active",
+                                           "deferred", "hold")
+                   for _, _, files in os.walk(
+                       os.path.join(self.queue_directory, name)))
+
+    def wait_empty(self, timeout_s=60):
+        wait_until(lambda: self.queue_count() == 0, timeout_s,
+                   lambda: f"queue empty; {self.queue_count()} left; log:\n"
+                   + "\n".join(self.log.text().splitlines()[-10:]))
+
+    def processes(self, name=None):
+        """Living processes of this instance, all or of one program."""
+        if self.session is None:
+            return []
+        return [p for p in session_processes(self.session)
+                if name in (None, p.name)]
+
+    def pids(self, name):
+        return [p.pid for p in self.processes(name)]
+
+    def wait_pids(self, name, timeout_s=30):
+        """Pids of a program, at least one."""
+        return wait_until(lambda: self.pids(name), timeout_s,
+                          f"a {name} process")
+
+    def kill9(self, pid):
+        """SIGKILL one process of this instance; True when it was there."""
+        if pid not in [p.pid for p in self.processes()]:
+            return False
+        os.kill(pid, signal.SIGKILL)
+        return True
+
+    def mailbox(self):
+        """Messages delivered here (bounces, local mail), as bytes."""
+        found = []
+        for path in sorted(glob.glob(self.mail + "/Maildir/new/*")):
+            with open(path, "rb") as f:
+                found.append(f.read())
+        return found
+
+    # mail in
+
+    def inject(self, messages, connections=4, options=()):
+        inject.by_smtp(self.port, messages, connections, options)
+
+    def sendmail(self, message, *options):
+        inject.by_sendmail(self.etc, message, *options)
+
+    def smtp_source(self, count, sender="load@sender.example",
+                    recipient="load@rcpt.example", **options):
+        inject.by_smtp_source(self.port, count, sender, recipient,
+                              **options)
+
+    def hold_transports(self, *names):
+        """Queue mail for these transports without trying it: a prepared
+        queue. release_transports() lets it go."""
+        self.set(defer_transports=" ".join(names), reload=True)
+
+    def release_transports(self):
+        self.set(defer_transports=None, reload=True)
+        self.flush()
+
+
+def remove_instance(instance):
+    """Take one down and delete its files."""
+    instance.destroy()
+    shutil.rmtree(instance.home, ignore_errors=True)

@@ -1,0 +1,84 @@
+"""The harness itself, with Postfix's own smtp(8) as the delivery agent."""
+import os
+
+import pytest
+
+from harness import messages
+from harness.process import session_processes
+
+def start_pair(origin, smarthost, started, wrapped=False, **main):
+    origin.agent("smtp", "fast")
+    origin.relay_to(smarthost, transport="fast", wrapped=wrapped, **main)
+    return started(origin)
+
+
+@pytest.mark.parametrize("wrapped", [False, True],
+                         ids=["starttls", "wrappermode"])
+def test_twenty_messages_arrive_once_over_tls_and_auth(
+        origin, smarthost, started, wrapped):
+    start_pair(origin, smarthost, started, wrapped)
+    sent = messages.generate(20, recipients=2)
+    origin.inject(sent)
+    origin.wait_empty()
+    origin.log.wait(r"fast/smtp.*status=sent|smtp\[.*status=sent", count=40)
+    assert origin.log.statuses("/smtp") == {"sent": 40}
+    smarthost.wait_empty()
+    verdict = messages.compare(sent, smarthost.taken())
+    assert verdict.is_clean(), verdict
+    assert smarthost.accepted_count() == 20
+    assert not origin.log.problems() and not smarthost.log.problems()
+
+
+def test_stop_leaves_no_process(origin, smarthost, started):
+    start_pair(origin, smarthost, started)
+    origin.inject(messages.generate(3))
+    origin.wait_empty()
+    session = origin.session
+    assert origin.pids("smtp") and origin.pids("qmgr")
+    origin.stop()
+    assert session_processes(session) == []
+
+
+def test_wrong_certificate_keeps_mail_queued(base, certs, origin, started):
+    from harness.upstream import PostfixSmarthost
+    bad = started(PostfixSmarthost(base, certs, pair=certs.wrong_name))
+    start_pair(origin, bad, started)
+    origin.inject(messages.generate(1))
+    origin.log.wait(r"status=deferred .*not verified")
+    assert len(origin.queue()) == 1
+    assert bad.taken() == []
+
+
+def test_local_domains_stay_here_and_sendmail_works(origin, started):
+    started(origin, checked=True)
+    m = messages.make("one", "a@sender.example", ["b@local.example"],
+                      b"body\r\n")
+    origin.sendmail(m)
+    origin.log.wait(r"virtual.*status=sent")
+    assert messages.compare([m], [messages.examine(
+        origin.mailbox()[0], m.sender, m.recipients)]).is_clean()
+
+
+def test_killed_agent_is_found_by_instance(origin, smarthost, started):
+    start_pair(origin, smarthost, started)
+    origin.inject(messages.generate(1))
+    origin.wait_empty()
+    pid = origin.wait_pids("smtp")[0]
+    assert origin.kill9(pid)
+    origin.log.wait(rf"pid {pid} killed by signal 9")
+    assert not origin.kill9(os.getpid())
+    sent = messages.generate(2, prefix="after")
+    origin.inject(sent)
+    origin.wait_empty()
+
+
+def test_held_transport_makes_a_prepared_queue(origin, smarthost, started):
+    start_pair(origin, smarthost, started)
+    origin.hold_transports("fast")
+    sent = messages.generate(5)
+    origin.inject(sent)
+    assert len(origin.queue()) == 5
+    origin.release_transports()
+    origin.wait_empty()
+    smarthost.wait_empty()
+    assert messages.compare(sent, smarthost.taken()).is_clean()
