@@ -6,6 +6,23 @@
  * the delivery line, then call on_done. Nothing blocks: conversations run on
  * the loop, at most REPORT_PARALLEL at once (bounce(8) does an fsync each),
  * the rest queue up in order.
+ *
+ *                  told              when that fails       marked
+ *   sent           trace, if wanted  warning               before all else
+ *   bounced        bounce [trace]    becomes a deferral    when acknowledged
+ *   SOFTBOUNCE     defer [trace]     becomes a deferral    no
+ *   deferred       defer [trace]     warning               no
+ *                  [flush]
+ *   probe          verify or trace   must_retry            when acknowledged
+ *
+ * One departure: smtp(8) traces first and defers a delivered recipient when
+ * that fails, so that it is delivered again. Here delivered stays delivered.
+ *
+ * A verdict may be changed by this: its class made to match its outcome, a
+ * bounce softened or turned into a deferral. smtp_delivery_status_filter is
+ * not applied.
+ *
+ * Source: Postfix src/global/sent.c, bounce.c, defer.c, trace.c, verify.c.
  */
 #ifndef REPORT_H
 #define REPORT_H
@@ -30,13 +47,15 @@ typedef bool report_mark_fn(void *ctx, struct request *req, int64_t offset);
 
 struct report *report_new(struct loop *loop, const struct settings *set,
     report_fn *on_done, report_mark_fn *mark, void *ctx);
+
+/* Breaks off what is under way, without on_done. */
 void report_free(struct report **report);
 
 /* Carries out the verdict of recipient i (RCPT_DECIDED). The request must
  * live until on_done was called for it. */
 void report_recipient(struct report *report, struct request *req, size_t i);
 
-/* Conversations under way and waiting. */
+/* Recipients being reported and waiting for their turn. */
 size_t report_pending(const struct report *report);
 
 #endif

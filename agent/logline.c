@@ -1,0 +1,84 @@
+#include "agent/logline.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "agent/release.h"
+#include "common/address.h"
+#include "common/delay.h"
+#include "common/log.h"
+
+static void
+put_address(struct buf *out, const struct settings *set, const char *label,
+    const char *address)
+{
+	/* Before 3.5 there was only the internal form. */
+	bool internal = !release_at_least(set->mail_version, 3, 5) ||
+			strcmp(set->info_log_address_format, "internal") == 0;
+
+	(void)buf_addf(out, "%s=<", label);
+	if (internal)
+		(void)buf_add_str(out, address);
+	else
+		(void)address_to_log(out, slice_str(address));
+	(void)buf_add_str(out, ">, ");
+}
+
+static void
+put_delays(struct buf *out, const struct settings *set,
+    const struct request *req, const struct verdict *v, struct timeval now)
+{
+	struct delay_times times = req->times;
+	char text[DELAY_TEXT_SIZE];
+
+	times.conn_done = v->conn_done;
+	times.deliver_done = v->deliver_done;
+	delay_to_text(&times, now, set->delay_logging_resolution_limit, text,
+	    sizeof(text));
+	(void)buf_addf(out, "%s, ", text);
+}
+
+/* One line, whatever the server sent. */
+static void
+put_reason(struct buf *out, const char *text)
+{
+	(void)buf_add_char(out, '(');
+	for (; *text != '\0'; text++)
+		(void)buf_add_char(
+		    out, *text == '\n' || *text == '\r' ? ' ' : *text);
+	(void)buf_add_char(out, ')');
+}
+
+void
+logline_format(struct buf *out, const struct settings *set,
+    const struct request *req, size_t i, const char *word, struct timeval now)
+{
+	const struct recipient *r = &req->rcpts[i];
+	const struct verdict *v = r->verdict;
+
+	(void)buf_addf(out, "%s: ", req->queue_id);
+	put_address(out, set, "to", r->address);
+	if (r->original[0] != '\0' && strcasecmp(r->original, r->address) != 0)
+		put_address(out, set, "orig_to", r->original);
+	(void)buf_addf(out, "relay=%s, ", v->relay);
+	if (v->conn_use >= 2)
+		(void)buf_addf(out, "conn_use=%d, ", v->conn_use);
+	put_delays(out, set, req, v, now);
+	if (set->smtp_log_tls_feature_status &&
+	    release_at_least(set->mail_version, 3, 11))
+		(void)buf_addf(out, "tls=%s, ", v->tls ? v->tls : "unknown");
+	(void)buf_addf(out, "dsn=%s, status=%s ", v->dsn.status, word);
+	put_reason(out, v->dsn.text);
+}
+
+void
+logline_write(const struct settings *set, const struct request *req, size_t i,
+    const char *word, struct timeval now)
+{
+	struct buf line;
+
+	buf_init(&line, LOGLINE_MAX);
+	logline_format(&line, set, req, i, word, now);
+	log_info("%s", buf_str(&line));
+	buf_fini(&line);
+}
