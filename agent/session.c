@@ -429,16 +429,35 @@ session_assign(struct session *s, struct transaction *t, struct moment now)
 	s->ops->on_changed(s->ctx);
 }
 
+static bool
+is_inside(const struct session *s, const struct transaction *t)
+{
+	list_each (link, &s->inside)
+		if (link == &t->link)
+			return true;
+	return false;
+}
+
 bool
 session_withdraw(struct session *s, struct transaction *t)
 {
-	if (t->state != TRANSACTION_ASSIGNED)
+	if (t->state != TRANSACTION_ASSIGNED || !is_inside(s, t))
 		return false;
-	list_remove(&t->link);
-	s->load--;
 	s->messages--;
+	detach(s, t, s->idle_since_ms);
 	transaction_reset(t);
 	return true;
+}
+
+struct transaction *
+session_unsent(const struct session *s)
+{
+	struct transaction *t;
+
+	if (list_is_empty(&s->inside))
+		return NULL;
+	t = list_entry(s->inside.prev, struct transaction, link);
+	return t->state == TRANSACTION_ASSIGNED ? t : NULL;
 }
 
 /* ---- endings ----------------------------------------------------------- */

@@ -91,6 +91,9 @@ void session_assign(
 /* Takes an assigned transaction back if none of its octets was rendered. */
 bool session_withdraw(struct session *s, struct transaction *t);
 
+/* The newest transaction of which no octet was rendered, or NULL. */
+struct transaction *session_unsent(const struct session *s);
+
 /* The link's side. session_output appends at most about max octets. */
 void session_input(
     struct session *s, const char *p, size_t n, struct moment now);

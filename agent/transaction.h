@@ -21,6 +21,8 @@
 
 struct request;
 struct dsn;
+struct lane_session;
+struct route;
 
 enum transaction_state {
 	TRANSACTION_WAITING, /* in the lane */
@@ -35,6 +37,8 @@ struct transaction {
 	struct list link; /* the lane's waiting list or the session's */
 	struct request *req;
 	enum transaction_state state;
+	struct route *route; /* whose it is */
+	struct lane_session *carrier; /* who has it; NULL while it waits */
 
 	/* facts of the present attempt; session resets them */
 	enum mail_reply mail;

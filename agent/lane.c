@@ -1,0 +1,545 @@
+#include "agent/lane_private.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/log.h"
+#include "common/mem.h"
+
+enum {
+	/* A message that was on a session five times when that session broke,
+	 * with nothing else to blame, is left to the queue. */
+	TRIES_MAX = 5,
+	/* Requests inside a lane without a limit: two windows for every
+	 * session, so that a session never waits for the queue manager. */
+	WINDOWS_ADMITTED = 2,
+	ADMITTED_MAX = 20000,
+	/* Inside a lane with a limit: what can go in so many seconds. */
+	SECONDS_ADMITTED = 2,
+	ADMITTED_MIN = 4,
+};
+
+struct lane *
+lane_new(const struct settings *set, const struct lane_ops *ops, void *ctx,
+    uint32_t random, int64_t now_us, char *error, size_t error_size)
+{
+	struct lane *lane = mem_zalloc(sizeof(*lane));
+
+	lane->set = set;
+	lane->ops = ops;
+	lane->ctx = ctx;
+	lane->random = random | 1;
+	lane->look_again_ms = INT64_MAX;
+	list_init(&lane->routes);
+	if (!pacer_init(&lane->pacer, set, now_us, error, error_size)) {
+		mem_free(lane);
+		return NULL;
+	}
+	return lane;
+}
+
+/* xorshift32: jitter needs no more. */
+uint32_t
+lane_next_random(struct lane *lane)
+{
+	lane->random ^= lane->random << 13;
+	lane->random ^= lane->random >> 17;
+	lane->random ^= lane->random << 5;
+	return lane->random;
+}
+
+struct transaction *
+lane_first_waiting(struct route *r)
+{
+	struct list *link = list_first(&r->waiting);
+
+	return link != NULL ? list_entry(link, struct transaction, link) : NULL;
+}
+
+void
+lane_free_session(struct lane_session *ls)
+{
+	list_remove(&ls->link);
+	ls->route->session_count--;
+	ls->lane->sessions--;
+	session_free(&ls->session);
+	mem_free(ls);
+}
+
+void
+lane_free(struct lane **lane)
+{
+	struct lane *old = *lane;
+
+	*lane = NULL;
+	if (old == NULL)
+		return;
+	CHECK(old->waiting == 0 && old->in_flight == 0);
+	list_each_safe (link, &old->routes) {
+		struct route *r = route_of(link);
+
+		list_each_safe (s, &r->sessions)
+			lane_free_session(session_of(s));
+		route_free(&r);
+	}
+	mem_free(old);
+}
+
+/* ---- where mail goes --------------------------------------------------- */
+
+static bool
+is_domain_of_rcpts(const struct request *req)
+{
+	for (size_t i = 0; i < req->rcpt_count; i++) {
+		const char *at = strrchr(req->rcpts[i].address, '@');
+
+		if (at == NULL || strcasecmp(at + 1, req->nexthop) != 0)
+			return false;
+	}
+	return req->rcpt_count > 0;
+}
+
+const char *
+lane_nexthops(const struct settings *set, const struct request *req)
+{
+	if (set->lane_smarthost[0] != '\0')
+		return set->lane_smarthost;
+	if (set->relayhost[0] != '\0' &&
+	    (req->nexthop[0] == '\0' || is_domain_of_rcpts(req)))
+		return set->relayhost;
+	return req->nexthop;
+}
+
+static struct route *
+find_route(struct lane *lane, const struct request *req)
+{
+	const char *nexthops = lane_nexthops(lane->set, req);
+	const char *sender =
+	    lane->set->smtp_sender_dependent_authentication ? req->sender : "";
+	struct route *r;
+
+	list_each (link, &lane->routes) {
+		r = route_of(link);
+		if (strcasecmp(r->nexthops, nexthops) == 0 &&
+		    strcasecmp(r->sender, sender) == 0)
+			return r;
+	}
+	r = route_new(nexthops, sender);
+	list_push(&lane->routes, &r->link);
+	return r;
+}
+
+/* ---- ends of transactions ---------------------------------------------- */
+
+static void
+count(struct lane *lane, const struct verdict *v)
+{
+	switch (v->outcome) {
+	case OUTCOME_SENT:
+		lane->figures.sent++;
+		break;
+	case OUTCOME_DEFER:
+		lane->figures.deferred++;
+		break;
+	case OUTCOME_BOUNCE:
+		lane->figures.bounced++;
+		break;
+	}
+	if (v->dsn.maybe_accepted)
+		lane->figures.in_doubt++;
+}
+
+/* Gives every newly decided recipient to report. After the last one the
+ * request may be gone, so how many there are is counted first. */
+static void
+hand_over(struct lane *lane, struct request *req)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < req->rcpt_count; i++)
+		if (req->rcpts[i].state == RCPT_DECIDED &&
+		    !req->rcpts[i].is_handed_over)
+			left++;
+	for (size_t i = 0; left > 0; i++) {
+		struct recipient *r = &req->rcpts[i];
+
+		if (r->state != RCPT_DECIDED || r->is_handed_over)
+			continue;
+		left--;
+		r->is_handed_over = true;
+		count(lane, r->verdict);
+		lane->ops->on_decided(lane->ctx, req, i);
+	}
+}
+
+void
+lane_forget(struct transaction *t)
+{
+	t->req->lane_data = NULL;
+	transaction_free(&t);
+}
+
+static void
+put_waiting(struct lane *lane, struct transaction *t, bool is_first)
+{
+	t->carrier = NULL;
+	if (is_first)
+		list_push_front(&t->route->waiting, &t->link);
+	else
+		list_push(&t->route->waiting, &t->link);
+	t->route->waiting_count++;
+	lane->waiting++;
+}
+
+void
+lane_take_waiting(struct lane *lane, struct transaction *t)
+{
+	list_remove(&t->link);
+	t->route->waiting_count--;
+	lane->waiting--;
+}
+
+void
+lane_defer_waiting(struct lane *lane, struct transaction *t,
+    const struct dsn *dsn, const char *diag_text, bool is_hop)
+{
+	struct route *r = t->route;
+	struct request *req = t->req;
+
+	lane_take_waiting(lane, t);
+	for (size_t i = 0; i < t->count; i++) {
+		struct verdict *v;
+
+		if (!transaction_is_open(t, i))
+			continue;
+		v = verdict_new(OUTCOME_DEFER);
+		v->dsn = *dsn;
+		v->relay = mem_strdup("none");
+		if (diag_text != NULL && r->failure_mta != NULL) {
+			v->diag_text = mem_strdup(diag_text);
+			v->mta_name = mem_strdup(r->failure_mta);
+		}
+		request_decide(req, t->rcpts[i], v);
+	}
+	if (is_hop)
+		request_set_hop(req, dsn, r->failure_mta);
+	lane_forget(t);
+	hand_over(lane, req);
+}
+
+static void
+on_done(void *ctx, struct transaction *t)
+{
+	struct lane_session *ls = ctx;
+	struct lane *lane = ls->lane;
+	struct request *req = t->req;
+	bool is_deferred = false;
+
+	lane->in_flight--;
+	for (size_t i = 0; i < t->count; i++)
+		is_deferred =
+		    is_deferred ||
+		    req->rcpts[t->rcpts[i]].verdict->outcome == OUTCOME_DEFER;
+	if (!t->is_failed && !is_deferred) {
+		lane->figures.messages++;
+		route_on_accepted(ls->route, lane->set->lane_pipeline_depth);
+	} else if (is_deferred) {
+		route_on_trouble(ls->route);
+	}
+	lane_forget(t);
+	hand_over(lane, req);
+}
+
+static void
+on_returned(void *ctx, struct transaction *t, bool is_its_fault)
+{
+	struct lane_session *ls = ctx;
+	struct lane *lane = ls->lane;
+
+	lane->in_flight--;
+	lane->figures.returned++;
+	if (is_its_fault)
+		t->tries++;
+	log_debug("%s: returned, %d tries: %s", t->req->queue_id, t->tries,
+	    t->last_error->text);
+	put_waiting(lane, t, true);
+	if (t->tries >= TRIES_MAX) {
+		struct dsn why = *t->last_error;
+
+		lane_defer_waiting(lane, t, &why, NULL, false);
+	} else {
+		hand_over(lane, t->req);
+	}
+}
+
+/* The session is inside one of its own functions: lane_kick() buries it. */
+static void
+on_ended(void *ctx, enum session_end how, bool is_clean, const char *why)
+{
+	struct lane_session *ls = ctx;
+
+	ls->end_how = how;
+	ls->end_is_clean = is_clean;
+	(void)snprintf(ls->end_why, sizeof(ls->end_why), "%s", why);
+	ls->lane->ops->want_kick(ls->lane->ctx);
+}
+
+static void
+on_changed(void *ctx)
+{
+	struct lane_session *ls = ctx;
+
+	ls->lane->ops->on_output(ls->lane->ctx, ls);
+	ls->lane->ops->want_kick(ls->lane->ctx);
+}
+
+static const struct session_ops session_handlers = {
+    on_done, on_returned, on_ended, on_changed};
+
+/* ---- the adapters' side ------------------------------------------------ */
+
+void
+lane_submit(struct lane *lane, struct request *req, struct moment now)
+{
+	struct route *r = find_route(lane, req);
+	struct transaction *t = transaction_new(req, now.ms);
+
+	req->lane_data = t;
+	req->deadline_ms = req->received_ms + lane->set->lane_request_limit_ms;
+	t->route = r;
+	put_waiting(lane, t, false);
+	lane->ops->want_kick(lane->ctx);
+}
+
+/* The assigned transaction goes back to the front of those that wait. */
+static bool
+withdraw(struct lane *lane, struct transaction *t)
+{
+	if (!session_withdraw(t->carrier->session, t))
+		return false;
+	lane->in_flight--;
+	put_waiting(lane, t, true);
+	return true;
+}
+
+bool
+lane_drop(struct lane *lane, struct request *req)
+{
+	struct transaction *t = req->lane_data;
+
+	if (t == NULL)
+		return false; /* being reported */
+	if (t->state == TRANSACTION_ASSIGNED && !withdraw(lane, t))
+		return false;
+	if (t->state != TRANSACTION_WAITING ||
+	    t->count < req->rcpt_count) /* some are decided already */
+		return false;
+	lane_take_waiting(lane, t);
+	lane_forget(t);
+	return true;
+}
+
+struct lane_session *
+lane_add_session(struct lane *lane, struct route *route,
+    const struct ehlo *ehlo, const struct peer *peer, void *io,
+    struct moment now)
+{
+	struct lane_session *ls = mem_zalloc(sizeof(*ls));
+
+	CHECK(route->dialing > 0);
+	route->dialing--;
+	lane->dialing--;
+	route_on_dial_ok(route);
+	ls->lane = lane;
+	ls->route = route;
+	ls->io = io;
+	ls->announced_quota =
+	    ehlo->limits_mailmax < INT32_MAX ? (int)ehlo->limits_mailmax : 0;
+	ls->session =
+	    session_new(lane->set, ehlo, peer, &session_handlers, ls, now.ms);
+	list_init(&ls->link);
+	list_push(&route->sessions, &ls->link);
+	route->session_count++;
+	lane->sessions++;
+	lane->figures.sessions++;
+	lane->ops->want_kick(lane->ctx);
+	return ls;
+}
+
+void
+lane_dial_failed(struct lane *lane, struct route *route, const struct dsn *dsn,
+    const char *mta, const char *reply, int64_t patience_ms, struct moment now)
+{
+	CHECK(route->dialing > 0);
+	route->dialing--;
+	lane->dialing--;
+	route_on_dial_failed(route, dsn, mta, reply, patience_ms,
+	    lane_next_random(lane), now.ms);
+	lane->ops->want_kick(lane->ctx);
+}
+
+bool
+lane_may_admit(const struct lane *lane, int64_t now_ms, int64_t *until_ms_out)
+{
+	int64_t inside = (int64_t)(lane->waiting + lane->in_flight);
+	int64_t most = (int64_t)lane->set->lane_connection_limit *
+		       lane->set->lane_pipeline_depth * WINDOWS_ADMITTED;
+	int64_t per_s = pacer_messages_per_s(&lane->pacer);
+
+	*until_ms_out = INT64_MAX;
+	if (lane->is_draining)
+		return false;
+	/* In an outage each request is answered at once; that is how the
+	 * queue manager learns of it. */
+	list_each (link, &lane->routes)
+		if (lane_is_in_outage(route_of(link), now_ms))
+			return true;
+	if (most > ADMITTED_MAX)
+		most = ADMITTED_MAX;
+	if (inside >= most)
+		return false;
+	if (per_s == INT64_MAX)
+		return true;
+	if (per_s * SECONDS_ADMITTED < ADMITTED_MIN)
+		return lane->waiting < ADMITTED_MIN;
+	return (int64_t)lane->waiting < per_s * SECONDS_ADMITTED;
+}
+
+int64_t
+lane_deadline_ms(const struct lane *lane)
+{
+	int64_t due = lane->look_again_ms;
+
+	list_each (link, &lane->routes) {
+		struct route *r = route_of(link);
+		struct transaction *t = lane_first_waiting(r);
+
+		if (t != NULL && lane_expiry_ms(lane, t) < due)
+			due = lane_expiry_ms(lane, t);
+		list_each (s, &r->sessions) {
+			struct session *session = session_of(s)->session;
+			int64_t at = session_deadline_ms(session);
+
+			if (session_load(session) == 0 &&
+			    !session_is_finishing(session))
+				at = session_idle_since_ms(session) +
+				     lane->set->lane_connection_idle_limit_ms;
+			if (at < due)
+				due = at;
+		}
+	}
+	return due;
+}
+
+void
+lane_on_timer(struct lane *lane, struct moment now)
+{
+	list_each (link, &lane->routes) {
+		struct route *r = route_of(link);
+
+		list_each (s, &r->sessions)
+			session_on_timer(session_of(s)->session, now);
+	}
+	lane_kick(lane, now);
+}
+
+void
+lane_close_idle(struct lane *lane, size_t count, struct moment now)
+{
+	list_each (link, &lane->routes) {
+		struct route *r = route_of(link);
+
+		list_each (s, &r->sessions) {
+			struct session *session = session_of(s)->session;
+
+			if (count == 0)
+				return;
+			if (session_load(session) > 0 ||
+			    session_is_finishing(session))
+				continue;
+			session_finish(session, "its place is wanted", now.ms);
+			count--;
+		}
+	}
+}
+
+void
+lane_drain(struct lane *lane, struct moment now)
+{
+	lane->is_draining = true;
+	list_each (link, &lane->routes) {
+		struct route *r = route_of(link);
+
+		list_each (s, &r->sessions) {
+			struct lane_session *ls = session_of(s);
+			struct transaction *t;
+
+			while ((t = session_unsent(ls->session)) != NULL)
+				CHECK(withdraw(lane, t));
+			session_finish(ls->session, "draining", now.ms);
+		}
+	}
+	lane->ops->want_kick(lane->ctx);
+}
+
+void
+lane_abort(struct lane *lane, const char *why, struct moment now)
+{
+	list_each (link, &lane->routes) {
+		struct route *r = route_of(link);
+
+		list_each (s, &r->sessions)
+			session_abort(session_of(s)->session, why, now);
+	}
+	lane->ops->want_kick(lane->ctx);
+}
+
+bool
+lane_is_drained(const struct lane *lane)
+{
+	return lane->sessions == 0 && lane->dialing == 0 &&
+	       lane->in_flight == 0;
+}
+
+size_t
+lane_waiting(const struct lane *lane)
+{
+	return lane->waiting;
+}
+
+size_t
+lane_in_flight(const struct lane *lane)
+{
+	return lane->in_flight;
+}
+
+size_t
+lane_sessions(const struct lane *lane)
+{
+	return lane->sessions;
+}
+
+size_t
+lane_dialing(const struct lane *lane)
+{
+	return lane->dialing;
+}
+
+const struct lane_figures *
+lane_figures(const struct lane *lane)
+{
+	return &lane->figures;
+}
+
+void
+lane_each_session(const struct lane *lane,
+    void (*fn)(void *ctx, const struct lane_session *ls), void *ctx)
+{
+	list_each (link, &lane->routes) {
+		struct route *r = route_of(link);
+
+		list_each (s, &r->sessions)
+			fn(ctx, session_of(s));
+	}
+}

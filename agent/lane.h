@@ -1,0 +1,143 @@
+/* lane: one class of mail: what waits, the sessions, who goes where and when.
+ *
+ *   intake --submit--> [waiting] --kick--> session --done--> on_decided
+ *                          ^____________returned_________|
+ *
+ * lane_kick() is the one place where something is started: an idempotent
+ * "look again" that gives waiting transactions to sessions and opens sessions
+ * while there is need and budget. Least-loaded session first; another session
+ * before a deeper window; depth only when no session can be added, so a quiet
+ * lane has at most one message in doubt per session. Every "no" has a reason
+ * and a time (struct lane_no), which the log tells when mail is deferred.
+ *
+ * Engine: the outside world is struct lane_ops.
+ */
+#ifndef LANE_H
+#define LANE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/peer.h"
+#include "agent/request.h"
+#include "agent/route.h"
+#include "agent/session.h"
+#include "agent/settings.h"
+#include "common/clock.h"
+#include "common/ehlo.h"
+
+struct lane;
+
+/* Why something cannot go now; not_before_ms is when to look again at the
+ * latest (INT64_MAX: when something happens). */
+struct lane_no {
+	const char *why; /* static text */
+	int64_t not_before_ms;
+};
+
+/* One session in a lane, with the adapter's side of it. */
+struct lane_session {
+	struct list link;
+	struct lane *lane;
+	struct route *route;
+	struct session *session;
+	int announced_quota;
+	void *io; /* the adapter's, from lane_add_session() */
+	/* once the session is over, until lane_kick() buries it */
+	enum session_end end_how;
+	bool end_is_clean;
+	char end_why[256];
+};
+
+struct lane_ops {
+	/* Begin a dial for route. false: no slot; *no says why and when.
+	 * Ends in lane_add_session() or lane_dial_failed(). */
+	bool (*start_dial)(void *ctx, struct route *route, struct lane_no *no);
+	/* Would open so many more sessions if it could. */
+	void (*on_want)(void *ctx, struct route *route, size_t count);
+	/* Recipient i has its verdict: report it. The request may be gone when
+	 * this returns. */
+	void (*on_decided)(void *ctx, struct request *req, size_t i);
+	/* There may be output for this session. */
+	void (*on_output)(void *ctx, struct lane_session *ls);
+	/* The session is over and empty: close its connection, free the slot.
+	 * ls and its session are freed when this returns. Called by
+	 * lane_kick(). */
+	void (*on_session_ended)(void *ctx, struct lane_session *ls,
+	    enum session_end how, bool is_clean, const char *why);
+	/* Something changed: call lane_kick() soon, not from inside. */
+	void (*want_kick)(void *ctx);
+};
+
+struct lane_figures {
+	uint64_t sent, deferred, bounced; /* recipients */
+	uint64_t messages, in_doubt, returned, sessions, lost;
+};
+
+/* error (of error_size octets) says what is wrong when NULL is returned.
+ * random: a seed for jitter. */
+struct lane *lane_new(const struct settings *set, const struct lane_ops *ops,
+    void *ctx, uint32_t random, int64_t now_us, char *error, size_t error_size);
+
+/* No request may be left inside. Sessions and routes are freed. */
+void lane_free(struct lane **lane);
+
+/* Takes a request in (borrowed until all its recipients are decided or
+ * lane_drop() said true). */
+void lane_submit(struct lane *lane, struct request *req, struct moment now);
+
+/* Takes a request back of which nothing is on the wire: true, and the lane
+ * forgets it. false: it is in flight and will be decided. */
+bool lane_drop(struct lane *lane, struct request *req);
+
+/* Looks again; call it after anything that may matter. */
+void lane_kick(struct lane *lane, struct moment now);
+
+/* A dial ended. */
+struct lane_session *lane_add_session(struct lane *lane, struct route *route,
+    const struct ehlo *ehlo, const struct peer *peer, void *io,
+    struct moment now);
+void lane_dial_failed(struct lane *lane, struct route *route,
+    const struct dsn *dsn, const char *mta, const char *reply,
+    int64_t patience_ms, struct moment now);
+
+/* May one more request come in? Bounds what waits here, so that the queue
+ * manager keeps the choice what to send next. */
+bool lane_may_admit(
+    const struct lane *lane, int64_t now_ms, int64_t *until_ms_out);
+
+/* When lane_on_timer() is due; INT64_MAX: never. */
+int64_t lane_deadline_ms(const struct lane *lane);
+void lane_on_timer(struct lane *lane, struct moment now);
+
+/* Ends up to count idle sessions (another lane waits for their slots). */
+void lane_close_idle(struct lane *lane, size_t count, struct moment now);
+
+/* Begins the end: no dials, assigned but unsent transactions return to
+ * waiting, sessions QUIT when what they carry is answered. */
+void lane_drain(struct lane *lane, struct moment now);
+
+/* Ends all sessions now; what was written and not answered is in doubt. */
+void lane_abort(struct lane *lane, const char *why, struct moment now);
+
+/* No session is left. */
+bool lane_is_drained(const struct lane *lane);
+
+size_t lane_waiting(const struct lane *lane);
+size_t lane_in_flight(const struct lane *lane);
+size_t lane_sessions(const struct lane *lane);
+size_t lane_dialing(const struct lane *lane);
+const struct lane_figures *lane_figures(const struct lane *lane);
+
+/* Every session, for figures. */
+void lane_each_session(const struct lane *lane,
+    void (*fn)(void *ctx, const struct lane_session *ls), void *ctx);
+
+/* Where a request goes: lane_smarthost; else, when its nexthop is just the
+ * domain of its recipients (`transport:` without a nexthop), relayhost; else
+ * its nexthop. */
+const char *lane_nexthops(
+    const struct settings *set, const struct request *req);
+
+#endif

@@ -1,0 +1,263 @@
+#include "agent/lane_private.h"
+
+#include "common/log.h"
+
+static void
+set_no(struct lane_no *no, const char *why, int64_t not_before_ms)
+{
+	no->why = why;
+	no->not_before_ms = not_before_ms;
+}
+
+static void
+bury_ended(struct lane *lane, struct route *r, int64_t now_ms)
+{
+	list_each_safe (link, &r->sessions) {
+		struct lane_session *ls = session_of(link);
+
+		if (!session_is_over(ls->session))
+			continue;
+		if (ls->end_how != SESSION_END_QUIT)
+			lane->figures.lost++;
+		route_on_session_end(r, ls->end_how,
+		    session_accepted(ls->session), lane_next_random(lane),
+		    now_ms);
+		lane->ops->on_session_ended(
+		    lane->ctx, ls, ls->end_how, ls->end_is_clean, ls->end_why);
+		lane_free_session(ls);
+	}
+}
+
+static int
+quota_of(const struct lane_session *ls, int64_t now_ms)
+{
+	return route_quota(ls->route,
+	    ls->lane->set->lane_messages_per_connection, ls->announced_quota,
+	    now_ms);
+}
+
+/* Sessions that are spent, or idle for too long, say QUIT. */
+static void
+retire(struct lane *lane, struct route *r, int64_t now_ms)
+{
+	list_each_safe (link, &r->sessions) {
+		struct lane_session *ls = session_of(link);
+		struct session *s = ls->session;
+
+		if (session_is_finishing(s))
+			continue;
+		if (session_is_spent(s, quota_of(ls, now_ms), now_ms))
+			session_finish(s, "spent", now_ms);
+		else if (session_load(s) == 0 &&
+			 now_ms - session_idle_since_ms(s) >=
+			     lane->set->lane_connection_idle_limit_ms)
+			session_finish(s, "idle", now_ms);
+		else if (lane->is_draining)
+			session_finish(s, "draining", now_ms);
+	}
+}
+
+/* The session to take one more message: an idle one, the most recently used
+ * first so that surplus ages out; else the least loaded within depth. */
+static struct lane_session *
+pick_session(struct route *r, int depth, int64_t now_ms)
+{
+	struct lane_session *best = NULL;
+
+	list_each (link, &r->sessions) {
+		struct lane_session *ls = session_of(link);
+		size_t load = session_load(ls->session), least;
+
+		if (!session_has_room(
+			ls->session, depth, quota_of(ls, now_ms), now_ms))
+			continue;
+		if (best == NULL) {
+			best = ls;
+			continue;
+		}
+		least = session_load(best->session);
+		if (load < least ||
+		    (load == 0 && least == 0 &&
+			session_idle_since_ms(ls->session) >
+			    session_idle_since_ms(best->session)))
+			best = ls;
+	}
+	return best;
+}
+
+/* One more session, if there is need and nothing forbids it. */
+static bool
+add_dial(struct lane *lane, struct route *r, struct lane_no *no, int64_t now_ms)
+{
+	if (lane->is_draining) {
+		set_no(no, "draining", INT64_MAX);
+		return false;
+	}
+	if (lane->sessions + lane->dialing >=
+	    (size_t)lane->set->lane_connection_limit) {
+		set_no(no, "lane_connection_limit reached", INT64_MAX);
+		return false;
+	}
+	if (now_ms < r->dial_not_before_ms) {
+		set_no(no, "waiting after a failed connection",
+		    r->dial_not_before_ms);
+		return false;
+	}
+	if (!lane->ops->start_dial(lane->ctx, r, no))
+		return false;
+	r->dialing++;
+	lane->dialing++;
+	return true;
+}
+
+static struct pacer_cost
+cost_of(const struct transaction *t)
+{
+	return (struct pacer_cost){{
+	    [PACER_MESSAGES] = 1,
+	    [PACER_RECIPIENTS] = t->count,
+	    [PACER_OCTETS] = (uint64_t)(t->req->size > 0 ? t->req->size : 0),
+	}};
+}
+
+static void
+assign(struct lane *lane, struct lane_session *ls, struct transaction *t,
+    struct moment now)
+{
+	lane_take_waiting(lane, t);
+	t->carrier = ls;
+	lane->in_flight++;
+	session_assign(ls->session, t, now);
+	if (!session_is_over(ls->session) &&
+	    session_is_spent(ls->session, quota_of(ls, now.ms), now.ms))
+		/* QUIT travels in its last group. */
+		session_finish(ls->session, "spent", now.ms);
+}
+
+static const char why_paced[] = "rate limit";
+
+/* Gives away the first that waits; false: nothing more can go now. */
+static bool
+serve_first(struct lane *lane, struct route *r, struct lane_no *no,
+    struct moment now, int64_t now_us)
+{
+	struct transaction *t = lane_first_waiting(r);
+	struct pacer_cost cost = cost_of(t);
+	int64_t wait_us =
+	    pacer_wait_us(&lane->pacer, &cost, now_us, &lane->paced_by);
+	struct lane_session *ls;
+
+	if (wait_us > 0) {
+		set_no(no, why_paced,
+		    wait_us > INT64_MAX / 2 ? INT64_MAX
+					    : now.ms + (wait_us + 999) / 1000);
+		return false;
+	}
+	ls = pick_session(r, 1, now.ms);
+	if (ls == NULL) {
+		/* Each dial under way is for one that waits and may go. */
+		if (r->dialing >= r->waiting_count ||
+		    r->dialing >= pacer_ready(&lane->pacer, &cost,
+				      r->waiting_count, now_us)) {
+			set_no(no, "waiting for a connection", INT64_MAX);
+			return false;
+		}
+		if (add_dial(lane, r, no, now.ms))
+			return true;
+		ls = pick_session(r, r->depth, now.ms);
+		if (ls == NULL)
+			return false;
+	}
+	pacer_take(&lane->pacer, &cost, now_us);
+	assign(lane, ls, t, now);
+	return true;
+}
+
+/* What is said of a request that waited in vain. */
+static void
+explain_wait(const struct lane *lane, const struct route *r, struct dsn *out)
+{
+	long long held_s = (long long)lane->set->lane_hold_limit_ms / 1000;
+	char rate[RATE_TEXT_SIZE];
+
+	if (r->why_waiting == why_paced && lane->paced_by != NULL) {
+		rate_to_text(&lane->paced_by->rate, rate, sizeof(rate));
+		dsn_set(out, "4.4.5", "not sent within %llds: %s = %s", held_s,
+		    pacer_parameter(lane->paced_by), rate);
+	} else if (r->failing_since_ms > 0) {
+		*out = r->failure;
+	} else {
+		dsn_set(out, "4.4.5", "not sent within %llds: %s", held_s,
+		    r->why_waiting);
+	}
+}
+
+bool
+lane_is_in_outage(const struct route *r, int64_t now_ms)
+{
+	return r->is_down && r->session_count == 0 && r->dialing == 0 &&
+	       now_ms < r->dial_not_before_ms;
+}
+
+int64_t
+lane_expiry_ms(const struct lane *lane, const struct transaction *t)
+{
+	int64_t held = t->waiting_since_ms + lane->set->lane_hold_limit_ms;
+
+	return held < t->req->deadline_ms ? held : t->req->deadline_ms;
+}
+
+/* Requests that waited too long, or cannot be served, go back. */
+static void
+expire_waiting(struct lane *lane, struct route *r, int64_t now_ms)
+{
+	struct transaction *t;
+
+	while ((t = lane_first_waiting(r)) != NULL) {
+		struct dsn dsn;
+
+		if (lane_is_in_outage(r, now_ms)) {
+			lane_defer_waiting(
+			    lane, t, &r->failure, r->failure_reply, true);
+		} else if (now_ms >= lane_expiry_ms(lane, t)) {
+			explain_wait(lane, r, &dsn);
+			lane_defer_waiting(lane, t, &dsn, NULL, false);
+		} else {
+			return;
+		}
+	}
+}
+
+static void
+kick_route(struct lane *lane, struct route *r, struct moment now)
+{
+	struct lane_no no = {"", INT64_MAX};
+	int64_t now_us = now.ms * 1000;
+	size_t want = 0;
+
+	bury_ended(lane, r, now.ms);
+	expire_waiting(lane, r, now.ms);
+	while (lane_first_waiting(r) != NULL &&
+	       serve_first(lane, r, &no, now, now_us))
+		;
+	retire(lane, r, now.ms);
+	if (lane_first_waiting(r) != NULL) {
+		r->why_waiting = no.why;
+		if (no.not_before_ms < lane->look_again_ms)
+			lane->look_again_ms = no.not_before_ms;
+		if (r->waiting_count > r->dialing)
+			want = r->waiting_count - r->dialing;
+	}
+	lane->ops->on_want(lane->ctx, r, want);
+}
+
+void
+lane_kick(struct lane *lane, struct moment now)
+{
+	CHECK(!lane->is_kicking);
+	lane->is_kicking = true;
+	lane->look_again_ms = INT64_MAX;
+	list_each_safe (link, &lane->routes)
+		kick_route(lane, route_of(link), now);
+	lane->is_kicking = false;
+}

@@ -1,0 +1,57 @@
+/* lane_private: the inside of a lane, for its two files alone.
+ *
+ *   lane.c       life, what comes in and goes out, the adapters' side
+ *   lane_kick.c  looking again: who goes where, and when
+ */
+#ifndef LANE_PRIVATE_H
+#define LANE_PRIVATE_H
+
+#include "agent/lane.h"
+
+#include "agent/pacer.h"
+
+struct lane {
+	const struct settings *set;
+	const struct lane_ops *ops;
+	void *ctx;
+	struct pacer pacer;
+	struct list routes;
+	size_t waiting, in_flight, sessions, dialing;
+	uint32_t random;
+	bool is_kicking, is_draining;
+	const struct pacer_limit *paced_by; /* the last limit that said no */
+	int64_t look_again_ms; /* the earliest not_before of the last kick */
+	struct lane_figures figures;
+};
+
+static inline struct route *
+route_of(struct list *link)
+{
+	return list_entry(link, struct route, link);
+}
+
+static inline struct lane_session *
+session_of(struct list *link)
+{
+	return list_entry(link, struct lane_session, link);
+}
+
+uint32_t lane_next_random(struct lane *lane);
+void lane_free_session(struct lane_session *ls);
+struct transaction *lane_first_waiting(struct route *r);
+
+/* Takes t off the waiting list / frees it and unties its request. */
+void lane_take_waiting(struct lane *lane, struct transaction *t);
+void lane_forget(struct transaction *t);
+
+/* Defers a waiting transaction; is_hop: as a problem of the site. */
+void lane_defer_waiting(struct lane *lane, struct transaction *t,
+    const struct dsn *dsn, const char *diag_text, bool is_hop);
+
+/* No session, no dial, and the next dial is not due yet. */
+bool lane_is_in_outage(const struct route *r, int64_t now_ms);
+
+/* When a waiting transaction is deferred. */
+int64_t lane_expiry_ms(const struct lane *lane, const struct transaction *t);
+
+#endif

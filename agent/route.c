@@ -1,0 +1,154 @@
+#include "agent/route.h"
+
+#include "common/log.h"
+#include "common/mem.h"
+
+struct route *
+route_new(const char *nexthops, const char *sender)
+{
+	struct route *r = mem_zalloc(sizeof(*r));
+
+	list_init(&r->link);
+	list_init(&r->waiting);
+	list_init(&r->sessions);
+	r->nexthops = mem_strdup(nexthops);
+	r->sender = mem_strdup(sender);
+	r->depth = 1;
+	r->why_waiting = "not looked at yet";
+	return r;
+}
+
+void
+route_free(struct route **route)
+{
+	struct route *old = *route;
+
+	*route = NULL;
+	if (old == NULL)
+		return;
+	CHECK(list_is_empty(&old->waiting) && list_is_empty(&old->sessions));
+	list_remove(&old->link);
+	mem_free(old->nexthops);
+	mem_free(old->sender);
+	mem_free(old->failure_mta);
+	mem_free(old->failure_reply);
+	mem_free(old);
+}
+
+void
+route_on_accepted(struct route *r, int depth_max)
+{
+	if (++r->good_in_row < r->depth || r->depth >= depth_max)
+		return;
+	r->good_in_row = 0;
+	r->depth = r->depth * 2 > depth_max ? depth_max : r->depth * 2;
+}
+
+void
+route_on_trouble(struct route *r)
+{
+	r->good_in_row = 0;
+	if (r->depth > 1)
+		r->depth /= 2;
+}
+
+static void
+back_off(struct route *r, uint32_t random, int64_t now_ms)
+{
+	r->backoff_ms =
+	    r->backoff_ms == 0 ? ROUTE_BACKOFF_FIRST_MS : r->backoff_ms * 2;
+	if (r->backoff_ms > ROUTE_BACKOFF_MAX_MS)
+		r->backoff_ms = ROUTE_BACKOFF_MAX_MS;
+	/* Jitter of a quarter each way keeps many lanes from knocking in
+	 * step. */
+	r->dial_not_before_ms =
+	    now_ms + r->backoff_ms * 3 / 4 +
+	    (int64_t)(random % (uint32_t)(r->backoff_ms / 2 + 1));
+}
+
+static void
+learn_quota(struct route *r, int accepted, int64_t now_ms)
+{
+	if (r->quota != accepted)
+		log_info("%s closes a session after %d messages", r->nexthops,
+		    accepted);
+	r->quota = accepted;
+	r->quota_learned_ms = now_ms;
+}
+
+void
+route_on_session_end(struct route *r, enum session_end how, int accepted,
+    uint32_t random, int64_t now_ms)
+{
+	switch (how) {
+	case SESSION_END_QUIT:
+		break;
+	case SESSION_END_421:
+		if (accepted > 0)
+			learn_quota(r, accepted, now_ms);
+		else
+			back_off(r, random, now_ms);
+		break;
+	case SESSION_END_LOST:
+		/* Once is an accident, twice at the same count is a rule. */
+		if (accepted > 0 && accepted == r->lost_after)
+			learn_quota(r, accepted, now_ms);
+		r->lost_after = accepted;
+		if (accepted == 0)
+			back_off(r, random, now_ms);
+		route_on_trouble(r);
+		break;
+	case SESSION_END_TIMEOUT:
+	case SESSION_END_ABORT:
+		if (accepted == 0)
+			back_off(r, random, now_ms);
+		route_on_trouble(r);
+		break;
+	}
+	if (accepted > 0)
+		r->backoff_ms = 0;
+}
+
+void
+route_on_dial_ok(struct route *r)
+{
+	if (r->is_down)
+		log_info("%s is reachable again", r->nexthops);
+	r->is_down = false;
+	r->failing_since_ms = 0;
+	r->dial_not_before_ms = 0;
+}
+
+void
+route_on_dial_failed(struct route *r, const struct dsn *dsn, const char *mta,
+    const char *reply, int64_t patience_ms, uint32_t random, int64_t now_ms)
+{
+	/* Several dials under way may fail for one cause: one step back. */
+	if (now_ms >= r->dial_not_before_ms)
+		back_off(r, random, now_ms);
+	r->failure = *dsn;
+	mem_free(r->failure_mta);
+	r->failure_mta = mta != NULL ? mem_strdup(mta) : NULL;
+	mem_free(r->failure_reply);
+	r->failure_reply = reply != NULL ? mem_strdup(reply) : NULL;
+	if (r->failing_since_ms == 0)
+		r->failing_since_ms = now_ms;
+	if (r->session_count > 0)
+		return;
+	if (now_ms - r->failing_since_ms >= patience_ms)
+		r->is_down = true;
+}
+
+int
+route_quota(
+    const struct route *r, int configured, int announced, int64_t now_ms)
+{
+	int quota = configured;
+
+	if (announced > 0 && announced < quota)
+		quota = announced;
+	if (r->quota > 0 && r->quota < quota &&
+	    now_ms - r->quota_learned_ms < ROUTE_QUOTA_MEMORY_MS)
+		quota = r->quota;
+	return quota;
+}

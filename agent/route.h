@@ -1,0 +1,85 @@
+/* route: one smarthost as one lane knows it: its sessions and what was learned.
+ *
+ * A lane normally has one route (its smarthost); there are more where requests
+ * name other nexthops, or credentials depend on the sender. What is learned
+ * here outlives sessions:
+ *
+ *   depth    messages unanswered per session: starts at 1, doubles with every
+ *            good window up to lane_pipeline_depth, is cut by throttle replies
+ *            and lost connections
+ *   quota    messages the server takes per session, when it closes earlier
+ *            than lane_messages_per_connection ("closes after N")
+ *   backoff  between failed dials, doubling with jitter; live sessions go on
+ *   outage   no session and no dial that worked for some time: requests are
+ *            deferred with the reason until a dial works again
+ *
+ * Engine; the fields are lane's to read, the functions' to change.
+ */
+#ifndef ROUTE_H
+#define ROUTE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/session.h"
+#include "common/dsn.h"
+#include "common/list.h"
+
+enum {
+	ROUTE_BACKOFF_FIRST_MS = 1000,
+	ROUTE_BACKOFF_MAX_MS = 60000,
+	ROUTE_QUOTA_MEMORY_MS = 3600 * 1000,
+};
+
+struct route {
+	struct list link;
+	char *nexthops; /* as for the dialer */
+	char *sender; /* "" unless credentials depend on it */
+
+	struct list waiting; /* transactions */
+	size_t waiting_count;
+	struct list sessions; /* lane_session.link */
+	size_t session_count, dialing;
+	const char *why_waiting; /* static text; why the first does not go */
+
+	int depth, good_in_row;
+	int quota; /* learned; 0: none */
+	int64_t quota_learned_ms;
+	int lost_after; /* messages before the last unannounced close */
+
+	int64_t backoff_ms, dial_not_before_ms;
+	int64_t failing_since_ms; /* 0: the last dial worked */
+	bool is_down;
+	struct dsn failure; /* of the last failed dial; valid when failing */
+	char *failure_mta;
+	char *failure_reply;
+};
+
+struct route *route_new(const char *nexthops, const char *sender);
+void route_free(struct route **route);
+
+/* A message was accepted. */
+void route_on_accepted(struct route *r, int depth_max);
+
+/* A throttle, a lost connection or a 421: cut the depth. */
+void route_on_trouble(struct route *r);
+
+/* A session ended after so many accepted messages. */
+void route_on_session_end(struct route *r, enum session_end how, int accepted,
+    uint32_t random, int64_t now_ms);
+
+void route_on_dial_ok(struct route *r);
+
+/* random: 32 random bits for the jitter. patience_ms: how long failures may
+ * go on, without a session, until it is called an outage; 0 where waiting
+ * cannot help (wrong password, configuration). */
+void route_on_dial_failed(struct route *r, const struct dsn *dsn,
+    const char *mta, const char *reply, int64_t patience_ms, uint32_t random,
+    int64_t now_ms);
+
+/* Messages a session may carry now. */
+int route_quota(
+    const struct route *r, int configured, int announced, int64_t now_ms);
+
+#endif
