@@ -5,8 +5,9 @@
  * the provider can have seen the end. A slot is an open-file-description lock
  * (F_OFD_SETLK) on one octet of a file in lane_state_directory: it survives
  * the fork of a draining lane, falls when the last holder dies, and needs no
- * server. Who holds how many, reserves what and waits for more stands on the
- * board, so that reserves are honoured and idle surplus is given up:
+ * server. Who holds how many, reserves what and waits for more stands in the
+ * same file, under the same locks (common/slots.h), so that reserves are
+ * honoured and idle surplus is given up; the board shows it:
  *
  *   a lane may take a slot when  free > sum over other lanes of
  *                                max(0, their reserve - what they hold)
@@ -23,6 +24,7 @@
 #include "agent/loop.h"
 #include "agent/settings.h"
 
+struct board_writer;
 struct budget;
 
 struct budget_answer {
@@ -33,13 +35,19 @@ struct budget_answer {
 
 typedef void budget_fn(void *ctx);
 
-/* account: text that names the account (host + login, or lane_account); hash
- * it for file names, never write a login into a world-readable place. The
+/* account: text that names the account: lane_account, or "host login" with one
+ * blank between. Only its hash and what board_label() lets through are written
+ * anywhere. lane_name should name the Postfix instance too if several share
+ * the directory. Never fails; see above for an unusable directory. The
  * directory has been made and is owned by mail_owner. on_room is called from
  * the loop when a slot may have become free for us while we want one, or when
  * another lane wants one of our idle ones. */
 struct budget *budget_open(struct loop *loop, const struct settings *set,
     const char *lane_name, const char *account, budget_fn *on_room, void *ctx);
+
+/* Shows slots, limits and refusals on the board from now on (NULL: no more).
+ * The board must outlive the budget. */
+void budget_set_board(struct budget *budget, struct board_writer *board);
 
 /* Closes without unlocking: a forked child may still hold the slots. */
 void budget_close(struct budget **budget);
@@ -54,21 +62,29 @@ bool budget_take(
 void budget_release(struct budget *budget, int slot, bool is_clean,
     int64_t rtt_ms, int64_t now_ms);
 
-/* How many more sessions this lane would open if it could (0: none). */
+/* How many more sessions this lane would open if it could (0: none). Only
+ * while this is not 0 and a take was refused does on_room tell of new room;
+ * a lane that keeps it above 0 without need makes others close sessions. */
 void budget_want(struct budget *budget, int count);
 
-/* Another lane of the account waits: idle sessions should be closed. */
+/* Another lane of the account waits and we hold more than our reserve: idle
+ * sessions should be closed. As of the last look, at most 100 ms ago; on_room
+ * is called after each look that finds it so. */
 bool budget_others_want(struct budget *budget);
+/* How many of ours they could use; each release counts it down. */
+int budget_surplus(const struct budget *budget);
 
 /* The provider itself refused a connection for their number while we held
- * held_count: lowers the effective limit for a while, remembered on the
- * board, raised again step by step. */
+ * held_count (of this lane): lowers the effective limit for a while, remembered
+ * beside the slots, raised again step by step: the sessions open account-wide
+ * are the limit for 60 s, then one more every 30 s. */
 void budget_refused(struct budget *budget, int held_count, int64_t now_ms);
 
 /* The limit in force now (never above the configured one). */
 int budget_limit(const struct budget *budget, int64_t now_ms);
 
-/* After fork, in the draining child: keep slots, stop wanting and timers. */
+/* After fork, in the draining child: keep slots, stop wanting and timers. The
+ * parent must not touch its budget again: they share the locks. */
 void budget_drain(struct budget *budget);
 
 #endif

@@ -1,0 +1,606 @@
+/* How a slot is taken, several processes at work:
+ *
+ *   lane A                        slots file              lane B (killed)
+ *   mutex ----------------------> octet 4096
+ *   GETLK: who is alive, locked   octets 0..1055
+ *   read rows                     row 3 HELD, unlocked <- was B's: rests
+ *   lock octet 4, row 4 HELD
+ *   mutex off
+ *   ... session ...
+ *   row 4 CLEAN, unlock octet 4   no mutex: it is ours alone until the unlock
+ *
+ * Locks are read before rows: a release writes its row before it unlocks, so
+ * what looks unlocked and HELD was truly left behind.
+ *
+ * Nothing tells a lane that another gave a slot back, so a lane that was
+ * refused looks every POLL_WANT_MS, and one that holds sessions looks every
+ * POLL_HOLD_MS whether others are in want. A lane that neither holds nor wants
+ * sets no timer.
+ */
+#include "agent/budget.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/boardwriter.h"
+#include "agent/statefile.h"
+#include "common/board.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/slots.h"
+
+enum {
+	POLL_WANT_MS = 25,
+	POLL_HOLD_MS = 100,
+	ASK_AGAIN_MS = 1000, /* on_room comes long before */
+	MUTEX_WAIT_MS = 20,
+	OPEN_WAIT_MS = 2000,
+};
+
+struct budget {
+	struct loop *loop; /* NULL in tests: then no timer */
+	struct loop_timer *timer;
+	budget_fn *on_room;
+	void *ctx;
+	struct board_writer *board; /* not owned, may be NULL */
+	int fd; /* -1: this process alone counts */
+	int me; /* member index */
+	int limit, reserve, lane_limit;
+	int wants;
+	int limit_seen; /* smallest of the running lanes, at the last look */
+	int surplus; /* of ours that others could use */
+	int mine_count;
+	int64_t timer_ms; /* when it fires; 0: not set */
+	int64_t rtt_ms; /* last one told */
+	bool is_refused; /* the last take was, for want of a slot */
+	bool is_all_mine; /* only we ourselves can make room */
+	bool is_draining;
+	bool has_warned_limits, has_warned_io;
+	bool mine[SLOTS_MAX];
+	struct slots slots; /* the file as last read; the truth without one */
+	struct slots_locks locks;
+};
+
+/* The file ------------------------------------------------------------ */
+
+static void
+io_failed(struct budget *b, const char *what)
+{
+	if (!b->has_warned_io)
+		log_warn("connection slots of %s: %s: %s", b->slots.head.label,
+		    what, strerror(errno));
+	b->has_warned_io = true;
+}
+
+static void
+put(struct budget *b, const void *p, size_t n, size_t at)
+{
+	if (b->fd >= 0 && !statefile_write(b->fd, p, n, (off_t)at))
+		io_failed(b, "write");
+}
+
+static void
+put_row(void *ctx, int row)
+{
+	struct budget *b = ctx;
+
+	put(b, &b->slots.rows[row], sizeof(b->slots.rows[row]),
+	    offsetof(struct slots, rows) +
+		(size_t)row * sizeof(struct slots_row));
+}
+
+static void
+put_me(struct budget *b)
+{
+	put(b, &b->slots.members[b->me], sizeof(b->slots.members[b->me]),
+	    offsetof(struct slots, members) +
+		(size_t)b->me * sizeof(struct slots_member));
+}
+
+static void
+put_head(struct budget *b)
+{
+	put(b, &b->slots.head, sizeof(b->slots.head), 0);
+}
+
+static bool
+lock_mutex(struct budget *b, int wait_ms)
+{
+	return b->fd < 0 || statefile_lock(b->fd, SLOTS_LOCK_MUTEX, wait_ms);
+}
+
+static void
+unlock_mutex(struct budget *b)
+{
+	if (b->fd >= 0)
+		statefile_unlock(b->fd, SLOTS_LOCK_MUTEX);
+}
+
+/* Locks first, rows after; see above. */
+static void
+read_all(struct budget *b)
+{
+	memcpy(b->locks.rows, b->mine, sizeof(b->mine));
+	memset(b->locks.members, 0, sizeof(b->locks.members));
+	b->locks.members[b->me] = true;
+	if (b->fd < 0)
+		return;
+	statefile_locked_map(b->fd, 0, SLOTS_MAX, b->locks.rows);
+	statefile_locked_map(b->fd, SLOTS_LOCK_MEMBER,
+	    SLOTS_LOCK_MEMBER + SLOTS_MEMBERS, b->locks.members);
+	if (!statefile_read(b->fd, &b->slots, sizeof(b->slots), 0))
+		io_failed(b, "read");
+}
+
+static void
+warn_limits(struct budget *b, const struct slots_sum *sum)
+{
+	if (sum->limit >= b->limit || b->has_warned_limits)
+		return;
+	b->has_warned_limits = true;
+	log_warn("lanes of account %s disagree on "
+		 "lane_account_connection_limit: %d here; using the smallest, "
+		 "%d",
+	    b->slots.head.label, b->limit, sum->limit);
+}
+
+/* What holds now. Under the mutex. */
+static void
+look(struct budget *b, int64_t now_ms, struct slots_sum *sum)
+{
+	read_all(b);
+	(void)slots_rest_abandoned(&b->slots, &b->locks, now_ms, put_row, b);
+	slots_count(&b->slots, &b->locks, b->me, now_ms, sum);
+	warn_limits(b, sum);
+	b->limit_seen = sum->limit;
+	b->is_all_mine = sum->held == b->mine_count && sum->resting == 0;
+	/* Giving up what our own reserve keeps helps nobody. */
+	b->surplus = sum->mine - b->reserve;
+	if (b->surplus > sum->others_want)
+		b->surplus = sum->others_want;
+	if (b->surplus < 0)
+		b->surplus = 0;
+}
+
+static void
+show_mine(struct budget *b)
+{
+	board_set_slots(
+	    b->board, b->mine_count, b->reserve, b->wants, b->lane_limit);
+}
+
+static void
+show(struct budget *b, const struct slots_sum *sum, int64_t now_ms)
+{
+	if (b->board == NULL || b->is_draining)
+		return;
+	show_mine(b);
+	board_set_limits(b->board, sum->limit, sum->limit_now,
+	    slots_limited_ms(&b->slots.head, sum->limit, now_ms), sum->held,
+	    sum->resting);
+}
+
+/* Opening ------------------------------------------------------------- */
+
+static void
+init_head(struct budget *b, const char *account, uint64_t boot)
+{
+	struct slots_head *h = &b->slots.head;
+	char label[BOARD_NAME];
+
+	h->magic = SLOTS_MAGIC;
+	h->version = SLOTS_VERSION;
+	h->row_count = SLOTS_MAX;
+	h->boot = boot;
+	board_label(account, label, sizeof(label));
+	board_store_text(h->label, sizeof(h->label), label);
+}
+
+/* What is known from before. The file itself is never replaced: the locks of
+ * running lanes are on it. Rows of unknown meaning become CLEAN. */
+static bool
+load_or_reset(struct budget *b, const char *account, char *error, size_t n)
+{
+	struct slots_head old;
+	uint64_t boot = statefile_boot();
+	bool is_known = statefile_read(b->fd, &old, sizeof(old), 0) &&
+			old.magic == SLOTS_MAGIC &&
+			old.version == SLOTS_VERSION &&
+			old.row_count == SLOTS_MAX;
+
+	if (!is_known && !statefile_allocate(b->fd, sizeof(b->slots), error, n))
+		return false;
+	if (is_known)
+		is_known =
+		    statefile_read(b->fd, &b->slots, sizeof(b->slots), 0);
+	if (is_known && old.boot == boot)
+		return true;
+	/* After a reboot no connection and no time is left. */
+	memset(&b->slots, 0, sizeof(b->slots));
+	init_head(b, account, boot);
+	if (statefile_write(b->fd, &b->slots, sizeof(b->slots), 0))
+		return true;
+	(void)snprintf(error, n, "write: %s", strerror(errno));
+	return false;
+}
+
+static bool
+join(struct budget *b, char *error, size_t n)
+{
+	for (b->me = 0; b->me < SLOTS_MEMBERS; b->me++)
+		if (statefile_lock(b->fd, SLOTS_LOCK_MEMBER + b->me, 0))
+			return true;
+	b->me = 0;
+	(void)snprintf(
+	    error, n, "all %d lane entries are in use", SLOTS_MEMBERS);
+	return false;
+}
+
+static bool
+open_file(struct budget *b, const char *dir, const char *account, char *error,
+    size_t n)
+{
+	char name[64];
+	int dir_fd = statefile_open_dir(dir, error, n);
+
+	if (dir_fd < 0)
+		return false;
+	(void)snprintf(name, sizeof(name), "slots.%016llx",
+	    (unsigned long long)board_hash(account));
+	b->fd = statefile_open(dir_fd, name, error, n);
+	(void)close(dir_fd);
+	if (b->fd < 0)
+		return false;
+	if (!statefile_lock(b->fd, SLOTS_LOCK_MUTEX, OPEN_WAIT_MS)) {
+		(void)snprintf(error, n, "%s: lock held too long", name);
+		return false;
+	}
+	if (!load_or_reset(b, account, error, n) || !join(b, error, n))
+		return false;
+	return true;
+}
+
+static void
+become_member(struct budget *b, const char *lane_name)
+{
+	struct slots_member *m = &b->slots.members[b->me];
+
+	*m = (struct slots_member){
+	    .generation = ++b->slots.head.generations,
+	    .pid = (uint64_t)getpid(),
+	    .limit = b->limit,
+	    .reserve = b->reserve,
+	};
+	board_store_text(m->name, sizeof(m->name), lane_name);
+	put_head(b);
+	put_me(b);
+}
+
+static int
+clamp(int value, int low, int high)
+{
+	return value < low ? low : value > high ? high : value;
+}
+
+static void on_poll(void *ctx);
+
+struct budget *
+budget_open(struct loop *loop, const struct settings *set,
+    const char *lane_name, const char *account, budget_fn *on_room, void *ctx)
+{
+	struct budget *b = mem_zalloc(sizeof(*b));
+	char error[256] = "";
+
+	b->loop = loop;
+	b->on_room = on_room;
+	b->ctx = ctx;
+	b->fd = -1;
+	b->limit = clamp(set->lane_account_connection_limit, 1, SLOTS_MAX);
+	b->limit_seen = b->limit;
+	b->reserve = clamp(set->lane_connection_reserve, 0, b->limit);
+	b->lane_limit = set->lane_connection_limit > 0
+			    ? set->lane_connection_limit
+			    : SLOTS_MAX;
+	if (!open_file(
+		b, set->lane_state_directory, account, error, sizeof(error))) {
+		log_warn("connection slots are counted for this lane alone, "
+			 "other lanes of the account are not seen: %s: %s",
+		    set->lane_state_directory, error);
+		if (b->fd >= 0)
+			(void)close(b->fd);
+		b->fd = -1;
+		memset(&b->slots, 0, sizeof(b->slots));
+		init_head(b, account, 0);
+	}
+	become_member(b, lane_name);
+	unlock_mutex(b);
+	if (loop != NULL)
+		b->timer = loop_timer_new(loop, on_poll, b);
+	return b;
+}
+
+void
+budget_set_board(struct budget *b, struct board_writer *board)
+{
+	b->board = board;
+	show_mine(b);
+}
+
+void
+budget_close(struct budget **budget)
+{
+	struct budget *b = *budget;
+
+	*budget = NULL;
+	if (b == NULL)
+		return;
+	if (b->timer != NULL)
+		loop_timer_free(&b->timer);
+	if (b->fd >= 0)
+		(void)close(b->fd);
+	mem_free(b);
+}
+
+void
+budget_drain(struct budget *b)
+{
+	b->is_draining = true;
+	b->board = NULL;
+	b->wants = 0;
+	b->is_refused = false;
+	b->surplus = 0;
+	if (b->timer != NULL)
+		loop_timer_cancel(b->timer);
+	/* The lane's next process is the member now. */
+	if (b->fd >= 0)
+		statefile_unlock(b->fd, SLOTS_LOCK_MEMBER + b->me);
+}
+
+/* Polling ------------------------------------------------------------- */
+
+/* Never later than it is set already: a lane that takes and releases all the
+ * time must still look. */
+static void
+set_timer(struct budget *b)
+{
+	int64_t at_ms;
+
+	if (b->timer == NULL || b->is_draining)
+		return;
+	at_ms = loop_now_ms(b->loop);
+	if (b->is_refused && b->wants > 0 && !b->is_all_mine) {
+		at_ms += POLL_WANT_MS;
+	} else if (b->mine_count > 0 && b->fd >= 0) {
+		at_ms += POLL_HOLD_MS;
+	} else {
+		b->timer_ms = 0;
+		loop_timer_cancel(b->timer);
+		return;
+	}
+	if (b->timer_ms != 0 && b->timer_ms <= at_ms)
+		return;
+	b->timer_ms = at_ms;
+	loop_timer_at(b->timer, at_ms);
+}
+
+static void
+on_poll(void *ctx)
+{
+	struct budget *b = ctx;
+	int64_t now_ms = loop_now_ms(b->loop);
+	struct slots_sum sum;
+	bool has_room;
+
+	b->timer_ms = 0;
+	if (!lock_mutex(b, 0)) {
+		set_timer(b);
+		return;
+	}
+	look(b, now_ms, &sum);
+	unlock_mutex(b);
+	set_timer(b);
+	show(b, &sum, now_ms);
+	has_room = b->is_refused && b->wants > 0 &&
+		   slots_why_not(&sum, b->reserve) == NULL;
+	if (has_room || b->surplus > 0)
+		b->on_room(b->ctx); /* may close the budget */
+}
+
+/* Taking and giving back ---------------------------------------------- */
+
+/* Others see what we want only while we are refused: a lane that gets its
+ * slots must not make others close sessions. */
+static void
+publish_wants(struct budget *b)
+{
+	struct slots_member *m = &b->slots.members[b->me];
+	int32_t wants = b->is_refused ? b->wants : 0;
+
+	if (m->wants == wants || b->is_draining)
+		return;
+	m->wants = wants;
+	put_me(b);
+}
+
+static bool
+refuse(struct budget *b, const char *why, int64_t not_before_ms,
+    struct budget_answer *out)
+{
+	out->slot = -1;
+	out->why = why;
+	out->not_before_ms = not_before_ms;
+	board_add(b->board, BOARD_COUNTER_slots_refused, 1);
+	return false;
+}
+
+static bool
+refuse_for_now(struct budget *b, const char *why, int64_t not_before_ms,
+    struct budget_answer *out)
+{
+	b->is_refused = true;
+	publish_wants(b);
+	set_timer(b);
+	return refuse(b, why, not_before_ms, out);
+}
+
+/* Under the mutex, so the lock is ours unless a stranger plays with it. */
+static int
+take_row(struct budget *b, int64_t now_ms)
+{
+	int i;
+
+	while ((i = slots_pick(&b->slots, &b->locks, now_ms)) >= 0) {
+		if (b->fd < 0 || statefile_lock(b->fd, i, 0))
+			break;
+		b->locks.rows[i] = true;
+	}
+	if (i < 0)
+		return -1;
+	b->slots.rows[i] = (struct slots_row){
+	    .state = SLOTS_HELD,
+	    .member = (uint32_t)b->me,
+	    .generation = b->slots.members[b->me].generation,
+	    .at_ms = now_ms,
+	    .rtt_ms = b->rtt_ms,
+	};
+	put_row(b, i);
+	b->mine[i] = true;
+	b->mine_count++;
+	return i;
+}
+
+bool
+budget_take(struct budget *b, int64_t now_ms, struct budget_answer *out)
+{
+	struct slots_sum sum;
+	const char *why;
+	int slot = -1;
+
+	if (b->is_draining)
+		return refuse(b, "draining", INT64_MAX, out);
+	if (b->mine_count >= b->lane_limit)
+		return refuse(b, "lane_connection_limit reached",
+		    now_ms + ASK_AGAIN_MS, out);
+	if (!lock_mutex(b, MUTEX_WAIT_MS))
+		return refuse_for_now(b, "another lane is taking a slot",
+		    now_ms + POLL_WANT_MS, out);
+	look(b, now_ms, &sum);
+	why = slots_why_not(&sum, b->reserve);
+	if (why == NULL) {
+		slot = take_row(b, now_ms);
+		if (slot >= 0)
+			sum.held++;
+		else
+			why = "no slot can be locked";
+	}
+	unlock_mutex(b);
+	show(b, &sum, now_ms);
+	if (slot < 0)
+		return refuse_for_now(b, why,
+		    sum.rest_over_ms < now_ms + ASK_AGAIN_MS
+			? sum.rest_over_ms
+			: now_ms + ASK_AGAIN_MS,
+		    out);
+	b->is_refused = false;
+	publish_wants(b);
+	set_timer(b);
+	board_add(b->board, BOARD_COUNTER_slots_taken, 1);
+	*out = (struct budget_answer){.slot = slot, .why = "granted"};
+	return true;
+}
+
+void
+budget_release(
+    struct budget *b, int slot, bool is_clean, int64_t rtt_ms, int64_t now_ms)
+{
+	struct slots_row *row;
+
+	CHECK(slot >= 0 && slot < SLOTS_MAX && b->mine[slot]);
+	if (rtt_ms > 0)
+		b->rtt_ms = rtt_ms;
+	row = &b->slots.rows[slot];
+	*row = (struct slots_row){.state = SLOTS_CLEAN};
+	if (!is_clean) {
+		row->state = SLOTS_RESTING;
+		row->at_ms = now_ms + slots_rest_ms(rtt_ms);
+	}
+	put_row(b, slot);
+	b->mine[slot] = false;
+	b->mine_count--;
+	if (b->fd >= 0)
+		statefile_unlock(b->fd, slot);
+	show_mine(b);
+	if (b->surplus > 0)
+		b->surplus--;
+	if (!is_clean)
+		b->is_all_mine = false;
+	set_timer(b);
+	/* Whoever waits for a slot should not wait for the next look. */
+	if (b->timer != NULL && is_clean && b->is_refused && b->wants > 0) {
+		b->timer_ms = loop_now_ms(b->loop);
+		loop_timer_at(b->timer, b->timer_ms);
+	}
+}
+
+void
+budget_want(struct budget *b, int count)
+{
+	if (b->is_draining || b->wants == count)
+		return;
+	b->wants = count;
+	if (count == 0)
+		b->is_refused = false;
+	publish_wants(b);
+	show_mine(b);
+	set_timer(b);
+}
+
+bool
+budget_others_want(struct budget *b)
+{
+	return b->surplus > 0;
+}
+
+int
+budget_surplus(const struct budget *b)
+{
+	return b->surplus;
+}
+
+void
+budget_refused(struct budget *b, int held_count, int64_t now_ms)
+{
+	struct slots_sum sum;
+	bool is_locked;
+
+	if (b->is_draining)
+		return;
+	/* Without the mutex two refusals at once may count as one. */
+	is_locked = lock_mutex(b, MUTEX_WAIT_MS);
+	look(b, now_ms, &sum);
+	slots_refuse(
+	    &b->slots.head, held_count + sum.held - b->mine_count, now_ms);
+	put_head(b);
+	if (is_locked)
+		unlock_mutex(b);
+	slots_count(&b->slots, &b->locks, b->me, now_ms, &sum);
+	show(b, &sum, now_ms);
+	log_info("account %s: the server refused a connection beyond %d; "
+		 "limit now %d of %d",
+	    b->slots.head.label, (int)b->slots.head.refused_to, sum.limit_now,
+	    sum.limit);
+}
+
+int
+budget_limit(const struct budget *b, int64_t now_ms)
+{
+	struct slots_head head = b->slots.head;
+
+	/* Another lane may have been refused since we last looked. */
+	if (b->fd >= 0 && !statefile_read(b->fd, &head, sizeof(head), 0))
+		head = b->slots.head;
+	return slots_limit_now(&head, b->limit_seen, now_ms);
+}
