@@ -23,9 +23,6 @@ void logsink_open(const char *program, bool with_stderr);
  * before chroot. An unknown syslog_facility is a problem of config. */
 void logsink_configure(const struct settings *set);
 
-/* After fork: the pid in the lines is that of this process. */
-void logsink_forked(void);
-
 /* Back to log.h's own sink (tests). */
 void logsink_close(void);
 

@@ -32,11 +32,10 @@ struct param {
 	const char *fallback; /* default; may contain $name for postconf */
 	int64_t min, max; /* of numbers, in the unit of the type */
 	const char *words; /* allowed, with blanks between; "-" is empty */
-	bool is_ours; /* lane_* */
 	const char *about; /* one line */
 };
 
-/* Sorted by nothing but meaning; ends at params_count(). */
+/* In the order of struct settings. */
 const struct param *params_get(size_t i);
 size_t params_count(void);
 
@@ -47,6 +46,9 @@ const struct param *params_find(const char *name);
  * stays, and problems gets "bad parameter: NAME = VALUE: allowed is ...". */
 bool params_set(struct settings *set, const struct param *param,
     const char *text, struct problems *problems);
+
+/* lane_*: known to us alone. */
+bool params_is_ours(const struct param *param);
 
 /* Every string "", every number 0, then every fallback that needs no
  * expansion: usable, if only to defer mail. */

@@ -1,0 +1,253 @@
+#include "agent/options.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/params.h"
+#include "common/mem.h"
+
+/* Where the parser stands: argv[at], and within a cluster such as -uv. */
+struct cursor {
+	int argc, at;
+	char *const *argv;
+	const char *rest; /* letters left of the cluster, or "" */
+};
+
+static bool
+is_blank(char c)
+{
+	return isspace((unsigned char)c) != 0;
+}
+
+static char *
+trimmed(const char *p, size_t n)
+{
+	while (n > 0 && is_blank(*p)) {
+		p++;
+		n--;
+	}
+	while (n > 0 && is_blank(p[n - 1]))
+		n--;
+	return mem_strndup(p, n);
+}
+
+bool
+options_split(const char *text, char **name_out, char **value_out)
+{
+	char *whole = trimmed(text, strlen(text));
+	size_t n = strlen(whole);
+	const char *p = whole, *eq;
+
+	*name_out = *value_out = NULL;
+	if (n >= 2 && p[0] == '{' && p[n - 1] == '}') {
+		p++;
+		n -= 2;
+	}
+	eq = memchr(p, '=', n);
+	if (eq != NULL) {
+		*name_out = trimmed(p, (size_t)(eq - p));
+		*value_out = trimmed(eq + 1, n - (size_t)(eq - p) - 1);
+	}
+	mem_free(whole);
+	/* As in Postfix a name is one word: "a b = c" is a slip. */
+	if (*name_out != NULL && (*name_out)[0] != '\0' &&
+	    strpbrk(*name_out, " \t\r\n") == NULL)
+		return true;
+	mem_free(*name_out);
+	mem_free(*value_out);
+	*name_out = *value_out = NULL;
+	return false;
+}
+
+/* The argument of an option: the rest of the cluster, or the next word. */
+static const char *
+argument(struct cursor *c)
+{
+	const char *text = c->rest;
+
+	c->rest = "";
+	if (*text != '\0')
+		return text;
+	if (c->at + 1 < c->argc)
+		return c->argv[++c->at];
+	return NULL;
+}
+
+static void
+replace(char **to, const char *text)
+{
+	char *copy = mem_strdup(text);
+
+	mem_free(*to);
+	*to = copy;
+}
+
+static void
+add_override(struct options *opt, const char *text, struct problems *problems)
+{
+	struct option_override o;
+
+	if (!options_split(text, &o.name, &o.value)) {
+		problems_addf(problems,
+		    "bad option: -o %s: allowed is -o name=value", text);
+		return;
+	}
+	opt->overrides = mem_realloc(opt->overrides,
+	    (opt->override_count + 1) * sizeof(opt->overrides[0]));
+	opt->overrides[opt->override_count++] = o;
+}
+
+static void
+set_sockets(struct options *opt, const char *text, struct problems *problems)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	if (end == text || *end != '\0' || n < 1 || n > 100)
+		problems_addf(
+		    problems, "bad option: -s %s: allowed is 1 to 100", text);
+	else
+		opt->socket_count = (int)n;
+}
+
+static void
+set_with_argument(struct options *opt, char letter, const char *text,
+    struct problems *problems)
+{
+	if (text == NULL)
+		problems_addf(problems,
+		    "bad option: -%c: a value is missing after it", letter);
+	else if (letter == 'n')
+		replace(&opt->service_name, text);
+	else if (letter == 't')
+		replace(&opt->service_type, text);
+	else if (letter == 's')
+		set_sockets(opt, text, problems);
+	else
+		add_override(opt, text, problems);
+}
+
+static void
+set_letter(struct options *opt, char letter, struct cursor *c,
+    struct problems *problems)
+{
+	switch (letter) {
+	case 'c':
+		opt->chroot = true;
+		break;
+	case 'd': /* master is not detached: nothing changes for us */
+		break;
+	case 'D':
+		opt->debug = true;
+		break;
+	case 'l':
+		opt->alone = true;
+		break;
+	case 'u':
+		opt->unprivileged = true;
+		break;
+	case 'v':
+		opt->verbose++;
+		break;
+	case 'V':
+		opt->log_to_stderr = true;
+		break;
+	case 'z':
+		opt->unlimited = true;
+		break;
+	case 'n':
+	case 'o':
+	case 's':
+	case 't':
+		set_with_argument(opt, letter, argument(c), problems);
+		break;
+	default:
+		problems_addf(problems,
+		    "bad option: -%c: allowed are the options of master(8): "
+		    "-c -d -D -l -n name -o name=value -s count -t type -u -v "
+		    "-V -z",
+		    letter);
+		c->rest = "";
+		break;
+	}
+}
+
+static void
+set_word(struct options *opt, const char *text, struct problems *problems)
+{
+	char *name, *value;
+
+	if (!options_split(text, &name, &value)) {
+		problems_addf(
+		    problems, "bad word: %s: allowed is class=name", text);
+		return;
+	}
+	if (strcmp(name, "class") != 0)
+		problems_addf(problems,
+		    "bad word: %s: allowed is class=name; a parameter is set "
+		    "with -o %s=%s",
+		    text, name, value);
+	else if (value[0] == '\0' || !params_is_class(value))
+		problems_addf(problems, "bad word: class=%s: allowed is %s",
+		    value, params_classes());
+	else
+		replace(&opt->class, value);
+	mem_free(name);
+	mem_free(value);
+}
+
+static const char *
+basename_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash != NULL && slash[1] != '\0' ? slash + 1 : path;
+}
+
+void
+options_parse(
+    struct options *opt, int argc, char *const *argv, struct problems *problems)
+{
+	struct cursor c = {argc, 1, argv, ""};
+
+	*opt = (struct options){.socket_count = 1};
+	opt->process_name = mem_strdup(
+	    basename_of(argc > 0 && argv[0][0] != '\0' ? argv[0] : "lane"));
+	opt->service_type = mem_strdup("unix");
+	opt->class = mem_strdup("");
+	for (; c.at < argc; c.at++) {
+		const char *text = argv[c.at];
+
+		if (strcmp(text, "--") == 0)
+			continue;
+		if (text[0] != '-' || text[1] == '\0') {
+			set_word(opt, text, problems);
+			continue;
+		}
+		c.rest = text + 1;
+		while (*c.rest != '\0') {
+			char letter = *c.rest++;
+
+			set_letter(opt, letter, &c, problems);
+		}
+	}
+	/* master passes -n only when the two differ */
+	if (opt->service_name == NULL)
+		opt->service_name = mem_strdup(opt->process_name);
+}
+
+void
+options_fini(struct options *opt)
+{
+	for (size_t i = 0; i < opt->override_count; i++) {
+		mem_free(opt->overrides[i].name);
+		mem_free(opt->overrides[i].value);
+	}
+	mem_free(opt->overrides);
+	mem_free(opt->process_name);
+	mem_free(opt->service_name);
+	mem_free(opt->service_type);
+	mem_free(opt->class);
+	*opt = (struct options){.socket_count = 0};
+}

@@ -1,0 +1,443 @@
+#include "agent/params.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/buf.h"
+#include "common/mem.h"
+#include "common/rate.h"
+
+enum { TEXT_MAX = 65536 };
+
+/* What a class sets unless a parameter says otherwise. */
+static const struct preset {
+	const char *class, *name, *value;
+} presets[] = {
+    {"slow", "lane_connection_limit", "2"},
+    {"slow", "lane_message_rate_limit", "1/1s"},
+};
+
+const char *
+params_classes(void)
+{
+	return "class=fast or class=slow";
+}
+
+bool
+params_is_class(const char *class)
+{
+	return *class == '\0' || strcmp(class, "fast") == 0 ||
+	       strcmp(class, "slow") == 0;
+}
+
+const char *
+params_default(const struct param *param, const char *class)
+{
+	for (size_t i = 0; i < sizeof(presets) / sizeof(presets[0]); i++)
+		if (strcmp(presets[i].class, class) == 0 &&
+		    strcmp(presets[i].name, param->name) == 0)
+			return presets[i].value;
+	return param->fallback;
+}
+
+bool
+params_is_ours(const struct param *param)
+{
+	return strncmp(param->name, "lane_", 5) == 0;
+}
+
+const struct param *
+params_find(const char *name)
+{
+	for (size_t i = 0; i < params_count(); i++)
+		if (strcmp(params_get(i)->name, name) == 0)
+			return params_get(i);
+	return NULL;
+}
+
+static void *
+member(struct settings *set, const struct param *param)
+{
+	return (char *)set + param->offset;
+}
+
+static bool
+is_text(const struct param *param)
+{
+	switch (param->type) {
+	case PARAM_STRING:
+	case PARAM_WORD:
+	case PARAM_WORDS:
+	case PARAM_RATE:
+		return true;
+	case PARAM_BOOL:
+	case PARAM_INT:
+	case PARAM_TIME:
+	case PARAM_BYTES:
+		break;
+	}
+	return false;
+}
+
+static void
+set_text(struct settings *set, const struct param *param, const char *text)
+{
+	char **to = member(set, param);
+	char *copy = mem_strdup(text);
+
+	mem_free(*to);
+	*to = copy;
+}
+
+/* Whole number without sign; *rest_out is what follows. */
+static bool
+parse_number(const char *text, int64_t *out, const char **rest_out)
+{
+	char *end;
+	long long n;
+
+	if (!isdigit((unsigned char)*text))
+		return false;
+	errno = 0;
+	n = strtoll(text, &end, 10);
+	*out = n;
+	*rest_out = end;
+	return errno == 0;
+}
+
+/* Seconds of "5", "30s", "2m"; one number and one unit, as in Postfix. */
+static bool
+parse_time(const char *text, int64_t *out)
+{
+	static const struct unit {
+		char letter;
+		int64_t s;
+	} units[] = {
+	    {'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 604800}};
+	const char *rest;
+
+	if (!parse_number(text, out, &rest))
+		return false;
+	if (*rest == '\0')
+		return true;
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
+		if (units[i].letter == *rest && rest[1] == '\0') {
+			if (*out > INT64_MAX / 1000 / units[i].s)
+				return false;
+			*out *= units[i].s;
+			return true;
+		}
+	return false;
+}
+
+static const char *
+next_word(const char **at, size_t *n)
+{
+	const char *word;
+
+	*at += strspn(*at, ", \t\r\n");
+	word = *at;
+	*n = strcspn(word, ", \t\r\n");
+	*at += *n;
+	return *n > 0 ? word : NULL;
+}
+
+/* Whether the n octets at word are in the table's words; "-" stands for
+ * nothing at all. */
+static bool
+is_allowed(const struct param *param, const char *word, size_t n)
+{
+	const char *at = param->words, *each;
+	size_t len;
+
+	while ((each = next_word(&at, &len)) != NULL) {
+		if (len == 1 && *each == '-')
+			len = 0;
+		if (len == n && strncasecmp(each, word, n) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool
+set_word(struct settings *set, const struct param *param, const char *text)
+{
+	char *lower;
+
+	if (!is_allowed(param, text, strlen(text)))
+		return false;
+	lower = mem_strdup(text);
+	/* tls_append_default_CA and its like are compared without case. */
+	for (char *p = lower; *p != '\0'; p++)
+		*p = (char)tolower((unsigned char)*p);
+	set_text(set, param, lower);
+	mem_free(lower);
+	return true;
+}
+
+static bool
+set_words(struct settings *set, const struct param *param, const char *text)
+{
+	const char *at = text, *word;
+	size_t n;
+
+	while ((word = next_word(&at, &n)) != NULL)
+		if (!is_allowed(param, word, n))
+			return false;
+	set_text(set, param, text);
+	return true;
+}
+
+static bool
+set_bool(struct settings *set, const struct param *param, const char *text)
+{
+	bool *to = member(set, param);
+
+	if (strcasecmp(text, "yes") == 0)
+		*to = true;
+	else if (strcasecmp(text, "no") == 0)
+		*to = false;
+	else
+		return false;
+	return true;
+}
+
+static bool
+set_number(struct settings *set, const struct param *param, const char *text)
+{
+	const char *rest = "";
+	int64_t n;
+
+	if (param->type == PARAM_TIME ? !parse_time(text, &n)
+				      : !parse_number(text, &n, &rest))
+		return false;
+	if (*rest != '\0' || n < param->min || n > param->max)
+		return false;
+	if (param->type == PARAM_INT)
+		*(int *)member(set, param) = (int)n;
+	else
+		*(int64_t *)member(set, param) =
+		    param->type == PARAM_TIME ? n * 1000 : n;
+	return true;
+}
+
+static bool
+set_rate(struct settings *set, const struct param *param, const char *text,
+    char *error, size_t error_size)
+{
+	struct rate rates[RATE_LIST_MAX];
+	size_t count;
+
+	if (!rate_list_parse(slice_str(text), rates, RATE_LIST_MAX, &count,
+		error, error_size))
+		return false;
+	set_text(set, param, text);
+	return true;
+}
+
+static bool
+set_value(struct settings *set, const struct param *param, const char *text,
+    char *error, size_t error_size)
+{
+	switch (param->type) {
+	case PARAM_STRING:
+		set_text(set, param, text);
+		return true;
+	case PARAM_BOOL:
+		return set_bool(set, param, text);
+	case PARAM_INT:
+	case PARAM_TIME:
+	case PARAM_BYTES:
+		return set_number(set, param, text);
+	case PARAM_WORD:
+		return set_word(set, param, text);
+	case PARAM_WORDS:
+		return set_words(set, param, text);
+	case PARAM_RATE:
+		return set_rate(set, param, text, error, error_size);
+	}
+	return false;
+}
+
+bool
+params_set(struct settings *set, const struct param *param, const char *text,
+    struct problems *problems)
+{
+	char error[256] = "";
+	char *allowed;
+
+	if (set_value(set, param, text, error, sizeof(error)))
+		return true;
+	allowed = params_allowed(param);
+	problems_addf(problems, "bad parameter: %s = %s: %s%sallowed is %s",
+	    param->name, text, error, *error != '\0' ? "; " : "", allowed);
+	mem_free(allowed);
+	return false;
+}
+
+/* "a, b or c" of the words in the table. */
+static char *
+list_words(const struct param *param)
+{
+	const char *at = param->words, *word, *next;
+	size_t n, next_n;
+	struct buf out;
+	char *text;
+
+	buf_init(&out, TEXT_MAX);
+	word = next_word(&at, &n);
+	for (; word != NULL; word = next, n = next_n) {
+		next = next_word(&at, &next_n);
+		if (buf_len(&out) > 0)
+			(void)buf_add_str(&out, next != NULL ? ", " : " or ");
+		if (n == 1 && *word == '-')
+			(void)buf_add_str(&out, "empty");
+		else
+			(void)buf_add(&out, word, n);
+	}
+	text = mem_strdup(buf_str(&out));
+	buf_fini(&out);
+	return text;
+}
+
+static char *
+time_text(int64_t s)
+{
+	if (s % 86400 == 0 && s > 0)
+		return mem_printf("%lldd", (long long)(s / 86400));
+	return mem_printf("%llds", (long long)s);
+}
+
+char *
+params_allowed(const struct param *param)
+{
+	char *words, *low, *high, *text;
+
+	switch (param->type) {
+	case PARAM_STRING:
+		break;
+	case PARAM_BOOL:
+		return mem_strdup("yes or no");
+	case PARAM_INT:
+	case PARAM_BYTES:
+		return mem_printf("%lld to %lld", (long long)param->min,
+		    (long long)param->max);
+	case PARAM_TIME:
+		low = time_text(param->min);
+		high = time_text(param->max);
+		text = mem_printf(
+		    "%s to %s (a number and s, m, h, d or w)", low, high);
+		mem_free(low);
+		mem_free(high);
+		return text;
+	case PARAM_WORD:
+		return list_words(param);
+	case PARAM_WORDS:
+		words = list_words(param);
+		text = mem_printf("a list of %s", words);
+		mem_free(words);
+		return text;
+	case PARAM_RATE:
+		return mem_strdup("none, or rates such as 14/1s, 30/1m:5 "
+				  "or 50000/1d!");
+	}
+	return mem_strdup("any text");
+}
+
+char *
+params_text(const struct settings *set, const struct param *param)
+{
+	const void *from = (const char *)set + param->offset;
+
+	switch (param->type) {
+	case PARAM_BOOL:
+		return mem_strdup(*(const bool *)from ? "yes" : "no");
+	case PARAM_INT:
+		return mem_printf("%d", *(const int *)from);
+	case PARAM_TIME:
+		return mem_printf(
+		    "%llds", (long long)(*(const int64_t *)from / 1000));
+	case PARAM_BYTES:
+		return mem_printf("%lld", (long long)*(const int64_t *)from);
+	case PARAM_STRING:
+	case PARAM_WORD:
+	case PARAM_WORDS:
+	case PARAM_RATE:
+		break;
+	}
+	return mem_strdup(*(char *const *)from);
+}
+
+void
+params_init(struct settings *set)
+{
+	struct problems problems = {NULL, 0};
+
+	memset(set, 0, sizeof(*set));
+	set->lane_class = mem_strdup("");
+	for (size_t i = 0; i < params_count(); i++) {
+		const struct param *param = params_get(i);
+
+		if (is_text(param))
+			set_text(set, param, "");
+		if (strchr(param->fallback, '$') == NULL)
+			(void)params_set(
+			    set, param, param->fallback, &problems);
+	}
+	problems_fini(&problems);
+}
+
+void
+settings_free(struct settings *set)
+{
+	for (size_t i = 0; i < params_count(); i++)
+		if (is_text(params_get(i)))
+			mem_free(*(char **)member(set, params_get(i)));
+	mem_free(set->lane_class);
+	memset(set, 0, sizeof(*set));
+}
+
+/* As smtp(8): TLS before SMTP makes no sense at a level that would go on in
+ * plain text. A policy table may raise the level, so only the dialer can tell
+ * then. */
+static void
+check_wrappermode(const struct settings *set, struct problems *problems)
+{
+	const char *level = set->smtp_tls_security_level;
+
+	if (!set->smtp_tls_wrappermode || *set->smtp_tls_policy_maps != '\0')
+		return;
+	if (*level == '\0'
+		? set->smtp_enforce_tls
+		: strcmp(level, "none") != 0 && strcmp(level, "may") != 0)
+		return;
+	problems_addf(problems,
+	    "bad parameter: smtp_tls_wrappermode = yes: allowed is no, or "
+	    "smtp_tls_security_level = encrypt, fingerprint, verify or secure "
+	    "(it is \"%s\")",
+	    level);
+}
+
+void
+params_check(const struct settings *set, struct problems *problems)
+{
+	check_wrappermode(set, problems);
+	if (set->lane_request_limit_ms > set->daemon_timeout_ms / 2)
+		problems_addf(problems,
+		    "bad parameter: lane_request_limit = %llds: allowed is at "
+		    "most half of daemon_timeout, %llds",
+		    (long long)(set->lane_request_limit_ms / 1000),
+		    (long long)(set->daemon_timeout_ms / 2000));
+	if (set->lane_connection_reserve > set->lane_connection_limit)
+		problems_addf(problems,
+		    "bad parameter: lane_connection_reserve = %d: allowed is 0 "
+		    "to lane_connection_limit, %d",
+		    set->lane_connection_reserve, set->lane_connection_limit);
+	if (set->lane_state_directory[0] != '/')
+		problems_addf(problems,
+		    "bad parameter: lane_state_directory = %s: allowed is an "
+		    "absolute path",
+		    set->lane_state_directory);
+}

@@ -1,0 +1,160 @@
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "agent/options.h"
+#include "common/mem.h"
+
+enum { ARGS_MAX = 16 };
+
+static struct options opt;
+static struct problems problems;
+
+/* Splits line at '|' (words of master.cf may hold blanks) and parses it. */
+static void
+parse(const char *line)
+{
+	static char text[512];
+	char *argv[ARGS_MAX];
+	int argc = 0;
+
+	options_fini(&opt);
+	problems_fini(&problems);
+	memcpy(text, line, strlen(line) + 1);
+	for (char *p = text; p != NULL && argc < ARGS_MAX;) {
+		char *bar = strchr(p, '|');
+
+		if (bar != NULL)
+			*bar++ = '\0';
+		argv[argc++] = p;
+		p = bar;
+	}
+	options_parse(&opt, argc, argv, &problems);
+}
+
+static void
+options_of_master_are_understood(void **state)
+{
+	(void)state;
+	parse("../x/lane|-l|-n|agentx|-t|unix|-c|-u|-d|-v|-v|-V|-s|2");
+	assert_int_equal(problems.count, 0);
+	assert_string_equal(opt.process_name, "lane");
+	assert_string_equal(opt.service_name, "agentx");
+	assert_string_equal(opt.service_type, "unix");
+	assert_true(opt.alone && opt.chroot && opt.unprivileged);
+	assert_true(opt.log_to_stderr && !opt.unlimited);
+	assert_int_equal(opt.verbose, 2);
+	assert_int_equal(opt.socket_count, 2);
+}
+
+static void
+options_without_n_take_the_process_name(void **state)
+{
+	(void)state;
+	parse("fast|-z|-t|unix");
+	assert_string_equal(opt.service_name, "fast");
+	assert_true(opt.unlimited);
+	assert_int_equal(opt.socket_count, 1);
+}
+
+static void
+options_stand_before_and_behind_words(void **state)
+{
+	(void)state;
+	parse("lane|-o|a=1|class=slow|-vv|-ob=2|-o|{ c = three words }");
+	assert_int_equal(problems.count, 0);
+	assert_string_equal(opt.class, "slow");
+	assert_int_equal(opt.verbose, 2);
+	assert_int_equal(opt.override_count, 3);
+	assert_string_equal(opt.overrides[0].name, "a");
+	assert_string_equal(opt.overrides[1].name, "b");
+	assert_string_equal(opt.overrides[1].value, "2");
+	assert_string_equal(opt.overrides[2].name, "c");
+	assert_string_equal(opt.overrides[2].value, "three words");
+}
+
+static void
+options_split_trims_as_postfix_does(void **state)
+{
+	static const struct {
+		const char *text, *name, *value;
+	} good[] = {
+	    {"a=b", "a", "b"},
+	    {" a = b ", "a", "b"},
+	    {"{a = b c}", "a", "b c"},
+	    {"  { a=b }  ", "a", "b"},
+	    {"a=", "a", ""},
+	    {"a=b=c", "a", "b=c"},
+	    {"x = ${y?{a}:{b}}", "x", "${y?{a}:{b}}"},
+	};
+	static const char *const bad[] = {
+	    "", "a", "=b", " = b", "{}", "{a}", "a b = c"};
+	char *name, *value;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		assert_true(options_split(good[i].text, &name, &value));
+		assert_string_equal(name, good[i].name);
+		assert_string_equal(value, good[i].value);
+		mem_free(name);
+		mem_free(value);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_false(options_split(bad[i], &name, &value));
+}
+
+static void
+options_errors_are_told_and_the_rest_is_read(void **state)
+{
+	static const struct {
+		const char *line, *told;
+	} cases[] = {
+	    {"lane|-x|-v", "bad option: -x: allowed are the options of "
+			   "master(8): -c -d -D -l -n name -o name=value -s "
+			   "count -t type -u -v -V -z"},
+	    {"lane|-v|-o", "bad option: -o: a value is missing after it"},
+	    {"lane|-v|-o|novalue",
+		"bad option: -o novalue: allowed is -o name=value"},
+	    {"lane|-v|-s|none", "bad option: -s none: allowed is 1 to 100"},
+	    {"lane|-v|word", "bad word: word: allowed is class=name"},
+	    {"lane|-v|class=quick", "bad word: class=quick: allowed is "
+				    "class=fast or class=slow"},
+	    {"lane|-v|lane_log_name=x",
+		"bad word: lane_log_name=x: allowed is class=name; a "
+		"parameter is set with -o lane_log_name=x"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		parse(cases[i].line);
+		assert_int_equal(problems.count, 1);
+		assert_string_equal(problems.text[0], cases[i].told);
+		assert_int_equal(opt.verbose, 1);
+	}
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	options_fini(&opt);
+	problems_fini(&problems);
+	return 0;
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(options_of_master_are_understood),
+	    cmocka_unit_test(options_without_n_take_the_process_name),
+	    cmocka_unit_test(options_stand_before_and_behind_words),
+	    cmocka_unit_test(options_split_trims_as_postfix_does),
+	    cmocka_unit_test(options_errors_are_told_and_the_rest_is_read),
+	};
+
+	return cmocka_run_group_tests_name("options", tests, NULL, teardown);
+}

@@ -1,0 +1,193 @@
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "agent/params.h"
+#include "common/mem.h"
+
+static struct settings set;
+static struct problems problems;
+
+static int
+setup(void **state)
+{
+	(void)state;
+	params_init(&set);
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	settings_free(&set);
+	problems_fini(&problems);
+	return 0;
+}
+
+static void
+params_values_come_back_as_text(void **state)
+{
+	static const struct {
+		const char *name, *text, *back;
+	} cases[] = {
+	    {"lane_connection_limit", "20", "20"},
+	    {"lane_hold_limit", "5m", "300s"},
+	    {"smtp_connect_timeout", "0", "0s"},
+	    {"daemon_timeout", "2w", "1209600s"},
+	    {"lane_pipeline_bytes", "65536", "65536"},
+	    {"soft_bounce", "YES", "yes"},
+	    {"smtp_tls_security_level", "Encrypt", "encrypt"},
+	    {"smtp_tls_security_level", "", ""},
+	    {"smtp_sasl_security_options", "noanonymous, noplaintext",
+		"noanonymous, noplaintext"},
+	    {"inet_protocols", "ipv4, ipv6", "ipv4, ipv6"},
+	    {"lane_message_rate_limit", "14/1s 1000/1d!", "14/1s 1000/1d!"},
+	    {"lane_message_rate_limit", "none", "none"},
+	    {"smtp_helo_name", "any thing", "any thing"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const struct param *param = params_find(cases[i].name);
+		char *text;
+
+		assert_non_null(param);
+		assert_true(params_set(&set, param, cases[i].text, &problems));
+		text = params_text(&set, param);
+		assert_string_equal(text, cases[i].back);
+		mem_free(text);
+	}
+	assert_int_equal(problems.count, 0);
+}
+
+static void
+params_bad_values_name_what_is_allowed(void **state)
+{
+	static const struct {
+		const char *name, *text, *told;
+	} cases[] = {
+	    {"lane_connection_limit", "0",
+		"bad parameter: lane_connection_limit = 0: allowed is 1 to "
+		"1000"},
+	    {"lane_connection_limit", "-1", NULL},
+	    {"lane_connection_limit", "2x", NULL},
+	    {"lane_connection_limit", "", NULL},
+	    {"lane_connection_limit", "99999999999999999999", NULL},
+	    {"lane_hold_limit", "2h",
+		"bad parameter: lane_hold_limit = 2h: allowed is 1s to 3600s "
+		"(a number and s, m, h, d or w)"},
+	    {"lane_hold_limit", "1hour", NULL},
+	    {"daemon_timeout", "9223372036854775807w", NULL},
+	    {"lane_chunking", "maybe",
+		"bad parameter: lane_chunking = maybe: allowed is yes or no"},
+	    {"smtp_tls_security_level", "tls",
+		"bad parameter: smtp_tls_security_level = tls: allowed is "
+		"empty, none, may, encrypt, fingerprint, verify or secure"},
+	    {"smtp_sasl_security_options", "noplaintext nothing", NULL},
+	    {"lane_message_rate_limit", "fast", NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const struct param *param = params_find(cases[i].name);
+		char *before = params_text(&set, param), *after;
+
+		problems_fini(&problems);
+		assert_false(params_set(&set, param, cases[i].text, &problems));
+		assert_int_equal(problems.count, 1);
+		assert_non_null(strstr(problems.text[0], cases[i].name));
+		assert_non_null(strstr(problems.text[0], "allowed is "));
+		if (cases[i].told != NULL)
+			assert_string_equal(problems.text[0], cases[i].told);
+		after = params_text(&set, param);
+		assert_string_equal(after, before);
+		mem_free(before);
+		mem_free(after);
+	}
+}
+
+static void
+params_defaults_are_allowed_values(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < params_count(); i++) {
+		const struct param *param = params_get(i);
+
+		assert_ptr_equal(params_find(param->name), param);
+		assert_true(strlen(param->about) > 0);
+		assert_true(params_set(
+		    &set, param, params_default(param, ""), &problems));
+		assert_true(params_set(
+		    &set, param, params_default(param, "slow"), &problems));
+	}
+	assert_int_equal(problems.count, 0);
+}
+
+static void
+params_class_slow_has_presets(void **state)
+{
+	const struct param *limit = params_find("lane_connection_limit");
+	const struct param *rate = params_find("lane_message_rate_limit");
+
+	(void)state;
+	assert_string_equal(params_default(limit, "slow"), "2");
+	assert_string_equal(params_default(rate, "slow"), "1/1s");
+	assert_string_equal(params_default(limit, "fast"), "20");
+	assert_string_equal(params_default(rate, ""), "none");
+	assert_true(params_is_class("fast") && params_is_class(""));
+	assert_false(params_is_class("quick"));
+}
+
+static void
+set_by_name(const char *name, const char *text)
+{
+	assert_true(params_set(&set, params_find(name), text, &problems));
+}
+
+static void
+params_rules_between_parameters_are_checked(void **state)
+{
+	(void)state;
+	set_by_name("lane_state_directory", "/var/lib/postfix/postlane");
+	params_check(&set, &problems);
+	assert_int_equal(problems.count, 0);
+
+	set_by_name("daemon_timeout", "7199s");
+	set_by_name("smtp_tls_wrappermode", "yes");
+	set_by_name("smtp_tls_security_level", "may");
+	set_by_name("lane_connection_reserve", "21");
+	set_by_name("lane_state_directory", "here");
+	params_check(&set, &problems);
+	assert_int_equal(problems.count, 4);
+
+	problems_fini(&problems);
+	set_by_name("daemon_timeout", "7200s");
+	set_by_name("smtp_tls_security_level", "encrypt");
+	set_by_name("lane_connection_reserve", "20");
+	set_by_name("lane_state_directory", "/here");
+	params_check(&set, &problems);
+	assert_int_equal(problems.count, 0);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(
+		params_values_come_back_as_text, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		params_bad_values_name_what_is_allowed, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		params_defaults_are_allowed_values, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		params_class_slow_has_presets, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		params_rules_between_parameters_are_checked, setup, teardown),
+	};
+
+	return cmocka_run_group_tests_name("params", tests, NULL, NULL);
+}
