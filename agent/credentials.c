@@ -1,0 +1,235 @@
+#include "agent/credentials.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/mem.h"
+#include "common/slice.h"
+
+/* Five forms of the sender, the host, the destination. */
+enum { KEYS_MAX = 7 };
+
+struct credentials {
+	const struct settings *set;
+	struct maps *maps;
+};
+
+struct credentials_query {
+	struct credentials *credentials;
+	char *keys[KEYS_MAX]; /* in order of look-up */
+	size_t count, at;
+	credentials_fn *fn;
+	void *ctx;
+	struct maps_query *pending;
+	bool is_stepping; /* step() is on the stack: it sees is_done */
+	bool is_done;
+};
+
+struct credentials *
+credentials_new(const struct settings *set, struct maps *maps)
+{
+	struct credentials *c = mem_zalloc(sizeof(*c));
+
+	c->set = set;
+	c->maps = maps;
+	return c;
+}
+
+void
+credentials_free(struct credentials **credentials)
+{
+	mem_free(*credentials);
+	*credentials = NULL;
+}
+
+/* "[host]:port", "host:port", "[host]", "host" -> host. */
+static char *
+host_of(const char *nexthop)
+{
+	const char *colon;
+
+	if (*nexthop == '[')
+		return mem_strndup(nexthop + 1, strcspn(nexthop + 1, "]"));
+	colon = strrchr(nexthop, ':');
+	return mem_strndup(nexthop,
+	    colon != NULL ? (size_t)(colon - nexthop) : strlen(nexthop));
+}
+
+void
+credentials_preload(struct credentials *c, const char *nexthop)
+{
+	if (!c->set->smtp_sasl_auth_enable)
+		return;
+	for (;;) {
+		char *one, *host;
+		size_t n;
+
+		nexthop += strspn(nexthop, ", \t\r\n");
+		n = strcspn(nexthop, ", \t\r\n");
+		if (n == 0)
+			break;
+		one = mem_strndup(nexthop, n);
+		host = host_of(one);
+		maps_preload(c->maps, host);
+		maps_preload(c->maps, one);
+		mem_free(host);
+		mem_free(one);
+		nexthop += n;
+	}
+}
+
+static void
+add_key(struct credentials_query *q, char *key)
+{
+	q->keys[q->count++] = key;
+}
+
+/* Octets of the local part before the extension; all when it has none. As in
+ * Postfix the mailer's own names and owner-list, list-request are whole. */
+static size_t
+bare_length(const char *local, size_t n, const char *delimiters)
+{
+	struct slice name = {local, n};
+	size_t bare = 1;
+
+	if (*delimiters == '\0' || n == 0 ||
+	    slice_eq_nocase(name, "mailer-daemon") ||
+	    slice_eq_nocase(name, "double-bounce"))
+		return n;
+	if (strchr(delimiters, '-') != NULL &&
+	    ((n > 6 && strncasecmp(local, "owner-", 6) == 0) ||
+		(n > 8 && strncasecmp(local + n - 8, "-request", 8) == 0)))
+		return n;
+	while (bare < n && strchr(delimiters, local[bare]) == NULL)
+		bare++;
+	return bare;
+}
+
+static void
+add_sender(struct credentials_query *q, const char *sender)
+{
+	const struct settings *set = q->credentials->set;
+	const char *at = strrchr(sender, '@');
+	size_t n = at != NULL ? (size_t)(at - sender) : strlen(sender);
+	size_t bare = bare_length(sender, n, set->recipient_delimiter);
+
+	add_key(q, mem_strdup(sender));
+	if (bare < n && at != NULL)
+		add_key(q, mem_printf("%.*s%s", (int)bare, sender, at));
+	if (at == NULL)
+		return;
+	if (strcasecmp(at + 1, set->myorigin) == 0) {
+		add_key(q, mem_strndup(sender, n));
+		if (bare < n)
+			add_key(q, mem_strndup(sender, bare));
+	}
+	add_key(q, mem_strdup(at));
+}
+
+static void
+query_free(struct credentials_query *q)
+{
+	for (size_t i = 0; i < q->count; i++)
+		mem_free(q->keys[i]);
+	mem_free(q);
+}
+
+static void
+found(struct credentials_query *q, const char *value)
+{
+	const char *delimiter =
+	    q->credentials->set->smtp_sasl_password_result_delimiter;
+	char *user = mem_strdup(value);
+	size_t len = strlen(user);
+	char *cut = *delimiter != '\0' ? strstr(user, delimiter) : NULL;
+	const char *password = "";
+
+	if (cut != NULL) {
+		*cut = '\0';
+		password = cut + strlen(delimiter);
+	}
+	q->fn(q->ctx, MAPS_FOUND, user, password, NULL);
+	mem_wipe(user, len);
+	mem_free(user);
+}
+
+static bool step(struct credentials_query *q);
+
+static void
+on_map(void *ctx, enum maps_result result, const char *value, const char *error)
+{
+	struct credentials_query *q = ctx;
+
+	q->pending = NULL;
+	if (result == MAPS_NOT_FOUND && ++q->at < q->count) {
+		/* Answers at once come from within step(), which goes on. */
+		if (!q->is_stepping)
+			(void)step(q);
+		return;
+	}
+	q->is_done = true;
+	if (result == MAPS_FOUND)
+		found(q, value);
+	else
+		q->fn(q->ctx, result, NULL, NULL, error);
+	if (!q->is_stepping)
+		query_free(q);
+}
+
+/* Asks for one key after the other until one has to be waited for; true when
+ * the query is over (and freed). */
+static bool
+step(struct credentials_query *q)
+{
+	struct maps_query *pending;
+
+	q->is_stepping = true;
+	do {
+		pending =
+		    maps_find(q->credentials->maps, q->keys[q->at], on_map, q);
+	} while (pending == NULL && !q->is_done);
+	q->is_stepping = false;
+	if (q->is_done)
+		query_free(q);
+	else
+		q->pending = pending;
+	return pending == NULL;
+}
+
+struct credentials_query *
+credentials_find(struct credentials *c, const char *sender, const char *host,
+    const char *nexthop, credentials_fn *fn, void *ctx)
+{
+	struct credentials_query *q;
+
+	if (!c->set->smtp_sasl_auth_enable || maps_is_empty(c->maps)) {
+		fn(ctx, MAPS_NOT_FOUND, NULL, NULL, NULL);
+		return NULL;
+	}
+	q = mem_zalloc(sizeof(*q));
+	q->credentials = c;
+	q->fn = fn;
+	q->ctx = ctx;
+	if (c->set->smtp_sender_dependent_authentication && *sender != '\0')
+		add_sender(q, sender);
+	if (*host != '\0')
+		add_key(q, mem_strdup(host));
+	if (*nexthop != '\0')
+		add_key(q, mem_strdup(nexthop));
+	if (q->count == 0) {
+		fn(ctx, MAPS_NOT_FOUND, NULL, NULL, NULL);
+		query_free(q);
+		return NULL;
+	}
+	return step(q) ? NULL : q;
+}
+
+void
+credentials_cancel(struct credentials_query **query)
+{
+	if (*query == NULL)
+		return;
+	maps_cancel(&(*query)->pending);
+	query_free(*query);
+	*query = NULL;
+}

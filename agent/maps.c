@@ -1,0 +1,486 @@
+#include "agent/maps.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/config.h"
+#include "agent/helper.h"
+#include "agent/proxymap.h"
+#include "common/mem.h"
+
+enum { ERROR_MAX = 500 };
+
+struct entry {
+	char *key;
+	char *value; /* NULL: known to be absent */
+};
+
+enum table_kind {
+	TABLE_LISTED, /* entries are all there is */
+	TABLE_STATIC, /* the same answer to every key, in entries[0] */
+	TABLE_ASKED, /* entries are what was preloaded; else proxymap */
+	TABLE_BAD, /* error says why */
+};
+
+struct table {
+	enum table_kind kind;
+	char *name; /* "type:name" */
+	bool folds; /* keys are compared in lower case */
+	struct entry *entries; /* sorted by key, except while loading */
+	size_t count;
+	char *error;
+};
+
+struct maps {
+	struct maps_env env;
+	char *postmap;
+	struct proxymap *proxymap;
+	struct table *tables;
+	size_t count;
+};
+
+struct maps_query {
+	struct maps *maps;
+	size_t at; /* table being asked */
+	char *key, *folded;
+	maps_fn *fn;
+	void *ctx;
+	struct proxymap_query *pending;
+};
+
+void
+maps_env_init(
+    struct maps_env *env, struct loop *loop, const struct settings *set)
+{
+	*env = (struct maps_env){
+	    .loop = loop,
+	    .config_directory = set->config_directory,
+	    .command_directory = set->command_directory,
+	    .proxymap_path = "private/proxymap",
+	    .mail_version = set->mail_version,
+	    .timeout_ms = set->ipc_timeout_ms,
+	};
+	/* An hour, Postfix's own limit, would hold mail for that long. */
+	if (env->timeout_ms > 60000)
+		env->timeout_ms = 60000;
+}
+
+static void
+free_secret(char *text)
+{
+	if (text != NULL)
+		mem_wipe(text, strlen(text));
+	mem_free(text);
+}
+
+static void
+add_entry(struct table *t, char *key, char *value)
+{
+	/* Doubling: a copy for each entry would be slow with large tables. */
+	if ((t->count & (t->count - 1)) == 0)
+		t->entries = mem_realloc(t->entries,
+		    (t->count > 0 ? t->count * 2 : 1) * sizeof(t->entries[0]));
+	t->entries[t->count++] = (struct entry){key, value};
+}
+
+static int
+compare(const void *a, const void *b)
+{
+	return strcmp(
+	    ((const struct entry *)a)->key, ((const struct entry *)b)->key);
+}
+
+static void
+sort(struct table *t)
+{
+	if (t->count > 1)
+		qsort(t->entries, t->count, sizeof(t->entries[0]), compare);
+}
+
+static const struct entry *
+lookup(const struct table *t, const char *key)
+{
+	union {
+		const char *in;
+		char *out;
+	} name = {key};
+	struct entry probe = {name.out, NULL};
+
+	return t->count == 0 ? NULL
+			     : bsearch(&probe, t->entries, t->count,
+				   sizeof(t->entries[0]), compare);
+}
+
+static char *
+fold(const char *key)
+{
+	char *copy = mem_strdup(key);
+
+	for (char *p = copy; *p != '\0'; p++)
+		*p = (char)tolower((unsigned char)*p);
+	return copy;
+}
+
+static bool
+is_one_of(const char *type, const char *const *list)
+{
+	for (; *list != NULL; list++)
+		if (strcmp(*list, type) == 0)
+			return true;
+	return false;
+}
+
+/* One line of what postmap said; never its standard output. */
+static void
+set_error(struct table *t, struct helper_result *run)
+{
+	struct slice said = buf_slice(&run->err);
+	size_t n = said.n < ERROR_MAX ? said.n : ERROR_MAX;
+
+	while (n > 0 && isspace((unsigned char)said.p[n - 1]))
+		n--;
+	mem_free(t->error);
+	t->error = n > 0 ? mem_strndup(said.p, n)
+			 : mem_printf("postmap: exit status %d", run->status);
+	for (char *p = t->error; *p != '\0'; p++)
+		if (*p == '\n')
+			*p = ';';
+	t->kind = TABLE_BAD;
+}
+
+/* Status 1 alone means "nothing there"; warnings (a bad line in a table) do
+ * not make it an error, as they do not for smtp(8). */
+static bool
+has_failed(struct helper_result *run)
+{
+	const char *err = buf_str(&run->err);
+
+	return !buf_ok(&run->out) || run->status < 0 || run->status > 1 ||
+	       (run->status == 1 && (strstr(err, "fatal:") != NULL ||
+					strstr(err, "error:") != NULL));
+}
+
+static void
+load_lines(struct table *t, const char *text)
+{
+	while (*text != '\0') {
+		size_t n = strcspn(text, "\n");
+		const char *tab = memchr(text, '\t', n);
+
+		if (tab != NULL)
+			add_entry(t, mem_strndup(text, (size_t)(tab - text)),
+			    mem_strndup(tab + 1, n - (size_t)(tab - text) - 1));
+		text += n + (text[n] == '\n');
+	}
+	sort(t);
+}
+
+static void
+run_postmap(struct helper_result *run, const struct maps *maps,
+    const char *option, const char *key, const struct table *t)
+{
+	const char *argv[8];
+	size_t n = 0;
+
+	argv[n++] = maps->postmap;
+	if (maps->env.config_directory != NULL &&
+	    maps->env.config_directory[0] != '\0') {
+		argv[n++] = "-c";
+		argv[n++] = maps->env.config_directory;
+	}
+	argv[n++] = option;
+	if (key != NULL)
+		argv[n++] = key;
+	argv[n++] = t->name;
+	argv[n] = NULL;
+	helper_run(run, argv);
+}
+
+static void
+load_all(const struct maps *maps, struct table *t)
+{
+	struct helper_result run;
+
+	run_postmap(&run, maps, "-s", NULL, t);
+	if (has_failed(&run))
+		set_error(t, &run);
+	else
+		load_lines(t, buf_str(&run.out));
+	helper_fini(&run);
+}
+
+/* Asks for one key; the answer, or its absence, becomes an entry. */
+static void
+load_key(const struct maps *maps, struct table *t, const char *key)
+{
+	struct helper_result run;
+	struct slice out;
+
+	run_postmap(&run, maps, "-q", key, t);
+	out = buf_slice(&run.out);
+	while (out.n > 0 && out.p[out.n - 1] == '\n')
+		out.n--;
+	if (has_failed(&run))
+		set_error(t, &run);
+	else
+		add_entry(t, mem_strdup(key),
+		    run.status == 0 ? mem_strndup(out.p, out.n) : NULL);
+	helper_fini(&run);
+}
+
+static void
+open_table(const struct maps *maps, struct table *t)
+{
+	static const char *const listed[] = {"hash", "btree", "lmdb", "cdb",
+	    "dbm", "sdbm", "texthash", "inline", NULL};
+	static const char *const patterns[] = {"regexp", "pcre", "cidr", NULL};
+	char *type = mem_strndup(t->name, strcspn(t->name, ":"));
+
+	t->folds = !is_one_of(type, patterns);
+	t->kind = TABLE_ASKED;
+	if (is_one_of(type, listed)) {
+		t->kind = TABLE_LISTED;
+		load_all(maps, t);
+	} else if (strcmp(type, "static") == 0) {
+		t->kind = TABLE_STATIC;
+		load_key(maps, t, "any");
+	}
+	mem_free(type);
+}
+
+/* Length of the first item of list: up to a comma or blank outside braces. */
+static size_t
+item_length(const char *p)
+{
+	size_t n = 0;
+	int depth = 0;
+
+	for (; p[n] != '\0'; n++) {
+		if (p[n] == '{')
+			depth++;
+		else if (p[n] == '}' && depth > 0)
+			depth--;
+		else if (depth == 0 && strchr(", \t\r\n", p[n]) != NULL)
+			break;
+	}
+	return n;
+}
+
+static void
+add_table(
+    struct maps *maps, char *name, const char *param, struct problems *problems)
+{
+	struct table *t;
+
+	maps->tables = mem_realloc(
+	    maps->tables, (maps->count + 1) * sizeof(maps->tables[0]));
+	t = &maps->tables[maps->count++];
+	*t = (struct table){.name = name};
+	if (strchr(name, ':') == NULL || strchr(name, ':') == name) {
+		t->kind = TABLE_BAD;
+		t->error = mem_strdup("allowed is type:name");
+	} else {
+		open_table(maps, t);
+	}
+	if (t->kind == TABLE_BAD && problems != NULL)
+		problems_addf(problems, "bad parameter: %s = %s: %s", param,
+		    name, t->error);
+}
+
+struct maps *
+maps_open(const struct maps_env *env, const char *param, const char *list,
+    struct problems *problems)
+{
+	struct maps *maps = mem_zalloc(sizeof(*maps));
+
+	maps->env = *env;
+	maps->postmap = config_command(env->command_directory, "postmap");
+	for (;;) {
+		size_t n;
+
+		list += strspn(list, ", \t\r\n");
+		n = item_length(list);
+		if (n == 0)
+			break;
+		add_table(maps, mem_strndup(list, n), param, problems);
+		list += n;
+	}
+	if (maps->count > 0 && env->loop != NULL)
+		maps->proxymap = proxymap_new(env->loop, env->proxymap_path,
+		    env->mail_version, env->timeout_ms);
+	return maps;
+}
+
+static void
+table_fini(struct table *t)
+{
+	for (size_t i = 0; i < t->count; i++) {
+		free_secret(t->entries[i].key);
+		free_secret(t->entries[i].value);
+	}
+	mem_free(t->entries);
+	mem_free(t->name);
+	mem_free(t->error);
+}
+
+void
+maps_close(struct maps **maps)
+{
+	struct maps *m = *maps;
+
+	*maps = NULL;
+	if (m == NULL)
+		return;
+	proxymap_free(&m->proxymap);
+	for (size_t i = 0; i < m->count; i++)
+		table_fini(&m->tables[i]);
+	mem_free(m->tables);
+	mem_free(m->postmap);
+	mem_free(m);
+}
+
+bool
+maps_is_empty(const struct maps *maps)
+{
+	return maps->count == 0;
+}
+
+static bool
+is_proxied(const struct table *t)
+{
+	return strncmp(t->name, "proxy:", 6) == 0;
+}
+
+void
+maps_preload(struct maps *maps, const char *key)
+{
+	char *folded = fold(key);
+
+	for (size_t i = 0; i < maps->count; i++) {
+		struct table *t = &maps->tables[i];
+		const char *wanted = t->folds ? folded : key;
+
+		if (t->kind != TABLE_ASKED || is_proxied(t) ||
+		    lookup(t, wanted) != NULL)
+			continue;
+		load_key(maps, t, wanted);
+		sort(t);
+	}
+	mem_free(folded);
+}
+
+static void
+query_free(struct maps_query *q)
+{
+	free_secret(q->key);
+	free_secret(q->folded);
+	mem_free(q);
+}
+
+/* The last words of a query. */
+static void
+finish(struct maps_query *q, enum maps_result result, const char *value,
+    const char *error)
+{
+	maps_fn *fn = q->fn;
+	void *ctx = q->ctx;
+
+	query_free(q);
+	fn(ctx, result, value, error);
+}
+
+static void
+finish_error(struct maps_query *q, const char *error)
+{
+	char *text =
+	    mem_printf("table %s: %s", q->maps->tables[q->at].name, error);
+
+	finish(q, MAPS_ERROR, NULL, text);
+	mem_free(text);
+}
+
+static bool search(struct maps_query *q);
+
+static void
+on_proxymap(void *ctx, enum proxymap_result result, const char *text)
+{
+	struct maps_query *q = ctx;
+
+	q->pending = NULL;
+	switch (result) {
+	case PROXYMAP_FOUND:
+		finish(q, MAPS_FOUND, text, NULL);
+		break;
+	case PROXYMAP_NOT_FOUND:
+		q->at++;
+		(void)search(q);
+		break;
+	case PROXYMAP_ERROR:
+		finish_error(q, text);
+		break;
+	}
+}
+
+static void
+ask(struct maps_query *q, const struct table *t, const char *key)
+{
+	q->pending = proxymap_ask(q->maps->proxymap,
+	    is_proxied(t) ? t->name + strlen("proxy:") : t->name, key,
+	    on_proxymap, q);
+}
+
+/* Goes on from table q->at; true when q was finished (and freed). */
+static bool
+search(struct maps_query *q)
+{
+	for (; q->at < q->maps->count; q->at++) {
+		const struct table *t = &q->maps->tables[q->at];
+		const char *key = t->folds ? q->folded : q->key;
+		const struct entry *e;
+
+		if (t->kind == TABLE_BAD) {
+			finish_error(q, t->error);
+			return true;
+		}
+		e = t->kind == TABLE_STATIC ? t->entries : lookup(t, key);
+		if (e != NULL && e->value != NULL) {
+			finish(q, MAPS_FOUND, e->value, NULL);
+			return true;
+		}
+		if (t->kind != TABLE_ASKED || e != NULL)
+			continue;
+		if (q->maps->proxymap != NULL) {
+			ask(q, t, key);
+			return false;
+		}
+		finish_error(q, "it was not read at start");
+		return true;
+	}
+	finish(q, MAPS_NOT_FOUND, NULL, NULL);
+	return true;
+}
+
+struct maps_query *
+maps_find(struct maps *maps, const char *key, maps_fn *fn, void *ctx)
+{
+	struct maps_query *q = mem_zalloc(sizeof(*q));
+
+	q->maps = maps;
+	q->key = mem_strdup(key);
+	q->folded = fold(key);
+	q->fn = fn;
+	q->ctx = ctx;
+	return search(q) ? NULL : q;
+}
+
+void
+maps_cancel(struct maps_query **query)
+{
+	if (*query == NULL)
+		return;
+	proxymap_cancel(&(*query)->pending);
+	query_free(*query);
+	*query = NULL;
+}
