@@ -54,7 +54,8 @@ struct link *link_new(struct loop *loop, int fd);
 /* Closes socket and TLS at once, without a word to the peer. */
 void link_free(struct link **link);
 
-/* Sets the handlers and starts reading. Octets that had arrived before and
+/* Sets the handlers and starts reading; with ops NULL reading and writing
+ * stop until there are handlers again. Octets that had arrived before and
  * were not consumed are given to on_input from the loop, never from here. */
 void link_set_ops(struct link *link, const struct link_ops *ops, void *ctx);
 

@@ -1,0 +1,77 @@
+/* resolver: host names to addresses and mail exchangers, without blocking.
+ *
+ * c-ares on the loop. smtp_host_lookup decides where host names are looked up
+ * (dns, native = hosts file, then DNS); MX records come from DNS alone. No
+ * search list is applied. Answers are kept for their TTL, at most
+ * RESOLVER_CACHE_MAX names and RESOLVER_TTL_MAX_S seconds; failures are not
+ * kept. "localhost" and names in the hosts file of a "native" look-up need no
+ * name server.
+ */
+#ifndef RESOLVER_H
+#define RESOLVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/socket.h>
+
+#include "agent/loop.h"
+#include "agent/settings.h"
+
+enum {
+	RESOLVER_CACHE_MAX = 256,
+	RESOLVER_TTL_MAX_S = 3600,
+	RESOLVER_ADDRS_MAX = 64, /* of one name; the rest is dropped */
+	RESOLVER_MX_MAX = 32,
+	RESOLVER_HOST_SIZE = 256,
+	RESOLVER_REASON_SIZE = 400,
+};
+
+enum resolver_status {
+	RESOLVER_OK,
+	RESOLVER_NOT_FOUND, /* no such name, or no such record */
+	RESOLVER_TEMPORARY, /* try again later */
+	RESOLVER_FAILED, /* the name server cannot answer this */
+};
+
+struct resolver_mx {
+	unsigned preference;
+	char host[RESOLVER_HOST_SIZE];
+};
+
+struct resolver_answer {
+	enum resolver_status status;
+	char reason[RESOLVER_REASON_SIZE]; /* smtp(8)'s words; "" when OK */
+	size_t count;
+	struct sockaddr_storage *addrs; /* of an address look-up; port 0 */
+	struct resolver_mx *mx; /* of an MX look-up, by preference; a host of
+				 * "" (null MX) alone means "no mail" */
+};
+
+struct resolver;
+struct resolver_query;
+
+/* answer is valid during the call. */
+typedef void resolver_fn(void *ctx, const struct resolver_answer *answer);
+
+/* Reads resolv.conf: before chroot. Never NULL; when c-ares does not start,
+ * every look-up fails for a while. */
+struct resolver *resolver_new(struct loop *loop, const struct settings *set);
+void resolver_free(struct resolver **resolver);
+
+/* Asks these servers ("127.0.0.1:5353,...") instead; false if malformed. */
+bool resolver_use_servers(struct resolver *resolver, const char *csv);
+
+/* Addresses of the families in inet_protocols, in the order received. The
+ * callback comes from the loop, never from inside these calls. */
+struct resolver_query *resolver_addrs(
+    struct resolver *resolver, const char *host, resolver_fn *fn, void *ctx);
+struct resolver_query *resolver_mx(
+    struct resolver *resolver, const char *domain, resolver_fn *fn, void *ctx);
+
+/* No callback any more; *query may be NULL. Not from inside its callback. */
+void resolver_cancel(struct resolver_query **query);
+
+/* inet_protocols allows this family. */
+bool resolver_has_family(const struct resolver *resolver, int family);
+
+#endif

@@ -1,0 +1,482 @@
+#include "agent/tls.h"
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+#include "agent/tlssession.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/nexthop.h"
+#include "common/slice.h"
+
+enum { CIPHERS_SIZE = 2048, DIGEST_TEXT_SIZE = EVP_MAX_MD_SIZE * 3 + 1 };
+
+struct tls {
+	const struct settings *set;
+	SSL_CTX *ctx;
+	struct tlssession_cache *sessions;
+	char *error;
+};
+
+/* Takes the first error off OpenSSL's queue, empties it, and keeps what went
+ * wrong when nothing did before. */
+static void
+set_error(struct tls *tls, const char *what, const char *value)
+{
+	unsigned long code = ERR_peek_error();
+	const char *reason = ERR_reason_error_string(code);
+
+	if (tls->error == NULL)
+		tls->error = mem_printf("%s %s: %s", what, value,
+		    reason != NULL ? reason : "unknown error");
+	ERR_clear_error();
+}
+
+static void
+load_cas(struct tls *tls)
+{
+	const struct settings *set = tls->set;
+	const char *file = set->smtp_tls_CAfile;
+	const char *path = set->smtp_tls_CApath;
+
+	if (*file != '\0' && SSL_CTX_load_verify_file(tls->ctx, file) != 1)
+		set_error(tls, "cannot load smtp_tls_CAfile", file);
+	if (*path != '\0' && SSL_CTX_load_verify_dir(tls->ctx, path) != 1)
+		set_error(tls, "cannot use smtp_tls_CApath", path);
+	if (strcasecmp(set->tls_append_default_CA, "yes") == 0 &&
+	    SSL_CTX_set_default_verify_paths(tls->ctx) != 1)
+		set_error(tls, "cannot load", "the system's CA certificates");
+}
+
+/* "none" is how one entry of master.cf undoes a certificate of main.cf. */
+static bool
+is_set(const char *value)
+{
+	return *value != '\0' && strcasecmp(value, "none") != 0;
+}
+
+static void
+load_pair(struct tls *tls, const char *cert, const char *key)
+{
+	if (!is_set(cert))
+		return;
+	if (!is_set(key))
+		key = cert;
+	if (SSL_CTX_use_certificate_chain_file(tls->ctx, cert) != 1)
+		set_error(tls, "cannot load client certificate", cert);
+	else if (SSL_CTX_use_PrivateKey_file(tls->ctx, key, SSL_FILETYPE_PEM) !=
+		     1 ||
+		 SSL_CTX_check_private_key(tls->ctx) != 1)
+		set_error(tls, "cannot load client key", key);
+}
+
+static void
+load_client_certs(struct tls *tls)
+{
+	const struct settings *set = tls->set;
+	const char *at = set->smtp_tls_chain_files;
+	char file[1024];
+	size_t n;
+
+	/* Key and chain together in each file; they replace the pairs. */
+	if (is_set(at)) {
+		while (*(at += strspn(at, ", \t\r\n")) != '\0') {
+			n = strcspn(at, ", \t\r\n");
+			if (n < sizeof(file)) {
+				(void)snprintf(
+				    file, sizeof(file), "%.*s", (int)n, at);
+				load_pair(tls, file, file);
+			}
+			at += n;
+		}
+		return;
+	}
+	load_pair(tls, set->smtp_tls_cert_file, set->smtp_tls_key_file);
+	load_pair(tls, set->smtp_tls_eccert_file, set->smtp_tls_eckey_file);
+}
+
+struct tls *
+tls_new(const struct settings *set)
+{
+	struct tls *tls = mem_zalloc(sizeof(*tls));
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	tls->set = set;
+	tls->ctx = SSL_CTX_new(TLS_client_method());
+	if (tls->ctx == NULL) {
+		set_error(tls, "cannot start", "OpenSSL");
+		return tls;
+	}
+	/* The cipher lists decide, as in smtp(8), not the distribution's. */
+	SSL_CTX_set_security_level(tls->ctx, 0);
+	(void)SSL_CTX_set_min_proto_version(tls->ctx, TLS1_VERSION);
+	(void)SSL_CTX_set_max_proto_version(tls->ctx, 0);
+	(void)SSL_CTX_set_mode(tls->ctx,
+	    SSL_MODE_ENABLE_PARTIAL_WRITE |
+		SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+	/* Truncation cannot hurt SMTP, which frames itself, and to OpenSSL an
+	 * unannounced end would spoil the tickets. */
+	(void)SSL_CTX_set_options(
+	    tls->ctx, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_NO_RENEGOTIATION |
+			  SSL_OP_NO_COMPRESSION | SSL_OP_LEGACY_SERVER_CONNECT);
+	SSL_CTX_set_verify(tls->ctx, SSL_VERIFY_NONE, NULL);
+	tls->sessions = tlssession_cache_new(tls->ctx);
+	load_cas(tls);
+	load_client_certs(tls);
+	return tls;
+}
+
+void
+tls_free(struct tls **tls)
+{
+	struct tls *old = *tls;
+
+	*tls = NULL;
+	if (old == NULL)
+		return;
+	tlssession_cache_free(&old->sessions);
+	SSL_CTX_free(old->ctx);
+	mem_free(old->error);
+	mem_free(old);
+}
+
+const char *
+tls_error(const struct tls *tls)
+{
+	return tls->error;
+}
+
+static bool
+set_versions(SSL *ssl, const char *protocols)
+{
+	static const uint64_t off[] = {SSL_OP_NO_TLSv1, SSL_OP_NO_TLSv1_1,
+	    SSL_OP_NO_TLSv1_2, SSL_OP_NO_TLSv1_3};
+	unsigned mask;
+
+	if (!tlspolicy_versions(protocols, &mask) || mask == 0)
+		return false;
+	for (unsigned i = 0; i < 4; i++)
+		if ((mask & (1U << i)) == 0)
+			(void)SSL_set_options(ssl, off[i]);
+	return true;
+}
+
+static bool
+set_name(SSL *ssl, const struct tlspolicy *policy, const char *host,
+    const char *nexthop)
+{
+	const char *name = policy->servername;
+	char copy[256]; /* the macro below wants a writable one */
+
+	if (strcasecmp(name, "hostname") == 0)
+		name = host;
+	else if (strcasecmp(name, "nexthop") == 0)
+		name = nexthop;
+	/* An address is no server name (RFC 6066 3). */
+	if (*name == '\0' || nexthop_is_address(slice_str(name)))
+		return true;
+	(void)snprintf(copy, sizeof(copy), "%s", name);
+	return SSL_set_tlsext_host_name(ssl, copy) == 1;
+}
+
+struct ssl_st *
+tls_open(struct tls *tls, const struct tlspolicy *policy, const char *host,
+    const char *nexthop, const char *key, char *error, size_t error_size)
+{
+	char ciphers[CIPHERS_SIZE];
+	const char *why = NULL;
+	SSL *ssl;
+
+	if (tls->error != NULL) {
+		(void)snprintf(error, error_size, "%s", tls->error);
+		return NULL;
+	}
+	ssl = SSL_new(tls->ctx);
+	if (ssl == NULL)
+		why = "out of memory";
+	else if (!set_versions(ssl, policy->protocols))
+		why = "invalid list of TLS protocols";
+	else if (!tlspolicy_cipher_list(policy, ciphers, sizeof(ciphers)) ||
+		 SSL_set_cipher_list(ssl, ciphers) != 1)
+		why = "invalid TLS cipher grade or exclusion list";
+	else if (!set_name(ssl, policy, host, nexthop))
+		why = "invalid TLS server name";
+	ERR_clear_error();
+	if (why != NULL) {
+		(void)snprintf(error, error_size, "%s", why);
+		SSL_free(ssl);
+		return NULL;
+	}
+	SSL_set_connect_state(ssl);
+	tlssession_use(tls->sessions, ssl, key);
+	return ssl;
+}
+
+/* RFC 6125 as smtp(8) does it: "*" may stand for several labels and only
+ * for whole ones. A pattern ".example.com" matches subdomains. */
+static bool
+match_name(X509 *cert, const char *name)
+{
+	unsigned flags = X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
+			 X509_CHECK_FLAG_MULTI_LABEL_WILDCARDS;
+
+	if (*name == '\0' || strcmp(name, ".") == 0)
+		return false;
+	if (nexthop_is_address(slice_str(name)))
+		return X509_check_ip_asc(cert, name, 0) == 1;
+	return X509_check_host(cert, name, strlen(name), flags, NULL) == 1;
+}
+
+static bool
+match_pattern(
+    X509 *cert, struct slice pattern, const char *host, const char *nexthop)
+{
+	char name[300];
+
+	if (slice_eq_nocase(pattern, "hostname"))
+		return match_name(cert, host);
+	if (slice_eq_nocase(pattern, "nexthop"))
+		return match_name(cert, nexthop);
+	if (slice_eq_nocase(pattern, "dot-nexthop")) {
+		(void)snprintf(name, sizeof(name), ".%s", nexthop);
+		return !nexthop_is_address(slice_str(nexthop)) &&
+		       match_name(cert, name);
+	}
+	if (pattern.n >= sizeof(name))
+		return false;
+	(void)snprintf(name, sizeof(name), "%.*s", (int)pattern.n, pattern.p);
+	return match_name(cert, name);
+}
+
+static void
+hex_text(const unsigned char *digest, unsigned n, char *out, size_t size)
+{
+	size_t used = 0;
+
+	for (unsigned i = 0; i < n && used + 4 <= size; i++)
+		used += (size_t)snprintf(out + used, size - used, "%s%02X",
+		    i > 0 ? ":" : "", digest[i]);
+}
+
+/* The certificate's or its public key's digest is the wanted one. */
+static bool
+match_fingerprint(X509 *cert, const EVP_MD *md, struct slice wanted)
+{
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	char text[DIGEST_TEXT_SIZE] = "";
+	unsigned char *key = NULL;
+	unsigned n = 0;
+	int key_n;
+	bool ok = false;
+
+	if (X509_digest(cert, md, digest, &n) == 1) {
+		hex_text(digest, n, text, sizeof(text));
+		ok = slice_eq_nocase(wanted, text);
+	}
+	key_n = i2d_PUBKEY(X509_get0_pubkey(cert), &key);
+	if (!ok && key_n > 0 &&
+	    EVP_Digest(key, (size_t)key_n, digest, &n, md, NULL) == 1) {
+		hex_text(digest, n, text, sizeof(text));
+		ok = slice_eq_nocase(wanted, text);
+	}
+	OPENSSL_free(key);
+	return ok;
+}
+
+static bool
+match_any(struct tls *tls, X509 *cert, const struct tlspolicy *policy,
+    const char *host, const char *nexthop)
+{
+	bool by_digest = policy->level == TLS_LEVEL_FINGERPRINT;
+	const char *separators = by_digest ? "|, \t" : ":, \t";
+	const EVP_MD *md = NULL;
+	const char *at = policy->match;
+	size_t n;
+
+	if (by_digest) {
+		md =
+		    EVP_get_digestbyname(tls->set->smtp_tls_fingerprint_digest);
+		if (md == NULL)
+			return false;
+	}
+	while (*(at += strspn(at, separators)) != '\0') {
+		n = strcspn(at, separators);
+		if (by_digest
+			? match_fingerprint(cert, md, slice_of(at, n))
+			: match_pattern(cert, slice_of(at, n), host, nexthop))
+			return true;
+		at += n;
+	}
+	return false;
+}
+
+static void
+describe_untrusted(SSL *ssl, X509 *cert, char *out, size_t n)
+{
+	long code = SSL_get_verify_result(ssl);
+	char issuer[200] = "";
+
+	switch (code) {
+	case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+		(void)snprintf(out, n, "self-signed certificate");
+		break;
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+	case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+	case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+		(void)X509_NAME_oneline(
+		    X509_get_issuer_name(cert), issuer, sizeof(issuer));
+		(void)snprintf(out, n, "untrusted issuer %s", issuer);
+		break;
+	case X509_V_ERR_CERT_NOT_YET_VALID:
+		(void)snprintf(out, n, "certificate not yet valid");
+		break;
+	case X509_V_ERR_CERT_HAS_EXPIRED:
+		(void)snprintf(out, n, "certificate has expired");
+		break;
+	default:
+		(void)snprintf(out, n, "num=%ld:%s", code,
+		    X509_verify_cert_error_string(code));
+		break;
+	}
+}
+
+void
+tls_judge(struct tls *tls, struct ssl_st *ssl, const struct tlspolicy *policy,
+    const char *host, const char *nexthop, struct tls_facts *out)
+{
+	X509 *cert = SSL_get0_peer_certificate(ssl);
+
+	memset(out, 0, sizeof(*out));
+	out->is_resumed = SSL_session_reused(ssl) == 1;
+	out->has_cert = cert != NULL;
+	if (cert == NULL) {
+		(void)snprintf(
+		    out->why, sizeof(out->why), "no certificate was sent");
+		return;
+	}
+	out->is_trusted = SSL_get_verify_result(ssl) == X509_V_OK;
+	if (policy->level == TLS_LEVEL_FINGERPRINT) {
+		out->is_matched = match_any(tls, cert, policy, host, nexthop);
+		if (!out->is_matched)
+			(void)snprintf(out->why, sizeof(out->why),
+			    "fingerprint does not match");
+		return;
+	}
+	if (!out->is_trusted) {
+		describe_untrusted(ssl, cert, out->why, sizeof(out->why));
+		return;
+	}
+	if (!tls_level_must_match(policy->level))
+		return;
+	out->is_matched = match_any(tls, cert, policy, host, nexthop);
+	if (!out->is_matched)
+		(void)snprintf(out->why, sizeof(out->why), "num=%d:%s",
+		    X509_V_ERR_HOSTNAME_MISMATCH,
+		    X509_verify_cert_error_string(
+			X509_V_ERR_HOSTNAME_MISMATCH));
+	ERR_clear_error();
+}
+
+void
+tls_forget(struct tls *tls, const char *key)
+{
+	if (tls->sessions != NULL)
+		tlssession_forget(tls->sessions, key);
+}
+
+/* " key-exchange X25519", for TLS 1.3 only, as smtp(8). */
+static int
+add_key_exchange(SSL *ssl, char *out, size_t n)
+{
+	EVP_PKEY *key = NULL;
+	char group[64] = "";
+	const char *type;
+	int used = 0;
+
+	if (SSL_get_peer_tmp_key(ssl, &key) != 1 || key == NULL)
+		return 0;
+	type = EVP_PKEY_get0_type_name(key);
+	if (type != NULL && strcmp(type, "EC") == 0) {
+		(void)EVP_PKEY_get_group_name(key, group, sizeof(group), NULL);
+		used = snprintf(out, n, " key-exchange ECDHE (%s)", group);
+	} else if (type != NULL && strcmp(type, "DH") == 0) {
+		used = snprintf(out, n, " key-exchange DHE (%d bits)",
+		    EVP_PKEY_get_bits(key));
+	} else if (type != NULL) {
+		used = snprintf(out, n, " key-exchange %s", type);
+	}
+	EVP_PKEY_free(key);
+	return used;
+}
+
+static const char *
+signature_name(int nid)
+{
+	switch (nid) {
+	case EVP_PKEY_RSA:
+		return "RSA-PSS";
+	case EVP_PKEY_RSA_PSS:
+		return "RSA-PSS";
+	case EVP_PKEY_EC:
+		return "ECDSA";
+	default:
+		return OBJ_nid2sn(nid);
+	}
+}
+
+static void
+add_signature(SSL *ssl, char *out, size_t n)
+{
+	X509 *cert = SSL_get0_peer_certificate(ssl);
+	EVP_PKEY *key;
+	char group[64] = "";
+	int nid = NID_undef, used;
+
+	if (cert == NULL || SSL_session_reused(ssl))
+		return;
+	key = X509_get0_pubkey(cert);
+	if (key == NULL || SSL_get_peer_signature_type_nid(ssl, &nid) != 1)
+		return;
+	if (nid == EVP_PKEY_EC) {
+		(void)EVP_PKEY_get_group_name(key, group, sizeof(group), NULL);
+		used = snprintf(out, n, " server-signature ECDSA (%s)", group);
+	} else if (nid == EVP_PKEY_RSA || nid == EVP_PKEY_RSA_PSS) {
+		used = snprintf(out, n, " server-signature %s (%d bits)",
+		    signature_name(nid), EVP_PKEY_get_bits(key));
+	} else {
+		used = snprintf(
+		    out, n, " server-signature %s", signature_name(nid));
+	}
+	if (used > 0 && (size_t)used < n &&
+	    SSL_get_peer_signature_nid(ssl, &nid) == 1 && nid != NID_undef)
+		(void)snprintf(out + used, n - (size_t)used,
+		    " server-digest %s", OBJ_nid2sn(nid));
+}
+
+void
+tls_summary(struct ssl_st *ssl, const struct tls_facts *facts, const char *peer,
+    char *out, size_t n)
+{
+	const SSL_CIPHER *cipher = SSL_get_current_cipher(ssl);
+	int all_bits = 0, bits = SSL_CIPHER_get_bits(cipher, &all_bits);
+	int used = snprintf(out, n,
+	    "%s TLS connection %s to %s: %s with cipher %s (%d/%d bits)",
+	    !facts->has_cert    ? "Anonymous"
+	    : facts->is_matched ? "Verified"
+	    : facts->is_trusted ? "Trusted"
+				: "Untrusted",
+	    facts->is_resumed ? "reused" : "established", peer,
+	    SSL_get_version(ssl), SSL_CIPHER_get_name(cipher), bits, all_bits);
+
+	if (used < 0 || (size_t)used >= n || SSL_version(ssl) < TLS1_3_VERSION)
+		return;
+	used += add_key_exchange(ssl, out + used, n - (size_t)used);
+	if ((size_t)used < n)
+		add_signature(ssl, out + used, n - (size_t)used);
+}

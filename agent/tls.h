@@ -1,0 +1,58 @@
+/* tls: OpenSSL contexts, what a handshake proved, and session resumption.
+ *
+ * One context for the process; what differs by destination (struct tlspolicy)
+ * is set on each TLS object. The handshake is always completed and judged
+ * afterwards, as smtp(8) does: a certificate that fails can then be named in
+ * the log and the session ended with QUIT.
+ *
+ * Sessions are kept in memory by a key that names address and policy: tickets
+ * of TLS 1.3 are used once (RFC 8446 C.4), older sessions until they expire.
+ */
+#ifndef TLS_H
+#define TLS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "agent/settings.h"
+#include "agent/tlspolicy.h"
+
+struct tls;
+struct ssl_st;
+
+enum { TLS_SESSIONS_PER_KEY = 8, TLS_KEYS_MAX = 64 };
+
+/* What is known after a handshake. */
+struct tls_facts {
+	bool has_cert, is_trusted, is_matched, is_resumed;
+	char why[256]; /* why it is not trusted or not matched, else "" */
+};
+
+/* Reads CA and client certificates: before privileges are dropped. Never
+ * NULL; see tls_error(). SIGPIPE is ignored from here on: OpenSSL writes with
+ * write(2). */
+struct tls *tls_new(const struct settings *set);
+void tls_free(struct tls **tls);
+
+/* What could not be loaded, NULL if all was: TLS must not be used then. */
+const char *tls_error(const struct tls *tls);
+
+/* A client object for host (name tried) under nexthop (without brackets and
+ * port), resuming a session of key if there is one. NULL: error says why. */
+struct ssl_st *tls_open(struct tls *tls, const struct tlspolicy *policy,
+    const char *host, const char *nexthop, const char *key, char *error,
+    size_t error_size);
+
+/* Judges a finished handshake. */
+void tls_judge(struct tls *tls, struct ssl_st *ssl,
+    const struct tlspolicy *policy, const char *host, const char *nexthop,
+    struct tls_facts *out);
+
+/* The line of smtp_tls_loglevel >= 1; peer is "host[addr]:port". */
+void tls_summary(struct ssl_st *ssl, const struct tls_facts *facts,
+    const char *peer, char *out, size_t n);
+
+/* Drops the sessions of a key (the server choked on one). */
+void tls_forget(struct tls *tls, const char *key);
+
+#endif

@@ -1,0 +1,405 @@
+#include "agent/tlspolicy.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/nexthop.h"
+#include "common/slice.h"
+
+static const char blanks[] = ", \t\r\n";
+
+static const char *const level_names[] = {
+    [TLS_LEVEL_NONE] = "none",
+    [TLS_LEVEL_MAY] = "may",
+    [TLS_LEVEL_ENCRYPT] = "encrypt",
+    [TLS_LEVEL_FINGERPRINT] = "fingerprint",
+    [TLS_LEVEL_VERIFY] = "verify",
+    [TLS_LEVEL_SECURE] = "secure",
+};
+
+const char *
+tls_level_name(enum tls_level level)
+{
+	return level_names[level];
+}
+
+static bool
+copy(char *out, size_t size, struct slice s)
+{
+	if (s.n >= size)
+		return false;
+	memcpy(out, s.p, s.n);
+	out[s.n] = '\0';
+	return true;
+}
+
+static struct slice
+trim(struct slice s)
+{
+	while (s.n > 0 && strchr(blanks, s.p[0]) != NULL) {
+		s.p++;
+		s.n--;
+	}
+	while (s.n > 0 && strchr(blanks, s.p[s.n - 1]) != NULL)
+		s.n--;
+	return s;
+}
+
+/* Next word of a list; separators is the set of octets between words. */
+static bool
+next_word(struct slice *list, const char *separators, struct slice *word_out)
+{
+	while (list->n > 0 && strchr(separators, *list->p) != NULL) {
+		list->p++;
+		list->n--;
+	}
+	*word_out = slice_of(list->p, 0);
+	while (list->n > 0 && strchr(separators, *list->p) == NULL) {
+		list->p++;
+		list->n--;
+		word_out->n++;
+	}
+	return word_out->n > 0;
+}
+
+/* As next_word, but "{ a = b c }" is one word, without its braces. */
+static bool
+next_attribute(struct slice *list, struct slice *word_out, const char **error)
+{
+	const char *end;
+
+	*error = NULL;
+	while (list->n > 0 && strchr(blanks, *list->p) != NULL) {
+		list->p++;
+		list->n--;
+	}
+	if (list->n == 0 || *list->p != '{')
+		return next_word(list, blanks, word_out);
+	end = memchr(list->p, '}', list->n);
+	if (end == NULL) {
+		*error = "missing \"}\"";
+		return false;
+	}
+	*word_out = trim(slice_of(list->p + 1, (size_t)(end - list->p) - 1));
+	list->n -= (size_t)(end + 1 - list->p);
+	list->p = end + 1;
+	return true;
+}
+
+static bool
+parse_level(
+    struct slice word, enum tls_level *out, char *error, size_t error_size)
+{
+	static const char *const dane[] = {"dane", "dane-only", "half-dane"};
+
+	for (size_t i = 0; i < sizeof(level_names) / sizeof(*level_names); i++)
+		if (slice_eq_nocase(word, level_names[i])) {
+			*out = (enum tls_level)i;
+			return true;
+		}
+	for (size_t i = 0; i < sizeof(dane) / sizeof(dane[0]); i++)
+		if (slice_eq_nocase(word, dane[i])) {
+			(void)snprintf(error, error_size,
+			    "TLS security level \"%s\" is not supported here: "
+			    "use none, may, encrypt, fingerprint, verify or "
+			    "secure",
+			    dane[i]);
+			return false;
+		}
+	(void)snprintf(error, error_size, "invalid TLS security level \"%.*s\"",
+	    (int)(word.n < 64 ? word.n : 64), word.p);
+	return false;
+}
+
+static const char *
+default_match(const struct settings *set, enum tls_level level)
+{
+	switch (level) {
+	case TLS_LEVEL_FINGERPRINT:
+		return set->smtp_tls_fingerprint_cert_match;
+	case TLS_LEVEL_VERIFY:
+		return set->smtp_tls_verify_cert_match;
+	case TLS_LEVEL_SECURE:
+		return set->smtp_tls_secure_cert_match;
+	case TLS_LEVEL_NONE:
+	case TLS_LEVEL_MAY:
+	case TLS_LEVEL_ENCRYPT:
+		break;
+	}
+	return "";
+}
+
+/* A value too long to hold becomes one that no later step accepts, so that
+ * nothing is weaker than asked for. */
+static void
+take(char *out, size_t size, const char *value)
+{
+	if (strlen(value) >= size)
+		(void)snprintf(out, size, "?");
+	else
+		(void)snprintf(out, size, "%s", value);
+}
+
+void
+tlspolicy_set_level(
+    struct tlspolicy *p, const struct settings *set, enum tls_level level)
+{
+	bool mandatory = level > TLS_LEVEL_MAY;
+	char exclude[TLSPOLICY_TEXT_SIZE * 2];
+
+	memset(p, 0, sizeof(*p));
+	p->level = level;
+	take(p->protocols, sizeof(p->protocols),
+	    mandatory ? set->smtp_tls_mandatory_protocols
+		      : set->smtp_tls_protocols);
+	take(p->ciphers, sizeof(p->ciphers),
+	    mandatory ? set->smtp_tls_mandatory_ciphers
+		      : set->smtp_tls_ciphers);
+	(void)snprintf(exclude, sizeof(exclude), "%s %s",
+	    set->smtp_tls_exclude_ciphers,
+	    mandatory ? set->smtp_tls_mandatory_exclude_ciphers : "");
+	take(p->exclude, sizeof(p->exclude), exclude);
+	take(p->match, sizeof(p->match), default_match(set, level));
+	take(p->servername, sizeof(p->servername), set->smtp_tls_servername);
+}
+
+bool
+tlspolicy_init(struct tlspolicy *p, const struct settings *set, char *error,
+    size_t error_size)
+{
+	enum tls_level level = TLS_LEVEL_NONE;
+	const char *word = set->smtp_tls_security_level;
+
+	if (*word != '\0') {
+		if (!parse_level(slice_str(word), &level, error, error_size)) {
+			tlspolicy_set_level(p, set, TLS_LEVEL_NONE);
+			return false;
+		}
+	} else if (set->smtp_enforce_tls) {
+		/* smtp_tls_enforce_peername is yes unless somebody changed
+		 * this obsolete parameter; the strict reading is safe. */
+		level = TLS_LEVEL_VERIFY;
+	} else if (set->smtp_use_tls) {
+		level = TLS_LEVEL_MAY;
+	}
+	tlspolicy_set_level(p, set, level);
+	return true;
+}
+
+/* Appends "x" to a match list; the separator depends on the level. */
+static bool
+add_match(struct tlspolicy *p, struct slice value, bool *is_first)
+{
+	char separator = p->level == TLS_LEVEL_FINGERPRINT ? '|' : ':';
+	size_t used = *is_first ? 0 : strlen(p->match);
+
+	if (used + value.n + 2 > sizeof(p->match))
+		return false;
+	if (used > 0)
+		p->match[used++] = separator;
+	memcpy(p->match + used, value.p, value.n);
+	p->match[used + value.n] = '\0';
+	*is_first = false;
+	return true;
+}
+
+static bool
+is_ignored(struct slice name)
+{
+	static const char *const names[] = {"connection_reuse", "enable_rpk",
+	    "policy_ttl", "policy_type", "policy_domain", "policy_string",
+	    "policy_failure", "mx_host_pattern"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (slice_eq_nocase(name, names[i]))
+			return true;
+	return false;
+}
+
+/* NULL, or what is wrong with name=value. */
+static const char *
+set_attribute(struct tlspolicy *p, struct slice name, struct slice value,
+    bool *is_first_match)
+{
+	bool ok = true;
+
+	if (is_ignored(name))
+		return NULL;
+	if (value.n == 0 && !slice_eq_nocase(name, "protocols") &&
+	    !slice_eq_nocase(name, "exclude"))
+		return "empty value";
+	if (slice_eq_nocase(name, "ciphers")) {
+		ok = copy(p->ciphers, sizeof(p->ciphers), value);
+	} else if (slice_eq_nocase(name, "protocols")) {
+		ok = copy(p->protocols, sizeof(p->protocols), value);
+	} else if (slice_eq_nocase(name, "exclude")) {
+		ok = copy(p->exclude, sizeof(p->exclude), value);
+	} else if (slice_eq_nocase(name, "servername")) {
+		if (!nexthop_is_hostname(value))
+			return "invalid host name";
+		ok = copy(p->servername, sizeof(p->servername), value);
+	} else if (slice_eq_nocase(name, "match")) {
+		if (!tls_level_must_match(p->level))
+			return "not valid at this security level";
+		ok = add_match(p, value, is_first_match);
+	} else if (slice_eq_nocase(name, "tafile")) {
+		return "not supported here";
+	} else {
+		return "unknown attribute";
+	}
+	return ok ? NULL : "value too long";
+}
+
+bool
+tlspolicy_parse(struct tlspolicy *p, const struct settings *set,
+    const char *value, char *error, size_t error_size)
+{
+	struct slice list = slice_str(value), word, name, val;
+	enum tls_level level = TLS_LEVEL_NONE;
+	bool is_first_match = true;
+	const char *why, *equals;
+
+	tlspolicy_set_level(p, set, TLS_LEVEL_NONE);
+	if (!next_word(&list, blanks, &word)) {
+		(void)snprintf(error, error_size, "invalid empty policy");
+		return false;
+	}
+	if (!parse_level(word, &level, error, error_size))
+		return false;
+	tlspolicy_set_level(p, set, level);
+	while (next_attribute(&list, &word, &why)) {
+		if (level == TLS_LEVEL_NONE)
+			continue;
+		equals = memchr(word.p, '=', word.n);
+		name = word;
+		val = slice_of("", 0);
+		if (equals == NULL) {
+			why = "missing \"=\"";
+		} else {
+			name =
+			    trim(slice_of(word.p, (size_t)(equals - word.p)));
+			val = trim(slice_of(equals + 1,
+			    (size_t)(word.p + word.n - equals) - 1));
+			why = set_attribute(p, name, val, &is_first_match);
+		}
+		if (why != NULL) {
+			(void)snprintf(error, error_size,
+			    "attribute \"%.*s\": %s",
+			    (int)(name.n < 64 ? name.n : 64), name.p, why);
+			return false;
+		}
+	}
+	if (why != NULL) {
+		(void)snprintf(error, error_size, "%s", why);
+		return false;
+	}
+	return true;
+}
+
+static const char *const version_names[] = {
+    "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"};
+
+/* The bit of a version, 0 for the SSL versions that no longer exist. */
+static bool
+version_bit(struct slice name, unsigned *bit_out)
+{
+	static const char *const hex[] = {"0301", "0302", "0303", "0304"};
+
+	if (slice_eq_nocase(name, "SSLv2") || slice_eq_nocase(name, "SSLv3")) {
+		*bit_out = 0;
+		return true;
+	}
+	for (unsigned i = 0; i < 4; i++)
+		if (slice_eq_nocase(name, version_names[i]) ||
+		    slice_eq_nocase(name, hex[i]) ||
+		    (name.n == 6 && strncasecmp(name.p, "0x", 2) == 0 &&
+			slice_eq_nocase(
+			    slice_of(name.p + 2, name.n - 2), hex[i]))) {
+			*bit_out = 1U << i;
+			return true;
+		}
+	return false;
+}
+
+/* "<=", ">=", "!" or nothing before a version; false when it is none. A floor
+ * or ceiling may be empty (no limit) and applies to all words. */
+static bool
+apply_version(
+    struct slice word, unsigned *wanted, unsigned *excluded, unsigned *range)
+{
+	bool is_floor = word.n >= 2 && memcmp(word.p, ">=", 2) == 0;
+	bool is_ceiling = word.n >= 2 && memcmp(word.p, "<=", 2) == 0;
+	bool is_not = *word.p == '!';
+	size_t skip = is_floor || is_ceiling ? 2 : is_not ? 1 : 0;
+	struct slice name = slice_of(word.p + skip, word.n - skip);
+	unsigned bit;
+
+	if (skip == 2 && name.n == 0)
+		return true;
+	if (!version_bit(name, &bit))
+		return false;
+	if (is_floor)
+		*range &= bit == 0 ? ~0U : ~(bit - 1);
+	else if (is_ceiling)
+		*range &= bit == 0 ? 0 : bit * 2 - 1;
+	else if (is_not)
+		*excluded |= bit;
+	else
+		*wanted |= bit | 0x100;
+	return true;
+}
+
+bool
+tlspolicy_versions(const char *protocols, unsigned *mask_out)
+{
+	struct slice list = slice_str(protocols), word;
+	unsigned wanted = 0, excluded = 0, range = ~0U;
+
+	while (next_word(&list, ", \t\r\n:", &word)) {
+		if (!apply_version(word, &wanted, &excluded, &range))
+			return false;
+	}
+	if (wanted == 0)
+		wanted = 0xf;
+	*mask_out = wanted & ~excluded & range & 0xf;
+	return true;
+}
+
+bool
+tlspolicy_cipher_list(const struct tlspolicy *p, char *out, size_t n)
+{
+	/* What tls_{high,medium,null}_cipherlist have in Postfix 3.7. The
+	 * former grades low and export mean medium since 3.8. */
+	static const struct {
+		const char *grade, *list;
+	} grades[] = {
+	    {"high", "aNULL:-aNULL:HIGH:@STRENGTH"},
+	    {"medium", "aNULL:-aNULL:HIGH:MEDIUM:+RC4:@STRENGTH"},
+	    {"low", "aNULL:-aNULL:HIGH:MEDIUM:+RC4:@STRENGTH"},
+	    {"export", "aNULL:-aNULL:HIGH:MEDIUM:+RC4:@STRENGTH"},
+	    {"null", "eNULL:!aNULL"},
+	};
+	struct slice list = slice_str(p->exclude), word;
+	const char *base = NULL;
+	int used;
+
+	for (size_t i = 0; i < sizeof(grades) / sizeof(grades[0]); i++)
+		if (strcasecmp(p->ciphers, grades[i].grade) == 0)
+			base = grades[i].list;
+	if (base == NULL)
+		return false;
+	used = snprintf(out, n, "%s%s", base,
+	    tls_level_must_match(p->level) ? ":!aNULL" : "");
+	if (used < 0 || (size_t)used >= n)
+		return false;
+	while (next_word(&list, ", \t\r\n:", &word)) {
+		size_t left = n - (size_t)used;
+
+		if (word.n + 3 > left)
+			return false;
+		used +=
+		    snprintf(out + used, left, ":!%.*s", (int)word.n, word.p);
+	}
+	return true;
+}

@@ -1,0 +1,68 @@
+/* tlspolicy: which TLS one destination gets, from main.cf and the policy map.
+ *
+ *   "encrypt"                      "secure match=.example.com servername=h"
+ *   "verify { match = nexthop } protocols=>=TLSv1.2"
+ *
+ * Pure text work. Levels: none, may, encrypt, fingerprint, verify, secure. The
+ * DANE levels need a validating resolver and are refused in clear words, as is
+ * tafile=. Attributes that only concern smtp(8)'s own machinery
+ * (connection_reuse, enable_rpk, policy_*) are read and ignored.
+ */
+#ifndef TLSPOLICY_H
+#define TLSPOLICY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "agent/settings.h"
+
+enum tls_level {
+	TLS_LEVEL_NONE,
+	TLS_LEVEL_MAY,
+	TLS_LEVEL_ENCRYPT,
+	TLS_LEVEL_FINGERPRINT,
+	TLS_LEVEL_VERIFY,
+	TLS_LEVEL_SECURE,
+};
+
+enum { TLSPOLICY_TEXT_SIZE = 512, TLSPOLICY_ERROR_SIZE = 256 };
+
+struct tlspolicy {
+	enum tls_level level;
+	char protocols[TLSPOLICY_TEXT_SIZE];
+	char ciphers[32]; /* grade: high, medium, null */
+	char exclude[TLSPOLICY_TEXT_SIZE]; /* blanks, commas or ":" between */
+	char match[TLSPOLICY_TEXT_SIZE]; /* ":" (names) or "|" between */
+	char servername[256]; /* "", a name, "hostname" or "nexthop" */
+};
+
+/* The level main.cf asks for, with the parameters that go with it. False when
+ * the level's word is wrong or not supported: error says so. */
+bool tlspolicy_init(struct tlspolicy *p, const struct settings *set,
+    char *error, size_t error_size);
+
+/* As above for an entry of smtp_tls_policy_maps. */
+bool tlspolicy_parse(struct tlspolicy *p, const struct settings *set,
+    const char *value, char *error, size_t error_size);
+
+/* Puts another level in force, with main.cf's parameters for it. */
+void tlspolicy_set_level(
+    struct tlspolicy *p, const struct settings *set, enum tls_level level);
+
+const char *tls_level_name(enum tls_level level);
+
+/* At these levels the certificate must match, or there is no delivery. */
+static inline bool
+tls_level_must_match(enum tls_level level)
+{
+	return level >= TLS_LEVEL_FINGERPRINT;
+}
+
+/* Versions a list like ">=TLSv1.1, !TLSv1.2" or "!SSLv2 !SSLv3" allows, as
+ * bits 0 (TLSv1) to 3 (TLSv1.3). False for a word that is not understood. */
+bool tlspolicy_versions(const char *protocols, unsigned *mask_out);
+
+/* OpenSSL's cipher string of a policy; false: no such grade, or too long. */
+bool tlspolicy_cipher_list(const struct tlspolicy *p, char *out, size_t n);
+
+#endif
