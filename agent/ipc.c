@@ -230,8 +230,10 @@ on_timer(void *ctx)
 		finish(ipc, false, -1);
 	else if (loop_now_ms(ipc->loop) >= ipc->deadline_ms)
 		fail(ipc, "no answer in time");
-	else
+	else if (ipc->state == IPC_CONNECTING)
 		try_connect(ipc);
+	else /* a moment early */
+		loop_timer_at(ipc->timer, ipc->deadline_ms);
 }
 
 struct ipc *

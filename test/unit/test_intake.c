@@ -574,49 +574,6 @@ intake_serves_on_after_stop_but_accepts_no_more(void **state)
 }
 
 static void
-intake_gives_back_requests_whose_file_is_unsound(void **state)
-{
-	struct world *w = *state;
-	int holder = -1;
-
-	for (int i = 0; i < 5; i++) {
-		int fd = qmgr_connect();
-
-		unlink(path);
-		rmdir(path);
-		switch (i) {
-		case 0: /* removed meanwhile */
-			break;
-		case 1: /* not complete, or marked as corrupt */
-			write_queue_file('R', 0600);
-			break;
-		case 2:
-			assert_int_equal(mkdir(path, 0700), 0);
-			break;
-		case 3:
-			write_queue_file('R', 0700);
-			assert_int_equal(rename(path, "other"), 0);
-			assert_int_equal(symlink("../other", path), 0);
-			break;
-		default:
-			unlink("other");
-			write_queue_file('R', 0700);
-			holder = open(path, O_RDWR);
-			assert_int_equal(flock(holder, LOCK_EX), 0);
-			break;
-		}
-		expect(w, fd, "ipc/agent-hello-3.6+.bin");
-		send_all(fd, buf_slice(&w->wire));
-		expect(w, fd, "ipc/agent-final-defer.bin");
-		assert_int_equal(log_warnings, i + 1);
-		close(fd);
-	}
-	close(holder);
-	settle(w);
-	assert_int_equal(w->req_count, 0);
-}
-
-static void
 intake_closes_on_senseless_requests(void **state)
 {
 	static const struct slice table[] = {
@@ -666,16 +623,13 @@ intake_survives_random_octets(void **state)
 }
 
 static void
-intake_marks_only_recipients_that_are_to_do(void **state)
+intake_marks_recipients_and_corrupt_files(void **state)
 {
 	struct world *w = *state;
 	struct stat st;
 	int fd = qmgr_request(w);
 	struct request *req = w->reqs[0];
 
-	assert_false(intake_mark(w, req, RCPT_OFF + 1));
-	assert_false(intake_mark(w, req, FILE_SIZE + 7));
-	assert_false(intake_mark(w, req, -1));
 	assert_true(intake_mark(w, req, RCPT_OFF));
 	assert_false(intake_mark(w, req, RCPT_OFF));
 	intake_mark_corrupt(req);
@@ -825,10 +779,9 @@ main(void)
 	    TEST(intake_keeps_a_request_in_flight_on_hangup),
 	    TEST(intake_gives_unsent_requests_back_when_released),
 	    TEST(intake_serves_on_after_stop_but_accepts_no_more),
-	    TEST(intake_gives_back_requests_whose_file_is_unsound),
 	    TEST(intake_closes_on_senseless_requests),
 	    TEST(intake_survives_random_octets),
-	    TEST(intake_marks_only_recipients_that_are_to_do),
+	    TEST(intake_marks_recipients_and_corrupt_files),
 	    TEST(intake_gives_probes_no_message),
 	    TEST(intake_needs_little_for_a_waiting_request),
 	    TEST(intake_waits_when_descriptors_run_out),

@@ -8,61 +8,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#include "agent/ipc.h"
 #include "agent/report.h"
 #include "common/clock.h"
 #include "common/list.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "test/unit/daemon.h"
 #include "test/unit/fixture.h"
 
 enum { DEADLINE_MS = 20000, SERVICES = 5, CLIENT_MAX = 200 };
 
 enum service { BOUNCE, DEFER, TRACE, VERIFY, FLUSH };
 
-enum manner {
-	OBEY,
-	REFUSE, /* status -1 */
-	HANG_UP, /* after the request */
-	HANG_UP_AT_ONCE,
-	BABBLE, /* an answer without a status */
-	STAY_SILENT,
-	HOLD, /* obey when released */
-	GREET_WRONGLY,
-};
-
-struct client {
-	struct list link;
-	struct server *server;
-	struct loop_fd *watch;
-	int fd;
-	struct attr_reader list;
-	struct buf octets;
-};
-
-/* One of the bounce family, on the test's own loop. */
-struct server {
-	struct world *world;
-	int listen_fd;
-	struct loop_fd *watch;
-	const char *path, *greeting;
-	enum manner manner;
-	size_t requests; /* complete ones */
-	struct buf last; /* octets of the last request */
-	struct list clients;
-	size_t open, open_max;
-};
-
 struct world {
 	struct loop *loop;
 	struct settings set;
 	struct report *report;
-	struct server servers[SERVICES];
+	struct daemon servers[SERVICES];
 	int home_fd;
 	char dir[64];
 	bool mark_fails;
@@ -81,153 +46,6 @@ all_requests(const struct world *w)
 	for (int i = 0; i < SERVICES; i++)
 		n += w->servers[i].requests;
 	return n;
-}
-
-/* --- fake servers --- */
-
-static void
-client_close(struct client *c)
-{
-	list_remove(&c->link);
-	c->server->open--;
-	loop_unwatch(&c->watch);
-	close(c->fd);
-	attr_reader_fini(&c->list);
-	buf_fini(&c->octets);
-	loop_defer(c->server->world->loop, mem_free, c);
-}
-
-static void
-say(struct client *c, const char *name, const char *value)
-{
-	struct buf out;
-	struct slice all;
-
-	buf_init(&out, 1000);
-	attr_put_str(&out, name, slice_str(value));
-	attr_put_end(&out);
-	all = buf_slice(&out);
-	assert_int_equal(send(c->fd, all.p, all.n, MSG_NOSIGNAL), all.n);
-	buf_fini(&out);
-}
-
-static void
-client_answer(struct client *c)
-{
-	struct server *s = c->server;
-
-	switch (s->manner) {
-	case OBEY:
-		say(c, "status", "0");
-		break;
-	case REFUSE:
-		say(c, "status", "4294967295");
-		break;
-	case BABBLE:
-		say(c, "colour", "green");
-		break;
-	case HANG_UP:
-	case HANG_UP_AT_ONCE:
-	case GREET_WRONGLY:
-		break;
-	case STAY_SILENT:
-	case HOLD:
-		return;
-	}
-	client_close(c);
-}
-
-static void
-on_client(void *ctx, bool readable, bool writable)
-{
-	struct client *c = ctx;
-	struct server *s = c->server;
-	char octets[4096];
-	ssize_t n = recv(c->fd, octets, sizeof(octets), MSG_DONTWAIT);
-	size_t used;
-
-	(void)readable;
-	(void)writable;
-	if (n <= 0) {
-		client_close(c);
-		return;
-	}
-	buf_add(&c->octets, octets, (size_t)n);
-	if (attr_reader_feed(&c->list, octets, (size_t)n, &used) != ATTR_LIST)
-		return;
-	assert_int_equal(used, n);
-	s->requests++;
-	buf_reset(&s->last);
-	buf_add_slice(&s->last, buf_slice(&c->octets));
-	client_answer(c);
-}
-
-static void
-on_server(void *ctx, bool readable, bool writable)
-{
-	struct server *s = ctx;
-	struct client *c;
-	int fd = accept4(s->listen_fd, NULL, NULL, SOCK_NONBLOCK);
-
-	(void)readable;
-	(void)writable;
-	if (fd < 0)
-		return;
-	if (s->manner == HANG_UP_AT_ONCE) {
-		close(fd);
-		return;
-	}
-	c = mem_zalloc(sizeof(*c));
-	c->server = s;
-	c->fd = fd;
-	buf_init(&c->octets, 1 << 20);
-	attr_reader_init(&c->list, 1 << 20, 64);
-	list_init(&c->link);
-	list_push(&s->clients, &c->link);
-	if (++s->open > s->open_max)
-		s->open_max = s->open;
-	c->watch = loop_watch(s->world->loop, fd, on_client, c);
-	loop_want(c->watch, true, false);
-	if (s->greeting != NULL)
-		say(c, "protocol",
-		    s->manner == GREET_WRONGLY ? "smtp" : s->greeting);
-}
-
-static void
-server_open(
-    struct world *w, enum service i, const char *path, const char *greeting)
-{
-	struct server *s = &w->servers[i];
-	struct sockaddr_un sun = {.sun_family = AF_UNIX};
-
-	s->world = w;
-	s->path = path;
-	s->greeting = greeting;
-	list_init(&s->clients);
-	buf_init(&s->last, 1 << 20);
-	memcpy(sun.sun_path, path, strlen(path));
-	s->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
-	assert_int_equal(
-	    bind(s->listen_fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
-	assert_int_equal(listen(s->listen_fd, 5), 0);
-	s->watch = loop_watch(w->loop, s->listen_fd, on_server, s);
-	loop_want(s->watch, true, false);
-}
-
-static void
-server_close(struct server *s)
-{
-	struct list *link;
-
-	if (s->world == NULL)
-		return;
-	while ((link = list_first(&s->clients)) != NULL)
-		client_close(list_entry(link, struct client, link));
-	loop_unwatch(&s->watch);
-	close(s->listen_fd);
-	unlink(s->path);
-	buf_fini(&s->last);
-	s->world = NULL;
 }
 
 /* --- world --- */
@@ -268,13 +86,16 @@ open_servers(struct world *w, bool greet)
 {
 	static const char status[] = "delivery_status_protocol";
 
-	server_open(w, BOUNCE, "private/bounce", greet ? status : NULL);
-	server_open(w, DEFER, "private/defer", greet ? status : NULL);
-	server_open(w, TRACE, "private/trace", greet ? status : NULL);
-	server_open(w, VERIFY, "private/verify",
+	daemon_open(&w->servers[BOUNCE], w->loop, "private/bounce",
+	    greet ? status : NULL);
+	daemon_open(&w->servers[DEFER], w->loop, "private/defer",
+	    greet ? status : NULL);
+	daemon_open(&w->servers[TRACE], w->loop, "private/trace",
+	    greet ? status : NULL);
+	daemon_open(&w->servers[VERIFY], w->loop, "private/verify",
 	    greet ? "address_verification_prrotocol" : NULL);
-	server_open(
-	    w, FLUSH, "public/flush", greet ? "queue_flush_protocol" : NULL);
+	daemon_open(&w->servers[FLUSH], w->loop, "public/flush",
+	    greet ? "queue_flush_protocol" : NULL);
 }
 
 static char release_new[] = "3.7.11", release_old[] = "3.4.29";
@@ -321,7 +142,7 @@ tear_down(void **state)
 
 	report_free(&w->report);
 	for (int i = 0; i < SERVICES; i++)
-		server_close(&w->servers[i]);
+		daemon_close(&w->servers[i]);
 	loop_free(&w->loop);
 	rmdir("private");
 	rmdir("public");
@@ -512,8 +333,7 @@ report_tells_bounce_and_marks_when_acknowledged(void **state)
 			break;
 		/* and again as before 3.6, without a greeting */
 		for (int i = 0; i < SERVICES; i++)
-			server_close(&w->servers[i]);
-		memset(w->servers, 0, sizeof(w->servers));
+			daemon_close(&w->servers[i]);
 		open_servers(w, false);
 		w->set.mail_version = release_old;
 	}
@@ -532,7 +352,7 @@ report_tells_defer_and_leaves_the_recipient(void **state)
 	assert_true(log_has(w, "dsn=4.2.0, status=deferred (host 127."));
 	request_free(&req);
 	/* a defer(8) that fails changes nothing but a warning */
-	w->servers[DEFER].manner = REFUSE;
+	w->servers[DEFER].manner = DAEMON_REFUSE;
 	req = deferred();
 	report_one(w, req);
 	assert_true(req->must_retry);
@@ -590,7 +410,7 @@ report_keeps_a_delivery_although_trace_fails(void **state)
 	struct world *w = *state;
 	struct request *req = sent("488E6A7A817", 658);
 
-	w->servers[TRACE].manner = REFUSE;
+	w->servers[TRACE].manner = DAEMON_REFUSE;
 	req->rcpts[0].notify_flags = NOTIFY_SUCCESS;
 	report_one(w, req);
 	assert_int_equal(w->mark_count, 1);
@@ -630,15 +450,16 @@ report_softens_bounces_when_configured(void **state)
 static void
 report_defers_when_bounce_will_not_have_it(void **state)
 {
-	static const enum manner manners[] = {REFUSE, HANG_UP, HANG_UP_AT_ONCE,
-	    BABBLE, STAY_SILENT, GREET_WRONGLY};
+	static const enum daemon_manner manners[] = {DAEMON_REFUSE,
+	    DAEMON_HANG_UP, DAEMON_HANG_UP_AT_ONCE, DAEMON_BABBLE,
+	    DAEMON_STAY_SILENT, DAEMON_GREET_WRONGLY};
 	struct world *w = *state;
 
 	for (size_t i = 0; i < sizeof(manners) / sizeof(manners[0]); i++) {
 		struct request *req = bounced();
 
 		w->set.ipc_timeout_ms =
-		    manners[i] == STAY_SILENT ? 50 : 3600000;
+		    manners[i] == DAEMON_STAY_SILENT ? 50 : 3600000;
 		w->servers[BOUNCE].manner = manners[i];
 		report_one(w, req);
 		assert_int_equal(w->servers[DEFER].requests, i + 1);
@@ -659,7 +480,7 @@ report_defers_a_bounce_that_cannot_be_traced(void **state)
 	struct world *w = *state;
 	struct request *req = bounced();
 
-	w->servers[TRACE].manner = REFUSE;
+	w->servers[TRACE].manner = DAEMON_REFUSE;
 	req->flags |= REQUEST_RECORD;
 	report_one(w, req);
 	assert_int_equal(w->servers[BOUNCE].requests, 1);
@@ -678,7 +499,7 @@ report_outlives_daemons_that_are_not_there(void **state)
 	struct request *req = bounced();
 
 	for (int i = 0; i < SERVICES; i++)
-		server_close(&w->servers[i]);
+		daemon_close(&w->servers[i]);
 	report_one(w, req);
 	assert_true(req->must_retry);
 	assert_true(
@@ -740,7 +561,7 @@ report_answers_sendmail_bv_through_trace(void **state)
 	assert_true(log_has(w, "status=deliverable ("));
 	assert_false(req->must_retry);
 	request_free(&req);
-	w->servers[TRACE].manner = REFUSE;
+	w->servers[TRACE].manner = DAEMON_REFUSE;
 	req = probe(REQUEST_USR_VRFY, OUTCOME_DEFER, "4.2.0");
 	report_one(w, req);
 	assert_true(req->must_retry);
@@ -756,7 +577,7 @@ report_tries_verify_again_before_it_gives_up(void **state)
 	struct world *w = *state;
 	struct request *req = probe(REQUEST_MTA_VRFY, OUTCOME_SENT, "2.1.5");
 
-	w->servers[VERIFY].manner = REFUSE;
+	w->servers[VERIFY].manner = DAEMON_REFUSE;
 	report_one(w, req);
 	assert_int_equal(w->servers[VERIFY].requests, 3);
 	assert_true(req->must_retry);
@@ -797,7 +618,7 @@ report_tells_flush_of_deferred_mail_for_its_domains(void **state)
 	}
 	/* never of anything else, and its refusal is nobody's problem */
 	buf_reset(&w->log);
-	w->servers[FLUSH].manner = REFUSE;
+	w->servers[FLUSH].manner = DAEMON_REFUSE;
 	w->servers[FLUSH].requests = 0;
 	req = make_request("488E6A7A817", "a@etrn.example", 813, 1);
 	decide(req, 0, OUTCOME_BOUNCE, "5.1.1", "550 5.1.1 no");
@@ -830,11 +651,11 @@ report_has_no_more_than_its_share_of_conversations(void **state)
 {
 	enum { COUNT = 100 };
 	struct world *w = *state;
-	struct server *s = &w->servers[BOUNCE];
+	struct daemon *s = &w->servers[BOUNCE];
 	struct request *req =
 	    make_request("488E6A7A817", "rej@a.cap.example", 735, COUNT);
 
-	s->manner = HOLD;
+	s->manner = DAEMON_HOLD;
 	for (size_t i = 0; i < COUNT; i++) {
 		decide(req, i, OUTCOME_BOUNCE, "5.1.1", "550 5.1.1 no");
 		report_recipient(w->report, req, i);
@@ -848,16 +669,16 @@ report_has_no_more_than_its_share_of_conversations(void **state)
 	/* One at a time. Who connects first among those under way is the
 	 * socket's affair (its queue is short here), who is next is not. */
 	while (!list_is_empty(&s->clients)) {
-		struct client *c =
-		    list_entry(list_first(&s->clients), struct client, link);
+		struct daemon_client *c = list_entry(
+		    list_first(&s->clients), struct daemon_client, link);
 		size_t before = w->done_count;
 
 		if (attr_count(&c->list) == 0) {
 			turn(w);
 			continue;
 		}
-		say(c, "status", "0");
-		client_close(c);
+		daemon_say(c, "status", "0");
+		daemon_drop(c);
 		UNTIL(w, w->done_count == before + 1);
 		UNTIL(w, s->requests == COUNT ||
 			     s->requests == before + 1 + REPORT_PARALLEL);
@@ -879,7 +700,7 @@ report_can_be_broken_off(void **state)
 	struct request *req =
 	    make_request("488E6A7A817", "rej@a.cap.example", 735, COUNT);
 
-	w->servers[BOUNCE].manner = STAY_SILENT;
+	w->servers[BOUNCE].manner = DAEMON_STAY_SILENT;
 	for (size_t i = 0; i < COUNT; i++) {
 		decide(req, i, OUTCOME_BOUNCE, "5.1.1", "550 5.1.1 no");
 		report_recipient(w->report, req, i);
@@ -889,42 +710,6 @@ report_can_be_broken_off(void **state)
 	turn(w);
 	assert_int_equal(w->done_count, 0);
 	request_free(&req);
-}
-
-static void
-count_answer(void *ctx, bool is_answered, int32_t status)
-{
-	*(int *)ctx += 1 + (is_answered ? 10 : 0) + (int)status;
-}
-
-static void
-ipc_refuses_what_no_socket_can_carry(void **state)
-{
-	struct world *w = *state;
-	char path[300];
-	struct buf request;
-	struct ipc *ipc;
-	int answers = 0;
-
-	memset(path, 'a', sizeof(path) - 1);
-	path[sizeof(path) - 1] = '\0';
-	buf_init(&request, 4);
-	ipc = ipc_ask(
-	    w->loop, &w->set, path, "x", &request, count_answer, &answers);
-	assert_non_null(ipc);
-	assert_int_equal(answers, 0);
-	UNTIL(w, log_has(w, "name too long"));
-	turn(w);
-	attr_put_str(&request, "name", slice_str("value"));
-	assert_false(buf_ok(&request));
-	ipc = ipc_ask(w->loop, &w->set, "private/bounce", "x", &request,
-	    count_answer, &answers);
-	UNTIL(w, log_has(w, "request too large"));
-	ipc_cancel(&ipc);
-	turn(w);
-	/* one unanswered (1 - 1), one cancelled */
-	assert_int_equal(answers, 0);
-	assert_int_equal(w->servers[BOUNCE].requests, 0);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -949,7 +734,6 @@ main(void)
 	    TEST(report_replaces_a_status_of_the_wrong_class),
 	    TEST(report_has_no_more_than_its_share_of_conversations),
 	    TEST(report_can_be_broken_off),
-	    TEST(ipc_refuses_what_no_socket_can_carry),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
