@@ -24,7 +24,7 @@ COMMON_SRC := $(wildcard common/*.c)
 AGENT_SRC  := $(filter-out agent/main.c,$(wildcard agent/*.c))
 UNIT_SRC   := $(wildcard test/unit/test_*.c)
 FUZZ_SRC   := $(wildcard test/fuzz/fuzz_*.c)
-TOOL_DIRS  := $(wildcard test/smarthost test/delayproxy test/smtpblast)
+TOOL_DIRS  := $(wildcard test/smarthost test/delayproxy test/smtpblast test/boarddump)
 
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 COMMON_LIB := $(BUILD)/libcommon.a

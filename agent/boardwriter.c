@@ -163,8 +163,11 @@ claim_own(struct board_writer *w, const char *name)
 	for (int i = 0; i < BOARD_LANES; i++) {
 		if (!has_name(&w->board->lanes[i], name))
 			continue;
-		if (lock_lane(w, i, wait_ms))
-			return i;
+		if (lock_lane(w, i, wait_ms)) {
+			if (has_name(&w->board->lanes[i], name))
+				return i;
+			statefile_unlock(w->fd, BOARD_LOCK_LANE + i);
+		}
 		wait_ms = 0;
 	}
 	return -1;

@@ -575,12 +575,14 @@ budget_refused(struct budget *b, int held_count, int64_t now_ms)
 {
 	struct slots_sum sum;
 	bool is_locked;
+	int before;
 
 	if (b->is_draining)
 		return;
 	/* Without the mutex two refusals at once may count as one. */
 	is_locked = lock_mutex(b, MUTEX_WAIT_MS);
 	look(b, now_ms, &sum);
+	before = sum.limit_now;
 	slots_refuse(
 	    &b->slots.head, held_count + sum.held - b->mine_count, now_ms);
 	put_head(b);
@@ -588,10 +590,13 @@ budget_refused(struct budget *b, int held_count, int64_t now_ms)
 		unlock_mutex(b);
 	slots_count(&b->slots, &b->locks, b->me, now_ms, &sum);
 	show(b, &sum, now_ms);
-	log_info("account %s: the server refused a connection beyond %d; "
-		 "limit now %d of %d",
-	    b->slots.head.label, (int)b->slots.head.refused_to, sum.limit_now,
-	    sum.limit);
+	/* The peer may say so at every dial: news only. */
+	if (sum.limit_now < before)
+		log_info(
+		    "account %s: the server refused a connection beyond %d; "
+		    "limit now %d of %d",
+		    b->slots.head.label, (int)b->slots.head.refused_to,
+		    sum.limit_now, sum.limit);
 }
 
 int
