@@ -5,6 +5,7 @@ import pytest
 
 from harness import messages
 from harness.process import session_processes
+from harness.upstream import PostfixSmarthost
 
 def start_pair(origin, smarthost, started, wrapped=False, **main):
     origin.agent("smtp", "fast")
@@ -40,7 +41,6 @@ def test_stop_leaves_no_process(origin, smarthost, started):
 
 
 def test_wrong_certificate_keeps_mail_queued(base, certs, origin, started):
-    from harness.upstream import PostfixSmarthost
     bad = started(PostfixSmarthost(base, certs, pair=certs.wrong_name))
     start_pair(origin, bad, started)
     origin.inject(messages.generate(1))

@@ -248,10 +248,12 @@ class Postfix:
             self.command("postmap", f"{type}:{path}")
         return f"{type}:{path}"
 
-    def relay_to(self, upstream, transport=None, wrapped=False, **main):
+    def relay_to(self, upstream, transport=None, wrapped=False, port=None,
+                 **main):
         """Send everything foreign to an upstream, with its login and trust
-        anchor, through `transport` (default smtp). wrapped: implicit TLS."""
-        self.main.update(upstream.client_settings(self, wrapped))
+        anchor, through `transport` (default smtp). wrapped: implicit TLS;
+        port: of a proxy in front of the upstream."""
+        self.main.update(upstream.client_settings(self, wrapped, port))
         if transport:
             self.main["default_transport"] = transport
         self.main.update(main)

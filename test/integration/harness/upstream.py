@@ -1,12 +1,12 @@
 """Upstreams that mail is handed to. Each has
 
   port, tls_port             STARTTLS and implicit TLS, 127.0.0.1
-  client_settings(origin)    main.cf settings of a client that trusts it and
-                             logs in
+  client_settings(origin, wrapped=False, port=None)
+                             main.cf settings of a client that trusts it and
+                             logs in; port: of a proxy in front of it
   taken()                    what it accepted, list of messages.Taken
   start(), stop(), destroy()
 """
-import glob
 import os
 import re
 import subprocess
@@ -89,9 +89,9 @@ class PostfixSmarthost(Postfix):
         os.chmod(database, 0o644)
         return folder
 
-    def client_settings(self, origin, wrapped=False):
+    def client_settings(self, origin, wrapped=False, port=None):
         return client_settings(
-            origin, self.tls_port if wrapped else self.port,
+            origin, port or (self.tls_port if wrapped else self.port),
             self.certs.ca.cert, wrapped)
 
     def taken(self):
@@ -117,11 +117,3 @@ def stored(data):
     head, _ = split(data)
     return examine(data, header(head, "Return-Path").strip("<>"),
                    [header(head, "X-Original-To").strip("<>")])
-
-
-def read_folder(pattern):
-    found = []
-    for path in sorted(glob.glob(pattern)):
-        with open(path, "rb") as f:
-            found.append(f.read())
-    return found
