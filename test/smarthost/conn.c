@@ -128,9 +128,16 @@ conn_stall(struct conn *c, bool is_frozen)
 void
 conn_cut(struct conn *c, int64_t n, bool is_hard)
 {
-	/* What was read but not looked at yet is part of the n. */
-	n -= (int64_t)buf_len(&c->in);
-	c->cut_left = n > 0 ? n : 0;
+	size_t held = buf_len(&c->in);
+
+	/* What was read but not looked at yet is part of the n; what is
+	 * beyond it counts as never arrived. */
+	if (held > (size_t)n) {
+		c->in.len -= held - (size_t)n;
+		c->sim->stats.bytes_in -= held - (size_t)n;
+		held = (size_t)n;
+	}
+	c->cut_left = n - (int64_t)held;
 	c->is_cut_hard = is_hard;
 }
 

@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +22,7 @@
 #include "test/smarthost/sim.h"
 #include "test/smarthost/tls.h"
 
-enum { BACKLOG = 1024, ACCEPT_AT_ONCE = 64 };
+enum { BACKLOG = 1024, ACCEPT_AT_ONCE = 64, SEGMENT = 1460 };
 
 struct listener {
 	struct sim *sim;
@@ -129,7 +131,7 @@ listen_at(struct sim *sim, struct listener *l, const char *address)
 	const struct options *o = &sim->options;
 	struct addrinfo *ai = look_up(address);
 	struct event *ev;
-	int one = 1, fd;
+	int one = 1, segment = SEGMENT, fd;
 
 	fd = socket(
 	    ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -139,6 +141,11 @@ listen_at(struct sim *sim, struct listener *l, const char *address)
 	/* Before listen(): the window of accepted sockets follows. */
 	set_size(fd, SO_RCVBUF, o->recvbuf);
 	set_size(fd, SO_SNDBUF, o->sndbuf);
+	/* Loopback's segments of 64 kB do not fit a small window: it would
+	 * only move when the persist timer fires. */
+	if (o->recvbuf > 0 || o->sndbuf > 0)
+		(void)setsockopt(
+		    fd, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof(segment));
 	if (bind(fd, ai->ai_addr, ai->ai_addrlen) < 0 ||
 	    listen(fd, BACKLOG) < 0)
 		log_fatal("%s: %s", address, strerror(errno));

@@ -269,9 +269,10 @@ static void
 do_rset(struct session *s)
 {
 	/* Exim forgives one RSET after each accepted message. */
-	bool is_free = s->taken > 0 && s->junk == 0 && !s->saw_mail;
+	bool is_free = s->may_reset;
 
 	s->conn->sim->stats.rsets++;
+	s->may_reset = false;
 	if (count_junk(s, is_free))
 		return;
 	transaction_reset(s);

@@ -41,6 +41,7 @@ struct session {
 	uint64_t taken; /* messages accepted */
 	unsigned errors; /* since the last accepted message */
 	unsigned junk; /* RSET, NOOP ... since then */
+	bool may_reset; /* Exim: one RSET after a message is free */
 	unsigned syntax_errors;
 	struct auth auth;
 	struct envelope env;

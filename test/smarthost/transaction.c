@@ -548,6 +548,7 @@ take_message(struct session *s, const char *digest, bool is_bdat)
 	if (s->taken > st->messages_per_connection_max)
 		st->messages_per_connection_max = s->taken;
 	s->errors = s->junk = 0;
+	s->may_reset = true;
 }
 
 static void
