@@ -147,12 +147,15 @@ warn_limits(struct budget *b, const struct slots_sum *sum)
 	    b->slots.head.label, b->limit, sum->limit);
 }
 
-/* What holds now. Under the mutex. */
+/* What holds now. Without the mutex a slot that is just being taken looks
+ * abandoned, so nothing is put to rest then. */
 static void
-look(struct budget *b, int64_t now_ms, struct slots_sum *sum)
+look(struct budget *b, int64_t now_ms, bool has_mutex, struct slots_sum *sum)
 {
 	read_all(b);
-	(void)slots_rest_abandoned(&b->slots, &b->locks, now_ms, put_row, b);
+	if (has_mutex)
+		(void)slots_rest_abandoned(
+		    &b->slots, &b->locks, now_ms, put_row, b);
 	slots_count(&b->slots, &b->locks, b->me, now_ms, sum);
 	warn_limits(b, sum);
 	b->limit_seen = sum->limit;
@@ -399,7 +402,7 @@ on_poll(void *ctx)
 		set_timer(b);
 		return;
 	}
-	look(b, now_ms, &sum);
+	look(b, now_ms, true, &sum);
 	unlock_mutex(b);
 	set_timer(b);
 	show(b, &sum, now_ms);
@@ -487,7 +490,7 @@ budget_take(struct budget *b, int64_t now_ms, struct budget_answer *out)
 	if (!lock_mutex(b, MUTEX_WAIT_MS))
 		return refuse_for_now(b, "another lane is taking a slot",
 		    now_ms + POLL_WANT_MS, out);
-	look(b, now_ms, &sum);
+	look(b, now_ms, true, &sum);
 	why = slots_why_not(&sum, b->reserve);
 	if (why == NULL) {
 		slot = take_row(b, now_ms);
@@ -581,7 +584,7 @@ budget_refused(struct budget *b, int held_count, int64_t now_ms)
 		return;
 	/* Without the mutex two refusals at once may count as one. */
 	is_locked = lock_mutex(b, MUTEX_WAIT_MS);
-	look(b, now_ms, &sum);
+	look(b, now_ms, is_locked, &sum);
 	before = sum.limit_now;
 	slots_refuse(
 	    &b->slots.head, held_count + sum.held - b->mine_count, now_ms);
