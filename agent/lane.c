@@ -380,9 +380,11 @@ lane_dial_failed(struct lane *lane, struct route *route, const struct dsn *dsn,
 }
 
 bool
-lane_may_admit(const struct lane *lane, int64_t now_ms, int64_t *until_ms_out)
+lane_may_admit(const struct lane *lane, size_t coming, int64_t now_ms,
+    int64_t *until_ms_out)
 {
-	int64_t inside = (int64_t)(lane->waiting + lane->in_flight);
+	int64_t waiting = (int64_t)(lane->waiting + coming);
+	int64_t inside = waiting + (int64_t)lane->in_flight;
 	int64_t most = (int64_t)lane->set->lane_connection_limit *
 		       lane->set->lane_pipeline_depth * WINDOWS_ADMITTED;
 	int64_t per_s = pacer_messages_per_s(&lane->pacer);
@@ -402,8 +404,8 @@ lane_may_admit(const struct lane *lane, int64_t now_ms, int64_t *until_ms_out)
 	if (per_s == INT64_MAX)
 		return true;
 	if (per_s * SECONDS_ADMITTED < ADMITTED_MIN)
-		return lane->waiting < ADMITTED_MIN;
-	return (int64_t)lane->waiting < per_s * SECONDS_ADMITTED;
+		return waiting < ADMITTED_MIN;
+	return waiting < per_s * SECONDS_ADMITTED;
 }
 
 int64_t

@@ -102,10 +102,11 @@ void lane_dial_failed(struct lane *lane, struct route *route,
     const struct dsn *dsn, const char *mta, const char *reply,
     int64_t patience_ms, struct moment now);
 
-/* May one more request come in? Bounds what waits here, so that the queue
- * manager keeps the choice what to send next. */
-bool lane_may_admit(
-    const struct lane *lane, int64_t now_ms, int64_t *until_ms_out);
+/* May one more request come in, besides `coming` that were let in and are not
+ * here yet? Bounds what waits here, so that the queue manager keeps the choice
+ * what to send next. */
+bool lane_may_admit(const struct lane *lane, size_t coming, int64_t now_ms,
+    int64_t *until_ms_out);
 
 /* When lane_on_timer() is due; INT64_MAX: never. */
 int64_t lane_deadline_ms(const struct lane *lane);

@@ -94,6 +94,7 @@ emit(enum log_level level, const char *format, va_list ap)
 DEFINE_LOG(log_info, LOG_LEVEL_INFO)
 DEFINE_LOG(log_warn, LOG_LEVEL_WARN)
 DEFINE_LOG(log_error, LOG_LEVEL_ERROR)
+DEFINE_LOG(log_lasting_fatal, LOG_LEVEL_FATAL)
 
 void
 log_debug(const char *format, ...)

@@ -39,6 +39,9 @@ void log_info(const char *format, ...) LOG_PRINTF;
 void log_warn(const char *format, ...) LOG_PRINTF;
 void log_error(const char *format, ...) LOG_PRINTF;
 
+/* As severe as log_fatal, where to exit would do more harm. */
+void log_lasting_fatal(const char *format, ...) LOG_PRINTF;
+
 /* Environment is unusable at start-up: logs and exits with status 1. */
 void log_fatal(const char *format, ...) LOG_PRINTF __attribute__((noreturn));
 

@@ -1,0 +1,398 @@
+#include "agent/agent.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/intake.h"
+#include "agent/lane.h"
+#include "agent/report.h"
+#include "agent/upstream.h"
+#include "agent/verdict.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/mem.h"
+
+enum {
+	/* postfix stop waits about five seconds before it kills. */
+	STOP_WAIT_MS = 3000,
+	SHOW_EVERY_MS = 250,
+};
+
+enum phase { SERVING, DRAINING, STOPPING };
+
+struct agent {
+	struct agent_env env;
+	enum phase phase;
+	struct intake *intake;
+	struct lane *lane; /* NULL: the configuration cannot be used */
+	struct upstreams *ups;
+	struct report *report;
+	struct loop_timer *timer; /* lane_deadline_ms() */
+	struct loop_timer *finale; /* the end of draining or stopping */
+	bool is_kick_due;
+	bool is_draining_child;
+	int64_t shown_ms;
+	struct lane_figures shown;
+};
+
+static void agent_kick(void *ctx);
+
+/* Looks again after the callbacks of this turn: once, however many asked. */
+static void
+want_kick(void *ctx)
+{
+	struct agent *a = ctx;
+
+	if (a->is_kick_due)
+		return;
+	a->is_kick_due = true;
+	loop_defer(a->env.loop, agent_kick, a);
+}
+
+static void
+add_counter(
+    struct agent *a, enum board_counter which, uint64_t now, uint64_t *shown)
+{
+	if (now == *shown)
+		return;
+	board_add(a->env.board, which, now - *shown);
+	*shown = now;
+}
+
+static void
+show(struct agent *a, int64_t now_ms)
+{
+	const struct lane_figures *f = lane_figures(a->lane);
+	bool is_idle = lane_waiting(a->lane) + lane_in_flight(a->lane) == 0;
+
+	/* The last state before a quiet time is shown whatever the hour. */
+	if (!is_idle && now_ms - a->shown_ms < SHOW_EVERY_MS)
+		return;
+	a->shown_ms = now_ms;
+	add_counter(a, BOARD_COUNTER_recipients_sent, f->sent, &a->shown.sent);
+	add_counter(a, BOARD_COUNTER_recipients_deferred, f->deferred,
+	    &a->shown.deferred);
+	add_counter(
+	    a, BOARD_COUNTER_recipients_bounced, f->bounced, &a->shown.bounced);
+	add_counter(
+	    a, BOARD_COUNTER_messages_sent, f->messages, &a->shown.messages);
+	add_counter(a, BOARD_COUNTER_in_doubt, f->in_doubt, &a->shown.in_doubt);
+	add_counter(a, BOARD_COUNTER_retries, f->returned, &a->shown.returned);
+	board_set(a->env.board, BOARD_GAUGE_requests_waiting,
+	    (int64_t)lane_waiting(a->lane));
+	board_set(a->env.board, BOARD_GAUGE_requests_in_flight,
+	    (int64_t)lane_in_flight(a->lane));
+	board_set(a->env.board, BOARD_GAUGE_reports_pending,
+	    (int64_t)report_pending(a->report));
+	board_set(a->env.board, BOARD_GAUGE_sessions_dialing,
+	    (int64_t)lane_dialing(a->lane));
+	upstreams_show(a->ups);
+	board_beat(a->env.board);
+}
+
+static bool
+is_finished(const struct agent *a)
+{
+	return a->phase != SERVING && report_pending(a->report) == 0 &&
+	       (a->lane == NULL || lane_is_drained(a->lane));
+}
+
+static void
+agent_kick(void *ctx)
+{
+	struct agent *a = ctx;
+	struct moment now = clock_moment();
+	int64_t due;
+
+	a->is_kick_due = false;
+	if (a->lane != NULL) {
+		lane_kick(a->lane, now);
+		show(a, now.ms);
+		due = lane_deadline_ms(a->lane);
+		if (due == INT64_MAX)
+			loop_timer_cancel(a->timer);
+		else
+			loop_timer_at(a->timer, due);
+	}
+	if (intake_waiting(a->intake) > 0)
+		intake_kick(a->intake);
+	if (is_finished(a))
+		loop_stop(a->env.loop);
+}
+
+static void
+on_timer(void *ctx)
+{
+	struct agent *a = ctx;
+
+	lane_on_timer(a->lane, clock_moment());
+	want_kick(a);
+}
+
+/* ---- requests ---------------------------------------------------------- */
+
+static bool
+may_greet(void *ctx, int64_t now_ms, int64_t *until_ms_out)
+{
+	struct agent *a = ctx;
+	int64_t until = INT64_MAX;
+	bool may =
+	    a->lane == NULL ||
+	    lane_may_admit(a->lane, intake_greeted(a->intake), now_ms, &until);
+
+	*until_ms_out = until == INT64_MAX ? 0 : until;
+	return may;
+}
+
+static void
+on_reported(void *ctx, struct request *req, size_t rcpt)
+{
+	struct agent *a = ctx;
+
+	(void)rcpt;
+	if (request_count(req, RCPT_REPORTED) < req->rcpt_count)
+		return;
+	if (req->is_corrupt)
+		intake_mark_corrupt(req);
+	intake_finish(a->intake, req);
+	want_kick(a);
+}
+
+static void
+on_decided(void *ctx, struct request *req, size_t i)
+{
+	struct agent *a = ctx;
+
+	report_recipient(a->report, req, i);
+}
+
+static void
+on_request(void *ctx, struct request *req)
+{
+	struct agent *a = ctx;
+	size_t count = req->rcpt_count;
+
+	board_add(a->env.board, BOARD_COUNTER_requests, 1);
+	if (a->lane != NULL) {
+		lane_submit(a->lane, req, clock_moment());
+		return;
+	}
+	for (size_t i = 0; i < count; i++) {
+		request_decide(req, i,
+		    verdict_local(OUTCOME_DEFER, NULL, "4.3.5",
+			"mail system configuration error: %s", a->env.problem));
+		report_recipient(a->report, req, i);
+	}
+}
+
+static bool
+on_hangup(void *ctx, struct request *req)
+{
+	struct agent *a = ctx;
+
+	if (a->lane == NULL || !lane_drop(a->lane, req))
+		return false;
+	board_add(a->env.board, BOARD_COUNTER_requests_dropped, 1);
+	return true;
+}
+
+static void
+on_first_accept(void *ctx)
+{
+	struct agent *a = ctx;
+
+	/* Counted as one use, so that a crash does not throttle the service;
+	 * never more, or master would start a second process. */
+	master_taken(a->env.master);
+	master_avail(a->env.master);
+}
+
+/* ---- lane_ops, passed on ----------------------------------------------- */
+
+static bool
+start_dial(void *ctx, struct route *route, struct lane_no *no)
+{
+	return upstreams_start_dial(((struct agent *)ctx)->ups, route, no);
+}
+
+static void
+on_want(void *ctx, struct route *route, size_t count)
+{
+	upstreams_on_want(((struct agent *)ctx)->ups, route, count);
+}
+
+static void
+on_output(void *ctx, struct lane_session *ls)
+{
+	upstreams_on_output(((struct agent *)ctx)->ups, ls);
+}
+
+static void
+on_session_ended(void *ctx, struct lane_session *ls, enum session_end how,
+    bool is_clean, const char *why)
+{
+	upstreams_on_session_ended(
+	    ((struct agent *)ctx)->ups, ls, how, is_clean, why);
+}
+
+static const struct lane_ops lane_handlers = {
+    start_dial, on_want, on_decided, on_output, on_session_ended, want_kick};
+
+static const struct intake_ops intake_handlers = {
+    may_greet, on_request, on_hangup, on_first_accept};
+
+/* ---- the end ----------------------------------------------------------- */
+
+static void
+on_finale(void *ctx)
+{
+	struct agent *a = ctx;
+
+	if (a->lane != NULL) {
+		lane_abort(a->lane, "out of time", clock_moment());
+		upstreams_cancel_dials(a->ups);
+		lane_kick(a->lane, clock_moment());
+		intake_release_unsent(a->intake);
+	}
+	/* Reports that take longer than this have their recipients left in
+	 * the queue file: they are tried again. */
+	loop_stop(a->env.loop);
+}
+
+/* No new mail: what is not on the wire goes back to the queue manager. */
+static void
+wind_up(struct agent *a, enum phase phase, int64_t wait_ms)
+{
+	a->phase = phase;
+	intake_stop(a->intake);
+	if (a->lane != NULL) {
+		upstreams_cancel_dials(a->ups);
+		lane_drain(a->lane, clock_moment());
+	}
+	intake_release_unsent(a->intake);
+	loop_timer_at(a->finale, clock_mono_ms() + wait_ms);
+	want_kick(a);
+}
+
+static void
+on_sigterm(void *ctx)
+{
+	struct agent *a = ctx;
+
+	if (a->phase == STOPPING)
+		return;
+	wind_up(a, STOPPING, STOP_WAIT_MS);
+}
+
+/* The parent leaves at once, so that master starts a new process for new
+ * mail; the child keeps sessions, file locks and slots until it is done. */
+static void
+leave_child(struct agent *a)
+{
+	pid_t pid = fork();
+
+	if (pid < 0) {
+		/* Finishing in place blocks the service for that time only. */
+		log_warn("fork: %s", strerror(errno));
+		return;
+	}
+	if (pid > 0)
+		_exit(0);
+	a->is_draining_child = true;
+	loop_reinit(a->env.loop);
+	master_detach(a->env.master);
+	board_drain(a->env.board);
+	upstreams_drain(a->ups);
+}
+
+/* Reload, stop, or master's end: the status channel was closed. */
+static void
+on_master_gone(void *ctx)
+{
+	struct agent *a = ctx;
+
+	if (a->phase != SERVING)
+		return;
+	wind_up(a, DRAINING, a->env.set->lane_drain_limit_ms);
+	if (!is_finished(a))
+		leave_child(a);
+}
+
+/* ---- life -------------------------------------------------------------- */
+
+static bool
+make_lane(struct agent *a)
+{
+	char error[512];
+	struct upstreams_env env = {
+	    .loop = a->env.loop,
+	    .set = a->env.set,
+	    .dialer = a->env.dialer,
+	    .credentials = a->env.credentials,
+	    .board = a->env.board,
+	    .lane_name = a->env.lane_name,
+	    .want_kick = want_kick,
+	    .ctx = a,
+	};
+
+	if (a->env.problem != NULL)
+		return false;
+	a->lane = lane_new(a->env.set, &lane_handlers, a,
+	    (uint32_t)clock_mono_us() ^ (uint32_t)getpid() << 16,
+	    clock_mono_us(), error, sizeof(error));
+	if (a->lane == NULL) {
+		/* config has checked every value before. */
+		log_error("%s", error);
+		a->env.problem = "see the log";
+		return false;
+	}
+	a->ups = upstreams_new(&env);
+	upstreams_set_lane(a->ups, a->lane);
+	return true;
+}
+
+struct agent *
+agent_new(const struct agent_env *env)
+{
+	struct agent *a = mem_zalloc(sizeof(*a));
+	struct loop *loop = env->loop;
+
+	a->env = *env;
+	(void)make_lane(a);
+	a->timer = loop_timer_new(loop, on_timer, a);
+	a->finale = loop_timer_new(loop, on_finale, a);
+	a->intake = intake_new(
+	    loop, env->set, master_listen_fd(env->master), &intake_handlers, a);
+	a->report = report_new(loop, env->set, on_reported, intake_mark, NULL);
+	loop_on_signal(loop, SIGTERM, on_sigterm, a);
+	master_watch(env->master, loop, on_master_gone, a);
+	return a;
+}
+
+void
+agent_run(struct agent *agent)
+{
+	loop_run(agent->env.loop);
+}
+
+void
+agent_free(struct agent **agent)
+{
+	struct agent *a = *agent;
+
+	*agent = NULL;
+	if (a == NULL)
+		return;
+	report_free(&a->report);
+	if (a->lane != NULL && lane_waiting(a->lane) == 0 &&
+	    lane_in_flight(a->lane) == 0)
+		lane_free(&a->lane);
+	intake_free(&a->intake);
+	upstreams_free(&a->ups);
+	loop_timer_free(&a->timer);
+	loop_timer_free(&a->finale);
+	mem_free(a);
+}

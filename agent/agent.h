@@ -1,0 +1,43 @@
+/* agent: one lane at work: intake, lane, upstreams and report wired together.
+ *
+ *   qmgr -> intake -> lane -> session -> link -> smarthost
+ *             ^                  |
+ *             '---- report <- verdicts
+ *
+ * Owns the loop's life: serving, reload (drain in a forked child), stop.
+ */
+#ifndef AGENT_H
+#define AGENT_H
+
+#include "agent/boardwriter.h"
+#include "agent/credentials.h"
+#include "agent/dialer.h"
+#include "agent/loop.h"
+#include "agent/master.h"
+#include "agent/settings.h"
+
+struct agent;
+
+struct agent_env {
+	struct loop *loop;
+	const struct settings *set;
+	struct master *master;
+	struct dialer *dialer;
+	struct credentials *credentials;
+	struct board_writer *board; /* may be NULL */
+	const char *lane_name;
+	/* The configuration cannot be used: mail is deferred with this text
+	 * (4.3.5), since to exit would throttle the service. NULL: none. */
+	const char *problem;
+};
+
+/* Privileges are dropped, the working directory is the queue directory.
+ * Never NULL. */
+struct agent *agent_new(const struct agent_env *env);
+
+/* Serves until reload or stop is complete. */
+void agent_run(struct agent *agent);
+
+void agent_free(struct agent **agent);
+
+#endif

@@ -1,0 +1,517 @@
+#include "agent/upstream.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/budget.h"
+#include "agent/link.h"
+#include "common/clock.h"
+#include "common/list.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/nexthop.h"
+
+enum {
+	/* Dials that fail for want of an answer are tried again inside for
+	 * so long before requests are deferred. */
+	PATIENCE_MS = 10000,
+};
+
+/* Whose slots a route's sessions take. */
+struct account {
+	struct list link;
+	struct upstreams *ups;
+	char *name;
+	struct budget *budget;
+	int held;
+};
+
+/* Which account a route belongs to, found out once. */
+struct binding {
+	struct list link;
+	struct upstreams *ups;
+	struct route *route;
+	char *host;
+	struct account *account; /* NULL: still looking */
+	struct credentials_query *query;
+	size_t want;
+	int depth_known; /* as it stands on the board */
+};
+
+struct upstream {
+	struct list link;
+	struct upstreams *ups;
+	struct binding *binding;
+	int slot, row;
+	struct dial *dial;
+	struct link *conn;
+	struct lane_session *ls;
+	int64_t rtt_ms;
+};
+
+struct upstreams {
+	struct upstreams_env env;
+	struct lane *lane;
+	struct list accounts, bindings, all;
+	bool is_draining;
+};
+
+struct upstreams *
+upstreams_new(const struct upstreams_env *env)
+{
+	struct upstreams *ups = mem_zalloc(sizeof(*ups));
+
+	ups->env = *env;
+	list_init(&ups->accounts);
+	list_init(&ups->bindings);
+	list_init(&ups->all);
+	return ups;
+}
+
+void
+upstreams_set_lane(struct upstreams *ups, struct lane *lane)
+{
+	ups->lane = lane;
+}
+
+static struct upstream *
+upstream_of(struct list *link)
+{
+	return list_entry(link, struct upstream, link);
+}
+
+static void
+free_upstream(struct upstream *u)
+{
+	list_remove(&u->link);
+	if (u->dial != NULL)
+		dial_cancel(&u->dial);
+	link_free(&u->conn);
+	board_session_free(u->ups->env.board, u->row);
+	mem_free(u);
+}
+
+void
+upstreams_free(struct upstreams **ups)
+{
+	struct upstreams *old = *ups;
+
+	*ups = NULL;
+	if (old == NULL)
+		return;
+	list_each_safe (link, &old->all)
+		free_upstream(upstream_of(link));
+	list_each_safe (link, &old->bindings) {
+		struct binding *b = list_entry(link, struct binding, link);
+
+		credentials_cancel(&b->query);
+		list_remove(&b->link);
+		mem_free(b->host);
+		mem_free(b);
+	}
+	list_each_safe (link, &old->accounts) {
+		struct account *a = list_entry(link, struct account, link);
+
+		list_remove(&a->link);
+		budget_close(&a->budget);
+		mem_free(a->name);
+		mem_free(a);
+	}
+	mem_free(old);
+}
+
+/* ---- the account of a route -------------------------------------------- */
+
+/* A slot may be free for us, or another lane wants an idle one of ours. */
+static void
+on_budget_room(void *ctx)
+{
+	struct account *a = ctx;
+	int surplus;
+
+	if (a->ups->is_draining)
+		return;
+	surplus = budget_surplus(a->budget);
+	if (surplus > 0)
+		lane_close_idle(a->ups->lane, (size_t)surplus, clock_moment());
+	a->ups->env.want_kick(a->ups->env.ctx);
+}
+
+static struct account *
+find_account(struct upstreams *ups, const char *name)
+{
+	struct account *a;
+
+	list_each (link, &ups->accounts) {
+		a = list_entry(link, struct account, link);
+		if (strcmp(a->name, name) == 0)
+			return a;
+	}
+	a = mem_zalloc(sizeof(*a));
+	a->ups = ups;
+	a->name = mem_strdup(name);
+	list_init(&a->link);
+	list_push(&ups->accounts, &a->link);
+	a->budget = budget_open(ups->env.loop, ups->env.set, ups->env.lane_name,
+	    name, on_budget_room, a);
+	(void)board_set_account(ups->env.board, name);
+	budget_set_board(a->budget, ups->env.board);
+	return a;
+}
+
+/* lane_account, or the host in lower case and the login. */
+static void
+bind(struct binding *b, const char *login)
+{
+	const struct settings *set = b->ups->env.set;
+	char *name = set->lane_account[0] != '\0'
+			 ? mem_strdup(set->lane_account)
+			 : mem_printf("%s%s%s", b->host,
+			       login[0] != '\0' ? " " : "", login);
+
+	b->account = find_account(b->ups, name);
+	mem_free(name);
+	/* What an earlier process proved need not be proved again. */
+	b->depth_known = board_host_depth(b->ups->env.board, b->host);
+	if (b->depth_known > set->lane_pipeline_depth)
+		b->depth_known = set->lane_pipeline_depth;
+	if (b->depth_known > b->route->depth)
+		b->route->depth = b->depth_known;
+}
+
+static void
+on_credentials(void *ctx, enum maps_result result, const char *user,
+    const char *password, const char *error)
+{
+	struct binding *b = ctx;
+
+	(void)password;
+	b->query = NULL;
+	if (result == MAPS_ERROR) {
+		/* The dial will meet the same error and report it; the slot
+		 * it takes on the way is that of the host. */
+		log_debug("%s: %s", b->route->nexthops, error);
+		user = "";
+	}
+	bind(b, result == MAPS_FOUND ? user : "");
+	b->ups->env.want_kick(b->ups->env.ctx);
+}
+
+static struct binding *
+find_binding(struct upstreams *ups, struct route *route)
+{
+	struct slice list = slice_str(route->nexthops);
+	struct nexthop hop;
+	const char *error = NULL;
+	struct binding *b;
+
+	list_each (link, &ups->bindings) {
+		b = list_entry(link, struct binding, link);
+		if (b->route == route)
+			return b;
+	}
+	b = mem_zalloc(sizeof(*b));
+	b->ups = ups;
+	b->route = route;
+	list_init(&b->link);
+	list_push(&ups->bindings, &b->link);
+	b->host = mem_strdup(
+	    nexthop_next(&list, &hop, &error) ? hop.host : route->nexthops);
+	for (char *p = b->host; *p != '\0'; p++)
+		*p = (char)tolower((unsigned char)*p);
+	if (ups->env.set->lane_account[0] != '\0')
+		bind(b, "");
+	else if (b->account == NULL)
+		b->query = credentials_find(ups->env.credentials, route->sender,
+		    b->host, route->nexthops, on_credentials, b);
+	return b;
+}
+
+/* ---- dialling ---------------------------------------------------------- */
+
+static void
+release(struct upstream *u, bool is_clean)
+{
+	struct account *a = u->binding->account;
+
+	budget_release(a->budget, u->slot, is_clean, u->rtt_ms,
+	    loop_now_ms(u->ups->env.loop));
+	a->held--;
+}
+
+/* What waiting cannot cure is reported at once. */
+static int64_t
+patience_ms(const struct upstream *u, const struct dial_result *result)
+{
+	if (result->is_config_error || result->stage == DIAL_AUTH ||
+	    result->stage == DIAL_TLS || result->stage == DIAL_STARTTLS ||
+	    result->stage == DIAL_CONFIG || result->dsn.status[0] == '5')
+		return 0;
+	/* A server that says "later" is there: nothing is broken. */
+	if (result->reply_code >= 400 && result->reply_code < 500)
+		return u->ups->env.set->lane_hold_limit_ms;
+	return PATIENCE_MS;
+}
+
+/* "421 too many connections", and the like: the account's limit is lower
+ * than we were told. */
+static bool
+is_refused_for_number(const struct dial_result *result)
+{
+	return (result->stage == DIAL_GREETING || result->stage == DIAL_EHLO ||
+		   result->stage == DIAL_AUTH) &&
+	       (result->reply_code == 421 || result->reply_code == 432) &&
+	       result->reply_text != NULL &&
+	       (strcasestr(result->reply_text, "connection") != NULL ||
+		   strcasestr(result->reply_text, "concurren") != NULL);
+}
+
+static void
+on_dial_failed(struct upstream *u, struct dial_result *result)
+{
+	struct upstreams *ups = u->ups;
+	struct account *a = u->binding->account;
+	struct route *route = u->binding->route;
+
+	log_info("%s: cannot open a session (%s): %s", route->nexthops,
+	    dial_stage_name(result->stage), result->dsn.text);
+	board_add(ups->env.board, BOARD_COUNTER_dials_failed, 1);
+	release(u, !result->had_connection);
+	if (is_refused_for_number(result)) {
+		budget_refused(a->budget, a->held, loop_now_ms(ups->env.loop));
+		board_refusal(ups->env.board, result->reply_text);
+		board_add(ups->env.board, BOARD_COUNTER_dials_refused, 1);
+	}
+	lane_dial_failed(ups->lane, route, &result->dsn,
+	    result->peer.host[0] != '\0' ? result->peer.host : NULL,
+	    result->reply_text, patience_ms(u, result), clock_moment());
+	dial_result_fini(result);
+	free_upstream(u);
+}
+
+static void
+on_input(void *ctx, const char *p, size_t n)
+{
+	struct upstream *u = ctx;
+
+	session_input(u->ls->session, p, n, clock_moment());
+}
+
+static void
+on_output(void *ctx, struct buf *out)
+{
+	struct upstream *u = ctx;
+
+	session_output(u->ls->session, out, LINK_PULL_MAX, clock_moment());
+}
+
+static void
+on_written(void *ctx, size_t n)
+{
+	struct upstream *u = ctx;
+
+	session_written(u->ls->session, n, clock_moment());
+}
+
+static void
+on_closed(void *ctx, enum link_end end, const char *text)
+{
+	struct upstream *u = ctx;
+
+	session_closed(u->ls->session, end == LINK_EOF, text, clock_moment());
+	u->ups->env.want_kick(u->ups->env.ctx);
+}
+
+static const struct link_ops session_link = {
+    on_input, on_output, on_written, on_closed};
+
+static void
+on_dialled(void *ctx, struct dial_result *result)
+{
+	struct upstream *u = ctx;
+	struct upstreams *ups = u->ups;
+
+	u->dial = NULL;
+	u->rtt_ms = result->peer.rtt_ms;
+	if (result->link == NULL) {
+		on_dial_failed(u, result);
+		return;
+	}
+	board_add(ups->env.board, BOARD_COUNTER_dials_ok, 1);
+	if (result->is_authenticated)
+		board_add(ups->env.board, BOARD_COUNTER_auths_ok, 1);
+	board_session_peer(ups->env.board, u->row, result->peer.addr);
+	board_session_state(ups->env.board, u->row, BOARD_SESSION_IDLE);
+	u->conn = result->link;
+	result->link = NULL;
+	u->ls = lane_add_session(ups->lane, u->binding->route, &result->ehlo,
+	    &result->peer, u, clock_moment());
+	link_set_ops(u->conn, &session_link, u);
+	dial_result_fini(result);
+}
+
+bool
+upstreams_start_dial(void *ctx, struct route *route, struct lane_no *no)
+{
+	struct upstreams *ups = ctx;
+	struct binding *b = find_binding(ups, route);
+	struct budget_answer answer = {.slot = -1};
+	struct upstream *u;
+
+	if (b->account == NULL) {
+		no->why = "looking up credentials";
+		no->not_before_ms = INT64_MAX;
+		return false;
+	}
+	if (!budget_take(
+		b->account->budget, loop_now_ms(ups->env.loop), &answer)) {
+		no->why = answer.why;
+		no->not_before_ms = answer.not_before_ms;
+		return false;
+	}
+	u = mem_zalloc(sizeof(*u));
+	u->ups = ups;
+	u->binding = b;
+	u->slot = answer.slot;
+	u->row = board_session_new(ups->env.board);
+	list_init(&u->link);
+	list_push(&ups->all, &u->link);
+	b->account->held++;
+	u->dial = dialer_dial(
+	    ups->env.dialer, route->nexthops, route->sender, on_dialled, u);
+	return true;
+}
+
+void
+upstreams_on_want(void *ctx, struct route *route, size_t count)
+{
+	struct upstreams *ups = ctx;
+	size_t total = 0;
+	struct account *a = NULL;
+
+	list_each (link, &ups->bindings) {
+		struct binding *b = list_entry(link, struct binding, link);
+
+		if (b->route == route) {
+			b->want = count;
+			a = b->account;
+		}
+	}
+	if (a == NULL)
+		return;
+	list_each (link, &ups->bindings) {
+		struct binding *b = list_entry(link, struct binding, link);
+
+		if (b->account == a)
+			total += b->want;
+	}
+	if (total > (size_t)ups->env.set->lane_connection_limit)
+		total = (size_t)ups->env.set->lane_connection_limit;
+	budget_want(a->budget, (int)total);
+}
+
+void
+upstreams_on_output(void *ctx, struct lane_session *ls)
+{
+	struct upstream *u = ls->io;
+
+	(void)ctx;
+	if (u->conn != NULL && !session_is_over(ls->session))
+		link_kick(u->conn);
+}
+
+static enum board_counter
+closed_counter(enum session_end how, const char *why)
+{
+	switch (how) {
+	case SESSION_END_421:
+		return BOARD_COUNTER_closed_421;
+	case SESSION_END_LOST:
+		return BOARD_COUNTER_closed_lost;
+	case SESSION_END_TIMEOUT:
+		return BOARD_COUNTER_closed_timeout;
+	case SESSION_END_ABORT:
+		return BOARD_COUNTER_closed_protocol;
+	case SESSION_END_QUIT:
+		break;
+	}
+	return strcmp(why, "QUIT") == 0 ? BOARD_COUNTER_closed_spent
+					: BOARD_COUNTER_closed_idle;
+}
+
+void
+upstreams_on_session_ended(void *ctx, struct lane_session *ls,
+    enum session_end how, bool is_clean, const char *why)
+{
+	struct upstreams *ups = ctx;
+	struct upstream *u = ls->io;
+	const struct peer *peer = session_peer(ls->session);
+
+	log_debug("%s[%s]:%s: session closed: %s, %d messages", peer->host,
+	    peer->addr, peer->port, why, session_accepted(ls->session));
+	if (how == SESSION_END_LOST || how == SESSION_END_TIMEOUT)
+		log_info("%s[%s]:%s: session lost after %d messages: %s",
+		    peer->host, peer->addr, peer->port,
+		    session_accepted(ls->session), why);
+	board_add(ups->env.board, closed_counter(how, why), 1);
+	link_free(&u->conn);
+	release(u, is_clean);
+	u->ls = NULL;
+	free_upstream(u);
+}
+
+void
+upstreams_cancel_dials(struct upstreams *ups)
+{
+	list_each_safe (link, &ups->all) {
+		struct upstream *u = upstream_of(link);
+		struct dsn dsn;
+
+		if (u->dial == NULL)
+			continue;
+		dial_cancel(&u->dial);
+		dsn_set(&dsn, "4.3.2", "stopping");
+		release(u, false);
+		lane_dial_failed(ups->lane, u->binding->route, &dsn, NULL, NULL,
+		    INT64_MAX, clock_moment());
+		free_upstream(u);
+	}
+}
+
+void
+upstreams_drain(struct upstreams *ups)
+{
+	ups->is_draining = true;
+	list_each (link, &ups->accounts)
+		budget_drain(list_entry(link, struct account, link)->budget);
+}
+
+void
+upstreams_show(struct upstreams *ups)
+{
+	list_each (link, &ups->bindings) {
+		struct binding *b = list_entry(link, struct binding, link);
+
+		if (b->account == NULL || b->depth_known == b->route->depth)
+			continue;
+		b->depth_known = b->route->depth;
+		board_set_host_depth(ups->env.board, b->host, b->depth_known);
+	}
+	list_each (link, &ups->all) {
+		struct upstream *u = upstream_of(link);
+		struct session *s;
+
+		if (u->ls == NULL)
+			continue;
+		s = u->ls->session;
+		board_session_figures(ups->env.board, u->row,
+		    (uint64_t)session_messages(s), session_load(s),
+		    (uint64_t)u->binding->route->depth,
+		    session_octets_unanswered(s));
+		board_session_state(ups->env.board, u->row,
+		    session_is_finishing(s) ? BOARD_SESSION_CLOSING
+		    : session_load(s) > 0   ? BOARD_SESSION_BUSY
+					    : BOARD_SESSION_IDLE);
+	}
+}

@@ -1,0 +1,60 @@
+/* upstream: the lane's connections: slot, dial, link and session tied together.
+ *
+ *   start_dial -> slot taken -> dialling -> link + session -> ended -> slot
+ *
+ * The adapter behind lane_ops for everything that faces the smarthost. One
+ * struct account per budget; an upstream keeps its slot from before connect
+ * until the provider can have seen the end.
+ */
+#ifndef UPSTREAM_H
+#define UPSTREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "agent/boardwriter.h"
+#include "agent/credentials.h"
+#include "agent/dialer.h"
+#include "agent/lane.h"
+#include "agent/loop.h"
+#include "agent/settings.h"
+
+struct upstreams;
+
+struct upstreams_env {
+	struct loop *loop;
+	const struct settings *set;
+	struct dialer *dialer;
+	struct credentials *credentials;
+	struct board_writer *board; /* may be NULL */
+	const char *lane_name;
+	/* Something changed: lane_kick() is due. */
+	loop_fn *want_kick;
+	void *ctx;
+};
+
+struct upstreams *upstreams_new(const struct upstreams_env *env);
+
+/* The lane whose sessions these are; before the first dial. */
+void upstreams_set_lane(struct upstreams *ups, struct lane *lane);
+
+/* After lane_free(): what is left is closed without a word. */
+void upstreams_free(struct upstreams **ups);
+
+/* lane_ops, with ctx being the struct upstreams. */
+bool upstreams_start_dial(void *ctx, struct route *route, struct lane_no *no);
+void upstreams_on_want(void *ctx, struct route *route, size_t count);
+void upstreams_on_output(void *ctx, struct lane_session *ls);
+void upstreams_on_session_ended(void *ctx, struct lane_session *ls,
+    enum session_end how, bool is_clean, const char *why);
+
+/* Breaks off all dials (the lane is told). */
+void upstreams_cancel_dials(struct upstreams *ups);
+
+/* After fork, in the draining child. */
+void upstreams_drain(struct upstreams *ups);
+
+/* Writes what the board shows of the sessions. */
+void upstreams_show(struct upstreams *ups);
+
+#endif
