@@ -130,10 +130,12 @@ rename_pseudo(const char *text)
 		(void)buf_add_char(&out, *text);
 		if (*text++ != '$')
 			continue;
-		if (*text == '$' || *text == '{' || *text == '(')
+		if (*text == '$') { /* "$$" is a dollar sign */
 			(void)buf_add_char(&out, *text++);
-		if (text[-1] == '$' && text[-2] == '$')
 			continue;
+		}
+		if (*text == '{' || *text == '(')
+			(void)buf_add_char(&out, *text++);
 		if (is_pseudo(text, name_length(text)))
 			(void)buf_add_str(&out, PSEUDO_PREFIX);
 	}

@@ -98,13 +98,15 @@ config_values_are_expanded(void **state)
 		       "25}}\n"
 		       "lane_account = $lane_smarthost/$site\n");
 	load("class=slow|-o|smtp_tls_CAfile=/ca|-o|lane_log_name=$mydomain"
-	     "|-o|syslog_name=pf/$service_name-${process_name}");
+	     "|-o|syslog_name=pf/$service_name-${process_name}"
+	     "|-o|smtp_tls_CApath=$$service_name");
 	expect_no_problem();
 	assert_string_equal(set.smtp_helo_name, "mx.example.com-out");
 	assert_string_equal(set.lane_smarthost, "[x]");
 	assert_string_equal(set.lane_account, "[x]/a b");
 	assert_string_equal(set.lane_log_name, "example.com");
 	assert_string_equal(set.syslog_name, "pf/fast-lane");
+	assert_string_equal(set.smtp_tls_CApath, "$service_name");
 	assert_string_equal(set.lane_class, "slow");
 }
 
