@@ -48,6 +48,7 @@ struct upstream {
 	struct link *conn;
 	struct lane_session *ls;
 	int64_t rtt_ms;
+	int64_t began_us;
 };
 
 struct upstreams {
@@ -339,6 +340,9 @@ on_dialled(void *ctx, struct dial_result *result)
 		return;
 	}
 	board_add(ups->env.board, BOARD_COUNTER_dials_ok, 1);
+	board_observe(ups->env.board, BOARD_HIST_dial_time,
+	    loop_now_us(ups->env.loop) - u->began_us);
+	board_set_host_rtt(ups->env.board, u->binding->host, u->rtt_ms * 1000);
 	if (result->is_authenticated)
 		board_add(ups->env.board, BOARD_COUNTER_auths_ok, 1);
 	board_session_peer(ups->env.board, u->row, result->peer.addr);
@@ -378,6 +382,8 @@ upstreams_start_dial(void *ctx, struct route *route, struct lane_no *no)
 	list_init(&u->link);
 	list_push(&ups->all, &u->link);
 	b->account->held++;
+	u->began_us = loop_now_us(ups->env.loop);
+	board_add(ups->env.board, BOARD_COUNTER_dials, 1);
 	u->dial = dialer_dial(
 	    ups->env.dialer, route->nexthops, route->sender, on_dialled, u);
 	return true;
