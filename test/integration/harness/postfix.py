@@ -333,10 +333,14 @@ class Postfix:
     # what is going on
 
     def queue(self, queue_name=None):
-        """postqueue -j as a list of dictionaries."""
+        """postqueue -j as a list of dictionaries, one per message: one that
+        changes its queue meanwhile is listed in both."""
         out = self.command("postqueue", "-j").stdout
-        entries = [json.loads(line) for line in out.splitlines()]
-        return [e for e in entries
+        entries = {}
+        for line in out.splitlines():
+            entry = json.loads(line)
+            entries[entry["queue_id"]] = entry
+        return [e for e in entries.values()
                 if queue_name in (None, e["queue_name"])]
 
     def queue_count(self):
