@@ -107,8 +107,7 @@ cache_add(struct resolver *r, const struct resolver_query *q, int ttl_s)
 	if (ttl_s > RESOLVER_TTL_MAX_S)
 		ttl_s = RESOLVER_TTL_MAX_S;
 	if (r->cache_count == RESOLVER_CACHE_MAX)
-		cached_free(
-		    r, list_entry(list_first(&r->cache), struct cached, link));
+		cached_free(r, list_entry(r->cache.next, struct cached, link));
 	c = mem_zalloc(sizeof(*c));
 	c->name = mem_strdup(q->name);
 	c->is_mx = q->is_mx;
@@ -277,8 +276,7 @@ resolver_free(struct resolver **resolver)
 		query_free(list_entry(
 		    list_first(&r->queries), struct resolver_query, link));
 	while (!list_is_empty(&r->cache))
-		cached_free(
-		    r, list_entry(list_first(&r->cache), struct cached, link));
+		cached_free(r, list_entry(r->cache.next, struct cached, link));
 	loop_timer_free(&r->timer);
 	ares_library_cleanup();
 	mem_free(r);

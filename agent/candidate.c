@@ -1,0 +1,497 @@
+#include "agent/candidate.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/nexthop.h"
+
+enum { ADDRS_MAX = 64, ADDRS_PER_MX = 8, HELD_MAX = 32 };
+
+struct lookup {
+	struct candidates *owner;
+	struct resolver_query *query;
+	char host[RESOLVER_HOST_SIZE];
+	unsigned preference;
+};
+
+struct candidates {
+	struct loop *loop;
+	struct resolver *resolver;
+	const struct settings *set;
+	const struct candidate_rests *rests;
+	char *text; /* nexthops and fallbacks */
+	struct slice rest; /* of text, still to be done */
+	struct candidate current; /* template of the nexthop in hand */
+	struct candidate *found; /* of the nexthop in hand */
+	size_t found_count, found_at;
+	struct candidate *held; /* at rest, for the end */
+	size_t held_count, held_at;
+	struct resolver_query *mx_query;
+	struct lookup lookups[RESOLVER_MX_MAX];
+	size_t lookup_count, lookups_open;
+	int skip_number;
+	bool has_problem, is_soft;
+	struct dsn problem;
+	struct loop_timer *timer;
+	candidate_fn *fn; /* NULL: nobody waits */
+	void *ctx;
+};
+
+static void next_nexthop(struct candidates *c);
+
+static bool
+same_address(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
+{
+	const struct sockaddr_in *a4 = (const void *)a, *b4 = (const void *)b;
+	const struct sockaddr_in6 *a6 = (const void *)a, *b6 = (const void *)b;
+
+	if (a->ss_family != b->ss_family)
+		return false;
+	if (a->ss_family == AF_INET)
+		return a4->sin_port == b4->sin_port &&
+		       a4->sin_addr.s_addr == b4->sin_addr.s_addr;
+	return a->ss_family == AF_INET6 && a6->sin6_port == b6->sin6_port &&
+	       memcmp(&a6->sin6_addr, &b6->sin6_addr, 16) == 0;
+}
+
+void
+candidate_rest(struct candidate_rests *rests, const struct sockaddr_storage *sa,
+    int64_t now_ms)
+{
+	size_t oldest = 0;
+
+	for (size_t i = 0; i < CANDIDATE_RESTS_MAX; i++) {
+		if (same_address(&rests->rests[i].sa, sa)) {
+			oldest = i;
+			break;
+		}
+		if (rests->rests[i].until_ms < rests->rests[oldest].until_ms)
+			oldest = i;
+	}
+	rests->rests[oldest].sa = *sa;
+	rests->rests[oldest].until_ms = now_ms + CANDIDATE_REST_MS;
+}
+
+void
+candidate_wake(struct candidate_rests *rests, const struct sockaddr_storage *sa)
+{
+	for (size_t i = 0; i < CANDIDATE_RESTS_MAX; i++)
+		if (same_address(&rests->rests[i].sa, sa))
+			rests->rests[i].until_ms = 0;
+}
+
+static bool
+is_at_rest(const struct candidates *c, const struct sockaddr_storage *sa)
+{
+	int64_t now_ms = loop_now_ms(c->loop);
+
+	for (size_t i = 0; i < CANDIDATE_RESTS_MAX; i++)
+		if (c->rests->rests[i].until_ms > now_ms &&
+		    same_address(&c->rests->rests[i].sa, sa))
+			return true;
+	return false;
+}
+
+uint16_t
+candidate_port(const char *port)
+{
+	/* What must work where /etc/services is missing (in a chroot). */
+	static const struct {
+		const char *name;
+		uint16_t number;
+	} known[] = {{"smtp", 25}, {"mail", 25}, {"submission", 587},
+	    {"smtps", 465}, {"submissions", 465}, {"ssmtp", 465}};
+	unsigned number = nexthop_port_number(port);
+	const struct servent *service;
+
+	if (number > 0)
+		return (uint16_t)number;
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (strcasecmp(port, known[i].name) == 0)
+			return known[i].number;
+	service = getservbyname(port, "tcp");
+	return service == NULL ? 0 : ntohs((uint16_t)service->s_port);
+}
+
+/* A soft problem is not replaced by a hard one of the same dial. */
+static void
+note_problem(struct candidates *c, const char *status, const char *text)
+{
+	bool is_soft = strcmp(status, "4.3.5") != 0;
+
+	if (c->has_problem && c->is_soft && !is_soft)
+		return;
+	dsn_set(&c->problem, status, "%s", text);
+	c->has_problem = true;
+	c->is_soft = is_soft;
+}
+
+/* All nexthops are the site's own choice: what can never resolve is a
+ * mistake of the configuration, and mail waits until it is corrected. */
+static void
+note_answer(struct candidates *c, const struct resolver_answer *answer)
+{
+	note_problem(c,
+	    answer->status == RESOLVER_TEMPORARY ? "4.4.3" : "4.3.5",
+	    answer->reason);
+}
+
+static void
+add_address(struct candidates *c, const char *host, unsigned preference,
+    const struct sockaddr_storage *sa)
+{
+	struct candidate *new;
+	struct sockaddr_in *sin;
+	struct sockaddr_in6 *sin6;
+	const void *raw;
+
+	if (c->found_count == ADDRS_MAX)
+		return;
+	new = &c->found[c->found_count];
+	*new = c->current;
+	new->sa = *sa;
+	new->preference = preference;
+	(void)snprintf(new->host, sizeof(new->host), "%s", host);
+	sin = (void *)&new->sa;
+	sin6 = (void *)&new->sa;
+	if (sa->ss_family == AF_INET) {
+		sin->sin_port = htons(new->port);
+		raw = &sin->sin_addr;
+	} else {
+		sin6->sin6_port = htons(new->port);
+		raw = &sin6->sin6_addr;
+	}
+	if (inet_ntop(sa->ss_family, raw, new->addr, sizeof(new->addr)) == NULL)
+		return;
+	c->found_count++;
+}
+
+static void
+shuffle(struct candidate *list, size_t n)
+{
+	for (size_t i = n; i > 1; i--) {
+		size_t j = arc4random_uniform((uint32_t)i);
+		struct candidate t = list[i - 1];
+
+		list[i - 1] = list[j];
+		list[j] = t;
+	}
+}
+
+/* Stable, and the lists are short. */
+static void
+sort(struct candidate *list, size_t n, int first_family)
+{
+	for (size_t i = 1; i < n; i++) {
+		struct candidate t = list[i];
+		unsigned t_other = t.sa.ss_family != first_family;
+		size_t j = i;
+
+		for (; j > 0; j--) {
+			const struct candidate *p = &list[j - 1];
+			unsigned p_other = p->sa.ss_family != first_family;
+
+			if (p->preference < t.preference ||
+			    (p->preference == t.preference &&
+				(first_family == 0 || p_other <= t_other)))
+				break;
+			list[j] = list[j - 1];
+		}
+		list[j] = t;
+	}
+}
+
+/* Keeps the limit without leaving one protocol out altogether: a site whose
+ * IPv6 route is broken must still reach the other half. */
+static void
+cut(struct candidates *c)
+{
+	size_t limit = (size_t)c->set->smtp_mx_address_limit;
+
+	if (c->set->smtp_mx_address_limit <= 0 || c->found_count <= limit)
+		return;
+	for (size_t i = limit; limit > 1 && i < c->found_count; i++) {
+		bool is_new = true;
+
+		for (size_t j = 0; j < limit; j++)
+			if (c->found[j].sa.ss_family ==
+			    c->found[i].sa.ss_family)
+				is_new = false;
+		if (is_new) {
+			c->found[limit - 1] = c->found[i];
+			break;
+		}
+	}
+	c->found_count = limit;
+}
+
+static void
+arrange(struct candidates *c)
+{
+	const char *preference = c->set->smtp_address_preference;
+	int family = strcasecmp(preference, "ipv4") == 0   ? AF_INET
+		     : strcasecmp(preference, "ipv6") == 0 ? AF_INET6
+							   : 0;
+	size_t kept = 0;
+
+	if (c->set->smtp_randomize_addresses)
+		shuffle(c->found, c->found_count);
+	sort(c->found, c->found_count, family);
+	cut(c);
+	for (size_t i = 0; i < c->found_count; i++) {
+		if (is_at_rest(c, &c->found[i].sa) && c->held_count < HELD_MAX)
+			c->held[c->held_count++] = c->found[i];
+		else
+			c->found[kept++] = c->found[i];
+	}
+	if (c->found_count > 0)
+		c->has_problem = false;
+	c->found_count = kept;
+	c->found_at = 0;
+}
+
+static void
+hand_out(struct candidates *c, const struct candidate *candidate)
+{
+	candidate_fn *fn = c->fn;
+
+	c->fn = NULL;
+	fn(c->ctx, candidate);
+}
+
+/* Gives the next address there is, or goes on to the next nexthop. */
+static void
+advance(void *ctx)
+{
+	struct candidates *c = ctx;
+	const struct candidate *next;
+
+	while (c->found_at < c->found_count) {
+		next = &c->found[c->found_at++];
+		if (next->nexthop_number != c->skip_number) {
+			hand_out(c, next);
+			return;
+		}
+	}
+	c->found_count = 0;
+	next_nexthop(c);
+}
+
+static void
+on_addrs(void *ctx, const struct resolver_answer *answer)
+{
+	struct lookup *lookup = ctx;
+	struct candidates *c = lookup->owner;
+
+	lookup->query = NULL;
+	c->lookups_open--;
+	if (answer->status != RESOLVER_OK)
+		note_answer(c, answer);
+	for (size_t i = 0; i < answer->count; i++)
+		if (c->lookup_count == 1 || i < ADDRS_PER_MX)
+			add_address(c, lookup->host, lookup->preference,
+			    &answer->addrs[i]);
+	if (c->lookups_open > 0)
+		return;
+	arrange(c);
+	advance(c);
+}
+
+static void
+look_up(struct candidates *c, const char *host, unsigned preference)
+{
+	struct lookup *lookup = &c->lookups[c->lookup_count++];
+
+	lookup->owner = c;
+	lookup->preference = preference;
+	(void)snprintf(lookup->host, sizeof(lookup->host), "%s", host);
+	c->lookups_open++;
+	lookup->query = resolver_addrs(c->resolver, host, on_addrs, lookup);
+}
+
+static void
+on_mx(void *ctx, const struct resolver_answer *answer)
+{
+	struct candidates *c = ctx;
+	char text[400];
+
+	c->mx_query = NULL;
+	c->lookup_count = 0;
+	if (answer->status == RESOLVER_NOT_FOUND) {
+		look_up(c, c->current.domain, 0);
+		return;
+	}
+	if (answer->status != RESOLVER_OK) {
+		note_answer(c, answer);
+		advance(c);
+		return;
+	}
+	if (answer->count == 1 && answer->mx[0].host[0] == '\0') {
+		(void)snprintf(text, sizeof(text),
+		    "Domain %s does not accept mail (nullMX)",
+		    c->current.domain);
+		note_problem(c, "4.3.5", text);
+		advance(c);
+		return;
+	}
+	for (size_t i = 0; i < answer->count; i++)
+		look_up(c, answer->mx[i].host, answer->mx[i].preference);
+}
+
+static bool
+parse_literal(const char *host, struct sockaddr_storage *out)
+{
+	struct sockaddr_in *sin = (void *)out;
+	struct sockaddr_in6 *sin6 = (void *)out;
+
+	memset(out, 0, sizeof(*out));
+	if (inet_pton(AF_INET, host, &sin->sin_addr) == 1) {
+		out->ss_family = AF_INET;
+		return true;
+	}
+	if (inet_pton(AF_INET6, host, &sin6->sin6_addr) == 1) {
+		out->ss_family = AF_INET6;
+		return true;
+	}
+	return false;
+}
+
+static void
+start_nexthop(struct candidates *c, const struct nexthop *nexthop)
+{
+	struct sockaddr_storage sa;
+	char text[400];
+
+	c->lookup_count = 0;
+	(void)snprintf(
+	    c->current.domain, sizeof(c->current.domain), "%s", nexthop->host);
+	c->current.use_mx = nexthop->use_mx;
+	c->current.port = candidate_port(
+	    nexthop->port[0] != '\0' ? nexthop->port : c->set->smtp_tcp_port);
+	if (c->current.port == 0) {
+		(void)snprintf(text, sizeof(text), "unknown service: %s/tcp",
+		    nexthop->port[0] != '\0' ? nexthop->port
+					     : c->set->smtp_tcp_port);
+		note_problem(c, "4.3.5", text);
+		loop_timer_at(c->timer, 0);
+	} else if (nexthop->is_literal) {
+		if (parse_literal(nexthop->host, &sa) &&
+		    resolver_has_family(c->resolver, sa.ss_family)) {
+			add_address(c, nexthop->host, 0, &sa);
+		} else {
+			(void)snprintf(text, sizeof(text),
+			    "%s: address family is not in inet_protocols",
+			    nexthop->host);
+			note_problem(c, "4.3.5", text);
+		}
+		arrange(c);
+		loop_timer_at(c->timer, 0);
+	} else if (nexthop->use_mx &&
+		   strcasestr(c->set->smtp_host_lookup, "dns") != NULL) {
+		c->mx_query = resolver_mx(c->resolver, nexthop->host, on_mx, c);
+	} else {
+		look_up(c, nexthop->host, 0);
+	}
+}
+
+static void
+next_nexthop(struct candidates *c)
+{
+	const char *begin = c->rest.p;
+	struct nexthop nexthop;
+	const char *error;
+	char text[400];
+
+	if (nexthop_next(&c->rest, &nexthop, &error)) {
+		c->current.nexthop_number++;
+		while (strchr(", \t\r\n", *begin) != NULL)
+			begin++;
+		(void)snprintf(c->current.nexthop, sizeof(c->current.nexthop),
+		    "%.*s", (int)strcspn(begin, ", \t\r\n"), begin);
+		start_nexthop(c, &nexthop);
+		return;
+	}
+	if (error != NULL) {
+		(void)snprintf(text, sizeof(text),
+		    "invalid destination \"%.*s\": %s",
+		    (int)strcspn(begin, ", \t\r\n"), begin, error);
+		note_problem(c, "4.3.5", text);
+		loop_timer_at(c->timer, 0);
+		return;
+	}
+	while (c->held_at < c->held_count) {
+		const struct candidate *next = &c->held[c->held_at++];
+
+		if (next->nexthop_number != c->skip_number) {
+			hand_out(c, next);
+			return;
+		}
+	}
+	hand_out(c, NULL);
+}
+
+struct candidates *
+candidates_new(struct loop *loop, struct resolver *resolver,
+    const struct settings *set, const struct candidate_rests *rests,
+    const char *nexthops)
+{
+	struct candidates *c = mem_zalloc(sizeof(*c));
+
+	c->loop = loop;
+	c->resolver = resolver;
+	c->set = set;
+	c->rests = rests;
+	c->text = mem_printf("%s %s", nexthops, set->smtp_fallback_relay);
+	c->rest = slice_str(c->text);
+	c->found = mem_zarray(ADDRS_MAX, sizeof(*c->found));
+	c->held = mem_zarray(HELD_MAX, sizeof(*c->held));
+	c->timer = loop_timer_new(loop, advance, c);
+	return c;
+}
+
+void
+candidates_free(struct candidates **candidates)
+{
+	struct candidates *c = *candidates;
+
+	*candidates = NULL;
+	if (c == NULL)
+		return;
+	resolver_cancel(&c->mx_query);
+	for (size_t i = 0; i < c->lookup_count; i++)
+		resolver_cancel(&c->lookups[i].query);
+	loop_timer_free(&c->timer);
+	mem_free(c->found);
+	mem_free(c->held);
+	mem_free(c->text);
+	/* We may be inside of a callback of ours. */
+	loop_defer(c->loop, mem_free, c);
+}
+
+void
+candidates_next(struct candidates *candidates, candidate_fn *fn, void *ctx)
+{
+	CHECK(candidates->fn == NULL);
+	candidates->fn = fn;
+	candidates->ctx = ctx;
+	loop_timer_at(candidates->timer, 0);
+}
+
+void
+candidates_skip_nexthop(struct candidates *candidates, int number)
+{
+	candidates->skip_number = number;
+}
+
+const struct dsn *
+candidates_problem(const struct candidates *candidates)
+{
+	return candidates->has_problem ? &candidates->problem : NULL;
+}

@@ -1,0 +1,82 @@
+/* candidate: the addresses of a list of nexthops, one after the other.
+ *
+ *   "[a]:25, b"  + smtp_fallback_relay
+ *      a: A, AAAA     -> order -> candidate, candidate
+ *      b: MX -> A...  -> order -> candidate ...
+ *      addresses at rest, held back above -> candidate, then the end
+ *
+ * Within a nexthop: MX preference, then smtp_address_preference, equals
+ * shuffled (smtp_randomize_addresses), at most smtp_mx_address_limit. An
+ * address that failed within CANDIDATE_REST_MS comes after all others, so
+ * that a dead first host costs no dial its timeout, and is not left out.
+ */
+#ifndef CANDIDATE_H
+#define CANDIDATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "agent/loop.h"
+#include "agent/resolver.h"
+#include "agent/settings.h"
+#include "common/dsn.h"
+
+enum {
+	CANDIDATE_REST_MS = 60000,
+	CANDIDATE_RESTS_MAX = 64,
+	CANDIDATE_NEXTHOP_SIZE = 320,
+};
+
+/* One address to try. */
+struct candidate {
+	char nexthop[CANDIDATE_NEXTHOP_SIZE]; /* as written, "[host]:port" */
+	char domain[256]; /* the nexthop without brackets and port */
+	bool use_mx; /* the nexthop was a bare name */
+	char host[256]; /* MX host or the nexthop's */
+	char addr[64]; /* numeric */
+	uint16_t port;
+	struct sockaddr_storage sa; /* with port */
+	unsigned preference;
+	int nexthop_number; /* which of the list */
+};
+
+/* Addresses that failed lately; shared by all dials. */
+struct candidate_rests {
+	struct {
+		struct sockaddr_storage sa;
+		int64_t until_ms;
+	} rests[CANDIDATE_RESTS_MAX];
+};
+
+struct candidates;
+
+/* The next address, NULL at the end; borrowed during the call. */
+typedef void candidate_fn(void *ctx, const struct candidate *candidate);
+
+/* All arguments are borrowed; nexthops is copied. */
+struct candidates *candidates_new(struct loop *loop, struct resolver *resolver,
+    const struct settings *set, const struct candidate_rests *rests,
+    const char *nexthops);
+void candidates_free(struct candidates **candidates);
+
+/* Asks for the next one; the callback comes from the loop. */
+void candidates_next(
+    struct candidates *candidates, candidate_fn *fn, void *ctx);
+
+/* No further address of this nexthop is wanted. */
+void candidates_skip_nexthop(struct candidates *candidates, int number);
+
+/* Why the last nexthop gave no address; NULL when it gave one. */
+const struct dsn *candidates_problem(const struct candidates *candidates);
+
+/* Notes that an address failed, or works. */
+void candidate_rest(struct candidate_rests *rests,
+    const struct sockaddr_storage *sa, int64_t now_ms);
+void candidate_wake(
+    struct candidate_rests *rests, const struct sockaddr_storage *sa);
+
+/* Number of a port given as number or service name, 0: unknown. */
+uint16_t candidate_port(const char *port);
+
+#endif
