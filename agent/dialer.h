@@ -23,6 +23,7 @@
 #include "common/ehlo.h"
 
 struct dialer;
+struct resolver;
 struct dial;
 struct link;
 struct credentials;
@@ -54,6 +55,8 @@ struct dial_result {
 	bool had_connection; /* TCP was established: the provider saw us */
 };
 
+/* The receiver takes the link by setting result->link to NULL, and calls
+ * dial_result_fini() for the rest. */
 typedef void dial_fn(void *ctx, struct dial_result *result);
 
 /* Shared state: resolver, TLS contexts and session cache, credentials. All
@@ -65,15 +68,17 @@ struct dialer *dialer_new(struct loop *loop, const struct settings *set,
 void dialer_free(struct dialer **dialer);
 
 /* Starts one dial to nexthops ("[host]:port, host ..." as Postfix writes
- * them) for mail from sender ("" unless sender-dependent). require_tls: 0
- * as configured, 1 REQUIRETLS, -1 TLS-Required: no. The callback comes from
- * the loop exactly once, never from inside this call, unless dial_cancel() is
- * called first. An address that failed lately is tried after its
+ * them) for mail from sender ("" unless sender-dependent). The callback comes
+ * from the loop exactly once, never from inside this call, unless dial_cancel()
+ * is called first. An address that failed lately is tried after its
  * alternatives until its rest is over, so that a dead first host does not cost
  * every dial a timeout and is returned to when it is back. */
 struct dial *dialer_dial(struct dialer *dialer, const char *nexthops,
     const char *sender, dial_fn *on_done, void *ctx);
 void dial_cancel(struct dial **dial);
+
+/* The resolver in use (tests point it at servers of their own). */
+struct resolver *dialer_resolver(struct dialer *dialer);
 
 /* Frees what is inside a result (link included if still there). */
 void dial_result_fini(struct dial_result *result);

@@ -1,0 +1,606 @@
+/*   candidate -> TLS policy -> credentials -> connect -> dialogue -> ready
+ *       ^_________________________________________________|  failed
+ *
+ * One address after the other; the reasons of all failures are logged, the
+ * last one is handed over.
+ */
+#include "agent/dialer.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "agent/dialer_private.h"
+#include "common/log.h"
+#include "common/mem.h"
+
+enum {
+	/* Connections to one nexthop per dial, as smtp_mx_session_limit. */
+	CONNECTIONS_PER_NEXTHOP = 2,
+	OUT_MAX = SASL_LINE_MAX + 1024,
+};
+
+static void next_candidate(struct dial *dial);
+static void find_credentials(struct dial *dial);
+static void start_connect(struct dial *dial);
+
+const char *
+dial_stage_name(enum dial_stage stage)
+{
+	static const char *const names[] = {
+	    [DIAL_RESOLVE] = "resolve",
+	    [DIAL_CONNECT] = "connect",
+	    [DIAL_GREETING] = "greeting",
+	    [DIAL_EHLO] = "ehlo",
+	    [DIAL_STARTTLS] = "starttls",
+	    [DIAL_TLS] = "tls",
+	    [DIAL_AUTH] = "auth",
+	    [DIAL_CONFIG] = "config",
+	};
+
+	return names[stage];
+}
+
+struct dialer *
+dialer_new(struct loop *loop, const struct settings *set,
+    struct credentials *credentials, struct maps *tls_policy)
+{
+	struct dialer *d = mem_zalloc(sizeof(*d));
+	char bad[64];
+
+	d->loop = loop;
+	d->set = set;
+	d->credentials = credentials;
+	d->tls_policy = tls_policy;
+	d->resolver = resolver_new(loop, set);
+	d->tls = tls_new(set);
+	(void)tlspolicy_init(
+	    &d->policy, set, d->policy_error, sizeof(d->policy_error));
+	if (d->policy_error[0] != '\0')
+		log_error("%s", d->policy_error);
+	if (tls_error(d->tls) != NULL)
+		log_error("%s", tls_error(d->tls));
+	d->has_sasl = sasl_open(&d->sasl_why);
+	if (!d->has_sasl)
+		log_error("cannot start SASL: %s", d->sasl_why);
+	if (!ehlo_discard_mask(set->smtp_discard_ehlo_keywords,
+		&d->discard_mask, bad, sizeof(bad)))
+		log_warn(
+		    "smtp_discard_ehlo_keywords: unknown word \"%s\"", bad);
+	return d;
+}
+
+void
+dialer_free(struct dialer **dialer)
+{
+	struct dialer *old = *dialer;
+
+	*dialer = NULL;
+	if (old == NULL)
+		return;
+	resolver_free(&old->resolver);
+	tls_free(&old->tls);
+	if (old->has_sasl)
+		sasl_close();
+	mem_free(old);
+}
+
+struct resolver *
+dialer_resolver(struct dialer *dialer)
+{
+	return dialer->resolver;
+}
+
+const char *
+dial_namaddr(const struct dial *dial, char *out, size_t n)
+{
+	(void)snprintf(out, n, "%s[%s]", dial->at.host, dial->at.addr);
+	return out;
+}
+
+const char *
+dial_namaddrport(const struct dial *dial, char *out, size_t n)
+{
+	(void)snprintf(out, n, "%s[%s]:%u", dial->at.host, dial->at.addr,
+	    (unsigned)dial->at.port);
+	return out;
+}
+
+void
+dial_set_timer(struct dial *dial, int64_t ms)
+{
+	if (ms > 0)
+		loop_timer_at(
+		    dial->timer, loop_now_ms(dial->dialer->loop) + ms);
+	else
+		loop_timer_cancel(dial->timer);
+}
+
+static void
+wipe_credentials(struct dial *dial)
+{
+	if (dial->user != NULL)
+		mem_wipe(dial->user, strlen(dial->user));
+	if (dial->password != NULL)
+		mem_wipe(dial->password, strlen(dial->password));
+	mem_free(dial->user);
+	mem_free(dial->password);
+	dial->user = dial->password = NULL;
+	dial->has_credentials = false;
+}
+
+static void
+close_connection(struct dial *dial)
+{
+	loop_unwatch(&dial->watch);
+	if (dial->fd >= 0)
+		(void)close(dial->fd);
+	dial->fd = -1;
+	link_free(&dial->link);
+	loop_timer_cancel(dial->timer);
+	sasl_free(&dial->sasl);
+	buf_fini_secret(&dial->out);
+	buf_fini_secret(&dial->deferred);
+}
+
+/* Frees all but the result; the memory goes at the end of the turn, since
+ * callers up the stack may still look at the state. */
+static void
+dispose(struct dial *dial)
+{
+	struct loop *loop = dial->dialer->loop;
+
+	dial->state = DIAL_STATE_OVER;
+	close_connection(dial);
+	candidates_free(&dial->candidates);
+	maps_cancel(&dial->policy_query);
+	credentials_cancel(&dial->credentials_query);
+	wipe_credentials(dial);
+	reply_parser_fini(&dial->parser);
+	loop_timer_free(&dial->timer);
+	mem_free(dial->sender);
+	loop_defer(loop, mem_free, dial);
+}
+
+static void
+finish(struct dial *dial)
+{
+	struct dial_result result = dial->result;
+	dial_fn *on_done = dial->on_done;
+	void *ctx = dial->ctx;
+
+	dispose(dial);
+	on_done(ctx, &result);
+}
+
+void
+dial_fail(struct dial *dial, enum dial_stage stage, const char *status,
+    const char *format, ...)
+{
+	struct dial_result *r = &dial->result;
+	char text[DSN_TEXT_MAX + 1];
+	va_list ap;
+
+	va_start(ap, format);
+	(void)vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	dsn_set(&r->dsn, status, "%s", text);
+	r->stage = stage;
+	mem_free(r->reply_text);
+	r->reply_text = NULL;
+	r->reply_code = 0;
+	r->is_config_error = stage == DIAL_CONFIG;
+	dial->has_failed = true;
+	if (stage == DIAL_CONNECT || stage == DIAL_GREETING)
+		candidate_rest(&dial->dialer->rests, &dial->at.sa,
+		    loop_now_ms(dial->dialer->loop));
+	log_info("%s", r->dsn.text);
+}
+
+void
+dial_give_up(struct dial *dial)
+{
+	close_connection(dial);
+	if (dial->connections >= CONNECTIONS_PER_NEXTHOP &&
+	    dial->connections_of == dial->at.nexthop_number)
+		candidates_skip_nexthop(
+		    dial->candidates, dial->at.nexthop_number);
+	next_candidate(dial);
+}
+
+void
+dial_retry_plain(struct dial *dial)
+{
+	close_connection(dial);
+	dial->is_plain_retry = true;
+	start_connect(dial);
+}
+
+void
+dial_ready(struct dial *dial)
+{
+	struct dial_result *r = &dial->result;
+	int64_t rtt_ms = (link_rtt_us(dial->link) + 999) / 1000;
+
+	if (rtt_ms > r->peer.rtt_ms)
+		r->peer.rtt_ms = rtt_ms;
+	candidate_wake(&dial->dialer->rests, &dial->at.sa);
+	link_set_ops(dial->link, NULL, NULL);
+	r->link = dial->link;
+	dial->link = NULL;
+	r->is_authenticated = dial->sasl != NULL;
+	mem_free(r->reply_text);
+	r->reply_text = NULL;
+	r->reply_code = 0;
+	finish(dial);
+}
+
+static void
+fail_config(
+    struct dial *dial, const char *status, const char *what, const char *detail)
+{
+	dial_fail(dial, DIAL_CONFIG, status, "%s: %s", what, detail);
+	candidates_skip_nexthop(dial->candidates, dial->at.nexthop_number);
+	next_candidate(dial);
+}
+
+static void
+fail_policy(struct dial *dial, const char *detail)
+{
+	fail_config(dial, "4.7.5", "client TLS configuration problem", detail);
+}
+
+/* ---- the address in hand: policy, credentials, connect ---- */
+
+static void
+check_policy(struct dial *dial)
+{
+	struct dialer *d = dial->dialer;
+	enum tls_level level = dial->policy.level;
+
+	if (d->set->smtp_tls_wrappermode && level < TLS_LEVEL_ENCRYPT) {
+		fail_policy(dial,
+		    "smtp_tls_wrappermode requires "
+		    "\"smtp_tls_security_level = encrypt\" (or stronger)");
+		return;
+	}
+	if (level > TLS_LEVEL_NONE && tls_error(d->tls) != NULL) {
+		fail_config(dial, "4.3.5", "client TLS configuration problem",
+		    tls_error(d->tls));
+		return;
+	}
+	(void)snprintf(dial->result.peer.tls, sizeof(dial->result.peer.tls),
+	    level == TLS_LEVEL_NONE ? "%s" : "%s?", tls_level_name(level));
+	find_credentials(dial);
+}
+
+/* A bare domain's policy may be given for its parents, ".example.com". */
+static const char *
+next_policy_key(struct dial *dial)
+{
+	const char *dot;
+
+	if (!dial->at.use_mx || strcmp(dial->at.nexthop, dial->at.domain) != 0)
+		return NULL;
+	dot = strchr(dial->policy_key + (*dial->policy_key == '.'), '.');
+	return dot;
+}
+
+static void look_up_policy(struct dial *dial);
+
+static void
+on_policy(
+    void *ctx, enum maps_result result, const char *value, const char *error)
+{
+	struct dial *dial = ctx;
+	struct dialer *d = dial->dialer;
+	char why[TLSPOLICY_ERROR_SIZE], text[DSN_TEXT_MAX];
+
+	dial->policy_query = NULL;
+	switch (result) {
+	case MAPS_FOUND:
+		if (tlspolicy_parse(
+			&dial->policy, d->set, value, why, sizeof(why))) {
+			check_policy(dial);
+			return;
+		}
+		(void)snprintf(text, sizeof(text),
+		    "smtp_tls_policy_maps, \"%s\": %s", dial->policy_key, why);
+		fail_policy(dial, text);
+		return;
+	case MAPS_ERROR:
+		(void)snprintf(text, sizeof(text), "smtp_tls_policy_maps: %s",
+		    error != NULL ? error : "lookup error");
+		fail_policy(dial, text);
+		return;
+	case MAPS_NOT_FOUND:
+		break;
+	}
+	dial->policy_key = next_policy_key(dial);
+	if (dial->policy_key != NULL) {
+		look_up_policy(dial);
+		return;
+	}
+	dial->policy = d->policy;
+	if (d->policy_error[0] != '\0')
+		fail_policy(dial, d->policy_error);
+	else
+		check_policy(dial);
+}
+
+static void
+look_up_policy(struct dial *dial)
+{
+	struct dialer *d = dial->dialer;
+	struct maps_query *query;
+
+	if (d->tls_policy == NULL) {
+		on_policy(dial, MAPS_NOT_FOUND, NULL, NULL);
+		return;
+	}
+	/* NULL: answered, and what followed may have asked anew. */
+	query = maps_find(d->tls_policy, dial->policy_key, on_policy, dial);
+	if (query != NULL)
+		dial->policy_query = query;
+}
+
+static void
+on_credentials(void *ctx, enum maps_result result, const char *user,
+    const char *password, const char *error)
+{
+	struct dial *dial = ctx;
+	char what[700], namaddr[400];
+
+	dial->credentials_query = NULL;
+	switch (result) {
+	case MAPS_FOUND:
+		dial->has_credentials = true;
+		dial->user = mem_strdup(user);
+		dial->password = mem_strdup(password);
+		break;
+	case MAPS_NOT_FOUND:
+		break;
+	case MAPS_ERROR:
+		(void)snprintf(what, sizeof(what),
+		    "local data error while talking to %s",
+		    dial_namaddr(dial, namaddr, sizeof(namaddr)));
+		fail_config(dial, "4.3.0", what,
+		    error != NULL ? error : "smtp_sasl_password_maps");
+		return;
+	}
+	start_connect(dial);
+}
+
+static void
+find_credentials(struct dial *dial)
+{
+	struct dialer *d = dial->dialer;
+	struct credentials_query *query;
+
+	wipe_credentials(dial);
+	if (d->credentials == NULL || !d->set->smtp_sasl_auth_enable) {
+		on_credentials(dial, MAPS_NOT_FOUND, NULL, NULL, NULL);
+		return;
+	}
+	query = credentials_find(d->credentials, dial->sender, dial->at.host,
+	    dial->at.nexthop, on_credentials, dial);
+	if (query != NULL)
+		dial->credentials_query = query;
+}
+
+static void
+fail_connect(struct dial *dial, int error_no)
+{
+	char name[400];
+
+	dial_fail(dial, DIAL_CONNECT, "4.4.1", "connect to %s: %s",
+	    dial_namaddrport(dial, name, sizeof(name)), strerror(error_no));
+	dial_give_up(dial);
+}
+
+static void
+on_connected(void *ctx, bool readable, bool writable)
+{
+	struct dial *dial = ctx;
+	int error_no = 0, fd = dial->fd;
+	socklen_t n = sizeof(error_no);
+	int64_t rtt_ms;
+
+	(void)readable;
+	(void)writable;
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error_no, &n) != 0)
+		error_no = errno;
+	if (error_no != 0) {
+		fail_connect(dial, error_no);
+		return;
+	}
+	loop_timer_cancel(dial->timer);
+	loop_unwatch(&dial->watch);
+	dial->fd = -1;
+	if (dial->connections_of != dial->at.nexthop_number)
+		dial->connections = 0;
+	dial->connections_of = dial->at.nexthop_number;
+	dial->connections++;
+	dial->result.had_connection = true;
+	rtt_ms = (loop_now_us(dial->dialer->loop) - dial->began_us) / 1000;
+	dial->result.peer.rtt_ms = rtt_ms > 0 ? rtt_ms : 0;
+	dial->link = link_new(dial->dialer->loop, fd);
+	dialogue_start(dial);
+}
+
+/* smtp_bind_address for this family; false with errno set on failure. */
+static bool
+bind_source(const struct dial *dial, int fd)
+{
+	const struct settings *set = dial->dialer->set;
+	bool is_v6 = dial->at.sa.ss_family == AF_INET6;
+	const char *text =
+	    is_v6 ? set->smtp_bind_address6 : set->smtp_bind_address;
+	struct sockaddr_in sin = {.sin_family = AF_INET};
+	struct sockaddr_in6 sin6 = {.sin6_family = AF_INET6};
+	char bare[64];
+	int rc;
+
+	if (*text == '\0')
+		return true;
+	(void)snprintf(bare, sizeof(bare), "%.*s",
+	    (int)strcspn(text + (*text == '['), "]"), text + (*text == '['));
+	if (is_v6) {
+		if (inet_pton(AF_INET6, bare, &sin6.sin6_addr) != 1)
+			goto malformed;
+		rc = bind(fd, (const void *)&sin6, sizeof(sin6));
+	} else {
+		if (inet_pton(AF_INET, bare, &sin.sin_addr) != 1)
+			goto malformed;
+		rc = bind(fd, (const void *)&sin, sizeof(sin));
+	}
+	if (rc != 0)
+		log_warn("bind %s: %s", text, strerror(errno));
+	return rc == 0;
+malformed:
+	log_warn("malformed smtp_bind_address: %s", text);
+	return false;
+}
+
+static void
+start_connect(struct dial *dial)
+{
+	struct dialer *d = dial->dialer;
+	bool is_v6 = dial->at.sa.ss_family == AF_INET6;
+	socklen_t n =
+	    is_v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+
+	dial->state = DIAL_STATE_CONNECT;
+	dial->fd = socket(dial->at.sa.ss_family,
+	    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (dial->fd < 0) {
+		fail_connect(dial, errno);
+		return;
+	}
+	if (!bind_source(dial, dial->fd) && d->set->smtp_bind_address_enforce) {
+		dial_fail(dial, DIAL_CONFIG, "4.4.0",
+		    "server configuration error: smtp_bind_address");
+		dial_give_up(dial);
+		return;
+	}
+	dial->began_us = loop_now_us(d->loop);
+	log_debug("connecting to %s[%s] port %u", dial->at.host, dial->at.addr,
+	    (unsigned)dial->at.port);
+	if (connect(dial->fd, (const void *)&dial->at.sa, n) != 0 &&
+	    errno != EINPROGRESS) {
+		fail_connect(dial, errno);
+		return;
+	}
+	dial->watch = loop_watch(d->loop, dial->fd, on_connected, dial);
+	loop_want(dial->watch, false, true);
+	dial_set_timer(dial, d->set->smtp_connect_timeout_ms);
+}
+
+static void
+on_timer(void *ctx)
+{
+	struct dial *dial = ctx;
+
+	if (dial->state == DIAL_STATE_CONNECT)
+		fail_connect(dial, ETIMEDOUT);
+	else
+		dialogue_on_timeout(dial);
+}
+
+/* ---- from one address to the next ---- */
+
+static void
+give_result(struct dial *dial)
+{
+	const struct dsn *problem = candidates_problem(dial->candidates);
+	struct dial_result *r = &dial->result;
+
+	if (problem != NULL) {
+		mem_free(r->reply_text);
+		r->reply_text = NULL;
+		r->reply_code = 0;
+		r->stage = DIAL_RESOLVE;
+		r->dsn = *problem;
+		r->is_config_error = strcmp(problem->status, "4.3.5") == 0;
+	} else if (!dial->has_failed) {
+		r->stage = DIAL_CONFIG;
+		dsn_set(&r->dsn, "4.3.5", "no smarthost is configured");
+		r->is_config_error = true;
+	}
+	finish(dial);
+}
+
+static void
+on_candidate(void *ctx, const struct candidate *candidate)
+{
+	struct dial *dial = ctx;
+	struct peer *peer = &dial->result.peer;
+
+	if (candidate == NULL) {
+		give_result(dial);
+		return;
+	}
+	dial->at = *candidate;
+	dial->is_plain_retry = false;
+	memset(peer, 0, sizeof(*peer));
+	(void)snprintf(peer->host, sizeof(peer->host), "%s", candidate->host);
+	(void)snprintf(peer->addr, sizeof(peer->addr), "%s", candidate->addr);
+	(void)snprintf(
+	    peer->port, sizeof(peer->port), "%u", (unsigned)candidate->port);
+	(void)snprintf(peer->tls, sizeof(peer->tls), "unknown");
+	dial->policy_key = dial->at.nexthop;
+	look_up_policy(dial);
+}
+
+static void
+next_candidate(struct dial *dial)
+{
+	dial->state = DIAL_STATE_LOOKUP;
+	candidates_next(dial->candidates, on_candidate, dial);
+}
+
+struct dial *
+dialer_dial(struct dialer *dialer, const char *nexthops, const char *sender,
+    dial_fn *on_done, void *ctx)
+{
+	struct dial *dial = mem_zalloc(sizeof(*dial));
+
+	dial->dialer = dialer;
+	dial->on_done = on_done;
+	dial->ctx = ctx;
+	dial->sender = mem_strdup(sender);
+	dial->fd = -1;
+	dial->timer = loop_timer_new(dialer->loop, on_timer, dial);
+	buf_init(&dial->out, OUT_MAX);
+	buf_init(&dial->deferred, OUT_MAX);
+	reply_parser_init(&dial->parser);
+	dial->candidates = candidates_new(dialer->loop, dialer->resolver,
+	    dialer->set, &dialer->rests, nexthops);
+	next_candidate(dial);
+	return dial;
+}
+
+void
+dial_cancel(struct dial **dial)
+{
+	struct dial *old = *dial;
+
+	*dial = NULL;
+	if (old == NULL)
+		return;
+	dial_result_fini(&old->result);
+	dispose(old);
+}
+
+void
+dial_result_fini(struct dial_result *result)
+{
+	link_free(&result->link);
+	mem_free(result->reply_text);
+	result->reply_text = NULL;
+}

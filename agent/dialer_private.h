@@ -1,0 +1,115 @@
+/* dialer_private: what the two halves of the dialer share.
+ *
+ *   dialer.c       which address: policy, credentials, connect, what next
+ *   dialogue.c     one connection: greeting, EHLO, STARTTLS, login, QUIT
+ *
+ * dialer.c calls dialogue_start() with a connected link; the dialogue ends in
+ * exactly one of dial_ready(), dial_give_up() and dial_retry_plain().
+ */
+#ifndef DIALER_PRIVATE_H
+#define DIALER_PRIVATE_H
+
+#include "agent/candidate.h"
+#include "agent/credentials.h"
+#include "agent/dialer.h"
+#include "agent/link.h"
+#include "agent/maps.h"
+#include "agent/sasl.h"
+#include "agent/tls.h"
+#include "common/reply.h"
+
+struct dialer {
+	struct loop *loop;
+	const struct settings *set;
+	struct credentials *credentials; /* may be NULL */
+	struct maps *tls_policy; /* may be NULL */
+	struct resolver *resolver;
+	struct tls *tls;
+	struct tlspolicy policy; /* as in main.cf */
+	char policy_error[TLSPOLICY_ERROR_SIZE]; /* "": none */
+	bool has_sasl;
+	const char *sasl_why; /* why not */
+	unsigned discard_mask; /* smtp_discard_ehlo_keywords */
+	struct candidate_rests rests;
+};
+
+enum dial_state {
+	DIAL_STATE_LOOKUP, /* nexthop, policy, credentials */
+	DIAL_STATE_CONNECT,
+	DIAL_STATE_TLS,
+	DIAL_STATE_GREETING,
+	DIAL_STATE_EHLO,
+	DIAL_STATE_HELO,
+	DIAL_STATE_STARTTLS,
+	DIAL_STATE_AUTH,
+	DIAL_STATE_QUIT, /* gave up, being polite */
+	DIAL_STATE_OVER,
+};
+
+struct dial {
+	struct dialer *dialer;
+	dial_fn *on_done;
+	void *ctx;
+	char *sender;
+	enum dial_state state;
+	struct loop_timer *timer; /* of the state */
+
+	/* the address in hand */
+	struct candidates *candidates;
+	struct candidate at;
+	int connections_of, connections; /* nexthop number, made for it */
+	struct tlspolicy policy;
+	struct maps_query *policy_query;
+	const char *policy_key; /* in at: the next one to look up */
+	struct credentials_query *credentials_query;
+	bool has_credentials;
+	char *user, *password; /* secrets */
+	bool is_plain_retry; /* TLS failed, the level is may: without it */
+
+	/* the connection */
+	int fd; /* connecting, else -1 */
+	struct loop_fd *watch;
+	struct link *link;
+	int64_t began_us, ehlo_sent_us;
+	struct reply_parser parser;
+	struct buf out; /* may hold secrets */
+	struct sasl *sasl;
+	struct buf deferred; /* initial response too long for AUTH */
+	const char *mech;
+	int sasl_steps;
+	char tls_key[1024];
+	bool is_ready; /* the last reply was read */
+
+	bool has_failed; /* result tells why */
+	struct dial_result result;
+};
+
+/* "host[addr]", borrowed until the next call. */
+const char *dial_namaddr(const struct dial *dial, char *out, size_t n);
+
+/* "host[addr]:port" */
+const char *dial_namaddrport(const struct dial *dial, char *out, size_t n);
+
+/* Starts the timer of the state in ms from now; 0: no limit. */
+void dial_set_timer(struct dial *dial, int64_t ms);
+
+/* Fills the result with a failure of the address in hand. */
+void dial_fail(struct dial *dial, enum dial_stage stage, const char *status,
+    const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* Closes the connection and goes on with the next address. */
+void dial_give_up(struct dial *dial);
+
+/* Connects to the same address again, without TLS. */
+void dial_retry_plain(struct dial *dial);
+
+/* Hands the link over. */
+void dial_ready(struct dial *dial);
+
+/* Talks on dial->link. */
+void dialogue_start(struct dial *dial);
+
+/* The timer fired in a state of the dialogue. */
+void dialogue_on_timeout(struct dial *dial);
+
+#endif

@@ -1,0 +1,720 @@
+/*   S: 220 mx.example ESMTP
+ *   C: EHLO client.example
+ *   S: 250-mx.example ... 250 STARTTLS
+ *   C: STARTTLS
+ *   S: 220 go ahead              nothing may follow in plain text
+ *      (handshake)
+ *   C: EHLO client.example
+ *   C: AUTH PLAIN ...
+ *   S: 235 welcome               what follows belongs to the session
+ *
+ * One command at a time; its reply, or the end of its time, decides what
+ * comes next. Texts and statuses of failures are those of smtp(8).
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/dialer_private.h"
+#include "common/command.h"
+#include "common/log.h"
+#include "common/mem.h"
+
+enum {
+	QUIT_LIMIT_MS = 1000, /* politeness must not cost a slot more */
+	AUTH_LINE_MAX = 512, /* RFC 4954 4: else no initial response */
+	NAME_SIZE = 400,
+};
+
+static void send_ehlo(struct dial *dial);
+static void log_in(struct dial *dial);
+
+/* What smtp(8) says we were doing; it has no words for the login. */
+static const char *
+doing(enum dial_state state)
+{
+	switch (state) {
+	case DIAL_STATE_GREETING:
+		return "receiving the initial server greeting";
+	case DIAL_STATE_EHLO:
+		return "performing the EHLO handshake";
+	case DIAL_STATE_HELO:
+		return "performing the HELO handshake";
+	case DIAL_STATE_STARTTLS:
+		return "receiving the STARTTLS response";
+	case DIAL_STATE_AUTH:
+		return "performing SASL authentication";
+	case DIAL_STATE_TLS:
+		return "performing the TLS handshake";
+	case DIAL_STATE_LOOKUP:
+	case DIAL_STATE_CONNECT:
+	case DIAL_STATE_QUIT:
+	case DIAL_STATE_OVER:
+		break;
+	}
+	return "connecting";
+}
+
+static enum dial_stage
+stage_of(enum dial_state state)
+{
+	switch (state) {
+	case DIAL_STATE_GREETING:
+		return DIAL_GREETING;
+	case DIAL_STATE_EHLO:
+	case DIAL_STATE_HELO:
+		return DIAL_EHLO;
+	case DIAL_STATE_STARTTLS:
+		return DIAL_STARTTLS;
+	case DIAL_STATE_TLS:
+		return DIAL_TLS;
+	case DIAL_STATE_AUTH:
+		return DIAL_AUTH;
+	case DIAL_STATE_LOOKUP:
+	case DIAL_STATE_CONNECT:
+	case DIAL_STATE_QUIT:
+	case DIAL_STATE_OVER:
+		break;
+	}
+	return DIAL_CONNECT;
+}
+
+static void
+enter(struct dial *dial, enum dial_state state)
+{
+	const struct settings *set = dial->dialer->set;
+	int64_t ms = set->smtp_helo_timeout_ms;
+
+	dial->state = state;
+	if (state == DIAL_STATE_TLS || state == DIAL_STATE_STARTTLS)
+		ms = set->smtp_starttls_timeout_ms;
+	else if (state == DIAL_STATE_QUIT)
+		ms = QUIT_LIMIT_MS;
+	dial_set_timer(dial, ms);
+}
+
+/* Says good-bye and waits a little: a server that counts connections should
+ * have seen the end of this one before there is another. */
+static void
+quit(struct dial *dial, const char *words)
+{
+	enter(dial, DIAL_STATE_QUIT);
+	buf_fini_secret(&dial->out);
+	(void)buf_add_str(&dial->out, words);
+	link_kick(dial->link);
+}
+
+/* The server said something that ends this attempt; before holds the words
+ * in front of its reply. */
+static void
+fail_reply(struct dial *dial, const char *status, const struct reply *reply,
+    const char *before)
+{
+	char text[DSN_TEXT_MAX];
+
+	reply_text(reply, text, sizeof(text));
+	dial_fail(dial, stage_of(dial->state), status, "%s%s", before, text);
+	dial->result.reply_text = mem_strdup(text);
+	dial->result.reply_code = reply->code;
+	quit(dial, "QUIT\r\n");
+}
+
+/* A status with the first digit of a temporary one. */
+static void
+soften(char *out, size_t n, const char *status)
+{
+	(void)snprintf(out, n, "4%s", status + 1);
+}
+
+static void
+refused(struct dial *dial, const struct reply *reply)
+{
+	char name[NAME_SIZE], before[NAME_SIZE + 40];
+	char status[DSN_STATUS_SIZE];
+	bool is_soft = dial->state == DIAL_STATE_GREETING &&
+		       dial->dialer->set->smtp_skip_5xx_greeting;
+
+	(void)snprintf(before, sizeof(before),
+	    "host %s refused to talk to me: ",
+	    dial_namaddr(dial, name, sizeof(name)));
+	if (is_soft)
+		soften(status, sizeof(status), reply->status);
+	else
+		(void)snprintf(status, sizeof(status), "%s", reply->status);
+	fail_reply(dial, status, reply, before);
+}
+
+static void
+fail_lost(struct dial *dial)
+{
+	char name[NAME_SIZE];
+
+	dial_fail(dial, stage_of(dial->state), "4.4.2",
+	    "lost connection with %s while %s",
+	    dial_namaddr(dial, name, sizeof(name)), doing(dial->state));
+	dial_give_up(dial);
+}
+
+/* ---- TLS ---- */
+
+/* Names everything that must be equal for a session to be resumed. */
+static void
+make_tls_key(struct dial *dial)
+{
+	const struct tlspolicy *p = &dial->policy;
+
+	(void)snprintf(dial->tls_key, sizeof(dial->tls_key),
+	    "%.63s %u %.255s %.255s %d %.64s %.20s %.64s %.128s %.64s",
+	    dial->at.addr, (unsigned)dial->at.port, dial->at.host,
+	    dial->at.domain, (int)p->level, p->protocols, p->ciphers,
+	    p->exclude, p->match, p->servername);
+}
+
+static void
+fail_handshake(struct dial *dial, const char *why)
+{
+	char name[NAME_SIZE];
+
+	log_info("SSL_connect error to %s: %s",
+	    dial_namaddrport(dial, name, sizeof(name)), why);
+	tls_forget(dial->dialer->tls, dial->tls_key);
+	/* Without credentials nothing is lost by being heard; with them the
+	 * login would fail, or worse, succeed. */
+	if (dial->policy.level == TLS_LEVEL_MAY && !dial->has_credentials) {
+		dial_retry_plain(dial);
+		return;
+	}
+	dial_fail(
+	    dial, DIAL_TLS, "4.7.5", "Cannot start TLS: handshake failure");
+	dial_give_up(dial);
+}
+
+static void
+set_tls_word(struct dial *dial, const char *before, const char *after)
+{
+	struct peer *peer = &dial->result.peer;
+
+	(void)snprintf(peer->tls, sizeof(peer->tls), "%s%s%s", before,
+	    tls_level_name(dial->policy.level), after);
+}
+
+static void
+on_tls(void *ctx, bool ok, const char *text)
+{
+	struct dial *dial = ctx;
+	struct dialer *d = dial->dialer;
+	struct peer *peer = &dial->result.peer;
+	struct ssl_st *ssl = link_ssl(dial->link);
+	char name[NAME_SIZE], line[1000];
+	struct tls_facts facts;
+
+	if (!ok) {
+		fail_handshake(dial, text);
+		return;
+	}
+	tls_judge(
+	    d->tls, ssl, &dial->policy, dial->at.host, dial->at.domain, &facts);
+	(void)dial_namaddrport(dial, name, sizeof(name));
+	if (d->set->smtp_tls_loglevel >= 1) {
+		tls_summary(ssl, &facts, name, line, sizeof(line));
+		log_info("%s", line);
+	}
+	peer->is_tls = true;
+	peer->is_verified = facts.is_matched;
+	peer->is_resumed = facts.is_resumed;
+	if (tls_level_must_match(dial->policy.level) && !facts.is_matched) {
+		set_tls_word(dial, "!", "");
+		log_info("certificate verification failed for %s: %s", name,
+		    facts.why);
+		dial_fail(
+		    dial, DIAL_TLS, "4.7.5", "Server certificate not verified");
+		/* The next handshake shall show the certificate anew. */
+		tls_forget(d->tls, dial->tls_key);
+		quit(dial, "QUIT\r\n");
+		return;
+	}
+	set_tls_word(dial, "", "");
+	if (d->set->smtp_tls_wrappermode)
+		enter(dial, DIAL_STATE_GREETING);
+	else
+		send_ehlo(dial);
+}
+
+static void
+start_tls(struct dial *dial)
+{
+	char why[TLSPOLICY_ERROR_SIZE];
+	struct ssl_st *ssl;
+
+	make_tls_key(dial);
+	ssl = tls_open(dial->dialer->tls, &dial->policy, dial->at.host,
+	    dial->at.domain, dial->tls_key, why, sizeof(why));
+	if (ssl == NULL) {
+		dial_fail(dial, DIAL_CONFIG, "4.7.5",
+		    "client TLS configuration problem: %s", why);
+		dial_give_up(dial);
+		return;
+	}
+	enter(dial, DIAL_STATE_TLS);
+	link_start_tls(dial->link, ssl, on_tls, dial);
+}
+
+/* After EHLO or HELO: STARTTLS, if that is wanted and not yet done. */
+static void
+secure(struct dial *dial)
+{
+	enum tls_level level = dial->policy.level;
+	char name[NAME_SIZE];
+
+	if (dial->result.peer.is_tls || level == TLS_LEVEL_NONE ||
+	    dial->is_plain_retry) {
+		if (dial->is_plain_retry)
+			set_tls_word(dial, "", ":none");
+		log_in(dial);
+	} else if (dial->result.ehlo.starttls) {
+		enter(dial, DIAL_STATE_STARTTLS);
+		(void)command_starttls(&dial->out);
+		link_kick(dial->link);
+	} else if (level > TLS_LEVEL_MAY) {
+		dial->state = DIAL_STATE_STARTTLS;
+		set_tls_word(dial, "!", "");
+		dial_fail(dial, DIAL_STARTTLS, "4.7.4",
+		    "TLS is required, but was not offered by host %s",
+		    dial_namaddr(dial, name, sizeof(name)));
+		quit(dial, "QUIT\r\n");
+	} else {
+		set_tls_word(dial, "", ":none");
+		log_in(dial);
+	}
+}
+
+static void
+on_starttls_reply(struct dial *dial, const struct reply *reply, bool has_more)
+{
+	char name[NAME_SIZE], before[NAME_SIZE + 60];
+
+	(void)dial_namaddr(dial, name, sizeof(name));
+	if (reply->code / 100 != 2) {
+		if (dial->policy.level <= TLS_LEVEL_MAY) {
+			set_tls_word(dial, "", ":none");
+			log_in(dial);
+			return;
+		}
+		set_tls_word(dial, "!", "");
+		(void)snprintf(before, sizeof(before),
+		    "TLS is required, but host %s refused to start TLS: ",
+		    name);
+		fail_reply(dial, reply->status, reply, before);
+		return;
+	}
+	if (has_more) {
+		/* Somebody on the way puts words into the server's mouth. */
+		dial_fail(dial, DIAL_TLS, "4.7.5",
+		    "Cannot start TLS: host %s sent plain text after "
+		    "agreeing to TLS",
+		    name);
+		dial_give_up(dial);
+		return;
+	}
+	start_tls(dial);
+}
+
+/* ---- login ---- */
+
+static void
+fail_login(struct dial *dial, const char *words, const char *why)
+{
+	char name[NAME_SIZE];
+	bool is_midway = dial->state == DIAL_STATE_AUTH;
+
+	dial_fail(dial, DIAL_AUTH, "4.7.0", "SASL authentication failed%s %s%s",
+	    words, dial_namaddr(dial, name, sizeof(name)), why);
+	/* "*" cancels the exchange: RFC 4954 4. */
+	quit(dial, is_midway ? "*\r\nQUIT\r\n" : "QUIT\r\n");
+}
+
+static void
+fail_mechanism(struct dial *dial, const char *why)
+{
+	char text[300];
+
+	(void)snprintf(text, sizeof(text), ": %s", why);
+	fail_login(dial, "; cannot authenticate to server", text);
+}
+
+static void
+send_auth(struct dial *dial, struct buf *initial, bool has_initial)
+{
+	size_t n = strlen(dial->mech) + buf_len(initial) + 8;
+
+	enter(dial, DIAL_STATE_AUTH);
+	log_debug("> AUTH %s <hidden>", dial->mech);
+	if (has_initial && n <= AUTH_LINE_MAX) {
+		(void)buf_addf(&dial->out, "AUTH %s ", dial->mech);
+		(void)buf_add_slice(&dial->out, buf_slice(initial));
+		(void)buf_add_str(&dial->out, "\r\n");
+	} else {
+		(void)buf_addf(&dial->out, "AUTH %s\r\n", dial->mech);
+		if (has_initial && !slice_eq(buf_slice(initial), "="))
+			(void)buf_add_slice(
+			    &dial->deferred, buf_slice(initial));
+	}
+	link_kick(dial->link);
+}
+
+static const char *
+security_options(const struct dial *dial)
+{
+	const struct settings *set = dial->dialer->set;
+
+	if (dial->result.peer.is_verified)
+		return set->smtp_sasl_tls_verified_security_options;
+	if (dial->result.peer.is_tls)
+		return set->smtp_sasl_tls_security_options;
+	return set->smtp_sasl_security_options;
+}
+
+static void
+start_login(struct dial *dial, const char *mechs)
+{
+	struct buf initial;
+	char why[200] = "";
+	bool has_initial = false;
+	bool ok = false;
+
+	buf_init(&initial, SASL_LINE_MAX);
+	dial->sasl_steps = 0;
+	dial->sasl = sasl_new(dial->at.host, dial->user, dial->password,
+	    security_options(dial), why, sizeof(why));
+	if (dial->sasl != NULL)
+		ok = sasl_start(dial->sasl, mechs, &dial->mech, &initial,
+		    &has_initial, why, sizeof(why));
+	if (ok)
+		send_auth(dial, &initial, has_initial);
+	else
+		fail_mechanism(dial, why);
+	buf_fini_secret(&initial);
+}
+
+static void
+log_in(struct dial *dial)
+{
+	struct dialer *d = dial->dialer;
+	const struct ehlo *ehlo = &dial->result.ehlo;
+	char mechs[EHLO_AUTH_SIZE];
+	const char *error = NULL;
+
+	if (!dial->has_credentials) {
+		dial->is_ready = true;
+		return;
+	}
+	if (!d->has_sasl) {
+		fail_mechanism(dial, d->sasl_why);
+		return;
+	}
+	/* smtp(8) goes on as a stranger here, and the mail bounces with
+	 * "relay access denied". Who configures a password wants a login. */
+	if (!ehlo->auth) {
+		fail_login(dial, ": server", " does not offer AUTH");
+		return;
+	}
+	if (!sasl_filter(d->set->smtp_sasl_mechanism_filter, ehlo->auth_mechs,
+		mechs, sizeof(mechs), &error)) {
+		fail_mechanism(dial, error);
+		return;
+	}
+	if (mechs[0] == '\0') {
+		fail_login(dial, ": server",
+		    " offered no compatible authentication mechanisms for "
+		    "this type of connection security");
+		return;
+	}
+	start_login(dial, mechs);
+}
+
+/* What follows the code of a 334 reply. */
+static struct slice
+challenge_of(const struct reply *reply)
+{
+	struct slice s = buf_slice(&reply->text);
+
+	if (s.n < 4)
+		return slice_of("", 0);
+	return slice_of(s.p + 4, s.n - 4);
+}
+
+static void
+answer_challenge(struct dial *dial, const struct reply *reply)
+{
+	struct slice challenge = challenge_of(reply);
+	char why[200] = "";
+
+	if (++dial->sasl_steps > SASL_STEPS_MAX) {
+		fail_login(
+		    dial, "; authentication protocol loop with server", "");
+		return;
+	}
+	if (buf_len(&dial->deferred) > 0) {
+		if (challenge.n > 0) {
+			fail_login(dial,
+			    "; non-empty initial challenge from server", "");
+			return;
+		}
+		(void)buf_add_slice(&dial->out, buf_slice(&dial->deferred));
+		buf_fini_secret(&dial->deferred);
+	} else if (!sasl_next(
+		       dial->sasl, challenge, &dial->out, why, sizeof(why))) {
+		fail_mechanism(dial, why);
+		return;
+	}
+	(void)buf_add_str(&dial->out, "\r\n");
+	enter(dial, DIAL_STATE_AUTH);
+	link_kick(dial->link);
+}
+
+static void
+on_auth_reply(struct dial *dial, const struct reply *reply)
+{
+	char name[NAME_SIZE], before[NAME_SIZE + 60];
+	char status[DSN_STATUS_SIZE];
+
+	if (reply->code / 100 == 3) {
+		answer_challenge(dial, reply);
+		return;
+	}
+	(void)dial_namaddr(dial, name, sizeof(name));
+	if (reply->code / 100 == 2) {
+		if (sasl_is_mutual(dial->sasl) && !sasl_is_done(dial->sasl)) {
+			/* Welcome without the proof of knowing us. */
+			dial->state = DIAL_STATE_EHLO;
+			fail_login(
+			    dial, "; server", " did not authenticate itself");
+			return;
+		}
+		dial->is_ready = true;
+		return;
+	}
+	(void)snprintf(before, sizeof(before),
+	    "SASL authentication failed; server %s said: ", name);
+	(void)snprintf(status, sizeof(status), "%s", reply->status);
+	if (status[0] == '5' && dial->dialer->set->smtp_sasl_auth_soft_bounce)
+		soften(status, sizeof(status), reply->status);
+	fail_reply(dial, status, reply, before);
+}
+
+/* ---- greeting and EHLO ---- */
+
+static void
+send_ehlo(struct dial *dial)
+{
+	enter(dial, DIAL_STATE_EHLO);
+	memset(&dial->result.ehlo, 0, sizeof(dial->result.ehlo));
+	dial->ehlo_sent_us = loop_now_us(dial->dialer->loop);
+	if (!command_ehlo(&dial->out, dial->dialer->set->smtp_helo_name)) {
+		dial_fail(dial, DIAL_CONFIG, "4.3.5",
+		    "bad parameter value: smtp_helo_name");
+		quit(dial, "QUIT\r\n");
+		return;
+	}
+	link_kick(dial->link);
+}
+
+static void
+send_helo(struct dial *dial)
+{
+	enter(dial, DIAL_STATE_HELO);
+	/* The name was good enough for EHLO. */
+	if (command_helo(&dial->out, dial->dialer->set->smtp_helo_name))
+		link_kick(dial->link);
+}
+
+static void
+measure(struct dial *dial)
+{
+	int64_t now_us = loop_now_us(dial->dialer->loop);
+	int64_t ms = (now_us - dial->ehlo_sent_us) / 1000;
+
+	/* A proxy in between answers connect(), not EHLO. */
+	if (ms > dial->result.peer.rtt_ms)
+		dial->result.peer.rtt_ms = ms;
+}
+
+static void
+on_ehlo_reply(struct dial *dial, const struct reply *reply)
+{
+	const struct settings *set = dial->dialer->set;
+	struct ehlo *ehlo = &dial->result.ehlo;
+	char name[NAME_SIZE];
+
+	measure(dial);
+	if (reply->code == 421) {
+		refused(dial, reply);
+		return;
+	}
+	ehlo_parse(reply, dial->dialer->discard_mask, ehlo);
+	if (!ehlo->is_esmtp) {
+		send_helo(dial);
+		return;
+	}
+	if (dial->at.port == 25 && ehlo->domain[0] != '\0' &&
+	    strcasecmp(ehlo->domain, set->myhostname) == 0) {
+		log_warn("host %s replied to HELO/EHLO with my own hostname %s",
+		    dial_namaddrport(dial, name, sizeof(name)),
+		    set->myhostname);
+		dial_fail(dial, DIAL_EHLO, "4.4.6",
+		    "mail for %s loops back to myself", dial->at.domain);
+		quit(dial, "QUIT\r\n");
+		return;
+	}
+	secure(dial);
+}
+
+static void
+on_reply(struct dial *dial, const struct reply *reply, bool has_more)
+{
+	char text[200];
+
+	if (log_is_verbose()) {
+		reply_text(reply, text, sizeof(text));
+		log_debug("< %s: %s", dial->at.host,
+		    dial->state == DIAL_STATE_AUTH && reply->code == 334
+			? "334 <hidden>"
+			: text);
+	}
+	switch (dial->state) {
+	case DIAL_STATE_GREETING:
+		if (reply->code / 100 == 2)
+			send_ehlo(dial);
+		else
+			refused(dial, reply);
+		break;
+	case DIAL_STATE_EHLO:
+		on_ehlo_reply(dial, reply);
+		break;
+	case DIAL_STATE_HELO:
+		if (reply->code / 100 == 2)
+			secure(dial);
+		else
+			refused(dial, reply);
+		break;
+	case DIAL_STATE_STARTTLS:
+		on_starttls_reply(dial, reply, has_more);
+		break;
+	case DIAL_STATE_AUTH:
+		on_auth_reply(dial, reply);
+		break;
+	case DIAL_STATE_QUIT:
+		if (reply->code == 221)
+			dial_give_up(dial);
+		break;
+	case DIAL_STATE_LOOKUP:
+	case DIAL_STATE_CONNECT:
+	case DIAL_STATE_TLS:
+	case DIAL_STATE_OVER:
+		break;
+	}
+}
+
+/* ---- the link's handlers ---- */
+
+static void
+on_input(void *ctx, const char *p, size_t n)
+{
+	struct dial *dial = ctx;
+	struct link *link = dial->link;
+	char name[NAME_SIZE];
+
+	/* A handler may close the connection, hand it over or start TLS. */
+	while (n > 0 && dial->link == link) {
+		size_t used = 0;
+		enum reply_result result =
+		    reply_feed(&dial->parser, p, n, &used);
+
+		p += used;
+		n -= used;
+		if (result == REPLY_MORE)
+			return;
+		if (result == REPLY_BAD) {
+			dial_fail(dial, stage_of(dial->state), "4.5.0",
+			    "protocol error in the reply of host %s while %s",
+			    dial_namaddr(dial, name, sizeof(name)),
+			    doing(dial->state));
+			dial_give_up(dial);
+			return;
+		}
+		on_reply(dial, reply_get(&dial->parser), n > 0);
+		if (dial->is_ready) {
+			link_unread(link, p, n);
+			dial_ready(dial);
+			return;
+		}
+	}
+}
+
+static void
+on_output(void *ctx, struct buf *out)
+{
+	struct dial *dial = ctx;
+
+	(void)buf_add_slice(out, buf_slice(&dial->out));
+	/* Possibly a password. */
+	buf_fini_secret(&dial->out);
+}
+
+static void
+on_written(void *ctx, size_t n)
+{
+	(void)ctx;
+	(void)n;
+}
+
+static void
+on_closed(void *ctx, enum link_end end, const char *text)
+{
+	struct dial *dial = ctx;
+
+	if (dial->state == DIAL_STATE_QUIT) {
+		dial_give_up(dial);
+		return;
+	}
+	if (end == LINK_TLS_ERROR)
+		log_info("TLS error while %s: %s", doing(dial->state), text);
+	fail_lost(dial);
+}
+
+void
+dialogue_on_timeout(struct dial *dial)
+{
+	char name[NAME_SIZE];
+
+	if (dial->state == DIAL_STATE_QUIT) {
+		dial_give_up(dial);
+		return;
+	}
+	if (dial->state == DIAL_STATE_TLS) {
+		fail_handshake(dial, "Connection timed out");
+		return;
+	}
+	dial_fail(dial, stage_of(dial->state), "4.4.2",
+	    "conversation with %s timed out while %s",
+	    dial_namaddr(dial, name, sizeof(name)), doing(dial->state));
+	dial_give_up(dial);
+}
+
+void
+dialogue_start(struct dial *dial)
+{
+	static const struct link_ops ops = {
+	    on_input, on_output, on_written, on_closed};
+	const struct settings *set = dial->dialer->set;
+
+	reply_parser_fini(&dial->parser);
+	reply_parser_init(&dial->parser);
+	dial->is_ready = false;
+	dial->result.peer.is_tls = false;
+	memset(&dial->result.ehlo, 0, sizeof(dial->result.ehlo));
+	link_set_ops(dial->link, &ops, dial);
+	if (set->smtp_tls_wrappermode && !dial->is_plain_retry)
+		start_tls(dial);
+	else
+		enter(dial, DIAL_STATE_GREETING);
+}
