@@ -1,0 +1,152 @@
+/* main: starts the lane as master(8)'s child, in an order that matters:
+ * whatever needs root (configuration, tables, keys, resolver, log socket)
+ * comes before the privileges go. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "agent/agent.h"
+#include "agent/boardwriter.h"
+#include "agent/config.h"
+#include "agent/credentials.h"
+#include "agent/dialer.h"
+#include "agent/logsink.h"
+#include "agent/loop.h"
+#include "agent/maps.h"
+#include "agent/master.h"
+#include "agent/options.h"
+#include "agent/params.h"
+#include "agent/problems.h"
+#include "common/log.h"
+#include "common/mem.h"
+
+struct startup {
+	struct options opt;
+	struct problems problems;
+	struct settings set;
+	struct loop *loop;
+	struct master *master;
+	struct maps *passwords, *policies;
+	struct credentials *credentials;
+	struct dialer *dialer;
+	struct board_writer *board;
+	char *lane_name;
+};
+
+/* To the log as Postfix words it; the process stays, see agent.h. */
+static void
+log_problems(const struct problems *problems)
+{
+	for (size_t i = 0; i < problems->count; i++)
+		log_lasting_fatal("%s", problems->text[i]);
+}
+
+/* Tables are read as root; what cannot be read becomes the problem of the
+ * deliveries that need it, not of the service. */
+static void
+open_tables(struct startup *s)
+{
+	const struct settings *set = &s->set;
+	struct problems unreadable = {0};
+	struct maps_env env;
+
+	maps_env_init(&env, s->loop, set);
+	s->passwords = maps_open(&env, "smtp_sasl_password_maps",
+	    set->smtp_sasl_auth_enable ? set->smtp_sasl_password_maps : "",
+	    &unreadable);
+	s->policies = maps_open(&env, "smtp_tls_policy_maps",
+	    set->smtp_tls_policy_maps, &unreadable);
+	for (size_t i = 0; i < unreadable.count; i++)
+		log_error("%s", unreadable.text[i]);
+	problems_fini(&unreadable);
+	s->credentials = credentials_new(set, s->passwords);
+	credentials_preload(s->credentials, set->relayhost);
+	credentials_preload(s->credentials, set->lane_smarthost);
+	maps_preload(s->policies, set->relayhost);
+	maps_preload(s->policies, set->lane_smarthost);
+}
+
+static void
+open_board(struct startup *s)
+{
+	char why[512];
+
+	s->lane_name = s->set.multi_instance_name[0] != '\0'
+			   ? mem_printf("%s/%s", s->set.multi_instance_name,
+				 s->opt.service_name)
+			   : mem_strdup(s->opt.service_name);
+	s->board = board_open(s->set.lane_state_directory, s->lane_name,
+	    s->set.lane_class, why, sizeof(why));
+	if (s->board == NULL)
+		log_warn("%s: %s; going on without figures",
+		    s->set.lane_state_directory, why);
+}
+
+static void
+start(struct startup *s, int argc, char **argv)
+{
+	char *error = NULL;
+
+	options_parse(&s->opt, argc, argv, &s->problems);
+	logsink_open("smtp", s->opt.log_to_stderr);
+	log_set_verbose(s->opt.verbose);
+	s->master = master_open(&s->opt, &error);
+	if (s->master == NULL)
+		log_fatal("%s", error);
+	config_load(&s->set, &s->opt, &s->problems);
+	logsink_configure(&s->set);
+	log_problems(&s->problems);
+	master_raise_limits();
+	if (!master_make_state_directory(&s->set, &error)) {
+		log_warn("%s", error);
+		mem_free(error);
+	}
+	s->loop = loop_new();
+	open_tables(s);
+	s->dialer = dialer_new(s->loop, &s->set, s->credentials, s->policies);
+	if (!master_drop_privileges(&s->set, &s->opt, &error))
+		log_fatal("%s", error);
+	open_board(s);
+}
+
+static void
+finish(struct startup *s)
+{
+	board_close(&s->board);
+	dialer_free(&s->dialer);
+	credentials_free(&s->credentials);
+	maps_close(&s->passwords);
+	maps_close(&s->policies);
+	loop_free(&s->loop);
+	master_close(&s->master);
+	problems_fini(&s->problems);
+	settings_free(&s->set);
+	mem_free(s->lane_name);
+	options_fini(&s->opt);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct startup s = {.loop = NULL};
+	struct agent_env env;
+	struct agent *agent;
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	start(&s, argc, argv);
+	env = (struct agent_env){
+	    .loop = s.loop,
+	    .set = &s.set,
+	    .master = s.master,
+	    .dialer = s.dialer,
+	    .credentials = s.credentials,
+	    .board = s.board,
+	    .lane_name = s.lane_name,
+	    .problem = s.problems.count > 0 ? s.problems.text[0] : NULL,
+	};
+	agent = agent_new(&env);
+	agent_run(agent);
+	agent_free(&agent);
+	finish(&s);
+	return 0;
+}
