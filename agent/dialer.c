@@ -416,6 +416,9 @@ on_connected(void *ctx, bool readable, bool writable)
 	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error_no, &n) != 0)
 		error_no = errno;
 	if (error_no != 0) {
+		/* Refused is another error: this one had been let in. */
+		if (error_no == ECONNRESET)
+			dial->result.had_connection = true;
 		fail_connect(dial, error_no);
 		return;
 	}

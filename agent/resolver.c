@@ -202,7 +202,9 @@ on_socket(void *ctx, ares_socket_t fd, int readable, int writable)
 	loop_want(w->fd_watch, readable != 0, writable != 0);
 }
 
-/* c-ares' letters: b asks DNS, f reads the hosts file. */
+/* c-ares' letters: b asks DNS, f reads the hosts file. A smarthost is often
+ * named in the hosts file alone, so that is the last resort even where smtp(8)
+ * would not look. */
 static const char *
 lookup_order(const char *words)
 {
@@ -210,7 +212,7 @@ lookup_order(const char *words)
 	const char *native = strcasestr(words, "native");
 
 	if (native == NULL)
-		return "b";
+		return "bf";
 	return dns != NULL && dns < native ? "bf" : "fb";
 }
 
@@ -518,6 +520,38 @@ ask(struct resolver *r, const char *name, bool is_mx, resolver_fn *fn,
 	return q;
 }
 
+static void
+add_loopback(struct resolver_query *q)
+{
+	struct resolver_answer *a = &q->answer;
+	struct sockaddr_in *sin;
+	struct sockaddr_in6 *sin6;
+
+	a->addrs = mem_zarray(2, sizeof(*a->addrs));
+	if (q->resolver->has_ipv4) {
+		sin = (void *)&a->addrs[a->count++];
+		sin->sin_family = AF_INET;
+		sin->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	}
+	if (q->resolver->has_ipv6) {
+		sin6 = (void *)&a->addrs[a->count++];
+		sin6->sin6_family = AF_INET6;
+		sin6->sin6_addr = in6addr_loopback;
+	}
+	q->is_asked = false;
+	settle(q);
+}
+
+/* RFC 6761 6.3: these names never leave the machine. */
+static bool
+is_localhost(const char *host)
+{
+	size_t n = strlen(host), tail = strlen(".localhost");
+
+	return strcasecmp(host, "localhost") == 0 ||
+	       (n > tail && strcasecmp(host + n - tail, ".localhost") == 0);
+}
+
 struct resolver_query *
 resolver_addrs(
     struct resolver *resolver, const char *host, resolver_fn *fn, void *ctx)
@@ -527,6 +561,10 @@ resolver_addrs(
 
 	if (!q->is_asked)
 		return q;
+	if (is_localhost(host)) {
+		add_loopback(q);
+		return q;
+	}
 	hints.ai_family = !resolver->has_ipv6   ? AF_INET
 			  : !resolver->has_ipv4 ? AF_INET6
 						: AF_UNSPEC;

@@ -1,11 +1,11 @@
 /* resolver: host names to addresses and mail exchangers, without blocking.
  *
  * c-ares on the loop. smtp_host_lookup decides where host names are looked up
- * (dns, native = hosts file, then DNS); MX records come from DNS alone. No
- * search list is applied. Answers are kept for their TTL, at most
- * RESOLVER_CACHE_MAX names and RESOLVER_TTL_MAX_S seconds; failures are not
- * kept. "localhost" and names in the hosts file of a "native" look-up need no
- * name server.
+ * first (dns, or native = hosts file); the other place is the second choice.
+ * MX records come from DNS alone. No search list is applied. Answers are kept
+ * for their TTL, at most RESOLVER_CACHE_MAX names and RESOLVER_TTL_MAX_S
+ * seconds; failures are not kept. "localhost" is the loopback address, whatever
+ * a name server says.
  */
 #ifndef RESOLVER_H
 #define RESOLVER_H

@@ -144,6 +144,18 @@ fake_cert_free(struct fake_cert **cert)
 	mem_free(old);
 }
 
+void
+fake_fingerprint(const struct fake_cert *cert, char *out, size_t n)
+{
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	unsigned size = 0;
+
+	CHECK(X509_digest(cert->cert, EVP_sha256(), digest, &size) == 1);
+	for (size_t i = 0, at = 0; i < size && at + 4 < n; i++)
+		at += (size_t)snprintf(
+		    out + at, n - at, "%s%02X", i > 0 ? ":" : "", digest[i]);
+}
+
 static bool
 fail(struct fake *f, const char *what, const char *detail)
 {

@@ -33,6 +33,9 @@ const char *fake_ca_file(const struct fake_ca *ca);
 struct fake_cert *fake_cert_new(struct fake_ca *ca, const char *dns_name);
 void fake_cert_free(struct fake_cert **cert);
 
+/* SHA-256 of the certificate, "AA:BB:...". */
+void fake_fingerprint(const struct fake_cert *cert, char *out, size_t n);
+
 /* The script ends with NULL and is borrowed; so is cert (may be NULL). */
 struct fake *fake_start(const char *const *script, struct fake_cert *cert);
 int fake_port(const struct fake *fake);
