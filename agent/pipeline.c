@@ -37,6 +37,8 @@ pipeline_push(struct pipeline *p, enum command_kind kind,
 				  ? list_entry(link, struct pipelined, link)
 				  : mem_alloc(sizeof(*c));
 
+	if (link != NULL)
+		p->spare_count--;
 	*c = (struct pipelined){.kind = kind, .owner = owner, .rcpt = rcpt};
 	c->begin_off = p->rendered_off;
 	p->rendered_off += n;
@@ -90,4 +92,11 @@ pipeline_answered(struct pipeline *p, int64_t now_ms)
 	p->answered_off = c->end_off;
 	p->timer_from_ms = now_ms;
 	list_push(&p->spare, &c->link);
+	p->spare_count++;
+}
+
+size_t
+pipeline_memory(const struct pipeline *p)
+{
+	return (p->count + p->spare_count) * sizeof(struct pipelined);
 }

@@ -52,6 +52,7 @@ struct pipeline {
 	uint64_t rendered_off, written_off, answered_off;
 	int64_t timer_from_ms; /* the oldest command is waited for since */
 	struct list spare; /* commands to use again */
+	size_t spare_count;
 };
 
 void pipeline_init(struct pipeline *p);
@@ -73,6 +74,9 @@ struct pipelined *pipeline_oldest(const struct pipeline *p);
 
 /* Its reply was read: the command is gone. */
 void pipeline_answered(struct pipeline *p, int64_t now_ms);
+
+/* Octets of storage held. */
+size_t pipeline_memory(const struct pipeline *p);
 
 /* The command's last octet was taken by the kernel. */
 static inline bool

@@ -19,7 +19,7 @@ session_new(const struct settings *set, const struct ehlo *ehlo,
 		  : ehlo->chunking && set->lane_chunking ? SESSION_BDAT
 							 : SESSION_OVERLAP;
 	list_init(&s->inside);
-	buf_init(&s->chunk, CHUNK_OCTETS + 2 * MESSAGE_SLACK);
+	buf_init(&s->chunk, CHUNK_OCTETS);
 	pipeline_init(&s->pipe);
 	reply_parser_init(&s->parser);
 	s->born_ms = s->idle_since_ms = now_ms;
@@ -94,6 +94,13 @@ uint64_t
 session_octets_unanswered(const struct session *s)
 {
 	return pipeline_octets_unanswered(&s->pipe);
+}
+
+size_t
+session_memory(const struct session *s)
+{
+	return sizeof(*s) + s->chunk.cap + s->parser.reply.text.cap +
+	       pipeline_memory(&s->pipe);
 }
 
 /* Messages that may be inside at once. */

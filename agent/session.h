@@ -121,5 +121,6 @@ int session_accepted(
     const struct session *s); /* of them, taken by the server */
 int64_t session_idle_since_ms(const struct session *s); /* load 0 since */
 uint64_t session_octets_unanswered(const struct session *s);
+size_t session_memory(const struct session *s); /* octets held */
 
 #endif

@@ -23,8 +23,11 @@
 
 enum {
 	/* A chunk is announced only when its octets are here, so this is what
-	 * a large message costs in memory. */
-	CHUNK_OCTETS = 65536,
+	 * a large message costs in memory. One less than a power of two, which
+	 * is what a buffer grows to. */
+	CHUNK_OCTETS = 65535,
+	/* Commands in flight: a request may have 20000 recipients. */
+	COMMANDS_MAX = 1000,
 	/* Servers slow down after 10 errors in a session, and one refused
 	 * message costs two: leave before that. */
 	FAILURES_IN_A_ROW_MAX = 4,

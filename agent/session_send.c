@@ -147,9 +147,11 @@ log_folding(const struct session *s, const struct transaction *t)
 		    t->req->queue_id, s->set->smtp_line_length_limit);
 }
 
-/* Returns false when nothing can be appended now. */
+/* Returns false when nothing can be appended now. pulled: octets that the
+ * caller has got already. */
 static bool
-render_bdat(struct session *s, struct buf *out, struct moment now)
+render_bdat(
+    struct session *s, struct buf *out, size_t pulled, struct moment now)
 {
 	struct transaction *t = s->cur;
 	uint64_t unanswered = pipeline_octets_unanswered(&s->pipe);
@@ -172,6 +174,9 @@ render_bdat(struct session *s, struct buf *out, struct moment now)
 		s->chunk_is_last = result == MESSAGE_END;
 	}
 	n = buf_len(&s->chunk);
+	/* It is here twice while it is copied: not beside much else. */
+	if (pulled > 0 && pulled + n > CHUNK_OCTETS)
+		return false;
 	if (unanswered > 0 &&
 	    unanswered + n > (uint64_t)s->set->lane_pipeline_bytes)
 		return false;
@@ -219,7 +224,8 @@ render_body(struct session *s, struct buf *out, struct moment now)
 
 /* One command, or a stretch of content. False: nothing can go now. */
 static bool
-render_step(struct session *s, struct buf *out, struct moment now)
+render_step(
+    struct session *s, struct buf *out, size_t pulled, struct moment now)
 {
 	struct transaction *t = s->cur;
 	size_t before = buf_len(out);
@@ -264,7 +270,7 @@ render_step(struct session *s, struct buf *out, struct moment now)
 	case STEP_BODY:
 		return render_body(s, out, now);
 	case STEP_BDAT:
-		return render_bdat(s, out, now);
+		return render_bdat(s, out, pulled, now);
 	case STEP_LAST_RSET:
 		CHECK(command_rset(out));
 		session_push(
@@ -299,6 +305,18 @@ next_assigned(struct session *s)
 	return NULL;
 }
 
+/* Room in the pipeline for another command? Content that follows its 354 is
+ * none. */
+static bool
+may_render(const struct session *s)
+{
+	if (s->pipe.count == 0 || (s->cur != NULL && s->step == STEP_BODY))
+		return true;
+	return s->mode != SESSION_LOCKSTEP && s->pipe.count < COMMANDS_MAX &&
+	       pipeline_octets_unanswered(&s->pipe) <
+		   (uint64_t)s->set->lane_pipeline_bytes;
+}
+
 void
 session_output(
     struct session *s, struct buf *out, size_t max, struct moment now)
@@ -307,9 +325,7 @@ session_output(
 
 	while (!s->is_over && !s->is_quit_rendered &&
 	       buf_len(out) - before < max) {
-		/* Content is no command: it follows its 354 at once. */
-		if (s->mode == SESSION_LOCKSTEP && s->pipe.count > 0 &&
-		    !(s->cur != NULL && s->step == STEP_BODY))
+		if (!may_render(s))
 			break;
 		if (s->cur == NULL) {
 			struct transaction *t = next_assigned(s);
@@ -322,7 +338,7 @@ session_output(
 				break;
 			continue;
 		}
-		if (!render_step(s, out, now))
+		if (!render_step(s, out, buf_len(out) - before, now))
 			break;
 	}
 }
