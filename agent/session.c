@@ -491,7 +491,7 @@ session_finish(struct session *s, const char *why, int64_t now_ms)
 	log_debug("%s[%s]: finishing session: %s, %d messages", s->peer.host,
 	    s->peer.addr, why, s->messages);
 	s->is_finishing = true;
-	s->quit_deadline_ms = now_ms + QUIT_WAIT_MS;
+	s->finishing_since_ms = now_ms;
 	s->ops->on_changed(s->ctx);
 }
 
@@ -548,7 +548,11 @@ session_deadline_ms(const struct session *s)
 		if (stage < due)
 			due = stage;
 	} else if (s->is_finishing && s->load == 0) {
-		due = s->quit_deadline_ms;
+		int64_t from = s->finishing_since_ms > s->idle_since_ms
+				   ? s->finishing_since_ms
+				   : s->idle_since_ms;
+
+		due = from + QUIT_WAIT_MS;
 	}
 	return due;
 }

@@ -71,7 +71,7 @@ struct session {
 	bool is_quit_rendered;
 	bool is_over;
 	int messages, accepted, failed_in_row;
-	int64_t born_ms, idle_since_ms, quit_deadline_ms;
+	int64_t born_ms, idle_since_ms, finishing_since_ms;
 	int64_t request_deadline_ms; /* the earliest of those inside */
 };
 
