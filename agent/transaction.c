@@ -71,4 +71,5 @@ transaction_reset(struct transaction *t)
 	t->is_failed = t->is_bad_sequence = false;
 	t->last_off = 0;
 	t->began = (struct timeval){0, 0};
+	t->began_ms = 0;
 }
