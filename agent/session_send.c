@@ -114,11 +114,13 @@ render_rcpt(struct session *s, struct buf *out, struct moment now)
 		return;
 	if (t->rcpts_answered == t->count && t->rcpts_accepted == 0)
 		t->is_failed = true;
-	if (request_is_probe(t->req) &&
-	    strcmp(s->set->smtp_address_verify_target, "data") != 0)
-		s->step = STEP_LAST_RSET;
-	else
+	/* A probe has no content, and BDAT would be that. */
+	if (!request_is_probe(t->req))
 		s->step = s->mode == SESSION_BDAT ? STEP_BDAT : STEP_DATA;
+	else if (strcmp(s->set->smtp_address_verify_target, "data") == 0)
+		s->step = STEP_DATA;
+	else
+		s->step = STEP_LAST_RSET;
 }
 
 /* The message's file fails us in the middle of it. */
