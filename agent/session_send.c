@@ -348,5 +348,8 @@ session_output(
 void
 session_written(struct session *s, size_t n, struct moment now)
 {
-	pipeline_written(&s->pipe, n, now.ms);
+	/* The link may tell of more than was entered: of content that broke
+	 * off in the middle of a pull. Nobody asks any more. */
+	if (!s->is_over)
+		pipeline_written(&s->pipe, n, now.ms);
 }
