@@ -381,6 +381,18 @@ session_close_by_421(struct session *s, enum command_kind kind,
 
 /* ---- assigning --------------------------------------------------------- */
 
+struct verdict *
+session_refuse_size(
+    const struct session *s, uint64_t octets, const struct verdict_source *from)
+{
+	if (s->ehlo.size_limit == 0 || octets <= s->ehlo.size_limit)
+		return NULL;
+	return verdict_local(OUTCOME_BOUNCE, from, "5.3.4",
+	    "message size %llu exceeds size limit %llu of server %s[%s]",
+	    (unsigned long long)octets, (unsigned long long)s->ehlo.size_limit,
+	    s->peer.host, s->peer.addr);
+}
+
 /* What this server cannot take is decided here, before any octet. */
 static struct verdict *
 refuse_locally(const struct session *s, const struct transaction *t,
@@ -388,14 +400,11 @@ refuse_locally(const struct session *s, const struct transaction *t,
 {
 	const struct request *req = t->req;
 
-	if (s->ehlo.size_limit > 0 && req->size > 0 &&
-	    (uint64_t)req->size > s->ehlo.size_limit)
-		return verdict_local(OUTCOME_BOUNCE, from, "5.3.4",
-		    "message size %lld exceeds size limit %llu of server "
-		    "%s[%s]",
-		    (long long)req->size,
-		    (unsigned long long)s->ehlo.size_limit, s->peer.host,
-		    s->peer.addr);
+	struct verdict *refusal = session_refuse_size(
+	    s, req->size > 0 ? (uint64_t)req->size : 0, from);
+
+	if (refusal != NULL)
+		return refusal;
 	if ((req->sendopts & SENDOPT_UTF8_REQUESTED) != 0 &&
 	    (req->sendopts & SENDOPT_UTF8_NEEDED) != 0 && !s->ehlo.smtputf8)
 		return verdict_local(OUTCOME_BOUNCE, from, "5.6.7",

@@ -99,6 +99,10 @@ void session_decide_all_by_reply(struct session *s, struct transaction *t,
 void session_decide_all(struct session *s, struct transaction *t,
     enum outcome outcome, const struct dsn *dsn, struct moment now);
 
+/* The verdict when so many octets are too many for the server; else NULL. */
+struct verdict *session_refuse_size(const struct session *s, uint64_t octets,
+    const struct verdict_source *from);
+
 /* Ends without transactions inside / by a 421 to the oldest command. */
 void session_end(
     struct session *s, enum session_end how, bool is_clean, const char *why);

@@ -149,6 +149,35 @@ log_folding(const struct session *s, const struct transaction *t)
 		    t->req->queue_id, s->set->smtp_line_length_limit);
 }
 
+/* The next chunk into s->chunk, unless there is one. False: the transaction
+ * has failed. */
+static bool
+read_chunk(struct session *s, struct transaction *t, struct moment now)
+{
+	enum message_result result;
+	struct verdict_source from = session_source(s, t, now);
+	struct verdict *refusal;
+
+	if (buf_len(&s->chunk) > 0 || s->chunk_is_last)
+		return true;
+	result = message_read(t->req->message, &s->chunk, CHUNK_OCTETS);
+	if (result == MESSAGE_CORRUPT || result == MESSAGE_IO_ERROR) {
+		fail_content(s, t, result, now);
+		return false;
+	}
+	s->chunk_is_last = result == MESSAGE_END;
+	refusal =
+	    session_refuse_size(s, message_octets(t->req->message), &from);
+	if (refusal == NULL)
+		return true;
+	/* Folded lines made it larger than the request said. Some servers
+	 * take for commands what comes beyond their limit. */
+	session_decide_all(s, t, refusal->outcome, &refusal->dsn, now);
+	verdict_free(&refusal);
+	t->is_failed = true;
+	return false;
+}
+
 /* Returns false when nothing can be appended now. pulled: octets that the
  * caller has got already. */
 static bool
@@ -165,16 +194,8 @@ render_bdat(
 		session_settle(s, t, now);
 		return true;
 	}
-	if (buf_len(&s->chunk) == 0 && !s->chunk_is_last) {
-		enum message_result result =
-		    message_read(t->req->message, &s->chunk, CHUNK_OCTETS);
-
-		if (result == MESSAGE_CORRUPT || result == MESSAGE_IO_ERROR) {
-			fail_content(s, t, result, now);
-			return true;
-		}
-		s->chunk_is_last = result == MESSAGE_END;
-	}
+	if (!read_chunk(s, t, now))
+		return true;
 	n = buf_len(&s->chunk);
 	/* It is here twice while it is copied: not beside much else. */
 	if (pulled > 0 && pulled + n > CHUNK_OCTETS)
