@@ -108,12 +108,9 @@ on_end_of_data(struct session *s, struct transaction *t, enum command_kind kind,
     const struct reply *reply, struct moment now)
 {
 	enum meaning meaning = verdict_judge(kind, reply);
-	bool is_early = s->cur == t;
 
 	if (t->is_failed)
 		return; /* decided; even a 250 is no delivery */
-	if (is_early && meaning == MEANING_OK)
-		return; /* the caller ends the session */
 	session_decide_all_by_reply(s, t,
 	    meaning == MEANING_OK       ? OUTCOME_SENT
 	    : meaning == MEANING_BOUNCE ? OUTCOME_BOUNCE
@@ -137,13 +134,35 @@ on_bdat(struct session *s, struct transaction *t, const struct reply *reply,
 	t->is_failed = true;
 }
 
+/* Content may be refused before its end. Any other reply to what was not yet
+ * sent belongs to something else: one reply too many came before it. */
+static bool
+may_be_early(enum command_kind kind, const struct reply *reply)
+{
+	return (kind == COMMAND_BODY || kind == COMMAND_BDAT ||
+		   kind == COMMAND_BDAT_LAST) &&
+	       reply->code / 100 != 2;
+}
+
+/* A reply was left out or put in: what follows would be taken for the answer
+ * to something else, and a message for accepted that is not. */
+static bool
+is_out_of_step(enum command_kind kind, int code)
+{
+	int class = code / 100;
+
+	return kind == COMMAND_DATA ? class == 2 : class == 3;
+}
+
 static void
 on_reply(struct session *s, const struct reply *reply, struct moment now)
 {
 	struct pipelined *c = pipeline_oldest(&s->pipe);
 	struct transaction *t;
 	enum command_kind kind;
+	int code = reply->code;
 	size_t rcpt;
+	bool is_early;
 
 	if (c == NULL) {
 		/* Nobody was asked: either goodbye, or out of step. */
@@ -156,6 +175,8 @@ on_reply(struct session *s, const struct reply *reply, struct moment now)
 	t = c->owner;
 	kind = c->kind;
 	rcpt = c->rcpt;
+	is_early = !pipelined_is_written(&s->pipe, c) ||
+		   (kind == COMMAND_BODY && s->cur == t);
 	if (kind == COMMAND_QUIT) {
 		pipeline_answered(&s->pipe, now.ms);
 		session_end(s, SESSION_END_QUIT, true, "QUIT");
@@ -163,6 +184,10 @@ on_reply(struct session *s, const struct reply *reply, struct moment now)
 	}
 	if (reply->code == 421) {
 		session_close_by_421(s, kind, reply, now);
+		return;
+	}
+	if (is_early && !may_be_early(kind, reply)) {
+		session_abort(s, "reply before its command", now);
 		return;
 	}
 	if (reply->had_garbage)
@@ -193,7 +218,7 @@ on_reply(struct session *s, const struct reply *reply, struct moment now)
 	case COMMAND_BODY:
 	case COMMAND_BDAT_LAST:
 		on_end_of_data(s, t, kind, reply, now);
-		if (s->cur == t) {
+		if (is_early && kind == COMMAND_BODY) {
 			/* Answered before it was complete: there is no way
 			 * to stop but to hang up. */
 			session_abort(s, "reply in the middle of DATA", now);
@@ -205,8 +230,13 @@ on_reply(struct session *s, const struct reply *reply, struct moment now)
 	}
 	if (s->is_over)
 		return;
+	if (is_out_of_step(kind, code)) {
+		session_abort(s, "reply that fits no such command", now);
+		return;
+	}
 	session_settle(s, t, now);
-	s->ops->on_changed(s->ctx);
+	if (!s->is_over)
+		s->ops->on_changed(s->ctx);
 }
 
 void
