@@ -389,7 +389,7 @@ agent_new(const struct agent_env *env)
 	a->finale = loop_timer_new(loop, on_finale, a);
 	a->intake = intake_new(
 	    loop, env->set, master_listen_fd(env->master), &intake_handlers, a);
-	a->report = report_new(loop, env->set, on_reported, intake_mark, NULL);
+	a->report = report_new(loop, env->set, on_reported, intake_mark, a);
 	loop_on_signal(loop, SIGTERM, on_sigterm, a);
 	master_watch(env->master, loop, on_master_gone, a);
 	return a;
