@@ -48,10 +48,9 @@ start(enum outcome outcome, const struct verdict_source *from)
 {
 	struct verdict *v = verdict_new(outcome);
 
-	if (from == NULL) {
-		v->relay = mem_strdup("none");
-		return v;
-	}
+	if (from == NULL)
+		return v; /* its relay is "none" */
+	mem_free(v->relay);
 	v->relay = mem_printf(
 	    "%s[%s]:%s", from->peer->host, from->peer->addr, from->peer->port);
 	if (from->peer->tls[0] != '\0')
