@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -21,6 +22,9 @@ enum {
 	SHOW_EVERY_MS = 250,
 };
 
+/* A message that was in hand at so many crashes is set aside. */
+enum { CRASHES_MAX = 2 };
+
 enum phase { SERVING, DRAINING, STOPPING };
 
 struct agent {
@@ -34,6 +38,7 @@ struct agent {
 	struct loop_timer *finale; /* the end of draining or stopping */
 	bool is_kick_due;
 	bool is_draining_child;
+	struct request *suspect; /* being tried alone */
 	int64_t shown_ms;
 	struct lane_figures shown;
 };
@@ -144,7 +149,7 @@ may_greet(void *ctx, int64_t now_ms, int64_t *until_ms_out)
 	    lane_may_admit(a->lane, intake_greeted(a->intake), now_ms, &until);
 
 	*until_ms_out = until == INT64_MAX ? 0 : until;
-	return may;
+	return may && a->suspect == NULL;
 }
 
 static void
@@ -155,6 +160,8 @@ on_reported(void *ctx, struct request *req, size_t rcpt)
 	(void)rcpt;
 	if (request_count(req, RCPT_REPORTED) < req->rcpt_count)
 		return;
+	if (req == a->suspect)
+		a->suspect = NULL;
 	if (req->is_corrupt)
 		intake_mark_corrupt(req);
 	intake_finish(a->intake, req);
@@ -192,23 +199,69 @@ on_decided(void *ctx, struct request *req, size_t i)
 	report_recipient(a->report, req, i);
 }
 
+/* Defers all of a request for a reason of our own. */
+static void
+defer_here(
+    struct agent *a, struct request *req, const char *status, const char *text)
+{
+	size_t count = req->rcpt_count;
+
+	for (size_t i = 0; i < count; i++) {
+		request_decide(req, i,
+		    verdict_local(OUTCOME_DEFER, NULL, status, "%s", text));
+		report_recipient(a->report, req, i);
+	}
+}
+
+/* A message that was in hand whenever this lane crashed may be the cause: it
+ * must not take others with it again. It gets its chance alone. */
+static bool
+is_set_aside(struct agent *a, struct request *req)
+{
+	int crashes = board_poison_begin(a->env.board, req->queue_id);
+
+	board_poison_end(a->env.board, req->queue_id, false);
+	if (crashes < CRASHES_MAX)
+		return false;
+	if (lane_waiting(a->lane) + lane_in_flight(a->lane) == 0) {
+		log_warn("%s: was in hand at %d crashes, tried alone",
+		    req->queue_id, crashes);
+		a->suspect = req;
+		return false;
+	}
+	return true;
+}
+
 static void
 on_request(void *ctx, struct request *req)
 {
 	struct agent *a = ctx;
-	size_t count = req->rcpt_count;
+	char text[512];
 
 	board_add(a->env.board, BOARD_COUNTER_requests, 1);
-	if (a->lane != NULL) {
+	if (a->lane == NULL) {
+		(void)snprintf(text, sizeof(text),
+		    "mail system configuration error: %s", a->env.problem);
+		defer_here(a, req, "4.3.5", text);
+	} else if (is_set_aside(a, req)) {
+		board_add(a->env.board, BOARD_COUNTER_poisoned, 1);
+		defer_here(a, req, "4.3.0",
+		    "set aside: the delivery agent crashed with this message "
+		    "in hand");
+	} else {
 		lane_submit(a->lane, req, clock_moment());
-		return;
 	}
-	for (size_t i = 0; i < count; i++) {
-		request_decide(req, i,
-		    verdict_local(OUTCOME_DEFER, NULL, "4.3.5",
-			"mail system configuration error: %s", a->env.problem));
-		report_recipient(a->report, req, i);
-	}
+}
+
+static void
+on_rendering(void *ctx, const struct request *req, bool begins)
+{
+	struct agent *a = ctx;
+
+	if (begins)
+		(void)board_poison_begin(a->env.board, req->queue_id);
+	else
+		board_poison_end(a->env.board, req->queue_id, true);
 }
 
 static bool
@@ -218,6 +271,8 @@ on_hangup(void *ctx, struct request *req)
 
 	if (a->lane == NULL || !lane_drop(a->lane, req))
 		return false;
+	if (req == a->suspect)
+		a->suspect = NULL;
 	board_add(a->env.board, BOARD_COUNTER_requests_dropped, 1);
 	return true;
 }
@@ -261,8 +316,8 @@ on_session_ended(void *ctx, struct lane_session *ls, enum session_end how,
 	    ((struct agent *)ctx)->ups, ls, how, is_clean, why);
 }
 
-static const struct lane_ops lane_handlers = {
-    start_dial, on_want, on_decided, on_output, on_session_ended, want_kick};
+static const struct lane_ops lane_handlers = {start_dial, on_want, on_decided,
+    on_output, on_session_ended, want_kick, on_rendering};
 
 static const struct intake_ops intake_handlers = {
     may_greet, on_request, on_hangup, on_first_accept};

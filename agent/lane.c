@@ -294,8 +294,17 @@ on_changed(void *ctx)
 	ls->lane->ops->want_kick(ls->lane->ctx);
 }
 
+static void
+on_rendering(void *ctx, struct transaction *t, bool begins)
+{
+	struct lane_session *ls = ctx;
+
+	if (ls->lane->ops->on_rendering != NULL)
+		ls->lane->ops->on_rendering(ls->lane->ctx, t->req, begins);
+}
+
 static const struct session_ops session_handlers = {
-    on_done, on_returned, on_ended, on_changed};
+    on_done, on_returned, on_ended, on_changed, on_rendering};
 
 /* ---- the adapters' side ------------------------------------------------ */
 

@@ -68,6 +68,9 @@ struct lane_ops {
 	    enum session_end how, bool is_clean, const char *why);
 	/* Something changed: call lane_kick() soon, not from inside. */
 	void (*want_kick)(void *ctx);
+	/* A message is being read and written / is out of hand again. May be
+	 * NULL. */
+	void (*on_rendering)(void *ctx, const struct request *req, bool begins);
 };
 
 struct lane_figures {

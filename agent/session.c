@@ -187,6 +187,13 @@ session_decide_all(struct session *s, struct transaction *t,
 			    verdict_from_dsn(outcome, &from, dsn, NULL));
 }
 
+void
+session_note_rendering(struct session *s, struct transaction *t, bool begins)
+{
+	if (s->ops->on_rendering != NULL)
+		s->ops->on_rendering(s->ctx, t, begins);
+}
+
 /* ---- leaving the session ----------------------------------------------- */
 
 static void
@@ -213,6 +220,7 @@ detach(struct session *s, struct transaction *t, int64_t now_ms)
 		find_request_deadline(s);
 	if (s->cur == t) {
 		s->cur = NULL;
+		session_note_rendering(s, t, false);
 		buf_fini(&s->chunk);
 	}
 	if (t->req->message != NULL)
@@ -256,6 +264,7 @@ session_stop_rendering(struct session *s, struct transaction *t)
 {
 	CHECK(s->cur == t);
 	s->cur = NULL;
+	session_note_rendering(s, t, false);
 	t->state = TRANSACTION_AWAITING;
 	buf_reset(&s->chunk);
 }

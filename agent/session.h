@@ -63,6 +63,9 @@ struct session_ops {
 	    void *ctx, enum session_end end, bool is_clean, const char *why);
 	/* There may be output, or room for another transaction. */
 	void (*on_changed)(void *ctx);
+	/* The octets of t begin to be produced / no more of them will be. May
+	 * be NULL. */
+	void (*on_rendering)(void *ctx, struct transaction *t, bool begins);
 };
 
 /* set and ehlo/peer are copied or borrowed as usual: set is borrowed. */

@@ -79,6 +79,10 @@ struct session {
 void session_push(struct session *s, enum command_kind kind,
     struct transaction *t, size_t rcpt, size_t n, int64_t now_ms);
 
+/* Tells who keeps notes, if anybody does. */
+void session_note_rendering(
+    struct session *s, struct transaction *t, bool begins);
+
 /* Nothing more is rendered for t, the current transaction. */
 void session_stop_rendering(struct session *s, struct transaction *t);
 

@@ -18,6 +18,7 @@ static void
 begin(struct session *s, struct transaction *t, struct moment now)
 {
 	s->cur = t;
+	session_note_rendering(s, t, true);
 	s->rcpt_next = 0;
 	s->step = s->needs_rset ? STEP_RSET : STEP_MAIL;
 	/* Whoever comes next must start from a clean slate, unless this one
