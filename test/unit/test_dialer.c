@@ -29,7 +29,8 @@ dialer_hands_over_a_plain_session(void **state)
 	assert_false(b.result.is_authenticated);
 	assert_string_equal(b.result.peer.host, "localhost");
 	assert_string_equal(b.result.peer.addr, "127.0.0.1");
-	assert_int_equal(atol(b.result.peer.port), fake_port(b.fake));
+	assert_int_equal(
+	    strtol(b.result.peer.port, NULL, 10), fake_port(b.fake));
 	assert_string_equal(b.result.peer.tls, "none");
 	assert_true(b.result.peer.rtt_ms >= 0);
 	bench_end(&b);
@@ -260,7 +261,8 @@ dialer_tells_a_wrong_password_from_a_busy_server(void **state)
 		    "SASL authentication failed; server localhost[127.0.0.1] "
 		    "said: ");
 		assert_string_equal(b.result.reply_text, cases[i].reply + 1);
-		assert_int_equal(b.result.reply_code, atol(cases[i].reply + 1));
+		assert_int_equal(
+		    b.result.reply_code, strtol(cases[i].reply + 1, NULL, 10));
 		bench_end(&b);
 	}
 }
@@ -363,12 +365,14 @@ dialer_tries_the_next_nexthop_and_remembers(void **state)
 	    fake_port(b.fake));
 	bench_dial(&b);
 	bench_expect_success(&b);
-	assert_int_equal(atol(b.result.peer.port), fake_port(b.fake));
+	assert_int_equal(
+	    strtol(b.result.peer.port, NULL, 10), fake_port(b.fake));
 	assert_null(fake_finish(first));
 	/* The first is at rest: nobody listens to a second attempt. */
 	bench_dial(&b);
 	bench_expect_success(&b);
-	assert_int_equal(atol(b.result.peer.port), fake_port(b.fake));
+	assert_int_equal(
+	    strtol(b.result.peer.port, NULL, 10), fake_port(b.fake));
 	fake_free(&first);
 	bench_end(&b);
 }
