@@ -25,7 +25,12 @@ enum {
 /* A message that was in hand at so many crashes is set aside. */
 enum { CRASHES_MAX = 2 };
 
-enum phase { SERVING, DRAINING, STOPPING };
+enum phase {
+	SERVING,
+	RESTARTING, /* serves what is inside, takes nothing new */
+	DRAINING,
+	STOPPING,
+};
 
 struct agent {
 	struct agent_env env;
@@ -44,6 +49,7 @@ struct agent {
 };
 
 static void agent_kick(void *ctx);
+static void wind_up(struct agent *a, enum phase phase, int64_t wait_ms);
 
 /* Looks again after the callbacks of this turn: once, however many asked. */
 static void
@@ -101,8 +107,18 @@ show(struct agent *a, int64_t now_ms)
 static bool
 is_finished(const struct agent *a)
 {
-	return a->phase != SERVING && report_pending(a->report) == 0 &&
+	return (a->phase == DRAINING || a->phase == STOPPING) &&
+	       report_pending(a->report) == 0 &&
 	       (a->lane == NULL || lane_is_drained(a->lane));
+}
+
+/* Nothing is inside and nothing that was let in is still to come. */
+static bool
+is_empty(const struct agent *a)
+{
+	return intake_waiting(a->intake) + intake_greeted(a->intake) +
+		   intake_working(a->intake) + report_pending(a->report) ==
+	       0;
 }
 
 static void
@@ -124,6 +140,8 @@ agent_kick(void *ctx)
 	}
 	if (intake_waiting(a->intake) > 0)
 		intake_kick(a->intake);
+	if (a->phase == RESTARTING && is_empty(a))
+		wind_up(a, DRAINING, STOP_WAIT_MS);
 	if (is_finished(a))
 		loop_stop(a->env.loop);
 }
@@ -232,12 +250,31 @@ is_set_aside(struct agent *a, struct request *req)
 	return true;
 }
 
+/* Tables were read as root, which only a new process can do again: this one
+ * serves what it has taken in and ends, master starts the next. */
+static void
+look_at_tables(struct agent *a)
+{
+	const char *table;
+
+	if (a->phase != SERVING)
+		return;
+	table = mapwatch_changed(a->env.tables, loop_now_ms(a->env.loop));
+	if (table == NULL)
+		return;
+	log_info("table %s has changed -- restarting", table);
+	a->phase = RESTARTING;
+	intake_stop(a->intake);
+	want_kick(a);
+}
+
 static void
 on_request(void *ctx, struct request *req)
 {
 	struct agent *a = ctx;
 	char text[512];
 
+	look_at_tables(a);
 	board_add(a->env.board, BOARD_COUNTER_requests, 1);
 	if (a->lane == NULL) {
 		(void)snprintf(text, sizeof(text),
@@ -392,7 +429,7 @@ on_master_gone(void *ctx)
 {
 	struct agent *a = ctx;
 
-	if (a->phase != SERVING)
+	if (a->phase == DRAINING || a->phase == STOPPING)
 		return;
 	wind_up(a, DRAINING, a->env.set->lane_drain_limit_ms);
 	if (!is_finished(a))

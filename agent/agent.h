@@ -4,7 +4,8 @@
  *             ^                  |
  *             '---- report <- verdicts
  *
- * Owns the loop's life: serving, reload (drain in a forked child), stop.
+ * Owns the loop's life: serving, reload (drain in a forked child), stop, and
+ * the end for a new process when a table has changed.
  */
 #ifndef AGENT_H
 #define AGENT_H
@@ -13,6 +14,7 @@
 #include "agent/credentials.h"
 #include "agent/dialer.h"
 #include "agent/loop.h"
+#include "agent/mapwatch.h"
 #include "agent/master.h"
 #include "agent/settings.h"
 
@@ -25,6 +27,7 @@ struct agent_env {
 	struct dialer *dialer;
 	struct credentials *credentials;
 	struct board_writer *board; /* may be NULL */
+	struct mapwatch *tables;
 	const char *lane_name;
 	/* The configuration cannot be used: mail is deferred with this text
 	 * (4.3.5), since to exit would throttle the service. NULL: none. */

@@ -12,6 +12,7 @@
 #include "agent/dialer.h"
 #include "agent/logsink.h"
 #include "agent/loop.h"
+#include "agent/mapwatch.h"
 #include "agent/maps.h"
 #include "agent/master.h"
 #include "agent/options.h"
@@ -27,6 +28,7 @@ struct startup {
 	struct loop *loop;
 	struct master *master;
 	struct maps *passwords, *policies;
+	struct mapwatch *tables;
 	struct credentials *credentials;
 	struct dialer *dialer;
 	struct board_writer *board;
@@ -51,6 +53,11 @@ open_tables(struct startup *s)
 	struct maps_env env;
 
 	maps_env_init(&env, s->loop, set);
+	s->tables = mapwatch_new();
+	/* Before they are read: a change in between is noticed later. */
+	if (set->smtp_sasl_auth_enable)
+		mapwatch_add(s->tables, set->smtp_sasl_password_maps);
+	mapwatch_add(s->tables, set->smtp_tls_policy_maps);
 	s->passwords = maps_open(&env, "smtp_sasl_password_maps",
 	    set->smtp_sasl_auth_enable ? set->smtp_sasl_password_maps : "",
 	    &unreadable);
@@ -117,6 +124,7 @@ finish(struct startup *s)
 	credentials_free(&s->credentials);
 	maps_close(&s->passwords);
 	maps_close(&s->policies);
+	mapwatch_free(&s->tables);
 	loop_free(&s->loop);
 	master_close(&s->master);
 	problems_fini(&s->problems);
@@ -141,6 +149,7 @@ main(int argc, char **argv)
 	    .dialer = s.dialer,
 	    .credentials = s.credentials,
 	    .board = s.board,
+	    .tables = s.tables,
 	    .lane_name = s.lane_name,
 	    .problem = s.problems.count > 0 ? s.problems.text[0] : NULL,
 	};
