@@ -14,8 +14,7 @@
 #define MESSAGE(id) ENVELOPE(id) CONTENT(id)
 #define IN_DOUBT "sending end of data -- message may be sent more than once"
 
-static const char three[] =
-    MESSAGE("1") "RSET\r\n" MESSAGE("2") "RSET\r\n" MESSAGE("3");
+#define THREE MESSAGE("1") "RSET\r\n" MESSAGE("2") "RSET\r\n" MESSAGE("3")
 
 /* Three messages rendered, octets of them written. */
 static void
@@ -26,7 +25,7 @@ start_three(struct rig *rig, size_t octets)
 	for (int i = 0; i < 3; i++)
 		(void)rig_send(rig);
 	(void)rig_pull(rig, 65536);
-	assert_int_equal(buf_len(&rig->out), sizeof(three) - 1);
+	assert_int_equal(buf_len(&rig->out), sizeof(THREE) - 1);
 	rig_write(rig, octets);
 }
 
@@ -38,8 +37,8 @@ closed_stream_leaves_doubt_only_about_what_was_fully_written(void **state)
 	(void)state;
 	ends[0] = sizeof(MESSAGE("1")) - 1;
 	ends[1] = ends[0] + sizeof("RSET\r\n" MESSAGE("2")) - 1;
-	ends[2] = sizeof(three) - 1;
-	for (size_t n = 0; n < sizeof(three); n++) {
+	ends[2] = sizeof(THREE) - 1;
+	for (size_t n = 0; n < sizeof(THREE); n++) {
 		struct rig rig;
 
 		start_three(&rig, n);
@@ -116,7 +115,7 @@ reply_421_returns_all_from_there_on(void **state)
 	for (size_t k = 0; k <= 11; k++) {
 		struct rig rig;
 
-		start_three(&rig, sizeof(three) - 1);
+		start_three(&rig, sizeof(THREE) - 1);
 		for (size_t i = 0; i < k; i++)
 			rig_say(&rig, "250 ok\r\n");
 		if (k == 11) { /* all answered: the server is just leaving */
@@ -232,7 +231,7 @@ only_the_oldest_command_has_a_timer(void **state)
 	const struct settings *set = &rig.set;
 
 	(void)state;
-	start_three(&rig, sizeof(three) - 1);
+	start_three(&rig, sizeof(THREE) - 1);
 	assert_int_equal(session_deadline_ms(rig.session),
 	    rig.now.ms + set->smtp_mail_timeout_ms);
 	rig_wait(&rig, 299999);
@@ -412,7 +411,7 @@ garbage_between_replies_retires_the_session(void **state)
 	struct rig rig;
 
 	(void)state;
-	start_three(&rig, sizeof(three) - 1);
+	start_three(&rig, sizeof(THREE) - 1);
 	rig_say(&rig, "hello there\r\n250 ok\r\n");
 	assert_true(session_is_finishing(rig.session));
 	for (int i = 0; i < 10; i++)
