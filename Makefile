@@ -6,6 +6,7 @@ comma    := ,
 BUILD    ?= build$(if $(SAN),/$(subst $(comma),-,$(SAN)))
 DESTDIR  ?=
 DAEMON_DIR ?= $(or $(shell postconf -h daemon_directory 2>/dev/null),/usr/lib/postfix/sbin)
+PROVIDER_DIR ?= /usr/share/postlane/providers
 
 PKGS      = libevent openssl libcares libsasl2
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
@@ -92,6 +93,8 @@ demo: setup
 install: all
 	install -d $(DESTDIR)$(DAEMON_DIR)
 	install -m 755 $(BUILD)/lane $(DESTDIR)$(DAEMON_DIR)/lane
+	install -d $(DESTDIR)$(PROVIDER_DIR)
+	install -m 644 providers/*.conf providers/README.md $(DESTDIR)$(PROVIDER_DIR)
 
 clean:
 	rm -rf $(BUILD)

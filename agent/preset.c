@@ -1,0 +1,483 @@
+#include "agent/preset.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "common/mem.h"
+#include "common/words.h"
+
+static const struct {
+	const char *name, *parameter;
+	bool is_rate, is_time, is_size;
+} units[PRESET_UNITS] = {
+    [PRESET_MESSAGES] = {"messages", "lane_account_message_rate_limit", true,
+	false, false},
+    [PRESET_RECIPIENTS] = {"recipients", "lane_account_recipient_rate_limit",
+	true, false, false},
+    [PRESET_OCTETS] = {"octets", "lane_account_byte_rate_limit", true, false,
+	false},
+    [PRESET_CONNECTS] = {"connects", "lane_account_connect_rate_limit", true,
+	false, false},
+    [PRESET_CONNECTIONS] = {"connections", "lane_account_connection_limit",
+	false, false, false},
+    [PRESET_MESSAGES_PER_CONNECTION] = {"messages-per-connection",
+	"lane_messages_per_connection", false, false, false},
+    [PRESET_CONNECTION_AGE] = {"connection-age", "lane_connection_age_limit",
+	false, true, false},
+    [PRESET_RECIPIENTS_PER_MESSAGE] = {"recipients-per-message", NULL, false,
+	false, false},
+    [PRESET_MESSAGE_SIZE] = {"message-size", NULL, false, false, true},
+};
+
+static const char *const scopes[PRESET_SCOPES] = {
+    [PRESET_ACCOUNT] = "account",
+    [PRESET_MAILBOX] = "mailbox",
+    [PRESET_IP] = "ip",
+    [PRESET_SERVER] = "server",
+    [PRESET_SESSION] = "session",
+    [PRESET_MESSAGE] = "message",
+};
+
+static const char *const standings[PRESET_STANDINGS] = {
+    [PRESET_PUBLISHED] = "published",
+    [PRESET_OBSERVED] = "observed",
+    [PRESET_PLAN] = "plan",
+    [PRESET_DISPUTED] = "disputed",
+    [PRESET_UNVERIFIED] = "unverified",
+};
+
+const char *
+preset_unit_name(enum preset_unit unit)
+{
+	return units[unit].name;
+}
+
+const char *
+preset_scope_name(enum preset_scope scope)
+{
+	return scopes[scope];
+}
+
+const char *
+preset_standing_name(enum preset_standing standing)
+{
+	return standings[standing];
+}
+
+bool
+preset_name_is_valid(const char *name)
+{
+	size_t n = strlen(name);
+
+	for (size_t i = 0; i < n; i++)
+		if (!isalnum((unsigned char)name[i]) && name[i] != '-' &&
+		    name[i] != '_')
+			return false;
+	return n > 0 && n <= 64;
+}
+
+/* ---- reading ----------------------------------------------------------- */
+
+struct reader {
+	struct preset *preset;
+	struct rules *rules;
+	struct slice rest; /* of the line */
+	int line;
+	char error[RULES_ERROR_SIZE];
+};
+
+static bool complain(struct reader *in, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static bool
+complain(struct reader *in, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	(void)vsnprintf(in->error, sizeof(in->error), format, ap);
+	va_end(ap);
+	return false;
+}
+
+static int
+shown(struct slice s)
+{
+	return s.n > 60 ? 60 : (int)s.n;
+}
+
+static char *
+dup(struct slice s)
+{
+	return mem_strndup(s.n > 0 ? s.p : "", s.n);
+}
+
+/* "a, b, c" */
+static void
+list_names(const char *const *names, size_t count, char *out, size_t n)
+{
+	size_t at = 0;
+
+	for (size_t i = 0; i < count && at < n; i++)
+		at += (size_t)snprintf(
+		    out + at, n - at, "%s%s", i > 0 ? ", " : "", names[i]);
+}
+
+static bool
+find_name(struct reader *in, const char *what, const char *const *names,
+    size_t count, size_t *out)
+{
+	struct slice word = {NULL, 0};
+	char allowed[200] = "";
+
+	(void)words_next(&in->rest, &word);
+	for (size_t i = 0; i < count; i++)
+		if (slice_eq_nocase(word, names[i])) {
+			*out = i;
+			return true;
+		}
+	list_names(names, count, allowed, sizeof(allowed));
+	return complain(in, "bad %s \"%.*s\": allowed is %s", what, shown(word),
+	    word.p, allowed);
+}
+
+/* One more item in an array of a preset: its zeroed place. */
+static void *
+grow(void *array, size_t count, size_t size, void **place)
+{
+	char *v = mem_realloc(array, (count + 1) * size);
+
+	memset(v + count * size, 0, size);
+	*place = v + count * size;
+	return v;
+}
+
+static bool
+set_text(struct reader *in, char **to)
+{
+	if ((*to)[0] != '\0')
+		return complain(in, "said twice in this file");
+	if (in->rest.n == 0)
+		return complain(in, "nothing follows the word");
+	mem_free(*to);
+	*to = dup(in->rest);
+	return true;
+}
+
+static bool
+read_provider(struct reader *in)
+{
+	if (!set_text(in, &in->preset->name))
+		return false;
+	if (preset_name_is_valid(in->preset->name))
+		return true;
+	return complain(in,
+	    "bad name \"%.60s\": allowed are letters, digits, "
+	    "- and _",
+	    in->preset->name);
+}
+
+static bool
+read_source(struct reader *in)
+{
+	struct preset *p = in->preset;
+	struct slice name = {NULL, 0}, date = {NULL, 0};
+	struct preset_source *s;
+	void *place;
+
+	(void)words_next(&in->rest, &name);
+	(void)words_next(&in->rest, &date);
+	if (in->rest.n == 0 || date.n < 7 || date.n > 10 ||
+	    !isdigit((unsigned char)date.p[0]) || date.p[4] != '-')
+		return complain(in, "allowed is source NAME YYYY-MM[-DD] and "
+				    "where it stands");
+	if (p->source_count == PRESET_ITEMS_MAX)
+		return complain(in, "more than %d sources", PRESET_ITEMS_MAX);
+	p->sources = grow(p->sources, p->source_count++, sizeof(*s), &place);
+	s = place;
+	s->name = dup(name);
+	s->read_on = dup(date);
+	s->where = dup(in->rest);
+	return true;
+}
+
+static bool
+read_note(struct reader *in)
+{
+	struct preset *p = in->preset;
+	void *place;
+	char **note;
+
+	if (in->rest.n == 0)
+		return complain(in, "nothing follows the word");
+	if (p->note_count == PRESET_ITEMS_MAX)
+		return complain(in, "more than %d notes", PRESET_ITEMS_MAX);
+	p->notes = grow(p->notes, p->note_count++, sizeof(*p->notes), &place);
+	note = place;
+	*note = dup(in->rest);
+	return true;
+}
+
+/* What one letter behind a count multiplies it by; 0: not allowed here. */
+static int64_t
+multiplier(enum preset_unit unit, struct slice suffix)
+{
+	char letter =
+	    suffix.n == 1 ? (char)tolower((unsigned char)suffix.p[0]) : '?';
+
+	if (suffix.n == 0)
+		return 1;
+	if (units[unit].is_size)
+		return letter == 'k' ? 1024 : letter == 'm' ? 1048576 : 0;
+	if (units[unit].is_time)
+		return letter == 's'   ? 1
+		       : letter == 'm' ? 60
+		       : letter == 'h' ? 3600
+				       : 0;
+	return 0;
+}
+
+static bool
+read_count(struct reader *in, struct preset_limit *l, struct slice word)
+{
+	int64_t count = 0, times;
+	size_t n = 0;
+
+	for (; n < word.n && n < 9 && isdigit((unsigned char)word.p[n]); n++)
+		count = count * 10 + (word.p[n] - '0');
+	times = multiplier(l->unit, slice_of(word.p + n, word.n - n));
+	l->count = count * times;
+	if (n > 0 && l->count > 0)
+		return true;
+	return complain(in, "bad value \"%.*s\": allowed is a whole number%s",
+	    shown(word), word.p,
+	    units[l->unit].is_size   ? ", K or M behind it"
+	    : units[l->unit].is_time ? ", s, m or h behind it"
+				     : "");
+}
+
+static bool
+read_value(struct reader *in, struct preset_limit *l)
+{
+	struct slice word = {NULL, 0};
+	char why[200] = "";
+
+	(void)words_next(&in->rest, &word);
+	l->value = dup(word);
+	if (!units[l->unit].is_rate)
+		return read_count(in, l, word);
+	if (word.n > 0 && rate_parse(word, &l->rate, why, sizeof(why)))
+		return true;
+	return complain(in, "bad value \"%.*s\": %s", shown(word), word.p, why);
+}
+
+static bool
+read_limit_words(struct reader *in, struct preset_limit *l)
+{
+	const char *unit_names[PRESET_UNITS];
+	struct slice word = {NULL, 0};
+	size_t i;
+
+	for (i = 0; i < PRESET_UNITS; i++)
+		unit_names[i] = units[i].name;
+	if (!find_name(in, "unit", unit_names, PRESET_UNITS, &i))
+		return false;
+	l->unit = (enum preset_unit)i;
+	if (!read_value(in, l))
+		return false;
+	if (!words_next(&in->rest, &word) || !slice_eq_nocase(word, "per"))
+		return complain(in, "the word \"per\" is missing after the "
+				    "value");
+	if (!find_name(in, "scope", scopes, PRESET_SCOPES, &i))
+		return false;
+	l->scope = (enum preset_scope)i;
+	if (!find_name(in, "standing", standings, PRESET_STANDINGS, &i))
+		return false;
+	l->standing = (enum preset_standing)i;
+	(void)words_next(&in->rest, &word);
+	l->source = dup(word);
+	if (in->rest.n > 0 && in->rest.p[0] != '#')
+		return complain(in, "nothing but # and a remark may follow the "
+				    "source");
+	while (in->rest.n > 0 && in->rest.p[0] == '#')
+		in->rest = words_trim(slice_of(in->rest.p + 1, in->rest.n - 1));
+	l->remark = dup(in->rest);
+	return true;
+}
+
+static bool
+has_source(struct reader *in, const struct preset_limit *l)
+{
+	if (preset_find_source(in->preset, l->source) != NULL ||
+	    (l->standing == PRESET_UNVERIFIED && strcmp(l->source, "-") == 0))
+		return true;
+	return complain(in,
+	    "bad source \"%.60s\": allowed is the name of a source line above, "
+	    "and - for what is unverified",
+	    l->source);
+}
+
+static void
+limit_fini(struct preset_limit *l)
+{
+	mem_free(l->value);
+	mem_free(l->source);
+	mem_free(l->remark);
+}
+
+static bool
+read_limit(struct reader *in)
+{
+	struct preset *p = in->preset;
+	struct preset_limit l = {.line = in->line}, *kept;
+	void *place;
+
+	if (p->limit_count == PRESET_ITEMS_MAX)
+		return complain(in, "more than %d limits", PRESET_ITEMS_MAX);
+	if (!read_limit_words(in, &l) || !has_source(in, &l)) {
+		limit_fini(&l);
+		return false;
+	}
+	p->limits = grow(p->limits, p->limit_count++, sizeof(l), &place);
+	kept = place;
+	*kept = l;
+	return true;
+}
+
+static bool
+read_line(struct reader *in)
+{
+	struct slice word = {NULL, 0};
+
+	(void)words_next(&in->rest, &word);
+	if (slice_eq_nocase(word, "reply"))
+		return rules_add_line(in->rules, in->preset->file, in->line,
+		    in->rest, in->error, sizeof(in->error));
+	if (slice_eq_nocase(word, "limit"))
+		return read_limit(in);
+	if (slice_eq_nocase(word, "source"))
+		return read_source(in);
+	if (slice_eq_nocase(word, "note"))
+		return read_note(in);
+	if (slice_eq_nocase(word, "provider"))
+		return read_provider(in);
+	if (slice_eq_nocase(word, "about"))
+		return set_text(in, &in->preset->about);
+	return complain(in,
+	    "bad word \"%.*s\": allowed is provider, about, source, limit, "
+	    "note or reply",
+	    shown(word), word.p);
+}
+
+bool
+preset_parse(struct preset *preset, const char *file, struct slice text,
+    struct rules *rules, struct buf *errors)
+{
+	struct lines lines = lines_of(text);
+	struct slice line;
+	bool is_good = true;
+
+	*preset = (struct preset){
+	    .file = mem_strdup(file),
+	    .name = mem_strdup(""),
+	    .about = mem_strdup(""),
+	};
+	while (lines_next(&lines, &line)) {
+		struct reader in = {preset, rules, line, lines.number, ""};
+
+		if (memchr(line.p, '\0', line.n) != NULL)
+			(void)complain(&in, "the line contains a NUL octet");
+		else if (read_line(&in))
+			continue;
+		is_good = false;
+		(void)buf_addf(
+		    errors, "%s:%d: %s\n", file, lines.number, in.error);
+	}
+	return is_good;
+}
+
+void
+preset_fini(struct preset *preset)
+{
+	for (size_t i = 0; i < preset->limit_count; i++)
+		limit_fini(&preset->limits[i]);
+	for (size_t i = 0; i < preset->source_count; i++) {
+		mem_free(preset->sources[i].name);
+		mem_free(preset->sources[i].read_on);
+		mem_free(preset->sources[i].where);
+	}
+	for (size_t i = 0; i < preset->note_count; i++)
+		mem_free(preset->notes[i]);
+	mem_free(preset->limits);
+	mem_free(preset->sources);
+	mem_free(preset->notes);
+	mem_free(preset->file);
+	mem_free(preset->name);
+	mem_free(preset->about);
+	*preset = (struct preset){.file = NULL};
+}
+
+/* ---- asking ------------------------------------------------------------ */
+
+const struct preset_source *
+preset_find_source(const struct preset *preset, const char *name)
+{
+	for (size_t i = 0; i < preset->source_count; i++)
+		if (strcmp(preset->sources[i].name, name) == 0)
+			return &preset->sources[i];
+	return NULL;
+}
+
+bool
+preset_is_applied(const struct preset_limit *limit)
+{
+	return limit->standing == PRESET_PUBLISHED ||
+	       limit->standing == PRESET_OBSERVED;
+}
+
+const char *
+preset_parameter(const struct preset_limit *limit)
+{
+	return units[limit->unit].parameter;
+}
+
+static bool
+is_for(const struct preset_limit *l, const char *parameter)
+{
+	const char *own = preset_parameter(l);
+
+	return own != NULL && preset_is_applied(l) &&
+	       strcmp(own, parameter) == 0;
+}
+
+bool
+preset_value(const struct preset *preset, const char *parameter, char *out,
+    size_t n, const struct preset_limit **from_out)
+{
+	const struct preset_limit *from = NULL;
+	size_t at = 0, joined = 0;
+
+	for (size_t i = 0; i < preset->limit_count; i++) {
+		const struct preset_limit *l = &preset->limits[i];
+
+		if (!is_for(l, parameter))
+			continue;
+		if (units[l->unit].is_rate) {
+			if (joined++ == RATE_LIST_MAX)
+				break;
+			at += (size_t)snprintf(out + at, n - at, "%s%s",
+			    from != NULL ? " " : "", l->value);
+			if (at >= n)
+				return false;
+			from = from != NULL ? from : l;
+		} else if (from == NULL || l->count < from->count) {
+			from = l;
+			(void)snprintf(out, n, "%lld%s", (long long)l->count,
+			    units[l->unit].is_time ? "s" : "");
+		}
+	}
+	if (from_out != NULL)
+		*from_out = from;
+	return from != NULL;
+}

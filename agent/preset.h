@@ -1,0 +1,134 @@
+/* preset: what is known about one provider, as data: limits and reply rules.
+ *
+ *   provider ses
+ *   about Amazon SES, SMTP interface
+ *   source A1 2026-08 docs.aws.amazon.com/ses/latest/dg/quotas.html
+ *   limit recipients-per-message 50 per message published A1
+ *   limit recipients 1/1s per account plan A1 # sandbox; production differs
+ *   note what an administrator should know
+ *   reply eod 454 * /sending rate exceeded/ slow
+ *
+ *   limit UNIT VALUE per SCOPE STANDING SOURCE [# remark]
+ *
+ * UNIT      messages, recipients, octets, connects (new connections): VALUE is
+ *           one rate or quota as in common/rate.h; several lines, several
+ *           windows
+ *           connections, messages-per-connection, connection-age (s),
+ *           recipients-per-message, message-size (octets): a whole number, K
+ *           or M (1024) or s, m, h behind it
+ * SCOPE     account, mailbox, ip, server, session, message: whom it is for
+ * STANDING  published   by the provider
+ *           observed    by users, in the provider's replies
+ *           plan        true for some accounts only
+ *           disputed    published, but the provider says otherwise elsewhere
+ *           unverified  from memory or hearsay
+ * SOURCE    the name in a source line, which says when it was read; - for
+ *           unverified
+ *
+ * Published and observed limits become the values of parameters that nobody
+ * set; the others never do, they are shown. Of several counts for one
+ * parameter the smallest counts; rates and quotas are all in force together.
+ *
+ * Pure: text in, values out. A line that is wrong is an error of the file, and
+ * the others count all the same.
+ */
+#ifndef PRESET_H
+#define PRESET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/rules.h"
+#include "common/buf.h"
+#include "common/rate.h"
+#include "common/slice.h"
+
+enum preset_unit {
+	PRESET_MESSAGES,
+	PRESET_RECIPIENTS,
+	PRESET_OCTETS,
+	PRESET_CONNECTS,
+	PRESET_CONNECTIONS,
+	PRESET_MESSAGES_PER_CONNECTION,
+	PRESET_CONNECTION_AGE,
+	PRESET_RECIPIENTS_PER_MESSAGE,
+	PRESET_MESSAGE_SIZE,
+	PRESET_UNITS
+};
+
+enum preset_scope {
+	PRESET_ACCOUNT,
+	PRESET_MAILBOX,
+	PRESET_IP,
+	PRESET_SERVER,
+	PRESET_SESSION,
+	PRESET_MESSAGE,
+	PRESET_SCOPES
+};
+
+enum preset_standing {
+	PRESET_PUBLISHED,
+	PRESET_OBSERVED,
+	PRESET_PLAN,
+	PRESET_DISPUTED,
+	PRESET_UNVERIFIED,
+	PRESET_STANDINGS
+};
+
+enum { PRESET_ITEMS_MAX = 200 /* limits, sources, notes: of each */ };
+
+struct preset_source {
+	char *name, *read_on, *where;
+};
+
+struct preset_limit {
+	enum preset_unit unit;
+	enum preset_scope scope;
+	enum preset_standing standing;
+	struct rate rate; /* of the first four units */
+	int64_t count; /* of the others; s, or octets */
+	char *value; /* as written */
+	char *source; /* its name, or "-" */
+	char *remark; /* or "" */
+	int line;
+};
+
+struct preset {
+	char *file; /* as given */
+	char *name, *about; /* "" when the file does not say */
+	struct preset_source *sources;
+	struct preset_limit *limits;
+	char **notes;
+	size_t source_count, limit_count, note_count;
+};
+
+/* Fills *preset, always; its reply lines are added to rules. false: some lines
+ * were wrong, errors has "FILE:LINE: ..." and LF for each. */
+bool preset_parse(struct preset *preset, const char *file, struct slice text,
+    struct rules *rules, struct buf *errors);
+void preset_fini(struct preset *preset);
+
+/* A limit of this standing becomes a parameter's value. */
+bool preset_is_applied(const struct preset_limit *limit);
+
+/* The parameter such a limit is for; NULL when it is for none of lane's. */
+const char *preset_parameter(const struct preset_limit *limit);
+
+/* The value the preset has for a parameter; false: none. *from_out (may be
+ * NULL) is the limit it comes from, the first when several are joined. */
+bool preset_value(const struct preset *preset, const char *parameter, char *out,
+    size_t n, const struct preset_limit **from_out);
+
+/* NULL when the file has no such source. */
+const struct preset_source *preset_find_source(
+    const struct preset *preset, const char *name);
+
+const char *preset_unit_name(enum preset_unit unit);
+const char *preset_scope_name(enum preset_scope scope);
+const char *preset_standing_name(enum preset_standing standing);
+
+/* A name a file may have: letters, digits, - and _. */
+bool preset_name_is_valid(const char *name);
+
+#endif
