@@ -38,7 +38,7 @@ route_free(struct route **route)
 void
 route_on_accepted(struct route *r, int depth_max)
 {
-	if (++r->good_in_row < r->depth || r->depth >= depth_max)
+	if (r->depth >= depth_max || ++r->good_in_row < r->depth)
 		return;
 	r->good_in_row = 0;
 	r->depth = r->depth * 2 > depth_max ? depth_max : r->depth * 2;
@@ -55,6 +55,9 @@ route_on_trouble(struct route *r)
 static void
 back_off(struct route *r, uint32_t random, int64_t now_ms)
 {
+	/* Several dials or sessions may fail for one cause: one step back. */
+	if (now_ms < r->dial_not_before_ms)
+		return;
 	r->backoff_ms =
 	    r->backoff_ms == 0 ? ROUTE_BACKOFF_FIRST_MS : r->backoff_ms * 2;
 	if (r->backoff_ms > ROUTE_BACKOFF_MAX_MS)
@@ -66,9 +69,16 @@ back_off(struct route *r, uint32_t random, int64_t now_ms)
 	    (int64_t)(random % (uint32_t)(r->backoff_ms / 2 + 1));
 }
 
+/* Once is an accident, or a server that is being stopped; twice in a row at
+ * the same count is a rule. */
 static void
 learn_quota(struct route *r, int accepted, int64_t now_ms)
 {
+	bool is_rule = accepted == r->lost_after;
+
+	r->lost_after = accepted;
+	if (!is_rule)
+		return;
 	if (r->quota != accepted)
 		log_info("%s closes a session after %d messages", r->nexthops,
 		    accepted);
@@ -90,11 +100,9 @@ route_on_session_end(struct route *r, enum session_end how, int accepted,
 			back_off(r, random, now_ms);
 		break;
 	case SESSION_END_LOST:
-		/* Once is an accident, twice at the same count is a rule. */
-		if (accepted > 0 && accepted == r->lost_after)
+		if (accepted > 0)
 			learn_quota(r, accepted, now_ms);
-		r->lost_after = accepted;
-		if (accepted == 0)
+		else
 			back_off(r, random, now_ms);
 		route_on_trouble(r);
 		break;
@@ -116,17 +124,17 @@ route_on_dial_ok(struct route *r)
 		log_info("%s is reachable again", r->nexthops);
 	r->is_down = false;
 	r->failing_since_ms = 0;
-	r->dial_not_before_ms = 0;
+	/* A pause that another dial or session was the cause of lasts. */
 }
 
 void
 route_on_dial_failed(struct route *r, const struct dsn *dsn, const char *mta,
     const char *reply, int64_t patience_ms, uint32_t random, int64_t now_ms)
 {
-	/* Several dials under way may fail for one cause: one step back. */
-	if (now_ms >= r->dial_not_before_ms)
-		back_off(r, random, now_ms);
+	back_off(r, random, now_ms);
 	r->failure = *dsn;
+	/* Mail is kept, so its reason must not read as final. */
+	dsn_set_class(&r->failure, '4');
 	mem_free(r->failure_mta);
 	r->failure_mta = mta != NULL ? mem_strdup(mta) : NULL;
 	mem_free(r->failure_reply);

@@ -46,7 +46,7 @@ struct route {
 	int depth, good_in_row;
 	int quota; /* learned; 0: none */
 	int64_t quota_learned_ms;
-	int lost_after; /* messages before the last unannounced close */
+	int lost_after; /* messages before the last close by the server */
 
 	int64_t backoff_ms, dial_not_before_ms;
 	int64_t failing_since_ms; /* 0: the last dial worked */
