@@ -303,8 +303,14 @@ static void
 on_output(void *ctx, struct buf *out)
 {
 	struct upstream *u = ctx;
+	struct session *s = u->ls->session;
+	bool was_quiet = session_octets_unanswered(s) == 0;
 
-	session_output(u->ls->session, out, LINK_PULL_MAX, clock_moment());
+	session_output(s, out, LINK_PULL_MAX, clock_moment());
+	/* A stage's time runs from now on, and the lane's timer was set
+	 * before there was one. */
+	if (was_quiet && session_octets_unanswered(s) > 0)
+		u->ups->env.want_kick(u->ups->env.ctx);
 }
 
 static void
