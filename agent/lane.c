@@ -181,15 +181,27 @@ lane_forget(struct transaction *t)
 }
 
 static void
-put_waiting(struct lane *lane, struct transaction *t, bool is_first)
+put_waiting(struct lane *lane, struct transaction *t, struct list *after)
 {
 	t->carrier = NULL;
-	if (is_first)
-		list_push_front(&t->route->waiting, &t->link);
-	else
-		list_push(&t->route->waiting, &t->link);
+	list_insert_after(after, &t->link);
 	t->route->waiting_count++;
 	lane->waiting++;
+}
+
+/* Back among those that wait, in the order in which they came: the first is
+ * always the one to be served, and the one to expire, next. What is ahead of
+ * its place came back as well, so there is little to walk past. */
+static void
+put_back(struct lane *lane, struct transaction *t)
+{
+	struct list *after = &t->route->waiting;
+
+	while (after->next != &t->route->waiting &&
+	       list_entry(after->next, struct transaction, link)->number <
+		   t->number)
+		after = after->next;
+	put_waiting(lane, t, after);
 }
 
 void
@@ -215,7 +227,6 @@ lane_defer_waiting(struct lane *lane, struct transaction *t,
 			continue;
 		v = verdict_new(OUTCOME_DEFER);
 		v->dsn = *dsn;
-		v->relay = mem_strdup("none");
 		if (diag_text != NULL && r->failure_mta != NULL) {
 			v->diag_text = mem_strdup(diag_text);
 			v->mta_name = mem_strdup(r->failure_mta);
@@ -234,19 +245,21 @@ on_done(void *ctx, struct transaction *t)
 	struct lane_session *ls = ctx;
 	struct lane *lane = ls->lane;
 	struct request *req = t->req;
-	bool is_deferred = false;
+	bool is_sent = false, is_deferred = false;
 
 	lane->in_flight--;
-	for (size_t i = 0; i < t->count; i++)
-		is_deferred =
-		    is_deferred ||
-		    req->rcpts[t->rcpts[i]].verdict->outcome == OUTCOME_DEFER;
-	if (!t->is_failed && !is_deferred) {
-		lane->figures.messages++;
-		route_on_accepted(ls->route, lane->set->lane_pipeline_depth);
-	} else if (is_deferred) {
-		route_on_trouble(ls->route);
+	for (size_t i = 0; i < t->count; i++) {
+		enum outcome o = req->rcpts[t->rcpts[i]].verdict->outcome;
+
+		is_sent = is_sent || o == OUTCOME_SENT;
+		is_deferred = is_deferred || o == OUTCOME_DEFER;
 	}
+	if (is_sent)
+		lane->figures.messages++;
+	if (is_deferred)
+		route_on_trouble(ls->route);
+	else if (is_sent)
+		route_on_accepted(ls->route, lane->set->lane_pipeline_depth);
 	lane_forget(t);
 	hand_over(lane, req);
 }
@@ -263,7 +276,7 @@ on_returned(void *ctx, struct transaction *t, bool is_its_fault)
 		t->tries++;
 	log_debug("%s: returned, %d tries: %s", t->req->queue_id, t->tries,
 	    t->last_error->text);
-	put_waiting(lane, t, true);
+	put_back(lane, t);
 	if (t->tries >= TRIES_MAX) {
 		struct dsn why = *t->last_error;
 
@@ -317,18 +330,20 @@ lane_submit(struct lane *lane, struct request *req, struct moment now)
 	req->lane_data = t;
 	req->deadline_ms = req->received_ms + lane->set->lane_request_limit_ms;
 	t->route = r;
-	put_waiting(lane, t, false);
+	t->number = ++lane->numbered;
+	put_waiting(lane, t, r->waiting.prev);
 	lane->ops->want_kick(lane->ctx);
 }
 
-/* The assigned transaction goes back to the front of those that wait. */
+/* The assigned transaction goes back among those that wait. */
 static bool
 withdraw(struct lane *lane, struct transaction *t)
 {
 	if (!session_withdraw(t->carrier->session, t))
 		return false;
 	lane->in_flight--;
-	put_waiting(lane, t, true);
+	put_back(lane, t);
+	lane->ops->want_kick(lane->ctx);
 	return true;
 }
 
@@ -396,20 +411,20 @@ lane_may_admit(const struct lane *lane, size_t coming, int64_t now_ms,
 	int64_t inside = waiting + (int64_t)lane->in_flight;
 	int64_t most = (int64_t)lane->set->lane_connection_limit *
 		       lane->set->lane_pipeline_depth * WINDOWS_ADMITTED;
-	int64_t per_s = pacer_messages_per_s(&lane->pacer);
+	int64_t per_s = pacer_messages_per_s(&lane->pacer, now_ms * 1000);
 
 	*until_ms_out = INT64_MAX;
 	if (lane->is_draining)
+		return false;
+	if (most > ADMITTED_MAX)
+		most = ADMITTED_MAX;
+	if (inside >= most)
 		return false;
 	/* In an outage each request is answered at once; that is how the
 	 * queue manager learns of it. */
 	list_each (link, &lane->routes)
 		if (lane_is_in_outage(route_of(link), now_ms))
 			return true;
-	if (most > ADMITTED_MAX)
-		most = ADMITTED_MAX;
-	if (inside >= most)
-		return false;
 	if (per_s == INT64_MAX)
 		return true;
 	if (per_s * SECONDS_ADMITTED < ADMITTED_MIN)
@@ -455,24 +470,36 @@ lane_on_timer(struct lane *lane, struct moment now)
 	lane_kick(lane, now);
 }
 
-void
-lane_close_idle(struct lane *lane, size_t count, struct moment now)
+/* The one that was used least lately, of all routes but one (NULL: of all). */
+struct session *
+lane_oldest_idle(const struct lane *lane, const struct route *but)
 {
+	struct session *oldest = NULL;
+
 	list_each (link, &lane->routes) {
 		struct route *r = route_of(link);
 
-		list_each (s, &r->sessions) {
-			struct session *session = session_of(s)->session;
+		list_each (l, &r->sessions) {
+			struct session *s = session_of(l)->session;
 
-			if (count == 0)
-				return;
-			if (session_load(session) > 0 ||
-			    session_is_finishing(session))
+			if (r == but || session_load(s) > 0 ||
+			    session_is_finishing(s))
 				continue;
-			session_finish(session, "its place is wanted", now.ms);
-			count--;
+			if (oldest == NULL || session_idle_since_ms(s) <
+						  session_idle_since_ms(oldest))
+				oldest = s;
 		}
 	}
+	return oldest;
+}
+
+void
+lane_close_idle(struct lane *lane, size_t count, struct moment now)
+{
+	struct session *s;
+
+	for (; count > 0 && (s = lane_oldest_idle(lane, NULL)) != NULL; count--)
+		session_finish(s, "its place is wanted", now.ms);
 }
 
 void

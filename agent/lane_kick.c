@@ -85,6 +85,23 @@ pick_session(struct route *r, int depth, int64_t now_ms)
 	return best;
 }
 
+/* Routes share lane_connection_limit: those that have idle sessions give them
+ * up to this one, as many as it can use. */
+static void
+make_room(struct lane *lane, const struct route *r, int64_t now_ms)
+{
+	size_t coming = r->dialing;
+	struct session *idle;
+
+	list_each (link, &lane->routes)
+		list_each (l, &route_of(link)->sessions)
+			coming += session_is_finishing(session_of(l)->session);
+	for (; coming < r->waiting_count &&
+	       (idle = lane_oldest_idle(lane, r)) != NULL;
+	     coming++)
+		session_finish(idle, "its place is wanted", now_ms);
+}
+
 /* One more session, if there is need and nothing forbids it. */
 static bool
 add_dial(struct lane *lane, struct route *r, struct lane_no *no, int64_t now_ms)
@@ -95,7 +112,14 @@ add_dial(struct lane *lane, struct route *r, struct lane_no *no, int64_t now_ms)
 	}
 	if (lane->sessions + lane->dialing >=
 	    (size_t)lane->set->lane_connection_limit) {
+		make_room(lane, r, now_ms);
 		set_no(no, "lane_connection_limit reached", INT64_MAX);
+		return false;
+	}
+	if (r->failing_since_ms > 0 && r->dialing > 0) {
+		/* One dial finds out whether it works again; many would only
+		 * be many wrong passwords. */
+		set_no(no, "waiting for a connection", INT64_MAX);
 		return false;
 	}
 	if (now_ms < r->dial_not_before_ms) {
@@ -136,6 +160,28 @@ assign(struct lane *lane, struct lane_session *ls, struct transaction *t,
 
 static const char why_paced[] = "rate limit";
 
+/* A wait that is known to be longer than lane_hold_limit is not begun: the
+ * message, or all mail for a while, is the queue manager's to keep. */
+static void
+refuse_to_wait(struct lane *lane, struct transaction *t, int64_t wait_us)
+{
+	const struct pacer_limit *limit = lane->paced_by;
+	char rate[RATE_TEXT_SIZE];
+	struct dsn dsn;
+
+	rate_to_text(&limit->rate, rate, sizeof(rate));
+	if (wait_us == RATE_NEVER) {
+		dsn_set(&dsn, "4.4.5", "message is above %s = %s",
+		    pacer_parameter(limit), rate);
+	} else {
+		dsn_set(&dsn, "4.4.5", "%s = %s is used up, more in %llds",
+		    pacer_parameter(limit), rate,
+		    (long long)(wait_us / 1000000));
+		request_set_hop(t->req, &dsn, NULL);
+	}
+	lane_defer_waiting(lane, t, &dsn, NULL, false);
+}
+
 /* Gives away the first that waits; false: nothing more can go now. */
 static bool
 serve_first(struct lane *lane, struct route *r, struct lane_no *no,
@@ -147,10 +193,12 @@ serve_first(struct lane *lane, struct route *r, struct lane_no *no,
 	    pacer_wait_us(&lane->pacer, &cost, now_us, &lane->paced_by);
 	struct lane_session *ls;
 
+	if (wait_us / 1000 > lane->set->lane_hold_limit_ms) {
+		refuse_to_wait(lane, t, wait_us);
+		return true;
+	}
 	if (wait_us > 0) {
-		set_no(no, why_paced,
-		    wait_us > INT64_MAX / 2 ? INT64_MAX
-					    : now.ms + (wait_us + 999) / 1000);
+		set_no(no, why_paced, now.ms + (wait_us + 999) / 1000);
 		return false;
 	}
 	ls = pick_session(r, 1, now.ms);
@@ -175,8 +223,10 @@ serve_first(struct lane *lane, struct route *r, struct lane_no *no,
 
 /* What is said of a request that waited in vain. */
 static void
-explain_wait(const struct lane *lane, const struct route *r, struct dsn *out)
+explain_wait(
+    const struct lane *lane, const struct transaction *t, struct dsn *out)
 {
+	const struct route *r = t->route;
 	long long held_s = (long long)lane->set->lane_hold_limit_ms / 1000;
 	char rate[RATE_TEXT_SIZE];
 
@@ -186,6 +236,8 @@ explain_wait(const struct lane *lane, const struct route *r, struct dsn *out)
 		    pacer_parameter(lane->paced_by), rate);
 	} else if (r->failing_since_ms > 0) {
 		*out = r->failure;
+	} else if (t->last_error != NULL) {
+		*out = *t->last_error;
 	} else {
 		dsn_set(out, "4.4.5", "not sent within %llds: %s", held_s,
 		    r->why_waiting);
@@ -220,7 +272,7 @@ expire_waiting(struct lane *lane, struct route *r, int64_t now_ms)
 			lane_defer_waiting(
 			    lane, t, &r->failure, r->failure_reply, true);
 		} else if (now_ms >= lane_expiry_ms(lane, t)) {
-			explain_wait(lane, r, &dsn);
+			explain_wait(lane, t, &dsn);
 			lane_defer_waiting(lane, t, &dsn, NULL, false);
 		} else {
 			return;
@@ -228,27 +280,45 @@ expire_waiting(struct lane *lane, struct route *r, int64_t now_ms)
 	}
 }
 
-static void
+/* Sessions that would be opened if there were slots. */
+static size_t
+wanted(const struct lane *lane, struct route *r, int64_t now_us)
+{
+	const struct transaction *t = lane_first_waiting(r);
+	size_t limit = (size_t)lane->set->lane_connection_limit;
+	size_t open = lane->sessions + lane->dialing, ready, want;
+	struct pacer_cost cost;
+
+	if (t == NULL || lane->is_draining || open >= limit ||
+	    now_us < r->dial_not_before_ms * 1000)
+		return 0;
+	cost = cost_of(t);
+	ready = pacer_ready(&lane->pacer, &cost, r->waiting_count, now_us);
+	want = ready > r->dialing ? ready - r->dialing : 0;
+	return want < limit - open ? want : limit - open;
+}
+
+/* True when something was started. */
+static bool
 kick_route(struct lane *lane, struct route *r, struct moment now)
 {
 	struct lane_no no = {"", INT64_MAX};
 	int64_t now_us = now.ms * 1000;
-	size_t want = 0;
+	bool is_served = false;
 
 	bury_ended(lane, r, now.ms);
 	expire_waiting(lane, r, now.ms);
 	while (lane_first_waiting(r) != NULL &&
 	       serve_first(lane, r, &no, now, now_us))
-		;
+		is_served = true;
 	retire(lane, r, now.ms);
 	if (lane_first_waiting(r) != NULL) {
 		r->why_waiting = no.why;
 		if (no.not_before_ms < lane->look_again_ms)
 			lane->look_again_ms = no.not_before_ms;
-		if (r->waiting_count > r->dialing)
-			want = r->waiting_count - r->dialing;
 	}
-	lane->ops->on_want(lane->ctx, r, want);
+	lane->ops->on_want(lane->ctx, r, wanted(lane, r, now_us));
+	return is_served;
 }
 
 void
@@ -258,6 +328,10 @@ lane_kick(struct lane *lane, struct moment now)
 	lane->is_kicking = true;
 	lane->look_again_ms = INT64_MAX;
 	list_each_safe (link, &lane->routes)
-		kick_route(lane, route_of(link), now);
+		if (kick_route(lane, route_of(link), now)) {
+			/* Next time the others choose first. */
+			list_remove(link);
+			list_push(&lane->routes, link);
+		}
 	lane->is_kicking = false;
 }

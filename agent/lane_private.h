@@ -17,6 +17,7 @@ struct lane {
 	struct pacer pacer;
 	struct list routes;
 	size_t waiting, in_flight, sessions, dialing;
+	uint64_t numbered; /* transactions so far */
 	uint32_t random;
 	bool is_kicking, is_draining;
 	const struct pacer_limit *paced_by; /* the last limit that said no */
@@ -47,6 +48,9 @@ void lane_forget(struct transaction *t);
 /* Defers a waiting transaction; is_hop: as a problem of the site. */
 void lane_defer_waiting(struct lane *lane, struct transaction *t,
     const struct dsn *dsn, const char *diag_text, bool is_hop);
+
+struct session *lane_oldest_idle(
+    const struct lane *lane, const struct route *but);
 
 /* No session, no dial, and the next dial is not due yet. */
 bool lane_is_in_outage(const struct route *r, int64_t now_ms);

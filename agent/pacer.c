@@ -4,6 +4,8 @@
 
 #include "common/log.h"
 
+enum { LATENESS_MAX_US = 10000 };
+
 static const char *const parameters[PACER_UNITS] = {
     [PACER_MESSAGES] = "lane_message_rate_limit",
     [PACER_RECIPIENTS] = "lane_recipient_rate_limit",
@@ -39,6 +41,7 @@ pacer_init(struct pacer *p, const struct settings *set, int64_t now_us,
     char *error, size_t error_size)
 {
 	p->count = 0;
+	p->due_us = 0;
 	return add(p, PACER_MESSAGES, set->lane_message_rate_limit, now_us,
 		   error, error_size) &&
 	       add(p, PACER_RECIPIENTS, set->lane_recipient_rate_limit, now_us,
@@ -47,8 +50,8 @@ pacer_init(struct pacer *p, const struct settings *set, int64_t now_us,
 		   error_size);
 }
 
-int64_t
-pacer_wait_us(const struct pacer *p, const struct pacer_cost *cost,
+static int64_t
+longest_wait_us(const struct pacer *p, const struct pacer_cost *cost,
     int64_t now_us, const struct pacer_limit **why_out)
 {
 	int64_t longest = 0;
@@ -65,6 +68,17 @@ pacer_wait_us(const struct pacer *p, const struct pacer_cost *cost,
 			*why_out = l;
 	}
 	return longest;
+}
+
+int64_t
+pacer_wait_us(struct pacer *p, const struct pacer_cost *cost, int64_t now_us,
+    const struct pacer_limit **why_out)
+{
+	int64_t wait = longest_wait_us(p, cost, now_us, why_out);
+
+	if (wait > 0)
+		p->due_us = wait == RATE_NEVER ? 0 : now_us + wait;
+	return wait;
 }
 
 /* A multiple of a cost that is above the burst would be let through as one
@@ -104,29 +118,57 @@ pacer_ready(const struct pacer *p, const struct pacer_cost *cost, size_t max,
 	return low;
 }
 
+/* Timers are late by a moment, every time. A bucket of one would lose that
+ * much with every message, so what was told to come at due_us counts as of
+ * then: the rate is exact in the long run. */
+static int64_t
+time_of_take(
+    const struct pacer *p, const struct pacer_cost *cost, int64_t now_us)
+{
+	if (p->due_us > 0 && p->due_us <= now_us &&
+	    now_us - p->due_us <= LATENESS_MAX_US &&
+	    longest_wait_us(p, cost, p->due_us, NULL) == 0)
+		return p->due_us;
+	return now_us;
+}
+
 void
 pacer_take(struct pacer *p, const struct pacer_cost *cost, int64_t now_us)
 {
+	int64_t at_us = time_of_take(p, cost, now_us);
+
+	p->due_us = 0;
 	for (size_t i = 0; i < p->count; i++) {
 		struct pacer_limit *l = &p->limits[i];
 
-		CHECK(limiter_take(&l->limiter, cost->units[l->unit], now_us));
+		CHECK(limiter_take(&l->limiter, cost->units[l->unit], at_us));
 	}
 }
 
+static int64_t
+units_per_s(const struct pacer_limit *l, int64_t now_us)
+{
+	int64_t left;
+
+	if (!l->rate.is_quota)
+		return (int64_t)((double)l->rate.count_milli * 1000.0 /
+				 (double)l->rate.period_us);
+	/* A quota says how many, not how fast. */
+	left = l->limiter.quota.limit - quota_used(&l->limiter.quota, now_us);
+	return left > 0 ? left : 0;
+}
+
 int64_t
-pacer_messages_per_s(const struct pacer *p)
+pacer_messages_per_s(const struct pacer *p, int64_t now_us)
 {
 	int64_t least = INT64_MAX;
 
 	for (size_t i = 0; i < p->count; i++) {
-		const struct rate *r = &p->limits[i].rate;
 		int64_t per_s;
 
 		if (p->limits[i].unit == PACER_OCTETS)
 			continue;
-		per_s = (int64_t)((double)r->count_milli * 1000.0 /
-				  (double)r->period_us);
+		per_s = units_per_s(&p->limits[i], now_us);
 		if (per_s < least)
 			least = per_s;
 	}

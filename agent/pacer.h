@@ -29,6 +29,7 @@ struct pacer_limit {
 };
 
 struct pacer {
+	int64_t due_us; /* the latest no was until then; 0: taken since */
 	size_t count;
 	struct pacer_limit limits[PACER_UNITS * RATE_LIST_MAX];
 };
@@ -40,19 +41,20 @@ bool pacer_init(struct pacer *p, const struct settings *set, int64_t now_us,
 
 /* Microseconds until a message of this cost may go; 0: now. *why_out (may be
  * NULL) names the parameter that holds it back, and its value. */
-int64_t pacer_wait_us(const struct pacer *p, const struct pacer_cost *cost,
+int64_t pacer_wait_us(struct pacer *p, const struct pacer_cost *cost,
     int64_t now_us, const struct pacer_limit **why_out);
 
 /* How many messages like this one may go now, counting at most up to max. */
 size_t pacer_ready(const struct pacer *p, const struct pacer_cost *cost,
     size_t max, int64_t now_us);
 
-/* Takes the tokens; call it when pacer_wait_us() said 0. */
+/* Takes the tokens; call it when pacer_wait_us() said 0. What comes within
+ * 10 ms after the time it was told counts as of that time. */
 void pacer_take(struct pacer *p, const struct pacer_cost *cost, int64_t now_us);
 
-/* Messages that can go within the next second (for admission); INT64_MAX
- * without a limit. */
-int64_t pacer_messages_per_s(const struct pacer *p);
+/* Messages that can go within the next second (for admission), with one
+ * recipient each and apart from a burst; INT64_MAX without a limit. */
+int64_t pacer_messages_per_s(const struct pacer *p, int64_t now_us);
 
 const char *pacer_parameter(const struct pacer_limit *limit);
 

@@ -52,6 +52,7 @@ struct transaction {
 
 	/* facts of its life */
 	int64_t waiting_since_ms;
+	uint64_t number; /* the lane's; in order of coming */
 	int tries; /* attempts that failed through no fault we know */
 	struct dsn *last_error; /* owned; why the latest attempt failed */
 
