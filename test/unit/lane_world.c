@@ -1,0 +1,761 @@
+#include "test/unit/lane_world.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "agent/lane_private.h"
+#include "agent/message.h"
+#include "common/log.h"
+#include "common/mem.h"
+
+enum {
+	BEGIN_MS = 1000000,
+	OUT_MAX = 8 << 20,
+	TURNS_WITHOUT_TIME_MAX = 10000,
+};
+
+enum event_kind { EVENT_DIALLED, EVENT_TO_SERVER, EVENT_TO_LANE, EVENT_CLOSE };
+
+struct event {
+	struct list link;
+	int64_t at_ms;
+	enum event_kind kind;
+	struct world_conn *conn;
+	struct buf octets;
+};
+
+static char text_none[] = "";
+static char text_relayhost[] = "[relay.test]";
+static char text_rcpt[] = "rcpt";
+
+/* Log lines about what the model does would drown the test's own. */
+static void
+swallow(void *ctx, enum log_level level, const char *line)
+{
+	(void)ctx;
+	if (level >= LOG_LEVEL_ERROR)
+		print_error("%s\n", line);
+}
+
+/* ---- events ------------------------------------------------------------ */
+
+static struct event *
+event_of(struct list *link)
+{
+	return list_entry(link, struct event, link);
+}
+
+static struct event *
+add_event(struct world_conn *c, enum event_kind kind, int64_t at_ms)
+{
+	struct event *e = mem_zalloc(sizeof(*e));
+	struct list *after = c->w->events.prev;
+
+	e->at_ms = at_ms;
+	e->kind = kind;
+	e->conn = c;
+	buf_init(&e->octets, OUT_MAX);
+	while (after != &c->w->events && event_of(after)->at_ms > at_ms)
+		after = after->prev;
+	list_insert_after(after, &e->link);
+	return e;
+}
+
+static void
+free_event(struct event *e)
+{
+	list_remove(&e->link);
+	buf_fini(&e->octets);
+	mem_free(e);
+}
+
+static void
+free_conn(struct world_conn *c)
+{
+	struct world *w = c->w;
+
+	list_each_safe (link, &w->events)
+		if (event_of(link)->conn == c)
+			free_event(event_of(link));
+	list_remove(&c->link);
+	w->conns_now--;
+	buf_fini(&c->in);
+	mem_free(c);
+}
+
+/* ---- the provider ------------------------------------------------------ */
+
+static void
+say(struct world_conn *c, const char *text)
+{
+	struct world *w = c->w;
+	int64_t at = c->free_ms > w->now.ms ? c->free_ms : w->now.ms;
+	struct event *e = NULL;
+
+	if (c->is_closed || c->is_deaf)
+		return;
+	at += w->server.reply_ms;
+	c->free_ms = at;
+	at += w->server.rtt_ms / 2;
+	if (!list_is_empty(&w->events))
+		e = event_of(w->events.prev);
+	if (e == NULL || e->conn != c || e->at_ms != at ||
+	    e->kind != EVENT_TO_LANE)
+		e = add_event(c, EVENT_TO_LANE, at);
+	assert_true(buf_add_str(&e->octets, text));
+}
+
+static void
+hang_up(struct world_conn *c)
+{
+	int64_t at = c->free_ms > c->w->now.ms ? c->free_ms : c->w->now.ms;
+
+	if (c->is_closed)
+		return;
+	c->is_closed = true;
+	(void)add_event(c, EVENT_CLOSE, at + c->w->server.rtt_ms / 2);
+}
+
+/* False when the judge has spoken. */
+static bool
+is_as_usual(struct world_conn *c, const char *line)
+{
+	struct world *w = c->w;
+	char text[64];
+	int code = w->server.judge != NULL
+		       ? w->server.judge(w, c, c->number, line)
+		       : 0;
+
+	if (code == 0)
+		return true;
+	if (code == WORLD_CLOSE) {
+		hang_up(c);
+	} else if (code == WORLD_SILENCE) {
+		c->is_deaf = true;
+	} else {
+		(void)snprintf(
+		    text, sizeof(text), "%d judged in %.3s\r\n", code, line);
+		say(c, text);
+		if (code == 421)
+			hang_up(c);
+	}
+	return false;
+}
+
+static void
+forget_message(struct world_conn *c)
+{
+	memset(c->has_rcpt, 0, sizeof(c->has_rcpt));
+	c->rcpts = 0;
+	c->is_refused = false;
+}
+
+static void
+on_content(struct world_conn *c)
+{
+	struct world *w = c->w;
+	struct world_message *m = &w->messages[c->number];
+
+	if (c->rcpts == 0) {
+		say(c, "503 no recipients\r\n");
+	} else if (is_as_usual(c, ".")) {
+		m->copies++;
+		for (size_t i = 0; i < m->rcpt_count; i++)
+			m->taken[i] += c->has_rcpt[i];
+		c->accepted++;
+		if (c->accepted > w->most_per_session)
+			w->most_per_session = c->accepted;
+		say(c, "250 2.0.0 taken\r\n");
+	}
+	forget_message(c);
+}
+
+static void
+on_mail(struct world_conn *c, const char *line)
+{
+	struct world *w = c->w;
+	size_t number = strtoul(line + strlen("MAIL FROM:<m"), NULL, 10);
+
+	assert_true(number < w->count);
+	c->number = number;
+	forget_message(c);
+	w->messages[number].mails++;
+	if (w->arrival_count < w->arrival_max)
+		w->arrivals_ms[w->arrival_count++] = w->now.ms;
+	if (w->server.closes_after > 0 &&
+	    c->accepted >= w->server.closes_after) {
+		if (!w->server.closes_silently)
+			say(c, "421 4.7.0 too many messages\r\n");
+		hang_up(c);
+		return;
+	}
+	if (is_as_usual(c, line))
+		say(c, "250 2.1.0 ok\r\n");
+	else
+		c->is_refused = true;
+}
+
+static void
+on_rcpt(struct world_conn *c, const char *line)
+{
+	const char *dot = strchr(line, '.');
+	size_t i = dot != NULL ? strtoul(dot + 1, NULL, 10) : 0;
+
+	assert_true(i < WORLD_RCPTS_MAX);
+	if (c->is_refused) {
+		say(c, "503 no sender\r\n");
+	} else if (is_as_usual(c, line)) {
+		c->has_rcpt[i] = true;
+		c->rcpts++;
+		say(c, "250 2.1.5 ok\r\n");
+	}
+}
+
+static void
+on_command(struct world_conn *c, const char *line)
+{
+	if (strncmp(line, "MAIL", 4) == 0) {
+		on_mail(c, line);
+	} else if (strncmp(line, "RCPT", 4) == 0) {
+		on_rcpt(c, line);
+	} else if (strcmp(line, "RSET") == 0) {
+		forget_message(c);
+		say(c, "250 2.0.0 ok\r\n");
+	} else if (strcmp(line, "QUIT") == 0) {
+		c->w->quits++;
+		say(c, "221 2.0.0 bye\r\n");
+		hang_up(c);
+	} else if (strncmp(line, "BDAT ", 5) == 0) {
+		c->octets_due = strtoul(line + 5, NULL, 10);
+		c->is_last_chunk = strstr(line, " LAST") != NULL;
+	} else if (strcmp(line, "DATA") == 0 && c->rcpts == 0) {
+		say(c, "503 no recipients\r\n");
+	} else if (strcmp(line, "DATA") == 0 && is_as_usual(c, line)) {
+		c->in_data = true;
+		say(c, "354 go on\r\n");
+	} else if (strcmp(line, "DATA") != 0) {
+		fail_msg("the server was sent: %s", line);
+	}
+}
+
+/* False: nothing complete is left. */
+static bool
+eat(struct world_conn *c)
+{
+	struct slice all = buf_slice(&c->in);
+	const char *end = all.n > 0 ? memmem(all.p, all.n, "\r\n", 2) : NULL;
+	char line[256];
+	size_t n;
+
+	if (c->octets_due > 0) {
+		n = all.n < c->octets_due ? all.n : c->octets_due;
+		buf_consume(&c->in, n);
+		c->octets_due -= n;
+		if (c->octets_due > 0)
+			return false;
+		if (c->is_last_chunk)
+			on_content(c);
+		else
+			say(c, "250 2.0.0 chunk\r\n");
+		return true;
+	}
+	if (end == NULL)
+		return false;
+	n = (size_t)(end - all.p);
+	assert_true(n < sizeof(line));
+	memcpy(line, all.p, n);
+	line[n] = '\0';
+	buf_consume(&c->in, n + 2);
+	if (!c->in_data) {
+		on_command(c, line);
+	} else if (strcmp(line, ".") == 0) {
+		c->in_data = false;
+		on_content(c);
+	}
+	return true;
+}
+
+/* ---- lane_ops ---------------------------------------------------------- */
+
+static bool
+start_dial(void *ctx, struct route *route, struct lane_no *no)
+{
+	struct world *w = ctx;
+	struct world_conn *c;
+
+	if (w->slots > 0 && w->conns_now >= (size_t)w->slots) {
+		no->why = "no slot";
+		no->not_before_ms = INT64_MAX;
+		return false;
+	}
+	/* A second look must find nothing to do. */
+	assert_false(w->is_checking);
+	c = mem_zalloc(sizeof(*c));
+	c->w = w;
+	c->route = route;
+	buf_init(&c->in, OUT_MAX);
+	list_init(&c->link);
+	list_push(&w->conns, &c->link);
+	w->dials++;
+	w->conns_now++;
+	if (w->conns_now > w->conns_peak)
+		w->conns_peak = w->conns_now;
+	(void)add_event(c, EVENT_DIALLED,
+	    w->now.ms + w->server.dial_rtts * w->server.rtt_ms);
+	return true;
+}
+
+static void
+on_want(void *ctx, struct route *route, size_t count)
+{
+	struct world *w = ctx;
+
+	(void)route;
+	w->want = count;
+}
+
+static void
+on_decided(void *ctx, struct request *req, size_t i)
+{
+	struct world *w = ctx;
+	struct world_message *m = req->owner;
+	const struct verdict *v = req->rcpts[i].verdict;
+
+	assert_non_null(v);
+	assert_true(m->req == req && m->decided < m->rcpt_count);
+	assert_int_equal(dsn_class(&v->dsn), v->outcome == OUTCOME_SENT ? '2'
+					     : v->outcome == OUTCOME_DEFER
+						 ? '4'
+						 : '5');
+	m->decided++;
+	m->outcomes[i] = v->outcome;
+	m->in_doubt = m->in_doubt || v->dsn.maybe_accepted;
+	(void)snprintf(m->status, sizeof(m->status), "%s", v->dsn.status);
+	(void)snprintf(
+	    m->text, sizeof(m->text), "%.*s", WORLD_TEXT_SIZE - 1, v->dsn.text);
+	w->outcomes[v->outcome]++;
+	if (m->decided < m->rcpt_count)
+		return;
+	m->is_hop = req->hop != NULL;
+	m->done_ms = w->now.ms;
+	w->done++;
+	request_free(&m->req);
+}
+
+static void
+on_output(void *ctx, struct lane_session *ls)
+{
+	struct world_conn *c = ls->io;
+
+	(void)ctx;
+	c->has_output = true;
+}
+
+static void
+on_session_ended(void *ctx, struct lane_session *ls, enum session_end how,
+    bool is_clean, const char *why)
+{
+	struct world *w = ctx;
+
+	(void)is_clean;
+	(void)why;
+	w->ended[how]++;
+	free_conn(ls->io);
+}
+
+static void
+want_kick(void *ctx)
+{
+	((struct world *)ctx)->is_kick_due = true;
+}
+
+static const struct lane_ops ops = {
+    start_dial, on_want, on_decided, on_output, on_session_ended, want_kick};
+
+/* ---- mail -------------------------------------------------------------- */
+
+static void
+submit_one(struct world *w)
+{
+	struct world_message *m = &w->messages[w->count];
+	struct request *req = mem_zalloc(sizeof(*req));
+	size_t number = w->count++;
+
+	assert_true(number < w->max);
+	m->w = w;
+	m->req = req;
+	m->submitted_ms = w->now.ms;
+	m->rcpt_count = w->rcpts_each;
+	(void)snprintf(m->sender, sizeof(m->sender), "m%zu@from.test", number);
+	req->queue_name = "active";
+	req->queue_id = "4WoRlD";
+	req->nexthop = w->nexthop;
+	req->encoding = "7bit";
+	req->sender = m->sender;
+	req->envelope_id = req->sasl_username = "";
+	req->received_ms = w->now.ms;
+	req->size = 200;
+	req->rcpt_count = req->rcpt_due = m->rcpt_count;
+	req->rcpts = mem_zarray(m->rcpt_count, sizeof(*req->rcpts));
+	for (size_t i = 0; i < m->rcpt_count; i++) {
+		(void)snprintf(m->rcpts[i], sizeof(m->rcpts[i]),
+		    "r%zu.%zu@to.test", number, i);
+		req->rcpts[i].address = m->rcpts[i];
+		req->rcpts[i].original = req->rcpts[i].orcpt = "";
+	}
+	queue_source_init(&m->source, buf_slice(&w->file));
+	req->message = message_new(queue_source_of(&m->source), 0, 998);
+	req->owner = m;
+	lane_submit(w->lane, req, w->now);
+}
+
+void
+world_submit(struct world *w, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		submit_one(w);
+}
+
+void
+world_feed(struct world *w, size_t count)
+{
+	w->backlog += count;
+	w->is_kick_due = true;
+}
+
+static void
+feed(struct world *w)
+{
+	int64_t until;
+
+	while (
+	    w->backlog > 0 && lane_may_admit(w->lane, 0, w->now.ms, &until)) {
+		w->backlog--;
+		submit_one(w);
+	}
+}
+
+/* ---- life -------------------------------------------------------------- */
+
+void
+world_init(struct world *w)
+{
+	*w = (struct world){0};
+	log_set_sink(swallow, NULL);
+	w->set.relayhost = text_relayhost;
+	w->set.lane_smarthost = text_none;
+	w->set.smtp_address_verify_target = text_rcpt;
+	w->set.lane_message_rate_limit = text_none;
+	w->set.lane_recipient_rate_limit = text_none;
+	w->set.lane_byte_rate_limit = text_none;
+	w->set.lane_connection_limit = 20;
+	w->set.lane_messages_per_connection = 50;
+	w->set.lane_connection_idle_limit_ms = 30000;
+	w->set.lane_connection_age_limit_ms = 900000;
+	w->set.lane_pipeline_depth = 10;
+	w->set.lane_pipeline_bytes = 1 << 20;
+	w->set.lane_chunking = true;
+	w->set.lane_hold_limit_ms = 300000;
+	w->set.lane_request_limit_ms = 3600000;
+	w->set.smtp_line_length_limit = 998;
+	w->set.smtp_rset_timeout_ms = 20000;
+	w->set.smtp_mail_timeout_ms = 300000;
+	w->set.smtp_rcpt_timeout_ms = 300000;
+	w->set.smtp_data_init_timeout_ms = 120000;
+	w->set.smtp_data_xfer_timeout_ms = 180000;
+	w->set.smtp_data_done_timeout_ms = 600000;
+	w->ehlo.is_esmtp = w->ehlo.pipelining = w->ehlo.chunking = true;
+	(void)snprintf(w->peer.host, sizeof(w->peer.host), "relay.test");
+	(void)snprintf(w->peer.addr, sizeof(w->peer.addr), "192.0.2.1");
+	(void)snprintf(w->peer.port, sizeof(w->peer.port), "25");
+	w->server.rtt_ms = 100;
+	w->server.dial_rtts = 7;
+	w->patience_ms = 10000;
+	w->now.ms = BEGIN_MS;
+	w->now.wall.tv_sec = 1700000000;
+	w->timer_ms = INT64_MAX;
+	w->nexthop = "";
+	w->rcpts_each = 1;
+	list_init(&w->conns);
+	list_init(&w->events);
+	buf_init(&w->file, 4096);
+	(void)queue_put_str(&w->file, RECORD_TYPE_NORM, "Subject: model");
+	(void)queue_put_str(&w->file, RECORD_TYPE_NORM, "");
+	(void)queue_put_str(&w->file, RECORD_TYPE_NORM, "hello");
+	(void)queue_put_str(&w->file, RECORD_TYPE_XTRA, "");
+}
+
+void
+world_open(struct world *w, size_t max)
+{
+	char error[256];
+
+	w->max = max;
+	w->arrival_max = max * 2;
+	w->messages = mem_zarray(max, sizeof(*w->messages));
+	w->arrivals_ms = mem_zarray(w->arrival_max, sizeof(*w->arrivals_ms));
+	w->lane = lane_new(
+	    &w->set, &ops, w, 12345, w->now.ms * 1000, error, sizeof(error));
+	if (w->lane == NULL)
+		fail_msg("%s", error);
+}
+
+void
+world_fini(struct world *w)
+{
+	w->backlog = 0;
+	lane_abort(w->lane, "end of test", w->now);
+	for (size_t i = 0; i < w->count; i++) {
+		struct world_message *m = &w->messages[i];
+
+		if (m->req == NULL)
+			continue;
+		if (lane_drop(w->lane, m->req)) {
+			request_free(&m->req);
+			continue;
+		}
+		/* Some of its recipients are decided: not for dropping. */
+		lane_take_waiting(w->lane, m->req->lane_data);
+		lane_forget(m->req->lane_data);
+		request_free(&m->req);
+	}
+	lane_kick(w->lane, w->now);
+	lane_free(&w->lane);
+	list_each_safe (link, &w->conns)
+		free_conn(list_entry(link, struct world_conn, link));
+	mem_free(w->messages);
+	mem_free(w->arrivals_ms);
+	buf_fini(&w->file);
+	log_set_sink(NULL, NULL);
+}
+
+/* The link pulls, and the kernel takes all of it. */
+static void
+flush(struct world *w, struct world_conn *c)
+{
+	struct session *s = c->ls->session;
+	struct event *e;
+	bool was_quiet = session_octets_unanswered(s) == 0;
+	size_t before;
+
+	c->has_output = false;
+	if (session_is_over(s))
+		return;
+	if (session_load(s) > w->load_peak)
+		w->load_peak = session_load(s);
+	e = add_event(c, EVENT_TO_SERVER, w->now.ms + w->server.rtt_ms / 2);
+	do {
+		before = buf_len(&e->octets);
+		session_output(s, &e->octets, 65536, w->now);
+	} while (buf_len(&e->octets) > before);
+	if (was_quiet && session_octets_unanswered(s) > 0)
+		w->is_kick_due = true; /* a stage timer runs now */
+	session_written(s, buf_len(&e->octets), w->now);
+	if (buf_len(&e->octets) == 0)
+		free_event(e);
+}
+
+/* Looking again must not find anything more to do. */
+static void
+kick(struct world *w)
+{
+	size_t waiting, in_flight;
+
+	w->is_kick_due = false;
+	feed(w);
+	w->kicks++;
+	lane_kick(w->lane, w->now);
+	waiting = lane_waiting(w->lane);
+	in_flight = lane_in_flight(w->lane);
+	w->is_checking = true;
+	lane_kick(w->lane, w->now);
+	w->is_checking = false;
+	assert_int_equal(lane_waiting(w->lane), waiting);
+	assert_int_equal(lane_in_flight(w->lane), in_flight);
+	assert_true(lane_sessions(w->lane) + lane_dialing(w->lane) <=
+		    (size_t)w->set.lane_connection_limit);
+	w->timer_ms = lane_deadline_ms(w->lane);
+}
+
+void
+world_settle(struct world *w)
+{
+	bool again = true;
+
+	for (int turns = 0; again; turns++) {
+		assert_true(turns < TURNS_WITHOUT_TIME_MAX);
+		again = w->is_kick_due;
+		if (again)
+			kick(w);
+		list_each (link, &w->conns) {
+			struct world_conn *c =
+			    list_entry(link, struct world_conn, link);
+
+			if (!c->has_output)
+				continue;
+			flush(w, c);
+			again = true;
+		}
+	}
+}
+
+static void
+on_dialled(struct world *w, struct world_conn *c)
+{
+	struct route *route = c->route;
+	struct dsn dsn;
+
+	if (w->server.is_down) {
+		dsn_set(&dsn, "4.4.1",
+		    "connect to relay.test[192.0.2.1]:25: refused");
+		free_conn(c);
+		w->conns_refused++;
+		lane_dial_failed(
+		    w->lane, route, &dsn, NULL, NULL, w->patience_ms, w->now);
+	} else if (w->server.connections_max > 0 &&
+		   lane_sessions(w->lane) >=
+		       (size_t)w->server.connections_max) {
+		dsn_set(&dsn, "4.7.0", "host said: 421 too many connections");
+		free_conn(c);
+		w->conns_refused++;
+		lane_dial_failed(w->lane, route, &dsn, "relay.test",
+		    "421 too many connections", w->set.lane_hold_limit_ms,
+		    w->now);
+	} else {
+		c->ls = lane_add_session(
+		    w->lane, route, &w->ehlo, &w->peer, c, w->now);
+	}
+}
+
+static void
+happen(struct world *w, struct event *e)
+{
+	struct world_conn *c = e->conn;
+	struct slice octets = buf_slice(&e->octets);
+
+	list_remove(&e->link);
+	switch (e->kind) {
+	case EVENT_DIALLED:
+		on_dialled(w, c);
+		break;
+	case EVENT_TO_SERVER:
+		assert_true(buf_add_slice(&c->in, octets));
+		while (!c->is_closed && eat(c))
+			continue;
+		break;
+	case EVENT_TO_LANE:
+		session_input(c->ls->session, octets.p, octets.n, w->now);
+		break;
+	case EVENT_CLOSE:
+		session_closed(
+		    c->ls->session, true, "connection closed", w->now);
+		w->is_kick_due = true;
+		break;
+	}
+	free_event(e);
+}
+
+/* The next thing that happens, not after end_ms; false: nothing does. */
+static bool
+step(struct world *w, int64_t end_ms)
+{
+	int64_t next = w->timer_ms;
+
+	if (!list_is_empty(&w->events) &&
+	    event_of(w->events.next)->at_ms < next)
+		next = event_of(w->events.next)->at_ms;
+	if (next > end_ms)
+		return false;
+	if (next > w->now.ms) {
+		w->now.wall.tv_sec += (next - w->now.ms) / 1000;
+		w->now.ms = next;
+	}
+	while (!list_is_empty(&w->events) &&
+	       event_of(w->events.next)->at_ms <= w->now.ms)
+		happen(w, event_of(w->events.next));
+	if (w->timer_ms <= w->now.ms) {
+		w->timer_ms = INT64_MAX;
+		lane_on_timer(w->lane, w->now);
+		w->is_kick_due = true;
+	}
+	world_settle(w);
+	return true;
+}
+
+static void
+live(struct world *w, int64_t end_ms, bool until_done)
+{
+	int64_t last = -1;
+	int turns = 0;
+
+	world_settle(w);
+	while (!(until_done && w->backlog == 0 && w->done == w->count) &&
+	       step(w, end_ms)) {
+		turns = w->now.ms == last ? turns + 1 : 0;
+		last = w->now.ms;
+		/* A deadline that is never met spins the real loop. */
+		assert_true(turns < TURNS_WITHOUT_TIME_MAX);
+	}
+}
+
+void
+world_run(struct world *w, int64_t ms)
+{
+	int64_t end = w->now.ms + ms;
+
+	live(w, end, false);
+	w->now.ms = end;
+}
+
+void
+world_finish(struct world *w, int64_t ms)
+{
+	live(w, w->now.ms + ms, true);
+	assert_int_equal(w->backlog, 0);
+	assert_int_equal(w->done, w->count);
+}
+
+void
+world_cut_all(struct world *w)
+{
+	list_each (link, &w->conns) {
+		struct world_conn *c =
+		    list_entry(link, struct world_conn, link);
+
+		if (c->ls == NULL)
+			continue;
+		c->is_closed = true;
+		session_closed(
+		    c->ls->session, false, "connection reset", w->now);
+	}
+	w->is_kick_due = true;
+	world_settle(w);
+}
+
+struct route *
+world_route(struct world *w)
+{
+	assert_true(w->lane->routes.next != &w->lane->routes &&
+		    w->lane->routes.next->next == &w->lane->routes);
+	return route_of(w->lane->routes.next);
+}
+
+void
+world_check_all_sent(struct world *w)
+{
+	for (size_t i = 0; i < w->count; i++) {
+		const struct world_message *m = &w->messages[i];
+
+		for (size_t j = 0; j < m->rcpt_count; j++) {
+			assert_int_equal(m->outcomes[j], OUTCOME_SENT);
+			assert_int_equal(m->taken[j], 1);
+		}
+	}
+	assert_int_equal(w->done, w->count);
+	assert_true(w->conns_peak <= (size_t)w->set.lane_connection_limit);
+}
