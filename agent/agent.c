@@ -353,8 +353,14 @@ on_session_ended(void *ctx, struct lane_session *ls, enum session_end how,
 	    ((struct agent *)ctx)->ups, ls, how, is_clean, why);
 }
 
+static void
+hang_up(void *ctx, struct lane_session *ls)
+{
+	upstreams_hang_up(((struct agent *)ctx)->ups, ls);
+}
+
 static const struct lane_ops lane_handlers = {start_dial, on_want, on_decided,
-    on_output, on_session_ended, want_kick, on_rendering};
+    on_output, on_session_ended, want_kick, on_rendering, hang_up};
 
 static const struct intake_ops intake_handlers = {
     may_greet, on_request, on_hangup, on_first_accept};

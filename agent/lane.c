@@ -295,6 +295,8 @@ on_ended(void *ctx, enum session_end how, bool is_clean, const char *why)
 	ls->end_how = how;
 	ls->end_is_clean = is_clean;
 	(void)snprintf(ls->end_why, sizeof(ls->end_why), "%s", why);
+	if (ls->lane->ops->hang_up != NULL)
+		ls->lane->ops->hang_up(ls->lane->ctx, ls);
 	ls->lane->ops->want_kick(ls->lane->ctx);
 }
 

@@ -71,6 +71,11 @@ struct lane_ops {
 	/* A message is being read and written / is out of hand again. May be
 	 * NULL. */
 	void (*on_rendering)(void *ctx, const struct request *req, bool begins);
+	/* The session is over: not one more octet may leave its connection,
+	 * for what was pulled and not written belongs to messages that are
+	 * already on their way elsewhere. on_session_ended() follows. May be
+	 * NULL. */
+	void (*hang_up)(void *ctx, struct lane_session *ls);
 };
 
 struct lane_figures {

@@ -433,6 +433,15 @@ upstreams_on_output(void *ctx, struct lane_session *ls)
 		link_kick(u->conn);
 }
 
+void
+upstreams_hang_up(void *ctx, struct lane_session *ls)
+{
+	struct upstream *u = ls->io;
+
+	(void)ctx;
+	link_free(&u->conn);
+}
+
 static enum board_counter
 closed_counter(enum session_end how, const char *why)
 {

@@ -45,6 +45,7 @@ void upstreams_free(struct upstreams **ups);
 bool upstreams_start_dial(void *ctx, struct route *route, struct lane_no *no);
 void upstreams_on_want(void *ctx, struct route *route, size_t count);
 void upstreams_on_output(void *ctx, struct lane_session *ls);
+void upstreams_hang_up(void *ctx, struct lane_session *ls);
 void upstreams_on_session_ended(void *ctx, struct lane_session *ls,
     enum session_end how, bool is_clean, const char *why);
 
