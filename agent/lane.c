@@ -319,7 +319,12 @@ on_rendering(void *ctx, struct transaction *t, bool begins)
 }
 
 static const struct session_ops session_handlers = {
-    on_done, on_returned, on_ended, on_changed, on_rendering};
+    .on_done = on_done,
+    .on_returned = on_returned,
+    .on_ended = on_ended,
+    .on_changed = on_changed,
+    .on_rendering = on_rendering,
+};
 
 /* ---- the adapters' side ------------------------------------------------ */
 

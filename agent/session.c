@@ -154,6 +154,13 @@ session_source(
 	};
 }
 
+/* Undecided and not put off. */
+static bool
+is_in_flight(const struct transaction *t, size_t i)
+{
+	return t->req->rcpts[t->rcpts[i]].state == RCPT_IN_FLIGHT;
+}
+
 void
 session_decide_by_reply(struct session *s, struct transaction *t, size_t i,
     enum outcome outcome, enum command_kind kind, const struct reply *reply,
@@ -161,7 +168,7 @@ session_decide_by_reply(struct session *s, struct transaction *t, size_t i,
 {
 	struct verdict_source from = session_source(s, t, now);
 
-	if (transaction_is_open(t, i))
+	if (is_in_flight(t, i))
 		request_decide(t->req, t->rcpts[i],
 		    verdict_from_reply(outcome, &from, kind, reply));
 }
@@ -182,9 +189,47 @@ session_decide_all(struct session *s, struct transaction *t,
 	struct verdict_source from = session_source(s, t, now);
 
 	for (size_t i = 0; i < t->count; i++)
-		if (transaction_is_open(t, i))
+		if (is_in_flight(t, i))
 			request_decide(t->req, t->rcpts[i],
 			    verdict_from_dsn(outcome, &from, dsn, NULL));
+}
+
+enum meaning
+session_judge(struct session *s, const struct transaction *t,
+    enum command_kind kind, const struct reply *reply)
+{
+	enum meaning meaning = verdict_judge(kind, reply);
+
+	if (meaning == MEANING_OK || s->ops->judge == NULL)
+		return meaning;
+	return s->ops->judge(s->ctx, t, kind, reply, meaning);
+}
+
+static void
+set_error(struct transaction *t, const struct dsn *why)
+{
+	if (t->last_error == NULL)
+		t->last_error = mem_alloc(sizeof(*t->last_error));
+	*t->last_error = *why;
+}
+
+void
+session_put_off(struct session *s, struct transaction *t, size_t i,
+    enum command_kind kind, const struct reply *reply, struct moment now)
+{
+	struct verdict_source from = session_source(s, t, now);
+	struct verdict *v;
+
+	if (!is_in_flight(t, i))
+		return;
+	t->req->rcpts[t->rcpts[i]].state = RCPT_WAITING;
+	if (t->is_put_off)
+		return;
+	/* For when its time runs out before it could be tried again. */
+	t->is_put_off = true;
+	v = verdict_from_reply(OUTCOME_DEFER, &from, kind, reply);
+	set_error(t, &v->dsn);
+	verdict_free(&v);
 }
 
 void
@@ -228,14 +273,6 @@ detach(struct session *s, struct transaction *t, int64_t now_ms)
 }
 
 static void
-complete(struct session *s, struct transaction *t, int64_t now_ms)
-{
-	detach(s, t, now_ms);
-	CHECK(transaction_undecided(t) == 0);
-	s->ops->on_done(s->ctx, t);
-}
-
-static void
 give_back(struct session *s, struct transaction *t, bool is_its_fault,
     const struct dsn *why, int64_t now_ms)
 {
@@ -244,11 +281,18 @@ give_back(struct session *s, struct transaction *t, bool is_its_fault,
 		s->ops->on_done(s->ctx, t);
 		return;
 	}
-	if (t->last_error == NULL)
-		t->last_error = mem_alloc(sizeof(*t->last_error));
-	*t->last_error = *why;
+	if (why != NULL)
+		set_error(t, why);
 	transaction_reset(t);
 	s->ops->on_returned(s->ctx, t, is_its_fault);
+}
+
+/* All is decided, or what is left was put off. */
+static void
+complete(struct session *s, struct transaction *t, int64_t now_ms)
+{
+	CHECK(t->is_put_off || transaction_undecided(t) == 0);
+	give_back(s, t, false, NULL, now_ms);
 }
 
 /* Nothing is rendered for t any more and every reply was read. */
@@ -280,6 +324,9 @@ count_result(struct session *s, const struct transaction *t, int64_t now_ms)
 		s->failed_in_row = 0;
 		return;
 	}
+	if (t->is_put_off)
+		return; /* the lane slows down; the session is as good as ever
+			 */
 	s->failed_in_row++;
 	if (s->failed_in_row >= FAILURES_IN_A_ROW_MAX)
 		session_finish(s, "several messages refused in a row", now_ms);
@@ -367,6 +414,12 @@ session_close_by_421(struct session *s, enum command_kind kind,
 	struct dsn why;
 	/* After a message was accepted this is a quota, not a refusal. */
 	bool is_first = s->accepted == 0;
+	const struct transaction *head =
+	    list_is_empty(&s->inside)
+		? NULL
+		: list_entry(s->inside.next, struct transaction, link);
+	bool is_blameless =
+	    session_judge(s, head, kind, reply) == MEANING_LATER;
 
 	reply_text(reply, text, sizeof(text));
 	dsn_set(&why, reply->status, "host %s[%s] said: %s (in reply to %s)",
@@ -378,8 +431,9 @@ session_close_by_421(struct session *s, enum command_kind kind,
 		    list_entry(s->inside.next, struct transaction, link);
 
 		give_back(s, t,
-		    (is_first || kind == COMMAND_BODY ||
-			kind == COMMAND_BDAT_LAST) &&
+		    !is_blameless &&
+			(is_first || kind == COMMAND_BODY ||
+			    kind == COMMAND_BDAT_LAST) &&
 			t->state != TRANSACTION_ASSIGNED,
 		    &why, now.ms);
 		is_first = false;
@@ -442,6 +496,8 @@ session_assign(struct session *s, struct transaction *t, struct moment now)
 	t->state = TRANSACTION_ASSIGNED;
 	if (t->req->deadline_ms < s->request_deadline_ms)
 		s->request_deadline_ms = t->req->deadline_ms;
+	for (size_t i = 0; i < t->count; i++)
+		t->req->rcpts[t->rcpts[i]].state = RCPT_IN_FLIGHT;
 	if (refusal != NULL) {
 		session_decide_all(s, t, refusal->outcome, &refusal->dsn, now);
 		verdict_free(&refusal);
@@ -449,8 +505,6 @@ session_assign(struct session *s, struct transaction *t, struct moment now)
 		return;
 	}
 	s->messages++;
-	for (size_t i = 0; i < t->count; i++)
-		t->req->rcpts[t->rcpts[i]].state = RCPT_IN_FLIGHT;
 	s->ops->on_changed(s->ctx);
 }
 

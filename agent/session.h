@@ -18,7 +18,8 @@
  * Success is believed only on a 2xx to the end of data. When the stream ends,
  * each transaction is done (decided), in doubt (its last octet was written and
  * no reply read: deferred with smtp(8)'s words) or returned (nobody can have
- * taken it). A 421 in order ends the stream for all that stands behind it.
+ * taken it). A reply that judge() finds to mean "later" returns what it
+ * concerns, too. A 421 in order ends the stream for all that stands behind it.
  */
 #ifndef SESSION_H
 #define SESSION_H
@@ -30,6 +31,7 @@
 #include "agent/peer.h"
 #include "agent/settings.h"
 #include "agent/transaction.h"
+#include "agent/verdict.h"
 #include "common/buf.h"
 #include "common/clock.h"
 #include "common/dsn.h"
@@ -66,6 +68,12 @@ struct session_ops {
 	/* The octets of t begin to be produced / no more of them will be. May
 	 * be NULL. */
 	void (*on_rendering)(void *ctx, struct transaction *t, bool begins);
+	/* A reply that is not the wanted one, to a command of t (NULL: nobody
+	 * asked). Returns what it means, `meaning` being what the code alone
+	 * says; never MEANING_OK. May call session_finish(). May be NULL. */
+	enum meaning (*judge)(void *ctx, const struct transaction *t,
+	    enum command_kind kind, const struct reply *reply,
+	    enum meaning meaning);
 };
 
 /* set and ehlo/peer are copied or borrowed as usual: set is borrowed. */

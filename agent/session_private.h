@@ -93,7 +93,15 @@ void session_settle(
 struct verdict_source session_source(
     const struct session *s, const struct transaction *t, struct moment now);
 
-/* Verdicts for recipients that have none yet. */
+/* What a reply means: verdict_judge(), and what the lane says of it. */
+enum meaning session_judge(struct session *s, const struct transaction *t,
+    enum command_kind kind, const struct reply *reply);
+
+/* Recipient i is to be tried again: it stays undecided when t leaves. */
+void session_put_off(struct session *s, struct transaction *t, size_t i,
+    enum command_kind kind, const struct reply *reply, struct moment now);
+
+/* Verdicts for recipients in flight, those put off excepted. */
 void session_decide_by_reply(struct session *s, struct transaction *t, size_t i,
     enum outcome outcome, enum command_kind kind, const struct reply *reply,
     struct moment now);

@@ -4,13 +4,26 @@
 
 #include "common/log.h"
 
+/* What a refusal does to the recipients in flight. */
+static void
+refuse(struct session *s, struct transaction *t, enum command_kind kind,
+    enum meaning meaning, const struct reply *reply, struct moment now)
+{
+	if (meaning == MEANING_LATER) {
+		for (size_t i = 0; i < t->count; i++)
+			session_put_off(s, t, i, kind, reply, now);
+		return;
+	}
+	session_decide_all_by_reply(s, t,
+	    meaning == MEANING_BOUNCE ? OUTCOME_BOUNCE : OUTCOME_DEFER, kind,
+	    reply, now);
+}
+
 static void
 on_mail(struct session *s, struct transaction *t, const struct reply *reply,
     struct moment now)
 {
-	enum meaning meaning = verdict_judge(COMMAND_MAIL, reply);
-
-	if (meaning == MEANING_OK) {
+	if (verdict_judge(COMMAND_MAIL, reply) == MEANING_OK) {
 		t->mail = MAIL_ACCEPTED;
 		return;
 	}
@@ -22,26 +35,36 @@ on_mail(struct session *s, struct transaction *t, const struct reply *reply,
 		session_finish(
 		    s, "out of step: MAIL was answered with 503", now.ms);
 	} else if (!t->is_failed) {
-		session_decide_all_by_reply(s, t,
-		    meaning == MEANING_BOUNCE ? OUTCOME_BOUNCE : OUTCOME_DEFER,
-		    COMMAND_MAIL, reply, now);
+		refuse(s, t, COMMAND_MAIL,
+		    session_judge(s, t, COMMAND_MAIL, reply), reply, now);
 	}
 	t->is_failed = true;
+}
+
+/* A recipient alone was refused. */
+static void
+refuse_rcpt(struct session *s, struct transaction *t, size_t i,
+    const struct reply *reply, struct moment now)
+{
+	enum meaning meaning = session_judge(s, t, COMMAND_RCPT, reply);
+
+	if (meaning == MEANING_LATER)
+		session_put_off(s, t, i, COMMAND_RCPT, reply, now);
+	else
+		session_decide_by_reply(s, t, i,
+		    meaning == MEANING_BOUNCE ? OUTCOME_BOUNCE : OUTCOME_DEFER,
+		    COMMAND_RCPT, reply, now);
 }
 
 static void
 on_rcpt(struct session *s, struct transaction *t, size_t i,
     const struct reply *reply, struct moment now)
 {
-	enum meaning meaning = verdict_judge(COMMAND_RCPT, reply);
-
 	t->rcpts_answered++;
-	if (meaning == MEANING_OK)
+	if (verdict_judge(COMMAND_RCPT, reply) == MEANING_OK)
 		t->rcpts_accepted++;
 	else if (t->mail == MAIL_ACCEPTED && !t->is_bad_sequence)
-		session_decide_by_reply(s, t, i,
-		    meaning == MEANING_BOUNCE ? OUTCOME_BOUNCE : OUTCOME_DEFER,
-		    COMMAND_RCPT, reply, now);
+		refuse_rcpt(s, t, i, reply, now);
 	if (t->rcpts_answered == t->count && t->rcpts_accepted == 0)
 		t->is_failed = true;
 }
@@ -96,9 +119,8 @@ on_data(struct session *s, struct transaction *t, const struct reply *reply,
 		return;
 	}
 	if (!t->is_failed)
-		session_decide_all_by_reply(s, t,
-		    meaning == MEANING_BOUNCE ? OUTCOME_BOUNCE : OUTCOME_DEFER,
-		    COMMAND_DATA, reply, now);
+		refuse(s, t, COMMAND_DATA,
+		    session_judge(s, t, COMMAND_DATA, reply), reply, now);
 	t->is_failed = true;
 	session_stop_rendering(s, t);
 }
@@ -107,30 +129,25 @@ static void
 on_end_of_data(struct session *s, struct transaction *t, enum command_kind kind,
     const struct reply *reply, struct moment now)
 {
-	enum meaning meaning = verdict_judge(kind, reply);
-
 	if (t->is_failed)
 		return; /* decided; even a 250 is no delivery */
-	session_decide_all_by_reply(s, t,
-	    meaning == MEANING_OK       ? OUTCOME_SENT
-	    : meaning == MEANING_BOUNCE ? OUTCOME_BOUNCE
-					: OUTCOME_DEFER,
-	    kind, reply, now);
-	if (meaning != MEANING_OK)
-		t->is_failed = true;
+	if (verdict_judge(kind, reply) == MEANING_OK) {
+		session_decide_all_by_reply(
+		    s, t, OUTCOME_SENT, kind, reply, now);
+		return;
+	}
+	refuse(s, t, kind, session_judge(s, t, kind, reply), reply, now);
+	t->is_failed = true;
 }
 
 static void
 on_bdat(struct session *s, struct transaction *t, const struct reply *reply,
     struct moment now)
 {
-	enum meaning meaning = verdict_judge(COMMAND_BDAT, reply);
-
-	if (meaning == MEANING_OK || t->is_failed)
+	if (verdict_judge(COMMAND_BDAT, reply) == MEANING_OK || t->is_failed)
 		return;
-	session_decide_all_by_reply(s, t,
-	    meaning == MEANING_BOUNCE ? OUTCOME_BOUNCE : OUTCOME_DEFER,
-	    COMMAND_BDAT, reply, now);
+	refuse(s, t, COMMAND_BDAT, session_judge(s, t, COMMAND_BDAT, reply),
+	    reply, now);
 	t->is_failed = true;
 }
 

@@ -68,7 +68,7 @@ transaction_reset(struct transaction *t)
 	t->state = TRANSACTION_WAITING;
 	t->mail = MAIL_UNANSWERED;
 	t->rcpts_accepted = t->rcpts_answered = t->commands_unanswered = 0;
-	t->is_failed = t->is_bad_sequence = false;
+	t->is_failed = t->is_bad_sequence = t->is_put_off = false;
 	t->last_off = 0;
 	t->began = (struct timeval){0, 0};
 	t->began_ms = 0;

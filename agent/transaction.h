@@ -45,6 +45,7 @@ struct transaction {
 	size_t rcpts_accepted, rcpts_answered;
 	size_t commands_unanswered;
 	bool is_bad_sequence; /* MAIL got 503: the session is out of step */
+	bool is_put_off; /* some of it is to be tried again (MEANING_LATER) */
 	bool is_failed; /* nothing of it can be accepted any more */
 	uint64_t last_off; /* stream place after its last octet; 0: not yet */
 	struct timeval began; /* MAIL was rendered (delays= c ends here) */

@@ -20,6 +20,7 @@ enum meaning {
 	MEANING_DEFER,
 	MEANING_BOUNCE,
 	MEANING_ELSEWHERE, /* 421: the stream ends here, nothing was taken */
+	MEANING_LATER, /* not now (a rule says so): kept, to be tried again */
 };
 
 /* The meaning of a reply to a command of this kind. */

@@ -375,7 +375,13 @@ want_kick(void *ctx)
 }
 
 static const struct lane_ops ops = {
-    start_dial, on_want, on_decided, on_output, on_session_ended, want_kick};
+    .start_dial = start_dial,
+    .on_want = on_want,
+    .on_decided = on_decided,
+    .on_output = on_output,
+    .on_session_ended = on_session_ended,
+    .want_kick = want_kick,
+};
 
 /* ---- mail -------------------------------------------------------------- */
 

@@ -83,11 +83,27 @@ on_changed(void *ctx)
 	rig->is_kicked = true;
 }
 
+static enum meaning
+judge(void *ctx, const struct transaction *t, enum command_kind kind,
+    const struct reply *reply, enum meaning meaning)
+{
+	const struct rig *rig = ctx;
+	char text[256];
+
+	(void)t;
+	(void)kind;
+	reply_text(reply, text, sizeof(text));
+	return rig->later != NULL && strstr(text, rig->later) != NULL
+		   ? MEANING_LATER
+		   : meaning;
+}
+
 static const struct session_ops ops = {
     .on_done = on_done,
     .on_returned = on_returned,
     .on_ended = on_ended,
     .on_changed = on_changed,
+    .judge = judge,
 };
 
 void

@@ -73,6 +73,8 @@ struct rig {
 	struct rig_message *messages[RIG_MESSAGES_MAX];
 	size_t count;
 	void (*on_left)(void *ctx, struct rig_message *m); /* may be NULL */
+	/* Replies that hold this text mean "later" (NULL: none). */
+	const char *later;
 	void *ctx;
 };
 
