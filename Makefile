@@ -5,6 +5,7 @@ CC       ?= cc
 comma    := ,
 BUILD    ?= build$(if $(SAN),/$(subst $(comma),-,$(SAN)))
 DESTDIR  ?=
+PREFIX   ?= /usr
 DAEMON_DIR ?= $(or $(shell postconf -h daemon_directory 2>/dev/null),/usr/lib/postfix/sbin)
 PROVIDER_DIR ?= /usr/share/postlane/providers
 
@@ -88,13 +89,14 @@ lint:
 
 demo: setup
 	@$(MAKE) --no-print-directory all tools
-	scripts/demo
+	@BUILD=$(BUILD) scripts/demo
 
 install: all
-	install -d $(DESTDIR)$(DAEMON_DIR)
+	install -d $(DESTDIR)$(DAEMON_DIR) $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 755 $(BUILD)/lane $(DESTDIR)$(DAEMON_DIR)/lane
 	install -d $(DESTDIR)$(PROVIDER_DIR)
 	install -m 644 providers/*.conf providers/README.md $(DESTDIR)$(PROVIDER_DIR)
+	install -m 644 agent/lane.8 $(DESTDIR)$(PREFIX)/share/man/man8/lane.8
 
 clean:
 	rm -rf $(BUILD)
