@@ -133,3 +133,28 @@ def test_examples_deliver_and_keep_local_mail_local(site, provider):
     assert site.log.statuses("/smtp") == {"sent": 2}
     site.reload()
     assert not site.log.problems()
+
+
+@pytest.mark.skipif("lane" not in paths.agents(), reason="no lane yet")
+@pytest.mark.parametrize("in_clear, words", [
+    (True, "no mechanism available"),
+    (False, "does not offer AUTH"),
+])
+def test_login_without_tls_level_keeps_mail_and_password(
+        base, certs, origin, started, in_clear, words):
+    """relayhost and the two smtp_sasl_ settings, and nothing about TLS."""
+    sim = started(Simulator(base, certs, mechs="PLAIN LOGIN",
+                            auth_without_tls=in_clear, transcript=True))
+    nexthop = f"[127.0.0.1]:{sim.port}"
+    origin.agent("lane", "fast", "class=fast")
+    origin.set(default_transport="fast", relayhost=nexthop,
+               smtp_sasl_auth_enable="yes",
+               smtp_sasl_password_maps=origin.map(
+                   "relay_auth", {nexthop: ":".join(sim.login)}, mode=0o600))
+    started(origin)
+    origin.sendmail(messages.make("seed", "someone@sender.example",
+                                  ("a@rcpt.example",), b"hello\r\n"))
+    origin.log.wait("status=deferred.*" + words)
+    assert origin.queue_count() == 1
+    assert "C: EHLO" in sim.transcript()
+    assert "C: AUTH" not in sim.transcript()
