@@ -413,7 +413,7 @@ session_close_by_421(struct session *s, enum command_kind kind,
 	char text[DSN_TEXT_MAX + 1];
 	struct dsn why;
 	/* After a message was accepted this is a quota, not a refusal. */
-	bool is_first = s->accepted == 0;
+	bool is_first = s->accepted == 0, is_oldest = true;
 	const struct transaction *head =
 	    list_is_empty(&s->inside)
 		? NULL
@@ -430,13 +430,18 @@ session_close_by_421(struct session *s, enum command_kind kind,
 		struct transaction *t =
 		    list_entry(s->inside.next, struct transaction, link);
 
+		/* Unless it is always the same message. */
+		if (is_oldest && !is_blameless &&
+		    t->state != TRANSACTION_ASSIGNED &&
+		    ++t->turned_away > TURNED_AWAY_MAX)
+			is_first = true;
 		give_back(s, t,
 		    !is_blameless &&
 			(is_first || kind == COMMAND_BODY ||
 			    kind == COMMAND_BDAT_LAST) &&
 			t->state != TRANSACTION_ASSIGNED,
 		    &why, now.ms);
-		is_first = false;
+		is_first = is_oldest = false;
 		kind = COMMAND_MAIL;
 	}
 	s->ops->on_ended(s->ctx, SESSION_END_421, true, why.text);

@@ -31,6 +31,9 @@ enum {
 	/* Servers slow down after 10 errors in a session, and one refused
 	 * message costs two: leave before that. */
 	FAILURES_IN_A_ROW_MAX = 4,
+	/* A message that was the first in line for so many 421s was not just
+	 * unlucky with sessions whose quota was used up. */
+	TURNED_AWAY_MAX = 3,
 	/* How long the answer to QUIT is waited for: the slot is ours until
 	 * the server has seen the end. */
 	QUIT_WAIT_MS = 2000,

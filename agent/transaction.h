@@ -55,6 +55,7 @@ struct transaction {
 	int64_t waiting_since_ms;
 	uint64_t number; /* the lane's; in order of coming */
 	int tries; /* attempts that failed through no fault we know */
+	int turned_away; /* times a 421 came when it was its turn */
 	struct dsn *last_error; /* owned; why the latest attempt failed */
 
 	size_t count; /* recipients */
