@@ -102,6 +102,16 @@ make_room(struct lane *lane, const struct route *r, int64_t now_ms)
 		session_finish(idle, "its place is wanted", now_ms);
 }
 
+static bool
+start_dial(struct lane *lane, struct route *r, struct lane_no *no)
+{
+	if (!lane->ops->start_dial(lane->ctx, r, no))
+		return false;
+	r->dialing++;
+	lane->dialing++;
+	return true;
+}
+
 /* One more session, if there is need and nothing forbids it. */
 static bool
 add_dial(struct lane *lane, struct route *r, struct lane_no *no, int64_t now_ms)
@@ -116,9 +126,9 @@ add_dial(struct lane *lane, struct route *r, struct lane_no *no, int64_t now_ms)
 		set_no(no, "lane_connection_limit reached", INT64_MAX);
 		return false;
 	}
-	if (r->failing_since_ms > 0 && r->dialing > 0) {
-		/* One dial finds out whether it works again; many would only
-		 * be many wrong passwords. */
+	if (route_may_replace(r))
+		return start_dial(lane, r, no);
+	if (route_is_being_tried(r)) {
 		set_no(no, "waiting for a connection", INT64_MAX);
 		return false;
 	}
@@ -127,11 +137,7 @@ add_dial(struct lane *lane, struct route *r, struct lane_no *no, int64_t now_ms)
 		    r->dial_not_before_ms);
 		return false;
 	}
-	if (!lane->ops->start_dial(lane->ctx, r, no))
-		return false;
-	r->dialing++;
-	lane->dialing++;
-	return true;
+	return start_dial(lane, r, no);
 }
 
 static struct pacer_cost

@@ -113,7 +113,9 @@ route_on_session_end(struct route *r, enum session_end how, int accepted,
 		route_on_trouble(r);
 		break;
 	}
-	if (accepted > 0)
+	/* That a session did its work does not show that one more is allowed
+	 * than before. */
+	if (accepted > 0 && r->sessions_proven == 0)
 		r->backoff_ms = 0;
 }
 
@@ -125,6 +127,22 @@ route_on_dial_ok(struct route *r)
 	r->is_down = false;
 	r->failing_since_ms = 0;
 	/* A pause that another dial or session was the cause of lasts. */
+	if (r->session_count >= r->sessions_proven)
+		r->sessions_proven = 0;
+}
+
+bool
+route_is_being_tried(const struct route *r)
+{
+	if (r->sessions_proven > 0)
+		return r->session_count + r->dialing > r->sessions_proven;
+	return r->failing_since_ms > 0 && r->dialing > 0;
+}
+
+bool
+route_may_replace(const struct route *r)
+{
+	return r->session_count + r->dialing < r->sessions_proven;
 }
 
 void
@@ -141,6 +159,8 @@ route_on_dial_failed(struct route *r, const struct dsn *dsn, const char *mta,
 	r->failure_reply = reply != NULL ? mem_strdup(reply) : NULL;
 	if (r->failing_since_ms == 0)
 		r->failing_since_ms = now_ms;
+	/* Those under way were not refused so far. */
+	r->sessions_proven = r->session_count + r->dialing;
 	if (r->session_count > 0)
 		return;
 	if (now_ms - r->failing_since_ms >= patience_ms)

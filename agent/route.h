@@ -49,6 +49,9 @@ struct route {
 	int lost_after; /* messages before the last close by the server */
 
 	int64_t backoff_ms, dial_not_before_ms;
+	/* Sessions and dials beside the one that was refused: so many may be
+	 * had, and are replaced without a pause. 0: nothing was refused. */
+	size_t sessions_proven;
 	int64_t failing_since_ms; /* 0: the last dial worked */
 	bool is_down;
 	struct dsn failure; /* of the last failed dial; valid when failing */
@@ -69,7 +72,15 @@ void route_on_trouble(struct route *r);
 void route_on_session_end(struct route *r, enum session_end how, int accepted,
     uint32_t random, int64_t now_ms);
 
+/* Before the new session is counted. */
 void route_on_dial_ok(struct route *r);
+
+/* After a failure one dial finds out whether more is possible again, and it
+ * is under way: many would only be many wrong passwords. */
+bool route_is_being_tried(const struct route *r);
+
+/* A dial now would only replace a session that is known to be allowed. */
+bool route_may_replace(const struct route *r);
 
 /* random: 32 random bits for the jitter. patience_ms: how long failures may
  * go on, without a session, until it is called an outage; 0 where waiting

@@ -214,6 +214,60 @@ failed_dials_beside_live_sessions_are_no_outage(void **state)
 	assert_true(r->is_down);
 }
 
+/* 8 sessions and 2 dials when one more was refused. */
+static void
+sessions_that_were_proven_are_replaced_without_a_pause(void **state)
+{
+	struct route *r = *state;
+
+	r->session_count = 8;
+	r->dialing = 2;
+	refuse(r, "4.7.0", INT64_MAX, 0, NOW);
+	assert_false(route_may_replace(r));
+	assert_false(route_is_being_tried(r)); /* but the pause lasts */
+	for (; r->dialing > 0; r->dialing--) {
+		route_on_dial_ok(r);
+		r->session_count++;
+	}
+	assert_false(route_may_replace(r));
+	/* Their work is no sign that more of them are allowed. */
+	route_on_session_end(r, SESSION_END_QUIT, 50, 0, NOW + 1);
+	r->session_count--;
+	assert_int_equal(r->backoff_ms, ROUTE_BACKOFF_FIRST_MS);
+	assert_true(route_may_replace(r));
+	r->dialing = 1;
+	assert_false(route_may_replace(r));
+	assert_false(route_is_being_tried(r));
+	r->dialing = 2;
+	assert_true(route_is_being_tried(r));
+	/* The eleventh works after all. */
+	r->dialing = 1;
+	r->session_count = 10;
+	route_on_dial_ok(r);
+	assert_int_equal(r->sessions_proven, 0);
+	assert_false(route_is_being_tried(r));
+	route_on_session_end(r, SESSION_END_QUIT, 50, 0, NOW + 1);
+	assert_int_equal(r->backoff_ms, 0);
+	r->dialing = 0;
+}
+
+static void
+after_a_failure_one_dial_tries(void **state)
+{
+	struct route *r = *state;
+
+	r->dialing = 5;
+	assert_false(route_is_being_tried(r));
+	r->dialing = 0;
+	refuse(r, "4.4.1", INT64_MAX, 0, NOW);
+	assert_false(route_is_being_tried(r));
+	r->dialing = 1;
+	assert_true(route_is_being_tried(r));
+	route_on_dial_ok(r);
+	assert_false(route_is_being_tried(r));
+	r->dialing = 0;
+}
+
 static void
 failure_for_good_is_still_a_reason_to_wait(void **state)
 {
@@ -321,6 +375,8 @@ main(void)
 	    TEST(backoff_grows_until_a_session_was_of_use),
 	    TEST(outage_begins_when_patience_is_over),
 	    TEST(failed_dials_beside_live_sessions_are_no_outage),
+	    TEST(sessions_that_were_proven_are_replaced_without_a_pause),
+	    TEST(after_a_failure_one_dial_tries),
 	    TEST(failure_for_good_is_still_a_reason_to_wait),
 	    TEST(quota_is_learned_when_seen_twice_in_a_row),
 	    TEST(quota_is_the_least_that_is_known),
