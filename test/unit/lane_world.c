@@ -282,6 +282,17 @@ eat(struct world_conn *c)
 
 /* ---- lane_ops ---------------------------------------------------------- */
 
+static size_t
+taken_connections(struct world *w)
+{
+	size_t n = 0;
+
+	list_each (link, &w->conns)
+		n +=
+		    !list_entry(link, struct world_conn, link)->is_one_too_many;
+	return n;
+}
+
 static bool
 start_dial(void *ctx, struct route *route, struct lane_no *no)
 {
@@ -305,8 +316,13 @@ start_dial(void *ctx, struct route *route, struct lane_no *no)
 	w->conns_now++;
 	if (w->conns_now > w->conns_peak)
 		w->conns_peak = w->conns_now;
+	/* A refusal comes instead of the greeting. */
+	c->is_one_too_many =
+	    w->server.connections_max > 0 &&
+	    taken_connections(w) > (size_t)w->server.connections_max;
 	(void)add_event(c, EVENT_DIALLED,
-	    w->now.ms + w->server.dial_rtts * w->server.rtt_ms);
+	    w->now.ms + (c->is_one_too_many ? 2 : w->server.dial_rtts) *
+			    w->server.rtt_ms);
 	return true;
 }
 
@@ -374,6 +390,26 @@ want_kick(void *ctx)
 	((struct world *)ctx)->is_kick_due = true;
 }
 
+static void
+on_rendering(void *ctx, const struct request *req, bool begins)
+{
+	struct world *w = ctx;
+
+	assert_non_null(req);
+	w->in_hand += begins ? 1 : -1;
+	assert_true(w->in_hand >= 0);
+}
+
+/* What was pulled has been written here, so nothing can slip out. */
+static void
+hang_up_session(void *ctx, struct lane_session *ls)
+{
+	struct world_conn *c = ls->io;
+
+	(void)ctx;
+	c->has_output = false;
+}
+
 static const struct lane_ops ops = {
     .start_dial = start_dial,
     .on_want = on_want,
@@ -381,6 +417,8 @@ static const struct lane_ops ops = {
     .on_output = on_output,
     .on_session_ended = on_session_ended,
     .want_kick = want_kick,
+    .on_rendering = on_rendering,
+    .hang_up = hang_up_session,
 };
 
 /* ---- mail -------------------------------------------------------------- */
@@ -486,6 +524,7 @@ world_init(struct world *w)
 	w->now.wall.tv_sec = 1700000000;
 	w->timer_ms = INT64_MAX;
 	w->nexthop = "";
+	w->sender_domain = "from.test";
 	w->rcpts_each = 1;
 	list_init(&w->conns);
 	list_init(&w->events);
@@ -532,6 +571,7 @@ world_fini(struct world *w)
 	}
 	lane_kick(w->lane, w->now);
 	lane_free(&w->lane);
+	assert_int_equal(w->in_hand, 0);
 	list_each_safe (link, &w->conns)
 		free_conn(list_entry(link, struct world_conn, link));
 	mem_free(w->messages);
@@ -623,9 +663,7 @@ on_dialled(struct world *w, struct world_conn *c)
 		w->conns_refused++;
 		lane_dial_failed(
 		    w->lane, route, &dsn, NULL, NULL, w->patience_ms, w->now);
-	} else if (w->server.connections_max > 0 &&
-		   lane_sessions(w->lane) >=
-		       (size_t)w->server.connections_max) {
+	} else if (c->is_one_too_many) {
 		dsn_set(&dsn, "4.7.0", "host said: 421 too many connections");
 		free_conn(c);
 		w->conns_refused++;

@@ -68,7 +68,7 @@ struct world_conn {
 	struct world *w;
 	struct route *route;
 	struct lane_session *ls; /* NULL while dialling */
-	bool has_output, is_closed, is_deaf;
+	bool has_output, is_closed, is_deaf, is_one_too_many;
 	struct buf in;
 	size_t number; /* of the message in hand */
 	bool has_rcpt[WORLD_RCPTS_MAX];
@@ -89,13 +89,14 @@ struct world {
 	struct list conns, events;
 	bool is_kick_due, is_checking;
 	int64_t timer_ms, patience_ms;
+	int in_hand; /* messages being rendered */
 	int slots; /* start_dial says no beyond; 0: no limit */
 
 	struct buf file; /* the content of every message */
 	struct world_message *messages;
 	size_t count, max, backlog;
 	const char *nexthop; /* of messages made from now on */
-	const char *as_sender; /* instead of mN@from.test */
+	const char *sender_domain;
 	size_t rcpts_each;
 
 	size_t kicks, dials, conns_now, conns_peak, conns_refused, quits;
