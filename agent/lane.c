@@ -381,7 +381,7 @@ lane_add_session(struct lane *lane, struct route *route,
 	CHECK(route->dialing > 0);
 	route->dialing--;
 	lane->dialing--;
-	route_on_dial_ok(route);
+	route_on_dial_ok(route, now.ms);
 	ls->lane = lane;
 	ls->route = route;
 	ls->io = io;
@@ -477,9 +477,8 @@ lane_on_timer(struct lane *lane, struct moment now)
 	lane_kick(lane, now);
 }
 
-/* The one that was used least lately, of all routes but one (NULL: of all). */
 struct session *
-lane_oldest_idle(const struct lane *lane, const struct route *but)
+lane_oldest_idle(const struct lane *lane, bool without_mail)
 {
 	struct session *oldest = NULL;
 
@@ -489,8 +488,8 @@ lane_oldest_idle(const struct lane *lane, const struct route *but)
 		list_each (l, &r->sessions) {
 			struct session *s = session_of(l)->session;
 
-			if (r == but || session_load(s) > 0 ||
-			    session_is_finishing(s))
+			if ((without_mail && r->waiting_count > 0) ||
+			    session_load(s) > 0 || session_is_finishing(s))
 				continue;
 			if (oldest == NULL || session_idle_since_ms(s) <
 						  session_idle_since_ms(oldest))
@@ -505,7 +504,8 @@ lane_close_idle(struct lane *lane, size_t count, struct moment now)
 {
 	struct session *s;
 
-	for (; count > 0 && (s = lane_oldest_idle(lane, NULL)) != NULL; count--)
+	for (; count > 0 && (s = lane_oldest_idle(lane, false)) != NULL;
+	     count--)
 		session_finish(s, "its place is wanted", now.ms);
 }
 

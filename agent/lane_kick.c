@@ -97,17 +97,19 @@ make_room(struct lane *lane, const struct route *r, int64_t now_ms)
 		list_each (l, &route_of(link)->sessions)
 			coming += session_is_finishing(session_of(l)->session);
 	for (; coming < r->waiting_count &&
-	       (idle = lane_oldest_idle(lane, r)) != NULL;
+	       (idle = lane_oldest_idle(lane, true)) != NULL;
 	     coming++)
 		session_finish(idle, "its place is wanted", now_ms);
 }
 
 static bool
-start_dial(struct lane *lane, struct route *r, struct lane_no *no)
+start_dial(
+    struct lane *lane, struct route *r, struct lane_no *no, int64_t now_ms)
 {
 	if (!lane->ops->start_dial(lane->ctx, r, no))
 		return false;
 	r->dialing++;
+	r->dial_began_ms = now_ms;
 	lane->dialing++;
 	return true;
 }
@@ -127,7 +129,7 @@ add_dial(struct lane *lane, struct route *r, struct lane_no *no, int64_t now_ms)
 		return false;
 	}
 	if (route_may_replace(r))
-		return start_dial(lane, r, no);
+		return start_dial(lane, r, no, now_ms);
 	if (route_is_being_tried(r)) {
 		set_no(no, "waiting for a connection", INT64_MAX);
 		return false;
@@ -137,7 +139,7 @@ add_dial(struct lane *lane, struct route *r, struct lane_no *no, int64_t now_ms)
 		    r->dial_not_before_ms);
 		return false;
 	}
-	return start_dial(lane, r, no);
+	return start_dial(lane, r, no, now_ms);
 }
 
 static struct pacer_cost
@@ -188,6 +190,55 @@ refuse_to_wait(struct lane *lane, struct transaction *t, int64_t wait_us)
 	lane_defer_waiting(lane, t, &dsn, NULL, false);
 }
 
+/* Sessions that will last for the next `share` messages each, or are new; those
+ * under way included. *busy_out: sessions in use now. */
+static size_t
+lasting(struct route *r, int64_t share, int64_t now_ms, size_t *busy_out)
+{
+	size_t n = r->dialing;
+
+	*busy_out = 0;
+	list_each (link, &r->sessions) {
+		struct lane_session *ls = session_of(link);
+		const struct session *s = ls->session;
+		int begun = session_messages(s);
+
+		if (session_is_finishing(s))
+			continue;
+		*busy_out += session_load(s) > 0;
+		n += begun == 0 || quota_of(ls, now_ms) - begun > share;
+	}
+	return n;
+}
+
+/* Mail waits for a token that comes at at_ms, and a bucket of one loses those
+ * that come while a session is dialled: so the successor of a session that is
+ * nearly spent is dialled as long before as that takes. Returns when to look
+ * again. */
+static int64_t
+dial_ahead(struct lane *lane, struct route *r, const struct pacer_cost *cost,
+    int64_t at_ms, int64_t now_ms)
+{
+	struct lane_no no = {"", INT64_MAX};
+	int64_t took_ms = r->dial_took_ms;
+	int64_t share = pacer_expected(
+	    &lane->pacer, cost, took_ms * 1000, (int64_t)r->waiting_count);
+	size_t busy;
+
+	(void)lasting(r, 0, now_ms, &busy);
+	if (busy == 0)
+		busy = 1;
+	share /= (int64_t)busy;
+	if (took_ms == 0 || lasting(r, share, now_ms, &(size_t){0}) >= busy)
+		return at_ms;
+	if (now_ms < at_ms - took_ms)
+		return at_ms - took_ms;
+	while (lasting(r, share, now_ms, &(size_t){0}) < busy &&
+	       add_dial(lane, r, &no, now_ms))
+		;
+	return at_ms;
+}
+
 /* Gives away the first that waits; false: nothing more can go now. */
 static bool
 serve_first(struct lane *lane, struct route *r, struct lane_no *no,
@@ -204,7 +255,9 @@ serve_first(struct lane *lane, struct route *r, struct lane_no *no,
 		return true;
 	}
 	if (wait_us > 0) {
-		set_no(no, why_paced, now.ms + (wait_us + 999) / 1000);
+		set_no(no, why_paced,
+		    dial_ahead(lane, r, &cost, now.ms + (wait_us + 999) / 1000,
+			now.ms));
 		return false;
 	}
 	ls = pick_session(r, 1, now.ms);
@@ -312,7 +365,6 @@ kick_route(struct lane *lane, struct route *r, struct moment now)
 	int64_t now_us = now.ms * 1000;
 	bool is_served = false;
 
-	bury_ended(lane, r, now.ms);
 	expire_waiting(lane, r, now.ms);
 	while (lane_first_waiting(r) != NULL &&
 	       serve_first(lane, r, &no, now, now_us))
@@ -333,6 +385,9 @@ lane_kick(struct lane *lane, struct moment now)
 	CHECK(!lane->is_kicking);
 	lane->is_kicking = true;
 	lane->look_again_ms = INT64_MAX;
+	/* All of them first: whose turn it is chooses among all slots. */
+	list_each (link, &lane->routes)
+		bury_ended(lane, route_of(link), now.ms);
 	list_each_safe (link, &lane->routes)
 		if (kick_route(lane, route_of(link), now)) {
 			/* Next time the others choose first. */

@@ -49,8 +49,10 @@ void lane_forget(struct transaction *t);
 void lane_defer_waiting(struct lane *lane, struct transaction *t,
     const struct dsn *dsn, const char *diag_text, bool is_hop);
 
-struct session *lane_oldest_idle(
-    const struct lane *lane, const struct route *but);
+/* The idle session that was used least lately; without_mail: of the routes
+ * that have nothing waiting. With mail it may be idle until the next look
+ * only. NULL: there is none. */
+struct session *lane_oldest_idle(const struct lane *lane, bool without_mail);
 
 /* No session, no dial, and the next dial is not due yet. */
 bool lane_is_in_outage(const struct route *r, int64_t now_ms);

@@ -145,6 +145,27 @@ pacer_take(struct pacer *p, const struct pacer_cost *cost, int64_t now_us)
 	}
 }
 
+int64_t
+pacer_expected(const struct pacer *p, const struct pacer_cost *cost,
+    int64_t span_us, int64_t max)
+{
+	double least = (double)max;
+
+	for (size_t i = 0; i < p->count; i++) {
+		const struct pacer_limit *l = &p->limits[i];
+		double units = (double)cost->units[l->unit];
+		double n;
+
+		if (l->rate.is_quota || units < 1)
+			continue;
+		n = (double)l->rate.count_milli / 1000 * (double)span_us /
+		    (double)l->rate.period_us / units;
+		if (n < least)
+			least = n;
+	}
+	return (int64_t)least;
+}
+
 static int64_t
 units_per_s(const struct pacer_limit *l, int64_t now_us)
 {

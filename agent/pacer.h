@@ -52,6 +52,11 @@ size_t pacer_ready(const struct pacer *p, const struct pacer_cost *cost,
  * 10 ms after the time it was told counts as of that time. */
 void pacer_take(struct pacer *p, const struct pacer_cost *cost, int64_t now_us);
 
+/* How many messages like this one the rates allow in a span of time, apart
+ * from bursts and quotas; at most max. */
+int64_t pacer_expected(const struct pacer *p, const struct pacer_cost *cost,
+    int64_t span_us, int64_t max);
+
 /* Messages that can go within the next second (for admission), with one
  * recipient each and apart from a burst; INT64_MAX without a limit. */
 int64_t pacer_messages_per_s(const struct pacer *p, int64_t now_us);

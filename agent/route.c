@@ -120,8 +120,9 @@ route_on_session_end(struct route *r, enum session_end how, int accepted,
 }
 
 void
-route_on_dial_ok(struct route *r)
+route_on_dial_ok(struct route *r, int64_t now_ms)
 {
+	r->dial_took_ms = now_ms - r->dial_began_ms;
 	if (r->is_down)
 		log_info("%s is reachable again", r->nexthops);
 	r->is_down = false;

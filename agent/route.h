@@ -43,6 +43,9 @@ struct route {
 	size_t session_count, dialing;
 	const char *why_waiting; /* static text; why the first does not go */
 
+	/* How long a dial takes: the newest was begun then, the last that
+	 * worked took so long (0: none has). */
+	int64_t dial_began_ms, dial_took_ms;
 	int depth, good_in_row;
 	int quota; /* learned; 0: none */
 	int64_t quota_learned_ms;
@@ -73,7 +76,7 @@ void route_on_session_end(struct route *r, enum session_end how, int accepted,
     uint32_t random, int64_t now_ms);
 
 /* Before the new session is counted. */
-void route_on_dial_ok(struct route *r);
+void route_on_dial_ok(struct route *r, int64_t now_ms);
 
 /* After a failure one dial finds out whether more is possible again, and it
  * is under way: many would only be many wrong passwords. */

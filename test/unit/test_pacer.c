@@ -209,6 +209,24 @@ lateness_of_another_kind_is_not_made_up_for(void **state)
 }
 
 static void
+expected_is_what_the_slowest_rate_allows(void **state)
+{
+	struct pacer p = pacer_of("14/1s,5/1d!", "100/1s", "1000/1s");
+	struct pacer_cost c = cost(2, 10), many = cost(50, 10),
+			  big = cost(1, 500), probe = cost(1, 0);
+
+	(void)state;
+	assert_int_equal(pacer_expected(&p, &c, SECOND, 1000), 14);
+	assert_int_equal(pacer_expected(&p, &c, SECOND, 3), 3);
+	assert_int_equal(pacer_expected(&p, &c, SECOND / 20, 1000), 0);
+	assert_int_equal(pacer_expected(&p, &many, 2 * SECOND, 1000), 4);
+	assert_int_equal(pacer_expected(&p, &big, 2 * SECOND, 1000), 4);
+	assert_int_equal(pacer_expected(&p, &probe, SECOND, 1000), 14);
+	p = pacer_of("", "", "");
+	assert_int_equal(pacer_expected(&p, &c, SECOND, 1000), 1000);
+}
+
+static void
 messages_per_s_looks_at_rates_and_what_is_left_of_quotas(void **state)
 {
 	struct pacer p = pacer_of("14/1s", "600/1m", "");
@@ -254,6 +272,7 @@ main(void)
 	    cmocka_unit_test(ready_is_how_many_can_be_taken),
 	    cmocka_unit_test(rate_is_exact_although_timers_are_late),
 	    cmocka_unit_test(lateness_of_another_kind_is_not_made_up_for),
+	    cmocka_unit_test(expected_is_what_the_slowest_rate_allows),
 	    cmocka_unit_test(
 		messages_per_s_looks_at_rates_and_what_is_left_of_quotas),
 	    cmocka_unit_test(message_above_a_quota_never_goes),

@@ -149,7 +149,7 @@ success_of_one_dial_does_not_end_the_pause_of_another(void **state)
 	refuse(r, "4.7.0", INT64_MAX, 0, NOW);
 	until = r->dial_not_before_ms;
 	assert_true(until > NOW);
-	route_on_dial_ok(r);
+	route_on_dial_ok(r, NOW);
 	assert_int_equal(r->failing_since_ms, 0);
 	assert_int_equal(r->dial_not_before_ms, until);
 }
@@ -161,13 +161,13 @@ backoff_grows_until_a_session_was_of_use(void **state)
 	int64_t now = NOW;
 
 	for (int i = 1; i <= 3; i++) {
-		route_on_dial_ok(r);
+		route_on_dial_ok(r, NOW);
 		route_on_session_end(r, SESSION_END_421, 0, 0, now);
 		assert_int_equal(
 		    r->backoff_ms, ROUTE_BACKOFF_FIRST_MS << (i - 1));
 		now = r->dial_not_before_ms;
 	}
-	route_on_dial_ok(r);
+	route_on_dial_ok(r, NOW);
 	route_on_session_end(r, SESSION_END_QUIT, 1, 0, now);
 	assert_int_equal(r->backoff_ms, 0);
 }
@@ -195,7 +195,7 @@ outage_begins_when_patience_is_over(void **state)
 		assert_true(r->is_down);
 		assert_string_equal(r->failure_mta, "relay.test");
 		assert_string_equal(r->failure_reply, "no");
-		route_on_dial_ok(r);
+		route_on_dial_ok(r, NOW);
 		assert_false(r->is_down);
 		route_free(&r);
 	}
@@ -226,7 +226,7 @@ sessions_that_were_proven_are_replaced_without_a_pause(void **state)
 	assert_false(route_may_replace(r));
 	assert_false(route_is_being_tried(r)); /* but the pause lasts */
 	for (; r->dialing > 0; r->dialing--) {
-		route_on_dial_ok(r);
+		route_on_dial_ok(r, NOW);
 		r->session_count++;
 	}
 	assert_false(route_may_replace(r));
@@ -243,7 +243,7 @@ sessions_that_were_proven_are_replaced_without_a_pause(void **state)
 	/* The eleventh works after all. */
 	r->dialing = 1;
 	r->session_count = 10;
-	route_on_dial_ok(r);
+	route_on_dial_ok(r, NOW);
 	assert_int_equal(r->sessions_proven, 0);
 	assert_false(route_is_being_tried(r));
 	route_on_session_end(r, SESSION_END_QUIT, 50, 0, NOW + 1);
@@ -263,7 +263,7 @@ after_a_failure_one_dial_tries(void **state)
 	assert_false(route_is_being_tried(r));
 	r->dialing = 1;
 	assert_true(route_is_being_tried(r));
-	route_on_dial_ok(r);
+	route_on_dial_ok(r, NOW);
 	assert_false(route_is_being_tried(r));
 	r->dialing = 0;
 }
