@@ -524,7 +524,6 @@ world_init(struct world *w)
 	w->now.wall.tv_sec = 1700000000;
 	w->timer_ms = INT64_MAX;
 	w->nexthop = "";
-	w->sender_domain = "from.test";
 	w->rcpts_each = 1;
 	list_init(&w->conns);
 	list_init(&w->events);

@@ -96,7 +96,6 @@ struct world {
 	struct world_message *messages;
 	size_t count, max, backlog;
 	const char *nexthop; /* of messages made from now on */
-	const char *sender_domain;
 	size_t rcpts_each;
 
 	size_t kicks, dials, conns_now, conns_peak, conns_refused, quits;
