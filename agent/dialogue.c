@@ -414,7 +414,11 @@ log_in(struct dial *dial)
 	/* smtp(8) goes on as a stranger here, and the mail bounces with
 	 * "relay access denied". Who configures a password wants a login. */
 	if (!ehlo->auth) {
-		fail_login(dial, ": server", " does not offer AUTH");
+		fail_login(dial, ": server",
+		    ehlo->starttls && !dial->result.peer.is_tls
+			? " does not offer AUTH without TLS (see "
+			  "smtp_tls_security_level)"
+			: " does not offer AUTH");
 		return;
 	}
 	if (!sasl_filter(d->set->smtp_sasl_mechanism_filter, ehlo->auth_mechs,

@@ -164,8 +164,12 @@ route_on_dial_failed(struct route *r, const struct dsn *dsn, const char *mta,
 	r->sessions_proven = r->session_count + r->dialing;
 	if (r->session_count > 0)
 		return;
-	if (now_ms - r->failing_since_ms >= patience_ms)
-		r->is_down = true;
+	if (now_ms - r->failing_since_ms < patience_ms)
+		return;
+	if (!r->is_down)
+		log_warn("%s cannot be used, mail is deferred: %s", r->nexthops,
+		    r->failure.text);
+	r->is_down = true;
 }
 
 int

@@ -275,7 +275,8 @@ on_dial_failed(struct upstream *u, struct dial_result *result)
 	struct account *a = u->binding->account;
 	struct route *route = u->binding->route;
 
-	log_info("%s: cannot open a session (%s): %s", route->nexthops,
+	/* The dialer has logged each address it tried. */
+	log_debug("%s: cannot open a session (%s): %s", route->nexthops,
 	    dial_stage_name(result->stage), result->dsn.text);
 	board_add(ups->env.board, BOARD_COUNTER_dials_failed, 1);
 	release(u, !result->had_connection);
