@@ -57,7 +57,11 @@ $(BUILD)/$(notdir $(1)): $(call obj,$(wildcard $(1)/*.c)) $(COMMON_LIB)
 	$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -o $$@ $$^ $$(PKG_LIBS)
 endef
 $(foreach d,$(TOOL_DIRS),$(eval $(call tool_rule,$(d))))
-tools: $(TOOL_BIN)
+tools: $(TOOL_BIN) $(BUILD)/lane-sim
+
+# The pacing of the engine in fake time (doc/pacing.md).
+$(BUILD)/lane-sim: $(call obj,$(wildcard test/sim/*.c) test/unit/pace_world.c) $(AGENT_LIB) $(COMMON_LIB)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
 # test/unit/*.c that are no test of their own are helpers linked into each.
 UNIT_HELP := $(filter-out $(UNIT_SRC),$(wildcard test/unit/*.c))

@@ -1,0 +1,503 @@
+#include "agent/adapt.h"
+
+#include <math.h>
+
+#define SECOND_US 1000000.0
+
+enum {
+	WINDOW_FIRST = 20, /* messages in the air before anything is known */
+	AGREEMENT_MAX = 6,
+	AGREEMENT_SURE = 3,
+	SPAN_MEMORY = 32, /* messages after which a span counts half */
+	CONNECTIONS_MAX = 100000,
+};
+
+/* The curve. */
+static const double below_unsure = 0.90, below_sure = 0.97;
+static const double climb_least_s = 15, climb_most_s = 3600;
+static const double climb_messages = 80; /* not faster than so many */
+static const double steep = 0.10; /* rise beyond the ceiling, times y^3 */
+static const double plateau = 0.05, plateau_ends = 3; /* rise; y */
+
+/* The search: doubling in so many seconds, or messages if that is longer. */
+static const double search_s = 4, search_messages = 8;
+/* Of the rate that was too fast: a fair guess. Too high shows at once, too
+ * low takes a minute to grow out of. */
+static const double search_share = 0.85, creep_share = 0.95;
+
+static const double late_us = 3e3;
+static const double pause_first_us = 250e3, pause_most_us = 600e6;
+static const double connections_rest_us = 600e6, connections_rest_most = 4;
+static const int64_t stored_for_ms = INT64_C(7) * 86400 * 1000;
+static const int64_t hour_ms = INT64_C(3600) * 1000;
+static const int64_t ceiling_micro_max = INT64_C(1000000) * 1000000;
+
+static double
+clamp(const struct adapt *a, double rate)
+{
+	if (rate < a->config.floor_per_s)
+		rate = a->config.floor_per_s;
+	return rate > a->config.ceiling_per_s ? a->config.ceiling_per_s : rate;
+}
+
+void
+adapt_init(struct adapt *a, const struct adapt_config *config, int64_t now_us)
+{
+	*a = (struct adapt){.config = *config};
+	a->window = WINDOW_FIRST;
+	a->slot_from_us = a->span_from_us = now_us;
+	a->last_take_us = now_us;
+	a->connections_rest_us = (int64_t)connections_rest_us;
+	a->cut_us = -1;
+}
+
+/* ---- the curve --------------------------------------------------------- */
+
+static double
+cube(double x)
+{
+	return x * x * x;
+}
+
+/* From the cut back to the ceiling. */
+static double
+climb_us(const struct adapt *a)
+{
+	double s = climb_messages / a->ceiling;
+
+	if (s < climb_least_s)
+		s = climb_least_s;
+	s *= 1 << a->agreement;
+	return (s > climb_most_s ? climb_most_s : s) * SECOND_US;
+}
+
+static void
+set_rate(struct adapt *a)
+{
+	double x = a->grown_us / climb_us(a), y = x - 1, rise;
+
+	if (a->is_searching)
+		return;
+	if (x < 1) {
+		rise = -(1 - a->below) * cube(1 - x);
+	} else {
+		rise = steep * cube(y);
+		if (rise > plateau)
+			rise = plateau;
+		if (y > plateau_ends)
+			rise += steep * cube(y - plateau_ends);
+	}
+	a->rate = clamp(a, a->ceiling * (1 + rise));
+}
+
+/* So much more time was spent at the limit. */
+static void
+grow(struct adapt *a, double us)
+{
+	double s = search_messages / a->rate, most = 2 * SECOND_US / a->rate;
+
+	if (us > most)
+		us = most; /* the rest was a pause */
+	a->grown_us += us;
+	if (!a->is_searching)
+		return;
+	if (s < search_s)
+		s = search_s;
+	a->rate = clamp(a, a->rate * (1 + 0.7 * us / SECOND_US / s));
+}
+
+/* ---- pacing ------------------------------------------------------------ */
+
+int
+adapt_window(const struct adapt *a)
+{
+	double window = a->window;
+
+	if (a->refused_in_row > 0)
+		return 1;
+	/* Twice what fills the way there and back at this rate. */
+	if (a->is_limited)
+		window = a->rate * a->latency_us / SECOND_US * 2 + 2;
+	return window < a->config.window_max ? (int)window
+					     : a->config.window_max;
+}
+
+int64_t
+adapt_wait_us(struct adapt *a, int64_t now_us)
+{
+	double early;
+
+	if (now_us < a->pause_until_us) {
+		a->said_no = true;
+		return a->pause_until_us - now_us;
+	}
+	if (a->in_flight >= adapt_window(a)) {
+		a->is_full = true;
+		return INT64_MAX;
+	}
+	if (!a->is_limited)
+		return 0;
+	early = a->next_us - (double)now_us;
+	if (early <= 0)
+		return 0;
+	a->said_no = true;
+	return (int64_t)early + 1;
+}
+
+static void
+begin_span(struct adapt *a, bool is_exact, int64_t now_us)
+{
+	a->span_from_us = now_us;
+	a->span_is_exact = is_exact;
+	a->span_count = 0;
+	a->span_slack_us = 0;
+}
+
+/* Was the lane held back since the last take, or was there nothing to send?
+ * Then the provider's bucket fills, and the span tells no rate any more. */
+static void
+note_use(struct adapt *a, int64_t now_us)
+{
+	double gap = (double)(now_us - a->last_take_us);
+
+	if (a->said_no)
+		grow(a, gap);
+	if (a->said_no || a->is_full)
+		return;
+	if (gap > 3600 * SECOND_US && a->agreement > 0)
+		a->agreement--;
+	a->span_slack_us += gap;
+	if (a->span_slack_us >
+	    0.05 * (double)(now_us - a->span_from_us) + 0.3 * SECOND_US)
+		begin_span(a, false, now_us);
+}
+
+void
+adapt_take(struct adapt *a, int64_t now_us)
+{
+	a->in_flight++;
+	if (a->is_limited) {
+		note_use(a, now_us);
+		set_rate(a);
+		/* A late timer is made up for, an idle hour is not. */
+		if (a->next_us < (double)now_us - late_us)
+			a->next_us = (double)now_us - late_us;
+		a->next_us += SECOND_US / a->rate;
+	}
+	a->last_take_us = now_us;
+	a->said_no = a->is_full = false;
+}
+
+static void
+land(struct adapt *a)
+{
+	if (a->in_flight > 0)
+		a->in_flight--;
+}
+
+/* ---- replies ----------------------------------------------------------- */
+
+static void
+count_in_slot(struct adapt *a, int64_t now_us)
+{
+	int64_t age = now_us - a->slot_from_us;
+
+	if (age >= (int64_t)SECOND_US) {
+		a->slot_before =
+		    age < (int64_t)(2 * SECOND_US) ? a->slot_count : 0;
+		a->slot_count = 0;
+		a->slot_from_us = now_us;
+	}
+	a->slot_count++;
+}
+
+void
+adapt_on_accepted(struct adapt *a, int64_t sent_us, int64_t now_us)
+{
+	double took = (double)(now_us - sent_us);
+
+	/* A full window is what made it wait, or would have. */
+	if (!a->is_limited && a->window < a->config.window_max &&
+	    a->in_flight * 2 >= (int)a->window)
+		a->window += 0.5;
+	land(a);
+	a->accepted++;
+	a->span_count++;
+	a->refused_in_row = 0;
+	a->latency_us =
+	    a->latency_us > 0 ? a->latency_us * 0.9 + took * 0.1 : took;
+	count_in_slot(a, now_us);
+}
+
+void
+adapt_on_other(struct adapt *a)
+{
+	land(a);
+}
+
+/* The first throttle: what went through lately is the starting ceiling. */
+static void
+begin_limit(struct adapt *a, int64_t now_us)
+{
+	double seen = a->slot_count, us = (double)(now_us - a->slot_from_us);
+
+	if (us < SECOND_US && a->slot_before > 0) {
+		seen += a->slot_before;
+		us += SECOND_US;
+	}
+	if (us < SECOND_US)
+		us = SECOND_US;
+	a->is_limited = true;
+	a->ceiling = clamp(a, seen > 0 ? seen * SECOND_US / us : 1);
+	a->agreement = 0;
+	a->is_searching = true;
+}
+
+static void
+agree(struct adapt *a, double before)
+{
+	double off = a->ceiling / before - 1;
+
+	off = off < 0 ? -off : off;
+
+	if (off < 0.05 && a->agreement < AGREEMENT_MAX)
+		a->agreement++;
+	else if (off > 0.25)
+		a->agreement = 0;
+	else if (off >= 0.05 && a->agreement > 0)
+		a->agreement--;
+}
+
+/* A throttle ends a span: between two of them the provider took what it
+ * gives. */
+static void
+learn(struct adapt *a, int64_t now_us)
+{
+	double before = a->ceiling, us = (double)(now_us - a->span_from_us);
+	double keep = SPAN_MEMORY / (SPAN_MEMORY + a->span_count);
+
+	if (a->is_searching || a->rate > a->ceiling * (1 + plateau * 1.5)) {
+		/* Somewhere between what went through and what was too fast;
+		 * nearer to the latter, as the rise was steep. */
+		double low = us > 0 && a->span_is_exact
+				 ? a->span_count * SECOND_US / us
+				 : 0;
+		double high =
+		    a->rate * (a->is_searching ? search_share : creep_share);
+
+		a->is_searching = false;
+		a->agreement = 0;
+		a->sum_count = a->sum_us = 0;
+		a->ceiling = clamp(a, low > high ? low : high);
+		return;
+	}
+	if (!a->span_is_exact) {
+		/* Faster than is good, but who knows by how much. */
+		if (a->agreement > 0)
+			a->agreement--;
+		if (a->rate < a->ceiling)
+			a->ceiling = (a->ceiling + a->rate) / 2;
+		return;
+	}
+	a->sum_count = a->sum_count * keep + a->span_count;
+	a->sum_us = a->sum_us * keep + us;
+	if (a->sum_us > 0)
+		a->ceiling = clamp(a, a->sum_count * SECOND_US / a->sum_us);
+	/* A provider that stores little has wasted what the cut left it, and
+	 * takes more than went through; but not more than was too fast. */
+	if (a->rate > a->ceiling)
+		a->ceiling = (a->ceiling + a->rate) / 2;
+	agree(a, before);
+}
+
+static void
+extend_pause(struct adapt *a, double wait_us, int64_t now_us)
+{
+	int64_t until = now_us + (int64_t)wait_us;
+
+	if (until > a->pause_until_us)
+		a->pause_until_us = until;
+}
+
+/* The one place where the rate goes down. */
+static void
+cut(struct adapt *a, int64_t now_us)
+{
+	if (!a->is_limited)
+		begin_limit(a, now_us);
+	else
+		learn(a, now_us);
+	a->below = a->agreement >= AGREEMENT_SURE ? below_sure : below_unsure;
+	a->grown_us = 0;
+	begin_span(a, true, now_us);
+	a->rate = clamp(a, a->ceiling * a->below);
+	if (a->next_us < (double)now_us + SECOND_US / a->rate)
+		a->next_us = (double)now_us + SECOND_US / a->rate;
+}
+
+void
+adapt_on_throttled(struct adapt *a, int64_t sent_us, int64_t wait_us,
+    bool yields, int64_t now_us)
+{
+	bool is_same_event = sent_us <= a->cut_us;
+
+	land(a);
+	a->throttled++;
+	if (wait_us > 0)
+		extend_pause(a, (double)wait_us, now_us);
+	if (is_same_event)
+		return;
+	a->events++;
+	a->cut_us = a->learned_us = now_us;
+	if (a->refused_in_row++ > 0) {
+		/* Nothing accepted since: the rate cannot tell, time must. */
+		int doublings =
+		    a->refused_in_row < 20 ? a->refused_in_row - 2 : 18;
+		double pause = pause_first_us * (1 << doublings);
+
+		extend_pause(
+		    a, pause < pause_most_us ? pause : pause_most_us, now_us);
+		return;
+	}
+	if (yields) {
+		extend_pause(a, pause_first_us, now_us);
+		return;
+	}
+	cut(a, now_us);
+}
+
+void
+adapt_yield(struct adapt *a, int64_t now_us)
+{
+	if (a->refused_in_row > 0 || a->span_count == 0)
+		return; /* cut already, and nothing sent since */
+	/* The account's bucket is as empty as after a throttle of its own, so
+	 * what went through tells what the urgent lanes leave. */
+	a->cut_us = a->learned_us = now_us;
+	cut(a, now_us);
+	extend_pause(a, pause_first_us, now_us);
+}
+
+void
+adapt_pause_until(struct adapt *a, int64_t until_us)
+{
+	if (until_us <= a->pause_until_us)
+		return;
+	a->pause_until_us = until_us;
+	/* That was no matter of the rate. */
+	begin_span(a, false, until_us);
+}
+
+void
+adapt_resume(struct adapt *a, int64_t now_us)
+{
+	a->pause_until_us = now_us;
+	a->refused_in_row = 0;
+}
+
+double
+adapt_rate(const struct adapt *a)
+{
+	return a->is_limited ? a->rate : INFINITY;
+}
+
+int64_t
+adapt_paused_until(const struct adapt *a)
+{
+	return a->pause_until_us;
+}
+
+/* ---- connections ------------------------------------------------------- */
+
+void
+adapt_on_too_many_connections(
+    struct adapt *a, int live, int64_t wait_us, int64_t now_us)
+{
+	bool was_trial = a->connections > 0 && live >= a->connections;
+
+	if (a->connections == 0)
+		a->connections_rest_us = (int64_t)connections_rest_us;
+	else if (was_trial &&
+		 now_us - a->connections_from_us >= a->connections_rest_us &&
+		 (double)a->connections_rest_us <
+		     connections_rest_us * connections_rest_most)
+		a->connections_rest_us *= 2;
+	/* Others may hold connections of the account, so it can shrink. */
+	if (a->connections == 0 || live < a->connections)
+		a->connections = live > 0 ? live : 1;
+	a->connections_from_us = a->learned_us = now_us;
+	if (wait_us > a->connections_rest_us)
+		a->connections_from_us += wait_us - a->connections_rest_us;
+}
+
+void
+adapt_on_connected(struct adapt *a, int live, int64_t now_us)
+{
+	if (a->connections == 0 || live <= a->connections)
+		return;
+	a->connections = live;
+	a->connections_from_us = now_us;
+	a->connections_rest_us = (int64_t)connections_rest_us;
+}
+
+int
+adapt_connections(const struct adapt *a, int64_t now_us)
+{
+	if (a->connections == 0)
+		return INT32_MAX;
+	if (now_us - a->connections_from_us >= a->connections_rest_us)
+		return a->connections + 1;
+	return a->connections;
+}
+
+/* ---- memory ------------------------------------------------------------ */
+
+void
+adapt_save(const struct adapt *a, struct adapt_stored *out, int64_t now_us,
+    int64_t wall_ms)
+{
+	*out = (struct adapt_stored){.connections = a->connections};
+	if (a->is_limited) {
+		out->ceiling_micro = (int64_t)(a->ceiling * 1e6);
+		out->agreement = a->agreement;
+	}
+	if (a->pause_until_us > now_us)
+		out->pause_until_wall_ms =
+		    wall_ms + (a->pause_until_us - now_us) / 1000;
+	if (a->learned_us > 0)
+		out->learned_wall_ms =
+		    wall_ms - (now_us - a->learned_us) / 1000;
+}
+
+void
+adapt_load(struct adapt *a, const struct adapt_stored *in, int64_t now_us,
+    int64_t wall_ms)
+{
+	int64_t age = wall_ms - in->learned_wall_ms;
+	int64_t pause_ms = in->pause_until_wall_ms - wall_ms;
+
+	if (age > stored_for_ms || in->learned_wall_ms <= 0 ||
+	    in->ceiling_micro < 0 || in->ceiling_micro > ceiling_micro_max ||
+	    in->agreement < 0 || in->agreement > AGREEMENT_MAX ||
+	    in->connections < 0 || in->connections > CONNECTIONS_MAX)
+		return;
+	if (age < 0)
+		age = 0;
+	a->learned_us = now_us - age * 1000;
+	a->connections = (int)in->connections;
+	a->connections_from_us = now_us;
+	if (in->pause_until_wall_ms > 0 && pause_ms > 0 &&
+	    pause_ms <= 24 * hour_ms)
+		a->pause_until_us = now_us + pause_ms * 1000;
+	if (in->ceiling_micro == 0)
+		return;
+	a->is_limited = true;
+	a->ceiling = clamp(a, (double)in->ceiling_micro / 1e6);
+	a->agreement = (int)in->agreement - (int)(age / hour_ms);
+	if (a->agreement < 0)
+		a->agreement = 0;
+	a->below = a->agreement >= AGREEMENT_SURE ? below_sure : below_unsure;
+	a->next_us = (double)now_us;
+	set_rate(a);
+	begin_span(a, false, now_us);
+}
