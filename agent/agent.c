@@ -454,6 +454,7 @@ make_lane(struct agent *a)
 	    .dialer = a->env.dialer,
 	    .credentials = a->env.credentials,
 	    .board = a->env.board,
+	    .state = a->env.state,
 	    .lane_name = a->env.lane_name,
 	    .want_kick = want_kick,
 	    .ctx = a,

@@ -17,6 +17,7 @@
 #include "agent/mapwatch.h"
 #include "agent/master.h"
 #include "agent/settings.h"
+#include "agent/statefile.h"
 
 struct agent;
 
@@ -27,6 +28,7 @@ struct agent_env {
 	struct dialer *dialer;
 	struct credentials *credentials;
 	struct board_writer *board; /* may be NULL */
+	const struct statefile_dir *state; /* may be NULL */
 	struct mapwatch *tables;
 	const char *lane_name;
 	/* The configuration cannot be used: mail is deferred with this text

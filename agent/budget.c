@@ -205,10 +205,10 @@ init_head(struct budget *b, const char *account, uint64_t boot)
 /* What is known from before. The file itself is never replaced: the locks of
  * running lanes are on it. Rows of unknown meaning become CLEAN. */
 static bool
-load_or_reset(struct budget *b, const char *account, char *error, size_t n)
+load_or_reset(
+    struct budget *b, uint64_t boot, const char *account, char *error, size_t n)
 {
 	struct slots_head old;
-	uint64_t boot = statefile_boot();
 	bool is_known = statefile_read(b->fd, &old, sizeof(old), 0) &&
 			old.magic == SLOTS_MAGIC &&
 			old.version == SLOTS_VERSION &&
@@ -243,25 +243,22 @@ join(struct budget *b, char *error, size_t n)
 }
 
 static bool
-open_file(struct budget *b, const char *dir, const char *account, char *error,
-    size_t n)
+open_file(struct budget *b, const struct statefile_dir *dir,
+    const char *account, char *error, size_t n)
 {
 	char name[64];
-	int dir_fd = statefile_open_dir(dir, error, n);
 
-	if (dir_fd < 0)
-		return false;
 	(void)snprintf(name, sizeof(name), "slots.%016llx",
 	    (unsigned long long)board_hash(account));
-	b->fd = statefile_open(dir_fd, name, error, n);
-	(void)close(dir_fd);
+	b->fd = statefile_open(dir->fd, name, error, n);
 	if (b->fd < 0)
 		return false;
 	if (!statefile_lock(b->fd, SLOTS_LOCK_MUTEX, OPEN_WAIT_MS)) {
 		(void)snprintf(error, n, "%s: lock held too long", name);
 		return false;
 	}
-	if (!load_or_reset(b, account, error, n) || !join(b, error, n))
+	if (!load_or_reset(b, dir->boot, account, error, n) ||
+	    !join(b, error, n))
 		return false;
 	return true;
 }
@@ -292,8 +289,10 @@ static void on_poll(void *ctx);
 
 struct budget *
 budget_open(struct loop *loop, const struct settings *set,
-    const char *lane_name, const char *account, budget_fn *on_room, void *ctx)
+    const struct statefile_dir *dir, const char *lane_name, const char *account,
+    budget_fn *on_room, void *ctx)
 {
+	struct statefile_dir own = {-1, 0};
 	struct budget *b = mem_zalloc(sizeof(*b));
 	char error[256] = "";
 
@@ -307,8 +306,10 @@ budget_open(struct loop *loop, const struct settings *set,
 	b->lane_limit = set->lane_connection_limit > 0
 			    ? set->lane_connection_limit
 			    : SLOTS_MAX;
-	if (!open_file(
-		b, set->lane_state_directory, account, error, sizeof(error))) {
+	if (dir == NULL && statefile_dir_open(&own, set->lane_state_directory,
+			       error, sizeof(error)))
+		dir = &own;
+	if (dir == NULL || !open_file(b, dir, account, error, sizeof(error))) {
 		log_warn("connection slots are counted for this lane alone, "
 			 "other lanes of the account are not seen: %s: %s",
 		    set->lane_state_directory, error);
@@ -318,6 +319,7 @@ budget_open(struct loop *loop, const struct settings *set,
 		memset(&b->slots, 0, sizeof(b->slots));
 		init_head(b, account, 0);
 	}
+	statefile_dir_close(&own);
 	become_member(b, lane_name);
 	unlock_mutex(b);
 	if (loop != NULL)

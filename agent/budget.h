@@ -23,6 +23,7 @@
 
 #include "agent/loop.h"
 #include "agent/settings.h"
+#include "agent/statefile.h"
 
 struct board_writer;
 struct budget;
@@ -38,12 +39,14 @@ typedef void budget_fn(void *ctx);
 /* account: text that names the account: lane_account, or "host login" with one
  * blank between. Only its hash and what board_label() lets through are written
  * anywhere. lane_name should name the Postfix instance too if several share
- * the directory. Never fails; see above for an unusable directory. The
- * directory has been made and is owned by mail_owner. on_room is called from
+ * the directory. Never fails; see above for an unusable directory. dir:
+ * lane_state_directory as opened at start; NULL: it is opened by its path. It
+ * has been made and is owned by mail_owner. on_room is called from
  * the loop when a slot may have become free for us while we want one, or when
  * another lane wants one of our idle ones. */
 struct budget *budget_open(struct loop *loop, const struct settings *set,
-    const char *lane_name, const char *account, budget_fn *on_room, void *ctx);
+    const struct statefile_dir *dir, const char *lane_name, const char *account,
+    budget_fn *on_room, void *ctx);
 
 /* Shows slots, limits and refusals on the board from now on (NULL: no more).
  * The board must outlive the budget. */

@@ -18,6 +18,7 @@
 #include "agent/options.h"
 #include "agent/params.h"
 #include "agent/problems.h"
+#include "agent/statefile.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -31,6 +32,7 @@ struct startup {
 	struct mapwatch *tables;
 	struct credentials *credentials;
 	struct dialer *dialer;
+	struct statefile_dir state;
 	struct board_writer *board;
 	char *lane_name;
 };
@@ -73,11 +75,21 @@ open_tables(struct startup *s)
 	maps_preload(s->policies, set->lane_smarthost);
 }
 
+/* What the lanes share, while its path still leads there. */
 static void
-open_board(struct startup *s)
+open_state(struct startup *s)
 {
-	char why[512];
+	char why[512], *error = NULL;
 
+	s->state.fd = -1;
+	if (!master_make_state_directory(&s->set, &error)) {
+		log_warn("%s", error);
+		mem_free(error);
+	} else {
+		/* What is wrong is said by those who need it. */
+		(void)statefile_dir_open(
+		    &s->state, s->set.lane_state_directory, why, sizeof(why));
+	}
 	s->lane_name = s->set.multi_instance_name[0] != '\0'
 			   ? mem_printf("%s/%s", s->set.multi_instance_name,
 				 s->opt.service_name)
@@ -104,22 +116,19 @@ start(struct startup *s, int argc, char **argv)
 	logsink_configure(&s->set);
 	log_problems(&s->problems);
 	master_raise_limits();
-	if (!master_make_state_directory(&s->set, &error)) {
-		log_warn("%s", error);
-		mem_free(error);
-	}
+	open_state(s);
 	s->loop = loop_new();
 	open_tables(s);
 	s->dialer = dialer_new(s->loop, &s->set, s->credentials, s->policies);
 	if (!master_drop_privileges(&s->set, &s->opt, &error))
 		log_fatal("%s", error);
-	open_board(s);
 }
 
 static void
 finish(struct startup *s)
 {
 	board_close(&s->board);
+	statefile_dir_close(&s->state);
 	dialer_free(&s->dialer);
 	credentials_free(&s->credentials);
 	maps_close(&s->passwords);
@@ -149,6 +158,7 @@ main(int argc, char **argv)
 	    .dialer = s.dialer,
 	    .credentials = s.credentials,
 	    .board = s.board,
+	    .state = s.state.fd >= 0 ? &s.state : NULL,
 	    .tables = s.tables,
 	    .lane_name = s.lane_name,
 	    .problem = s.problems.count > 0 ? s.problems.text[0] : NULL,

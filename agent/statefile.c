@@ -36,7 +36,7 @@ statefile_open_dir(const char *dir, char *error, size_t n)
 		return fail(error, n, "open %s: %s", dir, strerror(errno));
 	if (fstat(fd, &st) != 0)
 		(void)fail(error, n, "stat %s: %s", dir, strerror(errno));
-	else if (st.st_uid != geteuid() && st.st_uid != 0)
+	else if (st.st_uid != geteuid() && st.st_uid != 0 && geteuid() != 0)
 		(void)fail(error, n, "%s belongs to uid %lu, not to %lu", dir,
 		    (unsigned long)st.st_uid, (unsigned long)geteuid());
 	else if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
@@ -47,23 +47,81 @@ statefile_open_dir(const char *dir, char *error, size_t n)
 	return -1;
 }
 
+bool
+statefile_dir_open(
+    struct statefile_dir *d, const char *dir, char *error, size_t n)
+{
+	d->fd = statefile_open_dir(dir, error, n);
+	d->boot = statefile_boot();
+	return d->fd >= 0;
+}
+
+void
+statefile_dir_close(struct statefile_dir *d)
+{
+	if (d->fd >= 0)
+		(void)close(d->fd);
+	d->fd = -1;
+}
+
+/* Root shares the files with lanes that run as the directory's owner. */
+static bool
+find_owner(int dir_fd, uid_t *uid_out, gid_t *gid_out)
+{
+	struct stat st;
+
+	*uid_out = geteuid();
+	*gid_out = getegid();
+	if (*uid_out != 0)
+		return true;
+	if (fstat(dir_fd, &st) != 0)
+		return false;
+	*uid_out = st.st_uid;
+	*gid_out = st.st_gid;
+	return true;
+}
+
+/* The file that is there, or a new one given to its owner. */
+static int
+open_or_make(int dir_fd, const char *name, uid_t uid, gid_t gid)
+{
+	/* O_NONBLOCK: a FIFO put there must not stop us. */
+	const int flags = O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK;
+	int fd;
+
+	do {
+		fd = openat(dir_fd, name, flags);
+		if (fd >= 0 || errno != ENOENT)
+			return fd;
+		fd = openat(dir_fd, name, flags | O_CREAT | O_EXCL, 0600);
+	} while (fd < 0 && errno == EEXIST);
+	if (fd >= 0 && uid != geteuid() && fchown(fd, uid, gid) != 0) {
+		(void)close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
 int
 statefile_open(int dir_fd, const char *name, char *error, size_t n)
 {
 	struct stat st;
-	/* O_NONBLOCK: a FIFO put there must not stop us. */
-	int fd = openat(dir_fd, name,
-	    O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
+	uid_t uid;
+	gid_t gid;
+	int fd;
 
+	if (!find_owner(dir_fd, &uid, &gid))
+		return fail(error, n, "stat directory: %s", strerror(errno));
+	fd = open_or_make(dir_fd, name, uid, gid);
 	if (fd < 0)
 		return fail(error, n, "open %s: %s", name, strerror(errno));
 	if (fstat(fd, &st) != 0)
 		(void)fail(error, n, "stat %s: %s", name, strerror(errno));
 	else if (!S_ISREG(st.st_mode))
 		(void)fail(error, n, "%s is not a regular file", name);
-	else if (st.st_uid != geteuid())
+	else if (st.st_uid != uid)
 		(void)fail(error, n, "%s belongs to uid %lu, not to %lu", name,
-		    (unsigned long)st.st_uid, (unsigned long)geteuid());
+		    (unsigned long)st.st_uid, (unsigned long)uid);
 	else if (st.st_nlink > 1)
 		(void)fail(error, n, "%s has several names", name);
 	else if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0)

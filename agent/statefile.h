@@ -15,10 +15,24 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* The directory: ours or root's, not writable by others. -1: error. */
+/* The directory as it was found at start: after chroot its path leads
+ * nowhere, and what the system tells of this boot is out of reach. */
+struct statefile_dir {
+	int fd;
+	uint64_t boot; /* statefile_boot() */
+};
+
+/* False with fd -1: error. */
+bool statefile_dir_open(
+    struct statefile_dir *d, const char *dir, char *error, size_t n);
+void statefile_dir_close(struct statefile_dir *d);
+
+/* The directory: ours or root's, not writable by others. Root may use any
+ * user's, and acts as that user then. -1: error. */
 int statefile_open_dir(const char *dir, char *error, size_t n);
 
-/* Opens, or makes, a file of the directory; mode 0600, close-on-exec. */
+/* Opens, or makes, a file of the directory; mode 0600, close-on-exec. It
+ * must be ours; for root, the directory's owner's. */
 int statefile_open(int dir_fd, const char *name, char *error, size_t n);
 
 /* Gives an empty file its size and its blocks at once: a full disk is an

@@ -154,8 +154,8 @@ find_account(struct upstreams *ups, const char *name)
 	a->name = mem_strdup(name);
 	list_init(&a->link);
 	list_push(&ups->accounts, &a->link);
-	a->budget = budget_open(ups->env.loop, ups->env.set, ups->env.lane_name,
-	    name, on_budget_room, a);
+	a->budget = budget_open(ups->env.loop, ups->env.set, ups->env.state,
+	    ups->env.lane_name, name, on_budget_room, a);
 	(void)board_set_account(ups->env.board, name);
 	budget_set_board(a->budget, ups->env.board);
 	return a;

@@ -18,6 +18,7 @@
 #include "agent/lane.h"
 #include "agent/loop.h"
 #include "agent/settings.h"
+#include "agent/statefile.h"
 
 struct upstreams;
 
@@ -27,6 +28,7 @@ struct upstreams_env {
 	struct dialer *dialer;
 	struct credentials *credentials;
 	struct board_writer *board; /* may be NULL */
+	const struct statefile_dir *state; /* may be NULL */
 	const char *lane_name;
 	/* Something changed: lane_kick() is due. */
 	loop_fn *want_kick;

@@ -40,7 +40,7 @@ open_lane(
 	};
 
 	return budget_open(
-	    loop, &set, spec->name, "smtp.example.com joe", fn, ctx);
+	    loop, &set, NULL, spec->name, "smtp.example.com joe", fn, ctx);
 }
 
 static struct budget *
@@ -253,7 +253,7 @@ budget_refuses_files_of_doubtful_origin(void **state)
 	    (unsigned long long)board_hash("other"));
 	assert_int_equal(symlink(link, file), 0);
 	log_set_sink(count_warnings, &warnings);
-	b = budget_open(NULL, &set, "fast", "other", NULL, NULL);
+	b = budget_open(NULL, &set, NULL, "fast", "other", NULL, NULL);
 	log_set_sink(NULL, NULL);
 	assert_int_equal(warnings, 1);
 	assert_int_equal(access(link, F_OK), -1);
