@@ -19,6 +19,7 @@
 enum {
 	/* postfix stop waits about five seconds before it kills. */
 	STOP_WAIT_MS = 3000,
+	REPORT_WAIT_MS = 1000,
 	SHOW_EVERY_MS = 250,
 };
 
@@ -43,6 +44,7 @@ struct agent {
 	struct loop_timer *finale; /* the end of draining or stopping */
 	bool is_kick_due;
 	bool is_draining_child;
+	bool is_out_of_time;
 	struct request *suspect; /* being tried alone */
 	int64_t shown_ms;
 	struct lane_figures shown;
@@ -378,9 +380,14 @@ on_finale(void *ctx)
 		lane_kick(a->lane, clock_moment());
 		intake_release_unsent(a->intake);
 	}
-	/* Reports that take longer than this have their recipients left in
-	 * the queue file: they are tried again. */
-	loop_stop(a->env.loop);
+	if (a->is_out_of_time)
+		loop_stop(a->env.loop);
+	/* What was broken off is to be told, and in the log. Reports that take
+	 * longer have their recipients left in the queue file: they are tried
+	 * again. */
+	a->is_out_of_time = true;
+	loop_timer_at(a->finale, clock_mono_ms() + REPORT_WAIT_MS);
+	want_kick(a);
 }
 
 /* No new mail: what is not on the wire goes back to the queue manager. */
@@ -411,10 +418,15 @@ on_sigterm(void *ctx)
 /* The parent leaves at once, so that master starts a new process for new
  * mail; the child keeps sessions, file locks and slots until it is done. */
 static void
-leave_child(struct agent *a)
+leave_child(void *ctx)
 {
-	pid_t pid = fork();
+	struct agent *a = ctx;
+	pid_t pid;
 
+	/* A stop may have come in the same turn as the end of the channel. */
+	if (a->phase != DRAINING || is_finished(a))
+		return;
+	pid = loop_fork(a->env.loop);
 	if (pid < 0) {
 		/* Finishing in place blocks the service for that time only. */
 		log_warn("fork: %s", strerror(errno));
@@ -423,7 +435,6 @@ leave_child(struct agent *a)
 	if (pid > 0)
 		_exit(0);
 	a->is_draining_child = true;
-	loop_reinit(a->env.loop);
 	master_detach(a->env.master);
 	board_drain(a->env.board);
 	upstreams_drain(a->ups);
@@ -438,8 +449,7 @@ on_master_gone(void *ctx)
 	if (a->phase == DRAINING || a->phase == STOPPING)
 		return;
 	wind_up(a, DRAINING, a->env.set->lane_drain_limit_ms);
-	if (!is_finished(a))
-		leave_child(a);
+	loop_defer(a->env.loop, leave_child, a);
 }
 
 /* ---- life -------------------------------------------------------------- */

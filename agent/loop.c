@@ -2,7 +2,9 @@
 
 #include <event2/event.h>
 #include <event2/event_struct.h>
+#include <signal.h>
 #include <stddef.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/list.h"
@@ -124,11 +126,33 @@ loop_stop(struct loop *loop)
 	loop->is_stopping = true;
 }
 
-void
-loop_reinit(struct loop *loop)
+/* Signals wait in three places: in libevent's pipe, which the child's new base
+ * does not have; pending in the kernel, which fork() clears in the child; and
+ * from fork() on with each process of the group. */
+pid_t
+loop_fork(struct loop *loop)
 {
-	if (event_reinit(loop->base) != 0)
+	sigset_t watched, before, pending;
+	pid_t pid;
+
+	(void)sigemptyset(&watched);
+	for (int i = 0; i < loop->signal_count; i++)
+		(void)sigaddset(
+		    &watched, event_get_signal(&loop->signals[i].ev));
+	(void)sigprocmask(SIG_BLOCK, &watched, &before);
+	(void)event_base_loop(loop->base, EVLOOP_NONBLOCK);
+	pid = fork();
+	if (pid == 0 && event_reinit(loop->base) != 0)
 		log_fatal("cannot remake the event base after fork");
+	if (pid > 0 && sigpending(&pending) == 0)
+		for (int i = 0; i < loop->signal_count; i++) {
+			int signo = event_get_signal(&loop->signals[i].ev);
+
+			if (sigismember(&pending, signo) == 1)
+				(void)kill(pid, signo);
+		}
+	(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	return pid;
 }
 
 int64_t

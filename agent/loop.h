@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct loop;
 struct loop_fd;
@@ -28,9 +29,11 @@ void loop_stop(struct loop *loop);
 /* One turn; waits for an event at most until the next timer (tests). */
 void loop_once(struct loop *loop);
 
-/* In a forked child: gives it kernel event objects of its own, so that parent
- * and child stop sharing one epoll set. */
-void loop_reinit(struct loop *loop);
+/* fork() for a child that goes on with the loop, on kernel event objects of
+ * its own; the parent must leave. A watched signal that arrives meanwhile is
+ * not lost: it reaches the child. Not from a callback, but from what
+ * loop_defer() calls: one more turn is made first. */
+pid_t loop_fork(struct loop *loop);
 
 /* Monotonic time, taken once at the start of each turn. */
 int64_t loop_now_ms(const struct loop *loop);
