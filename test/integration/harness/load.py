@@ -1,0 +1,54 @@
+"""Mail that keeps coming while a test does something to the instance."""
+import threading
+import time
+
+from . import messages
+from .wait import wait_until
+
+
+class Load:
+    """with Load(origin) as load: ... Injects batches from a thread until the
+    block ends; `sent` is what was queued, complete after the block."""
+
+    def __init__(self, origin, batch=20, connections=2, per_s=None,
+                 prefix="load", **how):
+        self.origin = origin
+        self.batch, self.connections = batch, connections
+        self.per_s = per_s      # messages; None: as fast as it takes them
+        self.prefix, self.how = prefix, how
+        self.sent = []
+        self._is_over = threading.Event()
+        self._failure = None
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self):
+        began = time.monotonic()
+        try:
+            while not self._is_over.is_set():
+                made = messages.generate(
+                    self.batch, prefix=f"{self.prefix}{len(self.sent)}",
+                    **self.how)
+                # accepted or not is unknown when the injection fails
+                self.origin.inject(made, connections=self.connections)
+                self.sent += made
+                if self.per_s:
+                    due = began + len(self.sent) / self.per_s
+                    self._is_over.wait(max(0, due - time.monotonic()))
+        except Exception as e:      # to be raised in the test's thread
+            self._failure = e
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._is_over.set()
+        self._thread.join()
+        if self._failure:
+            raise self._failure
+
+
+def wait_clock(seconds, since=None):
+    """The length of a phase, where time itself is what is asked for."""
+    end = (since or time.monotonic()) + seconds
+    wait_until(lambda: time.monotonic() >= end, seconds + 10, "the time")

@@ -1,0 +1,385 @@
+"""Reload, kill, stop: nothing is lost, and what comes twice is what was in
+doubt. POSTLANE_LONG=1 takes the longer variants; figures go to stdout."""
+import os
+import random
+import re
+import signal
+import time
+from collections import Counter
+
+import pytest
+
+from harness import messages
+from harness.load import Load, wait_clock
+from harness.process import read_process, session_processes
+from harness.simulator import Simulator
+from harness.wait import wait_until
+
+LONG = bool(os.environ.get("POSTLANE_LONG"))
+RELOADS_S = 30 if LONG else 8
+KILLS = 20 if LONG else 6
+LIMIT = 20
+QUIET_LIMIT_S = 5.0     # no mail for so long after a reload or kill
+WIDE = {"fast_destination_concurrency_limit": "400",
+        "fast_initial_destination_concurrency": "400"}
+
+
+def start(base, certs, origin, started, sim_options=None, options=None,
+          words="class=fast", main=None, **fields):
+    sim = started(Simulator(base, certs, **{
+        "max_connections": LIMIT, "max_messages": 50, **(sim_options or {})}))
+    origin.agent("lane", "fast", words, options, **fields)
+    origin.relay_to(sim, transport="fast", **{**WIDE, **(main or {})})
+    started(origin)
+    return sim
+
+
+def restart_and_settle(origin, sim, count, timeout_s=60):
+    """The queue manager leaves a file that it finds locked alone for a
+    minute; a new one looks at once."""
+    wait_until(lambda: len({e.id for e in sim.ledger()}) >= count, timeout_s,
+               lambda: f"{count} messages taken, "
+               f"{len({e.id for e in sim.ledger()})} were")
+    origin.stop()
+    origin.start()
+    origin.flush()
+    origin.wait_empty()
+
+
+def sent_lines(origin):
+    """How often each recipient was logged as sent."""
+    return Counter(d.to for d in origin.log.deliveries("/smtp", "sent"))
+
+
+def longest_pause_s(sim, since_us=0, until_us=None):
+    """Longest time without an accepted message between two times."""
+    times = sorted(e.time_us for e in sim.ledger()
+                   if e.time_us >= since_us
+                   and (until_us is None or e.time_us <= until_us))
+    return max((b - a for a, b in zip(times, times[1:])), default=0) / 1e6
+
+
+def resumed_s(sim, moments_us):
+    """For each moment: until the next message was accepted that came on a
+    connection made later."""
+    ledger = sim.ledger()
+    first = {}
+    for e in ledger:
+        key = e.run, e.connection
+        first[key] = min(first.get(key, e.time_us), e.time_us)
+    starts = sorted(first.values())
+    return [next((t - at for t in starts if t > at), None) for at in
+            moments_us]
+
+
+def now_us():
+    return time.time_ns() // 1000
+
+
+# Reload
+
+def test_reload_every_second_under_load_loses_and_repeats_nothing(
+        base, certs, origin, started):
+    sim = start(base, certs, origin, started, {"latency": 50})
+    moments = []
+    with Load(origin, per_s=100) as load:
+        sim.wait_taken(20)
+        for _ in range(RELOADS_S):
+            began = time.monotonic()
+            origin.reload()
+            moments.append(now_us())
+            wait_clock(1, began)
+    restart_and_settle(origin, sim, len(load.sent))
+    verdict = messages.compare(load.sent, sim.taken())
+    assert verdict.is_clean(), verdict
+    assert max(sent_lines(origin).values()) == 1
+    stats = sim.stats()
+    assert stats["connections_max"] <= LIMIT
+    assert stats["violations"] == 0
+    assert not origin.log.problems()
+    pause = longest_pause_s(sim, moments[0], moments[-1])
+    print(f"\n{len(moments)} reloads, {len(load.sent)} messages: longest "
+          f"pause {pause:.2f} s, connections at most "
+          f"{stats['connections_max']}")
+    assert pause < QUIET_LIMIT_S
+
+
+def test_reload_lets_a_delivery_in_flight_finish(
+        base, certs, origin, started):
+    """The draining child holds the file and the session; the new process
+    serves meanwhile; the queue manager leaves the file alone."""
+    slow_end = 'bdat if sender "slow*" delay 3000 normal\n'
+    sim = start(base, certs, origin, started, {"script": slow_end},
+                main={"queue_run_delay": "1s"})
+    held = messages.generate(3, prefix="slow")
+    origin.inject(held)
+    wait_until(lambda: sim.stats()["connections"] >= 3, 20, "three sessions")
+    old = origin.pids("lane")
+    wait_clock(0.3)
+    origin.reload()
+    sent = messages.generate(5, prefix="quick")
+    origin.inject(sent)
+    sim.wait_taken(5)
+    assert {e.id for e in sim.ledger()} == {m.id for m in sent}
+    now = origin.pids("lane")
+    assert len(now) == 2 and not set(now) & set(old)
+    origin.log.wait(r"skipped, still being delivered")
+    sim.wait_taken(8)
+    wait_until(lambda: len(origin.pids("lane")) == 1, 10,
+               "the draining child gone")
+    assert all(n == 1 for n in sent_lines(origin).values())
+    restart_and_settle(origin, sim, 8)
+    verdict = messages.compare(held + sent, sim.taken())
+    assert verdict.is_clean(), verdict
+    assert sim.stats()["violations"] == 0
+
+
+def test_draining_child_keeps_its_slots(base, certs, origin, started):
+    """All 20 sessions are busy when the reload comes: the new process gets
+    one only as the old one gives it back; a 21st never."""
+    sim = start(base, certs, origin, started,
+                {"script": 'bdat if sender "slow*" delay 2500 normal\n'})
+    held = messages.generate(LIMIT, prefix="slow")
+    origin.inject(held)
+    wait_until(lambda: sim.stats()["connections"] >= LIMIT, 20, "20 sessions")
+    wait_clock(0.5)
+    origin.reload()
+    more = messages.generate(30, prefix="more")
+    origin.inject(more)
+    sim.wait_taken(len(held) + len(more))
+    restart_and_settle(origin, sim, len(held) + len(more))
+    stats = sim.stats()
+    assert stats["connections_max"] <= LIMIT
+    verdict = messages.compare(held + more, sim.taken())
+    assert verdict.is_clean(), verdict
+    assert not origin.log.statuses("/smtp")["deferred"]
+
+
+def test_drain_ends_at_its_limit(base, certs, origin, started):
+    """What is not through by then is given up and sent again later."""
+    sim = start(base, certs, origin, started,
+                {"script": 'eod if xid "stuck*" times 1 stall\n'},
+                options={"lane_drain_limit": "2s"})
+    sent = messages.generate(1, prefix="stuck")
+    origin.inject(sent)
+    wait_until(lambda: sim.stats()["connections"] >= 1, 20, "a session")
+    wait_clock(0.3)
+    old = origin.pids("lane")
+    origin.reload()
+    wait_until(lambda: origin.pids("lane") not in ([], old), 10, "a child")
+    child = origin.pids("lane")
+    began = time.monotonic()
+    wait_until(lambda: not set(child) & set(origin.pids("lane")), 10,
+               "the draining child gone")
+    assert 1.5 < time.monotonic() - began < 4
+    assert origin.log.lines(r"status=deferred \(.*message may be sent more "
+                            "than once")
+    restart_and_settle(origin, sim, 0)
+    verdict = messages.compare(sent, sim.taken())
+    assert verdict.is_clean(), verdict
+
+
+# Kill
+
+def explain(sim, origin, kills_us):
+    """Duplicates, each with its explanation: the first copy was accepted
+    shortly before a kill and had not been logged."""
+    copies = {}
+    for e in sorted(sim.ledger(), key=lambda e: e.time_us):
+        copies.setdefault(e.id, []).append(e)
+    lines = sent_lines(origin)
+    explained, unexplained = [], []
+    for ident, entries in copies.items():
+        if len(entries) == 1:
+            continue
+        near = all(any(-1.0 <= (e.time_us - at) / 1e6 <= 0.5
+                       for at in kills_us) for e in entries[:-1])
+        logged = lines[entries[0].recipients[0]] == 1
+        (explained if near and logged else unexplained).append(ident)
+    return explained, unexplained
+
+
+def test_kill_at_random_moments_loses_nothing(base, certs, origin, started):
+    """Not throttled: the process had delivered before it died."""
+    seed = random.randrange(1 << 32)
+    print(f"\nseed {seed}")
+    rng = random.Random(seed)
+    sim = start(base, certs, origin, started, {"latency": 50})
+    kills = []
+    with Load(origin, per_s=100) as load:
+        for _ in range(KILLS):
+            pid = origin.wait_pids("lane")[0]
+            origin.log.wait(rf"\[{pid}\]: .*status=sent")
+            wait_clock(rng.uniform(0, 0.6))
+            kills.append(now_us())
+            assert origin.kill9(pid)
+            wait_until(lambda: pid not in origin.pids("lane"), 10, "gone")
+    restart_and_settle(origin, sim, len(load.sent))
+    verdict = messages.compare(load.sent, sim.taken())
+    assert not verdict.lost and not verdict.mixed_up, verdict
+    explained, unexplained = explain(sim, origin, kills)
+    assert not unexplained
+    assert not origin.log.lines("bad command startup|throttling")
+    stats = sim.stats()
+    assert stats["connections_max"] <= LIMIT
+    pauses = sorted(p / 1e6 for p in resumed_s(sim, kills) if p is not None)
+    print(f"{KILLS} kills, {len(load.sent)} messages: lost 0, duplicates "
+          f"{len(verdict.duplicates)} (in doubt), a new session's first "
+          f"message after {pauses[len(pauses) // 2]:.2f} s (median), "
+          f"{pauses[-1]:.2f} s (most), connections at most "
+          f"{stats['connections_max']}")
+    assert len(verdict.duplicates) <= KILLS * LIMIT
+    assert pauses[-1] < QUIET_LIMIT_S
+
+
+# Stop
+
+def test_stop_amid_deliveries_leaves_nothing_and_loses_nothing(
+        base, certs, origin, started):
+    sim = start(base, certs, origin, started, {"latency": 100})
+    sent = messages.generate(300)
+    origin.inject(sent)
+    sim.wait_taken(20)
+    session = origin.session
+    origin.stop()
+    assert session_processes(session) == []
+    taken = len(sim.ledger())
+    assert taken < len(sent), "stopped too late to show anything"
+    origin.start()
+    origin.flush()
+    origin.wait_empty()
+    verdict = messages.compare(sent, sim.taken())
+    assert verdict.is_clean(), verdict
+    print(f"\nstopped after {taken} of {len(sent)}: lost 0, duplicates 0")
+
+
+def test_stop_with_a_silent_provider_ends_in_time(
+        base, certs, origin, started):
+    """Three seconds for replies, then the process ends by itself: nobody
+    has to kill it. The message is delivered by the next start."""
+    sim = start(base, certs, origin, started,
+                {"script": "eod times 1 stall\n"})
+    sent = messages.generate(1)
+    origin.inject(sent)
+    wait_until(lambda: sim.stats()["connections"] >= 1, 20, "a session")
+    wait_clock(0.3)
+    began = time.monotonic()
+    origin.stop()
+    took = time.monotonic() - began
+    assert took < 5
+    origin.start()
+    origin.flush()
+    origin.wait_empty()
+    verdict = messages.compare(sent, sim.taken())
+    assert verdict.is_clean(), verdict
+
+
+def test_death_of_master_ends_the_lane(base, certs, origin, started):
+    """What is in flight is finished, then the process goes by itself."""
+    sim = start(base, certs, origin, started,
+                {"script": 'bdat if sender "slow*" delay 1500 normal\n'})
+    sent = messages.generate(2, prefix="slow")
+    origin.inject(sent)
+    wait_until(lambda: sim.stats()["connections"] >= 1, 20, "a session")
+    wait_clock(0.3)
+    master = origin.session
+    os.kill(master, signal.SIGKILL)
+    sim.wait_taken(2)
+    wait_until(lambda: not [p for p in session_processes(master)
+                            if p.name == "lane"], 10, "lane gone")
+    wait_until(lambda: not [p for p in session_processes(master)
+                            if p.name == "qmgr"], 10, "qmgr gone")
+    origin.destroy()
+    origin.start()
+    origin.flush()
+    origin.wait_empty()
+    verdict = messages.compare(sent, sim.taken())
+    assert verdict.is_clean(), verdict
+
+
+# One process, as whom, where from
+
+def test_process_limit_one_means_one_serving_process(
+        base, certs, origin, started):
+    sim = start(base, certs, origin, started, {"latency": 20})
+    seen = set()
+    with Load(origin) as load:
+        for _ in range(50):
+            wait_clock(0.05)
+            pids = origin.pids("lane")
+            assert len(pids) <= 1
+            seen.update(pids)
+    origin.wait_empty()
+    assert len(seen) == 1
+    assert messages.compare(load.sent, sim.taken()).is_clean()
+    assert len({d.pid for d in origin.log.deliveries("/smtp")}) == 1
+
+
+def status_of(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return dict(line.rstrip("\n").split(":\t", 1)
+                    for line in f if ":\t" in line)
+
+
+@pytest.mark.parametrize("chroot", ["n", "y"])
+@pytest.mark.parametrize("unpriv", ["-", "n"])
+def test_chroot_and_privileges_are_as_master_cf_says(
+        base, certs, origin, started, chroot, unpriv):
+    sim = start(base, certs, origin, started, chroot=chroot, unpriv=unpriv)
+    sent = messages.generate(5)
+    origin.inject(sent)
+    origin.wait_empty()
+    assert messages.compare(sent, sim.taken()).is_clean()
+    pid = origin.pids("lane")[0]
+    uid = os.stat(origin.data_directory).st_uid if unpriv == "-" else 0
+    assert set(status_of(pid)["Uid"].split()) == {str(uid)}
+    root = os.readlink(f"/proc/{pid}/root")
+    assert root == (origin.queue_directory if chroot == "y" else "/")
+    # the account's slots and the figures are shared all the same
+    assert not origin.log.lines(r"smtp\[\d+\]: (warning|error|fatal)")
+    state = os.listdir(os.path.join(origin.data_directory, "postlane"))
+    assert any(name.startswith("slots.") for name in state), state
+    origin.reload()
+    more = messages.generate(3, prefix="more")
+    origin.inject(more)
+    origin.wait_empty()
+    assert messages.compare(sent + more, sim.taken()).is_clean()
+    assert not origin.log.problems()
+
+
+def test_there_is_no_path_and_no_error_output(base, certs, origin, started):
+    sim = start(base, certs, origin, started)
+    sent = messages.generate(2)
+    origin.inject(sent)
+    origin.wait_empty()
+    pid = origin.pids("lane")[0]
+    with open(f"/proc/{pid}/environ", "rb") as f:
+        names = {v.partition(b"=")[0] for v in f.read().split(b"\0") if v}
+    assert b"PATH" not in names and b"MAIL_CONFIG" in names
+    assert os.readlink(f"/proc/{pid}/fd/2") == "/dev/null"
+    assert messages.compare(sent, sim.taken()).is_clean()
+
+
+# The log
+
+def test_log_goes_through_postlogd_with_the_chosen_tag(
+        base, certs, origin, started):
+    start(base, certs, origin, started,
+          options={"lane_log_name": "lane-fast", "syslog_name": "relay"})
+    origin.inject(messages.generate(1))
+    origin.wait_empty()
+    lines = origin.log.deliveries("relay/lane-fast", "sent")
+    assert len(lines) == 1
+    assert lines[0].pid in origin.pids("lane")
+
+
+@pytest.mark.parametrize("words", ["class=fast -v", "-v class=fast"])
+def test_verbose_shows_the_dialogue_but_no_password(
+        base, certs, origin, started, words):
+    start(base, certs, origin, started, words=words)
+    origin.inject(messages.generate(1))
+    origin.wait_empty()
+    text = origin.log.text()
+    assert re.search(r"smtp\[\d+\]: .*(EHLO|220 |250)", text)
+    assert "wo:rd pass" not in text
+    assert "bGFuZQ" not in text     # of the login, in Base64
