@@ -489,12 +489,16 @@ conn_new(struct sim *sim, int fd, unsigned peer_port, bool is_tls)
 	struct conn *c = mem_zalloc(sizeof(*c));
 	struct stats *st = &sim->stats;
 	int one = sim->options.nodelay;
+	struct timeval now = clock_wall();
 
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	c->sim = sim;
 	c->fd = fd;
 	c->peer_port = peer_port;
 	c->nr = ++st->connections_total;
+	if (c->nr == 1)
+		st->first_connection_us =
+		    (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_usec;
 	c->is_counted = true;
 	c->cut_left = -1;
 	buf_init(&c->in, IN_MAX);

@@ -3,6 +3,7 @@
  * Plain counters of one thread, written as one JSON object by rename, so a
  * reader never sees half a file. `connections` counts from accept until our
  * close or the peer's end was seen, refused ones included.
+ * `first_connection_us` is the wall clock, not a count.
  */
 #ifndef SMARTHOST_STATS_H
 #define SMARTHOST_STATS_H
@@ -15,6 +16,7 @@
 	X(connections_max)                                                     \
 	X(connections_total)                                                   \
 	X(connections_refused)                                                 \
+	X(first_connection_us)                                                 \
 	X(messages)                                                            \
 	X(recipients)                                                          \
 	X(messages_per_connection_max)                                         \
