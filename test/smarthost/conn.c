@@ -215,6 +215,12 @@ sock_result(ssize_t rc, size_t *n)
 static enum io
 io_read(struct conn *c, char *p, size_t size, size_t *n)
 {
+	int one = 1;
+
+	/* The kernel forgets it now and then. */
+	if (c->sim->options.quickack)
+		(void)setsockopt(
+		    c->fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof(one));
 	if (c->tls == CONN_SECURE)
 		return io_result(c, SSL_read(c->ssl, p, (int)size), n);
 	return sock_result(recv(c->fd, p, size, 0), n);

@@ -59,6 +59,7 @@ static const struct entry entries[] = {
     {"ledger-sync", ON, AT(ledger_sync)},
     {"tls12", ON, AT(tls12)},
     {"no-tickets", OFF, AT(tickets)},
+    {"quickack", ON, AT(quickack)},
     {"nagle", OFF, AT(nodelay)},
     {"no-starttls", OFF, AT(starttls)},
     {"no-pipelining", OFF, AT(pipelining)},
