@@ -95,6 +95,11 @@ demo: setup
 	@$(MAKE) --no-print-directory all tools
 	@BUILD=$(BUILD) scripts/demo
 
+# Beside smtp(8), in the same run: test/bench/README.md.
+bench: setup
+	@$(MAKE) --no-print-directory all tools
+	POSTLANE_BUILD=$(BUILD) /usr/bin/python3 -B test/bench/bench.py
+
 install: all
 	install -d $(DESTDIR)$(DAEMON_DIR) $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 755 $(BUILD)/lane $(DESTDIR)$(DAEMON_DIR)/lane
@@ -106,8 +111,8 @@ clean:
 	rm -rf $(BUILD)
 
 help:
-	@echo 'make | check | demo | lint | tools | unit | fuzz | install | clean'
+	@echo 'make | check | demo | bench | lint | tools | unit | fuzz | install | clean'
 
-.PHONY: all tools unit fuzz setup check check-built lint print-cflags demo install clean help
+.PHONY: all tools unit fuzz setup check check-built lint print-cflags demo bench install clean help
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

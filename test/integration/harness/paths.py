@@ -28,9 +28,9 @@ def agents():
     return ("smtp",)
 
 
-def make_base():
+def make_base(root="/tmp"):
     """A new directory that everybody may walk through."""
-    base = tempfile.mkdtemp(prefix="pl-", dir="/tmp")
+    base = tempfile.mkdtemp(prefix="pl-", dir=root)
     os.chmod(base, 0o755)
     return base
 

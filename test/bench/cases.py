@@ -1,0 +1,129 @@
+"""What is measured: groups (size, round trip, sessions) and, in each, the
+variants that take turns. Pure values; nothing here starts anything.
+
+The bound of a variant is what the link alone allows. Each session repeats
+
+  dial          connect, greeting, EHLO, STARTTLS, TLS, EHLO, AUTH: 7 RTT
+  window time   PER_SESSION messages: with CHUNKING a window's worth per RTT;
+                with DATA one RTT per message and one to open; smtp(8) RSET
+                (not before the first), MAIL..DATA, content: 3 RTT
+  QUIT          rides in the last group: no RTT of its own
+
+so at most sessions x PER_SESSION / ((dial + window) x RTT) messages/s.
+"""
+from dataclasses import dataclass
+
+PER_SESSION = 50
+DIAL_RTT = 7
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to send. depth: lane_pipeline_depth, 0 for smtp(8);
+    target: least ratio to smtp(8) asked for, by (rtt_ms, sessions)."""
+    name: str
+    agent: str
+    depth: int = 0
+    has_chunking: bool = True
+
+    def window_rtt(self):
+        """Round trips for the messages of one session."""
+        if self.agent == "smtp":
+            return 3 * PER_SESSION - 1
+        if not self.has_chunking:
+            return PER_SESSION + 1
+        return -(-PER_SESSION // self.depth)
+
+    def bound(self, rtt_ms, sessions):
+        """Messages/s, None without a link."""
+        if not rtt_ms:
+            return None
+        cycle_s = (DIAL_RTT + self.window_rtt()) * rtt_ms / 1000
+        return sessions * PER_SESSION / cycle_s
+
+
+SMTP = Variant("smtp", "smtp")
+VARIANTS = (
+    SMTP,
+    Variant("bdat50", "lane", 50),
+    Variant("bdat10", "lane", 10),
+    Variant("data10", "lane", 10, has_chunking=False),
+)
+
+
+@dataclass(frozen=True)
+class Group:
+    size: int           # octets of content, about
+    rtt_ms: int
+    sessions: int
+    count: int          # messages of one drain
+    quick_count: int    # the same with QUICK=1; 0: left out
+    # At RTT 0 nothing stands between client and simulator, and Linux answers
+    # half a reply's worth of input with an ACK 40 ms later: smtp(8), which
+    # leaves Nagle's algorithm on, waits for it. With acks_at_once the
+    # simulator does not let it wait (the delay proxy never does).
+    acks_at_once: bool = False
+
+    @property
+    def name(self):
+        return (f"{self.size // 1000}k-rtt{self.rtt_ms}-s{self.sessions}"
+                + ("-ack" if self.acks_at_once else ""))
+
+
+# Counts: whole sessions for everybody, and half a minute of smtp(8) at most.
+GROUPS = (
+    Group(5000, 0, 1, 500, 0),
+    Group(5000, 0, 1, 4000, 0, acks_at_once=True),
+    Group(5000, 0, 20, 6000, 4000),
+    Group(5000, 0, 20, 8000, 6000, acks_at_once=True),
+    Group(5000, 20, 1, 200, 0),
+    Group(5000, 20, 20, 4000, 0),
+    Group(5000, 100, 1, 100, 100),
+    Group(5000, 100, 20, 2000, 1000),
+    Group(100000, 0, 1, 500, 0, acks_at_once=True),
+    Group(100000, 0, 20, 1000, 0),
+    Group(100000, 0, 20, 2000, 1000, acks_at_once=True),
+    Group(100000, 20, 1, 100, 0),
+    Group(100000, 20, 20, 1000, 0),
+    Group(100000, 100, 1, 50, 0),
+    Group(100000, 100, 20, 1000, 0),
+)
+
+
+def warmup_count(variant, group):
+    """Messages sent unmeasured beforehand. lane learns the depth of a
+    smarthost by doubling, and its board remembers it; smtp(8) learns
+    nothing and only gets its programs into memory."""
+    if variant.agent == "smtp":
+        return 2 * group.sessions
+    return min(group.count, 3 * PER_SESSION * group.sessions, 2000)
+
+
+def select(wanted, quick):
+    """[(group, [variants])] for the words of CASES, each a part of
+    GROUP:VARIANT; smtp(8) is always there to compare with."""
+    words = [w for w in wanted.replace(",", " ").split() if w]
+    chosen = []
+    for group in GROUPS:
+        if quick and not group.quick_count and not words:
+            continue
+        variants = [v for v in VARIANTS if v is SMTP or not words or any(
+            w in f"{group.name}:{v.name}" for w in words)]
+        smtp_only = any(w in f"{group.name}:smtp" for w in words)
+        if len(variants) > 1 or smtp_only:
+            chosen.append((group, variants))
+    return chosen
+
+
+def median(values):
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    if len(ordered) % 2:
+        return ordered[middle]
+    return (ordered[middle - 1] + ordered[middle]) / 2
+
+
+def spread(values):
+    """{"median", "min", "max"} of what the runs gave."""
+    return {"median": median(values), "min": min(values),
+            "max": max(values)}
