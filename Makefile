@@ -44,6 +44,9 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
+# It contains the general rules (.incbin).
+$(BUILD)/agent/provider.o: providers/general.conf
+
 $(COMMON_LIB): $(call obj,$(COMMON_SRC))
 	@rm -f $@
 	$(AR) rcs $@ $^

@@ -9,6 +9,7 @@
 #include "agent/helper.h"
 #include "agent/logsink.h"
 #include "agent/params.h"
+#include "agent/provider.h"
 #include "common/buf.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -322,6 +323,37 @@ apply(struct settings *set, const struct reading *r, const char *err,
 	}
 }
 
+/* Set by -o or in main.cf, if only to nothing. */
+static bool
+is_explicit(const struct reading *r, const char *err, size_t i)
+{
+	const char *carried = r->carried[i];
+
+	if (r->direct[i] != NULL || (carried != NULL && *carried == '='))
+		return true;
+	return carried != NULL && is_set_empty(err, params_get(i));
+}
+
+/* What the provider's file says goes where nothing was set. */
+static void
+apply_provider(struct settings *set, const struct reading *r, const char *err,
+    struct problems *problems)
+{
+	struct provider provider;
+
+	provider_load(&provider, set, problems);
+	for (size_t i = 0; i < params_count(); i++) {
+		const struct param *param = params_get(i);
+		char value[512];
+
+		if (params_is_ours(param) && !is_explicit(r, err, i) &&
+		    provider_value(
+			&provider, param->name, value, sizeof(value), NULL))
+			(void)params_set(set, param, value, problems);
+	}
+	provider_fini(&provider);
+}
+
 /* What we said to postconf makes it warn about names; the rest of its words,
  * on one line. */
 static void
@@ -455,6 +487,7 @@ config_load(
 	} else {
 		read_output(&reading, buf_str(&run.out));
 		apply(set, &reading, buf_str(&run.err), problems);
+		apply_provider(set, &reading, buf_str(&run.err), problems);
 		reading_fini(&reading);
 		check_unused_names(buf_str(&run.err), opt, problems);
 		read_myorigin(set);

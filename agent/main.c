@@ -10,6 +10,7 @@
 #include "agent/config.h"
 #include "agent/credentials.h"
 #include "agent/dialer.h"
+#include "agent/dryrun.h"
 #include "agent/logsink.h"
 #include "agent/loop.h"
 #include "agent/mapwatch.h"
@@ -149,6 +150,8 @@ main(int argc, char **argv)
 	struct agent_env env;
 	struct agent *agent;
 
+	if (dryrun_is_wanted(argc, argv))
+		return dryrun_main(argc, argv);
 	(void)signal(SIGPIPE, SIG_IGN);
 	start(&s, argc, argv);
 	env = (struct agent_env){

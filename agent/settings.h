@@ -87,6 +87,8 @@ struct settings {
 	char *lane_smarthost;
 	char *lane_account; /* empty: host + login */
 	char *lane_log_name, *lane_state_directory;
+	char *lane_provider, *lane_provider_directory;
+	char *lane_reply_rules; /* a file, or empty */
 	int lane_connection_limit, lane_connection_reserve;
 	int lane_account_connection_limit;
 	int lane_messages_per_connection;

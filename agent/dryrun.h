@@ -1,0 +1,23 @@
+/* dryrun: what a lane would do, told without doing it.
+ *
+ *   lane -R STAGE 'REPLY' [options]   which rule a reply hits, from which file
+ *                                     and line, and what follows
+ *   lane -P [options]                 the limits and rules in force, and where
+ *                                     each comes from
+ *
+ * Options are those of master.cf (-o name=value, class=NAME, -n name); main.cf
+ * is read as far as it can be. Needs neither root nor master(8).
+ */
+#ifndef DRYRUN_H
+#define DRYRUN_H
+
+#include <stdbool.h>
+
+/* -R or -P is the first word. */
+bool dryrun_is_wanted(int argc, char *const *argv);
+
+/* Prints to stdout; problems go to stderr. The exit status: 0, 1 when no rule
+ * hits, 2 for wrong words or a wrong configuration. */
+int dryrun_main(int argc, char *const *argv);
+
+#endif

@@ -1,0 +1,210 @@
+#include "agent/provider.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/params.h"
+#include "common/mem.h"
+
+enum { ERRORS_MAX = 8192, NAMES_MAX = 1024 };
+
+/* providers/general.conf as it was when the program was built, so that a
+ * throttle is understood where nothing was installed. */
+__asm__(".section .rodata\n"
+	".balign 16\n"
+	".type general_conf, @object\n"
+	"general_conf:\n"
+	".incbin \"providers/general.conf\"\n"
+	".type general_conf_end, @object\n"
+	"general_conf_end:\n"
+	".byte 0\n"
+	".previous\n");
+extern const char general_conf[];
+extern const char general_conf_end[];
+
+static const char general_name[] = "(built in) providers/general.conf";
+
+/* False: errno says why. */
+static bool
+read_file(const char *path, struct buf *out)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	char part[4096];
+	ssize_t n;
+
+	if (fd < 0)
+		return false;
+	while ((n = read(fd, part, sizeof(part))) > 0)
+		if (!buf_add(out, part, (size_t)n)) {
+			n = -1;
+			errno = EFBIG;
+			break;
+		}
+	(void)close(fd);
+	return n == 0;
+}
+
+/* Each line of errors is one problem. */
+static void
+add_problems(struct problems *problems, struct buf *errors)
+{
+	const char *line = buf_str(errors);
+
+	while (*line != '\0') {
+		size_t n = strcspn(line, "\n");
+
+		problems_addf(problems, "%.*s", (int)n, line);
+		line += n + (line[n] == '\n');
+	}
+}
+
+static int
+is_conf(const struct dirent *entry)
+{
+	size_t n = strlen(entry->d_name);
+
+	return n > 5 && strcmp(entry->d_name + n - 5, ".conf") == 0 &&
+	       strcmp(entry->d_name, "general.conf") != 0;
+}
+
+/* "authsmtp, emailit, ...", or why there are none. */
+static void
+list_providers(const char *directory, struct buf *out)
+{
+	struct dirent **found;
+	int count = scandir(directory, &found, is_conf, alphasort);
+
+	if (count <= 0)
+		(void)buf_addf(out,
+		    "none is in %s: set "
+		    "lane_provider_directory",
+		    directory);
+	for (int i = 0; i < count; i++) {
+		(void)buf_addf(out, "%s%.*s", i > 0 ? ", " : "",
+		    (int)strlen(found[i]->d_name) - 5, found[i]->d_name);
+		free(found[i]);
+	}
+	if (count >= 0)
+		free(found);
+}
+
+static void
+load_own(struct provider *p, const char *path, struct problems *problems)
+{
+	struct buf text, errors;
+
+	if (path[0] == '\0')
+		return;
+	buf_init(&text, RULES_FILE_MAX);
+	buf_init(&errors, ERRORS_MAX);
+	if (!read_file(path, &text))
+		problems_addf(problems,
+		    "bad parameter: lane_reply_rules = %s: %s", path,
+		    strerror(errno));
+	else if (!rules_add_text(p->rules, path, buf_slice(&text), &errors))
+		add_problems(problems, &errors);
+	buf_fini(&text);
+	buf_fini(&errors);
+}
+
+static void
+load_preset(struct provider *p, const char *directory, const char *name,
+    struct problems *problems)
+{
+	char *path = mem_printf("%s/%s.conf", directory, name);
+	struct buf text, errors, names;
+	bool is_read;
+
+	buf_init(&text, RULES_FILE_MAX);
+	buf_init(&errors, ERRORS_MAX);
+	buf_init(&names, NAMES_MAX);
+	is_read = name[0] == '\0' ||
+		  (preset_name_is_valid(name) && read_file(path, &text));
+	if (!is_read) {
+		list_providers(directory, &names);
+		problems_addf(problems,
+		    "bad parameter: lane_provider = %s: cannot read %s; "
+		    "allowed is %s",
+		    name, path, buf_str(&names));
+	}
+	if (!preset_parse(
+		&p->preset, path, buf_slice(&text), p->rules, &errors))
+		add_problems(problems, &errors);
+	mem_free(path);
+	buf_fini(&text);
+	buf_fini(&errors);
+	buf_fini(&names);
+}
+
+static void
+load_general(
+    struct provider *p, const char *directory, struct problems *problems)
+{
+	char *path = mem_printf("%s/general.conf", directory);
+	struct preset ignored;
+	struct buf text, errors;
+	bool is_good;
+
+	buf_init(&text, RULES_FILE_MAX);
+	buf_init(&errors, ERRORS_MAX);
+	if (read_file(path, &text))
+		is_good = preset_parse(
+		    &ignored, path, buf_slice(&text), p->rules, &errors);
+	else
+		is_good = preset_parse(&ignored, general_name,
+		    slice_of(general_conf,
+			(size_t)(general_conf_end - general_conf)),
+		    p->rules, &errors);
+	if (!is_good)
+		add_problems(problems, &errors);
+	preset_fini(&ignored);
+	mem_free(path);
+	buf_fini(&text);
+	buf_fini(&errors);
+}
+
+void
+provider_load(
+    struct provider *p, const struct settings *set, struct problems *problems)
+{
+	size_t count;
+
+	*p = (struct provider){.rules = rules_new()};
+	load_own(p, set->lane_reply_rules, problems);
+	p->own_rules = count = rules_count(p->rules);
+	load_preset(
+	    p, set->lane_provider_directory, set->lane_provider, problems);
+	p->provider_rules = rules_count(p->rules) - count;
+	count = rules_count(p->rules);
+	load_general(p, set->lane_provider_directory, problems);
+	p->general_rules = rules_count(p->rules) - count;
+}
+
+void
+provider_fini(struct provider *p)
+{
+	preset_fini(&p->preset);
+	rules_free(&p->rules);
+}
+
+bool
+provider_value(const struct provider *p, const char *parameter, char *out,
+    size_t n, const struct preset_limit **from_out)
+{
+	const struct param *param = params_find(parameter);
+	const struct preset_limit *from;
+
+	if (param == NULL ||
+	    !preset_value(&p->preset, parameter, out, n, &from))
+		return false;
+	if (param->type == PARAM_INT && from->count > param->max)
+		(void)snprintf(out, n, "%lld", (long long)param->max);
+	if (from_out != NULL)
+		*from_out = from;
+	return true;
+}

@@ -1,0 +1,38 @@
+/* provider: reads what is known about the lane's provider.
+ *
+ *   lane_reply_rules                    own rules, a file
+ *   lane_provider_directory/NAME.conf   lane_provider = NAME
+ *   lane_provider_directory/general.conf, or the copy inside the program
+ *
+ * in this order, which is that of the rules. A file that is named and cannot
+ * be read, or is wrong, is a problem of the configuration; general.conf may be
+ * missing.
+ */
+#ifndef PROVIDER_H
+#define PROVIDER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "agent/preset.h"
+#include "agent/problems.h"
+#include "agent/rules.h"
+#include "agent/settings.h"
+
+struct provider {
+	struct preset preset; /* name "" without lane_provider */
+	struct rules *rules;
+	size_t own_rules, provider_rules, general_rules; /* how many */
+};
+
+/* Always fills *provider. */
+void provider_load(struct provider *provider, const struct settings *set,
+    struct problems *problems);
+void provider_fini(struct provider *provider);
+
+/* The value the preset has for one of our parameters; false: none. A count
+ * above what the parameter takes is cut to that. */
+bool provider_value(const struct provider *provider, const char *parameter,
+    char *out, size_t n, const struct preset_limit **from_out);
+
+#endif
