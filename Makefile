@@ -9,7 +9,7 @@ PREFIX   ?= /usr
 DAEMON_DIR ?= $(or $(shell postconf -h daemon_directory 2>/dev/null),/usr/lib/postfix/sbin)
 PROVIDER_DIR ?= /usr/share/postlane/providers
 
-PKGS      = libevent openssl libcares libsasl2
+PKGS      = libevent openssl libcares libsasl2 libcurl jansson
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 
@@ -20,7 +20,7 @@ CFLAGS   ?= -O2 -g
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(WARN) -fPIE -fstack-protector-strong \
        $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2) \
        $(PKG_CFLAGS) $(CFLAGS) $(WERROR)
-ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
+ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 
 COMMON_SRC := $(wildcard common/*.c)
 AGENT_SRC  := $(filter-out agent/main.c,$(wildcard agent/*.c))

@@ -420,10 +420,48 @@ check_wrappermode(const struct settings *set, struct problems *problems)
 	    level);
 }
 
+/* The value may hold a secret and goes to logs and deferred mail: not shown. */
+static void
+check_alert_url(const struct settings *set, struct problems *problems)
+{
+	const char *url = set->lane_alert_url, *host = NULL;
+
+	if (*url == '\0')
+		return;
+	if (strncasecmp(url, "http://", 7) == 0)
+		host = url + 7;
+	else if (strncasecmp(url, "https://", 8) == 0)
+		host = url + 8;
+	if (host != NULL && strcspn(host, "/?#") > 0) {
+		for (; *host != '\0' && isgraph((unsigned char)*host); host++)
+			continue;
+		if (*host == '\0')
+			return;
+	}
+	problems_addf(problems,
+	    "bad parameter: lane_alert_url (not shown): allowed is empty or "
+	    "an http:// or https:// URL without blanks");
+}
+
+static void
+check_alert_command(const struct settings *set, struct problems *problems)
+{
+	const char *command = set->lane_alert_command;
+
+	if (*command == '\0' || *command == '/')
+		return;
+	problems_addf(problems,
+	    "bad parameter: lane_alert_command = %s: allowed is empty or an "
+	    "absolute path and arguments",
+	    command);
+}
+
 void
 params_check(const struct settings *set, struct problems *problems)
 {
 	check_wrappermode(set, problems);
+	check_alert_url(set, problems);
+	check_alert_command(set, problems);
 	if (set->lane_request_limit_ms > set->daemon_timeout_ms / 2)
 		problems_addf(problems,
 		    "bad parameter: lane_request_limit = %llds: allowed is at "

@@ -188,6 +188,12 @@ static const struct param table[] = {
 	"longest time for one delivery request"),
     TIME(lane_drain_limit, "60s", 1, 3600,
 	"time to finish what is under way after a reload"),
+    STR(lane_alert_url, "",
+	"http or https URL that gets alarms as JSON, by POST"),
+    STR(lane_alert_command, "",
+	"program that is run at an alarm: absolute path and arguments"),
+    TIME(lane_alert_interval, "1h", 1, 604800,
+	"an alarm that lasts is told again at most so often"),
 };
 
 const struct param *

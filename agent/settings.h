@@ -99,6 +99,8 @@ struct settings {
 	char *lane_message_rate_limit, *lane_recipient_rate_limit;
 	char *lane_byte_rate_limit;
 	int64_t lane_hold_limit_ms, lane_request_limit_ms, lane_drain_limit_ms;
+	char *lane_alert_url, *lane_alert_command;
+	int64_t lane_alert_interval_ms;
 };
 
 #endif

@@ -173,6 +173,45 @@ params_rules_between_parameters_are_checked(void **state)
 	assert_int_equal(problems.count, 0);
 }
 
+static void
+params_alert_url_is_checked_and_not_shown(void **state)
+{
+	static const char *const good[] = {"", "http://127.0.0.1:80/x?y#z",
+	    "HTTPS://hooks.example.com/T0/s3cret"};
+	static const char *const bad[] = {"hooks.example.com/s3cret", "/s3cret",
+	    "ftp://a/s3cret", "http:///s3cret", "https://", "http://a/ s3cret",
+	    "http://a/s3cret\x01", "file:///s3cret"};
+
+	(void)state;
+	set_by_name("lane_state_directory", "/here");
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		set_by_name("lane_alert_url", good[i]);
+		params_check(&set, &problems);
+		assert_int_equal(problems.count, 0);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		set_by_name("lane_alert_url", bad[i]);
+		params_check(&set, &problems);
+		assert_int_equal(problems.count, 1);
+		assert_non_null(strstr(problems.text[0], "lane_alert_url"));
+		assert_null(strstr(problems.text[0], "s3cret"));
+		problems_fini(&problems);
+	}
+}
+
+static void
+params_alert_command_is_an_absolute_path(void **state)
+{
+	(void)state;
+	set_by_name("lane_state_directory", "/here");
+	set_by_name("lane_alert_command", "/usr/local/bin/page --team mail");
+	params_check(&set, &problems);
+	assert_int_equal(problems.count, 0);
+	set_by_name("lane_alert_command", "page --team mail");
+	params_check(&set, &problems);
+	assert_int_equal(problems.count, 1);
+}
+
 int
 main(void)
 {
@@ -183,6 +222,10 @@ main(void)
 		params_bad_values_name_what_is_allowed, setup, teardown),
 	    cmocka_unit_test_setup_teardown(
 		params_defaults_are_allowed_values, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		params_alert_url_is_checked_and_not_shown, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		params_alert_command_is_an_absolute_path, setup, teardown),
 	    cmocka_unit_test_setup_teardown(
 		params_class_slow_has_presets, setup, teardown),
 	    cmocka_unit_test_setup_teardown(

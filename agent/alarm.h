@@ -1,0 +1,62 @@
+/* alarm: tells the operator that a lane has stopped, and that it goes again.
+ *
+ *   raise ─► [raised, untold] ─► told: log, lane_alert_url, ..._command
+ *   clear ─► [cleared, told]  ─► told likewise
+ *
+ * An alarm is what is wrong ("login", "blocked") at which smarthost. It is
+ * told at once when it begins and when it ends; while it lasts, and is raised
+ * again, once in lane_alert_interval. One that comes back soon after its end
+ * waits a little (ALARM_PAUSE_MS), and all alarms together are told
+ * ALARM_PER_MINUTE times a minute; what waits is told later if it still holds
+ * then, so that the last word is always true. Nothing here blocks.
+ *
+ * The URL gets, as application/json:
+ *   {"event": "alarm" or "clear", "lane": ..., "smarthost": ..., "what": ...,
+ *    "reply": the server's words, "host": myhostname, "time": RFC 3339}
+ * The command gets the same in LANE_EVENT, LANE_NAME, LANE_SMARTHOST,
+ * LANE_WHAT, LANE_REPLY, LANE_HOST and LANE_TIME. The time is that of the
+ * event, however late it is told. Texts are printable UTF-8 and cut.
+ */
+#ifndef ALARM_H
+#define ALARM_H
+
+#include <stddef.h>
+
+#include "agent/loop.h"
+#include "agent/settings.h"
+
+enum {
+	ALARM_COUNT_MAX = 64, /* different ones known at a time */
+	ALARM_PER_MINUTE = 10,
+	ALARM_PAUSE_MS = 300000, /* and at most lane_alert_interval */
+	ALARM_COMMAND_MS = 30000, /* then the command is killed */
+	ALARM_WHAT_SIZE = 32,
+	ALARM_HOST_SIZE = 256,
+	ALARM_REPLY_SIZE = 512,
+};
+
+struct alarm;
+
+/* As root and before chroot: reads the authorities for https. Never NULL; set
+ * is borrowed. Without URL and command alarms are logged only. */
+struct alarm *alarm_new(
+    struct loop *loop, const struct settings *set, const char *lane_name);
+void alarm_free(struct alarm **alarm);
+
+/* Raising what is raised, and clearing what is not, is harmless and cheap:
+ * call them for every refusal and every success. reply holds no secrets. */
+void alarm_raise(struct alarm *a, const char *what, const char *smarthost,
+    const char *reply);
+void alarm_clear(struct alarm *a, const char *what, const char *smarthost);
+
+/* How many are raised now. */
+size_t alarm_count(const struct alarm *a);
+
+/* Not yet delivered or given up, by URL and command together. */
+size_t alarm_pending(const struct alarm *a);
+
+/* In a forked child that finishes what is under way: the URL is left to the
+ * process that takes over, the log and the command go on. */
+void alarm_drain(struct alarm *a);
+
+#endif

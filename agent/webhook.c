@@ -1,0 +1,555 @@
+#include "agent/webhook.h"
+
+#include <arpa/inet.h>
+#include <curl/curl.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/resolver.h"
+#include "common/buf.h"
+#include "common/clock.h"
+#include "common/list.h"
+#include "common/log.h"
+#include "common/mem.h"
+
+enum {
+	RETRY_FACTOR = 4,
+	CONNECT_MS = 5000,
+	PIN_MAX = 4096, /* "host:port:address,..." for libcurl */
+	HTTP_TIMEOUT = 408,
+	HTTP_TOO_MANY = 429,
+};
+
+#define CA_FILE "/etc/ssl/certs/ca-certificates.crt"
+
+struct body {
+	struct list link;
+	char *text;
+	int tries;
+};
+
+struct sock {
+	struct list link;
+	struct webhook *hook;
+	struct loop_fd *watch;
+	int fd;
+};
+
+struct webhook {
+	struct loop *loop;
+	char *url, *host, *port;
+	int64_t retry_ms, timeout_ms;
+	struct buf authorities;
+	struct resolver *resolver; /* NULL: the host is an address */
+	struct list queue; /* struct body; the first is being sent */
+	size_t pending;
+	bool is_busy; /* with the first: look-up, transfer or pause */
+	bool is_drained;
+
+	struct resolver_query *query;
+	struct loop_timer *pause, *curl_timer;
+	CURLM *multi;
+	CURL *easy; /* the transfer */
+	struct curl_slist *headers, *pin;
+	struct list socks;
+	char error[CURL_ERROR_SIZE];
+};
+
+static void start_try(struct webhook *w);
+
+/* ---- the queue --------------------------------------------------------- */
+
+static void
+drop(struct webhook *w, struct body *b)
+{
+	list_remove(&b->link);
+	w->pending--;
+	mem_free(b->text);
+	mem_free(b);
+}
+
+/* Only when something is pending. */
+static struct body *
+head(struct webhook *w)
+{
+	return list_entry(w->queue.next, struct body, link);
+}
+
+static void
+kick(struct webhook *w)
+{
+	if (w->is_busy || w->pending == 0)
+		return;
+	w->is_busy = true;
+	start_try(w);
+}
+
+void
+webhook_post(struct webhook *hook, const char *body)
+{
+	struct body *b;
+
+	if (hook->is_drained)
+		return;
+	if (hook->pending == WEBHOOK_QUEUE_MAX) {
+		/* The newest say how things stand; the first is under way. */
+		log_warn(
+		    "alert to %s: too many wait, one is dropped", hook->host);
+		drop(hook,
+		    list_entry(hook->queue.next->next, struct body, link));
+	}
+	b = mem_zalloc(sizeof(*b));
+	b->text = mem_strdup(body);
+	list_push(&hook->queue, &b->link);
+	hook->pending++;
+	kick(hook);
+}
+
+size_t
+webhook_pending(const struct webhook *hook)
+{
+	return hook->pending;
+}
+
+/* ---- the end of a try -------------------------------------------------- */
+
+static void
+end_transfer(struct webhook *w)
+{
+	if (w->easy == NULL)
+		return;
+	(void)curl_multi_remove_handle(w->multi, w->easy);
+	curl_easy_cleanup(w->easy);
+	w->easy = NULL;
+	curl_slist_free_all(w->pin);
+	w->pin = NULL;
+}
+
+static void
+succeed(struct webhook *w)
+{
+	drop(w, head(w));
+	w->is_busy = false;
+	kick(w);
+}
+
+static void
+fail(struct webhook *w, const char *why, bool is_final)
+{
+	struct body *b = head(w);
+	int64_t wait_ms = w->retry_ms;
+
+	b->tries++;
+	if (is_final || b->tries == WEBHOOK_TRIES) {
+		log_warn("alert to %s not delivered, given up at try %d: %s",
+		    w->host, b->tries, why);
+		succeed(w);
+		return;
+	}
+	for (int i = 1; i < b->tries; i++)
+		wait_ms *= RETRY_FACTOR;
+	log_warn("alert to %s not delivered, next try in %lld ms: %s", w->host,
+	    (long long)wait_ms, why);
+	loop_timer_at(w->pause, loop_now_ms(w->loop) + wait_ms);
+}
+
+static void
+on_pause_over(void *ctx)
+{
+	start_try(ctx);
+}
+
+/* Only what may be different the next time is worth one. */
+static bool
+is_lasting(long code)
+{
+	return code >= 300 && code < 500 && code != HTTP_TIMEOUT &&
+	       code != HTTP_TOO_MANY;
+}
+
+static void
+on_transferred(struct webhook *w, CURLcode result)
+{
+	char why[CURL_ERROR_SIZE + 32];
+	long code = 0;
+
+	(void)curl_easy_getinfo(w->easy, CURLINFO_RESPONSE_CODE, &code);
+	if (result != CURLE_OK)
+		(void)snprintf(why, sizeof(why), "%s",
+		    w->error[0] != '\0' ? w->error
+					: curl_easy_strerror(result));
+	else
+		(void)snprintf(why, sizeof(why), "it answers %ld", code);
+	end_transfer(w);
+	if (result == CURLE_OK && code >= 200 && code < 300)
+		succeed(w);
+	else
+		fail(w, why, result == CURLE_OK && is_lasting(code));
+}
+
+/* ---- libcurl on the loop ----------------------------------------------- */
+
+static void
+look_for_end(struct webhook *w)
+{
+	CURLMsg *message;
+	int left;
+
+	while ((message = curl_multi_info_read(w->multi, &left)) != NULL)
+		if (message->msg == CURLMSG_DONE &&
+		    message->easy_handle == w->easy)
+			on_transferred(w, message->data.result);
+}
+
+static void
+on_fd(void *ctx, bool readable, bool writable)
+{
+	struct sock *s = ctx;
+	struct webhook *w = s->hook;
+	int what = (readable ? CURL_CSELECT_IN : 0) |
+		   (writable ? CURL_CSELECT_OUT : 0);
+	int running;
+
+	(void)curl_multi_socket_action(w->multi, s->fd, what, &running);
+	look_for_end(w);
+}
+
+static void
+on_curl_timer(void *ctx)
+{
+	struct webhook *w = ctx;
+	int running;
+
+	(void)curl_multi_socket_action(
+	    w->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+	look_for_end(w);
+}
+
+static int
+set_timer(CURLM *multi, long wait_ms, void *ctx)
+{
+	struct webhook *w = ctx;
+
+	(void)multi;
+	if (wait_ms < 0)
+		loop_timer_cancel(w->curl_timer);
+	else
+		loop_timer_at(w->curl_timer, clock_mono_ms() + wait_ms);
+	return 0;
+}
+
+static void
+sock_free(struct sock *s)
+{
+	list_remove(&s->link);
+	loop_unwatch(&s->watch);
+	loop_defer(s->hook->loop, mem_free, s);
+}
+
+static int
+set_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *known)
+{
+	struct webhook *w = ctx;
+	struct sock *s = known;
+
+	(void)easy;
+	if (what == CURL_POLL_REMOVE) {
+		if (s != NULL)
+			sock_free(s);
+		return 0;
+	}
+	if (s == NULL) {
+		s = mem_zalloc(sizeof(*s));
+		s->hook = w;
+		s->fd = fd;
+		s->watch = loop_watch(w->loop, fd, on_fd, s);
+		list_push(&w->socks, &s->link);
+		(void)curl_multi_assign(w->multi, fd, s);
+	}
+	loop_want(
+	    s->watch, (what & CURL_POLL_IN) != 0, (what & CURL_POLL_OUT) != 0);
+	return 0;
+}
+
+static size_t
+ignore_answer(char *octets, size_t size, size_t count, void *ctx)
+{
+	(void)octets;
+	(void)ctx;
+	return size * count;
+}
+
+/* ---- a try ------------------------------------------------------------- */
+
+#define SET(option, value)                                                     \
+	(curl_easy_setopt(easy, CURLOPT_##option, value) == CURLE_OK)
+
+static bool
+set_security(struct webhook *w, CURL *easy)
+{
+	struct slice ca = buf_slice(&w->authorities);
+	/* libcurl does not write to it. */
+	union {
+		const char *in;
+		char *out;
+	} octets = {ca.p};
+	struct curl_blob blob = {octets.out, ca.n, CURL_BLOB_NOCOPY};
+
+	if (ca.n > 0 && !SET(CAINFO_BLOB, &blob))
+		return false;
+	return SET(CAPATH, NULL) && SET(SSL_VERIFYPEER, 1L) &&
+	       SET(SSL_VERIFYHOST, 2L) &&
+	       SET(SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) &&
+	       SET(PROTOCOLS_STR, "http,https") && SET(FOLLOWLOCATION, 0L) &&
+	       SET(PROXY, "") && SET(NETRC, (long)CURL_NETRC_IGNORED);
+}
+
+static bool
+set_options(struct webhook *w, CURL *easy)
+{
+	const struct body *b = head(w);
+
+	return SET(URL, w->url) && SET(ERRORBUFFER, w->error) &&
+	       SET(NOSIGNAL, 1L) && SET(TIMEOUT_MS, (long)w->timeout_ms) &&
+	       SET(CONNECTTIMEOUT_MS, (long)CONNECT_MS) &&
+	       /* An alarm is rare: no connection is kept for the next. */
+	       SET(FORBID_REUSE, 1L) && SET(FRESH_CONNECT, 1L) &&
+	       SET(HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) &&
+	       SET(USERAGENT, "postlane") && SET(HTTPHEADER, w->headers) &&
+	       SET(WRITEFUNCTION, ignore_answer) && SET(POST, 1L) &&
+	       SET(POSTFIELDSIZE, (long)strlen(b->text)) &&
+	       SET(POSTFIELDS, b->text) &&
+	       (w->pin == NULL || SET(RESOLVE, w->pin)) &&
+	       set_security(w, easy);
+}
+
+#undef SET
+
+static void
+start_transfer(struct webhook *w)
+{
+	w->error[0] = '\0';
+	w->easy = curl_easy_init();
+	if (w->easy == NULL || !set_options(w, w->easy) ||
+	    curl_multi_add_handle(w->multi, w->easy) != CURLM_OK) {
+		end_transfer(w);
+		fail(w, "libcurl refuses to work", false);
+	}
+}
+
+static bool
+add_address(struct buf *pin, const struct sockaddr_storage *addr)
+{
+	/* Copied: a cast would promise an alignment nobody has checked. */
+	char text[INET6_ADDRSTRLEN];
+	struct sockaddr_in in4;
+	struct sockaddr_in6 in6;
+
+	if (addr->ss_family == AF_INET) {
+		memcpy(&in4, addr, sizeof(in4));
+		return inet_ntop(AF_INET, &in4.sin_addr, text, sizeof(text)) !=
+			   NULL &&
+		       buf_addf(pin, "%s,", text);
+	}
+	memcpy(&in6, addr, sizeof(in6));
+	return inet_ntop(AF_INET6, &in6.sin6_addr, text, sizeof(text)) !=
+		   NULL &&
+	       buf_addf(pin, "[%s],", text);
+}
+
+static void
+on_addrs(void *ctx, const struct resolver_answer *answer)
+{
+	struct webhook *w = ctx;
+	struct buf pin;
+
+	w->query = NULL;
+	if (answer->status != RESOLVER_OK || answer->count == 0) {
+		fail(w, answer->reason, false);
+		return;
+	}
+	buf_init(&pin, PIN_MAX);
+	(void)buf_addf(&pin, "%s:%s:", w->host, w->port);
+	for (size_t i = 0; i < answer->count; i++)
+		if (!add_address(&pin, &answer->addrs[i]))
+			break;
+	/* Without the last comma. */
+	pin.len--;
+	w->pin = curl_slist_append(NULL, buf_str(&pin));
+	buf_fini(&pin);
+	start_transfer(w);
+}
+
+static void
+start_try(struct webhook *w)
+{
+	if (w->resolver == NULL)
+		start_transfer(w);
+	else
+		w->query = resolver_addrs(w->resolver, w->host, on_addrs, w);
+}
+
+/* ---- life -------------------------------------------------------------- */
+
+static bool
+read_file(const char *path, struct buf *out)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = -1;
+
+	if (fd < 0)
+		return false;
+	do {
+		char *to = buf_reserve(out, 65536);
+
+		if (to == NULL) {
+			n = -1;
+			errno = EFBIG;
+			break;
+		}
+		n = read(fd, to, 65536);
+		if (n > 0)
+			buf_commit(out, (size_t)n);
+	} while (n > 0);
+	(void)close(fd);
+	return n == 0;
+}
+
+static void
+read_authorities(struct webhook *w, const char *path)
+{
+	const curl_version_info_data *info = curl_version_info(CURLVERSION_NOW);
+
+	if (strncasecmp(w->url, "https:", 6) != 0)
+		return;
+	if (path == NULL)
+		path = info->cainfo != NULL ? info->cainfo : CA_FILE;
+	if (!read_file(path, &w->authorities))
+		log_warn("lane_alert_url: cannot read the authorities in %s: "
+			 "%s",
+		    path, strerror(errno));
+}
+
+/* Host and port, as libcurl understands the URL. */
+static bool
+take_apart(struct webhook *w)
+{
+	CURLU *url = curl_url();
+	char *host = NULL, *port = NULL;
+	bool ok;
+
+	ok = url != NULL &&
+	     curl_url_set(url, CURLUPART_URL, w->url, 0) == CURLUE_OK &&
+	     curl_url_get(url, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
+	     curl_url_get(url, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) ==
+		 CURLUE_OK;
+	if (ok) {
+		w->host = mem_strdup(host);
+		w->port = mem_strdup(port);
+	}
+	curl_free(host);
+	curl_free(port);
+	curl_url_cleanup(url);
+	return ok;
+}
+
+static bool
+is_address(const char *host)
+{
+	struct in_addr in4;
+
+	return host[0] == '[' || inet_pton(AF_INET, host, &in4) == 1;
+}
+
+static bool
+set_up_curl(struct webhook *w)
+{
+	w->multi = curl_multi_init();
+	w->headers = curl_slist_append(NULL, "Content-Type: application/json");
+	return w->multi != NULL && w->headers != NULL &&
+	       curl_multi_setopt(
+		   w->multi, CURLMOPT_SOCKETFUNCTION, set_socket) == CURLM_OK &&
+	       curl_multi_setopt(w->multi, CURLMOPT_SOCKETDATA, w) ==
+		   CURLM_OK &&
+	       curl_multi_setopt(w->multi, CURLMOPT_TIMERFUNCTION, set_timer) ==
+		   CURLM_OK &&
+	       curl_multi_setopt(w->multi, CURLMOPT_TIMERDATA, w) == CURLM_OK;
+}
+
+struct webhook *
+webhook_new(struct loop *loop, const struct settings *set,
+    const struct webhook_config *config)
+{
+	struct webhook *w = mem_zalloc(sizeof(*w));
+
+	w->loop = loop;
+	w->url = mem_strdup(config->url);
+	w->retry_ms = config->retry_ms;
+	w->timeout_ms = config->timeout_ms;
+	buf_init(&w->authorities, WEBHOOK_CA_MAX);
+	list_init(&w->queue);
+	list_init(&w->socks);
+	w->pause = loop_timer_new(loop, on_pause_over, w);
+	w->curl_timer = loop_timer_new(loop, on_curl_timer, w);
+	(void)curl_global_init(CURL_GLOBAL_DEFAULT);
+	if (!take_apart(w) || !set_up_curl(w)) {
+		log_warn("lane_alert_url: libcurl cannot use it");
+		webhook_free(&w);
+		return NULL;
+	}
+	read_authorities(w, config->ca_file);
+	if (!is_address(w->host))
+		w->resolver = resolver_new(loop, set);
+	return w;
+}
+
+/* Ends what is under way and forgets what waits. */
+static void
+let_go(struct webhook *w)
+{
+	if (w->pending > 0)
+		log_warn("alert to %s: %zu not delivered, ending", w->host,
+		    w->pending);
+	resolver_cancel(&w->query);
+	end_transfer(w);
+	loop_timer_cancel(w->pause);
+	while (w->pending > 0)
+		drop(w, head(w));
+	w->is_busy = false;
+}
+
+void
+webhook_drain(struct webhook *hook)
+{
+	let_go(hook);
+	hook->is_drained = true;
+}
+
+void
+webhook_free(struct webhook **hook)
+{
+	struct webhook *w = *hook;
+
+	*hook = NULL;
+	if (w == NULL)
+		return;
+	let_go(w);
+	if (w->multi != NULL)
+		(void)curl_multi_cleanup(w->multi);
+	list_each_safe (it, &w->socks)
+		sock_free(list_entry(it, struct sock, link));
+	curl_slist_free_all(w->headers);
+	curl_global_cleanup();
+	resolver_free(&w->resolver);
+	loop_timer_free(&w->pause);
+	loop_timer_free(&w->curl_timer);
+	buf_fini(&w->authorities);
+	mem_free(w->url);
+	mem_free(w->host);
+	mem_free(w->port);
+	mem_free(w);
+}
