@@ -20,12 +20,9 @@ __asm__(".section .rodata\n"
 	".type general_conf, @object\n"
 	"general_conf:\n"
 	".incbin \"providers/general.conf\"\n"
-	".type general_conf_end, @object\n"
-	"general_conf_end:\n"
 	".byte 0\n"
 	".previous\n");
 extern const char general_conf[];
-extern const char general_conf_end[];
 
 static const char general_name[] = "(built in) providers/general.conf";
 
@@ -157,9 +154,7 @@ load_general(
 		    &ignored, path, buf_slice(&text), p->rules, &errors);
 	else
 		is_good = preset_parse(&ignored, general_name,
-		    slice_of(general_conf,
-			(size_t)(general_conf_end - general_conf)),
-		    p->rules, &errors);
+		    slice_str(general_conf), p->rules, &errors);
 	if (!is_good)
 		add_problems(problems, &errors);
 	preset_fini(&ignored);
