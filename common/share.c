@@ -1,0 +1,603 @@
+#include "common/share.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "common/log.h"
+
+__extension__ typedef __int128 wide;
+
+/* A stored layout: no padding. */
+static_assert(
+    sizeof(struct share_limit) == 2 * sizeof(int64_t) + sizeof(struct limiter),
+    "layout");
+static_assert(sizeof(struct share_lane) == 6 * sizeof(int64_t), "layout");
+static_assert(sizeof(struct share) ==
+		  sizeof(int64_t) + SHARE_LIMITS * sizeof(struct share_limit) +
+		      SHARE_LANES * sizeof(struct share_lane),
+    "layout");
+static_assert(SHARE_LANES < 63, "bits");
+
+enum {
+	LATENESS_MAX_US = 10000,
+	/* A place is kept so long after it is due, if the limits have as much
+	 * burst to make up for it. */
+	GRACE_MAX_US = 20000,
+	GRACE_MIN_US = 2000,
+	/* Whose turn it is not looks again so long after the other was due. */
+	LOOK_AGAIN_US = 2000,
+	/* How far a lane may go ahead of its turn: handing over for every
+	 * message would cost more than a fast account gives. */
+	AHEAD_MAX_NS = 10000000,
+	/* Nobody is held up for one that waits longer: it cannot say when it
+	 * gives up. */
+	KEEP_MAX_US = 300 * 1000000,
+};
+
+/* Virtual time of one cost: bounded, so that centuries fit. Of limits that are
+ * all quotas a message counts as a millisecond. */
+#define COST_MAX_NS INT64_C(3600000000000)
+#define COST_UNKNOWN_NS 1000000
+#define TURN_MAX_NS (INT64_MAX / 4)
+
+/* ---- what is stored ---------------------------------------------------- */
+
+static int64_t
+limiter_latest_us(const struct limiter *l)
+{
+	if (l->kind == LIMITER_BUCKET)
+		return l->bucket.last_us;
+	return l->kind == LIMITER_QUOTA ? l->quota.last_us : INT64_MIN;
+}
+
+static int64_t
+latest_us(const struct share *s)
+{
+	int64_t latest = INT64_MIN;
+
+	for (size_t i = 0; i < SHARE_LIMITS; i++) {
+		int64_t us = limiter_latest_us(&s->limits[i].limiter);
+
+		if (us > latest)
+			latest = us;
+	}
+	return latest;
+}
+
+static bool
+limit_is_sound(const struct share_limit *l)
+{
+	return l->unit >= 0 && l->unit < SHARE_UNITS && l->lanes >= 0 &&
+	       l->lanes < INT64_C(1) << SHARE_LANES &&
+	       limiter_is_valid(&l->limiter);
+}
+
+static bool
+lane_is_sound(const struct share_lane *lane, int64_t now_us)
+{
+	return lane->weight >= 0 && lane->weight <= SHARE_WEIGHT_MAX &&
+	       (lane->key == 0 || lane->weight > 0) && lane->turn_ns >= 0 &&
+	       lane->turn_ns < TURN_MAX_NS && lane->used_us <= now_us &&
+	       lane->until_us <= now_us + KEEP_MAX_US + GRACE_MAX_US;
+}
+
+bool
+share_repair(struct share *s, int64_t now_us)
+{
+	bool was_wrong = false;
+
+	for (size_t i = 0; i < SHARE_LIMITS; i++)
+		if (!limit_is_sound(&s->limits[i])) {
+			memset(&s->limits[i], 0, sizeof(s->limits[i]));
+			was_wrong = true;
+		}
+	if (latest_us(s) > now_us) {
+		/* A bucket whose clock is ahead would stand still. */
+		share_shift(s, now_us - latest_us(s));
+		was_wrong = true;
+	}
+	for (size_t i = 0; i < SHARE_LANES; i++)
+		if (!lane_is_sound(&s->lanes[i], now_us)) {
+			memset(&s->lanes[i], 0, sizeof(s->lanes[i]));
+			was_wrong = true;
+		}
+	if (s->turn_ns < 0 || s->turn_ns >= TURN_MAX_NS) {
+		s->turn_ns = 0;
+		was_wrong = true;
+	}
+	return was_wrong;
+}
+
+void
+share_shift(struct share *s, int64_t delta_us)
+{
+	for (size_t i = 0; i < SHARE_LIMITS; i++)
+		limiter_shift(&s->limits[i].limiter, delta_us);
+	for (size_t i = 0; i < SHARE_LANES; i++) {
+		s->lanes[i].due_us = s->lanes[i].until_us = 0;
+		s->lanes[i].used_us = 0;
+	}
+}
+
+/* ---- who is there, and what they ask for ------------------------------- */
+
+int
+share_find(const struct share *s, int64_t key, const bool *in_use)
+{
+	int best = -1;
+
+	for (int i = 0; i < SHARE_LANES; i++) {
+		const struct share_lane *lane = &s->lanes[i];
+
+		if (in_use != NULL && in_use[i])
+			continue;
+		if (lane->key == key)
+			return i;
+		if (best < 0 ||
+		    (s->lanes[best].key != 0 &&
+			(lane->key == 0 ||
+			    lane->used_us < s->lanes[best].used_us)))
+			best = i;
+	}
+	return best;
+}
+
+void
+share_join(struct share *s, int me, int64_t key, int weight, int64_t now_us)
+{
+	struct share_lane *lane = &s->lanes[me];
+
+	CHECK(key != 0 && weight > 0 && weight <= SHARE_WEIGHT_MAX);
+	if (lane->key != key)
+		lane->turn_ns = 0;
+	lane->key = key;
+	lane->weight = weight;
+	lane->due_us = lane->until_us = 0;
+	lane->used_us = now_us;
+}
+
+static bool
+is_alike(const struct limiter *l, const struct rate *rate)
+{
+	if (rate->is_quota)
+		return l->kind == LIMITER_QUOTA &&
+		       l->quota.period_us == rate->period_us;
+	return l->kind == LIMITER_BUCKET;
+}
+
+/* A row for one more limit; one that is not in force loses its count. */
+static struct share_limit *
+room(struct share *s)
+{
+	struct share_limit *found = NULL;
+
+	for (size_t i = 0; i < SHARE_LIMITS; i++) {
+		struct share_limit *l = &s->limits[i];
+
+		if (l->limiter.kind == LIMITER_NONE)
+			return l;
+		if (l->lanes == 0 &&
+		    (found == NULL || limiter_latest_us(&l->limiter) <
+					  limiter_latest_us(&found->limiter)))
+			found = l;
+	}
+	return found;
+}
+
+static struct share_limit *
+find_exact(struct share *s, const struct share_rate *want, int64_t bit)
+{
+	for (size_t i = 0; i < SHARE_LIMITS; i++) {
+		struct share_limit *l = &s->limits[i];
+
+		if (l->limiter.kind != LIMITER_NONE && l->unit == want->unit &&
+		    (l->lanes & bit) == 0 &&
+		    limiter_matches(&l->limiter, &want->rate))
+			return l;
+	}
+	return NULL;
+}
+
+/* What is known of a limit that was set to another value: best of one that
+ * nobody asks for, since that is the one that was changed. */
+static struct share_limit *
+find_alike(struct share *s, const struct share_rate *want, int64_t bit)
+{
+	struct share_limit *found = NULL;
+
+	for (size_t i = 0; i < SHARE_LIMITS; i++) {
+		struct share_limit *l = &s->limits[i];
+
+		if (l->unit != want->unit || (l->lanes & bit) != 0 ||
+		    !is_alike(&l->limiter, &want->rate))
+			continue;
+		if (found == NULL || (found->lanes != 0 && l->lanes == 0))
+			found = l;
+	}
+	return found;
+}
+
+static bool
+add_limit(
+    struct share *s, const struct share_rate *want, int64_t bit, int64_t now_us)
+{
+	struct share_limit *from = find_alike(s, want, bit), *to = from;
+
+	if (from == NULL || from->lanes != 0) {
+		to = room(s);
+		if (to == NULL)
+			return false;
+		to->unit = want->unit;
+		if (from != NULL)
+			to->limiter = from->limiter;
+		else
+			limiter_init(&to->limiter, NULL, now_us);
+	}
+	limiter_set_rate(&to->limiter, &want->rate, now_us);
+	to->lanes = bit;
+	return true;
+}
+
+bool
+share_configure(struct share *s, int me, const struct share_rate *rates,
+    size_t count, const bool *in_use, int64_t now_us)
+{
+	int64_t bit = INT64_C(1) << me, keep = 0;
+	bool is_done[SHARE_LIMITS] = {false};
+	bool has_all = count <= SHARE_LIMITS;
+
+	if (!has_all)
+		count = SHARE_LIMITS;
+	for (int i = 0; i < SHARE_LANES; i++)
+		if (i != me && in_use != NULL && in_use[i])
+			keep |= INT64_C(1) << i;
+		else
+			s->lanes[i].until_us = 0;
+	for (size_t i = 0; i < SHARE_LIMITS; i++)
+		s->limits[i].lanes &= keep;
+	for (size_t i = 0; i < count; i++) {
+		struct share_limit *l = find_exact(s, &rates[i], bit);
+
+		is_done[i] = l != NULL;
+		if (l != NULL)
+			l->lanes |= bit;
+	}
+	for (size_t i = 0; i < count; i++)
+		if (!is_done[i] && !add_limit(s, &rates[i], bit, now_us))
+			has_all = false;
+	return has_all;
+}
+
+bool
+share_agrees(const struct share *s, int me)
+{
+	int64_t all = INT64_C(1) << me;
+
+	for (size_t i = 0; i < SHARE_LIMITS; i++)
+		all |= s->limits[i].lanes;
+	for (size_t i = 0; i < SHARE_LIMITS; i++)
+		if (s->limits[i].lanes != 0 && s->limits[i].lanes != all)
+			return false;
+	return true;
+}
+
+bool
+share_is_limited(const struct share *s)
+{
+	for (size_t i = 0; i < SHARE_LIMITS; i++)
+		if (s->limits[i].lanes != 0)
+			return true;
+	return false;
+}
+
+/* ---- turns ------------------------------------------------------------- */
+
+static int64_t
+limits_wait_us(const struct share *s, const struct share_cost *cost,
+    int64_t now_us, const struct share_limit **limit_out)
+{
+	int64_t longest = 0;
+
+	for (size_t i = 0; i < SHARE_LIMITS; i++) {
+		const struct share_limit *l = &s->limits[i];
+		int64_t wait;
+
+		if (l->lanes == 0)
+			continue;
+		wait =
+		    limiter_wait_us(&l->limiter, cost->units[l->unit], now_us);
+		if (wait <= longest)
+			continue;
+		longest = wait;
+		if (limit_out != NULL)
+			*limit_out = l;
+	}
+	return longest;
+}
+
+static int64_t
+span_ns(const struct bucket *b, uint64_t units)
+{
+	wide ns;
+
+	if (units > (uint64_t)RATE_COUNT_MAX)
+		units = (uint64_t)RATE_COUNT_MAX;
+	ns = (wide)units * b->period_us * 1000000 / b->count_milli;
+	return ns < COST_MAX_NS ? (int64_t)ns : COST_MAX_NS;
+}
+
+/* The time the account needs for a cost, and the limit that takes longest. */
+static int64_t
+cost_ns(const struct share *s, const struct share_cost *cost,
+    const struct share_limit **limit_out)
+{
+	int64_t longest = 0;
+
+	for (size_t i = 0; i < SHARE_LIMITS; i++) {
+		const struct share_limit *l = &s->limits[i];
+		int64_t ns;
+
+		if (l->lanes == 0 || l->limiter.kind != LIMITER_BUCKET)
+			continue;
+		ns = span_ns(&l->limiter.bucket, cost->units[l->unit]);
+		if (ns <= longest)
+			continue;
+		longest = ns;
+		if (limit_out != NULL)
+			*limit_out = l;
+	}
+	return longest > 0 ? longest : COST_UNKNOWN_NS;
+}
+
+/* For how long a late lane may keep a token from the others without loss: half
+ * of the time in which the bucket fills. */
+static int64_t
+grace_us(const struct share *s)
+{
+	int64_t grace = GRACE_MAX_US;
+
+	for (size_t i = 0; i < SHARE_LIMITS; i++) {
+		const struct share_limit *l = &s->limits[i];
+		int64_t half;
+
+		if (l->lanes == 0 || l->limiter.kind != LIMITER_BUCKET)
+			continue;
+		half = span_ns(&l->limiter.bucket,
+			   (uint64_t)l->limiter.bucket.burst) /
+		       2000;
+		if (half < grace)
+			grace = half;
+	}
+	return grace > GRACE_MIN_US ? grace : GRACE_MIN_US;
+}
+
+static bool
+is_waiting(const struct share_lane *lane, int64_t now_us)
+{
+	return lane->until_us > now_us;
+}
+
+/* A lane that was quiet has no claim to what it left to others meanwhile. */
+static void
+take_up_turn(struct share *s, struct share_lane *lane, int64_t now_us)
+{
+	if (!is_waiting(lane, now_us) && lane->turn_ns < s->turn_ns)
+		lane->turn_ns = s->turn_ns;
+}
+
+/* After a take in turn_ns: the account's turn is that of the lane that is
+ * farthest behind and still waits. */
+static void
+move_turn(struct share *s, int me, int64_t turn_ns, int64_t now_us)
+{
+	for (int i = 0; i < SHARE_LANES; i++)
+		if (i != me && is_waiting(&s->lanes[i], now_us) &&
+		    s->lanes[i].turn_ns < turn_ns)
+			turn_ns = s->lanes[i].turn_ns;
+	if (turn_ns > s->turn_ns)
+		s->turn_ns = turn_ns;
+}
+
+/* Is it rather lane i's turn than that of `me`? */
+static bool
+comes_before(const struct share *s, int i, int me, int64_t ahead_ns)
+{
+	int64_t a = s->lanes[i].turn_ns, b = s->lanes[me].turn_ns;
+	int64_t weight = s->lanes[me].weight;
+
+	if (a != b)
+		return a + ahead_ns / weight < b;
+	if (s->lanes[i].weight != weight)
+		return s->lanes[i].weight > weight;
+	return i < me;
+}
+
+/* Until when to leave it to those before `me`; 0: there are none. */
+static int64_t
+others_wait_us(const struct share *s, int me, int64_t now_us)
+{
+	int64_t ahead_ns = grace_us(s) * 500, longest = 0;
+
+	if (ahead_ns > AHEAD_MAX_NS)
+		ahead_ns = AHEAD_MAX_NS;
+	for (int i = 0; i < SHARE_LANES; i++) {
+		const struct share_lane *other = &s->lanes[i];
+		int64_t left = other->until_us - now_us;
+
+		if (i == me || left <= 0 || !comes_before(s, i, me, ahead_ns))
+			continue;
+		if (left > other->due_us - now_us + LOOK_AGAIN_US)
+			left = other->due_us - now_us + LOOK_AGAIN_US;
+		if (left < LOOK_AGAIN_US)
+			left = LOOK_AGAIN_US;
+		if (left > longest)
+			longest = left;
+	}
+	return longest;
+}
+
+int64_t
+share_wait_us(struct share *s, int me, const struct share_cost *cost,
+    int64_t now_us, const struct share_limit **limit_out)
+{
+	struct share_lane *lane = &s->lanes[me];
+	int64_t wait;
+
+	if (!share_is_limited(s))
+		return 0;
+	take_up_turn(s, lane, now_us);
+	wait = limits_wait_us(s, cost, now_us, limit_out);
+	if (wait == 0) {
+		wait = others_wait_us(s, me, now_us);
+		if (wait > 0 && limit_out != NULL) {
+			*limit_out = NULL;
+			(void)cost_ns(s, cost, limit_out);
+		}
+	}
+	lane->until_us = 0;
+	if (wait == 0)
+		return 0; /* due_us stays, for the take */
+	lane->due_us = wait == RATE_NEVER ? 0 : now_us + wait;
+	if (wait <= KEEP_MAX_US)
+		lane->until_us = lane->due_us + grace_us(s);
+	return wait;
+}
+
+static int64_t
+time_of_take(const struct share *s, const struct share_lane *lane,
+    const struct share_cost *cost, int64_t now_us)
+{
+	int64_t due = lane->due_us;
+
+	if (due > 0 && due <= now_us && now_us - due <= LATENESS_MAX_US &&
+	    limits_wait_us(s, cost, due, NULL) == 0)
+		return due;
+	return now_us;
+}
+
+bool
+share_take(
+    struct share *s, int me, const struct share_cost *cost, int64_t now_us)
+{
+	struct share_lane *lane = &s->lanes[me];
+	int64_t at_us;
+
+	take_up_turn(s, lane, now_us);
+	if (limits_wait_us(s, cost, now_us, NULL) > 0 ||
+	    others_wait_us(s, me, now_us) > 0)
+		return false;
+	at_us = time_of_take(s, lane, cost, now_us);
+	for (size_t i = 0; i < SHARE_LIMITS; i++) {
+		struct share_limit *l = &s->limits[i];
+		bool is_taken =
+		    limiter_take(&l->limiter, cost->units[l->unit], at_us);
+
+		CHECK(is_taken || l->lanes == 0);
+	}
+	move_turn(s, me, lane->turn_ns, now_us);
+	lane->turn_ns += cost_ns(s, cost, NULL) / lane->weight;
+	lane->due_us = lane->until_us = 0;
+	lane->used_us = now_us;
+	return true;
+}
+
+bool
+share_quit(struct share *s, int me)
+{
+	struct share_lane *lane = &s->lanes[me];
+	bool did = lane->until_us > 0;
+
+	lane->due_us = lane->until_us = 0;
+	return did;
+}
+
+/* ---- figures ----------------------------------------------------------- */
+
+/* A multiple of a cost that is above the burst would be let through as one
+ * oversized message; several messages would not. */
+static bool
+are_ready(const struct share *s, const struct share_cost *cost, size_t n,
+    int64_t now_us)
+{
+	for (size_t i = 0; i < SHARE_LIMITS; i++) {
+		const struct share_limit *l = &s->limits[i];
+		uint64_t all = cost->units[l->unit] * n;
+
+		if (l->lanes == 0)
+			continue;
+		if (n > 1 && l->limiter.kind == LIMITER_BUCKET &&
+		    all > (uint64_t)l->limiter.bucket.burst)
+			return false;
+		if (limiter_wait_us(&l->limiter, all, now_us) > 0)
+			return false;
+	}
+	return true;
+}
+
+size_t
+share_ready(const struct share *s, const struct share_cost *cost, size_t max,
+    int64_t now_us)
+{
+	size_t low = 0, high = max;
+
+	if (!share_is_limited(s))
+		return max;
+	while (low < high) {
+		size_t middle = low + (high - low + 1) / 2;
+
+		if (are_ready(s, cost, middle, now_us))
+			low = middle;
+		else
+			high = middle - 1;
+	}
+	return low;
+}
+
+int64_t
+share_expected(const struct share *s, const struct share_cost *cost,
+    int64_t span_us, int64_t max)
+{
+	double least = (double)max;
+
+	for (size_t i = 0; i < SHARE_LIMITS; i++) {
+		const struct share_limit *l = &s->limits[i];
+		const struct bucket *b = &l->limiter.bucket;
+		double units = (double)cost->units[l->unit];
+		double n;
+
+		if (l->lanes == 0 || l->limiter.kind != LIMITER_BUCKET ||
+		    units < 1)
+			continue;
+		n = (double)b->count_milli / 1000 * (double)span_us /
+		    (double)b->period_us / units;
+		if (n < least)
+			least = n;
+	}
+	return (int64_t)least;
+}
+
+int64_t
+share_per_s(const struct share *s, int unit, int64_t now_us)
+{
+	int64_t least = INT64_MAX;
+
+	for (size_t i = 0; i < SHARE_LIMITS; i++) {
+		const struct share_limit *l = &s->limits[i];
+		const struct bucket *b = &l->limiter.bucket;
+		const struct quota *q = &l->limiter.quota;
+		int64_t per_s;
+
+		if (l->lanes == 0 || l->unit != unit)
+			continue;
+		if (l->limiter.kind == LIMITER_BUCKET)
+			per_s = (int64_t)((double)b->count_milli * 1000.0 /
+					  (double)b->period_us);
+		else /* A quota says how many, not how fast. */
+			per_s = q->limit - quota_used(q, now_us);
+		if (per_s < 0)
+			per_s = 0;
+		if (per_s < least)
+			least = per_s;
+	}
+	return least;
+}

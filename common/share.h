@@ -1,0 +1,126 @@
+/* share: the limits of an account, and whose turn it is, as one plain value.
+ *
+ *   fast  --wait, take--\                 limits[]  rates and quotas, together
+ *                        >--- account --- lanes[]   who waits, and its turn
+ *   slow  --wait, take--/
+ *
+ * A cost may go when every limit in force lets it, and no other lane that
+ * waits comes before. Who comes before is told by virtual time: a take moves
+ * the lane's turn on by (time the account needs for the cost) / weight, and a
+ * lane that was quiet begins at the account's own turn. So lanes that all have
+ * mail share the rate by weight, what one leaves the others use at once, and a
+ * message of a lane below its share waits for one token and never for
+ * another's backlog. A lane that was told to wait keeps its place until shortly
+ * after the time it was told, no longer: nobody waits for one that is gone.
+ *
+ * Lanes may ask for different limits; all that any lane asks for are in force.
+ * A limit nobody asks for any more keeps its count, and is used again if it
+ * comes back.
+ *
+ * A value of fixed size without pointers, all of 64-bit integers: it may live
+ * in a shared file (the caller locks). Zeroed: no limits. Times are monotonic
+ * microseconds.
+ */
+#ifndef SHARE_H
+#define SHARE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/limiter.h"
+#include "common/rate.h"
+
+enum {
+	SHARE_LIMITS = 12,
+	SHARE_LANES = 32,
+	SHARE_UNITS = 3, /* what the units are is the caller's affair */
+	SHARE_WEIGHT_MAX = 100,
+};
+
+struct share_cost {
+	uint64_t units[SHARE_UNITS];
+};
+
+struct share_rate {
+	int unit; /* index of share_cost.units */
+	struct rate rate;
+};
+
+struct share_limit {
+	int64_t unit;
+	int64_t lanes; /* bit per row that asks for it; 0: not in force */
+	struct limiter limiter; /* LIMITER_NONE: row not in use */
+};
+
+struct share_lane {
+	int64_t key; /* of its name; 0: row not in use */
+	int64_t weight; /* 1 .. SHARE_WEIGHT_MAX */
+	int64_t turn_ns; /* virtual time of its next take */
+	int64_t due_us; /* told to come then; 0: not since the last take */
+	int64_t until_us; /* its place is kept until then; 0: does not wait */
+	int64_t used_us; /* last take or join */
+};
+
+struct share {
+	int64_t turn_ns; /* virtual time of the last take */
+	struct share_limit limits[SHARE_LIMITS];
+	struct share_lane lanes[SHARE_LANES];
+};
+
+/* Resets what no function here could have left behind, such as damage in a
+ * file, and times after now. True: something was reset. */
+bool share_repair(struct share *s, int64_t now_us);
+
+/* The clock was restarted (a reboot): moves all times by delta_us. */
+void share_shift(struct share *s, int64_t delta_us);
+
+/* The row of the lane with this key (not 0): the one it had, else a free one,
+ * else the one not used longest; only rows that are not in_use, which may be
+ * NULL. -1: all are. */
+int share_find(const struct share *s, int64_t key, const bool *in_use);
+void share_join(
+    struct share *s, int me, int64_t key, int weight, int64_t now_us);
+
+/* What lane `me` asks for from now on; rows that are not in_use (NULL: all but
+ * `me`) ask for nothing any more. A limit that changes keeps what is known to
+ * be used where that can be said (limiter_set_rate). false: there is no room
+ * for all of them. */
+bool share_configure(struct share *s, int me, const struct share_rate *rates,
+    size_t count, const bool *in_use, int64_t now_us);
+
+/* Do all lanes that ask for anything, and `me`, ask for the same? */
+bool share_agrees(const struct share *s, int me);
+
+/* Is any limit in force? */
+bool share_is_limited(const struct share *s);
+
+/* Microseconds until lane `me` may take cost; 0: now; RATE_NEVER. More than 0
+ * keeps its place. *limit_out (may be NULL) is then the limit that holds it
+ * back. */
+int64_t share_wait_us(struct share *s, int me, const struct share_cost *cost,
+    int64_t now_us, const struct share_limit **limit_out);
+
+/* Takes it, if it may go. What comes within 10 ms after the time it was told
+ * counts as of that time: timers are late by a moment, every time, and a
+ * bucket of one would lose that much with every message. */
+bool share_take(struct share *s, int me, const struct share_cost *cost,
+    int64_t now_us) __attribute__((warn_unused_result));
+
+/* Lane `me` waits for nothing any more. True: it did. */
+bool share_quit(struct share *s, int me);
+
+/* How many of that cost the limits let go now, counting at most up to max. */
+size_t share_ready(const struct share *s, const struct share_cost *cost,
+    size_t max, int64_t now_us);
+
+/* How many of that cost the rates allow in a span of time, apart from bursts
+ * and quotas; at most max. */
+int64_t share_expected(const struct share *s, const struct share_cost *cost,
+    int64_t span_us, int64_t max);
+
+/* Units that can go within the next second, apart from a burst: of a quota
+ * what is left; the least over all limits in that unit. INT64_MAX: no limit. */
+int64_t share_per_s(const struct share *s, int unit, int64_t now_us);
+
+#endif
