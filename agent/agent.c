@@ -361,8 +361,42 @@ hang_up(void *ctx, struct lane_session *ls)
 	upstreams_hang_up(((struct agent *)ctx)->ups, ls);
 }
 
-static const struct lane_ops lane_handlers = {start_dial, on_want, on_decided,
-    on_output, on_session_ended, want_kick, on_rendering, hang_up};
+static void
+on_too_many(void *ctx, struct route *route, const char *reply)
+{
+	upstreams_on_too_many(((struct agent *)ctx)->ups, route, reply);
+}
+
+static void
+on_alarm(void *ctx, struct route *route, const char *what, const char *reply)
+{
+	struct agent *a = ctx;
+
+	alarm_raise(a->env.alarm, what, route->nexthops, reply);
+}
+
+static void
+on_all_clear(void *ctx, struct route *route)
+{
+	struct agent *a = ctx;
+
+	alarm_clear(a->env.alarm, "login", route->nexthops);
+	alarm_clear(a->env.alarm, "blocked", route->nexthops);
+}
+
+static const struct lane_ops lane_handlers = {
+    .start_dial = start_dial,
+    .on_want = on_want,
+    .on_decided = on_decided,
+    .on_output = on_output,
+    .on_session_ended = on_session_ended,
+    .want_kick = want_kick,
+    .on_rendering = on_rendering,
+    .hang_up = hang_up,
+    .on_alarm = on_alarm,
+    .on_all_clear = on_all_clear,
+    .on_too_many = on_too_many,
+};
 
 static const struct intake_ops intake_handlers = {
     may_greet, on_request, on_hangup, on_first_accept};
@@ -438,6 +472,7 @@ leave_child(void *ctx)
 	master_detach(a->env.master);
 	board_drain(a->env.board);
 	upstreams_drain(a->ups);
+	alarm_drain(a->env.alarm);
 }
 
 /* Reload, stop, or master's end: the status channel was closed. */
@@ -464,6 +499,7 @@ make_lane(struct agent *a)
 	    .dialer = a->env.dialer,
 	    .credentials = a->env.credentials,
 	    .board = a->env.board,
+	    .alarm = a->env.alarm,
 	    .state = a->env.state,
 	    .lane_name = a->env.lane_name,
 	    .want_kick = want_kick,
@@ -481,6 +517,7 @@ make_lane(struct agent *a)
 		a->env.problem = "see the log";
 		return false;
 	}
+	lane_set_rules(a->lane, a->env.rules);
 	a->ups = upstreams_new(&env);
 	upstreams_set_lane(a->ups, a->lane);
 	return true;

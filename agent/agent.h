@@ -10,12 +10,14 @@
 #ifndef AGENT_H
 #define AGENT_H
 
+#include "agent/alarm.h"
 #include "agent/boardwriter.h"
 #include "agent/credentials.h"
 #include "agent/dialer.h"
 #include "agent/loop.h"
 #include "agent/mapwatch.h"
 #include "agent/master.h"
+#include "agent/rules.h"
 #include "agent/settings.h"
 #include "agent/statefile.h"
 
@@ -28,6 +30,8 @@ struct agent_env {
 	struct dialer *dialer;
 	struct credentials *credentials;
 	struct board_writer *board; /* may be NULL */
+	struct alarm *alarm;
+	const struct rules *rules;
 	const struct statefile_dir *state; /* may be NULL */
 	struct mapwatch *tables;
 	const char *lane_name;

@@ -1,5 +1,6 @@
 #include "agent/lane_private.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -20,6 +21,32 @@ enum {
 	ADMITTED_MIN = 4,
 };
 
+static void
+init_adapt(struct lane *lane, int64_t now_us)
+{
+	const struct settings *set = lane->set;
+	struct adapt_config config = {
+	    .floor_per_s = 0.01,
+	    .ceiling_per_s = INFINITY,
+	    .window_max = set->lane_connection_limit * set->lane_pipeline_depth,
+	};
+
+	adapt_init(&lane->adapt, &config, now_us);
+}
+
+void
+lane_set_rules(struct lane *lane, const struct rules *rules)
+{
+	lane->rules = rules;
+}
+
+void
+lane_set_proven(struct lane *lane, int in_the_air)
+{
+	if (lane->adapt.window < in_the_air)
+		lane->adapt.window = in_the_air;
+}
+
 struct lane *
 lane_new(const struct settings *set, const struct lane_ops *ops, void *ctx,
     uint32_t random, int64_t now_us, char *error, size_t error_size)
@@ -32,6 +59,7 @@ lane_new(const struct settings *set, const struct lane_ops *ops, void *ctx,
 	lane->random = random | 1;
 	lane->look_again_ms = INT64_MAX;
 	list_init(&lane->routes);
+	init_adapt(lane, now_us);
 	if (!pacer_init(&lane->pacer, set, now_us, error, error_size)) {
 		mem_free(lane);
 		return NULL;
@@ -248,6 +276,7 @@ on_done(void *ctx, struct transaction *t)
 	bool is_sent = false, is_deferred = false;
 
 	lane->in_flight--;
+	lane_count_left(lane, t, !t->is_failed);
 	for (size_t i = 0; i < t->count; i++) {
 		enum outcome o = req->rcpts[t->rcpts[i]].verdict->outcome;
 
@@ -256,6 +285,12 @@ on_done(void *ctx, struct transaction *t)
 	}
 	if (is_sent)
 		lane->figures.messages++;
+	if (is_sent && ls->route->is_alarmed) {
+		ls->route->is_alarmed = false;
+		ls->route->alarm_wait_ms = 0;
+		if (lane->ops->on_all_clear != NULL)
+			lane->ops->on_all_clear(lane->ctx, ls->route);
+	}
 	if (is_deferred)
 		route_on_trouble(ls->route);
 	else if (is_sent)
@@ -272,6 +307,8 @@ on_returned(void *ctx, struct transaction *t, bool is_its_fault)
 
 	lane->in_flight--;
 	lane->figures.returned++;
+	lane_count_left(lane, t, false);
+	t->is_throttled = false;
 	if (is_its_fault)
 		t->tries++;
 	log_debug("%s: returned, %d tries: %s", t->req->queue_id, t->tries,
@@ -318,12 +355,20 @@ on_rendering(void *ctx, struct transaction *t, bool begins)
 		ls->lane->ops->on_rendering(ls->lane->ctx, t->req, begins);
 }
 
+static enum meaning
+judge(void *ctx, struct transaction *t, enum command_kind kind,
+    const struct reply *reply, enum meaning meaning, struct moment now)
+{
+	return lane_judge(ctx, t, kind, reply, meaning, now);
+}
+
 static const struct session_ops session_handlers = {
     .on_done = on_done,
     .on_returned = on_returned,
     .on_ended = on_ended,
     .on_changed = on_changed,
     .on_rendering = on_rendering,
+    .judge = judge,
 };
 
 /* ---- the adapters' side ------------------------------------------------ */
@@ -348,6 +393,7 @@ withdraw(struct lane *lane, struct transaction *t)
 {
 	if (!session_withdraw(t->carrier->session, t))
 		return false;
+	lane_count_left(lane, t, false);
 	lane->in_flight--;
 	put_back(lane, t);
 	lane->ops->want_kick(lane->ctx);
@@ -402,11 +448,17 @@ void
 lane_dial_failed(struct lane *lane, struct route *route, const struct dsn *dsn,
     const char *mta, const char *reply, int64_t patience_ms, struct moment now)
 {
+	int64_t not_before_ms;
+
 	CHECK(route->dialing > 0);
 	route->dialing--;
 	lane->dialing--;
+	/* An alarm's wait is longer than what one failure asks for. */
+	not_before_ms = route->dial_not_before_ms;
 	route_on_dial_failed(route, dsn, mta, reply, patience_ms,
 	    lane_next_random(lane), now.ms);
+	if (route->is_alarmed && route->dial_not_before_ms < not_before_ms)
+		route->dial_not_before_ms = not_before_ms;
 	lane->ops->want_kick(lane->ctx);
 }
 
@@ -419,7 +471,10 @@ lane_may_admit(const struct lane *lane, size_t coming, int64_t now_ms,
 	int64_t most = (int64_t)lane->set->lane_connection_limit *
 		       lane->set->lane_pipeline_depth * WINDOWS_ADMITTED;
 	int64_t per_s = pacer_messages_per_s(&lane->pacer, now_ms * 1000);
+	double learned = adapt_rate(&lane->adapt);
 
+	if (learned < (double)per_s)
+		per_s = (int64_t)learned;
 	*until_ms_out = INT64_MAX;
 	if (lane->is_draining)
 		return false;

@@ -22,6 +22,7 @@
 #include "agent/peer.h"
 #include "agent/request.h"
 #include "agent/route.h"
+#include "agent/rules.h"
 #include "agent/session.h"
 #include "agent/settings.h"
 #include "common/clock.h"
@@ -44,6 +45,7 @@ struct lane_session {
 	struct session *session;
 	int announced_quota;
 	void *io; /* the adapter's, from lane_add_session() */
+	bool is_used_up; /* a rule said: its share of messages is taken */
 	/* once the session is over, until lane_kick() buries it */
 	enum session_end end_how;
 	bool end_is_clean;
@@ -76,6 +78,13 @@ struct lane_ops {
 	 * already on their way elsewhere. on_session_ended() follows. May be
 	 * NULL. */
 	void (*hang_up)(void *ctx, struct lane_session *ls);
+	/* The smarthost wants the operator; what is "login" or "blocked",
+	 * reply says why. / It takes mail again. May be NULL. */
+	void (*on_alarm)(void *ctx, struct route *route, const char *what,
+	    const char *reply);
+	void (*on_all_clear)(void *ctx, struct route *route);
+	/* It has as many connections of ours as it wants. May be NULL. */
+	void (*on_too_many)(void *ctx, struct route *route, const char *reply);
 };
 
 struct lane_figures {
@@ -87,6 +96,19 @@ struct lane_figures {
  * random: a seed for jitter. */
 struct lane *lane_new(const struct settings *set, const struct lane_ops *ops,
     void *ctx, uint32_t random, int64_t now_us, char *error, size_t error_size);
+
+/* What replies mean beyond their code (borrowed; NULL: nothing). */
+void lane_set_rules(struct lane *lane, const struct rules *rules);
+
+/* An earlier process had so many messages in the air without harm. */
+void lane_set_proven(struct lane *lane, int in_the_air);
+
+/* What a reply during a dial means; the lane takes its lesson. Fills
+ * *patience_ms_out where the rules know how long waiting helps, and returns
+ * true then. */
+bool lane_judge_dial(struct lane *lane, struct route *route,
+    enum rule_stage stage, int code, const char *reply, struct moment now,
+    int64_t *patience_ms_out);
 
 /* No request may be left inside. Sessions and routes are freed. */
 void lane_free(struct lane **lane);

@@ -1,5 +1,7 @@
 #include "agent/lane_private.h"
 
+#include <math.h>
+
 #include "common/log.h"
 
 static void
@@ -19,6 +21,8 @@ bury_ended(struct lane *lane, struct route *r, int64_t now_ms)
 			continue;
 		if (ls->end_how != SESSION_END_QUIT)
 			lane->figures.lost++;
+		if (ls->is_used_up)
+			ls->end_how = SESSION_END_421;
 		route_on_session_end(r, ls->end_how,
 		    session_accepted(ls->session), lane_next_random(lane),
 		    now_ms);
@@ -159,6 +163,7 @@ assign(struct lane *lane, struct lane_session *ls, struct transaction *t,
 	lane_take_waiting(lane, t);
 	t->carrier = ls;
 	lane->in_flight++;
+	lane_count_taken(lane, t, now.ms * 1000);
 	session_assign(ls->session, t, now);
 	if (!session_is_over(ls->session) &&
 	    session_is_spent(ls->session, quota_of(ls, now.ms), now.ms))
@@ -239,6 +244,55 @@ dial_ahead(struct lane *lane, struct route *r, const struct pacer_cost *cost,
 	return at_ms;
 }
 
+/* The smarthost's own pace, as found out: true when t may go now. */
+static bool
+may_go(struct lane *lane, struct transaction *t, struct lane_no *no,
+    bool *refused_out, struct moment now)
+{
+	int64_t paused_us = adapt_paused_until(&lane->adapt) - now.ms * 1000;
+	int64_t wait_us = lane->set->lane_adaptive
+			      ? adapt_wait_us(&lane->adapt, now.ms * 1000)
+			  : paused_us > 0 ? paused_us
+					  : 0;
+	struct dsn dsn;
+
+	*refused_out = false;
+	if (paused_us / 1000 > lane->set->lane_hold_limit_ms) {
+		dsn_set(&dsn, "4.4.5",
+		    "the smarthost asked for a pause, %llds are left",
+		    (long long)(paused_us / 1000000));
+		request_set_hop(t->req, &dsn, NULL);
+		lane_defer_waiting(lane, t, &dsn, NULL, false);
+		*refused_out = true;
+		return false;
+	}
+	if (wait_us == INT64_MAX)
+		set_no(no,
+		    "as many under way as the smarthost is known to take",
+		    INT64_MAX);
+	else if (wait_us > 0)
+		set_no(no, "the smarthost asked to slow down",
+		    now.ms + (wait_us + 999) / 1000);
+	return wait_us == 0;
+}
+
+/* Messages like this one that may go at once. */
+static size_t
+ready(struct lane *lane, const struct route *r, const struct pacer_cost *cost,
+    int64_t now_us)
+{
+	size_t n = pacer_ready(&lane->pacer, cost, r->waiting_count, now_us);
+	int room = adapt_window(&lane->adapt) - lane->adapt.in_flight;
+
+	if (!lane->set->lane_adaptive)
+		return n;
+	if (isfinite(adapt_rate(&lane->adapt)) && room > 1)
+		room = 1; /* one by one */
+	if (room < 0)
+		room = 0;
+	return n < (size_t)room ? n : (size_t)room;
+}
+
 /* Gives away the first that waits; false: nothing more can go now. */
 static bool
 serve_first(struct lane *lane, struct route *r, struct lane_no *no,
@@ -249,6 +303,7 @@ serve_first(struct lane *lane, struct route *r, struct lane_no *no,
 	int64_t wait_us =
 	    pacer_wait_us(&lane->pacer, &cost, now_us, &lane->paced_by);
 	struct lane_session *ls;
+	bool is_refused;
 
 	if (wait_us / 1000 > lane->set->lane_hold_limit_ms) {
 		refuse_to_wait(lane, t, wait_us);
@@ -260,12 +315,13 @@ serve_first(struct lane *lane, struct route *r, struct lane_no *no,
 			now.ms));
 		return false;
 	}
+	if (!may_go(lane, t, no, &is_refused, now))
+		return is_refused;
 	ls = pick_session(r, 1, now.ms);
 	if (ls == NULL) {
 		/* Each dial under way is for one that waits and may go. */
 		if (r->dialing >= r->waiting_count ||
-		    r->dialing >= pacer_ready(&lane->pacer, &cost,
-				      r->waiting_count, now_us)) {
+		    r->dialing >= ready(lane, r, &cost, now_us)) {
 			set_no(no, "waiting for a connection", INT64_MAX);
 			return false;
 		}
@@ -341,19 +397,19 @@ expire_waiting(struct lane *lane, struct route *r, int64_t now_ms)
 
 /* Sessions that would be opened if there were slots. */
 static size_t
-wanted(const struct lane *lane, struct route *r, int64_t now_us)
+wanted(struct lane *lane, struct route *r, int64_t now_us)
 {
 	const struct transaction *t = lane_first_waiting(r);
 	size_t limit = (size_t)lane->set->lane_connection_limit;
-	size_t open = lane->sessions + lane->dialing, ready, want;
+	size_t open = lane->sessions + lane->dialing, could, want;
 	struct pacer_cost cost;
 
 	if (t == NULL || lane->is_draining || open >= limit ||
 	    now_us < r->dial_not_before_ms * 1000)
 		return 0;
 	cost = cost_of(t);
-	ready = pacer_ready(&lane->pacer, &cost, r->waiting_count, now_us);
-	want = ready > r->dialing ? ready - r->dialing : 0;
+	could = ready(lane, r, &cost, now_us);
+	want = could > r->dialing ? could - r->dialing : 0;
 	return want < limit - open ? want : limit - open;
 }
 

@@ -1,20 +1,26 @@
-/* lane_private: the inside of a lane, for its two files alone.
+/* lane_private: the inside of a lane, for its three files alone.
  *
- *   lane.c       life, what comes in and goes out, the adapters' side
- *   lane_kick.c  looking again: who goes where, and when
+ *   lane.c         life, what comes in and goes out, the adapters' side
+ *   lane_kick.c    looking again: who goes where, and when
+ *   lane_replies.c what replies teach: pace, pauses, alarms
  */
 #ifndef LANE_PRIVATE_H
 #define LANE_PRIVATE_H
 
 #include "agent/lane.h"
 
+#include "agent/adapt.h"
 #include "agent/pacer.h"
+#include "agent/rules.h"
 
 struct lane {
 	const struct settings *set;
 	const struct lane_ops *ops;
 	void *ctx;
 	struct pacer pacer;
+	struct adapt adapt; /* what the smarthost takes, found out */
+	uint64_t told_events; /* throttles the log was told of */
+	const struct rules *rules; /* borrowed; NULL: codes alone count */
 	struct list routes;
 	size_t waiting, in_flight, sessions, dialing;
 	uint64_t numbered; /* transactions so far */
@@ -53,6 +59,17 @@ void lane_defer_waiting(struct lane *lane, struct transaction *t,
  * that have nothing waiting. With mail it may be idle until the next look
  * only. NULL: there is none. */
 struct session *lane_oldest_idle(const struct lane *lane, bool without_mail);
+
+/* What a reply to a command of t (or to nobody's) means, by code and rules;
+ * the lane takes its lesson. */
+enum meaning lane_judge(struct lane_session *ls, struct transaction *t,
+    enum command_kind kind, const struct reply *reply, enum meaning meaning,
+    struct moment now);
+
+/* t is given to a session / has left it. */
+void lane_count_taken(struct lane *lane, struct transaction *t, int64_t now_us);
+void lane_count_left(
+    struct lane *lane, const struct transaction *t, bool is_accepted);
 
 /* No session, no dial, and the next dial is not due yet. */
 bool lane_is_in_outage(const struct route *r, int64_t now_ms);

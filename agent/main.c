@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "agent/agent.h"
+#include "agent/alarm.h"
 #include "agent/boardwriter.h"
 #include "agent/config.h"
 #include "agent/credentials.h"
@@ -19,6 +20,7 @@
 #include "agent/options.h"
 #include "agent/params.h"
 #include "agent/problems.h"
+#include "agent/provider.h"
 #include "agent/statefile.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -33,6 +35,8 @@ struct startup {
 	struct mapwatch *tables;
 	struct credentials *credentials;
 	struct dialer *dialer;
+	struct provider provider;
+	struct alarm *alarm;
 	struct statefile_dir state;
 	struct board_writer *board;
 	char *lane_name;
@@ -102,6 +106,17 @@ open_state(struct startup *s)
 		    s->set.lane_state_directory, why);
 }
 
+/* The limits became parameters in config_load(), which has told what is wrong
+ * with the files; here it is about the rules. */
+static void
+open_provider(struct startup *s)
+{
+	struct problems told = {0};
+
+	provider_load(&s->provider, &s->set, &told);
+	problems_fini(&told);
+}
+
 static void
 start(struct startup *s, int argc, char **argv)
 {
@@ -120,7 +135,9 @@ start(struct startup *s, int argc, char **argv)
 	open_state(s);
 	s->loop = loop_new();
 	open_tables(s);
+	open_provider(s);
 	s->dialer = dialer_new(s->loop, &s->set, s->credentials, s->policies);
+	s->alarm = alarm_new(s->loop, &s->set, s->lane_name);
 	if (!master_drop_privileges(&s->set, &s->opt, &error))
 		log_fatal("%s", error);
 }
@@ -130,6 +147,8 @@ finish(struct startup *s)
 {
 	board_close(&s->board);
 	statefile_dir_close(&s->state);
+	alarm_free(&s->alarm);
+	provider_fini(&s->provider);
 	dialer_free(&s->dialer);
 	credentials_free(&s->credentials);
 	maps_close(&s->passwords);
@@ -161,6 +180,8 @@ main(int argc, char **argv)
 	    .dialer = s.dialer,
 	    .credentials = s.credentials,
 	    .board = s.board,
+	    .alarm = s.alarm,
+	    .rules = s.provider.rules,
 	    .state = s.state.fd >= 0 ? &s.state : NULL,
 	    .tables = s.tables,
 	    .lane_name = s.lane_name,

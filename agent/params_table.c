@@ -179,6 +179,7 @@ static const struct param table[] = {
     BYTES(lane_pipeline_bytes, "1048576", 4096, INT64_C(1) << 30,
 	"most octets unanswered on a session"),
     BOOL(lane_chunking, "yes", "use BDAT where offered"),
+    BOOL(lane_adaptive, "yes", "find the smarthost's pace from its replies"),
     RATE(lane_message_rate_limit, "none", "messages, e.g. 14/1s or 30/1m"),
     RATE(lane_recipient_rate_limit, "none", "recipients, likewise"),
     RATE(lane_byte_rate_limit, "none", "octets, likewise"),

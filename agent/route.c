@@ -146,11 +146,10 @@ route_may_replace(const struct route *r)
 	return r->session_count + r->dialing < r->sessions_proven;
 }
 
-void
-route_on_dial_failed(struct route *r, const struct dsn *dsn, const char *mta,
-    const char *reply, int64_t patience_ms, uint32_t random, int64_t now_ms)
+static void
+remember_failure(
+    struct route *r, const struct dsn *dsn, const char *mta, const char *reply)
 {
-	back_off(r, random, now_ms);
 	r->failure = *dsn;
 	/* Mail is kept, so its reason must not read as final. */
 	dsn_set_class(&r->failure, '4');
@@ -158,6 +157,14 @@ route_on_dial_failed(struct route *r, const struct dsn *dsn, const char *mta,
 	r->failure_mta = mta != NULL ? mem_strdup(mta) : NULL;
 	mem_free(r->failure_reply);
 	r->failure_reply = reply != NULL ? mem_strdup(reply) : NULL;
+}
+
+void
+route_on_dial_failed(struct route *r, const struct dsn *dsn, const char *mta,
+    const char *reply, int64_t patience_ms, uint32_t random, int64_t now_ms)
+{
+	back_off(r, random, now_ms);
+	remember_failure(r, dsn, mta, reply);
 	if (r->failing_since_ms == 0)
 		r->failing_since_ms = now_ms;
 	/* Those under way were not refused so far. */
@@ -170,6 +177,24 @@ route_on_dial_failed(struct route *r, const struct dsn *dsn, const char *mta,
 		log_warn("%s cannot be used, mail is deferred: %s", r->nexthops,
 		    r->failure.text);
 	r->is_down = true;
+}
+
+void
+route_on_alarm(struct route *r, const struct dsn *dsn, const char *mta,
+    const char *reply, int64_t now_ms)
+{
+	/* Many replies of one flight say the same. */
+	if (r->is_down && now_ms < r->dial_not_before_ms)
+		return;
+	r->alarm_wait_ms =
+	    r->alarm_wait_ms == 0 ? ROUTE_ALARM_FIRST_MS : r->alarm_wait_ms * 2;
+	if (r->alarm_wait_ms > ROUTE_ALARM_MAX_MS)
+		r->alarm_wait_ms = ROUTE_ALARM_MAX_MS;
+	remember_failure(r, dsn, mta, reply);
+	if (r->failing_since_ms == 0)
+		r->failing_since_ms = now_ms;
+	r->is_alarmed = r->is_down = true;
+	r->dial_not_before_ms = now_ms + r->alarm_wait_ms;
 }
 
 int

@@ -29,6 +29,8 @@
 enum {
 	ROUTE_BACKOFF_FIRST_MS = 1000,
 	ROUTE_BACKOFF_MAX_MS = 60000,
+	ROUTE_ALARM_FIRST_MS = 60000,
+	ROUTE_ALARM_MAX_MS = 600000,
 	ROUTE_QUOTA_MEMORY_MS = 3600 * 1000,
 };
 
@@ -57,6 +59,8 @@ struct route {
 	size_t sessions_proven;
 	int64_t failing_since_ms; /* 0: the last dial worked */
 	bool is_down;
+	bool is_alarmed; /* somebody has to look; until mail goes again */
+	int64_t alarm_wait_ms; /* between tries while alarmed */
 	struct dsn failure; /* of the last failed dial; valid when failing */
 	char *failure_mta;
 	char *failure_reply;
@@ -91,6 +95,11 @@ bool route_may_replace(const struct route *r);
 void route_on_dial_failed(struct route *r, const struct dsn *dsn,
     const char *mta, const char *reply, int64_t patience_ms, uint32_t random,
     int64_t now_ms);
+
+/* It refuses us until somebody looks: an outage at once, tried again after a
+ * wait that grows from one minute to ten. */
+void route_on_alarm(struct route *r, const struct dsn *dsn, const char *mta,
+    const char *reply, int64_t now_ms);
 
 /* Messages a session may carry now. */
 int route_quota(

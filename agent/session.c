@@ -195,14 +195,14 @@ session_decide_all(struct session *s, struct transaction *t,
 }
 
 enum meaning
-session_judge(struct session *s, const struct transaction *t,
-    enum command_kind kind, const struct reply *reply)
+session_judge(struct session *s, struct transaction *t, enum command_kind kind,
+    const struct reply *reply, struct moment now)
 {
 	enum meaning meaning = verdict_judge(kind, reply);
 
 	if (meaning == MEANING_OK || s->ops->judge == NULL)
 		return meaning;
-	return s->ops->judge(s->ctx, t, kind, reply, meaning);
+	return s->ops->judge(s->ctx, t, kind, reply, meaning, now);
 }
 
 static void
@@ -258,6 +258,7 @@ static void
 detach(struct session *s, struct transaction *t, int64_t now_ms)
 {
 	list_remove(&t->link);
+	t->left_ms = now_ms;
 	s->load--;
 	if (s->load == 0)
 		s->idle_since_ms = now_ms;
@@ -414,12 +415,12 @@ session_close_by_421(struct session *s, enum command_kind kind,
 	struct dsn why;
 	/* After a message was accepted this is a quota, not a refusal. */
 	bool is_first = s->accepted == 0, is_oldest = true;
-	const struct transaction *head =
+	struct transaction *head =
 	    list_is_empty(&s->inside)
 		? NULL
 		: list_entry(s->inside.next, struct transaction, link);
 	bool is_blameless =
-	    session_judge(s, head, kind, reply) == MEANING_LATER;
+	    session_judge(s, head, kind, reply, now) == MEANING_LATER;
 
 	reply_text(reply, text, sizeof(text));
 	dsn_set(&why, reply->status, "host %s[%s] said: %s (in reply to %s)",

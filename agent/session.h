@@ -71,9 +71,9 @@ struct session_ops {
 	/* A reply that is not the wanted one, to a command of t (NULL: nobody
 	 * asked). Returns what it means, `meaning` being what the code alone
 	 * says; never MEANING_OK. May call session_finish(). May be NULL. */
-	enum meaning (*judge)(void *ctx, const struct transaction *t,
+	enum meaning (*judge)(void *ctx, struct transaction *t,
 	    enum command_kind kind, const struct reply *reply,
-	    enum meaning meaning);
+	    enum meaning meaning, struct moment now);
 };
 
 /* set and ehlo/peer are copied or borrowed as usual: set is borrowed. */

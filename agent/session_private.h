@@ -97,8 +97,8 @@ struct verdict_source session_source(
     const struct session *s, const struct transaction *t, struct moment now);
 
 /* What a reply means: verdict_judge(), and what the lane says of it. */
-enum meaning session_judge(struct session *s, const struct transaction *t,
-    enum command_kind kind, const struct reply *reply);
+enum meaning session_judge(struct session *s, struct transaction *t,
+    enum command_kind kind, const struct reply *reply, struct moment now);
 
 /* Recipient i is to be tried again: it stays undecided when t leaves. */
 void session_put_off(struct session *s, struct transaction *t, size_t i,

@@ -36,7 +36,7 @@ on_mail(struct session *s, struct transaction *t, const struct reply *reply,
 		    s, "out of step: MAIL was answered with 503", now.ms);
 	} else if (!t->is_failed) {
 		refuse(s, t, COMMAND_MAIL,
-		    session_judge(s, t, COMMAND_MAIL, reply), reply, now);
+		    session_judge(s, t, COMMAND_MAIL, reply, now), reply, now);
 	}
 	t->is_failed = true;
 }
@@ -46,7 +46,7 @@ static void
 refuse_rcpt(struct session *s, struct transaction *t, size_t i,
     const struct reply *reply, struct moment now)
 {
-	enum meaning meaning = session_judge(s, t, COMMAND_RCPT, reply);
+	enum meaning meaning = session_judge(s, t, COMMAND_RCPT, reply, now);
 
 	if (meaning == MEANING_LATER)
 		session_put_off(s, t, i, COMMAND_RCPT, reply, now);
@@ -120,7 +120,7 @@ on_data(struct session *s, struct transaction *t, const struct reply *reply,
 	}
 	if (!t->is_failed)
 		refuse(s, t, COMMAND_DATA,
-		    session_judge(s, t, COMMAND_DATA, reply), reply, now);
+		    session_judge(s, t, COMMAND_DATA, reply, now), reply, now);
 	t->is_failed = true;
 	session_stop_rendering(s, t);
 }
@@ -136,7 +136,7 @@ on_end_of_data(struct session *s, struct transaction *t, enum command_kind kind,
 		    s, t, OUTCOME_SENT, kind, reply, now);
 		return;
 	}
-	refuse(s, t, kind, session_judge(s, t, kind, reply), reply, now);
+	refuse(s, t, kind, session_judge(s, t, kind, reply, now), reply, now);
 	t->is_failed = true;
 }
 
@@ -146,8 +146,8 @@ on_bdat(struct session *s, struct transaction *t, const struct reply *reply,
 {
 	if (verdict_judge(COMMAND_BDAT, reply) == MEANING_OK || t->is_failed)
 		return;
-	refuse(s, t, COMMAND_BDAT, session_judge(s, t, COMMAND_BDAT, reply),
-	    reply, now);
+	refuse(s, t, COMMAND_BDAT,
+	    session_judge(s, t, COMMAND_BDAT, reply, now), reply, now);
 	t->is_failed = true;
 }
 

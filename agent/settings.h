@@ -95,7 +95,7 @@ struct settings {
 	int64_t lane_connection_idle_limit_ms, lane_connection_age_limit_ms;
 	int lane_pipeline_depth;
 	int64_t lane_pipeline_bytes;
-	bool lane_chunking;
+	bool lane_chunking, lane_adaptive;
 	char *lane_message_rate_limit, *lane_recipient_rate_limit;
 	char *lane_byte_rate_limit;
 	int64_t lane_hold_limit_ms, lane_request_limit_ms, lane_drain_limit_ms;

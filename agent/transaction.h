@@ -51,6 +51,10 @@ struct transaction {
 	struct timeval began; /* MAIL was rendered (delays= c ends here) */
 	int64_t began_ms;
 
+	int64_t taken_us; /* given to a session: what adapt calls sent */
+	int64_t left_ms; /* it left the session */
+	bool is_throttled; /* a reply to it asked to slow down; until counted */
+
 	/* facts of its life */
 	int64_t waiting_since_ms;
 	uint64_t number; /* the lane's; in order of coming */

@@ -179,6 +179,9 @@ bind(struct binding *b, const char *login)
 		b->depth_known = set->lane_pipeline_depth;
 	if (b->depth_known > b->route->depth)
 		b->route->depth = b->depth_known;
+	if (b->depth_known > 1)
+		lane_set_proven(
+		    b->ups->lane, b->depth_known * set->lane_connection_limit);
 }
 
 static void
@@ -255,39 +258,61 @@ patience_ms(const struct upstream *u, const struct dial_result *result)
 	return PATIENCE_MS;
 }
 
-/* "421 too many connections", and the like: the account's limit is lower
- * than we were told. */
 static bool
-is_refused_for_number(const struct dial_result *result)
+judge(struct upstream *u, const struct dial_result *result, int64_t *patience)
 {
-	return (result->stage == DIAL_GREETING || result->stage == DIAL_EHLO ||
-		   result->stage == DIAL_AUTH) &&
-	       (result->reply_code == 421 || result->reply_code == 432) &&
-	       result->reply_text != NULL &&
-	       (strcasestr(result->reply_text, "connection") != NULL ||
-		   strcasestr(result->reply_text, "concurren") != NULL);
+	enum rule_stage stage;
+
+	switch (result->stage) {
+	case DIAL_GREETING:
+		stage = RULE_CONNECT;
+		break;
+	case DIAL_EHLO:
+		stage = RULE_EHLO;
+		break;
+	case DIAL_STARTTLS:
+		stage = RULE_STARTTLS;
+		break;
+	case DIAL_AUTH:
+		stage = RULE_AUTH;
+		break;
+	case DIAL_RESOLVE:
+	case DIAL_CONNECT:
+	case DIAL_TLS:
+	case DIAL_CONFIG:
+	default:
+		return false;
+	}
+	return lane_judge_dial(u->ups->lane, u->binding->route, stage,
+	    result->reply_code, result->reply_text, clock_moment(), patience);
+}
+
+/* A login that is refused is a login nobody will repair but the operator. */
+static void
+tell_login(struct upstream *u, const struct dial_result *result)
+{
+	if (result->stage == DIAL_AUTH && result->reply_code / 100 == 5)
+		alarm_raise(u->ups->env.alarm, "login",
+		    u->binding->route->nexthops, result->reply_text);
 }
 
 static void
 on_dial_failed(struct upstream *u, struct dial_result *result)
 {
 	struct upstreams *ups = u->ups;
-	struct account *a = u->binding->account;
 	struct route *route = u->binding->route;
+	int64_t patience = patience_ms(u, result);
 
 	/* The dialer has logged each address it tried. */
 	log_debug("%s: cannot open a session (%s): %s", route->nexthops,
 	    dial_stage_name(result->stage), result->dsn.text);
 	board_add(ups->env.board, BOARD_COUNTER_dials_failed, 1);
 	release(u, !result->had_connection);
-	if (is_refused_for_number(result)) {
-		budget_refused(a->budget, a->held, loop_now_ms(ups->env.loop));
-		board_refusal(ups->env.board, result->reply_text);
-		board_add(ups->env.board, BOARD_COUNTER_dials_refused, 1);
-	}
+	if (!judge(u, result, &patience))
+		tell_login(u, result);
 	lane_dial_failed(ups->lane, route, &result->dsn,
 	    result->peer.host[0] != '\0' ? result->peer.host : NULL,
-	    result->reply_text, patience_ms(u, result), clock_moment());
+	    result->reply_text, patience, clock_moment());
 	dial_result_fini(result);
 	free_upstream(u);
 }
@@ -350,8 +375,11 @@ on_dialled(void *ctx, struct dial_result *result)
 	board_observe(ups->env.board, BOARD_HIST_dial_time,
 	    loop_now_us(ups->env.loop) - u->began_us);
 	board_set_host_rtt(ups->env.board, u->binding->host, u->rtt_ms * 1000);
-	if (result->is_authenticated)
+	if (result->is_authenticated) {
 		board_add(ups->env.board, BOARD_COUNTER_auths_ok, 1);
+		alarm_clear(
+		    ups->env.alarm, "login", u->binding->route->nexthops);
+	}
 	board_session_peer(ups->env.board, u->row, result->peer.addr);
 	board_session_state(ups->env.board, u->row, BOARD_SESSION_IDLE);
 	u->conn = result->link;
@@ -432,6 +460,18 @@ upstreams_on_output(void *ctx, struct lane_session *ls)
 	(void)ctx;
 	if (u->conn != NULL && !session_is_over(ls->session))
 		link_kick(u->conn);
+}
+
+void
+upstreams_on_too_many(void *ctx, struct route *route, const char *reply)
+{
+	struct upstreams *ups = ctx;
+	struct account *a = find_binding(ups, route)->account;
+
+	board_refusal(ups->env.board, reply);
+	board_add(ups->env.board, BOARD_COUNTER_dials_refused, 1);
+	if (a != NULL)
+		budget_refused(a->budget, a->held, loop_now_ms(ups->env.loop));
 }
 
 void

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "agent/alarm.h"
 #include "agent/boardwriter.h"
 #include "agent/credentials.h"
 #include "agent/dialer.h"
@@ -28,6 +29,7 @@ struct upstreams_env {
 	struct dialer *dialer;
 	struct credentials *credentials;
 	struct board_writer *board; /* may be NULL */
+	struct alarm *alarm;
 	const struct statefile_dir *state; /* may be NULL */
 	const char *lane_name;
 	/* Something changed: lane_kick() is due. */
@@ -47,6 +49,7 @@ void upstreams_free(struct upstreams **ups);
 bool upstreams_start_dial(void *ctx, struct route *route, struct lane_no *no);
 void upstreams_on_want(void *ctx, struct route *route, size_t count);
 void upstreams_on_output(void *ctx, struct lane_session *ls);
+void upstreams_on_too_many(void *ctx, struct route *route, const char *reply);
 void upstreams_hang_up(void *ctx, struct lane_session *ls);
 void upstreams_on_session_ended(void *ctx, struct lane_session *ls,
     enum session_end how, bool is_clean, const char *why);

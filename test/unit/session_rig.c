@@ -84,14 +84,15 @@ on_changed(void *ctx)
 }
 
 static enum meaning
-judge(void *ctx, const struct transaction *t, enum command_kind kind,
-    const struct reply *reply, enum meaning meaning)
+judge(void *ctx, struct transaction *t, enum command_kind kind,
+    const struct reply *reply, enum meaning meaning, struct moment now)
 {
 	const struct rig *rig = ctx;
 	char text[256];
 
 	(void)t;
 	(void)kind;
+	(void)now;
 	reply_text(reply, text, sizeof(text));
 	return rig->later != NULL && strstr(text, rig->later) != NULL
 		   ? MEANING_LATER

@@ -1,0 +1,227 @@
+#include "agent/lane_private.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/verdict.h"
+#include "common/log.h"
+
+enum {
+	US_PER_MS = 1000,
+	/* A pause up to this is about the pace; a longer one is a quota that
+	 * is used up, from which no rate can be learned. */
+	PACE_PAUSE_MS = 300000,
+};
+
+static enum rule_stage
+stage_of(const struct transaction *t, enum command_kind kind)
+{
+	if (t == NULL)
+		return RULE_IDLE;
+	switch (kind) {
+	case COMMAND_MAIL:
+		return RULE_MAIL;
+	case COMMAND_RCPT:
+		return RULE_RCPT;
+	case COMMAND_DATA:
+		return RULE_DATA;
+	case COMMAND_BODY:
+	case COMMAND_BDAT:
+	case COMMAND_BDAT_LAST:
+		return RULE_EOD;
+	case COMMAND_RSET:
+	case COMMAND_QUIT:
+		break;
+	}
+	return RULE_RSET;
+}
+
+/* Once for all the replies of one event. */
+static void
+tell_pace(struct lane *lane, const struct route *r, const char *text,
+    const struct rule_hit *hit)
+{
+	if (lane->told_events == lane->adapt.events)
+		return;
+	lane->told_events = lane->adapt.events;
+	log_info("%s said: %s; slowing down to %.3g messages/s (%s:%d)",
+	    r->nexthops, text, adapt_rate(&lane->adapt), hit->file, hit->line);
+}
+
+static void
+slow_down(struct lane *lane, struct route *r, struct transaction *t,
+    const char *text, const struct rule_hit *hit, int64_t now_us)
+{
+	int64_t wait_us = hit->wait_ms * US_PER_MS;
+
+	if (!lane->set->lane_adaptive) {
+		/* Told not to learn: only what this reply asks for. */
+		adapt_pause_until(&lane->adapt,
+		    now_us + (wait_us > 0 ? wait_us : 1000 * US_PER_MS));
+		return;
+	}
+	if (t != NULL && t->is_throttled)
+		return;
+	adapt_on_throttled(&lane->adapt, t != NULL ? t->taken_us : now_us,
+	    wait_us, false, now_us);
+	if (t != NULL)
+		t->is_throttled = true;
+	tell_pace(lane, r, text, hit);
+}
+
+static void
+pause_until(struct lane *lane, const struct route *r, const char *text,
+    const struct rule_hit *hit, int64_t now_us)
+{
+	int64_t until_us = now_us + hit->wait_ms * US_PER_MS;
+
+	/* The other replies of this flight say the same. */
+	if (until_us > adapt_paused_until(&lane->adapt) + 1000 * US_PER_MS)
+		log_info("%s said: %s; no mail for %llds (%s:%d)", r->nexthops,
+		    text, (long long)hit->wait_ms / 1000, hit->file, hit->line);
+	adapt_pause_until(&lane->adapt, until_us);
+}
+
+static void
+stop_and_alarm(struct lane *lane, struct route *r, const char *host,
+    const char *what, const char *text, int64_t now_ms)
+{
+	struct dsn dsn;
+
+	dsn_set(&dsn, "4.7.0", "host %s refuses our mail: %s", host, text);
+	route_on_alarm(r, &dsn, host, text, now_ms);
+	list_each (link, &r->sessions)
+		session_finish(
+		    session_of(link)->session, "stopped by an alarm", now_ms);
+	if (lane->ops->on_alarm != NULL)
+		lane->ops->on_alarm(lane->ctx, r, what, text);
+}
+
+enum meaning
+lane_judge(struct lane_session *ls, struct transaction *t,
+    enum command_kind kind, const struct reply *reply, enum meaning meaning,
+    struct moment now)
+{
+	struct lane *lane = ls->lane;
+	const struct peer *peer = session_peer(ls->session);
+	int64_t now_us = now.ms * US_PER_MS;
+	char text[DSN_TEXT_MAX + 1];
+	struct rule_hit hit;
+	struct rules_query query = {
+	    .stage = stage_of(t, kind),
+	    .code = reply->code,
+	    .status = reply->has_status ? reply->status : "",
+	    .text = text,
+	    .wall_s = now.wall.tv_sec,
+	};
+
+	reply_text(reply, text, sizeof(text));
+	if (lane->rules == NULL || !rules_match(lane->rules, &query, &hit))
+		return meaning;
+	log_debug("%s[%s] said: %s: %s (%s:%d)", peer->host, peer->addr, text,
+	    rule_outcome_name(hit.outcome), hit.file, hit.line);
+	switch (hit.outcome) {
+	case RULE_OK:
+		return meaning;
+	case RULE_DEFER:
+		return meaning == MEANING_ELSEWHERE ? meaning : MEANING_DEFER;
+	case RULE_BOUNCE:
+		return meaning == MEANING_ELSEWHERE ? meaning : MEANING_BOUNCE;
+	case RULE_RECONNECT:
+		ls->is_used_up = true;
+		session_finish(ls->session, "used up", now.ms);
+		return MEANING_LATER;
+	case RULE_CONNECTIONS:
+		session_finish(ls->session, "too many connections", now.ms);
+		if (lane->ops->on_too_many != NULL)
+			lane->ops->on_too_many(lane->ctx, ls->route, text);
+		return MEANING_LATER;
+	case RULE_SLOW:
+		slow_down(lane, ls->route, t, text, &hit, now_us);
+		return MEANING_LATER;
+	case RULE_PAUSE:
+		if (hit.wait_ms <= PACE_PAUSE_MS)
+			slow_down(lane, ls->route, t, text, &hit, now_us);
+		else
+			pause_until(lane, ls->route, text, &hit, now_us);
+		return MEANING_LATER;
+	case RULE_ALARM:
+		stop_and_alarm(
+		    lane, ls->route, peer->host, "blocked", text, now.ms);
+		return MEANING_LATER;
+	}
+	return meaning;
+}
+
+bool
+lane_judge_dial(struct lane *lane, struct route *route, enum rule_stage stage,
+    int code, const char *reply, struct moment now, int64_t *patience_ms_out)
+{
+	int64_t now_us = now.ms * US_PER_MS;
+	char status[DSN_STATUS_SIZE] = "";
+	struct rule_hit hit;
+	struct rules_query query = {
+	    .stage = stage,
+	    .code = code,
+	    .status = status,
+	    .text = reply,
+	    .wall_s = now.wall.tv_sec,
+	};
+
+	if (lane->rules == NULL || reply == NULL)
+		return false;
+	if (strlen(reply) > 4) {
+		size_t n = dsn_status_length(reply + 4, strlen(reply + 4));
+
+		(void)snprintf(
+		    status, sizeof(status), "%.*s", (int)n, reply + 4);
+	}
+	if (!rules_match(lane->rules, &query, &hit))
+		return false;
+	*patience_ms_out = lane->set->lane_hold_limit_ms;
+	switch (hit.outcome) {
+	case RULE_OK:
+	case RULE_BOUNCE:
+	case RULE_DEFER:
+		return false;
+	case RULE_RECONNECT:
+		return true;
+	case RULE_CONNECTIONS:
+		if (lane->ops->on_too_many != NULL)
+			lane->ops->on_too_many(lane->ctx, route, reply);
+		return true;
+	case RULE_SLOW:
+		slow_down(lane, route, NULL, reply, &hit, now_us);
+		return true;
+	case RULE_PAUSE:
+		pause_until(lane, route, reply, &hit, now_us);
+		return true;
+	case RULE_ALARM:
+		stop_and_alarm(lane, route, route->nexthops,
+		    stage == RULE_AUTH ? "login" : "blocked", reply, now.ms);
+		*patience_ms_out = 0;
+		return true;
+	}
+	return false;
+}
+
+void
+lane_count_taken(struct lane *lane, struct transaction *t, int64_t now_us)
+{
+	t->taken_us = now_us;
+	t->is_throttled = false;
+	adapt_take(&lane->adapt, now_us);
+}
+
+void
+lane_count_left(
+    struct lane *lane, const struct transaction *t, bool is_accepted)
+{
+	if (t->is_throttled)
+		return; /* counted when the reply was read */
+	if (is_accepted)
+		adapt_on_accepted(
+		    &lane->adapt, t->taken_us, t->left_ms * US_PER_MS);
+	else
+		adapt_on_other(&lane->adapt);
+}
