@@ -384,6 +384,12 @@ on_all_clear(void *ctx, struct route *route)
 	alarm_clear(a->env.alarm, "blocked", route->nexthops);
 }
 
+static void
+on_route_gone(void *ctx, struct route *route)
+{
+	upstreams_on_route_gone(((struct agent *)ctx)->ups, route);
+}
+
 static const struct lane_ops lane_handlers = {
     .start_dial = start_dial,
     .on_want = on_want,
@@ -396,6 +402,7 @@ static const struct lane_ops lane_handlers = {
     .on_alarm = on_alarm,
     .on_all_clear = on_all_clear,
     .on_too_many = on_too_many,
+    .on_route_gone = on_route_gone,
 };
 
 static const struct intake_ops intake_handlers = {

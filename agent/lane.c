@@ -155,6 +155,7 @@ find_route(struct lane *lane, const struct request *req)
 	}
 	r = route_new(nexthops, sender);
 	list_push(&lane->routes, &r->link);
+	lane->route_count++;
 	return r;
 }
 

@@ -85,6 +85,9 @@ struct lane_ops {
 	void (*on_all_clear)(void *ctx, struct route *route);
 	/* It has as many connections of ours as it wants. May be NULL. */
 	void (*on_too_many)(void *ctx, struct route *route, const char *reply);
+	/* The route is about to be freed; it has no session and no dial. May
+	 * be NULL. */
+	void (*on_route_gone)(void *ctx, struct route *route);
 };
 
 struct lane_figures {

@@ -435,6 +435,27 @@ kick_route(struct lane *lane, struct route *r, struct moment now)
 	return is_served;
 }
 
+/* Forgets a route that was not used for long. */
+static void
+forget_unused(struct lane *lane, struct route *r, int64_t now_ms)
+{
+	int64_t memory_ms = lane->route_count > ROUTE_MANY
+				? ROUTE_MEMORY_SHORT_MS
+				: ROUTE_MEMORY_MS;
+
+	if (r->waiting_count + r->session_count + r->dialing > 0) {
+		r->used_ms = now_ms;
+		return;
+	}
+	/* An alarm is remembered until mail goes again. */
+	if (r->is_alarmed || now_ms - r->used_ms < memory_ms)
+		return;
+	if (lane->ops->on_route_gone != NULL)
+		lane->ops->on_route_gone(lane->ctx, r);
+	lane->route_count--;
+	route_free(&r);
+}
+
 void
 lane_kick(struct lane *lane, struct moment now)
 {
@@ -450,5 +471,7 @@ lane_kick(struct lane *lane, struct moment now)
 			list_remove(link);
 			list_push(&lane->routes, link);
 		}
+	list_each_safe (link, &lane->routes)
+		forget_unused(lane, route_of(link), now.ms);
 	lane->is_kicking = false;
 }

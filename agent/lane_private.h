@@ -22,6 +22,7 @@ struct lane {
 	uint64_t told_events; /* throttles the log was told of */
 	const struct rules *rules; /* borrowed; NULL: codes alone count */
 	struct list routes;
+	size_t route_count;
 	size_t waiting, in_flight, sessions, dialing;
 	uint64_t numbered; /* transactions so far */
 	uint32_t random;

@@ -29,6 +29,11 @@
 enum {
 	ROUTE_BACKOFF_FIRST_MS = 1000,
 	ROUTE_BACKOFF_MAX_MS = 60000,
+	/* A route that nobody used is forgotten: sooner when there are
+	 * many, as with credentials by sender and senders by message. */
+	ROUTE_MEMORY_MS = 600000,
+	ROUTE_MEMORY_SHORT_MS = 5000,
+	ROUTE_MANY = 100,
 	ROUTE_ALARM_FIRST_MS = 60000,
 	ROUTE_ALARM_MAX_MS = 600000,
 	ROUTE_QUOTA_MEMORY_MS = 3600 * 1000,
@@ -39,6 +44,7 @@ struct route {
 	char *nexthops; /* as for the dialer */
 	char *sender; /* "" unless credentials depend on it */
 
+	int64_t used_ms; /* it had mail or a connection */
 	struct list waiting; /* transactions */
 	size_t waiting_count;
 	struct list sessions; /* lane_session.link */

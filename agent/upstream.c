@@ -93,6 +93,28 @@ free_upstream(struct upstream *u)
 	mem_free(u);
 }
 
+static void
+free_binding(struct binding *b)
+{
+	credentials_cancel(&b->query);
+	list_remove(&b->link);
+	mem_free(b->host);
+	mem_free(b);
+}
+
+void
+upstreams_on_route_gone(void *ctx, struct route *route)
+{
+	struct upstreams *ups = ctx;
+
+	list_each_safe (link, &ups->bindings) {
+		struct binding *b = list_entry(link, struct binding, link);
+
+		if (b->route == route)
+			free_binding(b);
+	}
+}
+
 void
 upstreams_free(struct upstreams **ups)
 {
@@ -103,14 +125,8 @@ upstreams_free(struct upstreams **ups)
 		return;
 	list_each_safe (link, &old->all)
 		free_upstream(upstream_of(link));
-	list_each_safe (link, &old->bindings) {
-		struct binding *b = list_entry(link, struct binding, link);
-
-		credentials_cancel(&b->query);
-		list_remove(&b->link);
-		mem_free(b->host);
-		mem_free(b);
-	}
+	list_each_safe (link, &old->bindings)
+		free_binding(list_entry(link, struct binding, link));
 	list_each_safe (link, &old->accounts) {
 		struct account *a = list_entry(link, struct account, link);
 

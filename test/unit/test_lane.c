@@ -89,6 +89,35 @@ route_is_shared_by_nexthop_and_by_sender_where_that_matters(void **state)
 	}
 }
 
+/* Credentials by sender and a sender for each message: no end of routes. */
+static void
+routes_nobody_uses_are_forgotten(void **state)
+{
+	struct world w;
+	char nexthop[64];
+
+	(void)state;
+	world_init(&w);
+	w.nexthop = nexthop;
+	world_open(&w, 1000);
+	for (int i = 0; i < 500; i++) {
+		(void)snprintf(nexthop, sizeof(nexthop), "[h%d.test]", i);
+		world_submit(&w, 1);
+		world_finish(&w, 60000);
+	}
+	world_check_all_sent(&w);
+	world_run(&w,
+	    ROUTE_MEMORY_SHORT_MS + w.set.lane_connection_idle_limit_ms + 1000);
+	world_submit(&w, 1);
+	world_finish(&w, 60000);
+	assert_true(count_routes(&w) <= ROUTE_MANY + 1);
+	world_run(&w, ROUTE_MEMORY_MS + w.set.lane_connection_idle_limit_ms);
+	world_submit(&w, 1);
+	world_finish(&w, 60000);
+	assert_int_equal(count_routes(&w), 1);
+	world_fini(&w);
+}
+
 /* One route would never leave a session idle, nor let one go. */
 static void
 busy_route_leaves_sessions_to_another(void **state)
@@ -375,6 +404,7 @@ main(void)
 		route_is_shared_by_nexthop_and_by_sender_where_that_matters),
 	    cmocka_unit_test(busy_route_leaves_sessions_to_another),
 	    cmocka_unit_test(idle_sessions_give_way_to_another_route),
+	    cmocka_unit_test(routes_nobody_uses_are_forgotten),
 	    cmocka_unit_test(routes_share_the_tokens_of_a_paced_lane),
 	    cmocka_unit_test(request_can_be_dropped_until_it_is_on_the_wire),
 	    cmocka_unit_test(dropped_dials_leave_nothing_behind),
