@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 
 from harness import messages
-from harness.load import Load, wait_clock
+from harness.load import Load, wait_clock, wait_taken_by_all_means
 from harness.process import read_process, session_processes
 from harness.simulator import Simulator
 from harness.wait import wait_until
@@ -32,18 +32,6 @@ def start(base, certs, origin, started, sim_options=None, options=None,
     origin.relay_to(sim, transport="fast", **{**WIDE, **(main or {})})
     started(origin)
     return sim
-
-
-def restart_and_settle(origin, sim, count, timeout_s=60):
-    """The queue manager leaves a file that it finds locked alone for a
-    minute; a new one looks at once."""
-    wait_until(lambda: len({e.id for e in sim.ledger()}) >= count, timeout_s,
-               lambda: f"{count} messages taken, "
-               f"{len({e.id for e in sim.ledger()})} were")
-    origin.stop()
-    origin.start()
-    origin.flush()
-    origin.wait_empty()
 
 
 def sent_lines(origin):
@@ -89,7 +77,7 @@ def test_reload_every_second_under_load_loses_and_repeats_nothing(
             origin.reload()
             moments.append(now_us())
             wait_clock(1, began)
-    restart_and_settle(origin, sim, len(load.sent))
+    wait_taken_by_all_means(origin, sim, load.sent)
     verdict = messages.compare(load.sent, sim.taken())
     assert verdict.is_clean(), verdict
     assert max(sent_lines(origin).values()) == 1
@@ -128,7 +116,7 @@ def test_reload_lets_a_delivery_in_flight_finish(
     wait_until(lambda: len(origin.pids("lane")) == 1, 10,
                "the draining child gone")
     assert all(n == 1 for n in sent_lines(origin).values())
-    restart_and_settle(origin, sim, 8)
+    wait_taken_by_all_means(origin, sim, held + sent)
     verdict = messages.compare(held + sent, sim.taken())
     assert verdict.is_clean(), verdict
     assert sim.stats()["violations"] == 0
@@ -147,7 +135,7 @@ def test_draining_child_keeps_its_slots(base, certs, origin, started):
     more = messages.generate(30, prefix="more")
     origin.inject(more)
     sim.wait_taken(len(held) + len(more))
-    restart_and_settle(origin, sim, len(held) + len(more))
+    wait_taken_by_all_means(origin, sim, held + more)
     stats = sim.stats()
     assert stats["connections_max"] <= LIMIT
     verdict = messages.compare(held + more, sim.taken())
@@ -174,7 +162,7 @@ def test_drain_ends_at_its_limit(base, certs, origin, started):
     assert 1.5 < time.monotonic() - began < 4
     assert origin.log.lines(r"status=deferred \(.*message may be sent more "
                             "than once")
-    restart_and_settle(origin, sim, 0)
+    wait_taken_by_all_means(origin, sim, sent)
     verdict = messages.compare(sent, sim.taken())
     assert verdict.is_clean(), verdict
 
@@ -214,7 +202,7 @@ def test_kill_at_random_moments_loses_nothing(base, certs, origin, started):
             kills.append(now_us())
             assert origin.kill9(pid)
             wait_until(lambda: pid not in origin.pids("lane"), 10, "gone")
-    restart_and_settle(origin, sim, len(load.sent))
+    wait_taken_by_all_means(origin, sim, load.sent)
     verdict = messages.compare(load.sent, sim.taken())
     assert not verdict.lost and not verdict.mixed_up, verdict
     explained, unexplained = explain(sim, origin, kills)

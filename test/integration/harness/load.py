@@ -48,6 +48,38 @@ class Load:
             raise self._failure
 
 
+def wait_flushed(origin, condition, timeout_s, what):
+    """Wait for a condition while all that is queued is tried again and again.
+    The queue manager passes over a file that a delivery agent has locked, and
+    comes back to it at its next scan: without new mail in five minutes."""
+    last = time.monotonic()
+
+    def check():
+        nonlocal last
+        if condition():
+            return True
+        if time.monotonic() - last > 1:
+            origin.flush()
+            last = time.monotonic()
+        return False
+    wait_until(check, timeout_s, what)
+
+
+def wait_taken_by_all_means(origin, sim, sent, timeout_s=60):
+    """Everything accepted, then a new start, so that recipients that are
+    marked as done prove themselves."""
+    ids = {m.id for m in sent}
+
+    def missing():
+        return ids - {e.id for e in sim.ledger()}
+    wait_flushed(origin, lambda: not missing(), timeout_s,
+                 lambda: f"{len(missing())} of {len(ids)} not taken")
+    origin.stop()
+    origin.start()
+    origin.flush()
+    origin.wait_empty()
+
+
 def wait_clock(seconds, since=None):
     """The length of a phase, where time itself is what is asked for."""
     end = (since or time.monotonic()) + seconds
