@@ -77,7 +77,10 @@ verdict_from_reply(enum outcome outcome, const struct verdict_source *from,
 
 	reply_text(reply, text, sizeof(text));
 	if (outcome == OUTCOME_SENT)
-		dsn_set(&v->dsn, reply->status, "%s", text);
+		/* 354 when a probe ends at DATA */
+		dsn_set(&v->dsn,
+		    reply->code / 100 == 2 ? reply->status : "2.0.0", "%s",
+		    text);
 	else if (is_failure_code(reply->code))
 		dsn_set(&v->dsn, reply->status,
 		    "host %s[%s] said: %s (in reply to %s)", from->peer->host,
