@@ -59,5 +59,5 @@ def test_totals_of_1000_mixed_deliveries(base, certs, started):
     counts = {m[2]: int(m[1]) for m in (
         re.match(r"(\d+)k? +(received|delivered|deferred|bounced)\b", line)
         for line in found) if m}
+    assert counts["received"] == COUNT
     assert counts["deferred"] and counts["bounced"] and counts["delivered"]
-    print(counts)
