@@ -9,6 +9,7 @@
 
 #include "agent/intake.h"
 #include "agent/lane.h"
+#include "agent/ratebook.h"
 #include "agent/report.h"
 #include "agent/upstream.h"
 #include "agent/verdict.h"
@@ -39,6 +40,7 @@ struct agent {
 	struct intake *intake;
 	struct lane *lane; /* NULL: the configuration cannot be used */
 	struct upstreams *ups;
+	struct ratebook *rates;
 	struct report *report;
 	struct loop_timer *timer; /* lane_deadline_ms() */
 	struct loop_timer *finale; /* the end of draining or stopping */
@@ -133,6 +135,8 @@ agent_kick(void *ctx)
 	a->is_kick_due = false;
 	if (a->lane != NULL) {
 		lane_kick(a->lane, now);
+		if (lane_waiting(a->lane) == 0)
+			ratebook_idle(a->rates);
 		show(a, now.ms);
 		due = lane_deadline_ms(a->lane);
 		if (due == INT64_MAX)
@@ -390,6 +394,52 @@ on_route_gone(void *ctx, struct route *route)
 	upstreams_on_route_gone(((struct agent *)ctx)->ups, route);
 }
 
+/* ---- pacer_ops, passed on ---------------------------------------------- */
+
+static int64_t
+rates_wait_us(void *ctx, const struct pacer_cost *cost, int64_t now_us,
+    struct pacer_limit *why_out)
+{
+	struct agent *a = ctx;
+	struct rate_account *account = upstreams_rates(a->ups, cost->route);
+
+	return account != NULL
+		   ? ratebook_wait_us(account, cost, now_us, why_out)
+		   : 0;
+}
+
+static bool
+rates_take(void *ctx, const struct pacer_cost *cost, int64_t now_us)
+{
+	struct agent *a = ctx;
+	struct rate_account *account = upstreams_rates(a->ups, cost->route);
+
+	return account == NULL || ratebook_take(account, cost, now_us);
+}
+
+static const struct share *
+rates_peek(void *ctx, struct route *route)
+{
+	struct agent *a = ctx;
+	struct rate_account *account =
+	    route != NULL ? upstreams_rates(a->ups, route) : NULL;
+
+	return ratebook_peek(a->rates, account);
+}
+
+static void
+rates_save(void *ctx, const struct share *own)
+{
+	ratebook_save_own(((struct agent *)ctx)->rates, own);
+}
+
+static const struct pacer_ops pacer_handlers = {
+    .wait_us = rates_wait_us,
+    .take = rates_take,
+    .peek = rates_peek,
+    .save = rates_save,
+};
+
 static const struct lane_ops lane_handlers = {
     .start_dial = start_dial,
     .on_want = on_want,
@@ -479,6 +529,7 @@ leave_child(void *ctx)
 	master_detach(a->env.master);
 	board_drain(a->env.board);
 	upstreams_drain(a->ups);
+	ratebook_drain(a->rates);
 	alarm_drain(a->env.alarm);
 }
 
@@ -525,6 +576,10 @@ make_lane(struct agent *a)
 		return false;
 	}
 	lane_set_rules(a->lane, a->env.rules);
+	a->rates = ratebook_new(a->env.set, a->env.state, a->env.lane_name);
+	lane_set_rates(a->lane, ratebook_own(a->rates), &pacer_handlers, a,
+	    clock_mono_us());
+	env.rates = a->rates;
 	a->ups = upstreams_new(&env);
 	upstreams_set_lane(a->ups, a->lane);
 	return true;
@@ -568,6 +623,7 @@ agent_free(struct agent **agent)
 		lane_free(&a->lane);
 	intake_free(&a->intake);
 	upstreams_free(&a->ups);
+	ratebook_free(&a->rates);
 	loop_timer_free(&a->timer);
 	loop_timer_free(&a->finale);
 	mem_free(a);

@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/pacer.h"
 #include "agent/peer.h"
 #include "agent/request.h"
 #include "agent/route.h"
@@ -100,6 +101,11 @@ struct lane_figures {
 struct lane *lane_new(const struct settings *set, const struct lane_ops *ops,
     void *ctx, uint32_t random, int64_t now_us, char *error, size_t error_size);
 
+/* Limits kept outside, shared with other lanes or by the lane's next process;
+ * see pacer_attach(). Before the first request. */
+void lane_set_rates(struct lane *lane, const struct share *saved,
+    const struct pacer_ops *ops, void *ctx, int64_t now_us);
+
 /* What replies mean beyond their code (borrowed; NULL: nothing). */
 void lane_set_rules(struct lane *lane, const struct rules *rules);
 
@@ -127,12 +133,12 @@ bool lane_drop(struct lane *lane, struct request *req);
 /* Looks again; call it after anything that may matter. */
 void lane_kick(struct lane *lane, struct moment now);
 
-/* A dial ended; peer: who would not have us, NULL: there was no connection. */
+/* A dial ended. */
 struct lane_session *lane_add_session(struct lane *lane, struct route *route,
     const struct ehlo *ehlo, const struct peer *peer, void *io,
     struct moment now);
 void lane_dial_failed(struct lane *lane, struct route *route,
-    const struct dsn *dsn, const struct peer *peer, const char *reply,
+    const struct dsn *dsn, const char *mta, const char *reply,
     int64_t patience_ms, struct moment now);
 
 /* May one more request come in, besides `coming` that were let in and are not

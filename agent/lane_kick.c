@@ -149,11 +149,14 @@ add_dial(struct lane *lane, struct route *r, struct lane_no *no, int64_t now_ms)
 static struct pacer_cost
 cost_of(const struct transaction *t)
 {
-	return (struct pacer_cost){{
-	    [PACER_MESSAGES] = 1,
-	    [PACER_RECIPIENTS] = t->count,
-	    [PACER_OCTETS] = (uint64_t)(t->req->size > 0 ? t->req->size : 0),
-	}};
+	return (struct pacer_cost){
+	    {
+		[PACER_MESSAGES] = 1,
+		[PACER_RECIPIENTS] = t->count,
+		[PACER_OCTETS] =
+		    (uint64_t)(t->req->size > 0 ? t->req->size : 0),
+	    },
+	    t->route};
 }
 
 static void
@@ -192,7 +195,7 @@ refuse_to_wait(struct lane *lane, struct transaction *t, int64_t wait_us)
 		    (long long)(wait_us / 1000000));
 		request_set_hop(t->req, &dsn, NULL);
 	}
-	lane_defer_waiting(lane, t, &dsn, NULL, NULL, false);
+	lane_defer_waiting(lane, t, &dsn, NULL, false);
 }
 
 /* Sessions that will last for the next `share` messages each, or are new; those
@@ -262,7 +265,7 @@ may_go(struct lane *lane, struct transaction *t, struct lane_no *no,
 		    "the smarthost asked for a pause, %llds are left",
 		    (long long)(paused_us / 1000000));
 		request_set_hop(t->req, &dsn, NULL);
-		lane_defer_waiting(lane, t, &dsn, NULL, NULL, false);
+		lane_defer_waiting(lane, t, &dsn, NULL, false);
 		*refused_out = true;
 		return false;
 	}
@@ -331,14 +334,14 @@ serve_first(struct lane *lane, struct route *r, struct lane_no *no,
 		if (ls == NULL)
 			return false;
 	}
-	pacer_take(&lane->pacer, &cost, now_us);
+	if (!pacer_take(&lane->pacer, &cost, now_us))
+		return true; /* and ask again: another lane was quicker */
 	assign(lane, ls, t, now);
 	return true;
 }
 
-/* What is said of a request that waited in vain; returns with whom it failed,
- * or NULL. */
-static const struct peer *
+/* What is said of a request that waited in vain. */
+static void
 explain_wait(
     const struct lane *lane, const struct transaction *t, struct dsn *out)
 {
@@ -352,15 +355,12 @@ explain_wait(
 		    pacer_parameter(lane->paced_by), rate);
 	} else if (r->failing_since_ms > 0) {
 		*out = r->failure;
-		return r->failure_peer;
 	} else if (t->last_error != NULL) {
 		*out = *t->last_error;
-		return t->last_peer;
 	} else {
 		dsn_set(out, "4.4.5", "not sent within %llds: %s", held_s,
 		    r->why_waiting);
 	}
-	return NULL;
 }
 
 bool
@@ -388,12 +388,11 @@ expire_waiting(struct lane *lane, struct route *r, int64_t now_ms)
 		struct dsn dsn;
 
 		if (lane_is_in_outage(r, now_ms)) {
-			lane_defer_waiting(lane, t, &r->failure,
-			    r->failure_peer, r->failure_reply, true);
+			lane_defer_waiting(
+			    lane, t, &r->failure, r->failure_reply, true);
 		} else if (now_ms >= lane_expiry_ms(lane, t)) {
-			const struct peer *peer = explain_wait(lane, t, &dsn);
-
-			lane_defer_waiting(lane, t, &dsn, peer, NULL, false);
+			explain_wait(lane, t, &dsn);
+			lane_defer_waiting(lane, t, &dsn, NULL, false);
 		} else {
 			return;
 		}

@@ -1,38 +1,69 @@
 #include "agent/pacer.h"
 
+#include <assert.h>
 #include <stdio.h>
+#include <string.h>
+#include <strings.h>
 
 #include "common/log.h"
 
-enum { LATENESS_MAX_US = 10000 };
+static_assert((int)PACER_UNITS == (int)SHARE_UNITS, "units");
+static_assert((int)PACER_UNITS * RATE_LIST_MAX <= (int)SHARE_LIMITS, "limits");
 
-static const char *const parameters[PACER_UNITS] = {
-    [PACER_MESSAGES] = "lane_message_rate_limit",
-    [PACER_RECIPIENTS] = "lane_recipient_rate_limit",
-    [PACER_OCTETS] = "lane_byte_rate_limit",
+/* The lane's own limits have one user. */
+enum { ME = 0, MY_KEY = 1 };
+
+static const char *const parameters[PACER_SCOPES][PACER_UNITS] = {
+    [PACER_LANE] =
+	{
+	    [PACER_MESSAGES] = "lane_message_rate_limit",
+	    [PACER_RECIPIENTS] = "lane_recipient_rate_limit",
+	    [PACER_OCTETS] = "lane_byte_rate_limit",
+	},
+    [PACER_ACCOUNT] =
+	{
+	    [PACER_MESSAGES] = "lane_account_message_rate_limit",
+	    [PACER_RECIPIENTS] = "lane_account_recipient_rate_limit",
+	    [PACER_OCTETS] = "lane_account_byte_rate_limit",
+	},
+    [PACER_CONNECTIONS] = {"lane_connection_rate_limit"},
 };
 
-static bool
-add(struct pacer *p, enum pacer_unit unit, const char *text, int64_t now_us,
-    char *error, size_t error_size)
+bool
+pacer_rates(const struct settings *set, enum pacer_scope scope,
+    struct share_rate rates[SHARE_LIMITS], size_t *count_out, char *error,
+    size_t error_size)
 {
-	struct rate rates[RATE_LIST_MAX];
-	char why[256];
-	size_t count = 0;
+	const char *texts[PACER_SCOPES][PACER_UNITS] = {
+	    [PACER_LANE] = {set->lane_message_rate_limit,
+		set->lane_recipient_rate_limit, set->lane_byte_rate_limit},
+	    [PACER_ACCOUNT] = {set->lane_account_message_rate_limit,
+		set->lane_account_recipient_rate_limit,
+		set->lane_account_byte_rate_limit},
+	    [PACER_CONNECTIONS] = {set->lane_connection_rate_limit},
+	};
+	size_t n = 0;
 
-	if (!rate_list_parse(slice_str(text), rates, RATE_LIST_MAX, &count, why,
-		sizeof(why))) {
-		(void)snprintf(error, error_size, "bad parameter: %s = %s: %s",
-		    parameters[unit], text, why);
-		return false;
-	}
-	for (size_t i = 0; i < count; i++) {
-		struct pacer_limit *l = &p->limits[p->count++];
+	*count_out = 0;
+	for (int unit = 0; unit < PACER_UNITS; unit++) {
+		const char *text = texts[scope][unit];
+		struct rate list[RATE_LIST_MAX];
+		char why[256];
+		size_t count = 0;
 
-		l->unit = unit;
-		l->rate = rates[i];
-		limiter_init(&l->limiter, &rates[i], now_us);
+		if (text == NULL)
+			continue;
+		if (!rate_list_parse(slice_str(text), list, RATE_LIST_MAX,
+			&count, why, sizeof(why))) {
+			(void)snprintf(error, error_size,
+			    "bad parameter: %s = %s: %s",
+			    parameters[scope][unit], text, why);
+			return false;
+		}
+		for (size_t i = 0; i < count; i++)
+			rates[n++] = (struct share_rate){unit, list[i]};
 	}
+	*count_out = n;
 	return true;
 }
 
@@ -40,164 +71,176 @@ bool
 pacer_init(struct pacer *p, const struct settings *set, int64_t now_us,
     char *error, size_t error_size)
 {
-	p->count = 0;
-	p->due_us = 0;
-	return add(p, PACER_MESSAGES, set->lane_message_rate_limit, now_us,
-		   error, error_size) &&
-	       add(p, PACER_RECIPIENTS, set->lane_recipient_rate_limit, now_us,
-		   error, error_size) &&
-	       add(p, PACER_OCTETS, set->lane_byte_rate_limit, now_us, error,
-		   error_size);
+	struct share_rate rates[SHARE_LIMITS];
+	size_t count;
+
+	memset(p, 0, sizeof(*p));
+	if (!pacer_rates(set, PACER_LANE, rates, &count, error, error_size))
+		return false;
+	share_join(&p->own, ME, MY_KEY, 1, now_us);
+	CHECK(share_configure(&p->own, ME, rates, count, NULL, now_us));
+	return true;
 }
 
-static int64_t
-longest_wait_us(const struct pacer *p, const struct pacer_cost *cost,
-    int64_t now_us, const struct pacer_limit **why_out)
+void
+pacer_attach(struct pacer *p, const struct settings *set,
+    const struct share *saved, const struct pacer_ops *ops, void *ctx,
+    int64_t now_us)
 {
-	int64_t longest = 0;
+	struct share_rate rates[SHARE_LIMITS];
+	char error[256];
+	size_t count;
 
-	for (size_t i = 0; i < p->count; i++) {
-		const struct pacer_limit *l = &p->limits[i];
-		int64_t wait =
-		    limiter_wait_us(&l->limiter, cost->units[l->unit], now_us);
+	p->ops = ops;
+	p->ctx = ctx;
+	CHECK(
+	    pacer_rates(set, PACER_LANE, rates, &count, error, sizeof(error)));
+	p->own = *saved;
+	(void)share_repair(&p->own, now_us);
+	share_join(&p->own, ME, MY_KEY, 1, now_us);
+	CHECK(share_configure(&p->own, ME, rates, count, NULL, now_us));
+}
 
-		if (wait <= longest)
-			continue;
-		longest = wait;
-		if (why_out != NULL)
-			*why_out = l;
-	}
-	return longest;
+struct share_cost
+pacer_share_cost(const struct pacer_cost *cost)
+{
+	struct share_cost c;
+
+	memcpy(c.units, cost->units, sizeof(c.units));
+	return c;
+}
+
+void
+pacer_explain(
+    struct pacer_limit *why, const struct share_limit *limit, bool is_shared)
+{
+	const struct bucket *b = &limit->limiter.bucket;
+	const struct quota *q = &limit->limiter.quota;
+
+	why->unit = (enum pacer_unit)limit->unit;
+	why->is_shared = is_shared;
+	if (limit->limiter.kind == LIMITER_QUOTA)
+		why->rate = (struct rate){
+		    .count_milli = q->limit * 1000,
+		    .period_us = q->period_us,
+		    .is_quota = true,
+		};
+	else
+		why->rate = (struct rate){
+		    .count_milli = b->count_milli,
+		    .period_us = b->period_us,
+		    .burst = b->burst,
+		};
 }
 
 int64_t
 pacer_wait_us(struct pacer *p, const struct pacer_cost *cost, int64_t now_us,
     const struct pacer_limit **why_out)
 {
-	int64_t wait = longest_wait_us(p, cost, now_us, why_out);
+	struct share_cost c = pacer_share_cost(cost);
+	const struct share_limit *limit = NULL;
+	int64_t wait = share_wait_us(&p->own, ME, &c, now_us, &limit);
 
+	/* A place among the lanes is only for who could use it. */
 	if (wait > 0)
-		p->due_us = wait == RATE_NEVER ? 0 : now_us + wait;
+		pacer_explain(&p->why, limit, false);
+	else if (p->ops != NULL && p->ops->wait_us != NULL)
+		wait = p->ops->wait_us(p->ctx, cost, now_us, &p->why);
+	if (wait > 0 && why_out != NULL)
+		*why_out = &p->why;
 	return wait;
 }
 
-/* A multiple of a cost that is above the burst would be let through as one
- * oversized message; several messages would not. */
-static bool
-are_ready(const struct pacer *p, const struct pacer_cost *cost, size_t n,
-    int64_t now_us)
+static const struct share *
+peek(const struct pacer *p, struct route *route)
 {
-	for (size_t i = 0; i < p->count; i++) {
-		const struct pacer_limit *l = &p->limits[i];
-		uint64_t all = cost->units[l->unit] * n;
-
-		if (n > 1 && !l->rate.is_quota && all > (uint64_t)l->rate.burst)
-			return false;
-		if (limiter_wait_us(&l->limiter, all, now_us) > 0)
-			return false;
-	}
-	return true;
+	if (p->ops == NULL || p->ops->peek == NULL)
+		return NULL;
+	return p->ops->peek(p->ctx, route);
 }
 
 size_t
 pacer_ready(const struct pacer *p, const struct pacer_cost *cost, size_t max,
     int64_t now_us)
 {
-	size_t low = 0, high = max;
+	struct share_cost c = pacer_share_cost(cost);
+	const struct share *shared;
 
-	if (p->count == 0)
-		return max;
-	while (low < high) {
-		size_t middle = low + (high - low + 1) / 2;
-
-		if (are_ready(p, cost, middle, now_us))
-			low = middle;
-		else
-			high = middle - 1;
-	}
-	return low;
+	max = share_ready(&p->own, &c, max, now_us);
+	shared = max > 0 ? peek(p, cost->route) : NULL;
+	return shared != NULL ? share_ready(shared, &c, max, now_us) : max;
 }
 
-/* Timers are late by a moment, every time. A bucket of one would lose that
- * much with every message, so what was told to come at due_us counts as of
- * then: the rate is exact in the long run. */
-static int64_t
-time_of_take(
-    const struct pacer *p, const struct pacer_cost *cost, int64_t now_us)
-{
-	if (p->due_us > 0 && p->due_us <= now_us &&
-	    now_us - p->due_us <= LATENESS_MAX_US &&
-	    longest_wait_us(p, cost, p->due_us, NULL) == 0)
-		return p->due_us;
-	return now_us;
-}
-
-void
+bool
 pacer_take(struct pacer *p, const struct pacer_cost *cost, int64_t now_us)
 {
-	int64_t at_us = time_of_take(p, cost, now_us);
+	struct share_cost c = pacer_share_cost(cost);
 
-	p->due_us = 0;
-	for (size_t i = 0; i < p->count; i++) {
-		struct pacer_limit *l = &p->limits[i];
-
-		CHECK(limiter_take(&l->limiter, cost->units[l->unit], at_us));
-	}
+	if (p->ops != NULL && p->ops->take != NULL &&
+	    !p->ops->take(p->ctx, cost, now_us))
+		return false;
+	CHECK(share_take(&p->own, ME, &c, now_us));
+	if (p->ops != NULL && p->ops->save != NULL && share_is_limited(&p->own))
+		p->ops->save(p->ctx, &p->own);
+	return true;
 }
 
 int64_t
 pacer_expected(const struct pacer *p, const struct pacer_cost *cost,
     int64_t span_us, int64_t max)
 {
-	double least = (double)max;
+	struct share_cost c = pacer_share_cost(cost);
+	const struct share *shared = peek(p, cost->route);
 
-	for (size_t i = 0; i < p->count; i++) {
-		const struct pacer_limit *l = &p->limits[i];
-		double units = (double)cost->units[l->unit];
-		double n;
-
-		if (l->rate.is_quota || units < 1)
-			continue;
-		n = (double)l->rate.count_milli / 1000 * (double)span_us /
-		    (double)l->rate.period_us / units;
-		if (n < least)
-			least = n;
-	}
-	return (int64_t)least;
+	max = share_expected(&p->own, &c, span_us, max);
+	return shared != NULL ? share_expected(shared, &c, span_us, max) : max;
 }
 
 static int64_t
-units_per_s(const struct pacer_limit *l, int64_t now_us)
+messages_per_s(const struct share *s, int64_t now_us)
 {
-	int64_t left;
+	int64_t messages = share_per_s(s, PACER_MESSAGES, now_us);
+	int64_t recipients = share_per_s(s, PACER_RECIPIENTS, now_us);
 
-	if (!l->rate.is_quota)
-		return (int64_t)((double)l->rate.count_milli * 1000.0 /
-				 (double)l->rate.period_us);
-	/* A quota says how many, not how fast. */
-	left = l->limiter.quota.limit - quota_used(&l->limiter.quota, now_us);
-	return left > 0 ? left : 0;
+	return messages < recipients ? messages : recipients;
 }
 
 int64_t
 pacer_messages_per_s(const struct pacer *p, int64_t now_us)
 {
-	int64_t least = INT64_MAX;
+	int64_t own = messages_per_s(&p->own, now_us), all = INT64_MAX;
+	const struct share *shared = peek(p, NULL);
 
-	for (size_t i = 0; i < p->count; i++) {
-		int64_t per_s;
-
-		if (p->limits[i].unit == PACER_OCTETS)
-			continue;
-		per_s = units_per_s(&p->limits[i], now_us);
-		if (per_s < least)
-			least = per_s;
-	}
-	return least;
+	if (shared != NULL)
+		all = messages_per_s(shared, now_us);
+	return own < all ? own : all;
 }
 
 const char *
 pacer_parameter(const struct pacer_limit *limit)
 {
-	return parameters[limit->unit];
+	return parameters[limit->is_shared ? PACER_ACCOUNT : PACER_LANE]
+			 [limit->unit];
+}
+
+int
+pacer_weight(const char *priority)
+{
+	static const struct {
+		const char *name;
+		int weight;
+	} names[] = {{"urgent", 16}, {"normal", 4}, {"bulk", 1}};
+	int weight = 0;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcasecmp(priority, names[i].name) == 0)
+			return names[i].weight;
+	for (const char *p = priority; *p != '\0'; p++) {
+		if (*p < '0' || *p > '9')
+			return 0;
+		weight = weight * 10 + (*p - '0');
+		if (weight > SHARE_WEIGHT_MAX)
+			return 0;
+	}
+	return weight;
 }

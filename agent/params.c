@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/pacer.h"
 #include "common/buf.h"
 #include "common/mem.h"
 #include "common/rate.h"
@@ -17,6 +18,7 @@ static const struct preset {
 } presets[] = {
     {"slow", "lane_connection_limit", "2"},
     {"slow", "lane_message_rate_limit", "1/1s"},
+    {"slow", "lane_priority", "bulk"},
 };
 
 const char *
@@ -473,6 +475,11 @@ params_check(const struct settings *set, struct problems *problems)
 		    "bad parameter: lane_connection_reserve = %d: allowed is 0 "
 		    "to lane_connection_limit, %d",
 		    set->lane_connection_reserve, set->lane_connection_limit);
+	if (pacer_weight(set->lane_priority) == 0)
+		problems_addf(problems,
+		    "bad parameter: lane_priority = %s: allowed is urgent, "
+		    "normal, bulk or a number from 1 to %d",
+		    set->lane_priority, SHARE_WEIGHT_MAX);
 	if (set->lane_state_directory[0] != '/')
 		problems_addf(problems,
 		    "bad parameter: lane_state_directory = %s: allowed is an "

@@ -98,6 +98,11 @@ struct settings {
 	bool lane_chunking, lane_adaptive;
 	char *lane_message_rate_limit, *lane_recipient_rate_limit;
 	char *lane_byte_rate_limit;
+	char *lane_account_message_rate_limit;
+	char *lane_account_recipient_rate_limit;
+	char *lane_account_byte_rate_limit;
+	char *lane_connection_rate_limit;
+	char *lane_priority; /* urgent, normal, bulk, or a number */
 	int64_t lane_hold_limit_ms, lane_request_limit_ms, lane_drain_limit_ms;
 	char *lane_alert_url, *lane_alert_command;
 	int64_t lane_alert_interval_ms;

@@ -24,6 +24,7 @@ struct account {
 	struct upstreams *ups;
 	char *name;
 	struct budget *budget;
+	struct rate_account *rates;
 	int held;
 };
 
@@ -172,6 +173,8 @@ find_account(struct upstreams *ups, const char *name)
 	list_push(&ups->accounts, &a->link);
 	a->budget = budget_open(ups->env.loop, ups->env.set, ups->env.state,
 	    ups->env.lane_name, name, on_budget_room, a);
+	a->rates =
+	    ratebook_account(ups->env.rates, name, loop_now_us(ups->env.loop));
 	(void)board_set_account(ups->env.board, name);
 	budget_set_board(a->budget, ups->env.board);
 	return a;
@@ -312,14 +315,6 @@ tell_login(struct upstream *u, const struct dial_result *result)
 		    u->binding->route->nexthops, result->reply_text);
 }
 
-/* The last one tried had a connection; smtp(8) names it as the relay. */
-static bool
-is_refusal(enum dial_stage stage)
-{
-	return stage != DIAL_RESOLVE && stage != DIAL_CONNECT &&
-	       stage != DIAL_CONFIG;
-}
-
 static void
 on_dial_failed(struct upstream *u, struct dial_result *result)
 {
@@ -335,7 +330,7 @@ on_dial_failed(struct upstream *u, struct dial_result *result)
 	if (!judge(u, result, &patience))
 		tell_login(u, result);
 	lane_dial_failed(ups->lane, route, &result->dsn,
-	    is_refusal(result->stage) ? &result->peer : NULL,
+	    result->peer.host[0] != '\0' ? result->peer.host : NULL,
 	    result->reply_text, patience, clock_moment());
 	dial_result_fini(result);
 	free_upstream(u);
@@ -414,6 +409,31 @@ on_dialled(void *ctx, struct dial_result *result)
 	dial_result_fini(result);
 }
 
+static bool
+find_slot(struct upstreams *ups, struct account *a,
+    struct budget_answer *answer, struct lane_no *no)
+{
+	int64_t now_us = loop_now_us(ups->env.loop);
+	int64_t now_ms = loop_now_ms(ups->env.loop);
+	int64_t wait_us = ratebook_connect_wait_us(a->rates, now_us);
+
+	if (wait_us == 0) {
+		if (!budget_take(a->budget, now_ms, answer)) {
+			no->why = answer->why;
+			no->not_before_ms = answer->not_before_ms;
+			return false;
+		}
+		if (ratebook_connect_take(a->rates, now_us))
+			return true;
+		budget_release(a->budget, answer->slot, true, 0, now_ms);
+		wait_us = 1000; /* another lane was quicker */
+	}
+	no->why = "lane_connection_rate_limit reached";
+	no->not_before_ms =
+	    wait_us == RATE_NEVER ? INT64_MAX : now_ms + (wait_us + 999) / 1000;
+	return false;
+}
+
 bool
 upstreams_start_dial(void *ctx, struct route *route, struct lane_no *no)
 {
@@ -427,12 +447,8 @@ upstreams_start_dial(void *ctx, struct route *route, struct lane_no *no)
 		no->not_before_ms = INT64_MAX;
 		return false;
 	}
-	if (!budget_take(
-		b->account->budget, loop_now_ms(ups->env.loop), &answer)) {
-		no->why = answer.why;
-		no->not_before_ms = answer.not_before_ms;
+	if (!find_slot(ups, b->account, &answer, no))
 		return false;
-	}
 	u = mem_zalloc(sizeof(*u));
 	u->ups = ups;
 	u->binding = b;
@@ -563,6 +579,18 @@ upstreams_cancel_dials(struct upstreams *ups)
 		    INT64_MAX, clock_moment());
 		free_upstream(u);
 	}
+}
+
+struct rate_account *
+upstreams_rates(struct upstreams *ups, const struct route *route)
+{
+	list_each (link, &ups->bindings) {
+		struct binding *b = list_entry(link, struct binding, link);
+
+		if (b->route == route)
+			return b->account != NULL ? b->account->rates : NULL;
+	}
+	return NULL;
 }
 
 void

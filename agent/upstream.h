@@ -18,6 +18,7 @@
 #include "agent/dialer.h"
 #include "agent/lane.h"
 #include "agent/loop.h"
+#include "agent/ratebook.h"
 #include "agent/settings.h"
 #include "agent/statefile.h"
 
@@ -31,6 +32,7 @@ struct upstreams_env {
 	struct board_writer *board; /* may be NULL */
 	struct alarm *alarm;
 	const struct statefile_dir *state; /* may be NULL */
+	struct ratebook *rates; /* not owned */
 	const char *lane_name;
 	/* Something changed: lane_kick() is due. */
 	loop_fn *want_kick;
@@ -54,6 +56,11 @@ void upstreams_on_too_many(void *ctx, struct route *route, const char *reply);
 void upstreams_hang_up(void *ctx, struct lane_session *ls);
 void upstreams_on_session_ended(void *ctx, struct lane_session *ls,
     enum session_end how, bool is_clean, const char *why);
+
+/* Where the rates of a route's account are kept; NULL: not known yet, and no
+ * session of the route was dialled yet. */
+struct rate_account *upstreams_rates(
+    struct upstreams *ups, const struct route *route);
 
 /* Breaks off all dials (the lane is told). */
 void upstreams_cancel_dials(struct upstreams *ups);

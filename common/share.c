@@ -269,12 +269,13 @@ share_configure(struct share *s, int me, const struct share_rate *rates,
 }
 
 bool
-share_agrees(const struct share *s, int me)
+share_agrees(const struct share *s, int me, const bool *in_use)
 {
 	int64_t all = INT64_C(1) << me;
 
-	for (size_t i = 0; i < SHARE_LIMITS; i++)
-		all |= s->limits[i].lanes;
+	for (int i = 0; i < SHARE_LANES; i++)
+		if (in_use[i])
+			all |= INT64_C(1) << i;
 	for (size_t i = 0; i < SHARE_LIMITS; i++)
 		if (s->limits[i].lanes != 0 && s->limits[i].lanes != all)
 			return false;

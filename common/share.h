@@ -89,8 +89,8 @@ void share_join(
 bool share_configure(struct share *s, int me, const struct share_rate *rates,
     size_t count, const bool *in_use, int64_t now_us);
 
-/* Do all lanes that ask for anything, and `me`, ask for the same? */
-bool share_agrees(const struct share *s, int me);
+/* Do the lanes of all rows that are in_use, and `me`, ask for the same? */
+bool share_agrees(const struct share *s, int me, const bool *in_use);
 
 /* Is any limit in force? */
 bool share_is_limited(const struct share *s);

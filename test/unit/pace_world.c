@@ -341,7 +341,7 @@ kick_at(struct pace_world *w, int lane, int64_t at_us)
 static bool
 serve(struct pace_world *w, int lane)
 {
-	static const struct pacer_cost one = {{1, 1, 1000}};
+	static const struct pacer_cost one = {{1, 1, 1000}, NULL};
 	struct pace_lane *l = &w->lanes[lane];
 	int64_t wait, paced;
 	int conn;

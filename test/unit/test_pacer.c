@@ -39,7 +39,7 @@ pacer_of(const char *messages, const char *recipients, const char *octets)
 static struct pacer_cost
 cost(uint64_t rcpts, uint64_t octets)
 {
-	return (struct pacer_cost){{1, rcpts, octets}};
+	return (struct pacer_cost){{1, rcpts, octets}, NULL};
 }
 
 static void
@@ -239,9 +239,9 @@ messages_per_s_looks_at_rates_and_what_is_left_of_quotas(void **state)
 	p = pacer_of("50000/1d!", "", "1/1s");
 	assert_int_equal(pacer_messages_per_s(&p, start_us), 50000);
 	for (int i = 0; i < 49999; i++)
-		pacer_take(&p, &(struct pacer_cost){{1, 1, 0}}, start_us);
+		pacer_take(&p, &(struct pacer_cost){{1, 1, 0}, NULL}, start_us);
 	assert_int_equal(pacer_messages_per_s(&p, start_us), 1);
-	pacer_take(&p, &(struct pacer_cost){{1, 1, 0}}, start_us);
+	pacer_take(&p, &(struct pacer_cost){{1, 1, 0}, NULL}, start_us);
 	assert_int_equal(pacer_messages_per_s(&p, start_us), 0);
 	assert_true(pacer_wait_us(&p, &c, start_us, NULL) > 3600 * SECOND);
 }

@@ -163,10 +163,10 @@ share_new_value_keeps_what_is_used(void **state)
 	both[1] = rate_of(0, "14/1s");
 	for (int i = 0; i < 100; i++)
 		assert_true(share_take(s, i % 2, &one, now));
-	assert_true(share_agrees(s, 0));
+	assert_true(share_agrees(s, 0, in_use));
 	/* One lane has the new value, the other still the old one. */
 	assert_true(share_configure(s, 0, &more, 1, in_use, now));
-	assert_false(share_agrees(s, 0));
+	assert_false(share_agrees(s, 0, in_use));
 	assert_false(share_take(s, 0, &one, now));
 	assert_true(share_configure(s, 1, both, 2, in_use, now));
 	assert_int_equal(share_per_s(s, 0, now), 14);

@@ -1,0 +1,64 @@
+/* keepfile: a value in a file that survives whatever happens to its writer.
+ *
+ *   head { which } | copy 0 { boot, clock, value } | copy 1 { ... }
+ *                                   ^--- which says the one that holds
+ *
+ * A file of lane_state_directory, mapped. A new value is written to the copy
+ * that does not hold and then made to hold by one store, so that a process that
+ * is killed at any instant leaves the old value or the new one, whole. Storing
+ * costs less than a microsecond for 8 kB. What the machine loses when its power
+ * fails is what the kernel had not written back yet.
+ *
+ * The value is a struct without pointers, of any fixed size; a file of another
+ * kind or size is made anew, all zero. Its times are monotonic: the file knows
+ * by how much they must be moved after a reboot.
+ *
+ * A file that cannot be used is no reason not to deliver: the value is then
+ * kept in memory alone.
+ */
+#ifndef KEEPFILE_H
+#define KEEPFILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/statefile.h"
+
+struct keepfile;
+
+enum { KEEPFILE_MEMBERS = 32 };
+
+/* Never NULL. When the file cannot be used (dir NULL: there is none) *error is
+ * one line, else "". magic tells one kind, and its version, from others. */
+struct keepfile *keepfile_open(const struct statefile_dir *dir,
+    const char *name, uint64_t magic, size_t size, char *error, size_t n);
+
+/* False: in memory alone. */
+bool keepfile_is_shared(const struct keepfile *k);
+void keepfile_close(struct keepfile **k);
+
+/* The value that holds; another process may store, so lock the file for more
+ * than a hint. Valid until the next store of this process. */
+const void *keepfile_value(const struct keepfile *k);
+
+void keepfile_store(struct keepfile *k, const void *value);
+
+/* Microseconds to add to the monotonic times of the value as it was found:
+ * not 0 only when it was stored before a reboot, and nothing since. */
+int64_t keepfile_shift_us(const struct keepfile *k);
+
+/* Excludes other processes, also children forked later; false: somebody holds
+ * it for longer than wait_ms. */
+bool keepfile_lock(struct keepfile *k, int wait_ms);
+void keepfile_unlock(struct keepfile *k);
+
+/* Entries of members, each taken by one process until it dies or leaves. A
+ * forked child shares its parent's until one of both leaves. */
+bool keepfile_join(struct keepfile *k, int member, int wait_ms);
+void keepfile_leave(struct keepfile *k, int member);
+
+/* Sets map[i] of those that are taken by other processes. */
+void keepfile_members(const struct keepfile *k, bool map[KEEPFILE_MEMBERS]);
+
+#endif

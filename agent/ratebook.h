@@ -1,0 +1,69 @@
+/* ratebook: where a lane's and its account's rates are kept.
+ *
+ *   pace.HASH     one lane's own limits           written at every take
+ *   rates.HASH    the account's: messages, recipients, octets  } all lanes,
+ *   connects.HASH the account's: new connections               } under a lock
+ *
+ * Files of lane_state_directory (keepfile.h), HASH of the lane's or account's
+ * name. What was taken is in the file before the message is on its way, so
+ * neither reload nor kill -9 gives a burst or loses a quota, and a reboot costs
+ * what the kernel had not written back. Limits that change in the configuration
+ * keep what is known to be used (share_configure).
+ *
+ * The account's limits are those any running lane asks for, all of them; a take
+ * holds the lock for some microseconds. A lane that cannot have the lock within
+ * a millisecond is told to come again. An account without limits costs a look
+ * at mapped memory.
+ *
+ * Without the directory a lane counts for itself alone, and says so once.
+ */
+#ifndef RATEBOOK_H
+#define RATEBOOK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/pacer.h"
+#include "agent/settings.h"
+#include "agent/statefile.h"
+
+struct ratebook;
+struct rate_account;
+
+/* dir (may be NULL), set and lane_name are borrowed. */
+struct ratebook *ratebook_new(const struct settings *set,
+    const struct statefile_dir *dir, const char *lane_name);
+void ratebook_free(struct ratebook **book);
+
+/* In the draining child, after fork: the lane's next process has the files. No
+ * message goes any more. */
+void ratebook_drain(struct ratebook *book);
+
+/* The lane's own state as it was left, in times of now; and as it is. */
+const struct share *ratebook_own(const struct ratebook *book);
+void ratebook_save_own(struct ratebook *book, const struct share *own);
+
+/* The account of this name ("host" or "host login"), opened once; the book's,
+ * until ratebook_free(). */
+struct rate_account *ratebook_account(
+    struct ratebook *book, const char *account, int64_t now_us);
+
+/* As in struct pacer_ops. */
+int64_t ratebook_wait_us(struct rate_account *a, const struct pacer_cost *cost,
+    int64_t now_us, struct pacer_limit *why_out);
+bool ratebook_take(
+    struct rate_account *a, const struct pacer_cost *cost, int64_t now_us);
+/* NULL: no limits. a NULL: the account opened last, or before one was, what is
+ * configured. */
+const struct share *ratebook_peek(
+    struct ratebook *book, struct rate_account *a);
+
+/* lane_connection_rate_limit: microseconds until one more connection may be
+ * begun, 0: now; and one is. take false: another lane was quicker. */
+int64_t ratebook_connect_wait_us(struct rate_account *a, int64_t now_us);
+bool ratebook_connect_take(struct rate_account *a, int64_t now_us);
+
+/* The lane has no mail waiting: its places are free. */
+void ratebook_idle(struct ratebook *book);
+
+#endif
