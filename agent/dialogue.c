@@ -197,6 +197,14 @@ set_tls_word(struct dial *dial, const char *before, const char *after)
 	    tls_level_name(dial->policy.level), after);
 }
 
+/* smtp(8) words these with the role of the peer. */
+static bool
+is_about_server(const char *why)
+{
+	return strncmp(why, "num=", 4) == 0 ||
+	       strncmp(why, "certificate ", 12) == 0;
+}
+
 static void
 on_tls(void *ctx, bool ok, const char *text)
 {
@@ -223,7 +231,8 @@ on_tls(void *ctx, bool ok, const char *text)
 	peer->is_resumed = facts.is_resumed;
 	if (tls_level_must_match(dial->policy.level) && !facts.is_matched) {
 		set_tls_word(dial, "!", "");
-		log_info("certificate verification failed for %s: %s", name,
+		log_info("%scertificate verification failed for %s: %s",
+		    is_about_server(facts.why) ? "server " : "", name,
 		    facts.why);
 		dial_fail(
 		    dial, DIAL_TLS, "4.7.5", "Server certificate not verified");

@@ -544,6 +544,7 @@ intake_mark_corrupt(struct request *req)
 	struct conn *c = req->owner;
 
 	req->must_retry = true;
+	log_warn("corrupted queue file: %s/%s", req->queue_name, req->queue_id);
 	if (!queuefile_mark_corrupt(&c->file))
 		log_warn("%s: cannot mark the queue file as corrupt: %m",
 		    req->queue_id);

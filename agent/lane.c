@@ -250,9 +250,9 @@ lane_take_waiting(struct lane *lane, struct transaction *t)
 
 void
 lane_defer_waiting(struct lane *lane, struct transaction *t,
-    const struct dsn *dsn, const char *diag_text, bool is_hop)
+    const struct dsn *dsn, const struct peer *peer, const char *diag_text,
+    bool is_hop)
 {
-	struct route *r = t->route;
 	struct request *req = t->req;
 
 	lane_take_waiting(lane, t);
@@ -263,14 +263,16 @@ lane_defer_waiting(struct lane *lane, struct transaction *t,
 			continue;
 		v = verdict_new(OUTCOME_DEFER);
 		v->dsn = *dsn;
-		if (diag_text != NULL && r->failure_mta != NULL) {
+		if (peer != NULL)
+			verdict_set_peer(v, peer);
+		if (peer != NULL && diag_text != NULL) {
 			v->diag_text = mem_strdup(diag_text);
-			v->mta_name = mem_strdup(r->failure_mta);
+			v->mta_name = mem_strdup(peer->host);
 		}
 		request_decide(req, t->rcpts[i], v);
 	}
 	if (is_hop)
-		request_set_hop(req, dsn, r->failure_mta);
+		request_set_hop(req, dsn, peer != NULL ? peer->host : NULL);
 	lane_forget(t);
 	hand_over(lane, req);
 }
@@ -325,7 +327,7 @@ on_returned(void *ctx, struct transaction *t, bool is_its_fault)
 	if (t->tries >= TRIES_MAX) {
 		struct dsn why = *t->last_error;
 
-		lane_defer_waiting(lane, t, &why, NULL, false);
+		lane_defer_waiting(lane, t, &why, t->last_peer, NULL, false);
 	} else {
 		hand_over(lane, t->req);
 	}
@@ -454,7 +456,8 @@ lane_add_session(struct lane *lane, struct route *route,
 
 void
 lane_dial_failed(struct lane *lane, struct route *route, const struct dsn *dsn,
-    const char *mta, const char *reply, int64_t patience_ms, struct moment now)
+    const struct peer *peer, const char *reply, int64_t patience_ms,
+    struct moment now)
 {
 	int64_t not_before_ms;
 
@@ -463,7 +466,7 @@ lane_dial_failed(struct lane *lane, struct route *route, const struct dsn *dsn,
 	lane->dialing--;
 	/* An alarm's wait is longer than what one failure asks for. */
 	not_before_ms = route->dial_not_before_ms;
-	route_on_dial_failed(route, dsn, mta, reply, patience_ms,
+	route_on_dial_failed(route, dsn, peer, reply, patience_ms,
 	    lane_next_random(lane), now.ms);
 	if (route->is_alarmed && route->dial_not_before_ms < not_before_ms)
 		route->dial_not_before_ms = not_before_ms;

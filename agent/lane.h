@@ -133,12 +133,12 @@ bool lane_drop(struct lane *lane, struct request *req);
 /* Looks again; call it after anything that may matter. */
 void lane_kick(struct lane *lane, struct moment now);
 
-/* A dial ended. */
+/* A dial ended; peer: who would not have us, NULL: there was no connection. */
 struct lane_session *lane_add_session(struct lane *lane, struct route *route,
     const struct ehlo *ehlo, const struct peer *peer, void *io,
     struct moment now);
 void lane_dial_failed(struct lane *lane, struct route *route,
-    const struct dsn *dsn, const char *mta, const char *reply,
+    const struct dsn *dsn, const struct peer *peer, const char *reply,
     int64_t patience_ms, struct moment now);
 
 /* May one more request come in, besides `coming` that were let in and are not

@@ -195,7 +195,7 @@ refuse_to_wait(struct lane *lane, struct transaction *t, int64_t wait_us)
 		    (long long)(wait_us / 1000000));
 		request_set_hop(t->req, &dsn, NULL);
 	}
-	lane_defer_waiting(lane, t, &dsn, NULL, false);
+	lane_defer_waiting(lane, t, &dsn, NULL, NULL, false);
 }
 
 /* Sessions that will last for the next `share` messages each, or are new; those
@@ -265,7 +265,7 @@ may_go(struct lane *lane, struct transaction *t, struct lane_no *no,
 		    "the smarthost asked for a pause, %llds are left",
 		    (long long)(paused_us / 1000000));
 		request_set_hop(t->req, &dsn, NULL);
-		lane_defer_waiting(lane, t, &dsn, NULL, false);
+		lane_defer_waiting(lane, t, &dsn, NULL, NULL, false);
 		*refused_out = true;
 		return false;
 	}
@@ -340,8 +340,9 @@ serve_first(struct lane *lane, struct route *r, struct lane_no *no,
 	return true;
 }
 
-/* What is said of a request that waited in vain. */
-static void
+/* What is said of a request that waited in vain; returns with whom it failed,
+ * or NULL. */
+static const struct peer *
 explain_wait(
     const struct lane *lane, const struct transaction *t, struct dsn *out)
 {
@@ -355,12 +356,15 @@ explain_wait(
 		    pacer_parameter(lane->paced_by), rate);
 	} else if (r->failing_since_ms > 0) {
 		*out = r->failure;
+		return r->failure_peer;
 	} else if (t->last_error != NULL) {
 		*out = *t->last_error;
+		return t->last_peer;
 	} else {
 		dsn_set(out, "4.4.5", "not sent within %llds: %s", held_s,
 		    r->why_waiting);
 	}
+	return NULL;
 }
 
 bool
@@ -388,11 +392,12 @@ expire_waiting(struct lane *lane, struct route *r, int64_t now_ms)
 		struct dsn dsn;
 
 		if (lane_is_in_outage(r, now_ms)) {
-			lane_defer_waiting(
-			    lane, t, &r->failure, r->failure_reply, true);
+			lane_defer_waiting(lane, t, &r->failure,
+			    r->failure_peer, r->failure_reply, true);
 		} else if (now_ms >= lane_expiry_ms(lane, t)) {
-			explain_wait(lane, t, &dsn);
-			lane_defer_waiting(lane, t, &dsn, NULL, false);
+			const struct peer *peer = explain_wait(lane, t, &dsn);
+
+			lane_defer_waiting(lane, t, &dsn, peer, NULL, false);
 		} else {
 			return;
 		}

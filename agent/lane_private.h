@@ -52,9 +52,11 @@ struct transaction *lane_first_waiting(struct route *r);
 void lane_take_waiting(struct lane *lane, struct transaction *t);
 void lane_forget(struct transaction *t);
 
-/* Defers a waiting transaction; is_hop: as a problem of the site. */
+/* Defers a waiting transaction. peer: with whom it failed, or NULL;
+ * diag_text: what that one said, or NULL; is_hop: as a problem of the site. */
 void lane_defer_waiting(struct lane *lane, struct transaction *t,
-    const struct dsn *dsn, const char *diag_text, bool is_hop);
+    const struct dsn *dsn, const struct peer *peer, const char *diag_text,
+    bool is_hop);
 
 /* The idle session that was used least lately; without_mail: of the routes
  * that have nothing waiting. With mail it may be idle until the next look

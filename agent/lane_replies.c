@@ -83,13 +83,14 @@ pause_until(struct lane *lane, const struct route *r, const char *text,
 }
 
 static void
-stop_and_alarm(struct lane *lane, struct route *r, const char *host,
+stop_and_alarm(struct lane *lane, struct route *r, const struct peer *peer,
     const char *what, const char *text, int64_t now_ms)
 {
 	struct dsn dsn;
 
-	dsn_set(&dsn, "4.7.0", "host %s refuses our mail: %s", host, text);
-	route_on_alarm(r, &dsn, host, text, now_ms);
+	dsn_set(&dsn, "4.7.0", "host %s refuses our mail: %s",
+	    peer != NULL ? peer->host : r->nexthops, text);
+	route_on_alarm(r, &dsn, peer, text, now_ms);
 	list_each (link, &r->sessions)
 		session_finish(
 		    session_of(link)->session, "stopped by an alarm", now_ms);
@@ -146,8 +147,7 @@ lane_judge(struct lane_session *ls, struct transaction *t,
 			pause_until(lane, ls->route, text, &hit, now_us);
 		return MEANING_LATER;
 	case RULE_ALARM:
-		stop_and_alarm(
-		    lane, ls->route, peer->host, "blocked", text, now.ms);
+		stop_and_alarm(lane, ls->route, peer, "blocked", text, now.ms);
 		return MEANING_LATER;
 	}
 	return meaning;
@@ -197,7 +197,7 @@ lane_judge_dial(struct lane *lane, struct route *route, enum rule_stage stage,
 		pause_until(lane, route, reply, &hit, now_us);
 		return true;
 	case RULE_ALARM:
-		stop_and_alarm(lane, route, route->nexthops,
+		stop_and_alarm(lane, route, NULL,
 		    stage == RULE_AUTH ? "login" : "blocked", reply, now.ms);
 		*patience_ms_out = 0;
 		return true;

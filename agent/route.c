@@ -30,7 +30,7 @@ route_free(struct route **route)
 	list_remove(&old->link);
 	mem_free(old->nexthops);
 	mem_free(old->sender);
-	mem_free(old->failure_mta);
+	mem_free(old->failure_peer);
 	mem_free(old->failure_reply);
 	mem_free(old);
 }
@@ -147,24 +147,29 @@ route_may_replace(const struct route *r)
 }
 
 static void
-remember_failure(
-    struct route *r, const struct dsn *dsn, const char *mta, const char *reply)
+remember_failure(struct route *r, const struct dsn *dsn,
+    const struct peer *peer, const char *reply)
 {
 	r->failure = *dsn;
 	/* Mail is kept, so its reason must not read as final. */
 	dsn_set_class(&r->failure, '4');
-	mem_free(r->failure_mta);
-	r->failure_mta = mta != NULL ? mem_strdup(mta) : NULL;
+	mem_free(r->failure_peer);
+	r->failure_peer = NULL;
+	if (peer != NULL) {
+		r->failure_peer = mem_alloc(sizeof(*peer));
+		*r->failure_peer = *peer;
+	}
 	mem_free(r->failure_reply);
 	r->failure_reply = reply != NULL ? mem_strdup(reply) : NULL;
 }
 
 void
-route_on_dial_failed(struct route *r, const struct dsn *dsn, const char *mta,
-    const char *reply, int64_t patience_ms, uint32_t random, int64_t now_ms)
+route_on_dial_failed(struct route *r, const struct dsn *dsn,
+    const struct peer *peer, const char *reply, int64_t patience_ms,
+    uint32_t random, int64_t now_ms)
 {
 	back_off(r, random, now_ms);
-	remember_failure(r, dsn, mta, reply);
+	remember_failure(r, dsn, peer, reply);
 	if (r->failing_since_ms == 0)
 		r->failing_since_ms = now_ms;
 	/* Those under way were not refused so far. */
@@ -180,7 +185,7 @@ route_on_dial_failed(struct route *r, const struct dsn *dsn, const char *mta,
 }
 
 void
-route_on_alarm(struct route *r, const struct dsn *dsn, const char *mta,
+route_on_alarm(struct route *r, const struct dsn *dsn, const struct peer *peer,
     const char *reply, int64_t now_ms)
 {
 	/* Many replies of one flight say the same. */
@@ -190,7 +195,7 @@ route_on_alarm(struct route *r, const struct dsn *dsn, const char *mta,
 	    r->alarm_wait_ms == 0 ? ROUTE_ALARM_FIRST_MS : r->alarm_wait_ms * 2;
 	if (r->alarm_wait_ms > ROUTE_ALARM_MAX_MS)
 		r->alarm_wait_ms = ROUTE_ALARM_MAX_MS;
-	remember_failure(r, dsn, mta, reply);
+	remember_failure(r, dsn, peer, reply);
 	if (r->failing_since_ms == 0)
 		r->failing_since_ms = now_ms;
 	r->is_alarmed = r->is_down = true;

@@ -22,6 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/peer.h"
 #include "agent/session.h"
 #include "common/dsn.h"
 #include "common/list.h"
@@ -68,7 +69,7 @@ struct route {
 	bool is_alarmed; /* somebody has to look; until mail goes again */
 	int64_t alarm_wait_ms; /* between tries while alarmed */
 	struct dsn failure; /* of the last failed dial; valid when failing */
-	char *failure_mta;
+	struct peer *failure_peer; /* NULL: there was no connection */
 	char *failure_reply;
 };
 
@@ -99,13 +100,13 @@ bool route_may_replace(const struct route *r);
  * go on, without a session, until it is called an outage; 0 where waiting
  * cannot help (wrong password, configuration). */
 void route_on_dial_failed(struct route *r, const struct dsn *dsn,
-    const char *mta, const char *reply, int64_t patience_ms, uint32_t random,
-    int64_t now_ms);
+    const struct peer *peer, const char *reply, int64_t patience_ms,
+    uint32_t random, int64_t now_ms);
 
 /* It refuses us until somebody looks: an outage at once, tried again after a
  * wait that grows from one minute to ten. */
-void route_on_alarm(struct route *r, const struct dsn *dsn, const char *mta,
-    const char *reply, int64_t now_ms);
+void route_on_alarm(struct route *r, const struct dsn *dsn,
+    const struct peer *peer, const char *reply, int64_t now_ms);
 
 /* Messages a session may carry now. */
 int route_quota(

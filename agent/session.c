@@ -206,11 +206,14 @@ session_judge(struct session *s, struct transaction *t, enum command_kind kind,
 }
 
 static void
-set_error(struct transaction *t, const struct dsn *why)
+set_error(const struct session *s, struct transaction *t, const struct dsn *why)
 {
-	if (t->last_error == NULL)
+	if (t->last_error == NULL) {
 		t->last_error = mem_alloc(sizeof(*t->last_error));
+		t->last_peer = mem_alloc(sizeof(*t->last_peer));
+	}
 	*t->last_error = *why;
+	*t->last_peer = s->peer;
 }
 
 void
@@ -228,7 +231,7 @@ session_put_off(struct session *s, struct transaction *t, size_t i,
 	/* For when its time runs out before it could be tried again. */
 	t->is_put_off = true;
 	v = verdict_from_reply(OUTCOME_DEFER, &from, kind, reply);
-	set_error(t, &v->dsn);
+	set_error(s, t, &v->dsn);
 	verdict_free(&v);
 }
 
@@ -283,7 +286,7 @@ give_back(struct session *s, struct transaction *t, bool is_its_fault,
 		return;
 	}
 	if (why != NULL)
-		set_error(t, why);
+		set_error(s, t, why);
 	transaction_reset(t);
 	s->ops->on_returned(s->ctx, t, is_its_fault);
 }

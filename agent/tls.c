@@ -375,11 +375,15 @@ tls_judge(struct tls *tls, struct ssl_st *ssl, const struct tlspolicy *policy,
 	if (!tls_level_must_match(policy->level))
 		return;
 	out->is_matched = match_any(tls, cert, policy, host, nexthop);
-	if (!out->is_matched)
+	if (!out->is_matched) {
+		/* smtp(8) has OpenSSL check the name with the chain, and calls
+		 * the whole untrusted. */
+		out->is_trusted = false;
 		(void)snprintf(out->why, sizeof(out->why), "num=%d:%s",
 		    X509_V_ERR_HOSTNAME_MISMATCH,
 		    X509_verify_cert_error_string(
 			X509_V_ERR_HOSTNAME_MISMATCH));
+	}
 	ERR_clear_error();
 }
 

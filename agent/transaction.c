@@ -31,6 +31,7 @@ transaction_free(struct transaction **t)
 		return;
 	list_remove(&old->link);
 	mem_free(old->last_error);
+	mem_free(old->last_peer);
 	mem_free(old);
 }
 

@@ -17,6 +17,7 @@
 #include <stdint.h>
 #include <sys/time.h>
 
+#include "agent/peer.h"
 #include "common/list.h"
 
 struct request;
@@ -61,6 +62,7 @@ struct transaction {
 	int tries; /* attempts that failed through no fault we know */
 	int turned_away; /* times a 421 came when it was its turn */
 	struct dsn *last_error; /* owned; why the latest attempt failed */
+	struct peer *last_peer; /* owned; with whom that was */
 
 	size_t count; /* recipients */
 	uint32_t rcpts[]; /* their indices in req->rcpts */

@@ -315,6 +315,14 @@ tell_login(struct upstream *u, const struct dial_result *result)
 		    u->binding->route->nexthops, result->reply_text);
 }
 
+/* The last one tried had a connection; smtp(8) names it as the relay. */
+static bool
+is_refusal(enum dial_stage stage)
+{
+	return stage != DIAL_RESOLVE && stage != DIAL_CONNECT &&
+	       stage != DIAL_CONFIG;
+}
+
 static void
 on_dial_failed(struct upstream *u, struct dial_result *result)
 {
@@ -330,7 +338,7 @@ on_dial_failed(struct upstream *u, struct dial_result *result)
 	if (!judge(u, result, &patience))
 		tell_login(u, result);
 	lane_dial_failed(ups->lane, route, &result->dsn,
-	    result->peer.host[0] != '\0' ? result->peer.host : NULL,
+	    is_refusal(result->stage) ? &result->peer : NULL,
 	    result->reply_text, patience, clock_moment());
 	dial_result_fini(result);
 	free_upstream(u);

@@ -43,6 +43,15 @@ verdict_judge(enum command_kind kind, const struct reply *reply)
 	}
 }
 
+void
+verdict_set_peer(struct verdict *v, const struct peer *peer)
+{
+	mem_free(v->relay);
+	v->relay = mem_printf("%s[%s]:%s", peer->host, peer->addr, peer->port);
+	mem_free(v->tls);
+	v->tls = peer->tls[0] != '\0' ? mem_strdup(peer->tls) : NULL;
+}
+
 static struct verdict *
 start(enum outcome outcome, const struct verdict_source *from)
 {
@@ -50,11 +59,7 @@ start(enum outcome outcome, const struct verdict_source *from)
 
 	if (from == NULL)
 		return v; /* its relay is "none" */
-	mem_free(v->relay);
-	v->relay = mem_printf(
-	    "%s[%s]:%s", from->peer->host, from->peer->addr, from->peer->port);
-	if (from->peer->tls[0] != '\0')
-		v->tls = mem_strdup(from->peer->tls);
+	verdict_set_peer(v, from->peer);
 	v->conn_use = from->conn_use;
 	v->dsn_offered = from->dsn_offered;
 	v->conn_done = from->conn_done;
@@ -77,7 +82,10 @@ verdict_from_reply(enum outcome outcome, const struct verdict_source *from,
 
 	reply_text(reply, text, sizeof(text));
 	if (outcome == OUTCOME_SENT)
-		dsn_set(&v->dsn, reply->status, "%s", text);
+		/* 354 when a probe ends at DATA */
+		dsn_set(&v->dsn,
+		    reply->code / 100 == 2 ? reply->status : "2.0.0", "%s",
+		    text);
 	else if (is_failure_code(reply->code))
 		dsn_set(&v->dsn, reply->status,
 		    "host %s[%s] said: %s (in reply to %s)", from->peer->host,

@@ -50,6 +50,9 @@ struct verdict *verdict_from_dsn(enum outcome outcome,
     const struct verdict_source *from, const struct dsn *dsn,
     const char *diag_text);
 
+/* Whom a failed attempt talked to: relay=H[A]:P and tls= of its log line. */
+void verdict_set_peer(struct verdict *v, const struct peer *peer);
+
 /* "lost connection with H while sending RCPT TO", or, when is_timeout,
  * "conversation with H timed out while ..."; 4.4.2. */
 void verdict_lost(struct dsn *out, const struct peer *peer,

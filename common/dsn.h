@@ -15,7 +15,7 @@
 
 enum {
 	DSN_STATUS_SIZE = 12, /* "5.123.456" and its NUL fit */
-	DSN_TEXT_MAX = 1000,
+	DSN_TEXT_MAX = 2400, /* a reply of 2048 octets and the words around */
 };
 
 struct dsn {

@@ -15,40 +15,20 @@ must be equal. What differs, and why:
 import dataclasses
 import glob
 import os
-import pwd
 import re
-import shutil
 
 import pytest
 
-from harness import messages, paths
+from harness import messages
 from harness.milter import Milter
-from harness.postfix import MAIL_OWNER
-from harness.sidebyside import Both, Pair
-
-QUEUE_FILES = sorted(glob.glob(
-    os.path.join(paths.ROOT, "test/fixtures/queue/*.qf")))
-
-
-def fixture_name(path):
-    return os.path.basename(path)[:-3]
-
+from harness.sidebyside import Both, Pair, QUEUE_FILES, place
 
 def good_queue_files():
     """Without those cut by hand, and without REQUIRETLS, whose bit a 3.7
     queue manager cannot have written and its smtp(8) does not know."""
-    return [p for p in QUEUE_FILES
-            if not fixture_name(p).startswith(("truncated", "requiretls"))]
-
-
-def place(origin, path, queue_id):
-    """A captured file becomes mail that cleanup(8) has just queued."""
-    owner = pwd.getpwnam(MAIL_OWNER)
-    target = os.path.join(origin.queue_directory, "incoming", queue_id)
-    shutil.copy(path, target + ".new")
-    os.chown(target + ".new", owner.pw_uid, owner.pw_gid)
-    os.chmod(target + ".new", 0o700)
-    os.rename(target + ".new", target)
+    return [p for p in sorted(glob.glob(QUEUE_FILES + "/*.qf"))
+            if not os.path.basename(p).startswith(
+                ("truncated", "requiretls"))]
 
 
 def violations(upstream):

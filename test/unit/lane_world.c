@@ -446,6 +446,8 @@ static void
 on_dialled(struct world *w, struct world_conn *c)
 {
 	struct route *route = c->route;
+	static const struct peer relay = {
+	    .host = "relay.test", .addr = "192.0.2.1", .port = "25"};
 	struct dsn dsn;
 
 	if (w->server.is_down) {
@@ -459,7 +461,7 @@ on_dialled(struct world *w, struct world_conn *c)
 		dsn_set(&dsn, "4.7.0", "host said: 421 too many connections");
 		free_conn(c);
 		w->conns_refused++;
-		lane_dial_failed(w->lane, route, &dsn, "relay.test",
+		lane_dial_failed(w->lane, route, &dsn, &relay,
 		    "421 too many connections", w->set.lane_hold_limit_ms,
 		    w->now);
 	} else {

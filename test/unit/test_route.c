@@ -42,11 +42,12 @@ static void
 refuse(struct route *r, const char *status, int64_t patience_ms,
     uint32_t random, int64_t now_ms)
 {
+	static const struct peer relay = {.host = "relay.test"};
 	struct dsn dsn;
 
 	dsn_set(&dsn, status, "connect to relay.test: refused");
 	route_on_dial_failed(
-	    r, &dsn, "relay.test", "no", patience_ms, random, now_ms);
+	    r, &dsn, &relay, "no", patience_ms, random, now_ms);
 }
 
 static void
@@ -193,7 +194,7 @@ outage_begins_when_patience_is_over(void **state)
 		}
 		refuse(r, "4.4.1", cases[i].patience_ms, 0, NOW + after);
 		assert_true(r->is_down);
-		assert_string_equal(r->failure_mta, "relay.test");
+		assert_string_equal(r->failure_peer->host, "relay.test");
 		assert_string_equal(r->failure_reply, "no");
 		route_on_dial_ok(r, NOW);
 		assert_false(r->is_down);

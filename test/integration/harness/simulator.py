@@ -43,8 +43,9 @@ def _entry(run, line):
     f = line.rstrip("\n").split("\t")
     return Entry(run, int(f[0]), int(f[1]), int(f[2]), _unescape(f[3]),
                  tuple(_unescape(r) for r in f[4].split(",")), f[5],
-                 tuple(f[6].split(";")), int(f[7]), f[8], _unescape(f[9]),
-                 f[10], int(f[11]), f[12])
+                 # not where ORCPT=rfc822;address has one
+                 tuple(re.split(r"(?<!=rfc822)(?<!=utf-8);", f[6])),
+                 int(f[7]), f[8], _unescape(f[9]), f[10], int(f[11]), f[12])
 
 
 def _ready_ports(path):
