@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/crowd.h"
 #include "agent/intake.h"
 #include "agent/lane.h"
 #include "agent/ratebook.h"
@@ -48,6 +49,7 @@ struct agent {
 	bool is_draining_child;
 	bool is_out_of_time;
 	struct request *suspect; /* being tried alone */
+	struct crowd crowd;
 	int64_t shown_ms;
 	struct lane_figures shown;
 };
@@ -172,6 +174,13 @@ may_greet(void *ctx, int64_t now_ms, int64_t *until_ms_out)
 	    a->lane == NULL ||
 	    lane_may_admit(a->lane, intake_greeted(a->intake), now_ms, &until);
 
+	if (!may && a->phase == SERVING) {
+		/* Let in to be given back, see on_request(). */
+		may = crowd_is_on(
+		    &a->crowd, lane_figures(a->lane)->messages, now_ms);
+		if (now_ms + CROWD_LOOK_MS < until)
+			until = now_ms + CROWD_LOOK_MS;
+	}
 	*until_ms_out = until == INT64_MAX ? 0 : until;
 	return may && a->suspect == NULL;
 }
@@ -274,6 +283,17 @@ look_at_tables(struct agent *a)
 	want_kick(a);
 }
 
+/* It was let in because the active queue is crowded, not because there is
+ * room. */
+static bool
+is_surplus(struct agent *a)
+{
+	int64_t until;
+
+	return a->crowd.is_on &&
+	       !lane_may_admit(a->lane, 0, loop_now_ms(a->env.loop), &until);
+}
+
 static void
 on_request(void *ctx, struct request *req)
 {
@@ -291,6 +311,10 @@ on_request(void *ctx, struct request *req)
 		defer_here(a, req, "4.3.0",
 		    "set aside: the delivery agent crashed with this message "
 		    "in hand");
+	} else if (is_surplus(a)) {
+		defer_here(a, req, "4.4.5",
+		    "the active queue is crowded and this lane's mail is more "
+		    "than its limit can send soon");
 	} else {
 		lane_submit(a->lane, req, clock_moment());
 	}
@@ -593,6 +617,7 @@ agent_new(const struct agent_env *env)
 
 	a->env = *env;
 	(void)make_lane(a);
+	crowd_init(&a->crowd, env->set, clock_mono_ms());
 	a->timer = loop_timer_new(loop, on_timer, a);
 	a->finale = loop_timer_new(loop, on_finale, a);
 	a->intake = intake_new(
