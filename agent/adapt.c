@@ -335,13 +335,12 @@ cut(struct adapt *a, int64_t now_us)
 		a->next_us = (double)now_us + SECOND_US / a->rate;
 }
 
-void
-adapt_on_throttled(struct adapt *a, int64_t sent_us, int64_t wait_us,
-    bool yields, int64_t now_us)
+static void
+slow_down(struct adapt *a, int64_t sent_us, int64_t wait_us, bool yields,
+    int64_t now_us)
 {
 	bool is_same_event = sent_us <= a->cut_us;
 
-	land(a);
 	a->throttled++;
 	if (wait_us > 0)
 		extend_pause(a, (double)wait_us, now_us);
@@ -364,6 +363,21 @@ adapt_on_throttled(struct adapt *a, int64_t sent_us, int64_t wait_us,
 		return;
 	}
 	cut(a, now_us);
+}
+
+void
+adapt_on_throttled(struct adapt *a, int64_t sent_us, int64_t wait_us,
+    bool yields, int64_t now_us)
+{
+	land(a);
+	slow_down(a, sent_us, wait_us, yields, now_us);
+}
+
+void
+adapt_on_turned_away(
+    struct adapt *a, int64_t since_us, int64_t wait_us, int64_t now_us)
+{
+	slow_down(a, since_us, wait_us, false, now_us);
 }
 
 void

@@ -124,6 +124,11 @@ void adapt_on_accepted(struct adapt *a, int64_t sent_us, int64_t now_us);
 void adapt_on_throttled(struct adapt *a, int64_t sent_us, int64_t wait_us,
     bool yields, int64_t now_us);
 
+/* The same said to no message: in the greeting, or to an idle session. What
+ * was asked, such as the dial, began at since_us. */
+void adapt_on_turned_away(
+    struct adapt *a, int64_t since_us, int64_t wait_us, int64_t now_us);
+
 /* Any other end: refused for itself, returned, in doubt. */
 void adapt_on_other(struct adapt *a);
 

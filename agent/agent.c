@@ -390,9 +390,10 @@ hang_up(void *ctx, struct lane_session *ls)
 }
 
 static void
-on_too_many(void *ctx, struct route *route, const char *reply)
+on_too_many(void *ctx, struct route *route, bool was_open, const char *reply)
 {
-	upstreams_on_too_many(((struct agent *)ctx)->ups, route, reply);
+	upstreams_on_too_many(
+	    ((struct agent *)ctx)->ups, route, was_open, reply);
 }
 
 static void

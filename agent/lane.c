@@ -295,12 +295,9 @@ on_done(void *ctx, struct transaction *t)
 	}
 	if (is_sent)
 		lane->figures.messages++;
-	if (is_sent && ls->route->is_alarmed) {
-		ls->route->is_alarmed = false;
-		ls->route->alarm_wait_ms = 0;
-		if (lane->ops->on_all_clear != NULL)
-			lane->ops->on_all_clear(lane->ctx, ls->route);
-	}
+	if (is_sent && route_on_all_clear(ls->route, ls->alarms_before) &&
+	    lane->ops->on_all_clear != NULL)
+		lane->ops->on_all_clear(lane->ctx, ls->route);
 	if (is_deferred)
 		route_on_trouble(ls->route);
 	else if (is_sent)
@@ -440,6 +437,7 @@ lane_add_session(struct lane *lane, struct route *route,
 	route_on_dial_ok(route, now.ms);
 	ls->lane = lane;
 	ls->route = route;
+	ls->alarms_before = route->alarms;
 	ls->io = io;
 	ls->announced_quota =
 	    ehlo->limits_mailmax < INT32_MAX ? (int)ehlo->limits_mailmax : 0;
@@ -459,17 +457,11 @@ lane_dial_failed(struct lane *lane, struct route *route, const struct dsn *dsn,
     const struct peer *peer, const char *reply, int64_t patience_ms,
     struct moment now)
 {
-	int64_t not_before_ms;
-
 	CHECK(route->dialing > 0);
 	route->dialing--;
 	lane->dialing--;
-	/* An alarm's wait is longer than what one failure asks for. */
-	not_before_ms = route->dial_not_before_ms;
 	route_on_dial_failed(route, dsn, peer, reply, patience_ms,
 	    lane_next_random(lane), now.ms);
-	if (route->is_alarmed && route->dial_not_before_ms < not_before_ms)
-		route->dial_not_before_ms = not_before_ms;
 	lane->ops->want_kick(lane->ctx);
 }
 

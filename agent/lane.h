@@ -47,6 +47,7 @@ struct lane_session {
 	int announced_quota;
 	void *io; /* the adapter's, from lane_add_session() */
 	bool is_used_up; /* a rule said: its share of messages is taken */
+	unsigned alarms_before; /* route->alarms when it began */
 	/* once the session is over, until lane_kick() buries it */
 	enum session_end end_how;
 	bool end_is_clean;
@@ -84,8 +85,10 @@ struct lane_ops {
 	void (*on_alarm)(void *ctx, struct route *route, const char *what,
 	    const char *reply);
 	void (*on_all_clear)(void *ctx, struct route *route);
-	/* It has as many connections of ours as it wants. May be NULL. */
-	void (*on_too_many)(void *ctx, struct route *route, const char *reply);
+	/* It has as many connections of ours as it wants; was_open: and told
+	 * so on one that still counts as ours. May be NULL. */
+	void (*on_too_many)(
+	    void *ctx, struct route *route, bool was_open, const char *reply);
 	/* The route is about to be freed; it has no session and no dial. May
 	 * be NULL. */
 	void (*on_route_gone)(void *ctx, struct route *route);

@@ -132,6 +132,14 @@ add_dial(struct lane *lane, struct route *r, struct lane_no *no, int64_t now_ms)
 		set_no(no, "lane_connection_limit reached", INT64_MAX);
 		return false;
 	}
+	if (now_ms < r->rest_until_ms) {
+		set_no(no, "told not to connect for a while", r->rest_until_ms);
+		return false;
+	}
+	if (r->is_alarmed && r->session_count + r->dialing > 0) {
+		set_no(no, "finding out whether the alarm is over", INT64_MAX);
+		return false;
+	}
 	if (route_may_replace(r))
 		return start_dial(lane, r, no, now_ms);
 	if (route_is_being_tried(r)) {

@@ -60,12 +60,15 @@ slow_down(struct lane *lane, struct route *r, struct transaction *t,
 		    now_us + (wait_us > 0 ? wait_us : 1000 * US_PER_MS));
 		return;
 	}
-	if (t != NULL && t->is_throttled)
-		return;
-	adapt_on_throttled(&lane->adapt, t != NULL ? t->taken_us : now_us,
-	    wait_us, false, now_us);
-	if (t != NULL)
+	if (t == NULL) {
+		/* Dials begun together are answered together. */
+		adapt_on_turned_away(&lane->adapt, r->dial_began_ms * US_PER_MS,
+		    wait_us, now_us);
+	} else if (!t->is_throttled) {
+		adapt_on_throttled(
+		    &lane->adapt, t->taken_us, wait_us, false, now_us);
 		t->is_throttled = true;
+	}
 	tell_pace(lane, r, text, hit);
 }
 
@@ -90,12 +93,22 @@ stop_and_alarm(struct lane *lane, struct route *r, const struct peer *peer,
 
 	dsn_set(&dsn, "4.7.0", "host %s refuses our mail: %s",
 	    peer != NULL ? peer->host : r->nexthops, text);
-	route_on_alarm(r, &dsn, peer, text, now_ms);
+	route_on_alarm(
+	    r, &dsn, peer, text, lane->set->lane_alert_retry_ms, now_ms);
 	list_each (link, &r->sessions)
 		session_finish(
 		    session_of(link)->session, "stopped by an alarm", now_ms);
 	if (lane->ops->on_alarm != NULL)
 		lane->ops->on_alarm(lane->ctx, r, what, text);
+}
+
+static void
+too_many(struct lane *lane, struct route *r, bool was_open, const char *text,
+    const struct rule_hit *hit, int64_t now_ms)
+{
+	route_rest(r, now_ms + hit->wait_ms);
+	if (lane->ops->on_too_many != NULL)
+		lane->ops->on_too_many(lane->ctx, r, was_open, text);
 }
 
 enum meaning
@@ -134,8 +147,7 @@ lane_judge(struct lane_session *ls, struct transaction *t,
 		return MEANING_LATER;
 	case RULE_CONNECTIONS:
 		session_finish(ls->session, "too many connections", now.ms);
-		if (lane->ops->on_too_many != NULL)
-			lane->ops->on_too_many(lane->ctx, ls->route, text);
+		too_many(lane, ls->route, true, text, &hit, now.ms);
 		return MEANING_LATER;
 	case RULE_SLOW:
 		slow_down(lane, ls->route, t, text, &hit, now_us);
@@ -187,8 +199,7 @@ lane_judge_dial(struct lane *lane, struct route *route, enum rule_stage stage,
 	case RULE_RECONNECT:
 		return true;
 	case RULE_CONNECTIONS:
-		if (lane->ops->on_too_many != NULL)
-			lane->ops->on_too_many(lane->ctx, route, reply);
+		too_many(lane, route, false, reply, &hit, now.ms);
 		return true;
 	case RULE_SLOW:
 		slow_down(lane, route, NULL, reply, &hit, now_us);

@@ -204,6 +204,8 @@ static const struct param table[] = {
 	"program that is run at an alarm: absolute path and arguments"),
     TIME(lane_alert_interval, "1h", 1, 604800,
 	"an alarm that lasts is told again at most so often"),
+    TIME(lane_alert_retry, "60s", 1, 3600,
+	"first wait after an alarm, then longer, until the lane tries again"),
 };
 
 const struct param *

@@ -186,20 +186,45 @@ route_on_dial_failed(struct route *r, const struct dsn *dsn,
 
 void
 route_on_alarm(struct route *r, const struct dsn *dsn, const struct peer *peer,
-    const char *reply, int64_t now_ms)
+    const char *reply, int64_t first_ms, int64_t now_ms)
 {
 	/* Many replies of one flight say the same. */
-	if (r->is_down && now_ms < r->dial_not_before_ms)
+	if (r->is_alarmed && now_ms < r->rest_until_ms)
 		return;
 	r->alarm_wait_ms =
-	    r->alarm_wait_ms == 0 ? ROUTE_ALARM_FIRST_MS : r->alarm_wait_ms * 2;
-	if (r->alarm_wait_ms > ROUTE_ALARM_MAX_MS)
-		r->alarm_wait_ms = ROUTE_ALARM_MAX_MS;
+	    r->alarm_wait_ms == 0 ? first_ms : r->alarm_wait_ms * 2;
+	if (r->alarm_wait_ms > first_ms * ROUTE_ALARM_WAITS)
+		r->alarm_wait_ms = first_ms * ROUTE_ALARM_WAITS;
 	remember_failure(r, dsn, peer, reply);
 	if (r->failing_since_ms == 0)
 		r->failing_since_ms = now_ms;
 	r->is_alarmed = r->is_down = true;
-	r->dial_not_before_ms = now_ms + r->alarm_wait_ms;
+	r->alarms++;
+	/* Nothing that was proven before holds. */
+	r->sessions_proven = 0;
+	r->depth = 1;
+	r->good_in_row = 0;
+	route_rest(r, now_ms + r->alarm_wait_ms);
+}
+
+bool
+route_on_all_clear(struct route *r, unsigned alarms_before)
+{
+	/* What an older session had under way proves nothing. */
+	if (!r->is_alarmed || alarms_before != r->alarms)
+		return false;
+	r->is_alarmed = false;
+	r->alarm_wait_ms = 0;
+	return true;
+}
+
+void
+route_rest(struct route *r, int64_t until_ms)
+{
+	if (until_ms > r->rest_until_ms)
+		r->rest_until_ms = until_ms;
+	if (until_ms > r->dial_not_before_ms)
+		r->dial_not_before_ms = until_ms;
 }
 
 int

@@ -35,8 +35,7 @@ enum {
 	ROUTE_MEMORY_MS = 600000,
 	ROUTE_MEMORY_SHORT_MS = 5000,
 	ROUTE_MANY = 100,
-	ROUTE_ALARM_FIRST_MS = 60000,
-	ROUTE_ALARM_MAX_MS = 600000,
+	ROUTE_ALARM_WAITS = 10, /* the longest wait is so many first ones */
 	ROUTE_QUOTA_MEMORY_MS = 3600 * 1000,
 };
 
@@ -68,6 +67,8 @@ struct route {
 	bool is_down;
 	bool is_alarmed; /* somebody has to look; until mail goes again */
 	int64_t alarm_wait_ms; /* between tries while alarmed */
+	unsigned alarms; /* of its life */
+	int64_t rest_until_ms; /* no dial before, not even a replacement */
 	struct dsn failure; /* of the last failed dial; valid when failing */
 	struct peer *failure_peer; /* NULL: there was no connection */
 	char *failure_reply;
@@ -103,10 +104,18 @@ void route_on_dial_failed(struct route *r, const struct dsn *dsn,
     const struct peer *peer, const char *reply, int64_t patience_ms,
     uint32_t random, int64_t now_ms);
 
-/* It refuses us until somebody looks: an outage at once, tried again after a
- * wait that grows from one minute to ten. */
+/* It refuses us until somebody looks: an outage at once, tried again with one
+ * session after first_ms, then less often, until mail is taken. */
 void route_on_alarm(struct route *r, const struct dsn *dsn,
-    const struct peer *peer, const char *reply, int64_t now_ms);
+    const struct peer *peer, const char *reply, int64_t first_ms,
+    int64_t now_ms);
+
+/* A session that began after the last alarm had a message accepted: true when
+ * that ends the alarm. */
+bool route_on_all_clear(struct route *r, unsigned alarms_before);
+
+/* No dial before then. */
+void route_rest(struct route *r, int64_t until_ms);
 
 /* Messages a session may carry now. */
 int route_quota(

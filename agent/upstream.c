@@ -511,7 +511,8 @@ upstreams_on_output(void *ctx, struct lane_session *ls)
 }
 
 void
-upstreams_on_too_many(void *ctx, struct route *route, const char *reply)
+upstreams_on_too_many(
+    void *ctx, struct route *route, bool was_open, const char *reply)
 {
 	struct upstreams *ups = ctx;
 	struct account *a = find_binding(ups, route)->account;
@@ -519,7 +520,8 @@ upstreams_on_too_many(void *ctx, struct route *route, const char *reply)
 	board_refusal(ups->env.board, reply);
 	board_add(ups->env.board, BOARD_COUNTER_dials_refused, 1);
 	if (a != NULL)
-		budget_refused(a->budget, a->held, loop_now_ms(ups->env.loop));
+		budget_refused(
+		    a->budget, a->held - was_open, loop_now_ms(ups->env.loop));
 }
 
 void

@@ -202,6 +202,34 @@ hang_up_session(void *ctx, struct lane_session *ls)
 	c->has_output = false;
 }
 
+static void
+on_alarm(void *ctx, struct route *route, const char *what, const char *reply)
+{
+	struct world *w = ctx;
+
+	(void)route;
+	w->alarms++;
+	(void)snprintf(w->alarm, sizeof(w->alarm), "%s: %s", what, reply);
+}
+
+static void
+on_all_clear(void *ctx, struct route *route)
+{
+	(void)route;
+	((struct world *)ctx)->all_clears++;
+}
+
+static void
+on_too_many(void *ctx, struct route *route, bool was_open, const char *reply)
+{
+	struct world *w = ctx;
+
+	(void)route;
+	(void)reply;
+	w->too_many++;
+	w->too_many_was_open = was_open;
+}
+
 static const struct lane_ops ops = {
     .start_dial = start_dial,
     .on_want = on_want,
@@ -211,6 +239,9 @@ static const struct lane_ops ops = {
     .want_kick = want_kick,
     .on_rendering = on_rendering,
     .hang_up = hang_up_session,
+    .on_alarm = on_alarm,
+    .on_all_clear = on_all_clear,
+    .on_too_many = on_too_many,
 };
 
 /* ---- mail -------------------------------------------------------------- */
@@ -327,6 +358,18 @@ world_init(struct world *w)
 }
 
 void
+world_set_rules(struct world *w, const char *text)
+{
+	struct buf errors;
+
+	buf_init(&errors, 4096);
+	w->rules = rules_new();
+	if (!rules_add_text(w->rules, "rules", slice_str(text), &errors))
+		fail_msg("%.*s", (int)buf_len(&errors), buf_slice(&errors).p);
+	buf_fini(&errors);
+}
+
+void
 world_open(struct world *w, size_t max)
 {
 	char error[256];
@@ -339,6 +382,7 @@ world_open(struct world *w, size_t max)
 	    &w->set, &ops, w, 12345, w->now.ms * 1000, error, sizeof(error));
 	if (w->lane == NULL)
 		fail_msg("%s", error);
+	lane_set_rules(w->lane, w->rules);
 }
 
 void
@@ -362,6 +406,7 @@ world_fini(struct world *w)
 	}
 	lane_kick(w->lane, w->now);
 	lane_free(&w->lane);
+	rules_free(&w->rules);
 	assert_int_equal(w->in_hand, 0);
 	list_each_safe (link, &w->conns)
 		free_conn(list_entry(link, struct world_conn, link));
@@ -442,15 +487,39 @@ world_settle(struct world *w)
 	}
 }
 
+/* As upstream does it. */
+static void
+refuse_dial(struct world *w, struct world_conn *c, const char *reply)
+{
+	struct route *route = c->route;
+	int64_t patience_ms = w->set.lane_hold_limit_ms;
+	static const struct peer relay = {
+	    .host = "relay.test", .addr = "192.0.2.1", .port = "25"};
+	char text[WORLD_TEXT_SIZE];
+	struct dsn dsn;
+
+	(void)snprintf(text, sizeof(text), "%s", reply);
+	dsn_set(
+	    &dsn, text[0] == '5' ? "5.7.0" : "4.7.0", "host said: %s", text);
+	free_conn(c);
+	w->conns_refused++;
+	(void)lane_judge_dial(w->lane, route, w->server.dial_stage,
+	    (int)strtol(text, NULL, 10), text, w->now, &patience_ms);
+	lane_dial_failed(
+	    w->lane, route, &dsn, &relay, text, patience_ms, w->now);
+}
+
 static void
 on_dialled(struct world *w, struct world_conn *c)
 {
 	struct route *route = c->route;
-	static const struct peer relay = {
-	    .host = "relay.test", .addr = "192.0.2.1", .port = "25"};
+	const char *reply =
+	    w->server.answer_dial != NULL ? w->server.answer_dial(w) : NULL;
 	struct dsn dsn;
 
-	if (w->server.is_down) {
+	if (reply != NULL) {
+		refuse_dial(w, c, reply);
+	} else if (w->server.is_down) {
 		dsn_set(&dsn, "4.4.1",
 		    "connect to relay.test[192.0.2.1]:25: refused");
 		free_conn(c);
@@ -458,12 +527,7 @@ on_dialled(struct world *w, struct world_conn *c)
 		lane_dial_failed(
 		    w->lane, route, &dsn, NULL, NULL, w->patience_ms, w->now);
 	} else if (c->is_one_too_many) {
-		dsn_set(&dsn, "4.7.0", "host said: 421 too many connections");
-		free_conn(c);
-		w->conns_refused++;
-		lane_dial_failed(w->lane, route, &dsn, &relay,
-		    "421 too many connections", w->set.lane_hold_limit_ms,
-		    w->now);
+		refuse_dial(w, c, "421 too many connections");
 	} else {
 		c->ls = lane_add_session(
 		    w->lane, route, &w->ehlo, &w->peer, c, w->now);

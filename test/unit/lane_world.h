@@ -44,6 +44,10 @@ struct world_server {
 	 * as usual. The end of data is the line ".". May be NULL. */
 	int (*judge)(struct world *w, struct world_conn *conn, size_t number,
 	    const char *line);
+	const char *judged; /* what follows the code; NULL: something dull */
+	/* The reply a dial ends with; NULL: it succeeds. */
+	const char *(*answer_dial)(struct world *w);
+	enum rule_stage dial_stage; /* where that is said */
 };
 
 struct world_message {
@@ -86,6 +90,7 @@ struct world {
 	struct world_server server;
 	struct moment now;
 	struct lane *lane;
+	struct rules *rules; /* NULL: codes alone count */
 	struct list conns, events;
 	bool is_kick_due, is_checking;
 	int64_t timer_ms, patience_ms;
@@ -101,6 +106,9 @@ struct world {
 	size_t kicks, dials, conns_now, conns_peak, conns_refused, quits;
 	size_t done, outcomes[3], ended[SESSION_END_ABORT + 1];
 	size_t want; /* as on_want said last */
+	size_t alarms, all_clears, too_many;
+	bool too_many_was_open;
+	char alarm[WORLD_TEXT_SIZE]; /* "what: reply" of the last one */
 	size_t load_peak; /* most messages inside one session */
 	int most_per_session;
 	int64_t *arrivals_ms; /* when MAIL was seen by the server */
@@ -110,6 +118,10 @@ struct world {
 /* Defaults of `class=fast`, an RTT of 100 ms, no lane yet. */
 void world_init(struct world *w);
 void world_fini(struct world *w);
+
+/* Reply rules, one a line; before
+ * world_open(). */
+void world_set_rules(struct world *w, const char *text);
 
 /* The lane, with w->set as it is; room for max messages. */
 void world_open(struct world *w, size_t max);

@@ -45,7 +45,7 @@ static bool
 is_as_usual(struct world_conn *c, const char *line)
 {
 	struct world *w = c->w;
-	char text[64];
+	char text[160];
 	int code = w->server.judge != NULL
 		       ? w->server.judge(w, c, c->number, line)
 		       : 0;
@@ -57,8 +57,12 @@ is_as_usual(struct world_conn *c, const char *line)
 	} else if (code == WORLD_SILENCE) {
 		c->is_deaf = true;
 	} else {
-		(void)snprintf(
-		    text, sizeof(text), "%d judged in %.3s\r\n", code, line);
+		if (w->server.judged != NULL)
+			(void)snprintf(text, sizeof(text), "%d %s\r\n", code,
+			    w->server.judged);
+		else
+			(void)snprintf(text, sizeof(text),
+			    "%d judged in %.3s\r\n", code, line);
 		say(c, text);
 		if (code == 421)
 			hang_up(c);
