@@ -10,6 +10,7 @@
 #include "agent/crowd.h"
 #include "agent/intake.h"
 #include "agent/lane.h"
+#include "agent/logsink.h"
 #include "agent/ratebook.h"
 #include "agent/report.h"
 #include "agent/upstream.h"
@@ -528,6 +529,7 @@ on_sigterm(void *ctx)
 
 	if (a->phase == STOPPING)
 		return;
+	logsink_bypass();
 	wind_up(a, STOPPING, STOP_WAIT_MS);
 }
 
