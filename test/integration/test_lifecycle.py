@@ -265,6 +265,9 @@ def test_stop_amid_deliveries_leaves_nothing_and_loses_nothing(
     session = origin.session
     origin.stop()
     assert session_processes(session) == []
+    # also what was finished after the logging daemon had gone
+    assert sorted(d.to for d in origin.log.deliveries("/smtp", "sent")) == \
+        sorted(e.recipients[0] for e in sim.ledger())
     taken = len(sim.ledger())
     assert taken < len(sent), "stopped too late to show anything"
     origin.start()
