@@ -134,6 +134,11 @@ on_end_of_data(struct session *s, struct transaction *t, enum command_kind kind,
 	if (verdict_judge(kind, reply) == MEANING_OK) {
 		session_decide_all_by_reply(
 		    s, t, OUTCOME_SENT, kind, reply, now);
+		/* Unless somebody has begun already. A window of BDAT is
+		 * alike from its first message to its last. */
+		if (kind == COMMAND_BODY && s->cur == NULL &&
+		    s->pipe.count == 0)
+			s->needs_rset = false;
 		return;
 	}
 	refuse(s, t, kind, session_judge(s, t, kind, reply, now), reply, now);
