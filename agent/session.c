@@ -426,6 +426,10 @@ session_close_by_421(struct session *s, enum command_kind kind,
 	    session_judge(s, head, kind, reply, now) == MEANING_LATER;
 
 	reply_text(reply, text, sizeof(text));
+	if (head == NULL && now.ms - s->idle_since_ms >= IDLE_421_MS) {
+		session_end(s, SESSION_END_QUIT, true, text);
+		return;
+	}
 	dsn_set(&why, reply->status, "host %s[%s] said: %s (in reply to %s)",
 	    s->peer.host, s->peer.addr, text, verdict_command_name(kind));
 	why.smtp_code = 421;

@@ -37,6 +37,10 @@ enum {
 	/* How long the answer to QUIT is waited for: the slot is ours until
 	 * the server has seen the end. */
 	QUIT_WAIT_MS = 2000,
+	/* A 421 to a session without mail comes at once when a quota is used
+	 * up. Later the server has just grown tired of waiting, which says
+	 * nothing about how many messages or connections it takes. */
+	IDLE_421_MS = 2000,
 };
 
 enum session_step {
