@@ -19,7 +19,8 @@ bury_ended(struct lane *lane, struct route *r, int64_t now_ms)
 
 		if (!session_is_over(ls->session))
 			continue;
-		if (ls->end_how != SESSION_END_QUIT)
+		if (ls->end_how != SESSION_END_QUIT &&
+		    ls->end_how != SESSION_END_OURS)
 			lane->figures.lost++;
 		if (ls->is_used_up)
 			ls->end_how = SESSION_END_421;

@@ -580,14 +580,27 @@ session_finish(struct session *s, const char *why, int64_t now_ms)
 	s->ops->on_changed(s->ctx);
 }
 
-void
-session_abort(struct session *s, const char *why, struct moment now)
+static void
+break_off(
+    struct session *s, enum session_end how, const char *why, struct moment now)
 {
 	if (s->is_over)
 		return;
 	log_debug(
 	    "%s[%s]: closing session: %s", s->peer.host, s->peer.addr, why);
-	lose(s, SESSION_END_ABORT, why, now);
+	lose(s, how, why, now);
+}
+
+void
+session_hang_up(struct session *s, const char *why, struct moment now)
+{
+	break_off(s, SESSION_END_OURS, why, now);
+}
+
+void
+session_abort(struct session *s, const char *why, struct moment now)
+{
+	break_off(s, SESSION_END_ABORT, why, now);
 }
 
 static int64_t

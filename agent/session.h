@@ -48,7 +48,10 @@ enum session_end {
 	SESSION_END_421, /* the server closes the session */
 	SESSION_END_LOST, /* connection lost with commands unanswered */
 	SESSION_END_TIMEOUT, /* the oldest command's stage timed out */
-	SESSION_END_ABORT, /* we gave up: desync, unreadable message, stop */
+	/* We hung up for a reason of ours or of one message: there is no other
+	 * way out of content that is unreadable, or refused half way. */
+	SESSION_END_OURS,
+	SESSION_END_ABORT, /* we gave up: out of step, stop */
 };
 
 struct session_ops {

@@ -122,6 +122,9 @@ void session_decide_all(struct session *s, struct transaction *t,
 struct verdict *session_refuse_size(const struct session *s, uint64_t octets,
     const struct verdict_source *from);
 
+/* Hangs up on a server that did nothing wrong. */
+void session_hang_up(struct session *s, const char *why, struct moment now);
+
 /* Ends without transactions inside / by a 421 to the oldest command. */
 void session_end(
     struct session *s, enum session_end how, bool is_clean, const char *why);

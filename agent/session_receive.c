@@ -108,7 +108,7 @@ on_data(struct session *s, struct transaction *t, const struct reply *reply,
 	if (meaning == MEANING_OK && request_is_probe(t->req)) {
 		session_decide_all_by_reply(
 		    s, t, OUTCOME_SENT, COMMAND_DATA, reply, now);
-		session_abort(s, "address probe done", now);
+		session_hang_up(s, "address probe done", now);
 		return;
 	}
 	if (meaning == MEANING_OK) {
@@ -243,7 +243,7 @@ on_reply(struct session *s, const struct reply *reply, struct moment now)
 		if (is_early && kind == COMMAND_BODY) {
 			/* Answered before it was complete: there is no way
 			 * to stop but to hang up. */
-			session_abort(s, "reply in the middle of DATA", now);
+			session_hang_up(s, "refused in the middle", now);
 			return;
 		}
 		break;

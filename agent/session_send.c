@@ -229,7 +229,7 @@ render_body(struct session *s, struct buf *out, struct moment now)
 		/* After 354 there is no way to take a message back but to
 		 * hang up; what was appended must not look like an end. */
 		fail_content(s, t, result, now);
-		session_abort(s, "unreadable message", now);
+		session_hang_up(s, "unreadable message", now);
 		return false;
 	}
 	if (result == MESSAGE_END)

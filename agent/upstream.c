@@ -545,6 +545,8 @@ closed_counter(enum session_end how, const char *why)
 		return BOARD_COUNTER_closed_timeout;
 	case SESSION_END_ABORT:
 		return BOARD_COUNTER_closed_protocol;
+	case SESSION_END_OURS:
+		return BOARD_COUNTER_closed_errors;
 	case SESSION_END_QUIT:
 		break;
 	}
