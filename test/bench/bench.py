@@ -4,6 +4,7 @@
   RUNS=3        rounds; in each every variant drains one queue, in turn
   QUICK=1       one round of fewer groups and messages
   CASES=words   only GROUP:VARIANT that contain one of the words
+  LIMIT=25      minutes after which no further group is begun
   OUT=file      where the figures go (build/bench.json)
   BASE=folder   where the instances live (/dev/shm if programs may run there,
                 else /tmp): memory, so that no disk is measured
@@ -128,7 +129,7 @@ def figures(sim, variant, group, count):
     last_us = max(e.time_us for e in entries)
     span_s = (last_us - begun_us) / 1e6
     rate = count / span_s
-    bound = variant.bound(group.rtt_ms, group.sessions)
+    bound = variant.bound(group)
     return {
         "rate": rate,
         "span_s": span_s,
@@ -150,7 +151,7 @@ def summary(runs, smtp_runs, variant, group):
            "agent": variant.agent, "depth": variant.depth,
            "chunking": variant.has_chunking, "size": group.size,
            "rtt_ms": group.rtt_ms, "sessions": group.sessions,
-           "bound": variant.bound(group.rtt_ms, group.sessions),
+           "bound": variant.bound(group),
            "runs": runs}
     for key in ("rate", "cpu_us", "pss_kb", "share"):
         values = [r[key] for r in runs if r[key] is not None]
@@ -229,7 +230,7 @@ def machine():
     return {
         "cpu": cpu, "cpus": os.cpu_count(), "memory_mb": memory_kb // 1024,
         "kernel": platform.release(),
-        "postfix": said("postconf", "-h", "mail_version"),
+        "postfix": said("postconf", "-dh", "mail_version"),
         "openssl": said("openssl", "version"),
         "compiler": said("cc", "--version"),
         "instances": said("stat", "-f", "-c", "%T", root()),
@@ -253,12 +254,21 @@ def main():
     out = os.environ.get("OUT") or os.path.join(paths.BUILD, "bench.json")
     begun = time.monotonic()
     result = {"machine": machine(), "runs": runs, "quick": quick,
-              "when": time.strftime("%Y-%m-%d"), "cases": []}
+              "when": time.strftime("%Y-%m-%d"), "cases": [],
+              "left_out": [],
+              "asked": {k: os.environ[k] for k in
+                        ("QUICK", "RUNS", "CASES", "BASE", "LIMIT")
+                        if os.environ.get(k)}}
+    limit_s = 60 * float(os.environ.get("LIMIT") or 25)
     certs_base = paths.make_base()
     try:
         certs = Certs(certs_base)
         print(HEADER, flush=True)
         for group, variants in chosen:
+            if time.monotonic() - begun > limit_s:
+                result["left_out"].append(group.name)
+                print(f"{group.name}: left out, time is up", flush=True)
+                continue
             count = group.quick_count if quick and group.quick_count \
                 else group.count
             for s in measure(group, variants, runs, count, certs):
@@ -271,12 +281,10 @@ def main():
     with open(out + ".new", "w", encoding="utf-8") as f:
         json.dump(result, f, indent=1)
     os.rename(out + ".new", out)
-    print(f"{result['took_s']} s; load before {machine_load(result)}; "
+    loads = [r["load"] for c in result["cases"] for r in c["runs"]]
+    print(f"{result['took_s']} s; load average {min(loads, default=0):.1f} "
+          f"to {max(loads, default=0):.1f} at the beginning of runs; "
           f"figures in {os.path.relpath(out)}")
-
-
-def machine_load(result):
-    return f"{result['machine']['load_before']:.2f}"
 
 
 if __name__ == "__main__":

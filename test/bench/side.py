@@ -63,17 +63,17 @@ class Side:
         self._place(write)
 
     def open_gate(self):
-        self._place(lambda path: os.link(self.real, path))
         gate = os.path.join(self.postfix.libexec, "gate")
 
         def opened():
             try:
-                fd = os.open(gate, os.O_WRONLY | os.O_NONBLOCK)
+                return [os.open(gate, os.O_WRONLY | os.O_NONBLOCK)]
             except OSError:
-                return False        # the script is not there yet
-            os.close(fd)
-            return True
-        wait_until(opened, 30, "an agent waiting at the gate")
+                return None         # the script is not there yet
+        fd, = wait_until(opened, 30, "an agent waiting at the gate")
+        # the script reads until we close; whoever comes now needs none
+        self._place(lambda path: os.link(self.real, path))
+        os.close(fd)
 
     # a drain
 

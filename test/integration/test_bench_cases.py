@@ -1,0 +1,48 @@
+"""What the bench compares: pure values, nothing is measured here."""
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__))), "bench"))
+
+import cases                                            # noqa: E402
+
+
+def variant(name):
+    return next(v for v in cases.VARIANTS if v.name == name)
+
+
+@pytest.mark.parametrize("name, size, rtts", [
+    ("smtp", 5000, 7 + 149), ("bdat50", 5000, 7 + 1),
+    ("bdat10", 5000, 7 + 5), ("data10", 5000, 7 + 51),
+    ("bdat50", 100000, 7 + 5), ("bdat10", 2000000, 7 + 50)])
+def test_bound_is_dial_and_window_of_each_session(name, size, rtts):
+    group = cases.Group(size, 100, 20, 1000, 0)
+    assert variant(name).bound(group) \
+        == pytest.approx(20 * 50 / (rtts * 0.1))
+
+
+def test_without_a_link_there_is_no_bound():
+    assert cases.SMTP.bound(cases.Group(5000, 0, 20, 1, 0)) is None
+
+
+def test_smtp_takes_part_in_whatever_is_chosen():
+    for words in ("", "rtt100-s20:bdat50", "data10 5k-rtt0"):
+        chosen = cases.select(words, False)
+        assert chosen
+        assert all(vs[0] is cases.SMTP and len(vs) > 1 for _, vs in chosen)
+    assert [v.name for _, vs in cases.select("5k-rtt20-s20:bdat10", False)
+            for v in vs] == ["smtp", "bdat10"]
+    assert cases.select("no such case", False) == []
+
+
+def test_quick_leaves_groups_out_unless_asked_for():
+    assert 0 < len(cases.select("", True)) < len(cases.select("", False))
+    assert cases.select("100k-rtt20-s1:", True)
+
+
+def test_spread_is_median_least_and_most():
+    assert cases.spread([3, 1, 2]) == {"median": 2, "min": 1, "max": 3}
+    assert cases.median([4, 1, 2, 3]) == 2.5
