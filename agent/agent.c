@@ -10,7 +10,6 @@
 #include "agent/crowd.h"
 #include "agent/intake.h"
 #include "agent/lane.h"
-#include "agent/logsink.h"
 #include "agent/ratebook.h"
 #include "agent/report.h"
 #include "agent/upstream.h"
@@ -529,7 +528,6 @@ on_sigterm(void *ctx)
 
 	if (a->phase == STOPPING)
 		return;
-	logsink_bypass();
 	wind_up(a, STOPPING, STOP_WAIT_MS);
 }
 

@@ -175,8 +175,7 @@ end_of_content(struct session_server *s)
 		s->on_accept(s->ctx, s, buf_slice(&s->content));
 	}
 	say(s, code != 0 ? code : 250, "end of content");
-	if (code == 0 || s->kind != SERVER_POSTFIX)
-		reset(s);
+	reset(s);
 }
 
 static void
