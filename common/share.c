@@ -29,6 +29,7 @@ enum {
 	/* How far a lane may go ahead of its turn: handing over for every
 	 * message would cost more than a fast account gives. */
 	AHEAD_MAX_NS = 10000000,
+	RESERVE_SHARE = 4, /* of a bucket, one part is for heavier lanes */
 	/* Nobody is held up for one that waits longer: it cannot say when it
 	 * gives up. */
 	KEEP_MAX_US = 300 * 1000000,
@@ -293,20 +294,49 @@ share_is_limited(const struct share *s)
 
 /* ---- turns ------------------------------------------------------------- */
 
+static bool
+has_heavier(const struct share *s, int me)
+{
+	for (int i = 0; i < SHARE_LANES; i++)
+		if (s->lanes[i].key != 0 &&
+		    s->lanes[i].weight > s->lanes[me].weight)
+			return true;
+	return false;
+}
+
+/* What is left in a bucket for lanes of more weight, so that their messages
+ * need not even wait for the next token. It costs no throughput: the bucket
+ * never overflows for it. One that holds a single token has nothing to
+ * spare. */
+static uint64_t
+reserve_of(const struct share_limit *l, uint64_t cost)
+{
+	uint64_t burst, reserve;
+
+	if (l->limiter.kind != LIMITER_BUCKET || l->limiter.bucket.burst < 2)
+		return 0;
+	burst = (uint64_t)l->limiter.bucket.burst;
+	reserve = burst < RESERVE_SHARE ? 1 : burst / RESERVE_SHARE;
+	return cost > 0 && cost <= burst - reserve ? reserve : 0;
+}
+
 static int64_t
-limits_wait_us(const struct share *s, const struct share_cost *cost,
+limits_wait_us(const struct share *s, int me, const struct share_cost *cost,
     int64_t now_us, const struct share_limit **limit_out)
 {
+	bool must_leave = has_heavier(s, me);
 	int64_t longest = 0;
 
 	for (size_t i = 0; i < SHARE_LIMITS; i++) {
 		const struct share_limit *l = &s->limits[i];
+		uint64_t units = cost->units[l->unit];
 		int64_t wait;
 
 		if (l->lanes == 0)
 			continue;
-		wait =
-		    limiter_wait_us(&l->limiter, cost->units[l->unit], now_us);
+		if (must_leave)
+			units += reserve_of(l, units);
+		wait = limiter_wait_us(&l->limiter, units, now_us);
 		if (wait <= longest)
 			continue;
 		longest = wait;
@@ -447,7 +477,7 @@ share_wait_us(struct share *s, int me, const struct share_cost *cost,
 	if (!share_is_limited(s))
 		return 0;
 	take_up_turn(s, lane, now_us);
-	wait = limits_wait_us(s, cost, now_us, limit_out);
+	wait = limits_wait_us(s, me, cost, now_us, limit_out);
 	if (wait == 0) {
 		wait = others_wait_us(s, me, now_us);
 		if (wait > 0 && limit_out != NULL) {
@@ -465,13 +495,13 @@ share_wait_us(struct share *s, int me, const struct share_cost *cost,
 }
 
 static int64_t
-time_of_take(const struct share *s, const struct share_lane *lane,
-    const struct share_cost *cost, int64_t now_us)
+time_of_take(const struct share *s, int me, const struct share_cost *cost,
+    int64_t now_us)
 {
-	int64_t due = lane->due_us;
+	int64_t due = s->lanes[me].due_us;
 
 	if (due > 0 && due <= now_us && now_us - due <= LATENESS_MAX_US &&
-	    limits_wait_us(s, cost, due, NULL) == 0)
+	    limits_wait_us(s, me, cost, due, NULL) == 0)
 		return due;
 	return now_us;
 }
@@ -484,10 +514,10 @@ share_take(
 	int64_t at_us;
 
 	take_up_turn(s, lane, now_us);
-	if (limits_wait_us(s, cost, now_us, NULL) > 0 ||
+	if (limits_wait_us(s, me, cost, now_us, NULL) > 0 ||
 	    others_wait_us(s, me, now_us) > 0)
 		return false;
-	at_us = time_of_take(s, lane, cost, now_us);
+	at_us = time_of_take(s, me, cost, now_us);
 	for (size_t i = 0; i < SHARE_LIMITS; i++) {
 		struct share_limit *l = &s->limits[i];
 		bool is_taken =

@@ -10,8 +10,10 @@
  * lane that was quiet begins at the account's own turn. So lanes that all have
  * mail share the rate by weight, what one leaves the others use at once, and a
  * message of a lane below its share waits for one token and never for
- * another's backlog. A lane that was told to wait keeps its place until shortly
- * after the time it was told, no longer: nobody waits for one that is gone.
+ * another's backlog; a bucket of more than one token keeps a quarter for lanes
+ * of more weight, and then it does not wait at all. A lane that was told to
+ * wait keeps its place until shortly after the time it was told, no longer:
+ * nobody waits for one that is gone.
  *
  * Lanes may ask for different limits; all that any lane asks for are in force.
  * A limit nobody asks for any more keeps its count, and is used again if it

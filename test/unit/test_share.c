@@ -451,6 +451,9 @@ share_urgent_lane_waits_for_a_token_not_for_a_backlog(void **state)
 		if (mean > interval + (double)c->lateness_ms * 1e3)
 			fail_msg("%s: %.1f ms on average, interval %.1f ms",
 			    c->rate, mean / 1e3, interval / 1e3);
+		/* A bucket of several tokens has one left for it. */
+		if (i == 0 && mean > 1e3)
+			fail_msg("%.1f ms on average", mean / 1e3);
 		assert_true(
 		    workers[1].waited_max_us < (int64_t)interval * 8 + 40 * MS);
 		mem_free(s);

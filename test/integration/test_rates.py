@@ -1,0 +1,166 @@
+"""Rates of lanes and of their account: exact, shared, and kept over reload,
+stop and kill -9. Figures go to stdout."""
+import time
+
+import pytest
+
+from harness import messages
+from harness.load import Load
+from harness.simulator import DelayProxy, Simulator
+from harness.wait import wait_until
+
+WIDE = {f"{lane}_{name}": "400" for lane in ("fast", "slow") for name in (
+    "destination_concurrency_limit", "initial_destination_concurrency")}
+# How far apart two messages that left one after the other may arrive: this
+# machine's scheduling, and 10 ms by which a timer may have been late.
+JITTER_S = 0.1
+
+
+def excess(times_us, per_s):
+    """The most messages in any window, beyond what the rate gives in it."""
+    most = least = 0.0
+    for n, at in enumerate(sorted(times_us)):
+        x = n - per_s * (at - times_us[0]) / 1e6
+        least = min(least, x) if n else x
+        most = max(most, x + 1 - least)
+    return most
+
+
+def times(sim, prefix=""):
+    return sorted(e.time_us for e in sim.ledger() if e.id.startswith(prefix))
+
+
+def two_lanes(base, certs, origin, started, **main):
+    sim = started(Simulator(base, certs, max_connections=20))
+    link = started(DelayProxy(base, sim.port, delay_ms=20))
+    for lane in ("fast", "slow"):
+        origin.agent("lane", lane, f"class={lane}", {
+            "lane_message_rate_limit": "none", "lane_connection_limit": 10,
+            "lane_connection_reserve": 4})
+    urgent = origin.map("transport", {"urgent.example": "fast:"})
+    origin.relay_to(sim, transport="slow", port=link.port, transport_maps=urgent,
+                    **WIDE, **main)
+    started(origin)
+    return sim
+
+
+def time_urgent(origin, sim, count, prefix, pause_s):
+    """Seconds from queueing to acceptance, sorted, of single messages."""
+    made = messages.generate(count, domain="urgent.example", prefix=prefix)
+    queued = {}
+    for m in made:
+        began = time.monotonic()
+        origin.inject([m], connections=1)
+        queued[m.id] = time.time_ns() // 1000
+        # spread over the account's tokens, not in step with them
+        wait_until(lambda: time.monotonic() - began >= pause_s, 10, "a pause")
+    wait_until(lambda: len(times(sim, prefix)) >= count, 60, "urgent mail")
+    return sorted((e.time_us - queued[e.id]) / 1e6 for e in sim.ledger()
+                  if e.id in queued)
+
+
+def p95(values):
+    return values[int(len(values) * 0.95)]
+
+
+def test_backlog_of_one_lane_does_not_delay_the_other(
+        base, certs, origin, started):
+    rate, burst = 100, 20   # 200 ms: other programs run here too
+    sim = two_lanes(base, certs, origin, started,
+                    lane_account_message_rate_limit=f"{rate}/1s:{burst}")
+    time_urgent(origin, sim, 3, "warm", 0.1)
+    empty = time_urgent(origin, sim, 20, "empty", 0.23)
+    backlog = messages.generate(1800, prefix="bulk", size=500)
+    origin.inject(backlog, connections=8)
+    wait_until(lambda: len(times(sim, "bulk")) > 20, 30, "bulk under way")
+    busy = time_urgent(origin, sim, 25, "busy", 0.23)
+    assert len(times(sim, "bulk")) < len(backlog), "the backlog was too small"
+    last = times(sim, "busy")[-1]
+    first = times(sim, "busy")[0]
+    during = [t for t in times(sim) if first < t <= last]
+    used = len(during) / (rate * (last - first) / 1e6)
+    above = excess(during, rate)    # without the work of queueing
+    print(f"\nurgent, from queued to accepted, p95: {p95(empty) * 1e3:.0f} ms "
+          f"in an empty system, {p95(busy) * 1e3:.0f} ms beside a backlog; "
+          f"{used:.1%} of the account's rate used, at most {above:.1f} "
+          f"above it")
+    assert p95(busy) <= 2 * p95(empty) + 1 / rate
+    assert used >= 0.98
+    assert above <= burst + rate * JITTER_S
+
+
+@pytest.mark.parametrize("limit", ["lane_message_rate_limit",
+                                   "lane_account_message_rate_limit"])
+def test_rate_goes_on_over_reload_and_kill(
+        base, certs, origin, started, limit):
+    """The bucket holds 20: forgetting it would show each time."""
+    rate, burst = 20, 20
+    sim = started(Simulator(base, certs, max_connections=20, latency=10))
+    origin.agent("lane", "fast", "class=fast")
+    origin.relay_to(sim, transport="fast", **WIDE,
+                    **{limit: f"{rate}/1s:{burst}"})
+    started(origin)
+    with Load(origin, per_s=40):
+        for disturb in (origin.reload,
+                        lambda: origin.kill9(origin.wait_pids("lane")[0]),
+                        origin.reload):
+            seen = len(times(sim))
+            sim.wait_taken(max(seen + 30, 60))
+            disturb()
+        sim.wait_taken(len(times(sim)) + 50)
+    origin.stop()
+    origin.start()
+    sim.wait_taken(len(times(sim)) + 30)
+    taken = times(sim)
+    above = excess(taken, rate)
+    pauses = sorted(b - a for a, b in zip(taken, taken[1:]))[-4:]
+    print(f"\n{len(taken)} messages, at most {above:.1f} above the rate; "
+          f"longest pauses {[round(p / 1e6, 2) for p in pauses]} s")
+    assert above <= burst + rate * JITTER_S
+
+
+@pytest.mark.parametrize("limit", ["lane_message_rate_limit",
+                                   "lane_account_recipient_rate_limit"])
+def test_quota_is_never_exceeded(base, certs, origin, started, limit):
+    sim = started(Simulator(base, certs, max_connections=20))
+    origin.agent("lane", "fast", "class=fast")
+    origin.relay_to(sim, transport="fast", lane_hold_limit="5s",
+                    minimal_backoff_time="1s", maximal_backoff_time="1s",
+                    queue_run_delay="1s", **WIDE, **{limit: "60/1h!"})
+    started(origin)
+    origin.inject(messages.generate(90))
+    sim.wait_taken(60)
+    for disturb in (origin.reload,
+                    lambda: origin.kill9(origin.wait_pids("lane")[0]),
+                    lambda: (origin.stop(), origin.start())):
+        disturb()
+        mark = origin.log.mark()
+        origin.flush()
+        origin.log.wait(rf"{limit} = 60/1h! is used up", 30, since=mark)
+    assert len(sim.ledger()) == 60
+    # one that changes its queue meanwhile may be missed once
+    wait_until(lambda: origin.queue_count() == 30, 10, "30 in the queue")
+
+
+def test_new_connections_are_counted(base, certs, origin, started):
+    rate = 4
+    sim = started(Simulator(base, certs, max_connections=20,
+                            max_messages=2))
+    origin.agent("lane", "fast", "class=fast",
+                 {"lane_messages_per_connection": 2})
+    origin.relay_to(sim, transport="fast", **WIDE,
+                    lane_connection_rate_limit=f"{rate}/1s:2")
+    started(origin)
+    sent = messages.generate(40)
+    origin.inject(sent)
+    origin.wait_empty()
+    begun = {}
+    for e in sim.ledger():
+        begun.setdefault(e.connection, e.time_us)
+    above = excess(sorted(begun.values()), rate)
+    span = (times(sim)[-1] - times(sim)[0]) / 1e6
+    print(f"\n{len(begun)} connections in {span:.1f} s, at most {above:.1f} "
+          f"above the rate")
+    assert messages.compare(sent, sim.taken()).is_clean()
+    assert above <= 2 + rate * JITTER_S + 0.5
+    assert span < len(sent) / 2 / rate * 1.2
