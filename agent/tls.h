@@ -20,7 +20,9 @@
 struct tls;
 struct ssl_st;
 
-enum { TLS_SESSIONS_PER_KEY = 8, TLS_KEYS_MAX = 64 };
+/* Two tickets for each of twenty sessions: fewer, and a full pool of spent
+ * sessions is replaced by full handshakes. */
+enum { TLS_SESSIONS_PER_KEY = 40, TLS_KEYS_MAX = 64 };
 
 /* What is known after a handshake. */
 struct tls_facts {
