@@ -46,6 +46,7 @@ check_rcpt:
           local_parts = nosuchuser
   defer   message = come back later
           local_parts = later
+{rcpt_acl}
   accept  authenticated = *
   deny    message = authentication required
 
@@ -94,10 +95,12 @@ cram:
 
 
 class Exim(Daemon):
-    """Recipients nosuchuser@... get 550, later@... 451."""
+    """Recipients nosuchuser@... get 550, later@... 451. main: more settings;
+    rcpt_acl: more statements of acl_smtp_rcpt."""
 
     def __init__(self, base, certs, name="exim", pair=None, chunking=True,
-                 size_limit="20M", main=""):
+                 size_limit="20M", main="",
+                 rcpt_acl=""):
         super().__init__(base, name)
         self.certs = certs
         self.port = paths.free_port()
@@ -112,7 +115,8 @@ class Exim(Daemon):
                 exim=paths.EXIM, home=self.home, port=self.port,
                 tls_port=self.tls_port, cert=pair.cert, key=pair.key,
                 chunking="*" if chunking else "", size_limit=size_limit,
-                user=USER, password=PASSWORD, main=main))
+                user=USER, password=PASSWORD, main=main,
+                rcpt_acl=rcpt_acl))
 
     def command(self):
         return [paths.EXIM, "-C", self.path("exim.conf"), "-bdf", "-q1s"]
