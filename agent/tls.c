@@ -213,6 +213,10 @@ tls_open(struct tls *tls, const struct tlspolicy *policy, const char *host,
 		SSL_free(ssl);
 		return NULL;
 	}
+	/* Who speaks without RFC 5746 may be spoken to by somebody else first;
+	 * opportunistic TLS is better than none even so. */
+	if (policy->level > TLS_LEVEL_MAY)
+		(void)SSL_clear_options(ssl, SSL_OP_LEGACY_SERVER_CONNECT);
 	SSL_set_connect_state(ssl);
 	tlssession_use(tls->sessions, ssl, key);
 	return ssl;
