@@ -481,6 +481,8 @@ adapt_save(const struct adapt *a, struct adapt_stored *out, int64_t now_us,
 	if (a->learned_us > 0)
 		out->learned_wall_ms =
 		    wall_ms - (now_us - a->learned_us) / 1000;
+	else if (out->pause_until_wall_ms > 0)
+		out->learned_wall_ms = wall_ms;
 }
 
 void

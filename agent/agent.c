@@ -10,6 +10,7 @@
 #include "agent/crowd.h"
 #include "agent/intake.h"
 #include "agent/lane.h"
+#include "agent/learned.h"
 #include "agent/ratebook.h"
 #include "agent/report.h"
 #include "agent/upstream.h"
@@ -107,6 +108,7 @@ show(struct agent *a, int64_t now_ms)
 	board_set(a->env.board, BOARD_GAUGE_sessions_dialing,
 	    (int64_t)lane_dialing(a->lane));
 	upstreams_show(a->ups);
+	learned_save(a->env.board, a->env.set, a->lane, clock_moment());
 	board_beat(a->env.board);
 }
 
@@ -601,6 +603,7 @@ make_lane(struct agent *a)
 		return false;
 	}
 	lane_set_rules(a->lane, a->env.rules);
+	learned_load(a->env.board, a->env.set, a->lane, clock_moment());
 	a->rates = ratebook_new(a->env.set, a->env.state, a->env.lane_name);
 	lane_set_rates(a->lane, ratebook_own(a->rates), &pacer_handlers, a,
 	    clock_mono_us());

@@ -550,6 +550,25 @@ board_set_host_rtt(struct board_writer *w, const char *host, int64_t us)
 	board_store(&h->updated_wall_ms, now_wall_ms());
 }
 
+bool
+board_learned(struct board_writer *w, uint64_t words[BOARD_LEARNED])
+{
+	if (w == NULL)
+		return false;
+	for (int i = 0; i < BOARD_LEARNED; i++)
+		words[i] = board_load(&w->lane->learned[i]);
+	return true;
+}
+
+void
+board_set_learned(struct board_writer *w, const uint64_t words[BOARD_LEARNED])
+{
+	if (w == NULL || w->is_draining)
+		return;
+	for (int i = 0; i < BOARD_LEARNED; i++)
+		board_store(&w->lane->learned[i], words[i]);
+}
+
 /* Figures ------------------------------------------------------------- */
 
 void

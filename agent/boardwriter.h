@@ -83,6 +83,12 @@ void board_set_host_messages(
     struct board_writer *w, const char *host, int messages);
 void board_set_host_rtt(struct board_writer *w, const char *host, int64_t us);
 
+/* What the lane of this name left in its entry, zeros at first; false without
+ * a board. / Leaves it. */
+bool board_learned(struct board_writer *w, uint64_t words[BOARD_LEARNED]);
+void board_set_learned(
+    struct board_writer *w, const uint64_t words[BOARD_LEARNED]);
+
 /* The lane's and the account's entry, for code that keeps state of its own
  * there (orders, rate); NULL without. */
 struct board_lane *board_lane(struct board_writer *w);

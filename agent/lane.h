@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "agent/pacer.h"
+#include "agent/adapt.h"
 #include "agent/peer.h"
 #include "agent/request.h"
 #include "agent/route.h"
@@ -114,6 +115,18 @@ void lane_set_rules(struct lane *lane, const struct rules *rules);
 
 /* An earlier process had so many messages in the air without harm. */
 void lane_set_proven(struct lane *lane, int in_the_air);
+
+/* What was found out of the smarthost's pace, for the next process; and from
+ * the one before (ignored when lane_adaptive is off). */
+void lane_save_pace(
+    const struct lane *lane, struct adapt_stored *out, struct moment now);
+void lane_load_pace(
+    struct lane *lane, const struct adapt_stored *in, struct moment now);
+
+/* Messages per second the smarthost is known to take, INFINITY unknown; and
+ * until when it wants none (past: not paused). */
+double lane_learned_rate(const struct lane *lane);
+int64_t lane_paused_until_ms(const struct lane *lane);
 
 /* What a reply during a dial means; the lane takes its lesson. Fills
  * *patience_ms_out where the rules know how long waiting helps, and returns

@@ -216,6 +216,39 @@ lane_judge_dial(struct lane *lane, struct route *route, enum rule_stage stage,
 	return false;
 }
 
+static int64_t
+wall_ms(struct moment now)
+{
+	return (int64_t)now.wall.tv_sec * 1000 + now.wall.tv_usec / 1000;
+}
+
+void
+lane_save_pace(
+    const struct lane *lane, struct adapt_stored *out, struct moment now)
+{
+	adapt_save(&lane->adapt, out, now.ms * US_PER_MS, wall_ms(now));
+}
+
+void
+lane_load_pace(
+    struct lane *lane, const struct adapt_stored *in, struct moment now)
+{
+	if (lane->set->lane_adaptive)
+		adapt_load(&lane->adapt, in, now.ms * US_PER_MS, wall_ms(now));
+}
+
+double
+lane_learned_rate(const struct lane *lane)
+{
+	return adapt_rate(&lane->adapt);
+}
+
+int64_t
+lane_paused_until_ms(const struct lane *lane)
+{
+	return adapt_paused_until(&lane->adapt) / US_PER_MS;
+}
+
 void
 lane_count_taken(struct lane *lane, struct transaction *t, int64_t now_us)
 {

@@ -40,6 +40,7 @@ enum {
 	BOARD_HIST_SLOTS = 8,
 	BOARD_HIST_BUCKETS = 288,
 	BOARD_RATE_BYTES = 8192,
+	BOARD_LEARNED = 8,
 
 	/* lock octets in the board file */
 	BOARD_LOCK_LANE = 0,
@@ -177,7 +178,8 @@ struct board_lane {
 	uint64_t account; /* index + 1, 0 none; check it */
 	uint64_t held, reserve, wants; /* connection slots */
 	uint64_t connection_limit;
-	uint64_t spare[10];
+	uint64_t learned[BOARD_LEARNED]; /* its own layout, agent/learned.c */
+	uint64_t spare[2];
 	uint64_t counters[BOARD_COUNTER_WORDS];
 	uint64_t gauges[BOARD_GAUGE_WORDS]; /* int64_t, two's complement */
 	struct board_hist hists[BOARD_HIST_SLOTS];
