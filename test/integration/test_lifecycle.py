@@ -11,14 +11,15 @@ import pytest
 
 from harness import messages
 from harness.load import Load, wait_clock, wait_taken_by_all_means
-from harness.process import read_process, session_processes
+from harness.process import session_processes
 from harness.simulator import Simulator
 from harness.wait import wait_until
 
 LONG = bool(os.environ.get("POSTLANE_LONG"))
 RELOADS_S = 30 if LONG else 8
 KILLS = 20 if LONG else 6
-LIMIT = 20
+LIMIT, DEPTH = 20, 10
+REPLY_LIMIT_S = 0.5     # a reply's way of 50 ms, and a busy machine
 QUIET_LIMIT_S = 5.0     # no mail for so long after a reload or kill
 WIDE = {"fast_destination_concurrency_limit": "400",
         "fast_initial_destination_concurrency": "400"}
@@ -170,21 +171,22 @@ def test_drain_ends_at_its_limit(base, certs, origin, started):
 # Kill
 
 def explain(sim, origin, kills_us):
-    """Duplicates, each with its explanation: the first copy was accepted
-    shortly before a kill and had not been logged."""
+    """Duplicates, each with its explanation: every earlier copy was accepted
+    so shortly before a kill that its reply was still on its way, and it was
+    not logged as sent. Seconds before the kill, and ids without one."""
     copies = {}
     for e in sorted(sim.ledger(), key=lambda e: e.time_us):
         copies.setdefault(e.id, []).append(e)
     lines = sent_lines(origin)
-    explained, unexplained = [], []
+    ages, unexplained = [], []
     for ident, entries in copies.items():
-        if len(entries) == 1:
-            continue
-        near = all(any(-1.0 <= (e.time_us - at) / 1e6 <= 0.5
-                       for at in kills_us) for e in entries[:-1])
-        logged = lines[entries[0].recipients[0]] == 1
-        (explained if near and logged else unexplained).append(ident)
-    return explained, unexplained
+        for e in entries[:-1]:
+            age = min(((at - e.time_us) / 1e6 for at in kills_us
+                       if at > e.time_us - 200_000), default=9)
+            ages.append(age)
+            if age > REPLY_LIMIT_S or lines[e.recipients[0]] != 1:
+                unexplained.append((ident, age))
+    return ages, unexplained
 
 
 def test_kill_at_random_moments_loses_nothing(base, certs, origin, started):
@@ -205,19 +207,51 @@ def test_kill_at_random_moments_loses_nothing(base, certs, origin, started):
     wait_taken_by_all_means(origin, sim, load.sent)
     verdict = messages.compare(load.sent, sim.taken())
     assert not verdict.lost and not verdict.mixed_up, verdict
-    explained, unexplained = explain(sim, origin, kills)
+    ages, unexplained = explain(sim, origin, kills)
     assert not unexplained
     assert not origin.log.lines("bad command startup|throttling")
     stats = sim.stats()
     assert stats["connections_max"] <= LIMIT
     pauses = sorted(p / 1e6 for p in resumed_s(sim, kills) if p is not None)
     print(f"{KILLS} kills, {len(load.sent)} messages: lost 0, duplicates "
-          f"{len(verdict.duplicates)} (in doubt), a new session's first "
+          f"{len(verdict.duplicates)}, accepted at most "
+          f"{max(ages, default=0):.3f} s before the kill; a new session's first "
           f"message after {pauses[len(pauses) // 2]:.2f} s (median), "
           f"{pauses[-1]:.2f} s (most), connections at most "
           f"{stats['connections_max']}")
-    assert len(verdict.duplicates) <= KILLS * LIMIT
+    assert len(verdict.duplicates) <= KILLS * LIMIT * DEPTH
     assert pauses[-1] < QUIET_LIMIT_S
+
+
+def test_kill_of_a_paced_lane_suspends_nothing(
+        base, certs, origin, started):
+    """Most of its mail waits in the queue manager, and with it a connection
+    that was not greeted: it must find the next process. With Postfix's own
+    retry times, since a suspended transport would be back after a minute."""
+    sim = started(Simulator(base, certs))
+    origin.agent("lane", "slow", "class=slow",
+                 {"lane_message_rate_limit": "20/1s"})
+    origin.relay_to(
+        sim, transport="slow", transport_retry_time="60s",
+        minimal_backoff_time="300s", maximal_backoff_time="4000s",
+        queue_run_delay="300s", slow_destination_concurrency_limit="400",
+        slow_initial_destination_concurrency="400")
+    started(origin)
+    sent = messages.generate(200)
+    origin.inject(sent)
+    sim.wait_taken(40)
+    [pid] = origin.pids("lane")
+    killed = now_us()
+    assert origin.kill9(pid)
+    wait_until(lambda: [e for e in sim.ledger() if e.time_us > killed], 10,
+               "mail flows again")
+    first = min(e.time_us for e in sim.ledger() if e.time_us > killed)
+    print(f"\nslow flows again after {(first - killed) / 1e6:.2f} s")
+    assert not origin.log.lines("mail transport unavailable")
+    wait_taken_by_all_means(origin, sim, sent)
+    verdict = messages.compare(sent, sim.taken())
+    assert not verdict.lost and not verdict.mixed_up, verdict
+    assert len(verdict.duplicates) <= 2
 
 
 # Stop
@@ -231,6 +265,9 @@ def test_stop_amid_deliveries_leaves_nothing_and_loses_nothing(
     session = origin.session
     origin.stop()
     assert session_processes(session) == []
+    # also what was finished after the logging daemon had gone
+    assert sorted(d.to for d in origin.log.deliveries("/smtp", "sent")) == \
+        sorted(e.recipients[0] for e in sim.ledger())
     taken = len(sim.ledger())
     assert taken < len(sent), "stopped too late to show anything"
     origin.start()
@@ -292,6 +329,8 @@ def test_process_limit_one_means_one_serving_process(
     sim = start(base, certs, origin, started, {"latency": 20})
     seen = set()
     with Load(origin) as load:
+        # before that the process has helpers that still carry its name
+        sim.wait_taken(1)
         for _ in range(50):
             wait_clock(0.05)
             pids = origin.pids("lane")

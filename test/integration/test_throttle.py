@@ -1,0 +1,275 @@
+"""What replies teach: pace, pauses, sessions that are used up, alarms.
+POSTLANE_LONG=1 takes more mail, minutes long, and smtp(8) beside it; figures
+go to stdout."""
+import http.server
+import json
+import os
+import threading
+import time
+
+import pytest
+
+from harness import messages, paths
+from harness.simulator import Simulator
+from harness.wait import wait_until
+
+LONG = bool(os.environ.get("POSTLANE_LONG"))
+AGENTS = ["lane", "smtp"] if LONG else ["lane"]
+STAGES = ["mail", "rcpt", "data"] if LONG else ["mail"]
+PROVIDERS = os.path.join(paths.ROOT, "providers")
+BLACKLISTED = ("421 4.5.1 Too many errors, you have been temporarily "
+               "blacklisted")
+TOO_MANY = "550 5.7.0 Too many messages, try again in 2 seconds"
+WIDE = {"fast_destination_concurrency_limit": "400",
+        "fast_initial_destination_concurrency": "400"}
+
+
+@pytest.fixture
+def hook():
+    """A web server; .got is [(time, object)], .url where it is."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            server.got.append((time.time(), json.loads(body)))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.got = []
+    server.url = f"http://127.0.0.1:{server.server_port}/alarm"
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def start(base, certs, origin, started, agent="lane", options=None,
+          main=None, **sim_options):
+    sim = started(Simulator(base, certs, **{
+        "max_connections": 20, **sim_options}))
+    origin.agent(agent, "fast", "class=fast", {
+        "lane_provider_directory": PROVIDERS, **(options or {})})
+    origin.relay_to(sim, transport="fast", **{**WIDE, **(main or {})})
+    started(origin)
+    return sim
+
+
+def drain(origin, sim, count, timeout_s):
+    """Injects, waits for the end; seconds from the first acceptance to the
+    last. Everything has to be there once."""
+    sent = messages.generate(count)
+    origin.inject(sent)
+    sim.wait_taken(count, timeout_s)
+    origin.wait_empty(timeout_s)
+    verdict = messages.compare(sent, sim.taken())
+    assert verdict.is_clean(), verdict
+    times = sorted(e.time_us for e in sim.ledger())
+    return (times[-1] - times[0]) / 1e6
+
+
+def deferred(origin):
+    """Times that Postfix was given mail back."""
+    statuses = origin.log.statuses("/smtp")
+    assert statuses["bounced"] == 0
+    return statuses["deferred"]
+
+
+# ---- an unannounced rate ---------------------------------------------------
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_unannounced_rate_is_found(base, certs, origin, started, agent):
+    rate, count = (100, 15000) if LONG else (200, 2400)
+    # smtp(8) defers most of it again and again
+    if agent == "smtp":
+        count //= 5
+    sim = start(base, certs, origin, started, agent,
+                rate=f"{rate}/1s:10", sync=False)
+    took = drain(origin, sim, count, count / rate * 20 + 60)
+    stats = sim.stats()
+    times = sorted(e.time_us for e in sim.ledger())
+    later = [t for t in times if t > times[0] + 60e6]
+    late_rate = (len(later) - 1) / (later[-1] - later[0]) * 1e6 \
+        if len(later) > 100 else 0
+    print(f"\n{agent}: {count} messages at {rate}/s in {took:.1f} s, "
+          f"{count / took:.1f}/s, after a minute {late_rate:.1f}/s; "
+          f"refused {stats['throttled']}, "
+          f"deferred {deferred(origin)}, "
+          f"connections {stats['connections_total']}")
+    if agent == "lane":
+        assert deferred(origin) == 0
+        assert stats["throttled"] <= count * (0.02 if LONG else 0.05)
+        # found within a quarter of a minute, from a burst of ten
+        settled = times[int(count * 0.6):]
+        found = (len(settled) - 1) / (settled[-1] - settled[0]) * 1e6
+        assert found >= rate * 0.8
+        assert not later or late_rate >= rate * 0.9
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_throttle_at_any_stage_is_waited_out(base, certs, origin, started,
+                                             stage):
+    sim = start(base, certs, origin, started, rate="50/1s:20",
+                rate_stage=stage)
+    took = drain(origin, sim, 120, 60)
+    print(f"\n{stage}: 120 messages at 50/s in {took:.1f} s, "
+          f"refused {sim.stats()['throttled']}")
+    assert deferred(origin) == 0
+
+
+# ---- sessions --------------------------------------------------------------
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_sessions_of_five_messages_cost_nothing(base, certs, origin, started,
+                                                agent):
+    sim = start(base, certs, origin, started, agent, max_messages=5)
+    count = 5000 if LONG else 500
+    took = drain(origin, sim, count, 120)
+    stats = sim.stats()
+    print(f"\n{agent}: {count} messages, 421 after 5: {took:.2f} s, "
+          f"{stats['connections_total']} connections, "
+          f"deferred {deferred(origin)}")
+    if agent == "lane":
+        assert deferred(origin) == 0
+        assert sim.stats()["connections_total"] <= count / 5 * 1.2 + 20
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_three_connections_are_enough(base, certs, origin, started, agent):
+    sim = start(base, certs, origin, started, agent, max_connections=3,
+                latency=10)
+    count = 5000 if LONG else 500
+    took = drain(origin, sim, count, 300)
+    stats = sim.stats()
+    print(f"\n{agent}: {count} messages, 3 connections: {took:.2f} s, "
+          f"{stats['connections_refused']} refused, "
+          f"deferred {deferred(origin)}")
+    if agent == "lane":
+        assert deferred(origin) == 0
+        assert stats["connections_refused"] <= 40
+        assert len(sim.per_connection()) <= count / 50 * 1.5 + 20
+
+
+# ---- 5xx that are really throttles -----------------------------------------
+
+@pytest.mark.parametrize("stage", ["auth", "mail", "eod"])
+def test_5xx_that_asks_for_time_bounces_nothing(base, certs, origin, started,
+                                                stage):
+    rule = f'{stage} nth 40 reply "{TOO_MANY}"\n' if stage != "auth" else \
+        f'auth times 3 reply "{TOO_MANY}"\n'
+    sim = start(base, certs, origin, started, script=rule)
+    began = time.monotonic()
+    drain(origin, sim, 300, 60)
+    took = time.monotonic() - began
+    print(f"\n5xx at {stage}: 300 messages in {took:.1f} s")
+    assert deferred(origin) == 0
+    assert origin.mailbox() == []
+    assert took < 25
+
+
+@pytest.mark.skipif(not LONG, reason="POSTLANE_LONG is not set")
+@pytest.mark.parametrize("agent", AGENTS)
+def test_5xx_of_a_quota_is_drained_in_time(base, certs, origin, started,
+                                           agent):
+    """25 a second, up to 50 saved up; then a 550 that asks for 2 s."""
+    count, rate, burst = 3000, 25, 50
+    sim = start(base, certs, origin, started, agent,
+                rate=f"{rate}/1s:{burst}", rate_reply=TOO_MANY,
+                rate_stage="mail", sync=False)
+    if agent == "smtp":
+        origin.inject(messages.generate(count))
+        origin.wait_empty(300)
+        print(f"\nsmtp: {origin.log.statuses('/smtp')}")
+        return
+    took = drain(origin, sim, count, 600)
+    ideal = (count - burst) / rate
+    print(f"\n{count} messages in {took:.1f} s, ideal {ideal:.1f} s, "
+          f"refused {sim.stats()['throttled']}")
+    assert deferred(origin) == 0
+    assert origin.mailbox() == []
+    assert took <= ideal * 1.2
+
+
+# ---- alarms ----------------------------------------------------------------
+
+def alarm_options(hook, **more):
+    return {"lane_alert_url": hook.url, "lane_alert_retry": "2s", **more}
+
+
+def test_blacklist_is_told_at_once_and_ends_by_itself(
+        base, certs, origin, started, hook):
+    sim = start(base, certs, origin, started, options=alarm_options(hook))
+    drain(origin, sim, 20, 30)
+    sim.script(f'connect reply "{BLACKLISTED}" close\n'
+               f'mail reply "{BLACKLISTED}" close\n')
+    before = sim.stats()["connections_total"]
+    later = messages.generate(20, prefix="later")
+    began = time.time()
+    origin.inject(later)
+    wait_until(lambda: hook.got, 10, "an alarm")
+    at, alarm = hook.got[0]
+    print(f"\nalarm {at - began:.2f} s after the mail came: {alarm}")
+    assert alarm["event"] == "alarm" and alarm["what"] == "blocked"
+    assert alarm["reply"].startswith("421 4.5.1 Too many errors")
+    refused = origin.log.wait(r"status=deferred .*refuses our mail")
+    assert "temporarily blacklisted" in refused[0]
+    waiting = wait_until(lambda: origin.queue("deferred"), 10, "mail kept")
+    assert "blacklisted" in json.dumps(waiting)
+    # once after 2 s, then after 4 s: Postfix tries again each second
+    wait_until(lambda: time.time() - began > 4, 20, "time")
+    knocks = sim.stats()["connections_total"] - before
+    print(f"{knocks} connections in {time.time() - began:.1f} s")
+    assert knocks <= 4
+    assert len(hook.got) == 1
+    sim.script("")
+    sim.wait_taken(40, 60)
+    wait_until(lambda: len(hook.got) == 2, 10, "the end of the alarm")
+    assert hook.got[1][1]["event"] == "clear"
+    origin.wait_empty()
+    assert origin.mailbox() == []
+
+
+def test_refusal_in_a_session_is_told_too(
+        base, certs, origin, started, hook):
+    sim = start(base, certs, origin, started, options=alarm_options(hook),
+                transcript=True,
+                script='mail reply "554 5.7.1 Your account is suspended"\n')
+    sent = messages.generate(1)
+    origin.inject(sent)
+    origin.log.wait(r"status=deferred")
+    wait_until(lambda: hook.got, 10, "an alarm")
+    assert hook.got[0][1]["what"] == "blocked"
+    assert deferred(origin) >= 1
+    sim.script("")
+    sim.wait_taken(1, 30)
+    wait_until(lambda: len(hook.got) == 2, 10, "the end of the alarm")
+
+
+def test_refused_login_is_told(base, certs, origin, started, hook):
+    sim = start(base, certs, origin, started, options=alarm_options(hook),
+                script='auth reply "535 5.7.8 Error: authentication failed"\n')
+    origin.inject(messages.generate(30))
+    wait_until(lambda: hook.got, 10, "an alarm")
+    assert hook.got[0][1]["what"] == "login"
+    assert "535" in hook.got[0][1]["reply"]
+    assert sim.stats()["auths"] + sim.stats()["auth_failures"] <= 25
+    sim.script("")
+    sim.wait_taken(30, 60)
+    wait_until(lambda: [g for _, g in hook.got if g["event"] == "clear"], 10,
+               "the end of the alarm")
+    assert len(hook.got) == 2
+    assert deferred(origin) >= 30
+
+
+# ---- parameters ------------------------------------------------------------
+
+def test_stress_decides_our_parameters_too(base, certs, origin, started):
+    sim = start(base, certs, origin, started, options={
+        "lane_connection_limit": "${stress?{3}:{2}}",
+        "lane_messages_per_connection": "${stress?{9}:{4}}"}, latency=20)
+    drain(origin, sim, 60, 60)
+    assert max(sim.per_connection().values()) == 4
+    assert sim.stats()["connections_max"] <= 2
