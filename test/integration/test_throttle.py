@@ -107,6 +107,24 @@ def test_unannounced_rate_is_found(base, certs, origin, started, agent):
         found = (len(settled) - 1) / (settled[-1] - settled[0]) * 1e6
         assert found >= rate * 0.8
         assert not later or late_rate >= rate * 0.9
+        check_rate_is_remembered(origin, sim, rate)
+
+
+def check_rate_is_remembered(origin, sim, rate):
+    """Over stop and start: neither a burst nor a new search."""
+    before = sim.stats()["throttled"]
+    origin.stop()
+    origin.start()
+    began, count = len(sim.ledger()), rate * 3
+    origin.inject(messages.generate(count, prefix="again"))
+    sim.wait_taken(began + count, 30)
+    times = sorted(e.time_us for e in sim.ledger()[began:])
+    took = (times[-1] - times[0]) / 1e6
+    refused = sim.stats()["throttled"] - before
+    print(f"after a restart: {count} messages in {took:.1f} s, "
+          f"refused {refused}")
+    assert took <= 3 * 1.6
+    assert refused <= 3
 
 
 @pytest.mark.parametrize("stage", STAGES)
