@@ -25,7 +25,7 @@ static const double search_s = 4, search_messages = 8;
  * low takes a minute to grow out of. */
 static const double search_share = 0.85, creep_share = 0.95;
 
-static const double late_us = 3e3;
+static const double late_us = 10e3; /* of a timer on a busy host */
 static const double pause_first_us = 250e3, pause_most_us = 600e6;
 static const double connections_rest_us = 600e6, connections_rest_most = 4;
 static const int64_t stored_for_ms = INT64_C(7) * 86400 * 1000;

@@ -11,6 +11,7 @@
 #include "agent/intake.h"
 #include "agent/lane.h"
 #include "agent/learned.h"
+#include "agent/logsink.h"
 #include "agent/ratebook.h"
 #include "agent/report.h"
 #include "agent/upstream.h"
@@ -530,6 +531,7 @@ on_sigterm(void *ctx)
 
 	if (a->phase == STOPPING)
 		return;
+	logsink_bypass();
 	wind_up(a, STOPPING, STOP_WAIT_MS);
 }
 

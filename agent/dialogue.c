@@ -582,6 +582,26 @@ on_ehlo_reply(struct dial *dial, const struct reply *reply)
 }
 
 static void
+fail_protocol(struct dial *dial)
+{
+	char name[NAME_SIZE];
+
+	dial_fail(dial, stage_of(dial->state), "4.5.0",
+	    "protocol error in the reply of host %s while %s",
+	    dial_namaddr(dial, name, sizeof(name)), doing(dial->state));
+	dial_give_up(dial);
+}
+
+/* A reply to what was not sent yet: who believes it is one reply ahead for the
+ * rest of the session. 421 may come at any time. */
+static bool
+is_too_early(const struct dial *dial, const struct reply *reply)
+{
+	return dial->state != DIAL_STATE_QUIT && reply->code != 421 &&
+	       (buf_len(&dial->out) > 0 || link_unsent(dial->link) > 0);
+}
+
+static void
 on_reply(struct dial *dial, const struct reply *reply, bool has_more)
 {
 	char text[200];
@@ -592,6 +612,10 @@ on_reply(struct dial *dial, const struct reply *reply, bool has_more)
 		    dial->state == DIAL_STATE_AUTH && reply->code == 334
 			? "334 <hidden>"
 			: text);
+	}
+	if (is_too_early(dial, reply)) {
+		fail_protocol(dial);
+		return;
 	}
 	switch (dial->state) {
 	case DIAL_STATE_GREETING:
@@ -634,7 +658,6 @@ on_input(void *ctx, const char *p, size_t n)
 {
 	struct dial *dial = ctx;
 	struct link *link = dial->link;
-	char name[NAME_SIZE];
 
 	/* A handler may close the connection, hand it over or start TLS. */
 	while (n > 0 && dial->link == link) {
@@ -647,11 +670,7 @@ on_input(void *ctx, const char *p, size_t n)
 		if (result == REPLY_MORE)
 			return;
 		if (result == REPLY_BAD) {
-			dial_fail(dial, stage_of(dial->state), "4.5.0",
-			    "protocol error in the reply of host %s while %s",
-			    dial_namaddr(dial, name, sizeof(name)),
-			    doing(dial->state));
-			dial_give_up(dial);
+			fail_protocol(dial);
 			return;
 		}
 		on_reply(dial, reply_get(&dial->parser), n > 0);

@@ -38,7 +38,7 @@ enum {
 };
 
 enum conn_state {
-	CONN_HELD, /* accepted, hello not sent */
+	CONN_HELD, /* accepted, no descriptor for its file yet */
 	CONN_READING, /* greeted, request not complete */
 	CONN_WORKING,
 	CONN_ANSWERED, /* waiting for EOF */
@@ -69,6 +69,9 @@ struct intake {
 	struct list conns[CONN_STATES]; /* oldest first */
 	size_t counts[CONN_STATES];
 	bool has_accepted, is_greeting;
+	bool is_holding; /* somebody may wait to be accepted */
+	bool is_resting; /* for want of descriptors */
+	int64_t held_since_ms;
 	int64_t warned_ms; /* last warning of a shortage */
 };
 
@@ -190,19 +193,19 @@ greet(struct conn *c)
 	buf_fini(&hello);
 }
 
-/* May the oldest held hello go? If not, *next_ms_out is when to look again. */
+/* May one more come in? If not, *next_ms_out is when to look again. */
 static bool
-may_greet(struct intake *intake, struct conn *c, int64_t *next_ms_out)
+may_accept(struct intake *intake, int64_t *next_ms_out)
 {
-	int64_t now_ms = loop_now_ms(intake->loop), until_ms = 0;
-	int64_t limit_ms = c->since_ms + intake->set->lane_hold_limit_ms;
+	int64_t now_ms = loop_now_ms(intake->loop), until_ms = 0, limit_ms;
 
-	if (!reserve_descriptor(c)) {
-		*next_ms_out = now_ms + SHORTAGE_REST_MS;
-		return false;
-	}
-	if (now_ms >= limit_ms ||
-	    intake->ops->may_greet(intake->ctx, now_ms, &until_ms))
+	if (intake->ops->may_greet(intake->ctx, now_ms, &until_ms))
+		return true;
+	if (!intake->is_holding)
+		intake->held_since_ms = now_ms;
+	intake->is_holding = true;
+	limit_ms = intake->held_since_ms + intake->set->lane_hold_limit_ms;
+	if (now_ms >= limit_ms)
 		return true;
 	if (until_ms > 0 && until_ms < now_ms + ASK_AGAIN_MS)
 		until_ms = now_ms + ASK_AGAIN_MS;
@@ -211,25 +214,53 @@ may_greet(struct intake *intake, struct conn *c, int64_t *next_ms_out)
 	return false;
 }
 
+/* Those that lacked a descriptor. false: some still do. */
+static bool
+greet_held(struct intake *intake)
+{
+	struct list *first;
+
+	while ((first = list_first(&intake->conns[CONN_HELD])) != NULL) {
+		struct conn *c = list_entry(first, struct conn, link);
+
+		if (!reserve_descriptor(c)) {
+			loop_timer_at(intake->hello_timer,
+			    loop_now_ms(intake->loop) + SHORTAGE_REST_MS);
+			return false;
+		}
+		greet(c);
+	}
+	return true;
+}
+
+static bool accept_next(struct intake *intake);
+
+/* Takes in what may come; the rest stays in the queue of the listening
+ * socket, which is master's too: when this process dies the next one greets
+ * it. A connection that ended without a hello would make the queue manager
+ * suspend the whole transport, and defer all that waits for it. */
 void
 intake_kick(struct intake *intake)
 {
-	struct list *first;
-	int64_t next_ms;
+	int64_t next_ms = 0;
+	bool is_open = true;
 
 	if (intake->is_greeting)
 		return;
 	intake->is_greeting = true;
 	loop_timer_cancel(intake->hello_timer);
-	while ((first = list_first(&intake->conns[CONN_HELD])) != NULL) {
-		struct conn *c = list_entry(first, struct conn, link);
-
-		if (!may_greet(intake, c, &next_ms)) {
+	for (int i = 0; i < ACCEPT_BATCH && is_open; i++) {
+		if (!greet_held(intake) || intake->listen_watch == NULL) {
+			is_open = false;
+		} else if (!may_accept(intake, &next_ms)) {
 			loop_timer_at(intake->hello_timer, next_ms);
+			is_open = false;
+		} else if (!accept_next(intake)) {
 			break;
 		}
-		greet(c);
 	}
+	if (intake->listen_watch != NULL && !intake->is_resting)
+		loop_want(intake->listen_watch, is_open, false);
 	intake->is_greeting = false;
 }
 
@@ -406,6 +437,7 @@ static void
 accept_pause(struct intake *intake)
 {
 	warn_shortage(intake, "cannot accept a connection");
+	intake->is_resting = true;
 	loop_want(intake->listen_watch, false, false);
 	loop_timer_at(
 	    intake->accept_timer, loop_now_ms(intake->loop) + SHORTAGE_REST_MS);
@@ -416,6 +448,7 @@ on_accept_timer(void *ctx)
 {
 	struct intake *intake = ctx;
 
+	intake->is_resting = false;
 	if (intake->listen_watch != NULL)
 		loop_want(intake->listen_watch, true, false);
 }
@@ -433,36 +466,43 @@ accept_one(struct intake *intake, int fd)
 	c->watch = loop_watch(intake->loop, fd, on_readable, c);
 	loop_want(c->watch, true, false);
 	set_state(c, CONN_HELD);
-	/* Now, or further connections would take the last descriptors. */
-	(void)reserve_descriptor(c);
 	if (!intake->has_accepted) {
 		intake->has_accepted = true;
 		intake->ops->on_first_accept(intake->ctx);
 	}
 }
 
-/* Other processes may share the socket, so finding nothing is normal. */
+/* One connection; false: there is none. Other processes may share the socket,
+ * so finding nothing is normal. */
+static bool
+accept_next(struct intake *intake)
+{
+	int fd;
+
+	if (intake->is_resting)
+		return false;
+	do {
+		fd = accept4(intake->listen_fd, NULL, NULL,
+		    SOCK_NONBLOCK | SOCK_CLOEXEC);
+	} while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
+	if (fd >= 0) {
+		accept_one(intake, fd);
+		(void)greet_held(intake);
+		return true;
+	}
+	if (errno == EAGAIN)
+		intake->is_holding = false;
+	else
+		accept_pause(intake);
+	return false;
+}
+
 static void
 on_connection(void *ctx, bool readable, bool writable)
 {
-	struct intake *intake = ctx;
-
 	(void)readable;
 	(void)writable;
-	for (int i = 0; i < ACCEPT_BATCH && intake->listen_watch != NULL; i++) {
-		int fd = accept4(intake->listen_fd, NULL, NULL,
-		    SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-		if (fd >= 0)
-			accept_one(intake, fd);
-		else if (errno == EAGAIN)
-			break;
-		else if (errno != EINTR && errno != ECONNABORTED) {
-			accept_pause(intake);
-			break;
-		}
-	}
-	intake_kick(intake);
+	intake_kick(ctx);
 }
 
 /* --- final status --- */
@@ -598,6 +638,7 @@ intake_stop(struct intake *intake)
 {
 	loop_unwatch(&intake->listen_watch);
 	loop_timer_cancel(intake->accept_timer);
+	intake->is_holding = false;
 }
 
 void
@@ -624,7 +665,7 @@ intake_release_unsent(struct intake *intake)
 size_t
 intake_waiting(const struct intake *intake)
 {
-	return intake->counts[CONN_HELD];
+	return intake->counts[CONN_HELD] + (intake->is_holding ? 1 : 0);
 }
 
 size_t

@@ -3,7 +3,8 @@
  * One small object per queue manager connection:
  *
  *   accepted -> greeted -> reading -> working -> answered -> EOF -> gone
- *       \ hello held back while ops->may_greet says no (bounded)
+ *   \ not while ops->may_greet says no (bounded): it waits in the socket's
+ *     own queue, where the death of this process does not end it
  *
  * The hello and the final status are one write each: the queue manager reads
  * them blocking. A connection that ends before its request is complete is
@@ -57,7 +58,7 @@ struct intake *intake_new(struct loop *loop, const struct settings *set,
  * included. */
 void intake_free(struct intake **intake);
 
-/* Asks may_greet again for connections whose hello is held back. */
+/* Asks may_greet again if somebody waits to come in. */
 void intake_kick(struct intake *intake);
 
 /* Accept no more (status channel closed, or stopping). Connections that were
@@ -82,7 +83,8 @@ bool intake_mark(void *ctx, struct request *req, int64_t offset);
  * at the mode only after a status that is not 0, so must_retry is set too. */
 void intake_mark_corrupt(struct request *req);
 
-/* Connections by state: hello held back; greeted, the request is still to
+/* Connections by state: waiting for a hello (those not accepted count as
+ * one); greeted, the request is still to
  * come (each of these will probably bring one); with a request not yet
  * answered. */
 size_t intake_waiting(const struct intake *intake);

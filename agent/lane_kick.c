@@ -19,7 +19,8 @@ bury_ended(struct lane *lane, struct route *r, int64_t now_ms)
 
 		if (!session_is_over(ls->session))
 			continue;
-		if (ls->end_how != SESSION_END_QUIT)
+		if (ls->end_how != SESSION_END_QUIT &&
+		    ls->end_how != SESSION_END_OURS)
 			lane->figures.lost++;
 		if (ls->is_used_up)
 			ls->end_how = SESSION_END_421;
@@ -227,6 +228,17 @@ lasting(struct route *r, int64_t share, int64_t now_ms, size_t *busy_out)
 	return n;
 }
 
+/* How many messages like this one can go within the next us. */
+static int64_t
+expected(
+    struct lane *lane, const struct pacer_cost *cost, int64_t us, int64_t max)
+{
+	int64_t n = pacer_expected(&lane->pacer, cost, us, max);
+	double learned = adapt_rate(&lane->adapt) * (double)us / 1e6;
+
+	return learned < (double)n ? (int64_t)learned : n;
+}
+
 /* Mail waits for a token that comes at at_ms, and a bucket of one loses those
  * that come while a session is dialled: so the successor of a session that is
  * nearly spent is dialled as long before as that takes. Returns when to look
@@ -237,8 +249,8 @@ dial_ahead(struct lane *lane, struct route *r, const struct pacer_cost *cost,
 {
 	struct lane_no no = {"", INT64_MAX};
 	int64_t took_ms = r->dial_took_ms;
-	int64_t share = pacer_expected(
-	    &lane->pacer, cost, took_ms * 1000, (int64_t)r->waiting_count);
+	int64_t share =
+	    expected(lane, cost, took_ms * 1000, (int64_t)r->waiting_count);
 	size_t busy;
 
 	(void)lasting(r, 0, now_ms, &busy);
@@ -257,8 +269,8 @@ dial_ahead(struct lane *lane, struct route *r, const struct pacer_cost *cost,
 
 /* The smarthost's own pace, as found out: true when t may go now. */
 static bool
-may_go(struct lane *lane, struct transaction *t, struct lane_no *no,
-    bool *refused_out, struct moment now)
+may_go(struct lane *lane, struct transaction *t, const struct pacer_cost *cost,
+    struct lane_no *no, bool *refused_out, struct moment now)
 {
 	int64_t paused_us = adapt_paused_until(&lane->adapt) - now.ms * 1000;
 	int64_t wait_us = lane->set->lane_adaptive
@@ -283,7 +295,8 @@ may_go(struct lane *lane, struct transaction *t, struct lane_no *no,
 		    INT64_MAX);
 	else if (wait_us > 0)
 		set_no(no, "the smarthost asked to slow down",
-		    now.ms + (wait_us + 999) / 1000);
+		    dial_ahead(lane, t->route, cost,
+			now.ms + (wait_us + 999) / 1000, now.ms));
 	return wait_us == 0;
 }
 
@@ -326,7 +339,7 @@ serve_first(struct lane *lane, struct route *r, struct lane_no *no,
 			now.ms));
 		return false;
 	}
-	if (!may_go(lane, t, no, &is_refused, now))
+	if (!may_go(lane, t, &cost, no, &is_refused, now))
 		return is_refused;
 	ls = pick_session(r, 1, now.ms);
 	if (ls == NULL) {

@@ -2,11 +2,13 @@
 
 #define SYSLOG_NAMES /* facilitynames[] */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <syslog.h>
 #include <time.h>
@@ -25,9 +27,11 @@ static struct {
 	char *path; /* of postlogd's socket; NULL: syslog */
 	char *path_in_queue; /* "public/postlog" */
 	int fd;
+	int file_fd; /* maillog_file, for when postlogd is gone; or -1 */
 	int facility;
+	bool is_direct; /* postlogd is going */
 	bool with_stderr;
-} sink = {.fd = -1, .facility = LOG_MAIL};
+} sink = {.fd = -1, .file_fd = -1, .facility = LOG_MAIL};
 
 int
 logsink_facility(const char *name)
@@ -72,6 +76,12 @@ reconnect(void)
 	return connect_to(sink.path) || connect_to(sink.path_in_queue);
 }
 
+static bool
+send_line(const char *text, size_t n)
+{
+	return sink.fd >= 0 && send(sink.fd, text, n, MSG_NOSIGNAL) >= 0;
+}
+
 static void
 to_postlogd(const char *line)
 {
@@ -84,16 +94,18 @@ to_postlogd(const char *line)
 	(void)strftime(stamp, sizeof(stamp), "%b %d %H:%M:%S", &tm);
 	n = snprintf(text, sizeof(text), "%s %s %s[%ld]: %s", stamp, sink.host,
 	    sink.tag, (long)getpid(), line);
-	if (n >= (int)sizeof(text))
-		n = sizeof(text) - 1;
-	if (sink.fd < 0 && !reconnect())
-		return;
+	if (n >= (int)sizeof(text) - 1)
+		n = (int)sizeof(text) - 2;
 	/* postlogd is started anew at its own pace: one more try each line. */
-	if (send(sink.fd, text, (size_t)n, MSG_NOSIGNAL) < 0 &&
-	    (errno == ECONNREFUSED || errno == ENOENT || errno == ENOTCONN ||
-		errno == ECONNRESET) &&
-	    reconnect())
-		(void)send(sink.fd, text, (size_t)n, MSG_NOSIGNAL);
+	if (!(sink.is_direct && sink.file_fd >= 0) &&
+	    (send_line(text, (size_t)n) ||
+		(reconnect() && send_line(text, (size_t)n))))
+		return;
+	/* postfix stop: master has taken the socket with it. What is finished
+	 * in those last seconds belongs into the log all the same. */
+	text[n] = '\n';
+	if (sink.file_fd >= 0)
+		(void)!write(sink.file_fd, text, (size_t)n + 1);
 }
 
 static int
@@ -178,6 +190,28 @@ logsink_open(const char *program, bool with_stderr)
 	log_set_sink(write_line, NULL);
 }
 
+/* A log that is there and is a file: not /dev/stdout, which is not ours. */
+static int
+open_file(const char *path)
+{
+	struct stat st;
+	int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd >= 0 && (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))) {
+		(void)close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+static void
+close_file(void)
+{
+	if (sink.file_fd >= 0)
+		(void)close(sink.file_fd);
+	sink.file_fd = -1;
+}
+
 void
 logsink_configure(const struct settings *settings)
 {
@@ -188,22 +222,32 @@ logsink_configure(const struct settings *settings)
 	set(&sink.path, NULL);
 	set(&sink.path_in_queue, NULL);
 	disconnect();
+	close_file();
 	if (*settings->maillog_file != '\0') {
 		set(&sink.path_in_queue,
 		    mem_printf("public/%s", settings->postlog_service_name));
 		set(&sink.path, mem_printf("%s/%s", settings->queue_directory,
 				    sink.path_in_queue));
 		(void)connect_to(sink.path);
+		sink.file_fd = open_file(settings->maillog_file);
 	}
 	set_tag(settings->syslog_name, settings->lane_log_name);
 }
 
 void
+logsink_bypass(void)
+{
+	sink.is_direct = true;
+}
+
+void
 logsink_close(void)
 {
+	sink.is_direct = false;
 	log_set_sink(NULL, NULL);
 	closelog();
 	disconnect();
+	close_file();
 	set(&sink.tag, NULL);
 	set(&sink.host, NULL);
 	set(&sink.path, NULL);

@@ -151,6 +151,25 @@ account_close(struct rate_account *a)
 	common_close(&a->connects);
 }
 
+static void
+account_free(struct rate_account *a)
+{
+	list_remove(&a->link);
+	mem_free(a->name);
+	mem_free(a);
+}
+
+void
+ratebook_forget(struct ratebook *book, struct rate_account **account)
+{
+	struct rate_account *a = *account;
+
+	*account = NULL;
+	if (!book->is_drained)
+		account_close(a);
+	account_free(a);
+}
+
 void
 ratebook_drain(struct ratebook *book)
 {
@@ -169,14 +188,8 @@ ratebook_free(struct ratebook **book)
 	if (old == NULL)
 		return;
 	ratebook_drain(old);
-	list_each_safe (link, &old->accounts) {
-		struct rate_account *a =
-		    list_entry(link, struct rate_account, link);
-
-		list_remove(&a->link);
-		mem_free(a->name);
-		mem_free(a);
-	}
+	list_each_safe (link, &old->accounts)
+		account_free(list_entry(link, struct rate_account, link));
 	mem_free(old);
 }
 

@@ -44,9 +44,12 @@ const struct share *ratebook_own(const struct ratebook *book);
 void ratebook_save_own(struct ratebook *book, const struct share *own);
 
 /* The account of this name ("host" or "host login"), opened once; the book's,
- * until ratebook_free(). */
+ * until ratebook_forget() or ratebook_free(). */
 struct rate_account *ratebook_account(
     struct ratebook *book, const char *account, int64_t now_us);
+
+/* Closes an account that is not used for now; what was taken stays known. */
+void ratebook_forget(struct ratebook *book, struct rate_account **account);
 
 /* As in struct pacer_ops. */
 int64_t ratebook_wait_us(struct rate_account *a, const struct pacer_cost *cost,

@@ -92,6 +92,7 @@ route_on_session_end(struct route *r, enum session_end how, int accepted,
 {
 	switch (how) {
 	case SESSION_END_QUIT:
+	case SESSION_END_OURS:
 		break;
 	case SESSION_END_421:
 		if (accepted > 0)

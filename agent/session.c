@@ -426,6 +426,10 @@ session_close_by_421(struct session *s, enum command_kind kind,
 	    session_judge(s, head, kind, reply, now) == MEANING_LATER;
 
 	reply_text(reply, text, sizeof(text));
+	if (head == NULL && now.ms - s->idle_since_ms >= IDLE_421_MS) {
+		session_end(s, SESSION_END_QUIT, true, text);
+		return;
+	}
 	dsn_set(&why, reply->status, "host %s[%s] said: %s (in reply to %s)",
 	    s->peer.host, s->peer.addr, text, verdict_command_name(kind));
 	why.smtp_code = 421;
@@ -576,14 +580,27 @@ session_finish(struct session *s, const char *why, int64_t now_ms)
 	s->ops->on_changed(s->ctx);
 }
 
-void
-session_abort(struct session *s, const char *why, struct moment now)
+static void
+break_off(
+    struct session *s, enum session_end how, const char *why, struct moment now)
 {
 	if (s->is_over)
 		return;
 	log_debug(
 	    "%s[%s]: closing session: %s", s->peer.host, s->peer.addr, why);
-	lose(s, SESSION_END_ABORT, why, now);
+	lose(s, how, why, now);
+}
+
+void
+session_hang_up(struct session *s, const char *why, struct moment now)
+{
+	break_off(s, SESSION_END_OURS, why, now);
+}
+
+void
+session_abort(struct session *s, const char *why, struct moment now)
+{
+	break_off(s, SESSION_END_ABORT, why, now);
 }
 
 static int64_t

@@ -11,9 +11,11 @@
  *
  * No neighbour is poisoned: servers answer MAIL with 503 after a transaction
  * that was refused half way, yet take its RCPT and content with the previous
- * sender. So RSET stands before every MAIL of a BDAT window but the first, and
- * elsewhere after a transaction that did not reach its end of data; and a
- * message whose MAIL was refused is never believed delivered.
+ * sender. Postfix keeps the transaction of a message that it refused at its end
+ * (smtpd_end_of_data_restrictions), too, and its smtpd dies of a DATA in it. So
+ * RSET stands before every MAIL of a BDAT window but the first, and elsewhere
+ * unless the message before is known to be accepted; and a message whose MAIL
+ * was refused is never believed delivered.
  *
  * Success is believed only on a 2xx to the end of data. When the stream ends,
  * each transaction is done (decided), in doubt (its last octet was written and
@@ -46,7 +48,10 @@ enum session_end {
 	SESSION_END_421, /* the server closes the session */
 	SESSION_END_LOST, /* connection lost with commands unanswered */
 	SESSION_END_TIMEOUT, /* the oldest command's stage timed out */
-	SESSION_END_ABORT, /* we gave up: desync, unreadable message, stop */
+	/* We hung up for a reason of ours or of one message: there is no other
+	 * way out of content that is unreadable, or refused half way. */
+	SESSION_END_OURS,
+	SESSION_END_ABORT, /* we gave up: out of step, stop */
 };
 
 struct session_ops {

@@ -37,6 +37,10 @@ enum {
 	/* How long the answer to QUIT is waited for: the slot is ours until
 	 * the server has seen the end. */
 	QUIT_WAIT_MS = 2000,
+	/* A 421 to a session without mail comes at once when a quota is used
+	 * up. Later the server has just grown tired of waiting, which says
+	 * nothing about how many messages or connections it takes. */
+	IDLE_421_MS = 2000,
 };
 
 enum session_step {
@@ -117,6 +121,9 @@ void session_decide_all(struct session *s, struct transaction *t,
 /* The verdict when so many octets are too many for the server; else NULL. */
 struct verdict *session_refuse_size(const struct session *s, uint64_t octets,
     const struct verdict_source *from);
+
+/* Hangs up on a server that did nothing wrong. */
+void session_hang_up(struct session *s, const char *why, struct moment now);
 
 /* Ends without transactions inside / by a 421 to the oldest command. */
 void session_end(

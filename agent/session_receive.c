@@ -108,7 +108,7 @@ on_data(struct session *s, struct transaction *t, const struct reply *reply,
 	if (meaning == MEANING_OK && request_is_probe(t->req)) {
 		session_decide_all_by_reply(
 		    s, t, OUTCOME_SENT, COMMAND_DATA, reply, now);
-		session_abort(s, "address probe done", now);
+		session_hang_up(s, "address probe done", now);
 		return;
 	}
 	if (meaning == MEANING_OK) {
@@ -134,6 +134,11 @@ on_end_of_data(struct session *s, struct transaction *t, enum command_kind kind,
 	if (verdict_judge(kind, reply) == MEANING_OK) {
 		session_decide_all_by_reply(
 		    s, t, OUTCOME_SENT, kind, reply, now);
+		/* Unless somebody has begun already. A window of BDAT is
+		 * alike from its first message to its last. */
+		if (kind == COMMAND_BODY && s->cur == NULL &&
+		    s->pipe.count == 0)
+			s->needs_rset = false;
 		return;
 	}
 	refuse(s, t, kind, session_judge(s, t, kind, reply, now), reply, now);
@@ -238,7 +243,7 @@ on_reply(struct session *s, const struct reply *reply, struct moment now)
 		if (is_early && kind == COMMAND_BODY) {
 			/* Answered before it was complete: there is no way
 			 * to stop but to hang up. */
-			session_abort(s, "reply in the middle of DATA", now);
+			session_hang_up(s, "refused in the middle", now);
 			return;
 		}
 		break;

@@ -22,7 +22,7 @@ begin(struct session *s, struct transaction *t, struct moment now)
 	s->rcpt_next = 0;
 	s->step = s->needs_rset ? STEP_RSET : STEP_MAIL;
 	/* Whoever comes next must start from a clean slate, unless this one
-	 * gets through; in a BDAT window nobody can know in time. */
+	 * is known to have got through by then. */
 	s->needs_rset = true;
 	s->chunk_is_last = false;
 	t->state = TRANSACTION_RENDERING;
@@ -229,7 +229,7 @@ render_body(struct session *s, struct buf *out, struct moment now)
 		/* After 354 there is no way to take a message back but to
 		 * hang up; what was appended must not look like an end. */
 		fail_content(s, t, result, now);
-		session_abort(s, "unreadable message", now);
+		session_hang_up(s, "unreadable message", now);
 		return false;
 	}
 	if (result == MESSAGE_END)
@@ -239,7 +239,6 @@ render_body(struct session *s, struct buf *out, struct moment now)
 	pipeline_extend(&s->pipe, buf_len(out) - before);
 	if (result == MESSAGE_END) {
 		t->last_off = s->pipe.rendered_off;
-		s->needs_rset = false;
 		log_folding(s, t);
 		session_stop_rendering(s, t);
 	}

@@ -14,14 +14,13 @@ struct settings {
 	/* Postfix, general */
 	char *mail_version; /* "3.7.11"; decides the hello (>= 3.6) */
 	char *config_directory, *queue_directory, *data_directory;
-	char *command_directory, *daemon_directory;
-	char *mail_owner, *myhostname, *mydomain, *myorigin;
+	char *command_directory;
+	char *mail_owner, *myhostname, *myorigin;
 	char *syslog_name, *syslog_facility;
 	char *maillog_file, *postlog_service_name;
 	char *multi_instance_name;
 	char *bounce_service_name, *defer_service_name, *trace_service_name;
 	char *address_verify_service_name, *flush_service_name;
-	char *proxymap_service_name;
 	char *hash_queue_names;
 	int hash_queue_depth;
 	char *relayhost;
@@ -29,11 +28,11 @@ struct settings {
 	char *recipient_delimiter, *fast_flush_domains;
 	bool soft_bounce;
 	bool address_verify_negative_cache;
-	int64_t minimal_backoff_time_ms, daemon_timeout_ms, ipc_timeout_ms;
+	int64_t daemon_timeout_ms, ipc_timeout_ms;
 	int delay_logging_resolution_limit;
 	char *info_log_address_format; /* "external" or "internal" */
 	int qmgr_message_active_limit;
-	bool tls_required_enable, requiretls_enable;
+	bool requiretls_enable;
 	char *tls_append_default_CA;
 
 	/* smtp(8)'s: the session */
@@ -44,20 +43,17 @@ struct settings {
 	char *smtp_host_lookup; /* dns, native */
 	char *smtp_tcp_port, *smtp_fallback_relay;
 	int smtp_mx_address_limit;
-	bool smtp_skip_5xx_greeting, smtp_quote_rfc821_envelope;
+	bool smtp_skip_5xx_greeting;
 	bool smtp_send_dummy_mail_auth;
 	int smtp_line_length_limit;
 	char *smtp_discard_ehlo_keywords;
-	char *smtp_discard_ehlo_keyword_address_maps;
 	char *smtp_address_verify_target; /* rcpt or data */
-	char *smtp_delivery_status_filter;
 	bool smtp_log_tls_feature_status;
-	char *smtp_requiretls_policy;
 	int64_t smtp_connect_timeout_ms, smtp_helo_timeout_ms;
 	int64_t smtp_starttls_timeout_ms, smtp_mail_timeout_ms;
 	int64_t smtp_rcpt_timeout_ms, smtp_data_init_timeout_ms;
 	int64_t smtp_data_xfer_timeout_ms, smtp_data_done_timeout_ms;
-	int64_t smtp_rset_timeout_ms, smtp_quit_timeout_ms;
+	int64_t smtp_rset_timeout_ms;
 
 	/* smtp(8)'s: SASL */
 	bool smtp_sasl_auth_enable, smtp_sender_dependent_authentication;

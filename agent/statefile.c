@@ -30,7 +30,9 @@ int
 statefile_open_dir(const char *dir, char *error, size_t n)
 {
 	struct stat st;
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	/* Its parent belongs to mail_owner, who must not choose the place
+	 * where root makes files. */
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
 	if (fd < 0)
 		return fail(error, n, "open %s: %s", dir, strerror(errno));

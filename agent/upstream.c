@@ -16,6 +16,9 @@ enum {
 	/* Dials that fail for want of an answer are tried again inside for
 	 * so long before requests are deferred. */
 	PATIENCE_MS = 10000,
+	/* Accounts that no route uses stay open up to so many: each has
+	 * descriptors, and with a nexthop for each domain there is no end. */
+	ACCOUNTS_KEPT = 16,
 };
 
 /* Whose slots a route's sessions take. */
@@ -56,6 +59,7 @@ struct upstreams {
 	struct upstreams_env env;
 	struct lane *lane;
 	struct list accounts, bindings, all;
+	size_t account_count;
 	bool is_draining;
 };
 
@@ -103,6 +107,44 @@ free_binding(struct binding *b)
 	mem_free(b);
 }
 
+static void
+close_account(struct account *a)
+{
+	list_remove(&a->link);
+	a->ups->account_count--;
+	budget_close(&a->budget);
+	mem_free(a->name);
+	mem_free(a);
+}
+
+static bool
+is_account_used(const struct account *a)
+{
+	list_each (link, &a->ups->bindings)
+		if (list_entry(link, struct binding, link)->account == a)
+			return true;
+	return a->held > 0;
+}
+
+/* The oldest first. What has no file is remembered here alone, and takes no
+ * descriptor. */
+static void
+close_unused_accounts(struct upstreams *ups)
+{
+	if (ups->env.state == NULL)
+		return;
+	list_each_safe (link, &ups->accounts) {
+		struct account *a = list_entry(link, struct account, link);
+
+		if (ups->account_count <= ACCOUNTS_KEPT)
+			return;
+		if (is_account_used(a))
+			continue;
+		ratebook_forget(ups->env.rates, &a->rates);
+		close_account(a);
+	}
+}
+
 void
 upstreams_on_route_gone(void *ctx, struct route *route)
 {
@@ -114,6 +156,7 @@ upstreams_on_route_gone(void *ctx, struct route *route)
 		if (b->route == route)
 			free_binding(b);
 	}
+	close_unused_accounts(ups);
 }
 
 void
@@ -128,14 +171,8 @@ upstreams_free(struct upstreams **ups)
 		free_upstream(upstream_of(link));
 	list_each_safe (link, &old->bindings)
 		free_binding(list_entry(link, struct binding, link));
-	list_each_safe (link, &old->accounts) {
-		struct account *a = list_entry(link, struct account, link);
-
-		list_remove(&a->link);
-		budget_close(&a->budget);
-		mem_free(a->name);
-		mem_free(a);
-	}
+	list_each_safe (link, &old->accounts)
+		close_account(list_entry(link, struct account, link));
 	mem_free(old);
 }
 
@@ -171,6 +208,7 @@ find_account(struct upstreams *ups, const char *name)
 	a->name = mem_strdup(name);
 	list_init(&a->link);
 	list_push(&ups->accounts, &a->link);
+	ups->account_count++;
 	a->budget = budget_open(ups->env.loop, ups->env.set, ups->env.state,
 	    ups->env.lane_name, name, on_budget_room, a);
 	a->rates =
@@ -545,6 +583,8 @@ closed_counter(enum session_end how, const char *why)
 		return BOARD_COUNTER_closed_timeout;
 	case SESSION_END_ABORT:
 		return BOARD_COUNTER_closed_protocol;
+	case SESSION_END_OURS:
+		return BOARD_COUNTER_closed_errors;
 	case SESSION_END_QUIT:
 		break;
 	}

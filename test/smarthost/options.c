@@ -44,6 +44,7 @@ static const struct entry entries[] = {
     {"key", TEXT, AT(key)},
     {"write-cert", TEXT, AT(write_cert)},
     {"hostname", TEXT, AT(hostname)},
+    {"rate-reply", TEXT, AT(rate_reply)},
     {"mechs", TEXT, AT(mechs)},
     {"script", TEXT, AT(script)},
     {"ledger", TEXT, AT(ledger)},
@@ -242,6 +243,8 @@ options_parse(struct options *o, int argc, char **argv)
 	    .nodelay = true,
 	    .rate_burst = 1,
 	    .rate_stage = RATE_EOD,
+	    .rate_reply = "454 4.7.0 Throttling failure: Maximum sending "
+			  "rate exceeded.",
 	    .tarpit_ms = 1000,
 	    .soft_errors = 10,
 	    .hard_errors = 20,

@@ -40,6 +40,7 @@ struct options {
 	double rate_interval_us; /* 0: no rate; else time per message */
 	uint64_t rate_burst;
 	enum rate_stage rate_stage;
+	const char *rate_reply;
 	enum personality personality;
 	unsigned tarpit_ms, soft_errors, hard_errors;
 	unsigned latency_ms, greeting_delay_ms;

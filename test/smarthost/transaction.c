@@ -19,9 +19,6 @@
 #include "test/smarthost/answer.h"
 #include "test/smarthost/conn.h"
 
-static const char throttled[] =
-    "454 4.7.0 Throttling failure: Maximum sending rate exceeded.";
-
 enum { CONTENT_HARD_MAX = 256 << 20 };
 
 static const struct options *
@@ -241,7 +238,7 @@ transaction_mail(struct session *s, struct slice args)
 	close_envelope(&s->env);
 	refusal = parse_mail(s, args);
 	if (refusal == NULL && is_throttled(s, RATE_MAIL))
-		refusal = throttled;
+		refusal = options_of(s)->rate_reply;
 	if (refusal != NULL) {
 		answer_say(s, refusal);
 		close_envelope(&s->env);
@@ -308,7 +305,7 @@ rcpt_forbidden(struct session *s, struct slice args, struct slice *path_out,
 	if (s->env.rcpt_count >= (max ? max : SESSION_RCPTS))
 		return "452 4.5.3 Error: too many recipients";
 	if (is_throttled(s, RATE_RCPT))
-		return throttled;
+		return options_of(s)->rate_reply;
 	return NULL;
 }
 
@@ -397,7 +394,7 @@ transaction_data(struct session *s)
 		refusal = "503 5.5.1 Error: DATA after BDAT";
 	}
 	if (refusal == NULL && is_throttled(s, RATE_DATA))
-		refusal = throttled;
+		refusal = options_of(s)->rate_reply;
 	if (refusal != NULL) {
 		after_refused_content(s, false);
 		answer_say(s, refusal);
@@ -478,7 +475,7 @@ transaction_bdat(struct session *s, struct slice args)
 	s->bdat.is_refused = false;
 	s->mode = MODE_BDAT;
 	if (refusal == NULL && !s->env.has_bdat && is_throttled(s, RATE_DATA))
-		refusal = throttled;
+		refusal = options_of(s)->rate_reply;
 	if (refusal != NULL) {
 		refuse_bdat(s, refusal, RULE_GO_ON);
 		return;
@@ -569,7 +566,7 @@ end_message(struct session *s, bool is_bdat)
 	else if (s->content.octets > max)
 		normal = "552 5.3.4 Error: message file too big";
 	else if (is_throttled(s, RATE_EOD))
-		normal = throttled;
+		normal = options_of(s)->rate_reply;
 	a = answer_ask(s, STAGE_EOD, normal);
 	/* Without a recipient nothing is taken, whatever is said. */
 	if (s->env.rcpt_count > 0 &&

@@ -175,7 +175,8 @@ end_of_content(struct session_server *s)
 		s->on_accept(s->ctx, s, buf_slice(&s->content));
 	}
 	say(s, code != 0 ? code : 250, "end of content");
-	reset(s);
+	if (code == 0 || s->kind != SERVER_POSTFIX)
+		reset(s);
 }
 
 static void

@@ -6,7 +6,8 @@
  * behaves as measured with real servers:
  *
  *   SERVER_POSTFIX  the sender is judged at RCPT. DATA refused for want of
- *                   recipients leaves the transaction open; BDAT closes it.
+ *                   recipients leaves the transaction open, and so does a
+ *                   refusal at its end; BDAT closes it.
  *   SERVER_EXIM     the sender is judged at MAIL, and RCPT and the content
  *                   get 503 then. DATA and BDAT leave the transaction open.
  *

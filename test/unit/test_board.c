@@ -414,6 +414,9 @@ board_refuses_files_of_doubtful_origin(void **state)
 	assert_int_equal(chmod(path, 0620), 0);
 	assert_null(board_open(*state, "fast", "", error, sizeof(error)));
 	assert_int_equal(unlink(path), 0);
+	assert_int_equal(symlink(*state, path), 0);
+	assert_null(board_open(path, "fast", "", error, sizeof(error)));
+	assert_int_equal(unlink(path), 0);
 	assert_int_equal(chmod(*state, 0777), 0);
 	assert_null(board_open(*state, "fast", "", error, sizeof(error)));
 	assert_null(

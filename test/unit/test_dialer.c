@@ -148,6 +148,12 @@ static const struct failure failures[] = {
 	"none",
 	{">220 a", "<EHLO", ">550 x", "<HELO", ">550 never", "<QUIT", ">221 b",
 	    NULL}},
+    {"none", false, DIAL_EHLO, "4.5.0",
+	"protocol error in the reply of host localhost[127.0.0.1] while "
+	"performing the EHLO handshake",
+	"none", {">>220 a\r\n250-b\r\n250 AUTH PLAIN\r\n", "hang", NULL}},
+    {"none", false, DIAL_EHLO, "4.3.2", "refused to talk to me: 421 4.3.2 too",
+	"none", {">>220 a\r\n421 4.3.2 too many\r\n", "hang", NULL}},
     {"none", false, DIAL_EHLO, "4.4.2", "performing the HELO handshake", "none",
 	{">220 a", "<EHLO", ">550 x", "<HELO", "close", NULL}},
     {"encrypt", false, DIAL_STARTTLS, "4.7.4",

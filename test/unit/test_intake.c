@@ -431,7 +431,7 @@ intake_holds_the_hello_back_until_kicked(void **state)
 	w->may_greet = false;
 	a = qmgr_connect();
 	b = qmgr_connect();
-	UNTIL(w, intake_waiting(w->intake) == 2);
+	UNTIL(w, intake_waiting(w->intake) == 1);
 	settle(w);
 	assert_int_equal(peek(a), -1);
 	w->may_greet = true;
@@ -444,6 +444,25 @@ intake_holds_the_hello_back_until_kicked(void **state)
 	close(b);
 	UNTIL(w, intake_greeted(w->intake) == 0);
 	assert_int_equal(log_warnings, 0);
+}
+
+/* A lane that dies must not take the waiting connections with it. */
+static void
+intake_leaves_those_that_wait_to_the_next_process(void **state)
+{
+	struct world *w = *state;
+	int fd;
+
+	w->may_greet = false;
+	fd = qmgr_connect();
+	UNTIL(w, intake_waiting(w->intake) == 1);
+	intake_free(&w->intake);
+	turn(w);
+	w->may_greet = true;
+	world_open_intake(w);
+	expect(w, fd, "ipc/agent-hello-3.6+.bin");
+	close(fd);
+	UNTIL(w, intake_greeted(w->intake) == 0);
 }
 
 static void
@@ -488,9 +507,10 @@ intake_takes_an_early_end_as_normal(void **state)
 	fd = qmgr_connect();
 	UNTIL(w, intake_waiting(w->intake) == 1);
 	close(fd);
-	UNTIL(w, intake_waiting(w->intake) == 0);
-	/* after it, and within the request */
 	w->may_greet = true;
+	intake_kick(w->intake);
+	UNTIL(w, intake_waiting(w->intake) + intake_greeted(w->intake) == 0);
+	/* after it, and within the request */
 	for (size_t n = 0; n < all.n; n += 97) {
 		fd = qmgr_connect();
 		expect(w, fd, "ipc/agent-hello-3.6+.bin");
@@ -772,6 +792,7 @@ main(void)
 	    TEST(intake_reads_a_request_at_any_cut),
 	    TEST(intake_reads_large_requests),
 	    TEST(intake_holds_the_hello_back_until_kicked),
+	    TEST(intake_leaves_those_that_wait_to_the_next_process),
 	    TEST(intake_asks_again_when_told_to),
 	    TEST(intake_never_holds_a_hello_beyond_the_limit),
 	    TEST(intake_takes_an_early_end_as_normal),

@@ -60,6 +60,27 @@ expect_line(int fd, const char *format, ...)
 	assert_string_equal(line + 16, rest);
 }
 
+/* The last line of maillog_file. */
+static void
+expect_end_of_file(const char *text)
+{
+	char have[4096], want[256];
+	FILE *file = fopen(scratch_path("maillog"), "r");
+	size_t got, n;
+
+	assert_non_null(file);
+	got = fread(have, 1, sizeof(have) - 1, file);
+	(void)fclose(file);
+	have[got] = '\0';
+	(void)snprintf(want, sizeof(want), " host postfix/fast/smtp[%ld]: %s\n",
+	    (long)getpid(), text);
+	n = strlen(want);
+	assert_true(got > n + 15);
+	assert_string_equal(have + got - n, want);
+	/* a line of its own */
+	assert_int_equal(have[got - n - 16], '\n');
+}
+
 static void
 expect_silence(int fd)
 {
@@ -102,7 +123,8 @@ logsink_maillog_file_means_datagrams_to_postlogd(void **state)
 	set_by_name("queue_directory", scratch_path("queue"));
 	set_by_name("myhostname", "host.example.org");
 	set_by_name("syslog_name", "postfix/fast");
-	set_by_name("maillog_file", "/var/log/maillog");
+	scratch_write("maillog", "first\n");
+	set_by_name("maillog_file", scratch_path("maillog"));
 	logsink_configure(&set);
 	log_info("a line");
 	expect_line(fd, "host postfix/fast/smtp[%ld]: a line", pid);
@@ -115,10 +137,18 @@ logsink_maillog_file_means_datagrams_to_postlogd(void **state)
 	/* postlogd is started anew under the same name. */
 	(void)close(fd);
 	(void)unlink(scratch_path("queue/public/postlog"));
-	log_info("lost");
+	log_info("direct");
+	expect_end_of_file("direct");
 	fd = postlogd(scratch_path("queue/public/postlog"));
 	log_info("found");
 	expect_line(fd, "host postfix/fast/smtp[%ld]: found", pid);
+	expect_end_of_file("direct");
+
+	/* It is there, but will read no more. */
+	logsink_bypass();
+	log_info("last");
+	expect_silence(fd);
+	expect_end_of_file("last");
 	logsink_close();
 	(void)close(fd);
 }

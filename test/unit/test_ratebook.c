@@ -435,6 +435,42 @@ ratebook_processes_share_one_rate_exactly(void **state)
 	fini(&l);
 }
 
+/* The lowest free descriptor. */
+static int
+free_descriptor(void)
+{
+	int fd = dup(STDERR_FILENO);
+
+	assert_true(fd >= 0);
+	(void)close(fd);
+	return fd;
+}
+
+static void
+ratebook_forgets_an_account_but_not_what_it_took(void **state)
+{
+	struct fake_lane l;
+	struct rate_account *other;
+	char name[32];
+	int before;
+
+	set_up_lane(&l, *state, "none", "5/1d!");
+	start(&l, "fast");
+	assert_int_equal(take_all(&l, 3), 3);
+	before = free_descriptor();
+	for (int i = 0; i < 50; i++) {
+		(void)snprintf(name, sizeof(name), "host%d.example", i);
+		other = ratebook_account(l.book, name, clock_mono_us());
+		ratebook_forget(l.book, &other);
+		assert_null(other);
+		assert_int_equal(free_descriptor(), before);
+	}
+	ratebook_forget(l.book, &l.account);
+	l.account = ratebook_account(l.book, account, clock_mono_us());
+	assert_int_equal(take_all(&l, 99), 2);
+	fini(&l);
+}
+
 static int
 make_dir(void **state)
 {
@@ -462,6 +498,7 @@ main(void)
 	    TEST(ratebook_does_not_hang_on_a_lock),
 	    TEST(ratebook_counts_connections),
 	    TEST(ratebook_without_directory_counts_alone),
+	    TEST(ratebook_forgets_an_account_but_not_what_it_took),
 	    TEST(ratebook_processes_share_one_rate_exactly),
 	};
 

@@ -344,6 +344,7 @@ ends_have_their_own_consequences(void **state)
 	    {SESSION_END_LOST, 9, true, false},
 	    {SESSION_END_TIMEOUT, 0, true, true},
 	    {SESSION_END_TIMEOUT, 9, true, false},
+	    {SESSION_END_OURS, 0, false, false},
 	    {SESSION_END_ABORT, 0, true, true},
 	    {SESSION_END_ABORT, 9, true, false},
 	};

@@ -493,7 +493,7 @@ probe_of_target_data_hangs_up_at_354(void **state)
 	rig_check_sent(a);
 	rig_say(&rig, "354 go\r\n");
 	rig_check(p, 0, OUTCOME_SENT, 354, "2.0.0", NULL);
-	rig_check_over(&rig, SESSION_END_ABORT, false);
+	rig_check_over(&rig, SESSION_END_OURS, false);
 	rig_check_returned(b, 0);
 	rig_fini(&rig);
 }

@@ -218,6 +218,11 @@ idle_session_closed_by_the_server_is_no_loss(void **state)
 	rig_open(&rig);
 	rig_say(&rig, "421 4.4.2 idle\r\n");
 	rig_check_over(&rig, SESSION_END_421, true);
+	/* Tired of waiting: no quota is to be learned from it. */
+	rig_open(&rig);
+	rig.now.ms += 5000;
+	rig_say(&rig, "421 4.4.2 idle\r\n");
+	rig_check_over(&rig, SESSION_END_QUIT, true);
 	rig_open(&rig);
 	rig_say(&rig, "250 hello?\r\n");
 	rig_check_over(&rig, SESSION_END_ABORT, false);
