@@ -36,6 +36,12 @@ message_new(
 	return m;
 }
 
+struct message *
+message_dup(const struct message *m)
+{
+	return message_new(m->source, m->content_off, (int)m->content.limit);
+}
+
 void
 message_free(struct message **m)
 {

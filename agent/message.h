@@ -43,6 +43,10 @@ enum { MESSAGE_SLACK = 8192 };
 struct message *message_new(
     struct record_source src, int64_t content_off, int line_length_limit);
 
+/* Another reader of the same content, at its first octet, so that two
+ * sessions can read at once. Less than 1 kB while it does not read. */
+struct message *message_dup(const struct message *m);
+
 /* Frees *m, which may be NULL, and sets it to NULL. */
 void message_free(struct message **m);
 

@@ -272,8 +272,8 @@ detach(struct session *s, struct transaction *t, int64_t now_ms)
 		session_note_rendering(s, t, false);
 		buf_fini(&s->chunk);
 	}
-	if (t->req->message != NULL)
-		message_release(t->req->message);
+	if (t->state != TRANSACTION_ASSIGNED && t->req->message != NULL)
+		message_release(transaction_message(t));
 }
 
 static void

@@ -17,6 +17,8 @@ session_push(struct session *s, enum command_kind kind, struct transaction *t,
 static void
 begin(struct session *s, struct transaction *t, struct moment now)
 {
+	struct message *message;
+
 	s->cur = t;
 	session_note_rendering(s, t, true);
 	s->rcpt_next = 0;
@@ -28,8 +30,9 @@ begin(struct session *s, struct transaction *t, struct moment now)
 	t->state = TRANSACTION_RENDERING;
 	t->began = now.wall;
 	t->began_ms = now.ms;
-	if (t->req->message != NULL)
-		message_rewind(t->req->message, s->mode != SESSION_BDAT);
+	message = transaction_message(t);
+	if (message != NULL)
+		message_rewind(message, s->mode != SESSION_BDAT);
 }
 
 static enum command_body
@@ -143,9 +146,9 @@ fail_content(struct session *s, struct transaction *t,
 }
 
 static void
-log_folding(const struct session *s, const struct transaction *t)
+log_folding(const struct session *s, struct transaction *t)
 {
-	if (message_was_folded(t->req->message))
+	if (message_was_folded(transaction_message(t)))
 		log_info("%s: breaking line > %d bytes with <CR><LF>SPACE",
 		    t->req->queue_id, s->set->smtp_line_length_limit);
 }
@@ -161,14 +164,14 @@ read_chunk(struct session *s, struct transaction *t, struct moment now)
 
 	if (buf_len(&s->chunk) > 0 || s->chunk_is_last)
 		return true;
-	result = message_read(t->req->message, &s->chunk, CHUNK_OCTETS);
+	result = message_read(transaction_message(t), &s->chunk, CHUNK_OCTETS);
 	if (result == MESSAGE_CORRUPT || result == MESSAGE_IO_ERROR) {
 		fail_content(s, t, result, now);
 		return false;
 	}
 	s->chunk_is_last = result == MESSAGE_END;
-	refusal =
-	    session_refuse_size(s, message_octets(t->req->message), &from);
+	refusal = session_refuse_size(
+	    s, message_octets(transaction_message(t)), &from);
 	if (refusal == NULL)
 		return true;
 	/* Folded lines made it larger than the request said. Some servers
@@ -223,7 +226,7 @@ render_body(struct session *s, struct buf *out, struct moment now)
 	struct transaction *t = s->cur;
 	size_t before = buf_len(out);
 	enum message_result result =
-	    message_read(t->req->message, out, CHUNK_OCTETS / 2);
+	    message_read(transaction_message(t), out, CHUNK_OCTETS / 2);
 
 	if (result == MESSAGE_CORRUPT || result == MESSAGE_IO_ERROR) {
 		/* After 354 there is no way to take a message back but to

@@ -1,23 +1,42 @@
 #include "agent/transaction.h"
 
+#include "agent/message.h"
 #include "agent/request.h"
 #include "common/dsn.h"
 #include "common/log.h"
 #include "common/mem.h"
 
-struct transaction *
-transaction_new(struct request *req, int64_t now_ms)
+static struct transaction *
+make(struct request *req, size_t room, int64_t now_ms)
 {
-	size_t count = request_count(req, RCPT_WAITING);
 	struct transaction *t =
-	    mem_zalloc(sizeof(*t) + count * sizeof(t->rcpts[0]));
+	    mem_zalloc(sizeof(*t) + room * sizeof(t->rcpts[0]));
 
 	list_init(&t->link);
 	t->req = req;
+	t->total = room;
 	t->waiting_since_ms = now_ms;
+	return t;
+}
+
+struct transaction *
+transaction_new(struct request *req, int64_t now_ms)
+{
+	struct transaction *t =
+	    make(req, request_count(req, RCPT_WAITING), now_ms);
+
 	for (size_t i = 0; i < req->rcpt_count; i++)
 		if (req->rcpts[i].state == RCPT_WAITING)
 			t->rcpts[t->count++] = (uint32_t)i;
+	return t;
+}
+
+struct transaction *
+transaction_new_part(struct request *req, size_t room, int64_t now_ms)
+{
+	struct transaction *t = make(req, room, now_ms);
+
+	t->is_part = true;
 	return t;
 }
 
@@ -30,6 +49,7 @@ transaction_free(struct transaction **t)
 	if (old == NULL)
 		return;
 	list_remove(&old->link);
+	message_free(&old->message);
 	mem_free(old->last_error);
 	mem_free(old->last_peer);
 	mem_free(old);
@@ -54,16 +74,29 @@ transaction_undecided(const struct transaction *t)
 	return n;
 }
 
+struct message *
+transaction_message(struct transaction *t)
+{
+	if (!t->is_part || t->req->message == NULL)
+		return t->req->message;
+	if (t->message == NULL)
+		t->message = message_dup(t->req->message);
+	return t->message;
+}
+
 void
 transaction_reset(struct transaction *t)
 {
 	size_t kept = 0;
 
 	for (size_t i = 0; i < t->count; i++) {
+		uint32_t index = t->rcpts[i];
+
 		if (!transaction_is_open(t, i))
 			continue;
-		t->req->rcpts[t->rcpts[i]].state = RCPT_WAITING;
-		t->rcpts[kept++] = t->rcpts[i];
+		t->req->rcpts[index].state = RCPT_WAITING;
+		t->rcpts[i] = t->rcpts[kept];
+		t->rcpts[kept++] = index;
 	}
 	t->count = kept;
 	t->state = TRANSACTION_WAITING;

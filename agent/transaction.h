@@ -1,6 +1,9 @@
 /* transaction: one MAIL/RCPT/content group for some recipients of a request.
  *
- * A request normally becomes one transaction. It waits in its lane, is given
+ * A request normally becomes one transaction; where its recipients fall under
+ * different limits (domains.h), one for each. These are independent of each
+ * other, may be on two sessions at once, and read the content each by itself.
+ * A transaction waits in its lane, is given
  * to a session, and comes back either done (every recipient has a verdict) or
  * returned (nobody may have taken it; it goes to another session).
  *
@@ -20,6 +23,9 @@
 #include "agent/peer.h"
 #include "common/list.h"
 
+struct domain;
+struct message;
+struct parking;
 struct request;
 struct dsn;
 struct lane_session;
@@ -38,7 +44,12 @@ struct transaction {
 	struct list link; /* the lane's waiting list or the session's */
 	struct request *req;
 	enum transaction_state state;
+	struct transaction *sibling; /* the request's next one */
+	bool is_part; /* the request has, or had, others */
+	struct message *message; /* owned; a part's own, once it was read */
 	struct route *route; /* whose it is */
+	struct domain *domain; /* the limit it is under; NULL: none */
+	struct parking *parking; /* the queue it waits in; NULL: the route's */
 	struct lane_session *carrier; /* who has it; NULL while it waits */
 
 	/* facts of the present attempt; session resets them */
@@ -65,11 +76,16 @@ struct transaction {
 	struct peer *last_peer; /* owned; with whom that was */
 
 	size_t count; /* recipients */
+	size_t total; /* with those behind them that left it decided */
 	uint32_t rcpts[]; /* their indices in req->rcpts */
 };
 
 /* For all RCPT_WAITING recipients of the request. */
 struct transaction *transaction_new(struct request *req, int64_t now_ms);
+
+/* A part, with room for so many recipients; none yet. */
+struct transaction *transaction_new_part(
+    struct request *req, size_t room, int64_t now_ms);
 void transaction_free(struct transaction **t);
 
 /* The i-th recipient of t has no verdict yet. */
@@ -77,6 +93,10 @@ bool transaction_is_open(const struct transaction *t, size_t i);
 
 /* Recipients of t that are in flight (have no verdict yet). */
 size_t transaction_undecided(const struct transaction *t);
+
+/* What its content is read from; NULL for probes. For a part from now on a
+ * reader of its own. */
+struct message *transaction_message(struct transaction *t);
 
 /* Forgets the attempt: its undecided recipients are RCPT_WAITING again. The
  * decided ones leave the transaction. */

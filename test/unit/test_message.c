@@ -336,6 +336,50 @@ message_that_fits_ends_in_one_call(void **state)
 	buf_fini(&out);
 }
 
+/* Two sessions at once, each with its own form of the content. */
+static void
+message_and_its_double_do_not_disturb_each_other(void **state)
+{
+	struct fixture_random random;
+	struct queue_source s;
+	struct message *m[2];
+	struct buf file, want[2], got[2];
+	enum message_result result[2] = {MESSAGE_MORE, MESSAGE_MORE};
+
+	(void)state;
+	fixture_random_init(&random);
+	buf_init(&file, OUT_MAX);
+	for (int i = 0; i < 3000; i++)
+		(void)queue_put_str(&file, RECORD_TYPE_NORM,
+		    i % 3 == 0 ? ".dot" : "a line of the content");
+	(void)queue_put_str(&file, RECORD_TYPE_XTRA, "");
+	queue_source_init(&s, buf_slice(&file));
+	m[0] = message_new(queue_source_of(&s), 0, 10);
+	m[1] = message_dup(m[0]);
+	for (int i = 0; i < 2; i++) {
+		buf_init(&want[i], OUT_MAX);
+		buf_init(&got[i], OUT_MAX);
+		message_rewind(m[i], i == 0);
+		(void)read_all(m[i], &want[i], SIZE_MAX / 2, NULL);
+		message_rewind(m[i], i == 0);
+	}
+	assert_true(buf_len(&want[0]) > buf_len(&want[1]));
+	while (result[0] == MESSAGE_MORE || result[1] == MESSAGE_MORE) {
+		size_t i = fixture_random_below(&random, 2);
+
+		result[i] = message_read(
+		    m[i], &got[i], fixture_random_below(&random, 500));
+	}
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(result[i], MESSAGE_END);
+		assert_same(&got[i], &want[i]);
+		message_free(&m[i]);
+		buf_fini(&want[i]);
+		buf_fini(&got[i]);
+	}
+	buf_fini(&file);
+}
+
 static void
 message_never_overflows_the_buffer(void **state)
 {
@@ -510,6 +554,7 @@ main(void)
 	    cmocka_unit_test(message_of_huge_records_is_bounded_and_right),
 	    cmocka_unit_test(message_that_fits_ends_in_one_call),
 	    cmocka_unit_test(message_never_overflows_the_buffer),
+	    cmocka_unit_test(message_and_its_double_do_not_disturb_each_other),
 	    cmocka_unit_test(message_read_error_lasts_until_rewind),
 	    cmocka_unit_test(message_knows_8bit_content),
 	    cmocka_unit_test(message_of_a_file_cut_anywhere_is_corrupt),

@@ -5,9 +5,11 @@
 
 #include <cmocka.h>
 
+#include "agent/message.h"
 #include "agent/request.h"
 #include "agent/transaction.h"
 #include "common/mem.h"
+#include "test/unit/queue_source.h"
 
 static struct request *
 make_request(size_t rcpts)
@@ -99,6 +101,52 @@ freed_transaction_leaves_its_list(void **state)
 	request_free(&req);
 }
 
+static void
+part_takes_who_is_put_in(void **state)
+{
+	struct request *req = make_request(3);
+	struct transaction *t = transaction_new_part(req, 2, 77);
+
+	(void)state;
+	assert_int_equal(t->count, 0);
+	assert_true(t->is_part);
+	t->rcpts[t->count++] = 0;
+	t->rcpts[t->count++] = 2;
+	req->rcpts[0].state = req->rcpts[2].state = RCPT_IN_FLIGHT;
+	request_decide(req, 0, verdict_new(OUTCOME_BOUNCE));
+	transaction_reset(t);
+	/* Who is decided stays known, behind the others. */
+	assert_int_equal(t->count, 1);
+	assert_int_equal(t->total, 2);
+	assert_int_equal(t->rcpts[0], 2);
+	assert_int_equal(t->rcpts[1], 0);
+	transaction_free(&t);
+	request_free(&req);
+}
+
+static void
+part_reads_the_content_by_itself(void **state)
+{
+	static const char file[] = "N\1aX\0";
+	struct request *req = make_request(1);
+	struct transaction *whole, *part;
+	struct queue_source source;
+
+	(void)state;
+	whole = transaction_new(req, 0);
+	part = transaction_new_part(req, 1, 0);
+	assert_null(transaction_message(whole)); /* a probe */
+	assert_null(transaction_message(part));
+	queue_source_init(&source, slice_of(file, sizeof(file) - 1));
+	req->message = message_new(queue_source_of(&source), 0, 998);
+	assert_ptr_equal(transaction_message(whole), req->message);
+	assert_ptr_not_equal(transaction_message(part), req->message);
+	assert_ptr_equal(transaction_message(part), part->message);
+	transaction_free(&part);
+	transaction_free(&whole);
+	request_free(&req);
+}
+
 int
 main(void)
 {
@@ -106,6 +154,8 @@ main(void)
 	    cmocka_unit_test(transaction_takes_the_waiting_recipients),
 	    cmocka_unit_test(reset_forgets_the_attempt_and_keeps_the_life),
 	    cmocka_unit_test(freed_transaction_leaves_its_list),
+	    cmocka_unit_test(part_takes_who_is_put_in),
+	    cmocka_unit_test(part_reads_the_content_by_itself),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
