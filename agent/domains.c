@@ -1,0 +1,598 @@
+#include "agent/domains.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/limiter.h"
+#include "common/log.h"
+#include "common/mem.h"
+
+enum { LATENESS_MAX_US = 10000, BUCKETS_FIRST = 64, WORD_MAX = 128 };
+
+struct domain_limit {
+	enum pacer_unit unit;
+	struct rate rate;
+};
+
+/* What was taken, and who waits. */
+struct domain_state {
+	struct list link; /* domains.live */
+	struct domain *dom;
+	struct list queues;
+	size_t holders;
+	int64_t due_us; /* the latest no was until then; 0: taken since */
+	struct limiter limiters[DOMAIN_LIMITS_MAX];
+};
+
+struct domain {
+	struct domain *next; /* in its bucket */
+	struct domains *owner;
+	struct domain_state *state; /* NULL: full and unused */
+	size_t count; /* limits; 0: "none" */
+	struct domain_limit limits[DOMAIN_LIMITS_MAX];
+	char name[];
+};
+
+struct domains {
+	struct domain **buckets; /* bucket_count of them, a power of two */
+	size_t bucket_count, count;
+	struct list live;
+	size_t live_count;
+	int64_t swept_us;
+};
+
+static const struct {
+	const char *prefix;
+	enum pacer_unit unit;
+} units[] = {
+    {"messages:", PACER_MESSAGES},
+    {"recipients:", PACER_RECIPIENTS},
+    {"octets:", PACER_OCTETS},
+};
+
+struct domains *
+domains_new(void)
+{
+	struct domains *d = mem_zalloc(sizeof(*d));
+
+	list_init(&d->live);
+	d->bucket_count = BUCKETS_FIRST;
+	d->buckets = mem_zarray(d->bucket_count, sizeof(struct domain *));
+	return d;
+}
+
+static void
+forget(struct domains *d, struct domain_state *state)
+{
+	list_remove(&state->link);
+	d->live_count--;
+	state->dom->state = NULL;
+	mem_free(state);
+}
+
+void
+domains_free(struct domains **d)
+{
+	struct domains *old = *d;
+
+	*d = NULL;
+	if (old == NULL)
+		return;
+	for (size_t i = 0; i < old->bucket_count; i++) {
+		struct domain *dom = old->buckets[i], *next;
+
+		for (; dom != NULL; dom = next) {
+			next = dom->next;
+			if (dom->state != NULL) {
+				CHECK(dom->state->holders == 0);
+				forget(old, dom->state);
+			}
+			mem_free(dom);
+		}
+	}
+	mem_free(old->buckets);
+	mem_free(old);
+}
+
+/* ---- the table --------------------------------------------------------- */
+
+/* FNV-1a; the names come from the configuration. */
+static size_t
+hash(struct slice name)
+{
+	uint64_t h = UINT64_C(14695981039346656037);
+
+	for (size_t i = 0; i < name.n; i++)
+		h = (h ^ (unsigned char)name.p[i]) * UINT64_C(1099511628211);
+	return (size_t)(h ^ h >> 32);
+}
+
+static struct domain **
+bucket(const struct domains *d, struct slice name)
+{
+	return &d->buckets[hash(name) & (d->bucket_count - 1)];
+}
+
+/* name is in lower case. */
+static struct domain *
+get(const struct domains *d, struct slice name)
+{
+	struct domain *dom = *bucket(d, name);
+
+	while (dom != NULL && !slice_eq(name, dom->name))
+		dom = dom->next;
+	return dom;
+}
+
+static void
+put(struct domains *d, struct domain *dom)
+{
+	struct domain **at = bucket(d, slice_str(dom->name));
+
+	dom->next = *at;
+	*at = dom;
+}
+
+static void
+grow(struct domains *d)
+{
+	struct domain **old = d->buckets;
+	size_t count = d->bucket_count;
+
+	d->bucket_count = count * 2;
+	d->buckets = mem_zarray(d->bucket_count, sizeof(struct domain *));
+	for (size_t i = 0; i < count; i++) {
+		struct domain *dom = old[i], *next;
+
+		for (; dom != NULL; dom = next) {
+			next = dom->next;
+			put(d, dom);
+		}
+	}
+	mem_free(old);
+}
+
+static struct domain *
+add(struct domains *d, struct slice name)
+{
+	struct domain *dom = mem_zalloc(sizeof(*dom) + name.n + 1);
+
+	dom->owner = d;
+	for (size_t i = 0; i < name.n; i++)
+		dom->name[i] = (char)tolower((unsigned char)name.p[i]);
+	if (d->count >= d->bucket_count)
+		grow(d);
+	d->count++;
+	put(d, dom);
+	return dom;
+}
+
+static struct slice
+fold(struct slice name, char out[DOMAIN_NAME_MAX])
+{
+	for (size_t i = 0; i < name.n; i++)
+		out[i] = (char)tolower((unsigned char)name.p[i]);
+	return slice_of(out, name.n);
+}
+
+struct domain *
+domains_find(struct domains *d, struct slice domain)
+{
+	char folded[DOMAIN_NAME_MAX];
+	struct slice at;
+	struct domain *dom;
+
+	if (domain.n == 0 || domain.n > DOMAIN_NAME_MAX || d->count == 0)
+		return NULL;
+	at = fold(domain, folded);
+	dom = get(d, at);
+	while (dom == NULL) {
+		const char *dot = memchr(at.p + 1, '.', at.n - 1);
+
+		if (dot == NULL)
+			return NULL;
+		at = slice_of(dot, at.n - (size_t)(dot - at.p));
+		dom = get(d, at);
+	}
+	return dom->count > 0 ? dom : NULL;
+}
+
+bool
+domains_are_none(const struct domains *d)
+{
+	return d->count == 0;
+}
+
+const char *
+domain_name(const struct domain *dom)
+{
+	return dom->name;
+}
+
+/* ---- what is written ---------------------------------------------------- */
+
+/* Up to a comma or blank outside braces. */
+static struct slice
+next_word(const char **at)
+{
+	static const char blanks[] = ", \t\r\n";
+	const char *p = *at + strspn(*at, blanks);
+	size_t n = 0;
+	int depth = 0;
+
+	for (; p[n] != '\0'; n++) {
+		if (p[n] == '{')
+			depth++;
+		else if (p[n] == '}' && depth > 0)
+			depth--;
+		else if (depth == 0 && strchr(blanks, p[n]) != NULL)
+			break;
+	}
+	*at = p + n;
+	return slice_of(p, n);
+}
+
+/* Octets of "recipients:" and so on at the front of word; 0: none. */
+static size_t
+unit_prefix(struct slice word, enum pacer_unit *unit_out)
+{
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+		size_t n = strlen(units[i].prefix);
+
+		if (word.n > n && strncmp(word.p, units[i].prefix, n) == 0) {
+			*unit_out = units[i].unit;
+			return n;
+		}
+	}
+	return 0;
+}
+
+/* Whether word goes on with the limits of the domain before it. */
+static bool
+is_limit(struct slice word)
+{
+	enum pacer_unit unit;
+
+	return (word.n > 0 && isdigit((unsigned char)word.p[0])) ||
+	       slice_eq(word, "none") || unit_prefix(word, &unit) > 0;
+}
+
+static bool
+add_limit(struct domain *dom, struct slice word, char *error, size_t error_size)
+{
+	struct domain_limit limit = {.unit = PACER_MESSAGES};
+	size_t prefix;
+
+	if (slice_eq(word, "none"))
+		return true;
+	if (dom->count == DOMAIN_LIMITS_MAX) {
+		(void)snprintf(error, error_size, "%s has more than %d limits",
+		    dom->name, DOMAIN_LIMITS_MAX);
+		return false;
+	}
+	prefix = unit_prefix(word, &limit.unit);
+	if (!rate_parse(slice_of(word.p + prefix, word.n - prefix), &limit.rate,
+		error, error_size))
+		return false;
+	dom->limits[dom->count++] = limit;
+	return true;
+}
+
+/* A new domain without limits; NULL: error says why not. */
+static struct domain *
+new_domain(struct domains *d, struct slice name, char *error, size_t error_size)
+{
+	if (name.n == 0 || name.n > DOMAIN_NAME_MAX || slice_eq(name, ".") ||
+	    memchr(name.p, '@', name.n) != NULL) {
+		(void)snprintf(error, error_size,
+		    "\"%.*s\" is neither a domain nor .parent", (int)name.n,
+		    name.p);
+		return NULL;
+	}
+	return add(d, name);
+}
+
+/* Takes dom out again: its limits are wrong, or known already. */
+static void
+drop(struct domains *d, struct domain *dom)
+{
+	struct domain **at = bucket(d, slice_str(dom->name));
+
+	while (*at != dom)
+		at = &(*at)->next;
+	*at = dom->next;
+	d->count--;
+	mem_free(dom);
+}
+
+static bool
+is_known(const struct domains *d, struct slice name)
+{
+	char folded[DOMAIN_NAME_MAX];
+
+	return name.n <= DOMAIN_NAME_MAX && get(d, fold(name, folded)) != NULL;
+}
+
+bool
+domains_add(struct domains *d, const char *name, const char *limits,
+    char *error, size_t error_size)
+{
+	struct domain *dom;
+	struct slice word;
+	const char *at = limits;
+
+	if (is_known(d, slice_str(name)))
+		return true;
+	dom = new_domain(d, slice_str(name), error, error_size);
+	if (dom == NULL)
+		return false;
+	while ((word = next_word(&at)).n > 0)
+		if (!add_limit(dom, word, error, error_size)) {
+			drop(d, dom);
+			return false;
+		}
+	if (at == limits + strspn(limits, ", \t\r\n")) {
+		(void)snprintf(error, error_size, "no limit is given");
+		drop(d, dom);
+		return false;
+	}
+	return true;
+}
+
+/* A word that is no limit: the next domain and its first limit, or a table.
+ * *dom_out is whose limits may follow. */
+static bool
+add_item(struct domains *d, struct slice word, struct domain **dom_out,
+    struct buf *tables, char *error, size_t error_size)
+{
+	const char *eq = memchr(word.p, '=', word.n);
+	const char *colon = memchr(word.p, ':', word.n);
+	struct slice name;
+	size_t n;
+
+	*dom_out = NULL;
+	if (colon != NULL && colon > word.p && (eq == NULL || colon < eq)) {
+		if (tables != NULL)
+			(void)buf_addf(tables, "%.*s ", (int)word.n, word.p);
+		return true;
+	}
+	if (eq == NULL) {
+		(void)snprintf(error, error_size,
+		    "\"%.*s\" is neither DOMAIN=RATE nor type:table",
+		    (int)word.n, word.p);
+		return false;
+	}
+	n = (size_t)(eq - word.p);
+	name = slice_of(word.p, n);
+	if (is_known(d, name)) {
+		(void)snprintf(
+		    error, error_size, "%.*s is there twice", (int)n, word.p);
+		return false;
+	}
+	*dom_out = new_domain(d, name, error, error_size);
+	return *dom_out != NULL &&
+	       add_limit(*dom_out, slice_of(eq + 1, word.n - n - 1), error,
+		   error_size);
+}
+
+bool
+domains_add_list(struct domains *d, const char *text, struct buf *tables,
+    char *error, size_t error_size)
+{
+	struct domain *dom = NULL;
+	struct slice word;
+
+	if (strcasecmp(text, "none") == 0)
+		return true;
+	while ((word = next_word(&text)).n > 0)
+		if (dom != NULL && is_limit(word) &&
+		    memchr(word.p, '=', word.n) == NULL) {
+			if (!add_limit(dom, word, error, error_size))
+				return false;
+		} else if (!add_item(
+			       d, word, &dom, tables, error, error_size)) {
+			return false;
+		}
+	return true;
+}
+
+/* ---- pacing ------------------------------------------------------------- */
+
+void
+domain_hold(struct domain *dom, int64_t now_us)
+{
+	struct domains *d = dom->owner;
+
+	if (dom->state == NULL) {
+		struct domain_state *state = mem_zalloc(sizeof(*state));
+
+		state->dom = dom;
+		list_init(&state->queues);
+		list_init(&state->link);
+		for (size_t i = 0; i < dom->count; i++)
+			limiter_init(
+			    &state->limiters[i], &dom->limits[i].rate, now_us);
+		list_push(&d->live, &state->link);
+		d->live_count++;
+		dom->state = state;
+	}
+	dom->state->holders++;
+}
+
+void
+domain_release(struct domain *dom)
+{
+	CHECK(dom->state != NULL && dom->state->holders > 0);
+	dom->state->holders--;
+}
+
+struct list *
+domain_queues(struct domain *dom)
+{
+	CHECK(dom->state != NULL);
+	return &dom->state->queues;
+}
+
+/* *which_out: the limit that makes it so long. */
+static int64_t
+longest_wait_us(const struct domain *dom, const struct pacer_cost *cost,
+    int64_t now_us, size_t *which_out)
+{
+	int64_t longest = 0;
+
+	*which_out = 0;
+	for (size_t i = 0; i < dom->count; i++) {
+		int64_t wait = limiter_wait_us(&dom->state->limiters[i],
+		    cost->units[dom->limits[i].unit], now_us);
+
+		if (wait <= longest)
+			continue;
+		longest = wait;
+		*which_out = i;
+	}
+	return longest;
+}
+
+int64_t
+domain_wait_us(
+    struct domain *dom, const struct pacer_cost *cost, int64_t now_us)
+{
+	size_t which;
+	int64_t wait = longest_wait_us(dom, cost, now_us, &which);
+
+	if (wait > 0)
+		dom->state->due_us = wait == RATE_NEVER ? 0 : now_us + wait;
+	return wait;
+}
+
+/* As one oversized message more than the burst would be let through. */
+static bool
+are_ready(const struct domain *dom, const struct pacer_cost *cost, size_t n,
+    int64_t now_us)
+{
+	for (size_t i = 0; i < dom->count; i++) {
+		const struct domain_limit *l = &dom->limits[i];
+		uint64_t all = cost->units[l->unit] * n;
+
+		if (n > 1 && !l->rate.is_quota && all > (uint64_t)l->rate.burst)
+			return false;
+		if (limiter_wait_us(&dom->state->limiters[i], all, now_us) > 0)
+			return false;
+	}
+	return true;
+}
+
+size_t
+domain_ready(const struct domain *dom, const struct pacer_cost *cost,
+    size_t max, int64_t now_us)
+{
+	size_t low = 0, high = max;
+
+	while (low < high) {
+		size_t middle = low + (high - low + 1) / 2;
+
+		if (are_ready(dom, cost, middle, now_us))
+			low = middle;
+		else
+			high = middle - 1;
+	}
+	return low;
+}
+
+int64_t
+domain_expected(const struct domain *dom, const struct pacer_cost *cost,
+    int64_t span_us, int64_t max)
+{
+	double least = (double)max;
+
+	for (size_t i = 0; i < dom->count; i++) {
+		const struct rate *rate = &dom->limits[i].rate;
+		double each = (double)cost->units[dom->limits[i].unit], n;
+
+		if (rate->is_quota || each < 1)
+			continue;
+		n = (double)rate->count_milli / 1000 * (double)span_us /
+		    (double)rate->period_us / each;
+		if (n < least)
+			least = n;
+	}
+	return (int64_t)least;
+}
+
+void
+domain_take(struct domain *dom, const struct pacer_cost *cost, int64_t now_us)
+{
+	struct domain_state *state = dom->state;
+	int64_t due_us = state->due_us;
+	size_t which;
+
+	if (due_us > 0 && due_us <= now_us &&
+	    now_us - due_us <= LATENESS_MAX_US &&
+	    longest_wait_us(dom, cost, due_us, &which) == 0)
+		now_us = due_us;
+	state->due_us = 0;
+	for (size_t i = 0; i < dom->count; i++)
+		CHECK(limiter_take(&state->limiters[i],
+		    cost->units[dom->limits[i].unit], now_us));
+}
+
+void
+domain_give_back(
+    struct domain *dom, const struct pacer_cost *cost, int64_t taken_us)
+{
+	for (size_t i = 0; i < dom->count; i++)
+		limiter_give_back(&dom->state->limiters[i],
+		    cost->units[dom->limits[i].unit], taken_us);
+}
+
+void
+domain_explain(const struct domain *dom, const struct pacer_cost *cost,
+    int64_t now_us, char *out, size_t n)
+{
+	char rate[RATE_TEXT_SIZE];
+	size_t which;
+	enum pacer_unit unit;
+
+	(void)longest_wait_us(dom, cost, now_us, &which);
+	unit = dom->limits[which].unit;
+	rate_to_text(&dom->limits[which].rate, rate, sizeof(rate));
+	(void)snprintf(out, n, "lane_domain_rate_limits: %s=%s%s", dom->name,
+	    unit == PACER_MESSAGES ? "" : units[unit].prefix, rate);
+}
+
+static bool
+is_full(const struct domain_state *state, int64_t now_us)
+{
+	for (size_t i = 0; i < state->dom->count; i++) {
+		const struct limiter *l = &state->limiters[i];
+
+		if (l->kind == LIMITER_BUCKET
+			? l->bucket.tat_ns + 1 > now_us * 1000
+			: quota_used(&l->quota, now_us) > 0)
+			return false;
+	}
+	return true;
+}
+
+void
+domains_sweep(struct domains *d, int64_t now_us)
+{
+	if (now_us - d->swept_us < DOMAINS_SWEEP_US)
+		return;
+	d->swept_us = now_us;
+	list_each_safe (link, &d->live) {
+		struct domain_state *state =
+		    list_entry(link, struct domain_state, link);
+
+		if (state->holders == 0 && is_full(state, now_us))
+			forget(d, state);
+	}
+}
+
+size_t
+domains_live(const struct domains *d)
+{
+	return d->live_count;
+}
