@@ -140,7 +140,7 @@ agent_kick(void *ctx)
 	a->is_kick_due = false;
 	if (a->lane != NULL) {
 		lane_kick(a->lane, now);
-		if (lane_waiting(a->lane) == 0)
+		if (lane_waiting(a->lane) == lane_parked(a->lane))
 			ratebook_idle(a->rates);
 		show(a, now.ms);
 		due = lane_deadline_ms(a->lane);
@@ -606,6 +606,7 @@ make_lane(struct agent *a)
 	}
 	lane_set_rules(a->lane, a->env.rules);
 	learned_load(a->env.board, a->env.set, a->lane, clock_moment());
+	lane_set_domains(a->lane, a->env.domains);
 	a->rates = ratebook_new(a->env.set, a->env.state, a->env.lane_name);
 	lane_set_rates(a->lane, ratebook_own(a->rates), &pacer_handlers, a,
 	    clock_mono_us());

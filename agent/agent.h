@@ -14,6 +14,7 @@
 #include "agent/boardwriter.h"
 #include "agent/credentials.h"
 #include "agent/dialer.h"
+#include "agent/domains.h"
 #include "agent/loop.h"
 #include "agent/mapwatch.h"
 #include "agent/master.h"
@@ -32,6 +33,7 @@ struct agent_env {
 	struct board_writer *board; /* may be NULL */
 	struct alarm *alarm;
 	const struct rules *rules;
+	struct domains *domains;
 	const struct statefile_dir *state; /* may be NULL */
 	struct mapwatch *tables;
 	const char *lane_name;

@@ -48,6 +48,12 @@ lane_set_rates(struct lane *lane, const struct share *saved,
 }
 
 void
+lane_set_domains(struct lane *lane, struct domains *domains)
+{
+	lane->domains = domains;
+}
+
+void
 lane_set_proven(struct lane *lane, int in_the_air)
 {
 	if (lane->adapt.window < in_the_air)
@@ -116,6 +122,7 @@ lane_free(struct lane **lane)
 
 		list_each_safe (s, &r->sessions)
 			lane_free_session(session_of(s));
+		lane_forget_parkings(r);
 		route_free(&r);
 	}
 	mem_free(old);
@@ -133,6 +140,12 @@ is_domain_of_rcpts(const struct request *req)
 			return false;
 	}
 	return req->rcpt_count > 0;
+}
+
+bool
+lane_is_nexthop_of_all(const struct request *req)
+{
+	return is_domain_of_rcpts(req);
 }
 
 const char *
@@ -186,34 +199,70 @@ count(struct lane *lane, const struct verdict *v)
 		lane->figures.in_doubt++;
 }
 
-/* Gives every newly decided recipient to report. After the last one the
- * request may be gone, so how many there are is counted first. */
+/* Gives every newly decided recipient of t to report. After the last one the
+ * request may be gone, so how many there are is counted first. What belongs to
+ * other parts of the request is theirs to tell: they may still be on the wire
+ * and need it. */
 static void
-hand_over(struct lane *lane, struct request *req)
+hand_over(struct lane *lane, const struct transaction *t)
 {
+	struct request *req = t->req;
 	size_t left = 0;
 
-	for (size_t i = 0; i < req->rcpt_count; i++)
-		if (req->rcpts[i].state == RCPT_DECIDED &&
-		    !req->rcpts[i].is_handed_over)
-			left++;
+	for (size_t i = 0; i < t->total; i++) {
+		const struct recipient *r = &req->rcpts[t->rcpts[i]];
+
+		left += r->state == RCPT_DECIDED && !r->is_handed_over;
+	}
 	for (size_t i = 0; left > 0; i++) {
-		struct recipient *r = &req->rcpts[i];
+		struct recipient *r = &req->rcpts[t->rcpts[i]];
 
 		if (r->state != RCPT_DECIDED || r->is_handed_over)
 			continue;
 		left--;
 		r->is_handed_over = true;
 		count(lane, r->verdict);
-		lane->ops->on_decided(lane->ctx, req, i);
+		lane->ops->on_decided(lane->ctx, req, t->rcpts[i]);
 	}
+}
+
+/* Unties t from its request. */
+static void
+untie(struct transaction *t)
+{
+	struct transaction *other = t->req->lane_data;
+
+	if (other == t) {
+		t->req->lane_data = t->sibling;
+		return;
+	}
+	while (other->sibling != t)
+		other = other->sibling;
+	other->sibling = t->sibling;
+}
+
+static void
+free_untied(struct transaction *t)
+{
+	if (t->domain != NULL)
+		domain_release(t->domain);
+	transaction_free(&t);
 }
 
 void
 lane_forget(struct transaction *t)
 {
-	t->req->lane_data = NULL;
-	transaction_free(&t);
+	untie(t);
+	free_untied(t);
+}
+
+/* All of t is decided. */
+static void
+conclude(struct lane *lane, struct transaction *t)
+{
+	untie(t);
+	hand_over(lane, t);
+	free_untied(t);
 }
 
 static void
@@ -223,6 +272,8 @@ put_waiting(struct lane *lane, struct transaction *t, struct list *after)
 	list_insert_after(after, &t->link);
 	t->route->waiting_count++;
 	lane->waiting++;
+	if (t->domain != NULL)
+		lane_on_parked(t);
 }
 
 /* Back among those that wait, in the order in which they came: the first is
@@ -231,9 +282,9 @@ put_waiting(struct lane *lane, struct transaction *t, struct list *after)
 static void
 put_back(struct lane *lane, struct transaction *t)
 {
-	struct list *after = &t->route->waiting;
+	struct list *queue = lane_queue_of(t), *after = queue;
 
-	while (after->next != &t->route->waiting &&
+	while (after->next != queue &&
 	       list_entry(after->next, struct transaction, link)->number <
 		   t->number)
 		after = after->next;
@@ -246,6 +297,8 @@ lane_take_waiting(struct lane *lane, struct transaction *t)
 	list_remove(&t->link);
 	t->route->waiting_count--;
 	lane->waiting--;
+	if (t->parking != NULL)
+		lane_on_unparked(lane, t);
 }
 
 void
@@ -273,8 +326,7 @@ lane_defer_waiting(struct lane *lane, struct transaction *t,
 	}
 	if (is_hop)
 		request_set_hop(req, dsn, peer != NULL ? peer->host : NULL);
-	lane_forget(t);
-	hand_over(lane, req);
+	conclude(lane, t);
 }
 
 static void
@@ -302,8 +354,7 @@ on_done(void *ctx, struct transaction *t)
 		route_on_trouble(ls->route);
 	else if (is_sent)
 		route_on_accepted(ls->route, lane->set->lane_pipeline_depth);
-	lane_forget(t);
-	hand_over(lane, req);
+	conclude(lane, t);
 }
 
 static void
@@ -326,7 +377,7 @@ on_returned(void *ctx, struct transaction *t, bool is_its_fault)
 
 		lane_defer_waiting(lane, t, &why, t->last_peer, NULL, false);
 	} else {
-		hand_over(lane, t->req);
+		hand_over(lane, t);
 	}
 }
 
@@ -384,13 +435,15 @@ void
 lane_submit(struct lane *lane, struct request *req, struct moment now)
 {
 	struct route *r = find_route(lane, req);
-	struct transaction *t = transaction_new(req, now.ms);
+	struct transaction *t = lane_split(lane, req, now);
 
 	req->lane_data = t;
 	req->deadline_ms = req->received_ms + lane->set->lane_request_limit_ms;
-	t->route = r;
-	t->number = ++lane->numbered;
-	put_waiting(lane, t, r->waiting.prev);
+	for (; t != NULL; t = t->sibling) {
+		t->route = r;
+		t->number = ++lane->numbered;
+		put_waiting(lane, t, lane_queue_of(t)->prev);
+	}
 	lane->ops->want_kick(lane->ctx);
 }
 
@@ -401,6 +454,7 @@ withdraw(struct lane *lane, struct transaction *t)
 	if (!session_withdraw(t->carrier->session, t))
 		return false;
 	lane_count_left(lane, t, false);
+	lane_give_back_token(t);
 	lane->in_flight--;
 	put_back(lane, t);
 	lane->ops->want_kick(lane->ctx);
@@ -408,19 +462,34 @@ withdraw(struct lane *lane, struct transaction *t)
 }
 
 bool
+lane_may_drop(const struct request *req)
+{
+	const struct transaction *t = req->lane_data;
+	size_t count = 0;
+
+	for (; t != NULL; t = t->sibling) {
+		if (t->state != TRANSACTION_WAITING &&
+		    t->state != TRANSACTION_ASSIGNED)
+			return false;
+		count += t->count;
+	}
+	/* Fewer: some are decided, or being reported. */
+	return count == req->rcpt_count;
+}
+
+bool
 lane_drop(struct lane *lane, struct request *req)
 {
-	struct transaction *t = req->lane_data;
+	struct transaction *t;
 
-	if (t == NULL)
-		return false; /* being reported */
-	if (t->state == TRANSACTION_ASSIGNED && !withdraw(lane, t))
+	if (!lane_may_drop(req))
 		return false;
-	if (t->state != TRANSACTION_WAITING ||
-	    t->count < req->rcpt_count) /* some are decided already */
-		return false;
-	lane_take_waiting(lane, t);
-	lane_forget(t);
+	while ((t = req->lane_data) != NULL) {
+		if (t->state == TRANSACTION_ASSIGNED)
+			CHECK(withdraw(lane, t));
+		lane_take_waiting(lane, t);
+		lane_forget(t);
+	}
 	return true;
 }
 
@@ -469,7 +538,7 @@ bool
 lane_may_admit(const struct lane *lane, size_t coming, int64_t now_ms,
     int64_t *until_ms_out)
 {
-	int64_t waiting = (int64_t)(lane->waiting + coming);
+	int64_t waiting = (int64_t)(lane->waiting - lane->parked + coming);
 	int64_t inside = waiting + (int64_t)lane->in_flight;
 	int64_t most = (int64_t)lane->set->lane_connection_limit *
 		       lane->set->lane_pipeline_depth * WINDOWS_ADMITTED;
@@ -508,6 +577,8 @@ lane_deadline_ms(const struct lane *lane)
 
 		if (t != NULL && lane_expiry_ms(lane, t) < due)
 			due = lane_expiry_ms(lane, t);
+		if (lane_parkings_expiry_ms(lane, r) < due)
+			due = lane_parkings_expiry_ms(lane, r);
 		list_each (s, &r->sessions) {
 			struct session *session = session_of(s)->session;
 			int64_t at = session_deadline_ms(session);
@@ -546,7 +617,7 @@ lane_oldest_idle(const struct lane *lane, bool without_mail)
 		list_each (l, &r->sessions) {
 			struct session *s = session_of(l)->session;
 
-			if ((without_mail && r->waiting_count > 0) ||
+			if ((without_mail && lane_unparked(r) > 0) ||
 			    session_load(s) > 0 || session_is_finishing(s))
 				continue;
 			if (oldest == NULL || session_idle_since_ms(s) <
@@ -609,6 +680,12 @@ size_t
 lane_waiting(const struct lane *lane)
 {
 	return lane->waiting;
+}
+
+size_t
+lane_parked(const struct lane *lane)
+{
+	return lane->parked;
 }
 
 size_t

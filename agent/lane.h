@@ -113,6 +113,10 @@ void lane_set_rates(struct lane *lane, const struct share *saved,
 /* What replies mean beyond their code (borrowed; NULL: nothing). */
 void lane_set_rules(struct lane *lane, const struct rules *rules);
 
+/* Limits by recipient domain (borrowed; NULL: none). Before any mail. */
+struct domains;
+void lane_set_domains(struct lane *lane, struct domains *domains);
+
 /* An earlier process had so many messages in the air without harm. */
 void lane_set_proven(struct lane *lane, int in_the_air);
 
@@ -143,7 +147,8 @@ void lane_free(struct lane **lane);
 void lane_submit(struct lane *lane, struct request *req, struct moment now);
 
 /* Takes a request back of which nothing is on the wire: true, and the lane
- * forgets it. false: it is in flight and will be decided. */
+ * forgets it. false: some of it is in flight, or was, and all of it will be
+ * decided. */
 bool lane_drop(struct lane *lane, struct request *req);
 
 /* Looks again; call it after anything that may matter. */
@@ -181,6 +186,7 @@ void lane_abort(struct lane *lane, const char *why, struct moment now);
 bool lane_is_drained(const struct lane *lane);
 
 size_t lane_waiting(const struct lane *lane);
+size_t lane_parked(const struct lane *lane); /* ... for a domain's limit */
 size_t lane_in_flight(const struct lane *lane);
 size_t lane_sessions(const struct lane *lane);
 size_t lane_dialing(const struct lane *lane);

@@ -101,7 +101,7 @@ make_room(struct lane *lane, const struct route *r, int64_t now_ms)
 	list_each (link, &lane->routes)
 		list_each (l, &route_of(link)->sessions)
 			coming += session_is_finishing(session_of(l)->session);
-	for (; coming < r->waiting_count &&
+	for (; coming < lane_unparked(r) &&
 	       (idle = lane_oldest_idle(lane, true)) != NULL;
 	     coming++)
 		session_finish(idle, "its place is wanted", now_ms);
@@ -155,8 +155,8 @@ add_dial(struct lane *lane, struct route *r, struct lane_no *no, int64_t now_ms)
 	return start_dial(lane, r, no, now_ms);
 }
 
-static struct pacer_cost
-cost_of(const struct transaction *t)
+struct pacer_cost
+lane_cost_of(const struct transaction *t)
 {
 	return (struct pacer_cost){
 	    {
@@ -172,6 +172,9 @@ static void
 assign(struct lane *lane, struct lane_session *ls, struct transaction *t,
     struct moment now)
 {
+	struct pacer_cost cost = lane_cost_of(t);
+
+	lane_take_token(t, &cost, now.ms * 1000);
 	lane_take_waiting(lane, t);
 	t->carrier = ls;
 	lane->in_flight++;
@@ -228,12 +231,14 @@ lasting(struct route *r, int64_t share, int64_t now_ms, size_t *busy_out)
 	return n;
 }
 
-/* How many messages like this one can go within the next us. */
+/* How many messages like this one can go in the time that a dial takes. */
 static int64_t
 expected(
-    struct lane *lane, const struct pacer_cost *cost, int64_t us, int64_t max)
+    struct lane *lane, const struct route *r, const struct pacer_cost *cost)
 {
-	int64_t n = pacer_expected(&lane->pacer, cost, us, max);
+	int64_t us = r->dial_took_ms * 1000;
+	int64_t n =
+	    pacer_expected(&lane->pacer, cost, us, (int64_t)lane_unparked(r));
 	double learned = adapt_rate(&lane->adapt) * (double)us / 1e6;
 
 	return learned < (double)n ? (int64_t)learned : n;
@@ -241,16 +246,14 @@ expected(
 
 /* Mail waits for a token that comes at at_ms, and a bucket of one loses those
  * that come while a session is dialled: so the successor of a session that is
- * nearly spent is dialled as long before as that takes. Returns when to look
- * again. */
+ * nearly spent is dialled as long before as that takes. share: messages that
+ * are expected to go in that time. Returns when to look again. */
 static int64_t
-dial_ahead(struct lane *lane, struct route *r, const struct pacer_cost *cost,
-    int64_t at_ms, int64_t now_ms)
+dial_ahead(struct lane *lane, struct route *r, int64_t share, int64_t at_ms,
+    int64_t now_ms)
 {
 	struct lane_no no = {"", INT64_MAX};
 	int64_t took_ms = r->dial_took_ms;
-	int64_t share =
-	    expected(lane, cost, took_ms * 1000, (int64_t)r->waiting_count);
 	size_t busy;
 
 	(void)lasting(r, 0, now_ms, &busy);
@@ -295,7 +298,7 @@ may_go(struct lane *lane, struct transaction *t, const struct pacer_cost *cost,
 		    INT64_MAX);
 	else if (wait_us > 0)
 		set_no(no, "the smarthost asked to slow down",
-		    dial_ahead(lane, t->route, cost,
+		    dial_ahead(lane, t->route, expected(lane, t->route, cost),
 			now.ms + (wait_us + 999) / 1000, now.ms));
 	return wait_us == 0;
 }
@@ -305,7 +308,7 @@ static size_t
 ready(struct lane *lane, const struct route *r, const struct pacer_cost *cost,
     int64_t now_us)
 {
-	size_t n = pacer_ready(&lane->pacer, cost, r->waiting_count, now_us);
+	size_t n = pacer_ready(&lane->pacer, cost, lane_unparked(r), now_us);
 	int room = adapt_window(&lane->adapt) - lane->adapt.in_flight;
 
 	if (!lane->set->lane_adaptive)
@@ -317,13 +320,13 @@ ready(struct lane *lane, const struct route *r, const struct pacer_cost *cost,
 	return n < (size_t)room ? n : (size_t)room;
 }
 
-/* Gives away the first that waits; false: nothing more can go now. */
+/* Gives away the next that waits; false: nothing more can go now. */
 static bool
 serve_first(struct lane *lane, struct route *r, struct lane_no *no,
     struct moment now, int64_t now_us)
 {
-	struct transaction *t = lane_first_waiting(r);
-	struct pacer_cost cost = cost_of(t);
+	struct transaction *t = lane_next_waiting(lane, r, now_us);
+	struct pacer_cost cost = lane_cost_of(t);
 	int64_t wait_us =
 	    pacer_wait_us(&lane->pacer, &cost, now_us, &lane->paced_by);
 	struct lane_session *ls;
@@ -335,8 +338,8 @@ serve_first(struct lane *lane, struct route *r, struct lane_no *no,
 	}
 	if (wait_us > 0) {
 		set_no(no, why_paced,
-		    dial_ahead(lane, r, &cost, now.ms + (wait_us + 999) / 1000,
-			now.ms));
+		    dial_ahead(lane, r, expected(lane, r, &cost),
+			now.ms + (wait_us + 999) / 1000, now.ms));
 		return false;
 	}
 	if (!may_go(lane, t, &cost, no, &is_refused, now))
@@ -344,7 +347,7 @@ serve_first(struct lane *lane, struct route *r, struct lane_no *no,
 	ls = pick_session(r, 1, now.ms);
 	if (ls == NULL) {
 		/* Each dial under way is for one that waits and may go. */
-		if (r->dialing >= r->waiting_count ||
+		if (r->dialing >= lane_unparked(r) ||
 		    r->dialing >= ready(lane, r, &cost, now_us)) {
 			set_no(no, "waiting for a connection", INT64_MAX);
 			return false;
@@ -403,33 +406,45 @@ lane_expiry_ms(const struct lane *lane, const struct transaction *t)
 	return held < t->req->deadline_ms ? held : t->req->deadline_ms;
 }
 
+bool
+lane_expire(struct lane *lane, struct transaction *t, int64_t now_ms)
+{
+	struct route *r = t->route;
+	const struct peer *peer = NULL;
+	struct dsn dsn;
+
+	if (lane_is_in_outage(r, now_ms)) {
+		lane_defer_waiting(lane, t, &r->failure, r->failure_peer,
+		    r->failure_reply, true);
+		return true;
+	}
+	if (now_ms < lane_expiry_ms(lane, t))
+		return false;
+	if (!lane_explain_parked(lane, t, now_ms * 1000, &dsn))
+		peer = explain_wait(lane, t, &dsn);
+	lane_defer_waiting(lane, t, &dsn, peer, NULL, false);
+	return true;
+}
+
 /* Requests that waited too long, or cannot be served, go back. */
 static void
-expire_waiting(struct lane *lane, struct route *r, int64_t now_ms)
+expire_waiting(struct lane *lane, struct route *r, struct moment now)
 {
 	struct transaction *t;
 
-	while ((t = lane_first_waiting(r)) != NULL) {
-		struct dsn dsn;
-
-		if (lane_is_in_outage(r, now_ms)) {
-			lane_defer_waiting(lane, t, &r->failure,
-			    r->failure_peer, r->failure_reply, true);
-		} else if (now_ms >= lane_expiry_ms(lane, t)) {
-			const struct peer *peer = explain_wait(lane, t, &dsn);
-
-			lane_defer_waiting(lane, t, &dsn, peer, NULL, false);
-		} else {
-			return;
-		}
-	}
+	while (
+	    (t = lane_first_waiting(r)) != NULL && lane_expire(lane, t, now.ms))
+		continue;
+	lane_expire_parkings(lane, r, now);
+	if (lane->is_draining)
+		lane_leave_parts(lane, r);
 }
 
 /* Sessions that would be opened if there were slots. */
 static size_t
 wanted(struct lane *lane, struct route *r, int64_t now_us)
 {
-	const struct transaction *t = lane_first_waiting(r);
+	const struct transaction *t = lane_next_waiting(lane, r, now_us);
 	size_t limit = (size_t)lane->set->lane_connection_limit;
 	size_t open = lane->sessions + lane->dialing, could, want;
 	struct pacer_cost cost;
@@ -437,10 +452,39 @@ wanted(struct lane *lane, struct route *r, int64_t now_us)
 	if (t == NULL || lane->is_draining || open >= limit ||
 	    now_us < r->dial_not_before_ms * 1000)
 		return 0;
-	cost = cost_of(t);
+	cost = lane_cost_of(t);
 	could = ready(lane, r, &cost, now_us);
 	want = could > r->dialing ? could - r->dialing : 0;
 	return want < limit - open ? want : limit - open;
+}
+
+/* One round, as long as anything can go; false: there was nothing. Whoever
+ * took a domain's tokens leaves the others of its queue another wait, so what
+ * is parked is counted anew for each round. */
+static bool
+serve(struct lane *lane, struct route *r, struct lane_no *no, struct moment now)
+{
+	int64_t now_us = now.ms * 1000;
+	bool is_served = false;
+
+	lane_look_at_parkings(lane, r, now_us);
+	while (lane_next_waiting(lane, r, now_us) != NULL &&
+	       serve_first(lane, r, no, now, now_us))
+		is_served = true;
+	return is_served;
+}
+
+/* When the first of a limited domain may go, or a dial for it is due. */
+static void
+await_token(struct lane *lane, struct route *r, struct moment now)
+{
+	int64_t share, at_us = lane_next_token(r, now.ms * 1000, &share), at_ms;
+
+	if (at_us == INT64_MAX)
+		return;
+	at_ms = dial_ahead(lane, r, share, (at_us + 999) / 1000, now.ms);
+	if (at_ms < lane->look_again_ms)
+		lane->look_again_ms = at_ms;
 }
 
 /* True when something was started. */
@@ -451,12 +495,13 @@ kick_route(struct lane *lane, struct route *r, struct moment now)
 	int64_t now_us = now.ms * 1000;
 	bool is_served = false;
 
-	expire_waiting(lane, r, now.ms);
-	while (lane_first_waiting(r) != NULL &&
-	       serve_first(lane, r, &no, now, now_us))
+	expire_waiting(lane, r, now);
+	while (serve(lane, r, &no, now))
 		is_served = true;
+	lane_forget_parkings(r);
 	retire(lane, r, now.ms);
-	if (lane_first_waiting(r) != NULL) {
+	await_token(lane, r, now);
+	if (lane_unparked(r) > 0) {
 		r->why_waiting = no.why;
 		if (no.not_before_ms < lane->look_again_ms)
 			lane->look_again_ms = no.not_before_ms;
@@ -501,6 +546,9 @@ lane_kick(struct lane *lane, struct moment now)
 			list_remove(link);
 			list_push(&lane->routes, link);
 		}
+	lane_trim_parkings(lane, now.ms * 1000);
+	if (lane->domains != NULL)
+		domains_sweep(lane->domains, now.ms * 1000);
 	list_each_safe (link, &lane->routes)
 		forget_unused(lane, route_of(link), now.ms);
 	lane->is_kicking = false;

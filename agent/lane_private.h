@@ -1,7 +1,8 @@
-/* lane_private: the inside of a lane, for its three files alone.
+/* lane_private: the inside of a lane, for its four files alone.
  *
  *   lane.c         life, what comes in and goes out, the adapters' side
  *   lane_kick.c    looking again: who goes where, and when
+ *   lane_park.c    mail for domains with a limit of their own
  *   lane_replies.c what replies teach: pace, pauses, alarms
  */
 #ifndef LANE_PRIVATE_H
@@ -10,6 +11,7 @@
 #include "agent/lane.h"
 
 #include "agent/adapt.h"
+#include "agent/domains.h"
 #include "agent/pacer.h"
 #include "agent/rules.h"
 
@@ -21,9 +23,11 @@ struct lane {
 	struct adapt adapt; /* what the smarthost takes, found out */
 	uint64_t told_events; /* throttles the log was told of */
 	const struct rules *rules; /* borrowed; NULL: codes alone count */
+	struct domains *domains; /* borrowed; NULL: none is limited */
 	struct list routes;
 	size_t route_count;
 	size_t waiting, in_flight, sessions, dialing;
+	size_t parked; /* of the waiting, whose domain has no token */
 	uint64_t numbered; /* transactions so far */
 	uint32_t random;
 	bool is_kicking, is_draining;
@@ -48,7 +52,7 @@ uint32_t lane_next_random(struct lane *lane);
 void lane_free_session(struct lane_session *ls);
 struct transaction *lane_first_waiting(struct route *r);
 
-/* Takes t off the waiting list / frees it and unties its request. */
+/* Takes t off its waiting list / frees it and unties its request. */
 void lane_take_waiting(struct lane *lane, struct transaction *t);
 void lane_forget(struct transaction *t);
 
@@ -57,6 +61,12 @@ void lane_forget(struct transaction *t);
 void lane_defer_waiting(struct lane *lane, struct transaction *t,
     const struct dsn *dsn, const struct peer *peer, const char *diag_text,
     bool is_hop);
+
+/* Nothing of it is on the wire, none of its recipients decided. */
+bool lane_may_drop(const struct request *req);
+
+/* All its recipients are in the domain that is its nexthop. */
+bool lane_is_nexthop_of_all(const struct request *req);
 
 /* The idle session that was used least lately; without_mail: of the routes
  * that have nothing waiting. With mail it may be idle until the next look
@@ -77,7 +87,59 @@ void lane_count_left(
 /* No session, no dial, and the next dial is not due yet. */
 bool lane_is_in_outage(const struct route *r, int64_t now_ms);
 
-/* When a waiting transaction is deferred. */
+/* When a waiting transaction is deferred / does so when that time has come. */
 int64_t lane_expiry_ms(const struct lane *lane, const struct transaction *t);
+bool lane_expire(struct lane *lane, struct transaction *t, int64_t now_ms);
+
+struct pacer_cost lane_cost_of(const struct transaction *t);
+
+/* ---- lane_park.c -------------------------------------------------------- */
+
+/* A new request as transactions, one for each limit, chained by sibling. */
+struct transaction *lane_split(
+    struct lane *lane, struct request *req, struct moment now);
+
+/* Where t waits, and what follows its coming and going there. */
+struct list *lane_queue_of(struct transaction *t);
+void lane_on_parked(struct transaction *t);
+void lane_on_unparked(struct lane *lane, struct transaction *t);
+void lane_forget_parkings(struct route *r); /* those that are empty */
+
+/* The oldest that waits and whose domain lets it go now; NULL: none. */
+struct transaction *lane_next_waiting(
+    struct lane *lane, struct route *r, int64_t now_us);
+
+/* Waiting, apart from those whose domain has no token. */
+static inline size_t
+lane_unparked(const struct route *r)
+{
+	return r->waiting_count - r->parked_count;
+}
+
+/* When the next token of a domain comes, INT64_MAX: none is waited for; and how
+ * many messages tokens of all domains let go in the time that a dial takes. */
+int64_t lane_next_token(struct route *r, int64_t now_us, int64_t *share_out);
+
+void lane_take_token(
+    struct transaction *t, const struct pacer_cost *cost, int64_t now_us);
+void lane_give_back_token(struct transaction *t);
+
+/* Defers what would wait for too long, and counts what is parked. */
+void lane_look_at_parkings(struct lane *lane, struct route *r, int64_t now_us);
+
+/* Defers what is above lane_parked_limit. */
+void lane_trim_parkings(struct lane *lane, int64_t now_us);
+
+void lane_expire_parkings(
+    struct lane *lane, struct route *r, struct moment now);
+int64_t lane_parkings_expiry_ms(const struct lane *lane, const struct route *r);
+
+/* True, with what to say of t, when it waited for its domain. */
+bool lane_explain_parked(struct lane *lane, const struct transaction *t,
+    int64_t now_us, struct dsn *out);
+
+/* While draining: defers what waits beside other parts of the same request
+ * that went, since the request cannot be given back. */
+void lane_leave_parts(struct lane *lane, struct route *r);
 
 #endif

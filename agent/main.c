@@ -11,6 +11,7 @@
 #include "agent/config.h"
 #include "agent/credentials.h"
 #include "agent/dialer.h"
+#include "agent/domaintable.h"
 #include "agent/dryrun.h"
 #include "agent/logsink.h"
 #include "agent/loop.h"
@@ -34,6 +35,7 @@ struct startup {
 	struct maps *passwords, *policies;
 	struct mapwatch *tables;
 	struct credentials *credentials;
+	struct domains *domains;
 	struct dialer *dialer;
 	struct provider provider;
 	struct alarm *alarm;
@@ -73,6 +75,8 @@ open_tables(struct startup *s)
 	for (size_t i = 0; i < unreadable.count; i++)
 		log_error("%s", unreadable.text[i]);
 	problems_fini(&unreadable);
+	mapwatch_add(s->tables, set->lane_domain_rate_limits);
+	s->domains = domaintable_open(&env, set, &s->problems);
 	s->credentials = credentials_new(set, s->passwords);
 	credentials_preload(s->credentials, set->relayhost);
 	credentials_preload(s->credentials, set->lane_smarthost);
@@ -151,6 +155,7 @@ finish(struct startup *s)
 	provider_fini(&s->provider);
 	dialer_free(&s->dialer);
 	credentials_free(&s->credentials);
+	domains_free(&s->domains);
 	maps_close(&s->passwords);
 	maps_close(&s->policies);
 	mapwatch_free(&s->tables);
@@ -182,6 +187,7 @@ main(int argc, char **argv)
 	    .board = s.board,
 	    .alarm = s.alarm,
 	    .rules = s.provider.rules,
+	    .domains = s.domains,
 	    .state = s.state.fd >= 0 ? &s.state : NULL,
 	    .tables = s.tables,
 	    .lane_name = s.lane_name,

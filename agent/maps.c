@@ -347,6 +347,27 @@ maps_is_empty(const struct maps *maps)
 	return maps->count == 0;
 }
 
+bool
+maps_each(
+    const struct maps *maps, maps_each_fn *fn, void *ctx, char **error_out)
+{
+	for (size_t i = 0; i < maps->count; i++) {
+		const struct table *t = &maps->tables[i];
+
+		if (t->kind != TABLE_LISTED) {
+			*error_out = mem_printf("%s: %s", t->name,
+			    t->kind == TABLE_BAD
+				? t->error
+				: "this type of table cannot be listed");
+			return false;
+		}
+		for (size_t k = 0; k < t->count; k++)
+			fn(ctx, t->name, t->entries[k].key,
+			    t->entries[k].value);
+	}
+	return true;
+}
+
 static bool
 is_proxied(const struct table *t)
 {

@@ -59,6 +59,13 @@ void maps_close(struct maps **maps);
 /* No table in the list. */
 bool maps_is_empty(const struct maps *maps);
 
+/* Every entry of the tables, in their order. false, with *error (to be freed):
+ * a table could not be read, or is of a type that cannot be listed. */
+typedef void maps_each_fn(
+    void *ctx, const char *table, const char *key, const char *value);
+bool maps_each(
+    const struct maps *maps, maps_each_fn *fn, void *ctx, char **error_out);
+
 /* Asks the tables that could not be read whole for key now, and remembers the
  * answer. Blocks; only at start. */
 void maps_preload(struct maps *maps, const char *key);

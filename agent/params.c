@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/domains.h"
 #include "agent/pacer.h"
 #include "common/buf.h"
 #include "common/mem.h"
@@ -458,12 +459,29 @@ check_alert_command(const struct settings *set, struct problems *problems)
 	    command);
 }
 
+/* The tables in it are looked at when they are read. */
+static void
+check_domains(const struct settings *set, struct problems *problems)
+{
+	struct domains *domains = domains_new();
+	char why[512];
+
+	if (!domains_add_list(
+		domains, set->lane_domain_rate_limits, NULL, why, sizeof(why)))
+		problems_addf(problems,
+		    "bad parameter: lane_domain_rate_limits = %s: %s; allowed "
+		    "is a list of DOMAIN=RATE, .PARENT=RATE and type:table",
+		    set->lane_domain_rate_limits, why);
+	domains_free(&domains);
+}
+
 void
 params_check(const struct settings *set, struct problems *problems)
 {
 	check_wrappermode(set, problems);
 	check_alert_url(set, problems);
 	check_alert_command(set, problems);
+	check_domains(set, problems);
 	if (set->lane_request_limit_ms > set->daemon_timeout_ms / 2)
 		problems_addf(problems,
 		    "bad parameter: lane_request_limit = %llds: allowed is at "

@@ -180,6 +180,10 @@ static const struct param table[] = {
     STR(lane_priority, "urgent",
 	"share of the account's rates: urgent, normal, bulk (16, 4, 1) or a "
 	"number up to 100"),
+    STR(lane_domain_rate_limits, "",
+	"limits by recipient domain: DOMAIN=RATE, .PARENT=RATE or type:table"),
+    INT(lane_parked_limit, "100", 1, 10000,
+	"most messages that wait for a domain's limit, the rest is deferred"),
     TIME(lane_hold_limit, "300s", 1, 3600,
 	"longest wait of a message for its turn, then it is deferred"),
     TIME(lane_request_limit, "3600s", 10, 86400,

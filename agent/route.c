@@ -10,6 +10,7 @@ route_new(const char *nexthops, const char *sender)
 
 	list_init(&r->link);
 	list_init(&r->waiting);
+	list_init(&r->parkings);
 	list_init(&r->sessions);
 	r->nexthops = mem_strdup(nexthops);
 	r->sender = mem_strdup(sender);
@@ -27,6 +28,7 @@ route_free(struct route **route)
 	if (old == NULL)
 		return;
 	CHECK(list_is_empty(&old->waiting) && list_is_empty(&old->sessions));
+	CHECK(list_is_empty(&old->parkings));
 	list_remove(&old->link);
 	mem_free(old->nexthops);
 	mem_free(old->sender);

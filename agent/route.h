@@ -46,7 +46,9 @@ struct route {
 
 	int64_t used_ms; /* it had mail or a connection */
 	struct list waiting; /* transactions */
-	size_t waiting_count;
+	struct list parkings; /* ... those for limited domains, lane_park.c */
+	size_t waiting_count; /* all of them; */
+	size_t parked_count; /* those whose domain has no token included */
 	struct list sessions; /* lane_session.link */
 	size_t session_count, dialing;
 	const char *why_waiting; /* static text; why the first does not go */

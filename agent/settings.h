@@ -98,6 +98,8 @@ struct settings {
 	char *lane_account_recipient_rate_limit;
 	char *lane_account_byte_rate_limit;
 	char *lane_connection_rate_limit;
+	char *lane_domain_rate_limits; /* see domains.h */
+	int lane_parked_limit;
 	char *lane_priority; /* urgent, normal, bulk, or a number */
 	int64_t lane_hold_limit_ms, lane_request_limit_ms, lane_drain_limit_ms;
 	char *lane_alert_url, *lane_alert_command;

@@ -270,8 +270,9 @@ submit_one(struct world *w)
 	req->rcpt_count = req->rcpt_due = m->rcpt_count;
 	req->rcpts = mem_zarray(m->rcpt_count, sizeof(*req->rcpts));
 	for (size_t i = 0; i < m->rcpt_count; i++) {
-		(void)snprintf(m->rcpts[i], sizeof(m->rcpts[i]),
-		    "r%zu.%zu@to.test", number, i);
+		(void)snprintf(m->rcpts[i], sizeof(m->rcpts[i]), "r%zu.%zu@%s",
+		    number, i,
+		    w->domains_of[i] != NULL ? w->domains_of[i] : "to.test");
 		req->rcpts[i].address = m->rcpts[i];
 		req->rcpts[i].original = req->rcpts[i].orcpt = "";
 	}
@@ -328,6 +329,7 @@ world_init(struct world *w)
 	w->set.lane_pipeline_bytes = 1 << 20;
 	w->set.lane_chunking = true;
 	w->set.lane_hold_limit_ms = 300000;
+	w->set.lane_parked_limit = 100;
 	w->set.lane_request_limit_ms = 3600000;
 	w->set.smtp_line_length_limit = 998;
 	w->set.smtp_rset_timeout_ms = 20000;
@@ -370,6 +372,16 @@ world_set_rules(struct world *w, const char *text)
 }
 
 void
+world_set_domains(struct world *w, const char *text)
+{
+	char error[256];
+
+	w->domains = domains_new();
+	if (!domains_add_list(w->domains, text, NULL, error, sizeof(error)))
+		fail_msg("%s", error);
+}
+
+void
 world_open(struct world *w, size_t max)
 {
 	char error[256];
@@ -383,6 +395,7 @@ world_open(struct world *w, size_t max)
 	if (w->lane == NULL)
 		fail_msg("%s", error);
 	lane_set_rules(w->lane, w->rules);
+	lane_set_domains(w->lane, w->domains);
 }
 
 void
@@ -400,13 +413,16 @@ world_fini(struct world *w)
 			continue;
 		}
 		/* Some of its recipients are decided: not for dropping. */
-		lane_take_waiting(w->lane, m->req->lane_data);
-		lane_forget(m->req->lane_data);
+		while (m->req->lane_data != NULL) {
+			lane_take_waiting(w->lane, m->req->lane_data);
+			lane_forget(m->req->lane_data);
+		}
 		request_free(&m->req);
 	}
 	lane_kick(w->lane, w->now);
 	lane_free(&w->lane);
 	rules_free(&w->rules);
+	domains_free(&w->domains);
 	assert_int_equal(w->in_hand, 0);
 	list_each_safe (link, &w->conns)
 		free_conn(list_entry(link, struct world_conn, link));

@@ -7,7 +7,8 @@
  * order in which agent and link do it, its timer armed after kicks only. Every
  * kick is done twice, and the second must not change anything.
  *
- * Messages are short; number N is from "mN@from.test" to "rN.I@to.test", and
+ * Messages are short; number N is from "mN@from.test" to "rN.I@to.test" (or
+ * another domain), and
  * what becomes of each recipient is recorded here, since the request is freed
  * the moment its last recipient is decided. The server's behaviour may be
  * changed at any time. A check that fails ends the test (cmocka).
@@ -19,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/domains.h"
 #include "agent/lane.h"
 #include "test/unit/queue_source.h"
 
@@ -102,6 +104,9 @@ struct world {
 	size_t count, max, backlog;
 	const char *nexthop; /* of messages made from now on */
 	size_t rcpts_each;
+	/* ... their I-th recipient's; NULL: to.test */
+	const char *domains_of[WORLD_RCPTS_MAX];
+	struct domains *domains;
 
 	size_t kicks, dials, conns_now, conns_peak, conns_refused, quits;
 	size_t done, outcomes[3], ended[SESSION_END_ABORT + 1];
@@ -122,6 +127,9 @@ void world_fini(struct world *w);
 /* Reply rules, one a line; before
  * world_open(). */
 void world_set_rules(struct world *w, const char *text);
+
+/* lane_domain_rate_limits; before world_open(). */
+void world_set_domains(struct world *w, const char *text);
 
 /* The lane, with w->set as it is; room for max messages. */
 void world_open(struct world *w, size_t max);

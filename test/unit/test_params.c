@@ -212,6 +212,23 @@ params_alert_command_is_an_absolute_path(void **state)
 	assert_int_equal(problems.count, 1);
 }
 
+static void
+params_limits_of_domains_are_checked(void **state)
+{
+	(void)state;
+	set_by_name("lane_state_directory", "/here");
+	set_by_name("lane_domain_rate_limits",
+	    "example.com=5/1m .gmx.de=10/1s recipients:9/1s hash:/not/there");
+	params_check(&set, &problems);
+	assert_int_equal(problems.count, 0);
+	set_by_name("lane_domain_rate_limits", "example.com=5 a minute");
+	params_check(&set, &problems);
+	assert_int_equal(problems.count, 1);
+	assert_non_null(strstr(problems.text[0],
+	    "bad parameter: lane_domain_rate_limits = example.com=5 a "));
+	assert_non_null(strstr(problems.text[0], "allowed is a list of"));
+}
+
 int
 main(void)
 {
@@ -230,6 +247,8 @@ main(void)
 		params_class_slow_has_presets, setup, teardown),
 	    cmocka_unit_test_setup_teardown(
 		params_rules_between_parameters_are_checked, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		params_limits_of_domains_are_checked, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("params", tests, NULL, NULL);

@@ -1,0 +1,21 @@
+/* domaintable: lane_domain_rate_limits, its tables included, as domains.
+ *
+ * Tables are read whole at start (postmap -s), as root; a change of their files
+ * makes the lane start anew (mapwatch.h). Only types that can be listed will
+ * do, so that every limit is checked at start and none has to be asked for
+ * while mail waits.
+ */
+#ifndef DOMAINTABLE_H
+#define DOMAINTABLE_H
+
+#include "agent/domains.h"
+#include "agent/maps.h"
+#include "agent/problems.h"
+#include "agent/settings.h"
+
+/* Never NULL. What is wrong with a table is a new problem, also logged; what is
+ * wrong with the rest params_check() has told. Blocks. */
+struct domains *domaintable_open(const struct maps_env *env,
+    const struct settings *set, struct problems *problems);
+
+#endif
