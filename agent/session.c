@@ -36,6 +36,7 @@ session_free(struct session **s)
 	if (old == NULL)
 		return;
 	CHECK(list_is_empty(&old->inside));
+	session_forget_held_421(old);
 	pipeline_fini(&old->pipe);
 	reply_parser_fini(&old->parser);
 	buf_fini(&old->chunk);
@@ -364,9 +365,8 @@ session_end(
 	s->ops->on_ended(s->ctx, how, is_clean, why);
 }
 
-/* Everything for t is on the wire: the server may have taken it. */
-static bool
-is_in_doubt(const struct session *s, const struct transaction *t)
+bool
+session_is_in_doubt(const struct session *s, const struct transaction *t)
 {
 	return t->last_off > 0 && !t->is_failed &&
 	       s->pipe.written_off >= t->last_off;
@@ -388,7 +388,7 @@ lose(
 	while (!list_is_empty(&s->inside)) {
 		struct transaction *t =
 		    list_entry(s->inside.next, struct transaction, link);
-		bool in_doubt = is_in_doubt(s, t);
+		bool in_doubt = session_is_in_doubt(s, t);
 		struct dsn dsn;
 
 		verdict_lost(&dsn, &s->peer, stage, in_doubt, is_timeout);
@@ -412,7 +412,7 @@ lose(
 /* A 421 answers the oldest command: nothing from there on was taken. */
 void
 session_close_by_421(struct session *s, enum command_kind kind,
-    const struct reply *reply, struct moment now)
+    const struct reply *reply, bool is_clean, struct moment now)
 {
 	char text[DSN_TEXT_MAX + 1];
 	struct dsn why;
@@ -452,7 +452,7 @@ session_close_by_421(struct session *s, enum command_kind kind,
 		is_first = is_oldest = false;
 		kind = COMMAND_MAIL;
 	}
-	s->ops->on_ended(s->ctx, SESSION_END_421, true, why.text);
+	s->ops->on_ended(s->ctx, SESSION_END_421, is_clean, why.text);
 }
 
 /* ---- assigning --------------------------------------------------------- */
@@ -558,7 +558,7 @@ void
 session_closed(
     struct session *s, bool is_eof, const char *text, struct moment now)
 {
-	if (s->is_over)
+	if (s->is_over || session_close_by_held_421(s, true, now))
 		return;
 	if (list_is_empty(&s->inside) &&
 	    (s->is_quit_rendered || s->pipe.count == 0)) {
@@ -645,6 +645,8 @@ session_deadline_ms(const struct session *s)
 
 		if (stage < due)
 			due = stage;
+		if (s->held_421 != NULL && s->held_ms + HELD_421_WAIT_MS < due)
+			due = s->held_ms + HELD_421_WAIT_MS;
 	} else if (s->is_finishing && s->load == 0) {
 		int64_t from = s->finishing_since_ms > s->idle_since_ms
 				   ? s->finishing_since_ms
@@ -658,7 +660,8 @@ session_deadline_ms(const struct session *s)
 void
 session_on_timer(struct session *s, struct moment now)
 {
-	if (s->is_over || now.ms < session_deadline_ms(s))
+	if (s->is_over || now.ms < session_deadline_ms(s) ||
+	    session_close_by_held_421(s, false, now))
 		return;
 	if (s->load == 0)
 		session_end(s, SESSION_END_QUIT, false, "no answer to QUIT");

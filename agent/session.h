@@ -21,7 +21,10 @@
  * each transaction is done (decided), in doubt (its last octet was written and
  * no reply read: deferred with smtp(8)'s words) or returned (nobody can have
  * taken it). A reply that judge() finds to mean "later" returns what it
- * concerns, too. A 421 in order ends the stream for all that stands behind it.
+ * concerns, too. A 421 in order ends the stream for all that stands behind it,
+ * once the server has closed: Exim gives an ACL's 421 and goes on. While whole
+ * messages stand behind it, it is held until the end of the connection, or for
+ * a while; a further reply makes it the refusal of its command and no more.
  */
 #ifndef SESSION_H
 #define SESSION_H

@@ -41,6 +41,8 @@ enum {
 	 * up. Later the server has just grown tired of waiting, which says
 	 * nothing about how many messages or connections it takes. */
 	IDLE_421_MS = 2000,
+	/* How long a server that said 421 may neither close nor go on. */
+	HELD_421_WAIT_MS = 10000,
 };
 
 enum session_step {
@@ -73,6 +75,8 @@ struct session {
 
 	struct pipeline pipe;
 	struct reply_parser parser;
+	struct reply *held_421; /* owned; answers the oldest command */
+	int64_t held_ms;
 	bool needs_rset;
 	bool is_finishing; /* nothing new; QUIT comes last */
 	bool is_quit_rendered;
@@ -129,6 +133,14 @@ void session_hang_up(struct session *s, const char *why, struct moment now);
 void session_end(
     struct session *s, enum session_end how, bool is_clean, const char *why);
 void session_close_by_421(struct session *s, enum command_kind kind,
-    const struct reply *reply, struct moment now);
+    const struct reply *reply, bool is_clean, struct moment now);
+
+/* The held 421 was the last word; false: there is none. */
+bool session_close_by_held_421(
+    struct session *s, bool is_clean, struct moment now);
+void session_forget_held_421(struct session *s);
+
+/* Everything for t is on the wire: the server may have taken it. */
+bool session_is_in_doubt(const struct session *s, const struct transaction *t);
 
 #endif

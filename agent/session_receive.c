@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "common/mem.h"
 
 /* What a refusal does to the recipients in flight. */
 static void
@@ -176,38 +177,66 @@ is_out_of_step(enum command_kind kind, int code)
 	return kind == COMMAND_DATA ? class == 2 : class == 3;
 }
 
+void
+session_forget_held_421(struct session *s)
+{
+	if (s->held_421 == NULL)
+		return;
+	buf_fini(&s->held_421->text);
+	mem_free(s->held_421);
+	s->held_421 = NULL;
+}
+
+bool
+session_close_by_held_421(struct session *s, bool is_clean, struct moment now)
+{
+	if (s->held_421 == NULL)
+		return false;
+	session_close_by_421(
+	    s, pipeline_oldest(&s->pipe)->kind, s->held_421, is_clean, now);
+	session_forget_held_421(s);
+	return true;
+}
+
+/* Could a message be taken yet if the server does not mean it? */
+static bool
+is_doubt_behind(const struct session *s, const struct pipelined *c)
+{
+	bool is_end = c->kind == COMMAND_BODY || c->kind == COMMAND_BDAT_LAST;
+
+	list_each (link, &s->inside) {
+		struct transaction *t =
+		    list_entry(link, struct transaction, link);
+
+		if (session_is_in_doubt(s, t) && !(is_end && t == c->owner))
+			return true;
+	}
+	return false;
+}
+
 static void
-on_reply(struct session *s, const struct reply *reply, struct moment now)
+hold_421(struct session *s, const struct reply *reply, struct moment now)
+{
+	session_finish(s, "the server said 421", now.ms);
+	s->held_421 = mem_alloc(sizeof(*s->held_421));
+	*s->held_421 = *reply;
+	buf_init(&s->held_421->text, REPLY_TEXT_MAX);
+	(void)buf_add_slice(&s->held_421->text, buf_slice(&reply->text));
+	s->held_ms = now.ms;
+}
+
+/* To the oldest command, that of a transaction. */
+static void
+on_answer(struct session *s, const struct reply *reply, struct moment now)
 {
 	struct pipelined *c = pipeline_oldest(&s->pipe);
-	struct transaction *t;
-	enum command_kind kind;
+	struct transaction *t = c->owner;
+	enum command_kind kind = c->kind;
 	int code = reply->code;
-	size_t rcpt;
-	bool is_early;
+	size_t rcpt = c->rcpt;
+	bool is_early = !pipelined_is_written(&s->pipe, c) ||
+			(kind == COMMAND_BODY && s->cur == t);
 
-	if (c == NULL) {
-		/* Nobody was asked: either goodbye, or out of step. */
-		if (reply->code == 421)
-			session_close_by_421(s, COMMAND_MAIL, reply, now);
-		else
-			session_abort(s, "unexpected reply", now);
-		return;
-	}
-	t = c->owner;
-	kind = c->kind;
-	rcpt = c->rcpt;
-	is_early = !pipelined_is_written(&s->pipe, c) ||
-		   (kind == COMMAND_BODY && s->cur == t);
-	if (kind == COMMAND_QUIT) {
-		pipeline_answered(&s->pipe, now.ms);
-		session_end(s, SESSION_END_QUIT, true, "QUIT");
-		return;
-	}
-	if (reply->code == 421) {
-		session_close_by_421(s, kind, reply, now);
-		return;
-	}
 	if (is_early && !may_be_early(kind, reply)) {
 		session_abort(s, "reply before its command", now);
 		return;
@@ -259,6 +288,36 @@ on_reply(struct session *s, const struct reply *reply, struct moment now)
 	session_settle(s, t, now);
 	if (!s->is_over)
 		s->ops->on_changed(s->ctx);
+}
+
+static void
+on_reply(struct session *s, const struct reply *reply, struct moment now)
+{
+	struct pipelined *c;
+
+	if (s->held_421 != NULL) {
+		on_answer(s, s->held_421, now);
+		session_forget_held_421(s);
+		if (s->is_over)
+			return;
+	}
+	c = pipeline_oldest(&s->pipe);
+	if (c == NULL) {
+		/* Nobody was asked: either goodbye, or out of step. */
+		if (reply->code == 421)
+			session_close_by_421(s, COMMAND_MAIL, reply, true, now);
+		else
+			session_abort(s, "unexpected reply", now);
+	} else if (c->kind == COMMAND_QUIT) {
+		pipeline_answered(&s->pipe, now.ms);
+		session_end(s, SESSION_END_QUIT, true, "QUIT");
+	} else if (reply->code != 421) {
+		on_answer(s, reply, now);
+	} else if (is_doubt_behind(s, c)) {
+		hold_421(s, reply, now);
+	} else {
+		session_close_by_421(s, c->kind, reply, true, now);
+	}
 }
 
 void

@@ -336,6 +336,8 @@ next_assigned(struct session *s)
 static bool
 may_render(const struct session *s)
 {
+	if (s->held_421 != NULL)
+		return false;
 	if (s->pipe.count == 0 || (s->cur != NULL && s->step == STEP_BODY))
 		return true;
 	return s->mode != SESSION_LOCKSTEP && s->pipe.count < COMMANDS_MAX &&

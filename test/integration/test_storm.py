@@ -10,6 +10,7 @@ from collections import Counter
 import pytest
 
 from harness import faults, messages, paths
+from harness.exim import Exim
 from harness.process import memory_kb
 from harness.simulator import DelayProxy, Simulator
 from harness.wait import wait_until
@@ -211,6 +212,40 @@ def test_a_421_anywhere_defers_and_repeats_nothing(
     doubt = judge_ends(f"421 {'bdat' if chunking else 'data'}", origin, sim,
                        sent, took, closings=sim.stats()["scripted"])
     assert not doubt, doubt
+
+
+BYE = """
+  defer message = 421 4.3.2 not now
+        local_parts = *.bye
+"""
+
+
+def test_a_421_of_a_server_that_goes_on_is_about_its_recipient(
+        base, certs, origin, started, rng):
+    """Exim says it for an ACL and does not close: what stands behind it in
+    the window is taken."""
+    exim = started(Exim(base, certs, rcpt_acl=BYE))
+    hold(origin, exim)
+    started(origin)
+    sent = messages.generate(
+        CUTS * 4, size=300, prefix="on", recipients=lambda n: [
+            f"on-{n}{rng.choice(['.bye'] + [''] * 9)}@rcpt.example"])
+    origin.inject(sent)
+    wait_held(origin, len(sent))
+    let_go(origin, again=False)
+    origin.log.wait(r"/smtp\[\d+\]: \w+: to=<", PATIENCE_S, count=len(sent))
+    bye = [m for m in sent if ".bye@" in m.recipients[0]]
+    rest = [m for m in sent if m not in bye]
+    wait_until(lambda: len(exim.contents()) >= len(rest), PATIENCE_S,
+               "Exim has filed them")
+    verdict = messages.compare(rest, exim.taken())
+    deferred = origin.log.deliveries("/smtp", "deferred")
+    report("421 of exim", messages=len(sent), said=len(bye),
+           deferred=len(deferred), lost=len(verdict.lost),
+           duplicates=len(verdict.duplicates))
+    assert verdict.is_clean(), verdict
+    assert {d.to for d in deferred} == {m.recipients[0] for m in bye}
+    assert all("said: 421 4.3.2 not now" in d.reason for d in deferred)
 
 
 @pytest.mark.parametrize("how", ["max_messages", "max_messages_close"])

@@ -123,6 +123,10 @@ reply_421_returns_all_from_there_on(void **state)
 			rig_check_over(&rig, SESSION_END_421, true);
 		} else {
 			rig_say(&rig, "421-4.3.2 bye\r\n421 4.3.2 now\r\n");
+			/* No message is behind its own end of data. */
+			assert_int_equal(rig.is_over, k == 10);
+			session_closed(
+			    rig.session, k % 2 == 0, "gone", rig.now);
 			rig_check_over(&rig, SESSION_END_421, true);
 			assert_non_null(strstr(rig.why, "421 4.3.2 now"));
 		}
@@ -144,6 +148,49 @@ reply_421_returns_all_from_there_on(void **state)
 		session_closed(rig.session, true, "gone", rig.now);
 		rig_fini(&rig);
 	}
+}
+
+/* Exim, told to by an ACL. */
+static void
+reply_421_without_an_end_is_about_its_command_alone(void **state)
+{
+	struct rig rig;
+	struct rig_message **m = rig.messages;
+
+	(void)state;
+	start_three(&rig, sizeof(THREE) - 1);
+	rig_say(&rig, "250 ok\r\n421 4.3.2 not now\r\n");
+	assert_false(rig.is_over);
+	assert_true(session_is_finishing(rig.session));
+	assert_int_equal(m[0]->done, 0);
+	rig_say(&rig, "503 no recipients\r\n");
+	rig_check(m[0], 0, OUTCOME_DEFER, 421, "4.3.2", NULL);
+	rig_say(&rig, "250 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n");
+	rig_check_sent(m[1]);
+	rig_say(&rig, "250 ok\r\n421 4.3.2 not you\r\n503 no\r\n503 no\r\n");
+	rig_check(m[2], 0, OUTCOME_DEFER, 421, "4.3.2", NULL);
+	rig_expect(&rig, "QUIT\r\n");
+	rig_say(&rig, "221 bye\r\n");
+	rig_check_over(&rig, SESSION_END_QUIT, true);
+	rig_fini(&rig);
+}
+
+static void
+reply_421_is_the_last_word_of_a_silent_server(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	start_three(&rig, sizeof(THREE) - 1);
+	rig_say(&rig, "250 ok\r\n250 ok\r\n250 ok\r\n421 4.3.2 bye\r\n");
+	rig_wait(&rig, 9999);
+	assert_false(rig.is_over);
+	rig_wait(&rig, 1);
+	rig_check_sent(rig.messages[0]);
+	rig_check_returned(rig.messages[1], 0);
+	rig_check_returned(rig.messages[2], 0);
+	rig_check_over(&rig, SESSION_END_421, false);
+	rig_fini(&rig);
 }
 
 static void
@@ -513,6 +560,9 @@ main(void)
 	    cmocka_unit_test(
 		decided_recipients_stay_decided_when_the_rest_is_returned),
 	    cmocka_unit_test(reply_421_returns_all_from_there_on),
+	    cmocka_unit_test(
+		reply_421_without_an_end_is_about_its_command_alone),
+	    cmocka_unit_test(reply_421_is_the_last_word_of_a_silent_server),
 	    cmocka_unit_test(quit_is_answered_or_the_connection_closed),
 	    cmocka_unit_test(quit_has_its_time_after_the_last_message),
 	    cmocka_unit_test(idle_session_closed_by_the_server_is_no_loss),

@@ -109,6 +109,7 @@ later_in_a_421_is_nobodys_fault(void **state)
 	m = rig_send(&rig);
 	pull_all(&rig);
 	rig_say(&rig, "421 4.7.0 slow down\r\n");
+	session_closed(rig.session, true, "gone", rig.now);
 	rig_check_returned(m, 0);
 	rig_check_over(&rig, SESSION_END_421, true);
 	rig_fini(&rig);
