@@ -18,8 +18,13 @@ LIMIT = 20
 FAST, SLOW = "fast.example", "rcpt.example"
 SATURATING = {"lane_connection_limit": LIMIT,
               "lane_message_rate_limit": "none"}
-# Half a second for each message: a session is soon busy.
-TARDY = "bdat delay 500 normal\n"
+# A session is soon busy. Meanwhile the simulator does not see that a client
+# is gone, and counts it for two messages more: that has to be well below the
+# second that the slot of a killed lane rests.
+TARDY_S = 0.25
+TARDY = f"bdat delay {int(TARDY_S * 1000)} normal\n"
+# more than slow can send beside a reserve of four
+TOO_MUCH_PER_S = 1.2 * (LIMIT - 4) / TARDY_S
 
 
 def two_lanes(base, certs, origin, started, fast=None, slow=None,
@@ -75,7 +80,7 @@ def test_never_more_connections_than_the_account_has(
     sim = two_lanes(base, certs, origin, started,
                     {"lane_connection_reserve": 4}, script=TARDY)
     singles, kills, reloads = [], 0, 0
-    with Load(origin, domain=SLOW, per_s=45) as load:
+    with Load(origin, domain=SLOW, per_s=TOO_MUCH_PER_S) as load:
         wait_until(lambda: sim.stats()["connections"] >= 16, 30,
                    "slow has what it may")
         end = time.monotonic() + LOAD_S
@@ -93,13 +98,13 @@ def test_never_more_connections_than_the_account_has(
     print(f"{LOAD_S} s, {len(sent)} messages, {reloads} reloads, {kills} "
           f"kills: connections at most {most}")
     assert most <= LIMIT
-    # the backlog goes at 40 a second
     verdict = settle(origin, sim, sent, 120 + LOAD_S)
     stats = sim.stats()
     print(f"lost {len(verdict.lost)}, duplicates {len(verdict.duplicates)}")
     assert stats["connections_max"] <= LIMIT
     assert not verdict.lost and not verdict.mixed_up, verdict
-    assert len(verdict.duplicates) <= kills * LIMIT
+    # what one window of every session may hold
+    assert len(verdict.duplicates) <= kills * LIMIT * 10
     assert not origin.log.lines("bad command startup|throttling")
 
 
