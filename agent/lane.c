@@ -338,13 +338,13 @@ on_done(void *ctx, struct transaction *t)
 	bool is_sent = false, is_deferred = false;
 
 	lane->in_flight--;
-	lane_count_left(lane, t, !t->is_failed);
 	for (size_t i = 0; i < t->count; i++) {
 		enum outcome o = req->rcpts[t->rcpts[i]].verdict->outcome;
 
 		is_sent = is_sent || o == OUTCOME_SENT;
 		is_deferred = is_deferred || o == OUTCOME_DEFER;
 	}
+	lane_count_left(lane, t, is_sent);
 	if (is_sent)
 		lane->figures.messages++;
 	if (is_sent && route_on_all_clear(ls->route, ls->alarms_before) &&
