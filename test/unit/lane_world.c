@@ -296,13 +296,18 @@ world_feed(struct world *w, size_t count)
 	w->is_kick_due = true;
 }
 
-static void
-feed(struct world *w)
+static bool
+may_feed(const struct world *w)
 {
 	int64_t until;
 
-	while (
-	    w->backlog > 0 && lane_may_admit(w->lane, 0, w->now.ms, &until)) {
+	return w->backlog > 0 && lane_may_admit(w->lane, 0, w->now.ms, &until);
+}
+
+static void
+feed(struct world *w)
+{
+	while (may_feed(w)) {
 		w->backlog--;
 		submit_one(w);
 	}
@@ -488,7 +493,9 @@ world_settle(struct world *w)
 
 	for (int turns = 0; again; turns++) {
 		assert_true(turns < TURNS_WITHOUT_TIME_MAX);
-		again = w->is_kick_due;
+		/* A lane that has just answered everything has room again,
+		 * and there may be no event to tell. */
+		again = w->is_kick_due || may_feed(w);
 		if (again)
 			kick(w);
 		list_each (link, &w->conns) {
