@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "agent/crowd.h"
+#include "agent/domainbook.h"
 #include "agent/intake.h"
 #include "agent/lane.h"
 #include "agent/learned.h"
@@ -44,6 +45,7 @@ struct agent {
 	struct lane *lane; /* NULL: the configuration cannot be used */
 	struct upstreams *ups;
 	struct ratebook *rates;
+	struct domainbook *domains;
 	struct report *report;
 	struct loop_timer *timer; /* lane_deadline_ms() */
 	struct loop_timer *finale; /* the end of draining or stopping */
@@ -130,6 +132,18 @@ is_empty(const struct agent *a)
 	       0;
 }
 
+/* What is left waits for limits of domains, minutes perhaps: too long to let
+ * all other mail wait for the next process. */
+static bool
+is_only_parked(const struct agent *a)
+{
+	return a->lane != NULL &&
+	       lane_waiting(a->lane) == lane_parked(a->lane) &&
+	       lane_in_flight(a->lane) + intake_waiting(a->intake) +
+		       intake_greeted(a->intake) + report_pending(a->report) ==
+		   0;
+}
+
 static void
 agent_kick(void *ctx)
 {
@@ -151,7 +165,7 @@ agent_kick(void *ctx)
 	}
 	if (intake_waiting(a->intake) > 0)
 		intake_kick(a->intake);
-	if (a->phase == RESTARTING && is_empty(a))
+	if (a->phase == RESTARTING && (is_empty(a) || is_only_parked(a)))
 		wind_up(a, DRAINING, STOP_WAIT_MS);
 	if (is_finished(a))
 		loop_stop(a->env.loop);
@@ -559,6 +573,7 @@ leave_child(void *ctx)
 	board_drain(a->env.board);
 	upstreams_drain(a->ups);
 	ratebook_drain(a->rates);
+	domainbook_drain(a->domains);
 	alarm_drain(a->env.alarm);
 }
 
@@ -606,6 +621,8 @@ make_lane(struct agent *a)
 	}
 	lane_set_rules(a->lane, a->env.rules);
 	learned_load(a->env.board, a->env.set, a->lane, clock_moment());
+	a->domains =
+	    domainbook_new(a->env.domains, a->env.state, a->env.lane_name);
 	lane_set_domains(a->lane, a->env.domains);
 	a->rates = ratebook_new(a->env.set, a->env.state, a->env.lane_name);
 	lane_set_rates(a->lane, ratebook_own(a->rates), &pacer_handlers, a,
@@ -656,6 +673,7 @@ agent_free(struct agent **agent)
 	intake_free(&a->intake);
 	upstreams_free(&a->ups);
 	ratebook_free(&a->rates);
+	domainbook_free(&a->domains);
 	loop_timer_free(&a->timer);
 	loop_timer_free(&a->finale);
 	mem_free(a);

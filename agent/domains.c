@@ -5,7 +5,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "common/limiter.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -24,6 +23,15 @@ struct domain_state {
 	size_t holders;
 	int64_t due_us; /* the latest no was until then; 0: taken since */
 	struct limiter limiters[DOMAIN_LIMITS_MAX];
+	int slots[DOMAIN_LIMITS_MAX]; /* where they are kept; -1: nowhere */
+};
+
+/* What outlives the process. */
+struct keeper {
+	struct domains_kept kept;
+	bool is_owned[DOMAINS_KEPT]; /* by a state */
+	void (*store)(void *ctx, const struct domains_kept *kept);
+	void *ctx;
 };
 
 struct domain {
@@ -41,6 +49,7 @@ struct domains {
 	struct list live;
 	size_t live_count;
 	int64_t swept_us;
+	struct keeper *keeper; /* NULL: nothing is kept */
 };
 
 static const struct {
@@ -66,6 +75,12 @@ domains_new(void)
 static void
 forget(struct domains *d, struct domain_state *state)
 {
+	for (size_t i = 0; i < state->dom->count; i++) {
+		if (state->slots[i] < 0)
+			continue;
+		d->keeper->is_owned[state->slots[i]] = false;
+		d->keeper->kept.slots[state->slots[i]].key = 0;
+	}
 	list_remove(&state->link);
 	d->live_count--;
 	state->dom->state = NULL;
@@ -85,34 +100,33 @@ domains_free(struct domains **d)
 
 		for (; dom != NULL; dom = next) {
 			next = dom->next;
-			if (dom->state != NULL) {
-				CHECK(dom->state->holders == 0);
+			if (dom->state != NULL)
 				forget(old, dom->state);
-			}
 			mem_free(dom);
 		}
 	}
 	mem_free(old->buckets);
+	mem_free(old->keeper);
 	mem_free(old);
 }
 
 /* ---- the table --------------------------------------------------------- */
 
 /* FNV-1a; the names come from the configuration. */
-static size_t
+static uint64_t
 hash(struct slice name)
 {
 	uint64_t h = UINT64_C(14695981039346656037);
 
 	for (size_t i = 0; i < name.n; i++)
 		h = (h ^ (unsigned char)name.p[i]) * UINT64_C(1099511628211);
-	return (size_t)(h ^ h >> 32);
+	return h ^ h >> 32;
 }
 
 static struct domain **
 bucket(const struct domains *d, struct slice name)
 {
-	return &d->buckets[hash(name) & (d->bucket_count - 1)];
+	return &d->buckets[(size_t)hash(name) & (d->bucket_count - 1)];
 }
 
 /* name is in lower case. */
@@ -398,6 +412,124 @@ domains_add_list(struct domains *d, const char *text, struct buf *tables,
 	return true;
 }
 
+/* ---- what is kept ------------------------------------------------------- */
+
+static bool
+is_full(const struct limiter *l, int64_t now_us)
+{
+	if (l->kind == LIMITER_BUCKET)
+		return l->bucket.tat_ns + 1 <= now_us * 1000;
+	return l->kind != LIMITER_QUOTA || quota_used(&l->quota, now_us) == 0;
+}
+
+static int64_t
+latest_us(const struct limiter *l)
+{
+	return l->kind == LIMITER_BUCKET  ? l->bucket.last_us
+	       : l->kind == LIMITER_QUOTA ? l->quota.last_us
+					  : INT64_MIN;
+}
+
+void
+domains_keep(struct domains *d, const struct domains_kept *found,
+    int64_t shift_us, int64_t now_us,
+    void (*store)(void *ctx, const struct domains_kept *kept), void *ctx)
+{
+	CHECK(d->keeper == NULL && d->live_count == 0);
+	d->keeper = mem_zalloc(sizeof(*d->keeper));
+	d->keeper->store = store;
+	d->keeper->ctx = ctx;
+	d->keeper->kept = *found;
+	for (size_t i = 0; i < DOMAINS_KEPT; i++) {
+		struct domains_slot *slot = &d->keeper->kept.slots[i];
+
+		if (slot->key == 0 || !limiter_is_valid(&slot->limiter)) {
+			slot->key = 0;
+			continue;
+		}
+		limiter_shift(&slot->limiter, shift_us);
+		/* A clock that is ahead would stand still. */
+		if (latest_us(&slot->limiter) > now_us)
+			limiter_shift(
+			    &slot->limiter, now_us - latest_us(&slot->limiter));
+	}
+}
+
+void
+domains_keep_no_more(struct domains *d)
+{
+	if (d->keeper != NULL)
+		d->keeper->store = NULL;
+}
+
+static uint64_t
+key_of(const struct domain *dom, size_t i)
+{
+	return (hash(slice_str(dom->name)) << 3 | i << 1) | 1;
+}
+
+/* The slot of a limit from the process before; -1: there is none. */
+static int
+find_slot(const struct keeper *k, uint64_t key)
+{
+	for (int i = 0; k != NULL && i < DOMAINS_KEPT; i++)
+		if (k->kept.slots[i].key == key)
+			return i;
+	return -1;
+}
+
+static int
+free_slot(struct keeper *k, int64_t now_us)
+{
+	for (int i = 0; k != NULL && i < DOMAINS_KEPT; i++) {
+		const struct domains_slot *slot = &k->kept.slots[i];
+
+		if (slot->key == 0 ||
+		    (!k->is_owned[i] && is_full(&slot->limiter, now_us)))
+			return i;
+	}
+	return -1;
+}
+
+static void
+begin_limit(struct domain_state *state, size_t i, int64_t now_us)
+{
+	struct domain *dom = state->dom;
+	struct keeper *k = dom->owner->keeper;
+	const struct rate *rate = &dom->limits[i].rate;
+	int at = find_slot(k, key_of(dom, i));
+
+	state->slots[i] = at;
+	if (at < 0) {
+		limiter_init(&state->limiters[i], rate, now_us);
+		return;
+	}
+	k->is_owned[at] = true;
+	state->limiters[i] = k->kept.slots[at].limiter;
+	limiter_set_rate(&state->limiters[i], rate, now_us);
+}
+
+static void
+keep(struct domain_state *state, int64_t now_us)
+{
+	struct keeper *k = state->dom->owner->keeper;
+
+	if (k == NULL || k->store == NULL)
+		return;
+	for (size_t i = 0; i < state->dom->count; i++) {
+		int at = state->slots[i];
+
+		if (at < 0)
+			at = state->slots[i] = free_slot(k, now_us);
+		if (at < 0)
+			continue;
+		k->is_owned[at] = true;
+		k->kept.slots[at].key = key_of(state->dom, i);
+		k->kept.slots[at].limiter = state->limiters[i];
+	}
+	k->store(k->ctx, &k->kept);
+}
+
 /* ---- pacing ------------------------------------------------------------- */
 
 void
@@ -412,8 +544,7 @@ domain_hold(struct domain *dom, int64_t now_us)
 		list_init(&state->queues);
 		list_init(&state->link);
 		for (size_t i = 0; i < dom->count; i++)
-			limiter_init(
-			    &state->limiters[i], &dom->limits[i].rate, now_us);
+			begin_limit(state, i, now_us);
 		list_push(&d->live, &state->link);
 		d->live_count++;
 		dom->state = state;
@@ -536,6 +667,7 @@ domain_take(struct domain *dom, const struct pacer_cost *cost, int64_t now_us)
 	for (size_t i = 0; i < dom->count; i++)
 		CHECK(limiter_take(&state->limiters[i],
 		    cost->units[dom->limits[i].unit], now_us));
+	keep(state, now_us);
 }
 
 void
@@ -545,6 +677,7 @@ domain_give_back(
 	for (size_t i = 0; i < dom->count; i++)
 		limiter_give_back(&dom->state->limiters[i],
 		    cost->units[dom->limits[i].unit], taken_us);
+	keep(dom->state, taken_us);
 }
 
 void
@@ -563,16 +696,11 @@ domain_explain(const struct domain *dom, const struct pacer_cost *cost,
 }
 
 static bool
-is_full(const struct domain_state *state, int64_t now_us)
+are_full(const struct domain_state *state, int64_t now_us)
 {
-	for (size_t i = 0; i < state->dom->count; i++) {
-		const struct limiter *l = &state->limiters[i];
-
-		if (l->kind == LIMITER_BUCKET
-			? l->bucket.tat_ns + 1 > now_us * 1000
-			: quota_used(&l->quota, now_us) > 0)
+	for (size_t i = 0; i < state->dom->count; i++)
+		if (!is_full(&state->limiters[i], now_us))
 			return false;
-	}
 	return true;
 }
 
@@ -586,7 +714,7 @@ domains_sweep(struct domains *d, int64_t now_us)
 		struct domain_state *state =
 		    list_entry(link, struct domain_state, link);
 
-		if (state->holders == 0 && is_full(state, now_us))
+		if (state->holders == 0 && are_full(state, now_us))
 			forget(d, state);
 	}
 }

@@ -12,8 +12,11 @@
  * A domain that mail waits for, or that is not back to its full burst, has a
  * state of about 2 kB; it is forgotten by domains_sweep() when neither is so.
  *
- * Engine: time is an argument, in monotonic microseconds. No locks, no memory
- * beyond the process.
+ * What was taken of the limits can be kept beyond the process, for DOMAINS_KEPT
+ * limits that are not full at the same time: struct domains_kept is a plain
+ * value without pointers, see domains_keep().
+ *
+ * Engine: time is an argument, in monotonic microseconds.
  */
 #ifndef DOMAINS_H
 #define DOMAINS_H
@@ -24,12 +27,14 @@
 
 #include "agent/pacer.h"
 #include "common/buf.h"
+#include "common/limiter.h"
 #include "common/list.h"
 #include "common/slice.h"
 
 enum {
 	DOMAIN_LIMITS_MAX = 4,
 	DOMAIN_NAME_MAX = 255,
+	DOMAINS_KEPT = 256,
 	DOMAINS_SWEEP_US = 60000000,
 	DOMAIN_TEXT_SIZE = 400, /* enough for domain_explain() */
 };
@@ -37,9 +42,19 @@ enum {
 struct domains;
 struct domain;
 
+/* A limit that was taken from; key 0: none. */
+struct domains_slot {
+	uint64_t key;
+	struct limiter limiter;
+};
+
+struct domains_kept {
+	struct domains_slot slots[DOMAINS_KEPT];
+};
+
 struct domains *domains_new(void);
 
-/* No domain may be held. */
+/* Nobody who holds a domain may use it any more. */
 void domains_free(struct domains **d);
 
 /* Adds what an entry of a table says: name, and its limits as text. false: it
@@ -51,6 +66,15 @@ bool domains_add(struct domains *d, const char *name, const char *limits,
  * in it go to tables (may be NULL), blanks between. false: see error. */
 bool domains_add_list(struct domains *d, const char *text, struct buf *tables,
     char *error, size_t error_size);
+
+/* Goes on from what was kept (damage is forgotten; times are moved by shift_us)
+ * and calls store whenever that changes. Before any domain is held. */
+void domains_keep(struct domains *d, const struct domains_kept *found,
+    int64_t shift_us, int64_t now_us,
+    void (*store)(void *ctx, const struct domains_kept *kept), void *ctx);
+
+/* store is not called any more. */
+void domains_keep_no_more(struct domains *d);
 
 /* No domain has a limit. */
 bool domains_are_none(const struct domains *d);

@@ -4,6 +4,7 @@ import pytest
 
 from harness import messages
 from harness.simulator import Simulator
+from harness.wait import wait_until
 
 PER_S = 4
 SLOW, OTHERS, MIXED = 12, 60, 3
@@ -82,3 +83,44 @@ def test_wrong_limit_keeps_the_mail(base, certs, origin, started, value):
     origin.log.wait(r"dsn=4\.3\.5, status=deferred \(mail system "
                     r"configuration error: bad parameter: "
                     r"lane_domain_rate_limits")
+
+
+def test_changed_table_is_used_though_mail_waits(
+        base, certs, origin, started):
+    """The new limit; the process that waits for the old one ends at once."""
+    table = origin.map("rates", {"slow.example": "1/1h:1"})
+    sim = start(base, certs, origin, started, "one nexthop",
+                {"lane_domain_rate_limits": table,
+                 "lane_hold_limit": "3600s"})
+    sent = messages.generate(3, domain="slow.example")
+    origin.inject(sent)
+    sim.wait_taken(1)
+    origin.map("rates", {"slow.example": "5/1s:5"})
+    others = messages.generate(1, prefix="o")
+    # tables are looked at when a request comes, every five seconds
+    wait_until(lambda: origin.inject(messages.generate(1, prefix="p")) or
+               origin.log.lines(r"table .* has changed -- restarting"),
+               30, "the change was noticed")
+    mark = origin.log.mark()
+    origin.inject(others)
+    origin.log.wait(r"to=<o-0-r0@rcpt\.example>.*status=sent", 20,
+                    since=mark)
+    origin.wait_empty()
+    assert not messages.compare(sent + others, sim.taken()).lost
+
+
+def test_quota_of_a_domain_goes_on_over_reload_and_kill(
+        base, certs, origin, started):
+    sim = start(base, certs, origin, started, "one nexthop",
+                {"lane_domain_rate_limits": "slow.example=6/1h!"})
+    origin.inject(messages.generate(9, domain="slow.example"))
+    sim.wait_taken(6)
+    for disturb in (origin.reload,
+                    lambda: origin.kill9(origin.wait_pids("lane")[0]),
+                    lambda: (origin.stop(), origin.start())):
+        disturb()
+        mark = origin.log.mark()
+        origin.flush()
+        origin.log.wait(r"lane_domain_rate_limits: slow\.example=6/1h! is "
+                        r"used up", 30, since=mark)
+    assert len(sim.ledger()) == 6

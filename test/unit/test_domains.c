@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "agent/domains.h"
+#include "common/mem.h"
 
 enum { SECOND_US = 1000000 };
 
@@ -279,6 +280,110 @@ state_is_forgotten_once_full_and_unused(void **state)
 	domains_free(&d);
 }
 
+static size_t stored;
+
+static void
+store(void *ctx, const struct domains_kept *kept)
+{
+	struct domains_kept *file = ctx;
+
+	stored++;
+	*file = *kept;
+}
+
+/* The wait after count messages in one process, in the next one. */
+static int64_t
+wait_in_next_process(struct domains_kept *file, const char *limits,
+    int64_t shift_us, int64_t now_us)
+{
+	struct domains *d = make(limits);
+	struct domain *dom = find(d, "a.test");
+	int64_t wait_us;
+
+	domains_keep(d, file, shift_us, now_us, store, file);
+	domain_hold(dom, now_us);
+	wait_us = domain_wait_us(dom, &one, now_us);
+	domain_release(dom);
+	domains_free(&d);
+	return wait_us;
+}
+
+static void
+what_was_taken_outlives_the_process(void **state)
+{
+	static const char limits[] = "a.test=1/1m:1 2/1d! b.test=1/1s";
+	struct domains_kept *file = mem_zalloc(sizeof(*file));
+	struct domains *d = make(limits);
+	struct domain *dom = find(d, "a.test");
+	int64_t now = 5000 * (int64_t)SECOND_US;
+	int64_t minute = 60 * (int64_t)SECOND_US;
+
+	(void)state;
+	domains_keep(d, file, 0, now, store, file);
+	domain_hold(dom, now);
+	stored = 0;
+	domain_take(dom, &one, now);
+	assert_int_equal(stored, 1);
+	domain_release(dom);
+	domains_free(&d); /* as when it is killed: nothing is written */
+	assert_int_equal(stored, 1);
+	assert_int_equal(wait_in_next_process(file, limits, 0, now), minute);
+	/* The rate was changed: the quota counts on, the bucket too. */
+	assert_int_equal(
+	    wait_in_next_process(file, "a.test=1/1s:1 1/1d!", 0, now) / minute,
+	    1464); /* a day and a slot */
+	/* A reboot: the clock began anew a minute ago. */
+	assert_int_equal(
+	    wait_in_next_process(file, limits, minute - now, minute), minute);
+	/* A clock that is behind must not stop the domain for long. */
+	assert_int_equal(wait_in_next_process(file, limits, 0, 0), minute);
+	memset(file, 0xff, sizeof(*file));
+	assert_int_equal(wait_in_next_process(file, limits, 0, now), 0);
+	mem_free(file);
+}
+
+static void
+more_limits_than_can_be_kept_are_still_limits(void **state)
+{
+	struct domains_kept *file = mem_zalloc(sizeof(*file));
+	struct domains *d = domains_new();
+	char name[32], error[128];
+	int64_t now = SECOND_US;
+
+	(void)state;
+	domains_keep(d, file, 0, now, store, file);
+	for (int i = 0; i < 2 * DOMAINS_KEPT; i++) {
+		struct domain *dom;
+
+		(void)snprintf(name, sizeof(name), "d%d.test", i);
+		assert_true(domains_add(d, name, "1/1m", error, sizeof(error)));
+		dom = find(d, name);
+		domain_hold(dom, now);
+		domain_take(dom, &one, now);
+		assert_true(domain_wait_us(dom, &one, now) > 0);
+		domain_release(dom);
+	}
+	now += 100 * (int64_t)SECOND_US;
+	domains_sweep(d, now);
+	assert_int_equal(domains_live(d), 0);
+	/* There is room again. */
+	stored = 0;
+	domain_hold(find(d, "d511.test"), now);
+	domain_take(find(d, "d511.test"), &one, now);
+	domains_keep_no_more(d);
+	domain_give_back(find(d, "d511.test"), &one, now);
+	domain_release(find(d, "d511.test"));
+	assert_int_equal(stored, 1);
+	domains_free(&d);
+	d = domains_new();
+	assert_true(domains_add(d, name, "1/1m", error, sizeof(error)));
+	domains_keep(d, file, 0, now, store, file);
+	domain_hold(find(d, name), now);
+	assert_true(domain_wait_us(find(d, name), &one, now) > 0);
+	domains_free(&d);
+	mem_free(file);
+}
+
 int
 main(void)
 {
@@ -293,6 +398,8 @@ main(void)
 		all_limits_hold_and_the_one_that_holds_longest_is_named),
 	    cmocka_unit_test(lateness_does_not_slow_down),
 	    cmocka_unit_test(state_is_forgotten_once_full_and_unused),
+	    cmocka_unit_test(what_was_taken_outlives_the_process),
+	    cmocka_unit_test(more_limits_than_can_be_kept_are_still_limits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
