@@ -71,15 +71,16 @@ back_off(struct route *r, uint32_t random, int64_t now_ms)
 	    (int64_t)(random % (uint32_t)(r->backoff_ms / 2 + 1));
 }
 
-/* Once is an accident, or a server that is being stopped; twice in a row at
- * the same count is a rule. */
+/* Once is an accident, or a server that is being stopped; several times in a
+ * row at the same count is a rule. Without a 421 chance must be ruled out: a
+ * line that breaks now and then hits the same small count soon enough. */
 static void
-learn_quota(struct route *r, int accepted, int64_t now_ms)
+learn_quota(struct route *r, int accepted, int times, int64_t now_ms)
 {
-	bool is_rule = accepted == r->lost_after;
-
+	if (accepted != r->lost_after)
+		r->lost_in_row = 0;
 	r->lost_after = accepted;
-	if (!is_rule)
+	if (++r->lost_in_row < times)
 		return;
 	if (r->quota != accepted)
 		log_info("%s closes a session after %d messages", r->nexthops,
@@ -95,16 +96,19 @@ route_on_session_end(struct route *r, enum session_end how, int accepted,
 	switch (how) {
 	case SESSION_END_QUIT:
 	case SESSION_END_OURS:
+		/* One that carried more: it was no rule. */
+		if (accepted > r->lost_after)
+			r->lost_in_row = 0;
 		break;
 	case SESSION_END_421:
 		if (accepted > 0)
-			learn_quota(r, accepted, now_ms);
+			learn_quota(r, accepted, 2, now_ms);
 		else
 			back_off(r, random, now_ms);
 		break;
 	case SESSION_END_LOST:
 		if (accepted > 0)
-			learn_quota(r, accepted, now_ms);
+			learn_quota(r, accepted, 3, now_ms);
 		else
 			back_off(r, random, now_ms);
 		route_on_trouble(r);

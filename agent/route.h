@@ -60,6 +60,7 @@ struct route {
 	int quota; /* learned; 0: none */
 	int64_t quota_learned_ms;
 	int lost_after; /* messages before the last close by the server */
+	int lost_in_row; /* closes at that count, none later in between */
 
 	int64_t backoff_ms, dial_not_before_ms;
 	/* Sessions and dials beside the one that was refused: so many may be

@@ -167,19 +167,19 @@ def judge_ends(name, origin, sim, sent, took, **figures):
                          ids=["bdat", "data"])
 def test_a_cut_anywhere_loses_nothing_and_repeats_only_what_is_in_doubt(
         base, certs, origin, started, rng, chunking):
-    """Every second connection is cut after a random number of octets, by
+    """Every third connection is cut after a random number of octets, by
     FIN or RST, from its first MAIL on."""
-    per_session = 6
+    per_session = 10
     cuts = "".join(
-        f"mail if conn-nr {2 * n} and msg-nr 1 "
-        f"cut{rng.choice(['', '-hard'])} {rng.randint(0, 6000)}\n"
+        f"mail if conn-nr {3 * n} and msg-nr 1 "
+        f"cut{rng.choice(['', '-hard'])} {rng.randint(0, 9000)}\n"
         for n in range(1, CUTS + 1))
     sim = started(Simulator(base, certs, store=True, script=cuts,
                             no_chunking=not chunking))
     hold(origin, sim, {"lane_messages_per_connection": per_session,
                        "lane_connection_limit": 8})
     started(origin)
-    sent = messages.generate(CUTS * 2 * per_session, size=300, prefix="cut")
+    sent = messages.generate(CUTS * 3 * per_session, size=300, prefix="cut")
     took = send_through(origin, sent)
     made = sim.stats()["scripted"]
     judge_ends(f"cuts {'bdat' if chunking else 'data'}", origin, sim, sent,

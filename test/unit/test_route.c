@@ -279,22 +279,25 @@ failure_for_good_is_still_a_reason_to_wait(void **state)
 }
 
 static void
-quota_is_learned_when_seen_twice_in_a_row(void **state)
+quota_is_learned_when_seen_several_times_in_a_row(void **state)
 {
-	static const enum session_end ends[] = {
-	    SESSION_END_421, SESSION_END_LOST};
+	static const struct {
+		enum session_end how;
+		int times;
+	} cases[] = {{SESSION_END_421, 2}, {SESSION_END_LOST, 3}};
 
 	(void)state;
 	for (size_t i = 0; i < 2; i++) {
 		struct route *r = route_new("[relay.test]", "");
+		enum session_end how = cases[i].how;
 
-		assert_int_equal(route_quota(r, 50, 0, NOW), 50);
-		route_on_session_end(r, ends[i], 5, 0, NOW);
-		assert_int_equal(route_quota(r, 50, 0, NOW), 50);
-		route_on_session_end(r, ends[i], 7, 0, NOW);
-		route_on_session_end(r, SESSION_END_QUIT, 50, 0, NOW);
-		assert_int_equal(route_quota(r, 50, 0, NOW), 50);
-		route_on_session_end(r, ends[i], 7, 0, NOW);
+		route_on_session_end(r, how, 5, 0, NOW);
+		for (int n = 0; n < cases[i].times; n++) {
+			assert_int_equal(route_quota(r, 50, 0, NOW), 50);
+			route_on_session_end(r, how, 7, 0, NOW);
+			/* Idle, or done: it had no chance to go on. */
+			route_on_session_end(r, SESSION_END_QUIT, 7, 0, NOW);
+		}
 		assert_int_equal(route_quota(r, 50, 0, NOW), 7);
 		assert_int_equal(
 		    route_quota(r, 50, 0, NOW + ROUTE_QUOTA_MEMORY_MS - 1), 7);
@@ -302,6 +305,19 @@ quota_is_learned_when_seen_twice_in_a_row(void **state)
 		    route_quota(r, 50, 0, NOW + ROUTE_QUOTA_MEMORY_MS), 50);
 		route_free(&r);
 	}
+}
+
+static void
+quota_is_not_learned_when_others_carry_more(void **state)
+{
+	struct route *r = *state;
+
+	for (int n = 0; n < 10; n++) {
+		route_on_session_end(r, SESSION_END_LOST, 3, 0, NOW);
+		route_on_session_end(r, SESSION_END_LOST, 3, 0, NOW);
+		route_on_session_end(r, SESSION_END_QUIT, 50, 0, NOW);
+	}
+	assert_int_equal(route_quota(r, 50, 0, NOW), 50);
 }
 
 static void
@@ -380,7 +396,8 @@ main(void)
 	    TEST(sessions_that_were_proven_are_replaced_without_a_pause),
 	    TEST(after_a_failure_one_dial_tries),
 	    TEST(failure_for_good_is_still_a_reason_to_wait),
-	    TEST(quota_is_learned_when_seen_twice_in_a_row),
+	    TEST(quota_is_learned_when_seen_several_times_in_a_row),
+	    TEST(quota_is_not_learned_when_others_carry_more),
 	    TEST(quota_is_the_least_that_is_known),
 	    TEST(ends_have_their_own_consequences),
 	};
