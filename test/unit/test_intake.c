@@ -23,297 +23,34 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "test/unit/fixture.h"
-
-enum { DEADLINE_MS = 20000, HOLD_LIMIT_MS = 300000, QMGR_MAX = 1000 };
-
-static const char id[] = "4F69BA7A8B9"; /* of requests/one-rcpt */
-static const char path[] = "active/4F69BA7A8B9";
-enum { RCPT_OFF = 657, FILE_SIZE = 1000 };
-
-/* An agent's intake on a socket in a directory of its own. */
-struct world {
-	struct loop *loop;
-	struct settings set;
-	struct intake *intake;
-	int listen_fd, home_fd;
-	char dir[64];
-	struct buf wire; /* one captured request */
-	/* what the lane does and saw */
-	bool may_greet, drop_on_hangup, finish_at_once;
-	int64_t greet_until_ms;
-	struct request *reqs[QMGR_MAX];
-	size_t req_count, asked, hangups, first_accepts;
-};
-
-static size_t log_warnings;
-
-static void
-count_warnings(void *ctx, enum log_level level, const char *line)
-{
-	(void)ctx;
-	(void)line;
-	log_warnings += level == LOG_LEVEL_WARN;
-}
-
-static bool
-may_greet(void *ctx, int64_t now_ms, int64_t *until_ms_out)
-{
-	struct world *w = ctx;
-
-	(void)now_ms;
-	w->asked++;
-	*until_ms_out = w->greet_until_ms;
-	return w->may_greet;
-}
-
-static void
-on_request(void *ctx, struct request *req)
-{
-	struct world *w = ctx;
-
-	assert_true(w->req_count < QMGR_MAX);
-	if (w->finish_at_once)
-		intake_finish(w->intake, req);
-	else
-		w->reqs[w->req_count] = req;
-	w->req_count++;
-}
-
-static bool
-on_hangup(void *ctx, struct request *req)
-{
-	struct world *w = ctx;
-
-	assert_non_null(req);
-	w->hangups++;
-	return w->drop_on_hangup;
-}
-
-static void
-on_first_accept(void *ctx)
-{
-	((struct world *)ctx)->first_accepts++;
-}
-
-static const struct intake_ops ops = {
-    may_greet, on_request, on_hangup, on_first_accept};
-
-static void
-write_queue_file(char type, mode_t mode)
-{
-	char octets[FILE_SIZE];
-	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
-
-	memset(octets, '.', sizeof(octets));
-	octets[RCPT_OFF] = type;
-	assert_true(fd >= 0);
-	assert_int_equal(write(fd, octets, sizeof(octets)), sizeof(octets));
-	assert_int_equal(fchmod(fd, mode), 0);
-	close(fd);
-}
-
-static char
-read_mark(void)
-{
-	char type = 0;
-	int fd = open(path, O_RDONLY);
-
-	assert_int_equal(pread(fd, &type, 1, RCPT_OFF), 1);
-	close(fd);
-	return type;
-}
-
-/* Could the queue manager take the file for itself? */
-static bool
-is_locked(void)
-{
-	int fd = open(path, O_RDWR);
-	bool locked = flock(fd, LOCK_EX | LOCK_NB) != 0;
-
-	close(fd);
-	return locked;
-}
-
-static struct sockaddr_un
-address(void)
-{
-	struct sockaddr_un sun = {.sun_family = AF_UNIX};
-
-	memcpy(sun.sun_path, "lane", 5);
-	return sun;
-}
-
-static void
-world_open_intake(struct world *w)
-{
-	w->intake = intake_new(w->loop, &w->set, w->listen_fd, &ops, w);
-}
-
-static int
-set_up(void **state)
-{
-	struct world *w = mem_zalloc(sizeof(*w));
-	struct sockaddr_un sun = address();
-
-	log_set_sink(count_warnings, NULL);
-	log_warnings = 0;
-	fixture_read("requests/one-rcpt.3.7.11.bin", &w->wire);
-	w->home_fd = open(".", O_RDONLY | O_DIRECTORY);
-	snprintf(w->dir, sizeof(w->dir), "/tmp/intake.XXXXXX");
-	assert_non_null(mkdtemp(w->dir));
-	assert_int_equal(chdir(w->dir), 0);
-	assert_int_equal(mkdir("active", 0700), 0);
-	write_queue_file('R', 0700);
-	w->set.mail_version = mem_strdup("3.7.11");
-	w->set.hash_queue_names = mem_strdup("deferred, defer");
-	w->set.hash_queue_depth = 1;
-	w->set.lane_hold_limit_ms = HOLD_LIMIT_MS;
-	w->set.lane_request_limit_ms = 3600000;
-	w->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
-	assert_int_equal(
-	    bind(w->listen_fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
-	assert_int_equal(listen(w->listen_fd, 4096), 0);
-	w->loop = loop_new();
-	w->may_greet = w->drop_on_hangup = true;
-	world_open_intake(w);
-	*state = w;
-	return 0;
-}
-
-static int
-tear_down(void **state)
-{
-	struct world *w = *state;
-
-	intake_free(&w->intake);
-	loop_free(&w->loop);
-	close(w->listen_fd);
-	unlink(path);
-	unlink("lane");
-	rmdir("active");
-	assert_int_equal(fchdir(w->home_fd), 0);
-	close(w->home_fd);
-	assert_int_equal(rmdir(w->dir), 0);
-	buf_fini(&w->wire);
-	mem_free(w->set.mail_version);
-	mem_free(w->set.hash_queue_names);
-	mem_free(w);
-	log_set_sink(NULL, NULL);
-	return 0;
-}
-
-/* One turn that does not wait for long. */
-static void
-turn(struct world *w)
-{
-	struct loop_timer *tick = loop_timer_new(w->loop, mem_free, NULL);
-
-	loop_timer_at(tick, clock_mono_ms() + 1);
-	loop_once(w->loop);
-	loop_timer_free(&tick);
-}
-
-#define UNTIL(w, cond)                                                         \
-	do {                                                                   \
-		int64_t end_ms = clock_mono_ms() + DEADLINE_MS;                \
-		while (!(cond)) {                                              \
-			if (clock_mono_ms() > end_ms)                          \
-				fail_msg("in vain: %s", #cond);                \
-			turn(w);                                               \
-		}                                                              \
-	} while (0)
-
-static void
-settle(struct world *w)
-{
-	for (int i = 0; i < 5; i++)
-		turn(w);
-}
-
-/* --- the queue manager's side --- */
-
-static int
-qmgr_connect(void)
-{
-	struct sockaddr_un sun = address();
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
-
-	assert_true(fd >= 0);
-	assert_int_equal(connect(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
-	return fd;
-}
-
-static ssize_t
-peek(int fd)
-{
-	char octets[4096];
-
-	return recv(fd, octets, sizeof(octets), MSG_PEEK);
-}
-
-/* Everything that is there, which must be what the fixture holds. */
-static void
-expect(struct world *w, int fd, const char *fixture)
-{
-	struct buf want;
-	char got[4096];
-	ssize_t n;
-
-	UNTIL(w, peek(fd) > 0);
-	n = recv(fd, got, sizeof(got), 0);
-	assert_int_equal(fchdir(w->home_fd), 0);
-	fixture_read(fixture, &want);
-	assert_int_equal(chdir(w->dir), 0);
-	assert_int_equal(n, buf_len(&want));
-	assert_memory_equal(got, buf_slice(&want).p, buf_len(&want));
-	buf_fini(&want);
-}
-
-static void
-send_all(int fd, struct slice octets)
-{
-	assert_int_equal(send(fd, octets.p, octets.n, MSG_NOSIGNAL), octets.n);
-}
-
-/* Connects, is greeted and hands the request over. */
-static int
-qmgr_request(struct world *w)
-{
-	size_t before = w->req_count;
-	int fd = qmgr_connect();
-
-	expect(w, fd, "ipc/agent-hello-3.6+.bin");
-	send_all(fd, buf_slice(&w->wire));
-	UNTIL(w, w->req_count == before + 1);
-	return fd;
-}
+#include "test/unit/intake_world.h"
 
 static void
 intake_serves_one_request_from_hello_to_eof(void **state)
 {
 	struct world *w = *state;
-	int fd = qmgr_request(w);
+	int fd = intake_world_qmgr_request(w);
 	struct request *req = w->reqs[0];
 
 	assert_int_equal(w->first_accepts, 1);
-	assert_string_equal(req->queue_id, id);
+	assert_string_equal(req->queue_id, INTAKE_WORLD_ID);
 	assert_int_equal(req->rcpt_count, 1);
 	assert_non_null(req->message);
 	assert_int_equal(req->deadline_ms, req->received_ms + 3600000);
 	assert_int_equal(intake_working(w->intake), 1);
-	assert_true(is_locked());
+	assert_true(intake_world_is_locked());
 	assert_true(intake_mark(w, req, RCPT_OFF));
-	assert_int_equal(read_mark(), 'D');
+	assert_int_equal(intake_world_read_mark(), 'D');
 	intake_finish(w->intake, req);
-	expect(w, fd, "ipc/agent-final-ok.bin");
+	intake_world_expect(w, fd, "ipc/agent-final-ok.bin");
 	assert_int_equal(intake_working(w->intake), 0);
 	/* until the queue manager hangs up the file is ours */
-	settle(w);
-	assert_true(is_locked());
+	intake_world_settle(w);
+	assert_true(intake_world_is_locked());
 	close(fd);
-	UNTIL(w, !is_locked());
+	UNTIL(w, !intake_world_is_locked());
 	assert_int_equal(w->hangups, 0);
-	assert_int_equal(log_warnings, 0);
+	assert_int_equal(intake_world_warnings, 0);
 }
 
 static void
@@ -324,8 +61,8 @@ intake_speaks_to_old_queue_managers(void **state)
 
 	mem_free(w->set.mail_version);
 	w->set.mail_version = mem_strdup("3.5.27");
-	fd = qmgr_connect();
-	expect(w, fd, "ipc/agent-hello-3.5-.bin");
+	fd = intake_world_qmgr_connect();
+	intake_world_expect(w, fd, "ipc/agent-hello-3.5-.bin");
 	close(fd);
 	UNTIL(w, intake_greeted(w->intake) == 0);
 }
@@ -337,20 +74,20 @@ intake_reports_what_must_be_retried_and_the_hop(void **state)
 	struct dsn dsn = {.status = "4.4.1",
 	    .text = "connect to relay.example[192.0.2.1]:587: "
 		    "Connection timed out"};
-	int fd = qmgr_request(w);
+	int fd = intake_world_qmgr_request(w);
 
 	w->reqs[0]->must_retry = true;
 	intake_finish(w->intake, w->reqs[0]);
-	expect(w, fd, "ipc/agent-final-defer.bin");
+	intake_world_expect(w, fd, "ipc/agent-final-defer.bin");
 	close(fd);
-	UNTIL(w, !is_locked());
-	fd = qmgr_request(w);
+	UNTIL(w, !intake_world_is_locked());
+	fd = intake_world_qmgr_request(w);
 	w->reqs[1]->must_retry = true;
 	request_set_hop(w->reqs[1], &dsn, NULL);
 	intake_finish(w->intake, w->reqs[1]);
-	expect(w, fd, "ipc/agent-final-defer-deadsite.bin");
+	intake_world_expect(w, fd, "ipc/agent-final-defer-deadsite.bin");
 	close(fd);
-	settle(w);
+	intake_world_settle(w);
 }
 
 static void
@@ -360,10 +97,10 @@ intake_may_be_answered_from_inside_on_request(void **state)
 	int fd;
 
 	w->finish_at_once = true;
-	fd = qmgr_request(w);
-	expect(w, fd, "ipc/agent-final-ok.bin");
+	fd = intake_world_qmgr_request(w);
+	intake_world_expect(w, fd, "ipc/agent-final-ok.bin");
 	close(fd);
-	UNTIL(w, !is_locked());
+	UNTIL(w, !intake_world_is_locked());
 }
 
 static void
@@ -375,19 +112,19 @@ intake_reads_a_request_at_any_cut(void **state)
 
 	fixture_random_init(&chance);
 	for (int round = 0; round < 8; round++) {
-		int fd = qmgr_connect();
+		int fd = intake_world_qmgr_connect();
 		size_t at = 0;
 
-		expect(w, fd, "ipc/agent-hello-3.6+.bin");
+		intake_world_expect(w, fd, "ipc/agent-hello-3.6+.bin");
 		while (at < all.n) {
 			size_t n = round == 0 ? 1
 					      : 1 + fixture_random_below(
 							&chance, all.n - at);
 
 			assert_int_equal(w->req_count, round);
-			send_all(fd, slice_of(all.p + at, n));
+			intake_world_send_all(fd, slice_of(all.p + at, n));
 			at += n;
-			turn(w);
+			intake_world_turn(w);
 		}
 		UNTIL(w, w->req_count == (size_t)round + 1);
 		assert_string_equal(
@@ -395,7 +132,7 @@ intake_reads_a_request_at_any_cut(void **state)
 		intake_finish(w->intake, w->reqs[round]);
 		close(fd);
 	}
-	settle(w);
+	intake_world_settle(w);
 }
 
 static void
@@ -411,15 +148,15 @@ intake_reads_large_requests(void **state)
 	fixture_read("requests/multi-30rcpt.bin", &w->wire);
 	assert_int_equal(chdir(w->dir), 0);
 	all = buf_slice(&w->wire);
-	fd = qmgr_connect();
-	expect(w, fd, "ipc/agent-hello-3.6+.bin");
-	send_all(fd, all);
+	fd = intake_world_qmgr_connect();
+	intake_world_expect(w, fd, "ipc/agent-hello-3.6+.bin");
+	intake_world_send_all(fd, all);
 	/* its file is not here: given back, not dropped */
-	expect(w, fd, "ipc/agent-final-defer.bin");
-	assert_int_equal(log_warnings, 1);
+	intake_world_expect(w, fd, "ipc/agent-final-defer.bin");
+	assert_int_equal(intake_world_warnings, 1);
 	assert_int_equal(w->req_count, 0);
 	close(fd);
-	settle(w);
+	intake_world_settle(w);
 }
 
 static void
@@ -429,21 +166,21 @@ intake_holds_the_hello_back_until_kicked(void **state)
 	int a, b;
 
 	w->may_greet = false;
-	a = qmgr_connect();
-	b = qmgr_connect();
+	a = intake_world_qmgr_connect();
+	b = intake_world_qmgr_connect();
 	UNTIL(w, intake_waiting(w->intake) == 1);
-	settle(w);
-	assert_int_equal(peek(a), -1);
+	intake_world_settle(w);
+	assert_int_equal(intake_world_peek(a), -1);
 	w->may_greet = true;
 	intake_kick(w->intake);
-	expect(w, a, "ipc/agent-hello-3.6+.bin");
-	expect(w, b, "ipc/agent-hello-3.6+.bin");
+	intake_world_expect(w, a, "ipc/agent-hello-3.6+.bin");
+	intake_world_expect(w, b, "ipc/agent-hello-3.6+.bin");
 	assert_int_equal(intake_waiting(w->intake), 0);
 	assert_int_equal(intake_greeted(w->intake), 2);
 	close(a);
 	close(b);
 	UNTIL(w, intake_greeted(w->intake) == 0);
-	assert_int_equal(log_warnings, 0);
+	assert_int_equal(intake_world_warnings, 0);
 }
 
 /* A lane that dies must not take the waiting connections with it. */
@@ -454,13 +191,13 @@ intake_leaves_those_that_wait_to_the_next_process(void **state)
 	int fd;
 
 	w->may_greet = false;
-	fd = qmgr_connect();
+	fd = intake_world_qmgr_connect();
 	UNTIL(w, intake_waiting(w->intake) == 1);
 	intake_free(&w->intake);
-	turn(w);
+	intake_world_turn(w);
 	w->may_greet = true;
-	world_open_intake(w);
-	expect(w, fd, "ipc/agent-hello-3.6+.bin");
+	intake_world_open(w);
+	intake_world_expect(w, fd, "ipc/agent-hello-3.6+.bin");
 	close(fd);
 	UNTIL(w, intake_greeted(w->intake) == 0);
 }
@@ -469,15 +206,15 @@ static void
 intake_asks_again_when_told_to(void **state)
 {
 	struct world *w = *state;
-	int fd = qmgr_connect();
+	int fd = intake_world_qmgr_connect();
 
 	w->may_greet = false;
 	w->greet_until_ms = clock_mono_ms() + 20;
 	UNTIL(w, intake_waiting(w->intake) == 1);
 	w->may_greet = true;
-	expect(w, fd, "ipc/agent-hello-3.6+.bin");
+	intake_world_expect(w, fd, "ipc/agent-hello-3.6+.bin");
 	close(fd);
-	settle(w);
+	intake_world_settle(w);
 }
 
 static void
@@ -488,11 +225,11 @@ intake_never_holds_a_hello_beyond_the_limit(void **state)
 
 	w->set.lane_hold_limit_ms = 30;
 	w->may_greet = false;
-	fd = qmgr_connect();
-	expect(w, fd, "ipc/agent-hello-3.6+.bin");
+	fd = intake_world_qmgr_connect();
+	intake_world_expect(w, fd, "ipc/agent-hello-3.6+.bin");
 	assert_true(w->asked >= 1);
 	close(fd);
-	settle(w);
+	intake_world_settle(w);
 }
 
 static void
@@ -504,7 +241,7 @@ intake_takes_an_early_end_as_normal(void **state)
 
 	/* before the hello */
 	w->may_greet = false;
-	fd = qmgr_connect();
+	fd = intake_world_qmgr_connect();
 	UNTIL(w, intake_waiting(w->intake) == 1);
 	close(fd);
 	w->may_greet = true;
@@ -512,50 +249,50 @@ intake_takes_an_early_end_as_normal(void **state)
 	UNTIL(w, intake_waiting(w->intake) + intake_greeted(w->intake) == 0);
 	/* after it, and within the request */
 	for (size_t n = 0; n < all.n; n += 97) {
-		fd = qmgr_connect();
-		expect(w, fd, "ipc/agent-hello-3.6+.bin");
-		send_all(fd, slice_of(all.p, n));
-		turn(w);
+		fd = intake_world_qmgr_connect();
+		intake_world_expect(w, fd, "ipc/agent-hello-3.6+.bin");
+		intake_world_send_all(fd, slice_of(all.p, n));
+		intake_world_turn(w);
 		close(fd);
 		UNTIL(w, intake_greeted(w->intake) == 0);
 	}
 	assert_int_equal(w->req_count, 0);
 	assert_int_equal(w->hangups, 0);
-	assert_int_equal(log_warnings, 0);
+	assert_int_equal(intake_world_warnings, 0);
 }
 
 static void
 intake_drops_an_unsent_request_on_hangup(void **state)
 {
 	struct world *w = *state;
-	int fd = qmgr_request(w);
+	int fd = intake_world_qmgr_request(w);
 
-	assert_true(is_locked());
+	assert_true(intake_world_is_locked());
 	close(fd);
 	UNTIL(w, w->hangups == 1);
-	settle(w);
-	assert_false(is_locked());
+	intake_world_settle(w);
+	assert_false(intake_world_is_locked());
 	assert_int_equal(intake_working(w->intake), 0);
-	assert_int_equal(read_mark(), 'R');
+	assert_int_equal(intake_world_read_mark(), 'R');
 }
 
 static void
 intake_keeps_a_request_in_flight_on_hangup(void **state)
 {
 	struct world *w = *state;
-	int fd = qmgr_request(w);
+	int fd = intake_world_qmgr_request(w);
 
 	w->drop_on_hangup = false;
 	close(fd);
 	UNTIL(w, w->hangups == 1);
-	settle(w);
+	intake_world_settle(w);
 	assert_int_equal(w->hangups, 1);
-	assert_true(is_locked());
+	assert_true(intake_world_is_locked());
 	assert_true(intake_mark(w, w->reqs[0], RCPT_OFF));
 	intake_finish(w->intake, w->reqs[0]);
-	settle(w);
-	assert_false(is_locked());
-	assert_int_equal(read_mark(), 'D');
+	intake_world_settle(w);
+	assert_false(intake_world_is_locked());
+	assert_int_equal(intake_world_read_mark(), 'D');
 	assert_int_equal(intake_working(w->intake), 0);
 }
 
@@ -563,34 +300,34 @@ static void
 intake_gives_unsent_requests_back_when_released(void **state)
 {
 	struct world *w = *state;
-	int a = qmgr_request(w), b = qmgr_request(w);
+	int a = intake_world_qmgr_request(w), b = intake_world_qmgr_request(w);
 
 	intake_release_unsent(w->intake);
-	expect(w, a, "ipc/agent-final-defer.bin");
-	expect(w, b, "ipc/agent-final-defer.bin");
+	intake_world_expect(w, a, "ipc/agent-final-defer.bin");
+	intake_world_expect(w, b, "ipc/agent-final-defer.bin");
 	assert_int_equal(w->hangups, 2);
 	assert_int_equal(intake_working(w->intake), 0);
 	close(a);
 	close(b);
-	UNTIL(w, !is_locked());
+	UNTIL(w, !intake_world_is_locked());
 }
 
 static void
 intake_serves_on_after_stop_but_accepts_no_more(void **state)
 {
 	struct world *w = *state;
-	int late, fd = qmgr_request(w);
+	int late, fd = intake_world_qmgr_request(w);
 
 	intake_stop(w->intake);
-	late = qmgr_connect();
-	settle(w);
+	late = intake_world_qmgr_connect();
+	intake_world_settle(w);
 	assert_int_equal(intake_waiting(w->intake), 0);
-	assert_int_equal(peek(late), -1);
+	assert_int_equal(intake_world_peek(late), -1);
 	intake_finish(w->intake, w->reqs[0]);
-	expect(w, fd, "ipc/agent-final-ok.bin");
+	intake_world_expect(w, fd, "ipc/agent-final-ok.bin");
 	close(fd);
 	close(late);
-	settle(w);
+	intake_world_settle(w);
 }
 
 static void
@@ -603,12 +340,12 @@ intake_closes_on_senseless_requests(void **state)
 	struct world *w = *state;
 
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
-		int fd = qmgr_connect();
+		int fd = intake_world_qmgr_connect();
 
-		expect(w, fd, "ipc/agent-hello-3.6+.bin");
-		send_all(fd, table[i]);
-		UNTIL(w, peek(fd) == 0);
-		assert_int_equal(log_warnings, i + 1);
+		intake_world_expect(w, fd, "ipc/agent-hello-3.6+.bin");
+		intake_world_send_all(fd, table[i]);
+		UNTIL(w, intake_world_peek(fd) == 0);
+		assert_int_equal(intake_world_warnings, i + 1);
 		close(fd);
 	}
 }
@@ -625,17 +362,17 @@ intake_survives_random_octets(void **state)
 	w->finish_at_once = true;
 	fixture_random_init(&chance);
 	for (int round = 0; round < 200; round++) {
-		int fd = qmgr_connect();
+		int fd = intake_world_qmgr_connect();
 
 		memcpy(copy, all.p, all.n);
 		for (int i = 0; i < 3; i++)
 			copy[fixture_random_below(&chance, all.n)] =
 			    (char)fixture_random_below(&chance, 256);
-		UNTIL(w, peek(fd) > 0);
-		send_all(fd, slice_of(copy, all.n));
-		settle(w);
+		UNTIL(w, intake_world_peek(fd) > 0);
+		intake_world_send_all(fd, slice_of(copy, all.n));
+		intake_world_settle(w);
 		close(fd);
-		settle(w);
+		intake_world_settle(w);
 	}
 	assert_int_equal(intake_greeted(w->intake), 0);
 	assert_int_equal(intake_working(w->intake), 0);
@@ -647,19 +384,19 @@ intake_marks_recipients_and_corrupt_files(void **state)
 {
 	struct world *w = *state;
 	struct stat st;
-	int fd = qmgr_request(w);
+	int fd = intake_world_qmgr_request(w);
 	struct request *req = w->reqs[0];
 
 	assert_true(intake_mark(w, req, RCPT_OFF));
 	assert_false(intake_mark(w, req, RCPT_OFF));
 	intake_mark_corrupt(req);
 	assert_true(req->must_retry);
-	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(stat(INTAKE_WORLD_PATH, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0400);
 	intake_finish(w->intake, req);
-	expect(w, fd, "ipc/agent-final-defer.bin");
+	intake_world_expect(w, fd, "ipc/agent-final-defer.bin");
 	close(fd);
-	settle(w);
+	intake_world_settle(w);
 }
 
 static void
@@ -675,16 +412,16 @@ intake_gives_probes_no_message(void **state)
 	buf_init(&changed, 8192);
 	buf_add(&changed, "flags\000259", 9);
 	buf_add(&changed, all.p + 7, all.n - 7);
-	fd = qmgr_connect();
-	UNTIL(w, peek(fd) > 0);
-	send_all(fd, buf_slice(&changed));
+	fd = intake_world_qmgr_connect();
+	UNTIL(w, intake_world_peek(fd) > 0);
+	intake_world_send_all(fd, buf_slice(&changed));
 	UNTIL(w, w->req_count == 1);
 	assert_true(request_is_probe(w->reqs[0]));
 	assert_null(w->reqs[0]->message);
 	intake_finish(w->intake, w->reqs[0]);
 	buf_fini(&changed);
 	close(fd);
-	settle(w);
+	intake_world_settle(w);
 }
 
 static size_t
@@ -711,11 +448,11 @@ intake_needs_little_for_a_waiting_request(void **state)
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
 	if (limit.rlim_cur < 3 * COUNT + 100)
 		skip();
-	fds[0] = qmgr_request(w);
+	fds[0] = intake_world_qmgr_request(w);
 	before = mallinfo2().uordblks;
 	fds_before = count_descriptors();
 	for (int i = 1; i < COUNT; i++)
-		fds[i] = qmgr_request(w);
+		fds[i] = intake_world_qmgr_request(w);
 	used = mallinfo2().uordblks - before;
 	print_message("%zu octets, %.3f descriptors a request\n",
 	    used / (COUNT - 1),
@@ -729,8 +466,8 @@ intake_needs_little_for_a_waiting_request(void **state)
 		close(fds[i]);
 	UNTIL(w, w->hangups == COUNT);
 	assert_int_equal(intake_working(w->intake), 0);
-	settle(w);
-	assert_false(is_locked());
+	intake_world_settle(w);
+	assert_false(intake_world_is_locked());
 }
 
 static void
@@ -744,17 +481,17 @@ intake_waits_when_descriptors_run_out(void **state)
 
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
 	for (int i = 0; i < COUNT; i++)
-		fds[i] = qmgr_connect();
+		fds[i] = intake_world_qmgr_connect();
 	/* room for a few requests only */
 	low = limit;
 	low.rlim_cur = (rlim_t)fds[COUNT - 1] + 6;
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
-	UNTIL(w, log_warnings == 1);
-	settle(w);
+	UNTIL(w, intake_world_warnings == 1);
+	intake_world_settle(w);
 	for (int i = 0; i < COUNT; i++)
-		if (peek(fds[i]) > 0)
-			send_all(fds[i], buf_slice(&w->wire));
-	settle(w);
+		if (intake_world_peek(fds[i]) > 0)
+			intake_world_send_all(fds[i], buf_slice(&w->wire));
+	intake_world_settle(w);
 	assert_true(w->req_count > 0 && w->req_count < COUNT);
 	/* nothing was lost: more room, and all are served */
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
@@ -763,23 +500,26 @@ intake_waits_when_descriptors_run_out(void **state)
 	for (int i = 0; i < COUNT; i++) {
 		char octets[64];
 
-		assert_true(peek(fds[i]) > 0);
+		assert_true(intake_world_peek(fds[i]) > 0);
 		assert_int_equal(recv(fds[i], octets, sizeof(octets), 0), 36);
 	}
 	for (int i = COUNT - 1; w->req_count < COUNT; i--)
-		send_all(fds[i], buf_slice(&w->wire)), settle(w);
+		intake_world_send_all(fds[i], buf_slice(&w->wire)),
+		    intake_world_settle(w);
 	for (size_t i = 0; i < w->req_count; i++)
 		intake_finish(w->intake, w->reqs[i]);
 	for (int i = 0; i < COUNT; i++) {
-		answered += peek(fds[i]) == 77;
+		answered += intake_world_peek(fds[i]) == 77;
 		close(fds[i]);
 	}
 	assert_int_equal(answered, COUNT);
-	assert_int_equal(log_warnings, 1);
-	settle(w);
+	assert_int_equal(intake_world_warnings, 1);
+	intake_world_settle(w);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define TEST(f)                                                                \
+	cmocka_unit_test_setup_teardown(                                       \
+	    f, intake_world_set_up, intake_world_tear_down)
 
 int
 main(void)
