@@ -41,14 +41,18 @@ def base(request):
 
 
 def hold(origin, upstream, options=None, **main):
-    """Configure; mail stays in deferred/ until let_go()."""
+    """Configure; mail stays in deferred/ until let_go(). The queue manager
+    takes what is due within a second: with a backoff of 1 s that may be a
+    file whose delivery has just ended and that is locked yet, and such a
+    one waits for its next wakeup, of 300 s."""
     origin.agent("lane", "fast", "class=fast",
                  {"lane_connection_limit": SESSIONS,
                   "lane_pipeline_depth": DEPTH, **(options or {})})
     origin.relay_to(upstream, transport="fast", defer_transports="fast",
                     fast_destination_concurrency_limit="400",
                     fast_initial_destination_concurrency="400",
-                    queue_run_delay="3000s", **main)
+                    queue_run_delay="3000s", minimal_backoff_time="3s",
+                    maximal_backoff_time="4s", **main)
 
 
 def wait_held(origin, count):
@@ -58,7 +62,7 @@ def wait_held(origin, count):
 
 
 def let_go(origin, again=True):
-    """again: what is deferred is tried again after a second or two."""
+    """again: what is deferred is tried again after a few seconds."""
     if not again:
         origin.set(minimal_backoff_time="3000s",
                    maximal_backoff_time="3000s")
