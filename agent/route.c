@@ -72,15 +72,15 @@ back_off(struct route *r, uint32_t random, int64_t now_ms)
 }
 
 /* Once is an accident, or a server that is being stopped; several times in a
- * row at the same count is a rule. Without a 421 chance must be ruled out: a
- * line that breaks now and then hits the same small count soon enough. */
+ * row at the same count is a rule. Twice happens by chance, soon when a line
+ * or a server fails now and then, and then at a small count. */
 static void
-learn_quota(struct route *r, int accepted, int times, int64_t now_ms)
+learn_quota(struct route *r, int accepted, int64_t now_ms)
 {
 	if (accepted != r->lost_after)
 		r->lost_in_row = 0;
 	r->lost_after = accepted;
-	if (++r->lost_in_row < times)
+	if (++r->lost_in_row < ROUTE_QUOTA_TIMES)
 		return;
 	if (r->quota != accepted)
 		log_info("%s closes a session after %d messages", r->nexthops,
@@ -102,13 +102,13 @@ route_on_session_end(struct route *r, enum session_end how, int accepted,
 		break;
 	case SESSION_END_421:
 		if (accepted > 0)
-			learn_quota(r, accepted, 2, now_ms);
+			learn_quota(r, accepted, now_ms);
 		else
 			back_off(r, random, now_ms);
 		break;
 	case SESSION_END_LOST:
 		if (accepted > 0)
-			learn_quota(r, accepted, 3, now_ms);
+			learn_quota(r, accepted, now_ms);
 		else
 			back_off(r, random, now_ms);
 		route_on_trouble(r);

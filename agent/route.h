@@ -36,6 +36,7 @@ enum {
 	ROUTE_MEMORY_SHORT_MS = 5000,
 	ROUTE_MANY = 100,
 	ROUTE_ALARM_WAITS = 10, /* the longest wait is so many first ones */
+	ROUTE_QUOTA_TIMES = 3, /* closed after so many: in a row, a rule */
 	ROUTE_QUOTA_MEMORY_MS = 3600 * 1000,
 };
 

@@ -281,20 +281,17 @@ failure_for_good_is_still_a_reason_to_wait(void **state)
 static void
 quota_is_learned_when_seen_several_times_in_a_row(void **state)
 {
-	static const struct {
-		enum session_end how;
-		int times;
-	} cases[] = {{SESSION_END_421, 2}, {SESSION_END_LOST, 3}};
+	static const enum session_end ends[] = {
+	    SESSION_END_421, SESSION_END_LOST};
 
 	(void)state;
 	for (size_t i = 0; i < 2; i++) {
 		struct route *r = route_new("[relay.test]", "");
-		enum session_end how = cases[i].how;
 
-		route_on_session_end(r, how, 5, 0, NOW);
-		for (int n = 0; n < cases[i].times; n++) {
+		route_on_session_end(r, ends[i], 5, 0, NOW);
+		for (int n = 0; n < ROUTE_QUOTA_TIMES; n++) {
 			assert_int_equal(route_quota(r, 50, 0, NOW), 50);
-			route_on_session_end(r, how, 7, 0, NOW);
+			route_on_session_end(r, ends[i], 7, 0, NOW);
 			/* Idle, or done: it had no chance to go on. */
 			route_on_session_end(r, SESSION_END_QUIT, 7, 0, NOW);
 		}
