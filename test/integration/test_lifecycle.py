@@ -258,8 +258,8 @@ def test_kill_of_a_paced_lane_suspends_nothing(
 
 def test_stop_amid_deliveries_leaves_nothing_and_loses_nothing(
         base, certs, origin, started):
-    sim = start(base, certs, origin, started, {"latency": 100})
-    sent = messages.generate(300)
+    sim = start(base, certs, origin, started, {"latency": 500})
+    sent = messages.generate(800)
     origin.inject(sent)
     sim.wait_taken(20)
     session = origin.session
