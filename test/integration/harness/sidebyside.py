@@ -76,7 +76,12 @@ class Side:
                 if " status=" not in line}
 
     def mailq(self):
-        """Recipients that are queued, with the reason postqueue -j shows."""
+        """Recipients that are queued, with the reason postqueue -j shows,
+        once no bounce is on its way."""
+        wait_until(lambda: not any(
+            e["sender"] == "MAILER-DAEMON" and
+            e["queue_name"] in ("active", "incoming")
+            for e in self.origin.queue()), 20, "bounces delivered")
         return sorted((e["queue_name"], e["sender"], r["address"],
                        self.normal(r.get("delay_reason", "")))
                       for e in self.origin.queue() for r in e["recipients"])
