@@ -487,6 +487,7 @@ find_host(struct board_writer *w, const char *host, bool make)
 	board_store(&best->key, 0);
 	board_store(&best->depth, 0);
 	board_store(&best->messages, 0);
+	board_store(&best->messages_wall_ms, 0);
 	board_store(&best->rtt_us, 0);
 	board_store_text(best->host, sizeof(best->host), host);
 	board_store(&best->key, key);
@@ -510,11 +511,19 @@ board_host_depth(struct board_writer *w, const char *host)
 }
 
 int
-board_host_messages(struct board_writer *w, const char *host)
+board_host_messages(
+    struct board_writer *w, const char *host, int64_t *age_ms_out)
 {
 	const struct board_host *h = find_host(w, host, false);
+	uint64_t now = now_wall_ms(), then;
 
-	return h != NULL ? learned(&h->messages) : 0;
+	*age_ms_out = 0;
+	if (h == NULL)
+		return 0;
+	then = board_load(&h->messages_wall_ms);
+	if (then < now)
+		*age_ms_out = (int64_t)(now - then);
+	return learned(&h->messages);
 }
 
 void
@@ -536,6 +545,7 @@ board_set_host_messages(struct board_writer *w, const char *host, int messages)
 	if (h == NULL)
 		return;
 	board_store(&h->messages, messages > 0 ? (uint64_t)messages : 0);
+	board_store(&h->messages_wall_ms, now_wall_ms());
 	board_store(&h->updated_wall_ms, now_wall_ms());
 }
 

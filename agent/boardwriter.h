@@ -75,10 +75,13 @@ void board_poison_end(
     struct board_writer *w, const char *queue_id, bool survived);
 
 /* What the account learned about a smarthost; 0 unknown. Depth and messages
- * are at most 10,000 whatever the file says. */
+ * are at most 10,000 whatever the file says. *age_ms_out: how long ago the
+ * messages were found out; not below 0. */
 int board_host_depth(struct board_writer *w, const char *host);
-int board_host_messages(struct board_writer *w, const char *host);
+int board_host_messages(
+    struct board_writer *w, const char *host, int64_t *age_ms_out);
 void board_set_host_depth(struct board_writer *w, const char *host, int depth);
+/* ... found out now. */
 void board_set_host_messages(
     struct board_writer *w, const char *host, int messages);
 void board_set_host_rtt(struct board_writer *w, const char *host, int64_t us);

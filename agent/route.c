@@ -234,6 +234,18 @@ route_rest(struct route *r, int64_t until_ms)
 		r->dial_not_before_ms = until_ms;
 }
 
+void
+route_load_quota(struct route *r, int messages, int64_t learned_ms)
+{
+	if (messages <= 0 || (r->quota > 0 && learned_ms < r->quota_learned_ms))
+		return;
+	r->quota = messages;
+	r->quota_learned_ms = learned_ms;
+	/* Once it is forgotten one more close is enough to know it again. */
+	r->lost_after = messages;
+	r->lost_in_row = ROUTE_QUOTA_TIMES;
+}
+
 int
 route_quota(
     const struct route *r, int configured, int announced, int64_t now_ms)

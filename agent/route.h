@@ -8,7 +8,8 @@
  *            good window up to lane_pipeline_depth, is cut by throttle replies
  *            and lost connections
  *   quota    messages the server takes per session, when it closes earlier
- *            than lane_messages_per_connection ("closes after N")
+ *            than lane_messages_per_connection ("closes after N"); for an
+ *            hour, over processes
  *   backoff  between failed dials, doubling with jitter; live sessions go on
  *   outage   no session and no dial that worked for some time: requests are
  *            deferred with the reason until a dial works again
@@ -120,6 +121,10 @@ bool route_on_all_clear(struct route *r, unsigned alarms_before);
 
 /* No dial before then. */
 void route_rest(struct route *r, int64_t until_ms);
+
+/* An earlier process learned a quota, at learned_ms of this clock (which may
+ * be before its start). An older one than is known is ignored. */
+void route_load_quota(struct route *r, int messages, int64_t learned_ms);
 
 /* Messages a session may carry now. */
 int route_quota(

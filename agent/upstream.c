@@ -40,7 +40,8 @@ struct binding {
 	struct account *account; /* NULL: still looking */
 	struct credentials_query *query;
 	size_t want;
-	int depth_known; /* as it stands on the board */
+	int depth_known; /* as it stands on the board, */
+	int64_t quota_known_ms; /* and when the quota there was learned */
 };
 
 struct upstream {
@@ -218,6 +219,29 @@ find_account(struct upstreams *ups, const char *name)
 	return a;
 }
 
+/* What an earlier process, or another lane of the account, proved need not be
+ * proved again. */
+static void
+recall(struct binding *b)
+{
+	const struct settings *set = b->ups->env.set;
+	struct board_writer *board = b->ups->env.board;
+	int64_t age_ms;
+	int messages = board_host_messages(board, b->host, &age_ms);
+
+	route_load_quota(
+	    b->route, messages, loop_now_ms(b->ups->env.loop) - age_ms);
+	b->quota_known_ms = b->route->quota_learned_ms;
+	b->depth_known = board_host_depth(board, b->host);
+	if (b->depth_known > set->lane_pipeline_depth)
+		b->depth_known = set->lane_pipeline_depth;
+	if (b->depth_known > b->route->depth)
+		b->route->depth = b->depth_known;
+	if (b->depth_known > 1)
+		lane_set_proven(
+		    b->ups->lane, b->depth_known * set->lane_connection_limit);
+}
+
 /* lane_account, or the host in lower case and the login. */
 static void
 bind(struct binding *b, const char *login)
@@ -230,15 +254,7 @@ bind(struct binding *b, const char *login)
 
 	b->account = find_account(b->ups, name);
 	mem_free(name);
-	/* What an earlier process proved need not be proved again. */
-	b->depth_known = board_host_depth(b->ups->env.board, b->host);
-	if (b->depth_known > set->lane_pipeline_depth)
-		b->depth_known = set->lane_pipeline_depth;
-	if (b->depth_known > b->route->depth)
-		b->route->depth = b->depth_known;
-	if (b->depth_known > 1)
-		lane_set_proven(
-		    b->ups->lane, b->depth_known * set->lane_connection_limit);
+	recall(b);
 }
 
 static void
@@ -651,16 +667,29 @@ upstreams_drain(struct upstreams *ups)
 		budget_drain(list_entry(link, struct account, link)->budget);
 }
 
+static void
+show_learned(struct binding *b)
+{
+	struct board_writer *board = b->ups->env.board;
+
+	if (b->depth_known != b->route->depth) {
+		b->depth_known = b->route->depth;
+		board_set_host_depth(board, b->host, b->depth_known);
+	}
+	if (b->quota_known_ms != b->route->quota_learned_ms) {
+		b->quota_known_ms = b->route->quota_learned_ms;
+		board_set_host_messages(board, b->host, b->route->quota);
+	}
+}
+
 void
 upstreams_show(struct upstreams *ups)
 {
 	list_each (link, &ups->bindings) {
 		struct binding *b = list_entry(link, struct binding, link);
 
-		if (b->account == NULL || b->depth_known == b->route->depth)
-			continue;
-		b->depth_known = b->route->depth;
-		board_set_host_depth(ups->env.board, b->host, b->depth_known);
+		if (b->account != NULL)
+			show_learned(b);
 	}
 	list_each (link, &ups->all) {
 		struct upstream *u = upstream_of(link);

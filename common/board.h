@@ -197,7 +197,8 @@ struct board_host {
 	uint64_t messages; /* the peer closes after so many, 0 unknown */
 	uint64_t rtt_us;
 	uint64_t updated_wall_ms;
-	uint64_t spare[3];
+	uint64_t messages_wall_ms; /* when `messages` was found out */
+	uint64_t spare[2];
 	char host[BOARD_NAME];
 };
 

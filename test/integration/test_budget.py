@@ -225,6 +225,42 @@ def test_close_after_five_messages_is_learned(base, certs, origin, started):
     assert origin.log.lines("closes a session after 5 messages")
 
 
+def wait_closed(sim):
+    wait_until(lambda: sim.stats()["connections"] == 0, 10, "all closed")
+    return sim.stats()
+
+
+@pytest.mark.parametrize("how", ["max_messages", "max_messages_close"])
+def test_quota_of_sessions_is_known_to_the_next_process(
+        base, certs, origin, started, how):
+    """One that keeps to it ends with QUIT before the server ends it."""
+    sim = two_lanes(base, certs, origin, started,
+                    {"lane_connection_idle_limit": "1s"}, **{how: 5})
+    sent = messages.generate(200, FAST)
+    origin.inject(sent)
+    origin.wait_empty()
+    assert origin.log.lines("closes a session after 5 messages")
+    for n, disturb in enumerate((
+            origin.reload,
+            lambda: origin.kill9(origin.wait_pids("lane")[0]),
+            lambda: (origin.stop(), origin.start()))):
+        before = wait_closed(sim)
+        disturb()
+        mark = origin.log.mark()
+        later = messages.generate(100, FAST, prefix=f"later{n}")
+        origin.inject(later)
+        origin.wait_empty()
+        after = wait_closed(sim)
+        opened = after["connections_total"] - before["connections_total"]
+        assert opened >= 100 / 5
+        assert after["quits"] - before["quits"] == opened
+        assert not origin.log.lines(
+            "session lost|closes a session|status=deferred", since=mark)
+        sent += later
+    verdict = messages.compare(sent, sim.taken())
+    assert verdict.is_clean(), verdict
+
+
 def test_idle_sessions_end_with_quit(base, certs, origin, started):
     sim = two_lanes(base, certs, origin, started,
                     {"lane_connection_idle_limit": "2s"})

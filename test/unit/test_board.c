@@ -276,6 +276,7 @@ board_learned_figures_belong_to_account_and_host(void **state)
 	struct board_writer *w = writer(*state, "fast");
 	struct board_writer *other = writer(*state, "slow");
 	char host[32];
+	int64_t age_ms;
 
 	assert_int_equal(board_host_depth(w, "a.example"), 0);
 	board_set_host_depth(w, "a.example", 8); /* no account yet: nothing */
@@ -284,7 +285,16 @@ board_learned_figures_belong_to_account_and_host(void **state)
 	board_set_host_depth(w, "a.example", 8);
 	board_set_host_messages(w, "a.example", 50);
 	assert_int_equal(board_host_depth(w, "a.example"), 8);
-	assert_int_equal(board_host_messages(w, "a.example"), 50);
+	assert_int_equal(board_host_messages(w, "a.example", &age_ms), 50);
+	assert_in_range(age_ms, 0, 60000);
+	board_account(w)->hosts[0].messages_wall_ms -= 7200000;
+	assert_int_equal(board_host_messages(w, "a.example", &age_ms), 50);
+	assert_in_range(age_ms, 7200000, 7260000);
+	/* A clock that was set back. */
+	board_account(w)->hosts[0].messages_wall_ms += 14400000;
+	assert_int_equal(board_host_messages(w, "a.example", &age_ms), 50);
+	assert_int_equal(age_ms, 0);
+	assert_int_equal(board_host_messages(w, "b.example", &age_ms), 0);
 	assert_int_equal(board_host_depth(w, "b.example"), 0);
 	assert_int_equal(board_host_depth(other, "a.example"), 0);
 	assert_true(board_set_account(other, "smtp.example.com joe"));

@@ -318,6 +318,31 @@ quota_is_not_learned_when_others_carry_more(void **state)
 }
 
 static void
+quota_of_an_earlier_process_ages_on(void **state)
+{
+	struct route *r = *state;
+
+	route_load_quota(r, 0, NOW);
+	assert_int_equal(route_quota(r, 50, 0, NOW), 50);
+	/* Before this machine was started. */
+	route_load_quota(r, 7, NOW - ROUTE_QUOTA_MEMORY_MS + 1000);
+	assert_int_equal(route_quota(r, 50, 0, NOW), 7);
+	assert_int_equal(route_quota(r, 50, 0, NOW + 1000), 50);
+	/* Forgotten, and seen once more. */
+	route_on_session_end(r, SESSION_END_421, 7, 0, NOW + 2000);
+	assert_int_equal(route_quota(r, 50, 0, NOW + 2000), 7);
+	/* What this process found out is newer. */
+	route_load_quota(r, 20, NOW);
+	assert_int_equal(route_quota(r, 50, 0, NOW + 2000), 7);
+	/* One that carries more ends the rule here as well. */
+	route_on_session_end(r, SESSION_END_QUIT, 50, 0, NOW + 3000);
+	route_on_session_end(
+	    r, SESSION_END_421, 7, 0, NOW + 2000 + ROUTE_QUOTA_MEMORY_MS);
+	assert_int_equal(
+	    route_quota(r, 50, 0, NOW + 2000 + ROUTE_QUOTA_MEMORY_MS), 50);
+}
+
+static void
 quota_is_the_least_that_is_known(void **state)
 {
 	static const struct {
@@ -395,6 +420,7 @@ main(void)
 	    TEST(failure_for_good_is_still_a_reason_to_wait),
 	    TEST(quota_is_learned_when_seen_several_times_in_a_row),
 	    TEST(quota_is_not_learned_when_others_carry_more),
+	    TEST(quota_of_an_earlier_process_ages_on),
 	    TEST(quota_is_the_least_that_is_known),
 	    TEST(ends_have_their_own_consequences),
 	};
