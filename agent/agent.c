@@ -26,6 +26,13 @@ enum {
 	STOP_WAIT_MS = 3000,
 	REPORT_WAIT_MS = 1000,
 	SHOW_EVERY_MS = 250,
+	/* A new table: nothing is let in until the next process is there, so
+	 * what is inside gets so long to be on its way. */
+	RESTART_WAIT_MS = 2000,
+	/* What is on the wire then is not broken off for the sake of a table:
+	 * a server may take ten minutes for its last reply, and longer for a
+	 * large message. */
+	RESTART_DRAIN_MS = 30 * 60 * 1000,
 };
 
 /* A message that was in hand at so many crashes is set aside. */
@@ -33,7 +40,7 @@ enum { CRASHES_MAX = 2 };
 
 enum phase {
 	SERVING,
-	RESTARTING, /* serves what is inside, takes nothing new */
+	RESTARTING, /* serves what is inside, takes nothing new, for a moment */
 	DRAINING,
 	STOPPING,
 };
@@ -59,7 +66,7 @@ struct agent {
 };
 
 static void agent_kick(void *ctx);
-static void wind_up(struct agent *a, enum phase phase, int64_t wait_ms);
+static void hand_over(struct agent *a, int64_t drain_ms);
 
 /* Looks again after the callbacks of this turn: once, however many asked. */
 static void
@@ -120,6 +127,7 @@ is_finished(const struct agent *a)
 {
 	return (a->phase == DRAINING || a->phase == STOPPING) &&
 	       report_pending(a->report) == 0 &&
+	       intake_greeted(a->intake) == 0 &&
 	       (a->lane == NULL || lane_is_drained(a->lane));
 }
 
@@ -166,7 +174,7 @@ agent_kick(void *ctx)
 	if (intake_waiting(a->intake) > 0)
 		intake_kick(a->intake);
 	if (a->phase == RESTARTING && (is_empty(a) || is_only_parked(a)))
-		wind_up(a, DRAINING, STOP_WAIT_MS);
+		hand_over(a, RESTART_DRAIN_MS);
 	if (is_finished(a))
 		loop_stop(a->env.loop);
 }
@@ -182,6 +190,27 @@ on_timer(void *ctx)
 
 /* ---- requests ---------------------------------------------------------- */
 
+/* Tables were read as root, which only a new process can do again: this one
+ * serves what it has taken in and ends, master starts the next. Looked at
+ * before a request is let in, so that it finds the new table. */
+static void
+look_at_tables(struct agent *a)
+{
+	int64_t now_ms = loop_now_ms(a->env.loop);
+	const char *table;
+
+	if (a->phase != SERVING)
+		return;
+	table = mapwatch_changed(a->env.tables, now_ms);
+	if (table == NULL)
+		return;
+	log_info("table %s has changed -- restarting", table);
+	a->phase = RESTARTING;
+	intake_stop(a->intake);
+	loop_timer_at(a->finale, now_ms + RESTART_WAIT_MS);
+	want_kick(a);
+}
+
 static bool
 may_greet(void *ctx, int64_t now_ms, int64_t *until_ms_out)
 {
@@ -191,7 +220,11 @@ may_greet(void *ctx, int64_t now_ms, int64_t *until_ms_out)
 	    a->lane == NULL ||
 	    lane_may_admit(a->lane, intake_greeted(a->intake), now_ms, &until);
 
-	if (!may && a->phase == SERVING) {
+	look_at_tables(a);
+	*until_ms_out = 0;
+	if (a->phase != SERVING)
+		return false;
+	if (!may) {
 		/* Let in to be given back, see on_request(). */
 		may = crowd_is_on(
 		    &a->crowd, lane_figures(a->lane)->messages, now_ms);
@@ -282,24 +315,6 @@ is_set_aside(struct agent *a, struct request *req)
 	return true;
 }
 
-/* Tables were read as root, which only a new process can do again: this one
- * serves what it has taken in and ends, master starts the next. */
-static void
-look_at_tables(struct agent *a)
-{
-	const char *table;
-
-	if (a->phase != SERVING)
-		return;
-	table = mapwatch_changed(a->env.tables, loop_now_ms(a->env.loop));
-	if (table == NULL)
-		return;
-	log_info("table %s has changed -- restarting", table);
-	a->phase = RESTARTING;
-	intake_stop(a->intake);
-	want_kick(a);
-}
-
 /* It was let in because the active queue is crowded, not because there is
  * room. */
 static bool
@@ -317,9 +332,12 @@ on_request(void *ctx, struct request *req)
 	struct agent *a = ctx;
 	char text[512];
 
-	look_at_tables(a);
 	board_add(a->env.board, BOARD_COUNTER_requests, 1);
-	if (a->lane == NULL) {
+	if (a->phase == DRAINING || a->phase == STOPPING) {
+		/* Greeted before the end began: another process's. */
+		req->must_retry = true;
+		intake_finish(a->intake, req);
+	} else if (a->lane == NULL) {
 		(void)snprintf(text, sizeof(text),
 		    "mail system configuration error: %s", a->env.problem);
 		defer_here(a, req, "4.3.5", text);
@@ -498,7 +516,7 @@ static const struct lane_ops lane_handlers = {
 };
 
 static const struct intake_ops intake_handlers = {
-    may_greet, on_request, on_hangup, on_first_accept};
+    may_greet, on_request, on_hangup, on_first_accept, want_kick};
 
 /* ---- the end ----------------------------------------------------------- */
 
@@ -507,6 +525,10 @@ on_finale(void *ctx)
 {
 	struct agent *a = ctx;
 
+	if (a->phase == RESTARTING) {
+		hand_over(a, RESTART_DRAIN_MS);
+		return;
+	}
 	if (a->lane != NULL) {
 		lane_abort(a->lane, "out of time", clock_moment());
 		upstreams_cancel_dials(a->ups);
@@ -564,6 +586,8 @@ leave_child(void *ctx)
 	if (pid < 0) {
 		/* Finishing in place blocks the service for that time only. */
 		log_warn("fork: %s", strerror(errno));
+		loop_timer_at(a->finale,
+		    clock_mono_ms() + a->env.set->lane_drain_limit_ms);
 		return;
 	}
 	if (pid > 0)
@@ -577,6 +601,13 @@ leave_child(void *ctx)
 	alarm_drain(a->env.alarm);
 }
 
+static void
+hand_over(struct agent *a, int64_t drain_ms)
+{
+	wind_up(a, DRAINING, drain_ms);
+	loop_defer(a->env.loop, leave_child, a);
+}
+
 /* Reload, stop, or master's end: the status channel was closed. */
 static void
 on_master_gone(void *ctx)
@@ -585,8 +616,7 @@ on_master_gone(void *ctx)
 
 	if (a->phase == DRAINING || a->phase == STOPPING)
 		return;
-	wind_up(a, DRAINING, a->env.set->lane_drain_limit_ms);
-	loop_defer(a->env.loop, leave_child, a);
+	hand_over(a, a->env.set->lane_drain_limit_ms);
 }
 
 /* ---- life -------------------------------------------------------------- */

@@ -5,7 +5,7 @@
  *             '---- report <- verdicts
  *
  * Owns the loop's life: serving, reload (drain in a forked child), stop, and
- * the end for a new process when a table has changed.
+ * the same hand-over to a new process when a table has changed.
  */
 #ifndef AGENT_H
 #define AGENT_H

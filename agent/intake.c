@@ -201,6 +201,8 @@ may_accept(struct intake *intake, int64_t *next_ms_out)
 
 	if (intake->ops->may_greet(intake->ctx, now_ms, &until_ms))
 		return true;
+	if (intake->listen_watch == NULL)
+		return false; /* intake_stop() was the answer */
 	if (!intake->is_holding)
 		intake->held_since_ms = now_ms;
 	intake->is_holding = true;
@@ -253,7 +255,8 @@ intake_kick(struct intake *intake)
 		if (!greet_held(intake) || intake->listen_watch == NULL) {
 			is_open = false;
 		} else if (!may_accept(intake, &next_ms)) {
-			loop_timer_at(intake->hello_timer, next_ms);
+			if (intake->listen_watch != NULL)
+				loop_timer_at(intake->hello_timer, next_ms);
 			is_open = false;
 		} else if (!accept_next(intake)) {
 			break;
@@ -332,12 +335,23 @@ on_list(struct conn *c, const char **why_out)
 	return request_add_rcpt(c->req, c->list, why_out);
 }
 
+/* Greeted, and no request came of it. */
+static void
+leave(struct conn *c)
+{
+	struct intake *intake = c->intake;
+
+	conn_close(c);
+	if (intake->ops->on_left != NULL)
+		intake->ops->on_left(intake->ctx);
+}
+
 static void
 refuse(struct conn *c, const char *why)
 {
 	log_warn("%s: senseless request from the queue manager: %s",
 	    c->req != NULL ? c->req->queue_id : "noqueue", why);
-	conn_close(c);
+	leave(c);
 }
 
 static void
@@ -401,8 +415,10 @@ on_eof(struct conn *c)
 	struct intake *intake = c->intake;
 
 	switch (c->state) {
-	case CONN_HELD:
 	case CONN_READING: /* it found nothing left to do: normal */
+		leave(c);
+		break;
+	case CONN_HELD:
 	case CONN_ANSWERED:
 	case CONN_STATES:
 		conn_close(c);

@@ -17,7 +17,7 @@
  * descriptor is reserved before the hello goes out, so that running out of
  * descriptors delays hellos and loses nothing.
  *
- * ops' functions may call intake_kick() and intake_finish().
+ * ops' functions may call intake_kick(), intake_finish() and intake_stop().
  */
 #ifndef INTAKE_H
 #define INTAKE_H
@@ -46,6 +46,8 @@ struct intake_ops {
 	bool (*on_hangup)(void *ctx, struct request *req);
 	/* After the very first accept (for the status message to master). */
 	void (*on_first_accept)(void *ctx);
+	/* One that was greeted left without a request. May be NULL. */
+	void (*on_left)(void *ctx);
 };
 
 /* listen_fd: as inherited from master, non-blocking, not owned. The process's

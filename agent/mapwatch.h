@@ -14,7 +14,7 @@
 
 struct mapwatch;
 
-enum { MAPWATCH_EVERY_MS = 5000 };
+enum { MAPWATCH_EVERY_MS = 1000 };
 
 struct mapwatch *mapwatch_new(void);
 void mapwatch_free(struct mapwatch **watch);

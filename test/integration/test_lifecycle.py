@@ -168,6 +168,62 @@ def test_drain_ends_at_its_limit(base, certs, origin, started):
     assert verdict.is_clean(), verdict
 
 
+# A changed table
+
+def test_changed_table_lets_mail_flow_while_a_delivery_is_slow(
+        base, certs, origin, started):
+    """The old process goes on with what is on the wire, in a child; the
+    next one has the new table and serves meanwhile."""
+    table = origin.map("policies", {"[other.example]": "encrypt"}, "texthash")
+    sim = start(base, certs, origin, started,
+                {"script": 'bdat if sender "slow*" delay 10000 normal\n'},
+                main={"smtp_tls_policy_maps": table})
+    held = messages.generate(3, prefix="slow")
+    origin.inject(held)
+    wait_until(lambda: sim.stats()["connections"] >= 3, 20, "three sessions")
+    wait_clock(1.1)     # until the lane looks at its tables again
+    old = origin.pids("lane")
+    origin.map("policies", {"[another.example]": "encrypt"}, "texthash")
+    sent = messages.generate(5, prefix="quick")
+    origin.inject(sent)
+    began = time.monotonic()
+    sim.wait_taken(5)
+    print(f"\nmail flows on after {time.monotonic() - began:.1f} s")
+    assert {e.id for e in sim.ledger()} == {m.id for m in sent}
+    assert len(origin.log.lines("table .* has changed -- restarting")) == 1
+    assert len(origin.pids("lane")) == 2
+    assert not set(origin.pids("lane")) & set(old)
+    sim.wait_taken(8)
+    wait_until(lambda: len(origin.pids("lane")) == 1, 10,
+               "the draining child gone")
+    origin.wait_empty()
+    assert all(n == 1 for n in sent_lines(origin).values())
+    verdict = messages.compare(held + sent, sim.taken())
+    assert verdict.is_clean(), verdict
+
+
+def test_new_password_serves_the_request_that_noticed_it(
+        base, certs, origin, started):
+    sim = start(base, certs, origin, started,
+                main={"minimal_backoff_time": "300s",
+                      "maximal_backoff_time": "4000s",
+                      "queue_run_delay": "300s"})
+    login = ":".join(sim.login)
+    hop = origin.main["relayhost"]
+    origin.map("relay_auth", {hop: login + "x"}, mode=0o600)
+    sent = messages.generate(2)
+    origin.inject(sent)
+    origin.log.wait(r"status=deferred .*authentication failed")
+    origin.map("relay_auth", {hop: login}, mode=0o600)
+    wait_clock(1.1)     # until the lane looks at its tables again
+    mark = origin.log.mark()
+    origin.flush()
+    sim.wait_taken(2)
+    origin.wait_empty()
+    assert not origin.log.lines("authentication failed", since=mark)
+    assert messages.compare(sent, sim.taken()).is_clean()
+
+
 # Kill
 
 def explain(sim, origin, kills_us):

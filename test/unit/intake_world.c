@@ -68,7 +68,7 @@ on_first_accept(void *ctx)
 }
 
 static const struct intake_ops ops = {
-    may_greet, on_request, on_hangup, on_first_accept};
+    may_greet, on_request, on_hangup, on_first_accept, NULL};
 
 static void
 write_queue_file(char type, mode_t mode)
