@@ -654,7 +654,8 @@ make_lane(struct agent *a)
 	a->domains =
 	    domainbook_new(a->env.domains, a->env.state, a->env.lane_name);
 	lane_set_domains(a->lane, a->env.domains);
-	a->rates = ratebook_new(a->env.set, a->env.state, a->env.lane_name);
+	a->rates = ratebook_new(
+	    a->env.set, a->env.state, a->env.lane_name, clock_mono_us());
 	lane_set_rates(a->lane, ratebook_own(a->rates), &pacer_handlers, a,
 	    clock_mono_us());
 	env.rates = a->rates;

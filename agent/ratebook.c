@@ -6,7 +6,6 @@
 
 #include "agent/keepfile.h"
 #include "common/board.h"
-#include "common/clock.h"
 #include "common/list.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -75,10 +74,10 @@ open_file(struct ratebook *book, const char *kind, const char *key)
 
 /* The value in times of this boot; true: it differs from the stored one. */
 static bool
-load(const struct keepfile *file, struct share *out, const char *what)
+load(const struct keepfile *file, struct share *out, const char *what,
+    int64_t now_us)
 {
 	int64_t shift_us = keepfile_shift_us(file);
-	int64_t now_us = clock_mono_us();
 
 	memcpy(out, keepfile_value(file), sizeof(*out));
 	if (shift_us != 0)
@@ -94,7 +93,7 @@ load(const struct keepfile *file, struct share *out, const char *what)
 }
 
 static void
-plan(struct ratebook *book)
+plan(struct ratebook *book, int64_t now_us)
 {
 	struct share_rate rates[SHARE_LIMITS];
 	size_t count;
@@ -103,12 +102,12 @@ plan(struct ratebook *book)
 	if (pacer_rates(
 		book->set, PACER_ACCOUNT, rates, &count, error, sizeof(error)))
 		(void)share_configure(
-		    &book->planned, 0, rates, count, NULL, clock_mono_us());
+		    &book->planned, 0, rates, count, NULL, now_us);
 }
 
 struct ratebook *
 ratebook_new(const struct settings *set, const struct statefile_dir *dir,
-    const char *lane_name)
+    const char *lane_name, int64_t now_us)
 {
 	struct ratebook *book = mem_zalloc(sizeof(*book));
 
@@ -119,9 +118,9 @@ ratebook_new(const struct settings *set, const struct statefile_dir *dir,
 	if (book->weight == 0)
 		book->weight = 1;
 	list_init(&book->accounts);
-	plan(book);
+	plan(book, now_us);
 	book->own_file = open_file(book, "pace", lane_name);
-	(void)load(book->own_file, &book->own, lane_name);
+	(void)load(book->own_file, &book->own, lane_name, now_us);
 	return book;
 }
 
@@ -268,7 +267,7 @@ common_open(struct ratebook *book, struct common *c, const char *kind,
 		log_warn("rates of %s: lock held too long", label);
 		return;
 	}
-	(void)load(c->file, &c->share, label);
+	(void)load(c->file, &c->share, label, now_us);
 	join(book, c, label, rates, count, now_us);
 	keepfile_store(c->file, &c->share);
 	keepfile_unlock(c->file);

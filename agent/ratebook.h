@@ -30,9 +30,10 @@
 struct ratebook;
 struct rate_account;
 
-/* dir (may be NULL), set and lane_name are borrowed. */
+/* dir (may be NULL), set and lane_name are borrowed. Time is an argument here
+ * and below, in monotonic microseconds. */
 struct ratebook *ratebook_new(const struct settings *set,
-    const struct statefile_dir *dir, const char *lane_name);
+    const struct statefile_dir *dir, const char *lane_name, int64_t now_us);
 void ratebook_free(struct ratebook **book);
 
 /* In the draining child, after fork: the lane's next process has the files. No

@@ -134,6 +134,11 @@ on_decided(void *ctx, struct request *req, size_t i)
 	struct world_message *m = req->owner;
 	const struct verdict *v = req->rcpts[i].verdict;
 
+	if (w->is_dying) {
+		assert_int_equal(m->rcpt_count, 1);
+		request_free(&m->req);
+		return;
+	}
 	assert_non_null(v);
 	assert_true(m->req == req && m->decided < m->rcpt_count);
 	assert_int_equal(dsn_class(&v->dsn), v->outcome == OUTCOME_SENT ? '2'
@@ -247,13 +252,11 @@ static const struct lane_ops ops = {
 /* ---- mail -------------------------------------------------------------- */
 
 static void
-submit_one(struct world *w)
+hand_in(struct world *w, size_t number)
 {
-	struct world_message *m = &w->messages[w->count];
+	struct world_message *m = &w->messages[number];
 	struct request *req = mem_zalloc(sizeof(*req));
-	size_t number = w->count++;
 
-	assert_true(number < w->max);
 	m->w = w;
 	m->req = req;
 	m->submitted_ms = w->now.ms;
@@ -280,6 +283,13 @@ submit_one(struct world *w)
 	req->message = message_new(queue_source_of(&m->source), 0, 998);
 	req->owner = m;
 	lane_submit(w->lane, req, w->now);
+}
+
+static void
+submit_one(struct world *w)
+{
+	assert_true(w->count < w->max);
+	hand_in(w, w->count++);
 }
 
 void
@@ -386,27 +396,34 @@ world_set_domains(struct world *w, const char *text)
 		fail_msg("%s", error);
 }
 
-void
-world_open(struct world *w, size_t max)
+static void
+begin_lane(struct world *w)
 {
 	char error[256];
 
-	w->max = max;
-	w->arrival_max = max * 2;
-	w->messages = mem_zarray(max, sizeof(*w->messages));
-	w->arrivals_ms = mem_zarray(w->arrival_max, sizeof(*w->arrivals_ms));
 	w->lane = lane_new(
 	    &w->set, &ops, w, 12345, w->now.ms * 1000, error, sizeof(error));
 	if (w->lane == NULL)
 		fail_msg("%s", error);
 	lane_set_rules(w->lane, w->rules);
 	lane_set_domains(w->lane, w->domains);
+	if (w->on_lane != NULL)
+		w->on_lane(w);
 }
 
 void
-world_fini(struct world *w)
+world_open(struct world *w, size_t max)
 {
-	w->backlog = 0;
+	w->max = max;
+	w->arrival_max = max * 2;
+	w->messages = mem_zarray(max, sizeof(*w->messages));
+	w->arrivals_ms = mem_zarray(w->arrival_max, sizeof(*w->arrivals_ms));
+	begin_lane(w);
+}
+
+static void
+end_lane(struct world *w)
+{
 	lane_abort(w->lane, "end of test", w->now);
 	for (size_t i = 0; i < w->count; i++) {
 		struct world_message *m = &w->messages[i];
@@ -426,11 +443,18 @@ world_fini(struct world *w)
 	}
 	lane_kick(w->lane, w->now);
 	lane_free(&w->lane);
-	rules_free(&w->rules);
-	domains_free(&w->domains);
 	assert_int_equal(w->in_hand, 0);
 	list_each_safe (link, &w->conns)
 		free_conn(list_entry(link, struct world_conn, link));
+}
+
+void
+world_fini(struct world *w)
+{
+	w->backlog = 0;
+	end_lane(w);
+	rules_free(&w->rules);
+	domains_free(&w->domains);
 	mem_free(w->messages);
 	mem_free(w->arrivals_ms);
 	buf_fini(&w->file);
@@ -658,6 +682,41 @@ world_cut_all(struct world *w)
 		session_closed(
 		    c->ls->session, false, "connection reset", w->now);
 	}
+	w->is_kick_due = true;
+	world_settle(w);
+}
+
+/* What the kernel has of a dead process is delivered all the same. */
+static void
+deliver_what_was_sent(struct world *w)
+{
+	int64_t now_ms = w->now.ms;
+
+	list_each (link, &w->events) {
+		struct event *e = event_of(link);
+
+		if (e->kind != EVENT_TO_SERVER)
+			continue;
+		w->now.ms = e->at_ms;
+		assert_true(buf_add_slice(&e->conn->in, buf_slice(&e->octets)));
+		while (!e->conn->is_closed && world_server_eat(e->conn))
+			continue;
+	}
+	w->now.ms = now_ms;
+}
+
+void
+world_restart(struct world *w)
+{
+	deliver_what_was_sent(w);
+	w->is_dying = true;
+	end_lane(w);
+	w->is_dying = false;
+	w->timer_ms = INT64_MAX;
+	begin_lane(w);
+	for (size_t i = 0; i < w->count; i++)
+		if (w->messages[i].done_ms == 0)
+			hand_in(w, i);
 	w->is_kick_due = true;
 	world_settle(w);
 }

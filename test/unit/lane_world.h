@@ -107,6 +107,10 @@ struct world {
 	/* ... their I-th recipient's; NULL: to.test */
 	const char *domains_of[WORLD_RCPTS_MAX];
 	struct domains *domains;
+	/* A lane was made and has no mail yet. May be NULL. */
+	void (*on_lane)(struct world *w);
+	void *ctx; /* on_lane's */
+	bool is_dying;
 
 	size_t kicks, dials, conns_now, conns_peak, conns_refused, quits;
 	size_t done, outcomes[3], ended[SESSION_END_ABORT + 1];
@@ -133,6 +137,11 @@ void world_set_domains(struct world *w, const char *text);
 
 /* The lane, with w->set as it is; room for max messages. */
 void world_open(struct world *w, size_t max);
+
+/* The lane's process is killed and the next one begins. The server gets what
+ * was on its way; its replies are lost. What was not decided is handed in
+ * again, and may be taken twice. Messages of one recipient only. */
+void world_restart(struct world *w);
 
 /* Hands in count requests now / whenever the lane lets them in. */
 void world_submit(struct world *w, size_t count);

@@ -108,7 +108,7 @@ start(struct fake_lane *l, const char *name)
 	int64_t now = clock_mono_us();
 	char error[256] = "";
 
-	l->book = ratebook_new(&l->set, &l->dir, name);
+	l->book = ratebook_new(&l->set, &l->dir, name, now);
 	assert_true(pacer_init(&l->pacer, &l->set, now, error, sizeof(error)));
 	pacer_attach(&l->pacer, &l->set, ratebook_own(l->book), &ops, l, now);
 	l->account = ratebook_account(l->book, account, now);
