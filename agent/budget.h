@@ -80,7 +80,8 @@ int budget_surplus(const struct budget *budget);
 /* The provider itself refused a connection for their number while we held
  * held_count (of this lane): lowers the effective limit for a while, remembered
  * beside the slots, raised again step by step: the sessions open account-wide
- * are the limit for 60 s, then one more every 30 s. */
+ * are the limit for 60 s (longer when the same number was met before, an hour
+ * at most), then one more every 30 s. */
 void budget_refused(struct budget *budget, int held_count, int64_t now_ms);
 
 /* The limit in force now (never above the configured one). */

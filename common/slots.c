@@ -154,18 +154,28 @@ has_refusal(const struct slots_head *head, int64_t now_ms)
 	       head->refused_at_ms <= now_ms;
 }
 
+/* What a file says may be anything. */
+static int64_t
+refused_hold_ms(const struct slots_head *head)
+{
+	int64_t ms = head->refused_hold_ms;
+
+	if (ms < SLOTS_REFUSED_HOLD_MS)
+		return SLOTS_REFUSED_HOLD_MS;
+	return ms < SLOTS_REFUSED_HOLD_MAX_MS ? ms : SLOTS_REFUSED_HOLD_MAX_MS;
+}
+
 int
 slots_limit_now(const struct slots_head *head, int limit, int64_t now_ms)
 {
-	int64_t age_ms, now;
+	int64_t over_ms, now;
 
 	if (!has_refusal(head, now_ms))
 		return limit;
-	age_ms = now_ms - head->refused_at_ms;
+	over_ms = now_ms - head->refused_at_ms - refused_hold_ms(head);
 	now = head->refused_to;
-	if (age_ms >= SLOTS_REFUSED_HOLD_MS)
-		now += 1 +
-		       (age_ms - SLOTS_REFUSED_HOLD_MS) / SLOTS_REFUSED_STEP_MS;
+	if (over_ms >= 0)
+		now += 1 + over_ms / SLOTS_REFUSED_STEP_MS;
 	return now < limit ? (int)now : limit;
 }
 
@@ -176,7 +186,7 @@ slots_limited_ms(const struct slots_head *head, int limit, int64_t now_ms)
 
 	if (!has_refusal(head, now_ms) || head->refused_to >= limit)
 		return 0;
-	end_ms = head->refused_at_ms + SLOTS_REFUSED_HOLD_MS +
+	end_ms = head->refused_at_ms + refused_hold_ms(head) +
 		 (limit - head->refused_to - 1) * SLOTS_REFUSED_STEP_MS;
 	return end_ms > now_ms ? end_ms - now_ms : 0;
 }
@@ -185,9 +195,20 @@ void
 slots_refuse(struct slots_head *head, int open_count, int64_t now_ms)
 {
 	int now = slots_limit_now(head, SLOTS_MAX, now_ms);
-
 	/* Old sessions above a limit already lowered prove nothing. */
-	head->refused_to = min_int(max_int(1, open_count), now);
+	int to = min_int(max_int(1, open_count), now);
+	int64_t hold_ms = refused_hold_ms(head);
+
+	if (!has_refusal(head, now_ms))
+		hold_ms = SLOTS_REFUSED_HOLD_MS;
+	else if (now_ms - head->refused_at_ms >= hold_ms)
+		/* One more was tried. */
+		hold_ms = to == head->refused_to ? 2 * hold_ms
+						 : SLOTS_REFUSED_HOLD_MS;
+	if (hold_ms > SLOTS_REFUSED_HOLD_MAX_MS)
+		hold_ms = SLOTS_REFUSED_HOLD_MAX_MS;
+	head->refused_hold_ms = hold_ms;
+	head->refused_to = to;
 	head->refused_at_ms = now_ms;
 	head->refusals++;
 }

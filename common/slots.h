@@ -43,8 +43,11 @@ enum {
 
 	SLOTS_REST_MIN_MS = 1000,
 	SLOTS_REST_MAX_MS = 60000,
-	SLOTS_REFUSED_HOLD_MS = 60000, /* a refusal counts in full so long */
-	SLOTS_REFUSED_STEP_MS = 30000, /* then one more slot each */
+	/* A refusal counts in full so long, and twice as long each time the
+	 * same number is met again after that; */
+	SLOTS_REFUSED_HOLD_MS = 60000,
+	SLOTS_REFUSED_HOLD_MAX_MS = 3600000,
+	SLOTS_REFUSED_STEP_MS = 30000, /* then one more slot each. */
 };
 
 enum slots_state { SLOTS_CLEAN, SLOTS_HELD, SLOTS_RESTING };
@@ -75,7 +78,8 @@ struct slots_head {
 	int64_t refused_at_ms;
 	uint64_t refusals;
 	char label[64]; /* board_label() */
-	uint64_t spare[17];
+	int64_t refused_hold_ms; /* how long that counts in full */
+	uint64_t spare[16];
 };
 
 struct slots {
@@ -123,7 +127,9 @@ int slots_pick(
 /* How long a slot rests whose end the provider has not seen. */
 int64_t slots_rest_ms(int64_t rtt_ms);
 
-/* The provider refused while open_count sessions of the account were open. */
+/* The provider refused while open_count sessions of the account were open. A
+ * number that it keeps to is tried beyond less and less often; one that was
+ * lower or higher this time counts as new: others use the account, too. */
 void slots_refuse(struct slots_head *head, int open_count, int64_t now_ms);
 
 /* The limit in force, between 1 and limit. */

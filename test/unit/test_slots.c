@@ -224,6 +224,41 @@ slots_refusal_never_raises_the_limit(void **state)
 }
 
 static void
+slots_refusal_at_the_same_number_is_tried_beyond_less_often(void **state)
+{
+	struct slots_head head = {0};
+	int64_t now = NOW, hold = 60000;
+
+	(void)state;
+	slots_refuse(&head, 3, now);
+	/* Dials begun together are refused together: one event. */
+	now += 200;
+	slots_refuse(&head, 3, now);
+	for (int i = 0; i < 10; i++) {
+		assert_int_equal(slots_limit_now(&head, 20, now + hold - 1), 3);
+		assert_int_equal(slots_limit_now(&head, 20, now + hold), 4);
+		now += hold;
+		slots_refuse(&head, 3, now);
+		slots_refuse(&head, 3, ++now);
+		hold = 2 * hold < 3600000 ? 2 * hold : 3600000;
+	}
+	/* More was had, so the number is not what it was. */
+	now += hold + 60000;
+	slots_refuse(&head, 5, now);
+	assert_int_equal(slots_limit_now(&head, 20, now + 59999), 5);
+	assert_int_equal(slots_limit_now(&head, 20, now + 60000), 6);
+	/* Less, likewise. */
+	now += 60000;
+	slots_refuse(&head, 2, now);
+	assert_int_equal(slots_limit_now(&head, 20, now + 60000), 3);
+	/* A damaged file. */
+	head.refused_hold_ms = INT64_MAX;
+	assert_int_equal(slots_limit_now(&head, 20, now + 3600000), 3);
+	head.refused_hold_ms = -1;
+	assert_int_equal(slots_limit_now(&head, 20, now + 60000), 3);
+}
+
+static void
 slots_file_full_of_ones_is_survived(void **state)
 {
 	struct world *w = world_new();
@@ -255,6 +290,8 @@ main(void)
 	    cmocka_unit_test(slots_rest_is_two_round_trips_within_bounds),
 	    cmocka_unit_test(slots_refusal_lowers_and_returns_step_by_step),
 	    cmocka_unit_test(slots_refusal_never_raises_the_limit),
+	    cmocka_unit_test(
+		slots_refusal_at_the_same_number_is_tried_beyond_less_often),
 	    cmocka_unit_test(slots_file_full_of_ones_is_survived),
 	};
 
