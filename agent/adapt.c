@@ -27,6 +27,8 @@ static const double search_share = 0.85, creep_share = 0.95;
 
 static const double late_us = 10e3; /* of a timer on a busy host */
 static const double pause_first_us = 250e3, pause_most_us = 600e6;
+/* While others give way. */
+static const double pause_for_others_us = 100e3;
 static const double connections_rest_us = 600e6, connections_rest_most = 4;
 static const int64_t stored_for_ms = INT64_C(7) * 86400 * 1000;
 static const int64_t hour_ms = INT64_C(3600) * 1000;
@@ -339,12 +341,10 @@ static void
 slow_down(struct adapt *a, int64_t sent_us, int64_t wait_us, bool yields,
     int64_t now_us)
 {
-	bool is_same_event = sent_us <= a->cut_us;
-
 	a->throttled++;
 	if (wait_us > 0)
 		extend_pause(a, (double)wait_us, now_us);
-	if (is_same_event)
+	if (!adapt_is_news(a, sent_us))
 		return;
 	a->events++;
 	a->cut_us = a->learned_us = now_us;
@@ -359,10 +359,18 @@ slow_down(struct adapt *a, int64_t sent_us, int64_t wait_us, bool yields,
 		return;
 	}
 	if (yields) {
-		extend_pause(a, pause_first_us, now_us);
+		extend_pause(a, pause_for_others_us, now_us);
+		/* What went through up to now was not all there is. */
+		begin_span(a, false, now_us);
 		return;
 	}
 	cut(a, now_us);
+}
+
+bool
+adapt_is_news(const struct adapt *a, int64_t sent_us)
+{
+	return sent_us > a->cut_us;
 }
 
 void
@@ -374,19 +382,21 @@ adapt_on_throttled(struct adapt *a, int64_t sent_us, int64_t wait_us,
 }
 
 void
-adapt_on_turned_away(
-    struct adapt *a, int64_t since_us, int64_t wait_us, int64_t now_us)
+adapt_on_turned_away(struct adapt *a, int64_t since_us, int64_t wait_us,
+    bool yields, int64_t now_us)
 {
-	slow_down(a, since_us, wait_us, false, now_us);
+	slow_down(a, since_us, wait_us, yields, now_us);
 }
 
 void
-adapt_yield(struct adapt *a, int64_t now_us)
+adapt_yield(struct adapt *a, int64_t sent_us, int64_t now_us)
 {
-	if (a->refused_in_row > 0 || a->span_count == 0)
+	if (!adapt_is_news(a, sent_us) || a->refused_in_row > 0 ||
+	    a->span_count == 0)
 		return; /* cut already, and nothing sent since */
 	/* The account's bucket is as empty as after a throttle of its own, so
 	 * what went through tells what the urgent lanes leave. */
+	a->yields++;
 	a->cut_us = a->learned_us = now_us;
 	cut(a, now_us);
 	extend_pause(a, pause_first_us, now_us);
@@ -400,6 +410,13 @@ adapt_pause_until(struct adapt *a, int64_t until_us)
 	a->pause_until_us = until_us;
 	/* That was no matter of the rate. */
 	begin_span(a, false, until_us);
+}
+
+void
+adapt_wait_until(struct adapt *a, int64_t until_us)
+{
+	if (until_us > a->pause_until_us)
+		a->pause_until_us = until_us;
 }
 
 void

@@ -34,8 +34,9 @@
  * nobody calls anything here.
  *
  * Of several lanes of an account the less urgent gives way: adapt_yield() cuts
- * it when a more urgent one was throttled or waits, and a lane whose neighbours
- * give way is not cut itself (adapt_on_throttled).
+ * it when a more urgent one was throttled, and a lane whose neighbours give way
+ * is not cut itself (adapt_on_throttled), it only waits for a moment. What was
+ * sent before the last cut is the same event here, too.
  *
  * Engine, no allocation; times are monotonic microseconds. Every adapt_take()
  * is answered by exactly one of adapt_on_accepted, _throttled and _other.
@@ -100,7 +101,7 @@ struct adapt {
 	int connections; /* 0: no limit was met */
 	int64_t connections_from_us, connections_rest_us;
 
-	uint64_t accepted, throttled, events; /* of its life */
+	uint64_t accepted, throttled, events, yields; /* of its life */
 	int64_t learned_us;
 };
 
@@ -126,18 +127,25 @@ void adapt_on_throttled(struct adapt *a, int64_t sent_us, int64_t wait_us,
 
 /* The same said to no message: in the greeting, or to an idle session. What
  * was asked, such as the dial, began at since_us. */
-void adapt_on_turned_away(
-    struct adapt *a, int64_t since_us, int64_t wait_us, int64_t now_us);
+void adapt_on_turned_away(struct adapt *a, int64_t since_us, int64_t wait_us,
+    bool yields, int64_t now_us);
+
+/* A throttle of what was sent then is no event that was met already. */
+bool adapt_is_news(const struct adapt *a, int64_t sent_us);
 
 /* Any other end: refused for itself, returned, in doubt. */
 void adapt_on_other(struct adapt *a);
 
-/* A more urgent lane of the account needs room. */
-void adapt_yield(struct adapt *a, int64_t now_us);
+/* What a more urgent lane of the account sent at sent_us was refused. */
+void adapt_yield(struct adapt *a, int64_t sent_us, int64_t now_us);
 
 /* Nothing goes before then (a quota is used up); the rate stays. An earlier
  * time than the present one is ignored; adapt_resume() ends it. */
 void adapt_pause_until(struct adapt *a, int64_t until_us);
+
+/* Likewise for a pause that is part of the pace, such as that of a provider
+ * that counts messages per minute: it belongs to what is measured. */
+void adapt_wait_until(struct adapt *a, int64_t until_us);
 void adapt_resume(struct adapt *a, int64_t now_us);
 
 /* Messages per second allowed now; INFINITY when never throttled. */

@@ -152,6 +152,20 @@ is_only_parked(const struct agent *a)
 		   0;
 }
 
+/* What other lanes of the account were told is known before more goes. */
+static void
+listen_to_others(struct agent *a, struct moment now)
+{
+	struct ratebook_news news;
+
+	if (!ratebook_news(a->rates, &news))
+		return;
+	if (news.refused_us > 0)
+		lane_yield(a->lane, news.refused_us, now);
+	if (news.pause_until_us > 0)
+		lane_pause(a->lane, news.pause_until_us, now);
+}
+
 static void
 agent_kick(void *ctx)
 {
@@ -161,6 +175,7 @@ agent_kick(void *ctx)
 
 	a->is_kick_due = false;
 	if (a->lane != NULL) {
+		listen_to_others(a, now);
 		lane_kick(a->lane, now);
 		if (lane_waiting(a->lane) == lane_parked(a->lane))
 			ratebook_idle(a->rates);
@@ -424,6 +439,25 @@ hang_up(void *ctx, struct lane_session *ls)
 	upstreams_hang_up(((struct agent *)ctx)->ups, ls);
 }
 
+static bool
+on_throttled(void *ctx, struct route *route, int64_t sent_us, int64_t now_us)
+{
+	struct agent *a = ctx;
+	struct rate_account *account = upstreams_rates(a->ups, route);
+
+	return account != NULL && ratebook_throttled(account, sent_us, now_us);
+}
+
+static void
+on_pause(void *ctx, struct route *route, int64_t until_us)
+{
+	struct agent *a = ctx;
+	struct rate_account *account = upstreams_rates(a->ups, route);
+
+	if (account != NULL)
+		ratebook_pause(account, until_us);
+}
+
 static void
 on_too_many(void *ctx, struct route *route, bool was_open, const char *reply)
 {
@@ -511,6 +545,8 @@ static const struct lane_ops lane_handlers = {
     .hang_up = hang_up,
     .on_alarm = on_alarm,
     .on_all_clear = on_all_clear,
+    .on_throttled = on_throttled,
+    .on_pause = on_pause,
     .on_too_many = on_too_many,
     .on_route_gone = on_route_gone,
 };

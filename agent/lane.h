@@ -86,6 +86,15 @@ struct lane_ops {
 	void (*on_alarm)(void *ctx, struct route *route, const char *what,
 	    const char *reply);
 	void (*on_all_clear)(void *ctx, struct route *route);
+	/* It refused what was sent at sent_us, or since then: the account is
+	 * too fast. Asked once for all refusals of a flight. True: less urgent
+	 * lanes of the account are busy and are told to slow down
+	 * (lane_yield), so this one is not to. May be NULL. */
+	bool (*on_throttled)(
+	    void *ctx, struct route *route, int64_t sent_us, int64_t now_us);
+	/* It wants nothing of the account before until_us: for the other lanes
+	 * (lane_pause). May be NULL. */
+	void (*on_pause)(void *ctx, struct route *route, int64_t until_us);
 	/* It has as many connections of ours as it wants; was_open: and told
 	 * so on one that still counts as ours. May be NULL. */
 	void (*on_too_many)(
@@ -131,6 +140,13 @@ void lane_load_pace(
  * until when it wants none (past: not paused). */
 double lane_learned_rate(const struct lane *lane);
 int64_t lane_paused_until_ms(const struct lane *lane);
+
+/* What other lanes of the account were told; call it before lane_kick(), so
+ * that nothing more goes. A more urgent one was refused what it had sent at
+ * sent_us: this one slows down in its place. / Nothing goes before until_us.
+ * Told again of the same they do nothing. */
+void lane_yield(struct lane *lane, int64_t sent_us, struct moment now);
+void lane_pause(struct lane *lane, int64_t until_us, struct moment now);
 
 /* What a reply during a dial means; the lane takes its lesson. Fills
  * *patience_ms_out where the rules know how long waiting helps, and returns

@@ -39,13 +39,26 @@ stage_of(const struct transaction *t, enum command_kind kind)
 /* Once for all the replies of one event. */
 static void
 tell_pace(struct lane *lane, const struct route *r, const char *text,
-    const struct rule_hit *hit)
+    const struct rule_hit *hit, bool yields)
 {
 	if (lane->told_events == lane->adapt.events)
 		return;
 	lane->told_events = lane->adapt.events;
-	log_info("%s said: %s; slowing down to %.3g messages/s (%s:%d)",
-	    r->nexthops, text, adapt_rate(&lane->adapt), hit->file, hit->line);
+	if (yields)
+		log_info("%s said: %s; less urgent lanes of the account slow "
+			 "down (%s:%d)",
+		    r->nexthops, text, hit->file, hit->line);
+	else
+		log_info("%s said: %s; slowing down to %.3g messages/s (%s:%d)",
+		    r->nexthops, text, adapt_rate(&lane->adapt), hit->file,
+		    hit->line);
+}
+
+static void
+tell_pause(struct lane *lane, struct route *r, int64_t until_us)
+{
+	if (lane->ops->on_pause != NULL)
+		lane->ops->on_pause(lane->ctx, r, until_us);
 }
 
 static void
@@ -53,27 +66,37 @@ slow_down(struct lane *lane, struct route *r, struct transaction *t,
     const char *text, const struct rule_hit *hit, int64_t now_us)
 {
 	int64_t wait_us = hit->wait_ms * US_PER_MS;
+	/* Dials begun together are answered together. */
+	int64_t sent_us =
+	    t != NULL ? t->taken_us : r->dial_began_ms * US_PER_MS;
+	bool yields;
 
+	if (wait_us > 0)
+		tell_pause(lane, r, now_us + wait_us);
 	if (!lane->set->lane_adaptive) {
 		/* Told not to learn: only what this reply asks for. */
 		adapt_pause_until(&lane->adapt,
 		    now_us + (wait_us > 0 ? wait_us : 1000 * US_PER_MS));
 		return;
 	}
+	if (t != NULL && t->is_throttled)
+		return;
+	yields = adapt_is_news(&lane->adapt, sent_us) &&
+		 lane->ops->on_throttled != NULL &&
+		 lane->ops->on_throttled(lane->ctx, r, sent_us, now_us);
 	if (t == NULL) {
-		/* Dials begun together are answered together. */
-		adapt_on_turned_away(&lane->adapt, r->dial_began_ms * US_PER_MS,
-		    wait_us, now_us);
-	} else if (!t->is_throttled) {
+		adapt_on_turned_away(
+		    &lane->adapt, sent_us, wait_us, yields, now_us);
+	} else {
 		adapt_on_throttled(
-		    &lane->adapt, t->taken_us, wait_us, false, now_us);
+		    &lane->adapt, sent_us, wait_us, yields, now_us);
 		t->is_throttled = true;
 	}
-	tell_pace(lane, r, text, hit);
+	tell_pace(lane, r, text, hit, yields);
 }
 
 static void
-pause_until(struct lane *lane, const struct route *r, const char *text,
+pause_until(struct lane *lane, struct route *r, const char *text,
     const struct rule_hit *hit, int64_t now_us)
 {
 	int64_t until_us = now_us + hit->wait_ms * US_PER_MS;
@@ -82,6 +105,39 @@ pause_until(struct lane *lane, const struct route *r, const char *text,
 	if (until_us > adapt_paused_until(&lane->adapt) + 1000 * US_PER_MS)
 		log_info("%s said: %s; no mail for %llds (%s:%d)", r->nexthops,
 		    text, (long long)hit->wait_ms / 1000, hit->file, hit->line);
+	adapt_pause_until(&lane->adapt, until_us);
+	tell_pause(lane, r, until_us);
+}
+
+void
+lane_yield(struct lane *lane, int64_t sent_us, struct moment now)
+{
+	uint64_t before;
+
+	if (!lane->set->lane_adaptive)
+		return;
+	before = lane->adapt.yields;
+	adapt_yield(&lane->adapt, sent_us, now.ms * US_PER_MS);
+	if (lane->adapt.yields != before)
+		log_info("a more urgent lane of the account was refused; "
+			 "slowing down to %.3g messages/s",
+		    adapt_rate(&lane->adapt));
+}
+
+void
+lane_pause(struct lane *lane, int64_t until_us, struct moment now)
+{
+	int64_t now_us = now.ms * US_PER_MS;
+
+	if (until_us <= now_us || until_us <= adapt_paused_until(&lane->adapt))
+		return;
+	if (until_us - now_us <= PACE_PAUSE_MS * US_PER_MS) {
+		adapt_wait_until(&lane->adapt, until_us);
+		return;
+	}
+	log_info("another lane of the account was asked for a pause; no mail "
+		 "for %llds",
+	    (long long)((until_us - now_us) / 1000000));
 	adapt_pause_until(&lane->adapt, until_us);
 }
 

@@ -77,7 +77,7 @@ pacer_init(struct pacer *p, const struct settings *set, int64_t now_us,
 	memset(p, 0, sizeof(*p));
 	if (!pacer_rates(set, PACER_LANE, rates, &count, error, error_size))
 		return false;
-	share_join(&p->own, ME, MY_KEY, 1, now_us);
+	share_join(&p->own, ME, MY_KEY, 1, false, now_us);
 	CHECK(share_configure(&p->own, ME, rates, count, NULL, now_us));
 	return true;
 }
@@ -97,7 +97,7 @@ pacer_attach(struct pacer *p, const struct settings *set,
 	    pacer_rates(set, PACER_LANE, rates, &count, error, sizeof(error)));
 	p->own = *saved;
 	(void)share_repair(&p->own, now_us);
-	share_join(&p->own, ME, MY_KEY, 1, now_us);
+	share_join(&p->own, ME, MY_KEY, 1, false, now_us);
 	CHECK(share_configure(&p->own, ME, rates, count, NULL, now_us));
 }
 

@@ -13,10 +13,11 @@
 static_assert((int)SHARE_LANES == (int)KEEPFILE_MEMBERS, "members");
 
 /* "lane rat" and the version of struct share. */
-#define MAGIC UINT64_C(0x7461722d656e0001)
+#define MAGIC UINT64_C(0x7461722d656e0002)
 
 enum {
 	TAKE_WAIT_MS = 1,
+	TELL_WAIT_MS = 10, /* rarely, and it matters */
 	OPEN_WAIT_MS = 500,
 	/* The lock is held for microseconds; who could not have it comes again
 	 * after so long. */
@@ -31,6 +32,7 @@ struct common {
 	struct keepfile *file;
 	int me; /* row; -1: not joined */
 	bool may_wait; /* a place may be kept for us */
+	int64_t told_us, pause_until_us; /* known already */
 	struct share share; /* scratch, and what peek showed */
 };
 
@@ -242,7 +244,8 @@ join(struct ratebook *book, struct common *c, const char *what,
 	}
 	c->me = row;
 	keepfile_members(c->file, in_use);
-	share_join(&c->share, row, key, book->weight, now_us);
+	share_join(&c->share, row, key, book->weight, book->set->lane_adaptive,
+	    now_us);
 	if (!share_configure(&c->share, row, rates, count, in_use, now_us))
 		log_warn("account %s: lanes ask for more than %d different "
 			 "limits, some are not in force",
@@ -359,6 +362,18 @@ common_wait_us(struct common *c, const struct share_cost *cost, int64_t now_us,
 	return wait;
 }
 
+/* Says now and then that the lane sends. */
+static void
+note_use(struct common *c, int64_t now_us)
+{
+	if (c->me < 0 ||
+	    !share_is_use_news(keepfile_value(c->file), c->me, now_us) ||
+	    !begin(c))
+		return;
+	share_note_use(&c->share, c->me, now_us);
+	end(c, true);
+}
+
 static bool
 common_take(struct common *c, const struct share_cost *cost, int64_t now_us)
 {
@@ -413,7 +428,12 @@ ratebook_take(
 {
 	struct share_cost c = pacer_share_cost(cost);
 
-	return !a->book->is_drained && common_take(&a->mail, &c, now_us);
+	if (a->book->is_drained)
+		return false;
+	if (is_limited(&a->mail))
+		return common_take(&a->mail, &c, now_us);
+	note_use(&a->mail, now_us);
+	return true;
 }
 
 const struct share *
@@ -450,6 +470,74 @@ ratebook_connect_take(struct rate_account *a, int64_t now_us)
 {
 	return !a->book->is_drained &&
 	       common_take(&a->connects, &one_connection, now_us);
+}
+
+/* ---- what lanes tell each other ---------------------------------------- */
+
+bool
+ratebook_throttled(struct rate_account *a, int64_t sent_us, int64_t now_us)
+{
+	struct common *c = &a->mail;
+	bool in_use[SHARE_LANES], is_anybody;
+
+	if (a->book->is_drained || c->me < 0 ||
+	    !keepfile_lock(c->file, TELL_WAIT_MS))
+		return false;
+	memcpy(&c->share, keepfile_value(c->file), sizeof(c->share));
+	/* Whoever died holds no entry any more. */
+	keepfile_members(c->file, in_use);
+	is_anybody = share_tell(&c->share, c->me, in_use, sent_us, now_us);
+	end(c, is_anybody);
+	return is_anybody;
+}
+
+void
+ratebook_pause(struct rate_account *a, int64_t until_us)
+{
+	struct common *c = &a->mail;
+
+	if (a->book->is_drained || c->me < 0 ||
+	    !keepfile_lock(c->file, TELL_WAIT_MS))
+		return;
+	memcpy(&c->share, keepfile_value(c->file), sizeof(c->share));
+	end(c, share_pause(&c->share, until_us));
+}
+
+/* The look without the lock only tells that there is something; what it is is
+ * read under the lock, now or the next time. */
+static bool
+is_news(const struct common *c)
+{
+	const struct share *s = keepfile_value(c->file);
+
+	return c->me >= 0 && (s->lanes[c->me].told_us != c->told_us ||
+				 s->pause_until_us != c->pause_until_us);
+}
+
+bool
+ratebook_news(struct ratebook *book, struct ratebook_news *out)
+{
+	*out = (struct ratebook_news){0};
+	if (book->is_drained)
+		return false;
+	list_each (link, &book->accounts) {
+		struct common *c =
+		    &list_entry(link, struct rate_account, link)->mail;
+		const struct share_lane *me;
+
+		if (!is_news(c) || !begin(c))
+			continue;
+		end(c, false);
+		me = &c->share.lanes[c->me];
+		if (me->told_us != c->told_us &&
+		    me->refused_us > out->refused_us)
+			out->refused_us = me->refused_us;
+		if (c->share.pause_until_us > out->pause_until_us)
+			out->pause_until_us = c->share.pause_until_us;
+		c->told_us = me->told_us;
+		c->pause_until_us = c->share.pause_until_us;
+	}
+	return out->refused_us > 0 || out->pause_until_us > 0;
 }
 
 void

@@ -13,7 +13,10 @@
  * The account's limits are those any running lane asks for, all of them; a take
  * holds the lock for some microseconds. A lane that cannot have the lock within
  * a millisecond is told to come again. An account without limits costs a look
- * at mapped memory.
+ * at mapped memory, and a note that the lane sends some times a second.
+ *
+ * In the account's file lanes also tell each other what the provider said of
+ * its pace: see share.h.
  *
  * Without the directory a lane counts for itself alone, and says so once.
  */
@@ -66,6 +69,24 @@ const struct share *ratebook_peek(
  * begun, 0: now; and one is. take false: another lane was quicker. */
 int64_t ratebook_connect_wait_us(struct rate_account *a, int64_t now_us);
 bool ratebook_connect_take(struct rate_account *a, int64_t now_us);
+
+/* What this lane sent at sent_us was refused for the account's pace. True: less
+ * urgent lanes are busy and told to slow down, so this one need not. */
+bool ratebook_throttled(
+    struct rate_account *a, int64_t sent_us, int64_t now_us);
+
+/* The provider wants nothing of this account before until_us. */
+void ratebook_pause(struct rate_account *a, int64_t until_us);
+
+/* What other lanes have told this way since the last call. */
+struct ratebook_news {
+	int64_t refused_us; /* as sent_us above; 0: nothing was refused */
+	int64_t pause_until_us; /* 0: none is known */
+};
+
+/* False: nothing new. Looks at mapped memory, so that it may be called before
+ * every message. */
+bool ratebook_news(struct ratebook *book, struct ratebook_news *out);
 
 /* The lane has no mail waiting: its places are free. */
 void ratebook_idle(struct ratebook *book);

@@ -11,10 +11,11 @@ __extension__ typedef __int128 wide;
 static_assert(
     sizeof(struct share_limit) == 2 * sizeof(int64_t) + sizeof(struct limiter),
     "layout");
-static_assert(sizeof(struct share_lane) == 6 * sizeof(int64_t), "layout");
-static_assert(sizeof(struct share) ==
-		  sizeof(int64_t) + SHARE_LIMITS * sizeof(struct share_limit) +
-		      SHARE_LANES * sizeof(struct share_lane),
+static_assert(sizeof(struct share_lane) == 9 * sizeof(int64_t), "layout");
+static_assert(
+    sizeof(struct share) == 2 * sizeof(int64_t) +
+				SHARE_LIMITS * sizeof(struct share_limit) +
+				SHARE_LANES * sizeof(struct share_lane),
     "layout");
 static_assert(SHARE_LANES < 63, "bits");
 
@@ -33,7 +34,14 @@ enum {
 	/* Nobody is held up for one that waits longer: it cannot say when it
 	 * gives up. */
 	KEEP_MAX_US = 300 * 1000000,
+	/* Who sent nothing for so long is not busy: long enough for those that
+	 * send some messages a minute. */
+	BUSY_US = 10 * 1000000,
+	NOTE_EVERY_US = 25000,
 };
+
+/* A longer pause is taken for damage. */
+#define PAUSE_MAX_US (INT64_C(86400) * 1000000)
 
 /* Virtual time of one cost: bounded, so that centuries fit. Of limits that are
  * all quotas a message counts as a millisecond. */
@@ -79,7 +87,9 @@ lane_is_sound(const struct share_lane *lane, int64_t now_us)
 	return lane->weight >= 0 && lane->weight <= SHARE_WEIGHT_MAX &&
 	       (lane->key == 0 || lane->weight > 0) && lane->turn_ns >= 0 &&
 	       lane->turn_ns < TURN_MAX_NS && lane->used_us <= now_us &&
-	       lane->until_us <= now_us + KEEP_MAX_US + GRACE_MAX_US;
+	       lane->until_us <= now_us + KEEP_MAX_US + GRACE_MAX_US &&
+	       (lane->gives_way == 0 || lane->gives_way == 1) &&
+	       lane->told_us <= now_us && lane->refused_us <= now_us;
 }
 
 bool
@@ -106,6 +116,10 @@ share_repair(struct share *s, int64_t now_us)
 		s->turn_ns = 0;
 		was_wrong = true;
 	}
+	if (s->pause_until_us > now_us + PAUSE_MAX_US) {
+		s->pause_until_us = 0;
+		was_wrong = true;
+	}
 	return was_wrong;
 }
 
@@ -117,7 +131,10 @@ share_shift(struct share *s, int64_t delta_us)
 	for (size_t i = 0; i < SHARE_LANES; i++) {
 		s->lanes[i].due_us = s->lanes[i].until_us = 0;
 		s->lanes[i].used_us = 0;
+		s->lanes[i].told_us = s->lanes[i].refused_us = 0;
 	}
+	if (s->pause_until_us > 0)
+		s->pause_until_us += delta_us;
 }
 
 /* ---- who is there, and what they ask for ------------------------------- */
@@ -144,7 +161,8 @@ share_find(const struct share *s, int64_t key, const bool *in_use)
 }
 
 void
-share_join(struct share *s, int me, int64_t key, int weight, int64_t now_us)
+share_join(struct share *s, int me, int64_t key, int weight, bool gives_way,
+    int64_t now_us)
 {
 	struct share_lane *lane = &s->lanes[me];
 
@@ -153,6 +171,8 @@ share_join(struct share *s, int me, int64_t key, int weight, int64_t now_us)
 		lane->turn_ns = 0;
 	lane->key = key;
 	lane->weight = weight;
+	lane->gives_way = gives_way;
+	lane->told_us = lane->refused_us = 0;
 	lane->due_us = lane->until_us = 0;
 	lane->used_us = now_us;
 }
@@ -540,6 +560,54 @@ share_quit(struct share *s, int me)
 
 	lane->due_us = lane->until_us = 0;
 	return did;
+}
+
+/* ---- giving way -------------------------------------------------------- */
+
+bool
+share_is_use_news(const struct share *s, int me, int64_t now_us)
+{
+	const struct share_lane *lane = &s->lanes[me];
+
+	return lane->used_us <= lane->told_us ||
+	       now_us - lane->used_us >= NOTE_EVERY_US;
+}
+
+void
+share_note_use(struct share *s, int me, int64_t now_us)
+{
+	s->lanes[me].used_us = now_us;
+}
+
+bool
+share_tell(struct share *s, int me, const bool *in_use, int64_t sent_us,
+    int64_t now_us)
+{
+	bool is_anybody = false;
+
+	for (int i = 0; i < SHARE_LANES; i++) {
+		struct share_lane *other = &s->lanes[i];
+
+		if (i == me || other->key == 0 || !in_use[i] ||
+		    other->gives_way == 0 ||
+		    other->weight >= s->lanes[me].weight ||
+		    other->used_us <= other->told_us ||
+		    now_us - other->used_us > BUSY_US)
+			continue;
+		other->told_us = now_us;
+		other->refused_us = sent_us;
+		is_anybody = true;
+	}
+	return is_anybody;
+}
+
+bool
+share_pause(struct share *s, int64_t until_us)
+{
+	if (until_us <= s->pause_until_us)
+		return false;
+	s->pause_until_us = until_us;
+	return true;
 }
 
 /* ---- figures ----------------------------------------------------------- */

@@ -1,4 +1,5 @@
-/* share: the limits of an account, and whose turn it is, as one plain value.
+/* share: the limits of an account, whose turn it is and who gives way, as one
+ * plain value.
  *
  *   fast  --wait, take--\                 limits[]  rates and quotas, together
  *                        >--- account --- lanes[]   who waits, and its turn
@@ -18,6 +19,12 @@
  * Lanes may ask for different limits; all that any lane asks for are in force.
  * A limit nobody asks for any more keeps its count, and is used again if it
  * comes back.
+ *
+ * Where the account's rate is found out by refusals, a lane that is refused
+ * tells the less urgent ones (of less weight) that sent something lately: they
+ * are to slow down in its place. One that sent nothing since it was told last
+ * has nothing to give any more. And a pause that the provider asked one lane
+ * for is everybody's.
  *
  * A value of fixed size without pointers, all of 64-bit integers: it may live
  * in a shared file (the caller locks). Zeroed: no limits. Times are monotonic
@@ -62,10 +69,14 @@ struct share_lane {
 	int64_t due_us; /* told to come then; 0: not since the last take */
 	int64_t until_us; /* its place is kept until then; 0: does not wait */
 	int64_t used_us; /* last take or join */
+	int64_t gives_way; /* 1: slows down when it is told to */
+	int64_t told_us; /* when that was last; 0: never */
+	int64_t refused_us; /* ... and when what was refused had been sent */
 };
 
 struct share {
 	int64_t turn_ns; /* virtual time of the last take */
+	int64_t pause_until_us; /* nothing goes before */
 	struct share_limit limits[SHARE_LIMITS];
 	struct share_lane lanes[SHARE_LANES];
 };
@@ -81,8 +92,8 @@ void share_shift(struct share *s, int64_t delta_us);
  * else the one not used longest; only rows that are not in_use, which may be
  * NULL. -1: all are. */
 int share_find(const struct share *s, int64_t key, const bool *in_use);
-void share_join(
-    struct share *s, int me, int64_t key, int weight, int64_t now_us);
+void share_join(struct share *s, int me, int64_t key, int weight,
+    bool gives_way, int64_t now_us);
 
 /* What lane `me` asks for from now on; rows that are not in_use (NULL: all but
  * `me`) ask for nothing any more. A limit that changes keeps what is known to
@@ -108,6 +119,20 @@ int64_t share_wait_us(struct share *s, int me, const struct share_cost *cost,
  * bucket of one would lose that much with every message. */
 bool share_take(struct share *s, int me, const struct share_cost *cost,
     int64_t now_us) __attribute__((warn_unused_result));
+
+/* Lane `me` sends, and no limit is in force that would note it with the take.
+ * False: that is known already, nothing is to be stored. */
+bool share_is_use_news(const struct share *s, int me, int64_t now_us);
+void share_note_use(struct share *s, int me, int64_t now_us);
+
+/* What lane `me` sent at sent_us was refused, for the account's pace: lanes of
+ * less weight are told, if they are in_use, give way and are busy. True: there
+ * is one, and `me` need not slow down itself. */
+bool share_tell(struct share *s, int me, const bool *in_use, int64_t sent_us,
+    int64_t now_us);
+
+/* The provider wants nothing before until_us. False: that is known. */
+bool share_pause(struct share *s, int64_t until_us);
 
 /* Lane `me` waits for nothing any more. True: it did. */
 bool share_quit(struct share *s, int me);

@@ -224,6 +224,26 @@ on_all_clear(void *ctx, struct route *route)
 	((struct world *)ctx)->all_clears++;
 }
 
+static bool
+on_throttled(void *ctx, struct route *route, int64_t sent_us, int64_t now_us)
+{
+	struct world *w = ctx;
+
+	(void)route;
+	assert_true(sent_us <= now_us && now_us == w->now.ms * 1000);
+	w->asked_to_give_way++;
+	return w->others_give_way;
+}
+
+static void
+on_pause(void *ctx, struct route *route, int64_t until_us)
+{
+	struct world *w = ctx;
+
+	(void)route;
+	w->pause_told_us = until_us;
+}
+
 static void
 on_too_many(void *ctx, struct route *route, bool was_open, const char *reply)
 {
@@ -246,6 +266,8 @@ static const struct lane_ops ops = {
     .hang_up = hang_up_session,
     .on_alarm = on_alarm,
     .on_all_clear = on_all_clear,
+    .on_throttled = on_throttled,
+    .on_pause = on_pause,
     .on_too_many = on_too_many,
 };
 

@@ -117,6 +117,9 @@ struct world {
 	size_t want; /* as on_want said last */
 	size_t alarms, all_clears, too_many;
 	bool too_many_was_open;
+	bool others_give_way; /* the answer to a throttle */
+	size_t asked_to_give_way;
+	int64_t pause_told_us; /* to the other lanes */
 	char alarm[WORLD_TEXT_SIZE]; /* "what: reply" of the last one */
 	size_t load_peak; /* most messages inside one session */
 	int most_per_session;

@@ -436,7 +436,7 @@ on_refused(struct pace_world *w, const struct pace_event *e)
 		adapt_on_throttled(
 		    &l->adapt, e->sent_us, wait_us, lower != NULL, w->now_us);
 		if (lower != NULL)
-			adapt_yield(&lower->adapt, w->now_us);
+			adapt_yield(&lower->adapt, e->sent_us, w->now_us);
 		return;
 	case RULE_OK:
 	case RULE_CONNECTIONS:

@@ -213,12 +213,21 @@ adapt_urgent_lane_is_not_cut_while_others_yield(void **state)
 	/* and the one that yields is cut at once */
 	for (int i = 0; i < 100; i++)
 		accept_one(50000);
-	adapt_yield(&a, now);
+	adapt_yield(&a, now, now);
 	rate = adapt_rate(&a);
 	assert_true(rate < 20);
 	assert_true(adapt_wait_us(&a, now) > 0);
-	adapt_yield(&a, now); /* told twice of the same */
+	adapt_yield(&a, now, now); /* told twice of the same */
 	assert_true(adapt_rate(&a) == rate);
+	/* What was refused was sent before that cut. */
+	adapt_take(&a, now);
+	adapt_on_accepted(&a, now, now + 50000);
+	assert_false(adapt_is_news(&a, now));
+	adapt_yield(&a, now, now + 50000);
+	assert_int_equal(a.yields, 1);
+	assert_true(adapt_is_news(&a, now + 1));
+	adapt_yield(&a, now + 1, now + 50000);
+	assert_int_equal(a.yields, 2);
 }
 
 static void

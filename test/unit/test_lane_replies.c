@@ -1,4 +1,5 @@
 /* What the lane makes of replies: every outcome, wherever it is said. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -495,6 +496,117 @@ lane_told_not_to_adapt_only_pauses(void **state)
 	world_fini(&w);
 }
 
+/* ---- other lanes of the account ----------------------------------------- */
+
+static void
+urgent_lane_is_not_cut_while_others_give_way(void **state)
+{
+	struct world w;
+	int64_t from;
+
+	(void)state;
+	begin(&w, "reply mail 454 * * slow\n", "MAIL", 454, "4.7.0 slow", 0);
+	w.others_give_way = true;
+	world_open(&w, 400);
+	world_submit(&w, 100);
+	world_finish(&w, 60000);
+	plan.times = 12; /* of one flight */
+	from = w.now.ms;
+	world_submit(&w, 12);
+	world_finish(&w, 60000);
+	world_check_all_sent(&w);
+	assert_true(plan.asked > 3);
+	assert_false(w.lane->adapt.is_limited);
+	assert_in_range(w.now.ms - from, 100, 2000);
+	assert_in_range(w.asked_to_give_way, 1, 5);
+	/* Nobody is left to give way. */
+	w.others_give_way = false;
+	plan.times = 1;
+	world_submit(&w, 1);
+	world_finish(&w, 60000);
+	assert_true(w.lane->adapt.is_limited);
+	check_count(&w);
+	world_fini(&w);
+}
+
+static void
+lane_gives_way_once_for_one_refusal(void **state)
+{
+	struct world w;
+	int64_t sent_us;
+	double rate;
+
+	(void)state;
+	begin(&w, "reply mail 454 * * slow\n", "MAIL", 454, "4.7.0 slow", 0);
+	world_open(&w, 4000);
+	lane_yield(w.lane, w.now.ms * 1000, w.now); /* has sent nothing */
+	assert_true(isinf(lane_learned_rate(w.lane)));
+	world_feed(&w, 4000);
+	world_run(&w, 3000);
+	sent_us = w.now.ms * 1000;
+	world_run(&w, 30);
+	lane_yield(w.lane, sent_us, w.now);
+	rate = lane_learned_rate(w.lane);
+	assert_true(rate > 1 && rate < 1000);
+	assert_in_range(lane_paused_until_ms(w.lane) - w.now.ms, 1, 1000);
+	world_run(&w, 100); /* what is under way is accepted */
+	lane_yield(w.lane, sent_us, w.now);
+	assert_true(lane_learned_rate(w.lane) >= rate);
+	assert_int_equal(w.lane->adapt.yields, 1);
+	world_run(&w, 2000);
+	lane_yield(w.lane, w.now.ms * 1000, w.now);
+	assert_int_equal(w.lane->adapt.yields, 2);
+	assert_int_equal(w.asked_to_give_way, 0);
+	world_finish(&w, 600000);
+	world_check_all_sent(&w);
+	world_fini(&w);
+}
+
+static void
+pause_is_passed_on_and_kept(void **state)
+{
+	static const struct {
+		const char *rule;
+		int64_t wait_ms;
+	} cases[] = {{"reply mail 454 * * pause for 20s\n", 20000},
+	    {"reply mail 454 * * pause for 2h\n", 7200000}};
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++) {
+		struct world w;
+		int64_t at_ms;
+
+		begin(&w, cases[i % 2].rule, "MAIL", 454, "4.7.0 no", 1);
+		w.set.lane_adaptive = i < 2;
+		world_open(&w, 10);
+		world_submit(&w, 1);
+		while (w.pause_told_us == 0)
+			world_run(&w, 1);
+		assert_in_range(w.pause_told_us / 1000 - w.now.ms,
+		    cases[i % 2].wait_ms - 1, cases[i % 2].wait_ms);
+		assert_true(
+		    w.pause_told_us / 1000 <= lane_paused_until_ms(w.lane));
+		world_finish(&w, 60000);
+		world_fini(&w);
+
+		/* the other lane */
+		begin(&w, cases[i % 2].rule, "MAIL", 454, "4.7.0 no", 0);
+		w.set.lane_adaptive = i < 2;
+		world_open(&w, 10);
+		at_ms = w.now.ms + cases[i % 2].wait_ms;
+		lane_pause(w.lane, at_ms * 1000, w.now);
+		lane_pause(w.lane, at_ms * 1000 - 5000, w.now);
+		world_submit(&w, 1);
+		world_finish(&w, 60000);
+		assert_int_equal(w.outcomes[OUTCOME_SENT], i % 2 == 0);
+		if (i % 2 == 0)
+			assert_true(w.arrivals_ms[0] >= at_ms);
+		else
+			assert_int_equal(w.arrival_count, 0);
+		world_fini(&w);
+	}
+}
+
 int
 main(void)
 {
@@ -515,6 +627,9 @@ main(void)
 	    cmocka_unit_test(alarm_at_login_is_called_so),
 	    cmocka_unit_test(what_was_under_way_does_not_end_an_alarm),
 	    cmocka_unit_test(lane_told_not_to_adapt_only_pauses),
+	    cmocka_unit_test(urgent_lane_is_not_cut_while_others_give_way),
+	    cmocka_unit_test(lane_gives_way_once_for_one_refusal),
+	    cmocka_unit_test(pause_is_passed_on_and_kept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

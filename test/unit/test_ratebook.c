@@ -290,7 +290,7 @@ stop_with_lock(void *ctx, int in, int out)
 
 	(void)snprintf(name, sizeof(name), "rates.%016llx",
 	    (unsigned long long)board_hash(account));
-	k = keepfile_open(&l->dir, name, UINT64_C(0x7461722d656e0001),
+	k = keepfile_open(&l->dir, name, UINT64_C(0x7461722d656e0002),
 	    sizeof(struct share), error, sizeof(error));
 	statedir_tell(
 	    out, *error == '\0' && keepfile_lock(k, 1000) ? 'y' : 'n');
@@ -369,6 +369,113 @@ ratebook_without_directory_counts_alone(void **state)
 	assert_int_equal(take_all(&b, 99), 5);
 	fini(&a);
 	fini(&b);
+}
+
+/* ---- what lanes tell each other ----------------------------------------- */
+
+static void
+start_pair(struct fake_lane *fast, struct fake_lane *slow, const char *dir,
+    const char *shared)
+{
+	set_up_lane(fast, dir, "none", shared);
+	set_up_lane(slow, dir, "none", shared);
+	set(&fast->set, "lane_priority", "urgent");
+	set(&slow->set, "lane_priority", "bulk");
+	set(&fast->set, "lane_adaptive", "yes");
+	set(&slow->set, "lane_adaptive", "yes");
+	start(fast, "fast");
+	start(slow, "slow");
+}
+
+static void
+ratebook_less_urgent_lane_is_told_of_a_throttle(void **state)
+{
+	static const char *const limits[] = {"none", "1000/1s:100"};
+
+	for (size_t i = 0; i < 2; i++) {
+		struct fake_lane fast, slow;
+		struct ratebook_news news;
+		int64_t now;
+
+		start_pair(&fast, &slow, *state, limits[i]);
+		assert_int_equal(take_all(&fast, 1), 1);
+		assert_int_equal(take_all(&slow, 1), 1);
+		assert_false(ratebook_news(slow.book, &news));
+		now = clock_mono_us();
+		assert_true(ratebook_throttled(fast.account, now - 7, now));
+		assert_false(ratebook_news(fast.book, &news));
+		assert_true(ratebook_news(slow.book, &news));
+		assert_true(news.refused_us == now - 7);
+		assert_false(ratebook_news(slow.book, &news));
+		/* It has sent nothing since: nothing to give. */
+		now = clock_mono_us();
+		assert_false(ratebook_throttled(fast.account, now, now));
+		/* The first that it sends is known at once. */
+		assert_int_equal(take_all(&slow, 1), 1);
+		now = clock_mono_us();
+		assert_true(ratebook_throttled(fast.account, now, now));
+		/* Nobody slows down for one of less weight. */
+		assert_false(ratebook_throttled(slow.account, now, now));
+		fini(&fast);
+		fini(&slow);
+	}
+}
+
+static void
+send_and_wait(void *ctx, int in, int out)
+{
+	struct fake_lane *l = ctx;
+
+	start(l, "slow");
+	statedir_tell(out, take_all(l, 1) == 1 ? 'y' : 'n');
+	(void)statedir_hear(in);
+}
+
+static void
+ratebook_dead_lane_is_not_busy(void **state)
+{
+	struct fake_lane fast, slow;
+	struct statedir_child child;
+	int64_t now;
+
+	start_pair(&fast, &slow, *state, "none");
+	stop(&slow);
+	statedir_fork(&child, send_and_wait, &slow);
+	assert_int_equal(statedir_hear(child.from), 'y');
+	now = clock_mono_us();
+	assert_true(ratebook_throttled(fast.account, now, now));
+	(void)statedir_end(&child, SIGKILL);
+	statedir_fork(&child, send_and_wait, &slow);
+	assert_int_equal(statedir_hear(child.from), 'y');
+	(void)statedir_end(&child, SIGKILL);
+	now = clock_mono_us();
+	assert_false(ratebook_throttled(fast.account, now, now));
+	fini(&fast);
+	fini(&slow);
+}
+
+static void
+ratebook_pause_is_told_to_all_and_kept(void **state)
+{
+	struct fake_lane fast, slow;
+	struct ratebook_news news;
+	int64_t until = clock_mono_us() + 3600 * SECOND;
+
+	start_pair(&fast, &slow, *state, "none");
+	ratebook_pause(slow.account, until);
+	ratebook_pause(slow.account, until - SECOND);
+	assert_true(ratebook_news(fast.book, &news));
+	assert_true(news.pause_until_us == until);
+	assert_true(news.refused_us == 0);
+	assert_false(ratebook_news(fast.book, &news));
+	stop(&fast);
+	stop(&slow);
+	/* One that starts later learns of it, too. */
+	start(&fast, "fast");
+	assert_true(ratebook_news(fast.book, &news));
+	assert_true(news.pause_until_us == until);
+	fini(&fast);
+	fini(&slow);
 }
 
 /* ---- processes at work -------------------------------------------------- */
@@ -499,6 +606,9 @@ main(void)
 	    TEST(ratebook_counts_connections),
 	    TEST(ratebook_without_directory_counts_alone),
 	    TEST(ratebook_forgets_an_account_but_not_what_it_took),
+	    TEST(ratebook_less_urgent_lane_is_told_of_a_throttle),
+	    TEST(ratebook_dead_lane_is_not_busy),
+	    TEST(ratebook_pause_is_told_to_all_and_kept),
 	    TEST(ratebook_processes_share_one_rate_exactly),
 	};
 

@@ -38,7 +38,7 @@ account_of(const char *text, const int *weights, int lanes)
 	for (int i = 0; i < lanes; i++) {
 		assert_int_equal(share_find(s, i + 1, in_use), i);
 		in_use[i] = true;
-		share_join(s, i, i + 1, weights[i], start_us);
+		share_join(s, i, i + 1, weights[i], true, start_us);
 		assert_true(share_configure(s, i, &r, 1, in_use, start_us));
 	}
 	return s;
@@ -55,7 +55,7 @@ share_without_limits_lets_all_go(void **state)
 	(void)state;
 	assert_false(share_is_limited(s));
 	assert_false(share_repair(s, start_us));
-	share_join(s, 0, 1, 1, start_us);
+	share_join(s, 0, 1, 1, true, start_us);
 	assert_int_equal(share_wait_us(s, 0, &huge, start_us, NULL), 0);
 	assert_true(share_take(s, 0, &huge, start_us));
 	assert_int_equal(share_ready(s, &huge, 99, start_us), 99);
@@ -123,7 +123,7 @@ share_limits_count_together(void **state)
 	rates[0] = rate_of(0, "10/1s:10");
 	rates[1] = rate_of(1, "20/1s:20");
 	rates[2] = rate_of(1, "100/1d!");
-	share_join(s, 3, 7, 1, start_us);
+	share_join(s, 3, 7, 1, true, start_us);
 	assert_true(share_configure(s, 3, rates, 3, NULL, start_us));
 	assert_int_equal(share_ready(s, &c, 99, start_us), 2);
 	assert_int_equal(share_expected(s, &c, SECOND, 99), 2);
@@ -142,7 +142,7 @@ share_limits_count_together(void **state)
 	assert_int_equal(why->limiter.kind, LIMITER_QUOTA);
 	assert_true(share_wait_us(s, 3, &many, start_us, NULL) == RATE_NEVER);
 	/* Nobody is held up for one that waits so long. */
-	share_join(s, 4, 8, 1, start_us);
+	share_join(s, 4, 8, 1, true, start_us);
 	c.units[1] = 0;
 	assert_true(share_take(s, 4, &c, start_us + 9 * SECOND));
 	mem_free(s);
@@ -221,7 +221,7 @@ share_row_of_a_lane_is_found_again(void **state)
 	(void)state;
 	for (int i = 0; i < SHARE_LANES; i++) {
 		assert_int_equal(share_find(s, 100 + i, in_use), i);
-		share_join(s, i, 100 + i, 1, start_us - i);
+		share_join(s, i, 100 + i, 1, true, start_us - i);
 	}
 	assert_int_equal(share_find(s, 105, in_use), 5);
 	in_use[5] = true;
@@ -258,7 +258,7 @@ share_damage_is_repaired(void **state)
 			    (int64_t)(random.state >>
 				      fixture_random_below(&random, 64));
 		(void)share_repair(s, start_us);
-		share_join(s, 0, 1, 1, start_us);
+		share_join(s, 0, 1, 1, true, start_us);
 		(void)share_wait_us(s, 0, &one, start_us, NULL);
 		if (share_take(s, 0, &one, start_us + 60 * SECOND))
 			assert_int_equal(s->lanes[0].until_us, 0);
@@ -482,6 +482,63 @@ share_follows_the_weights(void **state)
 	mem_free(s);
 }
 
+/* ---- giving way --------------------------------------------------------- */
+
+static void
+share_less_urgent_and_busy_lanes_are_told(void **state)
+{
+	const int weights[] = {50, 1, 10, 50, 10, 1};
+	struct share *s = account_of("1000/1s:100", weights, 6);
+	bool in_use[SHARE_LANES] = {true, true, true, true, true, true};
+	int64_t now = start_us + 60 * SECOND;
+
+	(void)state;
+	assert_false(share_tell(s, 0, in_use, now, now)); /* all silent */
+	for (int i = 1; i < 6; i++)
+		share_note_use(s, i, now);
+	in_use[4] = false; /* gone */
+	s->lanes[5].gives_way = 0;
+	assert_true(share_tell(s, 0, in_use, now - 5, now + 1));
+	for (int i = 0; i < 6; i++) {
+		bool is_told = i == 1 || i == 2;
+
+		assert_int_equal(s->lanes[i].told_us, is_told ? now + 1 : 0);
+		assert_int_equal(s->lanes[i].refused_us, is_told ? now - 5 : 0);
+	}
+	assert_false(share_tell(s, 0, in_use, now, now + 2));
+	assert_true(share_is_use_news(s, 2, now + 2));
+	share_note_use(s, 2, now + 2);
+	assert_false(share_is_use_news(s, 2, now + 3));
+	assert_true(share_is_use_news(s, 2, now + SECOND));
+	/* A take is noted as well. */
+	assert_true(share_take(s, 1, &one, now + 2));
+	assert_true(share_tell(s, 2, in_use, now, now + 3));
+	assert_int_equal(s->lanes[1].told_us, now + 3);
+	assert_true(share_tell(s, 0, in_use, now, now + 10 * SECOND));
+	assert_int_equal(s->lanes[2].told_us, now + 10 * SECOND);
+	share_note_use(s, 2, now + 10 * SECOND + 1);
+	assert_false(share_tell(s, 0, in_use, now, now + 21 * SECOND));
+	mem_free(s);
+}
+
+static void
+share_pause_only_grows_and_is_bounded(void **state)
+{
+	struct share *s = mem_zalloc(sizeof(*s));
+
+	(void)state;
+	assert_true(share_pause(s, start_us + 100));
+	assert_false(share_pause(s, start_us + 100));
+	assert_false(share_pause(s, start_us + 50));
+	assert_false(share_repair(s, start_us));
+	share_shift(s, 7);
+	assert_int_equal(s->pause_until_us, start_us + 107);
+	assert_true(share_pause(s, start_us + 200000 * SECOND));
+	assert_true(share_repair(s, start_us));
+	assert_int_equal(s->pause_until_us, 0);
+	mem_free(s);
+}
+
 int
 main(void)
 {
@@ -498,6 +555,8 @@ main(void)
 	    cmocka_unit_test(
 		share_urgent_lane_waits_for_a_token_not_for_a_backlog),
 	    cmocka_unit_test(share_follows_the_weights),
+	    cmocka_unit_test(share_less_urgent_and_busy_lanes_are_told),
+	    cmocka_unit_test(share_pause_only_grows_and_is_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
