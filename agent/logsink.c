@@ -1,37 +1,73 @@
+/* Nothing here waits for the receiver. A line it does not take is kept, and all
+ * after it behind it:
+ *
+ *   line ---> [queue] ---> socket     taken at once, when nothing is queued
+ *               |   full:  the loop tells when there is room (or a timer)
+ *               |   gone:  connect anew; postlogd only: append to the file
+ *               '-> bounded: "N log lines lost"
+ */
 #include "agent/logsink.h"
 
 #define SYSLOG_NAMES /* facilitynames[] */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/logqueue.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
 
-enum { DATAGRAM_MAX = LOG_LINE_MAX + 512 };
+enum {
+	DATAGRAM_MAX = LOG_LINE_MAX + 512,
+	/* Half a minute of a busy lane for a receiver that stands still; for
+	 * one that is gone, the time it takes to be started anew. */
+	KEPT_FULL_BYTES = 8 << 20,
+	KEPT_GONE_BYTES = 256 << 10,
+	RETRY_FULL_MS = 20,
+	RETRY_GONE_MS = 1000,
+	EXIT_WAIT_MS = 1000,
+	PANIC_WAIT_MS = 200,
+};
+
+enum sent { SENT, FULL, GONE };
 
 /* Belongs to log.h's sink, the one mutable global of the program. */
 static struct {
 	char *tag; /* syslog(3) keeps the pointer */
 	char *host; /* first label, for postlogd */
 	char *path; /* of postlogd's socket; NULL: syslog */
+	const char *syslog_path;
+	bool is_stream; /* a syslogd of old: left to syslog(3) */
 	char *path_in_queue; /* "public/postlog" */
 	int fd;
 	int file_fd; /* maillog_file, for when postlogd is gone; or -1 */
 	int facility;
 	bool is_direct; /* postlogd is going */
 	bool with_stderr;
-} sink = {.fd = -1, .file_fd = -1, .facility = LOG_MAIL};
+	bool is_open, has_exit;
+	enum sent last;
+	struct logqueue queue;
+	struct loop *loop; /* may be NULL: then each line looks again */
+	struct loop_fd *watch;
+	struct loop_timer *timer;
+} sink = {
+    .syslog_path = _PATH_LOG,
+    .fd = -1,
+    .file_fd = -1,
+    .facility = LOG_MAIL,
+};
 
 int
 logsink_facility(const char *name)
@@ -45,6 +81,7 @@ logsink_facility(const char *name)
 static void
 disconnect(void)
 {
+	loop_unwatch(&sink.watch);
 	if (sink.fd >= 0)
 		(void)close(sink.fd);
 	sink.fd = -1;
@@ -54,6 +91,7 @@ static bool
 connect_to(const char *path)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int error;
 
 	if (path == NULL || strlen(path) >= sizeof(addr.sun_path))
 		return false;
@@ -64,7 +102,9 @@ connect_to(const char *path)
 		return false;
 	if (connect(sink.fd, (struct sockaddr *)&addr, sizeof(addr)) == 0)
 		return true;
+	error = errno;
 	disconnect();
+	errno = error;
 	return false;
 }
 
@@ -73,39 +113,110 @@ connect_to(const char *path)
 static bool
 reconnect(void)
 {
+	if (sink.path == NULL)
+		return connect_to(sink.syslog_path);
 	return connect_to(sink.path) || connect_to(sink.path_in_queue);
 }
 
-static bool
-send_line(const char *text, size_t n)
+static enum sent
+send_once(struct slice line)
 {
-	return sink.fd >= 0 && send(sink.fd, text, n, MSG_NOSIGNAL) >= 0;
+	ssize_t n;
+
+	if (sink.fd < 0)
+		return GONE;
+	do {
+		n = send(sink.fd, line.p, line.n, MSG_NOSIGNAL | MSG_DONTWAIT);
+	} while (n < 0 && errno == EINTR);
+	/* A line too long for the receiver would be so next time. */
+	if (n >= 0 || errno == EMSGSIZE)
+		return SENT;
+	return errno == EAGAIN || errno == ENOBUFS ? FULL : GONE;
+}
+
+static bool
+to_file(struct slice line)
+{
+	char newline[] = "\n";
+	union {
+		const char *in;
+		char *out;
+	} text = {line.p};
+	struct iovec parts[] = {{text.out, line.n}, {newline, 1}};
+
+	return sink.path != NULL && sink.file_fd >= 0 &&
+	       writev(sink.file_fd, parts, 2) >= 0;
+}
+
+static enum sent
+send_line(struct slice line)
+{
+	enum sent how = GONE;
+
+	if (!(sink.is_direct && sink.file_fd >= 0)) {
+		how = send_once(line);
+		/* It is started anew at its own pace: one more try. */
+		if (how == GONE && reconnect())
+			how = send_once(line);
+	}
+	/* postfix stop: master has taken the socket with it. What is finished
+	 * in those last seconds belongs into the log all the same. */
+	return how == GONE && to_file(line) ? SENT : how;
+}
+
+/* True: some went. */
+static bool
+send_queued(void)
+{
+	struct slice line;
+	bool is_any = false;
+
+	while (logqueue_first(&sink.queue, &line)) {
+		sink.last = send_line(line);
+		if (sink.last != SENT)
+			break;
+		logqueue_pop(&sink.queue);
+		is_any = true;
+	}
+	return is_any;
+}
+
+static void on_room(void *ctx, bool readable, bool writable);
+
+/* To be woken up when there may be room. Kernels that call a full socket
+ * writable must not keep us busy: then the timer does it. */
+static void
+look_later(bool may_watch)
+{
+	if (sink.loop == NULL || logqueue_is_empty(&sink.queue))
+		return;
+	if (sink.last != FULL || !may_watch || sink.fd < 0) {
+		loop_timer_at(sink.timer,
+		    clock_mono_ms() +
+			(sink.last == FULL ? RETRY_FULL_MS : RETRY_GONE_MS));
+		return;
+	}
+	if (sink.watch == NULL)
+		sink.watch = loop_watch(sink.loop, sink.fd, on_room, NULL);
+	loop_want(sink.watch, false, true);
 }
 
 static void
-to_postlogd(const char *line)
+on_room(void *ctx, bool readable, bool writable)
 {
-	char text[DATAGRAM_MAX], stamp[32];
-	struct timeval now = clock_wall();
-	struct tm tm;
-	int n;
+	(void)ctx;
+	(void)readable;
+	(void)writable;
+	loop_want(sink.watch, false, false);
+	look_later(send_queued());
+}
 
-	(void)localtime_r(&now.tv_sec, &tm);
-	(void)strftime(stamp, sizeof(stamp), "%b %d %H:%M:%S", &tm);
-	n = snprintf(text, sizeof(text), "%s %s %s[%ld]: %s", stamp, sink.host,
-	    sink.tag, (long)getpid(), line);
-	if (n >= (int)sizeof(text) - 1)
-		n = (int)sizeof(text) - 2;
-	/* postlogd is started anew at its own pace: one more try each line. */
-	if (!(sink.is_direct && sink.file_fd >= 0) &&
-	    (send_line(text, (size_t)n) ||
-		(reconnect() && send_line(text, (size_t)n))))
-		return;
-	/* postfix stop: master has taken the socket with it. What is finished
-	 * in those last seconds belongs into the log all the same. */
-	text[n] = '\n';
-	if (sink.file_fd >= 0)
-		(void)!write(sink.file_fd, text, (size_t)n + 1);
+static void
+on_retry(void *ctx)
+{
+	(void)ctx;
+	(void)send_queued();
+	look_later(true);
 }
 
 static int
@@ -126,17 +237,111 @@ priority(enum log_level level)
 	return LOG_CRIT;
 }
 
+/* The line as the receiver wants it; its length. */
+static size_t
+render(char *text, size_t size, enum log_level level, const char *line)
+{
+	struct timeval now = clock_wall();
+	char stamp[32];
+	struct tm tm;
+	int n;
+
+	(void)localtime_r(&now.tv_sec, &tm);
+	(void)strftime(stamp, sizeof(stamp),
+	    sink.path != NULL ? "%b %d %H:%M:%S" : "%b %e %H:%M:%S", &tm);
+	if (sink.path != NULL)
+		n = snprintf(text, size, "%s %s %s[%ld]: %s", stamp, sink.host,
+		    sink.tag, (long)getpid(), line);
+	else
+		n = snprintf(text, size, "<%d>%s %s[%ld]: %s",
+		    sink.facility | priority(level), stamp, sink.tag,
+		    (long)getpid(), line);
+	return n < (int)size ? (size_t)n : size - 1;
+}
+
+static size_t
+render_lost(char *text, size_t size, uint64_t lost)
+{
+	char line[64];
+
+	(void)snprintf(line, sizeof(line), "warning: %llu log lines lost",
+	    (unsigned long long)lost);
+	return render(text, size, LOG_LEVEL_WARN, line);
+}
+
+static void
+keep(struct slice line)
+{
+	logqueue_put(&sink.queue, line,
+	    sink.last == FULL ? KEPT_FULL_BYTES : KEPT_GONE_BYTES);
+	/* Without the loop nobody else looks. */
+	if (sink.loop == NULL || sink.is_direct)
+		(void)send_queued();
+	else
+		look_later(true);
+}
+
 static void
 write_line(void *ctx, enum log_level level, const char *line)
 {
+	char text[DATAGRAM_MAX];
+	struct slice whole;
+
 	(void)ctx;
 	if (sink.with_stderr)
 		(void)fprintf(
 		    stderr, "%s[%ld]: %s\n", sink.tag, (long)getpid(), line);
-	if (sink.path != NULL)
-		to_postlogd(line);
-	else
+	if (sink.path == NULL && sink.is_stream) {
 		syslog(sink.facility | priority(level), "%s", line);
+		return;
+	}
+	whole = slice_of(text, render(text, sizeof(text), level, line));
+	if (!logqueue_is_empty(&sink.queue)) {
+		keep(whole);
+	} else {
+		sink.last = send_line(whole);
+		if (sink.last != SENT)
+			keep(whole);
+	}
+	if (level == LOG_LEVEL_PANIC)
+		logsink_flush(PANIC_WAIT_MS);
+}
+
+void
+logsink_flush(int wait_ms)
+{
+	int64_t end_ms = clock_mono_ms() + wait_ms;
+	struct slice line;
+
+	if (!sink.is_open)
+		return;
+	(void)send_queued();
+	while (!logqueue_is_empty(&sink.queue) && sink.last == FULL &&
+	       clock_mono_ms() < end_ms) {
+		(void)poll(NULL, 0, 1);
+		(void)send_queued();
+	}
+	while (logqueue_first(&sink.queue, &line) && to_file(line))
+		logqueue_pop(&sink.queue);
+}
+
+static void
+on_exit_flush(void)
+{
+	logsink_flush(EXIT_WAIT_MS);
+}
+
+void
+logsink_attach(struct loop *loop)
+{
+	loop_unwatch(&sink.watch);
+	if (sink.loop != NULL)
+		loop_timer_free(&sink.timer);
+	sink.loop = loop;
+	if (loop == NULL)
+		return;
+	sink.timer = loop_timer_new(loop, on_retry, NULL);
+	look_later(true);
 }
 
 /* Replaces *to by text, owned; NULL allowed. */
@@ -158,6 +363,11 @@ static void
 open_syslog(void)
 {
 	closelog();
+	sink.is_stream = false;
+	if (sink.path != NULL || connect_to(sink.syslog_path) ||
+	    errno != EPROTOTYPE)
+		return;
+	sink.is_stream = true;
 	openlog(sink.tag, LOG_PID | LOG_NDELAY, sink.facility);
 }
 
@@ -179,6 +389,12 @@ logsink_open(const char *program, bool with_stderr)
 	const char *service = getenv("POSTLOG_SERVICE");
 	const char *host = getenv("POSTLOG_HOSTNAME");
 
+	if (!sink.is_open)
+		logqueue_init(&sink.queue, render_lost);
+	sink.is_open = true;
+	if (!sink.has_exit)
+		(void)atexit(on_exit_flush);
+	sink.has_exit = true;
 	sink.with_stderr = with_stderr;
 	tzset();
 	set_host(host != NULL ? host : "localhost");
@@ -217,6 +433,9 @@ logsink_configure(const struct settings *settings)
 {
 	int facility = logsink_facility(settings->syslog_facility);
 
+	/* What was said so far is worded for the receiver so far. */
+	logsink_flush(EXIT_WAIT_MS);
+	logqueue_fini(&sink.queue);
 	sink.facility = facility >= 0 ? facility : LOG_MAIL;
 	set_host(settings->myhostname);
 	set(&sink.path, NULL);
@@ -238,12 +457,26 @@ void
 logsink_bypass(void)
 {
 	sink.is_direct = true;
+	(void)send_queued();
+}
+
+void
+logsink_set_syslog(const char *path)
+{
+	sink.syslog_path = path;
 }
 
 void
 logsink_close(void)
 {
+	if (sink.is_open)
+		logqueue_fini(&sink.queue);
+	sink.is_open = false;
+	logsink_attach(NULL);
 	sink.is_direct = false;
+	sink.is_stream = false;
+	sink.last = SENT;
+	sink.syslog_path = _PATH_LOG;
 	log_set_sink(NULL, NULL);
 	closelog();
 	disconnect();

@@ -138,6 +138,7 @@ start(struct startup *s, int argc, char **argv)
 	master_raise_limits();
 	open_state(s);
 	s->loop = loop_new();
+	logsink_attach(s->loop);
 	open_tables(s);
 	open_provider(s);
 	s->dialer = dialer_new(s->loop, &s->set, s->credentials, s->policies);
@@ -159,6 +160,7 @@ finish(struct startup *s)
 	maps_close(&s->passwords);
 	maps_close(&s->policies);
 	mapwatch_free(&s->tables);
+	logsink_attach(NULL);
 	loop_free(&s->loop);
 	master_close(&s->master);
 	problems_fini(&s->problems);

@@ -456,6 +456,32 @@ def test_log_goes_through_postlogd_with_the_chosen_tag(
     assert lines[0].pid in origin.pids("lane")
 
 
+def test_mail_flows_while_the_logging_daemon_stands_still(
+        base, certs, origin, started):
+    """The lane has one of its own, since all else in Postfix waits for it."""
+    origin.service("postlogd", "lanelog", "unix-dgram", private="n", limit=1)
+    sim = start(base, certs, origin, started,
+                options={"postlog_service_name": "lanelog"})
+    others = origin.pids("postlogd")
+    origin.inject(messages.generate(1, prefix="first"))
+    origin.wait_empty()
+    lane = origin.pids("lane")
+    [postlogd] = set(origin.pids("postlogd")) - set(others)
+    sent = messages.generate(150)
+    os.kill(postlogd, signal.SIGSTOP)
+    try:
+        origin.inject(sent)
+        sim.wait_taken(151)
+        origin.wait_empty()
+        assert len(sent_lines(origin)) <= 1
+    finally:
+        os.kill(postlogd, signal.SIGCONT)
+    wait_until(lambda: len(sent_lines(origin)) == 151, 20, "all lines")
+    assert max(sent_lines(origin).values()) == 1
+    assert origin.pids("lane") == lane
+    assert not origin.log.problems()
+
+
 @pytest.mark.parametrize("words", ["class=fast -v", "-v class=fast"])
 def test_verbose_shows_the_dialogue_but_no_password(
         base, certs, origin, started, words):

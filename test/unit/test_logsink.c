@@ -69,6 +69,8 @@ expect_end_of_file(const char *text)
 	size_t got, n;
 
 	assert_non_null(file);
+	if (fseek(file, -2000, SEEK_END) != 0)
+		rewind(file);
 	got = fread(have, 1, sizeof(have) - 1, file);
 	(void)fclose(file);
 	have[got] = '\0';
@@ -178,6 +180,123 @@ logsink_reconnects_from_the_queue_directory(void **state)
 	free(old);
 }
 
+/* The lines of a receiver that did not read: all, in order. */
+static void
+expect_numbers(int fd, struct loop *loop, int count)
+{
+	for (int i = 0; i < count; i++) {
+		char line[256];
+		const char *at;
+		ssize_t n = recv(fd, line, sizeof(line) - 1, MSG_DONTWAIT);
+
+		if (n < 0) {
+			loop_once(loop);
+			i--;
+			continue;
+		}
+		line[n] = '\0';
+		at = strstr(line, "]: ");
+		assert_non_null(at);
+		assert_int_equal(strtol(at + 3, NULL, 10), i);
+	}
+}
+
+static void
+log_numbers(int from, int count)
+{
+	for (int i = from; i < from + count; i++)
+		log_info("%d", i);
+}
+
+static void
+logsink_does_not_wait_for_a_receiver_that_stands_still(void **state)
+{
+	struct loop *loop = loop_new();
+	int fd;
+
+	(void)state;
+	fd = postlogd(scratch_path("moved/public/postlog"));
+	logsink_open("lane", false);
+	set_by_name("queue_directory", scratch_path("moved"));
+	logsink_configure(&set);
+	log_numbers(0, 500);
+	logsink_attach(loop);
+	log_numbers(500, 3000);
+	expect_numbers(fd, loop, 3500);
+	expect_silence(fd);
+	/* and goes on without the queue */
+	log_info("direct");
+	expect_line(fd, "host postfix/fast/smtp[%ld]: direct", (long)getpid());
+	logsink_attach(NULL);
+	logsink_close();
+	loop_free(&loop);
+	(void)close(fd);
+}
+
+static void
+logsink_says_at_exit_in_the_file_what_nobody_took(void **state)
+{
+	int fd;
+
+	(void)state;
+	fd = postlogd(scratch_path("moved/public/postlog"));
+	logsink_open("lane", false);
+	logsink_configure(&set);
+	log_numbers(0, 1000);
+	log_info("the end");
+	logsink_flush(10);
+	expect_end_of_file("the end");
+	logsink_close();
+	(void)close(fd);
+}
+
+/* The line behind "<PRI>Mmm dd hh:mm:ss ". */
+static void
+expect_syslog(int fd, const char *want_priority, const char *want)
+{
+	char line[512];
+	ssize_t n = recv(fd, line, sizeof(line) - 1, MSG_DONTWAIT);
+	size_t at = strlen(want_priority);
+
+	assert_true(n > (ssize_t)at + 16);
+	line[n] = '\0';
+	assert_memory_equal(line, want_priority, at);
+	assert_string_equal(line + at + 16, want);
+}
+
+static void
+logsink_speaks_to_syslog_without_waiting(void **state)
+{
+	struct loop *loop = loop_new();
+	const char *path = scratch_path("log");
+	char want[128];
+	int fd = postlogd(path);
+
+	(void)state;
+	set_by_name("maillog_file", "");
+	logsink_set_syslog(path);
+	logsink_open("lane", false);
+	logsink_configure(&set);
+	log_warn("careful");
+	(void)snprintf(want, sizeof(want),
+	    "postfix/fast/smtp[%ld]: warning: careful", (long)getpid());
+	expect_syslog(fd, "<20>", want);
+	logsink_attach(loop);
+	log_numbers(0, 1000);
+	expect_numbers(fd, loop, 1000);
+
+	/* It is started anew: what was said meanwhile is not lost. */
+	(void)close(fd);
+	(void)unlink(path);
+	log_numbers(0, 3);
+	fd = postlogd(path);
+	expect_numbers(fd, loop, 3);
+	logsink_attach(NULL);
+	logsink_close();
+	loop_free(&loop);
+	(void)close(fd);
+}
+
 static void
 logsink_knows_the_facilities(void **state)
 {
@@ -212,6 +331,10 @@ main(void)
 		logsink_environment_decides_before_the_configuration),
 	    cmocka_unit_test(logsink_maillog_file_means_datagrams_to_postlogd),
 	    cmocka_unit_test(logsink_reconnects_from_the_queue_directory),
+	    cmocka_unit_test(
+		logsink_does_not_wait_for_a_receiver_that_stands_still),
+	    cmocka_unit_test(logsink_says_at_exit_in_the_file_what_nobody_took),
+	    cmocka_unit_test(logsink_speaks_to_syslog_without_waiting),
 	    cmocka_unit_test(logsink_knows_the_facilities),
 	};
 
