@@ -85,6 +85,37 @@ def test_example_names_are_all_silenced():
     assert named == silenced
 
 
+def other_providers():
+    """The paragraphs of settings that are commented out, as main.cf lines."""
+    found = []
+    for paragraph in read(MAIN).split("\n\n"):
+        lines = re.findall(r"^#(lane_\w+ = .*)$", paragraph, re.M)
+        if lines:
+            found.append("\n".join(lines) + "\n")
+    return found
+
+
+@pytest.mark.skipif("lane" not in paths.agents(), reason="no lane yet")
+def test_limits_of_other_providers_are_as_good(origin):
+    """Each in the place of the lines it stands for."""
+    base = read(origin.etc + "/main.cf") + (
+        f"lane_provider_directory = {paths.ROOT}/providers\n")
+    in_force = []
+    for text in other_providers():
+        with open(origin.etc + "/main.cf", "w", encoding="utf-8") as f:
+            f.write(base + text)
+        done = subprocess.run(
+            [paths.built("lane"), "-P"], capture_output=True, text=True,
+            check=False, timeout=60,
+            env={**os.environ, "MAIL_CONFIG": origin.etc})
+        assert done.returncode == 0, done.stderr
+        in_force.append(done.stdout)
+    assert len(in_force) == 3
+    # what the file of that provider says and what is written out agree
+    for line in other_providers()[1].splitlines():
+        assert line in in_force[2]
+
+
 def test_example_windows_follow_their_rule():
     """2 x sessions x depth, with the defaults of the source."""
     table = read(os.path.join(paths.ROOT, "agent/params_table.c"))
