@@ -178,8 +178,8 @@ static const struct param table[] = {
     RATE(lane_connection_rate_limit, "none",
 	"new connections of all lanes of the account together"),
     STR(lane_priority, "urgent",
-	"share of the account's rates: urgent, normal, bulk (16, 4, 1) or a "
-	"number up to 100"),
+	"share of the account's rates, and who slows down first: urgent, "
+	"normal, bulk (16, 4, 1) or a number up to 100"),
     STR(lane_domain_rate_limits, "",
 	"limits by recipient domain: DOMAIN=RATE, .PARENT=RATE or type:table"),
     INT(lane_parked_limit, "100", 1, 10000,

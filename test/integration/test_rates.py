@@ -1,14 +1,17 @@
 """Rates of lanes and of their account: exact, shared, and kept over reload,
-stop and kill -9. Figures go to stdout."""
+stop and kill -9. POSTLANE_LONG=1 takes more mail. Figures go to stdout."""
+import os
 import time
 
 import pytest
 
-from harness import messages
+from harness import messages, paths
 from harness.load import Load
 from harness.simulator import DelayProxy, Simulator
 from harness.wait import wait_until
 
+LONG = bool(os.environ.get("POSTLANE_LONG"))
+PROVIDERS = os.path.join(paths.ROOT, "providers")
 WIDE = {f"{lane}_{name}": "400" for lane in ("fast", "slow") for name in (
     "destination_concurrency_limit", "initial_destination_concurrency")}
 # How far apart two messages that left one after the other may arrive: this
@@ -30,13 +33,14 @@ def times(sim, prefix=""):
     return sorted(e.time_us for e in sim.ledger() if e.id.startswith(prefix))
 
 
-def two_lanes(base, certs, origin, started, **main):
-    sim = started(Simulator(base, certs, max_connections=20))
+def two_lanes(base, certs, origin, started, sim=None, **main):
+    sim = started(Simulator(base, certs, max_connections=20, **(sim or {})))
     link = started(DelayProxy(base, sim.port, delay_ms=20))
     for lane in ("fast", "slow"):
         origin.agent("lane", lane, f"class={lane}", {
             "lane_message_rate_limit": "none", "lane_connection_limit": 10,
-            "lane_connection_reserve": 4})
+            "lane_connection_reserve": 4, "lane_log_name": f"postfix/{lane}",
+            "lane_provider_directory": PROVIDERS})
     urgent = origin.map("transport", {"urgent.example": "fast:"})
     origin.relay_to(sim, transport="slow", port=link.port, transport_maps=urgent,
                     **WIDE, **main)
@@ -44,14 +48,15 @@ def two_lanes(base, certs, origin, started, **main):
     return sim
 
 
-def time_urgent(origin, sim, count, prefix, pause_s):
-    """Seconds from queueing to acceptance, sorted, of single messages."""
+def time_urgent(origin, sim, count, prefix, pause_s, at_once=1):
+    """Seconds from queueing to acceptance, sorted, of each message."""
     made = messages.generate(count, domain="urgent.example", prefix=prefix)
     queued = {}
-    for m in made:
+    for n in range(0, count, at_once):
+        some = made[n:n + at_once]
         began = time.monotonic()
-        origin.inject([m], connections=1)
-        queued[m.id] = time.time_ns() // 1000
+        origin.inject(some, connections=len(some))
+        queued.update({m.id: time.time_ns() // 1000 for m in some})
         # spread over the account's tokens, not in step with them
         wait_until(lambda: time.monotonic() - began >= pause_s, 10, "a pause")
     wait_until(lambda: len(times(sim, prefix)) >= count, 60, "urgent mail")
@@ -87,6 +92,40 @@ def test_backlog_of_one_lane_does_not_delay_the_other(
     assert p95(busy) <= 2 * p95(empty) + 1 / rate
     assert used >= 0.98
     assert above <= burst + rate * JITTER_S
+
+
+def test_bulk_is_cut_before_urgent(base, certs, origin, started):
+    """An unannounced rate, which the bulk lane alone would use up, and urgent
+    mail that comes eight at a time: the provider stores ten."""
+    rate, count, at_once = 50, 400 if LONG else 96, 8
+    sim = two_lanes(base, certs, origin, started,
+                    {"rate": f"{rate}/1s:10", "sync": False})
+    time_urgent(origin, sim, 3, "warm", 0.1)
+    empty = time_urgent(origin, sim, 48, "empty", 0.53, at_once)
+    backlog = messages.generate(rate * (60 if LONG else 14), prefix="bulk",
+                                size=500)
+    origin.inject(backlog, connections=8)
+    wait_until(lambda: len(times(sim, "bulk")) > 200, 30, "bulk under way")
+    refused = sim.stats()["throttled"]
+    busy = time_urgent(origin, sim, count, "busy", 0.53, at_once)
+    bulk = times(sim, "bulk")
+    assert len(bulk) < len(backlog), "the backlog was too small"
+    refused = sim.stats()["throttled"] - refused
+    both = [t for t in times(sim) if t > bulk[-1] - 10e6]
+    used = (len(both) - 1) / (both[-1] - both[0]) * 1e6
+    gave_way = len(origin.log.lines("postfix/slow.* a more urgent lane"))
+    cut = origin.log.lines("postfix/fast.*; slowing down")
+    print(f"\nurgent, from queued to accepted, p95: {p95(empty) * 1e3:.0f} ms "
+          f"in an empty system, {p95(busy) * 1e3:.0f} ms beside bulk; "
+          f"{used:.1f}/s of {rate}/s used, {refused} refused, bulk gave way "
+          f"{gave_way} times, urgent {len(cut)} times")
+    assert not cut
+    assert p95(busy) <= 2 * p95(empty) + 0.25
+    assert used >= rate * (0.9 if LONG else 0.5)
+    origin.wait_empty(120)
+    assert not origin.log.statuses("/fast")["deferred"]
+    assert not origin.log.statuses("/slow")["deferred"]
+
 
 
 @pytest.mark.parametrize("limit", ["lane_message_rate_limit",
