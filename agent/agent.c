@@ -118,7 +118,7 @@ show(struct agent *a, int64_t now_ms)
 	board_set(a->env.board, BOARD_GAUGE_sessions_dialing,
 	    (int64_t)lane_dialing(a->lane));
 	upstreams_show(a->ups);
-	learned_save(a->env.board, a->env.set, a->lane, clock_moment());
+	learned_save(a->env.board, a->lane, clock_moment());
 	board_beat(a->env.board);
 }
 
@@ -152,20 +152,6 @@ is_only_parked(const struct agent *a)
 		   0;
 }
 
-/* What other lanes of the account were told is known before more goes. */
-static void
-listen_to_others(struct agent *a, struct moment now)
-{
-	struct ratebook_news news;
-
-	if (!ratebook_news(a->rates, &news))
-		return;
-	if (news.refused_us > 0)
-		lane_yield(a->lane, news.refused_us, now);
-	if (news.pause_until_us > 0)
-		lane_pause(a->lane, news.pause_until_us, now);
-}
-
 static void
 agent_kick(void *ctx)
 {
@@ -175,7 +161,7 @@ agent_kick(void *ctx)
 
 	a->is_kick_due = false;
 	if (a->lane != NULL) {
-		listen_to_others(a, now);
+		upstreams_listen(a->ups, now);
 		lane_kick(a->lane, now);
 		if (lane_waiting(a->lane) == lane_parked(a->lane))
 			ratebook_idle(a->rates);
@@ -686,7 +672,6 @@ make_lane(struct agent *a)
 		return false;
 	}
 	lane_set_rules(a->lane, a->env.rules);
-	learned_load(a->env.board, a->env.set, a->lane, clock_moment());
 	a->domains =
 	    domainbook_new(a->env.domains, a->env.state, a->env.lane_name);
 	lane_set_domains(a->lane, a->env.domains);

@@ -21,19 +21,6 @@ enum {
 	ADMITTED_MIN = 4,
 };
 
-static void
-init_adapt(struct lane *lane, int64_t now_us)
-{
-	const struct settings *set = lane->set;
-	struct adapt_config config = {
-	    .floor_per_s = 0.01,
-	    .ceiling_per_s = INFINITY,
-	    .window_max = set->lane_connection_limit * set->lane_pipeline_depth,
-	};
-
-	adapt_init(&lane->adapt, &config, now_us);
-}
-
 void
 lane_set_rules(struct lane *lane, const struct rules *rules)
 {
@@ -53,13 +40,6 @@ lane_set_domains(struct lane *lane, struct domains *domains)
 	lane->domains = domains;
 }
 
-void
-lane_set_proven(struct lane *lane, int in_the_air)
-{
-	if (lane->adapt.window < in_the_air)
-		lane->adapt.window = in_the_air;
-}
-
 struct lane *
 lane_new(const struct settings *set, const struct lane_ops *ops, void *ctx,
     uint32_t random, int64_t now_us, char *error, size_t error_size)
@@ -72,7 +52,7 @@ lane_new(const struct settings *set, const struct lane_ops *ops, void *ctx,
 	lane->random = random | 1;
 	lane->look_again_ms = INT64_MAX;
 	list_init(&lane->routes);
-	init_adapt(lane, now_us);
+	list_init(&lane->paces);
 	if (!pacer_init(&lane->pacer, set, now_us, error, error_size)) {
 		mem_free(lane);
 		return NULL;
@@ -123,6 +103,7 @@ lane_free(struct lane **lane)
 		list_each_safe (s, &r->sessions)
 			lane_free_session(session_of(s));
 		lane_forget_parkings(r);
+		lane_leave_pace(r);
 		route_free(&r);
 	}
 	mem_free(old);
@@ -160,7 +141,7 @@ lane_nexthops(const struct settings *set, const struct request *req)
 }
 
 static struct route *
-find_route(struct lane *lane, const struct request *req)
+find_route(struct lane *lane, const struct request *req, int64_t now_us)
 {
 	const char *nexthops = lane_nexthops(lane->set, req);
 	const char *sender =
@@ -174,6 +155,7 @@ find_route(struct lane *lane, const struct request *req)
 			return r;
 	}
 	r = route_new(nexthops, sender);
+	lane_begin_pace(lane, r, now_us);
 	list_push(&lane->routes, &r->link);
 	lane->route_count++;
 	return r;
@@ -344,7 +326,7 @@ on_done(void *ctx, struct transaction *t)
 		is_sent = is_sent || o == OUTCOME_SENT;
 		is_deferred = is_deferred || o == OUTCOME_DEFER;
 	}
-	lane_count_left(lane, t, is_sent);
+	lane_count_left(t, is_sent);
 	if (is_sent)
 		lane->figures.messages++;
 	if (is_sent && route_on_all_clear(ls->route, ls->alarms_before) &&
@@ -365,7 +347,7 @@ on_returned(void *ctx, struct transaction *t, bool is_its_fault)
 
 	lane->in_flight--;
 	lane->figures.returned++;
-	lane_count_left(lane, t, false);
+	lane_count_left(t, false);
 	t->is_throttled = false;
 	if (is_its_fault)
 		t->tries++;
@@ -434,7 +416,7 @@ static const struct session_ops session_handlers = {
 void
 lane_submit(struct lane *lane, struct request *req, struct moment now)
 {
-	struct route *r = find_route(lane, req);
+	struct route *r = find_route(lane, req, now.ms * 1000);
 	struct transaction *t = lane_split(lane, req, now);
 
 	req->lane_data = t;
@@ -453,7 +435,7 @@ withdraw(struct lane *lane, struct transaction *t)
 {
 	if (!session_withdraw(t->carrier->session, t))
 		return false;
-	lane_count_left(lane, t, false);
+	lane_count_left(t, false);
 	lane_give_back_token(t);
 	lane->in_flight--;
 	put_back(lane, t);
@@ -543,7 +525,7 @@ lane_may_admit(const struct lane *lane, size_t coming, int64_t now_ms,
 	int64_t most = (int64_t)lane->set->lane_connection_limit *
 		       lane->set->lane_pipeline_depth * WINDOWS_ADMITTED;
 	int64_t per_s = pacer_messages_per_s(&lane->pacer, now_ms * 1000);
-	double learned = adapt_rate(&lane->adapt);
+	double learned = lane_learned_in_all(lane);
 
 	if (learned < (double)per_s)
 		per_s = (int64_t)learned;

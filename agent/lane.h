@@ -126,27 +126,32 @@ void lane_set_rules(struct lane *lane, const struct rules *rules);
 struct domains;
 void lane_set_domains(struct lane *lane, struct domains *domains);
 
-/* An earlier process had so many messages in the air without harm. */
-void lane_set_proven(struct lane *lane, int in_the_air);
+/* The account (not 0) that a route leads to, found out before its first dial:
+ * routes of one account share what is known of its pace. What an earlier
+ * process found out, unless it is known already: so many messages were in the
+ * air without harm; and the pace (NULL: nothing; ignored when lane_adaptive is
+ * off). */
+void lane_set_account(struct lane *lane, struct route *route, uint64_t account,
+    int in_the_air, const struct adapt_stored *pace, struct moment now);
 
-/* What was found out of the smarthost's pace, for the next process; and from
- * the one before (ignored when lane_adaptive is off). */
-void lane_save_pace(
-    const struct lane *lane, struct adapt_stored *out, struct moment now);
-void lane_load_pace(
-    struct lane *lane, const struct adapt_stored *in, struct moment now);
+/* What was found out of each account's pace, for the next process. */
+void lane_each_pace(const struct lane *lane, struct moment now,
+    void (*fn)(void *ctx, uint64_t account, const struct adapt_stored *pace),
+    void *ctx);
 
-/* Messages per second the smarthost is known to take, INFINITY unknown; and
- * until when it wants none (past: not paused). */
+/* Messages per second that the slowest account is known to take, INFINITY
+ * unknown; and until when one wants none (past: none is paused). */
 double lane_learned_rate(const struct lane *lane);
 int64_t lane_paused_until_ms(const struct lane *lane);
 
-/* What other lanes of the account were told; call it before lane_kick(), so
- * that nothing more goes. A more urgent one was refused what it had sent at
- * sent_us: this one slows down in its place. / Nothing goes before until_us.
- * Told again of the same they do nothing. */
-void lane_yield(struct lane *lane, int64_t sent_us, struct moment now);
-void lane_pause(struct lane *lane, int64_t until_us, struct moment now);
+/* What other lanes of the route's account were told; call it before
+ * lane_kick(), so that nothing more goes. A more urgent one was refused what it
+ * had sent at sent_us: this one slows down in its place. / Nothing goes before
+ * until_us. Told again of the same they do nothing. */
+void lane_yield(
+    struct lane *lane, struct route *route, int64_t sent_us, struct moment now);
+void lane_pause(struct lane *lane, struct route *route, int64_t until_us,
+    struct moment now);
 
 /* What a reply during a dial means; the lane takes its lesson. Fills
  * *patience_ms_out where the rules know how long waiting helps, and returns

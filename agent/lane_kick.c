@@ -178,7 +178,7 @@ assign(struct lane *lane, struct lane_session *ls, struct transaction *t,
 	lane_take_waiting(lane, t);
 	t->carrier = ls;
 	lane->in_flight++;
-	lane_count_taken(lane, t, now.ms * 1000);
+	lane_count_taken(t, now.ms * 1000);
 	session_assign(ls->session, t, now);
 	if (!session_is_over(ls->session) &&
 	    session_is_spent(ls->session, quota_of(ls, now.ms), now.ms))
@@ -239,7 +239,7 @@ expected(
 	int64_t us = r->dial_took_ms * 1000;
 	int64_t n =
 	    pacer_expected(&lane->pacer, cost, us, (int64_t)lane_unparked(r));
-	double learned = adapt_rate(&lane->adapt) * (double)us / 1e6;
+	double learned = adapt_rate(&r->pace->adapt) * (double)us / 1e6;
 
 	return learned < (double)n ? (int64_t)learned : n;
 }
@@ -275,9 +275,10 @@ static bool
 may_go(struct lane *lane, struct transaction *t, const struct pacer_cost *cost,
     struct lane_no *no, bool *refused_out, struct moment now)
 {
-	int64_t paused_us = adapt_paused_until(&lane->adapt) - now.ms * 1000;
+	struct adapt *pace = &t->route->pace->adapt;
+	int64_t paused_us = adapt_paused_until(pace) - now.ms * 1000;
 	int64_t wait_us = lane->set->lane_adaptive
-			      ? adapt_wait_us(&lane->adapt, now.ms * 1000)
+			      ? adapt_wait_us(pace, now.ms * 1000)
 			  : paused_us > 0 ? paused_us
 					  : 0;
 	struct dsn dsn;
@@ -309,11 +310,12 @@ ready(struct lane *lane, const struct route *r, const struct pacer_cost *cost,
     int64_t now_us)
 {
 	size_t n = pacer_ready(&lane->pacer, cost, lane_unparked(r), now_us);
-	int room = adapt_window(&lane->adapt) - lane->adapt.in_flight;
+	const struct adapt *pace = &r->pace->adapt;
+	int room = adapt_window(pace) - pace->in_flight;
 
 	if (!lane->set->lane_adaptive)
 		return n;
-	if (isfinite(adapt_rate(&lane->adapt)) && room > 1)
+	if (isfinite(adapt_rate(pace)) && room > 1)
 		room = 1; /* one by one */
 	if (room < 0)
 		room = 0;
@@ -528,6 +530,7 @@ forget_unused(struct lane *lane, struct route *r, int64_t now_ms)
 	if (lane->ops->on_route_gone != NULL)
 		lane->ops->on_route_gone(lane->ctx, r);
 	lane->route_count--;
+	lane_leave_pace(r);
 	route_free(&r);
 }
 

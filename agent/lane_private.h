@@ -1,8 +1,9 @@
-/* lane_private: the inside of a lane, for its four files alone.
+/* lane_private: the inside of a lane, for its five files alone.
  *
  *   lane.c         life, what comes in and goes out, the adapters' side
  *   lane_kick.c    looking again: who goes where, and when
  *   lane_park.c    mail for domains with a limit of their own
+ *   lane_pace.c    the pace of each account, as it was found out
  *   lane_replies.c what replies teach: pace, pauses, alarms
  */
 #ifndef LANE_PRIVATE_H
@@ -15,16 +16,31 @@
 #include "agent/pacer.h"
 #include "agent/rules.h"
 
+/* What an account takes of this lane, found out. Shared by the routes that
+ * lead to it; a route whose account is not known yet has one of its own. */
+struct lane_pace {
+	struct list link;
+	uint64_t account; /* 0: not known */
+	size_t routes;
+	struct adapt adapt;
+	uint64_t told_events; /* throttles the log was told of */
+	bool is_counted; /* scratch of lane_learned_in_all() */
+};
+
+enum {
+	/* A pause up to this is about the pace; a longer one is a quota that
+	 * is used up, from which no rate can be learned. */
+	LANE_PACE_PAUSE_MS = 300000,
+};
+
 struct lane {
 	const struct settings *set;
 	const struct lane_ops *ops;
 	void *ctx;
 	struct pacer pacer;
-	struct adapt adapt; /* what the smarthost takes, found out */
-	uint64_t told_events; /* throttles the log was told of */
 	const struct rules *rules; /* borrowed; NULL: codes alone count */
 	struct domains *domains; /* borrowed; NULL: none is limited */
-	struct list routes;
+	struct list routes, paces;
 	size_t route_count;
 	size_t waiting, in_flight, sessions, dialing;
 	size_t parked; /* of the waiting, whose domain has no token */
@@ -79,11 +95,6 @@ enum meaning lane_judge(struct lane_session *ls, struct transaction *t,
     enum command_kind kind, const struct reply *reply, enum meaning meaning,
     struct moment now);
 
-/* t is given to a session / has left it. */
-void lane_count_taken(struct lane *lane, struct transaction *t, int64_t now_us);
-void lane_count_left(
-    struct lane *lane, const struct transaction *t, bool is_accepted);
-
 /* No session, no dial, and the next dial is not due yet. */
 bool lane_is_in_outage(const struct route *r, int64_t now_ms);
 
@@ -92,6 +103,20 @@ int64_t lane_expiry_ms(const struct lane *lane, const struct transaction *t);
 bool lane_expire(struct lane *lane, struct transaction *t, int64_t now_ms);
 
 struct pacer_cost lane_cost_of(const struct transaction *t);
+
+/* ---- lane_pace.c -------------------------------------------------------- */
+
+/* For a new route / one that is about to be freed. */
+void lane_begin_pace(struct lane *lane, struct route *r, int64_t now_us);
+void lane_leave_pace(struct route *r);
+
+/* t is given to a session / has left it. */
+void lane_count_taken(struct transaction *t, int64_t now_us);
+void lane_count_left(const struct transaction *t, bool is_accepted);
+
+/* Messages per second that all accounts which have mail are known to take;
+ * INFINITY where one of them is not known. */
+double lane_learned_in_all(const struct lane *lane);
 
 /* ---- lane_park.c -------------------------------------------------------- */
 

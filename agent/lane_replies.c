@@ -8,9 +8,6 @@
 
 enum {
 	US_PER_MS = 1000,
-	/* A pause up to this is about the pace; a longer one is a quota that
-	 * is used up, from which no rate can be learned. */
-	PACE_PAUSE_MS = 300000,
 };
 
 static enum rule_stage
@@ -38,19 +35,21 @@ stage_of(const struct transaction *t, enum command_kind kind)
 
 /* Once for all the replies of one event. */
 static void
-tell_pace(struct lane *lane, const struct route *r, const char *text,
-    const struct rule_hit *hit, bool yields)
+tell_pace(const struct route *r, const char *text, const struct rule_hit *hit,
+    bool yields)
 {
-	if (lane->told_events == lane->adapt.events)
+	struct lane_pace *pace = r->pace;
+
+	if (pace->told_events == pace->adapt.events)
 		return;
-	lane->told_events = lane->adapt.events;
+	pace->told_events = pace->adapt.events;
 	if (yields)
 		log_info("%s said: %s; less urgent lanes of the account slow "
 			 "down (%s:%d)",
 		    r->nexthops, text, hit->file, hit->line);
 	else
 		log_info("%s said: %s; slowing down to %.3g messages/s (%s:%d)",
-		    r->nexthops, text, adapt_rate(&lane->adapt), hit->file,
+		    r->nexthops, text, adapt_rate(&pace->adapt), hit->file,
 		    hit->line);
 }
 
@@ -69,30 +68,29 @@ slow_down(struct lane *lane, struct route *r, struct transaction *t,
 	/* Dials begun together are answered together. */
 	int64_t sent_us =
 	    t != NULL ? t->taken_us : r->dial_began_ms * US_PER_MS;
+	struct adapt *pace = &r->pace->adapt;
 	bool yields;
 
 	if (wait_us > 0)
 		tell_pause(lane, r, now_us + wait_us);
 	if (!lane->set->lane_adaptive) {
 		/* Told not to learn: only what this reply asks for. */
-		adapt_pause_until(&lane->adapt,
-		    now_us + (wait_us > 0 ? wait_us : 1000 * US_PER_MS));
+		adapt_pause_until(
+		    pace, now_us + (wait_us > 0 ? wait_us : 1000 * US_PER_MS));
 		return;
 	}
 	if (t != NULL && t->is_throttled)
 		return;
-	yields = adapt_is_news(&lane->adapt, sent_us) &&
+	yields = adapt_is_news(pace, sent_us) &&
 		 lane->ops->on_throttled != NULL &&
 		 lane->ops->on_throttled(lane->ctx, r, sent_us, now_us);
 	if (t == NULL) {
-		adapt_on_turned_away(
-		    &lane->adapt, sent_us, wait_us, yields, now_us);
+		adapt_on_turned_away(pace, sent_us, wait_us, yields, now_us);
 	} else {
-		adapt_on_throttled(
-		    &lane->adapt, sent_us, wait_us, yields, now_us);
+		adapt_on_throttled(pace, sent_us, wait_us, yields, now_us);
 		t->is_throttled = true;
 	}
-	tell_pace(lane, r, text, hit, yields);
+	tell_pace(r, text, hit, yields);
 }
 
 static void
@@ -102,43 +100,11 @@ pause_until(struct lane *lane, struct route *r, const char *text,
 	int64_t until_us = now_us + hit->wait_ms * US_PER_MS;
 
 	/* The other replies of this flight say the same. */
-	if (until_us > adapt_paused_until(&lane->adapt) + 1000 * US_PER_MS)
+	if (until_us > adapt_paused_until(&r->pace->adapt) + 1000 * US_PER_MS)
 		log_info("%s said: %s; no mail for %llds (%s:%d)", r->nexthops,
 		    text, (long long)hit->wait_ms / 1000, hit->file, hit->line);
-	adapt_pause_until(&lane->adapt, until_us);
+	adapt_pause_until(&r->pace->adapt, until_us);
 	tell_pause(lane, r, until_us);
-}
-
-void
-lane_yield(struct lane *lane, int64_t sent_us, struct moment now)
-{
-	uint64_t before;
-
-	if (!lane->set->lane_adaptive)
-		return;
-	before = lane->adapt.yields;
-	adapt_yield(&lane->adapt, sent_us, now.ms * US_PER_MS);
-	if (lane->adapt.yields != before)
-		log_info("a more urgent lane of the account was refused; "
-			 "slowing down to %.3g messages/s",
-		    adapt_rate(&lane->adapt));
-}
-
-void
-lane_pause(struct lane *lane, int64_t until_us, struct moment now)
-{
-	int64_t now_us = now.ms * US_PER_MS;
-
-	if (until_us <= now_us || until_us <= adapt_paused_until(&lane->adapt))
-		return;
-	if (until_us - now_us <= PACE_PAUSE_MS * US_PER_MS) {
-		adapt_wait_until(&lane->adapt, until_us);
-		return;
-	}
-	log_info("another lane of the account was asked for a pause; no mail "
-		 "for %llds",
-	    (long long)((until_us - now_us) / 1000000));
-	adapt_pause_until(&lane->adapt, until_us);
 }
 
 static void
@@ -209,7 +175,7 @@ lane_judge(struct lane_session *ls, struct transaction *t,
 		slow_down(lane, ls->route, t, text, &hit, now_us);
 		return MEANING_LATER;
 	case RULE_PAUSE:
-		if (hit.wait_ms <= PACE_PAUSE_MS)
+		if (hit.wait_ms <= LANE_PACE_PAUSE_MS)
 			slow_down(lane, ls->route, t, text, &hit, now_us);
 		else
 			pause_until(lane, ls->route, text, &hit, now_us);
@@ -270,58 +236,4 @@ lane_judge_dial(struct lane *lane, struct route *route, enum rule_stage stage,
 		return true;
 	}
 	return false;
-}
-
-static int64_t
-wall_ms(struct moment now)
-{
-	return (int64_t)now.wall.tv_sec * 1000 + now.wall.tv_usec / 1000;
-}
-
-void
-lane_save_pace(
-    const struct lane *lane, struct adapt_stored *out, struct moment now)
-{
-	adapt_save(&lane->adapt, out, now.ms * US_PER_MS, wall_ms(now));
-}
-
-void
-lane_load_pace(
-    struct lane *lane, const struct adapt_stored *in, struct moment now)
-{
-	if (lane->set->lane_adaptive)
-		adapt_load(&lane->adapt, in, now.ms * US_PER_MS, wall_ms(now));
-}
-
-double
-lane_learned_rate(const struct lane *lane)
-{
-	return adapt_rate(&lane->adapt);
-}
-
-int64_t
-lane_paused_until_ms(const struct lane *lane)
-{
-	return adapt_paused_until(&lane->adapt) / US_PER_MS;
-}
-
-void
-lane_count_taken(struct lane *lane, struct transaction *t, int64_t now_us)
-{
-	t->taken_us = now_us;
-	t->is_throttled = false;
-	adapt_take(&lane->adapt, now_us);
-}
-
-void
-lane_count_left(
-    struct lane *lane, const struct transaction *t, bool is_accepted)
-{
-	if (t->is_throttled)
-		return; /* counted when the reply was read */
-	if (is_accepted)
-		adapt_on_accepted(
-		    &lane->adapt, t->taken_us, t->left_ms * US_PER_MS);
-	else
-		adapt_on_other(&lane->adapt);
 }

@@ -1,42 +1,74 @@
 #include "agent/learned.h"
 
 #include <math.h>
+#include <string.h>
 
-#include "common/mem.h"
+/* The words of a row. */
+enum { ACCOUNT, CEILING, AGREEMENT, CONNECTIONS, PAUSE, LEARNED, WORDS };
 
-/* The words on the board. */
-enum { OWNER, CEILING, AGREEMENT, CONNECTIONS, PAUSE, LEARNED, WORDS };
+enum { ROWS = (int)BOARD_LEARNED / (int)WORDS };
 
-_Static_assert((int)WORDS <= (int)BOARD_LEARNED, "too many words");
+struct rows {
+	uint64_t words[BOARD_LEARNED];
+};
 
-static uint64_t
-owner(const struct settings *set)
+static uint64_t *
+row(struct rows *rows, int i)
 {
-	char *text = mem_printf(
-	    "%s %s %s", set->lane_smarthost, set->relayhost, set->lane_account);
-	uint64_t hash = board_hash(text);
-
-	mem_free(text);
-	return hash;
+	return rows->words + (ptrdiff_t)i * WORDS;
 }
 
-void
-learned_load(struct board_writer *board, const struct settings *set,
-    struct lane *lane, struct moment now)
+bool
+learned_find(
+    struct board_writer *board, uint64_t account, struct adapt_stored *out)
 {
-	uint64_t words[BOARD_LEARNED];
-	struct adapt_stored stored;
+	struct rows rows;
 
-	if (!board_learned(board, words) || words[OWNER] != owner(set))
-		return;
-	stored = (struct adapt_stored){
-	    .ceiling_micro = (int64_t)words[CEILING],
-	    .agreement = (int64_t)words[AGREEMENT],
-	    .connections = (int64_t)words[CONNECTIONS],
-	    .pause_until_wall_ms = (int64_t)words[PAUSE],
-	    .learned_wall_ms = (int64_t)words[LEARNED],
-	};
-	lane_load_pace(lane, &stored, now);
+	if (!board_learned(board, rows.words))
+		return false;
+	for (int i = 0; i < ROWS; i++) {
+		const uint64_t *words = row(&rows, i);
+
+		if (words[ACCOUNT] != account)
+			continue;
+		*out = (struct adapt_stored){
+		    .ceiling_micro = (int64_t)words[CEILING],
+		    .agreement = (int64_t)words[AGREEMENT],
+		    .connections = (int64_t)words[CONNECTIONS],
+		    .pause_until_wall_ms = (int64_t)words[PAUSE],
+		    .learned_wall_ms = (int64_t)words[LEARNED],
+		};
+		return true;
+	}
+	return false;
+}
+
+/* The row it has, else the one that learned nothing for longest. */
+static void
+put(void *ctx, uint64_t account, const struct adapt_stored *stored)
+{
+	struct rows *rows = ctx;
+	uint64_t *best = row(rows, 0);
+
+	for (int i = 0; i < ROWS; i++) {
+		uint64_t *words = row(rows, i);
+
+		if (words[ACCOUNT] == account) {
+			best = words;
+			break;
+		}
+		if (words[LEARNED] < best[LEARNED])
+			best = words;
+	}
+	if (best[ACCOUNT] != account &&
+	    (uint64_t)stored->learned_wall_ms <= best[LEARNED])
+		return; /* nothing learned, or others have later */
+	best[ACCOUNT] = account;
+	best[CEILING] = (uint64_t)stored->ceiling_micro;
+	best[AGREEMENT] = (uint64_t)stored->agreement;
+	best[CONNECTIONS] = (uint64_t)stored->connections;
+	best[PAUSE] = (uint64_t)stored->pause_until_wall_ms;
+	best[LEARNED] = (uint64_t)stored->learned_wall_ms;
 }
 
 static void
@@ -53,21 +85,14 @@ show(struct board_writer *board, const struct lane *lane, struct moment now)
 }
 
 void
-learned_save(struct board_writer *board, const struct settings *set,
-    const struct lane *lane, struct moment now)
+learned_save(
+    struct board_writer *board, const struct lane *lane, struct moment now)
 {
-	uint64_t words[BOARD_LEARNED] = {0};
-	struct adapt_stored stored;
+	struct rows rows;
 
-	if (board == NULL)
+	if (!board_learned(board, rows.words))
 		return;
-	lane_save_pace(lane, &stored, now);
-	words[OWNER] = owner(set);
-	words[CEILING] = (uint64_t)stored.ceiling_micro;
-	words[AGREEMENT] = (uint64_t)stored.agreement;
-	words[CONNECTIONS] = (uint64_t)stored.connections;
-	words[PAUSE] = (uint64_t)stored.pause_until_wall_ms;
-	words[LEARNED] = (uint64_t)stored.learned_wall_ms;
-	board_set_learned(board, words);
+	lane_each_pace(lane, now, put, &rows);
+	board_set_learned(board, rows.words);
 	show(board, lane, now);
 }

@@ -515,28 +515,22 @@ is_news(const struct common *c)
 }
 
 bool
-ratebook_news(struct ratebook *book, struct ratebook_news *out)
+ratebook_news(struct rate_account *a, struct ratebook_news *out)
 {
-	*out = (struct ratebook_news){0};
-	if (book->is_drained)
-		return false;
-	list_each (link, &book->accounts) {
-		struct common *c =
-		    &list_entry(link, struct rate_account, link)->mail;
-		const struct share_lane *me;
+	struct common *c = &a->mail;
+	const struct share_lane *me;
 
-		if (!is_news(c) || !begin(c))
-			continue;
-		end(c, false);
-		me = &c->share.lanes[c->me];
-		if (me->told_us != c->told_us &&
-		    me->refused_us > out->refused_us)
-			out->refused_us = me->refused_us;
-		if (c->share.pause_until_us > out->pause_until_us)
-			out->pause_until_us = c->share.pause_until_us;
-		c->told_us = me->told_us;
-		c->pause_until_us = c->share.pause_until_us;
-	}
+	*out = (struct ratebook_news){0};
+	if (a->book->is_drained || !is_news(c) || !begin(c))
+		return false;
+	end(c, false);
+	me = &c->share.lanes[c->me];
+	if (me->told_us != c->told_us)
+		out->refused_us = me->refused_us;
+	if (c->share.pause_until_us != c->pause_until_us)
+		out->pause_until_us = c->share.pause_until_us;
+	c->told_us = me->told_us;
+	c->pause_until_us = c->share.pause_until_us;
 	return out->refused_us > 0 || out->pause_until_us > 0;
 }
 

@@ -86,7 +86,7 @@ struct ratebook_news {
 
 /* False: nothing new. Looks at mapped memory, so that it may be called before
  * every message. */
-bool ratebook_news(struct ratebook *book, struct ratebook_news *out);
+bool ratebook_news(struct rate_account *a, struct ratebook_news *out);
 
 /* The lane has no mail waiting: its places are free. */
 void ratebook_idle(struct ratebook *book);

@@ -41,10 +41,13 @@ enum {
 	ROUTE_QUOTA_MEMORY_MS = 3600 * 1000,
 };
 
+struct lane_pace;
+
 struct route {
 	struct list link;
 	char *nexthops; /* as for the dialer */
 	char *sender; /* "" unless credentials depend on it */
+	struct lane_pace *pace; /* the lane's: what its account takes */
 
 	int64_t used_ms; /* it had mail or a connection */
 	struct list waiting; /* transactions */

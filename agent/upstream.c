@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/budget.h"
+#include "agent/learned.h"
 #include "agent/link.h"
 #include "common/clock.h"
 #include "common/list.h"
@@ -226,6 +227,8 @@ recall(struct binding *b)
 {
 	const struct settings *set = b->ups->env.set;
 	struct board_writer *board = b->ups->env.board;
+	uint64_t account = board_hash(b->account->name) | 1; /* not 0 */
+	struct adapt_stored stored;
 	int64_t age_ms;
 	int messages = board_host_messages(board, b->host, &age_ms);
 
@@ -237,9 +240,11 @@ recall(struct binding *b)
 		b->depth_known = set->lane_pipeline_depth;
 	if (b->depth_known > b->route->depth)
 		b->route->depth = b->depth_known;
-	if (b->depth_known > 1)
-		lane_set_proven(
-		    b->ups->lane, b->depth_known * set->lane_connection_limit);
+	lane_set_account(b->ups->lane, b->route, account,
+	    b->depth_known > 1 ? b->depth_known * set->lane_connection_limit
+			       : 0,
+	    learned_find(board, account, &stored) ? &stored : NULL,
+	    clock_moment());
 }
 
 /* lane_account, or the host in lower case and the login. */
@@ -665,6 +670,26 @@ upstreams_drain(struct upstreams *ups)
 	ups->is_draining = true;
 	list_each (link, &ups->accounts)
 		budget_drain(list_entry(link, struct account, link)->budget);
+}
+
+void
+upstreams_listen(struct upstreams *ups, struct moment now)
+{
+	struct ratebook_news news;
+
+	list_each (link, &ups->bindings) {
+		struct binding *b = list_entry(link, struct binding, link);
+
+		/* Once for an account: its routes share the lesson. */
+		if (b->account == NULL ||
+		    !ratebook_news(b->account->rates, &news))
+			continue;
+		if (news.refused_us > 0)
+			lane_yield(ups->lane, b->route, news.refused_us, now);
+		if (news.pause_until_us > 0)
+			lane_pause(
+			    ups->lane, b->route, news.pause_until_us, now);
+	}
 }
 
 static void

@@ -63,6 +63,10 @@ void upstreams_on_session_ended(void *ctx, struct lane_session *ls,
 struct rate_account *upstreams_rates(
     struct upstreams *ups, const struct route *route);
 
+/* What other lanes were told by the smarthosts reaches this one; before each
+ * lane_kick(). */
+void upstreams_listen(struct upstreams *ups, struct moment now);
+
 /* Breaks off all dials (the lane is told). */
 void upstreams_cancel_dials(struct upstreams *ups);
 

@@ -34,7 +34,7 @@ _Static_assert(offsetof(struct board_lane, hists) == 1280, "hists");
 _Static_assert(offsetof(struct board_lane, poison) == 19840, "poison");
 _Static_assert(offsetof(struct board_lane, sessions) == 23936, "sessions");
 _Static_assert(offsetof(struct board_lane, orders) == 56704, "orders");
-_Static_assert(offsetof(struct board_lane, rate) == 56960, "lane rate");
+_Static_assert(offsetof(struct board_lane, learned) == 56960, "learned");
 _Static_assert(sizeof(struct board_lane) == 65536, "lane");
 _Static_assert(offsetof(struct board_account, refusal) == 256, "refusal");
 _Static_assert(offsetof(struct board_account, hosts) == 512, "hosts");

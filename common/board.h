@@ -28,7 +28,7 @@
 #define BOARD_MAGIC UINT64_C(0x31647262656e6c70) /* "plnebrd1" */
 
 enum {
-	BOARD_VERSION = 1,
+	BOARD_VERSION = 2,
 	BOARD_ACCOUNTS = 16,
 	BOARD_HOSTS = 16, /* smarthosts remembered per account */
 	BOARD_LANES = 32,
@@ -40,7 +40,7 @@ enum {
 	BOARD_HIST_SLOTS = 8,
 	BOARD_HIST_BUCKETS = 288,
 	BOARD_RATE_BYTES = 8192,
-	BOARD_LEARNED = 8,
+	BOARD_LEARNED = 64, /* words */
 
 	/* lock octets in the board file */
 	BOARD_LOCK_LANE = 0,
@@ -178,15 +178,15 @@ struct board_lane {
 	uint64_t account; /* index + 1, 0 none; check it */
 	uint64_t held, reserve, wants; /* connection slots */
 	uint64_t connection_limit;
-	uint64_t learned[BOARD_LEARNED]; /* its own layout, agent/learned.c */
-	uint64_t spare[2];
+	uint64_t spare[10];
 	uint64_t counters[BOARD_COUNTER_WORDS];
 	uint64_t gauges[BOARD_GAUGE_WORDS]; /* int64_t, two's complement */
 	struct board_hist hists[BOARD_HIST_SLOTS];
 	struct board_poison poison[BOARD_POISON];
 	struct board_session sessions[BOARD_SESSIONS];
 	uint64_t orders[32]; /* the operator's wishes */
-	uint64_t rate[BOARD_RATE_BYTES / 8]; /* pacing: its own layout */
+	uint64_t learned[BOARD_LEARNED]; /* its own layout, agent/learned.c */
+	uint64_t spare_rate[BOARD_RATE_BYTES / 8 - BOARD_LEARNED];
 	uint64_t spare_end[48];
 };
 

@@ -62,11 +62,18 @@ begin(struct world *w, const char *rule, const char *stage, int code,
 	w->server.judged = words;
 }
 
+/* Of the only route. */
+static struct adapt *
+pace(struct world *w)
+{
+	return &world_route(w)->pace->adapt;
+}
+
 /* Nothing is left in the air that the controller counts. */
 static void
-check_count(const struct world *w)
+check_count(struct world *w)
 {
-	assert_int_equal(w->lane->adapt.in_flight, lane_in_flight(w->lane));
+	assert_int_equal(pace(w)->in_flight, lane_in_flight(w->lane));
 }
 
 static void
@@ -88,8 +95,8 @@ throttle_at_any_stage_is_tried_again_inside(void **state)
 		world_finish(&w, 120000);
 		world_check_all_sent(&w);
 		assert_int_equal(plan.asked, 3);
-		assert_true(w.lane->adapt.events >= 1);
-		assert_true(w.lane->adapt.is_limited);
+		assert_true(pace(&w)->events >= 1);
+		assert_true(pace(&w)->is_limited);
 		check_count(&w);
 		world_fini(&w);
 	}
@@ -109,7 +116,7 @@ throttles_of_one_flight_are_one_event(void **state)
 	world_submit(&w, 12);
 	world_run(&w, 1000);
 	assert_true(plan.asked > 3);
-	assert_int_equal(w.lane->adapt.events, 1);
+	assert_int_equal(pace(&w)->events, 1);
 	world_finish(&w, 120000);
 	world_check_all_sent(&w);
 	check_count(&w);
@@ -208,7 +215,7 @@ pause_beyond_the_hold_limit_is_the_queue_managers(void **state)
 		assert_string_equal(w.messages[i].status, "4.4.5");
 	}
 	/* It was no matter of the pace. */
-	assert_false(w.lane->adapt.is_limited);
+	assert_false(pace(&w)->is_limited);
 	world_run(&w, 7200000);
 	world_submit(&w, 5);
 	world_finish(&w, 5000);
@@ -230,8 +237,8 @@ reconnect_costs_nothing_and_teaches_the_quota(void **state)
 	world_finish(&w, 60000);
 	world_check_all_sent(&w);
 	assert_int_equal(world_route(&w)->quota, 5);
-	assert_int_equal(w.lane->adapt.events, 0);
-	assert_false(w.lane->adapt.is_limited);
+	assert_int_equal(pace(&w)->events, 0);
+	assert_false(pace(&w)->is_limited);
 	world_fini(&w);
 }
 
@@ -252,7 +259,7 @@ reconnect_without_closing_ends_the_session(void **state)
 	world_check_all_sent(&w);
 	assert_int_equal(plan.asked, 1);
 	assert_true(w.quits >= 1);
-	assert_false(w.lane->adapt.is_limited);
+	assert_false(pace(&w)->is_limited);
 	world_fini(&w);
 }
 
@@ -270,7 +277,7 @@ too_many_connections_in_a_session_is_about_the_budget(void **state)
 	world_check_all_sent(&w);
 	assert_int_equal(w.too_many, 1);
 	assert_true(w.too_many_was_open);
-	assert_false(w.lane->adapt.is_limited);
+	assert_false(pace(&w)->is_limited);
 	world_fini(&w);
 }
 
@@ -334,7 +341,7 @@ throttled_dials_of_one_moment_are_one_event(void **state)
 	world_submit(&w, 50);
 	world_run(&w, 1000);
 	assert_true(w.conns_refused > 5);
-	assert_int_equal(w.lane->adapt.events, 1);
+	assert_int_equal(pace(&w)->events, 1);
 	check_count(&w);
 	refusals = 0;
 	world_finish(&w, 120000);
@@ -490,7 +497,7 @@ lane_told_not_to_adapt_only_pauses(void **state)
 	world_submit(&w, 60);
 	world_finish(&w, 30000);
 	world_check_all_sent(&w);
-	assert_false(w.lane->adapt.is_limited);
+	assert_false(pace(&w)->is_limited);
 	assert_in_range(w.now.ms - from, 1000, 8000);
 	check_count(&w);
 	world_fini(&w);
@@ -516,7 +523,7 @@ urgent_lane_is_not_cut_while_others_give_way(void **state)
 	world_finish(&w, 60000);
 	world_check_all_sent(&w);
 	assert_true(plan.asked > 3);
-	assert_false(w.lane->adapt.is_limited);
+	assert_false(pace(&w)->is_limited);
 	assert_in_range(w.now.ms - from, 100, 2000);
 	assert_in_range(w.asked_to_give_way, 1, 5);
 	/* Nobody is left to give way. */
@@ -524,7 +531,7 @@ urgent_lane_is_not_cut_while_others_give_way(void **state)
 	plan.times = 1;
 	world_submit(&w, 1);
 	world_finish(&w, 60000);
-	assert_true(w.lane->adapt.is_limited);
+	assert_true(pace(&w)->is_limited);
 	check_count(&w);
 	world_fini(&w);
 }
@@ -538,24 +545,26 @@ lane_gives_way_once_for_one_refusal(void **state)
 
 	(void)state;
 	begin(&w, "reply mail 454 * * slow\n", "MAIL", 454, "4.7.0 slow", 0);
-	world_open(&w, 4000);
-	lane_yield(w.lane, w.now.ms * 1000, w.now); /* has sent nothing */
+	world_open(&w, 4001);
+	world_submit(&w, 1);
+	/* It has sent nothing. */
+	lane_yield(w.lane, world_route(&w), w.now.ms * 1000, w.now);
 	assert_true(isinf(lane_learned_rate(w.lane)));
 	world_feed(&w, 4000);
 	world_run(&w, 3000);
 	sent_us = w.now.ms * 1000;
 	world_run(&w, 30);
-	lane_yield(w.lane, sent_us, w.now);
+	lane_yield(w.lane, world_route(&w), sent_us, w.now);
 	rate = lane_learned_rate(w.lane);
 	assert_true(rate > 1 && rate < 1000);
 	assert_in_range(lane_paused_until_ms(w.lane) - w.now.ms, 1, 1000);
 	world_run(&w, 100); /* what is under way is accepted */
-	lane_yield(w.lane, sent_us, w.now);
+	lane_yield(w.lane, world_route(&w), sent_us, w.now);
 	assert_true(lane_learned_rate(w.lane) >= rate);
-	assert_int_equal(w.lane->adapt.yields, 1);
+	assert_int_equal(pace(&w)->yields, 1);
 	world_run(&w, 2000);
-	lane_yield(w.lane, w.now.ms * 1000, w.now);
-	assert_int_equal(w.lane->adapt.yields, 2);
+	lane_yield(w.lane, world_route(&w), w.now.ms * 1000, w.now);
+	assert_int_equal(pace(&w)->yields, 2);
 	assert_int_equal(w.asked_to_give_way, 0);
 	world_finish(&w, 600000);
 	world_check_all_sent(&w);
@@ -594,15 +603,45 @@ pause_is_passed_on_and_kept(void **state)
 		w.set.lane_adaptive = i < 2;
 		world_open(&w, 10);
 		at_ms = w.now.ms + cases[i % 2].wait_ms;
-		lane_pause(w.lane, at_ms * 1000, w.now);
-		lane_pause(w.lane, at_ms * 1000 - 5000, w.now);
 		world_submit(&w, 1);
+		lane_pause(w.lane, world_route(&w), at_ms * 1000, w.now);
+		lane_pause(w.lane, world_route(&w), at_ms * 1000 - 5000, w.now);
 		world_finish(&w, 60000);
 		assert_int_equal(w.outcomes[OUTCOME_SENT], i % 2 == 0);
 		if (i % 2 == 0)
 			assert_true(w.arrivals_ms[0] >= at_ms);
 		else
 			assert_int_equal(w.arrival_count, 0);
+		world_fini(&w);
+	}
+}
+
+/* Two smarthosts in one lane, of one account or of two. */
+static void
+pause_is_the_accounts_and_no_other_ones(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		struct world w;
+
+		begin(&w, "reply mail 454 * * pause for 2h\n", "MAIL", 454,
+		    "4.7.0 no", 1);
+		w.set.lane_adaptive = i > 0;
+		world_open(&w, 10);
+		w.nexthop = "[a.test]";
+		world_submit(&w, 1);
+		lane_set_account(w.lane, world_route(&w), 7, 0, NULL, w.now);
+		world_run(&w, 2000);
+		assert_int_equal(w.outcomes[OUTCOME_DEFER], 1);
+		w.nexthop = "[b.test]";
+		world_submit(&w, 1);
+		lane_set_account(w.lane, route_of(w.lane->routes.prev),
+		    i < 2 ? 8 : 7, 0, NULL, w.now);
+		world_run(&w, 2000);
+		assert_int_equal(w.outcomes[OUTCOME_SENT], i < 2);
+		assert_int_equal(w.outcomes[OUTCOME_DEFER], i < 2 ? 1 : 2);
+		assert_int_equal(
+		    lane_paused_until_ms(w.lane) > w.now.ms + 7000000, 1);
 		world_fini(&w);
 	}
 }
@@ -630,6 +669,7 @@ main(void)
 	    cmocka_unit_test(urgent_lane_is_not_cut_while_others_give_way),
 	    cmocka_unit_test(lane_gives_way_once_for_one_refusal),
 	    cmocka_unit_test(pause_is_passed_on_and_kept),
+	    cmocka_unit_test(pause_is_the_accounts_and_no_other_ones),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

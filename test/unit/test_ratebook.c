@@ -400,13 +400,13 @@ ratebook_less_urgent_lane_is_told_of_a_throttle(void **state)
 		start_pair(&fast, &slow, *state, limits[i]);
 		assert_int_equal(take_all(&fast, 1), 1);
 		assert_int_equal(take_all(&slow, 1), 1);
-		assert_false(ratebook_news(slow.book, &news));
+		assert_false(ratebook_news(slow.account, &news));
 		now = clock_mono_us();
 		assert_true(ratebook_throttled(fast.account, now - 7, now));
-		assert_false(ratebook_news(fast.book, &news));
-		assert_true(ratebook_news(slow.book, &news));
+		assert_false(ratebook_news(fast.account, &news));
+		assert_true(ratebook_news(slow.account, &news));
 		assert_true(news.refused_us == now - 7);
-		assert_false(ratebook_news(slow.book, &news));
+		assert_false(ratebook_news(slow.account, &news));
 		/* It has sent nothing since: nothing to give. */
 		now = clock_mono_us();
 		assert_false(ratebook_throttled(fast.account, now, now));
@@ -464,15 +464,15 @@ ratebook_pause_is_told_to_all_and_kept(void **state)
 	start_pair(&fast, &slow, *state, "none");
 	ratebook_pause(slow.account, until);
 	ratebook_pause(slow.account, until - SECOND);
-	assert_true(ratebook_news(fast.book, &news));
+	assert_true(ratebook_news(fast.account, &news));
 	assert_true(news.pause_until_us == until);
 	assert_true(news.refused_us == 0);
-	assert_false(ratebook_news(fast.book, &news));
+	assert_false(ratebook_news(fast.account, &news));
 	stop(&fast);
 	stop(&slow);
 	/* One that starts later learns of it, too. */
 	start(&fast, "fast");
-	assert_true(ratebook_news(fast.book, &news));
+	assert_true(ratebook_news(fast.account, &news));
 	assert_true(news.pause_until_us == until);
 	fini(&fast);
 	fini(&slow);

@@ -1,0 +1,210 @@
+#include "agent/lane_private.h"
+
+#include <math.h>
+
+#include "common/log.h"
+#include "common/mem.h"
+
+enum { US_PER_MS = 1000 };
+
+static struct lane_pace *
+pace_of(struct list *link)
+{
+	return list_entry(link, struct lane_pace, link);
+}
+
+static struct lane_pace *
+begin(struct lane *lane, uint64_t account, int64_t now_us)
+{
+	const struct settings *set = lane->set;
+	struct adapt_config config = {
+	    .floor_per_s = 0.01,
+	    .ceiling_per_s = INFINITY,
+	    .window_max = set->lane_connection_limit * set->lane_pipeline_depth,
+	};
+	struct lane_pace *pace = mem_zalloc(sizeof(*pace));
+
+	pace->account = account;
+	adapt_init(&pace->adapt, &config, now_us);
+	list_init(&pace->link);
+	list_push(&lane->paces, &pace->link);
+	return pace;
+}
+
+static void
+join(struct route *r, struct lane_pace *pace)
+{
+	r->pace = pace;
+	pace->routes++;
+}
+
+void
+lane_begin_pace(struct lane *lane, struct route *r, int64_t now_us)
+{
+	join(r, begin(lane, 0, now_us));
+}
+
+void
+lane_leave_pace(struct route *r)
+{
+	struct lane_pace *pace = r->pace;
+
+	r->pace = NULL;
+	if (--pace->routes > 0)
+		return;
+	list_remove(&pace->link);
+	mem_free(pace);
+}
+
+static int64_t
+wall_ms(struct moment now)
+{
+	return (int64_t)now.wall.tv_sec * 1000 + now.wall.tv_usec / 1000;
+}
+
+void
+lane_set_account(struct lane *lane, struct route *r, uint64_t account,
+    int in_the_air, const struct adapt_stored *stored, struct moment now)
+{
+	struct lane_pace *pace = NULL;
+
+	/* What is in the air is counted where it was taken. */
+	CHECK(r->session_count == 0 && r->dialing == 0 && account != 0);
+	list_each (link, &lane->paces)
+		if (pace_of(link)->account == account)
+			pace = pace_of(link);
+	if (pace == NULL) {
+		pace = begin(lane, account, now.ms * US_PER_MS);
+		if (stored != NULL && lane->set->lane_adaptive)
+			adapt_load(&pace->adapt, stored, now.ms * US_PER_MS,
+			    wall_ms(now));
+	}
+	if (pace->adapt.window < in_the_air)
+		pace->adapt.window = in_the_air;
+	lane_leave_pace(r);
+	join(r, pace);
+}
+
+void
+lane_each_pace(const struct lane *lane, struct moment now,
+    void (*fn)(void *ctx, uint64_t account, const struct adapt_stored *pace),
+    void *ctx)
+{
+	struct adapt_stored stored;
+
+	list_each (link, &lane->paces) {
+		const struct lane_pace *pace = pace_of(link);
+
+		if (pace->account == 0)
+			continue;
+		adapt_save(
+		    &pace->adapt, &stored, now.ms * US_PER_MS, wall_ms(now));
+		fn(ctx, pace->account, &stored);
+	}
+}
+
+double
+lane_learned_rate(const struct lane *lane)
+{
+	double least = INFINITY;
+
+	list_each (link, &lane->paces) {
+		double rate = adapt_rate(&pace_of(link)->adapt);
+
+		if (rate < least)
+			least = rate;
+	}
+	return least;
+}
+
+double
+lane_learned_in_all(const struct lane *lane)
+{
+	double sum = 0;
+	bool is_any = false;
+
+	list_each (link, &lane->paces)
+		pace_of(link)->is_counted = false;
+	list_each (link, &lane->routes) {
+		const struct route *r = route_of(link);
+
+		if (r->waiting_count + r->session_count == 0)
+			continue;
+		is_any = true;
+		if (!r->pace->is_counted)
+			sum += adapt_rate(&r->pace->adapt);
+		r->pace->is_counted = true;
+	}
+	return is_any ? sum : lane_learned_rate(lane);
+}
+
+int64_t
+lane_paused_until_ms(const struct lane *lane)
+{
+	int64_t latest_us = 0;
+
+	list_each (link, &lane->paces) {
+		int64_t us = adapt_paused_until(&pace_of(link)->adapt);
+
+		if (us > latest_us)
+			latest_us = us;
+	}
+	return latest_us / US_PER_MS;
+}
+
+void
+lane_yield(
+    struct lane *lane, struct route *r, int64_t sent_us, struct moment now)
+{
+	struct adapt *pace = &r->pace->adapt;
+	uint64_t before = pace->yields;
+
+	if (!lane->set->lane_adaptive)
+		return;
+	adapt_yield(pace, sent_us, now.ms * US_PER_MS);
+	if (pace->yields != before)
+		log_info("%s: a more urgent lane of the account was refused; "
+			 "slowing down to %.3g messages/s",
+		    r->nexthops, adapt_rate(pace));
+}
+
+void
+lane_pause(
+    struct lane *lane, struct route *r, int64_t until_us, struct moment now)
+{
+	struct adapt *pace = &r->pace->adapt;
+	int64_t now_us = now.ms * US_PER_MS;
+
+	(void)lane;
+	if (until_us <= now_us || until_us <= adapt_paused_until(pace))
+		return;
+	if (until_us - now_us <= LANE_PACE_PAUSE_MS * US_PER_MS) {
+		adapt_wait_until(pace, until_us);
+		return;
+	}
+	log_info("%s: another lane of the account was asked for a pause; no "
+		 "mail for %llds",
+	    r->nexthops, (long long)((until_us - now_us) / 1000000));
+	adapt_pause_until(pace, until_us);
+}
+
+void
+lane_count_taken(struct transaction *t, int64_t now_us)
+{
+	t->taken_us = now_us;
+	t->is_throttled = false;
+	adapt_take(&t->route->pace->adapt, now_us);
+}
+
+void
+lane_count_left(const struct transaction *t, bool is_accepted)
+{
+	struct adapt *pace = &t->route->pace->adapt;
+
+	if (t->is_throttled)
+		return; /* counted when the reply was read */
+	if (is_accepted)
+		adapt_on_accepted(pace, t->taken_us, t->left_ms * US_PER_MS);
+	else
+		adapt_on_other(pace);
+}
