@@ -78,6 +78,7 @@ $(BUILD)/fuzz/%: test/fuzz/%.c $(COMMON_SRC)
 	@mkdir -p $(@D)
 	clang -std=c11 -D_GNU_SOURCE -I. -g -O1 -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=all -o $@ $^
+$(BUILD)/fuzz/fuzz_preset: agent/preset.c agent/rules.c
 fuzz: $(FUZZ_BIN)
 
 setup:
