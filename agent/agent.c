@@ -468,6 +468,15 @@ on_all_clear(void *ctx, struct route *route)
 	alarm_clear(a->env.alarm, "blocked", route->nexthops);
 }
 
+static bool
+is_alarmed(void *ctx, const struct route *route)
+{
+	const struct agent *a = ctx;
+
+	return alarm_is_raised(a->env.alarm, "login", route->nexthops) ||
+	       alarm_is_raised(a->env.alarm, "blocked", route->nexthops);
+}
+
 static void
 on_route_gone(void *ctx, struct route *route)
 {
@@ -531,6 +540,7 @@ static const struct lane_ops lane_handlers = {
     .hang_up = hang_up,
     .on_alarm = on_alarm,
     .on_all_clear = on_all_clear,
+    .is_alarmed = is_alarmed,
     .on_throttled = on_throttled,
     .on_pause = on_pause,
     .on_too_many = on_too_many,
@@ -672,6 +682,7 @@ make_lane(struct agent *a)
 		return false;
 	}
 	lane_set_rules(a->lane, a->env.rules);
+	alarm_keep(a->env.alarm, a->env.state);
 	a->domains =
 	    domainbook_new(a->env.domains, a->env.state, a->env.lane_name);
 	lane_set_domains(a->lane, a->env.domains);

@@ -18,18 +18,20 @@ enum {
 	RETRY_MS = 1000,
 	TIMEOUT_MS = 10000,
 	MINUTE_MS = 60000,
-	TIME_SIZE = 32,
+	SAVE_EVERY_S = 60, /* of what is raised again and again */
 };
 
 struct state {
 	struct list link;
 	char what[ALARM_WHAT_SIZE], smarthost[ALARM_HOST_SIZE];
 	char reply[ALARM_REPLY_SIZE];
-	char since[TIME_SIZE]; /* when it was raised or cleared */
+	char since[ALARM_TIME_SIZE]; /* when it was raised or cleared */
 	bool is_raised;
 	bool is_told; /* the last that was told is that it is raised */
 	bool is_repeated; /* raised again since it was told */
 	int64_t told_ms; /* when it was last told to be raised; -1: never */
+	int64_t raised_wall_s; /* the last time */
+	size_t post; /* number of the POST that is not answered; 0: none */
 };
 
 struct alarm {
@@ -41,24 +43,75 @@ struct alarm {
 	struct list states;
 	size_t state_count;
 	struct loop_timer *timer; /* looks again */
+	struct alarmbook *book; /* NULL: nothing is kept */
+	size_t posts; /* of its life */
+	bool is_drained;
 	int64_t minute_ms; /* begin of the minute that is counted */
 	int told_count; /* in this minute */
 };
 
 static void look(void *ctx);
 
+/* ---- keeping ----------------------------------------------------------- */
+
+static void
+save(struct alarm *a)
+{
+	struct alarm_rows *rows;
+	struct alarm_row *r;
+
+	if (a->book == NULL)
+		return;
+	rows = mem_zalloc(sizeof(*rows));
+	r = rows->row;
+	list_each (it, &a->states) {
+		const struct state *st = list_entry(it, struct state, link);
+
+		memcpy(r->what, st->what, sizeof(r->what));
+		memcpy(r->smarthost, st->smarthost, sizeof(r->smarthost));
+		memcpy(r->reply, st->reply, sizeof(r->reply));
+		memcpy(r->since, st->since, sizeof(r->since));
+		r->is_raised = st->is_raised;
+		r->is_told = st->is_told;
+		r->is_posting = st->post > 0;
+		r->told_ms = st->told_ms;
+		r->raised_wall_s = st->raised_wall_s;
+		r++;
+	}
+	alarmbook_store(a->book, rows);
+	mem_free(rows);
+}
+
+/* The web server has one more, or will never have it. */
+static void
+on_posted(void *ctx)
+{
+	struct alarm *a = ctx;
+	size_t done = a->posts - webhook_pending(a->hook);
+
+	list_each (it, &a->states) {
+		struct state *st = list_entry(it, struct state, link);
+
+		if (st->post <= done)
+			st->post = 0;
+	}
+	save(a);
+}
+
 /* ---- telling ----------------------------------------------------------- */
 
 static void
-post(struct alarm *a, const struct state *st, const char *event)
+post(struct alarm *a, struct state *st, const char *event)
 {
 	json_t *object = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "event",
 	    event, "lane", a->lane, "smarthost", st->smarthost, "what",
 	    st->what, "reply", st->reply, "host", a->host, "time", st->since);
 	char *text = object == NULL ? NULL : json_dumps(object, JSON_COMPACT);
 
-	if (text != NULL)
+	if (text != NULL) {
 		webhook_post(a->hook, text);
+		st->post = ++a->posts;
+	}
 	free(text);
 	json_decref(object);
 }
@@ -142,6 +195,7 @@ look(void *ctx)
 {
 	struct alarm *a = ctx;
 	int64_t now_ms = clock_mono_ms(), next_ms = INT64_MAX;
+	bool is_news = false;
 
 	list_each (it, &a->states) {
 		struct state *st = list_entry(it, struct state, link);
@@ -150,6 +204,7 @@ look(void *ctx)
 		if (due <= now_ms) {
 			if (may_tell(a, now_ms)) {
 				tell(a, st, now_ms);
+				is_news = true;
 				continue;
 			}
 			due = a->minute_ms + MINUTE_MS;
@@ -161,6 +216,8 @@ look(void *ctx)
 		loop_timer_cancel(a->timer);
 	else
 		loop_timer_at(a->timer, next_ms);
+	if (is_news)
+		save(a);
 }
 
 /* ---- states ------------------------------------------------------------ */
@@ -186,7 +243,7 @@ set_since(struct state *st)
 }
 
 static struct state *
-find(struct alarm *a, const char *what, const char *smarthost)
+find(const struct alarm *a, const char *what, const char *smarthost)
 {
 	char key_what[ALARM_WHAT_SIZE], key_host[ALARM_HOST_SIZE];
 
@@ -245,21 +302,29 @@ void
 alarm_raise(
     struct alarm *a, const char *what, const char *smarthost, const char *reply)
 {
-	struct state *st = find(a, what, smarthost);
+	int64_t wall_s = clock_wall().tv_sec;
+	struct state *st;
 
+	if (a->is_drained)
+		return;
+	st = find(a, what, smarthost);
 	if (st == NULL)
 		st = add(a, what, smarthost);
 	if (st == NULL)
 		return; /* as many as that were told, or will be */
 	set_text(st->reply, sizeof(st->reply), reply);
-	if (st->is_raised) {
+	if (st->is_raised && wall_s - st->raised_wall_s < SAVE_EVERY_S) {
 		st->is_repeated = true;
-	} else {
-		st->is_raised = true;
-		st->is_repeated = false;
-		set_since(st);
+		look(a);
+		return;
 	}
+	st->is_repeated = st->is_raised;
+	st->raised_wall_s = wall_s;
+	if (!st->is_raised)
+		set_since(st);
+	st->is_raised = true;
 	look(a);
+	save(a);
 }
 
 void
@@ -267,11 +332,20 @@ alarm_clear(struct alarm *a, const char *what, const char *smarthost)
 {
 	struct state *st = find(a, what, smarthost);
 
-	if (st == NULL || !st->is_raised)
+	if (st == NULL || !st->is_raised || a->is_drained)
 		return;
 	st->is_raised = false;
 	set_since(st);
 	look(a);
+	save(a);
+}
+
+bool
+alarm_is_raised(const struct alarm *a, const char *what, const char *smarthost)
+{
+	const struct state *st = find(a, what, smarthost);
+
+	return st != NULL && st->is_raised;
 }
 
 size_t
@@ -310,6 +384,8 @@ alarm_new(struct loop *loop, const struct settings *set, const char *lane_name)
 	    .url = set->lane_alert_url,
 	    .retry_ms = RETRY_MS,
 	    .timeout_ms = TIMEOUT_MS,
+	    .on_done = on_posted,
+	    .ctx = a,
 	};
 
 	a->loop = loop;
@@ -328,9 +404,44 @@ alarm_new(struct loop *loop, const struct settings *set, const char *lane_name)
 	return a;
 }
 
+/* The web server's answer may have been lost with the last process. */
+static void
+recall(struct alarm *a, const struct alarm_row *r)
+{
+	struct state *st = add(a, r->what, r->smarthost);
+
+	set_text(st->reply, sizeof(st->reply), r->reply);
+	set_text(st->since, sizeof(st->since), r->since);
+	st->is_raised = r->is_raised;
+	st->is_told = r->is_told;
+	st->told_ms = r->told_ms;
+	st->raised_wall_s = r->raised_wall_s;
+	if (r->is_posting && a->hook != NULL)
+		post(a, st, st->is_told ? "alarm" : "clear");
+}
+
+void
+alarm_keep(struct alarm *a, const struct statefile_dir *dir)
+{
+	struct alarm_rows *rows = mem_zalloc(sizeof(*rows));
+
+	a->book = alarmbook_open(dir, a->lane);
+	alarmbook_load(a->book, rows);
+	for (size_t i = 0; i < ALARM_COUNT_MAX; i++)
+		if (rows->row[i].what[0] != '\0')
+			recall(a, &rows->row[i]);
+	mem_free(rows);
+	/* One that ended while too many were told, for instance. */
+	look(a);
+	save(a);
+}
+
 void
 alarm_drain(struct alarm *a)
 {
+	a->is_drained = true;
+	loop_timer_cancel(a->timer);
+	alarmbook_close(&a->book);
 	if (a->hook != NULL)
 		webhook_drain(a->hook);
 	if (a->command != NULL)
@@ -350,6 +461,7 @@ alarm_free(struct alarm **alarm)
 	webhook_free(&a->hook);
 	spawn_free(&a->command);
 	loop_timer_free(&a->timer);
+	alarmbook_close(&a->book);
 	mem_free(a->lane);
 	mem_free(a->host);
 	mem_free(a);

@@ -10,6 +10,9 @@
  * ALARM_PER_MINUTE times a minute; what waits is told later if it still holds
  * then, so that the last word is always true. Nothing here blocks.
  *
+ * What is known is kept for the lane's next process (alarmbook.h): an alarm is
+ * told once, and its end once, whichever process meets it.
+ *
  * The URL gets, as application/json:
  *   {"event": "alarm" or "clear", "lane": ..., "smarthost": ..., "what": ...,
  *    "reply": the server's words, "host": myhostname, "time": RFC 3339}
@@ -20,19 +23,17 @@
 #ifndef ALARM_H
 #define ALARM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
+#include "agent/alarmbook.h"
 #include "agent/loop.h"
 #include "agent/settings.h"
 
 enum {
-	ALARM_COUNT_MAX = 64, /* different ones known at a time */
 	ALARM_PER_MINUTE = 10,
 	ALARM_PAUSE_MS = 300000, /* and at most lane_alert_interval */
 	ALARM_COMMAND_MS = 30000, /* then the command is killed */
-	ALARM_WHAT_SIZE = 32,
-	ALARM_HOST_SIZE = 256,
-	ALARM_REPLY_SIZE = 512,
 };
 
 struct alarm;
@@ -43,11 +44,18 @@ struct alarm *alarm_new(
     struct loop *loop, const struct settings *set, const char *lane_name);
 void alarm_free(struct alarm **alarm);
 
+/* Goes on from what the lane's last process knew, and keeps what is known from
+ * now on. Before anything is raised; as mail_owner, dir as in alarmbook.h. */
+void alarm_keep(struct alarm *a, const struct statefile_dir *dir);
+
 /* Raising what is raised, and clearing what is not, is harmless and cheap:
  * call them for every refusal and every success. reply holds no secrets. */
 void alarm_raise(struct alarm *a, const char *what, const char *smarthost,
     const char *reply);
 void alarm_clear(struct alarm *a, const char *what, const char *smarthost);
+
+bool alarm_is_raised(
+    const struct alarm *a, const char *what, const char *smarthost);
 
 /* How many are raised now. */
 size_t alarm_count(const struct alarm *a);
@@ -55,8 +63,8 @@ size_t alarm_count(const struct alarm *a);
 /* Not yet delivered or given up, by URL and command together. */
 size_t alarm_pending(const struct alarm *a);
 
-/* In a forked child that finishes what is under way: the URL is left to the
- * process that takes over, the log and the command go on. */
+/* In a forked child that finishes what is under way: alarms are the affair of
+ * the process that takes over, nothing is told any more. */
 void alarm_drain(struct alarm *a);
 
 #endif

@@ -156,6 +156,9 @@ find_route(struct lane *lane, const struct request *req, int64_t now_us)
 	}
 	r = route_new(nexthops, sender);
 	lane_begin_pace(lane, r, now_us);
+	if (lane->ops->is_alarmed != NULL &&
+	    lane->ops->is_alarmed(lane->ctx, r))
+		route_recall_alarm(r);
 	list_push(&lane->routes, &r->link);
 	lane->route_count++;
 	return r;

@@ -86,6 +86,9 @@ struct lane_ops {
 	void (*on_alarm)(void *ctx, struct route *route, const char *what,
 	    const char *reply);
 	void (*on_all_clear)(void *ctx, struct route *route);
+	/* Asked when a route is new: did an earlier process raise an alarm for
+	 * it that has not ended? May be NULL. */
+	bool (*is_alarmed)(void *ctx, const struct route *route);
 	/* It refused what was sent at sent_us, or since then: the account is
 	 * too fast. Asked once for all refusals of a flight. True: less urgent
 	 * lanes of the account are busy and are told to slow down

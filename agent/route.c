@@ -214,6 +214,12 @@ route_on_alarm(struct route *r, const struct dsn *dsn, const struct peer *peer,
 	route_rest(r, now_ms + r->alarm_wait_ms);
 }
 
+void
+route_recall_alarm(struct route *r)
+{
+	r->is_alarmed = true;
+}
+
 bool
 route_on_all_clear(struct route *r, unsigned alarms_before)
 {

@@ -118,6 +118,10 @@ void route_on_alarm(struct route *r, const struct dsn *dsn,
     const struct peer *peer, const char *reply, int64_t first_ms,
     int64_t now_ms);
 
+/* An earlier process raised an alarm that nothing has ended: one session tries,
+ * at once, since whoever reloads may have repaired something. */
+void route_recall_alarm(struct route *r);
+
 /* A session that began after the last alarm had a message accepted: true when
  * that ends the alarm. */
 bool route_on_all_clear(struct route *r, unsigned alarms_before);

@@ -43,6 +43,8 @@ struct webhook {
 	struct loop *loop;
 	char *url, *host, *port;
 	int64_t retry_ms, timeout_ms;
+	loop_fn *on_done; /* may be NULL */
+	void *ctx;
 	struct buf authorities;
 	struct resolver *resolver; /* NULL: the host is an address */
 	struct list queue; /* struct body; the first is being sent */
@@ -134,6 +136,8 @@ succeed(struct webhook *w)
 {
 	drop(w, head(w));
 	w->is_busy = false;
+	if (w->on_done != NULL)
+		w->on_done(w->ctx);
 	kick(w);
 }
 
@@ -490,6 +494,8 @@ webhook_new(struct loop *loop, const struct settings *set,
 	w->url = mem_strdup(config->url);
 	w->retry_ms = config->retry_ms;
 	w->timeout_ms = config->timeout_ms;
+	w->on_done = config->on_done;
+	w->ctx = config->ctx;
 	buf_init(&w->authorities, WEBHOOK_CA_MAX);
 	list_init(&w->queue);
 	list_init(&w->socks);

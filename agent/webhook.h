@@ -31,6 +31,10 @@ struct webhook_config {
 	const char *ca_file; /* NULL: the system's */
 	int64_t retry_ms; /* before the second try; then four times that, ... */
 	int64_t timeout_ms; /* of one try, look-up excluded */
+	/* The oldest was delivered or given up. Not called for what is let go
+	 * at the end. May be NULL. */
+	loop_fn *on_done;
+	void *ctx;
 };
 
 struct webhook;
@@ -40,7 +44,7 @@ struct webhook;
 struct webhook *webhook_new(struct loop *loop, const struct settings *set,
     const struct webhook_config *config);
 
-/* Not from inside a callback of ours (there are none). */
+/* Not from inside on_done. */
 void webhook_free(struct webhook **hook);
 
 /* Copies body. */

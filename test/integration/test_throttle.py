@@ -326,6 +326,53 @@ def test_refusal_in_a_session_is_told_too(
     wait_until(lambda: len(hook.got) == 2, 10, "the end of the alarm")
 
 
+def alarmed(base, certs, origin, started, hook, stage):
+    """An instance amid an alarm, with a message in the queue."""
+    sim = start(base, certs, origin, started, options=alarm_options(
+        hook, lane_alert_retry="60s"))
+    drain(origin, sim, 1, 30)   # and master trusts the lane
+    replies = {"auth": "535 5.7.8 Error: authentication failed",
+               "mail": "554 5.7.1 Your account is suspended"}
+    sim.script(f'{stage} reply "{replies[stage]}"\n')
+    # sessions that are logged in already know nothing of it
+    origin.reload()
+    origin.inject(messages.generate(1, prefix="kept"))
+    origin.log.wait(r"status=deferred")
+    wait_until(lambda: hook.got, 10, "an alarm")
+    return sim
+
+
+@pytest.mark.parametrize("stage", ["auth", "mail"])
+@pytest.mark.parametrize("how", ["reload", "kill"])
+def test_alarm_is_told_once_over_processes(
+        base, certs, origin, started, hook, how, stage):
+    sim = alarmed(base, certs, origin, started, hook, stage)
+    for n in range(2):
+        # the second time by a process that has recalled it
+        since = origin.log.mark()
+        if how == "kill":
+            pids = [p for p in origin.pids("lane") if origin.kill9(p)]
+            assert pids
+        else:
+            origin.reload()
+        if n == 0:
+            # it tries at once, and meets the same trouble
+            wait_flushed(origin, lambda: origin.log.deliveries(
+                "/smtp", "deferred", since), 60, "another refusal")
+    assert len(hook.got) == 1
+    sim.script("")
+    taken(origin, sim, 2)
+    wait_until(lambda: len(hook.got) == 2, 10, "the end of the alarm")
+    assert [g["event"] for _, g in hook.got] == ["alarm", "clear"]
+    assert hook.got[0][1]["what"] == hook.got[1][1]["what"]
+    drained = messages.generate(5, prefix="after")
+    origin.inject(drained)
+    sim.wait_taken(7)
+    assert len(hook.got) == 2
+    assert len(origin.log.lines(r"warning: alarm: ")) == 1
+    assert len(origin.log.lines(r": alarm cleared: ")) == 1
+
+
 def test_refused_login_is_told(base, certs, origin, started, hook):
     sim = start(base, certs, origin, started, options=alarm_options(hook),
                 script='auth reply "535 5.7.8 Error: authentication failed"\n')

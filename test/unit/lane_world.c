@@ -225,6 +225,13 @@ on_all_clear(void *ctx, struct route *route)
 }
 
 static bool
+is_alarmed(void *ctx, const struct route *route)
+{
+	(void)route;
+	return ((struct world *)ctx)->was_alarmed;
+}
+
+static bool
 on_throttled(void *ctx, struct route *route, int64_t sent_us, int64_t now_us)
 {
 	struct world *w = ctx;
@@ -266,6 +273,7 @@ static const struct lane_ops ops = {
     .hang_up = hang_up_session,
     .on_alarm = on_alarm,
     .on_all_clear = on_all_clear,
+    .is_alarmed = is_alarmed,
     .on_throttled = on_throttled,
     .on_pause = on_pause,
     .on_too_many = on_too_many,

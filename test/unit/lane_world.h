@@ -117,6 +117,7 @@ struct world {
 	size_t want; /* as on_want said last */
 	size_t alarms, all_clears, too_many;
 	bool too_many_was_open;
+	bool was_alarmed; /* by an earlier process */
 	bool others_give_way; /* the answer to a throttle */
 	size_t asked_to_give_way;
 	int64_t pause_told_us; /* to the other lanes */

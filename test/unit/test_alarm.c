@@ -16,7 +16,9 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "test/unit/fixture.h"
 #include "test/unit/scratch.h"
+#include "test/unit/statedir.h"
 #include "test/unit/webserver.h"
 
 #define HOST "[smtp.example.com]:587"
@@ -290,16 +292,168 @@ alarm_without_url_and_command_is_logged(void **state)
 	assert_int_equal(alarm_pending(alarms), 0);
 }
 
+/* ---- over processes ----------------------------------------------------- */
+
+static char *dir;
+static struct statefile_dir state_dir;
+
 static void
-alarm_is_only_logged_when_draining(void **state)
+open_state(void)
+{
+	char error[256];
+
+	dir = statedir_make();
+	assert_true(statefile_dir_open(&state_dir, dir, error, sizeof(error)));
+}
+
+static void
+close_state(void)
+{
+	statefile_dir_close(&state_dir);
+	statedir_remove(&dir);
+}
+
+/* The lane's process is another one from here on. */
+static void
+next_process(void)
+{
+	alarm_free(&alarms);
+	logged[0] = '\0';
+	alarms = alarm_new(loop, &set, "fast");
+	alarm_keep(alarms, &state_dir);
+}
+
+static void
+alarm_is_told_once_whoever_meets_it_and_so_is_its_end(void **state)
+{
+	char since[32];
+
+	(void)state;
+	open_state();
+	next_process();
+	alarm_raise(alarms, "blocked", HOST, REPLY);
+	settle(0);
+	assert_int_equal(web.count, 1);
+	(void)snprintf(since, sizeof(since), "%s", posted(0, "time"));
+	for (int i = 0; i < 3; i++) {
+		next_process();
+		assert_true(alarm_is_raised(alarms, "blocked", HOST));
+		assert_false(alarm_is_raised(alarms, "login", HOST));
+		alarm_raise(alarms, "blocked", HOST, REPLY);
+		settle(0);
+		assert_int_equal(web.count, 1);
+		assert_null(strstr(logged, "alarm"));
+	}
+	next_process();
+	alarm_clear(alarms, "blocked", HOST);
+	settle(0);
+	assert_int_equal(web.count, 2);
+	assert_string_equal(posted(1, "event"), "clear");
+	assert_string_equal(posted(1, "smarthost"), HOST);
+	assert_non_null(strstr(logged, "alarm cleared: blocked: "));
+	next_process();
+	assert_int_equal(alarm_count(alarms), 0);
+	alarm_clear(alarms, "blocked", HOST);
+	settle(SHORT_MS);
+	assert_int_equal(web.count, 2);
+	close_state();
+}
+
+static void
+alarm_the_web_server_did_not_get_is_posted_by_the_next(void **state)
 {
 	(void)state;
-	alarms = alarm_new(loop, &set, "fast");
+	open_state();
+	web.is_silent = true;
+	next_process();
+	alarm_raise(alarms, "blocked", HOST, REPLY);
+	assert_true(webserver_wait(&web, 1));
+	web.is_silent = false;
+	next_process();
+	assert_null(strstr(logged, "alarm: ")); /* that was done */
+	settle(0);
+	assert_int_equal(web.count, 2);
+	assert_string_equal(posted(1, "event"), "alarm");
+	assert_string_equal(posted(1, "reply"), REPLY);
+	next_process();
+	settle(SHORT_MS);
+	assert_int_equal(web.count, 2);
+	close_state();
+}
+
+static void
+alarm_that_lasts_keeps_its_interval_over_processes(void **state)
+{
+	int64_t began_ms;
+
+	(void)state;
+	set.lane_alert_interval_ms = 5 * SHORT_MS;
+	open_state();
+	next_process();
+	began_ms = clock_mono_ms();
+	alarm_raise(alarms, "login", HOST, "535 no");
+	settle(0);
+	next_process();
+	alarm_raise(alarms, "login", HOST, "535 no");
+	assert_true(webserver_wait(&web, 2));
+	assert_true(web.at_ms[1] - began_ms >= 5 * SHORT_MS);
+	close_state();
+}
+
+static void
+alarm_file_that_is_damaged_does_no_harm(void **state)
+{
+	struct fixture_random random;
+	struct alarm_rows *rows = mem_zalloc(sizeof(*rows));
+	struct alarmbook *book;
+
+	(void)state;
+	fixture_random_init(&random);
+	open_state();
+	for (int i = 0; i < 20; i++) {
+		unsigned char *p = (unsigned char *)rows;
+
+		for (size_t n = 0; n < sizeof(*rows); n++)
+			p[n] =
+			    (unsigned char)fixture_random_below(&random, 256);
+		if (i % 2 == 0)
+			for (size_t n = 0; n < ALARM_COUNT_MAX; n++) {
+				struct alarm_row *r = &rows->row[n];
+
+				r->what[31] = r->smarthost[255] = '\0';
+				r->reply[511] = r->since[31] = '\0';
+				r->is_raised = r->is_told = 0;
+				r->is_posting = 0;
+			}
+		book = alarmbook_open(&state_dir, "fast");
+		alarmbook_store(book, rows);
+		alarmbook_close(&book);
+		next_process();
+		assert_int_equal(alarm_count(alarms), 0);
+		assert_int_equal(alarm_pending(alarms), 0);
+	}
+	mem_free(rows);
+	close_state();
+}
+
+static void
+alarm_of_a_draining_child_is_left_to_the_next(void **state)
+{
+	(void)state;
+	open_state();
+	next_process();
+	alarm_raise(alarms, "blocked", HOST, REPLY);
+	settle(0);
 	alarm_drain(alarms);
+	alarm_clear(alarms, "blocked", HOST);
 	alarm_raise(alarms, "login", HOST, "535 no");
 	settle(SHORT_MS);
-	assert_int_equal(web.count, 0);
-	assert_non_null(strstr(logged, "alarm: login: "));
+	assert_int_equal(web.count, 1);
+	assert_null(strstr(logged, "cleared"));
+	next_process();
+	assert_true(alarm_is_raised(alarms, "blocked", HOST));
+	assert_int_equal(alarm_count(alarms), 1);
+	close_state();
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -317,7 +471,11 @@ main(void)
 	    TEST(alarm_text_of_a_peer_is_made_harmless),
 	    TEST(alarm_runs_the_command_with_what_happened),
 	    TEST(alarm_without_url_and_command_is_logged),
-	    TEST(alarm_is_only_logged_when_draining),
+	    TEST(alarm_is_told_once_whoever_meets_it_and_so_is_its_end),
+	    TEST(alarm_the_web_server_did_not_get_is_posted_by_the_next),
+	    TEST(alarm_that_lasts_keeps_its_interval_over_processes),
+	    TEST(alarm_file_that_is_damaged_does_no_harm),
+	    TEST(alarm_of_a_draining_child_is_left_to_the_next),
 	};
 
 	(void)signal(SIGPIPE, SIG_IGN);

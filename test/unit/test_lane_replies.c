@@ -484,6 +484,42 @@ what_was_under_way_does_not_end_an_alarm(void **state)
 }
 
 static void
+alarm_of_an_earlier_process_ends_with_the_first_message(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w, blocked, "none", 0, NULL, 0);
+	w.was_alarmed = true;
+	world_open(&w, 100);
+	world_submit(&w, 100);
+	while (w.done == 0) {
+		assert_true(w.dials <= 1); /* one tries */
+		world_run(&w, 1);
+	}
+	assert_int_equal(w.all_clears, 1);
+	world_finish(&w, 60000);
+	world_check_all_sent(&w);
+	assert_true(w.dials > 1);
+	assert_int_equal(w.all_clears, 1);
+	assert_int_equal(w.alarms, 0);
+	world_fini(&w);
+	/* It lasts: stopped as ever, by the first refusal. */
+	begin(&w, blocked, "none", 0, NULL, 0);
+	greeting = "554 5.7.1 blacklisted";
+	refusals = -1;
+	w.server.answer_dial = answer_dial;
+	w.was_alarmed = true;
+	world_open(&w, 100);
+	world_submit(&w, 50);
+	world_finish(&w, 60000);
+	assert_int_equal(w.dials, 1);
+	assert_int_equal(w.alarms, 1);
+	assert_int_equal(w.outcomes[OUTCOME_DEFER], 50);
+	world_fini(&w);
+}
+
+static void
 lane_told_not_to_adapt_only_pauses(void **state)
 {
 	struct world w;
@@ -665,6 +701,8 @@ main(void)
 	    cmocka_unit_test(alarm_stops_the_lane_until_mail_is_taken_again),
 	    cmocka_unit_test(alarm_at_login_is_called_so),
 	    cmocka_unit_test(what_was_under_way_does_not_end_an_alarm),
+	    cmocka_unit_test(
+		alarm_of_an_earlier_process_ends_with_the_first_message),
 	    cmocka_unit_test(lane_told_not_to_adapt_only_pauses),
 	    cmocka_unit_test(urgent_lane_is_not_cut_while_others_give_way),
 	    cmocka_unit_test(lane_gives_way_once_for_one_refusal),

@@ -64,7 +64,8 @@ static void
 open_hook(const char *scheme, const char *host, int port, const char *ca_file)
 {
 	char url[128];
-	struct webhook_config config = {url, ca_file, RETRY_MS, 5000};
+	struct webhook_config config = {
+	    url, ca_file, RETRY_MS, 5000, NULL, NULL};
 
 	(void)snprintf(
 	    url, sizeof(url), "%s://%s:%d/hook/s3cret", scheme, host, port);
@@ -351,7 +352,8 @@ webhook_tells_nothing_to_a_stranger(void **state)
 static void
 webhook_refuses_what_is_no_url(void **state)
 {
-	struct webhook_config config = {"http://", NULL, RETRY_MS, 5000};
+	struct webhook_config config = {
+	    "http://", NULL, RETRY_MS, 5000, NULL, NULL};
 
 	(void)state;
 	assert_null(webhook_new(loop, &set, &config));

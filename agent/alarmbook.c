@@ -1,0 +1,112 @@
+#include "agent/alarmbook.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/keepfile.h"
+#include "common/board.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/mem.h"
+
+/* "lane alm" and the version of struct alarm_rows. */
+#define MAGIC UINT64_C(0x6d6c612d656e0001)
+
+static const int64_t kept_for_s = INT64_C(7) * 86400;
+
+struct alarmbook {
+	struct keepfile *file;
+};
+
+struct alarmbook *
+alarmbook_open(const struct statefile_dir *dir, const char *lane_name)
+{
+	struct alarmbook *book = mem_zalloc(sizeof(*book));
+	char name[64], error[256];
+
+	(void)snprintf(name, sizeof(name), "alarms.%016llx",
+	    (unsigned long long)board_hash(lane_name));
+	book->file = keepfile_open(
+	    dir, name, MAGIC, sizeof(struct alarm_rows), error, sizeof(error));
+	if (*error != '\0')
+		log_warn("alarms are forgotten with each process: %s", error);
+	return book;
+}
+
+void
+alarmbook_close(struct alarmbook **book)
+{
+	struct alarmbook *old = *book;
+
+	*book = NULL;
+	if (old == NULL)
+		return;
+	keepfile_close(&old->file);
+	mem_free(old);
+}
+
+static bool
+is_text(const char *text, size_t size)
+{
+	return memchr(text, '\0', size) != NULL;
+}
+
+static bool
+is_flag(int64_t value)
+{
+	return value == 0 || value == 1;
+}
+
+static bool
+is_sound(const struct alarm_row *r, int64_t wall_s)
+{
+	return r->what[0] != '\0' && is_text(r->what, sizeof(r->what)) &&
+	       is_text(r->smarthost, sizeof(r->smarthost)) &&
+	       is_text(r->reply, sizeof(r->reply)) &&
+	       is_text(r->since, sizeof(r->since)) && is_flag(r->is_raised) &&
+	       is_flag(r->is_told) && is_flag(r->is_posting) &&
+	       wall_s - r->raised_wall_s <= kept_for_s;
+}
+
+/* A text of the file goes to the log. */
+static void
+clean(char *text)
+{
+	log_safe(text, strlen(text));
+}
+
+void
+alarmbook_load(const struct alarmbook *book, struct alarm_rows *out)
+{
+	int64_t shift_ms = keepfile_shift_us(book->file) / 1000;
+	int64_t now_ms = clock_mono_ms(), wall_s = clock_wall().tv_sec;
+
+	memcpy(out, keepfile_value(book->file), sizeof(*out));
+	for (size_t i = 0; i < ALARM_COUNT_MAX; i++) {
+		struct alarm_row *r = &out->row[i];
+
+		if (!is_sound(r, wall_s)) {
+			memset(r, 0, sizeof(*r));
+			continue;
+		}
+		clean(r->what);
+		clean(r->smarthost);
+		clean(r->reply);
+		clean(r->since);
+		if (r->told_ms < 0) {
+			r->told_ms = -1;
+			continue;
+		}
+		r->told_ms += shift_ms;
+		if (r->told_ms < 0)
+			r->told_ms = 0;
+		if (r->told_ms > now_ms)
+			r->told_ms = now_ms;
+	}
+}
+
+void
+alarmbook_store(struct alarmbook *book, const struct alarm_rows *rows)
+{
+	keepfile_store(book->file, rows);
+}

@@ -1,0 +1,53 @@
+/* alarmbook: alarms that a lane's next process has to know.
+ *
+ * A file of lane_state_directory (keepfile.h), written when something of them
+ * changes: what was told is not told again after a reload, a stop or a crash,
+ * what is over by then is told to be over, and an alert that the web server did
+ * not get yet is posted again. Alarms of more than a week ago are forgotten.
+ *
+ * Without the directory they live as long as the process.
+ */
+#ifndef ALARMBOOK_H
+#define ALARMBOOK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/statefile.h"
+
+enum {
+	ALARM_COUNT_MAX = 64, /* different ones known at a time */
+	ALARM_WHAT_SIZE = 32,
+	ALARM_HOST_SIZE = 256,
+	ALARM_REPLY_SIZE = 512,
+	ALARM_TIME_SIZE = 32,
+};
+
+/* Plain, for the file; zeroed: not in use. */
+struct alarm_row {
+	char what[ALARM_WHAT_SIZE], smarthost[ALARM_HOST_SIZE];
+	char reply[ALARM_REPLY_SIZE];
+	char since[ALARM_TIME_SIZE]; /* when it was raised or cleared */
+	int64_t is_raised;
+	int64_t is_told; /* the last that was told is that it is raised */
+	int64_t is_posting; /* ... and the web server does not know yet */
+	int64_t told_ms; /* when it was last told to be raised; -1: never */
+	int64_t raised_wall_s; /* the last time */
+};
+
+struct alarm_rows {
+	struct alarm_row row[ALARM_COUNT_MAX];
+};
+
+struct alarmbook;
+
+/* As mail_owner. dir (NULL: none) is borrowed. */
+struct alarmbook *alarmbook_open(
+    const struct statefile_dir *dir, const char *lane_name);
+void alarmbook_close(struct alarmbook **book);
+
+/* What is known from before, in times of this boot; only sound rows. */
+void alarmbook_load(const struct alarmbook *book, struct alarm_rows *out);
+void alarmbook_store(struct alarmbook *book, const struct alarm_rows *rows);
+
+#endif
