@@ -443,11 +443,11 @@ domains_keep(struct domains *d, const struct domains_kept *found,
 	for (size_t i = 0; i < DOMAINS_KEPT; i++) {
 		struct domains_slot *slot = &d->keeper->kept.slots[i];
 
+		limiter_shift(&slot->limiter, shift_us);
 		if (slot->key == 0 || !limiter_is_valid(&slot->limiter)) {
 			slot->key = 0;
 			continue;
 		}
-		limiter_shift(&slot->limiter, shift_us);
 		/* A clock that is ahead would stand still. */
 		if (latest_us(&slot->limiter) > now_us)
 			limiter_shift(

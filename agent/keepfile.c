@@ -11,7 +11,8 @@
 #include "common/mem.h"
 
 enum {
-	OPEN_WAIT_MS = 2000,
+	/* Only for a file that is being made: some microseconds. */
+	OPEN_WAIT_MS = 200,
 	/* lock octets, far behind the content */
 	LOCK_MUTEX = 1 << 30,
 	LOCK_MEMBER = LOCK_MUTEX + 1,
@@ -106,7 +107,7 @@ static bool
 open_file(struct keepfile *k, const struct statefile_dir *dir, const char *name,
     uint64_t magic, char *error, size_t n)
 {
-	bool is_ok;
+	bool is_ok, is_made;
 
 	if (dir == NULL || dir->fd < 0) {
 		(void)snprintf(error, n, "no state directory");
@@ -115,12 +116,16 @@ open_file(struct keepfile *k, const struct statefile_dir *dir, const char *name,
 	k->fd = statefile_open(dir->fd, name, error, n);
 	if (k->fd < 0)
 		return false;
-	if (!keepfile_lock(k, OPEN_WAIT_MS)) {
+	/* One that is there needs no lock, which a lane that is stopped may
+	 * hold for ever. */
+	is_made = !is_known(k, magic);
+	if (is_made && !keepfile_lock(k, OPEN_WAIT_MS)) {
 		(void)snprintf(error, n, "%s: lock held too long", name);
 		return false;
 	}
 	is_ok = map_file(k, magic, error, n);
-	keepfile_unlock(k);
+	if (is_made)
+		keepfile_unlock(k);
 	return is_ok;
 }
 
@@ -191,8 +196,14 @@ int64_t
 keepfile_shift_us(const struct keepfile *k)
 {
 	const struct keepfile_copy *copy = copy_of(k, which_holds(k));
+	int64_t shift_us;
 
-	return copy->boot == k->boot ? 0 : copy->wall_us - wall_less_mono_us();
+	if (copy->boot == k->boot)
+		return 0;
+	if (!__builtin_sub_overflow(
+		copy->wall_us, wall_less_mono_us(), &shift_us))
+		return shift_us;
+	return INT64_MIN; /* damage: all of it is past */
 }
 
 bool

@@ -97,6 +97,14 @@ bucket_take(struct bucket *b, uint64_t cost, int64_t now_us)
 	return true;
 }
 
+void
+bucket_charge(struct bucket *b, uint64_t cost, int64_t now_us)
+{
+	now_us = rate_clamp_now(b->last_us, now_us);
+	b->last_us = now_us;
+	set_tat(b, now_us * 1000, parts_taken(b, now_us) + parts_of(b, cost));
+}
+
 int64_t
 bucket_wait_us(const struct bucket *b, uint64_t cost, int64_t now_us)
 {

@@ -35,6 +35,9 @@ void bucket_init(struct bucket *b, const struct rate *rate, int64_t now_us);
 bool bucket_take(struct bucket *b, uint64_t cost, int64_t now_us)
     __attribute__((warn_unused_result));
 
+/* A take that is not asked for. */
+void bucket_charge(struct bucket *b, uint64_t cost, int64_t now_us);
+
 /* Microseconds until cost units may go; 0: now. Exact: a take after that time
  * succeeds unless somebody else took meanwhile. */
 int64_t bucket_wait_us(const struct bucket *b, uint64_t cost, int64_t now_us);

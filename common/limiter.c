@@ -7,8 +7,10 @@
 static_assert(
     sizeof(struct limiter) == (7 + QUOTA_SLOTS) * sizeof(int64_t), "layout");
 
-/* Of rate_clamp_now(), with room: beyond, a stored time is damage. */
+/* Of rate_clamp_now(), with room: beyond, a stored time is damage. So is what
+ * was taken from a bucket when it would take so long to come back. */
 #define TIME_MAX_US INT64_C(4100000000000000)
+#define DEBT_MAX_NS INT64_C(2400000000000000000)
 
 void
 limiter_init(struct limiter *l, const struct rate *rate, int64_t now_us)
@@ -46,6 +48,16 @@ limiter_wait_us(const struct limiter *l, uint64_t cost, int64_t now_us)
 }
 
 void
+limiter_charge(
+    struct limiter *l, uint64_t cost, int64_t since_us, int64_t now_us)
+{
+	if (l->kind == LIMITER_BUCKET)
+		bucket_charge(&l->bucket, cost, since_us);
+	else if (l->kind == LIMITER_QUOTA)
+		quota_charge(&l->quota, cost, now_us);
+}
+
+void
 limiter_give_back(struct limiter *l, uint64_t cost, int64_t taken_us)
 {
 	if (l->kind == LIMITER_BUCKET)
@@ -57,14 +69,17 @@ limiter_give_back(struct limiter *l, uint64_t cost, int64_t taken_us)
 static bool
 bucket_is_valid(const struct bucket *b)
 {
+	int64_t debt_ns;
+
 	return b->count_milli > 0 && b->period_us > 0 && b->burst > 0 &&
 	       b->count_milli <= RATE_COUNT_MAX * 1000 &&
 	       b->period_us <= RATE_PERIOD_MAX_US &&
 	       b->burst <= RATE_COUNT_MAX && b->tat_rest >= 0 &&
 	       b->tat_rest < b->count_milli && b->last_us > -TIME_MAX_US &&
 	       b->last_us < TIME_MAX_US &&
-	       b->tat_ns / 1000 > -2 * TIME_MAX_US &&
-	       b->tat_ns / 1000 < 2 * TIME_MAX_US;
+	       !__builtin_sub_overflow(
+		   b->tat_ns, b->last_us * 1000, &debt_ns) &&
+	       debt_ns > -DEBT_MAX_NS && debt_ns < DEBT_MAX_NS;
 }
 
 static bool
@@ -123,14 +138,29 @@ limiter_set_rate(struct limiter *l, const struct rate *rate, int64_t now_us)
 		limiter_init(l, rate, now_us);
 }
 
+static int64_t
+moved(int64_t at, int64_t delta)
+{
+	int64_t sum;
+
+	if (!__builtin_add_overflow(at, delta, &sum))
+		return sum;
+	return delta < 0 ? INT64_MIN : INT64_MAX;
+}
+
 void
 limiter_shift(struct limiter *l, int64_t delta_us)
 {
+	/* Clocks in a file may say anything: valid it is only afterwards. */
+	if (delta_us > 2 * TIME_MAX_US)
+		delta_us = 2 * TIME_MAX_US;
+	else if (delta_us < -2 * TIME_MAX_US)
+		delta_us = -2 * TIME_MAX_US;
 	if (l->kind == LIMITER_BUCKET) {
-		l->bucket.tat_ns += delta_us * 1000;
-		l->bucket.last_us += delta_us;
+		l->bucket.tat_ns = moved(l->bucket.tat_ns, delta_us * 1000);
+		l->bucket.last_us = moved(l->bucket.last_us, delta_us);
 	} else if (l->kind == LIMITER_QUOTA) {
-		l->quota.base_us += delta_us;
-		l->quota.last_us += delta_us;
+		l->quota.base_us = moved(l->quota.base_us, delta_us);
+		l->quota.last_us = moved(l->quota.last_us, delta_us);
 	}
 }

@@ -34,6 +34,11 @@ bool limiter_take(struct limiter *l, uint64_t cost, int64_t now_us)
  * only when the wait of each is 0. */
 int64_t limiter_wait_us(const struct limiter *l, uint64_t cost, int64_t now_us);
 
+/* Takes that were not asked for, from since_us until now: more may be gone than
+ * there was. A bucket has been refilled meanwhile. */
+void limiter_charge(
+    struct limiter *l, uint64_t cost, int64_t since_us, int64_t now_us);
+
 /* Undoes a take of taken_us whose units were not used after all. */
 void limiter_give_back(struct limiter *l, uint64_t cost, int64_t taken_us);
 
@@ -49,7 +54,8 @@ bool limiter_matches(const struct limiter *l, const struct rate *rate);
 void limiter_set_rate(
     struct limiter *l, const struct rate *rate, int64_t now_us);
 
-/* The clock was restarted (a reboot): moves all times by delta_us. */
+/* The clock was restarted (a reboot): moves all times by delta_us. Any delta
+ * and any limiter will do, but then look whether it is valid. */
 void limiter_shift(struct limiter *l, int64_t delta_us);
 
 #endif

@@ -92,6 +92,19 @@ quota_take(struct quota *q, uint64_t cost, int64_t now_us)
 	return true;
 }
 
+void
+quota_charge(struct quota *q, uint64_t cost, int64_t now_us)
+{
+	int64_t *slot;
+
+	advance(q, rate_clamp_now(q->last_us, now_us));
+	slot = &q->slots[q->newest % QUOTA_SLOTS];
+	if (cost > (uint64_t)(RATE_COUNT_MAX - *slot))
+		*slot = RATE_COUNT_MAX;
+	else
+		*slot += (int64_t)cost;
+}
+
 int64_t
 quota_wait_us(const struct quota *q, uint64_t cost, int64_t now_us)
 {

@@ -38,6 +38,9 @@ void quota_init(struct quota *q, const struct rate *rate, int64_t now_us);
 bool quota_take(struct quota *q, uint64_t cost, int64_t now_us)
     __attribute__((warn_unused_result));
 
+/* A take that is not asked for. */
+void quota_charge(struct quota *q, uint64_t cost, int64_t now_us);
+
 /* Microseconds until cost units may go; 0: now; RATE_NEVER. Exact. */
 int64_t quota_wait_us(const struct quota *q, uint64_t cost, int64_t now_us);
 

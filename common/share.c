@@ -49,6 +49,9 @@ enum {
 #define COST_UNKNOWN_NS 1000000
 #define TURN_MAX_NS (INT64_MAX / 4)
 
+/* A wait for a limit can be long, but the sums with it must fit. */
+#define DUE_MAX_US (INT64_MAX / 4)
+
 /* ---- what is stored ---------------------------------------------------- */
 
 static int64_t
@@ -74,10 +77,17 @@ latest_us(const struct share *s)
 }
 
 static bool
+is_between(int64_t n, int64_t least, int64_t most)
+{
+	return n >= least && n <= most;
+}
+
+static bool
 limit_is_sound(const struct share_limit *l)
 {
 	return l->unit >= 0 && l->unit < SHARE_UNITS && l->lanes >= 0 &&
 	       l->lanes < INT64_C(1) << SHARE_LANES &&
+	       (l->lanes == 0 || l->limiter.kind != LIMITER_NONE) &&
 	       limiter_is_valid(&l->limiter);
 }
 
@@ -86,10 +96,14 @@ lane_is_sound(const struct share_lane *lane, int64_t now_us)
 {
 	return lane->weight >= 0 && lane->weight <= SHARE_WEIGHT_MAX &&
 	       (lane->key == 0 || lane->weight > 0) && lane->turn_ns >= 0 &&
-	       lane->turn_ns < TURN_MAX_NS && lane->used_us <= now_us &&
-	       lane->until_us <= now_us + KEEP_MAX_US + GRACE_MAX_US &&
-	       (lane->gives_way == 0 || lane->gives_way == 1) &&
-	       lane->told_us <= now_us && lane->refused_us <= now_us;
+	       lane->turn_ns < TURN_MAX_NS &&
+	       is_between(lane->used_us, 0, now_us) &&
+	       is_between(lane->due_us, 0, DUE_MAX_US) &&
+	       is_between(
+		   lane->until_us, 0, now_us + KEEP_MAX_US + GRACE_MAX_US) &&
+	       is_between(lane->gives_way, 0, 1) &&
+	       is_between(lane->told_us, 0, now_us) &&
+	       is_between(lane->refused_us, 0, now_us);
 }
 
 bool
@@ -116,7 +130,7 @@ share_repair(struct share *s, int64_t now_us)
 		s->turn_ns = 0;
 		was_wrong = true;
 	}
-	if (s->pause_until_us > now_us + PAUSE_MAX_US) {
+	if (!is_between(s->pause_until_us, 0, now_us + PAUSE_MAX_US)) {
 		s->pause_until_us = 0;
 		was_wrong = true;
 	}
@@ -133,8 +147,11 @@ share_shift(struct share *s, int64_t delta_us)
 		s->lanes[i].used_us = 0;
 		s->lanes[i].told_us = s->lanes[i].refused_us = 0;
 	}
-	if (s->pause_until_us > 0)
-		s->pause_until_us += delta_us;
+	/* Past is past, and a sum out of range is damage. */
+	if (__builtin_add_overflow(
+		s->pause_until_us, delta_us, &s->pause_until_us) ||
+	    s->pause_until_us < 0)
+		s->pause_until_us = 0;
 }
 
 /* ---- who is there, and what they ask for ------------------------------- */
@@ -540,16 +557,29 @@ share_take(
 	at_us = time_of_take(s, me, cost, now_us);
 	for (size_t i = 0; i < SHARE_LIMITS; i++) {
 		struct share_limit *l = &s->limits[i];
-		bool is_taken =
-		    limiter_take(&l->limiter, cost->units[l->unit], at_us);
 
-		CHECK(is_taken || l->lanes == 0);
+		/* What is not in force may say no. What is has said yes, or
+		 * is damaged: one message does not matter then. */
+		(void)!limiter_take(&l->limiter, cost->units[l->unit], at_us);
 	}
 	move_turn(s, me, lane->turn_ns, now_us);
 	lane->turn_ns += cost_ns(s, cost, NULL) / lane->weight;
 	lane->due_us = lane->until_us = 0;
 	lane->used_us = now_us;
 	return true;
+}
+
+void
+share_charge(struct share *s, const struct share_cost *cost, int64_t since_us,
+    int64_t now_us)
+{
+	for (size_t i = 0; i < SHARE_LIMITS; i++) {
+		struct share_limit *l = &s->limits[i];
+
+		if (l->lanes != 0)
+			limiter_charge(&l->limiter, cost->units[l->unit],
+			    since_us, now_us);
+	}
 }
 
 bool

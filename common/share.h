@@ -120,6 +120,11 @@ int64_t share_wait_us(struct share *s, int me, const struct share_cost *cost,
 bool share_take(struct share *s, int me, const struct share_cost *cost,
     int64_t now_us) __attribute__((warn_unused_result));
 
+/* Takes what went without asking, from since_us until now: the limits may be in
+ * debt then. */
+void share_charge(struct share *s, const struct share_cost *cost,
+    int64_t since_us, int64_t now_us);
+
 /* Lane `me` sends, and no limit is in force that would note it with the take.
  * False: that is known already, nothing is to be stored. */
 bool share_is_use_news(const struct share *s, int me, int64_t now_us);

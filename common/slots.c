@@ -20,12 +20,23 @@ max_int(int a, int b)
 	return a > b ? a : b;
 }
 
+void
+slots_repair(struct slots *s)
+{
+	s->head.label[sizeof(s->head.label) - 1] = '\0';
+	for (int m = 0; m < SLOTS_MEMBERS; m++) {
+		struct slots_member *member = &s->members[m];
+
+		member->name[sizeof(member->name) - 1] = '\0';
+	}
+}
+
 int64_t
 slots_rest_ms(int64_t rtt_ms)
 {
 	if (rtt_ms > SLOTS_REST_MAX_MS / 2)
 		return SLOTS_REST_MAX_MS;
-	return 2 * rtt_ms > SLOTS_REST_MIN_MS ? 2 * rtt_ms : SLOTS_REST_MIN_MS;
+	return rtt_ms > SLOTS_REST_MIN_MS / 2 ? 2 * rtt_ms : SLOTS_REST_MIN_MS;
 }
 
 static bool
@@ -151,7 +162,7 @@ static bool
 has_refusal(const struct slots_head *head, int64_t now_ms)
 {
 	return head->refused_to > 0 && head->refused_to < SLOTS_MAX &&
-	       head->refused_at_ms <= now_ms;
+	       head->refused_at_ms >= 0 && head->refused_at_ms <= now_ms;
 }
 
 /* What a file says may be anything. */

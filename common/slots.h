@@ -73,7 +73,7 @@ struct slots_head {
 	uint64_t magic;
 	uint32_t version, row_count;
 	uint64_t boot;
-	uint64_t generations; /* last one given to a member */
+	uint64_t unused;
 	int64_t refused_to; /* slots that were open; 0: never refused */
 	int64_t refused_at_ms;
 	uint64_t refusals;
@@ -104,6 +104,10 @@ struct slots_sum {
 	int64_t rest_over_ms; /* when the first rest ends; INT64_MAX none */
 	int others_want; /* slots they asked for in vain */
 };
+
+/* What a file says may be anything: afterwards its texts end. Numbers need
+ * nothing, each function here takes any. */
+void slots_repair(struct slots *s);
 
 /* Rows of dead holders begin their rest. Locks must have been read before
  * rows, under the mutex. Returns the number of rows changed, each put down by

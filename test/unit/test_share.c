@@ -268,6 +268,58 @@ share_damage_is_repaired(void **state)
 }
 
 static void
+share_takes_any_octets_for_a_file(void **state)
+{
+	struct share *s = mem_zalloc(sizeof(*s));
+	struct share_rate rates[] = {rate_of(0, "10/1s"), rate_of(1, "9/1h!")};
+	struct fixture_random random;
+	bool in_use[SHARE_LANES];
+
+	(void)state;
+	fixture_random_init(&random);
+	for (int round = 0; round < 20000; round++) {
+		uint64_t *words = (uint64_t *)(void *)s;
+		int64_t now = start_us + (int64_t)fixture_random_below(
+					     &random, 1000 * SECOND);
+		const struct share_limit *why = NULL;
+		int me = (int)fixture_random_below(&random, SHARE_LANES);
+
+		for (size_t i = 0; i < sizeof(*s) / sizeof(*words); i++) {
+			size_t shift = fixture_random_below(&random, 64);
+
+			/* small numbers too, which are kinds and bits */
+			words[i] = random.state >> shift;
+		}
+		for (size_t i = 0; i < SHARE_LIMITS; i++)
+			s->limits[i].limiter.kind =
+			    (int64_t)fixture_random_below(&random, 4);
+		for (int i = 0; i < SHARE_LANES; i++)
+			in_use[i] = fixture_random_below(&random, 2) > 0;
+		share_shift(s, (int64_t)random.state);
+		(void)share_repair(s, now);
+		assert_false(share_repair(s, now));
+		me = share_find(s, 7, round % 2 == 0 ? NULL : in_use);
+		if (me < 0)
+			continue;
+		share_join(s, me, 7, 5, true, now);
+		(void)share_configure(s, me, rates, 2, in_use, now);
+		(void)share_agrees(s, me, in_use);
+		(void)share_wait_us(s, me, &one, now, &why);
+		(void)!share_take(s, me, &one, now + SECOND);
+		share_charge(s, &one, now, now + SECOND);
+		(void)share_is_use_news(s, me, now);
+		share_note_use(s, me, now);
+		(void)share_tell(s, me, in_use, now, now);
+		(void)share_pause(s, now + SECOND);
+		(void)share_ready(s, &one, 99, now);
+		(void)share_expected(s, &one, SECOND, 99);
+		(void)share_per_s(s, 0, now);
+		(void)share_quit(s, me);
+	}
+	mem_free(s);
+}
+
+static void
 share_reboot_shifts_its_times(void **state)
 {
 	const int weights[] = {1};
@@ -550,6 +602,7 @@ main(void)
 	    cmocka_unit_test(share_room_for_limits_is_bounded),
 	    cmocka_unit_test(share_row_of_a_lane_is_found_again),
 	    cmocka_unit_test(share_damage_is_repaired),
+	    cmocka_unit_test(share_takes_any_octets_for_a_file),
 	    cmocka_unit_test(share_reboot_shifts_its_times),
 	    cmocka_unit_test(share_is_never_above_the_limit_and_wastes_nothing),
 	    cmocka_unit_test(

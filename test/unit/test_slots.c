@@ -8,6 +8,7 @@
 
 #include "common/mem.h"
 #include "common/slots.h"
+#include "test/unit/fixture.h"
 
 enum { NOW = 1000000 };
 
@@ -280,6 +281,60 @@ slots_file_full_of_ones_is_survived(void **state)
 	mem_free(w);
 }
 
+static void
+count_changed(void *ctx, int row)
+{
+	(void)row;
+	++*(int *)ctx;
+}
+
+static void
+slots_take_any_octets_for_a_file(void **state)
+{
+	struct slots *s = mem_zalloc(sizeof(*s));
+	struct slots_locks *locks = mem_zalloc(sizeof(*locks));
+	struct fixture_random random;
+
+	(void)state;
+	fixture_random_init(&random);
+	for (int round = 0; round < 2000; round++) {
+		uint64_t *words = (uint64_t *)(void *)s;
+		int me = (int)fixture_random_below(&random, SLOTS_MEMBERS);
+		struct slots_sum sum;
+		int changed = 0, limit;
+
+		for (size_t i = 0; i < sizeof(*s) / sizeof(*words); i++) {
+			size_t shift = fixture_random_below(&random, 64);
+
+			words[i] = random.state >> shift;
+		}
+		for (int i = 0; i < SLOTS_MAX; i++)
+			locks->rows[i] = fixture_random_below(&random, 2) > 0;
+		for (int i = 0; i < SLOTS_MEMBERS; i++)
+			locks->members[i] =
+			    fixture_random_below(&random, 2) > 0;
+		slots_repair(s);
+		assert_true(strlen(s->head.label) < sizeof(s->head.label));
+		(void)slots_rest_abandoned(
+		    s, locks, NOW, count_changed, &changed);
+		assert_in_range(changed, 0, SLOTS_MAX);
+		slots_count(s, locks, me, NOW, &sum);
+		assert_in_range(sum.limit, 1, SLOTS_MAX);
+		assert_in_range(sum.limit_now, 1, SLOTS_MAX);
+		assert_in_range(sum.held, 0, SLOTS_MAX);
+		(void)slots_why_not(&sum, 3);
+		assert_in_range(slots_pick(s, locks, NOW) + 1, 0, SLOTS_MAX);
+		(void)slots_rest_ms(s->rows[0].rtt_ms);
+		limit = slots_limit_now(&s->head, 20, NOW);
+		assert_in_range(limit, 1, 20);
+		assert_true(slots_limited_ms(&s->head, 20, NOW) >= 0);
+		slots_refuse(&s->head, 5, NOW);
+		assert_in_range(slots_limit_now(&s->head, 20, NOW), 1, 5);
+	}
+	mem_free(locks);
+	mem_free(s);
+}
+
 int
 main(void)
 {
@@ -293,6 +348,7 @@ main(void)
 	    cmocka_unit_test(
 		slots_refusal_at_the_same_number_is_tried_beyond_less_often),
 	    cmocka_unit_test(slots_file_full_of_ones_is_survived),
+	    cmocka_unit_test(slots_take_any_octets_for_a_file),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
