@@ -28,6 +28,7 @@
 #include "agent/boardwriter.h"
 #include "agent/statefile.h"
 #include "common/board.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/slots.h"
@@ -36,8 +37,11 @@ enum {
 	POLL_WANT_MS = 25,
 	POLL_HOLD_MS = 100,
 	ASK_AGAIN_MS = 1000, /* on_room comes long before */
-	MUTEX_WAIT_MS = 20,
-	OPEN_WAIT_MS = 2000,
+	/* The mutex is held for a tenth of a millisecond. */
+	MUTEX_WAIT_MS = 1,
+	OPEN_WAIT_MS = 200, /* a file that is being made: once */
+	/* A holder that takes so long is stopped; see why_not(). */
+	ALONE_AFTER_MS = 2000,
 };
 
 struct budget {
@@ -58,6 +62,8 @@ struct budget {
 	bool is_refused; /* the last take was, for want of a slot */
 	bool is_all_mine; /* only we ourselves can make room */
 	bool is_draining;
+	int64_t missed_ms; /* since when the mutex is not had; 0: it is */
+	bool is_alone; /* for so long that we go on without it */
 	bool has_warned_limits, has_warned_io;
 	bool mine[SLOTS_MAX];
 	struct slots slots; /* the file as last read; the truth without one */
@@ -106,10 +112,37 @@ put_head(struct budget *b)
 	put(b, &b->slots.head, sizeof(b->slots.head), 0);
 }
 
-static bool
-lock_mutex(struct budget *b, int wait_ms)
+static void
+set_alone(struct budget *b, bool is_alone)
 {
-	return b->fd < 0 || statefile_lock(b->fd, SLOTS_LOCK_MUTEX, wait_ms);
+	if (b->is_alone == is_alone)
+		return;
+	b->is_alone = is_alone;
+	if (is_alone)
+		log_warn("connection slots of %s: another lane keeps the file "
+			 "locked, going on with a part of them",
+		    b->slots.head.label);
+	else
+		log_info("connection slots of %s: shared again",
+		    b->slots.head.label);
+}
+
+/* Who could not have it once does not wait for it any more, until it is had
+ * again: its holder may be stopped. */
+static bool
+lock_mutex(struct budget *b, int wait_ms, int64_t now_ms)
+{
+	if (b->fd < 0 || statefile_lock(b->fd, SLOTS_LOCK_MUTEX,
+			     b->missed_ms != 0 ? 0 : wait_ms)) {
+		b->missed_ms = 0;
+		set_alone(b, false);
+		return true;
+	}
+	if (b->missed_ms == 0)
+		b->missed_ms = now_ms;
+	else if (now_ms - b->missed_ms >= ALONE_AFTER_MS)
+		set_alone(b, true);
+	return false;
 }
 
 static void
@@ -133,6 +166,7 @@ read_all(struct budget *b)
 	    SLOTS_LOCK_MEMBER + SLOTS_MEMBERS, b->locks.members);
 	if (!statefile_read(b->fd, &b->slots, sizeof(b->slots), 0))
 		io_failed(b, "read");
+	slots_repair(&b->slots);
 }
 
 static void
@@ -202,6 +236,16 @@ init_head(struct budget *b, const char *account, uint64_t boot)
 	board_store_text(h->label, sizeof(h->label), label);
 }
 
+static bool
+is_in_order(int fd, uint64_t boot)
+{
+	struct slots_head head;
+
+	return statefile_read(fd, &head, sizeof(head), 0) &&
+	       head.magic == SLOTS_MAGIC && head.version == SLOTS_VERSION &&
+	       head.row_count == SLOTS_MAX && head.boot == boot;
+}
+
 /* What is known from before. The file itself is never replaced: the locks of
  * running lanes are on it. Rows of unknown meaning become CLEAN. */
 static bool
@@ -219,6 +263,7 @@ load_or_reset(
 	if (is_known)
 		is_known =
 		    statefile_read(b->fd, &b->slots, sizeof(b->slots), 0);
+	slots_repair(&b->slots);
 	if (is_known && old.boot == boot)
 		return true;
 	/* After a reboot no connection and no time is left. */
@@ -253,7 +298,10 @@ open_file(struct budget *b, const struct statefile_dir *dir,
 	b->fd = statefile_open(dir->fd, name, error, n);
 	if (b->fd < 0)
 		return false;
-	if (!statefile_lock(b->fd, SLOTS_LOCK_MUTEX, OPEN_WAIT_MS)) {
+	/* What is in order needs no mutex to join. */
+	if (!statefile_lock(b->fd, SLOTS_LOCK_MUTEX, MUTEX_WAIT_MS) &&
+	    !is_in_order(b->fd, dir->boot) &&
+	    !statefile_lock(b->fd, SLOTS_LOCK_MUTEX, OPEN_WAIT_MS)) {
 		(void)snprintf(error, n, "%s: lock held too long", name);
 		return false;
 	}
@@ -268,14 +316,15 @@ become_member(struct budget *b, const char *lane_name)
 {
 	struct slots_member *m = &b->slots.members[b->me];
 
+	/* Another than any before. Counted it would be only under the mutex,
+	 * which we may not have. */
 	*m = (struct slots_member){
-	    .generation = ++b->slots.head.generations,
+	    .generation = (uint64_t)clock_mono_us() << 22 | (uint64_t)getpid(),
 	    .pid = (uint64_t)getpid(),
 	    .limit = b->limit,
 	    .reserve = b->reserve,
 	};
 	board_store_text(m->name, sizeof(m->name), lane_name);
-	put_head(b);
 	put_me(b);
 }
 
@@ -364,6 +413,26 @@ budget_drain(struct budget *b)
 		statefile_unlock(b->fd, SLOTS_LOCK_MEMBER + b->me);
 }
 
+/* NULL: one more may be taken. A lane that is stopped while it has the mutex
+ * must not stop the others: each goes on with its part of the account then, the
+ * same for all or its reserve, and a slot is still one octet's lock. */
+static const char *
+why_not(const struct budget *b, const struct slots_sum *sum)
+{
+	int lanes = 0, part;
+
+	if (b->is_alone) {
+		for (int m = 0; m < SLOTS_MEMBERS; m++)
+			lanes += b->locks.members[m];
+		part = sum->limit_now / (lanes > 0 ? lanes : 1);
+		if (part < 1)
+			part = 1;
+		if (sum->mine >= (part > b->reserve ? part : b->reserve))
+			return "another lane keeps the slots locked";
+	}
+	return slots_why_not(sum, b->reserve);
+}
+
 /* Polling ------------------------------------------------------------- */
 
 /* Never later than it is set already: a lane that takes and releases all the
@@ -397,19 +466,20 @@ on_poll(void *ctx)
 	struct budget *b = ctx;
 	int64_t now_ms = loop_now_ms(b->loop);
 	struct slots_sum sum;
-	bool has_room;
+	bool has_mutex, has_room;
 
 	b->timer_ms = 0;
-	if (!lock_mutex(b, 0)) {
+	has_mutex = lock_mutex(b, 0, now_ms);
+	if (!has_mutex && !b->is_alone) {
 		set_timer(b);
 		return;
 	}
-	look(b, now_ms, true, &sum);
-	unlock_mutex(b);
+	look(b, now_ms, has_mutex, &sum);
+	if (has_mutex)
+		unlock_mutex(b);
 	set_timer(b);
 	show(b, &sum, now_ms);
-	has_room = b->is_refused && b->wants > 0 &&
-		   slots_why_not(&sum, b->reserve) == NULL;
+	has_room = b->is_refused && b->wants > 0 && why_not(b, &sum) == NULL;
 	if (has_room || b->surplus > 0)
 		b->on_room(b->ctx); /* may close the budget */
 }
@@ -451,13 +521,18 @@ refuse_for_now(struct budget *b, const char *why, int64_t not_before_ms,
 	return refuse(b, why, not_before_ms, out);
 }
 
-/* Under the mutex, so the lock is ours unless a stranger plays with it. */
+/* Under the mutex, so the lock is ours unless a stranger plays with it; without
+ * it, another lane may be quicker. Rows from `most` on are free only when more
+ * rest than the limit has room for: two lanes without the mutex must not have
+ * them. */
 static int
-take_row(struct budget *b, int64_t now_ms)
+take_row(struct budget *b, int most, int64_t now_ms)
 {
 	int i;
 
 	while ((i = slots_pick(&b->slots, &b->locks, now_ms)) >= 0) {
+		if (i >= most)
+			return -1;
 		if (b->fd < 0 || statefile_lock(b->fd, i, 0))
 			break;
 		b->locks.rows[i] = true;
@@ -482,6 +557,7 @@ budget_take(struct budget *b, int64_t now_ms, struct budget_answer *out)
 {
 	struct slots_sum sum;
 	const char *why;
+	bool has_mutex;
 	int slot = -1;
 
 	if (b->is_draining)
@@ -489,19 +565,22 @@ budget_take(struct budget *b, int64_t now_ms, struct budget_answer *out)
 	if (b->mine_count >= b->lane_limit)
 		return refuse(b, "lane_connection_limit reached",
 		    now_ms + ASK_AGAIN_MS, out);
-	if (!lock_mutex(b, MUTEX_WAIT_MS))
+	has_mutex = lock_mutex(b, MUTEX_WAIT_MS, now_ms);
+	if (!has_mutex && !b->is_alone)
 		return refuse_for_now(b, "another lane is taking a slot",
 		    now_ms + POLL_WANT_MS, out);
-	look(b, now_ms, true, &sum);
-	why = slots_why_not(&sum, b->reserve);
+	look(b, now_ms, has_mutex, &sum);
+	why = why_not(b, &sum);
 	if (why == NULL) {
-		slot = take_row(b, now_ms);
+		slot = take_row(
+		    b, b->is_alone ? sum.limit_now : SLOTS_MAX, now_ms);
 		if (slot >= 0)
 			sum.held++;
 		else
 			why = "no slot can be locked";
 	}
-	unlock_mutex(b);
+	if (has_mutex)
+		unlock_mutex(b);
 	show(b, &sum, now_ms);
 	if (slot < 0)
 		return refuse_for_now(b, why,
@@ -585,7 +664,7 @@ budget_refused(struct budget *b, int held_count, int64_t now_ms)
 	if (b->is_draining)
 		return;
 	/* Without the mutex two refusals at once may count as one. */
-	is_locked = lock_mutex(b, MUTEX_WAIT_MS);
+	is_locked = lock_mutex(b, MUTEX_WAIT_MS, now_ms);
 	look(b, now_ms, is_locked, &sum);
 	before = sum.limit_now;
 	slots_refuse(

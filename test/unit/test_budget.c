@@ -14,9 +14,11 @@
 
 #include "agent/boardwriter.h"
 #include "agent/budget.h"
+#include "common/board.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/slots.h"
 #include "test/unit/fixture.h"
 #include "test/unit/statedir.h"
 
@@ -541,6 +543,116 @@ budget_shows_its_figures_on_the_board(void **state)
 	board_close(&w);
 }
 
+/* The file of the account that open_lane() uses. */
+static int
+open_slots(const char *dir)
+{
+	char path[256], error[128];
+	struct statefile_dir d;
+	int fd;
+
+	assert_true(statefile_dir_open(&d, dir, error, sizeof(error)));
+	(void)snprintf(path, sizeof(path), "slots.%016llx",
+	    (unsigned long long)board_hash("smtp.example.com joe"));
+	fd = statefile_open(d.fd, path, error, sizeof(error));
+	assert_true(fd >= 0);
+	statefile_dir_close(&d);
+	return fd;
+}
+
+/* As a lane would that was stopped at the wrong moment. */
+static int
+hold_mutex(const char *dir)
+{
+	int fd = open_slots(dir);
+
+	assert_true(statefile_lock(fd, SLOTS_LOCK_MUTEX, 0));
+	return fd;
+}
+
+static void
+budget_lane_stopped_with_the_mutex_stops_nobody(void **state)
+{
+	struct budget *stopped = lane(*state, "stopped", 0);
+	struct budget *a = lane(*state, "fast", 0), *b;
+	struct budget_answer answer;
+	int64_t began = clock_mono_ms(), now = NOW;
+	int slots[LIMIT] = {0}, got, holder;
+
+	assert_int_equal(take_up_to(stopped, 3, now, NULL), 3);
+	assert_int_equal(take_up_to(a, 2, now, slots), 2);
+	holder = hold_mutex(*state);
+	assert_false(budget_take(a, now, &answer));
+	assert_string_equal(answer.why, "another lane is taking a slot");
+	/* a lane that starts now joins all the same */
+	b = lane(*state, "slow", 0);
+	budget_release(a, slots[0], true, 10, now);
+	assert_false(budget_take(b, now, &answer));
+	now += 2000;
+	/* 20 for three: 6 each */
+	assert_int_equal(take_up_to(a, LIMIT, now, slots), 5);
+	assert_int_equal(take_up_to(b, LIMIT, now, NULL), 6);
+	assert_false(budget_take(a, now, &answer));
+	assert_string_equal(answer.why, "another lane keeps the slots locked");
+	assert_true(clock_mono_ms() - began < 1000);
+	(void)close(holder);
+	got = take_up_to(a, LIMIT, now + 2000, NULL);
+	got += take_up_to(b, LIMIT, now + 2000, NULL);
+	assert_int_equal(got, LIMIT - 3 - 6 - 6);
+	budget_close(&a);
+	budget_close(&b);
+	budget_close(&stopped);
+}
+
+/* Every function, on a file that somebody fills with anything. */
+static void
+budget_survives_any_octets_in_its_file(void **state)
+{
+	struct budget *a = lane(*state, "fast", 4);
+	struct fixture_random random;
+	struct budget_answer answer;
+	int fd = open_slots(*state);
+	struct slots junk;
+
+	fixture_random_init(&random);
+	for (int round = 0; round < 300; round++) {
+		int64_t now = NOW + round;
+		int slot = -1;
+
+		for (size_t i = 0; i < sizeof(junk) / 8; i++)
+			((uint64_t *)(void *)&junk)[i] =
+			    fixture_random_below(&random, 4) == 0
+				? random.state
+				: random.state >>
+				      fixture_random_below(&random, 64);
+		if (round % 2 == 0) /* so that it is not made anew */
+			memcpy(&junk.head,
+			    &(struct slots_head){.magic = SLOTS_MAGIC,
+				.version = SLOTS_VERSION,
+				.row_count = SLOTS_MAX,
+				.boot = statefile_boot()},
+			    32);
+		assert_true(statefile_write(fd, &junk, sizeof(junk), 0));
+		if (budget_take(a, now, &answer))
+			slot = answer.slot;
+		budget_want(a, round % 5);
+		(void)budget_others_want(a);
+		(void)budget_surplus(a);
+		budget_refused(a, round % 7, now);
+		assert_true(budget_limit(a, now) >= 1);
+		assert_true(budget_limit(a, now) <= LIMIT);
+		if (slot >= 0)
+			budget_release(a, slot, round % 3 > 0, round, now);
+		if (round % 10 == 0) {
+			budget_close(&a);
+			a = lane(*state, "fast", 4);
+		}
+	}
+	budget_drain(a);
+	budget_close(&a);
+	(void)close(fd);
+}
+
 static int
 make_dir(void **state)
 {
@@ -578,6 +690,8 @@ main(void)
 	    IN_DIR(budget_tells_of_room_and_of_others_in_want),
 	    IN_DIR(budget_own_release_tells_the_waiting_lane_at_once),
 	    IN_DIR(budget_shows_its_figures_on_the_board),
+	    IN_DIR(budget_lane_stopped_with_the_mutex_stops_nobody),
+	    IN_DIR(budget_survives_any_octets_in_its_file),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,530 @@
+#include "agent/sharefile.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/keepfile.h"
+#include "common/board.h"
+#include "common/log.h"
+#include "common/mem.h"
+
+static_assert((int)SHARE_LANES == (int)KEEPFILE_MEMBERS, "members");
+
+/* "lane rat" and the version of struct share. */
+#define MAGIC UINT64_C(0x7461722d656e0002)
+
+enum {
+	TAKE_WAIT_MS = 1,
+	TELL_WAIT_MS = 10, /* rarely, and it matters */
+	/* The lock is held for microseconds; who could not have it comes again
+	 * after so long. */
+	COME_AGAIN_US = 2000,
+	/* Then its holder is stopped. */
+	ALONE_AFTER_US = 2000000,
+	/* For the lane's last process to let its entry go: once, at start. */
+	JOIN_WAIT_MS = 100,
+	/* Times of other lanes are this far ahead of ours at most, which was
+	 * taken at the beginning of a turn. */
+	AHEAD_US = 5000000,
+};
+
+/* No time is later; for callers that do not tell theirs. */
+#define EVER_US INT64_C(4000000000000000)
+
+struct sharefile {
+	const struct sharefile_env *env;
+	struct keepfile *file;
+	enum pacer_scope scope;
+	int64_t key; /* of the lane's name */
+	char label[BOARD_NAME]; /* of the account */
+	int me; /* row; -1: not joined */
+	bool is_pending; /* to be joined as soon as the lock is had */
+	bool is_joined_now; /* since the value was read: to be stored */
+	bool may_wait; /* a place may be kept for us */
+	bool has_warned;
+	int64_t told_us, pause_until_us; /* known already */
+	struct share share; /* scratch, and what peek showed */
+
+	/* while the lock cannot be had */
+	int64_t now_us; /* as told last */
+	int64_t missed_us; /* since when; 0: had the last time */
+	struct share *alone; /* NULL: not yet */
+	int64_t alone_us; /* since when */
+	int alone_me;
+	uint64_t factor; /* the account is so much more than our part */
+	struct share_cost owed; /* taken so */
+};
+
+/* ---- the value --------------------------------------------------------- */
+
+struct keepfile *
+sharefile_keep(const struct statefile_dir *dir, const char *kind,
+    const char *key, char *error, size_t n)
+{
+	char name[64];
+
+	(void)snprintf(name, sizeof(name), "%s.%016llx", kind,
+	    (unsigned long long)board_hash(key));
+	return keepfile_open(dir, name, MAGIC, sizeof(struct share), error, n);
+}
+
+/* True: it was not as it should be. */
+static bool
+read_value(const struct keepfile *file, struct share *out, int64_t latest_us,
+    int64_t *shift_us_out)
+{
+	int64_t shift_us = keepfile_shift_us(file);
+
+	*shift_us_out = shift_us;
+	memcpy(out, keepfile_value(file), sizeof(*out));
+	if (shift_us != 0)
+		share_shift(out, shift_us);
+	/* After a reboot the clocks may disagree by a moment. */
+	return share_repair(out, latest_us) && shift_us == 0;
+}
+
+bool
+sharefile_load(const struct keepfile *file, struct share *out, const char *what,
+    int64_t now_us)
+{
+	int64_t shift_us;
+	bool was_wrong = read_value(file, out, now_us + AHEAD_US, &shift_us);
+
+	if (was_wrong)
+		log_warn("stored rates of %s were damaged, what was is "
+			 "forgotten",
+		    what);
+	return was_wrong || shift_us != 0;
+}
+
+static void
+configured(const struct sharefile *f, struct share_rate rates[SHARE_LIMITS],
+    size_t *count_out)
+{
+	char error[256];
+
+	*count_out = 0;
+	/* config has checked these before. */
+	if (!pacer_rates(
+		f->env->set, f->scope, rates, count_out, error, sizeof(error)))
+		log_error("%s", error);
+}
+
+/* ---- our row ----------------------------------------------------------- */
+
+/* A row of our own, the one this lane had before if it is free. */
+static int
+take_row(struct sharefile *f)
+{
+	bool in_use[SHARE_LANES];
+	int wait_ms = JOIN_WAIT_MS, row;
+
+	keepfile_members(f->file, in_use);
+	/* Its last process may be leaving just now. */
+	row = share_find(&f->share, f->key, NULL);
+	if (row < 0 || f->share.lanes[row].key != f->key || !in_use[row])
+		wait_ms = 0;
+	if (wait_ms > 0 && keepfile_join(f->file, row, wait_ms))
+		return row;
+	while ((row = share_find(&f->share, f->key, in_use)) >= 0) {
+		if (keepfile_join(f->file, row, 0))
+			return row;
+		in_use[row] = true;
+	}
+	return -1;
+}
+
+/* In a row that is ours. False: there is no room for all of its limits. */
+static bool
+enter(const struct sharefile *f, struct share *s, int row, const bool *in_use,
+    int64_t now_us)
+{
+	struct share_rate rates[SHARE_LIMITS];
+	size_t count;
+
+	configured(f, rates, &count);
+	share_join(
+	    s, row, f->key, f->env->weight, f->env->set->lane_adaptive, now_us);
+	return share_configure(s, row, rates, count, in_use, now_us);
+}
+
+static void
+join(struct sharefile *f, int64_t now_us)
+{
+	bool in_use[SHARE_LANES];
+	int row = take_row(f);
+
+	f->is_pending = false;
+	if (row < 0) {
+		log_warn("rates of %s: all %d entries for lanes are in use",
+		    f->label, SHARE_LANES);
+		return;
+	}
+	f->me = row;
+	f->is_joined_now = true;
+	keepfile_members(f->file, in_use);
+	if (!enter(f, &f->share, row, in_use, now_us))
+		log_warn("account %s: lanes ask for more than %d different "
+			 "limits, some are not in force",
+		    f->label, SHARE_LIMITS);
+	else if (!share_agrees(&f->share, row, in_use))
+		log_warn("lanes of account %s disagree on its rates: all that "
+			 "any of them asks for are in force",
+		    f->label);
+}
+
+/* Damage may have taken our row away. */
+static void
+join_again(struct sharefile *f, int64_t now_us)
+{
+	bool in_use[SHARE_LANES];
+
+	keepfile_members(f->file, in_use);
+	(void)enter(f, &f->share, f->me, in_use, now_us);
+	f->is_joined_now = true;
+}
+
+/* ---- without the lock -------------------------------------------------- */
+
+/* By how much the weights of all that run exceed ours. */
+static uint64_t
+part_of(const struct share *s, int me, const bool *in_use)
+{
+	int64_t all = s->lanes[me].weight;
+
+	for (int i = 0; i < SHARE_LANES; i++)
+		if (i != me && in_use[i])
+			all += s->lanes[i].weight;
+	return (
+	    uint64_t)((all + s->lanes[me].weight - 1) / s->lanes[me].weight);
+}
+
+static void
+go_alone(struct sharefile *f, int64_t now_us)
+{
+	struct share *s = mem_alloc(sizeof(*s));
+	bool in_use[SHARE_LANES];
+	int64_t shift_us;
+	int me = f->me;
+
+	(void)read_value(f->file, s, now_us + AHEAD_US, &shift_us);
+	keepfile_members(f->file, in_use);
+	if (me < 0)
+		me = share_find(s, f->key, NULL);
+	(void)enter(f, s, me, in_use, now_us);
+	f->factor = part_of(s, me, in_use);
+	/* Nobody tells us any more when it takes something. */
+	for (int i = 0; i < SHARE_LANES; i++)
+		if (i != me)
+			s->lanes[i] = (struct share_lane){0};
+	f->alone = s;
+	f->alone_me = me;
+	f->alone_us = now_us;
+	f->owed = (struct share_cost){0};
+	if (share_is_limited(s))
+		log_warn("rates of %s: another lane keeps the file locked, "
+			 "going on with a part of 1/%llu",
+		    f->label, (unsigned long long)f->factor);
+}
+
+static void
+come_back(struct sharefile *f, int64_t now_us)
+{
+	if (share_is_limited(f->alone))
+		log_info("rates of %s: shared again", f->label);
+	share_charge(&f->share, &f->owed, f->alone_us, now_us);
+	f->is_joined_now = true;
+	mem_free(f->alone);
+	f->alone = NULL;
+}
+
+static struct share_cost
+alone_cost(const struct sharefile *f, const struct share_cost *cost)
+{
+	struct share_cost all = *cost;
+
+	for (int i = 0; i < SHARE_UNITS; i++)
+		if (__builtin_mul_overflow(
+			all.units[i], f->factor, &all.units[i]))
+			all.units[i] = UINT64_MAX;
+	return all;
+}
+
+/* ---- begin and end ----------------------------------------------------- */
+
+/* Who could not have the lock once does not wait for it any more. */
+static bool
+lock(struct sharefile *f, int wait_ms, int64_t now_us)
+{
+	if (keepfile_lock(f->file, f->missed_us != 0 ? 0 : wait_ms)) {
+		f->missed_us = 0;
+		return true;
+	}
+	if (now_us == 0)
+		return false;
+	if (f->missed_us == 0)
+		f->missed_us = now_us;
+	else if (f->alone == NULL && now_us - f->missed_us >= ALONE_AFTER_US)
+		go_alone(f, now_us);
+	return false;
+}
+
+/* The value in f->share, sound and with our row in it, until end(). False:
+ * another lane has the lock. now_us 0: not known. */
+static bool
+begin(struct sharefile *f, int wait_ms, int64_t now_us)
+{
+	int64_t latest_us = now_us > 0 ? now_us + AHEAD_US : EVER_US, shift_us;
+
+	if (now_us > f->now_us)
+		f->now_us = now_us;
+	if (!lock(f, wait_ms, now_us))
+		return false;
+	f->is_joined_now = false;
+	if (read_value(f->file, &f->share, latest_us, &shift_us) &&
+	    !f->has_warned) {
+		f->has_warned = true;
+		log_warn("stored rates of %s were damaged, what was is "
+			 "forgotten",
+		    f->label);
+	}
+	if (f->is_pending)
+		join(f, f->now_us);
+	else if (f->me >= 0 && f->share.lanes[f->me].key != f->key)
+		join_again(f, f->now_us);
+	if (f->alone != NULL)
+		come_back(f, f->now_us);
+	return true;
+}
+
+static void
+end(struct sharefile *f, bool is_changed)
+{
+	if (is_changed || f->is_joined_now)
+		keepfile_store(f->file, &f->share);
+	keepfile_unlock(f->file);
+}
+
+/* ---- life -------------------------------------------------------------- */
+
+struct sharefile *
+sharefile_open(const struct sharefile_env *env, const char *kind,
+    const char *account, enum pacer_scope scope, int64_t now_us, char *error,
+    size_t n)
+{
+	struct sharefile *f = mem_zalloc(sizeof(*f));
+
+	f->env = env;
+	f->scope = scope;
+	f->key = (int64_t)(board_hash(env->lane_name) >> 1 | 1);
+	board_label(account, f->label, sizeof(f->label));
+	f->me = -1;
+	f->is_pending = true;
+	f->file = sharefile_keep(env->dir, kind, account, error, n);
+	if (begin(f, TAKE_WAIT_MS, now_us))
+		end(f, true);
+	return f;
+}
+
+void
+sharefile_close(struct sharefile **f)
+{
+	struct sharefile *old = *f;
+
+	*f = NULL;
+	if (old == NULL)
+		return;
+	if (old->me >= 0) {
+		sharefile_quit(old);
+		keepfile_leave(old->file, old->me);
+	}
+	keepfile_close(&old->file);
+	mem_free(old->alone);
+	mem_free(old);
+}
+
+/* A hint, which nobody waits for. */
+bool
+sharefile_is_limited(const struct sharefile *f)
+{
+	struct share_rate rates[SHARE_LIMITS];
+	size_t count;
+
+	if (f->me >= 0 || f->is_pending) {
+		if (share_is_limited(keepfile_value(f->file)))
+			return true;
+		if (f->me >= 0)
+			return false;
+	}
+	if (!f->is_pending)
+		return false;
+	configured(f, rates, &count);
+	return count > 0;
+}
+
+/* ---- takes ------------------------------------------------------------- */
+
+/* When it is not known which limit it is the first must do. */
+static const struct share_limit *
+any_limit(const struct share *s)
+{
+	for (int i = 0; i < SHARE_LIMITS; i++)
+		if (s->limits[i].lanes != 0)
+			return &s->limits[i];
+	return &s->limits[0];
+}
+
+static int64_t
+wait_alone_us(struct sharefile *f, const struct share_cost *cost,
+    int64_t now_us, const struct share_limit **limit_out)
+{
+	struct share_cost all;
+
+	if (f->alone == NULL)
+		return COME_AGAIN_US;
+	all = alone_cost(f, cost);
+	return share_wait_us(f->alone, f->alone_me, &all, now_us, limit_out);
+}
+
+int64_t
+sharefile_wait_us(struct sharefile *f, const struct share_cost *cost,
+    int64_t now_us, const struct share_limit **limit_out)
+{
+	struct share_lane before;
+	int64_t wait;
+
+	*limit_out = any_limit(&f->share);
+	if (!sharefile_is_limited(f))
+		return 0;
+	if (!begin(f, TAKE_WAIT_MS, now_us))
+		return wait_alone_us(f, cost, now_us, limit_out);
+	if (f->me < 0) {
+		end(f, false);
+		return 0;
+	}
+	before = f->share.lanes[f->me];
+	wait = share_wait_us(&f->share, f->me, cost, now_us, limit_out);
+	f->may_wait = f->share.lanes[f->me].until_us > 0;
+	end(f, memcmp(&before, &f->share.lanes[f->me], sizeof(before)) != 0);
+	return wait;
+}
+
+static bool
+take_alone(struct sharefile *f, const struct share_cost *cost, int64_t now_us)
+{
+	struct share_cost all;
+
+	if (f->alone == NULL)
+		return false;
+	all = alone_cost(f, cost);
+	if (!share_take(f->alone, f->alone_me, &all, now_us))
+		return false;
+	for (int i = 0; i < SHARE_UNITS; i++)
+		f->owed.units[i] += cost->units[i];
+	return true;
+}
+
+bool
+sharefile_take(
+    struct sharefile *f, const struct share_cost *cost, int64_t now_us)
+{
+	bool is_taken;
+
+	if (!sharefile_is_limited(f))
+		return true;
+	if (!begin(f, TAKE_WAIT_MS, now_us))
+		return take_alone(f, cost, now_us);
+	is_taken = f->me < 0 || share_take(&f->share, f->me, cost, now_us);
+	end(f, is_taken);
+	if (is_taken)
+		f->may_wait = false;
+	return is_taken;
+}
+
+void
+sharefile_quit(struct sharefile *f)
+{
+	if (!f->may_wait || f->me < 0 || !begin(f, TAKE_WAIT_MS, 0))
+		return;
+	f->may_wait = false;
+	end(f, share_quit(&f->share, f->me));
+}
+
+const struct share *
+sharefile_peek(struct sharefile *f)
+{
+	/* Without the lock what was seen last will do. */
+	if (begin(f, TAKE_WAIT_MS, 0))
+		end(f, false);
+	return f->alone != NULL ? f->alone : &f->share;
+}
+
+/* ---- what lanes tell each other ---------------------------------------- */
+
+void
+sharefile_note_use(struct sharefile *f, int64_t now_us)
+{
+	if (f->me < 0 && !f->is_pending)
+		return;
+	if (f->me >= 0 &&
+	    !share_is_use_news(keepfile_value(f->file), f->me, now_us))
+		return;
+	if (!begin(f, TAKE_WAIT_MS, now_us))
+		return;
+	if (f->me >= 0)
+		share_note_use(&f->share, f->me, now_us);
+	end(f, true);
+}
+
+bool
+sharefile_tell(struct sharefile *f, int64_t sent_us, int64_t now_us)
+{
+	bool in_use[SHARE_LANES], is_anybody;
+
+	if (f->me < 0 || !begin(f, TELL_WAIT_MS, now_us))
+		return false;
+	/* Whoever died holds no entry any more. */
+	keepfile_members(f->file, in_use);
+	is_anybody = share_tell(&f->share, f->me, in_use, sent_us, now_us);
+	end(f, is_anybody);
+	return is_anybody;
+}
+
+void
+sharefile_pause(struct sharefile *f, int64_t until_us)
+{
+	if (f->me >= 0 && begin(f, TELL_WAIT_MS, 0))
+		end(f, share_pause(&f->share, until_us));
+}
+
+/* The look without the lock only tells that there is something; what it is is
+ * read under the lock, now or the next time. */
+static bool
+is_news(const struct sharefile *f)
+{
+	const struct share *s = keepfile_value(f->file);
+
+	return f->me >= 0 && (s->lanes[f->me].told_us != f->told_us ||
+				 s->pause_until_us != f->pause_until_us);
+}
+
+bool
+sharefile_news(
+    struct sharefile *f, int64_t *refused_us_out, int64_t *pause_until_us_out)
+{
+	const struct share_lane *me;
+
+	*refused_us_out = *pause_until_us_out = 0;
+	if (!is_news(f) || !begin(f, TAKE_WAIT_MS, 0))
+		return false;
+	end(f, false);
+	me = &f->share.lanes[f->me];
+	if (me->told_us != f->told_us)
+		*refused_us_out = me->refused_us;
+	if (f->share.pause_until_us != f->pause_until_us)
+		*pause_until_us_out = f->share.pause_until_us;
+	f->told_us = me->told_us;
+	f->pause_until_us = f->share.pause_until_us;
+	return *refused_us_out > 0 || *pause_until_us_out > 0;
+}
