@@ -14,6 +14,7 @@
 #include "agent/learned.h"
 #include "agent/logsink.h"
 #include "agent/ratebook.h"
+#include "agent/recall.h"
 #include "agent/report.h"
 #include "agent/upstream.h"
 #include "agent/verdict.h"
@@ -33,6 +34,7 @@ enum {
 	 * a server may take ten minutes for its last reply, and longer for a
 	 * large message. */
 	RESTART_DRAIN_MS = 30 * 60 * 1000,
+	RECALL_SPEED = 2,
 };
 
 /* A message that was in hand at so many crashes is set aside. */
@@ -61,8 +63,11 @@ struct agent {
 	bool is_out_of_time;
 	struct request *suspect; /* being tried alone */
 	struct crowd crowd;
+	struct recall *recall; /* what was given back for it */
+	struct loop_timer *look_timer; /* crowd_due_ms() */
 	int64_t shown_ms;
 	struct lane_figures shown;
+	uint64_t shown_called;
 };
 
 static void agent_kick(void *ctx);
@@ -109,6 +114,14 @@ show(struct agent *a, int64_t now_ms)
 	    a, BOARD_COUNTER_messages_sent, f->messages, &a->shown.messages);
 	add_counter(a, BOARD_COUNTER_in_doubt, f->in_doubt, &a->shown.in_doubt);
 	add_counter(a, BOARD_COUNTER_retries, f->returned, &a->shown.returned);
+	add_counter(a, BOARD_COUNTER_crowd_called_back,
+	    recall_called(a->recall), &a->shown_called);
+	board_set(a->env.board, BOARD_GAUGE_crowd_relieving, a->crowd.is_on);
+	board_set(a->env.board, BOARD_GAUGE_messages_active, a->crowd.count);
+	board_set(a->env.board, BOARD_GAUGE_crowd_given_back,
+	    (int64_t)recall_count(a->recall));
+	board_set(a->env.board, BOARD_GAUGE_requests_parked,
+	    (int64_t)lane_parked(a->lane));
 	board_set(a->env.board, BOARD_GAUGE_requests_waiting,
 	    (int64_t)lane_waiting(a->lane));
 	board_set(a->env.board, BOARD_GAUGE_requests_in_flight,
@@ -152,6 +165,36 @@ is_only_parked(const struct agent *a)
 		   0;
 }
 
+/* As long as there is mail, here or given back, the active queue is watched. */
+static void
+watch_active(struct agent *a)
+{
+	if (a->phase == SERVING && lane_waiting(a->lane) +
+					   lane_in_flight(a->lane) +
+					   recall_count(a->recall) >
+				       0)
+		loop_timer_at(a->look_timer, crowd_due_ms(&a->crowd));
+}
+
+static void
+on_look(void *ctx)
+{
+	struct agent *a = ctx;
+	int64_t now_ms = clock_mono_ms();
+	bool was_on = a->crowd.is_on;
+
+	if (a->phase != SERVING)
+		return;
+	crowd_look(&a->crowd, lane_figures(a->lane)->messages,
+	    lane_has_surplus(a->lane, now_ms), now_ms);
+	/* Somewhat faster than it is sent, or there would never be room. */
+	recall_allow(
+	    a->recall, crowd_room(&a->crowd), RECALL_SPEED * a->crowd.per_s);
+	if (a->crowd.is_on != was_on)
+		intake_kick(a->intake);
+	watch_active(a);
+}
+
 static void
 agent_kick(void *ctx)
 {
@@ -166,6 +209,7 @@ agent_kick(void *ctx)
 		if (lane_waiting(a->lane) == lane_parked(a->lane))
 			ratebook_idle(a->rates);
 		show(a, now.ms);
+		watch_active(a);
 		due = lane_deadline_ms(a->lane);
 		if (due == INT64_MAX)
 			loop_timer_cancel(a->timer);
@@ -225,13 +269,8 @@ may_greet(void *ctx, int64_t now_ms, int64_t *until_ms_out)
 	*until_ms_out = 0;
 	if (a->phase != SERVING)
 		return false;
-	if (!may) {
-		/* Let in to be given back, see on_request(). */
-		may = crowd_is_on(
-		    &a->crowd, lane_figures(a->lane)->messages, now_ms);
-		if (now_ms + CROWD_LOOK_MS < until)
-			until = now_ms + CROWD_LOOK_MS;
-	}
+	/* Let in to be given back, see on_request(). */
+	may = may || a->crowd.is_on;
 	*until_ms_out = until == INT64_MAX ? 0 : until;
 	return may && a->suspect == NULL;
 }
@@ -316,15 +355,15 @@ is_set_aside(struct agent *a, struct request *req)
 	return true;
 }
 
-/* It was let in because the active queue is crowded, not because there is
- * room. */
-static bool
-is_surplus(struct agent *a)
+/* The active queue is crowded, and this one is not needed soon. */
+static void
+give_back(struct agent *a, struct request *req)
 {
-	int64_t until;
-
-	return a->crowd.is_on &&
-	       !lane_may_admit(a->lane, 0, loop_now_ms(a->env.loop), &until);
+	board_add(a->env.board, BOARD_COUNTER_crowd_deferred, 1);
+	recall_add(a->recall, req->queue_id);
+	defer_here(a, req, "4.4.5",
+	    "the active queue is crowded and this lane's mail is more than its "
+	    "limit can send soon");
 }
 
 static void
@@ -347,10 +386,9 @@ on_request(void *ctx, struct request *req)
 		defer_here(a, req, "4.3.0",
 		    "set aside: the delivery agent crashed with this message "
 		    "in hand");
-	} else if (is_surplus(a)) {
-		defer_here(a, req, "4.4.5",
-		    "the active queue is crowded and this lane's mail is more "
-		    "than its limit can send soon");
+	} else if (a->crowd.is_on &&
+		   lane_has_surplus(a->lane, loop_now_ms(a->env.loop))) {
+		give_back(a, req);
 	} else {
 		lane_submit(a->lane, req, clock_moment());
 	}
@@ -583,6 +621,7 @@ wind_up(struct agent *a, enum phase phase, int64_t wait_ms)
 {
 	a->phase = phase;
 	intake_stop(a->intake);
+	recall_allow(a->recall, 0, 0);
 	if (a->lane != NULL) {
 		upstreams_cancel_dials(a->ups);
 		lane_drain(a->lane, clock_moment());
@@ -707,6 +746,8 @@ agent_new(const struct agent_env *env)
 	crowd_init(&a->crowd, env->set, clock_mono_ms());
 	a->timer = loop_timer_new(loop, on_timer, a);
 	a->finale = loop_timer_new(loop, on_finale, a);
+	a->look_timer = loop_timer_new(loop, on_look, a);
+	a->recall = recall_new(loop, env->set);
 	a->intake = intake_new(
 	    loop, env->set, master_listen_fd(env->master), &intake_handlers, a);
 	a->report = report_new(loop, env->set, on_reported, intake_mark, a);
@@ -739,5 +780,7 @@ agent_free(struct agent **agent)
 	domainbook_free(&a->domains);
 	loop_timer_free(&a->timer);
 	loop_timer_free(&a->finale);
+	loop_timer_free(&a->look_timer);
+	recall_free(&a->recall);
 	mem_free(a);
 }

@@ -21,6 +21,7 @@
 /* $service_name and its like are read-only in postconf, and name postconf
  * itself; ours get this in front. */
 #define PSEUDO_PREFIX "postlane_"
+#define TRANSPORT_PREFIX "transport_"
 #define COMMAND_DIRECTORY "/usr/sbin"
 
 enum { TEXT_MAX = 1 << 20, COMPLAINT_MAX = 600 };
@@ -167,11 +168,31 @@ add_overrides(struct args *args, const struct options *opt)
 	    args, mem_printf(PSEUDO_PREFIX "process_id=%ld", (long)getpid()));
 }
 
+/* A parameter of the transport has the service's name in front, as postconf(5)
+ * writes it: transport_destination_concurrency_limit. */
+static bool
+is_of_transport(const struct param *param)
+{
+	return strncmp(param->name, TRANSPORT_PREFIX,
+		   sizeof(TRANSPORT_PREFIX) - 1) == 0;
+}
+
+/* Its name for postconf, which knows no other characters in one. */
+static char *
+name_asked_for(const struct param *param, const char *service)
+{
+	size_t n = sizeof(TRANSPORT_PREFIX) - 1;
+
+	if (is_of_transport(param) && service[name_length(service)] == '\0')
+		return mem_printf("%s_%s", service, param->name + n);
+	return mem_strdup(param->name);
+}
+
 /* The value of the carrier: a segment for each parameter, "=value" when it is
  * set and "~default" when it is not. Postfix's own ride too, for those that a
  * release older than the parameter does not know. */
 static char *
-carrier_value(const char *class)
+carrier_value(const struct options *opt)
 {
 	struct buf out;
 	char *text;
@@ -180,9 +201,11 @@ carrier_value(const char *class)
 	(void)buf_add_str(&out, "${" NEVER_SET "?{}}");
 	for (size_t i = 0; i < params_count(); i++) {
 		const struct param *p = params_get(i);
+		char *name = name_asked_for(p, opt->service_name);
 
-		(void)buf_addf(&out, "\001${%s?{=${%s}}:{~%s}}", p->name,
-		    p->name, params_default(p, class));
+		(void)buf_addf(&out, "\001${%s?{=${%s}}:{~%s}}", name, name,
+		    params_default(p, opt->class));
+		mem_free(name);
 	}
 	text = mem_strdup(buf_str(&out));
 	buf_fini(&out);
@@ -194,7 +217,7 @@ build_args(struct args *args, const struct options *opt)
 {
 	const char *dir = getenv("MAIL_CONFIG");
 	char *command_directory = scan_command_directory();
-	char *carrier = carrier_value(opt->class);
+	char *carrier = carrier_value(opt);
 
 	args_take(args, config_command(command_directory, "postconf"));
 	if (dir != NULL && *dir != '\0') {
@@ -207,7 +230,8 @@ build_args(struct args *args, const struct options *opt)
 	args_add(args, "-x");
 	args_add(args, CARRIER);
 	for (size_t i = 0; i < params_count(); i++)
-		if (!params_is_ours(params_get(i)))
+		if (!params_is_ours(params_get(i)) &&
+		    !is_of_transport(params_get(i)))
 			args_add(args, params_get(i)->name);
 	mem_free(carrier);
 	mem_free(command_directory);

@@ -3,16 +3,25 @@
 #include <dirent.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
+#include "agent/pacer.h"
 #include "common/log.h"
 
-enum { COUNT_MAX = 1000000, SMOOTHED_LOOKS = 8 };
+enum {
+	COUNT_MAX = 1000000,
+	SMOOTHED_LOOKS = 8,
+	LOOKS_TO_JUDGE = 2, /* a session takes a moment to open */
+	REST_MS = 3 * CROWD_LOOK_MS,
+};
 
 void
 crowd_init(struct crowd *c, const struct settings *set, int64_t now_ms)
 {
-	*c = (struct crowd){.set = set, .looked_ms = now_ms};
+	*c = (struct crowd){
+	    .set = set,
+	    .weight = pacer_weight(set->lane_priority),
+	    .looked_ms = now_ms,
+	};
 }
 
 /* Files in path, and in its directories down to depth. */
@@ -40,44 +49,76 @@ count_files(const char *path, int depth, int so_far)
 	return so_far;
 }
 
+/* Percent of the limit, in messages. */
+static int
+mark(const struct crowd *c, int percent)
+{
+	return (
+	    int)((int64_t)c->set->qmgr_message_active_limit * percent / 100);
+}
+
 static void
-measure(struct crowd *c, uint64_t sent, int64_t now_ms)
+measure(struct crowd *c, uint64_t sent, bool has_surplus, int64_t now_ms)
 {
 	double s = (double)(now_ms - c->looked_ms) / 1000;
 	double per_s = (double)(sent - c->sent_before) / s;
 
+	/* What was sent while there was little, or during a rest, says
+	 * nothing of what the lane can. */
+	if (!has_surplus || now_ms - c->looked_ms > REST_MS)
+		c->looks = 0;
 	/* Smoothed over some looks, a rate of one a minute has looks without
 	 * any; but at first the mean of all there were, or a lane that has
 	 * just begun would seem slow. */
-	if (c->looks < SMOOTHED_LOOKS)
-		c->looks++;
-	c->per_s += (per_s - c->per_s) / c->looks;
+	else if (c->looks++ < SMOOTHED_LOOKS)
+		c->per_s += (per_s - c->per_s) / c->looks;
+	else
+		c->per_s += (per_s - c->per_s) / SMOOTHED_LOOKS;
 	c->sent_before = sent;
 	c->looked_ms = now_ms;
 }
 
-bool
-crowd_is_on(struct crowd *c, uint64_t sent, int64_t now_ms)
+/* It would take too long for the mail of others to wait. */
+static bool
+takes_long(const struct crowd *c)
 {
-	int limit = c->set->qmgr_message_active_limit;
-	double can_send;
+	double excess = c->count - mark(c, CROWD_OFF_PERCENT);
 
-	if (now_ms - c->looked_ms < CROWD_LOOK_MS || limit <= 0)
-		return c->is_on;
-	measure(c, sent, now_ms);
+	return c->looks >= LOOKS_TO_JUDGE &&
+	       excess > c->per_s * CROWD_PATIENCE_S * c->weight;
+}
+
+int64_t
+crowd_due_ms(const struct crowd *c)
+{
+	return c->looked_ms + CROWD_LOOK_MS;
+}
+
+void
+crowd_look(struct crowd *c, uint64_t sent, bool has_surplus, int64_t now_ms)
+{
+	if (now_ms < crowd_due_ms(c))
+		return;
+	measure(c, sent, has_surplus, now_ms);
 	c->count = count_files("active", c->set->hash_queue_depth, 0);
-	can_send = c->per_s * (double)c->set->lane_hold_limit_ms / 1000;
-	if (!c->is_on && c->count > limit / 100 * CROWD_ON_PERCENT &&
-	    (double)c->count > can_send) {
+	if (!c->is_on && c->count > mark(c, CROWD_ON_PERCENT) &&
+	    takes_long(c)) {
 		c->is_on = true;
 		log_warn("the active queue holds %d of %d messages and this "
 			 "lane sends %.3g/s: giving back its surplus",
-		    c->count, limit, c->per_s);
-	} else if (c->is_on && c->count < limit / 100 * CROWD_OFF_PERCENT) {
+		    c->count, c->set->qmgr_message_active_limit, c->per_s);
+	} else if (c->is_on && c->count < mark(c, CROWD_OFF_PERCENT)) {
 		c->is_on = false;
 		log_info("the active queue holds %d of %d messages: mail is "
 			 "taken in again",
-		    c->count, limit);
+		    c->count, c->set->qmgr_message_active_limit);
 	}
-	return c->is_on;
+}
+
+size_t
+crowd_room(const struct crowd *c)
+{
+	int room = mark(c, CROWD_BACK_PERCENT) - c->count;
+
+	return !c->is_on && room > 0 ? (size_t)room : 0;
 }

@@ -1,20 +1,31 @@
 /* crowd: is the queue manager's active queue crowded with mail for this lane?
  *
- * All transports share qmgr_message_active_limit. Mail that waits here for its
- * turn stays in active/, and when active/ is full nothing else gets in: the
- * slow lane's backlog would hold up urgent mail that no lane has seen yet.
- * So above 60 % full a lane that cannot send what is there within
- * lane_hold_limit gives its surplus back to the deferred queue, message by
- * message, until 35 % is reached; what is left is still more than it can send
- * meanwhile.
+ *   0      CROWD_BACK      CROWD_OFF      CROWD_ON                   limit
+ *   |---------|---------------|---------------|------------------------|
+ *    mail given back          relief ends     relief begins
+ *    is called back
  *
- * Counts directory entries, at most every CROWD_LOOK_MS and only while the
- * lane has surplus. Works in the queue directory.
+ * All transports share qmgr_message_active_limit. Mail that waits for this
+ * lane's turn stays in active/, and when active/ is full nothing else gets in:
+ * a bulk lane's backlog would hold up urgent mail that no lane has seen yet.
+ * So above CROWD_ON a lane that needs long for what is there gives its surplus
+ * back to the deferred queue, message by message, until CROWD_OFF is reached.
+ * What is left is still more than it can send soon; when it has sent that, what
+ * was given back is called for again (recall.h).
+ *
+ * How long is long is a matter of lane_priority: a lane of weight 1 gives way
+ * when the excess over CROWD_OFF would take it CROWD_PATIENCE_S, an urgent one
+ * after sixteen times that. A lane that goes through its mail faster is left
+ * alone however much it has.
+ *
+ * Counts directory entries, once in CROWD_LOOK_MS, and works in the queue
+ * directory. Time is an argument.
  */
 #ifndef CROWD_H
 #define CROWD_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "agent/settings.h"
@@ -22,15 +33,18 @@
 enum {
 	CROWD_LOOK_MS = 2000,
 	CROWD_ON_PERCENT = 60,
-	CROWD_OFF_PERCENT = 35,
+	CROWD_OFF_PERCENT = 45,
+	CROWD_BACK_PERCENT = 35,
+	CROWD_PATIENCE_S = 5,
 };
 
 struct crowd {
 	const struct settings *set;
+	int weight; /* of lane_priority */
 	int64_t looked_ms;
 	bool is_on;
 	int count; /* messages in active/ at the last look */
-	/* the lane's own speed, from look to look */
+	/* the lane's own speed, from look to look while it has surplus */
 	uint64_t sent_before;
 	double per_s;
 	int looks;
@@ -38,9 +52,16 @@ struct crowd {
 
 void crowd_init(struct crowd *c, const struct settings *set, int64_t now_ms);
 
-/* To be asked while the lane has more than it takes in: true when a request
- * is better deferred than kept waiting. sent: recipients or messages sent by
- * this lane so far. */
-bool crowd_is_on(struct crowd *c, uint64_t sent, int64_t now_ms);
+/* When crowd_look() is due, as long as the lane has mail. */
+int64_t crowd_due_ms(const struct crowd *c);
+
+/* Looks, if it is time; c->is_on says whether surplus is better given back.
+ * sent: messages sent by this lane so far; has_surplus: it has more than it
+ * can send soon, and so its speed is known by what it sends. */
+void crowd_look(
+    struct crowd *c, uint64_t sent, bool has_surplus, int64_t now_ms);
+
+/* How many messages may be called back before the next look. */
+size_t crowd_room(const struct crowd *c);
 
 #endif

@@ -192,6 +192,14 @@ void lane_dial_failed(struct lane *lane, struct route *route,
 bool lane_may_admit(const struct lane *lane, size_t coming, int64_t now_ms,
     int64_t *until_ms_out);
 
+/* Most requests that can be inside: as many as the queue manager's window for a
+ * destination has, or as sessions are good for. */
+size_t lane_places(const struct lane *lane);
+
+/* More waits than the lane needs to go on at its pace: what comes now might as
+ * well be given back, and half of the places are free for doing so. */
+bool lane_has_surplus(const struct lane *lane, int64_t now_ms);
+
 /* When lane_on_timer() is due; INT64_MAX: never. */
 int64_t lane_deadline_ms(const struct lane *lane);
 void lane_on_timer(struct lane *lane, struct moment now);

@@ -6,6 +6,11 @@
  *
  * Whoever has a token competes with all others by age; who has none is passed
  * over, so a limited domain delays nobody but itself.
+ *
+ * Yet each that waits here has a place in the queue manager's window for its
+ * destination. Where that is the smarthost, all domains share the window, and
+ * at most half of it may be `mixed` ones; where the domain is the destination
+ * it holds up only its own mail.
  */
 #include "agent/lane_private.h"
 
@@ -23,6 +28,7 @@ struct parking {
 	struct list waiting; /* transactions */
 	size_t count;
 	size_t parked; /* of them, without a token at the last look */
+	size_t mixed; /* of count, whose window is for other domains too */
 	int64_t not_before_us; /* the first may not go earlier; 0: unknown */
 };
 
@@ -141,6 +147,12 @@ find_parking(struct route *r, struct domain *dom)
 	return p;
 }
 
+static bool
+is_mixed(const struct transaction *t)
+{
+	return !lane_is_nexthop_of_all(t->req);
+}
+
 struct list *
 lane_queue_of(struct transaction *t)
 {
@@ -157,6 +169,7 @@ lane_on_parked(struct transaction *t)
 	struct parking *p = t->parking;
 
 	p->count++;
+	p->mixed += is_mixed(t);
 	if (first_of(p) == t)
 		p->not_before_us = 0;
 }
@@ -168,6 +181,7 @@ lane_on_unparked(struct lane *lane, struct transaction *t)
 
 	t->parking = NULL;
 	p->count--;
+	p->mixed -= is_mixed(t);
 	p->not_before_us = 0; /* another one may be first now */
 	if (p->parked > p->count)
 		set_parked(lane, p, p->count);
@@ -338,41 +352,83 @@ lane_look_at_parkings(struct lane *lane, struct route *r, int64_t now_us)
 		look_at_parking(lane, parking_of(link), now_us);
 }
 
+/* Those of a parking that stand in the way of other domains' mail. */
+static size_t
+in_the_way(const struct parking *p)
+{
+	return p->parked < p->mixed ? p->parked : p->mixed;
+}
+
+static size_t
+all_in_the_way(struct lane *lane)
+{
+	size_t n = 0;
+
+	list_each (link, &lane->routes)
+		list_each (l, &route_of(link)->parkings)
+			n += in_the_way(parking_of(l));
+	return n;
+}
+
+static size_t
+length(const struct parking *p, bool of_mixed)
+{
+	return of_mixed ? in_the_way(p) : p->parked;
+}
+
 static struct parking *
-longest(struct lane *lane)
+longest(struct lane *lane, bool of_mixed)
 {
 	struct parking *most = NULL;
 
 	list_each (link, &lane->routes)
 		list_each (l, &route_of(link)->parkings)
-			if (most == NULL ||
-			    parking_of(l)->parked > most->parked)
+			if (most == NULL || length(parking_of(l), of_mixed) >
+						length(most, of_mixed))
 				most = parking_of(l);
 	return most;
 }
 
 /* The last that came goes first, and of the longest queue: a domain with much
- * mail leaves room to one with little. */
+ * mail leaves room to one with little. whose: what is full. */
+static void
+defer_last(struct lane *lane, bool of_mixed, const char *whose, size_t limit,
+    int64_t now_us)
+{
+	struct parking *p = longest(lane, of_mixed);
+	struct list *link;
+	struct transaction *t;
+	char text[DOMAIN_TEXT_SIZE];
+	struct dsn dsn;
+
+	CHECK(p != NULL && p->parked > 0);
+	link = p->waiting.prev;
+	while (
+	    of_mixed && !is_mixed(list_entry(link, struct transaction, link)))
+		link = link->prev;
+	t = list_entry(link, struct transaction, link);
+	explain(t, now_us, text);
+	dsn_set(&dsn, "4.4.5", "%s%zu messages wait already; %s", whose, limit,
+	    text);
+	set_parked(lane, p, p->parked - 1);
+	lane_defer_waiting(lane, t, &dsn, NULL, NULL, false);
+}
+
 void
 lane_trim_parkings(struct lane *lane, int64_t now_us)
 {
 	size_t limit = (size_t)lane->set->lane_parked_limit;
+	size_t half = lane_places(lane) / 2, extra;
 
-	while (lane->parked > limit) {
-		struct parking *p = longest(lane);
-		struct transaction *t;
-		char text[DOMAIN_TEXT_SIZE];
-		struct dsn dsn;
-
-		CHECK(p != NULL && p->parked > 0);
-		t = list_entry(p->waiting.prev, struct transaction, link);
-		explain(t, now_us, text);
-		dsn_set(&dsn, "4.4.5",
-		    "lane_parked_limit = %zu messages wait already; %s", limit,
-		    text);
-		set_parked(lane, p, p->parked - 1);
-		lane_defer_waiting(lane, t, &dsn, NULL, NULL, false);
-	}
+	while (lane->parked > limit)
+		defer_last(lane, false, "lane_parked_limit = ", limit, now_us);
+	if (half < 1)
+		half = 1;
+	if (lane->parked <= half)
+		return;
+	extra = all_in_the_way(lane);
+	for (extra -= extra < half ? extra : half; extra > 0; extra--)
+		defer_last(lane, true, "half of the window, ", half, now_us);
 }
 
 static void

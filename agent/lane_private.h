@@ -152,7 +152,8 @@ void lane_give_back_token(struct transaction *t);
 /* Defers what would wait for too long, and counts what is parked. */
 void lane_look_at_parkings(struct lane *lane, struct route *r, int64_t now_us);
 
-/* Defers what is above lane_parked_limit. */
+/* Defers what is above lane_parked_limit, or would leave other domains less
+ * than half of the places. */
 void lane_trim_parkings(struct lane *lane, int64_t now_us);
 
 void lane_expire_parkings(

@@ -32,6 +32,8 @@ struct settings {
 	int delay_logging_resolution_limit;
 	char *info_log_address_format; /* "external" or "internal" */
 	int qmgr_message_active_limit;
+	int default_destination_concurrency_limit; /* 0: none */
+	int transport_destination_concurrency_limit; /* 0: the default */
 	bool requiretls_enable;
 	char *tls_append_default_CA;
 

@@ -86,7 +86,9 @@ enum {
 	X(reports_failed, "verdicts bounce(8), defer(8)... did not take")      \
 	X(slots_taken, "connection slots taken")                               \
 	X(slots_refused, "connection slots asked for in vain")                 \
-	X(kicks, "runs of the scheduler")
+	X(kicks, "runs of the scheduler")                                      \
+	X(crowd_deferred, "messages given back: active queue was crowded")     \
+	X(crowd_called_back, "of these, called back when there was room")
 
 #define BOARD_GAUGES(X)                                                        \
 	X(requests_waiting, "requests waiting for a session")                  \
@@ -99,7 +101,11 @@ enum {
 	X(depth, "messages that may be unanswered per session")                \
 	X(rate_milli, "messages per 1000 seconds allowed now, 0 unlimited")    \
 	X(paused_until_wall_ms, "no mail before this time, 0 not paused")      \
-	X(memory_bytes, "memory of waiting requests")
+	X(memory_bytes, "memory of waiting requests")                          \
+	X(requests_parked, "of the waiting, for the limit of a domain")        \
+	X(messages_active, "messages in the active queue, of all transports")  \
+	X(crowd_relieving, "1: surplus is given back, active is crowded")      \
+	X(crowd_given_back, "messages to be called back when there is room")
 
 #define BOARD_HISTS(X)                                                         \
 	X(queue_wait, "from the request being read to its MAIL, us")           \

@@ -391,10 +391,16 @@ def test_refused_login_is_told(base, certs, origin, started, hook):
 
 # ---- parameters ------------------------------------------------------------
 
-def test_stress_decides_our_parameters_too(base, certs, origin, started):
-    sim = start(base, certs, origin, started, options={
-        "lane_connection_limit": "${stress?{3}:{2}}",
-        "lane_messages_per_connection": "${stress?{9}:{4}}"}, latency=20)
+@pytest.mark.parametrize("stress, connections, messages_each",
+                         [(None, 2, 4), ("", 2, 4), ("yes", 3, 9)])
+def test_stress_decides_our_parameters_too(
+        base, certs, origin, started, stress, connections, messages_each):
+    """As master(8) would pass it to a service of more than one process."""
+    options = {"lane_connection_limit": "${stress?{3}:{2}}",
+               "lane_messages_per_connection": "${stress?{9}:{4}}"}
+    if stress is not None:
+        options["stress"] = stress
+    sim = start(base, certs, origin, started, options=options, latency=20)
     drain(origin, sim, 60, 60)
-    assert max(sim.per_connection().values()) == 4
-    assert sim.stats()["connections_max"] <= 2
+    assert max(sim.per_connection().values()) == messages_each
+    assert sim.stats()["connections_max"] == connections

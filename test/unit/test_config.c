@@ -111,6 +111,25 @@ config_values_are_expanded(void **state)
 }
 
 static void
+config_knows_the_window_of_its_transport(void **state)
+{
+	(void)state;
+	scratch_config("");
+	load("");
+	expect_no_problem();
+	assert_int_equal(set.default_destination_concurrency_limit, 20);
+	assert_int_equal(set.transport_destination_concurrency_limit, 0);
+	scratch_config("default_destination_concurrency_limit = 30\n"
+		       "slow_destination_concurrency_limit = 50\n"
+		       "window = 400\n"
+		       "fast_destination_concurrency_limit = $window\n");
+	load("");
+	expect_no_problem();
+	assert_int_equal(set.default_destination_concurrency_limit, 30);
+	assert_int_equal(set.transport_destination_concurrency_limit, 400);
+}
+
+static void
 config_class_yields_to_single_parameters(void **state)
 {
 	(void)state;
@@ -253,6 +272,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(config_defaults_are_postfix_own_and_ours),
 	    cmocka_unit_test(config_values_are_expanded),
+	    cmocka_unit_test(config_knows_the_window_of_its_transport),
 	    cmocka_unit_test(config_class_yields_to_single_parameters),
 	    cmocka_unit_test(config_empty_is_not_unset),
 	    cmocka_unit_test(config_wrong_values_are_told_and_defaults_stay),

@@ -62,63 +62,136 @@ tear_down(void **state)
 	return rmdir(dir);
 }
 
+static char bulk[] = "bulk", urgent[] = "urgent";
+
 static struct settings set = {
     .qmgr_message_active_limit = 200,
-    .lane_hold_limit_ms = 10000,
     .hash_queue_depth = 1,
+    .lane_priority = bulk,
 };
 
+/* Looks as long after the last one as is due; the lane sent so many since. */
+static bool
+look(struct crowd *c, uint64_t sent)
+{
+	crowd_look(c, c->sent_before + sent, true, crowd_due_ms(c));
+	return c->is_on;
+}
+
+/* A lane that has sent `sent` between two looks for some time. */
 static void
-crowd_is_on_above_60_percent_and_off_below_35(void **state)
+settle(struct crowd *c, uint64_t sent)
+{
+	crowd_init(c, &set, 1000);
+	for (int i = 0; i < 20; i++)
+		assert_false(look(c, sent));
+}
+
+static void
+crowd_is_on_above_60_percent_and_off_below_45(void **state)
 {
 	struct crowd c;
-	int64_t now = 1000;
 
 	(void)state;
-	crowd_init(&c, &set, now);
+	settle(&c, 0);
 	put_files("active", 0, 120);
-	assert_false(crowd_is_on(&c, 0, now += CROWD_LOOK_MS));
+	assert_false(look(&c, 0));
 	put_files("active", 120, 121);
-	assert_true(crowd_is_on(&c, 0, now += CROWD_LOOK_MS));
-	take_files("active", 70, 121);
-	assert_true(crowd_is_on(&c, 0, now += CROWD_LOOK_MS));
-	take_files("active", 69, 70);
-	assert_false(crowd_is_on(&c, 0, now += CROWD_LOOK_MS));
-	take_files("active", 0, 69);
+	assert_true(look(&c, 0));
+	take_files("active", 90, 121);
+	assert_true(look(&c, 0));
+	assert_int_equal(crowd_room(&c), 0);
+	take_files("active", 89, 90);
+	assert_false(look(&c, 0));
+	assert_int_equal(crowd_room(&c), 0);
+	take_files("active", 60, 89);
+	assert_false(look(&c, 0));
+	assert_int_equal(crowd_room(&c), 10);
+	take_files("active", 0, 60);
 }
 
 static void
 crowd_looks_only_now_and_then(void **state)
 {
 	struct crowd c;
-	int64_t now = 1000;
 
 	(void)state;
-	crowd_init(&c, &set, now);
+	settle(&c, 0);
 	put_files("active", 0, 150);
-	assert_false(crowd_is_on(&c, 0, now + CROWD_LOOK_MS - 1));
-	assert_true(crowd_is_on(&c, 0, now + CROWD_LOOK_MS));
+	crowd_look(&c, 0, true, crowd_due_ms(&c) - 1);
+	assert_int_equal(c.count, 0);
+	crowd_look(&c, 0, true, crowd_due_ms(&c));
+	assert_int_equal(c.count, 150);
 	take_files("active", 0, 150);
 }
 
-/* 150 messages are nothing to a lane that sends 100 a second. */
+/* 150 are 60 above the mark: six seconds at 10 a second, four at 15. */
 static void
 crowd_does_not_concern_a_lane_that_keeps_up(void **state)
 {
 	struct crowd c;
-	int64_t now = 1000;
-	uint64_t sent = 0;
 
 	(void)state;
-	crowd_init(&c, &set, now);
-	for (int i = 0; i < 20; i++)
-		(void)crowd_is_on(&c, sent += 200, now += CROWD_LOOK_MS);
+	settle(&c, 30);
 	put_files("active", 0, 150);
-	assert_false(crowd_is_on(&c, sent += 200, now += CROWD_LOOK_MS));
+	assert_false(look(&c, 30));
 	for (int i = 0; i < 20; i++)
-		(void)crowd_is_on(&c, sent += 2, now += CROWD_LOOK_MS);
-	assert_true(crowd_is_on(&c, sent, now += CROWD_LOOK_MS));
+		(void)look(&c, 20);
+	assert_true(look(&c, 20));
 	take_files("active", 0, 150);
+}
+
+static void
+crowd_is_left_to_bulk_before_an_urgent_lane_gives_way(void **state)
+{
+	struct crowd c;
+
+	(void)state;
+	set.lane_priority = urgent;
+	settle(&c, 2);
+	put_files("active", 0, 165);
+	assert_false(look(&c, 2));
+	put_files("active", 165, 175);
+	assert_true(look(&c, 2));
+	take_files("active", 0, 175);
+	set.lane_priority = bulk;
+}
+
+static void
+crowd_does_not_judge_a_lane_by_its_rest(void **state)
+{
+	struct crowd c;
+
+	(void)state;
+	settle(&c, 60);
+	put_files("active", 0, 150);
+	crowd_look(&c, c.sent_before, true, crowd_due_ms(&c) + 3600000);
+	assert_false(c.is_on);
+	assert_false(look(&c, 60));
+	assert_false(look(&c, 60));
+	crowd_look(&c, c.sent_before, true, crowd_due_ms(&c) + 3600000);
+	assert_false(look(&c, 0));
+	assert_true(look(&c, 0));
+	take_files("active", 0, 150);
+}
+
+/* Others fill the queue; this one has nothing to give back. */
+static void
+crowd_is_not_the_matter_of_a_lane_without_surplus(void **state)
+{
+	struct crowd c;
+
+	(void)state;
+	settle(&c, 1);
+	put_files("active", 0, 190);
+	for (int i = 0; i < 5; i++) {
+		crowd_look(&c, c.sent_before + 1, false, crowd_due_ms(&c));
+		assert_false(c.is_on);
+	}
+	/* Its speed is not known yet. */
+	assert_false(look(&c, 1));
+	assert_true(look(&c, 1));
+	take_files("active", 0, 190);
 }
 
 static void
@@ -127,10 +200,10 @@ crowd_counts_in_a_hashed_queue(void **state)
 	struct crowd c;
 
 	(void)state;
-	crowd_init(&c, &set, 0);
+	settle(&c, 0);
 	assert_int_equal(mkdir("active/A", 0700), 0);
 	put_files("active/A", 0, 121);
-	assert_true(crowd_is_on(&c, 0, CROWD_LOOK_MS));
+	assert_true(look(&c, 0));
 	assert_int_equal(c.count, 121);
 	take_files("active/A", 0, 121);
 }
@@ -140,12 +213,20 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(
-		crowd_is_on_above_60_percent_and_off_below_35, set_up,
+		crowd_is_on_above_60_percent_and_off_below_45, set_up,
 		tear_down),
 	    cmocka_unit_test_setup_teardown(
 		crowd_looks_only_now_and_then, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(
 		crowd_does_not_concern_a_lane_that_keeps_up, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(
+		crowd_is_left_to_bulk_before_an_urgent_lane_gives_way, set_up,
+		tear_down),
+	    cmocka_unit_test_setup_teardown(
+		crowd_does_not_judge_a_lane_by_its_rest, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(
+		crowd_is_not_the_matter_of_a_lane_without_surplus, set_up,
+		tear_down),
 	    cmocka_unit_test_setup_teardown(
 		crowd_counts_in_a_hashed_queue, set_up, tear_down),
 	};

@@ -511,6 +511,38 @@ more_than_the_parked_limit_is_deferred_the_longest_queue_first(void **state)
 	world_fini(&w);
 }
 
+/* The window is 40, as main.cf.example has it for slow. */
+static void
+parked_mail_leaves_half_of_the_window_to_other_domains(void **state)
+{
+	(void)state;
+	for (int is_split = 0; is_split < 2; is_split++) {
+		struct world w;
+
+		open_world(&w, "slow.test=1/1s lame.test=1/1m", 500);
+		w.set.transport_destination_concurrency_limit = 40;
+		assert_int_equal(lane_places(w.lane), 40);
+		for (size_t i = 0; i < 40; i++)
+			submit_to(&w, "slow.test", is_split);
+		world_settle(&w);
+		/* With queues of its own the domain has a window, too. */
+		assert_int_equal(w.outcomes[OUTCOME_DEFER], is_split ? 0 : 19);
+		assert_int_equal(lane_parked(w.lane), is_split ? 39 : 20);
+		if (!is_split)
+			assert_string_equal(w.messages[39].text,
+			    "half of the window, 20 messages wait already; "
+			    "lane_domain_rate_limits: slow.test=1/1s:1");
+		for (size_t i = 0; i < 3; i++)
+			submit_to(&w, "lame.test", is_split);
+		world_settle(&w);
+		for (size_t i = 0; i < 3; i++)
+			assert_non_null(w.messages[40 + i].req);
+		assert_int_equal(lane_parked(w.lane), is_split ? 41 : 20);
+		world_finish(&w, 200000);
+		world_fini(&w);
+	}
+}
+
 static void
 used_up_quota_is_said_at_once_and_suspends_only_its_domain(void **state)
 {
@@ -611,6 +643,8 @@ main(void)
 	    cmocka_unit_test(hold_limit_names_the_domain_and_its_limit),
 	    cmocka_unit_test(
 		more_than_the_parked_limit_is_deferred_the_longest_queue_first),
+	    cmocka_unit_test(
+		parked_mail_leaves_half_of_the_window_to_other_domains),
 	    cmocka_unit_test(
 		used_up_quota_is_said_at_once_and_suspends_only_its_domain),
 	    cmocka_unit_test(message_above_a_quota_holds_up_nobody),

@@ -6,6 +6,8 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
+
 #include "test/unit/lane_world.h"
 
 struct loads {
@@ -396,6 +398,45 @@ admission_is_two_windows_for_every_session(void **state)
 	world_fini(&w);
 }
 
+/* What is enough to go on: half of the window, or what goes in two seconds. */
+static void
+surplus_is_what_is_not_needed_soon(void **state)
+{
+	static const struct {
+		const char *rate;
+		int sessions, window;
+		size_t enough;
+	} rows[] = {
+	    {"none", 3, 0, 30},
+	    {"none", 3, 40, 20},
+	    {"none", 3, 1, 1},
+	    {"100/1s", 20, 400, 200},
+	    {"100/1s", 20, 40, 20},
+	    {"5/1s", 20, 40, 10},
+	    {"1/1m", 20, 40, 1},
+	};
+	char rate[16];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct world w;
+
+		world_init(&w);
+		(void)snprintf(rate, sizeof(rate), "%s", rows[i].rate);
+		w.set.lane_message_rate_limit = rate;
+		w.set.lane_connection_limit = rows[i].sessions;
+		w.set.transport_destination_concurrency_limit = rows[i].window;
+		world_open(&w, 300);
+		world_submit(&w, rows[i].enough - 1);
+		assert_false(lane_has_surplus(w.lane, w.now.ms));
+		world_submit(&w, 1);
+		assert_true(lane_has_surplus(w.lane, w.now.ms));
+		w.set.lane_hold_limit_ms = 3600000;
+		world_finish(&w, 3600000);
+		world_fini(&w);
+	}
+}
+
 int
 main(void)
 {
@@ -420,6 +461,7 @@ main(void)
 		close_idle_takes_those_used_least_lately_and_no_busy_one),
 	    cmocka_unit_test(overlap_and_lockstep_keep_to_their_windows),
 	    cmocka_unit_test(admission_is_two_windows_for_every_session),
+	    cmocka_unit_test(surplus_is_what_is_not_needed_soon),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,210 @@
+#include "agent/recall.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "agent/ipc.h"
+#include "common/attr.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/queueid.h"
+
+enum {
+	ROOM_FIRST = 1024, /* entries; doubled when they are full */
+	PASSED_OVER_MAX = 256, /* in one turn */
+	REQUEST_BYTES_MAX = 1024,
+	PATH_BYTES_MAX = 1024,
+};
+
+struct entry {
+	int64_t added_ms;
+	char id[RECALL_ID_SIZE];
+};
+
+struct recall {
+	struct loop *loop;
+	const struct settings *set;
+	struct loop_timer *timer;
+	struct ipc *ipc; /* the question under way */
+	struct entry *ring; /* oldest at `first` */
+	size_t room, first, count;
+	size_t allowed;
+	double per_s;
+	int64_t not_before_ms;
+	uint64_t called;
+};
+
+static void run(void *ctx);
+
+struct recall *
+recall_new(struct loop *loop, const struct settings *set)
+{
+	struct recall *r = mem_zalloc(sizeof(*r));
+
+	r->loop = loop;
+	r->set = set;
+	r->timer = loop_timer_new(loop, run, r);
+	return r;
+}
+
+void
+recall_free(struct recall **recall)
+{
+	struct recall *old = *recall;
+
+	*recall = NULL;
+	if (old == NULL)
+		return;
+	ipc_cancel(&old->ipc);
+	loop_timer_free(&old->timer);
+	mem_free(old->ring);
+	mem_free(old);
+}
+
+static void
+drop_oldest(struct recall *r)
+{
+	r->first = (r->first + 1) % r->room;
+	r->count--;
+}
+
+static void
+grow(struct recall *r)
+{
+	size_t room = r->room > 0 ? r->room * 2 : ROOM_FIRST;
+	struct entry *ring;
+
+	if (room > RECALL_MAX)
+		room = RECALL_MAX;
+	ring = mem_zarray(room, sizeof(*ring));
+	for (size_t i = 0; i < r->count; i++)
+		ring[i] = r->ring[(r->first + i) % r->room];
+	mem_free(r->ring);
+	r->ring = ring;
+	r->room = room;
+	r->first = 0;
+}
+
+void
+recall_add(struct recall *recall, const char *queue_id)
+{
+	size_t n = strlen(queue_id);
+	struct entry *e;
+
+	if (n >= RECALL_ID_SIZE)
+		return;
+	if (recall->count == recall->room && recall->room < RECALL_MAX)
+		grow(recall);
+	if (recall->count == recall->room)
+		drop_oldest(recall);
+	e = &recall->ring[(recall->first + recall->count++) % recall->room];
+	e->added_ms = loop_now_ms(recall->loop);
+	memcpy(e->id, queue_id, n + 1);
+}
+
+static bool
+is_deferred(const struct recall *r, const char *id)
+{
+	struct buf path;
+	struct stat st;
+	bool is;
+
+	buf_init(&path, PATH_BYTES_MAX);
+	is = queueid_path(&path, "deferred", id, r->set->hash_queue_names,
+		 r->set->hash_queue_depth) &&
+	     lstat(buf_str(&path), &st) == 0;
+	buf_fini(&path);
+	return is;
+}
+
+static void
+rest(struct recall *r, int64_t ms)
+{
+	r->not_before_ms = loop_now_ms(r->loop) + ms;
+	loop_timer_at(r->timer, r->not_before_ms);
+}
+
+static void
+on_answer(void *ctx, bool is_answered, int32_t status)
+{
+	struct recall *r = ctx;
+
+	r->ipc = NULL;
+	if (is_answered && status == 0) {
+		r->called++;
+		rest(r, (int64_t)(1000 / r->per_s));
+	} else {
+		log_warn("mail that was given back waits for its next regular "
+			 "attempt: no help from service %s",
+		    r->set->flush_service_name);
+		rest(r, RECALL_REST_MS);
+	}
+}
+
+static void
+ask(struct recall *r, const char *id)
+{
+	char path[PATH_BYTES_MAX];
+	struct buf request;
+
+	(void)snprintf(
+	    path, sizeof(path), "public/%s", r->set->flush_service_name);
+	buf_init(&request, REQUEST_BYTES_MAX);
+	attr_put_str(&request, "request", slice_str("send_file"));
+	attr_put_str(&request, "queue_id", slice_str(id));
+	attr_put_end(&request);
+	r->allowed--;
+	r->ipc = ipc_ask(r->loop, r->set, path, "queue_flush_protocol",
+	    &request, on_answer, r);
+}
+
+static void
+run(void *ctx)
+{
+	struct recall *r = ctx;
+	int64_t now_ms = loop_now_ms(r->loop);
+
+	if (r->ipc != NULL || r->allowed == 0)
+		return;
+	if (now_ms < r->not_before_ms) {
+		loop_timer_at(r->timer, r->not_before_ms);
+		return;
+	}
+	for (int i = 0; i < PASSED_OVER_MAX && r->count > 0; i++) {
+		struct entry e = r->ring[r->first];
+
+		if (now_ms - e.added_ms < RECALL_YOUNG_MS) {
+			loop_timer_at(r->timer, e.added_ms + RECALL_YOUNG_MS);
+			return;
+		}
+		drop_oldest(r);
+		if (is_deferred(r, e.id)) {
+			ask(r, e.id);
+			return;
+		}
+	}
+	if (r->count > 0)
+		loop_timer_at(r->timer, now_ms);
+}
+
+void
+recall_allow(struct recall *recall, size_t count, double per_s)
+{
+	recall->allowed = count;
+	recall->per_s = per_s > RECALL_PER_S_MIN ? per_s : RECALL_PER_S_MIN;
+	if (count > 0 && recall->count > 0 && recall->ipc == NULL)
+		loop_timer_at(recall->timer, recall->not_before_ms);
+}
+
+size_t
+recall_count(const struct recall *recall)
+{
+	return recall->count;
+}
+
+uint64_t
+recall_called(const struct recall *recall)
+{
+	return recall->called;
+}

@@ -1,0 +1,53 @@
+/* recall: calls mail back that this lane gave to the deferred queue.
+ *
+ *   add --> [oldest ... newest] --pace--> flush(8): send_file ID --> incoming/
+ *
+ * Mail that was deferred only because the active queue was crowded (crowd.h)
+ * would come back when its backoff is over and the next run of the deferred
+ * queue begins, five to ten minutes later by Postfix's defaults; by then the
+ * lane has long run dry. So its ids are kept in their order, and when there is
+ * room the oldest are asked for, as `postqueue -i ID` does, from the
+ * service that Postfix has for it. The queue manager's files are not touched.
+ *
+ * One question at a time, evenly paced, so that new mail in incoming/ does not
+ * stand behind a heap of old. An id that has left the deferred queue meanwhile
+ * is passed over; a young one may not be there yet and is waited for. At most
+ * RECALL_MAX are remembered, the oldest of more are forgotten, and all when the
+ * process ends: such mail comes back by itself in its time.
+ *
+ * Works in the queue directory. Without an answer it rests RECALL_REST_MS.
+ */
+#ifndef RECALL_H
+#define RECALL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/loop.h"
+#include "agent/settings.h"
+
+enum {
+	RECALL_MAX = 100000,
+	RECALL_YOUNG_MS = 2000,
+	RECALL_REST_MS = 60000,
+	RECALL_PER_S_MIN = 20,
+	RECALL_ID_SIZE = 24, /* longer ids do not exist in practice */
+};
+
+struct recall;
+
+/* set is borrowed. */
+struct recall *recall_new(struct loop *loop, const struct settings *set);
+void recall_free(struct recall **recall);
+
+/* The message is being deferred. */
+void recall_add(struct recall *recall, const char *queue_id);
+
+/* Calls back so many in all from now on, per_s of them a second (not less
+ * than RECALL_PER_S_MIN); 0: no more. */
+void recall_allow(struct recall *recall, size_t count, double per_s);
+
+size_t recall_count(const struct recall *recall); /* still to be called */
+uint64_t recall_called(const struct recall *recall); /* so far */
+
+#endif
