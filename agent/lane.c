@@ -629,13 +629,16 @@ lane_on_timer(struct lane *lane, struct moment now)
 }
 
 struct session *
-lane_oldest_idle(const struct lane *lane, bool without_mail)
+lane_oldest_idle(
+    const struct lane *lane, bool without_mail, lane_route_fn *is_of, void *ctx)
 {
 	struct session *oldest = NULL;
 
 	list_each (link, &lane->routes) {
 		struct route *r = route_of(link);
 
+		if (is_of != NULL && !is_of(ctx, r))
+			continue;
 		list_each (l, &r->sessions) {
 			struct session *s = session_of(l)->session;
 
@@ -651,11 +654,13 @@ lane_oldest_idle(const struct lane *lane, bool without_mail)
 }
 
 void
-lane_close_idle(struct lane *lane, size_t count, struct moment now)
+lane_close_idle(struct lane *lane, size_t count, lane_route_fn *is_of,
+    void *ctx, struct moment now)
 {
 	struct session *s;
 
-	for (; count > 0 && (s = lane_oldest_idle(lane, false)) != NULL;
+	for (; count > 0 &&
+	       (s = lane_oldest_idle(lane, false, is_of, ctx)) != NULL;
 	     count--)
 		session_finish(s, "its place is wanted", now.ms);
 }

@@ -204,8 +204,11 @@ bool lane_has_surplus(const struct lane *lane, int64_t now_ms);
 int64_t lane_deadline_ms(const struct lane *lane);
 void lane_on_timer(struct lane *lane, struct moment now);
 
-/* Ends up to count idle sessions (another lane waits for their slots). */
-void lane_close_idle(struct lane *lane, size_t count, struct moment now);
+/* Ends up to count idle sessions (another lane waits for their slots) of
+ * routes that is_of() says yes to; NULL: of all. */
+typedef bool lane_route_fn(void *ctx, const struct route *route);
+void lane_close_idle(struct lane *lane, size_t count, lane_route_fn *is_of,
+    void *ctx, struct moment now);
 
 /* Begins the end: no dials, assigned but unsent transactions return to
  * waiting, sessions QUIT when what they carry is answered. */

@@ -102,7 +102,7 @@ make_room(struct lane *lane, const struct route *r, int64_t now_ms)
 		list_each (l, &route_of(link)->sessions)
 			coming += session_is_finishing(session_of(l)->session);
 	for (; coming < lane_unparked(r) &&
-	       (idle = lane_oldest_idle(lane, true)) != NULL;
+	       (idle = lane_oldest_idle(lane, true, NULL, NULL)) != NULL;
 	     coming++)
 		session_finish(idle, "its place is wanted", now_ms);
 }

@@ -87,7 +87,8 @@ bool lane_is_nexthop_of_all(const struct request *req);
 /* The idle session that was used least lately; without_mail: of the routes
  * that have nothing waiting. With mail it may be idle until the next look
  * only. NULL: there is none. */
-struct session *lane_oldest_idle(const struct lane *lane, bool without_mail);
+struct session *lane_oldest_idle(const struct lane *lane, bool without_mail,
+    lane_route_fn *is_of, void *ctx);
 
 /* What a reply to a command of t (or to nobody's) means, by code and rules;
  * the lane takes its lesson. */

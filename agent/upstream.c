@@ -180,6 +180,20 @@ upstreams_free(struct upstreams **ups)
 
 /* ---- the account of a route -------------------------------------------- */
 
+static bool
+is_route_of(void *ctx, const struct route *route)
+{
+	struct account *a = ctx;
+
+	list_each (link, &a->ups->bindings) {
+		struct binding *b = list_entry(link, struct binding, link);
+
+		if (b->route == route)
+			return b->account == a;
+	}
+	return false;
+}
+
 /* A slot may be free for us, or another lane wants an idle one of ours. */
 static void
 on_budget_room(void *ctx)
@@ -191,7 +205,8 @@ on_budget_room(void *ctx)
 		return;
 	surplus = budget_surplus(a->budget);
 	if (surplus > 0)
-		lane_close_idle(a->ups->lane, (size_t)surplus, clock_moment());
+		lane_close_idle(a->ups->lane, (size_t)surplus, is_route_of, a,
+		    clock_moment());
 	a->ups->env.want_kick(a->ups->env.ctx);
 }
 

@@ -325,6 +325,38 @@ old_session_is_replaced(void **state)
 	world_fini(&w);
 }
 
+static bool
+is_named(void *ctx, const struct route *route)
+{
+	return strcmp(route->nexthops, ctx) == 0;
+}
+
+/* What is idle at another account's smarthost is no use to who waits. */
+static void
+close_idle_leaves_routes_of_other_accounts_alone(void **state)
+{
+	char second[] = "[second.example]";
+	struct world w;
+
+	(void)state;
+	world_init(&w);
+	world_open(&w, 100);
+	world_submit(&w, 2);
+	world_run(&w, 2000);
+	w.nexthop = second;
+	world_submit(&w, 2);
+	world_run(&w, 2000);
+	assert_int_equal(lane_sessions(w.lane), 4);
+	lane_close_idle(w.lane, 9, is_named, second, w.now);
+	world_run(&w, 200);
+	assert_int_equal(lane_sessions(w.lane), 2);
+	lane_close_idle(w.lane, 9, is_named, second, w.now);
+	world_run(&w, 200);
+	assert_int_equal(lane_sessions(w.lane), 2);
+	world_check_all_sent(&w);
+	world_fini(&w);
+}
+
 static void
 close_idle_takes_those_used_least_lately_and_no_busy_one(void **state)
 {
@@ -337,17 +369,17 @@ close_idle_takes_those_used_least_lately_and_no_busy_one(void **state)
 	world_run(&w, 2000);
 	world_submit(&w, 1);
 	world_settle(&w);
-	lane_close_idle(w.lane, 2, w.now);
+	lane_close_idle(w.lane, 2, NULL, NULL, w.now);
 	world_run(&w, 10);
 	assert_int_equal(loads(&w).idle, 1);
 	assert_int_equal(loads(&w).busy, 1);
 	world_run(&w, 1000);
 	assert_int_equal(lane_sessions(w.lane), 2);
 	/* The one just used stays. */
-	lane_close_idle(w.lane, 1, w.now);
+	lane_close_idle(w.lane, 1, NULL, NULL, w.now);
 	world_run(&w, 200);
 	assert_int_equal(lane_sessions(w.lane), 1);
-	lane_close_idle(w.lane, 10, w.now);
+	lane_close_idle(w.lane, 10, NULL, NULL, w.now);
 	world_run(&w, 200);
 	assert_int_equal(lane_sessions(w.lane), 0);
 	assert_int_equal(w.ended[SESSION_END_QUIT], 4);
@@ -457,6 +489,7 @@ main(void)
 	    cmocka_unit_test(idle_session_is_closed_on_time),
 	    cmocka_unit_test(quit_without_an_answer_is_not_waited_for_long),
 	    cmocka_unit_test(old_session_is_replaced),
+	    cmocka_unit_test(close_idle_leaves_routes_of_other_accounts_alone),
 	    cmocka_unit_test(
 		close_idle_takes_those_used_least_lately_and_no_busy_one),
 	    cmocka_unit_test(overlap_and_lockstep_keep_to_their_windows),
