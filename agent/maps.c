@@ -27,6 +27,7 @@ enum table_kind {
 struct table {
 	enum table_kind kind;
 	char *name; /* "type:name" */
+	char *shown; /* the same without the values of inline: and static: */
 	bool folds; /* keys are compared in lower case */
 	struct entry *entries; /* sorted by key, except while loading */
 	size_t count;
@@ -132,6 +133,17 @@ is_one_of(const char *type, const char *const *list)
 	return false;
 }
 
+/* These have their values, passwords perhaps, in their name. */
+static char *
+show(const char *name)
+{
+	if (strncmp(name, "inline:", 7) == 0)
+		return mem_strdup("inline:{...}");
+	if (strncmp(name, "static:", 7) == 0)
+		return mem_strdup("static:...");
+	return mem_strdup(name);
+}
+
 /* One line of what postmap said; never its standard output. */
 static void
 set_error(struct table *t, struct helper_result *run)
@@ -139,6 +151,9 @@ set_error(struct table *t, struct helper_result *run)
 	struct slice said = buf_slice(&run->err);
 	size_t n = said.n < ERROR_MAX ? said.n : ERROR_MAX;
 
+	/* It repeats what it does not like. */
+	if (strcmp(t->shown, t->name) != 0)
+		n = 0;
 	while (n > 0 && isspace((unsigned char)said.p[n - 1]))
 		n--;
 	mem_free(t->error);
@@ -277,7 +292,7 @@ add_table(
 	maps->tables = mem_realloc(
 	    maps->tables, (maps->count + 1) * sizeof(maps->tables[0]));
 	t = &maps->tables[maps->count++];
-	*t = (struct table){.name = name};
+	*t = (struct table){.name = name, .shown = show(name)};
 	if (strchr(name, ':') == NULL || strchr(name, ':') == name) {
 		t->kind = TABLE_BAD;
 		t->error = mem_strdup("allowed is type:name");
@@ -286,7 +301,7 @@ add_table(
 	}
 	if (t->kind == TABLE_BAD && problems != NULL)
 		problems_addf(problems, "bad parameter: %s = %s: %s", param,
-		    name, t->error);
+		    t->shown, t->error);
 }
 
 struct maps *
@@ -321,7 +336,8 @@ table_fini(struct table *t)
 		free_secret(t->entries[i].value);
 	}
 	mem_free(t->entries);
-	mem_free(t->name);
+	free_secret(t->name);
+	mem_free(t->shown);
 	mem_free(t->error);
 }
 
@@ -355,7 +371,7 @@ maps_each(
 		const struct table *t = &maps->tables[i];
 
 		if (t->kind != TABLE_LISTED) {
-			*error_out = mem_printf("%s: %s", t->name,
+			*error_out = mem_printf("%s: %s", t->shown,
 			    t->kind == TABLE_BAD
 				? t->error
 				: "this type of table cannot be listed");
@@ -416,7 +432,7 @@ static void
 finish_error(struct maps_query *q, const char *error)
 {
 	char *text =
-	    mem_printf("table %s: %s", q->maps->tables[q->at].name, error);
+	    mem_printf("table %s: %s", q->maps->tables[q->at].shown, error);
 
 	finish(q, MAPS_ERROR, NULL, text);
 	mem_free(text);

@@ -6,6 +6,7 @@
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -300,5 +301,11 @@ master_drop_privileges(
 	    (chroot(set->queue_directory) != 0 || chdir("/") != 0))
 		return fail(
 		    error_out, "cannot chroot to", set->queue_directory);
-	return pw == NULL || become(pw, error_out);
+	if (pw != NULL && !become(pw, error_out))
+		return false;
+	/* Passwords are in memory: nobody but root may look, and no core file
+	 * is to hold them. Who looks for an error (-v) may have one. */
+	if (!opt->verbose)
+		(void)prctl(PR_SET_DUMPABLE, 0);
+	return true;
 }

@@ -19,6 +19,7 @@
 
 enum {
 	ANSWER_MAX = 256 << 10,
+	ANSWER_USUAL = 8192, /* many times a password */
 	QUESTION_MAX = 256 << 10,
 	/* Postfix dict.h: DICT_FLAG_LOCK | DICT_FLAG_FOLD_FIX */
 	TABLE_FLAGS = 1 << 6 | 1 << 14,
@@ -62,7 +63,7 @@ hang_up(struct proxymap *p)
 	p->is_greeted = false;
 	p->is_asking = false;
 	buf_fini_secret(&p->out);
-	attr_reader_reset(&p->in);
+	attr_reader_wipe(&p->in);
 }
 
 static bool
@@ -107,6 +108,8 @@ proxymap_new(struct loop *loop, const char *path, const char *mail_version,
 	p->timer = loop_timer_new(loop, kick, p);
 	buf_init(&p->out, QUESTION_MAX);
 	attr_reader_init(&p->in, ANSWER_MAX, 16);
+	/* Growing copies, and what is left behind cannot be wiped. */
+	(void)buf_reserve(&p->in.octets, ANSWER_USUAL);
 	return p;
 }
 
@@ -254,7 +257,7 @@ take_answer(struct proxymap *p)
 	case ST_OK: {
 		char *text = mem_strndup(value.p, value.n);
 
-		attr_reader_reset(&p->in);
+		attr_reader_wipe(&p->in);
 		answer(p, PROXYMAP_FOUND, text);
 		mem_wipe(text, strlen(text));
 		mem_free(text);

@@ -37,6 +37,13 @@ attr_reader_reset(struct attr_reader *r)
 	r->result = ATTR_MORE;
 }
 
+void
+attr_reader_wipe(struct attr_reader *r)
+{
+	buf_wipe(&r->octets);
+	attr_reader_reset(r);
+}
+
 bool
 attr_reader_is_midway(const struct attr_reader *r)
 {

@@ -59,6 +59,10 @@ void attr_reader_fini(struct attr_reader *r);
 /* Forgets the list, keeps the storage. */
 void attr_reader_reset(struct attr_reader *r);
 
+/* The same, and overwrites the octets, which held a secret; what was kept
+ * before the storage grew is not reached. */
+void attr_reader_wipe(struct attr_reader *r);
+
 /* Takes octets up to and including the end of one list. *used_out is how many
  * of the n were taken: less than n after ATTR_LIST when the next list follows.
  * Feeding (n > 0) after ATTR_LIST forgets that list and begins the next. */

@@ -28,6 +28,13 @@ buf_fini_secret(struct buf *b)
 }
 
 void
+buf_wipe(struct buf *b)
+{
+	mem_wipe(b->data, b->cap);
+	buf_reset(b);
+}
+
+void
 buf_reset(struct buf *b)
 {
 	b->off = b->len = 0;

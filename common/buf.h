@@ -32,6 +32,9 @@ void buf_fini(struct buf *b);
 /* As buf_fini, wiping the storage first (it held a secret). */
 void buf_fini_secret(struct buf *b);
 
+/* Overwrites all storage and empties it. */
+void buf_wipe(struct buf *b);
+
 /* Empties the buffer and clears overflow; the storage is kept. */
 void buf_reset(struct buf *b);
 

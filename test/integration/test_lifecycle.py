@@ -416,6 +416,8 @@ def test_chroot_and_privileges_are_as_master_cf_says(
     pid = origin.pids("lane")[0]
     uid = os.stat(origin.data_directory).st_uid if unpriv == "-" else 0
     assert set(status_of(pid)["Uid"].split()) == {str(uid)}
+    # memory with passwords in it is root's alone
+    assert os.stat(f"/proc/{pid}/maps").st_uid == 0
     root = os.readlink(f"/proc/{pid}/root")
     assert root == (origin.queue_directory if chroot == "y" else "/")
     # the account's slots and the figures are shared all the same

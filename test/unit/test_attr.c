@@ -427,12 +427,34 @@ attr_request_is_understood(void **state)
 	buf_fini(&file);
 }
 
+static void
+attr_wiped_octets_are_gone(void **state)
+{
+	struct attr_reader r;
+	const char *octets;
+	size_t n;
+
+	(void)state;
+	attr_reader_init(&r, MAX_BYTES, MAX_PAIRS);
+	assert_int_equal(feed(&r, WIRE("value\0joe:secret\0\0")), ATTR_LIST);
+	octets = r.octets.data;
+	n = r.octets.cap;
+	attr_reader_wipe(&r);
+	for (size_t i = 0; i < n; i++)
+		assert_int_equal(octets[i], 0);
+	/* and it goes on */
+	assert_int_equal(feed(&r, WIRE("value\0next\0\0")), ATTR_LIST);
+	assert_attr(&r, "value", "next");
+	attr_reader_fini(&r);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(attr_list_keeps_order_repeats_and_empty_values),
 	    cmocka_unit_test(attr_lists_follow_each_other),
+	    cmocka_unit_test(attr_wiped_octets_are_gone),
 	    cmocka_unit_test(attr_hash_table_is_read_over),
 	    cmocka_unit_test(attr_malformed_list_is_bad_until_reset),
 	    cmocka_unit_test(attr_limits_are_met_exactly),

@@ -133,6 +133,15 @@ maps_listed_tables_are_read_whole(void **state)
 }
 
 static void
+ignore_entry(void *ctx, const char *table, const char *key, const char *value)
+{
+	(void)ctx;
+	(void)table;
+	(void)key;
+	(void)value;
+}
+
+static void
 maps_inline_braces_hold_commas(void **state)
 {
 	struct maps *maps = maps_open(&env, "x",
@@ -193,6 +202,23 @@ maps_unreadable_table_is_told_and_ends_the_search(void **state)
 }
 
 static void
+maps_values_in_a_name_are_not_told(void **state)
+{
+	struct maps *maps;
+	char *error = NULL;
+
+	(void)state;
+	maps = maps_open(&env, "x",
+	    "inline:{a=joe:secret, b}, static:joe:secret", &problems);
+	for (size_t i = 0; i < problems.count; i++)
+		assert_null(strstr(problems.text[i], "secret"));
+	assert_false(maps_each(maps, ignore_entry, NULL, &error));
+	assert_null(strstr(error, "secret"));
+	mem_free(error);
+	maps_close(&maps);
+}
+
+static void
 maps_without_a_type_are_told(void **state)
 {
 	struct maps *maps = open_list("", "table", "");
@@ -243,6 +269,7 @@ main(void)
 	    cmocka_unit_test(maps_empty_list_finds_nothing),
 	    cmocka_unit_test(maps_listed_tables_are_read_whole),
 	    cmocka_unit_test(maps_inline_braces_hold_commas),
+	    cmocka_unit_test(maps_values_in_a_name_are_not_told),
 	    cmocka_unit_test(maps_root_only_tables_work_after_the_read),
 	    cmocka_unit_test(maps_empty_table_is_no_error),
 	    cmocka_unit_test(maps_unreadable_table_is_told_and_ends_the_search),
