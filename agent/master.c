@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/statepath.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -240,11 +241,27 @@ check_state_directory(
 	return true;
 }
 
+static bool
+make_state_directory(const struct statepath *way, const char *path, int *fd_out,
+    char **error_out)
+{
+	*fd_out = -1;
+	if (mkdirat(way->fd, way->last, 0700) != 0 && errno != EEXIST)
+		return fail(error_out, "cannot make", path);
+	*fd_out = openat(way->fd, way->last,
+	    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (*fd_out < 0)
+		return fail(error_out, "cannot open", path);
+	return true;
+}
+
 bool
 master_make_state_directory(const struct settings *set, char **error_out)
 {
 	const char *path = set->lane_state_directory;
 	struct passwd *pw = getpwnam(set->mail_owner);
+	struct statepath way;
+	char why[256];
 	bool ok;
 	int fd;
 
@@ -254,13 +271,21 @@ master_make_state_directory(const struct settings *set, char **error_out)
 		    mem_printf("mail_owner %s: no such user", set->mail_owner);
 		return false;
 	}
-	if (mkdir(path, 0700) != 0 && errno != EEXIST)
-		return fail(error_out, "cannot make", path);
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return fail(error_out, "cannot open", path);
-	ok = check_state_directory(fd, path, pw, error_out);
-	(void)close(fd);
+	if (statepath_walk(&way, path, why, sizeof(why)) != 0) {
+		*error_out = mem_strdup(why);
+		return false;
+	}
+	ok = make_state_directory(&way, path, &fd, error_out);
+	if (ok && way.user != 0 && way.user != pw->pw_uid) {
+		*error_out = mem_printf("%s: a directory above it belongs to "
+					"uid %lu, not to %s",
+		    path, (unsigned long)way.user, pw->pw_name);
+		ok = false;
+	}
+	ok = ok && check_state_directory(fd, path, pw, error_out);
+	if (fd >= 0)
+		(void)close(fd);
+	(void)close(way.fd);
 	return ok;
 }
 

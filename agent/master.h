@@ -64,10 +64,10 @@ void master_detach(struct master *master);
 /* Raises the soft limit of descriptors to the hard one. */
 void master_raise_limits(void);
 
-/* As root: makes lane_state_directory, 0700 and owned by mail_owner, no
- * symlink followed in its last component, and checks it. On error false and
- * a line in *error_out (caller frees): the budget then counts this process
- * alone. */
+/* As root: makes lane_state_directory, 0700 and owned by mail_owner, by a way
+ * that only root and mail_owner can change (statepath.h), and checks it. On
+ * error false and a line in *error_out (caller frees): the lane then goes on
+ * without what is kept there. */
 bool master_make_state_directory(const struct settings *set, char **error_out);
 
 /* chdir to queue_directory, umask 077, chroot with -c, mail_owner with -u;

@@ -9,8 +9,15 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/statepath.h"
 #include "common/board.h"
 #include "common/clock.h"
+
+enum {
+	OPEN_TRIES = 200,
+	/* read-locked by all who have the file open; behind all other locks */
+	LOCK_USE = (1 << 30) + 4096,
+};
 
 static int fail(char *error, size_t n, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -29,13 +36,21 @@ fail(char *error, size_t n, const char *format, ...)
 int
 statefile_open_dir(const char *dir, char *error, size_t n)
 {
+	struct statepath way;
 	struct stat st;
-	/* Its parent belongs to mail_owner, who must not choose the place
-	 * where root makes files. */
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int fd;
 
+	/* mail_owner, or anybody else, must not choose the place where root
+	 * makes files. */
+	if (statepath_walk(&way, dir, error, n) != 0)
+		return -1;
+	fd = openat(
+	    way.fd, way.last, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
-		return fail(error, n, "open %s: %s", dir, strerror(errno));
+		(void)fail(error, n, "open %s: %s", dir, strerror(errno));
+	(void)close(way.fd);
+	if (fd < 0)
+		return -1;
 	if (fstat(fd, &st) != 0)
 		(void)fail(error, n, "stat %s: %s", dir, strerror(errno));
 	else if (st.st_uid != geteuid() && st.st_uid != 0 && geteuid() != 0)
@@ -43,6 +58,11 @@ statefile_open_dir(const char *dir, char *error, size_t n)
 		    (unsigned long)st.st_uid, (unsigned long)geteuid());
 	else if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
 		(void)fail(error, n, "%s may be written by others", dir);
+	else if (way.user != 0 && st.st_uid != 0 && st.st_uid != way.user)
+		(void)fail(error, n,
+		    "%s belongs to uid %lu, a directory "
+		    "above it to %lu",
+		    dir, (unsigned long)st.st_uid, (unsigned long)way.user);
 	else
 		return fd;
 	(void)close(fd);
@@ -104,8 +124,8 @@ open_or_make(int dir_fd, const char *name, uid_t uid, gid_t gid)
 	return fd;
 }
 
-int
-statefile_open(int dir_fd, const char *name, char *error, size_t n)
+static int
+open_checked(int dir_fd, const char *name, char *error, size_t n)
 {
 	struct stat st;
 	uid_t uid;
@@ -134,17 +154,6 @@ statefile_open(int dir_fd, const char *name, char *error, size_t n)
 	return -1;
 }
 
-bool
-statefile_allocate(int fd, size_t size, char *error, size_t n)
-{
-	int e = posix_fallocate(fd, 0, (off_t)size);
-
-	if (e != 0)
-		(void)fail(
-		    error, n, "allocate %zu octets: %s", size, strerror(e));
-	return e == 0;
-}
-
 static bool
 set_lock(int fd, off_t octet, short type)
 {
@@ -159,6 +168,64 @@ set_lock(int fd, off_t octet, short type)
 		if (errno != EINTR)
 			return false;
 	return true;
+}
+
+static bool
+is_named(int dir_fd, const char *name, int fd)
+{
+	struct stat here, there;
+
+	return fstat(fd, &here) == 0 &&
+	       fstatat(dir_fd, name, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       here.st_ino == there.st_ino && here.st_dev == there.st_dev;
+}
+
+int
+statefile_open(int dir_fd, const char *name, char *error, size_t n)
+{
+	const struct timespec pause = {0, 1000 * 1000};
+
+	for (int i = 0; i < OPEN_TRIES; i++) {
+		int fd = open_checked(dir_fd, name, error, n);
+
+		/* Nobody removes it from now on; and nobody has just done. */
+		if (fd < 0 || (set_lock(fd, LOCK_USE, F_RDLCK) &&
+				  is_named(dir_fd, name, fd)))
+			return fd;
+		(void)close(fd);
+		(void)nanosleep(&pause, NULL);
+	}
+	return fail(error, n, "%s cannot be kept from being removed", name);
+}
+
+bool
+statefile_remove_if(int dir_fd, const char *name, int64_t age_s,
+    bool (*may)(void *ctx, int fd), void *ctx)
+{
+	struct stat st;
+	int fd =
+	    openat(dir_fd, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	bool did;
+
+	if (fd < 0)
+		return false;
+	did = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+	      st.st_mtim.tv_sec + age_s < clock_wall().tv_sec &&
+	      set_lock(fd, LOCK_USE, F_WRLCK) && is_named(dir_fd, name, fd) &&
+	      (may == NULL || may(ctx, fd)) && unlinkat(dir_fd, name, 0) == 0;
+	(void)close(fd);
+	return did;
+}
+
+bool
+statefile_allocate(int fd, size_t size, char *error, size_t n)
+{
+	int e = posix_fallocate(fd, 0, (off_t)size);
+
+	if (e != 0)
+		(void)fail(
+		    error, n, "allocate %zu octets: %s", size, strerror(e));
+	return e == 0;
 }
 
 bool

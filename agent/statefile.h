@@ -27,13 +27,20 @@ bool statefile_dir_open(
     struct statefile_dir *d, const char *dir, char *error, size_t n);
 void statefile_dir_close(struct statefile_dir *d);
 
-/* The directory: ours or root's, not writable by others. Root may use any
- * user's, and acts as that user then. -1: error. */
+/* The directory: ours or root's, not writable by others, by a way that is safe
+ * (statepath.h). Root may use any user's, and acts as that user then. -1:
+ * error. */
 int statefile_open_dir(const char *dir, char *error, size_t n);
 
 /* Opens, or makes, a file of the directory; mode 0600, close-on-exec. It
  * must be ours; for root, the directory's owner's. */
 int statefile_open(int dir_fd, const char *name, char *error, size_t n);
+
+/* Removes a file that was not changed for age_s and that nobody has open (by
+ * statefile_open(), forked children included), if may() says yes (NULL: yes).
+ * Who opens it at the same time has it before, or gets a new one. */
+bool statefile_remove_if(int dir_fd, const char *name, int64_t age_s,
+    bool (*may)(void *ctx, int fd), void *ctx);
 
 /* Gives an empty file its size and its blocks at once: a full disk is an
  * error here and not a SIGBUS later. */

@@ -237,9 +237,48 @@ master_state_directory_of_others_is_refused(void **state)
 	set_by_name("lane_state_directory", scratch_path("foreign"));
 	expect_refused("must be owned by nobody");
 	set_by_name("lane_state_directory", "/nonexistent/x");
-	expect_refused("cannot make /nonexistent/x");
+	expect_refused("/nonexistent/x: nonexistent: No such file");
 	set_by_name("mail_owner", "no-such-user");
 	expect_refused("mail_owner no-such-user: no such user");
+}
+
+static void
+use_directory(const char *name)
+{
+	set_by_name("lane_state_directory", scratch_path(name));
+}
+
+static void
+master_way_to_the_state_directory_is_nobody_elses(void **state)
+{
+	const struct passwd *pw = owner();
+	char *error;
+
+	(void)state;
+	assert_int_equal(mkdir(scratch_path("way"), 0755), 0);
+	assert_int_equal(chown(scratch_path("way"), pw->pw_uid, 0), 0);
+	assert_int_equal(mkdir(scratch_path("way/target"), 0755), 0);
+	assert_int_equal(symlink("target", scratch_path("way/root")), 0);
+	assert_int_equal(symlink("target", scratch_path("way/theirs")), 0);
+	assert_int_equal(lchown(scratch_path("way/theirs"), pw->pw_uid, 0), 0);
+	assert_int_equal(symlink("loop", scratch_path("way/loop")), 0);
+	use_directory("way/theirs/state");
+	expect_refused("theirs: is a symbolic link that is not root's");
+	use_directory("way/loop/state");
+	expect_refused("loop: too many symbolic links");
+	/* as an administrator may have it: /var/lib -> /srv/lib */
+	use_directory("way/root/state/");
+	assert_true(master_make_state_directory(&set, &error));
+	use_directory("way/root/../target/./state");
+	assert_true(master_make_state_directory(&set, &error));
+	assert_int_equal(chmod(scratch_path("way/target"), 0777), 0);
+	expect_refused("target: others may write to it");
+	assert_int_equal(chmod(scratch_path("way/target"), 01777), 0);
+	assert_true(master_make_state_directory(&set, &error));
+	assert_int_equal(chown(scratch_path("way/target"), 1, 1), 0);
+	expect_refused("target: belongs to somebody else");
+	assert_int_equal(chown(scratch_path("way"), 1, 1), 0);
+	expect_refused("a directory above it belongs to uid 1");
 }
 
 static void
@@ -300,6 +339,7 @@ main(void)
 	    cmocka_unit_test(master_watch_tells_the_end_once),
 	    cmocka_unit_test(master_state_directory_is_made_for_mail_owner),
 	    cmocka_unit_test(master_state_directory_of_others_is_refused),
+	    cmocka_unit_test(master_way_to_the_state_directory_is_nobody_elses),
 	    cmocka_unit_test(master_drops_root_inside_the_queue_directory),
 	};
 
