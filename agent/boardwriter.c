@@ -14,7 +14,7 @@
 #include "common/mem.h"
 
 enum {
-	OPEN_WAIT_MS = 2000, /* for another lane that is opening the board */
+	OPEN_WAIT_MS = 200, /* for another lane that is opening the board */
 	CLAIM_WAIT_MS = 250, /* for the last process to let the entry go */
 	LEARNED_MAX = 10000,
 	DRAIN_FORGET_MS = 3600 * 1000, /* no draining child lives as long */

@@ -414,14 +414,6 @@ domains_add_list(struct domains *d, const char *text, struct buf *tables,
 
 /* ---- what is kept ------------------------------------------------------- */
 
-static bool
-is_full(const struct limiter *l, int64_t now_us)
-{
-	if (l->kind == LIMITER_BUCKET)
-		return l->bucket.tat_ns + 1 <= now_us * 1000;
-	return l->kind != LIMITER_QUOTA || quota_used(&l->quota, now_us) == 0;
-}
-
 static int64_t
 latest_us(const struct limiter *l)
 {
@@ -485,7 +477,8 @@ free_slot(struct keeper *k, int64_t now_us)
 		const struct domains_slot *slot = &k->kept.slots[i];
 
 		if (slot->key == 0 ||
-		    (!k->is_owned[i] && is_full(&slot->limiter, now_us)))
+		    (!k->is_owned[i] &&
+			limiter_is_full(&slot->limiter, now_us)))
 			return i;
 	}
 	return -1;
@@ -699,7 +692,7 @@ static bool
 are_full(const struct domain_state *state, int64_t now_us)
 {
 	for (size_t i = 0; i < state->dom->count; i++)
-		if (!is_full(&state->limiters[i], now_us))
+		if (!limiter_is_full(&state->limiters[i], now_us))
 			return false;
 	return true;
 }

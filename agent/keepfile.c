@@ -59,6 +59,13 @@ which_holds(const struct keepfile *k)
 	return __atomic_load_n(&k->map->which, __ATOMIC_ACQUIRE) & 1;
 }
 
+static void
+set_sizes(struct keepfile *k)
+{
+	k->copy_size = sizeof(struct keepfile_copy) + (k->size + 7) / 8 * 8;
+	k->all_size = sizeof(*k->map) + 2 * k->copy_size;
+}
+
 static bool
 is_known(const struct keepfile *k, uint64_t magic)
 {
@@ -138,8 +145,7 @@ keepfile_open(const struct statefile_dir *dir, const char *name, uint64_t magic,
 	*error = '\0';
 	k->fd = -1;
 	k->size = size;
-	k->copy_size = sizeof(struct keepfile_copy) + (size + 7) / 8 * 8;
-	k->all_size = sizeof(*k->map) + 2 * k->copy_size;
+	set_sizes(k);
 	k->boot = dir != NULL ? dir->boot : 0;
 	if (!open_file(k, dir, name, magic, error, n)) {
 		if (k->fd >= 0)
@@ -192,18 +198,43 @@ keepfile_store(struct keepfile *k, const void *value)
 	__atomic_store_n(&k->map->which, next, __ATOMIC_RELEASE);
 }
 
-int64_t
-keepfile_shift_us(const struct keepfile *k)
+static int64_t
+shift_of(const struct keepfile_copy *copy, uint64_t boot)
 {
-	const struct keepfile_copy *copy = copy_of(k, which_holds(k));
 	int64_t shift_us;
 
-	if (copy->boot == k->boot)
+	if (copy->boot == boot)
 		return 0;
 	if (!__builtin_sub_overflow(
 		copy->wall_us, wall_less_mono_us(), &shift_us))
 		return shift_us;
 	return INT64_MIN; /* damage: all of it is past */
+}
+
+int64_t
+keepfile_shift_us(const struct keepfile *k)
+{
+	return shift_of(copy_of(k, which_holds(k)), k->boot);
+}
+
+bool
+keepfile_read(int fd, uint64_t boot, uint64_t magic, void *value, size_t size,
+    int64_t *shift_us_out)
+{
+	struct keepfile k = {.fd = fd, .size = size};
+	struct keepfile_head head;
+	struct keepfile_copy copy;
+	off_t at;
+
+	set_sizes(&k);
+	if (!is_known(&k, magic) || !statefile_read(fd, &head, sizeof(head), 0))
+		return false;
+	at = (off_t)(sizeof(head) + (head.which & 1) * k.copy_size);
+	if (!statefile_read(fd, &copy, sizeof(copy), at) ||
+	    !statefile_read(fd, value, size, at + (off_t)sizeof(copy)))
+		return false;
+	*shift_us_out = shift_of(&copy, boot);
+	return true;
 }
 
 bool

@@ -34,6 +34,11 @@ enum { KEEPFILE_MEMBERS = 32 };
 struct keepfile *keepfile_open(const struct statefile_dir *dir,
     const char *name, uint64_t magic, size_t size, char *error, size_t n);
 
+/* What an open file holds, without opening it as a value. False: it is of
+ * another kind. */
+bool keepfile_read(int fd, uint64_t boot, uint64_t magic, void *value,
+    size_t size, int64_t *shift_us_out);
+
 /* False: in memory alone. */
 bool keepfile_is_shared(const struct keepfile *k);
 void keepfile_close(struct keepfile **k);

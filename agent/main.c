@@ -23,6 +23,8 @@
 #include "agent/problems.h"
 #include "agent/provider.h"
 #include "agent/statefile.h"
+#include "agent/sweep.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -94,10 +96,10 @@ open_state(struct startup *s)
 	if (!master_make_state_directory(&s->set, &error)) {
 		log_warn("%s", error);
 		mem_free(error);
-	} else {
+	} else if (statefile_dir_open(&s->state, s->set.lane_state_directory,
+		       why, sizeof(why))) {
 		/* What is wrong is said by those who need it. */
-		(void)statefile_dir_open(
-		    &s->state, s->set.lane_state_directory, why, sizeof(why));
+		(void)sweep_state(&s->state, clock_mono_us());
 	}
 	s->lane_name = s->set.multi_instance_name[0] != '\0'
 			   ? mem_printf("%s/%s", s->set.multi_instance_name,

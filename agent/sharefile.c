@@ -98,6 +98,21 @@ sharefile_load(const struct keepfile *file, struct share *out, const char *what,
 	return was_wrong || shift_us != 0;
 }
 
+bool
+sharefile_is_spent(int fd, uint64_t boot, int64_t now_us)
+{
+	struct share s;
+	int64_t shift_us;
+
+	/* Of another version it is of no use to anybody. */
+	if (!keepfile_read(fd, boot, MAGIC, &s, sizeof(s), &shift_us))
+		return true;
+	if (shift_us != 0)
+		share_shift(&s, shift_us);
+	(void)share_repair(&s, now_us + AHEAD_US);
+	return share_is_spent(&s, now_us);
+}
+
 static void
 configured(const struct sharefile *f, struct share_rate rates[SHARE_LIMITS],
     size_t *count_out)

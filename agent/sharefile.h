@@ -47,6 +47,9 @@ struct keepfile *sharefile_keep(const struct statefile_dir *dir,
 bool sharefile_load(const struct keepfile *file, struct share *out,
     const char *what, int64_t now_us);
 
+/* An open file of such a kind holds nothing that is still of use. */
+bool sharefile_is_spent(int fd, uint64_t boot, int64_t now_us);
+
 /* The file KIND.HASH of the account, with the limits that scope names. Never
  * NULL; *error as above. env is borrowed. */
 struct sharefile *sharefile_open(const struct sharefile_env *env,

@@ -110,6 +110,14 @@ limiter_is_valid(const struct limiter *l)
 }
 
 bool
+limiter_is_full(const struct limiter *l, int64_t now_us)
+{
+	if (l->kind == LIMITER_BUCKET)
+		return l->bucket.tat_ns + 1 <= now_us * 1000;
+	return l->kind != LIMITER_QUOTA || quota_used(&l->quota, now_us) == 0;
+}
+
+bool
 limiter_matches(const struct limiter *l, const struct rate *rate)
 {
 	if (rate == NULL)

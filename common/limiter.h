@@ -46,6 +46,9 @@ void limiter_give_back(struct limiter *l, uint64_t cost, int64_t taken_us);
  * file; such a limiter must not be used but by limiter_init(). */
 bool limiter_is_valid(const struct limiter *l);
 
+/* Is nothing of it used? A new one would be the same. */
+bool limiter_is_full(const struct limiter *l, int64_t now_us);
+
 /* Same rate in use? */
 bool limiter_matches(const struct limiter *l, const struct rate *rate);
 

@@ -329,6 +329,15 @@ share_is_limited(const struct share *s)
 	return false;
 }
 
+bool
+share_is_spent(const struct share *s, int64_t now_us)
+{
+	for (size_t i = 0; i < SHARE_LIMITS; i++)
+		if (!limiter_is_full(&s->limits[i].limiter, now_us))
+			return false;
+	return s->pause_until_us <= now_us;
+}
+
 /* ---- turns ------------------------------------------------------------- */
 
 static bool

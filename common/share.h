@@ -105,6 +105,9 @@ bool share_configure(struct share *s, int me, const struct share_rate *rates,
 /* Do the lanes of all rows that are in_use, and `me`, ask for the same? */
 bool share_agrees(const struct share *s, int me, const bool *in_use);
 
+/* Nothing is known that a new one would not know. */
+bool share_is_spent(const struct share *s, int64_t now_us);
+
 /* Is any limit in force? */
 bool share_is_limited(const struct share *s);
 
