@@ -195,7 +195,8 @@ def test_three_connections_are_enough(base, certs, origin, started, agent):
     sim = start(base, certs, origin, started, agent, max_connections=3,
                 latency=10)
     count = 5000 if LONG else 500
-    took = drain_queue(origin, sim, count, 300)
+    # smtp(8) has most of it deferred, again and again
+    took = drain_queue(origin, sim, count, 300 if agent == "lane" else 900)
     stats = sim.stats()
     print(f"\n{agent}: {count} messages, 3 connections: {took:.2f} s, "
           f"{stats['connections_refused']} refused, "
