@@ -66,6 +66,7 @@ struct agent {
 	struct recall *recall; /* what was given back for it */
 	struct loop_timer *look_timer; /* crowd_due_ms() */
 	int64_t shown_ms;
+	bool is_show_due;
 	struct lane_figures shown;
 	uint64_t shown_called;
 };
@@ -102,7 +103,8 @@ show(struct agent *a, int64_t now_ms)
 	bool is_idle = lane_waiting(a->lane) + lane_in_flight(a->lane) == 0;
 
 	/* The last state before a quiet time is shown whatever the hour. */
-	if (!is_idle && now_ms - a->shown_ms < SHOW_EVERY_MS)
+	a->is_show_due = !is_idle && now_ms - a->shown_ms < SHOW_EVERY_MS;
+	if (a->is_show_due)
 		return;
 	a->shown_ms = now_ms;
 	add_counter(a, BOARD_COUNTER_recipients_sent, f->sent, &a->shown.sent);
@@ -133,6 +135,23 @@ show(struct agent *a, int64_t now_ms)
 	upstreams_show(a->ups);
 	learned_save(a->env.board, a->lane, clock_moment());
 	board_beat(a->env.board);
+}
+
+static void
+set_timer(struct agent *a, struct moment now)
+{
+	int64_t due = lane_deadline_ms(a->lane);
+	int64_t since_epoch_ms = (int64_t)now.wall.tv_sec * 1000 - now.ms;
+
+	/* The board must be true also when nothing more happens. */
+	if (a->is_show_due && due > a->shown_ms + SHOW_EVERY_MS)
+		due = a->shown_ms + SHOW_EVERY_MS;
+	if (due == INT64_MAX)
+		loop_timer_cancel(a->timer);
+	else
+		loop_timer_at(a->timer, due);
+	board_set(a->env.board, BOARD_GAUGE_wakeup_wall_ms,
+	    due == INT64_MAX ? 0 : since_epoch_ms + due);
 }
 
 static bool
@@ -200,7 +219,6 @@ agent_kick(void *ctx)
 {
 	struct agent *a = ctx;
 	struct moment now = clock_moment();
-	int64_t due;
 
 	a->is_kick_due = false;
 	if (a->lane != NULL) {
@@ -210,11 +228,7 @@ agent_kick(void *ctx)
 			ratebook_idle(a->rates);
 		show(a, now.ms);
 		watch_active(a);
-		due = lane_deadline_ms(a->lane);
-		if (due == INT64_MAX)
-			loop_timer_cancel(a->timer);
-		else
-			loop_timer_at(a->timer, due);
+		set_timer(a, now);
 	}
 	if (intake_waiting(a->intake) > 0)
 		intake_kick(a->intake);

@@ -105,7 +105,8 @@ enum {
 	X(requests_parked, "of the waiting, for the limit of a domain")        \
 	X(messages_active, "messages in the active queue, of all transports")  \
 	X(crowd_relieving, "1: surplus is given back, active is crowded")      \
-	X(crowd_given_back, "messages to be called back when there is room")
+	X(crowd_given_back, "messages to be called back when there is room")   \
+	X(wakeup_wall_ms, "when the lane looks again by itself, 0 never")
 
 #define BOARD_HISTS(X)                                                         \
 	X(queue_wait, "from the request being read to its MAIL, us")           \

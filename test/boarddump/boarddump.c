@@ -312,9 +312,9 @@ text_lane(struct dump *d, const struct board_lane *lane, bool is_running)
 	text_word("name", lane->name, sizeof(lane->name));
 	text_word("class", lane->class, sizeof(lane->class));
 	printf(" %s pid=%" PRIu64 " slots=%" PRIu64 " reserve=%" PRIu64
-	       " wants=%" PRIu64 "\n",
+	       " wants=%" PRIu64 " beat=%.1fs\n",
 	    lane_state(lane, is_running), lane->pid, lane->held, lane->reserve,
-	    lane->wants);
+	    lane->wants, seconds_since(lane->beat_wall_ms));
 	for (int i = 0; i < BOARD_COUNTER_COUNT; i++)
 		if (d->wants_all || lane->counters[i] != 0)
 			printf("  %-24s %12" PRIu64 "   %s\n",
