@@ -1,15 +1,25 @@
 """Fixtures. Every instance is taken down at the end of its test, whatever
-happened; logs of a failed test stay below build/log/it/TEST."""
+happened; logs of a failed test stay below build/log/it/TEST. A test that
+fails, comes to its deadline or is interrupted tells what its instances were
+doing."""
 import os
 import re
 import shutil
+import signal
+import subprocess
 
 import pytest
 
-from harness import paths
+from harness import paths, state
 from harness.certs import Certs
 from harness.postfix import Postfix
 from harness.upstream import PostfixSmarthost
+from harness.wait import Timeout
+
+# For each phase of a test; POSTLANE_DEADLINE: another one, 0 none
+DEADLINE_S = int(os.environ.get("POSTLANE_DEADLINE") or (
+    3600 if os.environ.get("POSTLANE_LONG") else 420))
+_running = []       # instances of the test under way
 
 
 def pytest_configure(config):
@@ -22,6 +32,39 @@ def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
     if report.failed:
         item.has_failed = True
+    if report.failed and _running:
+        hung = call.excinfo is not None and call.excinfo.errisinstance(
+            (Timeout, subprocess.TimeoutExpired))
+        report.sections.append(
+            ("what was going on", state.describe(_running, stacks=hung)))
+
+
+def _with_deadline(what):
+    """Whatever a test waits for, it ends, and others have their turn."""
+    def ring(*_):
+        raise Timeout(f"{what} not over within {DEADLINE_S} s")
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(DEADLINE_S)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_setup(item):
+    yield from _with_deadline(f"setup of {item.name}")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    yield from _with_deadline(item.name)
+
+
+def pytest_keyboard_interrupt(excinfo):
+    """The time limit of scripts/check comes as one."""
+    if _running:
+        print("\ninterrupted; what was going on:\n"
+              + state.describe(_running, stacks=True))
 
 
 @pytest.fixture
@@ -47,15 +90,14 @@ def certs():
 def started(base):
     """started(instance): start it now, destroy it after the test. `base`
     is asked for so that it is removed later than what lives in it."""
-    running = []
-
     def start(instance, **how):
-        running.append(instance)
+        _running.append(instance)
         instance.start(**how)
         return instance
     yield start
-    for instance in reversed(running):
+    for instance in reversed(_running):
         instance.destroy()
+    _running.clear()
 
 
 @pytest.fixture

@@ -1,11 +1,16 @@
 """The harness itself, with Postfix's own smtp(8) as the delivery agent."""
 import os
+import re
+import time
 
 import pytest
 
-from harness import messages
+from harness import messages, state
 from harness.process import session_processes
+from harness.simulator import Simulator
 from harness.upstream import PostfixSmarthost
+from harness.wait import wait_until
+
 
 def start_pair(origin, smarthost, started, wrapped=False, **main):
     origin.agent("smtp", "fast")
@@ -82,3 +87,24 @@ def test_held_transport_makes_a_prepared_queue(origin, smarthost, started):
     origin.wait_empty()
     smarthost.wait_empty()
     assert messages.compare(sent, smarthost.taken()).is_clean()
+
+
+def test_state_tells_where_mail_is_held_up(base, certs, origin, started):
+    """A server that says nothing more: seen from outside, and before the
+    lane's next look, which is minutes away."""
+    sim = started(Simulator(base, certs, script="mail stall\n"))
+    origin.agent("lane", "fast", "class=fast")
+    origin.relay_to(sim, transport="fast")
+    started(origin)
+    origin.inject(messages.generate(1))
+    wait_until(lambda: re.search(r"requests_in_flight +1 ",
+                                 state.describe([origin])), 30,
+               lambda: state.describe([origin]))
+    text = state.describe([origin, sim])
+    assert "active 1," in text
+    assert re.search(r"^\d+ lane [A-Z] \w+", text, re.M)
+    assert re.search(r"tcp \d+ -> " + str(sim.port), text)
+    assert re.search(r"session 0 busy .* in_flight=1 ", text)
+    [wakeup] = re.findall(r"wakeup_wall_ms +(\d+) ", text)
+    assert time.time() + 200 < int(wakeup) / 1000 < time.time() + 310
+    assert "--- simulator" in text
