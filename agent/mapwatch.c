@@ -1,21 +1,32 @@
 #include "agent/mapwatch.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/list.h"
 #include "common/mem.h"
 
+/* A name in a directory, which is open since before chroot. */
 struct watched {
 	struct list link;
-	char *table, *path;
+	char *table, *name;
+	int dir_fd;
+	int wd; /* of the directory at inotify; -1: none */
+	bool is_told; /* inotify saw somebody write it */
 	struct stat seen;
 };
 
 struct mapwatch {
 	struct list all;
 	int64_t looked_ms;
+	int inotify_fd; /* -1: there is none */
 };
 
 static const struct {
@@ -37,6 +48,7 @@ mapwatch_new(void)
 	struct mapwatch *watch = mem_zalloc(sizeof(*watch));
 
 	list_init(&watch->all);
+	watch->inotify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	return watch;
 }
 
@@ -51,10 +63,13 @@ mapwatch_free(struct mapwatch **watch)
 	list_each_safe (link, &old->all) {
 		struct watched *w = list_entry(link, struct watched, link);
 
+		(void)close(w->dir_fd);
 		mem_free(w->table);
-		mem_free(w->path);
+		mem_free(w->name);
 		mem_free(w);
 	}
+	if (old->inotify_fd >= 0)
+		(void)close(old->inotify_fd);
 	mem_free(old);
 }
 
@@ -80,23 +95,44 @@ path_of(const char *table)
 	return NULL;
 }
 
+static bool
+look(const struct watched *w, struct stat *out)
+{
+	return fstatat(w->dir_fd, w->name, out, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+static void
+add_path(struct mapwatch *watch, const char *table, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *dir = mem_strndup(path, (size_t)(slash - path) + 1);
+	struct watched *w = mem_zalloc(sizeof(*w));
+
+	w->table = mem_strdup(table);
+	w->name = mem_strdup(slash + 1);
+	w->wd = -1;
+	list_init(&w->link);
+	list_push(&watch->all, &w->link);
+	w->dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (watch->inotify_fd >= 0)
+		w->wd = inotify_add_watch(
+		    watch->inotify_fd, dir, IN_CLOSE_WRITE | IN_MOVED_TO);
+	(void)look(w, &w->seen);
+	mem_free(dir);
+}
+
+/* A link leads elsewhere after chroot: both it and what it leads to. */
 static void
 add_one(struct mapwatch *watch, const char *table)
 {
-	char *path = path_of(table);
-	struct watched *w;
-	struct stat seen;
+	char *path = path_of(table), real[PATH_MAX];
 
-	if (path == NULL || stat(path, &seen) != 0) {
-		mem_free(path);
-		return;
+	if (path != NULL && realpath(path, real) != NULL) {
+		add_path(watch, table, real);
+		if (strcmp(path, real) != 0)
+			add_path(watch, table, path);
 	}
-	w = mem_zalloc(sizeof(*w));
-	w->table = mem_strdup(table);
-	w->path = path;
-	w->seen = seen;
-	list_init(&w->link);
-	list_push(&watch->all, &w->link);
+	mem_free(path);
 }
 
 void
@@ -124,18 +160,58 @@ is_different(const struct stat *a, const struct stat *b)
 	       a->st_mtim.tv_nsec != b->st_mtim.tv_nsec;
 }
 
+static void
+note_event(struct mapwatch *watch, const struct inotify_event *e)
+{
+	list_each (link, &watch->all) {
+		struct watched *w = list_entry(link, struct watched, link);
+
+		if (w->wd == e->wd && e->len > 0 &&
+		    strcmp(w->name, e->name) == 0)
+			w->is_told = true;
+	}
+}
+
+static void
+read_events(struct mapwatch *watch)
+{
+	_Alignas(struct inotify_event) char octets[8192];
+	ssize_t n;
+
+	while (watch->inotify_fd >= 0 &&
+	       (n = read(watch->inotify_fd, octets, sizeof(octets))) > 0)
+		for (char *p = octets; p < octets + n;) {
+			const struct inotify_event *e = (const void *)p;
+
+			note_event(watch, e);
+			p += sizeof(*e) + e->len;
+		}
+}
+
+/* Where we may not look inotify does, whose word has to do: the table was
+ * written, if perhaps with the same content. A table that is gone is being
+ * made anew. */
+static bool
+is_changed(const struct watched *w)
+{
+	struct stat now;
+
+	if (look(w, &now))
+		return is_different(&now, &w->seen);
+	return errno == EACCES && w->is_told;
+}
+
 const char *
 mapwatch_changed(struct mapwatch *watch, int64_t now_ms)
 {
 	if (now_ms - watch->looked_ms < MAPWATCH_EVERY_MS)
 		return NULL;
 	watch->looked_ms = now_ms;
+	read_events(watch);
 	list_each (link, &watch->all) {
 		struct watched *w = list_entry(link, struct watched, link);
-		struct stat now;
 
-		/* A table that is gone is being made anew. */
-		if (stat(w->path, &now) == 0 && is_different(&now, &w->seen))
+		if (is_changed(w))
 			return w->table;
 	}
 	return NULL;

@@ -4,8 +4,9 @@
  * Postfix's own daemons look at their tables' files and restart ("table X has
  * changed -- restarting"); whoever has run postmap(1) for smtp(8) expects the
  * same here, without a reload. Only types with a file are watched: hash,
- * btree, lmdb, cdb, texthash, regexp, pcre, cidr. Where the file cannot be
- * seen any more (chroot, a closed directory) nothing is noticed.
+ * btree, lmdb, cdb, texthash, regexp, pcre, cidr. Directories are opened when a
+ * table is added, before chroot, and asked for its name afterwards; one that
+ * mail_owner may not enter is watched by inotify.
  */
 #ifndef MAPWATCH_H
 #define MAPWATCH_H

@@ -202,9 +202,10 @@ def test_changed_table_lets_mail_flow_while_a_delivery_is_slow(
     assert verdict.is_clean(), verdict
 
 
+@pytest.mark.parametrize("chroot", ["n", "y"])
 def test_new_password_serves_the_request_that_noticed_it(
-        base, certs, origin, started):
-    sim = start(base, certs, origin, started,
+        base, certs, origin, started, chroot):
+    sim = start(base, certs, origin, started, chroot=chroot,
                 main={"minimal_backoff_time": "300s",
                       "maximal_backoff_time": "4000s",
                       "queue_run_delay": "300s"})

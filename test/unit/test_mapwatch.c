@@ -6,11 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "agent/mapwatch.h"
+#include "test/unit/statedir.h"
 
 static char dir[] = "/tmp/mapwatch-XXXXXX";
 static char path[64], table[80];
@@ -102,6 +104,76 @@ mapwatch_ignores_tables_without_a_file(void **state)
 	mapwatch_free(&watch);
 }
 
+/* As a lane does: adds the table as root, then chroot and another user. 'y'
+ * or 'n' for each 'x' heard. */
+static void
+watch_in_jail(void *ctx, int in, int out)
+{
+	struct mapwatch *watch = mapwatch_new();
+	int64_t now = MAPWATCH_EVERY_MS;
+
+	mapwatch_add(watch, table);
+	if (chroot(ctx) != 0 || chdir("/") != 0 || setgid(65534) != 0 ||
+	    setuid(65534) != 0)
+		_exit(1);
+	statedir_tell(out, 'r');
+	while (statedir_hear(in) == 'x') {
+		now += MAPWATCH_EVERY_MS;
+		statedir_tell(
+		    out, mapwatch_changed(watch, now) != NULL ? 'y' : 'n');
+	}
+	mapwatch_free(&watch);
+}
+
+static char
+ask(const struct statedir_child *child)
+{
+	statedir_tell(child->to, 'x');
+	return statedir_hear(child->from);
+}
+
+static void
+mapwatch_sees_out_of_a_chroot(void **state)
+{
+	static const mode_t modes[] = {0755, 0700};
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		struct statedir_child child;
+		char *jail = statedir_make();
+
+		assert_int_equal(chmod(dir, modes[i]), 0);
+		write_file("before");
+		statedir_fork(&child, watch_in_jail, jail);
+		assert_int_equal(statedir_hear(child.from), 'r');
+		assert_int_equal(ask(&child), 'n');
+		write_file("behind its back");
+		assert_int_equal(ask(&child), 'y');
+		statedir_tell(child.to, '.');
+		(void)statedir_end(&child, 0);
+		statedir_remove(&jail);
+	}
+}
+
+static void
+mapwatch_follows_a_link(void **state)
+{
+	struct mapwatch *watch = mapwatch_new();
+	char other[80], link[80];
+
+	(void)state;
+	(void)snprintf(link, sizeof(link), "hash:%s/link", dir);
+	(void)snprintf(other, sizeof(other), "%s/link.db", dir);
+	assert_int_equal(symlink("t.db", other), 0);
+	mapwatch_add(watch, link);
+	assert_null(mapwatch_changed(watch, MAPWATCH_EVERY_MS));
+	write_file("what the link leads to");
+	assert_string_equal(
+	    mapwatch_changed(watch, 2 * MAPWATCH_EVERY_MS), link);
+	mapwatch_free(&watch);
+	assert_int_equal(unlink(other), 0);
+}
+
 int
 main(void)
 {
@@ -110,6 +182,8 @@ main(void)
 	    cmocka_unit_test(mapwatch_looks_only_now_and_then),
 	    cmocka_unit_test(mapwatch_waits_for_a_file_that_is_being_made),
 	    cmocka_unit_test(mapwatch_ignores_tables_without_a_file),
+	    cmocka_unit_test(mapwatch_sees_out_of_a_chroot),
+	    cmocka_unit_test(mapwatch_follows_a_link),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
