@@ -114,7 +114,7 @@ start_dial(
 	if (!lane->ops->start_dial(lane->ctx, r, no))
 		return false;
 	r->dialing++;
-	r->dial_began_ms = now_ms;
+	route_on_dial(r, now_ms);
 	lane->dialing++;
 	return true;
 }
@@ -231,6 +231,14 @@ lasting(struct route *r, int64_t share, int64_t now_ms, size_t *busy_out)
 	return n;
 }
 
+/* How many messages a new session may carry. */
+static int64_t
+carries(const struct lane *lane, const struct route *r, int64_t now_ms)
+{
+	return route_quota(
+	    r, lane->set->lane_messages_per_connection, 0, now_ms);
+}
+
 /* How many messages like this one can go in the time that a dial takes. */
 static int64_t
 expected(
@@ -254,17 +262,19 @@ dial_ahead(struct lane *lane, struct route *r, int64_t share, int64_t at_ms,
 {
 	struct lane_no no = {"", INT64_MAX};
 	int64_t took_ms = r->dial_took_ms;
-	size_t busy;
+	size_t busy, need;
 
 	(void)lasting(r, 0, now_ms, &busy);
 	if (busy == 0)
 		busy = 1;
 	share /= (int64_t)busy;
-	if (took_ms == 0 || lasting(r, share, now_ms, &(size_t){0}) >= busy)
+	/* Where a session carries less than that, several follow on one. */
+	need = busy * (size_t)(1 + share / carries(lane, r, now_ms));
+	if (took_ms == 0 || lasting(r, share, now_ms, &(size_t){0}) >= need)
 		return at_ms;
 	if (now_ms < at_ms - took_ms)
 		return at_ms - took_ms;
-	while (lasting(r, share, now_ms, &(size_t){0}) < busy &&
+	while (lasting(r, share, now_ms, &(size_t){0}) < need &&
 	       add_dial(lane, r, &no, now_ms))
 		;
 	return at_ms;
@@ -322,6 +332,19 @@ ready(struct lane *lane, const struct route *r, const struct pacer_cost *cost,
 	return n < (size_t)room ? n : (size_t)room;
 }
 
+/* Each dial under way is for one that waits and may go, or for as many as a
+ * session carries of those that may go until it is there. */
+static size_t
+useful_dials(struct lane *lane, const struct route *r,
+    const struct pacer_cost *cost, int64_t now_us)
+{
+	size_t now = ready(lane, r, cost, now_us);
+	int64_t then =
+	    1 + expected(lane, r, cost) / carries(lane, r, now_us / 1000);
+
+	return now > (size_t)then ? now : (size_t)then;
+}
+
 /* Gives away the next that waits; false: nothing more can go now. */
 static bool
 serve_first(struct lane *lane, struct route *r, struct lane_no *no,
@@ -348,14 +371,13 @@ serve_first(struct lane *lane, struct route *r, struct lane_no *no,
 		return is_refused;
 	ls = pick_session(r, 1, now.ms);
 	if (ls == NULL) {
-		/* Each dial under way is for one that waits and may go. */
-		if (r->dialing >= lane_unparked(r) ||
-		    r->dialing >= ready(lane, r, &cost, now_us)) {
-			set_no(no, "waiting for a connection", INT64_MAX);
+		set_no(no, "waiting for a connection", INT64_MAX);
+		if (r->dialing >= lane_unparked(r))
 			return false;
-		}
-		if (add_dial(lane, r, no, now.ms))
+		if (r->dialing < useful_dials(lane, r, &cost, now_us) &&
+		    add_dial(lane, r, no, now.ms))
 			return true;
+		/* What the pace lets go now is lost when it waits. */
 		ls = pick_session(r, r->depth, now.ms);
 		if (ls == NULL)
 			return false;

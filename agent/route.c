@@ -127,9 +127,32 @@ route_on_session_end(struct route *r, enum session_end how, int accepted,
 }
 
 void
+route_on_dial(struct route *r, int64_t now_ms)
+{
+	r->dial_began_ms = now_ms;
+	if (r->dials_count < ROUTE_DIALS)
+		r->dials_began_ms[(r->dials_first + r->dials_count++) %
+				  ROUTE_DIALS] = now_ms;
+}
+
+/* Of the dial that ends now. */
+static int64_t
+take_began_ms(struct route *r)
+{
+	int64_t began_ms = r->dial_began_ms;
+
+	if (r->dials_count == 0)
+		return began_ms;
+	began_ms = r->dials_began_ms[r->dials_first];
+	r->dials_first = (r->dials_first + 1) % ROUTE_DIALS;
+	r->dials_count--;
+	return began_ms;
+}
+
+void
 route_on_dial_ok(struct route *r, int64_t now_ms)
 {
-	r->dial_took_ms = now_ms - r->dial_began_ms;
+	r->dial_took_ms = now_ms - take_began_ms(r);
 	if (r->is_down)
 		log_info("%s is reachable again", r->nexthops);
 	r->is_down = false;
@@ -175,6 +198,7 @@ route_on_dial_failed(struct route *r, const struct dsn *dsn,
     const struct peer *peer, const char *reply, int64_t patience_ms,
     uint32_t random, int64_t now_ms)
 {
+	(void)take_began_ms(r);
 	back_off(r, random, now_ms);
 	remember_failure(r, dsn, peer, reply);
 	if (r->failing_since_ms == 0)

@@ -37,6 +37,7 @@ enum {
 	ROUTE_MEMORY_SHORT_MS = 5000,
 	ROUTE_MANY = 100,
 	ROUTE_ALARM_WAITS = 10, /* the longest wait is so many first ones */
+	ROUTE_DIALS = 32, /* whose beginning is known */
 	ROUTE_QUOTA_TIMES = 3, /* closed after so many: in a row, a rule */
 	ROUTE_QUOTA_MEMORY_MS = 3600 * 1000,
 };
@@ -59,8 +60,11 @@ struct route {
 	const char *why_waiting; /* static text; why the first does not go */
 
 	/* How long a dial takes: the newest was begun then, the last that
-	 * worked took so long (0: none has). */
+	 * worked took so long (0: none has). Those under way end in about the
+	 * order in which they began. */
 	int64_t dial_began_ms, dial_took_ms;
+	int64_t dials_began_ms[ROUTE_DIALS]; /* of those under way */
+	size_t dials_first, dials_count;
 	int depth, good_in_row;
 	int quota; /* learned; 0: none */
 	int64_t quota_learned_ms;
@@ -94,6 +98,9 @@ void route_on_trouble(struct route *r);
 /* A session ended after so many accepted messages. */
 void route_on_session_end(struct route *r, enum session_end how, int accepted,
     uint32_t random, int64_t now_ms);
+
+/* A dial is begun. */
+void route_on_dial(struct route *r, int64_t now_ms);
 
 /* Before the new session is counted. */
 void route_on_dial_ok(struct route *r, int64_t now_ms);

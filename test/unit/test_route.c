@@ -401,12 +401,37 @@ ends_have_their_own_consequences(void **state)
 	}
 }
 
+static void
+dials_under_way_are_each_measured_from_their_own_beginning(void **state)
+{
+	struct route *r = *state;
+
+	route_on_dial(r, NOW);
+	route_on_dial(r, NOW + 90);
+	route_on_dial(r, NOW + 95);
+	route_on_dial_ok(r, NOW + 100);
+	assert_int_equal(r->dial_took_ms, 100);
+	route_on_dial_ok(r, NOW + 195);
+	assert_int_equal(r->dial_took_ms, 105);
+	refuse(r, "4.7.0", 60000, 0, NOW + 200);
+	/* Many at once: about right is enough. */
+	for (int i = 0; i < 3 * ROUTE_DIALS; i++)
+		route_on_dial(r, NOW + 1000);
+	for (int i = 0; i < 3 * ROUTE_DIALS; i++)
+		route_on_dial_ok(r, NOW + 1100);
+	assert_int_equal(r->dial_took_ms, 100);
+	route_on_dial(r, NOW + 2000);
+	route_on_dial_ok(r, NOW + 2050);
+	assert_int_equal(r->dial_took_ms, 50);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    TEST(dials_under_way_are_each_measured_from_their_own_beginning),
 	    TEST(depth_doubles_with_each_good_window_up_to_the_limit),
 	    TEST(trouble_halves_the_depth_but_never_below_one),
 	    TEST(backoff_doubles_with_jitter_up_to_a_minute),
