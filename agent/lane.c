@@ -563,6 +563,20 @@ lane_has_surplus(const struct lane *lane, int64_t now_ms)
 	return lane->waiting - lane->parked >= enough;
 }
 
+/* As long as nobody knows how fast it goes, what is let in waits here for as
+ * long as the smarthost likes: no more then than is known to do no harm. */
+static int64_t
+most_inside(const struct lane *lane)
+{
+	int64_t window = lane_window_in_all(lane) * WINDOWS_ADMITTED;
+	int64_t most = windows(lane);
+
+	if (!lane->set->lane_adaptive || window == 0 || window >= most ||
+	    isfinite(lane_learned_in_all(lane)))
+		return most;
+	return window;
+}
+
 bool
 lane_may_admit(const struct lane *lane, size_t coming, int64_t now_ms,
     int64_t *until_ms_out)
@@ -574,7 +588,7 @@ lane_may_admit(const struct lane *lane, size_t coming, int64_t now_ms,
 	*until_ms_out = INT64_MAX;
 	if (lane->is_draining)
 		return false;
-	if (inside >= windows(lane))
+	if (inside >= most_inside(lane))
 		return false;
 	/* In an outage each request is answered at once; that is how the
 	 * queue manager learns of it. */

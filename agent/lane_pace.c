@@ -139,6 +139,16 @@ lane_learned_in_all(const struct lane *lane)
 }
 
 int64_t
+lane_window_in_all(const struct lane *lane)
+{
+	int64_t sum = 0;
+
+	list_each (link, &lane->paces)
+		sum += adapt_window(&pace_of(link)->adapt);
+	return sum;
+}
+
+int64_t
 lane_paused_until_ms(const struct lane *lane)
 {
 	int64_t latest_us = 0;

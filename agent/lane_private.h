@@ -119,6 +119,9 @@ void lane_count_left(const struct transaction *t, bool is_accepted);
  * INFINITY where one of them is not known. */
 double lane_learned_in_all(const struct lane *lane);
 
+/* Messages that they all may have in the air; 0: none is known. */
+int64_t lane_window_in_all(const struct lane *lane);
+
 /* ---- lane_park.c -------------------------------------------------------- */
 
 /* A new request as transactions, one for each limit, chained by sibling. */

@@ -469,6 +469,24 @@ surplus_is_what_is_not_needed_soon(void **state)
 	}
 }
 
+/* A pace that is not known yet may be a slow one: what is let in would wait. */
+static void
+admission_is_two_windows_of_what_was_accepted_so_far(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w);
+	w.set.lane_adaptive = true;
+	world_open(&w, 1000);
+	world_feed(&w, 1000);
+	world_settle(&w);
+	assert_int_equal(w.count, 2 * 20);
+	world_finish(&w, 60000);
+	world_check_all_sent(&w);
+	world_fini(&w);
+}
+
 int
 main(void)
 {
@@ -495,6 +513,8 @@ main(void)
 	    cmocka_unit_test(overlap_and_lockstep_keep_to_their_windows),
 	    cmocka_unit_test(admission_is_two_windows_for_every_session),
 	    cmocka_unit_test(surplus_is_what_is_not_needed_soon),
+	    cmocka_unit_test(
+		admission_is_two_windows_of_what_was_accepted_so_far),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
