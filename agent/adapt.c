@@ -153,6 +153,7 @@ begin_span(struct adapt *a, bool is_exact, int64_t now_us)
 	a->span_is_exact = is_exact;
 	a->span_count = 0;
 	a->span_slack_us = 0;
+	a->span_refused_us = 0;
 }
 
 /* Was the lane held back since the last take, or was there nothing to send?
@@ -270,6 +271,21 @@ agree(struct adapt *a, double before)
 		a->agreement--;
 }
 
+/* Between what went through in a span and what was too fast. For as long as
+ * messages were refused again and again, nothing was to be had: that much of
+ * the span says that no more than what went through would have. */
+static double
+between(const struct adapt *a, double low, double high, double us)
+{
+	double sure = us > 0 ? a->span_refused_us / us : 0;
+
+	if (low <= 0 || low >= high || sure <= 0)
+		return low > high ? low : high;
+	if (sure > 1)
+		sure = 1;
+	return 1 / (sure / low + (1 - sure) / high);
+}
+
 /* A throttle ends a span: between two of them the provider took what it
  * gives. */
 static void
@@ -290,7 +306,7 @@ learn(struct adapt *a, int64_t now_us)
 		a->is_searching = false;
 		a->agreement = 0;
 		a->sum_count = a->sum_us = 0;
-		a->ceiling = clamp(a, low > high ? low : high);
+		a->ceiling = clamp(a, between(a, low, high, us));
 		return;
 	}
 	if (!a->span_is_exact) {
@@ -308,7 +324,8 @@ learn(struct adapt *a, int64_t now_us)
 	/* A provider that stores little has wasted what the cut left it, and
 	 * takes more than went through; but not more than was too fast. */
 	if (a->rate > a->ceiling)
-		a->ceiling = (a->ceiling + a->rate) / 2;
+		a->ceiling =
+		    between(a, a->ceiling, (a->ceiling + a->rate) / 2, us);
 	agree(a, before);
 }
 
@@ -354,6 +371,7 @@ slow_down(struct adapt *a, int64_t sent_us, int64_t wait_us, bool yields,
 		    a->refused_in_row < 20 ? a->refused_in_row - 2 : 18;
 		double pause = pause_first_us * (1 << doublings);
 
+		a->span_refused_us = (double)(now_us - a->span_from_us);
 		extend_pause(
 		    a, pause < pause_most_us ? pause : pause_most_us, now_us);
 		return;

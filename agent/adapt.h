@@ -78,6 +78,8 @@ struct adapt {
 	bool span_is_exact; /* it began with a throttle, and no slack since */
 	double span_count; /* accepted */
 	double span_slack_us; /* time in which the lane had nothing to send */
+	double span_refused_us; /* from its beginning to the last message that
+				 * was refused again: nothing was to be had */
 	double grown_us; /* time at the limit: the place on the curve */
 	int64_t cut_us; /* when the last event was; what was sent by then
 			   belongs to it */

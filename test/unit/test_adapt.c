@@ -160,6 +160,25 @@ adapt_refusals_in_a_row_wait_longer_and_alone(void **state)
 	assert_true(adapt_wait_us(&a, now) < second);
 }
 
+/* Thirty at once, then nothing for the rest of a minute: the rate is not what
+ * the thirty went at. */
+static void
+adapt_refusals_of_a_minute_tell_the_rate(void **state)
+{
+	int64_t window;
+
+	(void)state;
+	for (int minute = 0; minute < 3; minute++) {
+		window = now + 60 * second;
+		for (int i = 0; i < 30; i++)
+			accept_one(10000);
+		while (now < window)
+			refuse_one(10000, 0);
+	}
+	assert_true(adapt_rate(&a) < 1.5);
+	assert_true(adapt_rate(&a) > 0.3);
+}
+
 static void
 adapt_idle_time_teaches_nothing(void **state)
 {
@@ -592,6 +611,7 @@ main(void)
 	    T(adapt_throttles_of_one_flight_are_one_event),
 	    T(adapt_pause_of_the_reply_is_obeyed),
 	    T(adapt_refusals_in_a_row_wait_longer_and_alone),
+	    T(adapt_refusals_of_a_minute_tell_the_rate),
 	    T(adapt_idle_time_teaches_nothing),
 	    T(adapt_idle_time_saves_up_no_burst),
 	    T(adapt_urgent_lane_is_not_cut_while_others_yield),
