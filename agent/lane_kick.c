@@ -546,8 +546,10 @@ forget_unused(struct lane *lane, struct route *r, int64_t now_ms)
 		r->used_ms = now_ms;
 		return;
 	}
-	/* An alarm is remembered until mail goes again. */
-	if (r->is_alarmed || now_ms - r->used_ms < memory_ms)
+	/* An alarm is remembered until mail goes again, and a pause until it
+	 * is over: a new route would log in to find out. */
+	if (r->is_alarmed || now_ms - r->used_ms < memory_ms ||
+	    adapt_paused_until(&r->pace->adapt) > now_ms * 1000)
 		return;
 	if (lane->ops->on_route_gone != NULL)
 		lane->ops->on_route_gone(lane->ctx, r);
