@@ -62,15 +62,16 @@ endef
 $(foreach d,$(TOOL_DIRS),$(eval $(call tool_rule,$(d))))
 tools: $(TOOL_BIN) $(BUILD)/lane-sim
 
-# The pacing of the engine in fake time (doc/pacing.md).
-$(BUILD)/lane-sim: $(call obj,$(wildcard test/sim/*.c) test/unit/pace_world.c) $(AGENT_LIB) $(COMMON_LIB)
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
+# The engine in fake time (doc/pacing.md); test/unit/test_sim.c uses it, too.
+SIM_SRC := $(filter-out test/sim/main.c,$(wildcard test/sim/*.c))
+$(BUILD)/lane-sim: $(call obj,test/sim/main.c $(SIM_SRC)) $(AGENT_LIB) $(COMMON_LIB)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lm
 
 # test/unit/*.c that are no test of their own are helpers linked into each.
 UNIT_HELP := $(filter-out $(UNIT_SRC),$(wildcard test/unit/*.c))
-$(BUILD)/unit/%: $(BUILD)/test/unit/%.o $(call obj,$(UNIT_HELP)) $(AGENT_LIB) $(COMMON_LIB)
+$(BUILD)/unit/%: $(BUILD)/test/unit/%.o $(call obj,$(UNIT_HELP) $(SIM_SRC)) $(AGENT_LIB) $(COMMON_LIB)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lcmocka
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lcmocka -lm
 unit: $(UNIT_BIN)
 
 # libFuzzer exists in clang only; the targets are built from sources directly.

@@ -9,7 +9,6 @@ enum {
 	AGREEMENT_MAX = 6,
 	AGREEMENT_SURE = 3,
 	SPAN_MEMORY = 32, /* messages after which a span counts half */
-	CONNECTIONS_MAX = 100000,
 };
 
 /* The curve. */
@@ -29,7 +28,6 @@ static const double late_us = 10e3; /* of a timer on a busy host */
 static const double pause_first_us = 250e3, pause_most_us = 600e6;
 /* While others give way. */
 static const double pause_for_others_us = 100e3;
-static const double connections_rest_us = 600e6, connections_rest_most = 4;
 static const int64_t stored_for_ms = INT64_C(7) * 86400 * 1000;
 static const int64_t hour_ms = INT64_C(3600) * 1000;
 static const int64_t ceiling_micro_max = INT64_C(1000000) * 1000000;
@@ -49,7 +47,6 @@ adapt_init(struct adapt *a, const struct adapt_config *config, int64_t now_us)
 	a->window = WINDOW_FIRST;
 	a->slot_from_us = a->span_from_us = now_us;
 	a->last_take_us = now_us;
-	a->connections_rest_us = (int64_t)connections_rest_us;
 	a->cut_us = -1;
 }
 
@@ -456,56 +453,13 @@ adapt_paused_until(const struct adapt *a)
 	return a->pause_until_us;
 }
 
-/* ---- connections ------------------------------------------------------- */
-
-void
-adapt_on_too_many_connections(
-    struct adapt *a, int live, int64_t wait_us, int64_t now_us)
-{
-	bool was_trial = a->connections > 0 && live >= a->connections;
-
-	if (a->connections == 0)
-		a->connections_rest_us = (int64_t)connections_rest_us;
-	else if (was_trial &&
-		 now_us - a->connections_from_us >= a->connections_rest_us &&
-		 (double)a->connections_rest_us <
-		     connections_rest_us * connections_rest_most)
-		a->connections_rest_us *= 2;
-	/* Others may hold connections of the account, so it can shrink. */
-	if (a->connections == 0 || live < a->connections)
-		a->connections = live > 0 ? live : 1;
-	a->connections_from_us = a->learned_us = now_us;
-	if (wait_us > a->connections_rest_us)
-		a->connections_from_us += wait_us - a->connections_rest_us;
-}
-
-void
-adapt_on_connected(struct adapt *a, int live, int64_t now_us)
-{
-	if (a->connections == 0 || live <= a->connections)
-		return;
-	a->connections = live;
-	a->connections_from_us = now_us;
-	a->connections_rest_us = (int64_t)connections_rest_us;
-}
-
-int
-adapt_connections(const struct adapt *a, int64_t now_us)
-{
-	if (a->connections == 0)
-		return INT32_MAX;
-	if (now_us - a->connections_from_us >= a->connections_rest_us)
-		return a->connections + 1;
-	return a->connections;
-}
-
 /* ---- memory ------------------------------------------------------------ */
 
 void
 adapt_save(const struct adapt *a, struct adapt_stored *out, int64_t now_us,
     int64_t wall_ms)
 {
-	*out = (struct adapt_stored){.connections = a->connections};
+	*out = (struct adapt_stored){0};
 	if (a->is_limited) {
 		out->ceiling_micro = (int64_t)(a->ceiling * 1e6);
 		out->agreement = a->agreement;
@@ -529,14 +483,11 @@ adapt_load(struct adapt *a, const struct adapt_stored *in, int64_t now_us,
 
 	if (age > stored_for_ms || in->learned_wall_ms <= 0 ||
 	    in->ceiling_micro < 0 || in->ceiling_micro > ceiling_micro_max ||
-	    in->agreement < 0 || in->agreement > AGREEMENT_MAX ||
-	    in->connections < 0 || in->connections > CONNECTIONS_MAX)
+	    in->agreement < 0 || in->agreement > AGREEMENT_MAX)
 		return;
 	if (age < 0)
 		age = 0;
 	a->learned_us = now_us - age * 1000;
-	a->connections = (int)in->connections;
-	a->connections_from_us = now_us;
 	if (in->pause_until_wall_ms > 0 && pause_ms > 0 &&
 	    pause_ms <= 24 * hour_ms)
 		a->pause_until_us = now_us + pause_ms * 1000;

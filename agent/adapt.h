@@ -26,8 +26,6 @@
  *   pause     What the reply asks for; and, when nothing was accepted since
  *             the last throttle, a wait that doubles up to ten minutes, with
  *             one message in the air.
- *   sessions  A refusal for the number of connections makes those that live
- *             the limit; one more is tried after ten minutes, then less often.
  *
  * All throttles of one flight (messages sent before the last cut) are one
  * event. Replies that end a session for its number of messages are no event:
@@ -59,9 +57,8 @@ struct adapt_stored {
 	int64_t
 	    ceiling_micro; /* messages per 10^6 seconds; 0: never throttled */
 	int64_t agreement;
-	int64_t connections; /* 0: no limit was met */
 	int64_t pause_until_wall_ms;
-	int64_t learned_wall_ms; /* of the last throttle or refusal */
+	int64_t learned_wall_ms; /* of the last throttle */
 };
 
 struct adapt {
@@ -98,10 +95,6 @@ struct adapt {
 	/* throughput before the first throttle: this second and the last */
 	int64_t slot_from_us;
 	double slot_count, slot_before;
-
-	/* connections */
-	int connections; /* 0: no limit was met */
-	int64_t connections_from_us, connections_rest_us;
 
 	uint64_t accepted, throttled, events, yields; /* of its life */
 	int64_t learned_us;
@@ -158,15 +151,6 @@ int adapt_window(const struct adapt *a);
 
 /* 0 or a time in the past: not paused. */
 int64_t adapt_paused_until(const struct adapt *a);
-
-/* A connection was refused for their number while `live` others were open;
- * wait_us as above. / A connection was accepted, the live-th. */
-void adapt_on_too_many_connections(
-    struct adapt *a, int live, int64_t wait_us, int64_t now_us);
-void adapt_on_connected(struct adapt *a, int live, int64_t now_us);
-
-/* Connections to hold at most, at least 1; INT32_MAX: no limit was met. */
-int adapt_connections(const struct adapt *a, int64_t now_us);
 
 /* wall_ms: the same moment as now_us. A state older than a week is not used;
  * a damaged one neither. */

@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* The words of a row. */
-enum { ACCOUNT, CEILING, AGREEMENT, CONNECTIONS, PAUSE, LEARNED, WORDS };
+enum { ACCOUNT, CEILING, AGREEMENT, PAUSE, LEARNED, WORDS };
 
 enum { ROWS = (int)BOARD_LEARNED / (int)WORDS };
 
@@ -34,7 +34,6 @@ learned_find(
 		*out = (struct adapt_stored){
 		    .ceiling_micro = (int64_t)words[CEILING],
 		    .agreement = (int64_t)words[AGREEMENT],
-		    .connections = (int64_t)words[CONNECTIONS],
 		    .pause_until_wall_ms = (int64_t)words[PAUSE],
 		    .learned_wall_ms = (int64_t)words[LEARNED],
 		};
@@ -66,7 +65,6 @@ put(void *ctx, uint64_t account, const struct adapt_stored *stored)
 	best[ACCOUNT] = account;
 	best[CEILING] = (uint64_t)stored->ceiling_micro;
 	best[AGREEMENT] = (uint64_t)stored->agreement;
-	best[CONNECTIONS] = (uint64_t)stored->connections;
 	best[PAUSE] = (uint64_t)stored->pause_until_wall_ms;
 	best[LEARNED] = (uint64_t)stored->learned_wall_ms;
 }

@@ -1,162 +1,152 @@
-/* lane-sim: hours of pacing against a model provider, in seconds.
+/* lane-sim: hours of a lane's life with a model provider, in seconds.
  *
  *   lane-sim MODEL [HOURS [SECONDS-PER-LINE]]
  *
  * CSV on stdout: second, accepted/s, refused/s, rate allowed (0: none),
- * ceiling, sessions, and the same accepted and refused of the urgent lane where
- * there are two. The totals go to stderr. MODEL: see below. */
+ * ceiling, sessions, and accepted and refused of the urgent lane where there
+ * are two. The totals go to stderr. Run in the top directory, where providers/
+ * is. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/log.h"
-#include "test/unit/pace_world.h"
+#include "test/sim/sim_models.h"
 
 struct printer {
 	int64_t every;
-	double accepted, refused, urgent, urgent_refused;
-	int bulk;
+	uint64_t accepted[SIM_LANES], refused[SIM_LANES]; /* told of */
 };
 
+/* Log lines would drown the figures. */
 static void
-bucket14(struct pace_world *w)
+swallow(void *ctx, enum log_level level, const char *line)
 {
-	w->provider.rate_per_s = 14;
-	w->provider.burst = 14;
+	(void)ctx;
+	if (level >= LOG_LEVEL_ERROR)
+		(void)fprintf(stderr, "%s\n", line);
 }
 
-/* 30 a minute, 10,000 a day. */
-static void
-minute30(struct pace_world *w)
+static double
+since(uint64_t now, uint64_t *told)
 {
-	w->provider.window_count = 30;
-	w->provider.window_us = 60 * 1000000;
-	w->provider.day_quota = 10000;
-}
+	uint64_t n = now - *told;
 
-static void
-closes5(struct pace_world *w)
-{
-	w->provider.closes_after = 5;
-	w->lanes[0].arrivals_per_s = 20;
+	*told = now;
+	return (double)n;
 }
 
 static void
-three(struct pace_world *w)
-{
-	w->provider.connections = 3;
-	w->lanes[0].arrivals_per_s = 30;
-}
-
-/* 100 in 20 s; beyond, a 5xx that says when. */
-static void
-says20s(struct pace_world *w)
-{
-	w->provider.window_count = 100;
-	w->provider.window_us = 20 * 1000000;
-	w->provider.window_says_when = true;
-}
-
-/* An urgent lane beside a bulk one on an account of 14 a second. */
-static void
-urgent(struct pace_world *w)
-{
-	bucket14(w);
-	w->lanes[0].arrivals_per_s = 1;
-	w->lanes[1].is_used = true;
-}
-
-static const struct {
-	const char *name;
-	void (*set)(struct pace_world *w);
-} models[] = {
-    {"bucket14", bucket14},
-    {"minute30", minute30},
-    {"closes5", closes5},
-    {"three", three},
-    {"says20s", says20s},
-    {"urgent", urgent},
-};
-
-static void
-on_second(void *ctx, struct pace_world *w, int64_t second)
+on_second(void *ctx, struct sim_world *w, int64_t second)
 {
 	struct printer *p = ctx;
-	const struct pace_lane *l = &w->lanes[p->bulk];
-	double n = (double)p->every;
+	int bulk = w->lane_count - 1;
+	const struct sim_lane *l = &w->lanes[bulk];
+	double rate = lane_learned_rate(l->lane), n = (double)p->every;
 
-	p->accepted += (double)l->in_second_accepted;
-	p->refused += (double)l->in_second_refused;
-	p->urgent += (double)w->lanes[0].in_second_accepted;
-	p->urgent_refused += (double)w->lanes[0].in_second_refused;
 	if (second % p->every != 0)
 		return;
-	(void)printf("%lld,%g,%g,%g,%g,%d", (long long)second, p->accepted / n,
-	    p->refused / n,
-	    isinf(adapt_rate(&l->adapt)) ? 0 : adapt_rate(&l->adapt),
-	    l->adapt.ceiling, pace_sessions(l));
-	if (p->bulk > 0)
-		(void)printf(",%g,%g", p->urgent / n, p->urgent_refused / n);
+	(void)printf("%lld,%g,%g,%g,%g,%zu", (long long)second,
+	    since(l->mail.accepted, &p->accepted[bulk]) / n,
+	    since(l->refused, &p->refused[bulk]) / n, isinf(rate) ? 0 : rate,
+	    (double)sim_learned(l).ceiling_micro / 1e6, lane_sessions(l->lane));
+	if (bulk > 0)
+		(void)printf(",%g,%g",
+		    since(w->lanes[0].mail.accepted, &p->accepted[0]) / n,
+		    since(w->lanes[0].refused, &p->refused[0]) / n);
 	(void)printf("\n");
-	p->accepted = p->refused = p->urgent = p->urgent_refused = 0;
 }
 
 static void
-summarize(struct pace_world *w, int64_t us)
+sum_up_lane(struct sim_lane *l, double s)
 {
-	for (int i = 0; i < PACE_LANES; i++) {
-		struct pace_lane *l = &w->lanes[i];
+	struct sim_mail *m = &l->mail;
+	const struct lane_figures *f = lane_figures(l->lane);
 
-		if (!l->is_used)
-			continue;
-		(void)fprintf(stderr,
-		    "lane %d: %llu accepted in %.0f s (%.3f/s), %llu refused "
-		    "(%.2f %%), %llu throttles, %llu sessions used up, %llu "
-		    "dials refused, %llu held too long, waited p50 %.2f s p95 "
-		    "%.2f s\n",
-		    i, (unsigned long long)l->accepted, (double)us / 1e6,
-		    (double)l->accepted * 1e6 / (double)us,
-		    (unsigned long long)l->refused,
-		    100.0 * (double)l->refused / (double)l->accepted,
-		    (unsigned long long)l->adapt.events,
-		    (unsigned long long)l->reconnects,
-		    (unsigned long long)l->dials_refused,
-		    (unsigned long long)l->held_long,
-		    (double)pace_quantile_us(l, 0.5) / 1e6,
-		    (double)pace_quantile_us(l, 0.95) / 1e6);
+	(void)fprintf(stderr,
+	    "lane %d: %llu accepted in %.0f s (%.3f/s), %llu refused (%.2f "
+	    "%%), %llu deferred, %llu bounced, %llu in doubt; %llu sessions, "
+	    "%llu by 421, %llu dials refused; took p50 %.3f s p95 %.3f s at "
+	    "most %.1f s\n",
+	    l->me, (unsigned long long)m->accepted, s, (double)m->accepted / s,
+	    (unsigned long long)l->refused,
+	    100.0 * (double)l->refused /
+		(double)(m->accepted > 0 ? m->accepted : 1),
+	    (unsigned long long)m->deferrals, (unsigned long long)m->bounced,
+	    (unsigned long long)f->in_doubt, (unsigned long long)f->sessions,
+	    (unsigned long long)l->ended[SESSION_END_421],
+	    (unsigned long long)l->dials_refused, sim_mail_quantile_s(m, 0.5),
+	    sim_mail_quantile_s(m, 0.95), (double)m->longest_ms / 1000);
+}
+
+static void
+sum_up(struct sim_world *w, double s)
+{
+	double cpu = (double)clock() / CLOCKS_PER_SEC;
+	const struct sim_provider *p = &w->provider;
+	uint64_t kicks = 0;
+
+	for (int i = 0; i < w->lane_count; i++) {
+		sum_up_lane(&w->lanes[i], s);
+		kicks += w->lanes[i].kicks;
 	}
+	for (size_t i = 0; i < p->meter_count; i++) {
+		const struct sim_meter *m = &p->meters[i];
+		char rate[RATE_TEXT_SIZE];
+
+		rate_to_text(&m->rate, rate, sizeof(rate));
+		(void)fprintf(stderr,
+		    "provider: %s: %.0f in all, at most %.3f above it", rate,
+		    m->total, m->burst);
+		if (m->rate.is_quota)
+			(void)fprintf(stderr, ", %.0f in a window", m->most);
+		(void)fprintf(stderr, "; %s\n",
+		    sim_meter_is_kept(m, 1000) ? "kept" : "NOT KEPT");
+	}
+	(void)fprintf(stderr,
+	    "provider: %llu accepted, at most %d connections, %llu senseless "
+	    "commands; %.1f s of CPU, %.1f us and %.1f looks a message\n",
+	    (unsigned long long)p->accepted, p->live_most,
+	    (unsigned long long)p->senseless, cpu,
+	    cpu * 1e6 / (double)p->accepted,
+	    (double)kicks / (double)p->accepted);
+}
+
+static int
+usage(void)
+{
+	struct buf models;
+
+	buf_init(&models, 65536);
+	sim_models_list(&models);
+	(void)fprintf(stderr,
+	    "usage: lane-sim MODEL [HOURS [SECONDS-PER-LINE]]\n%s",
+	    buf_str(&models));
+	buf_fini(&models);
+	return 2;
 }
 
 int
 main(int argc, char **argv)
 {
+	static struct sim_world w;
 	struct printer printer = {.every = 1};
-	struct pace_world w;
 	double hours = argc > 2 ? strtod(argv[2], NULL) : 1;
-	size_t i = 0;
 
 	if (argc > 3)
 		printer.every = strtol(argv[3], NULL, 10);
-	while (argc > 1 && i < sizeof(models) / sizeof(models[0]) &&
-	       strcmp(models[i].name, argv[1]) != 0)
-		i++;
-	if (argc < 2 || i == sizeof(models) / sizeof(models[0]) || hours <= 0 ||
-	    printer.every < 1) {
-		(void)fprintf(stderr,
-		    "usage: lane-sim MODEL [HOURS [SECONDS-PER-LINE]]\n"
-		    "models: bucket14 minute30 closes5 three says20s urgent\n");
-		return 2;
-	}
-	pace_init(&w);
-	if (!pace_read_rules(&w, "providers/general.conf"))
-		log_fatal("providers/general.conf cannot be read");
-	models[i].set(&w);
-	printer.bulk = w.lanes[1].is_used ? 1 : 0;
+	sim_init(&w);
+	if (argc < 2 || !sim_model_set(&w, argv[1]) || hours <= 0 ||
+	    printer.every < 1)
+		return usage();
+	if (getenv("SIM_LOG") == NULL)
+		log_set_sink(swallow, NULL);
 	w.on_second = on_second;
 	w.ctx = &printer;
-	pace_begin(&w);
-	summarize(&w, pace_run(&w, (int64_t)(hours * 3600)));
-	pace_fini(&w);
+	sim_begin(&w);
+	sum_up(&w, sim_run(&w, (int64_t)(hours * 3600)));
+	sim_fini(&w);
 	return 0;
 }
