@@ -569,7 +569,7 @@ next_candidate(struct dial *dial)
 
 struct dial *
 dialer_dial(struct dialer *dialer, const char *nexthops, const char *sender,
-    dial_fn *on_done, void *ctx)
+    bool may_be_plain, dial_fn *on_done, void *ctx)
 {
 	struct dial *dial = mem_zalloc(sizeof(*dial));
 
@@ -577,6 +577,7 @@ dialer_dial(struct dialer *dialer, const char *nexthops, const char *sender,
 	dial->on_done = on_done;
 	dial->ctx = ctx;
 	dial->sender = mem_strdup(sender);
+	dial->may_be_plain = may_be_plain;
 	dial->fd = -1;
 	dial->timer = loop_timer_new(dialer->loop, on_timer, dial);
 	buf_init(&dial->out, OUT_MAX);

@@ -52,6 +52,7 @@ struct dial_result {
 	char *reply_text; /* the server's reply (one line), or NULL */
 	int reply_code; /* 0: none */
 	bool is_config_error; /* retrying without a change cannot help */
+	bool is_soft; /* a handshake failed that need not succeed */
 	bool had_connection; /* TCP was established: the provider saw us */
 };
 
@@ -68,13 +69,15 @@ struct dialer *dialer_new(struct loop *loop, const struct settings *set,
 void dialer_free(struct dialer **dialer);
 
 /* Starts one dial to nexthops ("[host]:port, host ..." as Postfix writes
- * them) for mail from sender ("" unless sender-dependent). The callback comes
+ * them) for mail from sender ("" unless sender-dependent). may_be_plain: at TLS
+ * level may, and without a login, a failed handshake is followed by another try
+ * of that address without TLS. The callback comes
  * from the loop exactly once, never from inside this call, unless dial_cancel()
  * is called first. An address that failed lately is tried after its
  * alternatives until its rest is over, so that a dead first host does not cost
  * every dial a timeout and is returned to when it is back. */
 struct dial *dialer_dial(struct dialer *dialer, const char *nexthops,
-    const char *sender, dial_fn *on_done, void *ctx);
+    const char *sender, bool may_be_plain, dial_fn *on_done, void *ctx);
 void dial_cancel(struct dial **dial);
 
 /* The resolver in use (tests point it at servers of their own). */

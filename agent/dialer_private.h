@@ -64,6 +64,7 @@ struct dial {
 	struct credentials_query *credentials_query;
 	bool has_credentials;
 	char *user, *password; /* secrets */
+	bool may_be_plain; /* its mail has waited long enough */
 	bool is_plain_retry; /* TLS failed, the level is may: without it */
 
 	/* the connection */

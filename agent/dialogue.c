@@ -177,14 +177,16 @@ fail_handshake(struct dial *dial, const char *why)
 	log_info("SSL_connect error to %s: %s",
 	    dial_namaddrport(dial, name, sizeof(name)), why);
 	tls_forget(dial->dialer->tls, dial->tls_key);
-	/* Without credentials nothing is lost by being heard; with them the
-	 * login would fail, or worse, succeed. */
-	if (dial->policy.level == TLS_LEVEL_MAY && !dial->has_credentials) {
+	/* With credentials the login would fail in clear text, or worse,
+	 * succeed. */
+	if (dial->policy.level == TLS_LEVEL_MAY && dial->may_be_plain &&
+	    !dial->has_credentials) {
 		dial_retry_plain(dial);
 		return;
 	}
 	dial_fail(
 	    dial, DIAL_TLS, "4.7.5", "Cannot start TLS: handshake failure");
+	dial->result.is_soft = dial->policy.level == TLS_LEVEL_MAY;
 	dial_give_up(dial);
 }
 

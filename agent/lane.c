@@ -140,9 +140,41 @@ lane_nexthops(const struct settings *set, const struct request *req)
 	return req->nexthop;
 }
 
+static bool
+is_given(const char *text)
+{
+	return text != NULL && *text != '\0';
+}
+
+/* smtp(8) goes on in clear text after a failed handshake at level may with mail
+ * that has been deferred before (or a probe), so that the sender's own TLS is
+ * not given up for a moment's trouble. Such mail has a route, and sessions, of
+ * its own. With logins there is no clear text. */
+static bool
+may_be_plain(const struct settings *set, const struct request *req)
+{
+	const struct delay_times *at = &req->times;
+
+	if ((set->smtp_sasl_auth_enable &&
+		is_given(set->smtp_sasl_password_maps)) ||
+	    (set->requiretls_enable &&
+		(req->sendopts & SENDOPT_REQUIRETLS) != 0))
+		return false;
+	/* The policy of a host may say so, too, which the dialer looks up. */
+	if (!is_given(set->smtp_tls_policy_maps) &&
+	    (is_given(set->smtp_tls_security_level)
+		    ? strcasecmp(set->smtp_tls_security_level, "may") != 0
+		    : !set->smtp_use_tls))
+		return false;
+	return request_is_probe(req) ||
+	       ((int64_t)at->active.tv_sec - at->arrival.tv_sec) * 1000 >=
+		   set->minimal_backoff_time_ms;
+}
+
 static struct route *
 find_route(struct lane *lane, const struct request *req, int64_t now_us)
 {
+	bool is_plain = may_be_plain(lane->set, req);
 	const char *nexthops = lane_nexthops(lane->set, req);
 	const char *sender =
 	    lane->set->smtp_sender_dependent_authentication ? req->sender : "";
@@ -150,11 +182,13 @@ find_route(struct lane *lane, const struct request *req, int64_t now_us)
 
 	list_each (link, &lane->routes) {
 		r = route_of(link);
-		if (strcasecmp(r->nexthops, nexthops) == 0 &&
+		if (r->may_be_plain == is_plain &&
+		    strcasecmp(r->nexthops, nexthops) == 0 &&
 		    strcasecmp(r->sender, sender) == 0)
 			return r;
 	}
 	r = route_new(nexthops, sender);
+	r->may_be_plain = is_plain;
 	lane_begin_pace(lane, r, now_us);
 	if (lane->ops->is_alarmed != NULL &&
 	    lane->ops->is_alarmed(lane->ctx, r))

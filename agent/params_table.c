@@ -59,6 +59,8 @@ static const struct param table[] = {
     BOOL(address_verify_negative_cache, "yes", "remember failed probes"),
     TIME(daemon_timeout, "18000s", 1, YEAR, "longest life of a request"),
     TIME(ipc_timeout, "3600s", 1, YEAR, "for answers of Postfix daemons"),
+    TIME(minimal_backoff_time, "300s", 1, YEAR,
+	"age at which mail may go in clear text when TLS fails at level may"),
     INT(delay_logging_resolution_limit, "2", 0, 6,
 	"decimals of delays in log lines"),
     WORD(info_log_address_format, "external", "external internal",

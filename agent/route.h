@@ -48,6 +48,7 @@ struct route {
 	struct list link;
 	char *nexthops; /* as for the dialer */
 	char *sender; /* "" unless credentials depend on it */
+	bool may_be_plain; /* its mail may go without TLS when TLS fails */
 	struct lane_pace *pace; /* the lane's: what its account takes */
 
 	int64_t used_ms; /* it had mail or a connection */
@@ -82,6 +83,7 @@ struct route {
 	unsigned alarms; /* of its life */
 	int64_t rest_until_ms; /* no dial before, not even a replacement */
 	struct dsn failure; /* of the last failed dial; valid when failing */
+	bool is_failure_soft; /* ... which is no reason to suspend the site */
 	struct peer *failure_peer; /* NULL: there was no connection */
 	char *failure_reply;
 };

@@ -28,7 +28,7 @@ struct settings {
 	char *recipient_delimiter, *fast_flush_domains;
 	bool soft_bounce;
 	bool address_verify_negative_cache;
-	int64_t daemon_timeout_ms, ipc_timeout_ms;
+	int64_t daemon_timeout_ms, ipc_timeout_ms, minimal_backoff_time_ms;
 	int delay_logging_resolution_limit;
 	char *info_log_address_format; /* "external" or "internal" */
 	int qmgr_message_active_limit;

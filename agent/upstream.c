@@ -409,6 +409,7 @@ on_dial_failed(struct upstream *u, struct dial_result *result)
 	    dial_stage_name(result->stage), result->dsn.text);
 	board_add(ups->env.board, BOARD_COUNTER_dials_failed, 1);
 	release(u, !result->had_connection);
+	route->is_failure_soft = result->is_soft;
 	if (!judge(u, result, &patience))
 		tell_login(u, result);
 	lane_dial_failed(ups->lane, route, &result->dsn,
@@ -541,8 +542,8 @@ upstreams_start_dial(void *ctx, struct route *route, struct lane_no *no)
 	b->account->held++;
 	u->began_us = loop_now_us(ups->env.loop);
 	board_add(ups->env.board, BOARD_COUNTER_dials, 1);
-	u->dial = dialer_dial(
-	    ups->env.dialer, route->nexthops, route->sender, on_dialled, u);
+	u->dial = dialer_dial(ups->env.dialer, route->nexthops, route->sender,
+	    route->may_be_plain, on_dialled, u);
 	return true;
 }
 

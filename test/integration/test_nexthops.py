@@ -121,6 +121,25 @@ def test_tls_level(base, certs, started, level, pair_name):
     assert statuses(lines) == ["sent" if good else "deferred"]
 
 
+def test_failed_handshake_is_followed_by_clear_text_later(
+        base, certs, started):
+    """At level may, and not before the message has been deferred."""
+    pair = Pair(base, certs, started, script="tls close\n", login=None,
+                require_auth=False,
+                main={**PATIENT, "smtp_tls_security_level": "may",
+                      "minimal_backoff_time": "3s", "queue_run_delay": "1s",
+                      "maximal_backoff_time": "4s"})
+    pair.submit(DATA, addresses("a"))
+    pair.wait(r" status=sent", 1, timeout_s=60)
+    for side in pair.sides:
+        side.origin.wait_empty()
+    # each text once: how often it was tried is a matter of the clock
+    lines = pair.same(lambda side: sorted(set(side.delivery_lines())))
+    assert sorted(statuses(lines)) == ["deferred", "sent"]
+    assert "dsn=4.7.5" in lines[1] and "handshake failure" in lines[1]
+    pair.same(lambda side: side.mailbox())
+
+
 @pytest.mark.parametrize("level", LEVELS)
 def test_tls_is_not_offered(base, certs, started, level):
     pair, lines = run(base, certs, started, no_starttls=True, login=None,

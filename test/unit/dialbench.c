@@ -111,7 +111,8 @@ bench_dial(struct bench *b)
 	if (b->dialer == NULL)
 		b->dialer =
 		    dialer_new(b->loop, &b->set, b->credentials, b->policies);
-	b->dial = dialer_dial(b->dialer, b->nexthop, "", bench_on_done, b);
+	b->dial = dialer_dial(
+	    b->dialer, b->nexthop, "", !b->must_be_tls, bench_on_done, b);
 	assert_false(b->is_done);
 	assert_true(fake_run_until(b->loop, &b->is_done));
 }

@@ -39,6 +39,7 @@ struct bench {
 	struct dial_result result;
 	bool is_done;
 	char nexthop[200];
+	bool must_be_tls; /* the mail is too young for clear text */
 	struct buf got; /* input of the link handed over */
 	bool is_closed;
 };

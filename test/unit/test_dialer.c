@@ -292,6 +292,27 @@ dialer_goes_on_in_plain_text_when_may_fails(void **state)
 }
 
 static void
+dialer_keeps_young_mail_from_going_in_plain_text(void **state)
+{
+	static const char *const script[] = {
+	    ">220 a", EHLO_TLS, "<STARTTLS", ">220 go", "close", NULL};
+	struct bench b;
+
+	(void)state;
+	bench_begin(&b);
+	bench_serve(&b, script, NULL);
+	bench_set(&b, "smtp_tls_security_level", "may");
+	b.must_be_tls = true;
+	bench_dial(&b);
+	assert_null(b.result.link);
+	assert_int_equal(b.result.stage, DIAL_TLS);
+	assert_string_equal(
+	    b.result.dsn.text, "Cannot start TLS: handshake failure");
+	assert_true(b.result.is_soft);
+	bench_end(&b);
+}
+
+static void
 dialer_times_out_at_each_stage(void **state)
 {
 	static const struct {
@@ -493,8 +514,8 @@ dialer_can_be_cancelled_at_any_turn(void **state)
 		bench_use_password(&b);
 		b.dialer =
 		    dialer_new(b.loop, &b.set, b.credentials, b.policies);
-		b.dial =
-		    dialer_dial(b.dialer, b.nexthop, "", bench_on_done, &b);
+		b.dial = dialer_dial(
+		    b.dialer, b.nexthop, "", true, bench_on_done, &b);
 		for (int i = 0; i < turns && !b.is_done; i++)
 			loop_once(b.loop);
 		if (!b.is_done) {
@@ -526,6 +547,7 @@ main(void)
 	    cmocka_unit_test(dialer_ends_a_reply_that_does_not_end),
 	    cmocka_unit_test(dialer_tells_a_wrong_password_from_a_busy_server),
 	    cmocka_unit_test(dialer_goes_on_in_plain_text_when_may_fails),
+	    cmocka_unit_test(dialer_keeps_young_mail_from_going_in_plain_text),
 	    cmocka_unit_test(dialer_times_out_at_each_stage),
 	    cmocka_unit_test(dialer_reports_a_refused_connection),
 	    cmocka_unit_test(dialer_tries_the_next_nexthop_and_remembers),
