@@ -1,6 +1,7 @@
-/* lane_private: the inside of a lane, for its five files alone.
+/* lane_private: the inside of a lane, for its six files alone.
  *
  *   lane.c         life, what comes in and goes out, the adapters' side
+ *   lane_admit.c   what may come in
  *   lane_kick.c    looking again: who goes where, and when
  *   lane_park.c    mail for domains with a limit of their own
  *   lane_pace.c    the pace of each account, as it was found out

@@ -1,0 +1,99 @@
+/* What may come in, and what had better not: the queue manager's window for a
+ * destination, the sessions and the limits each have a say.
+ */
+#include "agent/lane_private.h"
+
+#include <math.h>
+
+enum {
+	/* Requests inside a lane without a limit: two windows for every
+	 * session, so that a session never waits for the queue manager. */
+	WINDOWS_ADMITTED = 2,
+	ADMITTED_MAX = 20000,
+	/* Inside a lane with a limit: what can go in so many seconds. */
+	SECONDS_ADMITTED = 2,
+	ADMITTED_MIN = 4,
+};
+
+/* Two windows of all sessions. */
+static int64_t
+windows(const struct lane *lane)
+{
+	int64_t most = (int64_t)lane->set->lane_connection_limit *
+		       lane->set->lane_pipeline_depth * WINDOWS_ADMITTED;
+
+	return most < ADMITTED_MAX ? most : ADMITTED_MAX;
+}
+
+size_t
+lane_places(const struct lane *lane)
+{
+	int64_t window = lane->set->transport_destination_concurrency_limit;
+	int64_t most = windows(lane);
+
+	if (window == 0)
+		window = lane->set->default_destination_concurrency_limit;
+	return (size_t)(window > 0 && window < most ? window : most);
+}
+
+/* INT64_MAX: no limit. */
+static int64_t
+messages_per_s(const struct lane *lane, int64_t now_ms)
+{
+	int64_t per_s = pacer_messages_per_s(&lane->pacer, now_ms * 1000);
+	double learned = lane_learned_in_all(lane);
+
+	return learned < (double)per_s ? (int64_t)learned : per_s;
+}
+
+bool
+lane_has_surplus(const struct lane *lane, int64_t now_ms)
+{
+	int64_t per_s = messages_per_s(lane, now_ms);
+	size_t enough = lane_places(lane) / 2;
+
+	if (per_s < (int64_t)enough / SECONDS_ADMITTED)
+		enough = (size_t)per_s * SECONDS_ADMITTED;
+	if (enough < 1)
+		enough = 1;
+	return lane->waiting - lane->parked >= enough;
+}
+
+/* As long as nobody knows how fast it goes, what is let in waits here for as
+ * long as the smarthost likes: no more then than is known to do no harm. */
+static int64_t
+most_inside(const struct lane *lane)
+{
+	int64_t window = lane_window_in_all(lane) * WINDOWS_ADMITTED;
+	int64_t most = windows(lane);
+
+	if (!lane->set->lane_adaptive || window == 0 || window >= most ||
+	    isfinite(lane_learned_in_all(lane)))
+		return most;
+	return window;
+}
+
+bool
+lane_may_admit(const struct lane *lane, size_t coming, int64_t now_ms,
+    int64_t *until_ms_out)
+{
+	int64_t waiting = (int64_t)(lane->waiting - lane->parked + coming);
+	int64_t inside = waiting + (int64_t)lane->in_flight;
+	int64_t per_s = messages_per_s(lane, now_ms);
+
+	*until_ms_out = INT64_MAX;
+	if (lane->is_draining)
+		return false;
+	if (inside >= most_inside(lane))
+		return false;
+	/* In an outage each request is answered at once; that is how the
+	 * queue manager learns of it. */
+	list_each (link, &lane->routes)
+		if (lane_is_in_outage(route_of(link), now_ms))
+			return true;
+	if (per_s == INT64_MAX)
+		return true;
+	if (per_s * SECONDS_ADMITTED < ADMITTED_MIN)
+		return waiting < ADMITTED_MIN;
+	return waiting < per_s * SECONDS_ADMITTED;
+}
