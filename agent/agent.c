@@ -9,9 +9,9 @@
 
 #include "agent/crowd.h"
 #include "agent/domainbook.h"
+#include "agent/figures.h"
 #include "agent/intake.h"
 #include "agent/lane.h"
-#include "agent/learned.h"
 #include "agent/logsink.h"
 #include "agent/ratebook.h"
 #include "agent/recall.h"
@@ -26,7 +26,6 @@ enum {
 	/* postfix stop waits about five seconds before it kills. */
 	STOP_WAIT_MS = 3000,
 	REPORT_WAIT_MS = 1000,
-	SHOW_EVERY_MS = 250,
 	/* A new table: nothing is let in until the next process is there, so
 	 * what is inside gets so long to be on its way. */
 	RESTART_WAIT_MS = 2000,
@@ -65,10 +64,7 @@ struct agent {
 	struct crowd crowd;
 	struct recall *recall; /* what was given back for it */
 	struct loop_timer *look_timer; /* crowd_due_ms() */
-	int64_t shown_ms;
-	bool is_show_due;
-	struct lane_figures shown;
-	uint64_t shown_called;
+	struct figures figures;
 };
 
 static void agent_kick(void *ctx);
@@ -87,65 +83,14 @@ want_kick(void *ctx)
 }
 
 static void
-add_counter(
-    struct agent *a, enum board_counter which, uint64_t now, uint64_t *shown)
-{
-	if (now == *shown)
-		return;
-	board_add(a->env.board, which, now - *shown);
-	*shown = now;
-}
-
-static void
-show(struct agent *a, int64_t now_ms)
-{
-	const struct lane_figures *f = lane_figures(a->lane);
-	bool is_idle = lane_waiting(a->lane) + lane_in_flight(a->lane) == 0;
-
-	/* The last state before a quiet time is shown whatever the hour. */
-	a->is_show_due = !is_idle && now_ms - a->shown_ms < SHOW_EVERY_MS;
-	if (a->is_show_due)
-		return;
-	a->shown_ms = now_ms;
-	add_counter(a, BOARD_COUNTER_recipients_sent, f->sent, &a->shown.sent);
-	add_counter(a, BOARD_COUNTER_recipients_deferred, f->deferred,
-	    &a->shown.deferred);
-	add_counter(
-	    a, BOARD_COUNTER_recipients_bounced, f->bounced, &a->shown.bounced);
-	add_counter(
-	    a, BOARD_COUNTER_messages_sent, f->messages, &a->shown.messages);
-	add_counter(a, BOARD_COUNTER_in_doubt, f->in_doubt, &a->shown.in_doubt);
-	add_counter(a, BOARD_COUNTER_retries, f->returned, &a->shown.returned);
-	add_counter(a, BOARD_COUNTER_crowd_called_back,
-	    recall_called(a->recall), &a->shown_called);
-	board_set(a->env.board, BOARD_GAUGE_crowd_relieving, a->crowd.is_on);
-	board_set(a->env.board, BOARD_GAUGE_messages_active, a->crowd.count);
-	board_set(a->env.board, BOARD_GAUGE_crowd_given_back,
-	    (int64_t)recall_count(a->recall));
-	board_set(a->env.board, BOARD_GAUGE_requests_parked,
-	    (int64_t)lane_parked(a->lane));
-	board_set(a->env.board, BOARD_GAUGE_requests_waiting,
-	    (int64_t)lane_waiting(a->lane));
-	board_set(a->env.board, BOARD_GAUGE_requests_in_flight,
-	    (int64_t)lane_in_flight(a->lane));
-	board_set(a->env.board, BOARD_GAUGE_reports_pending,
-	    (int64_t)report_pending(a->report));
-	board_set(a->env.board, BOARD_GAUGE_sessions_dialing,
-	    (int64_t)lane_dialing(a->lane));
-	upstreams_show(a->ups);
-	learned_save(a->env.board, a->lane, clock_moment());
-	board_beat(a->env.board);
-}
-
-static void
 set_timer(struct agent *a, struct moment now)
 {
 	int64_t due = lane_deadline_ms(a->lane);
 	int64_t since_epoch_ms = (int64_t)now.wall.tv_sec * 1000 - now.ms;
 
 	/* The board must be true also when nothing more happens. */
-	if (a->is_show_due && due > a->shown_ms + SHOW_EVERY_MS)
-		due = a->shown_ms + SHOW_EVERY_MS;
+	if (due > figures_due_ms(&a->figures))
+		due = figures_due_ms(&a->figures);
 	if (due == INT64_MAX)
 		loop_timer_cancel(a->timer);
 	else
@@ -226,7 +171,7 @@ agent_kick(void *ctx)
 		lane_kick(a->lane, now);
 		if (lane_waiting(a->lane) == lane_parked(a->lane))
 			ratebook_idle(a->rates);
-		show(a, now.ms);
+		figures_show(&a->figures, now);
 		watch_active(a);
 		set_timer(a, now);
 	}
@@ -765,6 +710,15 @@ agent_new(const struct agent_env *env)
 	a->intake = intake_new(
 	    loop, env->set, master_listen_fd(env->master), &intake_handlers, a);
 	a->report = report_new(loop, env->set, on_reported, intake_mark, a);
+	a->figures = (struct figures){
+	    .board = env->board,
+	    .lane = a->lane,
+	    .ups = a->ups,
+	    .rates = a->rates,
+	    .report = a->report,
+	    .crowd = &a->crowd,
+	    .recall = a->recall,
+	};
 	loop_on_signal(loop, SIGTERM, on_sigterm, a);
 	master_watch(env->master, loop, on_master_gone, a);
 	return a;

@@ -421,6 +421,12 @@ board_set_account(struct board_writer *w, const char *account)
 	return true;
 }
 
+bool
+board_is_drained(const struct board_writer *w)
+{
+	return w != NULL && w->is_draining;
+}
+
 struct board_lane *
 board_lane(struct board_writer *w)
 {

@@ -93,7 +93,9 @@ void board_set_learned(
     struct board_writer *w, const uint64_t words[BOARD_LEARNED]);
 
 /* The lane's and the account's entry, for code that keeps state of its own
- * there (orders, rate); NULL without. */
+ * there (orders, rates); NULL without. In a draining child they are the next
+ * process's: board_is_drained(). */
+bool board_is_drained(const struct board_writer *w);
 struct board_lane *board_lane(struct board_writer *w);
 struct board_account *board_account(struct board_writer *w);
 

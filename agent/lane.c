@@ -27,6 +27,12 @@ lane_set_rates(struct lane *lane, const struct share *saved,
 	pacer_attach(&lane->pacer, lane->set, saved, ops, ctx, now_us);
 }
 
+const struct share *
+lane_rates(const struct lane *lane)
+{
+	return &lane->pacer.own;
+}
+
 void
 lane_set_domains(struct lane *lane, struct domains *domains)
 {

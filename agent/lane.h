@@ -122,6 +122,9 @@ struct lane *lane_new(const struct settings *set, const struct lane_ops *ops,
 void lane_set_rates(struct lane *lane, const struct share *saved,
     const struct pacer_ops *ops, void *ctx, int64_t now_us);
 
+/* The lane's own limits, as they are now. */
+const struct share *lane_rates(const struct lane *lane);
+
 /* What replies mean beyond their code (borrowed; NULL: nothing). */
 void lane_set_rules(struct lane *lane, const struct rules *rules);
 

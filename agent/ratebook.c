@@ -218,6 +218,18 @@ ratebook_peek(struct ratebook *book, struct rate_account *a)
 	return sharefile_peek(a->mail);
 }
 
+const struct share *
+ratebook_peek_connects(struct ratebook *book)
+{
+	struct list *first = list_first(&book->accounts);
+	struct rate_account *a =
+	    first == NULL ? NULL : list_entry(first, struct rate_account, link);
+
+	if (a == NULL || book->is_drained || !sharefile_is_limited(a->connects))
+		return NULL;
+	return sharefile_peek(a->connects);
+}
+
 static const struct share_cost one_connection = {{1}};
 
 int64_t

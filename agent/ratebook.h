@@ -64,6 +64,8 @@ bool ratebook_take(
  * configured. */
 const struct share *ratebook_peek(
     struct ratebook *book, struct rate_account *a);
+/* Of new connections; the account opened last. */
+const struct share *ratebook_peek_connects(struct ratebook *book);
 
 /* lane_connection_rate_limit: microseconds until one more connection may be
  * begun, 0: now; and one is. take false: another lane was quicker. */

@@ -35,10 +35,12 @@ _Static_assert(offsetof(struct board_lane, poison) == 19840, "poison");
 _Static_assert(offsetof(struct board_lane, sessions) == 23936, "sessions");
 _Static_assert(offsetof(struct board_lane, orders) == 56704, "orders");
 _Static_assert(offsetof(struct board_lane, learned) == 56960, "learned");
+_Static_assert(offsetof(struct board_lane, rates) == 57472, "rates");
+_Static_assert(sizeof(struct board_rate) == BOARD_RATE_WORDS * 8, "rate");
 _Static_assert(sizeof(struct board_lane) == 65536, "lane");
 _Static_assert(offsetof(struct board_account, refusal) == 256, "refusal");
 _Static_assert(offsetof(struct board_account, hosts) == 512, "hosts");
-_Static_assert(offsetof(struct board_account, rate) == 2560, "account rate");
+_Static_assert(offsetof(struct board_account, rates) == 2560, "account rates");
 _Static_assert(offsetof(struct board_account, spare_end) == 10752, "spare");
 _Static_assert(sizeof(struct board_account) == 16384, "account");
 _Static_assert(offsetof(struct board, accounts) == 4096, "accounts");
@@ -142,6 +144,17 @@ board_session_state_name(uint64_t state)
 #undef BOARD_ROW
 
 	return state < BOARD_SESSION_STATE_COUNT ? names[state] : "unknown";
+}
+
+const char *
+board_rate_unit_name(uint64_t unit)
+{
+#define BOARD_ROW(name, text) [BOARD_RATE_##name] = text,
+	static const char *const names[BOARD_RATE_UNIT_COUNT] = {
+	    BOARD_RATE_UNITS(BOARD_ROW)};
+#undef BOARD_ROW
+
+	return unit < BOARD_RATE_UNIT_COUNT ? names[unit] : "unknown";
 }
 
 /*

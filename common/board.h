@@ -2,7 +2,7 @@
  *
  *   header | accounts[16] | lanes[32]
  *             hosts[16]      counters, gauges, histograms, poison notes,
- *             rate state     session rows, orders, rate state
+ *             rates          session rows, orders, learned, rates
  *
  * One file per state directory; lanes map it, readers pread it whole. Each
  * figure is an aligned 64-bit word written with one atomic store or add, so
@@ -40,6 +40,8 @@ enum {
 	BOARD_HIST_SLOTS = 8,
 	BOARD_HIST_BUCKETS = 288,
 	BOARD_RATE_BYTES = 8192,
+	BOARD_RATES = 16, /* limits of a lane, or of an account */
+	BOARD_RATE_WORDS = 8, /* of each */
 	BOARD_LEARNED = 64, /* words */
 
 	/* lock octets in the board file */
@@ -123,6 +125,14 @@ enum {
 	X(BUSY, "busy")                                                        \
 	X(CLOSING, "closing")
 
+/* What a rate counts: name, as shown. */
+#define BOARD_RATE_UNITS(X)                                                    \
+	X(FREE, "")                                                            \
+	X(MESSAGES, "messages")                                                \
+	X(RECIPIENTS, "recipients")                                            \
+	X(OCTETS, "octets")                                                    \
+	X(CONNECTIONS, "connections")
+
 #define BOARD_ENUM(name, help) BOARD_COUNTER_##name,
 enum board_counter { BOARD_COUNTERS(BOARD_ENUM) BOARD_COUNTER_COUNT };
 #undef BOARD_ENUM
@@ -143,6 +153,10 @@ enum board_lane_state {
 	BOARD_LANE_RUNNING, /* without its lock: the lane crashed */
 	BOARD_LANE_STOPPED, /* left in order; figures are kept */
 };
+
+#define BOARD_ENUM(name, text) BOARD_RATE_##name,
+enum board_rate_unit { BOARD_RATE_UNITS(BOARD_ENUM) BOARD_RATE_UNIT_COUNT };
+#undef BOARD_ENUM
 
 enum board_poison_state {
 	BOARD_POISON_FREE,
@@ -177,6 +191,16 @@ struct board_session {
 	char peer[BOARD_NAME]; /* numeric address:port */
 };
 
+/* A limit in force, as a copy to look at. */
+struct board_rate {
+	uint64_t unit; /* enum board_rate_unit */
+	uint64_t count_milli, period_us; /* thousandths in so many us */
+	uint64_t burst; /* 0: a quota */
+	uint64_t used; /* of a quota, in the period that ends now */
+	uint64_t next_wall_ms; /* one more may go then; 0: at once */
+	uint64_t spare[2];
+};
+
 struct board_lane {
 	char name[BOARD_NAME], class[32];
 	uint64_t state; /* enum board_lane_state */
@@ -193,7 +217,9 @@ struct board_lane {
 	struct board_session sessions[BOARD_SESSIONS];
 	uint64_t orders[32]; /* the operator's wishes */
 	uint64_t learned[BOARD_LEARNED]; /* its own layout, agent/learned.c */
-	uint64_t spare_rate[BOARD_RATE_BYTES / 8 - BOARD_LEARNED];
+	struct board_rate rates[BOARD_RATES]; /* its own */
+	uint64_t spare_rate[BOARD_RATE_BYTES / 8 - BOARD_LEARNED -
+			    BOARD_RATES * BOARD_RATE_WORDS];
 	uint64_t spare_end[48];
 };
 
@@ -221,7 +247,9 @@ struct board_account {
 	uint64_t spare[15];
 	char refusal[256]; /* the peer's words, printable */
 	struct board_host hosts[BOARD_HOSTS];
-	uint64_t rate[BOARD_RATE_BYTES / 8]; /* pacing: its own layout */
+	struct board_rate rates[BOARD_RATES]; /* shared by its lanes */
+	uint64_t
+	    spare_rate[BOARD_RATE_BYTES / 8 - BOARD_RATES * BOARD_RATE_WORDS];
 	uint64_t spare_end[704];
 };
 
@@ -289,6 +317,7 @@ void board_text(const char *field, size_t field_size, char *text, size_t n);
 void board_store_text(char *field, size_t field_size, const char *text);
 
 const char *board_session_state_name(uint64_t state);
+const char *board_rate_unit_name(uint64_t unit);
 
 /* The bucket that counts us, and the smallest value a bucket counts. */
 unsigned board_hist_bucket(uint64_t us);

@@ -21,6 +21,7 @@
 #include "common/board.h"
 #include "common/clock.h"
 #include "common/mem.h"
+#include "common/rate.h"
 #include "common/slots.h"
 
 struct dump {
@@ -58,6 +59,26 @@ read_whole(int fd, void *p, size_t n)
 			return false;
 		done += (size_t)got;
 	}
+	return true;
+}
+
+/* A limit as the operator writes it; false: no row in use, or damaged. */
+static bool
+rate_text(const struct board_rate *row, char text[RATE_TEXT_SIZE])
+{
+	struct rate rate = {
+	    .count_milli = (int64_t)row->count_milli,
+	    .period_us = (int64_t)row->period_us,
+	    .burst = (int64_t)row->burst,
+	    .is_quota = row->burst == 0,
+	};
+
+	if (row->unit == BOARD_RATE_FREE ||
+	    row->unit >= BOARD_RATE_UNIT_COUNT || rate.count_milli <= 0 ||
+	    rate.count_milli / 1000 > RATE_COUNT_MAX || rate.period_us <= 0 ||
+	    rate.period_us > RATE_PERIOD_MAX_US || rate.burst < 0)
+		return false;
+	rate_to_text(&rate, text, RATE_TEXT_SIZE);
 	return true;
 }
 
@@ -187,6 +208,27 @@ json_figures(struct dump *d, const struct board_lane *lane)
 	json_close(d, '}');
 }
 
+static void
+json_rates(struct dump *d, const struct board_rate *rows)
+{
+	char text[RATE_TEXT_SIZE];
+
+	json_open(d, "rates", '[');
+	for (int i = 0; i < BOARD_RATES; i++) {
+		const struct board_rate *row = &rows[i];
+
+		if (!rate_text(row, text))
+			continue;
+		json_open(d, NULL, '{');
+		json_text(d, "unit", board_rate_unit_name(row->unit), 32);
+		json_text(d, "limit", text, sizeof(text));
+		NUMBER(d, row, used);
+		NUMBER(d, row, next_wall_ms);
+		json_close(d, '}');
+	}
+	json_close(d, ']');
+}
+
 static const char *
 lane_state(const struct board_lane *lane, bool is_running)
 {
@@ -211,6 +253,7 @@ json_lane(struct dump *d, const struct board_lane *lane, bool is_running)
 	NUMBER(d, lane, connection_limit);
 	if (lane->account >= 1 && lane->account <= BOARD_ACCOUNTS)
 		json_number(d, "account", lane->account - 1);
+	json_rates(d, lane->rates);
 	json_figures(d, lane);
 	json_open(d, "sessions", '[');
 	for (int i = 0; i < BOARD_SESSIONS; i++)
@@ -239,6 +282,7 @@ json_account(struct dump *d, const struct board_account *a)
 	NUMBER(d, a, refusals);
 	NUMBER(d, a, refused_wall_ms);
 	TEXT(d, a, refusal);
+	json_rates(d, a->rates);
 	json_open(d, "hosts", '[');
 	for (int i = 0; i < BOARD_HOSTS; i++) {
 		const struct board_host *h = &a->hosts[i];
@@ -275,6 +319,40 @@ seconds_since(uint64_t wall_ms)
 	double now_ms = (double)tv.tv_sec * 1000 + (double)tv.tv_usec / 1000;
 
 	return (now_ms - (double)wall_ms) / 1000;
+}
+
+static void
+text_rates(const struct board_rate *rows)
+{
+	char text[RATE_TEXT_SIZE];
+
+	for (int i = 0; i < BOARD_RATES; i++) {
+		const struct board_rate *row = &rows[i];
+		double wait_s = -seconds_since(row->next_wall_ms);
+
+		if (!rate_text(row, text))
+			continue;
+		printf("  limit %s %s", text, board_rate_unit_name(row->unit));
+		if (row->burst == 0)
+			printf(" used=%" PRIu64, row->used);
+		if (wait_s > 0)
+			printf(" next in %.2fs", wait_s);
+		(void)putchar('\n');
+	}
+}
+
+/* What a gauge holds, with times as they are from now. */
+static void
+text_gauge(const struct board_lane *lane, int i)
+{
+	int64_t value = (int64_t)lane->gauges[i];
+	double left_s = -seconds_since((uint64_t)value);
+
+	if (i != BOARD_GAUGE_paused_until_wall_ms)
+		printf("  %-24s %12" PRId64 "   %s\n", board_gauges[i].name,
+		    value, board_gauges[i].help);
+	else if (value != 0 && left_s > 0)
+		printf("  paused for %.1fs\n", left_s);
 }
 
 static void
@@ -315,6 +393,7 @@ text_lane(struct dump *d, const struct board_lane *lane, bool is_running)
 	       " wants=%" PRIu64 " beat=%.1fs\n",
 	    lane_state(lane, is_running), lane->pid, lane->held, lane->reserve,
 	    lane->wants, seconds_since(lane->beat_wall_ms));
+	text_rates(lane->rates);
 	for (int i = 0; i < BOARD_COUNTER_COUNT; i++)
 		if (d->wants_all || lane->counters[i] != 0)
 			printf("  %-24s %12" PRIu64 "   %s\n",
@@ -322,9 +401,7 @@ text_lane(struct dump *d, const struct board_lane *lane, bool is_running)
 			    board_counters[i].help);
 	for (int i = 0; i < BOARD_GAUGE_COUNT; i++)
 		if (d->wants_all || lane->gauges[i] != 0)
-			printf("  %-24s %12" PRId64 "   %s\n",
-			    board_gauges[i].name, (int64_t)lane->gauges[i],
-			    board_gauges[i].help);
+			text_gauge(lane, i);
 	for (int i = 0; i < BOARD_HIST_COUNT; i++) {
 		const struct board_hist *h = &lane->hists[i];
 
@@ -347,6 +424,7 @@ text_account(const struct board_account *a)
 	printf(" slots=%" PRIu64 "+%" PRIu64 " resting, limit=%" PRIu64
 	       " of %" PRIu64 "\n",
 	    a->held, a->resting, a->limit_now, a->limit);
+	text_rates(a->rates);
 	if (a->refusals != 0) {
 		printf("  refused %" PRIu64 " times, last %.0fs ago:",
 		    a->refusals, seconds_since(a->refused_wall_ms));

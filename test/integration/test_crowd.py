@@ -3,13 +3,15 @@ delayed, the account's rate is used to the full, nothing is lost.
 
 POSTLANE_LONG=1 takes 30,000 messages, again 30,000 after four minutes, at
 100/s with Postfix's own limits, which is ten minutes. Figures go to stdout."""
+import json
 import os
+import subprocess
 import threading
 import time
 
 import pytest
 
-from harness import messages
+from harness import messages, paths
 from harness.backlog import Backlog, files_in
 from harness.load import wait_clock
 from harness.simulator import Simulator
@@ -158,6 +160,8 @@ def test_backlog_of_bulk_delays_no_urgent_mail(base, certs, origin, started):
                      Filler(backlog, COUNT, INJECT_S), began)
     wait_until(lambda: len(urgent.delays_s()) == len(urgent.sent), 30,
                "all urgent mail sent")
+    account, = board(origin)["accounts"]
+    assert [r["limit"] for r in account["rates"]][0].startswith(f"{PER_S}/1s")
     bulk = [e for e in sim.ledger() if e.id.startswith("bulk")]
     rates = per_s_of_stretches(
         sim, bulk[0].time_us / 1e6 + 2, bulk[-1].time_us / 1e6)
@@ -182,6 +186,14 @@ def test_backlog_of_bulk_delays_no_urgent_mail(base, certs, origin, started):
                                    0.1 if LONG else 1)
 
 
+def board(origin):
+    """What build/boarddump says."""
+    done = subprocess.run(
+        [paths.built("boarddump"), "-j", origin.data_directory + "/postlane"],
+        check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)
+
+
 def test_surplus_of_a_slow_lane_leaves_the_active_queue(
         base, certs, origin, started):
     """With the queue manager's windows as they are by default."""
@@ -199,6 +211,12 @@ def test_surplus_of_a_slow_lane_leaves_the_active_queue(
     origin.inject(messages.generate(400, domain="bulk.example", prefix="bulk"))
     origin.log.wait(r"giving back its surplus", 30)
     origin.log.wait(r"status=deferred \(the active queue is crowded", 30)
+    slow, = (e for e in board(origin)["lanes"] if e["name"] == "slow")
+    assert [r["limit"] for r in slow["rates"]] == ["2/1s:1"]
+    assert slow["counters"]["crowd_deferred"] > 0
+    assert 0 < slow["gauges"]["crowd_given_back"] \
+        <= slow["counters"]["crowd_deferred"]
+    assert slow["gauges"]["messages_active"] > 120 * 0.75
     urgent = messages.generate(5, domain="urgent.example", prefix="urgent")
     origin.inject(urgent)
     for message in urgent:

@@ -1,0 +1,48 @@
+/* figures: what a lane is doing, brought to the board now and then.
+ *
+ * Counters that others keep as totals, gauges, the limits in force (its own and
+ * its account's, see struct board_rate), what was learned. Everything but board
+ * is borrowed and there.
+ */
+#ifndef FIGURES_H
+#define FIGURES_H
+
+#include <stdint.h>
+
+#include "agent/boardwriter.h"
+#include "agent/crowd.h"
+#include "agent/lane.h"
+#include "agent/ratebook.h"
+#include "agent/recall.h"
+#include "agent/report.h"
+#include "agent/upstream.h"
+#include "common/clock.h"
+
+struct figures {
+	struct board_writer *board; /* may be NULL */
+	const struct lane *lane;
+	struct upstreams *ups;
+	struct ratebook *rates;
+	const struct report *report;
+	const struct crowd *crowd;
+	const struct recall *recall;
+	/* as shown last */
+	int64_t shown_ms;
+	bool is_due; /* something changed since */
+	struct lane_figures shown;
+	uint64_t shown_called;
+};
+
+/* Not more often than it is worth while, but always when the lane has nothing
+ * left to do. */
+void figures_show(struct figures *f, struct moment now);
+
+/* When to call it again though nothing happens; INT64_MAX: never. */
+int64_t figures_due_ms(const struct figures *f);
+
+/* The limits of s that somebody asks for, as rows, up to max; how many. unit:
+ * what the share's first unit is; now is the time of both clocks. */
+size_t figures_rates(const struct share *s, enum board_rate_unit unit,
+    struct board_rate *rows, size_t max, struct moment now);
+
+#endif

@@ -1,0 +1,91 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "agent/figures.h"
+#include "common/mem.h"
+
+enum { ROWS = 8 };
+
+static const struct moment now = {
+    .ms = 1000000, .wall = {.tv_sec = 1700000000, .tv_usec = 500000}};
+
+static struct share_rate
+rate_of(int unit, const char *text)
+{
+	struct share_rate r = {.unit = unit};
+	char error[256];
+
+	assert_true(rate_parse(slice_str(text), &r.rate, error, sizeof(error)));
+	return r;
+}
+
+/* An account with two limits, of which one was just used up. */
+static struct share *
+used_share(void)
+{
+	const struct share_cost cost = {{1, 3, 0}};
+	struct share *s = mem_zalloc(sizeof(*s));
+	struct share_rate rates[] = {rate_of(0, "2/1s"), rate_of(1, "50/1d!")};
+
+	share_join(s, 0, 1, 1, true, now.ms * 1000);
+	assert_true(share_configure(s, 0, rates, 2, NULL, now.ms * 1000));
+	assert_true(share_take(s, 0, &cost, now.ms * 1000));
+	return s;
+}
+
+static void
+figures_of_limits_say_what_is_used_and_when_more_may_go(void **state)
+{
+	struct board_rate rows[ROWS] = {{0}};
+	struct share *s = used_share();
+
+	(void)state;
+	assert_int_equal(
+	    figures_rates(s, BOARD_RATE_MESSAGES, rows, ROWS, now), 2);
+	assert_int_equal(rows[0].unit, BOARD_RATE_MESSAGES);
+	assert_int_equal(rows[0].count_milli, 2000);
+	assert_int_equal(rows[0].period_us, 1000000);
+	assert_int_equal(rows[0].burst, 1);
+	assert_int_equal(rows[0].next_wall_ms, INT64_C(1700000000500) + 500);
+	assert_int_equal(rows[1].unit, BOARD_RATE_RECIPIENTS);
+	assert_int_equal(rows[1].count_milli, 50000);
+	assert_int_equal(rows[1].burst, 0);
+	assert_int_equal(rows[1].used, 3);
+	assert_int_equal(rows[1].next_wall_ms, 0);
+	mem_free(s);
+}
+
+static void
+figures_of_limits_are_bounded_and_may_be_none(void **state)
+{
+	struct board_rate rows[ROWS] = {{0}};
+	struct share *s = used_share();
+
+	(void)state;
+	assert_int_equal(
+	    figures_rates(NULL, BOARD_RATE_MESSAGES, rows, ROWS, now), 0);
+	assert_int_equal(
+	    figures_rates(s, BOARD_RATE_MESSAGES, rows, 1, now), 1);
+	assert_int_equal(rows[1].unit, BOARD_RATE_FREE);
+	memset(s, 0, sizeof(*s));
+	assert_int_equal(
+	    figures_rates(s, BOARD_RATE_MESSAGES, rows, ROWS, now), 0);
+	mem_free(s);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(
+		figures_of_limits_say_what_is_used_and_when_more_may_go),
+	    cmocka_unit_test(figures_of_limits_are_bounded_and_may_be_none),
+	};
+
+	return cmocka_run_group_tests_name("figures", tests, NULL, NULL);
+}
