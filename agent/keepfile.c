@@ -21,7 +21,8 @@ enum {
 struct keepfile_head {
 	uint64_t magic, size;
 	uint64_t which; /* the copy that holds, 0 or 1 */
-	uint64_t spare[13];
+	uint64_t stores;
+	uint64_t spare[12];
 };
 
 struct keepfile_copy {
@@ -196,6 +197,13 @@ keepfile_store(struct keepfile *k, const void *value)
 	copy->wall_us = wall_less_mono_us();
 	memcpy(copy->value, value, k->size);
 	__atomic_store_n(&k->map->which, next, __ATOMIC_RELEASE);
+	(void)__atomic_add_fetch(&k->map->stores, 1, __ATOMIC_RELEASE);
+}
+
+uint64_t
+keepfile_stores(const struct keepfile *k)
+{
+	return __atomic_load_n(&k->map->stores, __ATOMIC_ACQUIRE);
 }
 
 static int64_t

@@ -1,6 +1,6 @@
 /* keepfile: a value in a file that survives whatever happens to its writer.
  *
- *   head { which } | copy 0 { boot, clock, value } | copy 1 { ... }
+ *   head { which, stores } | copy 0 { boot, clock, value } | copy 1 { ... }
  *                                   ^--- which says the one that holds
  *
  * A file of lane_state_directory, mapped. A new value is written to the copy
@@ -48,6 +48,10 @@ void keepfile_close(struct keepfile **k);
 const void *keepfile_value(const struct keepfile *k);
 
 void keepfile_store(struct keepfile *k, const void *value);
+
+/* Another number after each store, by whatever process: the value is still the
+ * one that was read if it is the same. */
+uint64_t keepfile_stores(const struct keepfile *k);
 
 /* Microseconds to add to the monotonic times of the value as it was found:
  * not 0 only when it was stored before a reboot, and nothing since. */

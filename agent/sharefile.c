@@ -45,6 +45,8 @@ struct sharefile {
 	bool has_warned;
 	int64_t told_us, pause_until_us; /* known already */
 	struct share share; /* scratch, and what peek showed */
+	bool is_read; /* ... as it was after so many stores: */
+	uint64_t stores;
 
 	/* while the lock cannot be had */
 	int64_t now_us; /* as told last */
@@ -297,6 +299,8 @@ begin(struct sharefile *f, int wait_ms, int64_t now_us)
 	if (!lock(f, wait_ms, now_us))
 		return false;
 	f->is_joined_now = false;
+	f->stores = keepfile_stores(f->file);
+	f->is_read = true;
 	if (read_value(f->file, &f->share, latest_us, &shift_us) &&
 	    !f->has_warned) {
 		f->has_warned = true;
@@ -316,9 +320,20 @@ begin(struct sharefile *f, int wait_ms, int64_t now_us)
 static void
 end(struct sharefile *f, bool is_changed)
 {
-	if (is_changed || f->is_joined_now)
+	if (is_changed || f->is_joined_now) {
 		keepfile_store(f->file, &f->share);
+		f->stores = keepfile_stores(f->file);
+	}
 	keepfile_unlock(f->file);
+}
+
+/* Nobody stored since: the lock would show the same. Most looks come in rows,
+ * and each lock is two system calls. */
+static bool
+is_current(const struct sharefile *f)
+{
+	return f->is_read && f->me >= 0 && f->alone == NULL &&
+	       keepfile_stores(f->file) == f->stores;
 }
 
 /* ---- life -------------------------------------------------------------- */
@@ -402,26 +417,39 @@ wait_alone_us(struct sharefile *f, const struct share_cost *cost,
 	return share_wait_us(f->alone, f->alone_me, &all, now_us, limit_out);
 }
 
+/* False: our place among the lanes did, which is to be stored. */
+static bool
+wait_changes_nothing(struct sharefile *f, const struct share_cost *cost,
+    int64_t now_us, const struct share_limit **limit_out, int64_t *wait_out)
+{
+	struct share_lane before = f->share.lanes[f->me];
+
+	*wait_out = share_wait_us(&f->share, f->me, cost, now_us, limit_out);
+	f->may_wait = f->share.lanes[f->me].until_us > 0;
+	return memcmp(&before, &f->share.lanes[f->me], sizeof(before)) == 0;
+}
+
 int64_t
 sharefile_wait_us(struct sharefile *f, const struct share_cost *cost,
     int64_t now_us, const struct share_limit **limit_out)
 {
-	struct share_lane before;
 	int64_t wait;
 
 	*limit_out = any_limit(&f->share);
 	if (!sharefile_is_limited(f))
 		return 0;
+	/* "Now" is said under the lock alone: whoever hears it takes. */
+	if (is_current(f) &&
+	    wait_changes_nothing(f, cost, now_us, limit_out, &wait) && wait > 0)
+		return wait;
+	f->is_read = false;
 	if (!begin(f, TAKE_WAIT_MS, now_us))
 		return wait_alone_us(f, cost, now_us, limit_out);
 	if (f->me < 0) {
 		end(f, false);
 		return 0;
 	}
-	before = f->share.lanes[f->me];
-	wait = share_wait_us(&f->share, f->me, cost, now_us, limit_out);
-	f->may_wait = f->share.lanes[f->me].until_us > 0;
-	end(f, memcmp(&before, &f->share.lanes[f->me], sizeof(before)) != 0);
+	end(f, !wait_changes_nothing(f, cost, now_us, limit_out, &wait));
 	return wait;
 }
 
@@ -470,7 +498,7 @@ const struct share *
 sharefile_peek(struct sharefile *f)
 {
 	/* Without the lock what was seen last will do. */
-	if (begin(f, TAKE_WAIT_MS, 0))
+	if (!is_current(f) && begin(f, TAKE_WAIT_MS, 0))
 		end(f, false);
 	return f->alone != NULL ? f->alone : &f->share;
 }
