@@ -373,6 +373,8 @@ on_done(void *ctx, struct transaction *t)
 	else if (is_sent)
 		route_on_accepted(ls->route, lane->set->lane_pipeline_depth);
 	conclude(lane, t);
+	/* No reply need follow: it may have failed while it was written. */
+	lane->ops->want_kick(lane->ctx);
 }
 
 static void
@@ -397,6 +399,7 @@ on_returned(void *ctx, struct transaction *t, bool is_its_fault)
 	} else {
 		hand_over(lane, t);
 	}
+	lane->ops->want_kick(lane->ctx);
 }
 
 /* The session is inside one of its own functions: lane_kick() buries it. */

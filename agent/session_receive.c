@@ -223,6 +223,8 @@ hold_421(struct session *s, const struct reply *reply, struct moment now)
 	buf_init(&s->held_421->text, REPLY_TEXT_MAX);
 	(void)buf_add_slice(&s->held_421->text, buf_slice(&reply->text));
 	s->held_ms = now.ms;
+	/* It may have been finishing before: the deadline is another now. */
+	s->ops->on_changed(s->ctx);
 }
 
 /* To the oldest command, that of a transaction. */

@@ -520,16 +520,11 @@ flush(struct world *w, struct world_conn *c)
 
 /* Looking again must not find anything more to do. */
 static void
-kick(struct world *w)
+check_at_rest(struct world *w)
 {
-	size_t waiting, in_flight;
+	size_t waiting = lane_waiting(w->lane);
+	size_t in_flight = lane_in_flight(w->lane);
 
-	w->is_kick_due = false;
-	feed(w);
-	w->kicks++;
-	lane_kick(w->lane, w->now);
-	waiting = lane_waiting(w->lane);
-	in_flight = lane_in_flight(w->lane);
 	w->is_checking = true;
 	lane_kick(w->lane, w->now);
 	w->is_checking = false;
@@ -537,7 +532,28 @@ kick(struct world *w)
 	assert_int_equal(lane_in_flight(w->lane), in_flight);
 	assert_true(lane_sessions(w->lane) + lane_dialing(w->lane) <=
 		    (size_t)w->set.lane_connection_limit);
+}
+
+static void
+kick(struct world *w)
+{
+	w->is_kick_due = false;
+	feed(w);
+	w->kicks++;
+	lane_kick(w->lane, w->now);
+	check_at_rest(w);
 	w->timer_ms = lane_deadline_ms(w->lane);
+}
+
+static bool
+is_unpaced(const struct world *w)
+{
+	const struct settings *set = &w->set;
+
+	return !set->lane_adaptive && w->domains == NULL &&
+	       strcmp(set->lane_message_rate_limit, text_none) == 0 &&
+	       strcmp(set->lane_recipient_rate_limit, text_none) == 0 &&
+	       strcmp(set->lane_byte_rate_limit, text_none) == 0;
 }
 
 void
@@ -561,6 +577,13 @@ world_settle(struct world *w)
 			flush(w, c);
 			again = true;
 		}
+	}
+	/* A kick that somebody forgot to ask for: mail, or a deadline, would
+	 * wait for something else to happen. Where there are rates time itself
+	 * makes more dials worth while, which is no reason to look. */
+	if (is_unpaced(w)) {
+		assert_true(w->timer_ms <= lane_deadline_ms(w->lane));
+		check_at_rest(w);
 	}
 }
 

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "test/unit/lane_world.h"
+#include "test/unit/queue_source.h"
 
 static void
 provider_that_closes_after_five_defers_nothing(void **state)
@@ -490,6 +491,39 @@ whatever_happens_every_message_has_one_true_verdict(void **state)
 	}
 }
 
+/* Found out when its first chunks have been answered: no reply comes any more
+ * that would make the lane look. */
+static void
+place_of_an_unreadable_message_is_taken_at_once(void **state)
+{
+	struct world w;
+	struct buf whole, cut;
+	char line[901];
+
+	(void)state;
+	world_init(&w);
+	w.set.lane_connection_limit = w.set.lane_pipeline_depth = 1;
+	w.set.lane_pipeline_bytes = 4096;
+	world_open(&w, 3);
+	world_submit(&w, 1);
+	world_finish(&w, 60000);
+	whole = w.file;
+	buf_init(&cut, 1 << 20);
+	memset(line, 'x', sizeof(line) - 1);
+	line[sizeof(line) - 1] = '\0';
+	for (size_t i = 0; i < 100; i++)
+		(void)queue_put_str(&cut, RECORD_TYPE_NORM, line);
+	w.file = cut;
+	world_submit(&w, 1);
+	w.file = whole;
+	world_submit(&w, 1);
+	world_finish(&w, 2000);
+	assert_int_equal(w.outcomes[OUTCOME_SENT], 2);
+	assert_int_equal(w.outcomes[OUTCOME_BOUNCE], 1);
+	world_fini(&w);
+	buf_fini(&cut);
+}
+
 int
 main(void)
 {
@@ -508,6 +542,7 @@ main(void)
 	    cmocka_unit_test(message_that_breaks_every_session_is_given_up),
 	    cmocka_unit_test(only_undecided_recipients_are_tried_again),
 	    cmocka_unit_test(deferring_replies_cut_the_depth_for_all_sessions),
+	    cmocka_unit_test(place_of_an_unreadable_message_is_taken_at_once),
 	    cmocka_unit_test(
 		whatever_happens_every_message_has_one_true_verdict),
 	};

@@ -181,16 +181,27 @@ reply_421_is_the_last_word_of_a_silent_server(void **state)
 	struct rig rig;
 
 	(void)state;
-	start_three(&rig, sizeof(THREE) - 1);
-	rig_say(&rig, "250 ok\r\n250 ok\r\n250 ok\r\n421 4.3.2 bye\r\n");
-	rig_wait(&rig, 9999);
-	assert_false(rig.is_over);
-	rig_wait(&rig, 1);
-	rig_check_sent(rig.messages[0]);
-	rig_check_returned(rig.messages[1], 0);
-	rig_check_returned(rig.messages[2], 0);
-	rig_check_over(&rig, SESSION_END_421, false);
-	rig_fini(&rig);
+	for (int is_spent = 0; is_spent <= 1; is_spent++) {
+		start_three(&rig, sizeof(THREE) - 1);
+		if (is_spent) {
+			session_finish(rig.session, "spent", rig.now.ms);
+			rig_expect(&rig, "QUIT\r\n");
+		}
+		rig_say(&rig, "250 ok\r\n250 ok\r\n250 ok\r\n");
+		(void)rig_pull(&rig, 65536);
+		assert_false(rig.is_kicked);
+		rig_say(&rig, "421 4.3.2 bye\r\n");
+		/* Its deadline is nearer than the one that is armed. */
+		assert_true(rig.is_kicked);
+		rig_wait(&rig, 9999);
+		assert_false(rig.is_over);
+		rig_wait(&rig, 1);
+		rig_check_sent(rig.messages[0]);
+		rig_check_returned(rig.messages[1], 0);
+		rig_check_returned(rig.messages[2], 0);
+		rig_check_over(&rig, SESSION_END_421, false);
+		rig_fini(&rig);
+	}
 }
 
 static void
