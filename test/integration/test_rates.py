@@ -128,6 +128,23 @@ def test_bulk_is_cut_before_urgent(base, certs, origin, started):
 
 
 
+def test_pause_of_one_lane_is_kept_by_the_other(base, certs, origin, started):
+    sim = two_lanes(base, certs, origin, started, {"transcript": True})
+    time_urgent(origin, sim, 1, "warm", 0.1)
+    sim.script('mail times 1 reply "454 4.7.0 Too many messages, try again '
+               'in 4 seconds"\n')
+    origin.inject(messages.generate(1, prefix="bulk"))
+    origin.log.wait("postfix/slow.*try again in 4 seconds")
+    refused = time.time_ns() // 1000
+    [waited] = time_urgent(origin, sim, 1, "urgent", 0.1)
+    wait_until(lambda: times(sim, "bulk"), 30, "bulk mail")
+    first = min(times(sim, "urgent") + times(sim, "bulk"))
+    print(f"\nasked for 4 s: urgent mail waited {waited:.2f} s, the first "
+          f"went {(first - refused) / 1e6:.2f} s after the reply")
+    assert first - refused >= 3.5e6
+    assert sim.stats()["throttled"] == 0 and waited < 10
+
+
 @pytest.mark.parametrize("limit", ["lane_message_rate_limit",
                                    "lane_account_message_rate_limit"])
 def test_rate_goes_on_over_reload_and_kill(
