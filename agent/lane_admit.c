@@ -46,19 +46,6 @@ messages_per_s(const struct lane *lane, int64_t now_ms)
 	return learned < (double)per_s ? (int64_t)learned : per_s;
 }
 
-bool
-lane_has_surplus(const struct lane *lane, int64_t now_ms)
-{
-	int64_t per_s = messages_per_s(lane, now_ms);
-	size_t enough = lane_places(lane) / 2;
-
-	if (per_s < (int64_t)enough / SECONDS_ADMITTED)
-		enough = (size_t)per_s * SECONDS_ADMITTED;
-	if (enough < 1)
-		enough = 1;
-	return lane->waiting - lane->parked >= enough;
-}
-
 /* As long as nobody knows how fast it goes, what is let in waits here for as
  * long as the smarthost likes: no more then than is known to do no harm. */
 static int64_t
@@ -71,6 +58,23 @@ most_inside(const struct lane *lane)
 	    isfinite(lane_learned_in_all(lane)))
 		return most;
 	return window;
+}
+
+bool
+lane_has_surplus(const struct lane *lane, int64_t now_ms)
+{
+	int64_t per_s = messages_per_s(lane, now_ms);
+	size_t enough = lane_places(lane) / 2;
+	size_t inside = (size_t)most_inside(lane);
+
+	/* Half of what is let in is in flight; and it is never quite full. */
+	if (enough > inside / 4)
+		enough = inside / 4;
+	if (per_s < (int64_t)enough / SECONDS_ADMITTED)
+		enough = (size_t)per_s * SECONDS_ADMITTED;
+	if (enough < 1)
+		enough = 1;
+	return lane->waiting - lane->parked >= enough;
 }
 
 bool
