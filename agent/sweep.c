@@ -33,11 +33,10 @@ static const struct kind {
 	int64_t age_s;
 	bool (*may)(void *ctx, int fd); /* NULL: age is enough */
 } kinds[] = {
-    {"slots.", SWEEP_AGE_S, NULL},
-    {"rates.", SWEEP_AGE_S, holds_nothing},
+    {"slots.", SWEEP_AGE_S, NULL}, {"rates.", SWEEP_AGE_S, holds_nothing},
     {"connects.", SWEEP_AGE_S, holds_nothing},
-    {"pace.", SWEEP_AGE_S, holds_nothing},
-    {"domains.", DOMAINS_AGE_S, NULL},
+    {"pace.", SWEEP_AGE_S, holds_nothing}, {"domains.", DOMAINS_AGE_S, NULL},
+    {"alarms.", SWEEP_AGE_S, NULL}, /* kept for seven days */
 };
 
 static const struct kind *
