@@ -277,6 +277,10 @@ replies_about_a_recipient_or_message_do_not(void **state)
 		  "following identities failed the check: a@example.org"},
 	    {EOD, "552 message rejected by anti-spam engine."},
 	    {LATER, "451 4.3.0 Mail server temporarily rejected message."},
+	    {RCPT, "450 4.7.1 <a@example.org>: Recipient address rejected: "
+		   "try again in 300 seconds"},
+	    {RCPT, "451 4.7.1 Greylisting in action, please try again in 5 "
+		   "minutes"},
 	    {LATER, "550 5.7.1 RESOLVER.RST.AuthRequired; authentication "
 		    "required"},
 	};
@@ -304,6 +308,9 @@ replies_about_the_pace_are_no_alarm(void **state)
 	};
 	static const struct example pause[] = {
 	    {AUTH, "451 Authentication failed: Maximum credits exceeded"},
+	    {MAIL | RCPT | EOD, "450 4.7.1 Rate limit exceeded, try again in "
+				"92 seconds"},
+	    {CONNECT | MAIL | EOD, "451 4.7.1 Please try again in 5 minutes"},
 	    {RCPT | EOD, "550 Domain example.org has exceeded the max emails "
 			 "per hour (101/100 (101%)) allowed. Message "
 			 "discarded."},
