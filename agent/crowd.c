@@ -91,7 +91,7 @@ takes_long(const struct crowd *c)
 int64_t
 crowd_due_ms(const struct crowd *c)
 {
-	return c->looked_ms + CROWD_LOOK_MS;
+	return c->looked_ms + (c->is_on ? CROWD_LOOK_ON_MS : CROWD_LOOK_MS);
 }
 
 void

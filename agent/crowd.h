@@ -18,7 +18,8 @@
  * after sixteen times that. A lane that goes through its mail faster is left
  * alone however much it has.
  *
- * Counts directory entries, once in CROWD_LOOK_MS, and works in the queue
+ * Counts directory entries, once in CROWD_LOOK_MS, more often while it relieves
+ * so as to stop in time, and works in the queue
  * directory. Time is an argument.
  */
 #ifndef CROWD_H
@@ -32,6 +33,7 @@
 
 enum {
 	CROWD_LOOK_MS = 2000,
+	CROWD_LOOK_ON_MS = 400, /* some thousand are given back a second */
 	CROWD_ON_PERCENT = 60,
 	CROWD_OFF_PERCENT = 45,
 	CROWD_BACK_PERCENT = 35,

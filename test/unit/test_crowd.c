@@ -98,6 +98,7 @@ crowd_is_on_above_60_percent_and_off_below_45(void **state)
 	assert_false(look(&c, 0));
 	put_files("active", 120, 121);
 	assert_true(look(&c, 0));
+	assert_int_equal(crowd_due_ms(&c), c.looked_ms + CROWD_LOOK_ON_MS);
 	take_files("active", 90, 121);
 	assert_true(look(&c, 0));
 	assert_int_equal(crowd_room(&c), 0);
