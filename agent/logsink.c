@@ -62,6 +62,7 @@ static struct {
 	struct loop *loop; /* may be NULL: then each line looks again */
 	struct loop_fd *watch;
 	struct loop_timer *timer;
+	int64_t timer_ms; /* when it fires; 0: not set */
 } sink = {
     .syslog_path = _PATH_LOG,
     .fd = -1,
@@ -183,6 +184,19 @@ send_queued(void)
 
 static void on_room(void *ctx, bool readable, bool writable);
 
+/* Never later than it is set already: a busy lane has a new line before it
+ * fires, every time. */
+static void
+set_timer(int64_t wait_ms)
+{
+	int64_t at_ms = clock_mono_ms() + wait_ms;
+
+	if (sink.timer_ms != 0 && sink.timer_ms <= at_ms)
+		return;
+	sink.timer_ms = at_ms;
+	loop_timer_at(sink.timer, at_ms);
+}
+
 /* To be woken up when there may be room. Kernels that call a full socket
  * writable must not keep us busy: then the timer does it. */
 static void
@@ -191,9 +205,7 @@ look_later(bool may_watch)
 	if (sink.loop == NULL || logqueue_is_empty(&sink.queue))
 		return;
 	if (sink.last != FULL || !may_watch || sink.fd < 0) {
-		loop_timer_at(sink.timer,
-		    clock_mono_ms() +
-			(sink.last == FULL ? RETRY_FULL_MS : RETRY_GONE_MS));
+		set_timer(sink.last == FULL ? RETRY_FULL_MS : RETRY_GONE_MS);
 		return;
 	}
 	if (sink.watch == NULL)
@@ -215,6 +227,7 @@ static void
 on_retry(void *ctx)
 {
 	(void)ctx;
+	sink.timer_ms = 0;
 	(void)send_queued();
 	look_later(true);
 }
@@ -338,6 +351,7 @@ logsink_attach(struct loop *loop)
 	if (sink.loop != NULL)
 		loop_timer_free(&sink.timer);
 	sink.loop = loop;
+	sink.timer_ms = 0;
 	if (loop == NULL)
 		return;
 	sink.timer = loop_timer_new(loop, on_retry, NULL);

@@ -14,6 +14,7 @@
 
 #include "agent/logsink.h"
 #include "agent/params.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "test/unit/scratch.h"
 
@@ -297,6 +298,50 @@ logsink_speaks_to_syslog_without_waiting(void **state)
 	(void)close(fd);
 }
 
+/* A busy lane: one more line every few milliseconds. */
+struct talker {
+	struct loop_timer *timer;
+	int count;
+};
+
+static void
+talk(void *ctx)
+{
+	struct talker *t = ctx;
+
+	log_info("%d", t->count++);
+	loop_timer_at(t->timer, clock_mono_ms() + 5);
+}
+
+static void
+logsink_finds_its_receiver_again_however_much_is_said(void **state)
+{
+	struct loop *loop = loop_new();
+	const char *path = scratch_path("log");
+	struct talker t = {loop_timer_new(loop, talk, &t), 0};
+	char line[256];
+	int fd;
+
+	(void)state;
+	logsink_set_syslog(path);
+	logsink_open("lane", false);
+	logsink_configure(&set);
+	logsink_attach(loop);
+	(void)unlink(path);
+	talk(&t);
+	fd = postlogd(path);
+	while (recv(fd, line, sizeof(line), MSG_DONTWAIT) < 0) {
+		loop_once(loop);
+		assert_true(t.count < 2000);
+	}
+	assert_non_null(strstr(line, "]: 0"));
+	loop_timer_free(&t.timer);
+	logsink_attach(NULL);
+	logsink_close();
+	loop_free(&loop);
+	(void)close(fd);
+}
+
 static void
 logsink_knows_the_facilities(void **state)
 {
@@ -335,6 +380,8 @@ main(void)
 		logsink_does_not_wait_for_a_receiver_that_stands_still),
 	    cmocka_unit_test(logsink_says_at_exit_in_the_file_what_nobody_took),
 	    cmocka_unit_test(logsink_speaks_to_syslog_without_waiting),
+	    cmocka_unit_test(
+		logsink_finds_its_receiver_again_however_much_is_said),
 	    cmocka_unit_test(logsink_knows_the_facilities),
 	};
 
