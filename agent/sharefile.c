@@ -6,6 +6,7 @@
 
 #include "agent/keepfile.h"
 #include "common/board.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -69,6 +70,18 @@ sharefile_keep(const struct statefile_dir *dir, const char *kind,
 	(void)snprintf(name, sizeof(name), "%s.%016llx", kind,
 	    (unsigned long long)board_hash(key));
 	return keepfile_open(dir, name, MAGIC, sizeof(struct share), error, n);
+}
+
+/* No stored time is later. A process that was stopped in the middle of a turn
+ * goes on with the time from before; what others did since is no damage. */
+static int64_t
+latest(int64_t now_us)
+{
+	int64_t clock_us = clock_mono_us();
+
+	if (now_us <= 0)
+		return EVER_US;
+	return (now_us > clock_us ? now_us : clock_us) + AHEAD_US;
 }
 
 /* True: it was not as it should be. */
@@ -225,7 +238,7 @@ go_alone(struct sharefile *f, int64_t now_us)
 	int64_t shift_us;
 	int me = f->me;
 
-	(void)read_value(f->file, s, now_us + AHEAD_US, &shift_us);
+	(void)read_value(f->file, s, latest(now_us), &shift_us);
 	keepfile_members(f->file, in_use);
 	if (me < 0)
 		me = share_find(s, f->key, NULL);
@@ -292,7 +305,7 @@ lock(struct sharefile *f, int wait_ms, int64_t now_us)
 static bool
 begin(struct sharefile *f, int wait_ms, int64_t now_us)
 {
-	int64_t latest_us = now_us > 0 ? now_us + AHEAD_US : EVER_US, shift_us;
+	int64_t shift_us;
 
 	if (now_us > f->now_us)
 		f->now_us = now_us;
@@ -301,7 +314,7 @@ begin(struct sharefile *f, int wait_ms, int64_t now_us)
 	f->is_joined_now = false;
 	f->stores = keepfile_stores(f->file);
 	f->is_read = true;
-	if (read_value(f->file, &f->share, latest_us, &shift_us) &&
+	if (read_value(f->file, &f->share, latest(now_us), &shift_us) &&
 	    !f->has_warned) {
 		f->has_warned = true;
 		log_warn("stored rates of %s were damaged, what was is "
@@ -365,6 +378,9 @@ sharefile_close(struct sharefile **f)
 	*f = NULL;
 	if (old == NULL)
 		return;
+	/* What was taken alone is told, if it can be. */
+	if (old->alone != NULL && begin(old, TAKE_WAIT_MS, 0))
+		end(old, true);
 	if (old->me >= 0) {
 		sharefile_quit(old);
 		keepfile_leave(old->file, old->me);

@@ -150,8 +150,14 @@ sharefile_part_taken_alone_counts_for_the_quota(void **state)
 	assert_int_equal(take_for(slow, &now, 5 * SECOND), 10);
 	keepfile_close(&holder);
 	assert_int_equal(take_for(slow, &now, SECOND), 40);
-	sharefile_close(&fast);
+	/* also when it ends before it could tell */
+	now += 86400 * SECOND * 2;
+	holder = hold(&w);
+	assert_int_equal(take_for(slow, &now, 5 * SECOND), 10);
+	keepfile_close(&holder);
 	sharefile_close(&slow);
+	assert_int_equal(take_for(fast, &now, SECOND), 40);
+	sharefile_close(&fast);
 	tear_down(&w);
 }
 
@@ -176,6 +182,29 @@ sharefile_opened_while_locked_joins_later(void **state)
 	keepfile_close(&holder);
 	now += 2 * SECOND;
 	assert_in_range(take_for(slow, &now, SECOND), 90, 102);
+	sharefile_close(&fast);
+	sharefile_close(&slow);
+	tear_down(&w);
+}
+
+/* One that was stopped in the middle of a turn has the time from before. */
+static void
+sharefile_lane_that_slept_moves_nobodys_time(void **state)
+{
+	struct world w;
+	struct sharefile *fast, *slow;
+	const struct share_limit *why;
+	int64_t now = clock_mono_us(), slept = now - 20 * SECOND;
+
+	set_up(&w, *state, "50/1m!");
+	slow = open_of(&w.slow, slept);
+	fast = open_of(&w.fast, slept);
+	assert_int_equal(take_for(fast, &now, 1000), 50);
+	assert_true(sharefile_wait_us(slow, &one, slept, &why) > 0);
+	assert_false(sharefile_take(slow, &one, slept));
+	now += 59 * SECOND;
+	assert_int_equal(take_for(fast, &now, 1000), 0);
+	assert_int_equal(w.warnings, 0);
 	sharefile_close(&fast);
 	sharefile_close(&slow);
 	tear_down(&w);
@@ -270,6 +299,7 @@ main(void)
 	    IN_DIR(sharefile_stopped_lane_leaves_the_others_their_part),
 	    IN_DIR(sharefile_part_taken_alone_counts_for_the_quota),
 	    IN_DIR(sharefile_opened_while_locked_joins_later),
+	    IN_DIR(sharefile_lane_that_slept_moves_nobodys_time),
 	    IN_DIR(sharefile_survives_any_octets_in_its_file),
 	};
 
