@@ -187,8 +187,10 @@ static void
 on_timer(void *ctx)
 {
 	struct agent *a = ctx;
+	struct moment now = clock_moment();
 
-	lane_on_timer(a->lane, clock_moment());
+	upstreams_listen(a->ups, now);
+	lane_on_timer(a->lane, now);
 	want_kick(a);
 }
 
