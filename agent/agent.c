@@ -427,18 +427,18 @@ hang_up(void *ctx, struct lane_session *ls)
 static bool
 on_throttled(void *ctx, struct route *route, int64_t sent_us, int64_t now_us)
 {
-	struct agent *a = ctx;
-	struct rate_account *account = upstreams_rates(a->ups, route);
+	struct rate_account *account = upstreams_rates(route);
 
+	(void)ctx;
 	return account != NULL && ratebook_throttled(account, sent_us, now_us);
 }
 
 static void
 on_pause(void *ctx, struct route *route, int64_t until_us)
 {
-	struct agent *a = ctx;
-	struct rate_account *account = upstreams_rates(a->ups, route);
+	struct rate_account *account = upstreams_rates(route);
 
+	(void)ctx;
 	if (account != NULL)
 		ratebook_pause(account, until_us);
 }
@@ -488,9 +488,9 @@ static int64_t
 rates_wait_us(void *ctx, const struct pacer_cost *cost, int64_t now_us,
     struct pacer_limit *why_out)
 {
-	struct agent *a = ctx;
-	struct rate_account *account = upstreams_rates(a->ups, cost->route);
+	struct rate_account *account = upstreams_rates(cost->route);
 
+	(void)ctx;
 	return account != NULL
 		   ? ratebook_wait_us(account, cost, now_us, why_out)
 		   : 0;
@@ -499,9 +499,9 @@ rates_wait_us(void *ctx, const struct pacer_cost *cost, int64_t now_us,
 static bool
 rates_take(void *ctx, const struct pacer_cost *cost, int64_t now_us)
 {
-	struct agent *a = ctx;
-	struct rate_account *account = upstreams_rates(a->ups, cost->route);
+	struct rate_account *account = upstreams_rates(cost->route);
 
+	(void)ctx;
 	return account == NULL || ratebook_take(account, cost, now_us);
 }
 
@@ -510,7 +510,7 @@ rates_peek(void *ctx, struct route *route)
 {
 	struct agent *a = ctx;
 	struct rate_account *account =
-	    route != NULL ? upstreams_rates(a->ups, route) : NULL;
+	    route != NULL ? upstreams_rates(route) : NULL;
 
 	return ratebook_peek(a->rates, account);
 }

@@ -150,10 +150,10 @@ void lane_each_pace(const struct lane *lane, struct moment now,
 double lane_learned_rate(const struct lane *lane);
 int64_t lane_paused_until_ms(const struct lane *lane);
 
-/* What other lanes of the route's account were told; call it before
- * lane_kick(), so that nothing more goes. A more urgent one was refused what it
- * had sent at sent_us: this one slows down in its place. / Nothing goes before
- * until_us. Told again of the same they do nothing. */
+/* What other lanes of the route's account were told, or earlier processes; call
+ * it before lane_kick(), so that nothing more goes. A more urgent one was
+ * refused what it had sent at sent_us: this one slows down in its place. /
+ * Nothing goes before until_us. Told again of the same they do nothing. */
 void lane_yield(
     struct lane *lane, struct route *route, int64_t sent_us, struct moment now);
 void lane_pause(struct lane *lane, struct route *route, int64_t until_us,

@@ -546,9 +546,11 @@ forget_unused(struct lane *lane, struct route *r, int64_t now_ms)
 		r->used_ms = now_ms;
 		return;
 	}
-	/* An alarm is remembered until mail goes again, and a pause until it
-	 * is over: a new route would log in to find out. */
-	if (r->is_alarmed || now_ms - r->used_ms < memory_ms ||
+	if (r->is_alarmed || now_ms - r->used_ms < memory_ms)
+		return; /* remembered until mail goes again */
+	/* And a pause until it is over; of very many routes the account alone
+	 * remembers it. */
+	if (lane->route_count <= ROUTE_MANY &&
 	    adapt_paused_until(&r->pace->adapt) > now_ms * 1000)
 		return;
 	if (lane->ops->on_route_gone != NULL)

@@ -184,6 +184,7 @@ lane_pause(
 {
 	struct adapt *pace = &r->pace->adapt;
 	int64_t now_us = now.ms * US_PER_MS;
+	bool is_news = until_us > adapt_paused_until(pace) + 1000 * US_PER_MS;
 
 	(void)lane;
 	if (until_us <= now_us || until_us <= adapt_paused_until(pace))
@@ -192,9 +193,11 @@ lane_pause(
 		adapt_wait_until(pace, until_us);
 		return;
 	}
-	log_info("%s: another lane of the account was asked for a pause; no "
-		 "mail for %llds",
-	    r->nexthops, (long long)((until_us - now_us) / 1000000));
+	/* A stored one has lost some of its digits. */
+	if (is_news)
+		log_info("%s: the account was asked for a pause; no mail for "
+			 "%llds",
+		    r->nexthops, (long long)((until_us - now_us) / 1000000));
 	adapt_pause_until(pace, until_us);
 }
 

@@ -264,6 +264,13 @@ ratebook_pause(struct rate_account *a, int64_t until_us)
 		sharefile_pause(a->mail, until_us);
 }
 
+int64_t
+ratebook_paused_until(struct rate_account *a)
+{
+	return a->book->is_drained ? 0
+				   : sharefile_peek(a->mail)->pause_until_us;
+}
+
 bool
 ratebook_news(struct rate_account *a, struct ratebook_news *out)
 {

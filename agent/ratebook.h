@@ -80,6 +80,9 @@ bool ratebook_throttled(
 /* The provider wants nothing of this account before until_us. */
 void ratebook_pause(struct rate_account *a, int64_t until_us);
 
+/* What was told so, by whatever lane and process; 0: nothing is known. */
+int64_t ratebook_paused_until(struct rate_account *a);
+
 /* What other lanes have told this way since the last call. */
 struct ratebook_news {
 	int64_t refused_us; /* as sent_us above; 0: nothing was refused */

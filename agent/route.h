@@ -50,6 +50,7 @@ struct route {
 	char *sender; /* "" unless credentials depend on it */
 	bool may_be_plain; /* its mail may go without TLS when TLS fails */
 	struct lane_pace *pace; /* the lane's: what its account takes */
+	void *io; /* the adapter's, NULL at first */
 
 	int64_t used_ms; /* it had mail or a connection */
 	struct list waiting; /* transactions */

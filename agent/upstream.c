@@ -100,6 +100,12 @@ free_upstream(struct upstream *u)
 	mem_free(u);
 }
 
+static struct binding *
+binding_of(const struct route *route)
+{
+	return route->io;
+}
+
 static void
 free_binding(struct binding *b)
 {
@@ -150,15 +156,10 @@ close_unused_accounts(struct upstreams *ups)
 void
 upstreams_on_route_gone(void *ctx, struct route *route)
 {
-	struct upstreams *ups = ctx;
-
-	list_each_safe (link, &ups->bindings) {
-		struct binding *b = list_entry(link, struct binding, link);
-
-		if (b->route == route)
-			free_binding(b);
-	}
-	close_unused_accounts(ups);
+	if (binding_of(route) != NULL)
+		free_binding(binding_of(route));
+	route->io = NULL;
+	close_unused_accounts(ctx);
 }
 
 void
@@ -183,15 +184,9 @@ upstreams_free(struct upstreams **ups)
 static bool
 is_route_of(void *ctx, const struct route *route)
 {
-	struct account *a = ctx;
+	const struct binding *b = binding_of(route);
 
-	list_each (link, &a->ups->bindings) {
-		struct binding *b = list_entry(link, struct binding, link);
-
-		if (b->route == route)
-			return b->account == a;
-	}
-	return false;
+	return b != NULL && b->account == ctx;
 }
 
 /* A slot may be free for us, or another lane wants an idle one of ours. */
@@ -236,13 +231,14 @@ find_account(struct upstreams *ups, const char *name)
 }
 
 /* What an earlier process, or another lane of the account, proved need not be
- * proved again. */
+ * proved again; and a pause is one for a new route, too. */
 static void
 recall(struct binding *b)
 {
 	const struct settings *set = b->ups->env.set;
 	struct board_writer *board = b->ups->env.board;
 	uint64_t account = board_hash(b->account->name) | 1; /* not 0 */
+	struct moment now = clock_moment();
 	struct adapt_stored stored;
 	int64_t age_ms;
 	int messages = board_host_messages(board, b->host, &age_ms);
@@ -258,8 +254,9 @@ recall(struct binding *b)
 	lane_set_account(b->ups->lane, b->route, account,
 	    b->depth_known > 1 ? b->depth_known * set->lane_connection_limit
 			       : 0,
-	    learned_find(board, account, &stored) ? &stored : NULL,
-	    clock_moment());
+	    learned_find(board, account, &stored) ? &stored : NULL, now);
+	lane_pause(b->ups->lane, b->route,
+	    ratebook_paused_until(b->account->rates), now);
 }
 
 /* lane_account, or the host in lower case and the login. */
@@ -275,6 +272,7 @@ bind(struct binding *b, const char *login)
 	b->account = find_account(b->ups, name);
 	mem_free(name);
 	recall(b);
+	b->ups->env.want_kick(b->ups->env.ctx);
 }
 
 static void
@@ -292,25 +290,19 @@ on_credentials(void *ctx, enum maps_result result, const char *user,
 		user = "";
 	}
 	bind(b, result == MAPS_FOUND ? user : "");
-	b->ups->env.want_kick(b->ups->env.ctx);
 }
 
-static struct binding *
-find_binding(struct upstreams *ups, struct route *route)
+static void
+begin_binding(struct upstreams *ups, struct route *route)
 {
 	struct slice list = slice_str(route->nexthops);
 	struct nexthop hop;
 	const char *error = NULL;
-	struct binding *b;
+	struct binding *b = mem_zalloc(sizeof(*b));
 
-	list_each (link, &ups->bindings) {
-		b = list_entry(link, struct binding, link);
-		if (b->route == route)
-			return b;
-	}
-	b = mem_zalloc(sizeof(*b));
 	b->ups = ups;
 	b->route = route;
+	route->io = b;
 	list_init(&b->link);
 	list_push(&ups->bindings, &b->link);
 	b->host = mem_strdup(
@@ -319,10 +311,9 @@ find_binding(struct upstreams *ups, struct route *route)
 		*p = (char)tolower((unsigned char)*p);
 	if (ups->env.set->lane_account[0] != '\0')
 		bind(b, "");
-	else if (b->account == NULL)
+	else
 		b->query = credentials_find(ups->env.credentials, route->sender,
 		    b->host, route->nexthops, on_credentials, b);
-	return b;
 }
 
 /* ---- dialling ---------------------------------------------------------- */
@@ -521,11 +512,15 @@ bool
 upstreams_start_dial(void *ctx, struct route *route, struct lane_no *no)
 {
 	struct upstreams *ups = ctx;
-	struct binding *b = find_binding(ups, route);
+	struct binding *b = binding_of(route);
 	struct budget_answer answer = {.slot = -1};
 	struct upstream *u;
 
-	if (b->account == NULL) {
+	/* What is known of the account may forbid the dial that was just
+	 * thought to be right: the lane looks again. */
+	if (b == NULL)
+		begin_binding(ups, route);
+	if (b == NULL || b->account == NULL) {
 		no->why = "looking up credentials";
 		no->not_before_ms = INT64_MAX;
 		return false;
@@ -551,28 +546,22 @@ void
 upstreams_on_want(void *ctx, struct route *route, size_t count)
 {
 	struct upstreams *ups = ctx;
+	struct binding *mine = binding_of(route);
 	size_t total = 0;
-	struct account *a = NULL;
 
-	list_each (link, &ups->bindings) {
-		struct binding *b = list_entry(link, struct binding, link);
-
-		if (b->route == route) {
-			b->want = count;
-			a = b->account;
-		}
-	}
-	if (a == NULL)
+	/* Asked of every route at every kick. */
+	if (mine == NULL || mine->account == NULL || mine->want == count)
 		return;
+	mine->want = count;
 	list_each (link, &ups->bindings) {
 		struct binding *b = list_entry(link, struct binding, link);
 
-		if (b->account == a)
+		if (b->account == mine->account)
 			total += b->want;
 	}
 	if (total > (size_t)ups->env.set->lane_connection_limit)
 		total = (size_t)ups->env.set->lane_connection_limit;
-	budget_want(a->budget, (int)total);
+	budget_want(mine->account->budget, (int)total);
 }
 
 void
@@ -590,7 +579,7 @@ upstreams_on_too_many(
     void *ctx, struct route *route, bool was_open, const char *reply)
 {
 	struct upstreams *ups = ctx;
-	struct account *a = find_binding(ups, route)->account;
+	struct account *a = binding_of(route)->account;
 
 	board_refusal(ups->env.board, reply);
 	board_add(ups->env.board, BOARD_COUNTER_dials_refused, 1);
@@ -669,15 +658,11 @@ upstreams_cancel_dials(struct upstreams *ups)
 }
 
 struct rate_account *
-upstreams_rates(struct upstreams *ups, const struct route *route)
+upstreams_rates(const struct route *route)
 {
-	list_each (link, &ups->bindings) {
-		struct binding *b = list_entry(link, struct binding, link);
+	const struct binding *b = binding_of(route);
 
-		if (b->route == route)
-			return b->account != NULL ? b->account->rates : NULL;
-	}
-	return NULL;
+	return b != NULL && b->account != NULL ? b->account->rates : NULL;
 }
 
 void

@@ -60,8 +60,7 @@ void upstreams_on_session_ended(void *ctx, struct lane_session *ls,
 
 /* Where the rates of a route's account are kept; NULL: not known yet, and no
  * session of the route was dialled yet. */
-struct rate_account *upstreams_rates(
-    struct upstreams *ups, const struct route *route);
+struct rate_account *upstreams_rates(const struct route *route);
 
 /* What other lanes were told by the smarthosts reaches this one; before each
  * lane_kick(). */

@@ -267,6 +267,26 @@ def test_5xx_of_a_quota_is_drained_in_time(base, certs, origin, started,
     assert took <= ideal * 1.2 + SLACK_S
 
 
+def test_pause_is_kept_by_the_next_process(base, certs, origin, started):
+    """Not even a login, however the last one ended."""
+    def stop_and_start():
+        origin.stop()
+        origin.start()
+    pattern = r"status=deferred .*asked for a pause"
+    sim = start(base, certs, origin, started)
+    drain(origin, sim, 1, 30)
+    sim.script(f'mail reply "{TOO_MANY.format(1800)}"\n')
+    origin.inject(messages.generate(1, prefix="refused"))
+    origin.log.wait(pattern, 60)
+    for end in (origin.reload, stop_and_start):
+        mark = origin.log.mark()
+        end()
+        logins = sim.stats()["connections_total"]
+        origin.inject(messages.generate(1, prefix=end.__name__))
+        origin.log.wait(pattern, 60, since=mark)
+        assert sim.stats()["connections_total"] == logins
+
+
 # ---- alarms ----------------------------------------------------------------
 
 def alarm_options(hook, **more):
