@@ -56,9 +56,9 @@ def hold(origin, upstream, options=None, **main):
 
 
 def wait_held(origin, count):
-    wait_until(lambda: queued(origin, "deferred") == count, PATIENCE_S,
+    wait_until(lambda: origin.queued("deferred") == count, PATIENCE_S,
                lambda: f"{count} messages held, "
-               f"{queued(origin, 'deferred')} are")
+               f"{origin.queued('deferred')} are")
 
 
 def let_go(origin, again=True):
@@ -67,11 +67,6 @@ def let_go(origin, again=True):
         origin.set(minimal_backoff_time="3000s",
                    maximal_backoff_time="3000s")
     origin.set(reload=True, defer_transports=None, queue_run_delay="1s")
-
-
-def queued(origin, *names):
-    return sum(len(files) for name in names for _, _, files in os.walk(
-        os.path.join(origin.queue_directory, name)))
 
 
 def report(name, **figures):
@@ -107,7 +102,7 @@ def test_a_failure_stays_with_its_own_message(
     origin.log.wait(r"/smtp\[\d+\]: \w+: to=<", PATIENCE_S,
                     count=len(storm.fates))
     took = time.monotonic() - injected
-    wait_until(lambda: not queued(origin, "maildrop", "incoming", "active"),
+    wait_until(lambda: not origin.queued("maildrop", "incoming", "active"),
                PATIENCE_S, "queue at rest")
     up.wait_filed()
 
@@ -121,8 +116,8 @@ def test_a_failure_stays_with_its_own_message(
            fates=dict(Counter(storm.fates.values())))
     assert verdict.is_clean(), verdict
     assert not wrong, wrong[:5]
-    assert queued(origin, "corrupt") == len(storm.of_kind("corrupt"))
-    assert queued(origin, "deferred") == len(
+    assert origin.queued("corrupt") == len(storm.of_kind("corrupt"))
+    assert origin.queued("deferred") == len(
         {storm.owners[r].id for r, f in storm.fates.items() if f == "4"})
     # bounce(8) cannot open what is marked as corrupt, whoever marked it
     assert not [p for p in origin.log.problems()

@@ -343,12 +343,14 @@ class Postfix:
         return [e for e in entries.values()
                 if queue_name in (None, e["queue_name"])]
 
+    def queued(self, *names):
+        """Files in these queues, counted without asking a daemon."""
+        return sum(len(files) for name in names for _, _, files in os.walk(
+            os.path.join(self.queue_directory, name)))
+
     def queue_count(self):
-        """Queue files, counted without asking a daemon."""
-        return sum(len(files) for name in ("maildrop", "incoming", "active",
-                                           "deferred", "hold")
-                   for _, _, files in os.walk(
-                       os.path.join(self.queue_directory, name)))
+        return self.queued("maildrop", "incoming", "active", "deferred",
+                           "hold")
 
     def wait_empty(self, timeout_s=60):
         wait_until(lambda: self.queue_count() == 0, timeout_s,
@@ -403,7 +405,11 @@ class Postfix:
         queue. release_transports() lets it go."""
         self.set(defer_transports=" ".join(names), reload=True)
 
-    def release_transports(self):
+    def release_transports(self, timeout_s=60):
+        # What error(8) has in hand at the reload is passed over by the new
+        # queue manager, which comes back to it in five minutes.
+        wait_until(lambda: not self.queued("incoming", "active"), timeout_s,
+                   "what is held is out of the way")
         self.set(defer_transports=None, reload=True)
         self.flush()
 

@@ -58,10 +58,7 @@ def _postfix(postfix, stacks):
 
 
 def _queues(postfix):
-    return ", ".join(
-        f"{name} {sum(len(f) for _, _, f in os.walk(path))}"
-        for name in QUEUES
-        for path in [os.path.join(postfix.queue_directory, name)])
+    return ", ".join(f"{name} {postfix.queued(name)}" for name in QUEUES)
 
 
 def _age_s(path):
