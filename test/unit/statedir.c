@@ -51,6 +51,22 @@ statedir_remove(char **dir)
 	*dir = NULL;
 }
 
+int
+statedir_setup(void **state)
+{
+	*state = statedir_make();
+	return 0;
+}
+
+int
+statedir_teardown(void **state)
+{
+	char *dir = *state;
+
+	statedir_remove(&dir);
+	return 0;
+}
+
 void
 statedir_fork(struct statedir_child *child,
     void (*fn)(void *ctx, int in, int out), void *ctx)

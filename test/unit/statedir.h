@@ -9,6 +9,12 @@
 char *statedir_make(void);
 void statedir_remove(char **dir);
 
+/* The same around a cmocka test, whose state is the directory's name. */
+int statedir_setup(void **state);
+int statedir_teardown(void **state);
+#define IN_STATEDIR(test)                                                      \
+	cmocka_unit_test_setup_teardown(test, statedir_setup, statedir_teardown)
+
 /* A child process that runs fn(ctx, in, out): pipe ends to and from the
  * parent. It leaves by _exit(0) when fn returns, without any clean-up, as a
  * killed process would. */

@@ -477,24 +477,6 @@ board_lanes_that_start_at_once_share_one_file(void **state)
 	board_close(&w);
 }
 
-static int
-make_dir(void **state)
-{
-	*state = statedir_make();
-	return 0;
-}
-
-static int
-remove_dir(void **state)
-{
-	char *dir = *state;
-
-	statedir_remove(&dir);
-	return 0;
-}
-
-#define IN_DIR(test) cmocka_unit_test_setup_teardown(test, make_dir, remove_dir)
-
 int
 main(void)
 {
@@ -502,18 +484,18 @@ main(void)
 	    cmocka_unit_test(board_histogram_steps_are_an_eighth_of_an_octave),
 	    cmocka_unit_test(board_histogram_quantiles_are_within_an_eighth),
 	    cmocka_unit_test(board_label_shows_the_host_and_never_a_login),
-	    IN_DIR(board_counters_go_on_in_the_next_process),
-	    IN_DIR(board_lanes_have_entries_of_their_own),
-	    IN_DIR(board_sessions_come_and_go),
-	    IN_DIR(board_message_in_hand_at_a_crash_is_known),
-	    IN_DIR(board_poison_notes_are_bounded),
-	    IN_DIR(board_draining_child_counts_beside_its_successor),
-	    IN_DIR(board_learned_figures_belong_to_account_and_host),
-	    IN_DIR(board_accounts_in_use_are_never_evicted),
+	    IN_STATEDIR(board_counters_go_on_in_the_next_process),
+	    IN_STATEDIR(board_lanes_have_entries_of_their_own),
+	    IN_STATEDIR(board_sessions_come_and_go),
+	    IN_STATEDIR(board_message_in_hand_at_a_crash_is_known),
+	    IN_STATEDIR(board_poison_notes_are_bounded),
+	    IN_STATEDIR(board_draining_child_counts_beside_its_successor),
+	    IN_STATEDIR(board_learned_figures_belong_to_account_and_host),
+	    IN_STATEDIR(board_accounts_in_use_are_never_evicted),
 	    cmocka_unit_test(board_null_writer_does_nothing),
-	    IN_DIR(board_of_another_version_is_made_anew),
-	    IN_DIR(board_refuses_files_of_doubtful_origin),
-	    IN_DIR(board_lanes_that_start_at_once_share_one_file),
+	    IN_STATEDIR(board_of_another_version_is_made_anew),
+	    IN_STATEDIR(board_refuses_files_of_doubtful_origin),
+	    IN_STATEDIR(board_lanes_that_start_at_once_share_one_file),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

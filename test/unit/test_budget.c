@@ -653,45 +653,28 @@ budget_survives_any_octets_in_its_file(void **state)
 	(void)close(fd);
 }
 
-static int
-make_dir(void **state)
-{
-	*state = statedir_make();
-	return 0;
-}
-
-static int
-remove_dir(void **state)
-{
-	char *dir = *state;
-
-	statedir_remove(&dir);
-	return 0;
-}
-
-#define IN_DIR(test) cmocka_unit_test_setup_teardown(test, make_dir, remove_dir)
-
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    IN_DIR(budget_lanes_share_one_limit),
-	    IN_DIR(budget_reserve_is_there_when_the_lane_comes),
-	    IN_DIR(budget_waiting_lane_makes_surplus_close),
-	    IN_DIR(budget_lane_within_its_reserve_gives_nothing_up),
-	    IN_DIR(budget_unclean_release_rests),
-	    IN_DIR(budget_refusal_lowers_for_all_lanes_and_is_remembered),
-	    IN_DIR(budget_lanes_that_disagree_use_the_smallest_and_warn_once),
-	    IN_DIR(budget_without_directory_counts_alone),
-	    IN_DIR(budget_refuses_files_of_doubtful_origin),
-	    IN_DIR(budget_slots_of_a_killed_lane_rest_then_return),
-	    IN_DIR(budget_slots_survive_the_fork_of_a_draining_lane),
-	    IN_DIR(budget_many_processes_never_exceed_the_limit),
-	    IN_DIR(budget_tells_of_room_and_of_others_in_want),
-	    IN_DIR(budget_own_release_tells_the_waiting_lane_at_once),
-	    IN_DIR(budget_shows_its_figures_on_the_board),
-	    IN_DIR(budget_lane_stopped_with_the_mutex_stops_nobody),
-	    IN_DIR(budget_survives_any_octets_in_its_file),
+	    IN_STATEDIR(budget_lanes_share_one_limit),
+	    IN_STATEDIR(budget_reserve_is_there_when_the_lane_comes),
+	    IN_STATEDIR(budget_waiting_lane_makes_surplus_close),
+	    IN_STATEDIR(budget_lane_within_its_reserve_gives_nothing_up),
+	    IN_STATEDIR(budget_unclean_release_rests),
+	    IN_STATEDIR(budget_refusal_lowers_for_all_lanes_and_is_remembered),
+	    IN_STATEDIR(
+		budget_lanes_that_disagree_use_the_smallest_and_warn_once),
+	    IN_STATEDIR(budget_without_directory_counts_alone),
+	    IN_STATEDIR(budget_refuses_files_of_doubtful_origin),
+	    IN_STATEDIR(budget_slots_of_a_killed_lane_rest_then_return),
+	    IN_STATEDIR(budget_slots_survive_the_fork_of_a_draining_lane),
+	    IN_STATEDIR(budget_many_processes_never_exceed_the_limit),
+	    IN_STATEDIR(budget_tells_of_room_and_of_others_in_want),
+	    IN_STATEDIR(budget_own_release_tells_the_waiting_lane_at_once),
+	    IN_STATEDIR(budget_shows_its_figures_on_the_board),
+	    IN_STATEDIR(budget_lane_stopped_with_the_mutex_stops_nobody),
+	    IN_STATEDIR(budget_survives_any_octets_in_its_file),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

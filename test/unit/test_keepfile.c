@@ -254,31 +254,16 @@ keepfile_of_noise_is_made_anew(void **state)
 	statefile_dir_close(&dir);
 }
 
-static int
-set_up(void **state)
-{
-	*state = statedir_make();
-	return 0;
-}
-
-static int
-tear_down(void **state)
-{
-	statedir_remove((char **)state);
-	return 0;
-}
-
 int
 main(void)
 {
-#define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-	    TEST(keepfile_value_is_there_again),
-	    TEST(keepfile_is_whole_whenever_its_writer_is_killed),
-	    TEST(keepfile_knows_how_long_a_reboot_took),
-	    TEST(keepfile_locks_fall_with_their_holder),
-	    TEST(keepfile_that_cannot_be_used_is_memory),
-	    TEST(keepfile_of_noise_is_made_anew),
+	    IN_STATEDIR(keepfile_value_is_there_again),
+	    IN_STATEDIR(keepfile_is_whole_whenever_its_writer_is_killed),
+	    IN_STATEDIR(keepfile_knows_how_long_a_reboot_took),
+	    IN_STATEDIR(keepfile_locks_fall_with_their_holder),
+	    IN_STATEDIR(keepfile_that_cannot_be_used_is_memory),
+	    IN_STATEDIR(keepfile_of_noise_is_made_anew),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -277,30 +277,15 @@ sharefile_survives_any_octets_in_its_file(void **state)
 	tear_down(&w);
 }
 
-static int
-make_dir(void **state)
-{
-	*state = statedir_make();
-	return 0;
-}
-
-static int
-remove_dir(void **state)
-{
-	statedir_remove((char **)state);
-	return 0;
-}
-
 int
 main(void)
 {
-#define IN_DIR(fn) cmocka_unit_test_setup_teardown(fn, make_dir, remove_dir)
 	const struct CMUnitTest tests[] = {
-	    IN_DIR(sharefile_stopped_lane_leaves_the_others_their_part),
-	    IN_DIR(sharefile_part_taken_alone_counts_for_the_quota),
-	    IN_DIR(sharefile_opened_while_locked_joins_later),
-	    IN_DIR(sharefile_lane_that_slept_moves_nobodys_time),
-	    IN_DIR(sharefile_survives_any_octets_in_its_file),
+	    IN_STATEDIR(sharefile_stopped_lane_leaves_the_others_their_part),
+	    IN_STATEDIR(sharefile_part_taken_alone_counts_for_the_quota),
+	    IN_STATEDIR(sharefile_opened_while_locked_joins_later),
+	    IN_STATEDIR(sharefile_lane_that_slept_moves_nobodys_time),
+	    IN_STATEDIR(sharefile_survives_any_octets_in_its_file),
 	};
 
 	return cmocka_run_group_tests_name("sharefile", tests, NULL, NULL);
