@@ -28,6 +28,8 @@ static const double late_us = 10e3; /* of a timer on a busy host */
 static const double pause_first_us = 250e3, pause_most_us = 600e6;
 /* While others give way. */
 static const double pause_for_others_us = 100e3;
+/* Learned never; what is remembered may be older than the clock. */
+static const int64_t nothing_us = INT64_MIN;
 static const int64_t stored_for_ms = INT64_C(7) * 86400 * 1000;
 static const int64_t hour_ms = INT64_C(3600) * 1000;
 static const int64_t ceiling_micro_max = INT64_C(1000000) * 1000000;
@@ -48,6 +50,7 @@ adapt_init(struct adapt *a, const struct adapt_config *config, int64_t now_us)
 	a->slot_from_us = a->span_from_us = now_us;
 	a->last_take_us = now_us;
 	a->cut_us = -1;
+	a->learned_us = nothing_us;
 }
 
 /* ---- the curve --------------------------------------------------------- */
@@ -467,7 +470,7 @@ adapt_save(const struct adapt *a, struct adapt_stored *out, int64_t now_us,
 	if (a->pause_until_us > now_us)
 		out->pause_until_wall_ms =
 		    wall_ms + (a->pause_until_us - now_us) / 1000;
-	if (a->learned_us > 0)
+	if (a->learned_us != nothing_us)
 		out->learned_wall_ms =
 		    wall_ms - (now_us - a->learned_us) / 1000;
 	else if (out->pause_until_wall_ms > 0)
@@ -478,18 +481,20 @@ void
 adapt_load(struct adapt *a, const struct adapt_stored *in, int64_t now_us,
     int64_t wall_ms)
 {
-	int64_t age = wall_ms - in->learned_wall_ms;
-	int64_t pause_ms = in->pause_until_wall_ms - wall_ms;
+	int64_t age, pause_ms;
 
-	if (age > stored_for_ms || in->learned_wall_ms <= 0 ||
+	if (in->learned_wall_ms <= 0 || in->pause_until_wall_ms < 0 ||
 	    in->ceiling_micro < 0 || in->ceiling_micro > ceiling_micro_max ||
 	    in->agreement < 0 || in->agreement > AGREEMENT_MAX)
+		return;
+	age = wall_ms - in->learned_wall_ms;
+	if (age > stored_for_ms)
 		return;
 	if (age < 0)
 		age = 0;
 	a->learned_us = now_us - age * 1000;
-	if (in->pause_until_wall_ms > 0 && pause_ms > 0 &&
-	    pause_ms <= 24 * hour_ms)
+	pause_ms = in->pause_until_wall_ms - wall_ms;
+	if (pause_ms > 0 && pause_ms <= 24 * hour_ms)
 		a->pause_until_us = now_us + pause_ms * 1000;
 	if (in->ceiling_micro == 0)
 		return;

@@ -97,7 +97,7 @@ struct adapt {
 	double slot_count, slot_before;
 
 	uint64_t accepted, throttled, events, yields; /* of its life */
-	int64_t learned_us;
+	int64_t learned_us; /* may be before the clock's beginning */
 };
 
 /* now_us > 0, as in all calls. */

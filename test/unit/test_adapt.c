@@ -266,7 +266,7 @@ static const int64_t wall = INT64_C(1800000000000);
 static void
 adapt_state_survives_a_restart(void **state)
 {
-	struct adapt_stored stored;
+	struct adapt_stored stored, again;
 	struct adapt b;
 	double rate;
 
@@ -284,6 +284,10 @@ adapt_state_survives_a_restart(void **state)
 	assert_int_equal(adapt_paused_until(&b), 995 * second);
 	adapt_take(&b, 995 * second);
 	assert_true(adapt_wait_us(&b, 995 * second) > 0);
+	/* and its next life, for as long as that was young enough */
+	adapt_save(&b, &again, 5 * second, wall + 10000);
+	assert_int_equal(again.learned_wall_ms, stored.learned_wall_ms);
+	assert_int_equal(again.ceiling_micro, stored.ceiling_micro);
 }
 
 static void
@@ -296,6 +300,8 @@ adapt_state_that_is_old_or_damaged_is_not_used(void **state)
 	    {-1, 0, 0, INT64_C(1800000000000)},
 	    {INT64_MAX, 0, 0, INT64_C(1800000000000)},
 	    {14000000, 99, 0, INT64_C(1800000000000)},
+	    {14000000, 0, 0, INT64_MIN},
+	    {14000000, 0, INT64_MIN, INT64_C(1800000000000)},
 	};
 
 	(void)state;
