@@ -13,6 +13,7 @@
 #define MAGIC UINT64_C(0x6d6c612d656e0001)
 
 static const int64_t kept_for_s = INT64_C(7) * 86400;
+static const int64_t told_ms_max = INT64_MAX / 2; /* it will be shifted */
 
 struct alarmbook {
 	struct keepfile *file;
@@ -65,7 +66,8 @@ is_sound(const struct alarm_row *r, int64_t wall_s)
 	       is_text(r->reply, sizeof(r->reply)) &&
 	       is_text(r->since, sizeof(r->since)) && is_flag(r->is_raised) &&
 	       is_flag(r->is_told) && is_flag(r->is_posting) &&
-	       wall_s - r->raised_wall_s <= kept_for_s;
+	       r->told_ms >= -1 && r->told_ms <= told_ms_max &&
+	       r->raised_wall_s >= 0 && wall_s - r->raised_wall_s <= kept_for_s;
 }
 
 /* A text of the file goes to the log. */
@@ -93,6 +95,9 @@ alarmbook_load(const struct alarmbook *book, struct alarm_rows *out)
 		clean(r->smarthost);
 		clean(r->reply);
 		clean(r->since);
+		/* The clock was set back. */
+		if (r->raised_wall_s > wall_s)
+			r->raised_wall_s = wall_s;
 		if (r->told_ms < 0) {
 			r->told_ms = -1;
 			continue;

@@ -424,6 +424,8 @@ alarm_file_that_is_damaged_does_no_harm(void **state)
 				r->reply[511] = r->since[31] = '\0';
 				r->is_raised = r->is_told = 0;
 				r->is_posting = 0;
+				r->raised_wall_s = INT64_MIN;
+				r->told_ms = INT64_MAX;
 			}
 		book = alarmbook_open(&state_dir, "fast");
 		alarmbook_store(book, rows);
