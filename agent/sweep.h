@@ -3,9 +3,9 @@
  * slots.*, rates.*, connects.*, pace.*, domains.* and alarms.* of
  * lane_state_directory have the hash of a name in theirs, and nobody knows the
  * name once it is out of the configuration. One goes when it was not changed
- * for eight days, no process has it open and nothing in it still counts, such
- * as what was used of a quota of thirty days. Safe against a lane that opens it
- * in this moment (statefile_remove_if()).
+ * for eight days (domains.*: 401), no process has it open and nothing in it
+ * still counts, such as what was used of a quota of thirty days. Safe against a
+ * lane that opens it in this moment (statefile_remove_if()).
  */
 #ifndef SWEEP_H
 #define SWEEP_H

@@ -68,9 +68,10 @@ sweep_removes_what_is_old_and_ours(void **state)
 	make("rates.00000000000000aa", SWEEP_AGE_S + 100);
 	make("domains.00000000000000aa", 30 * 86400);
 	make("domains.00000000000000bb", 402 * 86400);
+	make("alarms.00000000000000aa", SWEEP_AGE_S + 100);
 	make("slots.txt", 1000 * 86400);
 	make("board", 1000 * 86400);
-	assert_int_equal(sweep(), 3);
+	assert_int_equal(sweep(), 4);
 	assert_true(is_there(NAME));
 	assert_true(is_there("domains.00000000000000aa"));
 	assert_true(is_there("slots.txt"));
