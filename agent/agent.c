@@ -454,8 +454,10 @@ static void
 on_alarm(void *ctx, struct route *route, const char *what, const char *reply)
 {
 	struct agent *a = ctx;
+	bool is_login = strcmp(what, "login") == 0;
 
-	alarm_raise(a->env.alarm, what, route->nexthops, reply);
+	alarm_raise(a->env.alarm, what,
+	    is_login ? route->login : route->nexthops, reply);
 }
 
 static void
@@ -463,7 +465,7 @@ on_all_clear(void *ctx, struct route *route)
 {
 	struct agent *a = ctx;
 
-	alarm_clear(a->env.alarm, "login", route->nexthops);
+	alarm_clear(a->env.alarm, "login", route->login);
 	alarm_clear(a->env.alarm, "blocked", route->nexthops);
 }
 
@@ -472,7 +474,7 @@ is_alarmed(void *ctx, const struct route *route)
 {
 	const struct agent *a = ctx;
 
-	return alarm_is_raised(a->env.alarm, "login", route->nexthops) ||
+	return alarm_is_raised(a->env.alarm, "login", route->login) ||
 	       alarm_is_raised(a->env.alarm, "blocked", route->nexthops);
 }
 

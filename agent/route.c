@@ -14,6 +14,8 @@ route_new(const char *nexthops, const char *sender)
 	list_init(&r->sessions);
 	r->nexthops = mem_strdup(nexthops);
 	r->sender = mem_strdup(sender);
+	r->login = *sender != '\0' ? mem_printf("%s (%s)", nexthops, sender)
+				   : mem_strdup(nexthops);
 	r->depth = 1;
 	r->why_waiting = "not looked at yet";
 	return r;
@@ -32,6 +34,7 @@ route_free(struct route **route)
 	list_remove(&old->link);
 	mem_free(old->nexthops);
 	mem_free(old->sender);
+	mem_free(old->login);
 	mem_free(old->failure_peer);
 	mem_free(old->failure_reply);
 	mem_free(old);

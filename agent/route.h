@@ -48,6 +48,7 @@ struct route {
 	struct list link;
 	char *nexthops; /* as for the dialer */
 	char *sender; /* "" unless credentials depend on it */
+	char *login; /* for alarms: the nexthops, and whose login it is */
 	bool may_be_plain; /* its mail may go without TLS when TLS fails */
 	struct lane_pace *pace; /* the lane's: what its account takes */
 	void *io; /* the adapter's, NULL at first */

@@ -377,7 +377,7 @@ tell_login(struct upstream *u, const struct dial_result *result)
 {
 	if (result->stage == DIAL_AUTH && result->reply_code / 100 == 5)
 		alarm_raise(u->ups->env.alarm, "login",
-		    u->binding->route->nexthops, result->reply_text);
+		    u->binding->route->login, result->reply_text);
 }
 
 /* The last one tried had a connection; smtp(8) names it as the relay. */
@@ -470,8 +470,7 @@ on_dialled(void *ctx, struct dial_result *result)
 	board_set_host_rtt(ups->env.board, u->binding->host, u->rtt_ms * 1000);
 	if (result->is_authenticated) {
 		board_add(ups->env.board, BOARD_COUNTER_auths_ok, 1);
-		alarm_clear(
-		    ups->env.alarm, "login", u->binding->route->nexthops);
+		alarm_clear(ups->env.alarm, "login", u->binding->route->login);
 	}
 	board_session_peer(ups->env.board, u->row, result->peer.addr);
 	board_session_state(ups->env.board, u->row, BOARD_SESSION_IDLE);

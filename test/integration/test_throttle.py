@@ -410,6 +410,23 @@ def test_refused_login_is_told(base, certs, origin, started, hook):
     assert deferred(origin) >= 30
 
 
+def test_login_of_one_sender_is_told_apart(base, certs, origin, started, hook):
+    """That another sender's works is not the end of it."""
+    sim = start(base, certs, origin, started, options=alarm_options(hook))
+    hop = origin.main["relayhost"]
+    origin.set(smtp_sender_dependent_authentication="yes",
+               smtp_sasl_password_maps=origin.map("by_sender", {
+                   "@bad.example": "nobody:wrong",
+                   hop: ":".join(sim.login)}, mode=0o600), reload=True)
+    origin.inject(messages.generate(1, sender_domain="bad.example"))
+    wait_until(lambda: hook.got, 10, "an alarm")
+    origin.inject(messages.generate(5, prefix="good"))
+    taken(origin, sim, 5)
+    assert [(g["event"], g["what"]) for _, g in hook.got] == \
+        [("alarm", "login")]
+    assert "bad.example" in hook.got[0][1]["smarthost"]
+
+
 # ---- parameters ------------------------------------------------------------
 
 @pytest.mark.parametrize("stress, connections, messages_each",
