@@ -290,6 +290,7 @@ put_waiting(struct lane *lane, struct transaction *t, struct list *after)
 	list_insert_after(after, &t->link);
 	t->route->waiting_count++;
 	lane->waiting++;
+	lane->moves++;
 	if (t->domain != NULL)
 		lane_on_parked(t);
 }
@@ -315,6 +316,7 @@ lane_take_waiting(struct lane *lane, struct transaction *t)
 	list_remove(&t->link);
 	t->route->waiting_count--;
 	lane->waiting--;
+	lane->moves++;
 	if (t->parking != NULL)
 		lane_on_unparked(lane, t);
 }

@@ -33,6 +33,15 @@ bury_ended(struct lane *lane, struct route *r, int64_t now_ms)
 	}
 }
 
+static void
+count_finishing(struct lane *lane, struct route *r)
+{
+	r->claimed = 0;
+	list_each (link, &r->sessions)
+		lane->finishing +=
+		    session_is_finishing(session_of(link)->session);
+}
+
 static int
 quota_of(const struct lane_session *ls, int64_t now_ms)
 {
@@ -90,21 +99,39 @@ pick_session(struct route *r, int depth, int64_t now_ms)
 	return best;
 }
 
+/* As lane_oldest_idle(), which there need not be one of for very many routes:
+ * it is not looked for again before something has moved. */
+static struct session *
+find_idle(struct lane *lane)
+{
+	struct session *idle = NULL;
+
+	if (lane->none_idle_at != lane->moves)
+		idle = lane_oldest_idle(lane, true, NULL, NULL);
+	if (idle == NULL)
+		lane->none_idle_at = lane->moves;
+	return idle;
+}
+
 /* Routes share lane_connection_limit: those that have idle sessions give them
  * up to this one, as many as it can use. */
 static void
-make_room(struct lane *lane, const struct route *r, int64_t now_ms)
+make_room(struct lane *lane, struct route *r, int64_t now_ms)
 {
-	size_t coming = r->dialing;
-	struct session *idle;
+	size_t waiting = lane_unparked(r);
 
-	list_each (link, &lane->routes)
-		list_each (l, &route_of(link)->sessions)
-			coming += session_is_finishing(session_of(l)->session);
-	for (; coming < lane_unparked(r) &&
-	       (idle = lane_oldest_idle(lane, true, NULL, NULL)) != NULL;
-	     coming++)
-		session_finish(idle, "its place is wanted", now_ms);
+	for (; r->claimed + r->dialing < waiting; r->claimed++) {
+		struct session *idle;
+
+		if (lane->claimed == lane->finishing) {
+			idle = find_idle(lane);
+			if (idle == NULL)
+				return;
+			session_finish(idle, "its place is wanted", now_ms);
+			lane->finishing++;
+		}
+		lane->claimed++;
+	}
 }
 
 static bool
@@ -567,8 +594,12 @@ lane_kick(struct lane *lane, struct moment now)
 	lane->is_kicking = true;
 	lane->look_again_ms = INT64_MAX;
 	/* All of them first: whose turn it is chooses among all slots. */
-	list_each (link, &lane->routes)
+	lane->finishing = lane->claimed = 0;
+	lane->none_idle_at = lane->moves - 1;
+	list_each (link, &lane->routes) {
 		bury_ended(lane, route_of(link), now.ms);
+		count_finishing(lane, route_of(link));
+	}
 	list_each_safe (link, &lane->routes)
 		if (kick_route(lane, route_of(link), now)) {
 			/* Next time the others choose first. */

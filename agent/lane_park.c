@@ -119,6 +119,7 @@ lane_split(struct lane *lane, struct request *req, struct moment now)
 static void
 set_parked(struct lane *lane, struct parking *p, size_t n)
 {
+	lane->moves += n != p->parked;
 	lane->parked = lane->parked - p->parked + n;
 	p->route->parked_count = p->route->parked_count - p->parked + n;
 	p->parked = n;

@@ -50,6 +50,11 @@ struct lane {
 	bool is_kicking, is_draining;
 	const struct pacer_limit *paced_by; /* the last limit that said no */
 	int64_t look_again_ms; /* the earliest not_before of the last kick */
+	/* In one kick: sessions that are about to leave their place, and how
+	 * many of the places are claimed by a route. */
+	size_t finishing, claimed;
+	uint64_t moves; /* of what waits: coming, going, parking */
+	uint64_t none_idle_at; /* moves when no session was without work */
 	struct lane_figures figures;
 };
 

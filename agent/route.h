@@ -60,6 +60,7 @@ struct route {
 	size_t parked_count; /* those whose domain has no token included */
 	struct list sessions; /* lane_session.link */
 	size_t session_count, dialing;
+	size_t claimed; /* places of other routes' sessions, in one kick */
 	const char *why_waiting; /* static text; why the first does not go */
 
 	/* How long a dial takes: the newest was begun then, the last that

@@ -488,6 +488,26 @@ admission_is_two_windows_of_what_was_accepted_so_far(void **state)
 	world_fini(&w);
 }
 
+/* Each with a login of its own: all places change hands at once, not one after
+ * the other. */
+static void
+many_senders_with_a_message_each_share_the_places(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w);
+	w.set.smtp_sender_dependent_authentication = true;
+	w.set.lane_connection_limit = 10;
+	world_open(&w, 300);
+	world_submit(&w, 300);
+	/* 0.9 s for dial, message and QUIT, thirty times */
+	world_finish(&w, 28000);
+	world_check_all_sent(&w);
+	assert_int_equal(w.dials, 300);
+	world_fini(&w);
+}
+
 int
 main(void)
 {
@@ -516,6 +536,7 @@ main(void)
 	    cmocka_unit_test(surplus_is_what_is_not_needed_soon),
 	    cmocka_unit_test(
 		admission_is_two_windows_of_what_was_accepted_so_far),
+	    cmocka_unit_test(many_senders_with_a_message_each_share_the_places),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
