@@ -282,8 +282,9 @@ add_limit(struct domain *dom, struct slice word, char *error, size_t error_size)
 	if (slice_eq(word, "none"))
 		return true;
 	if (dom->count == DOMAIN_LIMITS_MAX) {
-		(void)snprintf(error, error_size, "%s has more than %d limits",
-		    dom->name, DOMAIN_LIMITS_MAX);
+		(void)snprintf(error, error_size,
+		    "%s has too many limits: allowed is up to %d", dom->name,
+		    DOMAIN_LIMITS_MAX);
 		return false;
 	}
 	prefix = unit_prefix(word, &limit.unit);
@@ -301,8 +302,8 @@ new_domain(struct domains *d, struct slice name, char *error, size_t error_size)
 	if (name.n == 0 || name.n > DOMAIN_NAME_MAX || slice_eq(name, ".") ||
 	    memchr(name.p, '@', name.n) != NULL) {
 		(void)snprintf(error, error_size,
-		    "\"%.*s\" is neither a domain nor .parent", (int)name.n,
-		    name.p);
+		    "bad name \"%.*s\": allowed is DOMAIN or .PARENT",
+		    (int)name.n, name.p);
 		return NULL;
 	}
 	return add(d, name);
@@ -348,7 +349,8 @@ domains_add(struct domains *d, const char *name, const char *limits,
 			return false;
 		}
 	if (at == limits + strspn(limits, ", \t\r\n")) {
-		(void)snprintf(error, error_size, "no limit is given");
+		(void)snprintf(error, error_size,
+		    "no limit is given: allowed is a rate, or none");
 		drop(d, dom);
 		return false;
 	}
@@ -374,15 +376,18 @@ add_item(struct domains *d, struct slice word, struct domain **dom_out,
 	}
 	if (eq == NULL) {
 		(void)snprintf(error, error_size,
-		    "\"%.*s\" is neither DOMAIN=RATE nor type:table",
+		    "bad word \"%.*s\": allowed is DOMAIN=RATE, .PARENT=RATE, "
+		    "further rates behind one, and type:table",
 		    (int)word.n, word.p);
 		return false;
 	}
 	n = (size_t)(eq - word.p);
 	name = slice_of(word.p, n);
 	if (is_known(d, name)) {
-		(void)snprintf(
-		    error, error_size, "%.*s is there twice", (int)n, word.p);
+		(void)snprintf(error, error_size,
+		    "%.*s is there twice: allowed is all of its rates behind "
+		    "one",
+		    (int)n, word.p);
 		return false;
 	}
 	*dom_out = new_domain(d, name, error, error_size);

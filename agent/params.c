@@ -268,14 +268,16 @@ bool
 params_set(struct settings *set, const struct param *param, const char *text,
     struct problems *problems)
 {
-	char error[256] = "";
+	char error[512] = "";
 	char *allowed;
 
 	if (set_value(set, param, text, error, sizeof(error)))
 		return true;
-	allowed = params_allowed(param);
-	problems_addf(problems, "bad parameter: %s = %s: %s%sallowed is %s",
-	    param->name, text, error, *error != '\0' ? "; " : "", allowed);
+	/* What is wrong with a rate says what is allowed, too. */
+	allowed = *error == '\0' ? params_allowed(param) : NULL;
+	problems_addf(problems, "bad parameter: %s = %s: %s%s", param->name,
+	    text, allowed != NULL ? "allowed is " : error,
+	    allowed != NULL ? allowed : "");
 	mem_free(allowed);
 	return false;
 }
@@ -469,8 +471,7 @@ check_domains(const struct settings *set, struct problems *problems)
 	if (!domains_add_list(
 		domains, set->lane_domain_rate_limits, NULL, why, sizeof(why)))
 		problems_addf(problems,
-		    "bad parameter: lane_domain_rate_limits = %s: %s; allowed "
-		    "is a list of DOMAIN=RATE, .PARENT=RATE and type:table",
+		    "bad parameter: lane_domain_rate_limits = %s: %s",
 		    set->lane_domain_rate_limits, why);
 	domains_free(&domains);
 }

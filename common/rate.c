@@ -7,9 +7,9 @@
 #include "common/slice.h"
 
 static const char allowed[] =
-    "expected N/period, N/period:burst or N/period! with N above 0 (at most "
-    "three decimals; whole for a quota) and a period in ms, s, m, h or d up "
-    "to 400d, such as 14/1s, 30/1m:5, 0.5/1s or 50000/1d!; or none";
+    "none, N/period, N/period:burst or N/period!, such as 14/1s, 0.5/1s, "
+    "30/1m:5 or 50000/1d! (N up to three decimals, whole for a quota; period "
+    "in ms, s, m, h or d, up to 400d)";
 
 /* Longest first: "ms" begins with "m". */
 static const struct {
@@ -160,7 +160,7 @@ rate_parse(struct slice text, struct rate *out, char *error, size_t error_size)
 		text.n--;
 	if (text.n > 0 && parse(text, out))
 		return true;
-	(void)snprintf(error, error_size, "bad rate \"%.*s\": %s",
+	(void)snprintf(error, error_size, "bad rate \"%.*s\": allowed is %s",
 	    text.n > 100 ? 100 : (int)text.n, text.n > 0 ? text.p : "",
 	    allowed);
 	return false;
@@ -187,7 +187,7 @@ rate_list_parse(struct slice text, struct rate *out, size_t max,
 			continue;
 		if (*count_out == max) {
 			(void)snprintf(error, error_size,
-			    "more than %zu rates in one list", max);
+			    "allowed is a list of up to %zu rates", max);
 			return false;
 		}
 		if (!rate_parse(word, &out[*count_out], error, error_size))

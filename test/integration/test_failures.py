@@ -190,8 +190,8 @@ BAD_SETTINGS = [
     ("unknown", "class=fast", {"lane_x": "1"}, {},
      r"bad parameter: -o lane_x = 1: there is no such parameter"),
     ("rate", "class=slow", {"lane_message_rate_limit": "fast"}, {},
-     r"bad parameter: lane_message_rate_limit = fast: .*allowed is none, or "
-     r"rates such as 14/1s"),
+     r'bad parameter: lane_message_rate_limit = fast: bad rate "fast": '
+     r"allowed is none, N/period, .* such as 14/1s"),
     ("time", "class=fast", {"lane_hold_limit": "soon"}, {},
      r"bad parameter: lane_hold_limit = soon: allowed is 1s to "),
     ("main_cf_value", "class=fast", {}, {"lane_pipeline_depth": "many"},

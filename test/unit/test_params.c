@@ -226,7 +226,8 @@ params_limits_of_domains_are_checked(void **state)
 	assert_int_equal(problems.count, 1);
 	assert_non_null(strstr(problems.text[0],
 	    "bad parameter: lane_domain_rate_limits = example.com=5 a "));
-	assert_non_null(strstr(problems.text[0], "allowed is a list of"));
+	assert_non_null(
+	    strstr(problems.text[0], "bad rate \"5\": allowed is "));
 }
 
 int
