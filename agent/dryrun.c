@@ -29,18 +29,30 @@ dryrun_is_wanted(int argc, char *const *argv)
 	       (strcmp(argv[1], "-R") == 0 || strcmp(argv[1], "-P") == 0);
 }
 
+/* what is wrong with word, or NULL: too few words. */
 static int
-usage(void)
+usage(const char *what, const char *word)
 {
 	char stages[128];
 
+	if (what != NULL)
+		(void)fprintf(stderr, "lane: bad %s \"%s\"\n", what, word);
 	rule_stage_names(stages, sizeof(stages));
 	(void)fprintf(stderr,
 	    "usage: lane -R STAGE 'REPLY' [-o name=value]...\n"
 	    "       lane -P [-o name=value]...\n"
-	    "stages: %s\n",
+	    "STAGE: %s\n"
+	    "REPLY: its code and text, such as '450 4.2.0 try later'\n",
 	    stages);
 	return STATUS_WRONG;
+}
+
+static bool
+is_reply(const char *text)
+{
+	return isdigit((unsigned char)text[0]) &&
+	       isdigit((unsigned char)text[1]) &&
+	       isdigit((unsigned char)text[2]);
 }
 
 static bool
@@ -204,25 +216,26 @@ ask(int argc, char *const *argv)
 {
 	struct dryrun d = {.opt = {.socket_count = 0}};
 	enum rule_stage stage;
-	bool is_good;
-	int status;
+	int status = STATUS_WRONG;
 	char *text;
 
-	if (argc < 4 || !rule_stage_find(slice_str(argv[2]), &stage) ||
-	    strlen(argv[3]) < 3 || !isdigit((unsigned char)argv[3][0]) ||
-	    !isdigit((unsigned char)argv[3][1]) ||
-	    !isdigit((unsigned char)argv[3][2]))
-		return usage();
+	if (argc < 4)
+		return usage(NULL, NULL);
+	if (!rule_stage_find(slice_str(argv[2]), &stage))
+		return usage("STAGE", argv[2]);
+	if (!is_reply(argv[3]))
+		return usage("REPLY", argv[3]);
 	text = mem_strdup(argv[3]);
 	for (char *p = text; *p != '\0'; p++)
 		if (*p == '\n' || *p == '\r')
 			*p = ' ';
 	log_safe(text, strlen(text));
-	is_good = load(&d, argc, argv, 4);
-	status = answer(&d, stage, text);
+	/* Rules that were read in part may give a wrong answer. */
+	if (load(&d, argc, argv, 4))
+		status = answer(&d, stage, text);
 	mem_free(text);
 	unload(&d);
-	return is_good ? status : STATUS_WRONG;
+	return status;
 }
 
 /* ---- -P ---------------------------------------------------------------- */
@@ -279,12 +292,10 @@ print_limit(const struct preset *p, const struct preset_limit *l)
 		    parameter);
 }
 
-static int
-show(int argc, char *const *argv)
+static void
+print_preset(const struct dryrun *d)
 {
-	struct dryrun d = {.opt = {.socket_count = 0}};
-	const struct preset *p = &d.provider.preset;
-	bool is_good = load(&d, argc, argv, 2);
+	const struct preset *p = &d->provider.preset;
 
 	if (p->name[0] == '\0')
 		(void)printf("lane_provider is not set\n");
@@ -292,7 +303,7 @@ show(int argc, char *const *argv)
 		(void)printf("%s\n%s\n", p->file, p->about);
 	if (p->limit_count > 0)
 		(void)printf("\nin force:\n");
-	print_parameters(&d);
+	print_parameters(d);
 	if (p->limit_count > 0)
 		(void)printf("\nknown:\n");
 	for (size_t i = 0; i < p->limit_count; i++)
@@ -300,8 +311,18 @@ show(int argc, char *const *argv)
 	for (size_t i = 0; i < p->note_count; i++)
 		(void)printf("\n%s\n", p->notes[i]);
 	(void)printf("\nrules: %zu own, %zu of the provider, %zu general\n",
-	    d.provider.own_rules, d.provider.provider_rules,
-	    d.provider.general_rules);
+	    d->provider.own_rules, d->provider.provider_rules,
+	    d->provider.general_rules);
+}
+
+static int
+show(int argc, char *const *argv)
+{
+	struct dryrun d = {.opt = {.socket_count = 0}};
+	bool is_good = load(&d, argc, argv, 2);
+
+	if (is_good)
+		print_preset(&d);
 	unload(&d);
 	return is_good ? 0 : STATUS_WRONG;
 }

@@ -16,8 +16,9 @@
 /* -R or -P is the first word. */
 bool dryrun_is_wanted(int argc, char *const *argv);
 
-/* Prints to stdout; problems go to stderr. The exit status: 0, 1 when no rule
- * hits, 2 for wrong words or a wrong configuration. */
+/* Prints to stdout; problems go to stderr, and then there is no answer (but an
+ * unreadable main.cf is none of them). The exit status: 0, 1 when no rule hits,
+ * 2 for wrong words or a wrong configuration. */
 int dryrun_main(int argc, char *const *argv);
 
 #endif

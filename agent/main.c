@@ -129,7 +129,9 @@ start(struct startup *s, int argc, char **argv)
 	char *error = NULL;
 
 	options_parse(&s->opt, argc, argv, &s->problems);
-	logsink_open("smtp", s->opt.log_to_stderr);
+	/* master(8) sets GENERATION; somebody who tries it by hand reads. */
+	logsink_open(
+	    "smtp", s->opt.log_to_stderr || getenv("GENERATION") == NULL);
 	log_set_verbose(s->opt.verbose);
 	s->master = master_open(&s->opt, &error);
 	if (s->master == NULL)

@@ -79,7 +79,8 @@ master_open(const struct options *opt, char **error_out)
 	if (!parse_generation(getenv("GENERATION"), &generation) ||
 	    !is_socket(MASTER_STATUS_FD)) {
 		*error_out = mem_printf("%s: must be run by master(8), not by "
-					"hand: add it to master.cf",
+					"hand (but with -P or -R): add it to "
+					"master.cf",
 		    opt->process_name);
 		return NULL;
 	}

@@ -24,7 +24,7 @@ __asm__(".section .rodata\n"
 	".previous\n");
 extern const char general_conf[];
 
-static const char general_name[] = "(built in) providers/general.conf";
+static const char general_name[] = "built-in/general.conf";
 
 /* False: errno says why. */
 static bool
@@ -46,16 +46,18 @@ read_file(const char *path, struct buf *out)
 	return n == 0;
 }
 
-/* Each line of errors is one problem. */
+/* Each line of errors is one problem of the file that parameter led to. */
 static void
-add_problems(struct problems *problems, struct buf *errors)
+add_problems(
+    struct problems *problems, const char *parameter, struct buf *errors)
 {
 	const char *line = buf_str(errors);
 
 	while (*line != '\0') {
 		size_t n = strcspn(line, "\n");
 
-		problems_addf(problems, "%.*s", (int)n, line);
+		problems_addf(problems, "bad parameter: %s: %.*s", parameter,
+		    (int)n, line);
 		line += n + (line[n] == '\n');
 	}
 }
@@ -78,8 +80,8 @@ list_providers(const char *directory, struct buf *out)
 
 	if (count <= 0)
 		(void)buf_addf(out,
-		    "none is in %s: set "
-		    "lane_provider_directory",
+		    "a NAME of NAME.conf in lane_provider_directory, and there "
+		    "is none in %s",
 		    directory);
 	for (int i = 0; i < count; i++) {
 		(void)buf_addf(out, "%s%.*s", i > 0 ? ", " : "",
@@ -104,7 +106,7 @@ load_own(struct provider *p, const char *path, struct problems *problems)
 		    "bad parameter: lane_reply_rules = %s: %s", path,
 		    strerror(errno));
 	else if (!rules_add_text(p->rules, path, buf_slice(&text), &errors))
-		add_problems(problems, &errors);
+		add_problems(problems, "lane_reply_rules", &errors);
 	buf_fini(&text);
 	buf_fini(&errors);
 }
@@ -131,7 +133,7 @@ load_preset(struct provider *p, const char *directory, const char *name,
 	}
 	if (!preset_parse(
 		&p->preset, path, buf_slice(&text), p->rules, &errors))
-		add_problems(problems, &errors);
+		add_problems(problems, "lane_provider", &errors);
 	mem_free(path);
 	buf_fini(&text);
 	buf_fini(&errors);
@@ -156,7 +158,7 @@ load_general(
 		is_good = preset_parse(&ignored, general_name,
 		    slice_str(general_conf), p->rules, &errors);
 	if (!is_good)
-		add_problems(problems, &errors);
+		add_problems(problems, "lane_provider_directory", &errors);
 	preset_fini(&ignored);
 	mem_free(path);
 	buf_fini(&text);

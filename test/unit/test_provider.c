@@ -121,7 +121,7 @@ provider_own_rules_come_first_and_general_last(void **state)
 	assert_int_equal(ask(454, "454 acme").outcome, RULE_ALARM);
 	/* no general.conf there: the one inside the program */
 	assert_int_equal(ask(454, "454 throttled").outcome, RULE_SLOW);
-	assert_non_null(strstr(ask(454, "454 throttled").file, "built in"));
+	assert_non_null(strstr(ask(454, "454 throttled").file, "built-in"));
 	assert_int_equal(provider.own_rules, 1);
 	assert_int_equal(provider.provider_rules, 1);
 	assert_true(provider.general_rules > 40);
@@ -140,13 +140,14 @@ provider_that_is_wrong_is_a_problem(void **state)
 	     "lane_provider = ../providers/ses\n");
 	expect_problem("lane_provider = ../providers/ses: cannot read");
 	load("lane_provider_directory = /nonexistent\nlane_provider = ses\n");
-	expect_problem("none is in /nonexistent");
+	expect_problem("there is none in /nonexistent");
 	load("lane_reply_rules = /nonexistent\n");
 	expect_problem("lane_reply_rules = /nonexistent: No such file");
 	scratch_write("rules", "\nreply eod 454 * * halt\n");
 	(void)snprintf(lines, sizeof(lines), "lane_reply_rules = %s\n",
 	    scratch_path("rules"));
 	load(lines);
+	expect_problem("bad parameter: lane_reply_rules: ");
 	expect_problem("rules:2: bad outcome \"halt\": allowed is");
 }
 
@@ -261,7 +262,9 @@ dryrun_tells_wrong_words_and_settings(void **state)
 	assert_int_equal(run("-R|nowhere|450 x"), 2);
 	assert_int_equal(run("-R|eod|hello"), 2);
 	assert_int_equal(run("-P|-o|lane_provider=nobody"), 2);
+	assert_string_equal(output, "");
 	assert_int_equal(run("-R|eod|450 x|-o|lane_bogus=1"), 2);
+	assert_string_equal(output, "");
 }
 
 int
