@@ -166,8 +166,10 @@ note_event(struct mapwatch *watch, const struct inotify_event *e)
 	list_each (link, &watch->all) {
 		struct watched *w = list_entry(link, struct watched, link);
 
-		if (w->wd == e->wd && e->len > 0 &&
-		    strcmp(w->name, e->name) == 0)
+		/* After long quiet more may have happened than fits. */
+		if ((e->mask & IN_Q_OVERFLOW) != 0 ||
+		    (w->wd == e->wd && e->len > 0 &&
+			strcmp(w->name, e->name) == 0))
 			w->is_told = true;
 	}
 }

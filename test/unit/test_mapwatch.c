@@ -155,6 +155,51 @@ mapwatch_sees_out_of_a_chroot(void **state)
 	}
 }
 
+/* More than the kernel keeps: the table's event is lost. */
+static void
+write_much_else(void)
+{
+	char other[80];
+	long most = 16384;
+	FILE *limit = fopen("/proc/sys/fs/inotify/max_queued_events", "r");
+
+	if (limit != NULL) {
+		assert_int_equal(fscanf(limit, "%ld", &most), 1);
+		(void)fclose(limit);
+	}
+	assert_true(most < 1000000);
+	for (long i = 0; i <= most; i++) {
+		/* two names: one event after the other of one would be one */
+		(void)snprintf(other, sizeof(other), "%s/other%ld", dir, i % 2);
+		(void)close(open(other, O_WRONLY | O_CREAT, 0600));
+	}
+}
+
+static void
+mapwatch_that_was_told_too_much_believes_the_worst(void **state)
+{
+	struct statedir_child child;
+	char *jail = statedir_make();
+
+	(void)state;
+	assert_int_equal(chmod(dir, 0700), 0);
+	statedir_fork(&child, watch_in_jail, jail);
+	assert_int_equal(statedir_hear(child.from), 'r');
+	assert_int_equal(ask(&child), 'n');
+	write_much_else();
+	write_file("not heard of");
+	for (char name = '0'; name <= '1'; name++) {
+		char other[80];
+
+		(void)snprintf(other, sizeof(other), "%s/other%c", dir, name);
+		assert_int_equal(unlink(other), 0);
+	}
+	assert_int_equal(ask(&child), 'y');
+	statedir_tell(child.to, '.');
+	(void)statedir_end(&child, 0);
+	statedir_remove(&jail);
+}
+
 static void
 mapwatch_follows_a_link(void **state)
 {
@@ -183,6 +228,8 @@ main(void)
 	    cmocka_unit_test(mapwatch_waits_for_a_file_that_is_being_made),
 	    cmocka_unit_test(mapwatch_ignores_tables_without_a_file),
 	    cmocka_unit_test(mapwatch_sees_out_of_a_chroot),
+	    cmocka_unit_test(
+		mapwatch_that_was_told_too_much_believes_the_worst),
 	    cmocka_unit_test(mapwatch_follows_a_link),
 	};
 
