@@ -8,6 +8,8 @@
 
 enum {
 	US_PER_MS = 1000,
+	SLOW_WAIT_US = 1000000, /* for a reply that asks for no certain time */
+	WAIT_LINES_US = 60000000, /* least time between two lines about it */
 };
 
 static enum rule_stage
@@ -53,6 +55,19 @@ tell_pace(const struct route *r, const char *text, const struct rule_hit *hit,
 		    hit->line);
 }
 
+/* A lane that does not adapt runs into the same limit again and again. */
+static void
+tell_wait(const struct route *r, const char *text, const struct rule_hit *hit,
+    int64_t wait_us, int64_t now_us)
+{
+	if (now_us < r->pace->quiet_until_us)
+		return;
+	r->pace->quiet_until_us = now_us + WAIT_LINES_US;
+	log_info("%s said: %s; no mail for %.3gs, but no slower after it: "
+		 "lane_adaptive = no (%s:%d)",
+	    r->nexthops, text, (double)wait_us / 1000000, hit->file, hit->line);
+}
+
 static void
 tell_pause(struct lane *lane, struct route *r, int64_t until_us)
 {
@@ -75,8 +90,10 @@ slow_down(struct lane *lane, struct route *r, struct transaction *t,
 		tell_pause(lane, r, now_us + wait_us);
 	if (!lane->set->lane_adaptive) {
 		/* Told not to learn: only what this reply asks for. */
-		adapt_pause_until(
-		    pace, now_us + (wait_us > 0 ? wait_us : 1000 * US_PER_MS));
+		if (wait_us == 0)
+			wait_us = SLOW_WAIT_US;
+		tell_wait(r, text, hit, wait_us, now_us);
+		adapt_pause_until(pace, now_us + wait_us);
 		return;
 	}
 	if (t != NULL && t->is_throttled)

@@ -82,13 +82,15 @@ static void
 log_end(const struct spawn *s, int status)
 {
 	if (s->is_late)
-		log_warn("%s: killed, it took longer than %lld s", s->argv[0],
-		    (long long)(s->limit_ms / 1000));
+		log_warn("lane_alert_command: %s: killed, it took longer than "
+			 "%lld s",
+		    s->argv[0], (long long)(s->limit_ms / 1000));
 	else if (WIFSIGNALED(status))
-		log_warn(
-		    "%s: ended by signal %d", s->argv[0], WTERMSIG(status));
+		log_warn("lane_alert_command: %s: ended by signal %d",
+		    s->argv[0], WTERMSIG(status));
 	else if (WIFEXITED(status) && WEXITSTATUS(status) != 0)
-		log_warn("%s: exit status %d", s->argv[0], WEXITSTATUS(status));
+		log_warn("lane_alert_command: %s: exit status %d", s->argv[0],
+		    WEXITSTATUS(status));
 }
 
 static void
@@ -177,7 +179,8 @@ watch(struct spawn *s)
 	s->pid_fd = pidfd_open(s->pid, 0);
 	if (s->pid_fd < 0) {
 		/* Out of descriptors: better none than one that stays. */
-		log_warn("%s: killed: %s", s->argv[0], strerror(errno));
+		log_warn("lane_alert_command: %s: killed: %s", s->argv[0],
+		    strerror(errno));
 		(void)kill(-s->pid, SIGKILL);
 		(void)waitpid(s->pid, NULL, 0);
 		s->pid = 0;
@@ -201,7 +204,8 @@ kick(struct spawn *s)
 			watch(s);
 		} else {
 			s->pid = 0;
-			log_warn("cannot run %s: %s", s->argv[0], strerror(rc));
+			log_warn("lane_alert_command: cannot run %s: %s",
+			    s->argv[0], strerror(rc));
 		}
 	}
 }
@@ -210,7 +214,9 @@ void
 spawn_run(struct spawn *spawn, const char *const *env)
 {
 	if (spawn->waiting == SPAWN_QUEUE_MAX) {
-		log_warn("%s: too many wait, one is dropped", spawn->argv[0]);
+		log_warn(
+		    "lane_alert_command: %s: too many wait, one is dropped",
+		    spawn->argv[0]);
 		run_free(list_entry(spawn->queue.next, struct run, link));
 		spawn->waiting--;
 	}

@@ -99,8 +99,9 @@ webhook_post(struct webhook *hook, const char *body)
 		return;
 	if (hook->pending == WEBHOOK_QUEUE_MAX) {
 		/* The newest say how things stand; the first is under way. */
-		log_warn(
-		    "alert to %s: too many wait, one is dropped", hook->host);
+		log_warn("lane_alert_url: too many alarms for %s wait, one is "
+			 "dropped",
+		    hook->host);
 		drop(hook,
 		    list_entry(hook->queue.next->next, struct body, link));
 	}
@@ -149,15 +150,17 @@ fail(struct webhook *w, const char *why, bool is_final)
 
 	b->tries++;
 	if (is_final || b->tries == WEBHOOK_TRIES) {
-		log_warn("alert to %s not delivered, given up at try %d: %s",
+		log_warn("lane_alert_url: an alarm for %s is not posted, given "
+			 "up at try %d: %s",
 		    w->host, b->tries, why);
 		succeed(w);
 		return;
 	}
 	for (int i = 1; i < b->tries; i++)
 		wait_ms *= RETRY_FACTOR;
-	log_warn("alert to %s not delivered, next try in %lld ms: %s", w->host,
-	    (long long)wait_ms, why);
+	log_warn("lane_alert_url: an alarm for %s is not posted yet, next try "
+		 "in %.3g s: %s",
+	    w->host, (double)wait_ms / 1000, why);
 	loop_timer_at(w->pause, loop_now_ms(w->loop) + wait_ms);
 }
 
@@ -518,8 +521,9 @@ static void
 let_go(struct webhook *w)
 {
 	if (w->pending > 0)
-		log_warn("alert to %s: %zu not delivered, ending", w->host,
-		    w->pending);
+		log_warn("lane_alert_url: %zu not posted to %s yet, the next "
+			 "process tries",
+		    w->pending, w->host);
 	resolver_cancel(&w->query);
 	end_transfer(w);
 	loop_timer_cancel(w->pause);

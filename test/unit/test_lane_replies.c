@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "agent/lane_private.h"
+#include "common/log.h"
 #include "test/unit/lane_world.h"
 
 /* The words come with the line the judge was asked about. */
@@ -519,14 +520,25 @@ alarm_of_an_earlier_process_ends_with_the_first_message(void **state)
 	world_fini(&w);
 }
 
+/* Lines about waits; ctx: how many. */
+static void
+count_waits(void *ctx, enum log_level level, const char *line)
+{
+	(void)level;
+	*(int *)ctx += strstr(line, "no mail for 1s") != NULL &&
+		       strstr(line, "lane_adaptive = no (rules:1)") != NULL;
+}
+
 static void
 lane_told_not_to_adapt_only_pauses(void **state)
 {
 	struct world w;
 	int64_t from;
+	int waits = 0;
 
 	(void)state;
 	begin(&w, "reply mail 454 * * slow\n", "MAIL", 454, "4.7.0 slow", 3);
+	log_set_sink(count_waits, &waits);
 	w.set.lane_adaptive = false;
 	world_open(&w, 100);
 	from = w.now.ms;
@@ -536,6 +548,7 @@ lane_told_not_to_adapt_only_pauses(void **state)
 	assert_false(pace(&w)->is_limited);
 	assert_in_range(w.now.ms - from, 1000, 8000);
 	check_count(&w);
+	assert_int_equal(waits, 1);
 	world_fini(&w);
 }
 
