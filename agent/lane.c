@@ -631,7 +631,7 @@ lane_close_idle(struct lane *lane, size_t count, lane_route_fn *is_of,
 	for (; count > 0 &&
 	       (s = lane_oldest_idle(lane, false, is_of, ctx)) != NULL;
 	     count--)
-		session_finish(s, "its place is wanted", now.ms);
+		session_finish(s, LANE_WHY_WANTED, now.ms);
 }
 
 void
@@ -647,7 +647,7 @@ lane_drain(struct lane *lane, struct moment now)
 
 			while ((t = session_unsent(ls->session)) != NULL)
 				CHECK(withdraw(lane, t));
-			session_finish(ls->session, "draining", now.ms);
+			session_finish(ls->session, LANE_WHY_DRAINING, now.ms);
 		}
 	}
 	lane->ops->want_kick(lane->ctx);

@@ -55,6 +55,14 @@ struct lane_session {
 	char end_why[256];
 };
 
+/* Why a session was finished, as on_session_ended() is told when it ended with
+ * QUIT. Others are texts. */
+#define LANE_WHY_SPENT "spent"
+#define LANE_WHY_USED_UP "used up"
+#define LANE_WHY_IDLE "idle"
+#define LANE_WHY_WANTED "its place is wanted"
+#define LANE_WHY_DRAINING "draining"
+
 struct lane_ops {
 	/* Begin a dial for route. false: no slot; *no says why and when.
 	 * Ends in lane_add_session() or lane_dial_failed(). */

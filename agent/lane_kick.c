@@ -61,13 +61,13 @@ retire(struct lane *lane, struct route *r, int64_t now_ms)
 		if (session_is_finishing(s))
 			continue;
 		if (session_is_spent(s, quota_of(ls, now_ms), now_ms))
-			session_finish(s, "spent", now_ms);
+			session_finish(s, LANE_WHY_SPENT, now_ms);
 		else if (session_load(s) == 0 &&
 			 now_ms - session_idle_since_ms(s) >=
 			     lane->set->lane_connection_idle_limit_ms)
-			session_finish(s, "idle", now_ms);
+			session_finish(s, LANE_WHY_IDLE, now_ms);
 		else if (lane->is_draining)
-			session_finish(s, "draining", now_ms);
+			session_finish(s, LANE_WHY_DRAINING, now_ms);
 	}
 }
 
@@ -127,7 +127,7 @@ make_room(struct lane *lane, struct route *r, int64_t now_ms)
 			idle = find_idle(lane);
 			if (idle == NULL)
 				return;
-			session_finish(idle, "its place is wanted", now_ms);
+			session_finish(idle, LANE_WHY_WANTED, now_ms);
 			lane->finishing++;
 		}
 		lane->claimed++;
@@ -210,7 +210,7 @@ assign(struct lane *lane, struct lane_session *ls, struct transaction *t,
 	if (!session_is_over(ls->session) &&
 	    session_is_spent(ls->session, quota_of(ls, now.ms), now.ms))
 		/* QUIT travels in its last group. */
-		session_finish(ls->session, "spent", now.ms);
+		session_finish(ls->session, LANE_WHY_SPENT, now.ms);
 }
 
 static const char why_paced[] = "rate limit";

@@ -182,7 +182,7 @@ lane_judge(struct lane_session *ls, struct transaction *t,
 		return meaning == MEANING_ELSEWHERE ? meaning : MEANING_BOUNCE;
 	case RULE_RECONNECT:
 		ls->is_used_up = true;
-		session_finish(ls->session, "used up", now.ms);
+		session_finish(ls->session, LANE_WHY_USED_UP, now.ms);
 		return MEANING_LATER;
 	case RULE_CONNECTIONS:
 		session_finish(ls->session, "too many connections", now.ms);

@@ -362,6 +362,8 @@ session_end(
 	if (s->is_over)
 		return;
 	s->is_over = true;
+	if (how == SESSION_END_QUIT && s->finishing_why != NULL)
+		why = s->finishing_why;
 	s->ops->on_ended(s->ctx, how, is_clean, why);
 }
 
@@ -576,6 +578,7 @@ session_finish(struct session *s, const char *why, int64_t now_ms)
 	log_debug("%s[%s]: finishing session: %s, %d messages", s->peer.host,
 	    s->peer.addr, why, s->messages);
 	s->is_finishing = true;
+	s->finishing_why = why;
 	s->finishing_since_ms = now_ms;
 	s->ops->on_changed(s->ctx);
 }

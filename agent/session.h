@@ -122,7 +122,8 @@ void session_written(struct session *s, size_t n, struct moment now);
 void session_closed(
     struct session *s, bool is_eof, const char *text, struct moment now);
 
-/* No new transactions; QUIT when those inside are through. */
+/* No new transactions; QUIT when those inside are through. why is a literal:
+ * on_ended() is told of it if the session ends in this way. */
 void session_finish(struct session *s, const char *why, int64_t now_ms);
 
 /* Ends now: what is written and unanswered is in doubt. */

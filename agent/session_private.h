@@ -83,6 +83,7 @@ struct session {
 	bool is_over;
 	int messages, accepted, failed_in_row;
 	int64_t born_ms, idle_since_ms, finishing_since_ms;
+	const char *finishing_why; /* NULL: not finishing */
 	int64_t request_deadline_ms; /* the earliest of those inside */
 };
 

@@ -596,8 +596,31 @@ upstreams_hang_up(void *ctx, struct lane_session *ls)
 	link_free(&u->conn);
 }
 
+/* What the lane finished a session for; with another reason somebody had to
+ * say no. */
 static enum board_counter
-closed_counter(enum session_end how, const char *why)
+finished_counter(const char *why)
+{
+	static const struct {
+		const char *why;
+		enum board_counter counter;
+	} reasons[] = {
+	    {LANE_WHY_SPENT, BOARD_COUNTER_closed_spent},
+	    {LANE_WHY_USED_UP, BOARD_COUNTER_closed_spent},
+	    {LANE_WHY_IDLE, BOARD_COUNTER_closed_idle},
+	    {LANE_WHY_WANTED, BOARD_COUNTER_closed_surplus},
+	    {LANE_WHY_DRAINING, BOARD_COUNTER_closed_stop},
+	};
+
+	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
+		if (strcmp(why, reasons[i].why) == 0)
+			return reasons[i].counter;
+	return BOARD_COUNTER_closed_errors;
+}
+
+static enum board_counter
+closed_counter(
+    enum session_end how, const struct session *session, const char *why)
 {
 	switch (how) {
 	case SESSION_END_421:
@@ -613,8 +636,9 @@ closed_counter(enum session_end how, const char *why)
 	case SESSION_END_QUIT:
 		break;
 	}
-	return strcmp(why, "QUIT") == 0 ? BOARD_COUNTER_closed_spent
-					: BOARD_COUNTER_closed_idle;
+	/* Otherwise the server has closed it, and nothing was under way. */
+	return session_is_finishing(session) ? finished_counter(why)
+					     : BOARD_COUNTER_closed_idle;
 }
 
 void
@@ -631,7 +655,7 @@ upstreams_on_session_ended(void *ctx, struct lane_session *ls,
 		log_info("%s[%s]:%s: session lost after %d messages: %s",
 		    peer->host, peer->addr, peer->port,
 		    session_accepted(ls->session), why);
-	board_add(ups->env.board, closed_counter(how, why), 1);
+	board_add(ups->env.board, closed_counter(how, ls->session, why), 1);
 	link_free(&u->conn);
 	release(u, is_clean);
 	u->ls = NULL;

@@ -69,11 +69,11 @@ enum {
 	X(tls_resumed, "resumed TLS handshakes")                               \
 	X(auths_ok, "logins accepted")                                         \
 	X(auths_failed, "logins refused")                                      \
-	X(closed_spent, "sessions closed: message quota used up")              \
+	X(closed_spent, "sessions closed: had their messages, or are old")     \
 	X(closed_idle, "sessions closed: idle")                                \
 	X(closed_age, "sessions closed: age limit")                            \
 	X(closed_surplus, "sessions closed: another lane waits for a slot")    \
-	X(closed_errors, "sessions closed: too many failed messages")          \
+	X(closed_errors, "sessions closed: refused too often, or an alarm")    \
 	X(closed_421, "sessions closed by a 421 reply")                        \
 	X(closed_lost, "sessions lost: closed or reset without a 421")         \
 	X(closed_timeout, "sessions closed: no reply in time")                 \
@@ -110,12 +110,13 @@ enum {
 	X(crowd_given_back, "messages to be called back when there is room")   \
 	X(wakeup_wall_ms, "when the lane looks again by itself, 0 never")
 
+/* In microseconds. */
 #define BOARD_HISTS(X)                                                         \
-	X(queue_wait, "from the request being read to its MAIL, us")           \
-	X(session_wait, "from wanting a session to having one, us")            \
-	X(wire_time, "from MAIL to the reply that decides, us")                \
-	X(dial_time, "from connect to the session being ready, us")            \
-	X(report_time, "from the verdict to the final status, us")
+	X(queue_wait, "from the request being read to its MAIL")               \
+	X(session_wait, "from wanting a session to having one")                \
+	X(wire_time, "from MAIL to the reply that decides")                    \
+	X(dial_time, "from connect to the session being ready")                \
+	X(report_time, "from the verdict to the final status")
 
 /* State of a session row: name, as shown. */
 #define BOARD_SESSION_STATES(X)                                                \

@@ -3,7 +3,8 @@
  *   boarddump [-j] [-a] directory
  *
  * directory is lane_state_directory. -j: JSON, one object; -a: also lanes
- * that are gone and figures that are zero (text only; JSON has them always).
+ * that are gone, accounts that no lane uses and figures that are zero (text
+ * only; JSON has them always).
  * Reads with pread and never maps or locks, so that nothing it does can
  * disturb a lane. Numbers taken from the files are bounded before use.
  * Status 1: no board, or not of our version.
@@ -348,11 +349,48 @@ text_gauge(const struct board_lane *lane, int i)
 	int64_t value = (int64_t)lane->gauges[i];
 	double left_s = -seconds_since((uint64_t)value);
 
-	if (i != BOARD_GAUGE_paused_until_wall_ms)
+	switch (i) {
+	case BOARD_GAUGE_paused_until_wall_ms:
+		if (value != 0 && left_s > 0)
+			printf("  paused for %.1fs\n", left_s);
+		break;
+	case BOARD_GAUGE_wakeup_wall_ms:
+		if (value != 0)
+			printf("  looks again in %.1fs\n",
+			    left_s > 0 ? left_s : 0);
+		break;
+	case BOARD_GAUGE_rate_milli:
+		if (value != 0)
+			printf("  %-24s %12.3f   messages per second, as "
+			       "replies taught\n",
+			    "rate", (double)value / 1000);
+		break;
+	default:
 		printf("  %-24s %12" PRId64 "   %s\n", board_gauges[i].name,
 		    value, board_gauges[i].help);
-	else if (value != 0 && left_s > 0)
-		printf("  paused for %.1fs\n", left_s);
+	}
+}
+
+/* Microseconds, as one reads them. */
+static void
+text_time(const char *name, uint64_t us)
+{
+	if (us < 1000)
+		printf(" %s=%" PRIu64 "us", name, us);
+	else if (us < 1000000)
+		printf(" %s=%.3gms", name, (double)us / 1000);
+	else
+		printf(" %s=%.1fs", name, (double)us / 1000000);
+}
+
+static void
+text_hist(const struct board_hist *h, const struct board_metric *metric)
+{
+	printf("  %-24s %12" PRIu64 "  ", metric->name, h->count);
+	text_time("p50", board_hist_quantile(h, 0.5));
+	text_time("p95", board_hist_quantile(h, 0.95));
+	text_time("p99", board_hist_quantile(h, 0.99));
+	printf("   %s\n", metric->help);
 }
 
 static void
@@ -402,17 +440,9 @@ text_lane(struct dump *d, const struct board_lane *lane, bool is_running)
 	for (int i = 0; i < BOARD_GAUGE_COUNT; i++)
 		if (d->wants_all || lane->gauges[i] != 0)
 			text_gauge(lane, i);
-	for (int i = 0; i < BOARD_HIST_COUNT; i++) {
-		const struct board_hist *h = &lane->hists[i];
-
-		if (h->count != 0)
-			printf("  %-24s n=%" PRIu64 " p50=%" PRIu64
-			       " p95=%" PRIu64 " p99=%" PRIu64 "   %s\n",
-			    board_hists[i].name, h->count,
-			    board_hist_quantile(h, 0.5),
-			    board_hist_quantile(h, 0.95),
-			    board_hist_quantile(h, 0.99), board_hists[i].help);
-	}
+	for (int i = 0; i < BOARD_HIST_COUNT; i++)
+		if (lane->hists[i].count != 0)
+			text_hist(&lane->hists[i], &board_hists[i]);
 	text_lane_rows(lane);
 }
 
@@ -421,9 +451,8 @@ text_account(const struct board_account *a)
 {
 	printf("account");
 	text_word("label", a->label, sizeof(a->label));
-	printf(" slots=%" PRIu64 "+%" PRIu64 " resting, limit=%" PRIu64
-	       " of %" PRIu64 "\n",
-	    a->held, a->resting, a->limit_now, a->limit);
+	/* How many are held says "slots": here it is what a lane saw last. */
+	printf(" limit=%" PRIu64 " of %" PRIu64 "\n", a->limit_now, a->limit);
 	text_rates(a->rates);
 	if (a->refusals != 0) {
 		printf("  refused %" PRIu64 " times, last %.0fs ago:",
@@ -438,9 +467,10 @@ text_account(const struct board_account *a)
 			continue;
 		printf(" ");
 		text_word("host", h->host, sizeof(h->host));
-		printf(" depth=%" PRIu64 " messages=%" PRIu64 " rtt_us=%" PRIu64
-		       "\n",
-		    h->depth, h->messages, h->rtt_us);
+		printf(" depth=%" PRIu64 " messages=%" PRIu64, h->depth,
+		    h->messages);
+		text_time("rtt", h->rtt_us);
+		(void)putchar('\n');
 	}
 }
 
@@ -474,6 +504,15 @@ view_slots(int fd, struct slots_view *v)
 		    row->generation == v->slots.members[row->member].generation)
 			v->held_by[row->member]++;
 	}
+}
+
+static bool
+is_in_use(const struct slots_view *v)
+{
+	for (int m = 0; m < SLOTS_MEMBERS; m++)
+		if (v->is_running[m])
+			return true;
+	return v->held > 0 || v->resting > 0;
 }
 
 static void
@@ -538,7 +577,7 @@ dump_slots_file(struct dump *d, const char *name)
 		view_slots(fd, v);
 		if (d->is_json)
 			json_slots(d, v);
-		else
+		else if (d->wants_all || is_in_use(v))
 			text_slots(v);
 	}
 	if (fd >= 0)
@@ -582,6 +621,17 @@ dump_lanes(struct dump *d)
 	}
 }
 
+/* An account that no lane uses shows what was when the last one left. */
+static bool
+has_lane(const struct dump *d, int account)
+{
+	for (int i = 0; i < BOARD_LANES; i++)
+		if (d->board->lanes[i].account == (uint64_t)account + 1 &&
+		    is_locked(d->fd, BOARD_LOCK_LANE + i))
+			return true;
+	return false;
+}
+
 static void
 dump_accounts(struct dump *d)
 {
@@ -592,7 +642,7 @@ dump_accounts(struct dump *d)
 			continue;
 		if (d->is_json)
 			json_account(d, a);
-		else
+		else if (d->wants_all || has_lane(d, i))
 			text_account(a);
 	}
 }

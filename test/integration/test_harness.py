@@ -1,7 +1,6 @@
 """The harness itself, with Postfix's own smtp(8) as the delivery agent."""
 import os
 import re
-import time
 
 import pytest
 
@@ -105,6 +104,6 @@ def test_state_tells_where_mail_is_held_up(base, certs, origin, started):
     assert re.search(r"^\d+ lane [A-Z] \w+", text, re.M)
     assert re.search(r"tcp \d+ -> " + str(sim.port), text)
     assert re.search(r"session 0 busy .* in_flight=1 ", text)
-    [wakeup] = re.findall(r"wakeup_wall_ms +(\d+) ", text)
-    assert time.time() + 200 < int(wakeup) / 1000 < time.time() + 310
+    [wakeup] = re.findall(r"looks again in (\S+)s", text)
+    assert 200 < float(wakeup) < 310
     assert "--- simulator" in text

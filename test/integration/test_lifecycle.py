@@ -1,15 +1,17 @@
 """Reload, kill, stop: nothing is lost, and what comes twice is what was in
 doubt. POSTLANE_LONG=1 takes the longer variants; figures go to stdout."""
+import json
 import os
 import random
 import re
 import signal
+import subprocess
 import time
 from collections import Counter
 
 import pytest
 
-from harness import messages
+from harness import messages, paths
 from harness.load import Load, wait_clock, wait_taken_by_all_means
 from harness.process import session_processes
 from harness.simulator import Simulator
@@ -495,3 +497,28 @@ def test_verbose_shows_the_dialogue_but_no_password(
     assert re.search(r"smtp\[\d+\]: .*(EHLO|220 |250)", text)
     assert "wo:rd pass" not in text
     assert "bGFuZQ" not in text     # of the login, in Base64
+
+
+def test_board_says_why_sessions_were_closed(base, certs, origin, started):
+    start(base, certs, origin, started, options={
+        "lane_connection_limit": "1", "lane_messages_per_connection": "5",
+        "lane_connection_idle_limit": "2s"})
+    origin.inject(messages.generate(32))
+    origin.wait_empty()
+
+    def counters():
+        done = subprocess.run(
+            [paths.built("boarddump"), "-j",
+             origin.data_directory + "/postlane"],
+            check=True, capture_output=True, text=True)
+        [lane] = json.loads(done.stdout)["lanes"]
+        return {name: n for name, n in lane["counters"].items()
+                if name == "dials_ok" or name.startswith("closed_")}
+
+    def closed():
+        now = counters()
+        return sum(now.values()) == 2 * now["dials_ok"] and now
+    found = wait_until(closed, 30, lambda: f"all closed: {counters()}")
+    assert found["closed_spent"] >= 2
+    assert found["closed_idle"] >= 1
+    assert found["closed_spent"] + found["closed_idle"] == found["dials_ok"]
