@@ -297,7 +297,7 @@ print_preset(const struct dryrun *d)
 {
 	const struct preset *p = &d->provider.preset;
 
-	if (p->name[0] == '\0')
+	if (d->set.lane_provider[0] == '\0')
 		(void)printf("lane_provider is not set\n");
 	else
 		(void)printf("%s\n%s\n", p->file, p->about);

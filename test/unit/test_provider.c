@@ -240,6 +240,8 @@ dryrun_needs_no_postfix(void **state)
 static void
 dryrun_shows_limits_with_source_and_use(void **state)
 {
+	char option[512];
+
 	(void)state;
 	scratch_config("lane_provider_directory = providers\n"
 		       "lane_provider = socketlabs\n"
@@ -251,6 +253,14 @@ dryrun_shows_limits_with_source_and_use(void **state)
 	expect("not used: if it is true for you, set");
 	expect("set T_destination_recipient_limit in main.cf");
 	expect("rules: 0 own, 3 of the provider, ");
+	/* A file of the operator's own, as short as it may be. */
+	scratch_write("ours.conf", "about our relay\nlimit connections 7 per "
+				   "account unverified -\n");
+	(void)snprintf(option, sizeof(option),
+	    "-P|-o|lane_provider=ours|-o|lane_provider_directory=%s",
+	    scratch_path(""));
+	assert_int_equal(run(option), 0);
+	expect("ours.conf\nour relay\n");
 }
 
 static void
