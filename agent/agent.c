@@ -154,7 +154,7 @@ on_look(void *ctx)
 	/* Somewhat faster than it is sent, or there would never be room. */
 	recall_allow(
 	    a->recall, crowd_room(&a->crowd), RECALL_SPEED * a->crowd.per_s);
-	if (a->crowd.is_on != was_on)
+	if (a->crowd.is_on != was_on || crowd_gives_back(&a->crowd))
 		intake_kick(a->intake);
 	watch_active(a);
 }
@@ -231,7 +231,7 @@ may_greet(void *ctx, int64_t now_ms, int64_t *until_ms_out)
 	if (a->phase != SERVING)
 		return false;
 	/* Let in to be given back, see on_request(). */
-	may = may || a->crowd.is_on;
+	may = may || crowd_gives_back(&a->crowd);
 	*until_ms_out = until == INT64_MAX ? 0 : until;
 	return may && a->suspect == NULL;
 }
@@ -320,6 +320,7 @@ is_set_aside(struct agent *a, struct request *req)
 static void
 give_back(struct agent *a, struct request *req)
 {
+	crowd_on_given(&a->crowd);
 	board_add(a->env.board, BOARD_COUNTER_crowd_deferred, 1);
 	recall_add(a->recall, req->queue_id);
 	defer_here(a, req, "4.4.5",
@@ -347,7 +348,7 @@ on_request(void *ctx, struct request *req)
 		defer_here(a, req, "4.3.0",
 		    "set aside: the delivery agent crashed with this message "
 		    "in hand");
-	} else if (a->crowd.is_on &&
+	} else if (crowd_gives_back(&a->crowd) &&
 		   lane_has_surplus(a->lane, loop_now_ms(a->env.loop))) {
 		give_back(a, req);
 	} else {

@@ -113,6 +113,19 @@ crowd_look(struct crowd *c, uint64_t sent, bool has_surplus, int64_t now_ms)
 			 "taken in again",
 		    c->count, c->set->qmgr_message_active_limit);
 	}
+	c->excess = c->is_on ? c->count - mark(c, CROWD_OFF_PERCENT) : 0;
+}
+
+bool
+crowd_gives_back(const struct crowd *c)
+{
+	return c->excess > 0;
+}
+
+void
+crowd_on_given(struct crowd *c)
+{
+	c->excess--;
 }
 
 size_t

@@ -46,6 +46,7 @@ struct crowd {
 	int64_t looked_ms;
 	bool is_on;
 	int count; /* messages in active/ at the last look */
+	int excess; /* may be given back until the next one */
 	/* the lane's own speed, from look to look while it has surplus */
 	uint64_t sent_before;
 	double per_s;
@@ -62,6 +63,11 @@ int64_t crowd_due_ms(const struct crowd *c);
  * can send soon, and so its speed is known by what it sends. */
 void crowd_look(
     struct crowd *c, uint64_t sent, bool has_surplus, int64_t now_ms);
+
+/* One more message may be given back; and one was. Between two looks no more
+ * than was above CROWD_OFF, so that a small queue is not emptied. */
+bool crowd_gives_back(const struct crowd *c);
+void crowd_on_given(struct crowd *c);
 
 /* How many messages may be called back before the next look. */
 size_t crowd_room(const struct crowd *c);

@@ -176,6 +176,29 @@ crowd_does_not_judge_a_lane_by_its_rest(void **state)
 	take_files("active", 0, 150);
 }
 
+static void
+crowd_gives_back_no_more_than_the_excess(void **state)
+{
+	struct crowd c;
+
+	(void)state;
+	settle(&c, 0);
+	put_files("active", 0, 121);
+	assert_false(crowd_gives_back(&c));
+	assert_true(look(&c, 0));
+	for (int i = 0; i < 121 - 90; i++) {
+		assert_true(crowd_gives_back(&c));
+		crowd_on_given(&c);
+	}
+	assert_false(crowd_gives_back(&c));
+	/* The queue manager took in as many meanwhile. */
+	assert_true(look(&c, 0));
+	assert_true(crowd_gives_back(&c));
+	take_files("active", 0, 121);
+	assert_false(look(&c, 0));
+	assert_false(crowd_gives_back(&c));
+}
+
 /* Others fill the queue; this one has nothing to give back. */
 static void
 crowd_is_not_the_matter_of_a_lane_without_surplus(void **state)
@@ -225,6 +248,8 @@ main(void)
 		tear_down),
 	    cmocka_unit_test_setup_teardown(
 		crowd_does_not_judge_a_lane_by_its_rest, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(
+		crowd_gives_back_no_more_than_the_excess, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(
 		crowd_is_not_the_matter_of_a_lane_without_surplus, set_up,
 		tear_down),
