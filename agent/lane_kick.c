@@ -4,6 +4,9 @@
 
 #include "common/log.h"
 
+/* How long a spent session's successor is tried for: QUIT and its reply. */
+enum { SUCCESSION_MS = 2500 };
+
 static void
 set_no(struct lane_no *no, const char *why, int64_t not_before_ms)
 {
@@ -208,9 +211,11 @@ assign(struct lane *lane, struct lane_session *ls, struct transaction *t,
 	lane_count_taken(t, now.ms * 1000);
 	session_assign(ls->session, t, now);
 	if (!session_is_over(ls->session) &&
-	    session_is_spent(ls->session, quota_of(ls, now.ms), now.ms))
+	    session_is_spent(ls->session, quota_of(ls, now.ms), now.ms)) {
 		/* QUIT travels in its last group. */
 		session_finish(ls->session, LANE_WHY_SPENT, now.ms);
+		t->route->spent_ms = now.ms;
+	}
 }
 
 static const char why_paced[] = "rate limit";
@@ -305,6 +310,23 @@ dial_ahead(struct lane *lane, struct route *r, int64_t share, int64_t at_ms,
 	       add_dial(lane, r, &no, now_ms))
 		;
 	return at_ms;
+}
+
+/* The last session that was there has its share of messages. It was in use more
+ * often than it would have been closed as idle, so more mail is expected in
+ * that time, which should not wait for a dial. */
+static void
+succeed_spent(struct lane *lane, struct route *r, int64_t now_ms)
+{
+	struct lane_no no;
+	size_t busy;
+
+	if (r->spent_ms == 0)
+		return;
+	/* Its own place may be the only one, and is free when it has gone. */
+	if (now_ms - r->spent_ms > SUCCESSION_MS ||
+	    lasting(r, 0, now_ms, &busy) > 0 || add_dial(lane, r, &no, now_ms))
+		r->spent_ms = 0;
 }
 
 /* The smarthost's own pace, as found out: true when t may go now. */
@@ -551,6 +573,7 @@ kick_route(struct lane *lane, struct route *r, struct moment now)
 		is_served = true;
 	lane_forget_parkings(r);
 	retire(lane, r, now.ms);
+	succeed_spent(lane, r, now.ms);
 	await_token(lane, r, now);
 	if (lane_unparked(r) > 0) {
 		r->why_waiting = no.why;

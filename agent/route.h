@@ -61,6 +61,7 @@ struct route {
 	struct list sessions; /* lane_session.link */
 	size_t session_count, dialing;
 	size_t claimed; /* places of other routes' sessions, in one kick */
+	int64_t spent_ms; /* a session got its last message; 0: none lately */
 	const char *why_waiting; /* static text; why the first does not go */
 
 	/* How long a dial takes: the newest was begun then, the last that
