@@ -214,7 +214,9 @@ assign(struct lane *lane, struct lane_session *ls, struct transaction *t,
 	    session_is_spent(ls->session, quota_of(ls, now.ms), now.ms)) {
 		/* QUIT travels in its last group. */
 		session_finish(ls->session, LANE_WHY_SPENT, now.ms);
-		t->route->spent_ms = now.ms;
+		/* A session of one message says nothing of the next. */
+		if (session_messages(ls->session) > 1)
+			t->route->spent_ms = now.ms;
 	}
 }
 
@@ -325,6 +327,7 @@ succeed_spent(struct lane *lane, struct route *r, int64_t now_ms)
 		return;
 	/* Its own place may be the only one, and is free when it has gone. */
 	if (now_ms - r->spent_ms > SUCCESSION_MS ||
+	    adapt_paused_until(&r->pace->adapt) > now_ms * 1000 ||
 	    lasting(r, 0, now_ms, &busy) > 0 || add_dial(lane, r, &no, now_ms))
 		r->spent_ms = 0;
 }

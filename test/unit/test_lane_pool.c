@@ -355,6 +355,35 @@ spent_session_has_a_successor_before_mail_comes(void **state)
 	}
 }
 
+/* Nobody knows that more will come; nor is any wanted during a pause. */
+static void
+spent_session_without_prospect_has_no_successor(void **state)
+{
+	(void)state;
+	for (int quota = 1; quota <= 2; quota++) {
+		struct world w;
+
+		world_init(&w);
+		w.set.lane_messages_per_connection = quota;
+		/* The successor has to wait for its place. */
+		w.set.lane_connection_limit = 1;
+		world_open(&w, 10);
+		world_submit(&w, 1);
+		world_run(&w, 1000);
+		assert_int_equal(w.dials, 1);
+		if (quota == 2) {
+			world_submit(&w, 1);
+			world_run(&w, 10);
+			lane_pause(w.lane, world_route(&w),
+			    (w.now.ms + 60000) * 1000, w.now);
+		}
+		world_run(&w, 5000);
+		assert_int_equal(w.dials, 1);
+		world_check_all_sent(&w);
+		world_fini(&w);
+	}
+}
+
 static bool
 is_named(void *ctx, const struct route *route)
 {
@@ -559,6 +588,7 @@ main(void)
 	    cmocka_unit_test(quit_without_an_answer_is_not_waited_for_long),
 	    cmocka_unit_test(old_session_is_replaced),
 	    cmocka_unit_test(spent_session_has_a_successor_before_mail_comes),
+	    cmocka_unit_test(spent_session_without_prospect_has_no_successor),
 	    cmocka_unit_test(close_idle_leaves_routes_of_other_accounts_alone),
 	    cmocka_unit_test(
 		close_idle_takes_those_used_least_lately_and_no_busy_one),
