@@ -13,7 +13,7 @@ import pytest
 
 from harness import messages, paths
 from harness.backlog import Backlog, files_in
-from harness.load import wait_clock
+from harness.load import Load, wait_clock
 from harness.simulator import Simulator
 from harness.wait import wait_until
 
@@ -31,45 +31,20 @@ BACKOFF = {"minimal_backoff_time": "300s", "maximal_backoff_time": "4000s",
            "queue_run_delay": "300s", "delay_logging_resolution_limit": "6"}
 
 
-class Urgent:
+class Urgent(Load):
     """A message to the fast lane now and then, from a thread."""
 
     def __init__(self, origin):
-        self.origin, self.sent = origin, {}
-        self._is_over = threading.Event()
-        self._failure = None
-        self._thread = threading.Thread(target=self._run)
-
-    def _run(self):
-        began = time.time()
-        try:
-            while not self._is_over.is_set():
-                n = len(self.sent)
-                message, = messages.generate(
-                    1, domain="urgent.example", prefix=f"u{n}")
-                self.sent[message.recipients[0]] = time.time()
-                self.origin.inject([message])
-                self._is_over.wait(max(
-                    0, began + (n + 1) / URGENT_PER_S - time.time()))
-        except Exception as e:      # to be raised in the test's thread
-            self._failure = e
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._is_over.set()
-        self._thread.join()
-        if self._failure:
-            raise self._failure
+        super().__init__(origin, batch=1, per_s=URGENT_PER_S, prefix="u",
+                         domain="urgent.example")
 
     def delays_s(self, since=0.0, until=float("inf")):
         """From the arrival in the queue to the 250, by the log."""
         took = {d.to: d.delay for d in self.origin.log.deliveries(
             "/smtp", status="sent")}
-        return sorted(took[to] for to, at in self.sent.items()
-                      if since <= at < until and to in took)
+        return sorted(
+            took[m.recipients[0]] for m in self.sent
+            if since <= self.began_s[m.id] < until and m.recipients[0] in took)
 
 
 def share(values, q):

@@ -8,7 +8,8 @@ from .wait import wait_until
 
 class Load:
     """with Load(origin) as load: ... Injects batches from a thread until the
-    block ends; `sent` is what was queued, complete after the block."""
+    block ends; `sent` is what was queued, complete after the block, and
+    `began_s` when its injection began, by id, in seconds since the epoch."""
 
     def __init__(self, origin, batch=20, connections=2, per_s=None,
                  prefix="load", **how):
@@ -16,7 +17,7 @@ class Load:
         self.batch, self.connections = batch, connections
         self.per_s = per_s      # messages; None: as fast as it takes them
         self.prefix, self.how = prefix, how
-        self.sent = []
+        self.sent, self.began_s = [], {}
         self._is_over = threading.Event()
         self._failure = None
         self._thread = threading.Thread(target=self._run)
@@ -28,6 +29,8 @@ class Load:
                 made = messages.generate(
                     self.batch, prefix=f"{self.prefix}{len(self.sent)}",
                     **self.how)
+                now = time.time()
+                self.began_s.update((m.id, now) for m in made)
                 # accepted or not is unknown when the injection fails
                 self.origin.inject(made, connections=self.connections)
                 self.sent += made
