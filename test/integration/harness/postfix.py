@@ -110,6 +110,7 @@ class Postfix:
             self.services[service.name, service.type] = service
         self.service("smtpd", self.smtp_endpoint(), "inet", private="n")
         self._make_directories()
+        self._run_delay = None  # while transports are held
         self.main = self._base_main()
         self.main.update(main)
         self.write()
@@ -403,14 +404,19 @@ class Postfix:
     def hold_transports(self, *names):
         """Queue mail for these transports without trying it: a prepared
         queue. release_transports() lets it go."""
-        self.set(defer_transports=" ".join(names), reload=True)
+        # Tried once each: thousands that come back every second would never
+        # be at rest.
+        self._run_delay = self.main["queue_run_delay"]
+        self.set(defer_transports=" ".join(names), queue_run_delay="1h",
+                 reload=True)
 
     def release_transports(self, timeout_s=60):
         # What error(8) has in hand at the reload is passed over by the new
         # queue manager, which comes back to it in five minutes.
         wait_until(lambda: not self.queued("incoming", "active"), timeout_s,
                    "what is held is out of the way")
-        self.set(defer_transports=None, reload=True)
+        self.set(defer_transports=None, queue_run_delay=self._run_delay,
+                 reload=True)
         self.flush()
 
 
