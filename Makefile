@@ -22,8 +22,8 @@ ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(WARN) -fPIE -fstack-protector-strong \
        $(PKG_CFLAGS) $(CFLAGS) $(WERROR)
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 
-COMMON_SRC := $(wildcard common/*.c)
-AGENT_SRC  := $(filter-out agent/main.c,$(wildcard agent/*.c))
+COMMON_SRC := $(wildcard common/*.c common/*/*.c)
+AGENT_SRC  := $(filter-out agent/main.c,$(wildcard agent/*.c agent/*/*.c))
 UNIT_SRC   := $(wildcard test/unit/test_*.c)
 FUZZ_SRC   := $(wildcard test/fuzz/fuzz_*.c)
 TOOL_DIRS  := $(wildcard test/smarthost test/delayproxy test/smtpblast test/boarddump)
@@ -45,7 +45,7 @@ $(BUILD)/%.o: %.c
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # It contains the general rules (.incbin).
-$(BUILD)/agent/provider.o: providers/general.conf
+$(BUILD)/agent/settings/provider_set.o: providers/general.conf
 
 $(COMMON_LIB): $(call obj,$(COMMON_SRC))
 	@rm -f $@
@@ -79,7 +79,7 @@ $(BUILD)/fuzz/%: test/fuzz/%.c $(COMMON_SRC)
 	@mkdir -p $(@D)
 	clang -std=c11 -D_GNU_SOURCE -I. -g -O1 -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=all -o $@ $^
-$(BUILD)/fuzz/fuzz_preset: agent/preset.c agent/rules.c
+$(BUILD)/fuzz/fuzz_preset: agent/settings/provider.c agent/engine/rules.c
 fuzz: $(FUZZ_BIN)
 
 setup:

@@ -18,9 +18,9 @@
 #include "agent/report.h"
 #include "agent/upstream.h"
 #include "agent/verdict.h"
-#include "common/clock.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 enum {
 	/* postfix stop waits about five seconds before it kills. */

@@ -9,10 +9,10 @@
 
 #include "agent/spawn.h"
 #include "agent/webhook.h"
-#include "common/clock.h"
-#include "common/list.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/clock.h"
+#include "common/base/list.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 enum {
 	RETRY_MS = 1000,

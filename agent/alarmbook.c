@@ -5,9 +5,9 @@
 
 #include "agent/keepfile.h"
 #include "common/board.h"
-#include "common/clock.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 /* "lane alm" and the version of struct alarm_rows. */
 #define MAGIC UINT64_C(0x6d6c612d656e0001)

@@ -9,9 +9,9 @@
 #include <unistd.h>
 
 #include "agent/statefile.h"
-#include "common/clock.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 enum {
 	OPEN_WAIT_MS = 200, /* for another lane that is opening the board */

@@ -28,9 +28,9 @@
 #include "agent/boardwriter.h"
 #include "agent/statefile.h"
 #include "common/board.h"
-#include "common/clock.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 #include "common/slots.h"
 
 enum {

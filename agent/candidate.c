@@ -8,8 +8,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 #include "common/nexthop.h"
 
 enum { ADDRS_MAX = 64, ADDRS_PER_MX = 8, HELD_MAX = 32 };

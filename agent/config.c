@@ -10,9 +10,9 @@
 #include "agent/logsink.h"
 #include "agent/params.h"
 #include "agent/provider.h"
-#include "common/buf.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/buf.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 /* Free text in Postfix, used by the queue manager only, never by us. */
 #define CARRIER "empty_address_recipient"

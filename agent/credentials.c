@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/mem.h"
-#include "common/slice.h"
+#include "common/base/mem.h"
+#include "common/base/slice.h"
 
 /* Five forms of the sender, the host, the destination. */
 enum { KEYS_MAX = 7 };

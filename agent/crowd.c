@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "agent/pacer.h"
-#include "common/log.h"
+#include "common/base/log.h"
 
 enum {
 	COUNT_MAX = 1000000,

@@ -16,8 +16,8 @@
 #include <unistd.h>
 
 #include "agent/dialer_private.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 enum {
 	/* Connections to one nexthop per dial, as smtp_mx_session_limit. */

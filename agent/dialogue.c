@@ -16,8 +16,8 @@
 
 #include "agent/dialer_private.h"
 #include "common/command.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 enum {
 	QUIT_LIMIT_MS = 1000, /* politeness must not cost a slot more */

@@ -4,9 +4,9 @@
 
 #include "agent/keepfile.h"
 #include "common/board.h"
-#include "common/clock.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 /* "lane dom" and the version of struct domains_kept. */
 #define MAGIC UINT64_C(0x6d6f642d656e0001)

@@ -5,8 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 enum { LATENESS_MAX_US = 10000, BUCKETS_FIRST = 64, WORD_MAX = 128 };
 

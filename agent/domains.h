@@ -26,10 +26,10 @@
 #include <stdint.h>
 
 #include "agent/pacer.h"
-#include "common/buf.h"
+#include "common/base/buf.h"
 #include "common/limiter.h"
-#include "common/list.h"
-#include "common/slice.h"
+#include "common/base/list.h"
+#include "common/base/slice.h"
 
 enum {
 	DOMAIN_LIMITS_MAX = 4,

@@ -1,8 +1,8 @@
 #include "agent/domaintable.h"
 
-#include "common/buf.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/buf.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 /* So many wrong entries are told. */
 enum { TABLES_MAX = 65536, TOLD_MAX = 10 };

@@ -10,8 +10,8 @@
 #include "agent/params.h"
 #include "agent/provider.h"
 #include "common/dsn.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 enum { STATUS_NONE = 1, STATUS_WRONG = 2 };
 

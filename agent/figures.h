@@ -16,7 +16,7 @@
 #include "agent/recall.h"
 #include "agent/report.h"
 #include "agent/upstream.h"
-#include "common/clock.h"
+#include "common/base/clock.h"
 
 struct figures {
 	struct board_writer *board; /* may be NULL */

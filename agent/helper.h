@@ -8,7 +8,7 @@
 
 #include <stdbool.h>
 
-#include "common/buf.h"
+#include "common/base/buf.h"
 
 enum {
 	HELPER_TIMEOUT_MS = 60000,

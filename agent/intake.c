@@ -18,10 +18,10 @@
 #include "agent/queuefile.h"
 #include "agent/release.h"
 #include "common/attr.h"
-#include "common/clock.h"
-#include "common/list.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/clock.h"
+#include "common/base/list.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 #include "common/queueid.h"
 
 enum {

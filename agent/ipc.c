@@ -8,8 +8,8 @@
 
 #include "agent/release.h"
 #include "common/attr.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 enum {
 	REPLY_BYTES_MAX = 4096,

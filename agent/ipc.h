@@ -18,7 +18,7 @@
 
 #include "agent/loop.h"
 #include "agent/settings.h"
-#include "common/buf.h"
+#include "common/base/buf.h"
 
 enum { IPC_TIMEOUT_MAX_MS = 600000 };
 

@@ -5,8 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 enum {
 	/* A message that was on a session five times when that session broke,

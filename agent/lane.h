@@ -27,7 +27,7 @@
 #include "agent/rules.h"
 #include "agent/session.h"
 #include "agent/settings.h"
-#include "common/clock.h"
+#include "common/base/clock.h"
 #include "common/ehlo.h"
 
 struct lane;

@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-#include "common/log.h"
+#include "common/base/log.h"
 
 /* How long a spent session's successor is tried for: QUIT and its reply. */
 enum { SUCCESSION_MS = 2500 };

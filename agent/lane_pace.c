@@ -2,8 +2,8 @@
 
 #include <math.h>
 
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 enum { US_PER_MS = 1000 };
 

@@ -17,8 +17,8 @@
 #include <stdlib.h>
 
 #include "common/address.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 struct parking {
 	struct list link; /* route.parkings */

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "agent/verdict.h"
-#include "common/log.h"
+#include "common/base/log.h"
 
 enum {
 	US_PER_MS = 1000,

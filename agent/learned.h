@@ -12,7 +12,7 @@
 
 #include "agent/boardwriter.h"
 #include "agent/lane.h"
-#include "common/clock.h"
+#include "common/base/clock.h"
 
 /* False: nothing is known. board may be NULL, here and below. */
 bool learned_find(

@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 #include "agent/loop.h"
-#include "common/buf.h"
+#include "common/base/buf.h"
 
 struct link;
 struct ssl_st;

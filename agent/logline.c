@@ -6,7 +6,7 @@
 #include "agent/release.h"
 #include "common/address.h"
 #include "common/delay.h"
-#include "common/log.h"
+#include "common/base/log.h"
 
 static void
 put_address(struct buf *out, const struct settings *set, const char *label,

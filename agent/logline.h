@@ -16,7 +16,7 @@
 
 #include "agent/request.h"
 #include "agent/settings.h"
-#include "common/buf.h"
+#include "common/base/buf.h"
 
 /* A line is cut by the log at LOG_LINE_MAX; addresses may be longer. */
 enum { LOGLINE_MAX = 16384 };

@@ -13,8 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "common/list.h"
-#include "common/slice.h"
+#include "common/base/list.h"
+#include "common/base/slice.h"
 
 /* Writes the line "N log lines lost" as the receiver wants it, at most size
  * octets; its length. */

@@ -25,9 +25,9 @@
 #include <unistd.h>
 
 #include "agent/logqueue.h"
-#include "common/clock.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 enum {
 	DATAGRAM_MAX = LOG_LINE_MAX + 512,

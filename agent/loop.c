@@ -6,10 +6,10 @@
 #include <stddef.h>
 #include <unistd.h>
 
-#include "common/clock.h"
-#include "common/list.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/clock.h"
+#include "common/base/list.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 enum { MAX_SIGNALS = 8 };
 

@@ -24,9 +24,9 @@
 #include "agent/provider.h"
 #include "agent/statefile.h"
 #include "agent/sweep.h"
-#include "common/clock.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 struct startup {
 	struct options opt;

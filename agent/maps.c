@@ -8,7 +8,7 @@
 #include "agent/config.h"
 #include "agent/helper.h"
 #include "agent/proxymap.h"
-#include "common/mem.h"
+#include "common/base/mem.h"
 
 enum { ERROR_MAX = 500 };
 

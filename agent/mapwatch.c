@@ -10,8 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/list.h"
-#include "common/mem.h"
+#include "common/base/list.h"
+#include "common/base/mem.h"
 
 /* A name in a directory, which is open since before chroot. */
 struct watched {

@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #include "agent/statepath.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 struct master {
 	uint32_t generation;

@@ -1,8 +1,8 @@
 #include "agent/message.h"
 
 #include "common/content.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 /* A record is encoded in parts of at most PART_MAX octets. Even a limit of 2
  * (each octet folded) makes no more than four octets of one, so the last part

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "agent/params.h"
-#include "common/mem.h"
+#include "common/base/mem.h"
 
 /* Where the parser stands: argv[at], and within a cluster such as -uv. */
 struct cursor {

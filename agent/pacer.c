@@ -5,7 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "common/log.h"
+#include "common/base/log.h"
 
 static_assert((int)PACER_UNITS == (int)SHARE_UNITS, "units");
 static_assert((int)PACER_UNITS * RATE_LIST_MAX <= (int)SHARE_LIMITS, "limits");

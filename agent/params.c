@@ -7,8 +7,8 @@
 
 #include "agent/domains.h"
 #include "agent/pacer.h"
-#include "common/buf.h"
-#include "common/mem.h"
+#include "common/base/buf.h"
+#include "common/base/mem.h"
 #include "common/rate.h"
 
 enum { TEXT_MAX = 65536 };

@@ -1,7 +1,7 @@
 #include "agent/pipeline.h"
 
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 void
 pipeline_init(struct pipeline *p)

@@ -4,8 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "common/mem.h"
-#include "common/words.h"
+#include "common/base/mem.h"
+#include "common/base/words.h"
 
 static const struct {
 	const char *name, *parameter;

@@ -40,9 +40,9 @@
 #include <stdint.h>
 
 #include "agent/rules.h"
-#include "common/buf.h"
+#include "common/base/buf.h"
 #include "common/rate.h"
-#include "common/slice.h"
+#include "common/base/slice.h"
 
 enum preset_unit {
 	PRESET_MESSAGES,

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "agent/params.h"
-#include "common/mem.h"
+#include "common/base/mem.h"
 
 enum { ERRORS_MAX = 8192, NAMES_MAX = 1024 };
 

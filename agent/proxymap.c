@@ -12,10 +12,10 @@
 
 #include "agent/release.h"
 #include "common/attr.h"
-#include "common/buf.h"
-#include "common/list.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/buf.h"
+#include "common/base/list.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 enum {
 	ANSWER_MAX = 256 << 10,

@@ -4,9 +4,9 @@
 
 #include "agent/keepfile.h"
 #include "agent/sharefile.h"
-#include "common/list.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/list.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 enum { DRAINED_WAIT_US = 1000000 };
 

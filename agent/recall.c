@@ -6,8 +6,8 @@
 
 #include "agent/ipc.h"
 #include "common/attr.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 #include "common/queueid.h"
 
 enum {

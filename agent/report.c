@@ -8,10 +8,10 @@
 #include "agent/logline.h"
 #include "common/address.h"
 #include "common/attr.h"
-#include "common/clock.h"
-#include "common/list.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/clock.h"
+#include "common/base/list.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 enum {
 	APPEND_BYTES_MAX = 4 << 20, /* three addresses of intake's limit */

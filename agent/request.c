@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "agent/message.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 #include "common/queueid.h"
 
 /* The `time` attribute is a native struct of five struct timeval and an int

@@ -21,7 +21,7 @@
 #include "common/attr.h"
 #include "common/delay.h"
 #include "common/dsn.h"
-#include "common/list.h"
+#include "common/base/list.h"
 
 struct message;
 

@@ -15,9 +15,9 @@
 #include <string.h>
 #include <strings.h>
 
-#include "common/list.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/list.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 enum {
 	CLASS_IN = 1,

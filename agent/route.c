@@ -1,7 +1,7 @@
 #include "agent/route.h"
 
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 struct route *
 route_new(const char *nexthops, const char *sender)

@@ -26,7 +26,7 @@
 #include "agent/peer.h"
 #include "agent/session.h"
 #include "common/dsn.h"
-#include "common/list.h"
+#include "common/base/list.h"
 
 enum {
 	ROUTE_BACKOFF_FIRST_MS = 1000,

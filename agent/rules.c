@@ -5,8 +5,8 @@
 #include <stdio.h>
 
 #include "common/dsn.h"
-#include "common/mem.h"
-#include "common/words.h"
+#include "common/base/mem.h"
+#include "common/base/words.h"
 
 enum {
 	GROUPS = 3, /* the whole, \1 and \2 */

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 enum { SASL_WORD_MAX = 64, DECODED_MAX = SASL_CHALLENGE_MAX };
 

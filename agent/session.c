@@ -1,7 +1,7 @@
 #include "agent/session_private.h"
 
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 struct session *
 session_new(const struct settings *set, const struct ehlo *ehlo,

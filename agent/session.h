@@ -37,8 +37,8 @@
 #include "agent/settings.h"
 #include "agent/transaction.h"
 #include "agent/verdict.h"
-#include "common/buf.h"
-#include "common/clock.h"
+#include "common/base/buf.h"
+#include "common/base/clock.h"
 #include "common/dsn.h"
 #include "common/ehlo.h"
 

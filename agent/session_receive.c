@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 /* What a refusal does to the recipients in flight. */
 static void

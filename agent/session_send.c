@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "common/command.h"
-#include "common/log.h"
+#include "common/base/log.h"
 
 void
 session_push(struct session *s, enum command_kind kind, struct transaction *t,

@@ -6,9 +6,9 @@
 
 #include "agent/keepfile.h"
 #include "common/board.h"
-#include "common/clock.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 static_assert((int)SHARE_LANES == (int)KEEPFILE_MEMBERS, "members");
 

@@ -11,7 +11,7 @@
 
 #include "agent/statepath.h"
 #include "common/board.h"
-#include "common/clock.h"
+#include "common/base/clock.h"
 
 enum {
 	OPEN_TRIES = 200,

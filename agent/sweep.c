@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "agent/sharefile.h"
-#include "common/log.h"
+#include "common/base/log.h"
 
 enum {
 	HASH_DIGITS = 16,

@@ -10,10 +10,10 @@
 #include <time.h>
 
 #include "agent/tlssession.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 #include "common/nexthop.h"
-#include "common/slice.h"
+#include "common/base/slice.h"
 
 enum { CIPHERS_SIZE = 2048, DIGEST_TEXT_SIZE = EVP_MAX_MD_SIZE * 3 + 1 };
 

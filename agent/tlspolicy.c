@@ -5,7 +5,7 @@
 #include <strings.h>
 
 #include "common/nexthop.h"
-#include "common/slice.h"
+#include "common/base/slice.h"
 
 static const char blanks[] = ", \t\r\n";
 

@@ -5,9 +5,9 @@
 #include <time.h>
 
 #include "agent/tls.h"
-#include "common/list.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/list.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 struct entry {
 	struct list link; /* in the cache, most recently used last */

@@ -3,8 +3,8 @@
 #include "agent/message.h"
 #include "agent/request.h"
 #include "common/dsn.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 static struct transaction *
 make(struct request *req, size_t room, int64_t now_ms)

@@ -21,7 +21,7 @@
 #include <sys/time.h>
 
 #include "agent/peer.h"
-#include "common/list.h"
+#include "common/base/list.h"
 
 struct domain;
 struct message;

@@ -7,10 +7,10 @@
 #include "agent/budget.h"
 #include "agent/learned.h"
 #include "agent/link.h"
-#include "common/clock.h"
-#include "common/list.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/clock.h"
+#include "common/base/list.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 #include "common/nexthop.h"
 
 enum {

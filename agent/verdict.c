@@ -3,8 +3,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 /* smtp(8)'s words; BDAT carries what DATA does, and log tools know DATA. */
 static const struct {

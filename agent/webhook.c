@@ -10,11 +10,11 @@
 #include <unistd.h>
 
 #include "agent/resolver.h"
-#include "common/buf.h"
-#include "common/clock.h"
-#include "common/list.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/base/list.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 enum {
 	RETRY_FACTOR = 4,

@@ -10,8 +10,8 @@
 
 #include <stdbool.h>
 
-#include "common/buf.h"
-#include "common/slice.h"
+#include "common/base/buf.h"
+#include "common/base/slice.h"
 
 /* Appends the RFC 5321 form without angle brackets. False, with out unchanged,
  * for what could not be sent as one path or might be read as something else:

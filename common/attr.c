@@ -3,8 +3,8 @@
 #include <inttypes.h>
 #include <stdint.h>
 
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 /* Offsets, not pointers: the octets move while their buffer grows. */
 struct attr_span {

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/log.h"
+#include "common/base/log.h"
 
 #define BOARD_ROW(name, help) [BOARD_COUNTER_##name] = {#name, help},
 const struct board_metric board_counters[BOARD_COUNTER_COUNT] = {

@@ -2,7 +2,7 @@
 
 #include <assert.h>
 
-#include "common/log.h"
+#include "common/base/log.h"
 
 /* GCRA in exact numbers. One unit costs T = period / N. Spans of time are
  * held as whole nanoseconds plus a rest in parts of count_milli:

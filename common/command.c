@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "common/address.h"
-#include "common/utf8.h"
+#include "common/base/utf8.h"
 #include "common/xtext.h"
 
 /* A line in the making at the end of `out`; once something fails, finish()

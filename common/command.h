@@ -16,8 +16,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "common/buf.h"
-#include "common/slice.h"
+#include "common/base/buf.h"
+#include "common/base/slice.h"
 
 enum { COMMAND_LINE_MAX = 16384 }; /* octets, CRLF included */
 

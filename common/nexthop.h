@@ -14,7 +14,7 @@
 
 #include <stdbool.h>
 
-#include "common/slice.h"
+#include "common/base/slice.h"
 
 enum { NEXTHOP_HOST_SIZE = 256, NEXTHOP_PORT_SIZE = 32 };
 

@@ -16,8 +16,8 @@
 
 #include <stdbool.h>
 
-#include "common/buf.h"
-#include "common/slice.h"
+#include "common/base/buf.h"
+#include "common/base/slice.h"
 
 enum {
 	QUEUEID_MAX = 255,

@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "common/log.h"
+#include "common/base/log.h"
 
 /* A stored layout: no padding. */
 static_assert(

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/slice.h"
+#include "common/base/slice.h"
 
 static const char allowed[] =
     "none, N/period, N/period:burst or N/period!, such as 14/1s, 0.5/1s, "

@@ -1,7 +1,7 @@
 #include "common/record.h"
 
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 enum {
 	LENGTH_GROUPS_MAX = 4,

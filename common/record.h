@@ -31,8 +31,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "common/buf.h"
-#include "common/slice.h"
+#include "common/base/buf.h"
+#include "common/base/slice.h"
 
 enum {
 	RECORD_WINDOW = 32768,

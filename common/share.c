@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "common/log.h"
+#include "common/base/log.h"
 
 __extension__ typedef __int128 wide;
 

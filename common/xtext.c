@@ -2,7 +2,7 @@
 
 #include <stdint.h>
 
-#include "common/utf8.h"
+#include "common/base/utf8.h"
 
 /* Takes back what was appended since the content was n octets long. */
 static bool

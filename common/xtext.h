@@ -11,8 +11,8 @@
 
 #include <stdbool.h>
 
-#include "common/buf.h"
-#include "common/slice.h"
+#include "common/base/buf.h"
+#include "common/base/slice.h"
 
 /* False only for want of room. */
 bool xtext_encode(struct buf *out, struct slice raw);

@@ -20,8 +20,8 @@
 #include <unistd.h>
 
 #include "common/board.h"
-#include "common/clock.h"
-#include "common/mem.h"
+#include "common/base/clock.h"
+#include "common/base/mem.h"
 #include "common/rate.h"
 #include "common/slots.h"
 

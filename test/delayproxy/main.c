@@ -29,11 +29,11 @@
 
 #include <event2/event.h>
 
-#include "common/buf.h"
-#include "common/clock.h"
-#include "common/list.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/base/list.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 enum {
 	WINDOW = 16 << 20,

@@ -7,8 +7,8 @@
 
 #include "agent/preset.h"
 #include "agent/rules.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

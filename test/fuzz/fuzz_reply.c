@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "common/ehlo.h"
-#include "common/log.h"
+#include "common/base/log.h"
 #include "common/reply.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "common/log.h"
+#include "common/base/log.h"
 #include "test/sim/sim_models.h"
 
 struct printer {

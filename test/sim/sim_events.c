@@ -1,6 +1,6 @@
 #include "test/sim/sim_events.h"
 
-#include "common/mem.h"
+#include "common/base/mem.h"
 
 enum { OCTETS_MAX = 64 << 20 };
 

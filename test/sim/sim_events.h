@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "common/buf.h"
+#include "common/base/buf.h"
 
 enum sim_event_kind {
 	SIM_DIAL_ARRIVES, /* at the provider */

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "agent/message.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 enum {
 	FILE_MAX = 64 << 20,

@@ -18,9 +18,9 @@
 #include <stdint.h>
 
 #include "agent/request.h"
-#include "common/buf.h"
-#include "common/clock.h"
-#include "common/list.h"
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/base/list.h"
 #include "common/record.h"
 
 enum {

@@ -1,7 +1,7 @@
 #include "test/sim/sim_meter.h"
 
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 void
 sim_meter_init(struct sim_meter *m, const char *text)

@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-#include "common/buf.h"
+#include "common/base/buf.h"
 #include "test/sim/sim_world.h"
 
 /* After sim_init(); false: there is no such model. */

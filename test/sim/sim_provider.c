@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/log.h"
+#include "common/base/log.h"
 
 enum { IO_MAX = 64 << 20, REPLY_SIZE = 200 };
 

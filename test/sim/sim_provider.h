@@ -14,8 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "common/buf.h"
-#include "common/slice.h"
+#include "common/base/buf.h"
+#include "common/base/slice.h"
 #include "test/sim/sim_meter.h"
 
 enum { SIM_METERS = 4 };

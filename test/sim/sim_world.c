@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "agent/lane_private.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 enum {
 	BEGIN_MS = 1000000,

@@ -19,7 +19,7 @@
 
 #include "agent/lane.h"
 #include "agent/provider.h"
-#include "common/list.h"
+#include "common/base/list.h"
 #include "test/sim/sim_account.h"
 #include "test/sim/sim_events.h"
 #include "test/sim/sim_mail.h"

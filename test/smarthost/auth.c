@@ -5,7 +5,7 @@
 #include <openssl/rand.h>
 #include <stdio.h>
 
-#include "common/log.h"
+#include "common/base/log.h"
 
 static const char *const mech_names[] = {
     "PLAIN", "LOGIN", "CRAM-MD5", "XOAUTH2", "OAUTHBEARER"};

@@ -8,7 +8,7 @@
 #ifndef SMARTHOST_AUTH_H
 #define SMARTHOST_AUTH_H
 
-#include "common/slice.h"
+#include "common/base/slice.h"
 #include "test/smarthost/options.h"
 
 enum auth_result {

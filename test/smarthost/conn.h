@@ -14,7 +14,7 @@
 #ifndef SMARTHOST_CONN_H
 #define SMARTHOST_CONN_H
 
-#include "common/buf.h"
+#include "common/base/buf.h"
 #include "test/smarthost/session.h"
 #include "test/smarthost/sim.h"
 

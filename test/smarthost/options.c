@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/log.h"
+#include "common/base/log.h"
 
 /* Options that only set a text, a switch or a number live in one table; the
  * rest have an id and a case in parse_special(). */

@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "common/list.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/list.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 enum { COND_MAX = 8, WORD_MAX = 8192, SCRIPT_MAX = 4 << 20 };
 

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
-#include "common/log.h"
+#include "common/base/log.h"
 #include "test/smarthost/answer.h"
 #include "test/smarthost/conn.h"
 

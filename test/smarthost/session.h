@@ -7,7 +7,7 @@
 #ifndef SMARTHOST_SESSION_H
 #define SMARTHOST_SESSION_H
 
-#include "common/buf.h"
+#include "common/base/buf.h"
 #include "test/smarthost/auth.h"
 #include "test/smarthost/content.h"
 #include "test/smarthost/script.h"

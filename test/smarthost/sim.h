@@ -6,7 +6,7 @@
 #include <openssl/ssl.h>
 #include <stdio.h>
 
-#include "common/list.h"
+#include "common/base/list.h"
 #include "test/smarthost/ledger.h"
 #include "test/smarthost/options.h"
 #include "test/smarthost/script.h"

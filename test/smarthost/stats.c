@@ -4,8 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 static const char *const violation_names[VIOLATION_COUNT] = {
 #define VIOLATION_NAME(id, name) name,

@@ -6,8 +6,8 @@
 #include <openssl/x509v3.h>
 #include <stdio.h>
 
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 enum { CERT_DAYS = 3650, READ_BUFFER = 128 << 10 };
 

@@ -11,8 +11,8 @@
 
 #include "agent/loop.h"
 #include "common/attr.h"
-#include "common/buf.h"
-#include "common/list.h"
+#include "common/base/buf.h"
+#include "common/base/list.h"
 
 enum daemon_manner {
 	DAEMON_OBEY,

@@ -10,8 +10,8 @@
 #include <string.h>
 
 #include "agent/params.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 #include "test/unit/dialbench.h"
 #include "test/unit/scratch.h"
 

@@ -14,7 +14,7 @@
 #include "agent/dialer.h"
 #include "agent/maps.h"
 #include "agent/settings.h"
-#include "common/buf.h"
+#include "common/base/buf.h"
 #include "test/unit/fakeserver.h"
 
 /* Parts of scripts. */

@@ -7,8 +7,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 void
 fixture_read(const char *path, struct buf *out)

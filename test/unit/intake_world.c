@@ -9,9 +9,9 @@
 #include <unistd.h>
 #include "agent/intake.h"
 #include "agent/message.h"
-#include "common/clock.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 #include "test/unit/fixture.h"
 #include <stdio.h>
 #include <stdlib.h>

@@ -15,9 +15,9 @@
 #include <sys/un.h>
 
 #include "agent/intake.h"
-#include "common/buf.h"
-#include "common/clock.h"
-#include "common/slice.h"
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/base/slice.h"
 
 #define INTAKE_WORLD_ID "4F69BA7A8B9" /* of requests/one-rcpt */
 #define INTAKE_WORLD_PATH "active/" INTAKE_WORLD_ID

@@ -10,8 +10,8 @@
 
 #include "agent/lane_private.h"
 #include "agent/message.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 enum {
 	BEGIN_MS = 1000000,

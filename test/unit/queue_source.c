@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 #include "common/attr.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 void
 queue_source_init(struct queue_source *s, struct slice file)

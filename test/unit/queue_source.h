@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#include "common/buf.h"
+#include "common/base/buf.h"
 #include "common/record.h"
 #include "test/unit/fixture.h"
 

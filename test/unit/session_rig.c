@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "agent/message.h"
-#include "common/mem.h"
+#include "common/base/mem.h"
 
 enum { OUT_MAX = 4 << 20, FILE_MAX_OCTETS = 64 << 20 };
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/log.h"
+#include "common/base/log.h"
 
 enum { LINE_MAX_OCTETS = 4096, CONTENT_MAX = 64 << 20, REPLIES_MAX = 1 << 20 };
 

@@ -22,8 +22,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "common/buf.h"
-#include "common/slice.h"
+#include "common/base/buf.h"
+#include "common/base/slice.h"
 
 enum { SERVER_RCPTS_MAX = 64, SERVER_ADDRESS_SIZE = 64 };
 

@@ -13,9 +13,9 @@
 
 #include "agent/alarm.h"
 #include "agent/params.h"
-#include "common/clock.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 #include "test/unit/fixture.h"
 #include "test/unit/scratch.h"
 #include "test/unit/statedir.h"

@@ -5,7 +5,7 @@
 #include <cmocka.h>
 
 #include "common/attr.h"
-#include "common/mem.h"
+#include "common/base/mem.h"
 #include "test/unit/fixture.h"
 
 enum { MAX_BYTES = 65536, MAX_PAIRS = 64 };

@@ -13,8 +13,8 @@
 
 #include "agent/boardwriter.h"
 #include "common/board.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 #include "test/unit/statedir.h"
 
 static void

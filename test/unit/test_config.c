@@ -10,7 +10,7 @@
 
 #include "agent/config.h"
 #include "agent/params.h"
-#include "common/mem.h"
+#include "common/base/mem.h"
 #include "test/unit/scratch.h"
 
 enum { ARGS_MAX = 16 };

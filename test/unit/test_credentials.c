@@ -9,7 +9,7 @@
 
 #include "agent/credentials.h"
 #include "agent/params.h"
-#include "common/mem.h"
+#include "common/base/mem.h"
 #include "test/unit/scratch.h"
 
 static struct settings set;

@@ -7,8 +7,8 @@
 #include <cmocka.h>
 
 #include "agent/domainbook.h"
-#include "common/clock.h"
-#include "common/log.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
 #include "test/unit/statedir.h"
 
 static const struct pacer_cost one = {.units = {1, 1, 1}};

@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "agent/domains.h"
-#include "common/mem.h"
+#include "common/base/mem.h"
 
 enum { SECOND_US = 1000000 };
 

@@ -9,8 +9,8 @@
 #include <cmocka.h>
 
 #include "agent/domaintable.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 #include "test/unit/scratch.h"
 
 static struct problems problems;

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "agent/figures.h"
-#include "common/mem.h"
+#include "common/base/mem.h"
 
 enum { ROWS = 8 };
 

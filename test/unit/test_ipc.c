@@ -11,9 +11,9 @@
 #include <unistd.h>
 
 #include "agent/ipc.h"
-#include "common/clock.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 #include "test/unit/daemon.h"
 
 enum { DEADLINE_MS = 20000, REQUEST_MAX = 4 << 20, UNANSWERED = -99 };

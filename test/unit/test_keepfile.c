@@ -12,8 +12,8 @@
 #include <cmocka.h>
 
 #include "agent/keepfile.h"
-#include "common/clock.h"
-#include "common/mem.h"
+#include "common/base/clock.h"
+#include "common/base/mem.h"
 #include "test/unit/fixture.h"
 #include "test/unit/statedir.h"
 

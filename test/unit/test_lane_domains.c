@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "agent/lane_private.h"
-#include "common/mem.h"
+#include "common/base/mem.h"
 #include "test/unit/fixture.h"
 #include "test/unit/lane_world.h"
 

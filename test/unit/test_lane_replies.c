@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "agent/lane_private.h"
-#include "common/log.h"
+#include "common/base/log.h"
 #include "test/unit/lane_world.h"
 
 /* The words come with the line the judge was asked about. */

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "agent/link.h"
-#include "common/mem.h"
+#include "common/base/mem.h"
 #include "fakeserver.h"
 
 enum { BIG = 3000000 };

@@ -14,8 +14,8 @@
 
 #include "agent/logsink.h"
 #include "agent/params.h"
-#include "common/clock.h"
-#include "common/log.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
 #include "test/unit/scratch.h"
 
 static struct settings set;

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "agent/loop.h"
-#include "common/clock.h"
+#include "common/base/clock.h"
 
 struct world {
 	struct loop *loop;

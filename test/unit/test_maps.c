@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "agent/maps.h"
-#include "common/mem.h"
+#include "common/base/mem.h"
 #include "test/unit/scratch.h"
 
 static struct maps_env env;

@@ -16,7 +16,7 @@
 
 #include "agent/master.h"
 #include "agent/params.h"
-#include "common/mem.h"
+#include "common/base/mem.h"
 #include "test/unit/scratch.h"
 
 /* Each test runs in a child of its own, since it is about descriptors 3 to 6

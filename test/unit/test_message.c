@@ -5,7 +5,7 @@
 #include <cmocka.h>
 
 #include "agent/message.h"
-#include "common/mem.h"
+#include "common/base/mem.h"
 #include "test/unit/fixture.h"
 #include "test/unit/queue_source.h"
 

@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "agent/options.h"
-#include "common/mem.h"
+#include "common/base/mem.h"
 
 enum { ARGS_MAX = 16 };
 

@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "agent/params.h"
-#include "common/mem.h"
+#include "common/base/mem.h"
 
 static struct settings set;
 static struct problems problems;

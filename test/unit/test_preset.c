@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "agent/preset.h"
-#include "common/mem.h"
+#include "common/base/mem.h"
 
 static struct rules *rules;
 static struct preset preset;

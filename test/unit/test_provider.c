@@ -13,7 +13,7 @@
 #include "agent/dryrun.h"
 #include "agent/params.h"
 #include "agent/provider.h"
-#include "common/mem.h"
+#include "common/base/mem.h"
 #include "test/unit/scratch.h"
 
 enum { OUTPUT_MAX = 16384 };

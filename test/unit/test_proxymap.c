@@ -14,7 +14,7 @@
 #include "agent/maps.h"
 #include "agent/proxymap.h"
 #include "common/attr.h"
-#include "common/mem.h"
+#include "common/base/mem.h"
 #include "test/unit/scratch.h"
 
 /* The server is a child: one connection after the other, at most

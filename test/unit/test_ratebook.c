@@ -16,9 +16,9 @@
 #include "agent/params.h"
 #include "agent/ratebook.h"
 #include "common/board.h"
-#include "common/clock.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 #include "test/unit/statedir.h"
 
 #define SECOND INT64_C(1000000)

@@ -12,9 +12,9 @@
 #include <cmocka.h>
 
 #include "agent/recall.h"
-#include "common/clock.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 #include "test/unit/daemon.h"
 
 enum { DEADLINE_MS = 20000 };

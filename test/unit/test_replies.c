@@ -12,9 +12,9 @@
 #include <cmocka.h>
 
 #include "agent/preset.h"
-#include "common/clock.h"
+#include "common/base/clock.h"
 #include "common/dsn.h"
-#include "common/mem.h"
+#include "common/base/mem.h"
 
 enum {
 	CONNECT = 1 << RULE_CONNECT,

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "common/mem.h"
+#include "common/base/mem.h"
 #include "common/reply.h"
 
 static struct reply_parser parser;

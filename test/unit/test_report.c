@@ -12,10 +12,10 @@
 #include <unistd.h>
 
 #include "agent/report.h"
-#include "common/clock.h"
-#include "common/list.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/clock.h"
+#include "common/base/list.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 #include "test/unit/daemon.h"
 #include "test/unit/fixture.h"
 

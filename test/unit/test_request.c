@@ -8,7 +8,7 @@
 
 #include "agent/release.h"
 #include "agent/request.h"
-#include "common/mem.h"
+#include "common/base/mem.h"
 #include "common/queueid.h"
 #include "test/unit/fixture.h"
 

@@ -18,8 +18,8 @@
 #include "agent/candidate.h"
 #include "agent/params.h"
 #include "agent/resolver.h"
-#include "common/buf.h"
-#include "common/log.h"
+#include "common/base/buf.h"
+#include "common/base/log.h"
 #include "test/unit/fakeserver.h"
 
 enum { A = 1, MX = 15, AAAA = 28, NOERROR = 0, SERVFAIL = 2, NXDOMAIN = 3 };

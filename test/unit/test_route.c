@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "agent/route.h"
-#include "common/log.h"
+#include "common/base/log.h"
 #include "test/unit/fixture.h"
 
 enum { NOW = 1000000 };

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "agent/sasl.h"
-#include "common/log.h"
+#include "common/base/log.h"
 
 struct run {
 	struct sasl *sasl;

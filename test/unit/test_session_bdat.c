@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "agent/message.h"
-#include "common/mem.h"
+#include "common/base/mem.h"
 #include "test/unit/session_rig.h"
 
 #define ENVELOPE(id)                                                           \

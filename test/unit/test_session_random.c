@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "common/log.h"
+#include "common/base/log.h"
 #include "test/unit/session_rig.h"
 #include "test/unit/session_server.h"
 

@@ -12,8 +12,8 @@
 #include "agent/params.h"
 #include "agent/sharefile.h"
 #include "common/board.h"
-#include "common/clock.h"
-#include "common/log.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
 #include "test/unit/fixture.h"
 #include "test/unit/statedir.h"
 

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "common/mem.h"
+#include "common/base/mem.h"
 #include "common/slots.h"
 #include "test/unit/fixture.h"
 

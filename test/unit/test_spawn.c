@@ -14,8 +14,8 @@
 #include <cmocka.h>
 
 #include "agent/spawn.h"
-#include "common/clock.h"
-#include "common/log.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
 #include "test/unit/scratch.h"
 
 enum { LIMIT_MS = 5000, SOON_MS = 50 };

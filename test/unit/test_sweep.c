@@ -18,7 +18,7 @@
 #include "agent/sharefile.h"
 #include "agent/sweep.h"
 #include "common/board.h"
-#include "common/clock.h"
+#include "common/base/clock.h"
 #include "test/unit/statedir.h"
 
 #define SECOND INT64_C(1000000)

@@ -8,7 +8,7 @@
 #include "agent/message.h"
 #include "agent/request.h"
 #include "agent/transaction.h"
-#include "common/mem.h"
+#include "common/base/mem.h"
 #include "test/unit/queue_source.h"
 
 static struct request *

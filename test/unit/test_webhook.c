@@ -13,8 +13,8 @@
 
 #include "agent/params.h"
 #include "agent/webhook.h"
-#include "common/clock.h"
-#include "common/log.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
 #include "test/unit/fakeserver.h"
 #include "test/unit/webserver.h"
 

@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "common/words.h"
+#include "common/base/words.h"
 
 static void
 words_lines_skip_remarks_and_count_all(void **state)

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "common/utf8.h"
+#include "common/base/utf8.h"
 #include "common/xtext.h"
 
 static void

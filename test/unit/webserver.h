@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #include "agent/loop.h"
-#include "common/list.h"
+#include "common/base/list.h"
 
 enum { WEBSERVER_KEPT = 64, WEBSERVER_TEXT = 4096 };
 

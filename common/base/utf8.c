@@ -1,4 +1,4 @@
-#include "common/utf8.h"
+#include "common/base/utf8.h"
 
 size_t
 utf8_length(const char *text, size_t n)

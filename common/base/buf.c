@@ -1,9 +1,9 @@
-#include "common/buf.h"
+#include "common/base/buf.h"
 
 #include <stdio.h>
 
-#include "common/log.h"
-#include "common/mem.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 
 enum { BUF_FIRST = 256 };
 

@@ -1,4 +1,4 @@
-#include "common/mem.h"
+#include "common/base/mem.h"
 
 #include <stdarg.h>
 #include <stdint.h>
@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/log.h"
+#include "common/base/log.h"
 
 static void *
 checked(void *p)

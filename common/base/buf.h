@@ -15,7 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "common/slice.h"
+#include "common/base/slice.h"
 
 struct buf {
 	char *data;

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "common/slice.h"
+#include "common/base/slice.h"
 
 /* Length, 2 to 4, of the well-formed sequence of a character above U+007F
  * that p[0..n) begins with (n > 0); 0 when there is none: overlong forms,

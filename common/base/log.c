@@ -1,10 +1,10 @@
-#include "common/log.h"
+#include "common/base/log.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/utf8.h"
+#include "common/base/utf8.h"
 
 static void
 to_stderr(void *ctx, enum log_level level, const char *line)
