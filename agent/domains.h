@@ -27,7 +27,7 @@
 
 #include "agent/pacer.h"
 #include "common/base/buf.h"
-#include "common/limiter.h"
+#include "common/limits/limiter.h"
 #include "common/base/list.h"
 #include "common/base/slice.h"
 

@@ -16,8 +16,8 @@
 #include <stdint.h>
 
 #include "agent/settings.h"
-#include "common/rate.h"
-#include "common/share.h"
+#include "common/limits/rate.h"
+#include "common/limits/fairshare.h"
 
 struct route;
 

@@ -9,7 +9,7 @@
 #include "agent/pacer.h"
 #include "common/base/buf.h"
 #include "common/base/mem.h"
-#include "common/rate.h"
+#include "common/limits/rate.h"
 
 enum { TEXT_MAX = 65536 };
 

@@ -22,7 +22,7 @@ enum param_type {
 	PARAM_BYTES, /* int64_t: octets */
 	PARAM_WORD, /* char *: one of words, in lower case */
 	PARAM_WORDS, /* char *: any of words, blanks or commas between */
-	PARAM_RATE, /* char *: a list of rates (common/rate.h) */
+	PARAM_RATE, /* char *: a list of rates (common/limits/rate.h) */
 };
 
 struct param {

@@ -11,9 +11,8 @@
  *   limit UNIT VALUE per SCOPE STANDING SOURCE [# remark]
  *
  * UNIT      messages, recipients, octets, connects (new connections): VALUE is
- *           one rate or quota as in common/rate.h; several lines, several
- *           windows
- *           connections, messages-per-connection, connection-age (s),
+ *           one rate or quota as in common/limits/rate.h; several lines,
+ * several windows connections, messages-per-connection, connection-age (s),
  *           recipients-per-message, message-size (octets): a whole number, K
  *           or M (1024) or s, m, h behind it
  * SCOPE     account, mailbox, ip, server, session, message: whom it is for
@@ -41,7 +40,7 @@
 
 #include "agent/rules.h"
 #include "common/base/buf.h"
-#include "common/rate.h"
+#include "common/limits/rate.h"
 #include "common/base/slice.h"
 
 enum preset_unit {

@@ -25,7 +25,7 @@
 #include "agent/pacer.h"
 #include "agent/settings.h"
 #include "agent/statefile.h"
-#include "common/share.h"
+#include "common/limits/fairshare.h"
 
 struct sharefile;
 

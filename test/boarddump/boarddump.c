@@ -22,7 +22,7 @@
 #include "common/board.h"
 #include "common/base/clock.h"
 #include "common/base/mem.h"
-#include "common/rate.h"
+#include "common/limits/rate.h"
 #include "common/slots.h"
 
 struct dump {

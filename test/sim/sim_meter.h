@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "common/rate.h"
+#include "common/limits/rate.h"
 
 struct sim_passed {
 	int64_t at_us;
@@ -32,7 +32,7 @@ struct sim_meter {
 	size_t room, first, count;
 };
 
-/* text as in common/rate.h; a text that is wrong ends the program. */
+/* text as in common/limits/rate.h; a text that is wrong ends the program. */
 void sim_meter_init(struct sim_meter *m, const char *text);
 void sim_meter_fini(struct sim_meter *m);
 

@@ -71,7 +71,7 @@ struct sim_caller {
 void sim_provider_begin(struct sim_provider *p, int64_t now_us);
 void sim_provider_fini(struct sim_provider *p);
 
-/* Counts units against a rate as in common/rate.h. */
+/* Counts units against a rate as in common/limits/rate.h. */
 void sim_provider_add_meter(
     struct sim_provider *p, enum sim_unit unit, const char *rate);
 

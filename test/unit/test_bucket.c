@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "common/bucket.h"
+#include "common/limits/bucket.h"
 
 __extension__ typedef __int128 wide;
 

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "common/limiter.h"
+#include "common/limits/limiter.h"
 
 static const int64_t second = 1000000;
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "common/quota.h"
+#include "common/limits/quota.h"
 
 static const int64_t second = 1000000;
 

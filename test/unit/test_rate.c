@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/rate.h"
+#include "common/limits/rate.h"
 
 static const int64_t second = 1000000;
 

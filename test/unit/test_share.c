@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "common/base/mem.h"
-#include "common/share.h"
+#include "common/limits/fairshare.h"
 #include "test/unit/fixture.h"
 
 #define SECOND INT64_C(1000000)

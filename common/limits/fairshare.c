@@ -1,4 +1,4 @@
-#include "common/share.h"
+#include "common/limits/fairshare.h"
 
 #include <assert.h>
 #include <string.h>

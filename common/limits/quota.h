@@ -17,7 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "common/rate.h"
+#include "common/limits/rate.h"
 
 enum { QUOTA_SLOTS = 60 };
 

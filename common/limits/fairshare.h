@@ -30,15 +30,15 @@
  * in a shared file (the caller locks). Zeroed: no limits. Times are monotonic
  * microseconds.
  */
-#ifndef SHARE_H
-#define SHARE_H
+#ifndef FAIRSHARE_H
+#define FAIRSHARE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "common/limiter.h"
-#include "common/rate.h"
+#include "common/limits/limiter.h"
+#include "common/limits/rate.h"
 
 enum {
 	SHARE_LIMITS = 12,

@@ -1,4 +1,4 @@
-#include "common/quota.h"
+#include "common/limits/quota.h"
 
 #include <assert.h>
 #include <string.h>

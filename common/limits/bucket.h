@@ -19,7 +19,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "common/rate.h"
+#include "common/limits/rate.h"
 
 struct bucket {
 	int64_t count_milli, period_us, burst; /* as in struct rate */

@@ -1,4 +1,4 @@
-#include "common/bucket.h"
+#include "common/limits/bucket.h"
 
 #include <assert.h>
 

@@ -1,4 +1,4 @@
-#include "common/limiter.h"
+#include "common/limits/limiter.h"
 
 #include <assert.h>
 #include <string.h>

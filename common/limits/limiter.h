@@ -10,9 +10,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "common/bucket.h"
-#include "common/quota.h"
-#include "common/rate.h"
+#include "common/limits/bucket.h"
+#include "common/limits/quota.h"
+#include "common/limits/rate.h"
 
 enum { LIMITER_NONE, LIMITER_BUCKET, LIMITER_QUOTA };
 

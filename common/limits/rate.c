@@ -1,4 +1,4 @@
-#include "common/rate.h"
+#include "common/limits/rate.h"
 
 #include <inttypes.h>
 #include <stdio.h>
