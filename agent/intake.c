@@ -16,13 +16,13 @@
 
 #include "agent/message.h"
 #include "agent/queuefile.h"
-#include "agent/release.h"
-#include "common/attr.h"
+#include "common/postfix/version.h"
+#include "common/postfix/attr.h"
 #include "common/base/clock.h"
 #include "common/base/list.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
-#include "common/queueid.h"
+#include "common/postfix/queueid.h"
 
 enum {
 	ACCEPT_BATCH = 64, /* connections taken in one turn */

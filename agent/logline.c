@@ -3,9 +3,9 @@
 #include <string.h>
 #include <strings.h>
 
-#include "agent/release.h"
+#include "common/postfix/version.h"
 #include "common/address.h"
-#include "common/delay.h"
+#include "common/postfix/delay.h"
 #include "common/base/log.h"
 
 static void

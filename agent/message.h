@@ -23,7 +23,7 @@
 #include <stdint.h>
 
 #include "common/base/buf.h"
-#include "common/record.h"
+#include "common/postfix/record.h"
 
 struct message;
 

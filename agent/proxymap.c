@@ -10,8 +10,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "agent/release.h"
-#include "common/attr.h"
+#include "common/postfix/version.h"
+#include "common/postfix/attr.h"
 #include "common/base/buf.h"
 #include "common/base/list.h"
 #include "common/base/log.h"

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/record.h"
+#include "common/postfix/record.h"
 
 static bool
 is_complete(const struct stat *st)

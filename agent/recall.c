@@ -5,10 +5,10 @@
 #include <sys/stat.h>
 
 #include "agent/ipc.h"
-#include "common/attr.h"
+#include "common/postfix/attr.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
-#include "common/queueid.h"
+#include "common/postfix/queueid.h"
 
 enum {
 	ROOM_FIRST = 1024, /* entries; doubled when they are full */

@@ -7,7 +7,7 @@
 #include "agent/ipc.h"
 #include "agent/logline.h"
 #include "common/address.h"
-#include "common/attr.h"
+#include "common/postfix/attr.h"
 #include "common/base/clock.h"
 #include "common/base/list.h"
 #include "common/base/log.h"

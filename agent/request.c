@@ -5,7 +5,7 @@
 #include "agent/message.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
-#include "common/queueid.h"
+#include "common/postfix/queueid.h"
 
 /* The `time` attribute is a native struct of five struct timeval and an int
  * (src/global/msg_stats.h); only the form of 64-bit systems is known here. */

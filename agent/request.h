@@ -18,8 +18,8 @@
 #include <stdint.h>
 #include <sys/time.h>
 
-#include "common/attr.h"
-#include "common/delay.h"
+#include "common/postfix/attr.h"
+#include "common/postfix/delay.h"
 #include "common/dsn.h"
 #include "common/base/list.h"
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/attr.h"
+#include "common/postfix/attr.h"
 
 enum { BYTES_MAX = 4096, PAIRS_MAX = 16, OUT_MAX = 1048576 };
 

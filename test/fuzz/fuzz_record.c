@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "common/content.h"
-#include "common/record.h"
+#include "common/postfix/record.h"
 
 enum { OUT_MAX = 4194304, SIZE_RECORD = 97, SIZE_FIELD = 15 };
 

@@ -21,7 +21,7 @@
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/list.h"
-#include "common/record.h"
+#include "common/postfix/record.h"
 
 enum {
 	SIM_RCPTS_MAX = 50,

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "agent/loop.h"
-#include "common/attr.h"
+#include "common/postfix/attr.h"
 #include "common/base/buf.h"
 #include "common/base/list.h"
 

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/attr.h"
+#include "common/postfix/attr.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "common/base/buf.h"
-#include "common/record.h"
+#include "common/postfix/record.h"
 #include "test/unit/fixture.h"
 
 struct queue_source {

@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "common/attr.h"
+#include "common/postfix/attr.h"
 #include "common/base/mem.h"
 #include "test/unit/fixture.h"
 

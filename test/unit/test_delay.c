@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "common/delay.h"
+#include "common/postfix/delay.h"
 
 static void
 delay_format_table(void **state)

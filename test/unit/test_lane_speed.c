@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #include "agent/message.h"
-#include "common/attr.h"
+#include "common/postfix/attr.h"
 #include "test/unit/lane_world.h"
 
 /* Messages per second and session that nothing can exceed: a dial of 7 round

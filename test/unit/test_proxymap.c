@@ -13,7 +13,7 @@
 
 #include "agent/maps.h"
 #include "agent/proxymap.h"
-#include "common/attr.h"
+#include "common/postfix/attr.h"
 #include "common/base/mem.h"
 #include "test/unit/scratch.h"
 

@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "common/queueid.h"
+#include "common/postfix/queueid.h"
 
 static void
 queueid_syntax_keeps_paths_inside_the_queue(void **state)

@@ -4,9 +4,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "common/attr.h"
+#include "common/postfix/attr.h"
 #include "common/base/mem.h"
-#include "common/record.h"
+#include "common/postfix/record.h"
 #include "test/unit/fixture.h"
 #include "test/unit/queue_source.h"
 

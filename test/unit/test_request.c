@@ -6,10 +6,10 @@
 
 #include <stdio.h>
 
-#include "agent/release.h"
+#include "common/postfix/version.h"
 #include "agent/request.h"
 #include "common/base/mem.h"
-#include "common/queueid.h"
+#include "common/postfix/queueid.h"
 #include "test/unit/fixture.h"
 
 static const struct timeval now = {2000000000, 5};

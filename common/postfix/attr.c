@@ -1,4 +1,4 @@
-#include "common/attr.h"
+#include "common/postfix/attr.h"
 
 #include <inttypes.h>
 #include <stdint.h>

@@ -1,4 +1,4 @@
-#include "common/delay.h"
+#include "common/postfix/delay.h"
 
 #include <stdint.h>
 #include <stdio.h>

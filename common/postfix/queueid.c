@@ -1,4 +1,4 @@
-#include "common/queueid.h"
+#include "common/postfix/queueid.h"
 
 #include <stdint.h>
 #include <stdio.h>

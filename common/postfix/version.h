@@ -4,8 +4,8 @@
  *
  * A text without two numbers is taken for a current release.
  */
-#ifndef RELEASE_H
-#define RELEASE_H
+#ifndef VERSION_H
+#define VERSION_H
 
 #include <stdbool.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-#include "common/record.h"
+#include "common/postfix/record.h"
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
