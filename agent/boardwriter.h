@@ -1,4 +1,4 @@
-/* boardwriter: one lane's hand on the board (common/board.h).
+/* boardwriter: one lane's hand on the board (common/shared/board.h).
  *
  * Opens $lane_state_directory/board, making it where it is missing or of
  * another version, claims the lane's entry and maps the file. A lane finds its
@@ -20,7 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "common/board.h"
+#include "common/shared/board.h"
 
 struct board_writer;
 

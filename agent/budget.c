@@ -27,11 +27,11 @@
 
 #include "agent/boardwriter.h"
 #include "agent/statefile.h"
-#include "common/board.h"
+#include "common/shared/board.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
-#include "common/slots.h"
+#include "common/shared/slots.h"
 
 enum {
 	POLL_WANT_MS = 25,

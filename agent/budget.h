@@ -6,7 +6,7 @@
  * (F_OFD_SETLK) on one octet of a file in lane_state_directory: it survives
  * the fork of a draining lane, falls when the last holder dies, and needs no
  * server. Who holds how many, reserves what and waits for more stands in the
- * same file, under the same locks (common/slots.h), so that reserves are
+ * same file, under the same locks (common/shared/slots.h), so that reserves are
  * honoured and idle surplus is given up; the board shows it:
  *
  *   a lane may take a slot when  free > sum over other lanes of

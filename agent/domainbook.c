@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "agent/keepfile.h"
-#include "common/board.h"
+#include "common/shared/board.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"

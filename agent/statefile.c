@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "agent/statepath.h"
-#include "common/board.h"
+#include "common/shared/board.h"
 #include "common/base/clock.h"
 
 enum {

@@ -19,11 +19,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/board.h"
+#include "common/shared/board.h"
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/limits/rate.h"
-#include "common/slots.h"
+#include "common/shared/slots.h"
 
 struct dump {
 	int dir_fd, fd;

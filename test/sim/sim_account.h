@@ -6,8 +6,8 @@
  *        \---slots-----> struct slots in memory
  *
  * Rates, who gives way and pauses go through the agent's ratebook. Connections
- * follow the agent's arithmetic (common/slots.h) without budget's file and
- * timers; lanes are told of new room as late as budget tells them: one that
+ * follow the agent's arithmetic (common/shared/slots.h) without budget's file
+ * and timers; lanes are told of new room as late as budget tells them: one that
  * waits looks every 25 ms, one that holds connections every 100 ms.
  */
 #ifndef SIM_ACCOUNT_H
@@ -20,7 +20,7 @@
 #include "agent/ratebook.h"
 #include "agent/settings.h"
 #include "agent/statefile.h"
-#include "common/slots.h"
+#include "common/shared/slots.h"
 
 enum {
 	SIM_LANES = 3,

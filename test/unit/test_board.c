@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "agent/boardwriter.h"
-#include "common/board.h"
+#include "common/shared/board.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "test/unit/statedir.h"

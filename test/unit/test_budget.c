@@ -14,11 +14,11 @@
 
 #include "agent/boardwriter.h"
 #include "agent/budget.h"
-#include "common/board.h"
+#include "common/shared/board.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
-#include "common/slots.h"
+#include "common/shared/slots.h"
 #include "test/unit/fixture.h"
 #include "test/unit/statedir.h"
 

@@ -15,7 +15,7 @@
 #include "agent/pacer.h"
 #include "agent/params.h"
 #include "agent/ratebook.h"
-#include "common/board.h"
+#include "common/shared/board.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"

@@ -11,7 +11,7 @@
 #include "agent/keepfile.h"
 #include "agent/params.h"
 #include "agent/sharefile.h"
-#include "common/board.h"
+#include "common/shared/board.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "test/unit/fixture.h"

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "common/base/mem.h"
-#include "common/slots.h"
+#include "common/shared/slots.h"
 #include "test/unit/fixture.h"
 
 enum { NOW = 1000000 };

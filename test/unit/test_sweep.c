@@ -17,7 +17,7 @@
 #include "agent/params.h"
 #include "agent/sharefile.h"
 #include "agent/sweep.h"
-#include "common/board.h"
+#include "common/shared/board.h"
 #include "common/base/clock.h"
 #include "test/unit/statedir.h"
 

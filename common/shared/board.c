@@ -1,4 +1,4 @@
-#include "common/board.h"
+#include "common/shared/board.h"
 
 #include <stdio.h>
 #include <string.h>

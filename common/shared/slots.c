@@ -1,4 +1,4 @@
-#include "common/slots.h"
+#include "common/shared/slots.h"
 
 #include <stddef.h>
 
