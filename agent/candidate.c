@@ -10,7 +10,7 @@
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
-#include "common/nexthop.h"
+#include "common/smtp/nexthop.h"
 
 enum { ADDRS_MAX = 64, ADDRS_PER_MX = 8, HELD_MAX = 32 };
 

@@ -20,7 +20,7 @@
 #include "agent/loop.h"
 #include "agent/resolver.h"
 #include "agent/settings.h"
-#include "common/dsn.h"
+#include "common/smtp/dsn.h"
 
 enum {
 	CANDIDATE_REST_MS = 60000,

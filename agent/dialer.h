@@ -19,8 +19,8 @@
 #include "agent/loop.h"
 #include "agent/peer.h"
 #include "agent/settings.h"
-#include "common/dsn.h"
-#include "common/ehlo.h"
+#include "common/smtp/dsn.h"
+#include "common/smtp/ehlo.h"
 
 struct dialer;
 struct resolver;

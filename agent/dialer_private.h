@@ -16,7 +16,7 @@
 #include "agent/maps.h"
 #include "agent/sasl.h"
 #include "agent/tls.h"
-#include "common/reply.h"
+#include "common/smtp/reply.h"
 
 struct dialer {
 	struct loop *loop;

@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "agent/dialer_private.h"
-#include "common/command.h"
+#include "common/smtp/command.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 

@@ -9,7 +9,7 @@
 #include "agent/options.h"
 #include "agent/params.h"
 #include "agent/provider.h"
-#include "common/dsn.h"
+#include "common/smtp/dsn.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 

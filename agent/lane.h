@@ -28,7 +28,7 @@
 #include "agent/session.h"
 #include "agent/settings.h"
 #include "common/base/clock.h"
-#include "common/ehlo.h"
+#include "common/smtp/ehlo.h"
 
 struct lane;
 

@@ -16,7 +16,7 @@
 
 #include <stdlib.h>
 
-#include "common/address.h"
+#include "common/smtp/address.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 

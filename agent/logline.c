@@ -4,7 +4,7 @@
 #include <strings.h>
 
 #include "common/postfix/version.h"
-#include "common/address.h"
+#include "common/smtp/address.h"
 #include "common/postfix/delay.h"
 #include "common/base/log.h"
 

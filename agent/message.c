@@ -1,6 +1,6 @@
 #include "agent/message.h"
 
-#include "common/content.h"
+#include "common/smtp/content.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 

@@ -6,7 +6,7 @@
 
 #include "agent/ipc.h"
 #include "agent/logline.h"
-#include "common/address.h"
+#include "common/smtp/address.h"
 #include "common/postfix/attr.h"
 #include "common/base/clock.h"
 #include "common/base/list.h"

@@ -20,7 +20,7 @@
 
 #include "common/postfix/attr.h"
 #include "common/postfix/delay.h"
-#include "common/dsn.h"
+#include "common/smtp/dsn.h"
 #include "common/base/list.h"
 
 struct message;

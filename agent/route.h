@@ -25,7 +25,7 @@
 
 #include "agent/peer.h"
 #include "agent/session.h"
-#include "common/dsn.h"
+#include "common/smtp/dsn.h"
 #include "common/base/list.h"
 
 enum {

@@ -4,7 +4,7 @@
 #include <regex.h>
 #include <stdio.h>
 
-#include "common/dsn.h"
+#include "common/smtp/dsn.h"
 #include "common/base/mem.h"
 #include "common/base/words.h"
 

@@ -39,8 +39,8 @@
 #include "agent/verdict.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
-#include "common/dsn.h"
-#include "common/ehlo.h"
+#include "common/smtp/dsn.h"
+#include "common/smtp/ehlo.h"
 
 struct session;
 

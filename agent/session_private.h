@@ -19,7 +19,7 @@
 #include "agent/pipeline.h"
 #include "agent/request.h"
 #include "agent/verdict.h"
-#include "common/reply.h"
+#include "common/smtp/reply.h"
 
 enum {
 	/* A chunk is announced only when its octets are here, so this is what

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "common/command.h"
+#include "common/smtp/command.h"
 #include "common/base/log.h"
 
 void

@@ -12,7 +12,7 @@
 #include "agent/tlssession.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
-#include "common/nexthop.h"
+#include "common/smtp/nexthop.h"
 #include "common/base/slice.h"
 
 enum { CIPHERS_SIZE = 2048, DIGEST_TEXT_SIZE = EVP_MAX_MD_SIZE * 3 + 1 };

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "common/nexthop.h"
+#include "common/smtp/nexthop.h"
 #include "common/base/slice.h"
 
 static const char blanks[] = ", \t\r\n";

@@ -2,7 +2,7 @@
 
 #include "agent/message.h"
 #include "agent/request.h"
-#include "common/dsn.h"
+#include "common/smtp/dsn.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 

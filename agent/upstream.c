@@ -11,7 +11,7 @@
 #include "common/base/list.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
-#include "common/nexthop.h"
+#include "common/smtp/nexthop.h"
 
 enum {
 	/* Dials that fail for want of an answer are tried again inside for

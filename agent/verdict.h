@@ -13,7 +13,7 @@
 #include "agent/peer.h"
 #include "agent/pipeline.h"
 #include "agent/request.h"
-#include "common/reply.h"
+#include "common/smtp/reply.h"
 
 enum meaning {
 	MEANING_OK,

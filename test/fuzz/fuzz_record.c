@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/content.h"
+#include "common/smtp/content.h"
 #include "common/postfix/record.h"
 
 enum { OUT_MAX = 4194304, SIZE_RECORD = 97, SIZE_FIELD = 15 };

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/ehlo.h"
+#include "common/smtp/ehlo.h"
 #include "common/base/log.h"
-#include "common/reply.h"
+#include "common/smtp/reply.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

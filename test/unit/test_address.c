@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "common/address.h"
+#include "common/smtp/address.h"
 
 static void
 address_is_quoted_for_smtp_and_log(void **state)

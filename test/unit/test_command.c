@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "common/command.h"
+#include "common/smtp/command.h"
 
 static struct buf out;
 

@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "common/content.h"
+#include "common/smtp/content.h"
 #include "test/unit/fixture.h"
 
 enum { OUT_MAX = 1048576 };

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "common/dsn.h"
+#include "common/smtp/dsn.h"
 
 static void
 dsn_set_fills_every_field(void **state)

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "common/ehlo.h"
+#include "common/smtp/ehlo.h"
 
 /* Parses the reply `text` to EHLO. */
 static struct ehlo

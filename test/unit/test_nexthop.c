@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "common/nexthop.h"
+#include "common/smtp/nexthop.h"
 
 static void
 nexthop_forms(void **state)

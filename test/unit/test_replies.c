@@ -13,7 +13,7 @@
 
 #include "agent/preset.h"
 #include "common/base/clock.h"
-#include "common/dsn.h"
+#include "common/smtp/dsn.h"
 #include "common/base/mem.h"
 
 enum {

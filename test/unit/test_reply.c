@@ -10,7 +10,7 @@
 #include <time.h>
 
 #include "common/base/mem.h"
-#include "common/reply.h"
+#include "common/smtp/reply.h"
 
 static struct reply_parser parser;
 

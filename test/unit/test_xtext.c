@@ -10,7 +10,7 @@
 #include <time.h>
 
 #include "common/base/utf8.h"
-#include "common/xtext.h"
+#include "common/smtp/xtext.h"
 
 static void
 assert_text(struct buf *b, const char *text)

@@ -1,11 +1,11 @@
-#include "common/command.h"
+#include "common/smtp/command.h"
 
 #include <inttypes.h>
 #include <string.h>
 
-#include "common/address.h"
+#include "common/smtp/address.h"
 #include "common/base/utf8.h"
-#include "common/xtext.h"
+#include "common/smtp/xtext.h"
 
 /* A line in the making at the end of `out`; once something fails, finish()
  * takes all of it back. */

@@ -1,4 +1,4 @@
-#include "common/xtext.h"
+#include "common/smtp/xtext.h"
 
 #include <stdint.h>
 

@@ -1,4 +1,4 @@
-#include "common/reply.h"
+#include "common/smtp/reply.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-#include "common/nexthop.h"
+#include "common/smtp/nexthop.h"
 
 #include <arpa/inet.h>
 #include <string.h>

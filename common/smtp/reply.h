@@ -23,7 +23,7 @@
 #include <stddef.h>
 
 #include "common/base/buf.h"
-#include "common/dsn.h"
+#include "common/smtp/dsn.h"
 
 enum {
 	REPLY_LINE_MAX = 2048,

@@ -1,4 +1,4 @@
-#include "common/content.h"
+#include "common/smtp/content.h"
 
 #include <stdint.h>
 

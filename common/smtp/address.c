@@ -1,4 +1,4 @@
-#include "common/address.h"
+#include "common/smtp/address.h"
 
 #include <string.h>
 

@@ -1,4 +1,4 @@
-#include "common/ehlo.h"
+#include "common/smtp/ehlo.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-#include "common/dsn.h"
+#include "common/smtp/dsn.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "common/reply.h"
+#include "common/smtp/reply.h"
 
 enum { EHLO_AUTH_SIZE = 512, EHLO_DOMAIN_SIZE = 256 };
 
