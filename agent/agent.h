@@ -14,12 +14,12 @@
 #include "agent/boardwriter.h"
 #include "agent/credentials.h"
 #include "agent/dialer.h"
-#include "agent/domains.h"
+#include "agent/engine/domains.h"
 #include "agent/loop.h"
 #include "agent/mapwatch.h"
 #include "agent/master.h"
-#include "agent/rules.h"
-#include "agent/settings.h"
+#include "agent/engine/rules.h"
+#include "agent/engine/settings.h"
 #include "agent/statefile.h"
 
 struct agent;

@@ -28,7 +28,7 @@
 
 #include "agent/alarmbook.h"
 #include "agent/loop.h"
-#include "agent/settings.h"
+#include "agent/engine/settings.h"
 
 enum {
 	ALARM_PER_MINUTE = 10,

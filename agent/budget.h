@@ -22,7 +22,7 @@
 #include <stdint.h>
 
 #include "agent/loop.h"
-#include "agent/settings.h"
+#include "agent/engine/settings.h"
 #include "agent/statefile.h"
 
 struct board_writer;

@@ -19,7 +19,7 @@
 
 #include "agent/loop.h"
 #include "agent/resolver.h"
-#include "agent/settings.h"
+#include "agent/engine/settings.h"
 #include "common/smtp/dsn.h"
 
 enum {

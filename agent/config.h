@@ -19,7 +19,7 @@
 
 #include "agent/options.h"
 #include "agent/problems.h"
-#include "agent/settings.h"
+#include "agent/engine/settings.h"
 
 /* Fills *set, always completely (every string non-NULL). What is wrong is
  * added to problems; the parameter concerned keeps its default then. When

@@ -15,7 +15,7 @@
 #include <stdbool.h>
 
 #include "agent/maps.h"
-#include "agent/settings.h"
+#include "agent/engine/settings.h"
 
 struct credentials;
 struct credentials_query;

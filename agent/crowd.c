@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/pacer.h"
+#include "agent/engine/pacer.h"
 #include "common/base/log.h"
 
 enum {

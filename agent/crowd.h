@@ -29,7 +29,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/settings.h"
+#include "agent/engine/settings.h"
 
 enum {
 	CROWD_LOOK_MS = 2000,

@@ -17,8 +17,8 @@
 #include <stdint.h>
 
 #include "agent/loop.h"
-#include "agent/peer.h"
-#include "agent/settings.h"
+#include "agent/engine/peer.h"
+#include "agent/engine/settings.h"
 #include "common/smtp/dsn.h"
 #include "common/smtp/ehlo.h"
 

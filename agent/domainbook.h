@@ -8,7 +8,7 @@
 #ifndef DOMAINBOOK_H
 #define DOMAINBOOK_H
 
-#include "agent/domains.h"
+#include "agent/engine/domains.h"
 #include "agent/statefile.h"
 
 struct domainbook;

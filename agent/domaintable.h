@@ -8,10 +8,10 @@
 #ifndef DOMAINTABLE_H
 #define DOMAINTABLE_H
 
-#include "agent/domains.h"
+#include "agent/engine/domains.h"
 #include "agent/maps.h"
 #include "agent/problems.h"
-#include "agent/settings.h"
+#include "agent/engine/settings.h"
 
 /* Never NULL. What is wrong with a table is a new problem, also logged; what is
  * wrong with the rest params_check() has told. Blocks. */

@@ -11,7 +11,7 @@
 
 #include "agent/boardwriter.h"
 #include "agent/crowd.h"
-#include "agent/lane.h"
+#include "agent/engine/lane.h"
 #include "agent/ratebook.h"
 #include "agent/recall.h"
 #include "agent/report.h"

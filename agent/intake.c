@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "agent/message.h"
+#include "agent/engine/message.h"
 #include "agent/queuefile.h"
 #include "common/postfix/version.h"
 #include "common/postfix/attr.h"

@@ -27,8 +27,8 @@
 #include <stdint.h>
 
 #include "agent/loop.h"
-#include "agent/request.h"
-#include "agent/settings.h"
+#include "agent/engine/request.h"
+#include "agent/engine/settings.h"
 
 struct intake;
 

@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #include "agent/loop.h"
-#include "agent/settings.h"
+#include "agent/engine/settings.h"
 #include "common/base/buf.h"
 
 enum { IPC_TIMEOUT_MAX_MS = 600000 };

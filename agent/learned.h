@@ -11,7 +11,7 @@
 #include <stdbool.h>
 
 #include "agent/boardwriter.h"
-#include "agent/lane.h"
+#include "agent/engine/lane.h"
 #include "common/base/clock.h"
 
 /* False: nothing is known. board may be NULL, here and below. */

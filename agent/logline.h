@@ -14,8 +14,8 @@
 #include <stddef.h>
 #include <sys/time.h>
 
-#include "agent/request.h"
-#include "agent/settings.h"
+#include "agent/engine/request.h"
+#include "agent/engine/settings.h"
 #include "common/base/buf.h"
 
 /* A line is cut by the log at LOG_LINE_MAX; addresses may be longer. */

@@ -24,7 +24,7 @@
 #include <stdbool.h>
 
 #include "agent/loop.h"
-#include "agent/settings.h"
+#include "agent/engine/settings.h"
 
 /* From the environment; installs the sink. with_stderr: copies too (-V). */
 void logsink_open(const char *program, bool with_stderr);

@@ -19,7 +19,7 @@
 
 #include "agent/loop.h"
 #include "agent/problems.h"
-#include "agent/settings.h"
+#include "agent/engine/settings.h"
 
 struct maps;
 struct maps_query;

@@ -18,7 +18,7 @@
 
 #include "agent/loop.h"
 #include "agent/options.h"
-#include "agent/settings.h"
+#include "agent/engine/settings.h"
 
 enum {
 	MASTER_FLOW_READ = 3,

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/domains.h"
-#include "agent/pacer.h"
+#include "agent/engine/domains.h"
+#include "agent/engine/pacer.h"
 #include "common/base/buf.h"
 #include "common/base/mem.h"
 #include "common/limits/rate.h"

@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "agent/problems.h"
-#include "agent/settings.h"
+#include "agent/engine/settings.h"
 
 enum param_type {
 	PARAM_STRING, /* char * */

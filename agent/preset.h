@@ -38,7 +38,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/rules.h"
+#include "agent/engine/rules.h"
 #include "common/base/buf.h"
 #include "common/limits/rate.h"
 #include "common/base/slice.h"

@@ -16,8 +16,8 @@
 
 #include "agent/preset.h"
 #include "agent/problems.h"
-#include "agent/rules.h"
-#include "agent/settings.h"
+#include "agent/engine/rules.h"
+#include "agent/engine/settings.h"
 
 struct provider {
 	struct preset preset; /* name "" without lane_provider */

@@ -26,8 +26,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "agent/pacer.h"
-#include "agent/settings.h"
+#include "agent/engine/pacer.h"
+#include "agent/engine/settings.h"
 #include "agent/statefile.h"
 
 struct ratebook;

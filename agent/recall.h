@@ -24,7 +24,7 @@
 #include <stdint.h>
 
 #include "agent/loop.h"
-#include "agent/settings.h"
+#include "agent/engine/settings.h"
 
 enum {
 	RECALL_MAX = 100000,

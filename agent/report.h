@@ -31,8 +31,8 @@
 #include <stddef.h>
 
 #include "agent/loop.h"
-#include "agent/request.h"
-#include "agent/settings.h"
+#include "agent/engine/request.h"
+#include "agent/engine/settings.h"
 
 enum { REPORT_PARALLEL = 16 };
 

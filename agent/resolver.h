@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 
 #include "agent/loop.h"
-#include "agent/settings.h"
+#include "agent/engine/settings.h"
 
 enum {
 	RESOLVER_CACHE_MAX = 256,

@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "agent/settings.h"
+#include "agent/engine/settings.h"
 #include "agent/tlspolicy.h"
 
 struct tls;

@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "agent/settings.h"
+#include "agent/engine/settings.h"
 
 enum tls_level {
 	TLS_LEVEL_NONE,

@@ -16,10 +16,10 @@
 #include "agent/boardwriter.h"
 #include "agent/credentials.h"
 #include "agent/dialer.h"
-#include "agent/lane.h"
+#include "agent/engine/lane.h"
 #include "agent/loop.h"
 #include "agent/ratebook.h"
-#include "agent/settings.h"
+#include "agent/engine/settings.h"
 #include "agent/statefile.h"
 
 struct upstreams;

@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 #include "agent/loop.h"
-#include "agent/settings.h"
+#include "agent/engine/settings.h"
 
 enum {
 	WEBHOOK_TRIES = 5,

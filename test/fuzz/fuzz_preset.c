@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "agent/preset.h"
-#include "agent/rules.h"
+#include "agent/engine/rules.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 

@@ -16,9 +16,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "agent/lane.h"
+#include "agent/engine/lane.h"
 #include "agent/ratebook.h"
-#include "agent/settings.h"
+#include "agent/engine/settings.h"
 #include "agent/statefile.h"
 #include "common/shared/slots.h"
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/message.h"
+#include "agent/engine/message.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 

@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/request.h"
+#include "agent/engine/request.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/list.h"

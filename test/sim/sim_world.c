@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/lane_private.h"
+#include "agent/engine/lane_state.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 

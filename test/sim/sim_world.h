@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/lane.h"
+#include "agent/engine/lane.h"
 #include "agent/provider.h"
 #include "common/base/list.h"
 #include "test/sim/sim_account.h"

@@ -13,7 +13,7 @@
 #include "agent/credentials.h"
 #include "agent/dialer.h"
 #include "agent/maps.h"
-#include "agent/settings.h"
+#include "agent/engine/settings.h"
 #include "common/base/buf.h"
 #include "test/unit/fakeserver.h"
 

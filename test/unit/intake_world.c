@@ -8,7 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "agent/intake.h"
-#include "agent/message.h"
+#include "agent/engine/message.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"

@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "agent/lane_private.h"
-#include "agent/message.h"
+#include "agent/engine/lane_state.h"
+#include "agent/engine/message.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 

@@ -20,8 +20,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/domains.h"
-#include "agent/lane.h"
+#include "agent/engine/domains.h"
+#include "agent/engine/lane.h"
 #include "test/unit/queue_source.h"
 
 enum {

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "agent/message.h"
+#include "agent/engine/message.h"
 #include "common/base/mem.h"
 
 enum { OUT_MAX = 4 << 20, FILE_MAX_OCTETS = 64 << 20 };

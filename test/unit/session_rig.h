@@ -20,8 +20,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/request.h"
-#include "agent/session.h"
+#include "agent/engine/request.h"
+#include "agent/engine/session.h"
 #include "test/unit/queue_source.h"
 
 enum { RIG_MESSAGES_MAX = 64, RIG_RCPTS_MAX = 64, RIG_TEXT_SIZE = 64 };

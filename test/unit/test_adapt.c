@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/adapt.h"
+#include "agent/engine/controller.h"
 
 static const int64_t second = 1000000;
 static const struct adapt_config config = {0.001, INFINITY, 200};

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "agent/domains.h"
+#include "agent/engine/domains.h"
 #include "common/base/mem.h"
 
 enum { SECOND_US = 1000000 };

@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "agent/intake.h"
-#include "agent/message.h"
+#include "agent/engine/message.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"

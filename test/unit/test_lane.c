@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "agent/lane_private.h"
+#include "agent/engine/lane_state.h"
 #include "test/unit/lane_world.h"
 
 /* ---- where mail goes --------------------------------------------------- */

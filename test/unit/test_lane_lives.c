@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "agent/lane_private.h"
+#include "agent/engine/lane_state.h"
 #include "agent/ratebook.h"
 #include "test/unit/fixture.h"
 #include "test/unit/lane_world.h"

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "agent/lane_private.h"
+#include "agent/engine/lane_state.h"
 #include "common/base/log.h"
 #include "test/unit/lane_world.h"
 

@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "agent/message.h"
+#include "agent/engine/message.h"
 #include "common/postfix/attr.h"
 #include "test/unit/lane_world.h"
 

@@ -8,7 +8,7 @@
 
 #include <math.h>
 
-#include "agent/lane_private.h"
+#include "agent/engine/lane_state.h"
 #include "agent/learned.h"
 #include "test/unit/lane_world.h"
 #include "test/unit/statedir.h"

@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "agent/message.h"
+#include "agent/engine/message.h"
 #include "common/base/mem.h"
 #include "test/unit/fixture.h"
 #include "test/unit/queue_source.h"

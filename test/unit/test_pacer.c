@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "agent/pacer.h"
+#include "agent/engine/pacer.h"
 #include "test/unit/fixture.h"
 
 #define SECOND INT64_C(1000000)

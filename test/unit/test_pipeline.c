@@ -5,7 +5,7 @@
 
 #include <cmocka.h>
 
-#include "agent/pipeline.h"
+#include "agent/engine/pipeline.h"
 
 static void
 commands_leave_in_the_order_they_came(void **state)

@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "agent/keepfile.h"
-#include "agent/pacer.h"
+#include "agent/engine/pacer.h"
 #include "agent/params.h"
 #include "agent/ratebook.h"
 #include "common/shared/board.h"

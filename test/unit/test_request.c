@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 #include "common/postfix/version.h"
-#include "agent/request.h"
+#include "agent/engine/request.h"
 #include "common/base/mem.h"
 #include "common/postfix/queueid.h"
 #include "test/unit/fixture.h"

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "agent/route.h"
+#include "agent/engine/route.h"
 #include "common/base/log.h"
 #include "test/unit/fixture.h"
 

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/rules.h"
+#include "agent/engine/rules.h"
 
 static struct rules *rules;
 

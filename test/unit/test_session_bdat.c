@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "agent/message.h"
+#include "agent/engine/message.h"
 #include "common/base/mem.h"
 #include "test/unit/session_rig.h"
 

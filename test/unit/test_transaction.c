@@ -5,9 +5,9 @@
 
 #include <cmocka.h>
 
-#include "agent/message.h"
-#include "agent/request.h"
-#include "agent/transaction.h"
+#include "agent/engine/message.h"
+#include "agent/engine/request.h"
+#include "agent/engine/transaction.h"
 #include "common/base/mem.h"
 #include "test/unit/queue_source.h"
 

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "agent/verdict.h"
+#include "agent/engine/verdict.h"
 
 static const struct peer peer = {.host = "mx.test",
     .addr = "192.0.2.1",

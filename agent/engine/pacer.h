@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/settings.h"
+#include "agent/engine/settings.h"
 #include "common/limits/rate.h"
 #include "common/limits/fairshare.h"
 

@@ -1,4 +1,4 @@
-#include "agent/pipeline.h"
+#include "agent/engine/pipeline.h"
 
 #include "common/base/log.h"
 #include "common/base/mem.h"

@@ -25,7 +25,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/pacer.h"
+#include "agent/engine/pacer.h"
 #include "common/base/buf.h"
 #include "common/limits/limiter.h"
 #include "common/base/list.h"

@@ -1,4 +1,4 @@
-#include "agent/domains.h"
+#include "agent/engine/domains.h"
 
 #include <ctype.h>
 #include <stdio.h>

@@ -12,7 +12,7 @@
  * at most half of it may be `mixed` ones; where the domain is the destination
  * it holds up only its own mail.
  */
-#include "agent/lane_private.h"
+#include "agent/engine/lane_state.h"
 
 #include <stdlib.h>
 

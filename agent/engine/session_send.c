@@ -1,4 +1,4 @@
-#include "agent/session_private.h"
+#include "agent/engine/session_state.h"
 
 #include <string.h>
 

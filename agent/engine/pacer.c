@@ -1,4 +1,4 @@
-#include "agent/pacer.h"
+#include "agent/engine/pacer.h"
 
 #include <assert.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-#include "agent/route.h"
+#include "agent/engine/route.h"
 
 #include "common/base/log.h"
 #include "common/base/mem.h"

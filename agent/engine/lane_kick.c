@@ -1,4 +1,4 @@
-#include "agent/lane_private.h"
+#include "agent/engine/lane_state.h"
 
 #include <math.h>
 

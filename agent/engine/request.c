@@ -1,8 +1,8 @@
-#include "agent/request.h"
+#include "agent/engine/request.h"
 
 #include <string.h>
 
-#include "agent/message.h"
+#include "agent/engine/message.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/postfix/queueid.h"

@@ -1,7 +1,7 @@
-#include "agent/transaction.h"
+#include "agent/engine/transaction.h"
 
-#include "agent/message.h"
-#include "agent/request.h"
+#include "agent/engine/message.h"
+#include "agent/engine/request.h"
 #include "common/smtp/dsn.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"

@@ -10,15 +10,15 @@
  * `inside` is in stream order, so the transaction a reply concerns is at its
  * head, and everything behind an ended stream is what follows.
  */
-#ifndef SESSION_PRIVATE_H
-#define SESSION_PRIVATE_H
+#ifndef SESSION_STATE_H
+#define SESSION_STATE_H
 
-#include "agent/session.h"
+#include "agent/engine/session.h"
 
-#include "agent/message.h"
-#include "agent/pipeline.h"
-#include "agent/request.h"
-#include "agent/verdict.h"
+#include "agent/engine/message.h"
+#include "agent/engine/pipeline.h"
+#include "agent/engine/request.h"
+#include "agent/engine/verdict.h"
 #include "common/smtp/reply.h"
 
 enum {

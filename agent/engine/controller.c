@@ -1,4 +1,4 @@
-#include "agent/adapt.h"
+#include "agent/engine/controller.h"
 
 #include <math.h>
 

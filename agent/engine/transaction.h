@@ -20,7 +20,7 @@
 #include <stdint.h>
 #include <sys/time.h>
 
-#include "agent/peer.h"
+#include "agent/engine/peer.h"
 #include "common/base/list.h"
 
 struct domain;

@@ -1,4 +1,4 @@
-#include "agent/message.h"
+#include "agent/engine/message.h"
 
 #include "common/smtp/content.h"
 #include "common/base/log.h"

@@ -39,8 +39,8 @@
  * Engine, no allocation; times are monotonic microseconds. Every adapt_take()
  * is answered by exactly one of adapt_on_accepted, _throttled and _other.
  */
-#ifndef ADAPT_H
-#define ADAPT_H
+#ifndef CONTROLLER_H
+#define CONTROLLER_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -19,14 +19,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/pacer.h"
-#include "agent/adapt.h"
-#include "agent/peer.h"
-#include "agent/request.h"
-#include "agent/route.h"
-#include "agent/rules.h"
-#include "agent/session.h"
-#include "agent/settings.h"
+#include "agent/engine/pacer.h"
+#include "agent/engine/controller.h"
+#include "agent/engine/peer.h"
+#include "agent/engine/request.h"
+#include "agent/engine/route.h"
+#include "agent/engine/rules.h"
+#include "agent/engine/session.h"
+#include "agent/engine/settings.h"
 #include "common/base/clock.h"
 #include "common/smtp/ehlo.h"
 

@@ -1,7 +1,7 @@
 /* What may come in, and what had better not: the queue manager's window for a
  * destination, the sessions and the limits each have a say.
  */
-#include "agent/lane_private.h"
+#include "agent/engine/lane_state.h"
 
 #include <math.h>
 

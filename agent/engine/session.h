@@ -33,10 +33,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/peer.h"
-#include "agent/settings.h"
-#include "agent/transaction.h"
-#include "agent/verdict.h"
+#include "agent/engine/peer.h"
+#include "agent/engine/settings.h"
+#include "agent/engine/transaction.h"
+#include "agent/engine/verdict.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/smtp/dsn.h"

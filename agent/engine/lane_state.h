@@ -7,15 +7,15 @@
  *   lane_pace.c    the pace of each account, as it was found out
  *   lane_replies.c what replies teach: pace, pauses, alarms
  */
-#ifndef LANE_PRIVATE_H
-#define LANE_PRIVATE_H
+#ifndef LANE_STATE_H
+#define LANE_STATE_H
 
-#include "agent/lane.h"
+#include "agent/engine/lane.h"
 
-#include "agent/adapt.h"
-#include "agent/domains.h"
-#include "agent/pacer.h"
-#include "agent/rules.h"
+#include "agent/engine/controller.h"
+#include "agent/engine/domains.h"
+#include "agent/engine/pacer.h"
+#include "agent/engine/rules.h"
 
 /* What an account takes of this lane, found out. Shared by the routes that
  * lead to it; a route whose account is not known yet has one of its own. */

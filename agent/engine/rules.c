@@ -1,4 +1,4 @@
-#include "agent/rules.h"
+#include "agent/engine/rules.h"
 
 #include <ctype.h>
 #include <regex.h>

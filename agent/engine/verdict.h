@@ -10,9 +10,9 @@
 
 #include <stdbool.h>
 
-#include "agent/peer.h"
-#include "agent/pipeline.h"
-#include "agent/request.h"
+#include "agent/engine/peer.h"
+#include "agent/engine/pipeline.h"
+#include "agent/engine/request.h"
 #include "common/smtp/reply.h"
 
 enum meaning {

@@ -1,4 +1,4 @@
-#include "agent/verdict.h"
+#include "agent/engine/verdict.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,9 +1,9 @@
-#include "agent/lane_private.h"
+#include "agent/engine/lane_state.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/verdict.h"
+#include "agent/engine/verdict.h"
 #include "common/base/log.h"
 
 enum {

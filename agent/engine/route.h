@@ -23,8 +23,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/peer.h"
-#include "agent/session.h"
+#include "agent/engine/peer.h"
+#include "agent/engine/session.h"
 #include "common/smtp/dsn.h"
 #include "common/base/list.h"
 
