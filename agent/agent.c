@@ -12,7 +12,7 @@
 #include "agent/figures.h"
 #include "agent/intake.h"
 #include "agent/engine/lane.h"
-#include "agent/logsink.h"
+#include "agent/io/logsink.h"
 #include "agent/ratebook.h"
 #include "agent/recall.h"
 #include "agent/report.h"

@@ -15,7 +15,7 @@
 #include "agent/credentials.h"
 #include "agent/dialer.h"
 #include "agent/engine/domains.h"
-#include "agent/loop.h"
+#include "agent/io/loop.h"
 #include "agent/mapwatch.h"
 #include "agent/master.h"
 #include "agent/engine/rules.h"

@@ -27,7 +27,7 @@
 #include <stddef.h>
 
 #include "agent/alarmbook.h"
-#include "agent/loop.h"
+#include "agent/io/loop.h"
 #include "agent/engine/settings.h"
 
 enum {

@@ -21,7 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "agent/loop.h"
+#include "agent/io/loop.h"
 #include "agent/engine/settings.h"
 #include "agent/statefile.h"
 

@@ -17,8 +17,8 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-#include "agent/loop.h"
-#include "agent/resolver.h"
+#include "agent/io/loop.h"
+#include "agent/io/resolver.h"
 #include "agent/engine/settings.h"
 #include "common/smtp/dsn.h"
 

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/helper.h"
-#include "agent/logsink.h"
+#include "agent/io/command_output.h"
+#include "agent/io/logsink.h"
 #include "agent/params.h"
 #include "agent/provider.h"
 #include "common/base/buf.h"

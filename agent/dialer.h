@@ -16,7 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "agent/loop.h"
+#include "agent/io/loop.h"
 #include "agent/engine/peer.h"
 #include "agent/engine/settings.h"
 #include "common/smtp/dsn.h"

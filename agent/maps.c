@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "agent/config.h"
-#include "agent/helper.h"
+#include "agent/io/command_output.h"
 #include "agent/proxymap.h"
 #include "common/base/mem.h"
 

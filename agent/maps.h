@@ -17,7 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "agent/loop.h"
+#include "agent/io/loop.h"
 #include "agent/problems.h"
 #include "agent/engine/settings.h"
 

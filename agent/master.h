@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/loop.h"
+#include "agent/io/loop.h"
 #include "agent/options.h"
 #include "agent/engine/settings.h"
 

@@ -13,7 +13,7 @@
 
 #include <stdint.h>
 
-#include "agent/loop.h"
+#include "agent/io/loop.h"
 
 enum proxymap_result { PROXYMAP_FOUND, PROXYMAP_NOT_FOUND, PROXYMAP_ERROR };
 

@@ -23,7 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/loop.h"
+#include "agent/io/loop.h"
 #include "agent/engine/settings.h"
 
 enum {

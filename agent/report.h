@@ -30,7 +30,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "agent/loop.h"
+#include "agent/io/loop.h"
 #include "agent/engine/request.h"
 #include "agent/engine/settings.h"
 

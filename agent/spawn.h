@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/loop.h"
+#include "agent/io/loop.h"
 
 enum {
 	SPAWN_QUEUE_MAX = 32, /* the oldest that waits is dropped */

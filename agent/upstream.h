@@ -17,7 +17,7 @@
 #include "agent/credentials.h"
 #include "agent/dialer.h"
 #include "agent/engine/lane.h"
-#include "agent/loop.h"
+#include "agent/io/loop.h"
 #include "agent/ratebook.h"
 #include "agent/engine/settings.h"
 #include "agent/statefile.h"

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/resolver.h"
+#include "agent/io/resolver.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/list.h"

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/loop.h"
+#include "agent/io/loop.h"
 #include "common/postfix/attr.h"
 #include "common/base/buf.h"
 #include "common/base/list.h"

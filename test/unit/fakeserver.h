@@ -15,7 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "agent/loop.h"
+#include "agent/io/loop.h"
 
 struct fake;
 

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "agent/logqueue.h"
+#include "agent/io/logqueue.h"
 
 static size_t
 tell(char *text, size_t size, uint64_t lost)

@@ -12,7 +12,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "agent/logsink.h"
+#include "agent/io/logsink.h"
 #include "agent/params.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "agent/loop.h"
+#include "agent/io/loop.h"
 #include "common/base/clock.h"
 
 struct world {

@@ -17,7 +17,7 @@
 
 #include "agent/candidate.h"
 #include "agent/params.h"
-#include "agent/resolver.h"
+#include "agent/io/resolver.h"
 #include "common/base/buf.h"
 #include "common/base/log.h"
 #include "test/unit/fakeserver.h"

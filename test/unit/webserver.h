@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/loop.h"
+#include "agent/io/loop.h"
 #include "common/base/list.h"
 
 enum { WEBSERVER_KEPT = 64, WEBSERVER_TEXT = 4096 };

@@ -6,7 +6,7 @@
  *               |   gone:  connect anew; postlogd only: append to the file
  *               '-> bounded: "N log lines lost"
  */
-#include "agent/logsink.h"
+#include "agent/io/logsink.h"
 
 #define SYSLOG_NAMES /* facilitynames[] */
 #include <errno.h>
@@ -24,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "agent/logqueue.h"
+#include "agent/io/logqueue.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"

@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <sys/socket.h>
 
-#include "agent/loop.h"
+#include "agent/io/loop.h"
 #include "agent/engine/settings.h"
 
 enum {

@@ -1,4 +1,4 @@
-#include "agent/helper.h"
+#include "agent/io/command_output.h"
 
 #include <errno.h>
 #include <fcntl.h>

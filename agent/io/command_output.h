@@ -3,8 +3,8 @@
  * Blocks, so it is for start only. The child inherits no descriptor but its
  * own 0, 1 and 2; its environment is ours.
  */
-#ifndef HELPER_H
-#define HELPER_H
+#ifndef COMMAND_OUTPUT_H
+#define COMMAND_OUTPUT_H
 
 #include <stdbool.h>
 

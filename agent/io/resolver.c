@@ -4,7 +4,7 @@
  *
  *   ask -> [cache] -> c-ares -> on_addrs/on_mx -> zero timer -> fn
  */
-#include "agent/resolver.h"
+#include "agent/io/resolver.h"
 
 #include <ares.h>
 #include <arpa/inet.h>

@@ -1,4 +1,4 @@
-#include "agent/loop.h"
+#include "agent/io/loop.h"
 
 #include <event2/event.h>
 #include <event2/event_struct.h>

@@ -23,7 +23,7 @@
 
 #include <stdbool.h>
 
-#include "agent/loop.h"
+#include "agent/io/loop.h"
 #include "agent/engine/settings.h"
 
 /* From the environment; installs the sink. with_stderr: copies too (-V). */

@@ -1,4 +1,4 @@
-#include "agent/logqueue.h"
+#include "agent/io/logqueue.h"
 
 #include <string.h>
 
