@@ -10,7 +10,7 @@
 #ifndef AGENT_H
 #define AGENT_H
 
-#include "agent/alarm.h"
+#include "agent/operator/alarm.h"
 #include "agent/boardwriter.h"
 #include "agent/credentials.h"
 #include "agent/dialer.h"

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "agent/agent.h"
-#include "agent/alarm.h"
+#include "agent/operator/alarm.h"
 #include "agent/boardwriter.h"
 #include "agent/config.h"
 #include "agent/credentials.h"

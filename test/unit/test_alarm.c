@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "agent/alarm.h"
+#include "agent/operator/alarm.h"
 #include "agent/params.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"

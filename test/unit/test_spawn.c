@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "agent/spawn.h"
+#include "agent/operator/spawn.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "test/unit/scratch.h"

@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "agent/params.h"
-#include "agent/webhook.h"
+#include "agent/operator/webhook.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "test/unit/fakeserver.h"

@@ -1,4 +1,4 @@
-#include "agent/spawn.h"
+#include "agent/operator/spawn.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-#include "agent/alarm.h"
+#include "agent/operator/alarm.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -7,8 +7,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "agent/spawn.h"
-#include "agent/webhook.h"
+#include "agent/operator/spawn.h"
+#include "agent/operator/webhook.h"
 #include "common/base/clock.h"
 #include "common/base/list.h"
 #include "common/base/log.h"

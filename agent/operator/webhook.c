@@ -1,4 +1,4 @@
-#include "agent/webhook.h"
+#include "agent/operator/webhook.h"
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
