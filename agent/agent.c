@@ -7,15 +7,15 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/crowd.h"
+#include "agent/postfix/activequeue.h"
 #include "agent/domainbook.h"
 #include "agent/figures.h"
-#include "agent/intake.h"
+#include "agent/postfix/intake.h"
 #include "agent/engine/lane.h"
 #include "agent/io/logsink.h"
 #include "agent/ratebook.h"
-#include "agent/recall.h"
-#include "agent/report.h"
+#include "agent/postfix/requeue.h"
+#include "agent/postfix/report.h"
 #include "agent/upstream.h"
 #include "agent/engine/verdict.h"
 #include "common/base/clock.h"

@@ -17,7 +17,7 @@
 #include "agent/engine/domains.h"
 #include "agent/io/loop.h"
 #include "agent/mapwatch.h"
-#include "agent/master.h"
+#include "agent/postfix/master.h"
 #include "agent/engine/rules.h"
 #include "agent/engine/settings.h"
 #include "agent/statefile.h"

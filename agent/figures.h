@@ -10,11 +10,11 @@
 #include <stdint.h>
 
 #include "agent/boardwriter.h"
-#include "agent/crowd.h"
+#include "agent/postfix/activequeue.h"
 #include "agent/engine/lane.h"
 #include "agent/ratebook.h"
-#include "agent/recall.h"
-#include "agent/report.h"
+#include "agent/postfix/requeue.h"
+#include "agent/postfix/report.h"
 #include "agent/upstream.h"
 #include "common/base/clock.h"
 

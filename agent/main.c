@@ -17,7 +17,7 @@
 #include "agent/io/loop.h"
 #include "agent/mapwatch.h"
 #include "agent/maps.h"
-#include "agent/master.h"
+#include "agent/postfix/master.h"
 #include "agent/options.h"
 #include "agent/params.h"
 #include "agent/problems.h"

@@ -14,7 +14,7 @@
 #include <sys/types.h>
 #include <sys/un.h>
 
-#include "agent/intake.h"
+#include "agent/postfix/intake.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/slice.h"

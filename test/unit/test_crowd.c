@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "agent/crowd.h"
+#include "agent/postfix/activequeue.h"
 
 static char dir[] = "/tmp/crowd-XXXXXX";
 

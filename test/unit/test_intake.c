@@ -17,7 +17,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "agent/intake.h"
+#include "agent/postfix/intake.h"
 #include "agent/engine/message.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"

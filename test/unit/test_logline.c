@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "agent/logline.h"
+#include "agent/postfix/logline.h"
 #include "common/base/mem.h"
 
 static char release_3_7[] = "3.7.11", release_3_12[] = "3.12-20260821";

@@ -14,7 +14,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "agent/master.h"
+#include "agent/postfix/master.h"
 #include "agent/params.h"
 #include "common/base/mem.h"
 #include "test/unit/scratch.h"

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "agent/queuefile.h"
+#include "agent/postfix/queuefile.h"
 
 static const char octets[] = "CTSRRDE";
 static char dir[] = "/tmp/queuefile.XXXXXX", path[64], other[64];

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "agent/recall.h"
+#include "agent/postfix/requeue.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"

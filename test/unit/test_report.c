@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "agent/report.h"
+#include "agent/postfix/report.h"
 #include "common/base/clock.h"
 #include "common/base/list.h"
 #include "common/base/log.h"

@@ -22,8 +22,8 @@
  * so as to stop in time, and works in the queue
  * directory. Time is an argument.
  */
-#ifndef CROWD_H
-#define CROWD_H
+#ifndef ACTIVEQUEUE_H
+#define ACTIVEQUEUE_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,11 +1,11 @@
-#include "agent/report.h"
+#include "agent/postfix/report.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
-#include "agent/ipc.h"
-#include "agent/logline.h"
+#include "agent/postfix/ipc.h"
+#include "agent/postfix/logline.h"
 #include "common/smtp/address.h"
 #include "common/postfix/attr.h"
 #include "common/base/clock.h"

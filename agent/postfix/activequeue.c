@@ -1,4 +1,4 @@
-#include "agent/crowd.h"
+#include "agent/postfix/activequeue.h"
 
 #include <dirent.h>
 #include <stdio.h>

@@ -1,10 +1,10 @@
-#include "agent/recall.h"
+#include "agent/postfix/requeue.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "agent/ipc.h"
+#include "agent/postfix/ipc.h"
 #include "common/postfix/attr.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"

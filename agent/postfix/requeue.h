@@ -17,8 +17,8 @@
  *
  * Works in the queue directory. Without an answer it rests RECALL_REST_MS.
  */
-#ifndef RECALL_H
-#define RECALL_H
+#ifndef REQUEUE_H
+#define REQUEUE_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -6,7 +6,7 @@
  *   -> status= .. reason= status=N             the final status
  *   <- EOF
  */
-#include "agent/intake.h"
+#include "agent/postfix/intake.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "agent/engine/message.h"
-#include "agent/queuefile.h"
+#include "agent/postfix/queuefile.h"
 #include "common/postfix/version.h"
 #include "common/postfix/attr.h"
 #include "common/base/clock.h"

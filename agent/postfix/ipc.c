@@ -1,4 +1,4 @@
-#include "agent/ipc.h"
+#include "agent/postfix/ipc.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-#include "agent/logline.h"
+#include "agent/postfix/logline.h"
 
 #include <string.h>
 #include <strings.h>

@@ -1,4 +1,4 @@
-#include "agent/queuefile.h"
+#include "agent/postfix/queuefile.h"
 
 #include <errno.h>
 #include <fcntl.h>

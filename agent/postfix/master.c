@@ -1,4 +1,4 @@
-#include "agent/master.h"
+#include "agent/postfix/master.h"
 
 #include <errno.h>
 #include <fcntl.h>
