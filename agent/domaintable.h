@@ -10,7 +10,7 @@
 
 #include "agent/engine/domains.h"
 #include "agent/maps.h"
-#include "agent/problems.h"
+#include "agent/settings/problems.h"
 #include "agent/engine/settings.h"
 
 /* Never NULL. What is wrong with a table is a new problem, also logged; what is

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/config.h"
+#include "agent/settings/config.h"
 #include "agent/io/command_output.h"
 #include "agent/proxymap.h"
 #include "common/base/mem.h"

@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 #include "agent/io/loop.h"
-#include "agent/problems.h"
+#include "agent/settings/problems.h"
 #include "agent/engine/settings.h"
 
 struct maps;

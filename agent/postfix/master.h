@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #include "agent/io/loop.h"
-#include "agent/options.h"
+#include "agent/settings/options.h"
 #include "agent/engine/settings.h"
 
 enum {

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "agent/preset.h"
+#include "agent/settings/provider.h"
 #include "agent/engine/rules.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"

@@ -118,7 +118,7 @@ def test_limits_of_other_providers_are_as_good(origin):
 
 def test_example_windows_follow_their_rule():
     """2 x sessions x depth, with the defaults of the source."""
-    table = read(os.path.join(paths.ROOT, "agent/params_table.c"))
+    table = read(os.path.join(paths.ROOT, "agent/settings/params_table.c"))
     depth = int(re.search(r'lane_pipeline_depth, "(\d+)"', table)[1])
     sessions = {"fast": int(re.search(
         r"^lane_account_connection_limit = (\d+)", read(MAIN), re.M)[1]),

@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 #include "agent/engine/lane.h"
-#include "agent/provider.h"
+#include "agent/settings/provider_set.h"
 #include "common/base/list.h"
 #include "test/sim/sim_account.h"
 #include "test/sim/sim_events.h"

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/params.h"
+#include "agent/settings/params.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "test/unit/dialbench.h"

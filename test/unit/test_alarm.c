@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "agent/operator/alarm.h"
-#include "agent/params.h"
+#include "agent/settings/params.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"

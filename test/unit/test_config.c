@@ -8,8 +8,8 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "agent/config.h"
-#include "agent/params.h"
+#include "agent/settings/config.h"
+#include "agent/settings/params.h"
 #include "common/base/mem.h"
 #include "test/unit/scratch.h"
 

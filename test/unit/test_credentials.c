@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "agent/credentials.h"
-#include "agent/params.h"
+#include "agent/settings/params.h"
 #include "common/base/mem.h"
 #include "test/unit/scratch.h"
 

@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #include "agent/io/logsink.h"
-#include "agent/params.h"
+#include "agent/settings/params.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "test/unit/scratch.h"

@@ -15,7 +15,7 @@
 #include <cmocka.h>
 
 #include "agent/postfix/master.h"
-#include "agent/params.h"
+#include "agent/settings/params.h"
 #include "common/base/mem.h"
 #include "test/unit/scratch.h"
 

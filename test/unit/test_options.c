@@ -5,7 +5,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "agent/options.h"
+#include "agent/settings/options.h"
 #include "common/base/mem.h"
 
 enum { ARGS_MAX = 16 };

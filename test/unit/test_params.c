@@ -5,7 +5,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "agent/params.h"
+#include "agent/settings/params.h"
 #include "common/base/mem.h"
 
 static struct settings set;

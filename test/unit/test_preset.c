@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/preset.h"
+#include "agent/settings/provider.h"
 #include "common/base/mem.h"
 
 static struct rules *rules;

@@ -9,10 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/config.h"
-#include "agent/dryrun.h"
-#include "agent/params.h"
-#include "agent/provider.h"
+#include "agent/settings/config.h"
+#include "agent/settings/dryrun.h"
+#include "agent/settings/params.h"
+#include "agent/settings/provider_set.h"
 #include "common/base/mem.h"
 #include "test/unit/scratch.h"
 

@@ -13,7 +13,7 @@
 
 #include "agent/keepfile.h"
 #include "agent/engine/pacer.h"
-#include "agent/params.h"
+#include "agent/settings/params.h"
 #include "agent/ratebook.h"
 #include "common/shared/board.h"
 #include "common/base/clock.h"

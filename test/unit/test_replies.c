@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "agent/preset.h"
+#include "agent/settings/provider.h"
 #include "common/base/clock.h"
 #include "common/smtp/dsn.h"
 #include "common/base/mem.h"

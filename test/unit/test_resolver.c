@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "agent/candidate.h"
-#include "agent/params.h"
+#include "agent/settings/params.h"
 #include "agent/io/resolver.h"
 #include "common/base/buf.h"
 #include "common/base/log.h"

@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "agent/keepfile.h"
-#include "agent/params.h"
+#include "agent/settings/params.h"
 #include "agent/sharefile.h"
 #include "common/shared/board.h"
 #include "common/base/clock.h"

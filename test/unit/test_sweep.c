@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "agent/params.h"
+#include "agent/settings/params.h"
 #include "agent/sharefile.h"
 #include "agent/sweep.h"
 #include "common/shared/board.h"

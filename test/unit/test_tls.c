@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/params.h"
+#include "agent/settings/params.h"
 #include "agent/tls.h"
 #include "test/unit/dialbench.h"
 

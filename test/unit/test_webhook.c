@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "agent/params.h"
+#include "agent/settings/params.h"
 #include "agent/operator/webhook.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"

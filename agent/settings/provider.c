@@ -1,4 +1,4 @@
-#include "agent/preset.h"
+#include "agent/settings/provider.h"
 
 #include <ctype.h>
 #include <stdarg.h>

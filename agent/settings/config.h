@@ -17,8 +17,8 @@
 
 #include <stdbool.h>
 
-#include "agent/options.h"
-#include "agent/problems.h"
+#include "agent/settings/options.h"
+#include "agent/settings/problems.h"
 #include "agent/engine/settings.h"
 
 /* Fills *set, always completely (every string non-NULL). What is wrong is

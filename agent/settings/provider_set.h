@@ -8,14 +8,14 @@
  * be read, or is wrong, is a problem of the configuration; general.conf may be
  * missing.
  */
-#ifndef PROVIDER_H
-#define PROVIDER_H
+#ifndef PROVIDER_SET_H
+#define PROVIDER_SET_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "agent/preset.h"
-#include "agent/problems.h"
+#include "agent/settings/provider.h"
+#include "agent/settings/problems.h"
 #include "agent/engine/rules.h"
 #include "agent/engine/settings.h"
 

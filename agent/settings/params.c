@@ -1,4 +1,4 @@
-#include "agent/params.h"
+#include "agent/settings/params.h"
 
 #include <ctype.h>
 #include <errno.h>

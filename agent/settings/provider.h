@@ -31,8 +31,8 @@
  * Pure: text in, values out. A line that is wrong is an error of the file, and
  * the others count all the same.
  */
-#ifndef PRESET_H
-#define PRESET_H
+#ifndef PROVIDER_H
+#define PROVIDER_H
 
 #include <stdbool.h>
 #include <stddef.h>

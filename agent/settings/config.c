@@ -1,4 +1,4 @@
-#include "agent/config.h"
+#include "agent/settings/config.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -8,8 +8,8 @@
 
 #include "agent/io/command_output.h"
 #include "agent/io/logsink.h"
-#include "agent/params.h"
-#include "agent/provider.h"
+#include "agent/settings/params.h"
+#include "agent/settings/provider_set.h"
 #include "common/base/buf.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"

@@ -1,5 +1,5 @@
 /* The table of parameters; what it means stands in params.h. */
-#include "agent/params.h"
+#include "agent/settings/params.h"
 
 #define YEAR INT64_C(31536000) /* seconds: no limit in practice */
 

@@ -1,4 +1,4 @@
-#include "agent/provider.h"
+#include "agent/settings/provider_set.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/params.h"
+#include "agent/settings/params.h"
 #include "common/base/mem.h"
 
 enum { ERRORS_MAX = 8192, NAMES_MAX = 1024 };

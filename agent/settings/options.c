@@ -1,10 +1,10 @@
-#include "agent/options.h"
+#include "agent/settings/options.h"
 
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/params.h"
+#include "agent/settings/params.h"
 #include "common/base/mem.h"
 
 /* Where the parser stands: argv[at], and within a cluster such as -uv. */

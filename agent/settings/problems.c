@@ -1,4 +1,4 @@
-#include "agent/problems.h"
+#include "agent/settings/problems.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "agent/problems.h"
+#include "agent/settings/problems.h"
 
 struct option_override {
 	char *name, *value; /* trimmed; value not yet expanded */

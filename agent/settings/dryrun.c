@@ -1,14 +1,14 @@
-#include "agent/dryrun.h"
+#include "agent/settings/dryrun.h"
 
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
-#include "agent/config.h"
-#include "agent/options.h"
-#include "agent/params.h"
-#include "agent/provider.h"
+#include "agent/settings/config.h"
+#include "agent/settings/options.h"
+#include "agent/settings/params.h"
+#include "agent/settings/provider_set.h"
 #include "common/smtp/dsn.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"

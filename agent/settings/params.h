@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/problems.h"
+#include "agent/settings/problems.h"
 #include "agent/engine/settings.h"
 
 enum param_type {
