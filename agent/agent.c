@@ -16,7 +16,7 @@
 #include "agent/ratebook.h"
 #include "agent/postfix/requeue.h"
 #include "agent/postfix/report.h"
-#include "agent/upstream.h"
+#include "agent/smarthost/upstream.h"
 #include "agent/engine/verdict.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"

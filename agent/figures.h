@@ -15,7 +15,7 @@
 #include "agent/ratebook.h"
 #include "agent/postfix/requeue.h"
 #include "agent/postfix/report.h"
-#include "agent/upstream.h"
+#include "agent/smarthost/upstream.h"
 #include "common/base/clock.h"
 
 struct figures {

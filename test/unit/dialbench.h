@@ -10,8 +10,8 @@
 
 #include <stdbool.h>
 
-#include "agent/credentials.h"
-#include "agent/dialer.h"
+#include "agent/smarthost/credentials.h"
+#include "agent/smarthost/dialer.h"
 #include "agent/maps.h"
 #include "agent/engine/settings.h"
 #include "common/base/buf.h"

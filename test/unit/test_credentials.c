@@ -7,7 +7,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "agent/credentials.h"
+#include "agent/smarthost/credentials.h"
 #include "agent/settings/params.h"
 #include "common/base/mem.h"
 #include "test/unit/scratch.h"

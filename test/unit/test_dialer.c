@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/link.h"
+#include "agent/smarthost/link.h"
 #include "test/unit/dialbench.h"
 
 static void

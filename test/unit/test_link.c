@@ -9,7 +9,7 @@
 #include <signal.h>
 #include <string.h>
 
-#include "agent/link.h"
+#include "agent/smarthost/link.h"
 #include "common/base/mem.h"
 #include "fakeserver.h"
 

@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "agent/candidate.h"
+#include "agent/smarthost/candidate.h"
 #include "agent/settings/params.h"
 #include "agent/io/resolver.h"
 #include "common/base/buf.h"

@@ -8,7 +8,7 @@
 #include <sasl/saslutil.h>
 #include <string.h>
 
-#include "agent/sasl.h"
+#include "agent/smarthost/sasl.h"
 #include "common/base/log.h"
 
 struct run {

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "agent/settings/params.h"
-#include "agent/tls.h"
+#include "agent/smarthost/tls.h"
 #include "test/unit/dialbench.h"
 
 static void

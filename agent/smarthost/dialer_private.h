@@ -9,13 +9,13 @@
 #ifndef DIALER_PRIVATE_H
 #define DIALER_PRIVATE_H
 
-#include "agent/candidate.h"
-#include "agent/credentials.h"
-#include "agent/dialer.h"
-#include "agent/link.h"
+#include "agent/smarthost/candidate.h"
+#include "agent/smarthost/credentials.h"
+#include "agent/smarthost/dialer.h"
+#include "agent/smarthost/link.h"
 #include "agent/maps.h"
-#include "agent/sasl.h"
-#include "agent/tls.h"
+#include "agent/smarthost/sasl.h"
+#include "agent/smarthost/tls.h"
 #include "common/smtp/reply.h"
 
 struct dialer {

@@ -15,7 +15,7 @@
 #include <stddef.h>
 
 #include "agent/engine/settings.h"
-#include "agent/tlspolicy.h"
+#include "agent/smarthost/tlspolicy.h"
 
 struct tls;
 struct ssl_st;

@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/dialer_private.h"
+#include "agent/smarthost/dialer_private.h"
 #include "common/smtp/command.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"

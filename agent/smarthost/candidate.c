@@ -1,4 +1,4 @@
-#include "agent/candidate.h"
+#include "agent/smarthost/candidate.h"
 
 #include <arpa/inet.h>
 #include <netdb.h>

@@ -14,8 +14,8 @@
 
 #include "agent/operator/alarm.h"
 #include "agent/boardwriter.h"
-#include "agent/credentials.h"
-#include "agent/dialer.h"
+#include "agent/smarthost/credentials.h"
+#include "agent/smarthost/dialer.h"
 #include "agent/engine/lane.h"
 #include "agent/io/loop.h"
 #include "agent/ratebook.h"

@@ -1,4 +1,4 @@
-#include "agent/sasl.h"
+#include "agent/smarthost/sasl.h"
 
 #include <sasl/sasl.h>
 #include <sasl/saslutil.h>

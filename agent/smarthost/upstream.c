@@ -1,4 +1,4 @@
-#include "agent/upstream.h"
+#include "agent/smarthost/upstream.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -6,7 +6,7 @@
 
 #include "agent/budget.h"
 #include "agent/learned.h"
-#include "agent/link.h"
+#include "agent/smarthost/link.h"
 #include "common/base/clock.h"
 #include "common/base/list.h"
 #include "common/base/log.h"

@@ -4,7 +4,7 @@
  * One address after the other; the reasons of all failures are logged, the
  * last one is handed over.
  */
-#include "agent/dialer.h"
+#include "agent/smarthost/dialer.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "agent/dialer_private.h"
+#include "agent/smarthost/dialer_private.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 

@@ -8,7 +8,7 @@
  * OpenSSL works in partial-write mode: SSL_write() returns after each record
  * of up to 16 kB that the kernel took whole, which is what on_written counts.
  */
-#include "agent/link.h"
+#include "agent/smarthost/link.h"
 
 #include <errno.h>
 #include <netinet/in.h>

@@ -1,4 +1,4 @@
-#include "agent/tls.h"
+#include "agent/smarthost/tls.h"
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -9,7 +9,7 @@
 #include <strings.h>
 #include <time.h>
 
-#include "agent/tlssession.h"
+#include "agent/smarthost/tlssession.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/smtp/nexthop.h"

@@ -1,10 +1,10 @@
-#include "agent/tlssession.h"
+#include "agent/smarthost/tlssession.h"
 
 #include <openssl/ssl.h>
 #include <string.h>
 #include <time.h>
 
-#include "agent/tls.h"
+#include "agent/smarthost/tls.h"
 #include "common/base/list.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"

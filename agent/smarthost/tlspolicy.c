@@ -1,4 +1,4 @@
-#include "agent/tlspolicy.h"
+#include "agent/smarthost/tlspolicy.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-#include "agent/credentials.h"
+#include "agent/smarthost/credentials.h"
 
 #include <stdio.h>
 #include <string.h>
