@@ -8,12 +8,12 @@
 #include <unistd.h>
 
 #include "agent/postfix/activequeue.h"
-#include "agent/domainbook.h"
+#include "agent/state/domain_store.h"
 #include "agent/figures.h"
 #include "agent/postfix/intake.h"
 #include "agent/engine/lane.h"
 #include "agent/io/logsink.h"
-#include "agent/ratebook.h"
+#include "agent/state/rate_store.h"
 #include "agent/postfix/requeue.h"
 #include "agent/postfix/report.h"
 #include "agent/smarthost/upstream.h"

@@ -11,7 +11,7 @@
 #define AGENT_H
 
 #include "agent/operator/alarm.h"
-#include "agent/boardwriter.h"
+#include "agent/state/board_writer.h"
 #include "agent/smarthost/credentials.h"
 #include "agent/smarthost/dialer.h"
 #include "agent/engine/domains.h"
@@ -20,7 +20,7 @@
 #include "agent/postfix/master.h"
 #include "agent/engine/rules.h"
 #include "agent/engine/settings.h"
-#include "agent/statefile.h"
+#include "agent/state/statefile.h"
 
 struct agent;
 

@@ -1,6 +1,6 @@
 #include "agent/figures.h"
 
-#include "agent/learned.h"
+#include "agent/state/pace_store.h"
 
 enum { SHOW_EVERY_MS = 250 };
 

@@ -9,10 +9,10 @@
 
 #include <stdint.h>
 
-#include "agent/boardwriter.h"
+#include "agent/state/board_writer.h"
 #include "agent/postfix/activequeue.h"
 #include "agent/engine/lane.h"
-#include "agent/ratebook.h"
+#include "agent/state/rate_store.h"
 #include "agent/postfix/requeue.h"
 #include "agent/postfix/report.h"
 #include "agent/smarthost/upstream.h"

@@ -26,7 +26,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "agent/alarmbook.h"
+#include "agent/state/alarm_store.h"
 #include "agent/io/loop.h"
 #include "agent/engine/settings.h"
 

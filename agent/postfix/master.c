@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "agent/statepath.h"
+#include "agent/state/safepath.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 

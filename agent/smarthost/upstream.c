@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/budget.h"
-#include "agent/learned.h"
+#include "agent/state/budget.h"
+#include "agent/state/pace_store.h"
 #include "agent/smarthost/link.h"
 #include "common/base/clock.h"
 #include "common/base/list.h"

@@ -13,14 +13,14 @@
 #include <stddef.h>
 
 #include "agent/operator/alarm.h"
-#include "agent/boardwriter.h"
+#include "agent/state/board_writer.h"
 #include "agent/smarthost/credentials.h"
 #include "agent/smarthost/dialer.h"
 #include "agent/engine/lane.h"
 #include "agent/io/loop.h"
-#include "agent/ratebook.h"
+#include "agent/state/rate_store.h"
 #include "agent/engine/settings.h"
-#include "agent/statefile.h"
+#include "agent/state/statefile.h"
 
 struct upstreams;
 

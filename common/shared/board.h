@@ -217,7 +217,8 @@ struct board_lane {
 	struct board_poison poison[BOARD_POISON];
 	struct board_session sessions[BOARD_SESSIONS];
 	uint64_t orders[32]; /* the operator's wishes */
-	uint64_t learned[BOARD_LEARNED]; /* its own layout, agent/learned.c */
+	uint64_t learned[BOARD_LEARNED]; /* its own layout,
+					    agent/state/pace_store.c */
 	struct board_rate rates[BOARD_RATES]; /* its own */
 	uint64_t spare_rate[BOARD_RATE_BYTES / 8 - BOARD_LEARNED -
 			    BOARD_RATES * BOARD_RATE_WORDS];

@@ -17,9 +17,9 @@
 #include <stdint.h>
 
 #include "agent/engine/lane.h"
-#include "agent/ratebook.h"
+#include "agent/state/rate_store.h"
 #include "agent/engine/settings.h"
-#include "agent/statefile.h"
+#include "agent/state/statefile.h"
 #include "common/shared/slots.h"
 
 enum {

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "agent/boardwriter.h"
+#include "agent/state/board_writer.h"
 #include "common/shared/board.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"

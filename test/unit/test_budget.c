@@ -12,8 +12,8 @@
 
 #include <cmocka.h>
 
-#include "agent/boardwriter.h"
-#include "agent/budget.h"
+#include "agent/state/board_writer.h"
+#include "agent/state/budget.h"
 #include "common/shared/board.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "agent/domainbook.h"
+#include "agent/state/domain_store.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "test/unit/statedir.h"

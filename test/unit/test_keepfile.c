@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "agent/keepfile.h"
+#include "agent/state/persist.h"
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "test/unit/fixture.h"

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "agent/engine/lane_state.h"
-#include "agent/ratebook.h"
+#include "agent/state/rate_store.h"
 #include "test/unit/fixture.h"
 #include "test/unit/lane_world.h"
 #include "test/unit/statedir.h"

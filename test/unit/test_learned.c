@@ -9,7 +9,7 @@
 #include <math.h>
 
 #include "agent/engine/lane_state.h"
-#include "agent/learned.h"
+#include "agent/state/pace_store.h"
 #include "test/unit/lane_world.h"
 #include "test/unit/statedir.h"
 

@@ -11,10 +11,10 @@
 
 #include <cmocka.h>
 
-#include "agent/keepfile.h"
+#include "agent/state/persist.h"
 #include "agent/engine/pacer.h"
 #include "agent/settings/params.h"
-#include "agent/ratebook.h"
+#include "agent/state/rate_store.h"
 #include "common/shared/board.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"

@@ -8,9 +8,9 @@
 
 #include <cmocka.h>
 
-#include "agent/keepfile.h"
+#include "agent/state/persist.h"
 #include "agent/settings/params.h"
-#include "agent/sharefile.h"
+#include "agent/state/account_limits.h"
 #include "common/shared/board.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"

@@ -15,8 +15,8 @@
 #include <cmocka.h>
 
 #include "agent/settings/params.h"
-#include "agent/sharefile.h"
-#include "agent/sweep.h"
+#include "agent/state/account_limits.h"
+#include "agent/state/state_sweep.h"
 #include "common/shared/board.h"
 #include "common/base/clock.h"
 #include "test/unit/statedir.h"

@@ -16,15 +16,15 @@
  * Without a file everything is in memory, and this lane is the only one. Times
  * are monotonic microseconds, given by the caller.
  */
-#ifndef SHAREFILE_H
-#define SHAREFILE_H
+#ifndef ACCOUNT_LIMITS_H
+#define ACCOUNT_LIMITS_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "agent/engine/pacer.h"
 #include "agent/engine/settings.h"
-#include "agent/statefile.h"
+#include "agent/state/statefile.h"
 #include "common/limits/fairshare.h"
 
 struct sharefile;

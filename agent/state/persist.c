@@ -1,4 +1,4 @@
-#include "agent/keepfile.h"
+#include "agent/state/persist.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -7,12 +7,12 @@
  * still counts, such as what was used of a quota of thirty days. Safe against a
  * lane that opens it in this moment (statefile_remove_if()).
  */
-#ifndef SWEEP_H
-#define SWEEP_H
+#ifndef STATE_SWEEP_H
+#define STATE_SWEEP_H
 
 #include <stdint.h>
 
-#include "agent/statefile.h"
+#include "agent/state/statefile.h"
 
 enum { SWEEP_AGE_S = 8 * 86400 };
 

@@ -16,14 +16,14 @@
  * A file that cannot be used is no reason not to deliver: the value is then
  * kept in memory alone.
  */
-#ifndef KEEPFILE_H
-#define KEEPFILE_H
+#ifndef PERSIST_H
+#define PERSIST_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/statefile.h"
+#include "agent/state/statefile.h"
 
 struct keepfile;
 

@@ -17,7 +17,7 @@
  * POLL_HOLD_MS whether others are in want. A lane that neither holds nor wants
  * sets no timer.
  */
-#include "agent/budget.h"
+#include "agent/state/budget.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -25,8 +25,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/boardwriter.h"
-#include "agent/statefile.h"
+#include "agent/state/board_writer.h"
+#include "agent/state/statefile.h"
 #include "common/shared/board.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"

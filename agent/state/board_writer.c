@@ -1,4 +1,4 @@
-#include "agent/boardwriter.h"
+#include "agent/state/board_writer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "agent/statefile.h"
+#include "agent/state/statefile.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"

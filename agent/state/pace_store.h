@@ -5,12 +5,12 @@
  * found by its name; of more accounts than rows those that learned something
  * last are kept. The age counts too, see adapt.h.
  */
-#ifndef LEARNED_H
-#define LEARNED_H
+#ifndef PACE_STORE_H
+#define PACE_STORE_H
 
 #include <stdbool.h>
 
-#include "agent/boardwriter.h"
+#include "agent/state/board_writer.h"
 #include "agent/engine/lane.h"
 #include "common/base/clock.h"
 

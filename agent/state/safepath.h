@@ -5,8 +5,8 @@
  * and nobody else may write to it, unless it is sticky, as /tmp is; a symbolic
  * link belongs to root. Nobody else can then lead the way elsewhere.
  */
-#ifndef STATEPATH_H
-#define STATEPATH_H
+#ifndef SAFEPATH_H
+#define SAFEPATH_H
 
 #include <limits.h>
 #include <stddef.h>

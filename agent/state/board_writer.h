@@ -13,8 +13,8 @@
  * After fork the draining child calls board_drain(): it gives the entry to the
  * lane's next process, goes on counting, and touches no gauge any more.
  */
-#ifndef BOARDWRITER_H
-#define BOARDWRITER_H
+#ifndef BOARD_WRITER_H
+#define BOARD_WRITER_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,10 +1,10 @@
-#include "agent/sharefile.h"
+#include "agent/state/account_limits.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/keepfile.h"
+#include "agent/state/persist.h"
 #include "common/shared/board.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"

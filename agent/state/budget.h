@@ -23,7 +23,7 @@
 
 #include "agent/io/loop.h"
 #include "agent/engine/settings.h"
-#include "agent/statefile.h"
+#include "agent/state/statefile.h"
 
 struct board_writer;
 struct budget;

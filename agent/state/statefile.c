@@ -1,4 +1,4 @@
-#include "agent/statefile.h"
+#include "agent/state/statefile.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "agent/statepath.h"
+#include "agent/state/safepath.h"
 #include "common/shared/board.h"
 #include "common/base/clock.h"
 

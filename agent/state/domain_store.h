@@ -5,11 +5,11 @@
  * reboot (keepfile.h). Written at every message for a limited domain; where
  * the file cannot be used, a warning is all.
  */
-#ifndef DOMAINBOOK_H
-#define DOMAINBOOK_H
+#ifndef DOMAIN_STORE_H
+#define DOMAIN_STORE_H
 
 #include "agent/engine/domains.h"
-#include "agent/statefile.h"
+#include "agent/state/statefile.h"
 
 struct domainbook;
 

@@ -1,9 +1,9 @@
-#include "agent/ratebook.h"
+#include "agent/state/rate_store.h"
 
 #include <string.h>
 
-#include "agent/keepfile.h"
-#include "agent/sharefile.h"
+#include "agent/state/persist.h"
+#include "agent/state/account_limits.h"
 #include "common/base/list.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"

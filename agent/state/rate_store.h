@@ -20,15 +20,15 @@
  *
  * Without the directory a lane counts for itself alone, and says so once.
  */
-#ifndef RATEBOOK_H
-#define RATEBOOK_H
+#ifndef RATE_STORE_H
+#define RATE_STORE_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "agent/engine/pacer.h"
 #include "agent/engine/settings.h"
-#include "agent/statefile.h"
+#include "agent/state/statefile.h"
 
 struct ratebook;
 struct rate_account;

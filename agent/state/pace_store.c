@@ -1,4 +1,4 @@
-#include "agent/learned.h"
+#include "agent/state/pace_store.h"
 
 #include <math.h>
 #include <string.h>

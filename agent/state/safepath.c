@@ -1,4 +1,4 @@
-#include "agent/statepath.h"
+#include "agent/state/safepath.h"
 
 #include <errno.h>
 #include <fcntl.h>

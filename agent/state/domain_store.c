@@ -1,8 +1,8 @@
-#include "agent/domainbook.h"
+#include "agent/state/domain_store.h"
 
 #include <stdio.h>
 
-#include "agent/keepfile.h"
+#include "agent/state/persist.h"
 #include "common/shared/board.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"

@@ -1,9 +1,9 @@
-#include "agent/alarmbook.h"
+#include "agent/state/alarm_store.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/keepfile.h"
+#include "agent/state/persist.h"
 #include "common/shared/board.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"

@@ -1,11 +1,11 @@
-#include "agent/sweep.h"
+#include "agent/state/state_sweep.h"
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/sharefile.h"
+#include "agent/state/account_limits.h"
 #include "common/base/log.h"
 
 enum {

@@ -7,13 +7,13 @@
  *
  * Without the directory they live as long as the process.
  */
-#ifndef ALARMBOOK_H
-#define ALARMBOOK_H
+#ifndef ALARM_STORE_H
+#define ALARM_STORE_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "agent/statefile.h"
+#include "agent/state/statefile.h"
 
 enum {
 	ALARM_COUNT_MAX = 64, /* different ones known at a time */
