@@ -16,7 +16,7 @@
 #include "agent/smarthost/dialer.h"
 #include "agent/engine/domains.h"
 #include "agent/io/loop.h"
-#include "agent/mapwatch.h"
+#include "agent/tables/mapwatch.h"
 #include "agent/postfix/master.h"
 #include "agent/engine/rules.h"
 #include "agent/engine/settings.h"

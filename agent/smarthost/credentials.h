@@ -14,7 +14,7 @@
 
 #include <stdbool.h>
 
-#include "agent/maps.h"
+#include "agent/tables/maps.h"
 #include "agent/engine/settings.h"
 
 struct credentials;

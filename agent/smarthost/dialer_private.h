@@ -13,7 +13,7 @@
 #include "agent/smarthost/credentials.h"
 #include "agent/smarthost/dialer.h"
 #include "agent/smarthost/link.h"
-#include "agent/maps.h"
+#include "agent/tables/maps.h"
 #include "agent/smarthost/sasl.h"
 #include "agent/smarthost/tls.h"
 #include "common/smtp/reply.h"

@@ -12,7 +12,7 @@
 
 #include "agent/smarthost/credentials.h"
 #include "agent/smarthost/dialer.h"
-#include "agent/maps.h"
+#include "agent/tables/maps.h"
 #include "agent/engine/settings.h"
 #include "common/base/buf.h"
 #include "test/unit/fakeserver.h"

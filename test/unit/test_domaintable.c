@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "agent/domaintable.h"
+#include "agent/tables/domain_tables.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "test/unit/scratch.h"

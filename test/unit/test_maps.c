@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "agent/maps.h"
+#include "agent/tables/maps.h"
 #include "common/base/mem.h"
 #include "test/unit/scratch.h"
 

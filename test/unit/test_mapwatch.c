@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "agent/mapwatch.h"
+#include "agent/tables/mapwatch.h"
 #include "test/unit/statedir.h"
 
 static char dir[] = "/tmp/mapwatch-XXXXXX";

@@ -11,8 +11,8 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "agent/maps.h"
-#include "agent/proxymap.h"
+#include "agent/tables/maps.h"
+#include "agent/tables/proxymap.h"
 #include "common/postfix/attr.h"
 #include "common/base/mem.h"
 #include "test/unit/scratch.h"

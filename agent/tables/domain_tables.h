@@ -5,11 +5,11 @@
  * do, so that every limit is checked at start and none has to be asked for
  * while mail waits.
  */
-#ifndef DOMAINTABLE_H
-#define DOMAINTABLE_H
+#ifndef DOMAIN_TABLES_H
+#define DOMAIN_TABLES_H
 
 #include "agent/engine/domains.h"
-#include "agent/maps.h"
+#include "agent/tables/maps.h"
 #include "agent/settings/problems.h"
 #include "agent/engine/settings.h"
 

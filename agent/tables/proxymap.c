@@ -2,7 +2,7 @@
  *
  * A cancelled query that is being answered stays at the head without a
  * callback until its answer is in: answers come in order. */
-#include "agent/proxymap.h"
+#include "agent/tables/proxymap.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-#include "agent/maps.h"
+#include "agent/tables/maps.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -7,7 +7,7 @@
 
 #include "agent/settings/config.h"
 #include "agent/io/command_output.h"
-#include "agent/proxymap.h"
+#include "agent/tables/proxymap.h"
 #include "common/base/mem.h"
 
 enum { ERROR_MAX = 500 };

@@ -1,4 +1,4 @@
-#include "agent/mapwatch.h"
+#include "agent/tables/mapwatch.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-#include "agent/domaintable.h"
+#include "agent/tables/domain_tables.h"
 
 #include "common/base/buf.h"
 #include "common/base/log.h"
