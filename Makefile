@@ -26,14 +26,14 @@ COMMON_SRC := $(wildcard common/*.c common/*/*.c)
 AGENT_SRC  := $(filter-out agent/main.c,$(wildcard agent/*.c agent/*/*.c))
 UNIT_SRC   := $(wildcard test/unit/test_*.c)
 FUZZ_SRC   := $(wildcard test/fuzz/fuzz_*.c)
-TOOL_DIRS  := $(wildcard test/smarthost test/delayproxy test/smtpblast test/boarddump)
+TOOL_DIRS  := $(wildcard tools/smarthost tools/delayproxy tools/smtpblast tools/boarddump)
 
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 COMMON_LIB := $(BUILD)/libcommon.a
 AGENT_LIB  := $(BUILD)/libagent.a
 UNIT_BIN   := $(patsubst test/unit/%.c,$(BUILD)/unit/%,$(UNIT_SRC))
 FUZZ_BIN   := $(patsubst test/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_SRC))
-TOOL_BIN   := $(patsubst test/%,$(BUILD)/%,$(TOOL_DIRS))
+TOOL_BIN   := $(patsubst tools/%,$(BUILD)/%,$(TOOL_DIRS))
 
 all: $(BUILD)/lane
 
@@ -54,7 +54,7 @@ $(AGENT_LIB): $(call obj,$(AGENT_SRC))
 	@rm -f $@
 	$(AR) rcs $@ $^
 
-# Test programs of more than one file: test/NAME/*.c makes build/NAME.
+# tools/NAME/*.c makes build/NAME.
 define tool_rule
 $(BUILD)/$(notdir $(1)): $(call obj,$(wildcard $(1)/*.c)) $(COMMON_LIB)
 	$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -o $$@ $$^ $$(PKG_LIBS)
@@ -63,8 +63,8 @@ $(foreach d,$(TOOL_DIRS),$(eval $(call tool_rule,$(d))))
 tools: $(TOOL_BIN) $(BUILD)/lane-sim
 
 # The engine in fake time (doc/pacing.md); test/unit/test_sim.c uses it, too.
-SIM_SRC := $(filter-out test/sim/main.c,$(wildcard test/sim/*.c))
-$(BUILD)/lane-sim: $(call obj,test/sim/main.c $(SIM_SRC)) $(AGENT_LIB) $(COMMON_LIB)
+SIM_SRC := $(filter-out tools/lane-sim/main.c,$(wildcard tools/lane-sim/*.c))
+$(BUILD)/lane-sim: $(call obj,tools/lane-sim/main.c $(SIM_SRC)) $(AGENT_LIB) $(COMMON_LIB)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lm
 
 # test/unit/*.c that are no test of their own are helpers linked into each.

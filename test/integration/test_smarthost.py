@@ -758,7 +758,7 @@ def test_the_end_writes_everything(smarthost):
 
 
 def test_twenty_connections_at_full_speed_lose_nothing(smarthost):
-    """test/smarthost/README.md has the figures measured this way."""
+    """tools/smarthost/README.md has the figures measured this way."""
     host = smarthost("--user", "me:secret", "--require-auth")
     result = subprocess.run(
         [BUILD / "smtpblast", "127.0.0.1", str(host.port), "20", "20000",

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "common/base/log.h"
-#include "test/sim/sim_models.h"
+#include "tools/lane-sim/sim_models.h"
 
 static struct sim_world w;
 

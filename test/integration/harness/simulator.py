@@ -59,7 +59,7 @@ def _ready_ports(path):
 
 
 class Simulator(Daemon):
-    """Options are those of test/smarthost/README.md in Python spelling:
+    """Options are those of tools/smarthost/README.md in Python spelling:
     Simulator(base, certs, max_connections=20, no_chunking=True).
 
     script    rules of the scripted replies and faults

@@ -16,8 +16,8 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
-#include "test/smarthost/answer.h"
-#include "test/smarthost/conn.h"
+#include "tools/smarthost/answer.h"
+#include "tools/smarthost/conn.h"
 
 enum { CONTENT_HARD_MAX = 256 << 20 };
 

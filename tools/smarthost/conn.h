@@ -15,8 +15,8 @@
 #define SMARTHOST_CONN_H
 
 #include "common/base/buf.h"
-#include "test/smarthost/session.h"
-#include "test/smarthost/sim.h"
+#include "tools/smarthost/session.h"
+#include "tools/smarthost/sim.h"
 
 enum conn_end {
 	CONN_OPEN,

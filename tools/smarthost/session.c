@@ -1,11 +1,11 @@
-#include "test/smarthost/session.h"
+#include "tools/smarthost/session.h"
 
 #include <stdio.h>
 #include <sys/socket.h>
 
 #include "common/base/log.h"
-#include "test/smarthost/answer.h"
-#include "test/smarthost/conn.h"
+#include "tools/smarthost/answer.h"
+#include "tools/smarthost/conn.h"
 
 enum {
 	EXIM_JUNK_MAX = 10, /* smtp_accept_max_nonmail */

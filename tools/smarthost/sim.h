@@ -7,10 +7,10 @@
 #include <stdio.h>
 
 #include "common/base/list.h"
-#include "test/smarthost/ledger.h"
-#include "test/smarthost/options.h"
-#include "test/smarthost/script.h"
-#include "test/smarthost/stats.h"
+#include "tools/smarthost/ledger.h"
+#include "tools/smarthost/options.h"
+#include "tools/smarthost/script.h"
+#include "tools/smarthost/stats.h"
 
 struct sim {
 	struct options options;

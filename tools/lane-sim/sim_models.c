@@ -1,4 +1,4 @@
-#include "test/sim/sim_models.h"
+#include "tools/lane-sim/sim_models.h"
 
 #include <string.h>
 

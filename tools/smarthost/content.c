@@ -1,4 +1,4 @@
-#include "test/smarthost/content.h"
+#include "tools/smarthost/content.h"
 
 #include <string.h>
 

@@ -1,4 +1,4 @@
-#include "test/smarthost/script.h"
+#include "tools/smarthost/script.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -1,10 +1,10 @@
-#include "test/smarthost/answer.h"
+#include "tools/smarthost/answer.h"
 
 #include <ctype.h>
 #include <stdlib.h>
 
 #include "common/base/log.h"
-#include "test/smarthost/conn.h"
+#include "tools/smarthost/conn.h"
 
 static struct script_facts
 facts_of(struct session *s)

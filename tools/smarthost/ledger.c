@@ -1,4 +1,4 @@
-#include "test/smarthost/ledger.h"
+#include "tools/smarthost/ledger.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -5,7 +5,7 @@
 
 #include <openssl/ssl.h>
 
-#include "test/smarthost/options.h"
+#include "tools/smarthost/options.h"
 
 /* A context for TLS 1.2 and 1.3 with session tickets, certificate and key
  * from the options or made now (EC P-256; localhost, the host name, loopback

@@ -1,4 +1,4 @@
-#include "test/sim/sim_account.h"
+#include "tools/lane-sim/sim_account.h"
 
 #include <dirent.h>
 #include <stdio.h>

@@ -8,9 +8,9 @@
 #define SMARTHOST_SESSION_H
 
 #include "common/base/buf.h"
-#include "test/smarthost/auth.h"
-#include "test/smarthost/content.h"
-#include "test/smarthost/script.h"
+#include "tools/smarthost/auth.h"
+#include "tools/smarthost/content.h"
+#include "tools/smarthost/script.h"
 
 struct conn;
 

@@ -1,4 +1,4 @@
-#include "test/sim/sim_meter.h"
+#include "tools/lane-sim/sim_meter.h"
 
 #include "common/base/log.h"
 #include "common/base/mem.h"

@@ -1,4 +1,4 @@
-#include "test/sim/sim_events.h"
+#include "tools/lane-sim/sim_events.h"
 
 #include "common/base/mem.h"
 

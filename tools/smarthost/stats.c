@@ -1,4 +1,4 @@
-#include "test/smarthost/stats.h"
+#include "tools/smarthost/stats.h"
 
 #include <inttypes.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "test/sim/sim_mail.h"
+#include "tools/lane-sim/sim_mail.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-#include "test/sim/sim_provider.h"
+#include "tools/lane-sim/sim_provider.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -18,9 +18,9 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
-#include "test/smarthost/conn.h"
-#include "test/smarthost/sim.h"
-#include "test/smarthost/tls.h"
+#include "tools/smarthost/conn.h"
+#include "tools/smarthost/sim.h"
+#include "tools/smarthost/tls.h"
 
 enum { BACKLOG = 1024, ACCEPT_AT_ONCE = 64, SEGMENT = 1460 };
 

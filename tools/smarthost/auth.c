@@ -1,4 +1,4 @@
-#include "test/smarthost/auth.h"
+#include "tools/smarthost/auth.h"
 
 #include <openssl/evp.h>
 #include <openssl/hmac.h>

@@ -1,4 +1,4 @@
-#include "test/sim/sim_world.h"
+#include "tools/lane-sim/sim_world.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -16,7 +16,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/slice.h"
-#include "test/sim/sim_meter.h"
+#include "tools/lane-sim/sim_meter.h"
 
 enum { SIM_METERS = 4 };
 

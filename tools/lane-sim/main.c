@@ -13,7 +13,7 @@
 #include <time.h>
 
 #include "common/base/log.h"
-#include "test/sim/sim_models.h"
+#include "tools/lane-sim/sim_models.h"
 
 struct printer {
 	int64_t every;

@@ -7,8 +7,8 @@
 #ifndef SMARTHOST_ANSWER_H
 #define SMARTHOST_ANSWER_H
 
-#include "test/smarthost/session.h"
-#include "test/smarthost/stats.h"
+#include "tools/smarthost/session.h"
+#include "tools/smarthost/stats.h"
 
 struct answer {
 	const struct rule *rule; /* NULL: none applied; valid until given */

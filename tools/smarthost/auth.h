@@ -9,7 +9,7 @@
 #define SMARTHOST_AUTH_H
 
 #include "common/base/slice.h"
-#include "test/smarthost/options.h"
+#include "tools/smarthost/options.h"
 
 enum auth_result {
 	AUTH_MORE, /* send "334 " and challenge, wait for a line */

@@ -1,4 +1,4 @@
-#include "test/smarthost/tls.h"
+#include "tools/smarthost/tls.h"
 
 #include <errno.h>
 #include <openssl/err.h>

@@ -1,4 +1,4 @@
-#include "test/smarthost/options.h"
+#include "tools/smarthost/options.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 
 #include "common/base/buf.h"
-#include "test/sim/sim_world.h"
+#include "tools/lane-sim/sim_world.h"
 
 /* After sim_init(); false: there is no such model. */
 bool sim_model_set(struct sim_world *w, const char *name);

@@ -20,10 +20,10 @@
 #include "agent/engine/lane.h"
 #include "agent/settings/provider_set.h"
 #include "common/base/list.h"
-#include "test/sim/sim_account.h"
-#include "test/sim/sim_events.h"
-#include "test/sim/sim_mail.h"
-#include "test/sim/sim_provider.h"
+#include "tools/lane-sim/sim_account.h"
+#include "tools/lane-sim/sim_events.h"
+#include "tools/lane-sim/sim_mail.h"
+#include "tools/lane-sim/sim_provider.h"
 
 struct sim_world;
 

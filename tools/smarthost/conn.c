@@ -1,4 +1,4 @@
-#include "test/smarthost/conn.h"
+#include "tools/smarthost/conn.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -11,7 +11,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
-#include "test/smarthost/tls.h"
+#include "tools/smarthost/tls.h"
 
 enum {
 	IN_MAX = 256 << 10,
