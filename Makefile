@@ -22,16 +22,16 @@ ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(WARN) -fPIE -fstack-protector-strong \
        $(PKG_CFLAGS) $(CFLAGS) $(WERROR)
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 
-COMMON_SRC := $(wildcard common/*.c common/*/*.c)
+COMMON_SRC := $(wildcard common/*/*.c)
 AGENT_SRC  := $(filter-out agent/main.c,$(wildcard agent/*.c agent/*/*.c))
-UNIT_SRC   := $(wildcard test/unit/test_*.c)
+UNIT_SRC   := $(wildcard test/unit/*/test_*.c)
 FUZZ_SRC   := $(wildcard test/fuzz/fuzz_*.c)
 TOOL_DIRS  := $(wildcard tools/smarthost tools/delayproxy tools/smtpblast tools/boarddump)
 
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 COMMON_LIB := $(BUILD)/libcommon.a
 AGENT_LIB  := $(BUILD)/libagent.a
-UNIT_BIN   := $(patsubst test/unit/%.c,$(BUILD)/unit/%,$(UNIT_SRC))
+UNIT_BIN   := $(patsubst %.c,$(BUILD)/unit/%,$(notdir $(UNIT_SRC)))
 FUZZ_BIN   := $(patsubst test/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_SRC))
 TOOL_BIN   := $(patsubst tools/%,$(BUILD)/%,$(TOOL_DIRS))
 
@@ -62,16 +62,19 @@ endef
 $(foreach d,$(TOOL_DIRS),$(eval $(call tool_rule,$(d))))
 tools: $(TOOL_BIN) $(BUILD)/lane-sim
 
-# The engine in fake time (doc/pacing.md); test/unit/test_sim.c uses it, too.
+# The engine in fake time (doc/pacing.md); test/unit/engine/test_sim.c uses it, too.
 SIM_SRC := $(filter-out tools/lane-sim/main.c,$(wildcard tools/lane-sim/*.c))
 $(BUILD)/lane-sim: $(call obj,tools/lane-sim/main.c $(SIM_SRC)) $(AGENT_LIB) $(COMMON_LIB)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lm
 
-# test/unit/*.c that are no test of their own are helpers linked into each.
-UNIT_HELP := $(filter-out $(UNIT_SRC),$(wildcard test/unit/*.c))
-$(BUILD)/unit/%: $(BUILD)/test/unit/%.o $(call obj,$(UNIT_HELP) $(SIM_SRC)) $(AGENT_LIB) $(COMMON_LIB)
-	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lcmocka -lm
+# test/unit/FOLDER/test_NAME.c makes build/unit/test_NAME.
+SUPPORT := $(call obj,$(wildcard test/support/*.c))
+define unit_rule
+$(BUILD)/unit/$(basename $(notdir $(1))): $(call obj,$(1) $(SIM_SRC)) $(SUPPORT) $(AGENT_LIB) $(COMMON_LIB)
+	@mkdir -p $$(@D)
+	$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -o $$@ $$^ $$(PKG_LIBS) -lcmocka -lm
+endef
+$(foreach t,$(UNIT_SRC),$(eval $(call unit_rule,$(t))))
 unit: $(UNIT_BIN)
 
 # libFuzzer exists in clang only; the targets are built from sources directly.

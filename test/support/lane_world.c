@@ -1,0 +1,798 @@
+#include "test/support/lane_world_private.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "agent/engine/lane_state.h"
+#include "agent/engine/message.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+
+enum {
+	BEGIN_MS = 1000000,
+	OUT_MAX = 8 << 20,
+	TURNS_WITHOUT_TIME_MAX = 10000,
+};
+
+static char text_none[] = "";
+static char text_relayhost[] = "[relay.test]";
+static char text_rcpt[] = "rcpt";
+
+/* Log lines about what the model does would drown the test's own. */
+static void
+swallow(void *ctx, enum log_level level, const char *line)
+{
+	(void)ctx;
+	if (level >= LOG_LEVEL_ERROR)
+		print_error("%s\n", line);
+}
+
+/* ---- events ------------------------------------------------------------ */
+
+struct event *
+world_event_new(struct world_conn *c, enum event_kind kind, int64_t at_ms)
+{
+	struct event *e = mem_zalloc(sizeof(*e));
+	struct list *after = c->w->events.prev;
+
+	e->at_ms = at_ms;
+	e->kind = kind;
+	e->conn = c;
+	buf_init(&e->octets, OUT_MAX);
+	while (after != &c->w->events && event_of(after)->at_ms > at_ms)
+		after = after->prev;
+	list_insert_after(after, &e->link);
+	return e;
+}
+
+static void
+free_event(struct event *e)
+{
+	list_remove(&e->link);
+	buf_fini(&e->octets);
+	mem_free(e);
+}
+
+static void
+free_conn(struct world_conn *c)
+{
+	struct world *w = c->w;
+
+	list_each_safe (link, &w->events)
+		if (event_of(link)->conn == c)
+			free_event(event_of(link));
+	list_remove(&c->link);
+	w->conns_now--;
+	buf_fini(&c->in);
+	mem_free(c);
+}
+
+/* ---- lane_ops ---------------------------------------------------------- */
+
+static size_t
+taken_connections(struct world *w)
+{
+	size_t n = 0;
+
+	list_each (link, &w->conns)
+		n +=
+		    !list_entry(link, struct world_conn, link)->is_one_too_many;
+	return n;
+}
+
+static bool
+start_dial(void *ctx, struct route *route, struct lane_no *no)
+{
+	struct world *w = ctx;
+	struct world_conn *c;
+
+	if (w->slots > 0 && w->conns_now >= (size_t)w->slots) {
+		no->why = "no slot";
+		no->not_before_ms = INT64_MAX;
+		return false;
+	}
+	/* A second look must find nothing to do. */
+	assert_false(w->is_checking);
+	c = mem_zalloc(sizeof(*c));
+	c->w = w;
+	c->route = route;
+	buf_init(&c->in, OUT_MAX);
+	list_init(&c->link);
+	list_push(&w->conns, &c->link);
+	w->dials++;
+	w->conns_now++;
+	if (w->conns_now > w->conns_peak)
+		w->conns_peak = w->conns_now;
+	/* A refusal comes instead of the greeting. */
+	c->is_one_too_many =
+	    w->server.connections_max > 0 &&
+	    taken_connections(w) > (size_t)w->server.connections_max;
+	(void)world_event_new(c, EVENT_DIALLED,
+	    w->now.ms + (c->is_one_too_many ? 2 : w->server.dial_rtts) *
+			    w->server.rtt_ms);
+	return true;
+}
+
+static void
+on_want(void *ctx, struct route *route, size_t count)
+{
+	struct world *w = ctx;
+
+	(void)route;
+	w->want = count;
+}
+
+static void
+on_decided(void *ctx, struct request *req, size_t i)
+{
+	struct world *w = ctx;
+	struct world_message *m = req->owner;
+	const struct verdict *v = req->rcpts[i].verdict;
+
+	if (w->is_dying) {
+		assert_int_equal(m->rcpt_count, 1);
+		request_free(&m->req);
+		return;
+	}
+	assert_non_null(v);
+	assert_true(m->req == req && m->decided < m->rcpt_count);
+	assert_int_equal(dsn_class(&v->dsn), v->outcome == OUTCOME_SENT ? '2'
+					     : v->outcome == OUTCOME_DEFER
+						 ? '4'
+						 : '5');
+	m->decided++;
+	m->outcomes[i] = v->outcome;
+	m->in_doubt = m->in_doubt || v->dsn.maybe_accepted;
+	(void)snprintf(m->status, sizeof(m->status), "%s", v->dsn.status);
+	(void)snprintf(
+	    m->text, sizeof(m->text), "%.*s", WORLD_TEXT_SIZE - 1, v->dsn.text);
+	w->outcomes[v->outcome]++;
+	if (m->decided < m->rcpt_count)
+		return;
+	m->is_hop = req->hop != NULL;
+	m->done_ms = w->now.ms;
+	w->done++;
+	request_free(&m->req);
+}
+
+static void
+on_output(void *ctx, struct lane_session *ls)
+{
+	struct world_conn *c = ls->io;
+
+	(void)ctx;
+	c->has_output = true;
+}
+
+static void
+on_session_ended(void *ctx, struct lane_session *ls, enum session_end how,
+    bool is_clean, const char *why)
+{
+	struct world *w = ctx;
+
+	(void)is_clean;
+	(void)why;
+	w->ended[how]++;
+	free_conn(ls->io);
+}
+
+static void
+want_kick(void *ctx)
+{
+	((struct world *)ctx)->is_kick_due = true;
+}
+
+static void
+on_rendering(void *ctx, const struct request *req, bool begins)
+{
+	struct world *w = ctx;
+
+	assert_non_null(req);
+	w->in_hand += begins ? 1 : -1;
+	assert_true(w->in_hand >= 0);
+}
+
+/* What was pulled has been written here, so nothing can slip out. */
+static void
+hang_up_session(void *ctx, struct lane_session *ls)
+{
+	struct world_conn *c = ls->io;
+
+	(void)ctx;
+	c->has_output = false;
+}
+
+static void
+on_alarm(void *ctx, struct route *route, const char *what, const char *reply)
+{
+	struct world *w = ctx;
+
+	(void)route;
+	w->alarms++;
+	(void)snprintf(w->alarm, sizeof(w->alarm), "%s: %s", what, reply);
+}
+
+static void
+on_all_clear(void *ctx, struct route *route)
+{
+	(void)route;
+	((struct world *)ctx)->all_clears++;
+}
+
+static bool
+is_alarmed(void *ctx, const struct route *route)
+{
+	(void)route;
+	return ((struct world *)ctx)->was_alarmed;
+}
+
+static bool
+on_throttled(void *ctx, struct route *route, int64_t sent_us, int64_t now_us)
+{
+	struct world *w = ctx;
+
+	(void)route;
+	assert_true(sent_us <= now_us && now_us == w->now.ms * 1000);
+	w->asked_to_give_way++;
+	return w->others_give_way;
+}
+
+static void
+on_pause(void *ctx, struct route *route, int64_t until_us)
+{
+	struct world *w = ctx;
+
+	(void)route;
+	w->pause_told_us = until_us;
+}
+
+static void
+on_too_many(void *ctx, struct route *route, bool was_open, const char *reply)
+{
+	struct world *w = ctx;
+
+	(void)route;
+	(void)reply;
+	w->too_many++;
+	w->too_many_was_open = was_open;
+}
+
+static const struct lane_ops ops = {
+    .start_dial = start_dial,
+    .on_want = on_want,
+    .on_decided = on_decided,
+    .on_output = on_output,
+    .on_session_ended = on_session_ended,
+    .want_kick = want_kick,
+    .on_rendering = on_rendering,
+    .hang_up = hang_up_session,
+    .on_alarm = on_alarm,
+    .on_all_clear = on_all_clear,
+    .is_alarmed = is_alarmed,
+    .on_throttled = on_throttled,
+    .on_pause = on_pause,
+    .on_too_many = on_too_many,
+};
+
+/* ---- mail -------------------------------------------------------------- */
+
+static void
+hand_in(struct world *w, size_t number)
+{
+	struct world_message *m = &w->messages[number];
+	struct request *req = mem_zalloc(sizeof(*req));
+
+	m->w = w;
+	m->req = req;
+	m->submitted_ms = w->now.ms;
+	m->rcpt_count = w->rcpts_each;
+	(void)snprintf(m->sender, sizeof(m->sender), "m%zu@from.test", number);
+	req->queue_name = "active";
+	req->queue_id = "4WoRlD";
+	req->nexthop = w->nexthop;
+	req->encoding = "7bit";
+	req->sender = m->sender;
+	req->envelope_id = req->sasl_username = "";
+	req->received_ms = w->now.ms;
+	req->size = 200;
+	req->rcpt_count = req->rcpt_due = m->rcpt_count;
+	req->rcpts = mem_zarray(m->rcpt_count, sizeof(*req->rcpts));
+	for (size_t i = 0; i < m->rcpt_count; i++) {
+		(void)snprintf(m->rcpts[i], sizeof(m->rcpts[i]), "r%zu.%zu@%s",
+		    number, i,
+		    w->domains_of[i] != NULL ? w->domains_of[i] : "to.test");
+		req->rcpts[i].address = m->rcpts[i];
+		req->rcpts[i].original = req->rcpts[i].orcpt = "";
+	}
+	queue_source_init(&m->source, buf_slice(&w->file));
+	req->message = message_new(queue_source_of(&m->source), 0, 998);
+	req->owner = m;
+	lane_submit(w->lane, req, w->now);
+}
+
+static void
+submit_one(struct world *w)
+{
+	assert_true(w->count < w->max);
+	hand_in(w, w->count++);
+}
+
+void
+world_submit(struct world *w, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		submit_one(w);
+}
+
+void
+world_feed(struct world *w, size_t count)
+{
+	w->backlog += count;
+	w->is_kick_due = true;
+}
+
+static bool
+may_feed(const struct world *w)
+{
+	int64_t until;
+
+	return w->backlog > 0 && lane_may_admit(w->lane, 0, w->now.ms, &until);
+}
+
+static void
+feed(struct world *w)
+{
+	while (may_feed(w)) {
+		w->backlog--;
+		submit_one(w);
+	}
+}
+
+/* ---- life -------------------------------------------------------------- */
+
+void
+world_init(struct world *w)
+{
+	*w = (struct world){0};
+	log_set_sink(swallow, NULL);
+	w->set.relayhost = text_relayhost;
+	w->set.lane_smarthost = text_none;
+	w->set.smtp_address_verify_target = text_rcpt;
+	w->set.lane_message_rate_limit = text_none;
+	w->set.lane_recipient_rate_limit = text_none;
+	w->set.lane_byte_rate_limit = text_none;
+	w->set.lane_connection_limit = 20;
+	w->set.lane_messages_per_connection = 50;
+	w->set.lane_connection_idle_limit_ms = 30000;
+	w->set.lane_connection_age_limit_ms = 900000;
+	w->set.lane_pipeline_depth = 10;
+	w->set.lane_pipeline_bytes = 1 << 20;
+	w->set.lane_chunking = true;
+	w->set.lane_hold_limit_ms = 300000;
+	w->set.lane_parked_limit = 100;
+	w->set.lane_request_limit_ms = 3600000;
+	w->set.smtp_line_length_limit = 998;
+	w->set.smtp_rset_timeout_ms = 20000;
+	w->set.smtp_mail_timeout_ms = 300000;
+	w->set.smtp_rcpt_timeout_ms = 300000;
+	w->set.smtp_data_init_timeout_ms = 120000;
+	w->set.smtp_data_xfer_timeout_ms = 180000;
+	w->set.smtp_data_done_timeout_ms = 600000;
+	w->ehlo.is_esmtp = w->ehlo.pipelining = w->ehlo.chunking = true;
+	(void)snprintf(w->peer.host, sizeof(w->peer.host), "relay.test");
+	(void)snprintf(w->peer.addr, sizeof(w->peer.addr), "192.0.2.1");
+	(void)snprintf(w->peer.port, sizeof(w->peer.port), "25");
+	w->server.rtt_ms = 100;
+	w->server.dial_rtts = 7;
+	w->patience_ms = 10000;
+	w->now.ms = BEGIN_MS;
+	w->now.wall.tv_sec = 1700000000;
+	w->timer_ms = INT64_MAX;
+	w->nexthop = "";
+	w->rcpts_each = 1;
+	list_init(&w->conns);
+	list_init(&w->events);
+	buf_init(&w->file, 4096);
+	(void)queue_put_str(&w->file, RECORD_TYPE_NORM, "Subject: model");
+	(void)queue_put_str(&w->file, RECORD_TYPE_NORM, "");
+	(void)queue_put_str(&w->file, RECORD_TYPE_NORM, "hello");
+	(void)queue_put_str(&w->file, RECORD_TYPE_XTRA, "");
+}
+
+void
+world_set_rules(struct world *w, const char *text)
+{
+	struct buf errors;
+
+	buf_init(&errors, 4096);
+	w->rules = rules_new();
+	if (!rules_add_text(w->rules, "rules", slice_str(text), &errors))
+		fail_msg("%.*s", (int)buf_len(&errors), buf_slice(&errors).p);
+	buf_fini(&errors);
+}
+
+void
+world_set_domains(struct world *w, const char *text)
+{
+	char error[256];
+
+	w->domains = domains_new();
+	if (!domains_add_list(w->domains, text, NULL, error, sizeof(error)))
+		fail_msg("%s", error);
+}
+
+static void
+begin_lane(struct world *w)
+{
+	char error[256];
+
+	w->lane = lane_new(
+	    &w->set, &ops, w, 12345, w->now.ms * 1000, error, sizeof(error));
+	if (w->lane == NULL)
+		fail_msg("%s", error);
+	lane_set_rules(w->lane, w->rules);
+	lane_set_domains(w->lane, w->domains);
+	if (w->on_lane != NULL)
+		w->on_lane(w);
+}
+
+void
+world_open(struct world *w, size_t max)
+{
+	w->max = max;
+	w->arrival_max = max * 2;
+	w->messages = mem_zarray(max, sizeof(*w->messages));
+	w->arrivals_ms = mem_zarray(w->arrival_max, sizeof(*w->arrivals_ms));
+	begin_lane(w);
+}
+
+static void
+end_lane(struct world *w)
+{
+	lane_abort(w->lane, "end of test", w->now);
+	for (size_t i = 0; i < w->count; i++) {
+		struct world_message *m = &w->messages[i];
+
+		if (m->req == NULL)
+			continue;
+		if (lane_drop(w->lane, m->req)) {
+			request_free(&m->req);
+			continue;
+		}
+		/* Some of its recipients are decided: not for dropping. */
+		while (m->req->lane_data != NULL) {
+			lane_take_waiting(w->lane, m->req->lane_data);
+			lane_forget(m->req->lane_data);
+		}
+		request_free(&m->req);
+	}
+	lane_kick(w->lane, w->now);
+	lane_free(&w->lane);
+	assert_int_equal(w->in_hand, 0);
+	list_each_safe (link, &w->conns)
+		free_conn(list_entry(link, struct world_conn, link));
+}
+
+void
+world_fini(struct world *w)
+{
+	w->backlog = 0;
+	end_lane(w);
+	rules_free(&w->rules);
+	domains_free(&w->domains);
+	mem_free(w->messages);
+	mem_free(w->arrivals_ms);
+	buf_fini(&w->file);
+	log_set_sink(NULL, NULL);
+}
+
+/* The link pulls, and the kernel takes all of it. */
+static void
+flush(struct world *w, struct world_conn *c)
+{
+	struct session *s = c->ls->session;
+	struct event *e;
+	bool was_quiet = session_octets_unanswered(s) == 0;
+	size_t before;
+
+	c->has_output = false;
+	if (session_is_over(s))
+		return;
+	if (session_load(s) > w->load_peak)
+		w->load_peak = session_load(s);
+	e = world_event_new(
+	    c, EVENT_TO_SERVER, w->now.ms + w->server.rtt_ms / 2);
+	do {
+		before = buf_len(&e->octets);
+		session_output(s, &e->octets, 65536, w->now);
+	} while (buf_len(&e->octets) > before);
+	if (was_quiet && session_octets_unanswered(s) > 0)
+		w->is_kick_due = true; /* a stage timer runs now */
+	session_written(s, buf_len(&e->octets), w->now);
+	if (buf_len(&e->octets) == 0)
+		free_event(e);
+}
+
+/* Looking again must not find anything more to do. */
+static void
+check_at_rest(struct world *w)
+{
+	size_t waiting = lane_waiting(w->lane);
+	size_t in_flight = lane_in_flight(w->lane);
+
+	w->is_checking = true;
+	lane_kick(w->lane, w->now);
+	w->is_checking = false;
+	assert_int_equal(lane_waiting(w->lane), waiting);
+	assert_int_equal(lane_in_flight(w->lane), in_flight);
+	assert_true(lane_sessions(w->lane) + lane_dialing(w->lane) <=
+		    (size_t)w->set.lane_connection_limit);
+}
+
+static void
+kick(struct world *w)
+{
+	w->is_kick_due = false;
+	feed(w);
+	w->kicks++;
+	lane_kick(w->lane, w->now);
+	check_at_rest(w);
+	w->timer_ms = lane_deadline_ms(w->lane);
+}
+
+static bool
+is_unpaced(const struct world *w)
+{
+	const struct settings *set = &w->set;
+
+	return !set->lane_adaptive && w->domains == NULL &&
+	       strcmp(set->lane_message_rate_limit, text_none) == 0 &&
+	       strcmp(set->lane_recipient_rate_limit, text_none) == 0 &&
+	       strcmp(set->lane_byte_rate_limit, text_none) == 0;
+}
+
+void
+world_settle(struct world *w)
+{
+	bool again = true;
+
+	for (int turns = 0; again; turns++) {
+		assert_true(turns < TURNS_WITHOUT_TIME_MAX);
+		/* A lane that has just answered everything has room again,
+		 * and there may be no event to tell. */
+		again = w->is_kick_due || may_feed(w);
+		if (again)
+			kick(w);
+		list_each (link, &w->conns) {
+			struct world_conn *c =
+			    list_entry(link, struct world_conn, link);
+
+			if (!c->has_output)
+				continue;
+			flush(w, c);
+			again = true;
+		}
+	}
+	/* A kick that somebody forgot to ask for: mail, or a deadline, would
+	 * wait for something else to happen. Where there are rates time itself
+	 * makes more dials worth while, which is no reason to look. */
+	if (is_unpaced(w)) {
+		assert_true(w->timer_ms <= lane_deadline_ms(w->lane));
+		check_at_rest(w);
+	}
+}
+
+/* As upstream does it. */
+static void
+refuse_dial(struct world *w, struct world_conn *c, const char *reply)
+{
+	struct route *route = c->route;
+	int64_t patience_ms = w->set.lane_hold_limit_ms;
+	static const struct peer relay = {
+	    .host = "relay.test", .addr = "192.0.2.1", .port = "25"};
+	char text[WORLD_TEXT_SIZE];
+	struct dsn dsn;
+
+	(void)snprintf(text, sizeof(text), "%s", reply);
+	dsn_set(
+	    &dsn, text[0] == '5' ? "5.7.0" : "4.7.0", "host said: %s", text);
+	free_conn(c);
+	w->conns_refused++;
+	(void)lane_judge_dial(w->lane, route, w->server.dial_stage,
+	    (int)strtol(text, NULL, 10), text, w->now, &patience_ms);
+	lane_dial_failed(
+	    w->lane, route, &dsn, &relay, text, patience_ms, w->now);
+}
+
+static void
+on_dialled(struct world *w, struct world_conn *c)
+{
+	struct route *route = c->route;
+	const char *reply =
+	    w->server.answer_dial != NULL ? w->server.answer_dial(w) : NULL;
+	struct dsn dsn;
+
+	if (reply != NULL) {
+		refuse_dial(w, c, reply);
+	} else if (w->server.is_down) {
+		dsn_set(&dsn, "4.4.1",
+		    "connect to relay.test[192.0.2.1]:25: refused");
+		free_conn(c);
+		w->conns_refused++;
+		lane_dial_failed(
+		    w->lane, route, &dsn, NULL, NULL, w->patience_ms, w->now);
+	} else if (c->is_one_too_many) {
+		refuse_dial(w, c, "421 too many connections");
+	} else {
+		c->ls = lane_add_session(
+		    w->lane, route, &w->ehlo, &w->peer, c, w->now);
+	}
+}
+
+static void
+happen(struct world *w, struct event *e)
+{
+	struct world_conn *c = e->conn;
+	struct slice octets = buf_slice(&e->octets);
+
+	list_remove(&e->link);
+	switch (e->kind) {
+	case EVENT_DIALLED:
+		on_dialled(w, c);
+		break;
+	case EVENT_TO_SERVER:
+		assert_true(buf_add_slice(&c->in, octets));
+		while (!c->is_closed && world_server_eat(c))
+			continue;
+		break;
+	case EVENT_TO_LANE:
+		session_input(c->ls->session, octets.p, octets.n, w->now);
+		break;
+	case EVENT_CLOSE:
+		session_closed(
+		    c->ls->session, true, "connection closed", w->now);
+		w->is_kick_due = true;
+		break;
+	}
+	free_event(e);
+}
+
+/* The next thing that happens, not after end_ms; false: nothing does. */
+static bool
+step(struct world *w, int64_t end_ms)
+{
+	int64_t next = w->timer_ms;
+
+	if (!list_is_empty(&w->events) &&
+	    event_of(w->events.next)->at_ms < next)
+		next = event_of(w->events.next)->at_ms;
+	if (next > end_ms)
+		return false;
+	if (next > w->now.ms) {
+		w->now.wall.tv_sec += (next - w->now.ms) / 1000;
+		w->now.ms = next;
+	}
+	while (!list_is_empty(&w->events) &&
+	       event_of(w->events.next)->at_ms <= w->now.ms)
+		happen(w, event_of(w->events.next));
+	if (w->timer_ms <= w->now.ms) {
+		w->timer_ms = INT64_MAX;
+		lane_on_timer(w->lane, w->now);
+		w->is_kick_due = true;
+	}
+	world_settle(w);
+	return true;
+}
+
+static void
+live(struct world *w, int64_t end_ms, bool until_done)
+{
+	int64_t last = -1;
+	int turns = 0;
+
+	world_settle(w);
+	while (!(until_done && w->backlog == 0 && w->done == w->count) &&
+	       step(w, end_ms)) {
+		turns = w->now.ms == last ? turns + 1 : 0;
+		last = w->now.ms;
+		/* A deadline that is never met spins the real loop. */
+		assert_true(turns < TURNS_WITHOUT_TIME_MAX);
+	}
+}
+
+void
+world_run(struct world *w, int64_t ms)
+{
+	int64_t end = w->now.ms + ms;
+
+	live(w, end, false);
+	w->now.ms = end;
+}
+
+void
+world_finish(struct world *w, int64_t ms)
+{
+	live(w, w->now.ms + ms, true);
+	assert_int_equal(w->backlog, 0);
+	assert_int_equal(w->done, w->count);
+}
+
+void
+world_cut_all(struct world *w)
+{
+	list_each (link, &w->conns) {
+		struct world_conn *c =
+		    list_entry(link, struct world_conn, link);
+
+		if (c->ls == NULL)
+			continue;
+		c->is_closed = true;
+		session_closed(
+		    c->ls->session, false, "connection reset", w->now);
+	}
+	w->is_kick_due = true;
+	world_settle(w);
+}
+
+/* What the kernel has of a dead process is delivered all the same. */
+static void
+deliver_what_was_sent(struct world *w)
+{
+	int64_t now_ms = w->now.ms;
+
+	list_each (link, &w->events) {
+		struct event *e = event_of(link);
+
+		if (e->kind != EVENT_TO_SERVER)
+			continue;
+		w->now.ms = e->at_ms;
+		assert_true(buf_add_slice(&e->conn->in, buf_slice(&e->octets)));
+		while (!e->conn->is_closed && world_server_eat(e->conn))
+			continue;
+	}
+	w->now.ms = now_ms;
+}
+
+void
+world_restart(struct world *w)
+{
+	deliver_what_was_sent(w);
+	w->is_dying = true;
+	end_lane(w);
+	w->is_dying = false;
+	w->timer_ms = INT64_MAX;
+	begin_lane(w);
+	for (size_t i = 0; i < w->count; i++)
+		if (w->messages[i].done_ms == 0)
+			hand_in(w, i);
+	w->is_kick_due = true;
+	world_settle(w);
+}
+
+struct route *
+world_route(struct world *w)
+{
+	assert_true(w->lane->routes.next != &w->lane->routes &&
+		    w->lane->routes.next->next == &w->lane->routes);
+	return route_of(w->lane->routes.next);
+}
+
+void
+world_check_all_sent(struct world *w)
+{
+	for (size_t i = 0; i < w->count; i++) {
+		const struct world_message *m = &w->messages[i];
+
+		for (size_t j = 0; j < m->rcpt_count; j++) {
+			assert_int_equal(m->outcomes[j], OUTCOME_SENT);
+			assert_int_equal(m->taken[j], 1);
+		}
+	}
+	assert_int_equal(w->done, w->count);
+	assert_true(w->conns_peak <= (size_t)w->set.lane_connection_limit);
+}

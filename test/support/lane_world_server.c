@@ -1,0 +1,203 @@
+/* The model provider's side of a connection. */
+#include "test/support/lane_world_private.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void
+say(struct world_conn *c, const char *text)
+{
+	struct world *w = c->w;
+	int64_t at = c->free_ms > w->now.ms ? c->free_ms : w->now.ms;
+	struct event *e = NULL;
+
+	if (c->is_closed || c->is_deaf)
+		return;
+	at += w->server.reply_ms;
+	c->free_ms = at;
+	at += w->server.rtt_ms / 2;
+	if (!list_is_empty(&w->events))
+		e = event_of(w->events.prev);
+	if (e == NULL || e->conn != c || e->at_ms != at ||
+	    e->kind != EVENT_TO_LANE)
+		e = world_event_new(c, EVENT_TO_LANE, at);
+	assert_true(buf_add_str(&e->octets, text));
+}
+
+static void
+hang_up(struct world_conn *c)
+{
+	int64_t at = c->free_ms > c->w->now.ms ? c->free_ms : c->w->now.ms;
+
+	if (c->is_closed)
+		return;
+	c->is_closed = true;
+	(void)world_event_new(c, EVENT_CLOSE, at + c->w->server.rtt_ms / 2);
+}
+
+/* False when the judge has spoken. */
+static bool
+is_as_usual(struct world_conn *c, const char *line)
+{
+	struct world *w = c->w;
+	char text[160];
+	int code = w->server.judge != NULL
+		       ? w->server.judge(w, c, c->number, line)
+		       : 0;
+
+	if (code == 0)
+		return true;
+	if (code == WORLD_CLOSE) {
+		hang_up(c);
+	} else if (code == WORLD_SILENCE) {
+		c->is_deaf = true;
+	} else {
+		if (w->server.judged != NULL)
+			(void)snprintf(text, sizeof(text), "%d %s\r\n", code,
+			    w->server.judged);
+		else
+			(void)snprintf(text, sizeof(text),
+			    "%d judged in %.3s\r\n", code, line);
+		say(c, text);
+		if (code == 421)
+			hang_up(c);
+	}
+	return false;
+}
+
+static void
+forget_message(struct world_conn *c)
+{
+	memset(c->has_rcpt, 0, sizeof(c->has_rcpt));
+	c->rcpts = 0;
+	c->is_refused = false;
+}
+
+static void
+on_content(struct world_conn *c)
+{
+	struct world *w = c->w;
+	struct world_message *m = &w->messages[c->number];
+
+	if (c->rcpts == 0) {
+		say(c, "503 no recipients\r\n");
+	} else if (is_as_usual(c, ".")) {
+		m->copies++;
+		for (size_t i = 0; i < m->rcpt_count; i++)
+			m->taken[i] += c->has_rcpt[i];
+		c->accepted++;
+		if (c->accepted > w->most_per_session)
+			w->most_per_session = c->accepted;
+		say(c, "250 2.0.0 taken\r\n");
+	}
+	forget_message(c);
+}
+
+static void
+on_mail(struct world_conn *c, const char *line)
+{
+	struct world *w = c->w;
+	size_t number = strtoul(line + strlen("MAIL FROM:<m"), NULL, 10);
+
+	assert_true(number < w->count);
+	c->number = number;
+	forget_message(c);
+	w->messages[number].mails++;
+	if (w->arrival_count < w->arrival_max)
+		w->arrivals_ms[w->arrival_count++] = w->now.ms;
+	if (w->server.closes_after > 0 &&
+	    c->accepted >= w->server.closes_after) {
+		if (!w->server.closes_silently)
+			say(c, "421 4.7.0 too many messages\r\n");
+		hang_up(c);
+		return;
+	}
+	if (is_as_usual(c, line))
+		say(c, "250 2.1.0 ok\r\n");
+	else
+		c->is_refused = true;
+}
+
+static void
+on_rcpt(struct world_conn *c, const char *line)
+{
+	const char *dot = strchr(line, '.');
+	size_t i = dot != NULL ? strtoul(dot + 1, NULL, 10) : 0;
+
+	assert_true(i < WORLD_RCPTS_MAX);
+	if (c->is_refused) {
+		say(c, "503 no sender\r\n");
+	} else if (is_as_usual(c, line)) {
+		c->has_rcpt[i] = true;
+		c->rcpts++;
+		say(c, "250 2.1.5 ok\r\n");
+	}
+}
+
+static void
+on_command(struct world_conn *c, const char *line)
+{
+	if (strncmp(line, "MAIL", 4) == 0) {
+		on_mail(c, line);
+	} else if (strncmp(line, "RCPT", 4) == 0) {
+		on_rcpt(c, line);
+	} else if (strcmp(line, "RSET") == 0) {
+		forget_message(c);
+		say(c, "250 2.0.0 ok\r\n");
+	} else if (strcmp(line, "QUIT") == 0) {
+		c->w->quits++;
+		say(c, "221 2.0.0 bye\r\n");
+		hang_up(c);
+	} else if (strncmp(line, "BDAT ", 5) == 0) {
+		c->octets_due = strtoul(line + 5, NULL, 10);
+		c->is_last_chunk = strstr(line, " LAST") != NULL;
+	} else if (strcmp(line, "DATA") == 0 && c->rcpts == 0) {
+		say(c, "503 no recipients\r\n");
+	} else if (strcmp(line, "DATA") == 0 && is_as_usual(c, line)) {
+		c->in_data = true;
+		say(c, "354 go on\r\n");
+	} else if (strcmp(line, "DATA") != 0) {
+		fail_msg("the server was sent: %s", line);
+	}
+}
+
+bool
+world_server_eat(struct world_conn *c)
+{
+	struct slice all = buf_slice(&c->in);
+	const char *end = all.n > 0 ? memmem(all.p, all.n, "\r\n", 2) : NULL;
+	char line[256];
+	size_t n;
+
+	if (c->octets_due > 0) {
+		n = all.n < c->octets_due ? all.n : c->octets_due;
+		buf_consume(&c->in, n);
+		c->octets_due -= n;
+		if (c->octets_due > 0)
+			return false;
+		if (c->is_last_chunk)
+			on_content(c);
+		else
+			say(c, "250 2.0.0 chunk\r\n");
+		return true;
+	}
+	if (end == NULL)
+		return false;
+	n = (size_t)(end - all.p);
+	assert_true(n < sizeof(line));
+	memcpy(line, all.p, n);
+	line[n] = '\0';
+	buf_consume(&c->in, n + 2);
+	if (!c->in_data) {
+		on_command(c, line);
+	} else if (strcmp(line, ".") == 0) {
+		c->in_data = false;
+		on_content(c);
+	}
+	return true;
+}

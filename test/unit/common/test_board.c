@@ -1,0 +1,502 @@
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "agent/state/board_writer.h"
+#include "common/shared/board.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "test/support/statedir.h"
+
+static void
+board_histogram_steps_are_an_eighth_of_an_octave(void **state)
+{
+	static const struct {
+		uint64_t us;
+		unsigned bucket;
+	} rows[] = {
+	    {0, 0},
+	    {7, 7},
+	    {8, 8},
+	    {15, 15},
+	    {16, 16},
+	    {17, 16},
+	    {18, 17},
+	    {31, 23},
+	    {32, 24},
+	    {1000000, 143},
+	    {UINT64_MAX, BOARD_HIST_BUCKETS - 1},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		assert_int_equal(board_hist_bucket(rows[i].us), rows[i].bucket);
+	for (unsigned i = 0; i < BOARD_HIST_BUCKETS; i++) {
+		uint64_t floor = board_hist_floor(i);
+
+		assert_int_equal(board_hist_bucket(floor), i);
+		if (floor > 0)
+			assert_int_equal(board_hist_bucket(floor - 1), i - 1);
+	}
+}
+
+static void
+board_histogram_quantiles_are_within_an_eighth(void **state)
+{
+	struct board_hist h = {0};
+
+	(void)state;
+	assert_int_equal(board_hist_quantile(&h, 0.5), 0);
+	for (uint64_t us = 1; us <= 10000; us++)
+		board_hist_add(&h, us);
+	assert_int_equal(h.count, 10000);
+	assert_int_equal(h.sum, 50005000);
+	assert_in_range(board_hist_quantile(&h, 0.5), 5000, 5000 * 9 / 8);
+	assert_in_range(board_hist_quantile(&h, 0.99), 9900, 9900 * 9 / 8);
+	assert_in_range(board_hist_quantile(&h, 1), 10000, 10000 * 9 / 8);
+	assert_int_equal(board_hist_quantile(&h, 0), 1);
+}
+
+static void
+board_label_shows_the_host_and_never_a_login(void **state)
+{
+	static const struct {
+		const char *account, *label;
+	} rows[] = {
+	    {"smtp.example.com", "smtp.example.com"},
+	    {"smtp.example.com joe", "smtp.example.com"},
+	    {"2001:db8::1 joe@example.com", "2001:db8::1"},
+	    {"smtp.exa\x01mple.com joe", "smtp.exa?mple.com"},
+	};
+	char label[BOARD_NAME], long_name[300];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		board_label(rows[i].account, label, sizeof(label));
+		assert_string_equal(label, rows[i].label);
+	}
+	board_label("joe@example.com", label, sizeof(label));
+	assert_memory_equal(label, "account-", 8);
+	assert_null(strstr(label, "joe"));
+	memset(long_name, 'x', sizeof(long_name) - 1);
+	long_name[sizeof(long_name) - 1] = '\0';
+	board_label(long_name, label, sizeof(label));
+	assert_int_equal(strlen(label), BOARD_NAME - 1);
+}
+
+static struct board_writer *
+writer(const char *dir, const char *name)
+{
+	char error[200] = "";
+	struct board_writer *w =
+	    board_open(dir, name, "fast", error, sizeof(error));
+
+	if (w == NULL)
+		fail_msg("board_open: %s", error);
+	return w;
+}
+
+static void
+board_counters_go_on_in_the_next_process(void **state)
+{
+	struct board_writer *w = writer(*state, "fast");
+	uint64_t generation;
+
+	board_add(w, BOARD_COUNTER_messages_sent, 3);
+	board_set(w, BOARD_GAUGE_depth, -7);
+	board_observe(w, BOARD_HIST_wire_time, 1000);
+	assert_int_equal((int64_t)board_lane(w)->gauges[BOARD_GAUGE_depth], -7);
+	generation = board_lane(w)->generation;
+	board_close(&w);
+	w = writer(*state, "fast");
+	board_add(w, BOARD_COUNTER_messages_sent, 2);
+	assert_int_equal(
+	    board_lane(w)->counters[BOARD_COUNTER_messages_sent], 5);
+	assert_int_equal(board_lane(w)->gauges[BOARD_GAUGE_depth], 0);
+	assert_int_equal(board_lane(w)->hists[BOARD_HIST_wire_time].count, 1);
+	assert_true(board_lane(w)->generation > generation);
+	board_close(&w);
+}
+
+static void
+board_lanes_have_entries_of_their_own(void **state)
+{
+	struct board_writer *lanes[BOARD_LANES], *again;
+	char name[16], error[200];
+
+	for (int i = 0; i < BOARD_LANES; i++) {
+		(void)snprintf(name, sizeof(name), "lane%d", i);
+		lanes[i] = writer(*state, name);
+		board_add(lanes[i], BOARD_COUNTER_dials, (uint64_t)i + 1);
+	}
+	assert_null(board_open(*state, "more", "", error, sizeof(error)));
+	board_close(&lanes[3]);
+	/* the entry of a lane that is gone makes room, figures and all */
+	again = writer(*state, "more");
+	assert_int_equal(board_lane(again)->counters[BOARD_COUNTER_dials], 0);
+	board_close(&again);
+	for (int i = 0; i < BOARD_LANES; i++)
+		board_close(&lanes[i]);
+}
+
+static void
+board_sessions_come_and_go(void **state)
+{
+	struct board_writer *w = writer(*state, "fast");
+	struct board_session *rows = board_lane(w)->sessions;
+	int first = board_session_new(w), second = board_session_new(w);
+
+	assert_int_not_equal(first, second);
+	assert_int_equal(rows[first].state, BOARD_SESSION_DIALING);
+	board_session_peer(w, first, "192.0.2.1:587");
+	board_session_state(w, first, BOARD_SESSION_BUSY);
+	board_session_figures(w, first, 10, 2, 4, 5000);
+	assert_string_equal(rows[first].peer, "192.0.2.1:587");
+	assert_int_equal(rows[first].in_flight, 2);
+	board_session_free(w, first);
+	assert_int_equal(rows[first].state, BOARD_SESSION_FREE);
+	/* a row given up is no longer ours */
+	board_session_state(w, first, BOARD_SESSION_BUSY);
+	assert_int_equal(rows[first].state, BOARD_SESSION_FREE);
+	assert_int_equal(board_session_new(w), first);
+	for (int i = 2; i < BOARD_SESSIONS; i++)
+		assert_int_equal(board_session_new(w), i);
+	assert_int_equal(board_session_new(w), -1);
+	board_session_state(w, -1, BOARD_SESSION_BUSY);
+	board_close(&w);
+}
+
+static void
+hold_poison(void *ctx, int in, int out)
+{
+	struct board_writer *w = writer(ctx, "fast");
+
+	statedir_tell(out, (char)('0' + board_poison_begin(w, "4ABCDEF")));
+	(void)board_poison_begin(w, "4GOOD");
+	board_poison_end(w, "4GOOD", true);
+	(void)statedir_hear(in);
+}
+
+static void
+board_message_in_hand_at_a_crash_is_known(void **state)
+{
+	struct statedir_child child;
+	struct board_writer *w;
+
+	for (char crashes = '0'; crashes < '3'; crashes++) {
+		statedir_fork(&child, hold_poison, *state);
+		assert_int_equal(statedir_hear(child.from), crashes);
+		(void)statedir_end(&child, SIGKILL);
+	}
+	w = writer(*state, "fast");
+	assert_int_equal(board_poison_begin(w, "4ABCDEF"), 3);
+	assert_int_equal(board_poison_begin(w, "4GOOD"), 0);
+	board_poison_end(w, "4ABCDEF", false);
+	board_close(&w);
+	/* set aside in order: no further crash, but not forgotten */
+	w = writer(*state, "fast");
+	assert_int_equal(board_poison_begin(w, "4ABCDEF"), 3);
+	board_poison_end(w, "4ABCDEF", true);
+	assert_int_equal(board_poison_begin(w, "4ABCDEF"), 0);
+	board_close(&w);
+}
+
+static void
+board_poison_notes_are_bounded(void **state)
+{
+	struct board_writer *w = writer(*state, "fast");
+	char id[16];
+
+	for (int i = 0; i < BOARD_POISON + 10; i++) {
+		(void)snprintf(id, sizeof(id), "4MSG%d", i);
+		assert_int_equal(board_poison_begin(w, id), 0);
+	}
+	for (int i = 0; i < BOARD_POISON + 10; i++) {
+		(void)snprintf(id, sizeof(id), "4MSG%d", i);
+		board_poison_end(w, id, true);
+	}
+	for (int i = 0; i < BOARD_POISON; i++)
+		assert_int_equal(board_lane(w)->poison[i].key, 0);
+	board_close(&w);
+}
+
+static void
+drain(void *ctx, int in, int out)
+{
+	struct board_writer *w = ctx;
+
+	board_drain(w);
+	statedir_tell(out, 'd');
+	(void)statedir_hear(in);
+	board_add(w, BOARD_COUNTER_messages_sent, 1);
+	board_set(w, BOARD_GAUGE_depth, 99);
+	board_poison_end(w, "4INHAND", true);
+	statedir_tell(out, 'e');
+}
+
+static void
+board_draining_child_counts_beside_its_successor(void **state)
+{
+	struct board_writer *w = writer(*state, "fast"), *next;
+	struct statedir_child child;
+
+	board_add(w, BOARD_COUNTER_messages_sent, 1);
+	(void)board_poison_begin(w, "4INHAND");
+	statedir_fork(&child, drain, w);
+	assert_int_equal(statedir_hear(child.from), 'd');
+	next = writer(*state, "fast");
+	board_add(next, BOARD_COUNTER_messages_sent, 1);
+	board_set(next, BOARD_GAUGE_depth, 5);
+	/* a reload is no crash */
+	assert_int_equal(board_lane(next)->poison[0].crashes, 0);
+	statedir_tell(child.to, 'g');
+	assert_int_equal(statedir_hear(child.from), 'e');
+	assert_int_equal(statedir_end(&child, 0), 0);
+	assert_int_equal(
+	    board_lane(next)->counters[BOARD_COUNTER_messages_sent], 3);
+	assert_int_equal(board_lane(next)->gauges[BOARD_GAUGE_depth], 5);
+	assert_int_equal(board_lane(next)->poison[0].key, 0);
+	board_close(&next);
+	/* the parent would have left by _exit */
+	board_close(&w);
+}
+
+static void
+board_learned_figures_belong_to_account_and_host(void **state)
+{
+	struct board_writer *w = writer(*state, "fast");
+	struct board_writer *other = writer(*state, "slow");
+	char host[32];
+	int64_t age_ms;
+
+	assert_int_equal(board_host_depth(w, "a.example"), 0);
+	board_set_host_depth(w, "a.example", 8); /* no account yet: nothing */
+	assert_true(board_set_account(w, "smtp.example.com joe"));
+	assert_true(board_set_account(other, "smtp.example.com jim"));
+	board_set_host_depth(w, "a.example", 8);
+	board_set_host_messages(w, "a.example", 50);
+	assert_int_equal(board_host_depth(w, "a.example"), 8);
+	assert_int_equal(board_host_messages(w, "a.example", &age_ms), 50);
+	assert_in_range(age_ms, 0, 60000);
+	board_account(w)->hosts[0].messages_wall_ms -= 7200000;
+	assert_int_equal(board_host_messages(w, "a.example", &age_ms), 50);
+	assert_in_range(age_ms, 7200000, 7260000);
+	/* A clock that was set back. */
+	board_account(w)->hosts[0].messages_wall_ms += 14400000;
+	assert_int_equal(board_host_messages(w, "a.example", &age_ms), 50);
+	assert_int_equal(age_ms, 0);
+	assert_int_equal(board_host_messages(w, "b.example", &age_ms), 0);
+	assert_int_equal(board_host_depth(w, "b.example"), 0);
+	assert_int_equal(board_host_depth(other, "a.example"), 0);
+	assert_true(board_set_account(other, "smtp.example.com joe"));
+	assert_int_equal(board_host_depth(other, "a.example"), 8);
+	board_account(w)->hosts[0].depth = UINT64_MAX;
+	assert_int_equal(board_host_depth(w, "a.example"), 10000);
+	for (int i = 0; i < 3 * BOARD_HOSTS; i++) {
+		(void)snprintf(host, sizeof(host), "h%d.example", i);
+		board_set_host_depth(w, host, i + 1);
+		assert_int_equal(board_host_depth(w, host), i + 1);
+	}
+	board_close(&w);
+	board_close(&other);
+}
+
+static void
+board_accounts_in_use_are_never_evicted(void **state)
+{
+	struct board_writer *lanes[BOARD_ACCOUNTS + 1];
+	char name[32];
+
+	for (int i = 0; i <= BOARD_ACCOUNTS; i++) {
+		(void)snprintf(name, sizeof(name), "h%d.example", i);
+		lanes[i] = writer(*state, name);
+		assert_int_equal(
+		    board_set_account(lanes[i], name), i < BOARD_ACCOUNTS);
+	}
+	board_close(&lanes[5]);
+	assert_true(board_set_account(lanes[BOARD_ACCOUNTS], "new.example"));
+	assert_int_equal(board_lane(lanes[BOARD_ACCOUNTS])->account, 6);
+	for (int i = 0; i <= BOARD_ACCOUNTS; i++)
+		board_close(&lanes[i]);
+}
+
+static void
+board_null_writer_does_nothing(void **state)
+{
+	struct board_writer *w = NULL;
+
+	(void)state;
+	board_add(w, BOARD_COUNTER_dials, 1);
+	board_set(w, BOARD_GAUGE_depth, 1);
+	board_observe(w, BOARD_HIST_wire_time, 1);
+	board_beat(w);
+	board_set_slots(w, 1, 2, 3, 4);
+	board_set_limits(w, 1, 2, 3, 4, 5);
+	board_refusal(w, "421 no");
+	assert_int_equal(board_session_new(w), -1);
+	board_session_free(w, 0);
+	assert_int_equal(board_poison_begin(w, "4ABC"), 0);
+	board_poison_end(w, "4ABC", true);
+	assert_int_equal(board_host_depth(w, "a.example"), 0);
+	board_set_host_depth(w, "a.example", 1);
+	board_set_host_rtt(w, "a.example", 1);
+	assert_false(board_set_account(w, "a.example"));
+	board_drain(w);
+	board_close(&w);
+}
+
+static void
+ignore(void *ctx, enum log_level level, const char *line)
+{
+	(void)line;
+	if (level == LOG_LEVEL_WARN)
+		++*(int *)ctx;
+}
+
+static void
+board_of_another_version_is_made_anew(void **state)
+{
+	static const struct {
+		off_t at;
+		unsigned char octet;
+		off_t size;
+	} damage[] = {
+	    {0, 0xff, BOARD_SIZE},
+	    {offsetof(struct board_head, version), 99, BOARD_SIZE},
+	    {offsetof(struct board_head, lane_size), 99, BOARD_SIZE},
+	    {offsetof(struct board_head, made_wall_ms), 1, BOARD_SIZE - 1},
+	    {offsetof(struct board_head, made_wall_ms), 1, 12},
+	};
+	char *path = mem_printf("%s/board", (char *)*state);
+	struct stat st;
+
+	for (size_t i = 0; i < sizeof(damage) / sizeof(damage[0]); i++) {
+		struct board_writer *w = writer(*state, "fast"), *next;
+		int fd = open(path, O_RDWR | O_CLOEXEC), warnings = 0;
+
+		board_add(w, BOARD_COUNTER_dials, 7);
+		assert_int_equal(
+		    pwrite(fd, &damage[i].octet, 1, damage[i].at), 1);
+		/* the mapping of w does not reach into what is cut */
+		assert_int_equal(ftruncate(fd, damage[i].size), 0);
+		log_set_sink(ignore, &warnings);
+		next = writer(*state, "fast");
+		log_set_sink(NULL, NULL);
+		assert_int_equal(warnings, 1);
+		assert_int_equal(
+		    board_lane(next)->counters[BOARD_COUNTER_dials], 0);
+		assert_int_equal(ftruncate(fd, BOARD_SIZE), 0);
+		(void)close(fd);
+		assert_int_equal(stat(path, &st), 0);
+		assert_int_equal(st.st_size, BOARD_SIZE);
+		assert_int_equal(st.st_mode & 07777, 0600);
+		board_close(&next);
+		board_close(&w);
+	}
+	mem_free(path);
+}
+
+static void
+board_refuses_files_of_doubtful_origin(void **state)
+{
+	char *path = mem_printf("%s/board", (char *)*state);
+	char *target = mem_printf("%s/target", (char *)*state);
+	char error[200];
+
+	assert_int_equal(symlink(target, path), 0);
+	assert_null(board_open(*state, "fast", "", error, sizeof(error)));
+	assert_int_equal(access(target, F_OK), -1);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_null(board_open(*state, "fast", "", error, sizeof(error)));
+	assert_non_null(strstr(error, "regular"));
+	assert_int_equal(unlink(path), 0);
+	(void)close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	assert_int_equal(chmod(path, 0620), 0);
+	assert_null(board_open(*state, "fast", "", error, sizeof(error)));
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(symlink(*state, path), 0);
+	assert_null(board_open(path, "fast", "", error, sizeof(error)));
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(chmod(*state, 0777), 0);
+	assert_null(board_open(*state, "fast", "", error, sizeof(error)));
+	assert_null(
+	    board_open("/nonexistent", "fast", "", error, sizeof(error)));
+	mem_free(path);
+	mem_free(target);
+}
+
+static void
+start_and_count(void *ctx, int in, int out)
+{
+	struct board_writer *w;
+	char name[32];
+
+	(void)snprintf(name, sizeof(name), "lane%ld", (long)getpid());
+	statedir_tell(out, 'r');
+	(void)statedir_hear(in);
+	w = writer(ctx, name);
+	board_add(w, BOARD_COUNTER_dials, 1);
+	statedir_tell(out, 'e');
+	(void)statedir_hear(in);
+}
+
+static void
+board_lanes_that_start_at_once_share_one_file(void **state)
+{
+	struct statedir_child children[6];
+	struct board_writer *w;
+	const struct board_lane *lanes;
+	uint64_t dials = 0;
+
+	for (int i = 0; i < 6; i++) {
+		statedir_fork(&children[i], start_and_count, *state);
+		assert_int_equal(statedir_hear(children[i].from), 'r');
+	}
+	for (int i = 0; i < 6; i++)
+		statedir_tell(children[i].to, 'g');
+	for (int i = 0; i < 6; i++)
+		assert_int_equal(statedir_hear(children[i].from), 'e');
+	w = writer(*state, "last");
+	lanes = board_lane(w);
+	assert_string_equal(lanes->name, "last");
+	for (int i = 1; i <= 6; i++)
+		dials += lanes[-i].counters[BOARD_COUNTER_dials];
+	assert_int_equal(dials, 6);
+	for (int i = 0; i < 6; i++)
+		(void)statedir_end(&children[i], SIGKILL);
+	board_close(&w);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(board_histogram_steps_are_an_eighth_of_an_octave),
+	    cmocka_unit_test(board_histogram_quantiles_are_within_an_eighth),
+	    cmocka_unit_test(board_label_shows_the_host_and_never_a_login),
+	    IN_STATEDIR(board_counters_go_on_in_the_next_process),
+	    IN_STATEDIR(board_lanes_have_entries_of_their_own),
+	    IN_STATEDIR(board_sessions_come_and_go),
+	    IN_STATEDIR(board_message_in_hand_at_a_crash_is_known),
+	    IN_STATEDIR(board_poison_notes_are_bounded),
+	    IN_STATEDIR(board_draining_child_counts_beside_its_successor),
+	    IN_STATEDIR(board_learned_figures_belong_to_account_and_host),
+	    IN_STATEDIR(board_accounts_in_use_are_never_evicted),
+	    cmocka_unit_test(board_null_writer_does_nothing),
+	    IN_STATEDIR(board_of_another_version_is_made_anew),
+	    IN_STATEDIR(board_refuses_files_of_doubtful_origin),
+	    IN_STATEDIR(board_lanes_that_start_at_once_share_one_file),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

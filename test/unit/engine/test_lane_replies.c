@@ -1,0 +1,727 @@
+/* What the lane makes of replies: every outcome, wherever it is said. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "agent/engine/lane_state.h"
+#include "common/base/log.h"
+#include "test/support/lane_world.h"
+
+/* The words come with the line the judge was asked about. */
+static const char *const stages[] = {"MAIL", "RCPT", "BDAT", "."};
+
+static struct {
+	const char *stage; /* lines that begin so ... */
+	int code; /* ... get this */
+	int times; /* so often; < 0: always */
+	int64_t gap_ms; /* one message in so many ms; others are judged */
+	int64_t next_ms;
+	int asked;
+} plan;
+
+static int
+judge(struct world *w, struct world_conn *conn, size_t number, const char *line)
+{
+	(void)conn;
+	(void)number;
+	if (strncmp(line, plan.stage, strlen(plan.stage)) != 0)
+		return 0;
+	if (plan.gap_ms > 0) {
+		if (w->now.ms >= plan.next_ms) {
+			plan.next_ms = w->now.ms + plan.gap_ms;
+			return 0;
+		}
+		plan.asked++;
+		return plan.code;
+	}
+	if (plan.times == 0)
+		return 0;
+	plan.times -= plan.times > 0;
+	plan.asked++;
+	return plan.code;
+}
+
+static void
+begin(struct world *w, const char *rule, const char *stage, int code,
+    const char *words, int times)
+{
+	world_init(w);
+	w->set.lane_adaptive = true;
+	w->set.lane_alert_retry_ms = 60000;
+	world_set_rules(w, rule);
+	memset(&plan, 0, sizeof(plan));
+	plan.stage = stage;
+	plan.code = code;
+	plan.times = times;
+	w->server.judge = judge;
+	w->server.judged = words;
+}
+
+/* Of the only route. */
+static struct adapt *
+pace(struct world *w)
+{
+	return &world_route(w)->pace->adapt;
+}
+
+/* Nothing is left in the air that the controller counts. */
+static void
+check_count(struct world *w)
+{
+	assert_int_equal(pace(w)->in_flight, lane_in_flight(w->lane));
+}
+
+static void
+throttle_at_any_stage_is_tried_again_inside(void **state)
+{
+	static const int codes[] = {454, 550};
+
+	(void)state;
+	for (size_t i = 0; i < 8; i++) {
+		struct world w;
+		const char *stage = stages[i % 4];
+
+		if (strcmp(stage, "BDAT") == 0)
+			continue; /* the chunk that is last is the end */
+		begin(&w, "reply any * * /too fast/ slow\n", stage,
+		    codes[i / 4], "4.7.0 too fast", 3);
+		world_open(&w, 200);
+		world_submit(&w, 100);
+		world_finish(&w, 120000);
+		world_check_all_sent(&w);
+		assert_int_equal(plan.asked, 3);
+		assert_true(pace(&w)->events >= 1);
+		assert_true(pace(&w)->is_limited);
+		check_count(&w);
+		world_fini(&w);
+	}
+}
+
+static void
+throttles_of_one_flight_are_one_event(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w, "reply mail 454 * * slow\n", "MAIL", 454, "4.7.0 slow", 0);
+	world_open(&w, 400);
+	world_submit(&w, 100);
+	world_finish(&w, 60000); /* so that the window is open */
+	plan.times = 12;
+	world_submit(&w, 12);
+	world_run(&w, 1000);
+	assert_true(plan.asked > 3);
+	assert_int_equal(pace(&w)->events, 1);
+	world_finish(&w, 120000);
+	world_check_all_sent(&w);
+	check_count(&w);
+	world_fini(&w);
+}
+
+static void
+unannounced_rate_is_found_and_used(void **state)
+{
+	struct world w;
+	size_t from = 0, n = 4000;
+	double rate;
+
+	(void)state;
+	begin(&w, "reply mail 454 * * slow\n", "MAIL", 454, "4.7.0 slow", -1);
+	plan.gap_ms = 50; /* 20/s, and no burst at all */
+	world_open(&w, n);
+	world_feed(&w, n);
+	world_finish(&w, 600000);
+	world_check_all_sent(&w);
+	while (w.arrivals_ms[from] < w.arrivals_ms[0] + 60000)
+		from++;
+	rate =
+	    (double)(w.arrival_count - from - 1) * 1000 /
+	    (double)(w.arrivals_ms[w.arrival_count - 1] - w.arrivals_ms[from]);
+	print_message("20/s unannounced: %.2f/s after a minute, %d refused of "
+		      "%zu, %zu sessions\n",
+	    rate, plan.asked, n, w.dials);
+	assert_true(rate >= 18);
+	assert_true((size_t)plan.asked * 50 <= n);
+	/* Nothing like a session for each message. */
+	assert_true(w.dials <= n / 50 + 40);
+	check_count(&w);
+	world_fini(&w);
+}
+
+static void
+reply_that_names_a_time_is_waited_out(void **state)
+{
+	static const struct {
+		const char *stage, *words;
+		int code;
+		int64_t ms;
+	} cases[] = {
+	    {"MAIL", "4.7.0 try again in 20 seconds", 451, 20000},
+	    {"MAIL", "5.7.0 too many messages, try again in 2 minutes", 550,
+		120000},
+	    {".", "5.7.0 too many messages, try again in 20 seconds", 550,
+		20000},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct world w;
+		int64_t from;
+
+		begin(&w,
+		    "reply any * * /again in ([0-9]+) (s|m)/ pause for "
+		    "\\1\\2\n",
+		    cases[i].stage, cases[i].code, cases[i].words, 1);
+		world_open(&w, 40);
+		world_submit(&w, 1);
+		from = w.now.ms;
+		world_run(&w, 1500);
+		world_submit(&w, 20);
+		world_run(&w, cases[i].ms - 1000);
+		/* Not one more while it lasts. */
+		assert_int_equal(w.arrival_count, 1);
+		world_finish(&w, 60000);
+		world_check_all_sent(&w);
+		assert_true(w.now.ms - from >= cases[i].ms);
+		check_count(&w);
+		world_fini(&w);
+	}
+}
+
+static void
+pause_beyond_the_hold_limit_is_the_queue_managers(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w, "reply mail 4xx * /again in ([0-9]+) hours/ pause for \\1h\n",
+	    "MAIL", 450, "4.7.0 quota used up, again in 2 hours", 1);
+	world_open(&w, 40);
+	world_submit(&w, 1);
+	world_run(&w, 5000);
+	world_submit(&w, 10);
+	world_finish(&w, 0);
+	assert_int_equal(w.outcomes[OUTCOME_DEFER], 11);
+	for (size_t i = 0; i < 11; i++) {
+		if (w.messages[i].outcomes[0] != OUTCOME_DEFER)
+			continue;
+		assert_true(w.messages[i].is_hop);
+		assert_non_null(strstr(w.messages[i].text, "pause"));
+		assert_string_equal(w.messages[i].status, "4.4.5");
+	}
+	/* It was no matter of the pace. */
+	assert_false(pace(&w)->is_limited);
+	world_run(&w, 7200000);
+	world_submit(&w, 5);
+	world_finish(&w, 5000);
+	assert_int_equal(w.messages[15].outcomes[0], OUTCOME_SENT);
+	check_count(&w);
+	world_fini(&w);
+}
+
+static void
+reconnect_costs_nothing_and_teaches_the_quota(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w, "reply any 4xx * /too many/ reconnect\n", "none", 0, NULL, 0);
+	w.server.closes_after = 5;
+	world_open(&w, 500);
+	world_submit(&w, 500);
+	world_finish(&w, 60000);
+	world_check_all_sent(&w);
+	assert_int_equal(world_route(&w)->quota, 5);
+	assert_int_equal(pace(&w)->events, 0);
+	assert_false(pace(&w)->is_limited);
+	world_fini(&w);
+}
+
+static void
+reconnect_without_closing_ends_the_session(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w, "reply mail 450 * /session/ reconnect\n", "MAIL", 450,
+	    "4.7.0 enough for this session", 0);
+	world_open(&w, 100);
+	world_submit(&w, 20);
+	world_finish(&w, 20000);
+	plan.times = 1;
+	world_submit(&w, 5);
+	world_finish(&w, 20000);
+	world_check_all_sent(&w);
+	assert_int_equal(plan.asked, 1);
+	assert_true(w.quits >= 1);
+	assert_false(pace(&w)->is_limited);
+	world_fini(&w);
+}
+
+static void
+too_many_connections_in_a_session_is_about_the_budget(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w, "reply mail 4xx * /connections/ connections\n", "MAIL", 450,
+	    "4.7.0 too many connections", 1);
+	world_open(&w, 100);
+	world_submit(&w, 20);
+	world_finish(&w, 60000);
+	world_check_all_sent(&w);
+	assert_int_equal(w.too_many, 1);
+	assert_true(w.too_many_was_open);
+	assert_false(pace(&w)->is_limited);
+	world_fini(&w);
+}
+
+static const char *greeting;
+static int refusals;
+
+static const char *
+answer_dial(struct world *w)
+{
+	(void)w;
+	if (refusals == 0)
+		return NULL;
+	refusals -= refusals > 0;
+	return greeting;
+}
+
+static void
+too_frequent_connects_are_not_replaced_at_once(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w, "reply connect 421 * * connections for 60s\n", "none", 0,
+	    NULL, 0);
+	greeting = "421 4.7.0 too frequent connects";
+	refusals = 0;
+	w.server.answer_dial = answer_dial;
+	w.server.closes_after = 5;
+	world_open(&w, 200);
+	world_submit(&w, 10);
+	world_finish(&w, 20000);
+	refusals = 1;
+	world_run(&w, 40000); /* idle sessions are gone */
+	w.dials = 0;
+	world_submit(&w, 50);
+	world_run(&w, 3000);
+	assert_int_equal(w.too_many, 1);
+	assert_false(w.too_many_was_open);
+	{
+		size_t before = w.dials;
+
+		world_run(&w, 50000);
+		assert_int_equal(w.dials, before);
+	}
+	world_finish(&w, 60000);
+	world_check_all_sent(&w);
+	world_fini(&w);
+}
+
+static void
+throttled_dials_of_one_moment_are_one_event(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w, "reply connect 4xx * /throttled/ slow\n", "none", 0, NULL, 0);
+	greeting = "450 4.7.0 throttled";
+	refusals = 20;
+	w.server.answer_dial = answer_dial;
+	world_open(&w, 100);
+	world_submit(&w, 50);
+	world_run(&w, 1000);
+	assert_true(w.conns_refused > 5);
+	assert_int_equal(pace(&w)->events, 1);
+	check_count(&w);
+	refusals = 0;
+	world_finish(&w, 120000);
+	world_check_all_sent(&w);
+	check_count(&w);
+	world_fini(&w);
+}
+
+static void
+own_rule_defers_a_5xx_and_bounces_a_4xx(void **state)
+{
+	static const struct {
+		const char *rule;
+		int code;
+		enum outcome outcome;
+	} cases[] = {
+	    {"reply rcpt 550 * * defer\n", 550, OUTCOME_DEFER},
+	    {"reply rcpt 450 * * bounce\n", 450, OUTCOME_BOUNCE},
+	    {"reply rcpt 550 * * ok\n", 550, OUTCOME_BOUNCE},
+	    {"reply mail 550 * * defer\n", 550, OUTCOME_BOUNCE},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct world w;
+
+		begin(&w, cases[i].rule, "RCPT", cases[i].code, "5.1.1 no", 1);
+		world_open(&w, 10);
+		world_submit(&w, 1);
+		world_finish(&w, 20000);
+		assert_int_equal(w.messages[0].outcomes[0], cases[i].outcome);
+		check_count(&w);
+		world_fini(&w);
+	}
+}
+
+static const char blocked[] = "reply any * * /blacklisted/ alarm\n";
+
+static void
+alarm_stops_the_lane_until_mail_is_taken_again(void **state)
+{
+	struct world w;
+	size_t dials, late = 0;
+
+	(void)state;
+	begin(&w, blocked, "MAIL", 421, "4.7.0 you are blacklisted", 0);
+	world_open(&w, 400);
+	world_submit(&w, 100);
+	world_finish(&w, 20000);
+	plan.times = -1;
+	world_submit(&w, 50);
+	world_finish(&w, 5000);
+	assert_int_equal(w.outcomes[OUTCOME_DEFER], 50);
+	assert_non_null(strstr(w.messages[149].text, "blacklisted"));
+	assert_true(w.messages[149].is_hop);
+	assert_true(w.alarms >= 1);
+	assert_string_equal(w.alarm, "blocked: 421 4.7.0 you are blacklisted");
+	assert_int_equal(w.conns_now, 0);
+	/* Mail that comes in the meantime is answered, and nobody dials. */
+	dials = w.dials;
+	for (int i = 0; i < 50; i++) {
+		world_submit(&w, 1);
+		world_run(&w, 1000);
+	}
+	assert_int_equal(w.dials, dials);
+	assert_int_equal(w.done, w.count);
+	/* Once a while one session with one message finds out. */
+	world_run(&w, 20000);
+	plan.asked = 0;
+	world_submit(&w, 30);
+	world_finish(&w, 5000);
+	assert_int_equal(w.dials, dials + 1);
+	assert_int_equal(plan.asked, 1);
+	assert_int_equal(w.all_clears, 0);
+	/* And when the cause is gone everything goes. */
+	plan.times = 0;
+	world_run(&w, 130000);
+	late = w.count;
+	world_submit(&w, 100);
+	world_finish(&w, 20000);
+	for (; late < w.count; late++)
+		assert_int_equal(w.messages[late].outcomes[0], OUTCOME_SENT);
+	assert_int_equal(w.all_clears, 1);
+	check_count(&w);
+	world_fini(&w);
+}
+
+static void
+alarm_at_login_is_called_so(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w, "reply auth 535 * * alarm\n", "none", 0, NULL, 0);
+	greeting = "535 5.7.8 no such login";
+	refusals = -1;
+	w.server.answer_dial = answer_dial;
+	w.server.dial_stage = RULE_AUTH;
+	world_open(&w, 100);
+	world_submit(&w, 50);
+	world_finish(&w, 5000);
+	assert_string_equal(w.alarm, "login: 535 5.7.8 no such login");
+	assert_int_equal(w.outcomes[OUTCOME_DEFER], 50);
+	assert_int_equal(w.all_clears, 0);
+	refusals = 0;
+	world_run(&w, 60000);
+	world_submit(&w, 50);
+	world_finish(&w, 10000);
+	assert_int_equal(w.outcomes[OUTCOME_SENT], 50);
+	assert_int_equal(w.all_clears, 1);
+	world_fini(&w);
+}
+
+static void
+what_was_under_way_does_not_end_an_alarm(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w, blocked, "none", 0, NULL, 0);
+	greeting = "554 5.7.1 blacklisted";
+	refusals = 0;
+	w.server.answer_dial = answer_dial;
+	w.server.reply_ms = 500;
+	world_open(&w, 400);
+	world_submit(&w, 100);
+	world_run(&w, 4000);
+	assert_true(lane_in_flight(w.lane) > 10);
+	/* The next connection is refused, while others are at work. */
+	refusals = -1;
+	w.set.lane_connection_limit = 40;
+	world_submit(&w, 100);
+	world_finish(&w, 60000);
+	assert_true(w.alarms >= 1);
+	assert_true(w.outcomes[OUTCOME_SENT] > 20);
+	assert_true(w.outcomes[OUTCOME_DEFER] > 20);
+	assert_int_equal(w.all_clears, 0);
+	assert_int_equal(w.conns_now, 0);
+	world_fini(&w);
+}
+
+static void
+alarm_of_an_earlier_process_ends_with_the_first_message(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w, blocked, "none", 0, NULL, 0);
+	w.was_alarmed = true;
+	world_open(&w, 100);
+	world_submit(&w, 100);
+	while (w.done == 0) {
+		assert_true(w.dials <= 1); /* one tries */
+		world_run(&w, 1);
+	}
+	assert_int_equal(w.all_clears, 1);
+	world_finish(&w, 60000);
+	world_check_all_sent(&w);
+	assert_true(w.dials > 1);
+	assert_int_equal(w.all_clears, 1);
+	assert_int_equal(w.alarms, 0);
+	world_fini(&w);
+	/* It lasts: stopped as ever, by the first refusal. */
+	begin(&w, blocked, "none", 0, NULL, 0);
+	greeting = "554 5.7.1 blacklisted";
+	refusals = -1;
+	w.server.answer_dial = answer_dial;
+	w.was_alarmed = true;
+	world_open(&w, 100);
+	world_submit(&w, 50);
+	world_finish(&w, 60000);
+	assert_int_equal(w.dials, 1);
+	assert_int_equal(w.alarms, 1);
+	assert_int_equal(w.outcomes[OUTCOME_DEFER], 50);
+	world_fini(&w);
+}
+
+/* Lines about waits; ctx: how many. */
+static void
+count_waits(void *ctx, enum log_level level, const char *line)
+{
+	(void)level;
+	*(int *)ctx += strstr(line, "no mail for 1s") != NULL &&
+		       strstr(line, "lane_adaptive = no (rules:1)") != NULL;
+}
+
+static void
+lane_told_not_to_adapt_only_pauses(void **state)
+{
+	struct world w;
+	int64_t from;
+	int waits = 0;
+
+	(void)state;
+	begin(&w, "reply mail 454 * * slow\n", "MAIL", 454, "4.7.0 slow", 3);
+	log_set_sink(count_waits, &waits);
+	w.set.lane_adaptive = false;
+	world_open(&w, 100);
+	from = w.now.ms;
+	world_submit(&w, 60);
+	world_finish(&w, 30000);
+	world_check_all_sent(&w);
+	assert_false(pace(&w)->is_limited);
+	assert_in_range(w.now.ms - from, 1000, 8000);
+	check_count(&w);
+	assert_int_equal(waits, 1);
+	world_fini(&w);
+}
+
+/* ---- other lanes of the account ----------------------------------------- */
+
+static void
+urgent_lane_is_not_cut_while_others_give_way(void **state)
+{
+	struct world w;
+	int64_t from;
+
+	(void)state;
+	begin(&w, "reply mail 454 * * slow\n", "MAIL", 454, "4.7.0 slow", 0);
+	w.others_give_way = true;
+	world_open(&w, 400);
+	world_submit(&w, 100);
+	world_finish(&w, 60000);
+	plan.times = 12; /* of one flight */
+	from = w.now.ms;
+	world_submit(&w, 12);
+	world_finish(&w, 60000);
+	world_check_all_sent(&w);
+	assert_true(plan.asked > 3);
+	assert_false(pace(&w)->is_limited);
+	assert_in_range(w.now.ms - from, 100, 2000);
+	assert_in_range(w.asked_to_give_way, 1, 5);
+	/* Nobody is left to give way. */
+	w.others_give_way = false;
+	plan.times = 1;
+	world_submit(&w, 1);
+	world_finish(&w, 60000);
+	assert_true(pace(&w)->is_limited);
+	check_count(&w);
+	world_fini(&w);
+}
+
+static void
+lane_gives_way_once_for_one_refusal(void **state)
+{
+	struct world w;
+	int64_t sent_us;
+	double rate;
+
+	(void)state;
+	begin(&w, "reply mail 454 * * slow\n", "MAIL", 454, "4.7.0 slow", 0);
+	world_open(&w, 4001);
+	world_submit(&w, 1);
+	/* It has sent nothing. */
+	lane_yield(w.lane, world_route(&w), w.now.ms * 1000, w.now);
+	assert_true(isinf(lane_learned_rate(w.lane)));
+	world_feed(&w, 4000);
+	world_run(&w, 3000);
+	sent_us = w.now.ms * 1000;
+	world_run(&w, 30);
+	lane_yield(w.lane, world_route(&w), sent_us, w.now);
+	rate = lane_learned_rate(w.lane);
+	assert_true(rate > 1 && rate < 1000);
+	assert_in_range(lane_paused_until_ms(w.lane) - w.now.ms, 1, 1000);
+	world_run(&w, 100); /* what is under way is accepted */
+	lane_yield(w.lane, world_route(&w), sent_us, w.now);
+	assert_true(lane_learned_rate(w.lane) >= rate);
+	assert_int_equal(pace(&w)->yields, 1);
+	world_run(&w, 2000);
+	lane_yield(w.lane, world_route(&w), w.now.ms * 1000, w.now);
+	assert_int_equal(pace(&w)->yields, 2);
+	assert_int_equal(w.asked_to_give_way, 0);
+	world_finish(&w, 600000);
+	world_check_all_sent(&w);
+	world_fini(&w);
+}
+
+static void
+pause_is_passed_on_and_kept(void **state)
+{
+	static const struct {
+		const char *rule;
+		int64_t wait_ms;
+	} cases[] = {{"reply mail 454 * * pause for 20s\n", 20000},
+	    {"reply mail 454 * * pause for 2h\n", 7200000}};
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++) {
+		struct world w;
+		int64_t at_ms;
+
+		begin(&w, cases[i % 2].rule, "MAIL", 454, "4.7.0 no", 1);
+		w.set.lane_adaptive = i < 2;
+		world_open(&w, 10);
+		world_submit(&w, 1);
+		while (w.pause_told_us == 0)
+			world_run(&w, 1);
+		assert_in_range(w.pause_told_us / 1000 - w.now.ms,
+		    cases[i % 2].wait_ms - 1, cases[i % 2].wait_ms);
+		assert_true(
+		    w.pause_told_us / 1000 <= lane_paused_until_ms(w.lane));
+		world_finish(&w, 60000);
+		world_fini(&w);
+
+		/* the other lane */
+		begin(&w, cases[i % 2].rule, "MAIL", 454, "4.7.0 no", 0);
+		w.set.lane_adaptive = i < 2;
+		world_open(&w, 10);
+		at_ms = w.now.ms + cases[i % 2].wait_ms;
+		world_submit(&w, 1);
+		lane_pause(w.lane, world_route(&w), at_ms * 1000, w.now);
+		lane_pause(w.lane, world_route(&w), at_ms * 1000 - 5000, w.now);
+		world_finish(&w, 60000);
+		assert_int_equal(w.outcomes[OUTCOME_SENT], i % 2 == 0);
+		if (i % 2 == 0)
+			assert_true(w.arrivals_ms[0] >= at_ms);
+		else
+			assert_int_equal(w.arrival_count, 0);
+		world_fini(&w);
+	}
+}
+
+/* Two smarthosts in one lane, of one account or of two. */
+static void
+pause_is_the_accounts_and_no_other_ones(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		struct world w;
+
+		begin(&w, "reply mail 454 * * pause for 2h\n", "MAIL", 454,
+		    "4.7.0 no", 1);
+		w.set.lane_adaptive = i > 0;
+		world_open(&w, 10);
+		w.nexthop = "[a.test]";
+		world_submit(&w, 1);
+		lane_set_account(w.lane, world_route(&w), 7, 0, NULL, w.now);
+		world_run(&w, 2000);
+		assert_int_equal(w.outcomes[OUTCOME_DEFER], 1);
+		w.nexthop = "[b.test]";
+		world_submit(&w, 1);
+		lane_set_account(w.lane, route_of(w.lane->routes.prev),
+		    i < 2 ? 8 : 7, 0, NULL, w.now);
+		world_run(&w, 2000);
+		assert_int_equal(w.outcomes[OUTCOME_SENT], i < 2);
+		assert_int_equal(w.outcomes[OUTCOME_DEFER], i < 2 ? 1 : 2);
+		assert_int_equal(
+		    lane_paused_until_ms(w.lane) > w.now.ms + 7000000, 1);
+		world_fini(&w);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(throttle_at_any_stage_is_tried_again_inside),
+	    cmocka_unit_test(throttles_of_one_flight_are_one_event),
+	    cmocka_unit_test(unannounced_rate_is_found_and_used),
+	    cmocka_unit_test(reply_that_names_a_time_is_waited_out),
+	    cmocka_unit_test(pause_beyond_the_hold_limit_is_the_queue_managers),
+	    cmocka_unit_test(reconnect_costs_nothing_and_teaches_the_quota),
+	    cmocka_unit_test(reconnect_without_closing_ends_the_session),
+	    cmocka_unit_test(
+		too_many_connections_in_a_session_is_about_the_budget),
+	    cmocka_unit_test(too_frequent_connects_are_not_replaced_at_once),
+	    cmocka_unit_test(throttled_dials_of_one_moment_are_one_event),
+	    cmocka_unit_test(own_rule_defers_a_5xx_and_bounces_a_4xx),
+	    cmocka_unit_test(alarm_stops_the_lane_until_mail_is_taken_again),
+	    cmocka_unit_test(alarm_at_login_is_called_so),
+	    cmocka_unit_test(what_was_under_way_does_not_end_an_alarm),
+	    cmocka_unit_test(
+		alarm_of_an_earlier_process_ends_with_the_first_message),
+	    cmocka_unit_test(lane_told_not_to_adapt_only_pauses),
+	    cmocka_unit_test(urgent_lane_is_not_cut_while_others_give_way),
+	    cmocka_unit_test(lane_gives_way_once_for_one_refusal),
+	    cmocka_unit_test(pause_is_passed_on_and_kept),
+	    cmocka_unit_test(pause_is_the_accounts_and_no_other_ones),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

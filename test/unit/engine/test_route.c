@@ -1,0 +1,454 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "agent/engine/route.h"
+#include "common/base/log.h"
+#include "test/support/fixture.h"
+
+enum { NOW = 1000000 };
+
+static void
+swallow(void *ctx, enum log_level level, const char *line)
+{
+	(void)ctx;
+	(void)level;
+	(void)line;
+}
+
+static int
+setup(void **state)
+{
+	log_set_sink(swallow, NULL);
+	*state = route_new("[relay.test]", "");
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	struct route *r = *state;
+
+	route_free(&r);
+	log_set_sink(NULL, NULL);
+	return 0;
+}
+
+static void
+refuse(struct route *r, const char *status, int64_t patience_ms,
+    uint32_t random, int64_t now_ms)
+{
+	static const struct peer relay = {.host = "relay.test"};
+	struct dsn dsn;
+
+	dsn_set(&dsn, status, "connect to relay.test: refused");
+	route_on_dial_failed(
+	    r, &dsn, &relay, "no", patience_ms, random, now_ms);
+}
+
+static void
+depth_doubles_with_each_good_window_up_to_the_limit(void **state)
+{
+	/* messages accepted, and the depth from then on */
+	static const int steps[][2] = {
+	    {1, 2}, {3, 4}, {7, 8}, {15, 10}, {100, 10}};
+	struct route *r = *state;
+	int n = 0;
+
+	assert_int_equal(r->depth, 1);
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		while (n < steps[i][0] - 1) {
+			route_on_accepted(r, 10);
+			n++;
+			assert_true(r->depth < steps[i][1] || r->depth == 10);
+		}
+		route_on_accepted(r, 10);
+		n++;
+		assert_int_equal(r->depth, steps[i][1]);
+	}
+}
+
+static void
+trouble_halves_the_depth_but_never_below_one(void **state)
+{
+	static const int depths[] = {25, 12, 6, 3, 1, 1, 1};
+	struct route *r = *state;
+
+	r->depth = 50;
+	for (size_t i = 0; i < sizeof(depths) / sizeof(depths[0]); i++) {
+		route_on_trouble(r);
+		assert_int_equal(r->depth, depths[i]);
+	}
+	/* What was good before does not count for the next doubling. */
+	r->depth = 4;
+	for (int i = 0; i < 3; i++)
+		route_on_accepted(r, 50);
+	route_on_trouble(r);
+	assert_int_equal(r->depth, 2);
+	route_on_accepted(r, 50);
+	assert_int_equal(r->depth, 2);
+}
+
+static void
+backoff_doubles_with_jitter_up_to_a_minute(void **state)
+{
+	struct fixture_random random;
+	struct route *r = *state;
+	int64_t now = NOW, expected = ROUTE_BACKOFF_FIRST_MS;
+	int64_t least = INT64_MAX, most = 0;
+
+	fixture_random_init(&random);
+	for (int i = 0; i < 10; i++) {
+		refuse(r, "4.4.1", INT64_MAX,
+		    (uint32_t)fixture_random_below(&random, UINT32_MAX), now);
+		assert_int_equal(r->backoff_ms, expected);
+		assert_true(r->dial_not_before_ms >= now + expected * 3 / 4);
+		assert_true(r->dial_not_before_ms <= now + expected * 5 / 4);
+		now = r->dial_not_before_ms;
+		expected *= 2;
+		if (expected > ROUTE_BACKOFF_MAX_MS)
+			expected = ROUTE_BACKOFF_MAX_MS;
+	}
+	for (int i = 0; i < 100; i++) {
+		int64_t before = now;
+
+		refuse(r, "4.4.1", INT64_MAX,
+		    (uint32_t)fixture_random_below(&random, UINT32_MAX), now);
+		now = r->dial_not_before_ms;
+		least = now - before < least ? now - before : least;
+		most = now - before > most ? now - before : most;
+	}
+	assert_true(least < 52000 && most > 68000);
+}
+
+static void
+several_failures_at_once_are_one_step_back(void **state)
+{
+	struct route *r = *state;
+
+	for (int i = 0; i < 20; i++)
+		refuse(r, "4.4.1", INT64_MAX, 0, NOW + i);
+	assert_int_equal(r->backoff_ms, ROUTE_BACKOFF_FIRST_MS);
+	for (int i = 0; i < 20; i++)
+		route_on_session_end(r, SESSION_END_421, 0, 0, NOW + i);
+	assert_int_equal(r->backoff_ms, ROUTE_BACKOFF_FIRST_MS);
+	for (int i = 0; i < 20; i++)
+		route_on_session_end(r, SESSION_END_421, 0, 0, NOW + 2000);
+	assert_int_equal(r->backoff_ms, 2 * ROUTE_BACKOFF_FIRST_MS);
+}
+
+static void
+success_of_one_dial_does_not_end_the_pause_of_another(void **state)
+{
+	struct route *r = *state;
+	int64_t until;
+
+	refuse(r, "4.7.0", INT64_MAX, 0, NOW);
+	until = r->dial_not_before_ms;
+	assert_true(until > NOW);
+	route_on_dial_ok(r, NOW);
+	assert_int_equal(r->failing_since_ms, 0);
+	assert_int_equal(r->dial_not_before_ms, until);
+}
+
+static void
+backoff_grows_until_a_session_was_of_use(void **state)
+{
+	struct route *r = *state;
+	int64_t now = NOW;
+
+	for (int i = 1; i <= 3; i++) {
+		route_on_dial_ok(r, NOW);
+		route_on_session_end(r, SESSION_END_421, 0, 0, now);
+		assert_int_equal(
+		    r->backoff_ms, ROUTE_BACKOFF_FIRST_MS << (i - 1));
+		now = r->dial_not_before_ms;
+	}
+	route_on_dial_ok(r, NOW);
+	route_on_session_end(r, SESSION_END_QUIT, 1, 0, now);
+	assert_int_equal(r->backoff_ms, 0);
+}
+
+static void
+outage_begins_when_patience_is_over(void **state)
+{
+	static const struct {
+		int64_t patience_ms, down_after_ms;
+	} cases[] = {{10000, 10000}, {0, 0}, {300000, 300000}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct route *r = route_new("[relay.test]", "");
+		int64_t after = cases[i].down_after_ms;
+
+		if (after > 0) {
+			refuse(r, "4.4.1", cases[i].patience_ms, 0, NOW);
+			assert_false(r->is_down);
+			refuse(r, "4.4.1", cases[i].patience_ms, 0,
+			    NOW + after - 1);
+			assert_false(r->is_down);
+		}
+		refuse(r, "4.4.1", cases[i].patience_ms, 0, NOW + after);
+		assert_true(r->is_down);
+		assert_string_equal(r->failure_peer->host, "relay.test");
+		assert_string_equal(r->failure_reply, "no");
+		route_on_dial_ok(r, NOW);
+		assert_false(r->is_down);
+		route_free(&r);
+	}
+}
+
+static void
+failed_dials_beside_live_sessions_are_no_outage(void **state)
+{
+	struct route *r = *state;
+
+	r->session_count = 1;
+	refuse(r, "4.7.0", 0, 0, NOW);
+	assert_false(r->is_down);
+	r->session_count = 0;
+	refuse(r, "4.7.0", 0, 0, NOW);
+	assert_true(r->is_down);
+}
+
+/* 8 sessions and 2 dials when one more was refused. */
+static void
+sessions_that_were_proven_are_replaced_without_a_pause(void **state)
+{
+	struct route *r = *state;
+
+	r->session_count = 8;
+	r->dialing = 2;
+	refuse(r, "4.7.0", INT64_MAX, 0, NOW);
+	assert_false(route_may_replace(r));
+	assert_false(route_is_being_tried(r)); /* but the pause lasts */
+	for (; r->dialing > 0; r->dialing--) {
+		route_on_dial_ok(r, NOW);
+		r->session_count++;
+	}
+	assert_false(route_may_replace(r));
+	/* Their work is no sign that more of them are allowed. */
+	route_on_session_end(r, SESSION_END_QUIT, 50, 0, NOW + 1);
+	r->session_count--;
+	assert_int_equal(r->backoff_ms, ROUTE_BACKOFF_FIRST_MS);
+	assert_true(route_may_replace(r));
+	r->dialing = 1;
+	assert_false(route_may_replace(r));
+	assert_false(route_is_being_tried(r));
+	r->dialing = 2;
+	assert_true(route_is_being_tried(r));
+	/* The eleventh works after all. */
+	r->dialing = 1;
+	r->session_count = 10;
+	route_on_dial_ok(r, NOW);
+	assert_int_equal(r->sessions_proven, 0);
+	assert_false(route_is_being_tried(r));
+	route_on_session_end(r, SESSION_END_QUIT, 50, 0, NOW + 1);
+	assert_int_equal(r->backoff_ms, 0);
+	r->dialing = 0;
+}
+
+static void
+after_a_failure_one_dial_tries(void **state)
+{
+	struct route *r = *state;
+
+	r->dialing = 5;
+	assert_false(route_is_being_tried(r));
+	r->dialing = 0;
+	refuse(r, "4.4.1", INT64_MAX, 0, NOW);
+	assert_false(route_is_being_tried(r));
+	r->dialing = 1;
+	assert_true(route_is_being_tried(r));
+	route_on_dial_ok(r, NOW);
+	assert_false(route_is_being_tried(r));
+	r->dialing = 0;
+}
+
+static void
+failure_for_good_is_still_a_reason_to_wait(void **state)
+{
+	struct route *r = *state;
+
+	refuse(r, "5.7.8", 0, 0, NOW);
+	assert_string_equal(r->failure.status, "4.7.8");
+}
+
+static void
+quota_is_learned_when_seen_several_times_in_a_row(void **state)
+{
+	static const enum session_end ends[] = {
+	    SESSION_END_421, SESSION_END_LOST};
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct route *r = route_new("[relay.test]", "");
+
+		route_on_session_end(r, ends[i], 5, 0, NOW);
+		for (int n = 0; n < ROUTE_QUOTA_TIMES; n++) {
+			assert_int_equal(route_quota(r, 50, 0, NOW), 50);
+			route_on_session_end(r, ends[i], 7, 0, NOW);
+			/* Idle, or done: it had no chance to go on. */
+			route_on_session_end(r, SESSION_END_QUIT, 7, 0, NOW);
+		}
+		assert_int_equal(route_quota(r, 50, 0, NOW), 7);
+		assert_int_equal(
+		    route_quota(r, 50, 0, NOW + ROUTE_QUOTA_MEMORY_MS - 1), 7);
+		assert_int_equal(
+		    route_quota(r, 50, 0, NOW + ROUTE_QUOTA_MEMORY_MS), 50);
+		route_free(&r);
+	}
+}
+
+static void
+quota_is_not_learned_when_others_carry_more(void **state)
+{
+	struct route *r = *state;
+
+	for (int n = 0; n < 10; n++) {
+		route_on_session_end(r, SESSION_END_LOST, 3, 0, NOW);
+		route_on_session_end(r, SESSION_END_LOST, 3, 0, NOW);
+		route_on_session_end(r, SESSION_END_QUIT, 50, 0, NOW);
+	}
+	assert_int_equal(route_quota(r, 50, 0, NOW), 50);
+}
+
+static void
+quota_of_an_earlier_process_ages_on(void **state)
+{
+	struct route *r = *state;
+
+	route_load_quota(r, 0, NOW);
+	assert_int_equal(route_quota(r, 50, 0, NOW), 50);
+	/* Before this machine was started. */
+	route_load_quota(r, 7, NOW - ROUTE_QUOTA_MEMORY_MS + 1000);
+	assert_int_equal(route_quota(r, 50, 0, NOW), 7);
+	assert_int_equal(route_quota(r, 50, 0, NOW + 1000), 50);
+	/* Forgotten, and seen once more. */
+	route_on_session_end(r, SESSION_END_421, 7, 0, NOW + 2000);
+	assert_int_equal(route_quota(r, 50, 0, NOW + 2000), 7);
+	/* What this process found out is newer. */
+	route_load_quota(r, 20, NOW);
+	assert_int_equal(route_quota(r, 50, 0, NOW + 2000), 7);
+	/* One that carries more ends the rule here as well. */
+	route_on_session_end(r, SESSION_END_QUIT, 50, 0, NOW + 3000);
+	route_on_session_end(
+	    r, SESSION_END_421, 7, 0, NOW + 2000 + ROUTE_QUOTA_MEMORY_MS);
+	assert_int_equal(
+	    route_quota(r, 50, 0, NOW + 2000 + ROUTE_QUOTA_MEMORY_MS), 50);
+}
+
+static void
+quota_is_the_least_that_is_known(void **state)
+{
+	static const struct {
+		int configured, announced, learned, expected;
+	} cases[] = {
+	    {50, 0, 0, 50},
+	    {50, 20, 0, 20},
+	    {50, 100, 0, 50},
+	    {50, 20, 5, 5},
+	    {50, 3, 5, 3},
+	    {1, 20, 5, 1},
+	};
+	struct route *r = *state;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		r->quota = cases[i].learned;
+		r->quota_learned_ms = NOW;
+		assert_int_equal(route_quota(r, cases[i].configured,
+				     cases[i].announced, NOW),
+		    cases[i].expected);
+	}
+}
+
+static void
+ends_have_their_own_consequences(void **state)
+{
+	static const struct {
+		enum session_end how;
+		int accepted;
+		bool cuts, backs_off;
+	} cases[] = {
+	    {SESSION_END_QUIT, 0, false, false},
+	    {SESSION_END_QUIT, 9, false, false},
+	    {SESSION_END_421, 0, false, true},
+	    {SESSION_END_421, 9, false, false},
+	    {SESSION_END_LOST, 0, true, true},
+	    {SESSION_END_LOST, 9, true, false},
+	    {SESSION_END_TIMEOUT, 0, true, true},
+	    {SESSION_END_TIMEOUT, 9, true, false},
+	    {SESSION_END_OURS, 0, false, false},
+	    {SESSION_END_ABORT, 0, true, true},
+	    {SESSION_END_ABORT, 9, true, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct route *r = route_new("[relay.test]", "");
+
+		r->depth = 8;
+		route_on_session_end(
+		    r, cases[i].how, cases[i].accepted, 0, NOW);
+		assert_int_equal(r->depth, cases[i].cuts ? 4 : 8);
+		assert_int_equal(
+		    r->dial_not_before_ms > NOW, cases[i].backs_off);
+		route_free(&r);
+	}
+}
+
+static void
+dials_under_way_are_each_measured_from_their_own_beginning(void **state)
+{
+	struct route *r = *state;
+
+	route_on_dial(r, NOW);
+	route_on_dial(r, NOW + 90);
+	route_on_dial(r, NOW + 95);
+	route_on_dial_ok(r, NOW + 100);
+	assert_int_equal(r->dial_took_ms, 100);
+	route_on_dial_ok(r, NOW + 195);
+	assert_int_equal(r->dial_took_ms, 105);
+	refuse(r, "4.7.0", 60000, 0, NOW + 200);
+	/* Many at once: about right is enough. */
+	for (int i = 0; i < 3 * ROUTE_DIALS; i++)
+		route_on_dial(r, NOW + 1000);
+	for (int i = 0; i < 3 * ROUTE_DIALS; i++)
+		route_on_dial_ok(r, NOW + 1100);
+	assert_int_equal(r->dial_took_ms, 100);
+	route_on_dial(r, NOW + 2000);
+	route_on_dial_ok(r, NOW + 2050);
+	assert_int_equal(r->dial_took_ms, 50);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(dials_under_way_are_each_measured_from_their_own_beginning),
+	    TEST(depth_doubles_with_each_good_window_up_to_the_limit),
+	    TEST(trouble_halves_the_depth_but_never_below_one),
+	    TEST(backoff_doubles_with_jitter_up_to_a_minute),
+	    TEST(several_failures_at_once_are_one_step_back),
+	    TEST(success_of_one_dial_does_not_end_the_pause_of_another),
+	    TEST(backoff_grows_until_a_session_was_of_use),
+	    TEST(outage_begins_when_patience_is_over),
+	    TEST(failed_dials_beside_live_sessions_are_no_outage),
+	    TEST(sessions_that_were_proven_are_replaced_without_a_pause),
+	    TEST(after_a_failure_one_dial_tries),
+	    TEST(failure_for_good_is_still_a_reason_to_wait),
+	    TEST(quota_is_learned_when_seen_several_times_in_a_row),
+	    TEST(quota_is_not_learned_when_others_carry_more),
+	    TEST(quota_of_an_earlier_process_ages_on),
+	    TEST(quota_is_the_least_that_is_known),
+	    TEST(ends_have_their_own_consequences),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,595 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "test/support/session_rig.h"
+
+#define ENVELOPE(id)                                                           \
+	"MAIL FROM:<s" id "@from.test>\r\nRCPT TO:<r" id ".0.250@to.test>\r\n"
+#define CONTENT(id) "BDAT 17 LAST\r\nid: " id "\r\nend of " id "\r\n"
+#define MESSAGE(id) ENVELOPE(id) CONTENT(id)
+#define IN_DOUBT "sending end of data -- message may be sent more than once"
+
+#define THREE MESSAGE("1") "RSET\r\n" MESSAGE("2") "RSET\r\n" MESSAGE("3")
+
+/* Three messages rendered, octets of them written. */
+static void
+start_three(struct rig *rig, size_t octets)
+{
+	rig_init(rig, SESSION_BDAT);
+	rig_open(rig);
+	for (int i = 0; i < 3; i++)
+		(void)rig_send(rig);
+	(void)rig_pull(rig, 65536);
+	assert_int_equal(buf_len(&rig->out), sizeof(THREE) - 1);
+	rig_write(rig, octets);
+}
+
+static void
+closed_stream_leaves_doubt_only_about_what_was_fully_written(void **state)
+{
+	size_t ends[3];
+
+	(void)state;
+	ends[0] = sizeof(MESSAGE("1")) - 1;
+	ends[1] = ends[0] + sizeof("RSET\r\n" MESSAGE("2")) - 1;
+	ends[2] = sizeof(THREE) - 1;
+	for (size_t n = 0; n < sizeof(THREE); n++) {
+		struct rig rig;
+
+		start_three(&rig, n);
+		session_closed(rig.session, n % 2 == 0, "gone", rig.now);
+		rig_check_over(&rig, SESSION_END_LOST, false);
+		for (size_t i = 0; i < 3; i++) {
+			struct rig_message *m = rig.messages[i];
+
+			if (n < ends[i]) {
+				rig_check_returned(m, i == 0);
+				continue;
+			}
+			rig_check(m, 0, OUTCOME_DEFER, 0, "4.4.2",
+			    "lost connection with mx.test[192.0.2.1] "
+			    "while " IN_DOUBT);
+			assert_true(
+			    m->req->rcpts[0].verdict->dsn.maybe_accepted);
+		}
+		rig_fini(&rig);
+	}
+}
+
+static void
+lost_before_the_end_names_the_oldest_stage(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	start_three(&rig, 40);
+	rig_say(&rig, "250 ok\r\n250");
+	session_closed(rig.session, true, "gone", rig.now);
+	rig_check_returned(rig.messages[0], 1);
+	assert_string_equal(rig.messages[0]->t->last_error->text,
+	    "lost connection with mx.test[192.0.2.1] while sending RCPT TO");
+	assert_false(rig.messages[0]->t->last_error->maybe_accepted);
+	rig_fini(&rig);
+}
+
+static void
+decided_recipients_stay_decided_when_the_rest_is_returned(void **state)
+{
+	struct rig_plan plan = {.rcpts = 3, .octets = 100000};
+	struct rig_message *m;
+	struct rig rig;
+
+	(void)state;
+	rig_init(&rig, SESSION_BDAT);
+	rig_open(&rig);
+	m = rig_add(&rig, &plan);
+	rig_assign(&rig, m);
+	(void)rig_pull(&rig, 100);
+	rig_write(&rig, buf_len(&rig.out));
+	rig_say(&rig, "250 ok\r\n250 ok\r\n550 5.1.1 who\r\n");
+	session_closed(rig.session, true, "gone", rig.now);
+	rig_check_returned(m, 1);
+	assert_int_equal(m->t->count, 2);
+	assert_int_equal(m->req->rcpts[1].state, RCPT_DECIDED);
+	rig_open(&rig);
+	rig_assign(&rig, m);
+	(void)rig_pull(&rig, 1);
+	while (rig_pull(&rig, 65536).n > 0)
+		continue;
+	assert_non_null(strstr(buf_str(&rig.out), "r1.0.250@"));
+	assert_null(strstr(buf_str(&rig.out), "r1.1.250@"));
+	assert_non_null(strstr(buf_str(&rig.out), "r1.2.250@"));
+	rig_fini(&rig);
+}
+
+/* After k replies that are fine, whatever the command was. */
+static void
+reply_421_returns_all_from_there_on(void **state)
+{
+	(void)state;
+	for (size_t k = 0; k <= 11; k++) {
+		struct rig rig;
+
+		start_three(&rig, sizeof(THREE) - 1);
+		for (size_t i = 0; i < k; i++)
+			rig_say(&rig, "250 ok\r\n");
+		if (k == 11) { /* all answered: the server is just leaving */
+			rig_say(&rig, "421 4.3.2 bye\r\n");
+			rig_check_over(&rig, SESSION_END_421, true);
+		} else {
+			rig_say(&rig, "421-4.3.2 bye\r\n421 4.3.2 now\r\n");
+			/* No message is behind its own end of data. */
+			assert_int_equal(rig.is_over, k == 10);
+			session_closed(
+			    rig.session, k % 2 == 0, "gone", rig.now);
+			rig_check_over(&rig, SESSION_END_421, true);
+			assert_non_null(strstr(rig.why, "421 4.3.2 now"));
+		}
+		for (size_t i = 0; i < 3; i++) {
+			struct rig_message *m = rig.messages[i];
+			size_t last = 3 + i * 4;
+
+			if (k >= last) {
+				rig_check_sent(m);
+				continue;
+			}
+			/* A try: what was refused on a fresh session, or at
+			 * its own end of data. */
+			rig_check_returned(
+			    m, (i == 0 && k < 3) || k == last - 1);
+			assert_int_equal(m->t->last_error->smtp_code, 421);
+		}
+		/* The end of the connection says nothing more. */
+		session_closed(rig.session, true, "gone", rig.now);
+		rig_fini(&rig);
+	}
+}
+
+/* Exim, told to by an ACL. */
+static void
+reply_421_without_an_end_is_about_its_command_alone(void **state)
+{
+	struct rig rig;
+	struct rig_message **m = rig.messages;
+
+	(void)state;
+	start_three(&rig, sizeof(THREE) - 1);
+	rig_say(&rig, "250 ok\r\n421 4.3.2 not now\r\n");
+	assert_false(rig.is_over);
+	assert_true(session_is_finishing(rig.session));
+	assert_int_equal(m[0]->done, 0);
+	rig_say(&rig, "503 no recipients\r\n");
+	rig_check(m[0], 0, OUTCOME_DEFER, 421, "4.3.2", NULL);
+	rig_say(&rig, "250 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n");
+	rig_check_sent(m[1]);
+	rig_say(&rig, "250 ok\r\n421 4.3.2 not you\r\n503 no\r\n503 no\r\n");
+	rig_check(m[2], 0, OUTCOME_DEFER, 421, "4.3.2", NULL);
+	rig_expect(&rig, "QUIT\r\n");
+	rig_say(&rig, "221 bye\r\n");
+	rig_check_over(&rig, SESSION_END_QUIT, true);
+	rig_fini(&rig);
+}
+
+static void
+reply_421_is_the_last_word_of_a_silent_server(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	for (int is_spent = 0; is_spent <= 1; is_spent++) {
+		start_three(&rig, sizeof(THREE) - 1);
+		if (is_spent) {
+			session_finish(rig.session, "spent", rig.now.ms);
+			rig_expect(&rig, "QUIT\r\n");
+		}
+		rig_say(&rig, "250 ok\r\n250 ok\r\n250 ok\r\n");
+		(void)rig_pull(&rig, 65536);
+		assert_false(rig.is_kicked);
+		rig_say(&rig, "421 4.3.2 bye\r\n");
+		/* Its deadline is nearer than the one that is armed. */
+		assert_true(rig.is_kicked);
+		rig_wait(&rig, 9999);
+		assert_false(rig.is_over);
+		rig_wait(&rig, 1);
+		rig_check_sent(rig.messages[0]);
+		rig_check_returned(rig.messages[1], 0);
+		rig_check_returned(rig.messages[2], 0);
+		rig_check_over(&rig, SESSION_END_421, false);
+		rig_fini(&rig);
+	}
+}
+
+static void
+quit_is_answered_or_the_connection_closed(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 5; i++) {
+		struct rig rig;
+
+		rig_init(&rig, SESSION_BDAT);
+		rig_open(&rig);
+		session_finish(rig.session, "test", rig.now.ms);
+		assert_false(session_has_room(rig.session, 10, 50, rig.now.ms));
+		rig_expect(&rig, "QUIT\r\n");
+		if (i == 0)
+			rig_say(&rig, "221 bye\r\n");
+		else if (i == 1)
+			rig_say(&rig, "421 bye\r\n");
+		else if (i < 4)
+			session_closed(rig.session, i == 2, "gone", rig.now);
+		else {
+			rig_wait(&rig, 1999);
+			assert_false(rig.is_over);
+			rig_wait(&rig, 1);
+		}
+		rig_check_over(&rig, SESSION_END_QUIT, i < 3);
+		assert_int_equal(session_deadline_ms(rig.session), INT64_MAX);
+		rig_say(&rig, "221 again\r\n");
+		rig_fini(&rig);
+	}
+}
+
+/* Told to finish long ago, with a message inside: QUIT gets its time all the
+ * same when that is through. */
+static void
+quit_has_its_time_after_the_last_message(void **state)
+{
+	struct rig_message *m;
+	struct rig rig;
+
+	(void)state;
+	rig_init(&rig, SESSION_BDAT);
+	rig_open(&rig);
+	m = rig_send(&rig);
+	rig_expect(&rig, MESSAGE("1"));
+	session_finish(rig.session, "test", rig.now.ms);
+	rig_wait(&rig, 10000);
+	rig_say(&rig, "250 ok\r\n250 ok\r\n250 ok\r\n");
+	rig_check_sent(m);
+	/* The link was busy: QUIT was not pulled so far. */
+	rig_wait(&rig, 1999);
+	assert_false(rig.is_over);
+	rig_expect(&rig, "QUIT\r\n");
+	rig_wait(&rig, 1999);
+	assert_false(rig.is_over);
+	rig_say(&rig, "221 bye\r\n");
+	rig_check_over(&rig, SESSION_END_QUIT, true);
+	rig_fini(&rig);
+}
+
+static void
+idle_session_closed_by_the_server_is_no_loss(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	rig_init(&rig, SESSION_BDAT);
+	rig_open(&rig);
+	assert_int_equal(session_deadline_ms(rig.session), INT64_MAX);
+	session_closed(rig.session, true, "gone", rig.now);
+	rig_check_over(&rig, SESSION_END_QUIT, true);
+	rig_open(&rig);
+	rig_say(&rig, "421 4.4.2 idle\r\n");
+	rig_check_over(&rig, SESSION_END_421, true);
+	/* Tired of waiting: no quota is to be learned from it. */
+	rig_open(&rig);
+	rig.now.ms += 5000;
+	rig_say(&rig, "421 4.4.2 idle\r\n");
+	rig_check_over(&rig, SESSION_END_QUIT, true);
+	rig_open(&rig);
+	rig_say(&rig, "250 hello?\r\n");
+	rig_check_over(&rig, SESSION_END_ABORT, false);
+	rig_fini(&rig);
+}
+
+static void
+only_the_oldest_command_has_a_timer(void **state)
+{
+	struct rig rig;
+	const struct settings *set = &rig.set;
+
+	(void)state;
+	start_three(&rig, sizeof(THREE) - 1);
+	assert_int_equal(session_deadline_ms(rig.session),
+	    rig.now.ms + set->smtp_mail_timeout_ms);
+	rig_wait(&rig, 299999);
+	rig_say(&rig, "250 ok\r\n");
+	assert_int_equal(session_deadline_ms(rig.session),
+	    rig.now.ms + set->smtp_rcpt_timeout_ms);
+	rig_wait(&rig, 299999);
+	rig_say(&rig, "250 ok\r\n");
+	assert_int_equal(session_deadline_ms(rig.session),
+	    rig.now.ms + set->smtp_data_done_timeout_ms);
+	rig_wait(&rig, 590000);
+	rig_say(&rig, "250 ok\r\n");
+	rig_check_sent(rig.messages[0]);
+	assert_int_equal(session_deadline_ms(rig.session),
+	    rig.now.ms + set->smtp_rset_timeout_ms);
+	assert_false(rig.is_over);
+	rig_fini(&rig);
+}
+
+static void
+timeout_defers_what_was_waited_for_and_what_is_in_doubt(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	start_three(&rig, sizeof(MESSAGE("1") "RSET\r\n" MESSAGE("2")) + 20);
+	rig_wait(&rig, 300000);
+	rig_check_over(&rig, SESSION_END_TIMEOUT, false);
+	rig_check(rig.messages[0], 0, OUTCOME_DEFER, 0, "4.4.2",
+	    "conversation with mx.test[192.0.2.1] timed out while " IN_DOUBT);
+	rig_check(rig.messages[1], 0, OUTCOME_DEFER, 0, "4.4.2", NULL);
+	rig_check_returned(rig.messages[2], 0);
+	rig_fini(&rig);
+
+	start_three(&rig, 10);
+	rig_wait(&rig, 300000);
+	rig_check(rig.messages[0], 0, OUTCOME_DEFER, 0, "4.4.2",
+	    "conversation with mx.test[192.0.2.1] timed out while sending "
+	    "MAIL FROM");
+	assert_false(
+	    rig.messages[0]->req->rcpts[0].verdict->dsn.maybe_accepted);
+	rig_check_returned(rig.messages[1], 0);
+	rig_check_returned(rig.messages[2], 0);
+	rig_fini(&rig);
+}
+
+/* Each reply takes 590 s, within the stages' timeouts. */
+static void
+request_deadline_ends_what_the_stages_would_not(void **state)
+{
+	struct rig_plan plan = {.rcpts = 20};
+	struct rig_message *m;
+	struct rig rig;
+	int64_t born;
+
+	(void)state;
+	rig_init(&rig, SESSION_BDAT);
+	rig.set.smtp_mail_timeout_ms = rig.set.smtp_rcpt_timeout_ms = 600000;
+	rig_open(&rig);
+	m = rig_add(&rig, &plan);
+	born = rig.now.ms;
+	m->req->deadline_ms = born + 3600000;
+	rig_assign(&rig, m);
+	while (rig_pull(&rig, 65536).n > 0)
+		rig_write(&rig, buf_len(&rig.out));
+	while (!rig.is_over) {
+		int64_t due = session_deadline_ms(rig.session) - rig.now.ms;
+
+		rig_wait(&rig, due < 590000 ? due : 590000);
+		if (!rig.is_over)
+			rig_say(&rig, "250 ok\r\n");
+	}
+	assert_int_equal(rig.now.ms, born + 3600000);
+	rig_check_over(&rig, SESSION_END_TIMEOUT, false);
+	for (size_t i = 0; i < 20; i++)
+		rig_check(m, i, OUTCOME_DEFER, 0, "4.4.2", NULL);
+	rig_fini(&rig);
+}
+
+/* A large body on a slow line: progress, however small, keeps it alive. */
+static void
+writing_keeps_the_content_timer_from_running_out(void **state)
+{
+	struct rig_plan plan = {.octets = 20000};
+	struct rig rig;
+	struct rig_message *m;
+
+	(void)state;
+	rig_init(&rig, SESSION_OVERLAP);
+	rig_open(&rig);
+	m = rig_add(&rig, &plan);
+	rig_assign(&rig, m);
+	while (rig_pull(&rig, 65536).n > 0)
+		rig_write(&rig, buf_len(&rig.out));
+	rig_say(&rig, "250 ok\r\n250 ok\r\n354 go\r\n");
+	while (rig_pull(&rig, 65536).n > 0)
+		continue;
+	while (buf_len(&rig.out) > 0) {
+		rig_wait(&rig, 179999);
+		assert_false(rig.is_over);
+		rig_write(
+		    &rig, buf_len(&rig.out) < 999 ? buf_len(&rig.out) : 999);
+	}
+	rig_wait(&rig, 599999);
+	assert_false(rig.is_over);
+	rig_wait(&rig, 1);
+	rig_check_over(&rig, SESSION_END_TIMEOUT, false);
+	rig_check(m, 0, OUTCOME_DEFER, 0, "4.4.2", NULL);
+	assert_true(m->req->rcpts[0].verdict->dsn.maybe_accepted);
+	rig_fini(&rig);
+}
+
+/* Codes where none such belongs: never a crash, never a delivery, and no
+ * message that the server did not answer is lost. */
+static void
+senseless_replies_are_never_a_delivery(void **state)
+{
+	static const char *const replies[] = {"354 go\r\n", "334 x\r\n",
+	    "199 hm\r\n", "999 hm\r\n", "000 hm\r\n", "600 hm\r\n"};
+	static const enum session_mode modes[] = {
+	    SESSION_BDAT, SESSION_OVERLAP, SESSION_LOCKSTEP};
+
+	(void)state;
+	for (size_t i = 0; i < 6 * 3 * 3; i++) {
+		struct rig_message *m;
+		struct rig rig;
+
+		rig_init(&rig, modes[i % 3]);
+		rig_open(&rig);
+		m = rig_send(&rig);
+		for (size_t k = 0; k <= i / 18 && !rig.is_over; k++) {
+			while (!rig.is_over && rig_pull(&rig, 65536).n > 0)
+				rig_write(&rig, buf_len(&rig.out));
+			rig_say(&rig,
+			    k < i / 18 ? "250 ok\r\n" : replies[i / 3 % 6]);
+		}
+		if (!rig.is_over)
+			while (!rig.is_over && rig_pull(&rig, 65536).n > 0)
+				rig_write(&rig, buf_len(&rig.out));
+		if (m->is_inside)
+			session_abort(rig.session, "test", rig.now);
+		assert_true(m->done + m->returned == 1);
+		if (m->done == 1)
+			assert_int_equal(
+			    m->req->rcpts[0].verdict->outcome, OUTCOME_DEFER);
+		rig_fini(&rig);
+	}
+}
+
+/* A 250 too many, anywhere: what follows is off by one, and the last message
+ * must not be believed. */
+static void
+reply_out_of_step_never_loses_a_message(void **state)
+{
+	(void)state;
+	for (size_t k = 0; k < 3; k++) {
+		struct rig_message *m;
+		struct rig rig;
+
+		rig_init(&rig, SESSION_OVERLAP);
+		rig_open(&rig);
+		m = rig_send(&rig);
+		(void)rig_pull(&rig, 65536);
+		rig_write(&rig, buf_len(&rig.out));
+		for (size_t i = 0; i < 3; i++)
+			rig_say(&rig,
+			    i == k ? "250 ok\r\n250 ok\r\n" : "250 ok\r\n");
+		rig_check_over(&rig, SESSION_END_ABORT, false);
+		rig_check(m, 0, OUTCOME_DEFER, 250, "4.5.0", NULL);
+		rig_fini(&rig);
+	}
+}
+
+static void
+garbage_between_replies_retires_the_session(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	start_three(&rig, sizeof(THREE) - 1);
+	rig_say(&rig, "hello there\r\n250 ok\r\n");
+	assert_true(session_is_finishing(rig.session));
+	for (int i = 0; i < 10; i++)
+		rig_say(&rig, "250 ok\r\n");
+	for (size_t i = 0; i < 3; i++)
+		rig_check_sent(rig.messages[i]);
+	rig_expect(&rig, "QUIT\r\n");
+	rig_fini(&rig);
+}
+
+static void
+endless_line_ends_the_session(void **state)
+{
+	char line[1001];
+	struct rig rig;
+
+	(void)state;
+	memset(line, 'x', sizeof(line) - 1);
+	line[sizeof(line) - 1] = '\0';
+	start_three(&rig, 10);
+	for (int i = 0; i < 100 && !rig.is_over; i++)
+		rig_say(&rig, line);
+	rig_check_over(&rig, SESSION_END_ABORT, false);
+	rig_check_returned(rig.messages[0], 1);
+	rig_fini(&rig);
+}
+
+static void
+refused_rset_ends_the_session(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	start_three(&rig, sizeof(MESSAGE("1") "RSET\r\n") - 1);
+	rig_say(&rig, "250 ok\r\n250 ok\r\n250 ok\r\n500 what?\r\n");
+	rig_check_sent(rig.messages[0]);
+	rig_check_over(&rig, SESSION_END_ABORT, false);
+	rig_check_returned(rig.messages[1], 1);
+	rig_check_returned(rig.messages[2], 0);
+	rig_fini(&rig);
+}
+
+static void
+unsent_message_can_be_withdrawn(void **state)
+{
+	struct rig rig;
+	struct rig_message *a, *b;
+
+	(void)state;
+	rig_init(&rig, SESSION_BDAT);
+	rig_open(&rig);
+	a = rig_send(&rig);
+	rig_expect(&rig, MESSAGE("1"));
+	b = rig_send(&rig);
+	assert_false(session_withdraw(rig.session, a->t));
+	assert_ptr_equal(session_unsent(rig.session), b->t);
+	assert_true(session_withdraw(rig.session, b->t));
+	assert_null(session_unsent(rig.session));
+	assert_int_equal(b->req->rcpts[0].state, RCPT_WAITING);
+	assert_int_equal(session_load(rig.session), 1);
+	assert_int_equal(session_messages(rig.session), 1);
+	b->is_inside = false;
+	rig_say(&rig, "250 ok\r\n250 ok\r\n250 ok\r\n");
+	rig_check_sent(a);
+	rig_assign(&rig, b);
+	rig_expect(&rig, "RSET\r\n" MESSAGE("2"));
+	rig_fini(&rig);
+}
+
+static void
+session_is_spent_by_messages_and_by_age(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	rig_init(&rig, SESSION_BDAT);
+	rig_open(&rig);
+	assert_false(session_is_spent(rig.session, 2, rig.now.ms));
+	(void)rig_send(&rig);
+	(void)rig_send(&rig);
+	assert_true(session_is_spent(rig.session, 2, rig.now.ms));
+	assert_false(session_is_spent(rig.session, 3, rig.now.ms));
+	assert_true(session_is_spent(rig.session, 3, rig.now.ms + 900000));
+	rig_fini(&rig);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(
+		closed_stream_leaves_doubt_only_about_what_was_fully_written),
+	    cmocka_unit_test(lost_before_the_end_names_the_oldest_stage),
+	    cmocka_unit_test(
+		decided_recipients_stay_decided_when_the_rest_is_returned),
+	    cmocka_unit_test(reply_421_returns_all_from_there_on),
+	    cmocka_unit_test(
+		reply_421_without_an_end_is_about_its_command_alone),
+	    cmocka_unit_test(reply_421_is_the_last_word_of_a_silent_server),
+	    cmocka_unit_test(quit_is_answered_or_the_connection_closed),
+	    cmocka_unit_test(quit_has_its_time_after_the_last_message),
+	    cmocka_unit_test(idle_session_closed_by_the_server_is_no_loss),
+	    cmocka_unit_test(only_the_oldest_command_has_a_timer),
+	    cmocka_unit_test(
+		timeout_defers_what_was_waited_for_and_what_is_in_doubt),
+	    cmocka_unit_test(request_deadline_ends_what_the_stages_would_not),
+	    cmocka_unit_test(writing_keeps_the_content_timer_from_running_out),
+	    cmocka_unit_test(senseless_replies_are_never_a_delivery),
+	    cmocka_unit_test(reply_out_of_step_never_loses_a_message),
+	    cmocka_unit_test(garbage_between_replies_retires_the_session),
+	    cmocka_unit_test(endless_line_ends_the_session),
+	    cmocka_unit_test(refused_rset_ends_the_session),
+	    cmocka_unit_test(unsent_message_can_be_withdrawn),
+	    cmocka_unit_test(session_is_spent_by_messages_and_by_age),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

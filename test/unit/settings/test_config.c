@@ -1,0 +1,288 @@
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "agent/settings/config.h"
+#include "agent/settings/params.h"
+#include "common/base/mem.h"
+#include "test/support/scratch.h"
+
+enum { ARGS_MAX = 16 };
+
+static struct settings set;
+static struct options opt;
+static struct problems problems;
+
+/* Loads with the words of line (split at '|') behind "lane -n fast". */
+static void
+load(const char *line)
+{
+	static char text[512];
+	char program[] = "lane", n[] = "-n", service[] = "fast";
+	char *argv[ARGS_MAX] = {program, n, service};
+	int argc = 3;
+
+	settings_free(&set);
+	options_fini(&opt);
+	problems_fini(&problems);
+	(void)snprintf(text, sizeof(text), "%s", line);
+	for (char *p = text; *line != '\0' && p != NULL && argc < ARGS_MAX;) {
+		char *bar = strchr(p, '|');
+
+		if (bar != NULL)
+			*bar++ = '\0';
+		argv[argc++] = p;
+		p = bar;
+	}
+	options_parse(&opt, argc, argv, &problems);
+	config_load(&set, &opt, &problems);
+}
+
+static void
+expect_no_problem(void)
+{
+	for (size_t i = 0; i < problems.count; i++)
+		print_message("problem: %s\n", problems.text[i]);
+	assert_int_equal(problems.count, 0);
+}
+
+static void
+expect_problem(const char *part)
+{
+	for (size_t i = 0; i < problems.count; i++)
+		if (strstr(problems.text[i], part) != NULL)
+			return;
+	for (size_t i = 0; i < problems.count; i++)
+		print_message("problem: %s\n", problems.text[i]);
+	fail_msg("no problem with \"%s\"", part);
+}
+
+static void
+config_defaults_are_postfix_own_and_ours(void **state)
+{
+	(void)state;
+	scratch_config("");
+	load("");
+	expect_no_problem();
+	assert_non_null(strchr(set.mail_version, '.'));
+	assert_string_equal(set.config_directory, scratch_path("config"));
+	assert_string_equal(set.queue_directory, scratch_path("queue"));
+	assert_string_equal(set.smtp_helo_name, "mx.example.com");
+	assert_int_equal(set.smtp_data_done_timeout_ms, 600000);
+	assert_string_equal(
+	    set.smtp_sasl_security_options, "noplaintext, noanonymous");
+	assert_string_equal(set.smtp_sasl_tls_verified_security_options,
+	    "noplaintext, noanonymous");
+	assert_string_equal(set.smtp_sasl_password_result_delimiter, ":");
+	assert_string_equal(
+	    set.lane_state_directory, scratch_path("data/postlane"));
+	assert_int_equal(set.lane_connection_limit, 20);
+	assert_int_equal(set.lane_request_limit_ms, 3600000);
+	assert_string_equal(set.lane_message_rate_limit, "none");
+	assert_true(set.lane_chunking);
+}
+
+static void
+config_values_are_expanded(void **state)
+{
+	(void)state;
+	scratch_config("smtp_helo_name = $myhostname-out\n"
+		       "site = a b\n"
+		       "lane_smarthost = ${smtp_tls_CAfile?{[x]}:{[$mydomain]:"
+		       "25}}\n"
+		       "lane_account = $lane_smarthost/$site\n");
+	load("class=slow|-o|smtp_tls_CAfile=/ca|-o|lane_log_name=$mydomain"
+	     "|-o|syslog_name=pf/$service_name-${process_name}"
+	     "|-o|smtp_tls_CApath=$$service_name");
+	expect_no_problem();
+	assert_string_equal(set.smtp_helo_name, "mx.example.com-out");
+	assert_string_equal(set.lane_smarthost, "[x]");
+	assert_string_equal(set.lane_account, "[x]/a b");
+	assert_string_equal(set.lane_log_name, "example.com");
+	assert_string_equal(set.syslog_name, "pf/fast-lane");
+	assert_string_equal(set.smtp_tls_CApath, "$service_name");
+	assert_string_equal(set.lane_class, "slow");
+}
+
+static void
+config_knows_the_window_of_its_transport(void **state)
+{
+	(void)state;
+	scratch_config("");
+	load("");
+	expect_no_problem();
+	assert_int_equal(set.default_destination_concurrency_limit, 20);
+	assert_int_equal(set.transport_destination_concurrency_limit, 0);
+	scratch_config("default_destination_concurrency_limit = 30\n"
+		       "slow_destination_concurrency_limit = 50\n"
+		       "window = 400\n"
+		       "fast_destination_concurrency_limit = $window\n");
+	load("");
+	expect_no_problem();
+	assert_int_equal(set.default_destination_concurrency_limit, 30);
+	assert_int_equal(set.transport_destination_concurrency_limit, 400);
+}
+
+static void
+config_class_yields_to_single_parameters(void **state)
+{
+	(void)state;
+	scratch_config("lane_connection_limit = 7\n");
+	load("class=slow");
+	expect_no_problem();
+	assert_int_equal(set.lane_connection_limit, 7);
+	assert_string_equal(set.lane_message_rate_limit, "1/1s");
+	load("class=slow|-o|lane_connection_limit=3"
+	     "|-o|lane_message_rate_limit=none");
+	expect_no_problem();
+	assert_int_equal(set.lane_connection_limit, 3);
+	assert_string_equal(set.lane_message_rate_limit, "none");
+}
+
+static void
+config_empty_is_not_unset(void **state)
+{
+	(void)state;
+	scratch_config("lane_message_rate_limit =\n");
+	load("class=slow");
+	expect_no_problem();
+	assert_string_equal(set.lane_message_rate_limit, "");
+	scratch_config("lane_connection_limit =\n");
+	load("");
+	expect_problem("lane_connection_limit = : allowed is 1 to 1000");
+}
+
+static void
+config_wrong_values_are_told_and_defaults_stay(void **state)
+{
+	(void)state;
+	scratch_config("lane_connection_limit = 0\n"
+		       "smtp_tls_wrappermode = yes\n"
+		       "smtp_mail_timeout = soon\n"
+		       "lane_conection_limit = 5\n"
+		       "syslog_facility = post\n"
+		       "other_name = 5\n");
+	load("-o|lane_bogus=1|-o|not_ours=2");
+	expect_problem("lane_connection_limit = 0: allowed is 1 to 1000");
+	expect_problem("smtp_tls_wrappermode = yes: allowed is no");
+	expect_problem("smtp_mail_timeout = soon: allowed is");
+	expect_problem("lane_conection_limit = 5: there is no such parameter");
+	expect_problem("-o lane_bogus = 1: there is no such parameter");
+	expect_problem("syslog_facility = post: allowed is");
+	assert_int_equal(problems.count, 6);
+	assert_int_equal(set.lane_connection_limit, 20);
+	assert_int_equal(set.smtp_mail_timeout_ms, 300000);
+}
+
+static void
+config_names_newer_than_this_postfix_are_obeyed(void **state)
+{
+	(void)state;
+	scratch_config("smtp_sasl_password_result_delimiter = !\n");
+	load("-o|smtp_log_tls_feature_status=no");
+	expect_no_problem();
+	assert_string_equal(set.smtp_sasl_password_result_delimiter, "!");
+	assert_false(set.smtp_log_tls_feature_status);
+}
+
+static void
+config_without_main_cf_has_defaults_and_a_problem(void **state)
+{
+	(void)state;
+	assert_int_equal(setenv("MAIL_CONFIG", "/nonexistent", 1), 0);
+	load("class=slow");
+	expect_problem("/nonexistent/main.cf: No such file or directory");
+	assert_int_equal(set.lane_connection_limit, 2);
+	assert_string_equal(set.queue_directory, "/var/spool/postfix");
+	assert_string_equal(
+	    set.lane_state_directory, "/var/lib/postfix/postlane");
+}
+
+static void
+config_broken_macro_is_told(void **state)
+{
+	(void)state;
+	scratch_config("smtp_helo_name = ${broken\n");
+	load("");
+	expect_problem("truncated macro reference");
+}
+
+static void
+config_works_without_path_and_stderr(void **state)
+{
+	int saved = dup(2);
+	char *path = mem_strdup(getenv("PATH"));
+
+	(void)state;
+	scratch_config("");
+	(void)unsetenv("PATH");
+	(void)close(2);
+	load("");
+	assert_int_equal(dup2(saved, 2), 2);
+	(void)close(saved);
+	(void)setenv("PATH", path, 1);
+	mem_free(path);
+	expect_no_problem();
+	assert_string_equal(set.myhostname, "mx.example.com");
+}
+
+static void
+config_command_directory_of_main_cf_is_used(void **state)
+{
+	(void)state;
+	scratch_config("command_directory = /nowhere\n");
+	load("");
+	expect_problem("/nowhere/postconf");
+}
+
+static void
+config_myorigin_may_be_a_file(void **state)
+{
+	char line[300];
+
+	(void)state;
+	scratch_write("origin", "mail.example.net\nmore\n");
+	(void)snprintf(
+	    line, sizeof(line), "myorigin = %s\n", scratch_path("origin"));
+	scratch_config(line);
+	load("");
+	expect_no_problem();
+	assert_string_equal(set.myorigin, "mail.example.net");
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	settings_free(&set);
+	options_fini(&opt);
+	problems_fini(&problems);
+	return 0;
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(config_defaults_are_postfix_own_and_ours),
+	    cmocka_unit_test(config_values_are_expanded),
+	    cmocka_unit_test(config_knows_the_window_of_its_transport),
+	    cmocka_unit_test(config_class_yields_to_single_parameters),
+	    cmocka_unit_test(config_empty_is_not_unset),
+	    cmocka_unit_test(config_wrong_values_are_told_and_defaults_stay),
+	    cmocka_unit_test(config_names_newer_than_this_postfix_are_obeyed),
+	    cmocka_unit_test(config_without_main_cf_has_defaults_and_a_problem),
+	    cmocka_unit_test(config_broken_macro_is_told),
+	    cmocka_unit_test(config_works_without_path_and_stderr),
+	    cmocka_unit_test(config_command_directory_of_main_cf_is_used),
+	    cmocka_unit_test(config_myorigin_may_be_a_file),
+	};
+
+	return cmocka_run_group_tests_name("config", tests, NULL, teardown);
+}

@@ -1,0 +1,296 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/settings/config.h"
+#include "agent/settings/dryrun.h"
+#include "agent/settings/params.h"
+#include "agent/settings/provider_set.h"
+#include "common/base/mem.h"
+#include "test/support/scratch.h"
+
+enum { OUTPUT_MAX = 16384 };
+
+static struct settings set;
+static struct options opt;
+static struct problems problems;
+static struct provider provider;
+
+/* As the lane starts with these lines in main.cf. */
+static void
+load(const char *lines)
+{
+	char program[] = "lane", n[] = "-n", service[] = "fast";
+	char *argv[] = {program, n, service};
+
+	settings_free(&set);
+	options_fini(&opt);
+	problems_fini(&problems);
+	provider_fini(&provider);
+	scratch_config(lines);
+	options_parse(&opt, 3, argv, &problems);
+	config_load(&set, &opt, &problems);
+	provider_load(&provider, &set, &problems);
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	settings_free(&set);
+	options_fini(&opt);
+	problems_fini(&problems);
+	provider_fini(&provider);
+	return 0;
+}
+
+static void
+expect_problem(const char *part)
+{
+	for (size_t i = 0; i < problems.count; i++)
+		if (strstr(problems.text[i], part) != NULL)
+			return;
+	fail_msg("no problem with \"%s\"", part);
+}
+
+static struct rule_hit
+ask(int code, const char *text)
+{
+	struct rules_query q = {RULE_EOD, code, "", text, 0};
+	struct rule_hit hit;
+
+	(void)rules_match(provider.rules, &q, &hit);
+	return hit;
+}
+
+static void
+provider_fills_what_nobody_set(void **state)
+{
+	(void)state;
+	load("lane_provider_directory = providers\n"
+	     "lane_provider = office365\n");
+	assert_int_equal(problems.count, 0);
+	assert_int_equal(set.lane_account_connection_limit, 3);
+	load("lane_provider_directory = providers\n"
+	     "lane_provider = office365\n"
+	     "lane_account_connection_limit = 2\n");
+	assert_int_equal(problems.count, 0);
+	assert_int_equal(set.lane_account_connection_limit, 2);
+	load("lane_provider_directory = providers\n"
+	     "lane_provider = mailersend\n");
+	assert_int_equal(set.lane_messages_per_connection, 5);
+	load("");
+	assert_int_equal(problems.count, 0);
+	assert_int_equal(set.lane_messages_per_connection, 50);
+}
+
+/* 10,000 connections are published; the parameter takes 1,000. */
+static void
+provider_count_is_cut_to_what_the_parameter_takes(void **state)
+{
+	(void)state;
+	load("lane_provider_directory = providers\n"
+	     "lane_provider = sendgrid\n");
+	assert_int_equal(problems.count, 0);
+	assert_int_equal(set.lane_account_connection_limit, 1000);
+}
+
+static void
+provider_own_rules_come_first_and_general_last(void **state)
+{
+	char lines[512];
+
+	(void)state;
+	scratch_write("rules", "reply eod 454 * /own/ bounce\n");
+	scratch_write("p/acme.conf", "provider acme\n"
+				     "reply eod 454 * /own|acme/ alarm\n");
+	(void)snprintf(lines, sizeof(lines),
+	    "lane_provider = acme\nlane_provider_directory = %s\n"
+	    "lane_reply_rules = %s\n",
+	    scratch_path("p"), scratch_path("rules"));
+	load(lines);
+	assert_int_equal(problems.count, 0);
+	assert_int_equal(ask(454, "454 own").outcome, RULE_BOUNCE);
+	assert_int_equal(ask(454, "454 acme").outcome, RULE_ALARM);
+	/* no general.conf there: the one inside the program */
+	assert_int_equal(ask(454, "454 throttled").outcome, RULE_SLOW);
+	assert_non_null(strstr(ask(454, "454 throttled").file, "built-in"));
+	assert_int_equal(provider.own_rules, 1);
+	assert_int_equal(provider.provider_rules, 1);
+	assert_true(provider.general_rules > 40);
+}
+
+static void
+provider_that_is_wrong_is_a_problem(void **state)
+{
+	char lines[512];
+
+	(void)state;
+	load("lane_provider_directory = providers\nlane_provider = sess\n");
+	expect_problem("lane_provider = sess: cannot read "
+		       "providers/sess.conf; allowed is authsmtp, ");
+	load("lane_provider_directory = providers\n"
+	     "lane_provider = ../providers/ses\n");
+	expect_problem("lane_provider = ../providers/ses: cannot read");
+	load("lane_provider_directory = /nonexistent\nlane_provider = ses\n");
+	expect_problem("there is none in /nonexistent");
+	load("lane_reply_rules = /nonexistent\n");
+	expect_problem("lane_reply_rules = /nonexistent: No such file");
+	scratch_write("rules", "\nreply eod 454 * * halt\n");
+	(void)snprintf(lines, sizeof(lines), "lane_reply_rules = %s\n",
+	    scratch_path("rules"));
+	load(lines);
+	expect_problem("bad parameter: lane_reply_rules: ");
+	expect_problem("rules:2: bad outcome \"halt\": allowed is");
+}
+
+/* ---- lane -R, lane -P -------------------------------------------------- */
+
+static char output[OUTPUT_MAX];
+
+/* Runs with the words of line, split at '|'; what it prints is in output. */
+static int
+run(const char *line)
+{
+	static char text[1024];
+	char program[] = "lane";
+	char *argv[16] = {program};
+	FILE *out = tmpfile();
+	int argc = 1, status, saved;
+
+	assert_non_null(out);
+	(void)snprintf(text, sizeof(text), "%s", line);
+	for (char *p = text; p != NULL && argc < 16;) {
+		char *bar = strchr(p, '|');
+
+		if (bar != NULL)
+			*bar++ = '\0';
+		argv[argc++] = p;
+		p = bar;
+	}
+	assert_true(dryrun_is_wanted(argc, argv));
+	(void)fflush(stdout);
+	saved = dup(1);
+	assert_true(dup2(fileno(out), 1) == 1);
+	status = dryrun_main(argc, argv);
+	(void)fflush(stdout);
+	assert_true(dup2(saved, 1) == 1);
+	(void)close(saved);
+	rewind(out);
+	output[fread(output, 1, sizeof(output) - 1, out)] = '\0';
+	(void)fclose(out);
+	return status;
+}
+
+static void
+expect(const char *part)
+{
+	if (strstr(output, part) == NULL)
+		fail_msg("no \"%s\" in:\n%s", part, output);
+}
+
+static void
+dryrun_says_which_rule_hits_and_what_follows(void **state)
+{
+	(void)state;
+	scratch_config("lane_provider_directory = providers\n");
+	assert_int_equal(
+	    run("-R|eod|454 Throttling failure: Daily message quota "
+		"exceeded|-o|lane_provider=ses"),
+	    0);
+	expect("reply    454, enhanced code none, at eod\n");
+	expect("rule     providers/ses.conf:");
+	expect("outcome  pause: ");
+	expect("for 1800 s (0 h 30 min)\n");
+	assert_int_equal(run("-R|greeting|421-4.4.5 Too\n421 4.4.5 many "
+			     "connections"),
+	    1);
+	expect("rule     none\n");
+	assert_int_equal(run("-R|connect|421 4.4.5 Too many connections"), 0);
+	expect("enhanced code 4.4.5, at connect");
+	expect("rule     providers/general.conf:");
+	assert_int_equal(run("-R|rcpt|550 5.1.1 no such user"), 0);
+	expect("mail     refused: returned to its sender");
+}
+
+static void
+dryrun_needs_no_postfix(void **state)
+{
+	(void)state;
+	scratch_config("");
+	assert_int_equal(setenv("MAIL_CONFIG", "/nonexistent", 1), 0);
+	assert_int_equal(
+	    run("-R|mail|452 4.4.5 Messages per second limit exceeded|-o|"
+		"lane_provider=emailit|-o|lane_provider_directory=providers"),
+	    0);
+	expect("rule     providers/emailit.conf:");
+	assert_int_equal(run("-P|-o|lane_provider=mailersend|-o|"
+			     "lane_provider_directory=providers"),
+	    0);
+	expect("lane_messages_per_connection = 5   (line ");
+}
+
+static void
+dryrun_shows_limits_with_source_and_use(void **state)
+{
+	char option[512];
+
+	(void)state;
+	scratch_config("lane_provider_directory = providers\n"
+		       "lane_provider = socketlabs\n"
+		       "lane_messages_per_connection = 40\n");
+	assert_int_equal(run("-P"), 0);
+	expect("lane_account_connection_limit = 20   (line ");
+	expect("lane_messages_per_connection = 40   (set; line ");
+	expect("connections 10 per account, disputed (help.socketlabs.com");
+	expect("not used: if it is true for you, set");
+	expect("set T_destination_recipient_limit in main.cf");
+	expect("rules: 0 own, 3 of the provider, ");
+	/* A file of the operator's own, as short as it may be. */
+	scratch_write("ours.conf", "about our relay\nlimit connections 7 per "
+				   "account unverified -\n");
+	(void)snprintf(option, sizeof(option),
+	    "-P|-o|lane_provider=ours|-o|lane_provider_directory=%s",
+	    scratch_path(""));
+	assert_int_equal(run(option), 0);
+	expect("ours.conf\nour relay\n");
+}
+
+static void
+dryrun_tells_wrong_words_and_settings(void **state)
+{
+	(void)state;
+	scratch_config("lane_provider_directory = providers\n");
+	assert_int_equal(run("-R|eod"), 2);
+	assert_int_equal(run("-R|nowhere|450 x"), 2);
+	assert_int_equal(run("-R|eod|hello"), 2);
+	assert_int_equal(run("-P|-o|lane_provider=nobody"), 2);
+	assert_string_equal(output, "");
+	assert_int_equal(run("-R|eod|450 x|-o|lane_bogus=1"), 2);
+	assert_string_equal(output, "");
+}
+
+int
+main(void)
+{
+#define T(name) cmocka_unit_test_teardown(name, teardown)
+	const struct CMUnitTest tests[] = {
+	    T(provider_fills_what_nobody_set),
+	    T(provider_count_is_cut_to_what_the_parameter_takes),
+	    T(provider_own_rules_come_first_and_general_last),
+	    T(provider_that_is_wrong_is_a_problem),
+	    T(dryrun_says_which_rule_hits_and_what_follows),
+	    T(dryrun_needs_no_postfix),
+	    T(dryrun_shows_limits_with_source_and_use),
+	    T(dryrun_tells_wrong_words_and_settings),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

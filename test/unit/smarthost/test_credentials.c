@@ -1,0 +1,200 @@
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "agent/smarthost/credentials.h"
+#include "agent/settings/params.h"
+#include "common/base/mem.h"
+#include "test/support/scratch.h"
+
+static struct settings set;
+static char got[256];
+
+static void
+on_found(void *ctx, enum maps_result result, const char *user,
+    const char *password, const char *error)
+{
+	(void)ctx;
+	(void)error;
+	(void)snprintf(got, sizeof(got), "%s|%s",
+	    result == MAPS_FOUND       ? user
+	    : result == MAPS_NOT_FOUND ? "none"
+				       : "error",
+	    password != NULL ? password : "");
+}
+
+static void
+set_by_name(const char *name, const char *text)
+{
+	assert_true(params_set(&set, params_find(name), text, NULL));
+}
+
+static int
+setup(void **state)
+{
+	(void)state;
+	scratch_config("");
+	params_init(&set);
+	set_by_name("config_directory", scratch_path("config"));
+	set_by_name("smtp_sasl_auth_enable", "yes");
+	set_by_name("recipient_delimiter", "+");
+	set_by_name("myorigin", "example.com");
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	settings_free(&set);
+	return 0;
+}
+
+static const char *
+find(const char *table, const char *sender, const char *host,
+    const char *nexthop)
+{
+	struct maps_env env;
+	struct maps *maps;
+	struct credentials *c;
+
+	maps_env_init(&env, NULL, &set);
+	maps = maps_open(&env, "smtp_sasl_password_maps", table, NULL);
+	c = credentials_new(&set, maps);
+	(void)snprintf(got, sizeof(got), "nothing");
+	assert_null(credentials_find(c, sender, host, nexthop, on_found, NULL));
+	credentials_free(&c);
+	maps_close(&maps);
+	return got;
+}
+
+static void
+credentials_are_searched_in_order(void **state)
+{
+	/* From the most to the least preferred. */
+	static const char *const keys[] = {"Joe+x@Example.com",
+	    "joe@example.com", "joe+x", "joe", "@example.com", "mx.host",
+	    "[relay.host]:587"};
+
+	(void)state;
+	set_by_name("smtp_sender_dependent_authentication", "yes");
+	for (size_t first = 0; first < 7; first++) {
+		char table[512] = "inline:{", wanted[32];
+		size_t n = strlen(table);
+
+		for (size_t i = first; i < 7; i++)
+			n += (size_t)snprintf(table + n, sizeof(table) - n,
+			    "{%s = u%zu:p}, ", keys[i], i);
+		(void)snprintf(table + n - 2, sizeof(table) - n + 2, "}");
+		(void)snprintf(wanted, sizeof(wanted), "u%zu|p", first);
+		assert_string_equal(find(table, "joe+x@example.com", "MX.host",
+					"[relay.host]:587"),
+		    wanted);
+	}
+	assert_string_equal(
+	    find("inline:{a=b}", "joe+x@example.com", "h", "[h]:25"), "none|");
+}
+
+static void
+credentials_ignore_the_sender_unless_told(void **state)
+{
+	(void)state;
+	set_by_name("smtp_sender_dependent_authentication", "no");
+	assert_string_equal(find("inline:{{joe@example.com = s:p}, {h = h:p}}",
+				"joe@example.com", "h", "[h]"),
+	    "h|p");
+	set_by_name("smtp_sender_dependent_authentication", "yes");
+	assert_string_equal(
+	    find("inline:{{joe = s:p}, {h = h:p}}", "", "h", "[h]"), "h|p");
+	/* A bare name only for the domain that is ours. */
+	assert_string_equal(find("inline:{{joe = s:p}, {h = h:p}}",
+				"joe@example.org", "h", "[h]"),
+	    "h|p");
+}
+
+static void
+credentials_are_cut_at_the_first_delimiter(void **state)
+{
+	static const struct {
+		const char *value, *wanted;
+	} cases[] = {
+	    {"user:pass", "user|pass"},
+	    {"user:pa:ss", "user|pa:ss"},
+	    {"user:", "user|"},
+	    {"user", "user|"},
+	    {":pass", "|pass"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char table[128];
+
+		(void)snprintf(
+		    table, sizeof(table), "inline:{{h = %s}}", cases[i].value);
+		assert_string_equal(find(table, "", "h", "h"), cases[i].wanted);
+	}
+	set_by_name("smtp_sasl_password_result_delimiter", "!");
+	assert_string_equal(
+	    find("inline:{{h = us:er!pw}}", "", "h", "h"), "us:er|pw");
+	set_by_name("smtp_sasl_password_result_delimiter", ":");
+}
+
+static void
+credentials_need_auth_enable_and_readable_tables(void **state)
+{
+	(void)state;
+	assert_string_equal(
+	    find("hash:/nonexistent/x", "", "h", "h"), "error|");
+	set_by_name("smtp_sasl_auth_enable", "no");
+	assert_string_equal(find("hash:/nonexistent/x", "", "h", "h"), "none|");
+	set_by_name("smtp_sasl_auth_enable", "yes");
+	assert_string_equal(find("", "", "h", "h"), "none|");
+}
+
+static void
+credentials_preload_asks_patterns_for_known_destinations(void **state)
+{
+	struct maps_env env;
+	struct maps *maps;
+	struct credentials *c;
+	char list[300];
+
+	(void)state;
+	scratch_write("pattern", "/^relay/ user:pass\n");
+	(void)snprintf(
+	    list, sizeof(list), "regexp:%s", scratch_path("pattern"));
+	maps_env_init(&env, NULL, &set);
+	maps = maps_open(&env, "smtp_sasl_password_maps", list, NULL);
+	c = credentials_new(&set, maps);
+	credentials_preload(c, "[other]:25, [relay.example]:587");
+	(void)credentials_find(
+	    c, "", "relay.example", "[relay.example]:587", on_found, NULL);
+	assert_string_equal(got, "user|pass");
+	(void)credentials_find(c, "", "other", "[other]:25", on_found, NULL);
+	assert_string_equal(got, "none|");
+	(void)credentials_find(c, "", "third", "[third]:25", on_found, NULL);
+	assert_string_equal(got, "error|");
+	credentials_free(&c);
+	maps_close(&maps);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(credentials_are_searched_in_order),
+	    cmocka_unit_test(credentials_ignore_the_sender_unless_told),
+	    cmocka_unit_test(credentials_are_cut_at_the_first_delimiter),
+	    cmocka_unit_test(credentials_need_auth_enable_and_readable_tables),
+	    cmocka_unit_test(
+		credentials_preload_asks_patterns_for_known_destinations),
+	};
+
+	return cmocka_run_group_tests_name(
+	    "credentials", tests, setup, teardown);
+}

@@ -1,0 +1,399 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <openssl/ssl.h>
+#include <signal.h>
+#include <string.h>
+
+#include "agent/smarthost/link.h"
+#include "common/base/mem.h"
+#include "test/support/fakeserver.h"
+
+enum { BIG = 3000000 };
+
+struct user {
+	struct link *link;
+	struct buf in;
+	struct buf to_send;
+	size_t big_left; /* octets of a long output still to be made */
+	size_t written;
+	bool is_closed, is_tls_done, tls_ok, free_on_input, unread_once;
+	bool enough; /* want_in octets came */
+	size_t want_in;
+	enum link_end end;
+	char text[256];
+};
+
+static void
+on_input(void *ctx, const char *p, size_t n)
+{
+	struct user *u = ctx;
+
+	if (u->unread_once) {
+		u->unread_once = false;
+		link_unread(u->link, p + 1, n - 1);
+		n = 1;
+	}
+	assert_true(buf_add(&u->in, p, n));
+	if (u->want_in > 0 && buf_len(&u->in) >= u->want_in)
+		u->enough = true;
+	if (u->free_on_input) {
+		link_free(&u->link);
+		u->enough = true;
+	}
+}
+
+static void
+on_output(void *ctx, struct buf *out)
+{
+	struct user *u = ctx;
+	size_t n = u->big_left < LINK_PULL_MAX ? u->big_left : LINK_PULL_MAX;
+
+	(void)buf_add_slice(out, buf_slice(&u->to_send));
+	buf_reset(&u->to_send);
+	for (size_t i = 0; i < n; i++)
+		(void)buf_add_char(out, 'x');
+	u->big_left -= n;
+}
+
+static void
+on_written(void *ctx, size_t n)
+{
+	struct user *u = ctx;
+
+	u->written += n;
+	if (u->written >= BIG)
+		u->enough = true;
+}
+
+static void
+on_closed(void *ctx, enum link_end end, const char *text)
+{
+	struct user *u = ctx;
+
+	assert_false(u->is_closed);
+	u->is_closed = true;
+	u->end = end;
+	(void)snprintf(u->text, sizeof(u->text), "%s", text);
+}
+
+static const struct link_ops ops = {on_input, on_output, on_written, on_closed};
+
+static void
+on_tls(void *ctx, bool ok, const char *text)
+{
+	struct user *u = ctx;
+
+	u->is_tls_done = true;
+	u->tls_ok = ok;
+	(void)snprintf(u->text, sizeof(u->text), "%s", text);
+}
+
+static struct loop *loop;
+static struct fake *fake;
+static SSL_CTX *ctx;
+static struct fake_cert *cert;
+
+static void
+begin(struct user *u, const char *const *script)
+{
+	memset(u, 0, sizeof(*u));
+	buf_init(&u->in, 8 << 20);
+	buf_init(&u->to_send, 8 << 20);
+	loop = loop_new();
+	fake = fake_start(script, cert);
+	u->link = link_new(loop, fake_connect(fake_port(fake)));
+}
+
+static void
+begin_tls(struct user *u, const char *const *script)
+{
+	SSL *ssl = SSL_new(ctx);
+
+	begin(u, script);
+	SSL_set_connect_state(ssl);
+	link_set_ops(u->link, &ops, u);
+	link_start_tls(u->link, ssl, on_tls, u);
+	assert_true(fake_run_until(loop, &u->is_tls_done));
+}
+
+static void
+finish(struct user *u)
+{
+	const char *error;
+
+	link_free(&u->link);
+	error = fake_finish(fake);
+	if (error != NULL)
+		fail_msg("server: %s", error);
+	fake_free(&fake);
+	loop_free(&loop);
+	buf_fini(&u->in);
+	buf_fini(&u->to_send);
+}
+
+static void
+link_gives_input_and_then_the_end(void **state)
+{
+	static const char *const script[] = {">one", ">two", "close", NULL};
+	struct user u;
+
+	(void)state;
+	begin(&u, script);
+	link_set_ops(u.link, &ops, &u);
+	assert_true(fake_run_until(loop, &u.is_closed));
+	assert_string_equal(buf_str(&u.in), "one\r\ntwo\r\n");
+	assert_int_equal(u.end, LINK_EOF);
+	finish(&u);
+}
+
+static void
+link_writes_what_it_pulled_when_kicked(void **state)
+{
+	static const char *const script[] = {"<hello", ">ok", "close", NULL};
+	struct user u;
+
+	(void)state;
+	begin(&u, script);
+	link_set_ops(u.link, &ops, &u);
+	(void)buf_add_str(&u.to_send, "hello\r\n");
+	link_kick(u.link);
+	assert_int_equal(u.written, 0);
+	assert_true(fake_run_until(loop, &u.is_closed));
+	assert_int_equal(u.written, 7);
+	assert_string_equal(buf_str(&u.in), "ok\r\n");
+	finish(&u);
+}
+
+static void
+link_counts_every_octet_of_a_long_output(void **state)
+{
+	static const char *const script[] = {
+	    "<go", "sink 3000000", ">done", "close", NULL};
+
+	(void)state;
+	for (int tls = 0; tls < 2; tls++) {
+		static const char *const tls_script[] = {
+		    "tls", "<go", "sink 3000000", ">done", "close", NULL};
+		struct user u;
+
+		if (tls) {
+			begin_tls(&u, tls_script);
+			assert_true(u.tls_ok);
+		} else {
+			begin(&u, script);
+			link_set_ops(u.link, &ops, &u);
+		}
+		(void)buf_add_str(&u.to_send, "go\r\n");
+		u.big_left = BIG;
+		link_kick(u.link);
+		assert_true(fake_run_until(loop, &u.is_closed));
+		assert_int_equal(u.written, BIG + 4);
+		assert_int_equal(link_unsent(u.link), 0);
+		assert_string_equal(buf_str(&u.in), "done\r\n");
+		finish(&u);
+	}
+}
+
+static void
+link_reads_replies_after_a_failed_write(void **state)
+{
+	static const char *const script[] = {
+	    "<go", ">421 closing", "reset", NULL};
+	struct user u;
+
+	(void)state;
+	begin(&u, script);
+	link_set_ops(u.link, &ops, &u);
+	(void)buf_add_str(&u.to_send, "go\r\n");
+	/* Reading is off, so the write meets the reset first. */
+	link_kick(u.link);
+	while (u.written == 0)
+		loop_once(loop);
+	link_pause(u.link, true);
+	assert_null(fake_finish(fake));
+	u.big_left = BIG;
+	link_kick(u.link);
+	link_pause(u.link, false);
+	assert_true(fake_run_until(loop, &u.is_closed));
+	assert_int_equal(u.end, LINK_RESET);
+	assert_string_equal(buf_str(&u.in), "421 closing\r\n");
+	finish(&u);
+}
+
+static void
+link_survives_being_freed_by_its_handler(void **state)
+{
+	static const char *const script[] = {">one", "hang", NULL};
+	struct user u;
+
+	(void)state;
+	begin(&u, script);
+	u.free_on_input = true;
+	link_set_ops(u.link, &ops, &u);
+	assert_true(fake_run_until(loop, &u.enough));
+	assert_null(u.link);
+	finish(&u);
+}
+
+static void
+link_gives_unread_octets_first(void **state)
+{
+	static const char *const script[] = {">abcdef", "close", NULL};
+	struct user u;
+
+	(void)state;
+	begin(&u, script);
+	u.unread_once = true;
+	link_set_ops(u.link, &ops, &u);
+	assert_true(fake_run_until(loop, &u.is_closed));
+	assert_string_equal(buf_str(&u.in), "abcdef\r\n");
+	finish(&u);
+}
+
+static void
+link_paused_reads_nothing(void **state)
+{
+	static const char *const script[] = {">abc", "<go", "close", NULL};
+	struct user u;
+
+	(void)state;
+	begin(&u, script);
+	link_set_ops(u.link, &ops, &u);
+	link_pause(u.link, true);
+	(void)buf_add_str(&u.to_send, "go\r\n");
+	link_kick(u.link);
+	while (u.written == 0)
+		loop_once(loop);
+	assert_null(fake_finish(fake));
+	assert_int_equal(buf_len(&u.in), 0);
+	assert_false(u.is_closed);
+	link_pause(u.link, false);
+	assert_true(fake_run_until(loop, &u.is_closed));
+	assert_string_equal(buf_str(&u.in), "abc\r\n");
+	finish(&u);
+}
+
+static void
+link_shutdown_sends_what_is_left_and_fin(void **state)
+{
+	static const char *const plain[] = {"<QUIT", "hang", NULL};
+	static const char *const tls[] = {"tls", "<QUIT", "hang", NULL};
+	struct user u;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		if (i == 0) {
+			begin(&u, plain);
+			link_set_ops(u.link, &ops, &u);
+		} else {
+			begin_tls(&u, tls);
+		}
+		(void)buf_add_str(&u.to_send, "QUIT\r\n");
+		link_shutdown(u.link);
+		assert_true(fake_run_until(loop, &u.is_closed));
+		assert_int_equal(u.end, LINK_EOF);
+		assert_int_equal(u.written, 6);
+		finish(&u);
+	}
+}
+
+static void
+link_tls_reads_until_again(void **state)
+{
+	static const char *const script[] = {"tls", ">one", ">two", ">three",
+	    "dribble", ">four", "<bye", "close", NULL};
+	struct user u;
+
+	(void)state;
+	begin_tls(&u, script);
+	u.want_in = 5 + 5 + 7 + 6;
+	u.enough = buf_len(&u.in) >= u.want_in;
+	assert_true(fake_run_until(loop, &u.enough));
+	(void)buf_add_str(&u.to_send, "bye\r\n");
+	link_kick(u.link);
+	assert_true(fake_run_until(loop, &u.is_closed));
+	assert_string_equal(buf_str(&u.in), "one\r\ntwo\r\nthree\r\nfour\r\n");
+	finish(&u);
+}
+
+static void
+link_refuses_tls_after_plain_octets(void **state)
+{
+	static const char *const script[] = {"hang", NULL};
+	SSL *ssl = SSL_new(ctx);
+	struct user u;
+
+	(void)state;
+	begin(&u, script);
+	link_set_ops(u.link, &ops, &u);
+	link_pause(u.link, true);
+	link_unread(u.link, "250 injected\r\n", 14);
+	link_start_tls(u.link, ssl, on_tls, &u);
+	assert_true(fake_run_until(loop, &u.is_tls_done));
+	assert_false(u.tls_ok);
+	assert_int_equal(buf_len(&u.in), 0);
+	finish(&u);
+}
+
+static void
+link_reports_a_close_during_the_handshake(void **state)
+{
+	static const char *const script[] = {"close", NULL};
+	struct user u;
+
+	(void)state;
+	begin_tls(&u, script);
+	assert_false(u.tls_ok);
+	assert_true(strlen(u.text) > 0);
+	finish(&u);
+}
+
+static void
+link_knows_its_round_trip(void **state)
+{
+	static const char *const script[] = {">a", "hang", NULL};
+	struct user u;
+
+	(void)state;
+	begin(&u, script);
+	assert_true(link_rtt_us(u.link) > 0);
+	assert_true(link_fd(u.link) >= 0);
+	assert_null(link_ssl(u.link));
+	finish(&u);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(link_gives_input_and_then_the_end),
+	    cmocka_unit_test(link_writes_what_it_pulled_when_kicked),
+	    cmocka_unit_test(link_counts_every_octet_of_a_long_output),
+	    cmocka_unit_test(link_reads_replies_after_a_failed_write),
+	    cmocka_unit_test(link_survives_being_freed_by_its_handler),
+	    cmocka_unit_test(link_gives_unread_octets_first),
+	    cmocka_unit_test(link_paused_reads_nothing),
+	    cmocka_unit_test(link_shutdown_sends_what_is_left_and_fin),
+	    cmocka_unit_test(link_tls_reads_until_again),
+	    cmocka_unit_test(link_refuses_tls_after_plain_octets),
+	    cmocka_unit_test(link_reports_a_close_during_the_handshake),
+	    cmocka_unit_test(link_knows_its_round_trip),
+	};
+	int rc;
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	ctx = SSL_CTX_new(TLS_client_method());
+	(void)SSL_CTX_set_options(ctx, SSL_OP_IGNORE_UNEXPECTED_EOF);
+	(void)SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE |
+					SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	cert = fake_cert_new(NULL, "server.example");
+	rc = cmocka_run_group_tests(tests, NULL, NULL);
+	fake_cert_free(&cert);
+	SSL_CTX_free(ctx);
+	return rc;
+}

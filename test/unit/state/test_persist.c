@@ -1,0 +1,270 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "agent/state/persist.h"
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "test/support/fixture.h"
+#include "test/support/statedir.h"
+
+enum { MAGIC = 4711, WORDS = 1000, KILLS = 25 };
+
+struct value {
+	uint64_t words[WORDS];
+};
+
+static struct statefile_dir
+open_dir(const char *path)
+{
+	struct statefile_dir dir;
+	char error[256] = "";
+
+	if (!statefile_dir_open(&dir, path, error, sizeof(error)))
+		fail_msg("%s", error);
+	return dir;
+}
+
+static struct keepfile *
+open_value(const struct statefile_dir *dir, uint64_t magic)
+{
+	char error[256];
+	struct keepfile *k = keepfile_open(
+	    dir, "value", magic, sizeof(struct value), error, sizeof(error));
+
+	if (*error != '\0')
+		fail_msg("%s", error);
+	assert_true(keepfile_is_shared(k));
+	return k;
+}
+
+static uint64_t
+first_word(const struct keepfile *k)
+{
+	return ((const struct value *)keepfile_value(k))->words[0];
+}
+
+static void
+keepfile_value_is_there_again(void **state)
+{
+	struct statefile_dir dir = open_dir(*state);
+	struct keepfile *k = open_value(&dir, MAGIC);
+	struct value v = {{7}};
+
+	assert_int_equal(first_word(k), 0);
+	assert_int_equal(keepfile_shift_us(k), 0);
+	keepfile_store(k, &v);
+	assert_int_equal(first_word(k), 7);
+	v.words[0] = 8;
+	keepfile_store(k, &v);
+	keepfile_close(&k);
+	k = open_value(&dir, MAGIC);
+	assert_int_equal(first_word(k), 8);
+	keepfile_close(&k);
+	/* Another kind of value: none. */
+	k = open_value(&dir, MAGIC + 1);
+	assert_int_equal(first_word(k), 0);
+	keepfile_close(&k);
+	assert_null(k);
+	statefile_dir_close(&dir);
+}
+
+static void
+store_for_ever(void *ctx, int in, int out)
+{
+	struct keepfile *k = open_value(ctx, MAGIC);
+	struct value v;
+
+	(void)in;
+	for (uint64_t i = first_word(k) + 1;; i++) {
+		for (size_t j = 0; j < WORDS; j++)
+			v.words[j] = i;
+		keepfile_store(k, &v);
+		if (i % 256 == 1)
+			statedir_tell(out, '.');
+	}
+}
+
+static void
+keepfile_is_whole_whenever_its_writer_is_killed(void **state)
+{
+	struct statefile_dir dir = open_dir(*state);
+	struct fixture_random random;
+	uint64_t last = 0;
+
+	fixture_random_init(&random);
+	for (int i = 0; i < KILLS; i++) {
+		struct statedir_child child;
+		const struct value *v;
+		struct keepfile *k;
+
+		statedir_fork(&child, store_for_ever, &dir);
+		for (size_t n = 1 + fixture_random_below(&random, 6); n > 0;
+		     n--)
+			assert_int_equal(statedir_hear(child.from), '.');
+		(void)statedir_end(&child, SIGKILL);
+		k = open_value(&dir, MAGIC);
+		v = keepfile_value(k);
+		assert_true(v->words[0] > last);
+		last = v->words[0];
+		for (size_t j = 1; j < WORDS; j++)
+			assert_int_equal(v->words[j], last);
+		keepfile_close(&k);
+	}
+	statefile_dir_close(&dir);
+}
+
+static void
+keepfile_knows_how_long_a_reboot_took(void **state)
+{
+	struct statefile_dir dir = open_dir(*state);
+	struct keepfile *k = open_value(&dir, MAGIC);
+	struct value v = {{1}};
+	int64_t wall, hour = INT64_C(3600) * 1000000;
+	char path[256];
+	int fd;
+
+	keepfile_store(k, &v);
+	keepfile_close(&k);
+	dir.boot++;
+	k = open_value(&dir, MAGIC);
+	/* The clocks did not really change. */
+	assert_true(
+	    keepfile_shift_us(k) > -1000000 && keepfile_shift_us(k) < 1000000);
+	keepfile_store(k, &v);
+	assert_int_equal(keepfile_shift_us(k), 0);
+	keepfile_close(&k);
+	/* Copy 0 holds now: as if the machine had run for an hour less, by the
+	 * same wall clock. */
+	(void)snprintf(path, sizeof(path), "%s/value", (char *)*state);
+	fd = open(path, O_RDWR);
+	assert_true(fd >= 0);
+	assert_int_equal(pread(fd, &wall, 8, 128 + 8), 8);
+	wall += hour;
+	assert_int_equal(pwrite(fd, &wall, 8, 128 + 8), 8);
+	(void)close(fd);
+	dir.boot++;
+	k = open_value(&dir, MAGIC);
+	assert_true(keepfile_shift_us(k) > hour - 1000000 &&
+		    keepfile_shift_us(k) < hour + 1000000);
+	keepfile_close(&k);
+	statefile_dir_close(&dir);
+}
+
+static void
+hold_lock(void *ctx, int in, int out)
+{
+	struct keepfile *k = open_value(ctx, MAGIC);
+
+	statedir_tell(
+	    out, keepfile_lock(k, 0) && keepfile_join(k, 5, 0) ? 'y' : 'n');
+	(void)statedir_hear(in);
+}
+
+static void
+keepfile_locks_fall_with_their_holder(void **state)
+{
+	struct statefile_dir dir = open_dir(*state);
+	struct keepfile *k = open_value(&dir, MAGIC);
+	bool members[KEEPFILE_MEMBERS];
+	struct statedir_child child;
+	int64_t began;
+
+	statedir_fork(&child, hold_lock, &dir);
+	assert_int_equal(statedir_hear(child.from), 'y');
+	began = clock_mono_ms();
+	assert_false(keepfile_lock(k, 1));
+	assert_true(clock_mono_ms() - began < 500);
+	assert_false(keepfile_join(k, 5, 0));
+	keepfile_members(k, members);
+	for (int i = 0; i < KEEPFILE_MEMBERS; i++)
+		assert_int_equal(members[i], i == 5);
+	(void)statedir_end(&child, SIGKILL);
+	assert_true(keepfile_lock(k, 0));
+	assert_true(keepfile_join(k, 5, 0));
+	keepfile_unlock(k);
+	keepfile_leave(k, 5);
+	keepfile_close(&k);
+	statefile_dir_close(&dir);
+}
+
+static void
+keepfile_that_cannot_be_used_is_memory(void **state)
+{
+	struct statefile_dir dir = open_dir(*state);
+	char error[256], path[256];
+	struct value v = {{3}};
+	struct keepfile *k;
+
+	(void)snprintf(path, sizeof(path), "%s/value", (char *)*state);
+	(void)unlink(path);
+	assert_int_equal(symlink("/etc/passwd", path), 0);
+	for (int i = 0; i < 2; i++) {
+		k = keepfile_open(i == 0 ? NULL : &dir, "value", MAGIC,
+		    sizeof(v), error, sizeof(error));
+		assert_true(error[0] != '\0');
+		assert_false(keepfile_is_shared(k));
+		assert_int_equal(first_word(k), 0);
+		assert_true(keepfile_lock(k, 0) && keepfile_join(k, 1, 0));
+		keepfile_store(k, &v);
+		assert_int_equal(first_word(k), 3);
+		assert_int_equal(keepfile_shift_us(k), 0);
+		keepfile_unlock(k);
+		keepfile_leave(k, 1);
+		keepfile_close(&k);
+	}
+	statefile_dir_close(&dir);
+}
+
+static void
+keepfile_of_noise_is_made_anew(void **state)
+{
+	struct statefile_dir dir = open_dir(*state);
+	struct fixture_random random;
+	unsigned char noise[500];
+	char path[256];
+	int fd;
+
+	fixture_random_init(&random);
+	for (size_t n = 1; n <= sizeof(noise); n += 100) {
+		struct keepfile *k;
+
+		for (size_t i = 0; i < n; i++)
+			noise[i] =
+			    (unsigned char)fixture_random_below(&random, 256);
+		(void)snprintf(path, sizeof(path), "%s/value", (char *)*state);
+		(void)unlink(path);
+		fd = open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
+		assert_true(fd >= 0);
+		assert_int_equal(write(fd, noise, n), n);
+		(void)close(fd);
+		k = open_value(&dir, MAGIC);
+		assert_int_equal(first_word(k), 0);
+		keepfile_close(&k);
+	}
+	statefile_dir_close(&dir);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    IN_STATEDIR(keepfile_value_is_there_again),
+	    IN_STATEDIR(keepfile_is_whole_whenever_its_writer_is_killed),
+	    IN_STATEDIR(keepfile_knows_how_long_a_reboot_took),
+	    IN_STATEDIR(keepfile_locks_fall_with_their_holder),
+	    IN_STATEDIR(keepfile_that_cannot_be_used_is_memory),
+	    IN_STATEDIR(keepfile_of_noise_is_made_anew),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
