@@ -52,8 +52,8 @@ struct agent {
 	struct intake *intake;
 	struct lane *lane; /* NULL: the configuration cannot be used */
 	struct upstreams *ups;
-	struct ratebook *rates;
-	struct domainbook *domains;
+	struct rate_store *rates;
+	struct domain_store *domains;
 	struct report *report;
 	struct loop_timer *timer; /* lane_deadline_ms() */
 	struct loop_timer *finale; /* the end of draining or stopping */
@@ -61,9 +61,9 @@ struct agent {
 	bool is_draining_child;
 	bool is_out_of_time;
 	struct request *suspect; /* being tried alone */
-	struct crowd crowd;
-	struct recall *recall; /* what was given back for it */
-	struct loop_timer *look_timer; /* crowd_due_ms() */
+	struct activequeue crowd;
+	struct requeue *recall; /* what was given back for it */
+	struct loop_timer *look_timer; /* activequeue_due_ms() */
 	struct figures figures;
 };
 
@@ -95,7 +95,7 @@ set_timer(struct agent *a, struct moment now)
 		loop_timer_cancel(a->timer);
 	else
 		loop_timer_at(a->timer, due);
-	board_set(a->env.board, BOARD_GAUGE_wakeup_wall_ms,
+	board_writer_set(a->env.board, BOARD_GAUGE_wakeup_wall_ms,
 	    due == INT64_MAX ? 0 : since_epoch_ms + due);
 }
 
@@ -135,9 +135,9 @@ watch_active(struct agent *a)
 {
 	if (a->phase == SERVING && lane_waiting(a->lane) +
 					   lane_in_flight(a->lane) +
-					   recall_count(a->recall) >
+					   requeue_count(a->recall) >
 				       0)
-		loop_timer_at(a->look_timer, crowd_due_ms(&a->crowd));
+		loop_timer_at(a->look_timer, activequeue_due_ms(&a->crowd));
 }
 
 static void
@@ -149,12 +149,12 @@ on_look(void *ctx)
 
 	if (a->phase != SERVING)
 		return;
-	crowd_look(&a->crowd, lane_figures(a->lane)->messages,
+	activequeue_look(&a->crowd, lane_figures(a->lane)->messages,
 	    lane_has_surplus(a->lane, now_ms), now_ms);
 	/* Somewhat faster than it is sent, or there would never be room. */
-	recall_allow(
-	    a->recall, crowd_room(&a->crowd), RECALL_SPEED * a->crowd.per_s);
-	if (a->crowd.is_on != was_on || crowd_gives_back(&a->crowd))
+	requeue_allow(a->recall, activequeue_room(&a->crowd),
+	    RECALL_SPEED * a->crowd.per_s);
+	if (a->crowd.is_on != was_on || activequeue_gives_back(&a->crowd))
 		intake_kick(a->intake);
 	watch_active(a);
 }
@@ -170,7 +170,7 @@ agent_kick(void *ctx)
 		upstreams_listen(a->ups, now);
 		lane_kick(a->lane, now);
 		if (lane_waiting(a->lane) == lane_parked(a->lane))
-			ratebook_idle(a->rates);
+			rate_store_idle(a->rates);
 		figures_show(&a->figures, now);
 		watch_active(a);
 		set_timer(a, now);
@@ -231,7 +231,7 @@ may_greet(void *ctx, int64_t now_ms, int64_t *until_ms_out)
 	if (a->phase != SERVING)
 		return false;
 	/* Let in to be given back, see on_request(). */
-	may = may || crowd_gives_back(&a->crowd);
+	may = may || activequeue_gives_back(&a->crowd);
 	*until_ms_out = until == INT64_MAX ? 0 : until;
 	return may && a->suspect == NULL;
 }
@@ -267,9 +267,9 @@ observe(struct agent *a, const struct request *req, const struct verdict *v)
 {
 	if (v->conn_done.tv_sec == 0 || v->deliver_done.tv_sec == 0)
 		return;
-	board_observe(a->env.board, BOARD_HIST_queue_wait,
+	board_writer_observe(a->env.board, BOARD_HIST_queue_wait,
 	    us_between(req->times.handoff, v->conn_done));
-	board_observe(a->env.board, BOARD_HIST_wire_time,
+	board_writer_observe(a->env.board, BOARD_HIST_wire_time,
 	    us_between(v->conn_done, v->deliver_done));
 }
 
@@ -302,9 +302,9 @@ defer_here(
 static bool
 is_set_aside(struct agent *a, struct request *req)
 {
-	int crashes = board_poison_begin(a->env.board, req->queue_id);
+	int crashes = board_writer_poison_begin(a->env.board, req->queue_id);
 
-	board_poison_end(a->env.board, req->queue_id, false);
+	board_writer_poison_end(a->env.board, req->queue_id, false);
 	if (crashes < CRASHES_MAX)
 		return false;
 	if (lane_waiting(a->lane) + lane_in_flight(a->lane) == 0) {
@@ -320,9 +320,9 @@ is_set_aside(struct agent *a, struct request *req)
 static void
 give_back(struct agent *a, struct request *req)
 {
-	crowd_on_given(&a->crowd);
-	board_add(a->env.board, BOARD_COUNTER_crowd_deferred, 1);
-	recall_add(a->recall, req->queue_id);
+	activequeue_on_given(&a->crowd);
+	board_writer_add(a->env.board, BOARD_COUNTER_crowd_deferred, 1);
+	requeue_add(a->recall, req->queue_id);
 	defer_here(a, req, "4.4.5",
 	    "the active queue is crowded and this lane's mail is more than its "
 	    "limit can send soon");
@@ -334,7 +334,7 @@ on_request(void *ctx, struct request *req)
 	struct agent *a = ctx;
 	char text[512];
 
-	board_add(a->env.board, BOARD_COUNTER_requests, 1);
+	board_writer_add(a->env.board, BOARD_COUNTER_requests, 1);
 	if (a->phase == DRAINING || a->phase == STOPPING) {
 		/* Greeted before the end began: another process's. */
 		req->must_retry = true;
@@ -344,11 +344,11 @@ on_request(void *ctx, struct request *req)
 		    "mail system configuration error: %s", a->env.problem);
 		defer_here(a, req, "4.3.5", text);
 	} else if (is_set_aside(a, req)) {
-		board_add(a->env.board, BOARD_COUNTER_poisoned, 1);
+		board_writer_add(a->env.board, BOARD_COUNTER_poisoned, 1);
 		defer_here(a, req, "4.3.0",
 		    "set aside: the delivery agent crashed with this message "
 		    "in hand");
-	} else if (crowd_gives_back(&a->crowd) &&
+	} else if (activequeue_gives_back(&a->crowd) &&
 		   lane_has_surplus(a->lane, loop_now_ms(a->env.loop))) {
 		give_back(a, req);
 	} else {
@@ -362,9 +362,9 @@ on_rendering(void *ctx, const struct request *req, bool begins)
 	struct agent *a = ctx;
 
 	if (begins)
-		(void)board_poison_begin(a->env.board, req->queue_id);
+		(void)board_writer_poison_begin(a->env.board, req->queue_id);
 	else
-		board_poison_end(a->env.board, req->queue_id, true);
+		board_writer_poison_end(a->env.board, req->queue_id, true);
 }
 
 static bool
@@ -376,7 +376,7 @@ on_hangup(void *ctx, struct request *req)
 		return false;
 	if (req == a->suspect)
 		a->suspect = NULL;
-	board_add(a->env.board, BOARD_COUNTER_requests_dropped, 1);
+	board_writer_add(a->env.board, BOARD_COUNTER_requests_dropped, 1);
 	return true;
 }
 
@@ -431,7 +431,8 @@ on_throttled(void *ctx, struct route *route, int64_t sent_us, int64_t now_us)
 	struct rate_account *account = upstreams_rates(route);
 
 	(void)ctx;
-	return account != NULL && ratebook_throttled(account, sent_us, now_us);
+	return account != NULL &&
+	       rate_store_throttled(account, sent_us, now_us);
 }
 
 static void
@@ -441,7 +442,7 @@ on_pause(void *ctx, struct route *route, int64_t until_us)
 
 	(void)ctx;
 	if (account != NULL)
-		ratebook_pause(account, until_us);
+		rate_store_pause(account, until_us);
 }
 
 static void
@@ -495,7 +496,7 @@ rates_wait_us(void *ctx, const struct pacer_cost *cost, int64_t now_us,
 
 	(void)ctx;
 	return account != NULL
-		   ? ratebook_wait_us(account, cost, now_us, why_out)
+		   ? rate_store_wait_us(account, cost, now_us, why_out)
 		   : 0;
 }
 
@@ -505,23 +506,23 @@ rates_take(void *ctx, const struct pacer_cost *cost, int64_t now_us)
 	struct rate_account *account = upstreams_rates(cost->route);
 
 	(void)ctx;
-	return account == NULL || ratebook_take(account, cost, now_us);
+	return account == NULL || rate_store_take(account, cost, now_us);
 }
 
-static const struct share *
+static const struct fairshare *
 rates_peek(void *ctx, struct route *route)
 {
 	struct agent *a = ctx;
 	struct rate_account *account =
 	    route != NULL ? upstreams_rates(route) : NULL;
 
-	return ratebook_peek(a->rates, account);
+	return rate_store_peek(a->rates, account);
 }
 
 static void
-rates_save(void *ctx, const struct share *own)
+rates_save(void *ctx, const struct fairshare *own)
 {
-	ratebook_save_own(((struct agent *)ctx)->rates, own);
+	rate_store_save_own(((struct agent *)ctx)->rates, own);
 }
 
 static const struct pacer_ops pacer_handlers = {
@@ -585,7 +586,7 @@ wind_up(struct agent *a, enum phase phase, int64_t wait_ms)
 {
 	a->phase = phase;
 	intake_stop(a->intake);
-	recall_allow(a->recall, 0, 0);
+	requeue_allow(a->recall, 0, 0);
 	if (a->lane != NULL) {
 		upstreams_cancel_dials(a->ups);
 		lane_drain(a->lane, clock_moment());
@@ -629,10 +630,10 @@ leave_child(void *ctx)
 		_exit(0);
 	a->is_draining_child = true;
 	master_detach(a->env.master);
-	board_drain(a->env.board);
+	board_writer_drain(a->env.board);
 	upstreams_drain(a->ups);
-	ratebook_drain(a->rates);
-	domainbook_drain(a->domains);
+	rate_store_drain(a->rates);
+	domain_store_drain(a->domains);
 	alarm_drain(a->env.alarm);
 }
 
@@ -687,11 +688,11 @@ make_lane(struct agent *a)
 	lane_set_rules(a->lane, a->env.rules);
 	alarm_keep(a->env.alarm, a->env.state);
 	a->domains =
-	    domainbook_new(a->env.domains, a->env.state, a->env.lane_name);
+	    domain_store_new(a->env.domains, a->env.state, a->env.lane_name);
 	lane_set_domains(a->lane, a->env.domains);
-	a->rates = ratebook_new(
+	a->rates = rate_store_new(
 	    a->env.set, a->env.state, a->env.lane_name, clock_mono_us());
-	lane_set_rates(a->lane, ratebook_own(a->rates), &pacer_handlers, a,
+	lane_set_rates(a->lane, rate_store_own(a->rates), &pacer_handlers, a,
 	    clock_mono_us());
 	env.rates = a->rates;
 	a->ups = upstreams_new(&env);
@@ -707,11 +708,11 @@ agent_new(const struct agent_env *env)
 
 	a->env = *env;
 	(void)make_lane(a);
-	crowd_init(&a->crowd, env->set, clock_mono_ms());
+	activequeue_init(&a->crowd, env->set, clock_mono_ms());
 	a->timer = loop_timer_new(loop, on_timer, a);
 	a->finale = loop_timer_new(loop, on_finale, a);
 	a->look_timer = loop_timer_new(loop, on_look, a);
-	a->recall = recall_new(loop, env->set);
+	a->recall = requeue_new(loop, env->set);
 	a->intake = intake_new(
 	    loop, env->set, master_listen_fd(env->master), &intake_handlers, a);
 	a->report = report_new(loop, env->set, on_reported, intake_mark, a);
@@ -749,11 +750,11 @@ agent_free(struct agent **agent)
 		lane_free(&a->lane);
 	intake_free(&a->intake);
 	upstreams_free(&a->ups);
-	ratebook_free(&a->rates);
-	domainbook_free(&a->domains);
+	rate_store_free(&a->rates);
+	domain_store_free(&a->domains);
 	loop_timer_free(&a->timer);
 	loop_timer_free(&a->finale);
 	loop_timer_free(&a->look_timer);
-	recall_free(&a->recall);
+	requeue_free(&a->recall);
 	mem_free(a);
 }

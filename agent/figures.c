@@ -10,7 +10,7 @@ add_counter(
 {
 	if (now == *shown)
 		return;
-	board_add(f->board, which, now - *shown);
+	board_writer_add(f->board, which, now - *shown);
 	*shown = now;
 }
 
@@ -30,7 +30,7 @@ show_counters(struct figures *f)
 	add_counter(f, BOARD_COUNTER_in_doubt, now->in_doubt, &shown->in_doubt);
 	add_counter(f, BOARD_COUNTER_retries, now->returned, &shown->returned);
 	add_counter(f, BOARD_COUNTER_crowd_called_back,
-	    recall_called(f->recall), &f->shown_called);
+	    requeue_called(f->recall), &f->shown_called);
 }
 
 static void
@@ -38,20 +38,20 @@ show_gauges(const struct figures *f)
 {
 	struct board_writer *b = f->board;
 
-	board_set(
+	board_writer_set(
 	    b, BOARD_GAUGE_requests_waiting, (int64_t)lane_waiting(f->lane));
-	board_set(
+	board_writer_set(
 	    b, BOARD_GAUGE_requests_parked, (int64_t)lane_parked(f->lane));
-	board_set(b, BOARD_GAUGE_requests_in_flight,
+	board_writer_set(b, BOARD_GAUGE_requests_in_flight,
 	    (int64_t)lane_in_flight(f->lane));
-	board_set(
+	board_writer_set(
 	    b, BOARD_GAUGE_reports_pending, (int64_t)report_pending(f->report));
-	board_set(
+	board_writer_set(
 	    b, BOARD_GAUGE_sessions_dialing, (int64_t)lane_dialing(f->lane));
-	board_set(b, BOARD_GAUGE_messages_active, f->crowd->count);
-	board_set(b, BOARD_GAUGE_crowd_relieving, f->crowd->is_on);
-	board_set(
-	    b, BOARD_GAUGE_crowd_given_back, (int64_t)recall_count(f->recall));
+	board_writer_set(b, BOARD_GAUGE_messages_active, f->crowd->count);
+	board_writer_set(b, BOARD_GAUGE_crowd_relieving, f->crowd->is_on);
+	board_writer_set(
+	    b, BOARD_GAUGE_crowd_given_back, (int64_t)requeue_count(f->recall));
 }
 
 /* ---- rates -------------------------------------------------------------- */
@@ -71,7 +71,7 @@ fill_row(struct board_rate *row, const struct limiter *l, int64_t now_us)
 }
 
 size_t
-figures_rates(const struct share *s, enum board_rate_unit unit,
+figures_rates(const struct fairshare *s, enum board_rate_unit unit,
     struct board_rate *rows, size_t max, struct moment now)
 {
 	int64_t wall_ms =
@@ -79,8 +79,9 @@ figures_rates(const struct share *s, enum board_rate_unit unit,
 	int64_t now_us = now.ms * 1000;
 	size_t count = 0;
 
-	for (size_t i = 0; s != NULL && i < SHARE_LIMITS && count < max; i++) {
-		const struct share_limit *limit = &s->limits[i];
+	for (size_t i = 0; s != NULL && i < FAIRSHARE_LIMITS && count < max;
+	     i++) {
+		const struct fairshare_limit *limit = &s->limits[i];
 		struct board_rate *row = &rows[count];
 		int64_t wait_us;
 
@@ -112,19 +113,19 @@ static void
 show_rates(struct figures *f, struct moment now)
 {
 	struct board_rate own[BOARD_RATES] = {{0}}, all[BOARD_RATES] = {{0}};
-	struct board_account *account = board_account(f->board);
+	struct board_account *account = board_writer_account(f->board);
 	size_t n;
 
-	if (f->board == NULL || board_is_drained(f->board))
+	if (f->board == NULL || board_writer_is_drained(f->board))
 		return;
 	(void)figures_rates(
 	    lane_rates(f->lane), BOARD_RATE_MESSAGES, own, BOARD_RATES, now);
-	store_rates(board_lane(f->board)->rates, own);
+	store_rates(board_writer_lane(f->board)->rates, own);
 	if (account == NULL)
 		return;
-	n = figures_rates(ratebook_peek(f->rates, NULL), BOARD_RATE_MESSAGES,
+	n = figures_rates(rate_store_peek(f->rates, NULL), BOARD_RATE_MESSAGES,
 	    all, BOARD_RATES, now);
-	(void)figures_rates(ratebook_peek_connects(f->rates),
+	(void)figures_rates(rate_store_peek_connects(f->rates),
 	    BOARD_RATE_CONNECTIONS, all + n, BOARD_RATES - n, now);
 	store_rates(account->rates, all);
 }
@@ -145,8 +146,8 @@ figures_show(struct figures *f, struct moment now)
 	show_gauges(f);
 	show_rates(f, now);
 	upstreams_show(f->ups);
-	learned_save(f->board, f->lane, now);
-	board_beat(f->board);
+	pace_store_save(f->board, f->lane, now);
+	board_writer_beat(f->board);
 }
 
 int64_t

@@ -22,10 +22,10 @@ struct figures {
 	struct board_writer *board; /* may be NULL */
 	const struct lane *lane;
 	struct upstreams *ups;
-	struct ratebook *rates;
+	struct rate_store *rates;
 	const struct report *report;
-	const struct crowd *crowd;
-	const struct recall *recall;
+	const struct activequeue *crowd;
+	const struct requeue *recall;
 	/* as shown last */
 	int64_t shown_ms;
 	bool is_due; /* something changed since */
@@ -42,7 +42,7 @@ int64_t figures_due_ms(const struct figures *f);
 
 /* The limits of s that somebody asks for, as rows, up to max; how many. unit:
  * what the share's first unit is; now is the time of both clocks. */
-size_t figures_rates(const struct share *s, enum board_rate_unit unit,
+size_t figures_rates(const struct fairshare *s, enum board_rate_unit unit,
     struct board_rate *rows, size_t max, struct moment now);
 
 #endif

@@ -39,7 +39,7 @@ struct startup {
 	struct credentials *credentials;
 	struct domains *domains;
 	struct dialer *dialer;
-	struct provider provider;
+	struct provider_set provider;
 	struct alarm *alarm;
 	struct statefile_dir state;
 	struct board_writer *board;
@@ -78,7 +78,7 @@ open_tables(struct startup *s)
 		log_error("%s", unreadable.text[i]);
 	problems_fini(&unreadable);
 	mapwatch_add(s->tables, set->lane_domain_rate_limits);
-	s->domains = domaintable_open(&env, set, &s->problems);
+	s->domains = domain_tables_open(&env, set, &s->problems);
 	s->credentials = credentials_new(set, s->passwords);
 	credentials_preload(s->credentials, set->relayhost);
 	credentials_preload(s->credentials, set->lane_smarthost);
@@ -99,13 +99,13 @@ open_state(struct startup *s)
 	} else if (statefile_dir_open(&s->state, s->set.lane_state_directory,
 		       why, sizeof(why))) {
 		/* What is wrong is said by those who need it. */
-		(void)sweep_state(&s->state, clock_mono_us());
+		(void)state_sweep_state(&s->state, clock_mono_us());
 	}
 	s->lane_name = s->set.multi_instance_name[0] != '\0'
 			   ? mem_printf("%s/%s", s->set.multi_instance_name,
 				 s->opt.service_name)
 			   : mem_strdup(s->opt.service_name);
-	s->board = board_open(s->set.lane_state_directory, s->lane_name,
+	s->board = board_writer_open(s->set.lane_state_directory, s->lane_name,
 	    s->set.lane_class, why, sizeof(why));
 	if (s->board == NULL)
 		log_warn("%s: %s; going on without figures",
@@ -119,7 +119,7 @@ open_provider(struct startup *s)
 {
 	struct problems told = {0};
 
-	provider_load(&s->provider, &s->set, &told);
+	provider_set_load(&s->provider, &s->set, &told);
 	problems_fini(&told);
 }
 
@@ -154,10 +154,10 @@ start(struct startup *s, int argc, char **argv)
 static void
 finish(struct startup *s)
 {
-	board_close(&s->board);
+	board_writer_close(&s->board);
 	statefile_dir_close(&s->state);
 	alarm_free(&s->alarm);
-	provider_fini(&s->provider);
+	provider_set_fini(&s->provider);
 	dialer_free(&s->dialer);
 	credentials_free(&s->credentials);
 	domains_free(&s->domains);

@@ -35,7 +35,7 @@ static const int64_t hour_ms = INT64_C(3600) * 1000;
 static const int64_t ceiling_micro_max = INT64_C(1000000) * 1000000;
 
 static double
-clamp(const struct adapt *a, double rate)
+clamp(const struct controller *a, double rate)
 {
 	if (rate < a->config.floor_per_s)
 		rate = a->config.floor_per_s;
@@ -43,9 +43,10 @@ clamp(const struct adapt *a, double rate)
 }
 
 void
-adapt_init(struct adapt *a, const struct adapt_config *config, int64_t now_us)
+controller_init(struct controller *a, const struct controller_config *config,
+    int64_t now_us)
 {
-	*a = (struct adapt){.config = *config};
+	*a = (struct controller){.config = *config};
 	a->window = WINDOW_FIRST;
 	a->slot_from_us = a->span_from_us = now_us;
 	a->last_take_us = now_us;
@@ -63,7 +64,7 @@ cube(double x)
 
 /* From the cut back to the ceiling. */
 static double
-climb_us(const struct adapt *a)
+climb_us(const struct controller *a)
 {
 	double s = climb_messages / a->ceiling;
 
@@ -74,7 +75,7 @@ climb_us(const struct adapt *a)
 }
 
 static void
-set_rate(struct adapt *a)
+set_rate(struct controller *a)
 {
 	double x = a->grown_us / climb_us(a), y = x - 1, rise;
 
@@ -94,7 +95,7 @@ set_rate(struct adapt *a)
 
 /* So much more time was spent at the limit. */
 static void
-grow(struct adapt *a, double us)
+grow(struct controller *a, double us)
 {
 	double s = search_messages / a->rate, most = 2 * SECOND_US / a->rate;
 
@@ -111,7 +112,7 @@ grow(struct adapt *a, double us)
 /* ---- pacing ------------------------------------------------------------ */
 
 int
-adapt_window(const struct adapt *a)
+controller_window(const struct controller *a)
 {
 	double window = a->window;
 
@@ -125,7 +126,7 @@ adapt_window(const struct adapt *a)
 }
 
 int64_t
-adapt_wait_us(struct adapt *a, int64_t now_us)
+controller_wait_us(struct controller *a, int64_t now_us)
 {
 	double early;
 
@@ -133,7 +134,7 @@ adapt_wait_us(struct adapt *a, int64_t now_us)
 		a->said_no = true;
 		return a->pause_until_us - now_us;
 	}
-	if (a->in_flight >= adapt_window(a)) {
+	if (a->in_flight >= controller_window(a)) {
 		a->is_full = true;
 		return INT64_MAX;
 	}
@@ -147,7 +148,7 @@ adapt_wait_us(struct adapt *a, int64_t now_us)
 }
 
 static void
-begin_span(struct adapt *a, bool is_exact, int64_t now_us)
+begin_span(struct controller *a, bool is_exact, int64_t now_us)
 {
 	a->span_from_us = now_us;
 	a->span_is_exact = is_exact;
@@ -159,7 +160,7 @@ begin_span(struct adapt *a, bool is_exact, int64_t now_us)
 /* Was the lane held back since the last take, or was there nothing to send?
  * Then the provider's bucket fills, and the span tells no rate any more. */
 static void
-note_use(struct adapt *a, int64_t now_us)
+note_use(struct controller *a, int64_t now_us)
 {
 	double gap = (double)(now_us - a->last_take_us);
 
@@ -176,7 +177,7 @@ note_use(struct adapt *a, int64_t now_us)
 }
 
 void
-adapt_take(struct adapt *a, int64_t now_us)
+controller_take(struct controller *a, int64_t now_us)
 {
 	a->in_flight++;
 	if (a->is_limited) {
@@ -192,7 +193,7 @@ adapt_take(struct adapt *a, int64_t now_us)
 }
 
 static void
-land(struct adapt *a)
+land(struct controller *a)
 {
 	if (a->in_flight > 0)
 		a->in_flight--;
@@ -201,7 +202,7 @@ land(struct adapt *a)
 /* ---- replies ----------------------------------------------------------- */
 
 static void
-count_in_slot(struct adapt *a, int64_t now_us)
+count_in_slot(struct controller *a, int64_t now_us)
 {
 	int64_t age = now_us - a->slot_from_us;
 
@@ -215,7 +216,7 @@ count_in_slot(struct adapt *a, int64_t now_us)
 }
 
 void
-adapt_on_accepted(struct adapt *a, int64_t sent_us, int64_t now_us)
+controller_on_accepted(struct controller *a, int64_t sent_us, int64_t now_us)
 {
 	double took = (double)(now_us - sent_us);
 
@@ -233,14 +234,14 @@ adapt_on_accepted(struct adapt *a, int64_t sent_us, int64_t now_us)
 }
 
 void
-adapt_on_other(struct adapt *a)
+controller_on_other(struct controller *a)
 {
 	land(a);
 }
 
 /* The first throttle: what went through lately is the starting ceiling. */
 static void
-begin_limit(struct adapt *a, int64_t now_us)
+begin_limit(struct controller *a, int64_t now_us)
 {
 	double seen = a->slot_count, us = (double)(now_us - a->slot_from_us);
 
@@ -257,7 +258,7 @@ begin_limit(struct adapt *a, int64_t now_us)
 }
 
 static void
-agree(struct adapt *a, double before)
+agree(struct controller *a, double before)
 {
 	double off = a->ceiling / before - 1;
 
@@ -275,7 +276,7 @@ agree(struct adapt *a, double before)
  * messages were refused again and again, nothing was to be had: that much of
  * the span says that no more than what went through would have. */
 static double
-between(const struct adapt *a, double low, double high, double us)
+between(const struct controller *a, double low, double high, double us)
 {
 	double sure = us > 0 ? a->span_refused_us / us : 0;
 
@@ -289,7 +290,7 @@ between(const struct adapt *a, double low, double high, double us)
 /* A throttle ends a span: between two of them the provider took what it
  * gives. */
 static void
-learn(struct adapt *a, int64_t now_us)
+learn(struct controller *a, int64_t now_us)
 {
 	double before = a->ceiling, us = (double)(now_us - a->span_from_us);
 	double keep = SPAN_MEMORY / (SPAN_MEMORY + a->span_count);
@@ -330,7 +331,7 @@ learn(struct adapt *a, int64_t now_us)
 }
 
 static void
-extend_pause(struct adapt *a, double wait_us, int64_t now_us)
+extend_pause(struct controller *a, double wait_us, int64_t now_us)
 {
 	int64_t until = now_us + (int64_t)wait_us;
 
@@ -340,7 +341,7 @@ extend_pause(struct adapt *a, double wait_us, int64_t now_us)
 
 /* The one place where the rate goes down. */
 static void
-cut(struct adapt *a, int64_t now_us)
+cut(struct controller *a, int64_t now_us)
 {
 	if (!a->is_limited)
 		begin_limit(a, now_us);
@@ -355,13 +356,13 @@ cut(struct adapt *a, int64_t now_us)
 }
 
 static void
-slow_down(struct adapt *a, int64_t sent_us, int64_t wait_us, bool yields,
+slow_down(struct controller *a, int64_t sent_us, int64_t wait_us, bool yields,
     int64_t now_us)
 {
 	a->throttled++;
 	if (wait_us > 0)
 		extend_pause(a, (double)wait_us, now_us);
-	if (!adapt_is_news(a, sent_us))
+	if (!controller_is_news(a, sent_us))
 		return;
 	a->events++;
 	a->cut_us = a->learned_us = now_us;
@@ -386,13 +387,13 @@ slow_down(struct adapt *a, int64_t sent_us, int64_t wait_us, bool yields,
 }
 
 bool
-adapt_is_news(const struct adapt *a, int64_t sent_us)
+controller_is_news(const struct controller *a, int64_t sent_us)
 {
 	return sent_us > a->cut_us;
 }
 
 void
-adapt_on_throttled(struct adapt *a, int64_t sent_us, int64_t wait_us,
+controller_on_throttled(struct controller *a, int64_t sent_us, int64_t wait_us,
     bool yields, int64_t now_us)
 {
 	land(a);
@@ -400,16 +401,16 @@ adapt_on_throttled(struct adapt *a, int64_t sent_us, int64_t wait_us,
 }
 
 void
-adapt_on_turned_away(struct adapt *a, int64_t since_us, int64_t wait_us,
-    bool yields, int64_t now_us)
+controller_on_turned_away(struct controller *a, int64_t since_us,
+    int64_t wait_us, bool yields, int64_t now_us)
 {
 	slow_down(a, since_us, wait_us, yields, now_us);
 }
 
 void
-adapt_yield(struct adapt *a, int64_t sent_us, int64_t now_us)
+controller_yield(struct controller *a, int64_t sent_us, int64_t now_us)
 {
-	if (!adapt_is_news(a, sent_us) || a->refused_in_row > 0 ||
+	if (!controller_is_news(a, sent_us) || a->refused_in_row > 0 ||
 	    a->span_count == 0)
 		return; /* cut already, and nothing sent since */
 	/* The account's bucket is as empty as after a throttle of its own, so
@@ -421,7 +422,7 @@ adapt_yield(struct adapt *a, int64_t sent_us, int64_t now_us)
 }
 
 void
-adapt_pause_until(struct adapt *a, int64_t until_us)
+controller_pause_until(struct controller *a, int64_t until_us)
 {
 	if (until_us <= a->pause_until_us)
 		return;
@@ -431,27 +432,27 @@ adapt_pause_until(struct adapt *a, int64_t until_us)
 }
 
 void
-adapt_wait_until(struct adapt *a, int64_t until_us)
+controller_wait_until(struct controller *a, int64_t until_us)
 {
 	if (until_us > a->pause_until_us)
 		a->pause_until_us = until_us;
 }
 
 void
-adapt_resume(struct adapt *a, int64_t now_us)
+controller_resume(struct controller *a, int64_t now_us)
 {
 	a->pause_until_us = now_us;
 	a->refused_in_row = 0;
 }
 
 double
-adapt_rate(const struct adapt *a)
+controller_rate(const struct controller *a)
 {
 	return a->is_limited ? a->rate : INFINITY;
 }
 
 int64_t
-adapt_paused_until(const struct adapt *a)
+controller_paused_until(const struct controller *a)
 {
 	return a->pause_until_us;
 }
@@ -459,10 +460,10 @@ adapt_paused_until(const struct adapt *a)
 /* ---- memory ------------------------------------------------------------ */
 
 void
-adapt_save(const struct adapt *a, struct adapt_stored *out, int64_t now_us,
-    int64_t wall_ms)
+controller_save(const struct controller *a, struct controller_stored *out,
+    int64_t now_us, int64_t wall_ms)
 {
-	*out = (struct adapt_stored){0};
+	*out = (struct controller_stored){0};
 	if (a->is_limited) {
 		out->ceiling_micro = (int64_t)(a->ceiling * 1e6);
 		out->agreement = a->agreement;
@@ -478,8 +479,8 @@ adapt_save(const struct adapt *a, struct adapt_stored *out, int64_t now_us,
 }
 
 void
-adapt_load(struct adapt *a, const struct adapt_stored *in, int64_t now_us,
-    int64_t wall_ms)
+controller_load(struct controller *a, const struct controller_stored *in,
+    int64_t now_us, int64_t wall_ms)
 {
 	int64_t age, pause_ms;
 

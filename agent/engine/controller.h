@@ -1,4 +1,4 @@
-/* adapt: finds the rate a smarthost takes, when nobody said what it is.
+/* controller: finds the rate a smarthost takes, when nobody said what it is.
  *
  *   rate
  *    |                         __/  probing beyond, slowly
@@ -31,13 +31,14 @@
  * event. Replies that end a session for its number of messages are no event:
  * nobody calls anything here.
  *
- * Of several lanes of an account the less urgent gives way: adapt_yield() cuts
- * it when a more urgent one was throttled, and a lane whose neighbours give way
- * is not cut itself (adapt_on_throttled), it only waits for a moment. What was
- * sent before the last cut is the same event here, too.
+ * Of several lanes of an account the less urgent gives way: controller_yield()
+ * cuts it when a more urgent one was throttled, and a lane whose neighbours
+ * give way is not cut itself (controller_on_throttled), it only waits for a
+ * moment. What was sent before the last cut is the same event here, too.
  *
- * Engine, no allocation; times are monotonic microseconds. Every adapt_take()
- * is answered by exactly one of adapt_on_accepted, _throttled and _other.
+ * Engine, no allocation; times are monotonic microseconds. Every
+ * controller_take() is answered by exactly one of controller_on_accepted,
+ * _throttled and _other.
  */
 #ifndef CONTROLLER_H
 #define CONTROLLER_H
@@ -45,7 +46,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct adapt_config {
+struct controller_config {
 	double floor_per_s; /* the rate never falls below, > 0 */
 	double ceiling_per_s; /* nor rises above; INFINITY: no such bound */
 	int window_max; /* messages in the air, whatever happens */
@@ -53,7 +54,7 @@ struct adapt_config {
 
 /* What is worth remembering over a restart: plain, for the board. Zeroed:
  * nothing. Wall times are milliseconds since the epoch. */
-struct adapt_stored {
+struct controller_stored {
 	int64_t
 	    ceiling_micro; /* messages per 10^6 seconds; 0: never throttled */
 	int64_t agreement;
@@ -61,8 +62,8 @@ struct adapt_stored {
 	int64_t learned_wall_ms; /* of the last throttle */
 };
 
-struct adapt {
-	struct adapt_config config;
+struct controller {
+	struct controller_config config;
 	bool is_limited; /* a throttle was seen */
 	bool is_searching; /* the rate doubles until the next one */
 	double ceiling, rate; /* per second; valid when limited */
@@ -101,62 +102,63 @@ struct adapt {
 };
 
 /* now_us > 0, as in all calls. */
-void adapt_init(
-    struct adapt *a, const struct adapt_config *config, int64_t now_us);
+void controller_init(struct controller *a,
+    const struct controller_config *config, int64_t now_us);
 
 /* Microseconds until one more message may go; 0: now; INT64_MAX: when one of
  * those in the air was answered. */
-int64_t adapt_wait_us(struct adapt *a, int64_t now_us);
+int64_t controller_wait_us(struct controller *a, int64_t now_us);
 
-/* A message is given to a session; adapt_wait_us() said 0. Keep now_us with
- * the message: it is the sent_us of its answer. */
-void adapt_take(struct adapt *a, int64_t now_us);
+/* A message is given to a session; controller_wait_us() said 0. Keep now_us
+ * with the message: it is the sent_us of its answer. */
+void controller_take(struct controller *a, int64_t now_us);
 
-void adapt_on_accepted(struct adapt *a, int64_t sent_us, int64_t now_us);
+void controller_on_accepted(
+    struct controller *a, int64_t sent_us, int64_t now_us);
 
 /* A reply said slow down. wait_us: what it asked for, 0: nothing. yields: less
  * urgent lanes of the account are busy and are told to give way, so this one
  * need not. */
-void adapt_on_throttled(struct adapt *a, int64_t sent_us, int64_t wait_us,
-    bool yields, int64_t now_us);
+void controller_on_throttled(struct controller *a, int64_t sent_us,
+    int64_t wait_us, bool yields, int64_t now_us);
 
 /* The same said to no message: in the greeting, or to an idle session. What
  * was asked, such as the dial, began at since_us. */
-void adapt_on_turned_away(struct adapt *a, int64_t since_us, int64_t wait_us,
-    bool yields, int64_t now_us);
+void controller_on_turned_away(struct controller *a, int64_t since_us,
+    int64_t wait_us, bool yields, int64_t now_us);
 
 /* A throttle of what was sent then is no event that was met already. */
-bool adapt_is_news(const struct adapt *a, int64_t sent_us);
+bool controller_is_news(const struct controller *a, int64_t sent_us);
 
 /* Any other end: refused for itself, returned, in doubt. */
-void adapt_on_other(struct adapt *a);
+void controller_on_other(struct controller *a);
 
 /* What a more urgent lane of the account sent at sent_us was refused. */
-void adapt_yield(struct adapt *a, int64_t sent_us, int64_t now_us);
+void controller_yield(struct controller *a, int64_t sent_us, int64_t now_us);
 
 /* Nothing goes before then (a quota is used up); the rate stays. An earlier
- * time than the present one is ignored; adapt_resume() ends it. */
-void adapt_pause_until(struct adapt *a, int64_t until_us);
+ * time than the present one is ignored; controller_resume() ends it. */
+void controller_pause_until(struct controller *a, int64_t until_us);
 
 /* Likewise for a pause that is part of the pace, such as that of a provider
  * that counts messages per minute: it belongs to what is measured. */
-void adapt_wait_until(struct adapt *a, int64_t until_us);
-void adapt_resume(struct adapt *a, int64_t now_us);
+void controller_wait_until(struct controller *a, int64_t until_us);
+void controller_resume(struct controller *a, int64_t now_us);
 
 /* Messages per second allowed now; INFINITY when never throttled. */
-double adapt_rate(const struct adapt *a);
+double controller_rate(const struct controller *a);
 
 /* Messages that may be in the air. */
-int adapt_window(const struct adapt *a);
+int controller_window(const struct controller *a);
 
 /* 0 or a time in the past: not paused. */
-int64_t adapt_paused_until(const struct adapt *a);
+int64_t controller_paused_until(const struct controller *a);
 
 /* wall_ms: the same moment as now_us. A state older than a week is not used;
  * a damaged one neither. */
-void adapt_save(const struct adapt *a, struct adapt_stored *out, int64_t now_us,
-    int64_t wall_ms);
-void adapt_load(struct adapt *a, const struct adapt_stored *in, int64_t now_us,
-    int64_t wall_ms);
+void controller_save(const struct controller *a, struct controller_stored *out,
+    int64_t now_us, int64_t wall_ms);
+void controller_load(struct controller *a, const struct controller_stored *in,
+    int64_t now_us, int64_t wall_ms);
 
 #endif

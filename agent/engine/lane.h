@@ -127,11 +127,11 @@ struct lane *lane_new(const struct settings *set, const struct lane_ops *ops,
 
 /* Limits kept outside, shared with other lanes or by the lane's next process;
  * see pacer_attach(). Before the first request. */
-void lane_set_rates(struct lane *lane, const struct share *saved,
+void lane_set_rates(struct lane *lane, const struct fairshare *saved,
     const struct pacer_ops *ops, void *ctx, int64_t now_us);
 
 /* The lane's own limits, as they are now. */
-const struct share *lane_rates(const struct lane *lane);
+const struct fairshare *lane_rates(const struct lane *lane);
 
 /* What replies mean beyond their code (borrowed; NULL: nothing). */
 void lane_set_rules(struct lane *lane, const struct rules *rules);
@@ -146,11 +146,12 @@ void lane_set_domains(struct lane *lane, struct domains *domains);
  * air without harm; and the pace (NULL: nothing; ignored when lane_adaptive is
  * off). */
 void lane_set_account(struct lane *lane, struct route *route, uint64_t account,
-    int in_the_air, const struct adapt_stored *pace, struct moment now);
+    int in_the_air, const struct controller_stored *pace, struct moment now);
 
 /* What was found out of each account's pace, for the next process. */
 void lane_each_pace(const struct lane *lane, struct moment now,
-    void (*fn)(void *ctx, uint64_t account, const struct adapt_stored *pace),
+    void (*fn)(
+	void *ctx, uint64_t account, const struct controller_stored *pace),
     void *ctx);
 
 /* Messages per second that the slowest account is known to take, INFINITY

@@ -281,7 +281,7 @@ expected(
 	int64_t us = r->dial_took_ms * 1000;
 	int64_t n =
 	    pacer_expected(&lane->pacer, cost, us, (int64_t)lane_unparked(r));
-	double learned = adapt_rate(&r->pace->adapt) * (double)us / 1e6;
+	double learned = controller_rate(&r->pace->adapt) * (double)us / 1e6;
 
 	return learned < (double)n ? (int64_t)learned : n;
 }
@@ -327,7 +327,7 @@ succeed_spent(struct lane *lane, struct route *r, int64_t now_ms)
 		return;
 	/* Its own place may be the only one, and is free when it has gone. */
 	if (now_ms - r->spent_ms > SUCCESSION_MS ||
-	    adapt_paused_until(&r->pace->adapt) > now_ms * 1000 ||
+	    controller_paused_until(&r->pace->adapt) > now_ms * 1000 ||
 	    lasting(r, 0, now_ms, &busy) > 0 || add_dial(lane, r, &no, now_ms))
 		r->spent_ms = 0;
 }
@@ -337,10 +337,10 @@ static bool
 may_go(struct lane *lane, struct transaction *t, const struct pacer_cost *cost,
     struct lane_no *no, bool *refused_out, struct moment now)
 {
-	struct adapt *pace = &t->route->pace->adapt;
-	int64_t paused_us = adapt_paused_until(pace) - now.ms * 1000;
+	struct controller *pace = &t->route->pace->adapt;
+	int64_t paused_us = controller_paused_until(pace) - now.ms * 1000;
 	int64_t wait_us = lane->set->lane_adaptive
-			      ? adapt_wait_us(pace, now.ms * 1000)
+			      ? controller_wait_us(pace, now.ms * 1000)
 			  : paused_us > 0 ? paused_us
 					  : 0;
 	struct dsn dsn;
@@ -372,12 +372,12 @@ ready(struct lane *lane, const struct route *r, const struct pacer_cost *cost,
     int64_t now_us)
 {
 	size_t n = pacer_ready(&lane->pacer, cost, lane_unparked(r), now_us);
-	const struct adapt *pace = &r->pace->adapt;
-	int room = adapt_window(pace) - pace->in_flight;
+	const struct controller *pace = &r->pace->adapt;
+	int room = controller_window(pace) - pace->in_flight;
 
 	if (!lane->set->lane_adaptive)
 		return n;
-	if (isfinite(adapt_rate(pace)) && room > 1)
+	if (isfinite(controller_rate(pace)) && room > 1)
 		room = 1; /* one by one */
 	if (room < 0)
 		room = 0;
@@ -604,7 +604,7 @@ forget_unused(struct lane *lane, struct route *r, int64_t now_ms)
 	/* And a pause until it is over; of very many routes the account alone
 	 * remembers it. */
 	if (lane->route_count <= ROUTE_MANY &&
-	    adapt_paused_until(&r->pace->adapt) > now_ms * 1000)
+	    controller_paused_until(&r->pace->adapt) > now_ms * 1000)
 		return;
 	if (lane->ops->on_route_gone != NULL)
 		lane->ops->on_route_gone(lane->ctx, r);

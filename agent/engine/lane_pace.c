@@ -17,7 +17,7 @@ static struct lane_pace *
 begin(struct lane *lane, uint64_t account, int64_t now_us)
 {
 	const struct settings *set = lane->set;
-	struct adapt_config config = {
+	struct controller_config config = {
 	    .floor_per_s = 0.01,
 	    .ceiling_per_s = INFINITY,
 	    .window_max = set->lane_connection_limit * set->lane_pipeline_depth,
@@ -25,7 +25,7 @@ begin(struct lane *lane, uint64_t account, int64_t now_us)
 	struct lane_pace *pace = mem_zalloc(sizeof(*pace));
 
 	pace->account = account;
-	adapt_init(&pace->adapt, &config, now_us);
+	controller_init(&pace->adapt, &config, now_us);
 	list_init(&pace->link);
 	list_push(&lane->paces, &pace->link);
 	return pace;
@@ -64,7 +64,7 @@ wall_ms(struct moment now)
 
 void
 lane_set_account(struct lane *lane, struct route *r, uint64_t account,
-    int in_the_air, const struct adapt_stored *stored, struct moment now)
+    int in_the_air, const struct controller_stored *stored, struct moment now)
 {
 	struct lane_pace *pace = NULL;
 
@@ -76,8 +76,8 @@ lane_set_account(struct lane *lane, struct route *r, uint64_t account,
 	if (pace == NULL) {
 		pace = begin(lane, account, now.ms * US_PER_MS);
 		if (stored != NULL && lane->set->lane_adaptive)
-			adapt_load(&pace->adapt, stored, now.ms * US_PER_MS,
-			    wall_ms(now));
+			controller_load(&pace->adapt, stored,
+			    now.ms * US_PER_MS, wall_ms(now));
 	}
 	if (pace->adapt.window < in_the_air)
 		pace->adapt.window = in_the_air;
@@ -87,17 +87,18 @@ lane_set_account(struct lane *lane, struct route *r, uint64_t account,
 
 void
 lane_each_pace(const struct lane *lane, struct moment now,
-    void (*fn)(void *ctx, uint64_t account, const struct adapt_stored *pace),
+    void (*fn)(
+	void *ctx, uint64_t account, const struct controller_stored *pace),
     void *ctx)
 {
-	struct adapt_stored stored;
+	struct controller_stored stored;
 
 	list_each (link, &lane->paces) {
 		const struct lane_pace *pace = pace_of(link);
 
 		if (pace->account == 0)
 			continue;
-		adapt_save(
+		controller_save(
 		    &pace->adapt, &stored, now.ms * US_PER_MS, wall_ms(now));
 		fn(ctx, pace->account, &stored);
 	}
@@ -109,7 +110,7 @@ lane_learned_rate(const struct lane *lane)
 	double least = INFINITY;
 
 	list_each (link, &lane->paces) {
-		double rate = adapt_rate(&pace_of(link)->adapt);
+		double rate = controller_rate(&pace_of(link)->adapt);
 
 		if (rate < least)
 			least = rate;
@@ -132,7 +133,7 @@ lane_learned_in_all(const struct lane *lane)
 			continue;
 		is_any = true;
 		if (!r->pace->is_counted)
-			sum += adapt_rate(&r->pace->adapt);
+			sum += controller_rate(&r->pace->adapt);
 		r->pace->is_counted = true;
 	}
 	return is_any ? sum : lane_learned_rate(lane);
@@ -144,7 +145,7 @@ lane_window_in_all(const struct lane *lane)
 	int64_t sum = 0;
 
 	list_each (link, &lane->paces)
-		sum += adapt_window(&pace_of(link)->adapt);
+		sum += controller_window(&pace_of(link)->adapt);
 	return sum;
 }
 
@@ -154,7 +155,7 @@ lane_paused_until_ms(const struct lane *lane)
 	int64_t latest_us = 0;
 
 	list_each (link, &lane->paces) {
-		int64_t us = adapt_paused_until(&pace_of(link)->adapt);
+		int64_t us = controller_paused_until(&pace_of(link)->adapt);
 
 		if (us > latest_us)
 			latest_us = us;
@@ -166,31 +167,32 @@ void
 lane_yield(
     struct lane *lane, struct route *r, int64_t sent_us, struct moment now)
 {
-	struct adapt *pace = &r->pace->adapt;
+	struct controller *pace = &r->pace->adapt;
 	uint64_t before = pace->yields;
 
 	if (!lane->set->lane_adaptive)
 		return;
-	adapt_yield(pace, sent_us, now.ms * US_PER_MS);
+	controller_yield(pace, sent_us, now.ms * US_PER_MS);
 	if (pace->yields != before)
 		log_info("%s: a more urgent lane of the account was refused; "
 			 "slowing down to %.3g messages/s",
-		    r->nexthops, adapt_rate(pace));
+		    r->nexthops, controller_rate(pace));
 }
 
 void
 lane_pause(
     struct lane *lane, struct route *r, int64_t until_us, struct moment now)
 {
-	struct adapt *pace = &r->pace->adapt;
+	struct controller *pace = &r->pace->adapt;
 	int64_t now_us = now.ms * US_PER_MS;
-	bool is_news = until_us > adapt_paused_until(pace) + 1000 * US_PER_MS;
+	bool is_news =
+	    until_us > controller_paused_until(pace) + 1000 * US_PER_MS;
 
 	(void)lane;
-	if (until_us <= now_us || until_us <= adapt_paused_until(pace))
+	if (until_us <= now_us || until_us <= controller_paused_until(pace))
 		return;
 	if (until_us - now_us <= LANE_PACE_PAUSE_MS * US_PER_MS) {
-		adapt_wait_until(pace, until_us);
+		controller_wait_until(pace, until_us);
 		return;
 	}
 	/* A stored one has lost some of its digits. */
@@ -198,7 +200,7 @@ lane_pause(
 		log_info("%s: the account was asked for a pause; no mail for "
 			 "%llds",
 		    r->nexthops, (long long)((until_us - now_us) / 1000000));
-	adapt_pause_until(pace, until_us);
+	controller_pause_until(pace, until_us);
 }
 
 void
@@ -206,18 +208,19 @@ lane_count_taken(struct transaction *t, int64_t now_us)
 {
 	t->taken_us = now_us;
 	t->is_throttled = false;
-	adapt_take(&t->route->pace->adapt, now_us);
+	controller_take(&t->route->pace->adapt, now_us);
 }
 
 void
 lane_count_left(const struct transaction *t, bool is_accepted)
 {
-	struct adapt *pace = &t->route->pace->adapt;
+	struct controller *pace = &t->route->pace->adapt;
 
 	if (t->is_throttled)
 		return; /* counted when the reply was read */
 	if (is_accepted)
-		adapt_on_accepted(pace, t->taken_us, t->left_ms * US_PER_MS);
+		controller_on_accepted(
+		    pace, t->taken_us, t->left_ms * US_PER_MS);
 	else
-		adapt_on_other(pace);
+		controller_on_other(pace);
 }

@@ -51,7 +51,7 @@ tell_pace(const struct route *r, const char *text, const struct rule_hit *hit,
 		    r->nexthops, text, hit->file, hit->line);
 	else
 		log_info("%s said: %s; slowing down to %.3g messages/s (%s:%d)",
-		    r->nexthops, text, adapt_rate(&pace->adapt), hit->file,
+		    r->nexthops, text, controller_rate(&pace->adapt), hit->file,
 		    hit->line);
 }
 
@@ -83,7 +83,7 @@ slow_down(struct lane *lane, struct route *r, struct transaction *t,
 	/* Dials begun together are answered together. */
 	int64_t sent_us =
 	    t != NULL ? t->taken_us : r->dial_began_ms * US_PER_MS;
-	struct adapt *pace = &r->pace->adapt;
+	struct controller *pace = &r->pace->adapt;
 	bool yields;
 
 	if (wait_us > 0)
@@ -93,18 +93,19 @@ slow_down(struct lane *lane, struct route *r, struct transaction *t,
 		if (wait_us == 0)
 			wait_us = SLOW_WAIT_US;
 		tell_wait(r, text, hit, wait_us, now_us);
-		adapt_pause_until(pace, now_us + wait_us);
+		controller_pause_until(pace, now_us + wait_us);
 		return;
 	}
 	if (t != NULL && t->is_throttled)
 		return;
-	yields = adapt_is_news(pace, sent_us) &&
+	yields = controller_is_news(pace, sent_us) &&
 		 lane->ops->on_throttled != NULL &&
 		 lane->ops->on_throttled(lane->ctx, r, sent_us, now_us);
 	if (t == NULL) {
-		adapt_on_turned_away(pace, sent_us, wait_us, yields, now_us);
+		controller_on_turned_away(
+		    pace, sent_us, wait_us, yields, now_us);
 	} else {
-		adapt_on_throttled(pace, sent_us, wait_us, yields, now_us);
+		controller_on_throttled(pace, sent_us, wait_us, yields, now_us);
 		t->is_throttled = true;
 	}
 	tell_pace(r, text, hit, yields);
@@ -117,10 +118,11 @@ pause_until(struct lane *lane, struct route *r, const char *text,
 	int64_t until_us = now_us + hit->wait_ms * US_PER_MS;
 
 	/* The other replies of this flight say the same. */
-	if (until_us > adapt_paused_until(&r->pace->adapt) + 1000 * US_PER_MS)
+	if (until_us >
+	    controller_paused_until(&r->pace->adapt) + 1000 * US_PER_MS)
 		log_info("%s said: %s; no mail for %llds (%s:%d)", r->nexthops,
 		    text, (long long)hit->wait_ms / 1000, hit->file, hit->line);
-	adapt_pause_until(&r->pace->adapt, until_us);
+	controller_pause_until(&r->pace->adapt, until_us);
 	tell_pause(lane, r, until_us);
 }
 

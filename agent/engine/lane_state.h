@@ -23,7 +23,7 @@ struct lane_pace {
 	struct list link;
 	uint64_t account; /* 0: not known */
 	size_t routes;
-	struct adapt adapt;
+	struct controller adapt;
 	uint64_t told_events; /* throttles the log was told of */
 	int64_t quiet_until_us; /* of waits without lane_adaptive it is not */
 	bool is_counted; /* scratch of lane_learned_in_all() */

@@ -7,8 +7,9 @@
 
 #include "common/base/log.h"
 
-static_assert((int)PACER_UNITS == (int)SHARE_UNITS, "units");
-static_assert((int)PACER_UNITS * RATE_LIST_MAX <= (int)SHARE_LIMITS, "limits");
+static_assert((int)PACER_UNITS == (int)FAIRSHARE_UNITS, "units");
+static_assert(
+    (int)PACER_UNITS * RATE_LIST_MAX <= (int)FAIRSHARE_LIMITS, "limits");
 
 /* The lane's own limits have one user. */
 enum { ME = 0, MY_KEY = 1 };
@@ -31,8 +32,8 @@ static const char *const parameters[PACER_SCOPES][PACER_UNITS] = {
 
 bool
 pacer_rates(const struct settings *set, enum pacer_scope scope,
-    struct share_rate rates[SHARE_LIMITS], size_t *count_out, char *error,
-    size_t error_size)
+    struct fairshare_rate rates[FAIRSHARE_LIMITS], size_t *count_out,
+    char *error, size_t error_size)
 {
 	const char *texts[PACER_SCOPES][PACER_UNITS] = {
 	    [PACER_LANE] = {set->lane_message_rate_limit,
@@ -61,7 +62,7 @@ pacer_rates(const struct settings *set, enum pacer_scope scope,
 			return false;
 		}
 		for (size_t i = 0; i < count; i++)
-			rates[n++] = (struct share_rate){unit, list[i]};
+			rates[n++] = (struct fairshare_rate){unit, list[i]};
 	}
 	*count_out = n;
 	return true;
@@ -71,23 +72,23 @@ bool
 pacer_init(struct pacer *p, const struct settings *set, int64_t now_us,
     char *error, size_t error_size)
 {
-	struct share_rate rates[SHARE_LIMITS];
+	struct fairshare_rate rates[FAIRSHARE_LIMITS];
 	size_t count;
 
 	memset(p, 0, sizeof(*p));
 	if (!pacer_rates(set, PACER_LANE, rates, &count, error, error_size))
 		return false;
-	share_join(&p->own, ME, MY_KEY, 1, false, now_us);
-	CHECK(share_configure(&p->own, ME, rates, count, NULL, now_us));
+	fairshare_join(&p->own, ME, MY_KEY, 1, false, now_us);
+	CHECK(fairshare_configure(&p->own, ME, rates, count, NULL, now_us));
 	return true;
 }
 
 void
 pacer_attach(struct pacer *p, const struct settings *set,
-    const struct share *saved, const struct pacer_ops *ops, void *ctx,
+    const struct fairshare *saved, const struct pacer_ops *ops, void *ctx,
     int64_t now_us)
 {
-	struct share_rate rates[SHARE_LIMITS];
+	struct fairshare_rate rates[FAIRSHARE_LIMITS];
 	char error[256];
 	size_t count;
 
@@ -96,23 +97,23 @@ pacer_attach(struct pacer *p, const struct settings *set,
 	CHECK(
 	    pacer_rates(set, PACER_LANE, rates, &count, error, sizeof(error)));
 	p->own = *saved;
-	(void)share_repair(&p->own, now_us);
-	share_join(&p->own, ME, MY_KEY, 1, false, now_us);
-	CHECK(share_configure(&p->own, ME, rates, count, NULL, now_us));
+	(void)fairshare_repair(&p->own, now_us);
+	fairshare_join(&p->own, ME, MY_KEY, 1, false, now_us);
+	CHECK(fairshare_configure(&p->own, ME, rates, count, NULL, now_us));
 }
 
-struct share_cost
+struct fairshare_cost
 pacer_share_cost(const struct pacer_cost *cost)
 {
-	struct share_cost c;
+	struct fairshare_cost c;
 
 	memcpy(c.units, cost->units, sizeof(c.units));
 	return c;
 }
 
 void
-pacer_explain(
-    struct pacer_limit *why, const struct share_limit *limit, bool is_shared)
+pacer_explain(struct pacer_limit *why, const struct fairshare_limit *limit,
+    bool is_shared)
 {
 	const struct bucket *b = &limit->limiter.bucket;
 	const struct quota *q = &limit->limiter.quota;
@@ -137,9 +138,9 @@ int64_t
 pacer_wait_us(struct pacer *p, const struct pacer_cost *cost, int64_t now_us,
     const struct pacer_limit **why_out)
 {
-	struct share_cost c = pacer_share_cost(cost);
-	const struct share_limit *limit = NULL;
-	int64_t wait = share_wait_us(&p->own, ME, &c, now_us, &limit);
+	struct fairshare_cost c = pacer_share_cost(cost);
+	const struct fairshare_limit *limit = NULL;
+	int64_t wait = fairshare_wait_us(&p->own, ME, &c, now_us, &limit);
 
 	/* A place among the lanes is only for who could use it. */
 	if (wait > 0)
@@ -151,7 +152,7 @@ pacer_wait_us(struct pacer *p, const struct pacer_cost *cost, int64_t now_us,
 	return wait;
 }
 
-static const struct share *
+static const struct fairshare *
 peek(const struct pacer *p, struct route *route)
 {
 	if (p->ops == NULL || p->ops->peek == NULL)
@@ -163,24 +164,25 @@ size_t
 pacer_ready(const struct pacer *p, const struct pacer_cost *cost, size_t max,
     int64_t now_us)
 {
-	struct share_cost c = pacer_share_cost(cost);
-	const struct share *shared;
+	struct fairshare_cost c = pacer_share_cost(cost);
+	const struct fairshare *shared;
 
-	max = share_ready(&p->own, &c, max, now_us);
+	max = fairshare_ready(&p->own, &c, max, now_us);
 	shared = max > 0 ? peek(p, cost->route) : NULL;
-	return shared != NULL ? share_ready(shared, &c, max, now_us) : max;
+	return shared != NULL ? fairshare_ready(shared, &c, max, now_us) : max;
 }
 
 bool
 pacer_take(struct pacer *p, const struct pacer_cost *cost, int64_t now_us)
 {
-	struct share_cost c = pacer_share_cost(cost);
+	struct fairshare_cost c = pacer_share_cost(cost);
 
 	if (p->ops != NULL && p->ops->take != NULL &&
 	    !p->ops->take(p->ctx, cost, now_us))
 		return false;
-	CHECK(share_take(&p->own, ME, &c, now_us));
-	if (p->ops != NULL && p->ops->save != NULL && share_is_limited(&p->own))
+	CHECK(fairshare_take(&p->own, ME, &c, now_us));
+	if (p->ops != NULL && p->ops->save != NULL &&
+	    fairshare_is_limited(&p->own))
 		p->ops->save(p->ctx, &p->own);
 	return true;
 }
@@ -189,18 +191,19 @@ int64_t
 pacer_expected(const struct pacer *p, const struct pacer_cost *cost,
     int64_t span_us, int64_t max)
 {
-	struct share_cost c = pacer_share_cost(cost);
-	const struct share *shared = peek(p, cost->route);
+	struct fairshare_cost c = pacer_share_cost(cost);
+	const struct fairshare *shared = peek(p, cost->route);
 
-	max = share_expected(&p->own, &c, span_us, max);
-	return shared != NULL ? share_expected(shared, &c, span_us, max) : max;
+	max = fairshare_expected(&p->own, &c, span_us, max);
+	return shared != NULL ? fairshare_expected(shared, &c, span_us, max)
+			      : max;
 }
 
 static int64_t
-messages_per_s(const struct share *s, int64_t now_us)
+messages_per_s(const struct fairshare *s, int64_t now_us)
 {
-	int64_t messages = share_per_s(s, PACER_MESSAGES, now_us);
-	int64_t recipients = share_per_s(s, PACER_RECIPIENTS, now_us);
+	int64_t messages = fairshare_per_s(s, PACER_MESSAGES, now_us);
+	int64_t recipients = fairshare_per_s(s, PACER_RECIPIENTS, now_us);
 
 	return messages < recipients ? messages : recipients;
 }
@@ -209,7 +212,7 @@ int64_t
 pacer_messages_per_s(const struct pacer *p, int64_t now_us)
 {
 	int64_t own = messages_per_s(&p->own, now_us), all = INT64_MAX;
-	const struct share *shared = peek(p, NULL);
+	const struct fairshare *shared = peek(p, NULL);
 
 	if (shared != NULL)
 		all = messages_per_s(shared, now_us);
@@ -239,7 +242,7 @@ pacer_weight(const char *priority)
 		if (*p < '0' || *p > '9')
 			return 0;
 		weight = weight * 10 + (*p - '0');
-		if (weight > SHARE_WEIGHT_MAX)
+		if (weight > FAIRSHARE_WEIGHT_MAX)
 			return 0;
 	}
 	return weight;

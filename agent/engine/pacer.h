@@ -45,13 +45,13 @@ struct pacer_ops {
 	bool (*take)(void *ctx, const struct pacer_cost *cost, int64_t now_us);
 	/* The account's state as it is now, valid until the next call; NULL:
 	 * no limits. route NULL: whichever account the lane uses. */
-	const struct share *(*peek)(void *ctx, struct route *route);
+	const struct fairshare *(*peek)(void *ctx, struct route *route);
 	/* The lane's own state changed. */
-	void (*save)(void *ctx, const struct share *own);
+	void (*save)(void *ctx, const struct fairshare *own);
 };
 
 struct pacer {
-	struct share own;
+	struct fairshare own;
 	struct pacer_limit why; /* of the last no */
 	const struct pacer_ops *ops; /* may be NULL */
 	void *ctx;
@@ -66,7 +66,7 @@ bool pacer_init(struct pacer *p, const struct settings *set, int64_t now_us,
  * after pacer_init(). saved may be damaged or zeroed. ops and ctx are used from
  * now on. */
 void pacer_attach(struct pacer *p, const struct settings *set,
-    const struct share *saved, const struct pacer_ops *ops, void *ctx,
+    const struct fairshare *saved, const struct pacer_ops *ops, void *ctx,
     int64_t now_us);
 
 /* Microseconds until a message of this cost may go; 0: now. *why_out (may be
@@ -106,15 +106,15 @@ enum pacer_scope {
 
 /* What is configured. false: a value is wrong, error says which and how. */
 bool pacer_rates(const struct settings *set, enum pacer_scope scope,
-    struct share_rate rates[SHARE_LIMITS], size_t *count_out, char *error,
-    size_t error_size);
+    struct fairshare_rate rates[FAIRSHARE_LIMITS], size_t *count_out,
+    char *error, size_t error_size);
 
-struct share_cost pacer_share_cost(const struct pacer_cost *cost);
+struct fairshare_cost pacer_share_cost(const struct pacer_cost *cost);
 
-void pacer_explain(
-    struct pacer_limit *why, const struct share_limit *limit, bool is_shared);
+void pacer_explain(struct pacer_limit *why, const struct fairshare_limit *limit,
+    bool is_shared);
 
-/* lane_priority as a weight, 1 to SHARE_WEIGHT_MAX; 0: it is wrong. */
+/* lane_priority as a weight, 1 to FAIRSHARE_WEIGHT_MAX; 0: it is wrong. */
 int pacer_weight(const char *priority);
 
 #endif

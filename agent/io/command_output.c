@@ -55,9 +55,9 @@ take(int fd, struct buf *b)
 
 /* Reads both pipes to their ends; false when the time is over. */
 static bool
-collect(struct helper_result *result, int out, int err)
+collect(struct command_output_result *result, int out, int err)
 {
-	int64_t end_ms = clock_mono_ms() + HELPER_TIMEOUT_MS;
+	int64_t end_ms = clock_mono_ms() + COMMAND_OUTPUT_TIMEOUT_MS;
 	struct pollfd p[2] = {{out, POLLIN, 0}, {err, POLLIN, 0}};
 
 	while (p[0].fd >= 0 || p[1].fd >= 0) {
@@ -88,13 +88,14 @@ reap(pid_t pid)
 }
 
 void
-helper_run(struct helper_result *result, const char *const *argv)
+command_output_run(
+    struct command_output_result *result, const char *const *argv)
 {
 	int out[2] = {-1, -1}, err[2] = {-1, -1};
 	pid_t pid = -1;
 
-	buf_init(&result->out, HELPER_OUTPUT_MAX);
-	buf_init(&result->err, HELPER_ERROR_MAX);
+	buf_init(&result->out, COMMAND_OUTPUT_MAX);
+	buf_init(&result->err, COMMAND_OUTPUT_ERROR_MAX);
 	result->status = -1;
 	/* Growing copies, and what is left behind cannot be wiped. */
 	(void)buf_reserve(&result->out, 65536);
@@ -123,7 +124,7 @@ helper_run(struct helper_result *result, const char *const *argv)
 }
 
 void
-helper_fini(struct helper_result *result)
+command_output_fini(struct command_output_result *result)
 {
 	buf_fini_secret(&result->out);
 	buf_fini(&result->err);

@@ -43,7 +43,7 @@ struct alarm {
 	struct list states;
 	size_t state_count;
 	struct loop_timer *timer; /* looks again */
-	struct alarmbook *book; /* NULL: nothing is kept */
+	struct alarm_store *book; /* NULL: nothing is kept */
 	size_t posts; /* of its life */
 	bool is_drained;
 	int64_t minute_ms; /* begin of the minute that is counted */
@@ -78,7 +78,7 @@ save(struct alarm *a)
 		r->raised_wall_s = st->raised_wall_s;
 		r++;
 	}
-	alarmbook_store(a->book, rows);
+	alarm_store_store(a->book, rows);
 	mem_free(rows);
 }
 
@@ -425,8 +425,8 @@ alarm_keep(struct alarm *a, const struct statefile_dir *dir)
 {
 	struct alarm_rows *rows = mem_zalloc(sizeof(*rows));
 
-	a->book = alarmbook_open(dir, a->lane);
-	alarmbook_load(a->book, rows);
+	a->book = alarm_store_open(dir, a->lane);
+	alarm_store_load(a->book, rows);
 	for (size_t i = 0; i < ALARM_COUNT_MAX; i++)
 		if (rows->row[i].what[0] != '\0')
 			recall(a, &rows->row[i]);
@@ -441,7 +441,7 @@ alarm_drain(struct alarm *a)
 {
 	a->is_drained = true;
 	loop_timer_cancel(a->timer);
-	alarmbook_close(&a->book);
+	alarm_store_close(&a->book);
 	if (a->hook != NULL)
 		webhook_drain(a->hook);
 	if (a->command != NULL)
@@ -461,7 +461,7 @@ alarm_free(struct alarm **alarm)
 	webhook_free(&a->hook);
 	spawn_free(&a->command);
 	loop_timer_free(&a->timer);
-	alarmbook_close(&a->book);
+	alarm_store_close(&a->book);
 	mem_free(a->lane);
 	mem_free(a->host);
 	mem_free(a);

@@ -11,13 +11,14 @@ enum {
 	COUNT_MAX = 1000000,
 	SMOOTHED_LOOKS = 8,
 	LOOKS_TO_JUDGE = 2, /* a session takes a moment to open */
-	REST_MS = 3 * CROWD_LOOK_MS,
+	REST_MS = 3 * ACTIVEQUEUE_LOOK_MS,
 };
 
 void
-crowd_init(struct crowd *c, const struct settings *set, int64_t now_ms)
+activequeue_init(
+    struct activequeue *c, const struct settings *set, int64_t now_ms)
 {
-	*c = (struct crowd){
+	*c = (struct activequeue){
 	    .set = set,
 	    .weight = pacer_weight(set->lane_priority),
 	    .looked_ms = now_ms,
@@ -51,14 +52,14 @@ count_files(const char *path, int depth, int so_far)
 
 /* Percent of the limit, in messages. */
 static int
-mark(const struct crowd *c, int percent)
+mark(const struct activequeue *c, int percent)
 {
 	return (
 	    int)((int64_t)c->set->qmgr_message_active_limit * percent / 100);
 }
 
 static void
-measure(struct crowd *c, uint64_t sent, bool has_surplus, int64_t now_ms)
+measure(struct activequeue *c, uint64_t sent, bool has_surplus, int64_t now_ms)
 {
 	double s = (double)(now_ms - c->looked_ms) / 1000;
 	double per_s = (double)(sent - c->sent_before) / s;
@@ -80,58 +81,60 @@ measure(struct crowd *c, uint64_t sent, bool has_surplus, int64_t now_ms)
 
 /* It would take too long for the mail of others to wait. */
 static bool
-takes_long(const struct crowd *c)
+takes_long(const struct activequeue *c)
 {
-	double excess = c->count - mark(c, CROWD_OFF_PERCENT);
+	double excess = c->count - mark(c, ACTIVEQUEUE_OFF_PERCENT);
 
 	return c->looks >= LOOKS_TO_JUDGE &&
-	       excess > c->per_s * CROWD_PATIENCE_S * c->weight;
+	       excess > c->per_s * ACTIVEQUEUE_PATIENCE_S * c->weight;
 }
 
 int64_t
-crowd_due_ms(const struct crowd *c)
+activequeue_due_ms(const struct activequeue *c)
 {
-	return c->looked_ms + (c->is_on ? CROWD_LOOK_ON_MS : CROWD_LOOK_MS);
+	return c->looked_ms +
+	       (c->is_on ? ACTIVEQUEUE_LOOK_ON_MS : ACTIVEQUEUE_LOOK_MS);
 }
 
 void
-crowd_look(struct crowd *c, uint64_t sent, bool has_surplus, int64_t now_ms)
+activequeue_look(
+    struct activequeue *c, uint64_t sent, bool has_surplus, int64_t now_ms)
 {
-	if (now_ms < crowd_due_ms(c))
+	if (now_ms < activequeue_due_ms(c))
 		return;
 	measure(c, sent, has_surplus, now_ms);
 	c->count = count_files("active", c->set->hash_queue_depth, 0);
-	if (!c->is_on && c->count > mark(c, CROWD_ON_PERCENT) &&
+	if (!c->is_on && c->count > mark(c, ACTIVEQUEUE_ON_PERCENT) &&
 	    takes_long(c)) {
 		c->is_on = true;
 		log_warn("the active queue holds %d of %d messages and this "
 			 "lane sends %.3g/s: giving back its surplus",
 		    c->count, c->set->qmgr_message_active_limit, c->per_s);
-	} else if (c->is_on && c->count < mark(c, CROWD_OFF_PERCENT)) {
+	} else if (c->is_on && c->count < mark(c, ACTIVEQUEUE_OFF_PERCENT)) {
 		c->is_on = false;
 		log_info("the active queue holds %d of %d messages: mail is "
 			 "taken in again",
 		    c->count, c->set->qmgr_message_active_limit);
 	}
-	c->excess = c->is_on ? c->count - mark(c, CROWD_OFF_PERCENT) : 0;
+	c->excess = c->is_on ? c->count - mark(c, ACTIVEQUEUE_OFF_PERCENT) : 0;
 }
 
 bool
-crowd_gives_back(const struct crowd *c)
+activequeue_gives_back(const struct activequeue *c)
 {
 	return c->excess > 0;
 }
 
 void
-crowd_on_given(struct crowd *c)
+activequeue_on_given(struct activequeue *c)
 {
 	c->excess--;
 }
 
 size_t
-crowd_room(const struct crowd *c)
+activequeue_room(const struct activequeue *c)
 {
-	int room = mark(c, CROWD_BACK_PERCENT) - c->count;
+	int room = mark(c, ACTIVEQUEUE_BACK_PERCENT) - c->count;
 
 	return !c->is_on && room > 0 ? (size_t)room : 0;
 }

@@ -180,7 +180,7 @@ greet(struct conn *c)
 	struct buf hello;
 
 	buf_init(&hello, 64);
-	if (release_has_greetings(c->intake->set->mail_version))
+	if (version_has_greetings(c->intake->set->mail_version))
 		attr_put_str(
 		    &hello, "protocol", slice_str("delivery_request_protocol"));
 	else

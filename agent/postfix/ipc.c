@@ -249,7 +249,7 @@ ipc_ask(struct loop *loop, const struct settings *set, const char *path,
 	ipc->loop = loop;
 	ipc->fd = -1;
 	ipc->protocol = protocol;
-	ipc->has_greeting = release_has_greetings(set->mail_version);
+	ipc->has_greeting = version_has_greetings(set->mail_version);
 	ipc->on_done = on_done;
 	ipc->ctx = ctx;
 	ipc->timer = loop_timer_new(loop, on_timer, ipc);

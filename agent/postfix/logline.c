@@ -13,7 +13,7 @@ put_address(struct buf *out, const struct settings *set, const char *label,
     const char *address)
 {
 	/* Before 3.5 there was only the internal form. */
-	bool internal = !release_at_least(set->mail_version, 3, 5) ||
+	bool internal = !version_at_least(set->mail_version, 3, 5) ||
 			strcmp(set->info_log_address_format, "internal") == 0;
 
 	(void)buf_addf(out, "%s=<", label);
@@ -65,7 +65,7 @@ logline_format(struct buf *out, const struct settings *set,
 		(void)buf_addf(out, "conn_use=%d, ", v->conn_use);
 	put_delays(out, set, req, v, now);
 	if (set->smtp_log_tls_feature_status &&
-	    release_at_least(set->mail_version, 3, 11))
+	    version_at_least(set->mail_version, 3, 11))
 		(void)buf_addf(out, "tls=%s, ", v->tls ? v->tls : "unknown");
 	(void)buf_addf(out, "dsn=%s, status=%s ", v->dsn.status, word);
 	put_reason(out, v->dsn.text);

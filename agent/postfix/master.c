@@ -243,8 +243,8 @@ check_state_directory(
 }
 
 static bool
-make_state_directory(const struct statepath *way, const char *path, int *fd_out,
-    char **error_out)
+make_state_directory(
+    const struct safepath *way, const char *path, int *fd_out, char **error_out)
 {
 	*fd_out = -1;
 	if (mkdirat(way->fd, way->last, 0700) != 0 && errno != EEXIST)
@@ -261,7 +261,7 @@ master_make_state_directory(const struct settings *set, char **error_out)
 {
 	const char *path = set->lane_state_directory;
 	struct passwd *pw = getpwnam(set->mail_owner);
-	struct statepath way;
+	struct safepath way;
 	char why[256];
 	bool ok;
 	int fd;
@@ -272,7 +272,7 @@ master_make_state_directory(const struct settings *set, char **error_out)
 		    mem_printf("mail_owner %s: no such user", set->mail_owner);
 		return false;
 	}
-	if (statepath_walk(&way, path, why, sizeof(why)) != 0) {
+	if (safepath_walk(&way, path, why, sizeof(why)) != 0) {
 		*error_out = mem_strdup(why);
 		return false;
 	}

@@ -19,10 +19,10 @@ enum {
 
 struct entry {
 	int64_t added_ms;
-	char id[RECALL_ID_SIZE];
+	char id[REQUEUE_ID_SIZE];
 };
 
-struct recall {
+struct requeue {
 	struct loop *loop;
 	const struct settings *set;
 	struct loop_timer *timer;
@@ -37,10 +37,10 @@ struct recall {
 
 static void run(void *ctx);
 
-struct recall *
-recall_new(struct loop *loop, const struct settings *set)
+struct requeue *
+requeue_new(struct loop *loop, const struct settings *set)
 {
-	struct recall *r = mem_zalloc(sizeof(*r));
+	struct requeue *r = mem_zalloc(sizeof(*r));
 
 	r->loop = loop;
 	r->set = set;
@@ -49,9 +49,9 @@ recall_new(struct loop *loop, const struct settings *set)
 }
 
 void
-recall_free(struct recall **recall)
+requeue_free(struct requeue **recall)
 {
-	struct recall *old = *recall;
+	struct requeue *old = *recall;
 
 	*recall = NULL;
 	if (old == NULL)
@@ -63,20 +63,20 @@ recall_free(struct recall **recall)
 }
 
 static void
-drop_oldest(struct recall *r)
+drop_oldest(struct requeue *r)
 {
 	r->first = (r->first + 1) % r->room;
 	r->count--;
 }
 
 static void
-grow(struct recall *r)
+grow(struct requeue *r)
 {
 	size_t room = r->room > 0 ? r->room * 2 : ROOM_FIRST;
 	struct entry *ring;
 
-	if (room > RECALL_MAX)
-		room = RECALL_MAX;
+	if (room > REQUEUE_MAX)
+		room = REQUEUE_MAX;
 	ring = mem_zarray(room, sizeof(*ring));
 	for (size_t i = 0; i < r->count; i++)
 		ring[i] = r->ring[(r->first + i) % r->room];
@@ -87,14 +87,14 @@ grow(struct recall *r)
 }
 
 void
-recall_add(struct recall *recall, const char *queue_id)
+requeue_add(struct requeue *recall, const char *queue_id)
 {
 	size_t n = strlen(queue_id);
 	struct entry *e;
 
-	if (n >= RECALL_ID_SIZE)
+	if (n >= REQUEUE_ID_SIZE)
 		return;
-	if (recall->count == recall->room && recall->room < RECALL_MAX)
+	if (recall->count == recall->room && recall->room < REQUEUE_MAX)
 		grow(recall);
 	if (recall->count == recall->room)
 		drop_oldest(recall);
@@ -104,7 +104,7 @@ recall_add(struct recall *recall, const char *queue_id)
 }
 
 static bool
-is_deferred(const struct recall *r, const char *id)
+is_deferred(const struct requeue *r, const char *id)
 {
 	struct buf path;
 	struct stat st;
@@ -119,7 +119,7 @@ is_deferred(const struct recall *r, const char *id)
 }
 
 static void
-rest(struct recall *r, int64_t ms)
+rest(struct requeue *r, int64_t ms)
 {
 	r->not_before_ms = loop_now_ms(r->loop) + ms;
 	loop_timer_at(r->timer, r->not_before_ms);
@@ -128,7 +128,7 @@ rest(struct recall *r, int64_t ms)
 static void
 on_answer(void *ctx, bool is_answered, int32_t status)
 {
-	struct recall *r = ctx;
+	struct requeue *r = ctx;
 
 	r->ipc = NULL;
 	if (is_answered && status == 0) {
@@ -138,12 +138,12 @@ on_answer(void *ctx, bool is_answered, int32_t status)
 		log_warn("mail that was given back waits for its next regular "
 			 "attempt: no help from service %s",
 		    r->set->flush_service_name);
-		rest(r, RECALL_REST_MS);
+		rest(r, REQUEUE_REST_MS);
 	}
 }
 
 static void
-ask(struct recall *r, const char *id)
+ask(struct requeue *r, const char *id)
 {
 	char path[PATH_BYTES_MAX];
 	struct buf request;
@@ -162,7 +162,7 @@ ask(struct recall *r, const char *id)
 static void
 run(void *ctx)
 {
-	struct recall *r = ctx;
+	struct requeue *r = ctx;
 	int64_t now_ms = loop_now_ms(r->loop);
 
 	if (r->ipc != NULL || r->allowed == 0)
@@ -174,8 +174,8 @@ run(void *ctx)
 	for (int i = 0; i < PASSED_OVER_MAX && r->count > 0; i++) {
 		struct entry e = r->ring[r->first];
 
-		if (now_ms - e.added_ms < RECALL_YOUNG_MS) {
-			loop_timer_at(r->timer, e.added_ms + RECALL_YOUNG_MS);
+		if (now_ms - e.added_ms < REQUEUE_YOUNG_MS) {
+			loop_timer_at(r->timer, e.added_ms + REQUEUE_YOUNG_MS);
 			return;
 		}
 		drop_oldest(r);
@@ -189,22 +189,22 @@ run(void *ctx)
 }
 
 void
-recall_allow(struct recall *recall, size_t count, double per_s)
+requeue_allow(struct requeue *recall, size_t count, double per_s)
 {
 	recall->allowed = count;
-	recall->per_s = per_s > RECALL_PER_S_MIN ? per_s : RECALL_PER_S_MIN;
+	recall->per_s = per_s > REQUEUE_PER_S_MIN ? per_s : REQUEUE_PER_S_MIN;
 	if (count > 0 && recall->count > 0 && recall->ipc == NULL)
 		loop_timer_at(recall->timer, recall->not_before_ms);
 }
 
 size_t
-recall_count(const struct recall *recall)
+requeue_count(const struct requeue *recall)
 {
 	return recall->count;
 }
 
 uint64_t
-recall_called(const struct recall *recall)
+requeue_called(const struct requeue *recall)
 {
 	return recall->called;
 }

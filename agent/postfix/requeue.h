@@ -1,4 +1,4 @@
-/* recall: calls mail back that this lane gave to the deferred queue.
+/* requeue: calls mail back that this lane gave to the deferred queue.
  *
  *   add --> [oldest ... newest] --pace--> flush(8): send_file ID --> incoming/
  *
@@ -12,10 +12,10 @@
  * One question at a time, evenly paced, so that new mail in incoming/ does not
  * stand behind a heap of old. An id that has left the deferred queue meanwhile
  * is passed over; a young one may not be there yet and is waited for. At most
- * RECALL_MAX are remembered, the oldest of more are forgotten, and all when the
- * process ends: such mail comes back by itself in its time.
+ * REQUEUE_MAX are remembered, the oldest of more are forgotten, and all when
+ * the process ends: such mail comes back by itself in its time.
  *
- * Works in the queue directory. Without an answer it rests RECALL_REST_MS.
+ * Works in the queue directory. Without an answer it rests REQUEUE_REST_MS.
  */
 #ifndef REQUEUE_H
 #define REQUEUE_H
@@ -27,27 +27,27 @@
 #include "agent/engine/settings.h"
 
 enum {
-	RECALL_MAX = 100000,
-	RECALL_YOUNG_MS = 2000,
-	RECALL_REST_MS = 60000,
-	RECALL_PER_S_MIN = 20,
-	RECALL_ID_SIZE = 24, /* longer ids do not exist in practice */
+	REQUEUE_MAX = 100000,
+	REQUEUE_YOUNG_MS = 2000,
+	REQUEUE_REST_MS = 60000,
+	REQUEUE_PER_S_MIN = 20,
+	REQUEUE_ID_SIZE = 24, /* longer ids do not exist in practice */
 };
 
-struct recall;
+struct requeue;
 
 /* set is borrowed. */
-struct recall *recall_new(struct loop *loop, const struct settings *set);
-void recall_free(struct recall **recall);
+struct requeue *requeue_new(struct loop *loop, const struct settings *set);
+void requeue_free(struct requeue **recall);
 
 /* The message is being deferred. */
-void recall_add(struct recall *recall, const char *queue_id);
+void requeue_add(struct requeue *recall, const char *queue_id);
 
 /* Calls back so many in all from now on, per_s of them a second (not less
- * than RECALL_PER_S_MIN); 0: no more. */
-void recall_allow(struct recall *recall, size_t count, double per_s);
+ * than REQUEUE_PER_S_MIN); 0: no more. */
+void requeue_allow(struct requeue *recall, size_t count, double per_s);
 
-size_t recall_count(const struct recall *recall); /* still to be called */
-uint64_t recall_called(const struct recall *recall); /* so far */
+size_t requeue_count(const struct requeue *recall); /* still to be called */
+uint64_t requeue_called(const struct requeue *recall); /* so far */
 
 #endif

@@ -363,19 +363,19 @@ static void
 apply_provider(struct settings *set, const struct reading *r, const char *err,
     struct problems *problems)
 {
-	struct provider provider;
+	struct provider_set provider;
 
-	provider_load(&provider, set, problems);
+	provider_set_load(&provider, set, problems);
 	for (size_t i = 0; i < params_count(); i++) {
 		const struct param *param = params_get(i);
 		char value[512];
 
 		if (params_is_ours(param) && !is_explicit(r, err, i) &&
-		    provider_value(
+		    provider_set_value(
 			&provider, param->name, value, sizeof(value), NULL))
 			(void)params_set(set, param, value, problems);
 	}
-	provider_fini(&provider);
+	provider_set_fini(&provider);
 }
 
 /* What we said to postconf makes it warn about names; the rest of its words,
@@ -492,7 +492,7 @@ void
 config_load(
     struct settings *set, const struct options *opt, struct problems *problems)
 {
-	struct helper_result run;
+	struct command_output_result run;
 	struct reading reading;
 	struct args args = {NULL, 0};
 	char words[COMPLAINT_MAX];
@@ -502,7 +502,7 @@ config_load(
 	mem_free(set->lane_class);
 	set->lane_class = mem_strdup(opt->class);
 	build_args(&args, opt);
-	helper_run(&run, (const char *const *)args.v);
+	command_output_run(&run, (const char *const *)args.v);
 	if (run.status != 0 || !buf_ok(&run.out)) {
 		summarize(words, sizeof(words), buf_str(&run.err));
 		problems_addf(problems,
@@ -523,6 +523,6 @@ config_load(
 		    "facility of syslog(3), such as mail or local0",
 		    set->syslog_facility);
 	params_check(set, problems);
-	helper_fini(&run);
+	command_output_fini(&run);
 	args_fini(&args);
 }

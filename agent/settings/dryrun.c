@@ -19,7 +19,7 @@ struct dryrun {
 	struct options opt;
 	struct settings set;
 	struct problems problems;
-	struct provider provider;
+	struct provider_set provider;
 };
 
 bool
@@ -78,18 +78,18 @@ do_without_postfix(struct dryrun *d)
 			(void)params_set(&d->set, params_find(o->name),
 			    o->value, &d->problems);
 	}
-	provider_load(&d->provider, &d->set, &told);
+	provider_set_load(&d->provider, &d->set, &told);
 	for (size_t i = 0; i < params_count(); i++) {
 		const struct param *param = params_get(i);
 
 		if (params_is_ours(param) &&
 		    !is_overridden(&d->opt, param->name) &&
-		    provider_value(
+		    provider_set_value(
 			&d->provider, param->name, value, sizeof(value), NULL))
 			(void)params_set(&d->set, param, value, &told);
 	}
 	problems_fini(&told);
-	provider_fini(&d->provider);
+	provider_set_fini(&d->provider);
 }
 
 /* The words from argv[skip] on are options as in master.cf. What is wrong goes
@@ -116,7 +116,7 @@ load(struct dryrun *d, int argc, char *const *argv, int skip)
 			is_good = false;
 	if (!has_postfix)
 		do_without_postfix(d);
-	provider_load(&d->provider, &d->set, &provider_problems);
+	provider_set_load(&d->provider, &d->set, &provider_problems);
 	for (size_t i = 0; i < provider_problems.count; i++) {
 		/* Otherwise config_load() has told it. */
 		if (!has_postfix)
@@ -134,7 +134,7 @@ load(struct dryrun *d, int argc, char *const *argv, int skip)
 static void
 unload(struct dryrun *d)
 {
-	provider_fini(&d->provider);
+	provider_set_fini(&d->provider);
 	problems_fini(&d->problems);
 	settings_free(&d->set);
 	options_fini(&d->opt);
@@ -246,11 +246,11 @@ print_parameters(const struct dryrun *d)
 {
 	for (size_t i = 0; i < params_count(); i++) {
 		const struct param *param = params_get(i);
-		const struct preset_limit *from;
+		const struct provider_limit *from;
 		char known[512];
 		char *text;
 
-		if (!provider_value(
+		if (!provider_set_value(
 			&d->provider, param->name, known, sizeof(known), &from))
 			continue;
 		text = params_text(&d->set, param);
@@ -265,14 +265,15 @@ print_parameters(const struct dryrun *d)
 }
 
 static void
-print_limit(const struct preset *p, const struct preset_limit *l)
+print_limit(const struct provider *p, const struct provider_limit *l)
 {
-	const struct preset_source *source = preset_find_source(p, l->source);
-	const char *parameter = preset_parameter(l);
+	const struct provider_source *source =
+	    provider_find_source(p, l->source);
+	const char *parameter = provider_parameter(l);
 
 	(void)printf("  %d: %s %s per %s, %s", l->line,
-	    preset_unit_name(l->unit), l->value, preset_scope_name(l->scope),
-	    preset_standing_name(l->standing));
+	    provider_unit_name(l->unit), l->value,
+	    provider_scope_name(l->scope), provider_standing_name(l->standing));
 	if (source != NULL)
 		(void)printf(" (%s, read %s)", source->where, source->read_on);
 	if (l->remark[0] != '\0')
@@ -280,13 +281,13 @@ print_limit(const struct preset *p, const struct preset_limit *l)
 	(void)printf("\n");
 	if (parameter == NULL)
 		(void)printf("      for no parameter of lane's%s\n",
-		    l->unit == PRESET_RECIPIENTS_PER_MESSAGE
+		    l->unit == PROVIDER_RECIPIENTS_PER_MESSAGE
 			? ": set T_destination_recipient_limit in main.cf"
 			: "");
 	else if (params_find(parameter) == NULL)
 		(void)printf(
 		    "      not used: this release has no %s\n", parameter);
-	else if (!preset_is_applied(l))
+	else if (!provider_is_applied(l))
 		(void)printf("      not used: if it is true for you, set "
 			     "%s\n",
 		    parameter);
@@ -295,7 +296,7 @@ print_limit(const struct preset *p, const struct preset_limit *l)
 static void
 print_preset(const struct dryrun *d)
 {
-	const struct preset *p = &d->provider.preset;
+	const struct provider *p = &d->provider.preset;
 
 	if (d->set.lane_provider[0] == '\0')
 		(void)printf("lane_provider is not set\n");

@@ -14,7 +14,7 @@
 enum { TEXT_MAX = 65536 };
 
 /* What a class sets unless a parameter says otherwise. */
-static const struct preset {
+static const struct provider {
 	const char *class, *name, *value;
 } presets[] = {
     {"slow", "lane_connection_limit", "2"},
@@ -498,7 +498,7 @@ params_check(const struct settings *set, struct problems *problems)
 		problems_addf(problems,
 		    "bad parameter: lane_priority = %s: allowed is urgent, "
 		    "normal, bulk or a number from 1 to %d",
-		    set->lane_priority, SHARE_WEIGHT_MAX);
+		    set->lane_priority, FAIRSHARE_WEIGHT_MAX);
 	if (set->lane_state_directory[0] != '/')
 		problems_addf(problems,
 		    "bad parameter: lane_state_directory = %s: allowed is an "

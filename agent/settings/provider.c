@@ -10,63 +10,63 @@
 static const struct {
 	const char *name, *parameter;
 	bool is_rate, is_time, is_size;
-} units[PRESET_UNITS] = {
-    [PRESET_MESSAGES] = {"messages", "lane_account_message_rate_limit", true,
+} units[PROVIDER_UNITS] = {
+    [PROVIDER_MESSAGES] = {"messages", "lane_account_message_rate_limit", true,
 	false, false},
-    [PRESET_RECIPIENTS] = {"recipients", "lane_account_recipient_rate_limit",
+    [PROVIDER_RECIPIENTS] = {"recipients", "lane_account_recipient_rate_limit",
 	true, false, false},
-    [PRESET_OCTETS] = {"octets", "lane_account_byte_rate_limit", true, false,
+    [PROVIDER_OCTETS] = {"octets", "lane_account_byte_rate_limit", true, false,
 	false},
-    [PRESET_CONNECTS] = {"connects", "lane_connection_rate_limit", true, false,
-	false},
-    [PRESET_CONNECTIONS] = {"connections", "lane_account_connection_limit",
-	false, false, false},
-    [PRESET_MESSAGES_PER_CONNECTION] = {"messages-per-connection",
-	"lane_messages_per_connection", false, false, false},
-    [PRESET_CONNECTION_AGE] = {"connection-age", "lane_connection_age_limit",
-	false, true, false},
-    [PRESET_RECIPIENTS_PER_MESSAGE] = {"recipients-per-message", NULL, false,
+    [PROVIDER_CONNECTS] = {"connects", "lane_connection_rate_limit", true,
 	false, false},
-    [PRESET_MESSAGE_SIZE] = {"message-size", NULL, false, false, true},
+    [PROVIDER_CONNECTIONS] = {"connections", "lane_account_connection_limit",
+	false, false, false},
+    [PROVIDER_MESSAGES_PER_CONNECTION] = {"messages-per-connection",
+	"lane_messages_per_connection", false, false, false},
+    [PROVIDER_CONNECTION_AGE] = {"connection-age", "lane_connection_age_limit",
+	false, true, false},
+    [PROVIDER_RECIPIENTS_PER_MESSAGE] = {"recipients-per-message", NULL, false,
+	false, false},
+    [PROVIDER_MESSAGE_SIZE] = {"message-size", NULL, false, false, true},
 };
 
-static const char *const scopes[PRESET_SCOPES] = {
-    [PRESET_ACCOUNT] = "account",
-    [PRESET_MAILBOX] = "mailbox",
-    [PRESET_IP] = "ip",
-    [PRESET_SERVER] = "server",
-    [PRESET_SESSION] = "session",
-    [PRESET_MESSAGE] = "message",
+static const char *const scopes[PROVIDER_SCOPES] = {
+    [PROVIDER_ACCOUNT] = "account",
+    [PROVIDER_MAILBOX] = "mailbox",
+    [PROVIDER_IP] = "ip",
+    [PROVIDER_SERVER] = "server",
+    [PROVIDER_SESSION] = "session",
+    [PROVIDER_MESSAGE] = "message",
 };
 
-static const char *const standings[PRESET_STANDINGS] = {
-    [PRESET_PUBLISHED] = "published",
-    [PRESET_OBSERVED] = "observed",
-    [PRESET_PLAN] = "plan",
-    [PRESET_DISPUTED] = "disputed",
-    [PRESET_UNVERIFIED] = "unverified",
+static const char *const standings[PROVIDER_STANDINGS] = {
+    [PROVIDER_PUBLISHED] = "published",
+    [PROVIDER_OBSERVED] = "observed",
+    [PROVIDER_PLAN] = "plan",
+    [PROVIDER_DISPUTED] = "disputed",
+    [PROVIDER_UNVERIFIED] = "unverified",
 };
 
 const char *
-preset_unit_name(enum preset_unit unit)
+provider_unit_name(enum provider_unit unit)
 {
 	return units[unit].name;
 }
 
 const char *
-preset_scope_name(enum preset_scope scope)
+provider_scope_name(enum provider_scope scope)
 {
 	return scopes[scope];
 }
 
 const char *
-preset_standing_name(enum preset_standing standing)
+provider_standing_name(enum provider_standing standing)
 {
 	return standings[standing];
 }
 
 bool
-preset_name_is_valid(const char *name)
+provider_name_is_valid(const char *name)
 {
 	size_t n = strlen(name);
 
@@ -80,7 +80,7 @@ preset_name_is_valid(const char *name)
 /* ---- reading ----------------------------------------------------------- */
 
 struct reader {
-	struct preset *preset;
+	struct provider *preset;
 	struct rules *rules;
 	struct slice rest; /* of the line */
 	int line;
@@ -170,7 +170,7 @@ read_provider(struct reader *in)
 {
 	if (!set_text(in, &in->preset->name))
 		return false;
-	if (preset_name_is_valid(in->preset->name))
+	if (provider_name_is_valid(in->preset->name))
 		return true;
 	return complain(in,
 	    "bad name \"%.60s\": allowed are letters, digits, "
@@ -181,9 +181,9 @@ read_provider(struct reader *in)
 static bool
 read_source(struct reader *in)
 {
-	struct preset *p = in->preset;
+	struct provider *p = in->preset;
 	struct slice name = {NULL, 0}, date = {NULL, 0};
-	struct preset_source *s;
+	struct provider_source *s;
 	void *place;
 
 	(void)words_next(&in->rest, &name);
@@ -192,8 +192,8 @@ read_source(struct reader *in)
 	    !isdigit((unsigned char)date.p[0]) || date.p[4] != '-')
 		return complain(in, "allowed is source NAME YYYY-MM[-DD] and "
 				    "where it stands");
-	if (p->source_count == PRESET_ITEMS_MAX)
-		return complain(in, "more than %d sources", PRESET_ITEMS_MAX);
+	if (p->source_count == PROVIDER_ITEMS_MAX)
+		return complain(in, "more than %d sources", PROVIDER_ITEMS_MAX);
 	p->sources = grow(p->sources, p->source_count++, sizeof(*s), &place);
 	s = place;
 	s->name = dup(name);
@@ -205,14 +205,14 @@ read_source(struct reader *in)
 static bool
 read_note(struct reader *in)
 {
-	struct preset *p = in->preset;
+	struct provider *p = in->preset;
 	void *place;
 	char **note;
 
 	if (in->rest.n == 0)
 		return complain(in, "nothing follows the word");
-	if (p->note_count == PRESET_ITEMS_MAX)
-		return complain(in, "more than %d notes", PRESET_ITEMS_MAX);
+	if (p->note_count == PROVIDER_ITEMS_MAX)
+		return complain(in, "more than %d notes", PROVIDER_ITEMS_MAX);
 	p->notes = grow(p->notes, p->note_count++, sizeof(*p->notes), &place);
 	note = place;
 	*note = dup(in->rest);
@@ -221,7 +221,7 @@ read_note(struct reader *in)
 
 /* What one letter behind a count multiplies it by; 0: not allowed here. */
 static int64_t
-multiplier(enum preset_unit unit, struct slice suffix)
+multiplier(enum provider_unit unit, struct slice suffix)
 {
 	char letter =
 	    suffix.n == 1 ? (char)tolower((unsigned char)suffix.p[0]) : '?';
@@ -239,7 +239,7 @@ multiplier(enum preset_unit unit, struct slice suffix)
 }
 
 static bool
-read_count(struct reader *in, struct preset_limit *l, struct slice word)
+read_count(struct reader *in, struct provider_limit *l, struct slice word)
 {
 	int64_t count = 0, times;
 	size_t n = 0;
@@ -258,7 +258,7 @@ read_count(struct reader *in, struct preset_limit *l, struct slice word)
 }
 
 static bool
-read_value(struct reader *in, struct preset_limit *l)
+read_value(struct reader *in, struct provider_limit *l)
 {
 	struct slice word = {NULL, 0};
 	char why[200] = "";
@@ -273,28 +273,28 @@ read_value(struct reader *in, struct preset_limit *l)
 }
 
 static bool
-read_limit_words(struct reader *in, struct preset_limit *l)
+read_limit_words(struct reader *in, struct provider_limit *l)
 {
-	const char *unit_names[PRESET_UNITS];
+	const char *unit_names[PROVIDER_UNITS];
 	struct slice word = {NULL, 0};
 	size_t i;
 
-	for (i = 0; i < PRESET_UNITS; i++)
+	for (i = 0; i < PROVIDER_UNITS; i++)
 		unit_names[i] = units[i].name;
-	if (!find_name(in, "unit", unit_names, PRESET_UNITS, &i))
+	if (!find_name(in, "unit", unit_names, PROVIDER_UNITS, &i))
 		return false;
-	l->unit = (enum preset_unit)i;
+	l->unit = (enum provider_unit)i;
 	if (!read_value(in, l))
 		return false;
 	if (!words_next(&in->rest, &word) || !slice_eq_nocase(word, "per"))
 		return complain(in, "the word \"per\" is missing after the "
 				    "value");
-	if (!find_name(in, "scope", scopes, PRESET_SCOPES, &i))
+	if (!find_name(in, "scope", scopes, PROVIDER_SCOPES, &i))
 		return false;
-	l->scope = (enum preset_scope)i;
-	if (!find_name(in, "standing", standings, PRESET_STANDINGS, &i))
+	l->scope = (enum provider_scope)i;
+	if (!find_name(in, "standing", standings, PROVIDER_STANDINGS, &i))
 		return false;
-	l->standing = (enum preset_standing)i;
+	l->standing = (enum provider_standing)i;
 	(void)words_next(&in->rest, &word);
 	l->source = dup(word);
 	if (in->rest.n > 0 && in->rest.p[0] != '#')
@@ -307,10 +307,10 @@ read_limit_words(struct reader *in, struct preset_limit *l)
 }
 
 static bool
-has_source(struct reader *in, const struct preset_limit *l)
+has_source(struct reader *in, const struct provider_limit *l)
 {
-	if (preset_find_source(in->preset, l->source) != NULL ||
-	    (l->standing == PRESET_UNVERIFIED && strcmp(l->source, "-") == 0))
+	if (provider_find_source(in->preset, l->source) != NULL ||
+	    (l->standing == PROVIDER_UNVERIFIED && strcmp(l->source, "-") == 0))
 		return true;
 	return complain(in,
 	    "bad source \"%.60s\": allowed is the name of a source line above, "
@@ -319,7 +319,7 @@ has_source(struct reader *in, const struct preset_limit *l)
 }
 
 static void
-limit_fini(struct preset_limit *l)
+limit_fini(struct provider_limit *l)
 {
 	mem_free(l->value);
 	mem_free(l->source);
@@ -329,12 +329,12 @@ limit_fini(struct preset_limit *l)
 static bool
 read_limit(struct reader *in)
 {
-	struct preset *p = in->preset;
-	struct preset_limit l = {.line = in->line}, *kept;
+	struct provider *p = in->preset;
+	struct provider_limit l = {.line = in->line}, *kept;
 	void *place;
 
-	if (p->limit_count == PRESET_ITEMS_MAX)
-		return complain(in, "more than %d limits", PRESET_ITEMS_MAX);
+	if (p->limit_count == PROVIDER_ITEMS_MAX)
+		return complain(in, "more than %d limits", PROVIDER_ITEMS_MAX);
 	if (!read_limit_words(in, &l) || !has_source(in, &l)) {
 		limit_fini(&l);
 		return false;
@@ -371,14 +371,14 @@ read_line(struct reader *in)
 }
 
 bool
-preset_parse(struct preset *preset, const char *file, struct slice text,
+provider_parse(struct provider *preset, const char *file, struct slice text,
     struct rules *rules, struct buf *errors)
 {
 	struct lines lines = lines_of(text);
 	struct slice line;
 	bool is_good = true;
 
-	*preset = (struct preset){
+	*preset = (struct provider){
 	    .file = mem_strdup(file),
 	    .name = mem_strdup(""),
 	    .about = mem_strdup(""),
@@ -398,7 +398,7 @@ preset_parse(struct preset *preset, const char *file, struct slice text,
 }
 
 void
-preset_fini(struct preset *preset)
+provider_fini(struct provider *preset)
 {
 	for (size_t i = 0; i < preset->limit_count; i++)
 		limit_fini(&preset->limits[i]);
@@ -415,13 +415,13 @@ preset_fini(struct preset *preset)
 	mem_free(preset->file);
 	mem_free(preset->name);
 	mem_free(preset->about);
-	*preset = (struct preset){.file = NULL};
+	*preset = (struct provider){.file = NULL};
 }
 
 /* ---- asking ------------------------------------------------------------ */
 
-const struct preset_source *
-preset_find_source(const struct preset *preset, const char *name)
+const struct provider_source *
+provider_find_source(const struct provider *preset, const char *name)
 {
 	for (size_t i = 0; i < preset->source_count; i++)
 		if (strcmp(preset->sources[i].name, name) == 0)
@@ -430,36 +430,36 @@ preset_find_source(const struct preset *preset, const char *name)
 }
 
 bool
-preset_is_applied(const struct preset_limit *limit)
+provider_is_applied(const struct provider_limit *limit)
 {
-	return limit->standing == PRESET_PUBLISHED ||
-	       limit->standing == PRESET_OBSERVED;
+	return limit->standing == PROVIDER_PUBLISHED ||
+	       limit->standing == PROVIDER_OBSERVED;
 }
 
 const char *
-preset_parameter(const struct preset_limit *limit)
+provider_parameter(const struct provider_limit *limit)
 {
 	return units[limit->unit].parameter;
 }
 
 static bool
-is_for(const struct preset_limit *l, const char *parameter)
+is_for(const struct provider_limit *l, const char *parameter)
 {
-	const char *own = preset_parameter(l);
+	const char *own = provider_parameter(l);
 
-	return own != NULL && preset_is_applied(l) &&
+	return own != NULL && provider_is_applied(l) &&
 	       strcmp(own, parameter) == 0;
 }
 
 bool
-preset_value(const struct preset *preset, const char *parameter, char *out,
-    size_t n, const struct preset_limit **from_out)
+provider_value(const struct provider *preset, const char *parameter, char *out,
+    size_t n, const struct provider_limit **from_out)
 {
-	const struct preset_limit *from = NULL;
+	const struct provider_limit *from = NULL;
 	size_t at = 0, joined = 0;
 
 	for (size_t i = 0; i < preset->limit_count; i++) {
-		const struct preset_limit *l = &preset->limits[i];
+		const struct provider_limit *l = &preset->limits[i];
 
 		if (!is_for(l, parameter))
 			continue;

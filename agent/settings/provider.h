@@ -1,4 +1,4 @@
-/* preset: what is known about one provider, as data: limits and reply rules.
+/* provider: what is known about one provider, as data: limits and reply rules.
  *
  *   provider ses
  *   about Amazon SES, SMTP interface
@@ -43,48 +43,48 @@
 #include "common/limits/rate.h"
 #include "common/base/slice.h"
 
-enum preset_unit {
-	PRESET_MESSAGES,
-	PRESET_RECIPIENTS,
-	PRESET_OCTETS,
-	PRESET_CONNECTS,
-	PRESET_CONNECTIONS,
-	PRESET_MESSAGES_PER_CONNECTION,
-	PRESET_CONNECTION_AGE,
-	PRESET_RECIPIENTS_PER_MESSAGE,
-	PRESET_MESSAGE_SIZE,
-	PRESET_UNITS
+enum provider_unit {
+	PROVIDER_MESSAGES,
+	PROVIDER_RECIPIENTS,
+	PROVIDER_OCTETS,
+	PROVIDER_CONNECTS,
+	PROVIDER_CONNECTIONS,
+	PROVIDER_MESSAGES_PER_CONNECTION,
+	PROVIDER_CONNECTION_AGE,
+	PROVIDER_RECIPIENTS_PER_MESSAGE,
+	PROVIDER_MESSAGE_SIZE,
+	PROVIDER_UNITS
 };
 
-enum preset_scope {
-	PRESET_ACCOUNT,
-	PRESET_MAILBOX,
-	PRESET_IP,
-	PRESET_SERVER,
-	PRESET_SESSION,
-	PRESET_MESSAGE,
-	PRESET_SCOPES
+enum provider_scope {
+	PROVIDER_ACCOUNT,
+	PROVIDER_MAILBOX,
+	PROVIDER_IP,
+	PROVIDER_SERVER,
+	PROVIDER_SESSION,
+	PROVIDER_MESSAGE,
+	PROVIDER_SCOPES
 };
 
-enum preset_standing {
-	PRESET_PUBLISHED,
-	PRESET_OBSERVED,
-	PRESET_PLAN,
-	PRESET_DISPUTED,
-	PRESET_UNVERIFIED,
-	PRESET_STANDINGS
+enum provider_standing {
+	PROVIDER_PUBLISHED,
+	PROVIDER_OBSERVED,
+	PROVIDER_PLAN,
+	PROVIDER_DISPUTED,
+	PROVIDER_UNVERIFIED,
+	PROVIDER_STANDINGS
 };
 
-enum { PRESET_ITEMS_MAX = 200 /* limits, sources, notes: of each */ };
+enum { PROVIDER_ITEMS_MAX = 200 /* limits, sources, notes: of each */ };
 
-struct preset_source {
+struct provider_source {
 	char *name, *read_on, *where;
 };
 
-struct preset_limit {
-	enum preset_unit unit;
-	enum preset_scope scope;
-	enum preset_standing standing;
+struct provider_limit {
+	enum provider_unit unit;
+	enum provider_scope scope;
+	enum provider_standing standing;
 	struct rate rate; /* of the first four units */
 	int64_t count; /* of the others; s, or octets */
 	char *value; /* as written */
@@ -93,41 +93,41 @@ struct preset_limit {
 	int line;
 };
 
-struct preset {
+struct provider {
 	char *file; /* as given */
 	char *name, *about; /* "" when the file does not say */
-	struct preset_source *sources;
-	struct preset_limit *limits;
+	struct provider_source *sources;
+	struct provider_limit *limits;
 	char **notes;
 	size_t source_count, limit_count, note_count;
 };
 
 /* Fills *preset, always; its reply lines are added to rules. false: some lines
  * were wrong, errors has "FILE:LINE: ..." and LF for each. */
-bool preset_parse(struct preset *preset, const char *file, struct slice text,
-    struct rules *rules, struct buf *errors);
-void preset_fini(struct preset *preset);
+bool provider_parse(struct provider *preset, const char *file,
+    struct slice text, struct rules *rules, struct buf *errors);
+void provider_fini(struct provider *preset);
 
 /* A limit of this standing becomes a parameter's value. */
-bool preset_is_applied(const struct preset_limit *limit);
+bool provider_is_applied(const struct provider_limit *limit);
 
 /* The parameter such a limit is for; NULL when it is for none of lane's. */
-const char *preset_parameter(const struct preset_limit *limit);
+const char *provider_parameter(const struct provider_limit *limit);
 
 /* The value the preset has for a parameter; false: none. *from_out (may be
  * NULL) is the limit it comes from, the first when several are joined. */
-bool preset_value(const struct preset *preset, const char *parameter, char *out,
-    size_t n, const struct preset_limit **from_out);
+bool provider_value(const struct provider *preset, const char *parameter,
+    char *out, size_t n, const struct provider_limit **from_out);
 
 /* NULL when the file has no such source. */
-const struct preset_source *preset_find_source(
-    const struct preset *preset, const char *name);
+const struct provider_source *provider_find_source(
+    const struct provider *preset, const char *name);
 
-const char *preset_unit_name(enum preset_unit unit);
-const char *preset_scope_name(enum preset_scope scope);
-const char *preset_standing_name(enum preset_standing standing);
+const char *provider_unit_name(enum provider_unit unit);
+const char *provider_scope_name(enum provider_scope scope);
+const char *provider_standing_name(enum provider_standing standing);
 
 /* A name a file may have: letters, digits, - and _. */
-bool preset_name_is_valid(const char *name);
+bool provider_name_is_valid(const char *name);
 
 #endif

@@ -93,7 +93,7 @@ list_providers(const char *directory, struct buf *out)
 }
 
 static void
-load_own(struct provider *p, const char *path, struct problems *problems)
+load_own(struct provider_set *p, const char *path, struct problems *problems)
 {
 	struct buf text, errors;
 
@@ -112,7 +112,7 @@ load_own(struct provider *p, const char *path, struct problems *problems)
 }
 
 static void
-load_preset(struct provider *p, const char *directory, const char *name,
+load_preset(struct provider_set *p, const char *directory, const char *name,
     struct problems *problems)
 {
 	char *path = mem_printf("%s/%s.conf", directory, name);
@@ -123,7 +123,7 @@ load_preset(struct provider *p, const char *directory, const char *name,
 	buf_init(&errors, ERRORS_MAX);
 	buf_init(&names, NAMES_MAX);
 	is_read = name[0] == '\0' ||
-		  (preset_name_is_valid(name) && read_file(path, &text));
+		  (provider_name_is_valid(name) && read_file(path, &text));
 	if (!is_read) {
 		list_providers(directory, &names);
 		problems_addf(problems,
@@ -131,7 +131,7 @@ load_preset(struct provider *p, const char *directory, const char *name,
 		    "allowed is %s",
 		    name, path, buf_str(&names));
 	}
-	if (!preset_parse(
+	if (!provider_parse(
 		&p->preset, path, buf_slice(&text), p->rules, &errors))
 		add_problems(problems, "lane_provider", &errors);
 	mem_free(path);
@@ -142,36 +142,36 @@ load_preset(struct provider *p, const char *directory, const char *name,
 
 static void
 load_general(
-    struct provider *p, const char *directory, struct problems *problems)
+    struct provider_set *p, const char *directory, struct problems *problems)
 {
 	char *path = mem_printf("%s/general.conf", directory);
-	struct preset ignored;
+	struct provider ignored;
 	struct buf text, errors;
 	bool is_good;
 
 	buf_init(&text, RULES_FILE_MAX);
 	buf_init(&errors, ERRORS_MAX);
 	if (read_file(path, &text))
-		is_good = preset_parse(
+		is_good = provider_parse(
 		    &ignored, path, buf_slice(&text), p->rules, &errors);
 	else
-		is_good = preset_parse(&ignored, general_name,
+		is_good = provider_parse(&ignored, general_name,
 		    slice_str(general_conf), p->rules, &errors);
 	if (!is_good)
 		add_problems(problems, "lane_provider_directory", &errors);
-	preset_fini(&ignored);
+	provider_fini(&ignored);
 	mem_free(path);
 	buf_fini(&text);
 	buf_fini(&errors);
 }
 
 void
-provider_load(
-    struct provider *p, const struct settings *set, struct problems *problems)
+provider_set_load(struct provider_set *p, const struct settings *set,
+    struct problems *problems)
 {
 	size_t count;
 
-	*p = (struct provider){.rules = rules_new()};
+	*p = (struct provider_set){.rules = rules_new()};
 	load_own(p, set->lane_reply_rules, problems);
 	p->own_rules = count = rules_count(p->rules);
 	load_preset(
@@ -183,21 +183,21 @@ provider_load(
 }
 
 void
-provider_fini(struct provider *p)
+provider_set_fini(struct provider_set *p)
 {
-	preset_fini(&p->preset);
+	provider_fini(&p->preset);
 	rules_free(&p->rules);
 }
 
 bool
-provider_value(const struct provider *p, const char *parameter, char *out,
-    size_t n, const struct preset_limit **from_out)
+provider_set_value(const struct provider_set *p, const char *parameter,
+    char *out, size_t n, const struct provider_limit **from_out)
 {
 	const struct param *param = params_find(parameter);
-	const struct preset_limit *from;
+	const struct provider_limit *from;
 
 	if (param == NULL ||
-	    !preset_value(&p->preset, parameter, out, n, &from))
+	    !provider_value(&p->preset, parameter, out, n, &from))
 		return false;
 	if (param->type == PARAM_INT && from->count > param->max)
 		(void)snprintf(out, n, "%lld", (long long)param->max);

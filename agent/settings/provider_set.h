@@ -1,4 +1,4 @@
-/* provider: reads what is known about the lane's provider.
+/* provider_set: reads what is known about the lane's provider.
  *
  *   lane_reply_rules                    own rules, a file
  *   lane_provider_directory/NAME.conf   lane_provider = NAME
@@ -19,20 +19,21 @@
 #include "agent/engine/rules.h"
 #include "agent/engine/settings.h"
 
-struct provider {
-	struct preset preset; /* name "" without lane_provider */
+struct provider_set {
+	struct provider preset; /* name "" without lane_provider */
 	struct rules *rules;
 	size_t own_rules, provider_rules, general_rules; /* how many */
 };
 
 /* Always fills *provider. */
-void provider_load(struct provider *provider, const struct settings *set,
-    struct problems *problems);
-void provider_fini(struct provider *provider);
+void provider_set_load(struct provider_set *provider,
+    const struct settings *set, struct problems *problems);
+void provider_set_fini(struct provider_set *provider);
 
 /* The value the preset has for one of our parameters; false: none. A count
  * above what the parameter takes is cut to that. */
-bool provider_value(const struct provider *provider, const char *parameter,
-    char *out, size_t n, const struct preset_limit **from_out);
+bool provider_set_value(const struct provider_set *provider,
+    const char *parameter, char *out, size_t n,
+    const struct provider_limit **from_out);
 
 #endif

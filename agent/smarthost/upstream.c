@@ -96,7 +96,7 @@ free_upstream(struct upstream *u)
 	if (u->dial != NULL)
 		dial_cancel(&u->dial);
 	link_free(&u->conn);
-	board_session_free(u->ups->env.board, u->row);
+	board_writer_session_free(u->ups->env.board, u->row);
 	mem_free(u);
 }
 
@@ -148,7 +148,7 @@ close_unused_accounts(struct upstreams *ups)
 			return;
 		if (is_account_used(a))
 			continue;
-		ratebook_forget(ups->env.rates, &a->rates);
+		rate_store_forget(ups->env.rates, &a->rates);
 		close_account(a);
 	}
 }
@@ -223,9 +223,9 @@ find_account(struct upstreams *ups, const char *name)
 	ups->account_count++;
 	a->budget = budget_open(ups->env.loop, ups->env.set, ups->env.state,
 	    ups->env.lane_name, name, on_budget_room, a);
-	a->rates =
-	    ratebook_account(ups->env.rates, name, loop_now_us(ups->env.loop));
-	(void)board_set_account(ups->env.board, name);
+	a->rates = rate_store_account(
+	    ups->env.rates, name, loop_now_us(ups->env.loop));
+	(void)board_writer_set_account(ups->env.board, name);
 	budget_set_board(a->budget, ups->env.board);
 	return a;
 }
@@ -239,14 +239,14 @@ recall(struct binding *b)
 	struct board_writer *board = b->ups->env.board;
 	uint64_t account = board_hash(b->account->name) | 1; /* not 0 */
 	struct moment now = clock_moment();
-	struct adapt_stored stored;
+	struct controller_stored stored;
 	int64_t age_ms;
-	int messages = board_host_messages(board, b->host, &age_ms);
+	int messages = board_writer_host_messages(board, b->host, &age_ms);
 
 	route_load_quota(
 	    b->route, messages, loop_now_ms(b->ups->env.loop) - age_ms);
 	b->quota_known_ms = b->route->quota_learned_ms;
-	b->depth_known = board_host_depth(board, b->host);
+	b->depth_known = board_writer_host_depth(board, b->host);
 	if (b->depth_known > set->lane_pipeline_depth)
 		b->depth_known = set->lane_pipeline_depth;
 	if (b->depth_known > b->route->depth)
@@ -254,9 +254,9 @@ recall(struct binding *b)
 	lane_set_account(b->ups->lane, b->route, account,
 	    b->depth_known > 1 ? b->depth_known * set->lane_connection_limit
 			       : 0,
-	    learned_find(board, account, &stored) ? &stored : NULL, now);
+	    pace_store_find(board, account, &stored) ? &stored : NULL, now);
 	lane_pause(b->ups->lane, b->route,
-	    ratebook_paused_until(b->account->rates), now);
+	    rate_store_paused_until(b->account->rates), now);
 }
 
 /* lane_account, or the host in lower case and the login. */
@@ -398,7 +398,7 @@ on_dial_failed(struct upstream *u, struct dial_result *result)
 	/* The dialer has logged each address it tried. */
 	log_debug("%s: cannot open a session (%s): %s", route->nexthops,
 	    dial_stage_name(result->stage), result->dsn.text);
-	board_add(ups->env.board, BOARD_COUNTER_dials_failed, 1);
+	board_writer_add(ups->env.board, BOARD_COUNTER_dials_failed, 1);
 	release(u, !result->had_connection);
 	route->is_failure_soft = result->is_soft;
 	if (!judge(u, result, &patience))
@@ -464,16 +464,17 @@ on_dialled(void *ctx, struct dial_result *result)
 		on_dial_failed(u, result);
 		return;
 	}
-	board_add(ups->env.board, BOARD_COUNTER_dials_ok, 1);
-	board_observe(ups->env.board, BOARD_HIST_dial_time,
+	board_writer_add(ups->env.board, BOARD_COUNTER_dials_ok, 1);
+	board_writer_observe(ups->env.board, BOARD_HIST_dial_time,
 	    loop_now_us(ups->env.loop) - u->began_us);
-	board_set_host_rtt(ups->env.board, u->binding->host, u->rtt_ms * 1000);
+	board_writer_set_host_rtt(
+	    ups->env.board, u->binding->host, u->rtt_ms * 1000);
 	if (result->is_authenticated) {
-		board_add(ups->env.board, BOARD_COUNTER_auths_ok, 1);
+		board_writer_add(ups->env.board, BOARD_COUNTER_auths_ok, 1);
 		alarm_clear(ups->env.alarm, "login", u->binding->route->login);
 	}
-	board_session_peer(ups->env.board, u->row, result->peer.addr);
-	board_session_state(ups->env.board, u->row, BOARD_SESSION_IDLE);
+	board_writer_session_peer(ups->env.board, u->row, result->peer.addr);
+	board_writer_session_state(ups->env.board, u->row, BOARD_SESSION_IDLE);
 	u->conn = result->link;
 	result->link = NULL;
 	u->ls = lane_add_session(ups->lane, u->binding->route, &result->ehlo,
@@ -488,7 +489,7 @@ find_slot(struct upstreams *ups, struct account *a,
 {
 	int64_t now_us = loop_now_us(ups->env.loop);
 	int64_t now_ms = loop_now_ms(ups->env.loop);
-	int64_t wait_us = ratebook_connect_wait_us(a->rates, now_us);
+	int64_t wait_us = rate_store_connect_wait_us(a->rates, now_us);
 
 	if (wait_us == 0) {
 		if (!budget_take(a->budget, now_ms, answer)) {
@@ -496,7 +497,7 @@ find_slot(struct upstreams *ups, struct account *a,
 			no->not_before_ms = answer->not_before_ms;
 			return false;
 		}
-		if (ratebook_connect_take(a->rates, now_us))
+		if (rate_store_connect_take(a->rates, now_us))
 			return true;
 		budget_release(a->budget, answer->slot, true, 0, now_ms);
 		wait_us = 1000; /* another lane was quicker */
@@ -530,12 +531,12 @@ upstreams_start_dial(void *ctx, struct route *route, struct lane_no *no)
 	u->ups = ups;
 	u->binding = b;
 	u->slot = answer.slot;
-	u->row = board_session_new(ups->env.board);
+	u->row = board_writer_session_new(ups->env.board);
 	list_init(&u->link);
 	list_push(&ups->all, &u->link);
 	b->account->held++;
 	u->began_us = loop_now_us(ups->env.loop);
-	board_add(ups->env.board, BOARD_COUNTER_dials, 1);
+	board_writer_add(ups->env.board, BOARD_COUNTER_dials, 1);
 	u->dial = dialer_dial(ups->env.dialer, route->nexthops, route->sender,
 	    route->may_be_plain, on_dialled, u);
 	return true;
@@ -580,8 +581,8 @@ upstreams_on_too_many(
 	struct upstreams *ups = ctx;
 	struct account *a = binding_of(route)->account;
 
-	board_refusal(ups->env.board, reply);
-	board_add(ups->env.board, BOARD_COUNTER_dials_refused, 1);
+	board_writer_refusal(ups->env.board, reply);
+	board_writer_add(ups->env.board, BOARD_COUNTER_dials_refused, 1);
 	if (a != NULL)
 		budget_refused(
 		    a->budget, a->held - was_open, loop_now_ms(ups->env.loop));
@@ -655,7 +656,8 @@ upstreams_on_session_ended(void *ctx, struct lane_session *ls,
 		log_info("%s[%s]:%s: session lost after %d messages: %s",
 		    peer->host, peer->addr, peer->port,
 		    session_accepted(ls->session), why);
-	board_add(ups->env.board, closed_counter(how, ls->session, why), 1);
+	board_writer_add(
+	    ups->env.board, closed_counter(how, ls->session, why), 1);
 	link_free(&u->conn);
 	release(u, is_clean);
 	u->ls = NULL;
@@ -699,14 +701,14 @@ upstreams_drain(struct upstreams *ups)
 void
 upstreams_listen(struct upstreams *ups, struct moment now)
 {
-	struct ratebook_news news;
+	struct rate_store_news news;
 
 	list_each (link, &ups->bindings) {
 		struct binding *b = list_entry(link, struct binding, link);
 
 		/* Once for an account: its routes share the lesson. */
 		if (b->account == NULL ||
-		    !ratebook_news(b->account->rates, &news))
+		    !rate_store_news(b->account->rates, &news))
 			continue;
 		if (news.refused_us > 0)
 			lane_yield(ups->lane, b->route, news.refused_us, now);
@@ -723,11 +725,11 @@ show_learned(struct binding *b)
 
 	if (b->depth_known != b->route->depth) {
 		b->depth_known = b->route->depth;
-		board_set_host_depth(board, b->host, b->depth_known);
+		board_writer_set_host_depth(board, b->host, b->depth_known);
 	}
 	if (b->quota_known_ms != b->route->quota_learned_ms) {
 		b->quota_known_ms = b->route->quota_learned_ms;
-		board_set_host_messages(board, b->host, b->route->quota);
+		board_writer_set_host_messages(board, b->host, b->route->quota);
 	}
 }
 
@@ -747,11 +749,11 @@ upstreams_show(struct upstreams *ups)
 		if (u->ls == NULL)
 			continue;
 		s = u->ls->session;
-		board_session_figures(ups->env.board, u->row,
+		board_writer_session_figures(ups->env.board, u->row,
 		    (uint64_t)session_messages(s), session_load(s),
 		    (uint64_t)u->binding->route->depth,
 		    session_octets_unanswered(s));
-		board_session_state(ups->env.board, u->row,
+		board_writer_session_state(ups->env.board, u->row,
 		    session_is_finishing(s) ? BOARD_SESSION_CLOSING
 		    : session_load(s) > 0   ? BOARD_SESSION_BUSY
 					    : BOARD_SESSION_IDLE);

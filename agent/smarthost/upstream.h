@@ -32,7 +32,7 @@ struct upstreams_env {
 	struct board_writer *board; /* may be NULL */
 	struct alarm *alarm;
 	const struct statefile_dir *state; /* may be NULL */
-	struct ratebook *rates; /* not owned */
+	struct rate_store *rates; /* not owned */
 	const char *lane_name;
 	/* Something changed: lane_kick() is due. */
 	loop_fn *want_kick;

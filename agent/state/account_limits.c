@@ -10,9 +10,9 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
-static_assert((int)SHARE_LANES == (int)KEEPFILE_MEMBERS, "members");
+static_assert((int)FAIRSHARE_LANES == (int)PERSIST_MEMBERS, "members");
 
-/* "lane rat" and the version of struct share. */
+/* "lane rat" and the version of struct fairshare. */
 #define MAGIC UINT64_C(0x7461722d656e0002)
 
 enum {
@@ -33,9 +33,9 @@ enum {
 /* No time is later; for callers that do not tell theirs. */
 #define EVER_US INT64_C(4000000000000000)
 
-struct sharefile {
-	const struct sharefile_env *env;
-	struct keepfile *file;
+struct account_limits {
+	const struct account_limits_env *env;
+	struct persist *file;
 	enum pacer_scope scope;
 	int64_t key; /* of the lane's name */
 	char label[BOARD_NAME]; /* of the account */
@@ -45,31 +45,32 @@ struct sharefile {
 	bool may_wait; /* a place may be kept for us */
 	bool has_warned;
 	int64_t told_us, pause_until_us; /* known already */
-	struct share share; /* scratch, and what peek showed */
+	struct fairshare share; /* scratch, and what peek showed */
 	bool is_read; /* ... as it was after so many stores: */
 	uint64_t stores;
 
 	/* while the lock cannot be had */
 	int64_t now_us; /* as told last */
 	int64_t missed_us; /* since when; 0: had the last time */
-	struct share *alone; /* NULL: not yet */
+	struct fairshare *alone; /* NULL: not yet */
 	int64_t alone_us; /* since when */
 	int alone_me;
 	uint64_t factor; /* the account is so much more than our part */
-	struct share_cost owed; /* taken so */
+	struct fairshare_cost owed; /* taken so */
 };
 
 /* ---- the value --------------------------------------------------------- */
 
-struct keepfile *
-sharefile_keep(const struct statefile_dir *dir, const char *kind,
+struct persist *
+account_limits_keep(const struct statefile_dir *dir, const char *kind,
     const char *key, char *error, size_t n)
 {
 	char name[64];
 
 	(void)snprintf(name, sizeof(name), "%s.%016llx", kind,
 	    (unsigned long long)board_hash(key));
-	return keepfile_open(dir, name, MAGIC, sizeof(struct share), error, n);
+	return persist_open(
+	    dir, name, MAGIC, sizeof(struct fairshare), error, n);
 }
 
 /* No stored time is later. A process that was stopped in the middle of a turn
@@ -86,22 +87,22 @@ latest(int64_t now_us)
 
 /* True: it was not as it should be. */
 static bool
-read_value(const struct keepfile *file, struct share *out, int64_t latest_us,
+read_value(const struct persist *file, struct fairshare *out, int64_t latest_us,
     int64_t *shift_us_out)
 {
-	int64_t shift_us = keepfile_shift_us(file);
+	int64_t shift_us = persist_shift_us(file);
 
 	*shift_us_out = shift_us;
-	memcpy(out, keepfile_value(file), sizeof(*out));
+	memcpy(out, persist_value(file), sizeof(*out));
 	if (shift_us != 0)
-		share_shift(out, shift_us);
+		fairshare_shift(out, shift_us);
 	/* After a reboot the clocks may disagree by a moment. */
-	return share_repair(out, latest_us) && shift_us == 0;
+	return fairshare_repair(out, latest_us) && shift_us == 0;
 }
 
 bool
-sharefile_load(const struct keepfile *file, struct share *out, const char *what,
-    int64_t now_us)
+account_limits_load(const struct persist *file, struct fairshare *out,
+    const char *what, int64_t now_us)
 {
 	int64_t shift_us;
 	bool was_wrong = read_value(file, out, now_us + AHEAD_US, &shift_us);
@@ -114,23 +115,23 @@ sharefile_load(const struct keepfile *file, struct share *out, const char *what,
 }
 
 bool
-sharefile_is_spent(int fd, uint64_t boot, int64_t now_us)
+account_limits_is_spent(int fd, uint64_t boot, int64_t now_us)
 {
-	struct share s;
+	struct fairshare s;
 	int64_t shift_us;
 
 	/* Of another version it is of no use to anybody. */
-	if (!keepfile_read(fd, boot, MAGIC, &s, sizeof(s), &shift_us))
+	if (!persist_read(fd, boot, MAGIC, &s, sizeof(s), &shift_us))
 		return true;
 	if (shift_us != 0)
-		share_shift(&s, shift_us);
-	(void)share_repair(&s, now_us + AHEAD_US);
-	return share_is_spent(&s, now_us);
+		fairshare_shift(&s, shift_us);
+	(void)fairshare_repair(&s, now_us + AHEAD_US);
+	return fairshare_is_spent(&s, now_us);
 }
 
 static void
-configured(const struct sharefile *f, struct share_rate rates[SHARE_LIMITS],
-    size_t *count_out)
+configured(const struct account_limits *f,
+    struct fairshare_rate rates[FAIRSHARE_LIMITS], size_t *count_out)
 {
 	char error[256];
 
@@ -145,20 +146,20 @@ configured(const struct sharefile *f, struct share_rate rates[SHARE_LIMITS],
 
 /* A row of our own, the one this lane had before if it is free. */
 static int
-take_row(struct sharefile *f)
+take_row(struct account_limits *f)
 {
-	bool in_use[SHARE_LANES];
+	bool in_use[FAIRSHARE_LANES];
 	int wait_ms = JOIN_WAIT_MS, row;
 
-	keepfile_members(f->file, in_use);
+	persist_members(f->file, in_use);
 	/* Its last process may be leaving just now. */
-	row = share_find(&f->share, f->key, NULL);
+	row = fairshare_find(&f->share, f->key, NULL);
 	if (row < 0 || f->share.lanes[row].key != f->key || !in_use[row])
 		wait_ms = 0;
-	if (wait_ms > 0 && keepfile_join(f->file, row, wait_ms))
+	if (wait_ms > 0 && persist_join(f->file, row, wait_ms))
 		return row;
-	while ((row = share_find(&f->share, f->key, in_use)) >= 0) {
-		if (keepfile_join(f->file, row, 0))
+	while ((row = fairshare_find(&f->share, f->key, in_use)) >= 0) {
+		if (persist_join(f->file, row, 0))
 			return row;
 		in_use[row] = true;
 	}
@@ -167,38 +168,38 @@ take_row(struct sharefile *f)
 
 /* In a row that is ours. False: there is no room for all of its limits. */
 static bool
-enter(const struct sharefile *f, struct share *s, int row, const bool *in_use,
-    int64_t now_us)
+enter(const struct account_limits *f, struct fairshare *s, int row,
+    const bool *in_use, int64_t now_us)
 {
-	struct share_rate rates[SHARE_LIMITS];
+	struct fairshare_rate rates[FAIRSHARE_LIMITS];
 	size_t count;
 
 	configured(f, rates, &count);
-	share_join(
+	fairshare_join(
 	    s, row, f->key, f->env->weight, f->env->set->lane_adaptive, now_us);
-	return share_configure(s, row, rates, count, in_use, now_us);
+	return fairshare_configure(s, row, rates, count, in_use, now_us);
 }
 
 static void
-join(struct sharefile *f, int64_t now_us)
+join(struct account_limits *f, int64_t now_us)
 {
-	bool in_use[SHARE_LANES];
+	bool in_use[FAIRSHARE_LANES];
 	int row = take_row(f);
 
 	f->is_pending = false;
 	if (row < 0) {
 		log_warn("rates of %s: all %d entries for lanes are in use",
-		    f->label, SHARE_LANES);
+		    f->label, FAIRSHARE_LANES);
 		return;
 	}
 	f->me = row;
 	f->is_joined_now = true;
-	keepfile_members(f->file, in_use);
+	persist_members(f->file, in_use);
 	if (!enter(f, &f->share, row, in_use, now_us))
 		log_warn("account %s: lanes ask for more than %d different "
 			 "limits, some are not in force",
-		    f->label, SHARE_LIMITS);
-	else if (!share_agrees(&f->share, row, in_use))
+		    f->label, FAIRSHARE_LIMITS);
+	else if (!fairshare_agrees(&f->share, row, in_use))
 		log_warn("lanes of account %s disagree on its rates: all that "
 			 "any of them asks for are in force",
 		    f->label);
@@ -206,11 +207,11 @@ join(struct sharefile *f, int64_t now_us)
 
 /* Damage may have taken our row away. */
 static void
-join_again(struct sharefile *f, int64_t now_us)
+join_again(struct account_limits *f, int64_t now_us)
 {
-	bool in_use[SHARE_LANES];
+	bool in_use[FAIRSHARE_LANES];
 
-	keepfile_members(f->file, in_use);
+	persist_members(f->file, in_use);
 	(void)enter(f, &f->share, f->me, in_use, now_us);
 	f->is_joined_now = true;
 }
@@ -219,11 +220,11 @@ join_again(struct sharefile *f, int64_t now_us)
 
 /* By how much the weights of all that run exceed ours. */
 static uint64_t
-part_of(const struct share *s, int me, const bool *in_use)
+part_of(const struct fairshare *s, int me, const bool *in_use)
 {
 	int64_t all = s->lanes[me].weight;
 
-	for (int i = 0; i < SHARE_LANES; i++)
+	for (int i = 0; i < FAIRSHARE_LANES; i++)
 		if (i != me && in_use[i])
 			all += s->lanes[i].weight;
 	return (
@@ -231,50 +232,50 @@ part_of(const struct share *s, int me, const bool *in_use)
 }
 
 static void
-go_alone(struct sharefile *f, int64_t now_us)
+go_alone(struct account_limits *f, int64_t now_us)
 {
-	struct share *s = mem_alloc(sizeof(*s));
-	bool in_use[SHARE_LANES];
+	struct fairshare *s = mem_alloc(sizeof(*s));
+	bool in_use[FAIRSHARE_LANES];
 	int64_t shift_us;
 	int me = f->me;
 
 	(void)read_value(f->file, s, latest(now_us), &shift_us);
-	keepfile_members(f->file, in_use);
+	persist_members(f->file, in_use);
 	if (me < 0)
-		me = share_find(s, f->key, NULL);
+		me = fairshare_find(s, f->key, NULL);
 	(void)enter(f, s, me, in_use, now_us);
 	f->factor = part_of(s, me, in_use);
 	/* Nobody tells us any more when it takes something. */
-	for (int i = 0; i < SHARE_LANES; i++)
+	for (int i = 0; i < FAIRSHARE_LANES; i++)
 		if (i != me)
-			s->lanes[i] = (struct share_lane){0};
+			s->lanes[i] = (struct fairshare_lane){0};
 	f->alone = s;
 	f->alone_me = me;
 	f->alone_us = now_us;
-	f->owed = (struct share_cost){0};
-	if (share_is_limited(s))
+	f->owed = (struct fairshare_cost){0};
+	if (fairshare_is_limited(s))
 		log_warn("rates of %s: another lane keeps the file locked, "
 			 "going on with a part of 1/%llu",
 		    f->label, (unsigned long long)f->factor);
 }
 
 static void
-come_back(struct sharefile *f, int64_t now_us)
+come_back(struct account_limits *f, int64_t now_us)
 {
-	if (share_is_limited(f->alone))
+	if (fairshare_is_limited(f->alone))
 		log_info("rates of %s: shared again", f->label);
-	share_charge(&f->share, &f->owed, f->alone_us, now_us);
+	fairshare_charge(&f->share, &f->owed, f->alone_us, now_us);
 	f->is_joined_now = true;
 	mem_free(f->alone);
 	f->alone = NULL;
 }
 
-static struct share_cost
-alone_cost(const struct sharefile *f, const struct share_cost *cost)
+static struct fairshare_cost
+alone_cost(const struct account_limits *f, const struct fairshare_cost *cost)
 {
-	struct share_cost all = *cost;
+	struct fairshare_cost all = *cost;
 
-	for (int i = 0; i < SHARE_UNITS; i++)
+	for (int i = 0; i < FAIRSHARE_UNITS; i++)
 		if (__builtin_mul_overflow(
 			all.units[i], f->factor, &all.units[i]))
 			all.units[i] = UINT64_MAX;
@@ -285,9 +286,9 @@ alone_cost(const struct sharefile *f, const struct share_cost *cost)
 
 /* Who could not have the lock once does not wait for it any more. */
 static bool
-lock(struct sharefile *f, int wait_ms, int64_t now_us)
+lock(struct account_limits *f, int wait_ms, int64_t now_us)
 {
-	if (keepfile_lock(f->file, f->missed_us != 0 ? 0 : wait_ms)) {
+	if (persist_lock(f->file, f->missed_us != 0 ? 0 : wait_ms)) {
 		f->missed_us = 0;
 		return true;
 	}
@@ -303,7 +304,7 @@ lock(struct sharefile *f, int wait_ms, int64_t now_us)
 /* The value in f->share, sound and with our row in it, until end(). False:
  * another lane has the lock. now_us 0: not known. */
 static bool
-begin(struct sharefile *f, int wait_ms, int64_t now_us)
+begin(struct account_limits *f, int wait_ms, int64_t now_us)
 {
 	int64_t shift_us;
 
@@ -312,7 +313,7 @@ begin(struct sharefile *f, int wait_ms, int64_t now_us)
 	if (!lock(f, wait_ms, now_us))
 		return false;
 	f->is_joined_now = false;
-	f->stores = keepfile_stores(f->file);
+	f->stores = persist_stores(f->file);
 	f->is_read = true;
 	if (read_value(f->file, &f->share, latest(now_us), &shift_us) &&
 	    !f->has_warned) {
@@ -331,32 +332,32 @@ begin(struct sharefile *f, int wait_ms, int64_t now_us)
 }
 
 static void
-end(struct sharefile *f, bool is_changed)
+end(struct account_limits *f, bool is_changed)
 {
 	if (is_changed || f->is_joined_now) {
-		keepfile_store(f->file, &f->share);
-		f->stores = keepfile_stores(f->file);
+		persist_store(f->file, &f->share);
+		f->stores = persist_stores(f->file);
 	}
-	keepfile_unlock(f->file);
+	persist_unlock(f->file);
 }
 
 /* Nobody stored since: the lock would show the same. Most looks come in rows,
  * and each lock is two system calls. */
 static bool
-is_current(const struct sharefile *f)
+is_current(const struct account_limits *f)
 {
 	return f->is_read && f->me >= 0 && f->alone == NULL &&
-	       keepfile_stores(f->file) == f->stores;
+	       persist_stores(f->file) == f->stores;
 }
 
 /* ---- life -------------------------------------------------------------- */
 
-struct sharefile *
-sharefile_open(const struct sharefile_env *env, const char *kind,
+struct account_limits *
+account_limits_open(const struct account_limits_env *env, const char *kind,
     const char *account, enum pacer_scope scope, int64_t now_us, char *error,
     size_t n)
 {
-	struct sharefile *f = mem_zalloc(sizeof(*f));
+	struct account_limits *f = mem_zalloc(sizeof(*f));
 
 	f->env = env;
 	f->scope = scope;
@@ -364,16 +365,16 @@ sharefile_open(const struct sharefile_env *env, const char *kind,
 	board_label(account, f->label, sizeof(f->label));
 	f->me = -1;
 	f->is_pending = true;
-	f->file = sharefile_keep(env->dir, kind, account, error, n);
+	f->file = account_limits_keep(env->dir, kind, account, error, n);
 	if (begin(f, TAKE_WAIT_MS, now_us))
 		end(f, true);
 	return f;
 }
 
 void
-sharefile_close(struct sharefile **f)
+account_limits_close(struct account_limits **f)
 {
-	struct sharefile *old = *f;
+	struct account_limits *old = *f;
 
 	*f = NULL;
 	if (old == NULL)
@@ -382,23 +383,23 @@ sharefile_close(struct sharefile **f)
 	if (old->alone != NULL && begin(old, TAKE_WAIT_MS, 0))
 		end(old, true);
 	if (old->me >= 0) {
-		sharefile_quit(old);
-		keepfile_leave(old->file, old->me);
+		account_limits_quit(old);
+		persist_leave(old->file, old->me);
 	}
-	keepfile_close(&old->file);
+	persist_close(&old->file);
 	mem_free(old->alone);
 	mem_free(old);
 }
 
 /* A hint, which nobody waits for. */
 bool
-sharefile_is_limited(const struct sharefile *f)
+account_limits_is_limited(const struct account_limits *f)
 {
-	struct share_rate rates[SHARE_LIMITS];
+	struct fairshare_rate rates[FAIRSHARE_LIMITS];
 	size_t count;
 
 	if (f->me >= 0 || f->is_pending) {
-		if (share_is_limited(keepfile_value(f->file)))
+		if (fairshare_is_limited(persist_value(f->file)))
 			return true;
 		if (f->me >= 0)
 			return false;
@@ -412,47 +413,51 @@ sharefile_is_limited(const struct sharefile *f)
 /* ---- takes ------------------------------------------------------------- */
 
 /* When it is not known which limit it is the first must do. */
-static const struct share_limit *
-any_limit(const struct share *s)
+static const struct fairshare_limit *
+any_limit(const struct fairshare *s)
 {
-	for (int i = 0; i < SHARE_LIMITS; i++)
+	for (int i = 0; i < FAIRSHARE_LIMITS; i++)
 		if (s->limits[i].lanes != 0)
 			return &s->limits[i];
 	return &s->limits[0];
 }
 
 static int64_t
-wait_alone_us(struct sharefile *f, const struct share_cost *cost,
-    int64_t now_us, const struct share_limit **limit_out)
+wait_alone_us(struct account_limits *f, const struct fairshare_cost *cost,
+    int64_t now_us, const struct fairshare_limit **limit_out)
 {
-	struct share_cost all;
+	struct fairshare_cost all;
 
 	if (f->alone == NULL)
 		return COME_AGAIN_US;
 	all = alone_cost(f, cost);
-	return share_wait_us(f->alone, f->alone_me, &all, now_us, limit_out);
+	return fairshare_wait_us(
+	    f->alone, f->alone_me, &all, now_us, limit_out);
 }
 
 /* False: our place among the lanes did, which is to be stored. */
 static bool
-wait_changes_nothing(struct sharefile *f, const struct share_cost *cost,
-    int64_t now_us, const struct share_limit **limit_out, int64_t *wait_out)
+wait_changes_nothing(struct account_limits *f,
+    const struct fairshare_cost *cost, int64_t now_us,
+    const struct fairshare_limit **limit_out, int64_t *wait_out)
 {
-	struct share_lane before = f->share.lanes[f->me];
+	struct fairshare_lane before = f->share.lanes[f->me];
 
-	*wait_out = share_wait_us(&f->share, f->me, cost, now_us, limit_out);
+	*wait_out =
+	    fairshare_wait_us(&f->share, f->me, cost, now_us, limit_out);
 	f->may_wait = f->share.lanes[f->me].until_us > 0;
 	return memcmp(&before, &f->share.lanes[f->me], sizeof(before)) == 0;
 }
 
 int64_t
-sharefile_wait_us(struct sharefile *f, const struct share_cost *cost,
-    int64_t now_us, const struct share_limit **limit_out)
+account_limits_wait_us(struct account_limits *f,
+    const struct fairshare_cost *cost, int64_t now_us,
+    const struct fairshare_limit **limit_out)
 {
 	int64_t wait;
 
 	*limit_out = any_limit(&f->share);
-	if (!sharefile_is_limited(f))
+	if (!account_limits_is_limited(f))
 		return 0;
 	/* "Now" is said under the lock alone: whoever hears it takes. */
 	if (is_current(f) &&
@@ -470,31 +475,32 @@ sharefile_wait_us(struct sharefile *f, const struct share_cost *cost,
 }
 
 static bool
-take_alone(struct sharefile *f, const struct share_cost *cost, int64_t now_us)
+take_alone(
+    struct account_limits *f, const struct fairshare_cost *cost, int64_t now_us)
 {
-	struct share_cost all;
+	struct fairshare_cost all;
 
 	if (f->alone == NULL)
 		return false;
 	all = alone_cost(f, cost);
-	if (!share_take(f->alone, f->alone_me, &all, now_us))
+	if (!fairshare_take(f->alone, f->alone_me, &all, now_us))
 		return false;
-	for (int i = 0; i < SHARE_UNITS; i++)
+	for (int i = 0; i < FAIRSHARE_UNITS; i++)
 		f->owed.units[i] += cost->units[i];
 	return true;
 }
 
 bool
-sharefile_take(
-    struct sharefile *f, const struct share_cost *cost, int64_t now_us)
+account_limits_take(
+    struct account_limits *f, const struct fairshare_cost *cost, int64_t now_us)
 {
 	bool is_taken;
 
-	if (!sharefile_is_limited(f))
+	if (!account_limits_is_limited(f))
 		return true;
 	if (!begin(f, TAKE_WAIT_MS, now_us))
 		return take_alone(f, cost, now_us);
-	is_taken = f->me < 0 || share_take(&f->share, f->me, cost, now_us);
+	is_taken = f->me < 0 || fairshare_take(&f->share, f->me, cost, now_us);
 	end(f, is_taken);
 	if (is_taken)
 		f->may_wait = false;
@@ -502,16 +508,16 @@ sharefile_take(
 }
 
 void
-sharefile_quit(struct sharefile *f)
+account_limits_quit(struct account_limits *f)
 {
 	if (!f->may_wait || f->me < 0 || !begin(f, TAKE_WAIT_MS, 0))
 		return;
 	f->may_wait = false;
-	end(f, share_quit(&f->share, f->me));
+	end(f, fairshare_quit(&f->share, f->me));
 }
 
-const struct share *
-sharefile_peek(struct sharefile *f)
+const struct fairshare *
+account_limits_peek(struct account_limits *f)
 {
 	/* Without the lock what was seen last will do. */
 	if (!is_current(f) && begin(f, TAKE_WAIT_MS, 0))
@@ -522,57 +528,57 @@ sharefile_peek(struct sharefile *f)
 /* ---- what lanes tell each other ---------------------------------------- */
 
 void
-sharefile_note_use(struct sharefile *f, int64_t now_us)
+account_limits_note_use(struct account_limits *f, int64_t now_us)
 {
 	if (f->me < 0 && !f->is_pending)
 		return;
 	if (f->me >= 0 &&
-	    !share_is_use_news(keepfile_value(f->file), f->me, now_us))
+	    !fairshare_is_use_news(persist_value(f->file), f->me, now_us))
 		return;
 	if (!begin(f, TAKE_WAIT_MS, now_us))
 		return;
 	if (f->me >= 0)
-		share_note_use(&f->share, f->me, now_us);
+		fairshare_note_use(&f->share, f->me, now_us);
 	end(f, true);
 }
 
 bool
-sharefile_tell(struct sharefile *f, int64_t sent_us, int64_t now_us)
+account_limits_tell(struct account_limits *f, int64_t sent_us, int64_t now_us)
 {
-	bool in_use[SHARE_LANES], is_anybody;
+	bool in_use[FAIRSHARE_LANES], is_anybody;
 
 	if (f->me < 0 || !begin(f, TELL_WAIT_MS, now_us))
 		return false;
 	/* Whoever died holds no entry any more. */
-	keepfile_members(f->file, in_use);
-	is_anybody = share_tell(&f->share, f->me, in_use, sent_us, now_us);
+	persist_members(f->file, in_use);
+	is_anybody = fairshare_tell(&f->share, f->me, in_use, sent_us, now_us);
 	end(f, is_anybody);
 	return is_anybody;
 }
 
 void
-sharefile_pause(struct sharefile *f, int64_t until_us)
+account_limits_pause(struct account_limits *f, int64_t until_us)
 {
 	if (f->me >= 0 && begin(f, TELL_WAIT_MS, 0))
-		end(f, share_pause(&f->share, until_us));
+		end(f, fairshare_pause(&f->share, until_us));
 }
 
 /* The look without the lock only tells that there is something; what it is is
  * read under the lock, now or the next time. */
 static bool
-is_news(const struct sharefile *f)
+is_news(const struct account_limits *f)
 {
-	const struct share *s = keepfile_value(f->file);
+	const struct fairshare *s = persist_value(f->file);
 
 	return f->me >= 0 && (s->lanes[f->me].told_us != f->told_us ||
 				 s->pause_until_us != f->pause_until_us);
 }
 
 bool
-sharefile_news(
-    struct sharefile *f, int64_t *refused_us_out, int64_t *pause_until_us_out)
+account_limits_news(struct account_limits *f, int64_t *refused_us_out,
+    int64_t *pause_until_us_out)
 {
-	const struct share_lane *me;
+	const struct fairshare_lane *me;
 
 	*refused_us_out = *pause_until_us_out = 0;
 	if (!is_news(f) || !begin(f, TAKE_WAIT_MS, 0))

@@ -15,19 +15,19 @@
 static const int64_t kept_for_s = INT64_C(7) * 86400;
 static const int64_t told_ms_max = INT64_MAX / 2; /* it will be shifted */
 
-struct alarmbook {
-	struct keepfile *file;
+struct alarm_store {
+	struct persist *file;
 };
 
-struct alarmbook *
-alarmbook_open(const struct statefile_dir *dir, const char *lane_name)
+struct alarm_store *
+alarm_store_open(const struct statefile_dir *dir, const char *lane_name)
 {
-	struct alarmbook *book = mem_zalloc(sizeof(*book));
+	struct alarm_store *book = mem_zalloc(sizeof(*book));
 	char name[64], error[256];
 
 	(void)snprintf(name, sizeof(name), "alarms.%016llx",
 	    (unsigned long long)board_hash(lane_name));
-	book->file = keepfile_open(
+	book->file = persist_open(
 	    dir, name, MAGIC, sizeof(struct alarm_rows), error, sizeof(error));
 	if (*error != '\0')
 		log_warn("alarms are forgotten with each process: %s", error);
@@ -35,14 +35,14 @@ alarmbook_open(const struct statefile_dir *dir, const char *lane_name)
 }
 
 void
-alarmbook_close(struct alarmbook **book)
+alarm_store_close(struct alarm_store **book)
 {
-	struct alarmbook *old = *book;
+	struct alarm_store *old = *book;
 
 	*book = NULL;
 	if (old == NULL)
 		return;
-	keepfile_close(&old->file);
+	persist_close(&old->file);
 	mem_free(old);
 }
 
@@ -78,12 +78,12 @@ clean(char *text)
 }
 
 void
-alarmbook_load(const struct alarmbook *book, struct alarm_rows *out)
+alarm_store_load(const struct alarm_store *book, struct alarm_rows *out)
 {
-	int64_t shift_ms = keepfile_shift_us(book->file) / 1000;
+	int64_t shift_ms = persist_shift_us(book->file) / 1000;
 	int64_t now_ms = clock_mono_ms(), wall_s = clock_wall().tv_sec;
 
-	memcpy(out, keepfile_value(book->file), sizeof(*out));
+	memcpy(out, persist_value(book->file), sizeof(*out));
 	for (size_t i = 0; i < ALARM_COUNT_MAX; i++) {
 		struct alarm_row *r = &out->row[i];
 
@@ -111,7 +111,7 @@ alarmbook_load(const struct alarmbook *book, struct alarm_rows *out)
 }
 
 void
-alarmbook_store(struct alarmbook *book, const struct alarm_rows *rows)
+alarm_store_store(struct alarm_store *book, const struct alarm_rows *rows)
 {
-	keepfile_store(book->file, rows);
+	persist_store(book->file, rows);
 }

@@ -1,4 +1,4 @@
-/* alarmbook: alarms that a lane's next process has to know.
+/* alarm_store: alarms that a lane's next process has to know.
  *
  * A file of lane_state_directory (keepfile.h), written when something of them
  * changes: what was told is not told again after a reload, a stop or a crash,
@@ -39,15 +39,15 @@ struct alarm_rows {
 	struct alarm_row row[ALARM_COUNT_MAX];
 };
 
-struct alarmbook;
+struct alarm_store;
 
 /* As mail_owner. dir (NULL: none) is borrowed. */
-struct alarmbook *alarmbook_open(
+struct alarm_store *alarm_store_open(
     const struct statefile_dir *dir, const char *lane_name);
-void alarmbook_close(struct alarmbook **book);
+void alarm_store_close(struct alarm_store **book);
 
 /* What is known from before, in times of this boot; only sound rows. */
-void alarmbook_load(const struct alarmbook *book, struct alarm_rows *out);
-void alarmbook_store(struct alarmbook *book, const struct alarm_rows *rows);
+void alarm_store_load(const struct alarm_store *book, struct alarm_rows *out);
+void alarm_store_store(struct alarm_store *book, const struct alarm_rows *rows);
 
 #endif

@@ -205,8 +205,9 @@ claim_other(struct board_writer *w)
 	return best;
 }
 
-/* Notes in hand of a process that is gone without board_close(): it crashed
- * with these messages in hand. A draining child's are its own affair. */
+/* Notes in hand of a process that is gone without board_writer_close(): it
+ * crashed with these messages in hand. A draining child's are its own affair.
+ */
 static void
 settle_poison(struct board_lane *lane)
 {
@@ -271,7 +272,7 @@ claim_lane(struct board_writer *w, const char *name, const char *class,
 }
 
 struct board_writer *
-board_open(const char *dir, const char *lane_name, const char *class,
+board_writer_open(const char *dir, const char *lane_name, const char *class,
     char *error, size_t n)
 {
 	struct board_writer *w = mem_zalloc(sizeof(*w));
@@ -297,11 +298,11 @@ static void
 free_sessions(struct board_writer *w)
 {
 	for (int i = 0; i < BOARD_SESSIONS; i++)
-		board_session_free(w, i);
+		board_writer_session_free(w, i);
 }
 
 void
-board_close(struct board_writer **w)
+board_writer_close(struct board_writer **w)
 {
 	struct board_writer *old = *w;
 
@@ -327,7 +328,7 @@ board_close(struct board_writer **w)
 }
 
 void
-board_drain(struct board_writer *w)
+board_writer_drain(struct board_writer *w)
 {
 	if (w == NULL || w->is_draining)
 		return;
@@ -388,7 +389,7 @@ find_account(struct board_writer *w, uint64_t key)
 }
 
 bool
-board_set_account(struct board_writer *w, const char *account)
+board_writer_set_account(struct board_writer *w, const char *account)
 {
 	uint64_t key = board_hash(account);
 	char error[160], label[BOARD_NAME];
@@ -422,28 +423,28 @@ board_set_account(struct board_writer *w, const char *account)
 }
 
 bool
-board_is_drained(const struct board_writer *w)
+board_writer_is_drained(const struct board_writer *w)
 {
 	return w != NULL && w->is_draining;
 }
 
 struct board_lane *
-board_lane(struct board_writer *w)
+board_writer_lane(struct board_writer *w)
 {
 	return w != NULL ? w->lane : NULL;
 }
 
 struct board_account *
-board_account(struct board_writer *w)
+board_writer_account(struct board_writer *w)
 {
 	return w != NULL ? w->account : NULL;
 }
 
 void
-board_set_limits(struct board_writer *w, int limit, int limit_now,
+board_writer_set_limits(struct board_writer *w, int limit, int limit_now,
     int64_t limited_ms, int held, int resting)
 {
-	struct board_account *a = board_account(w);
+	struct board_account *a = board_writer_account(w);
 
 	if (a == NULL)
 		return;
@@ -456,9 +457,9 @@ board_set_limits(struct board_writer *w, int limit, int limit_now,
 }
 
 void
-board_refusal(struct board_writer *w, const char *reply)
+board_writer_refusal(struct board_writer *w, const char *reply)
 {
-	struct board_account *a = board_account(w);
+	struct board_account *a = board_writer_account(w);
 
 	if (a == NULL)
 		return;
@@ -472,7 +473,7 @@ board_refusal(struct board_writer *w, const char *reply)
 static struct board_host *
 find_host(struct board_writer *w, const char *host, bool make)
 {
-	struct board_account *a = board_account(w);
+	struct board_account *a = board_writer_account(w);
 	uint64_t key = board_hash(host);
 	struct board_host *best;
 
@@ -509,7 +510,7 @@ learned(const uint64_t *word)
 }
 
 int
-board_host_depth(struct board_writer *w, const char *host)
+board_writer_host_depth(struct board_writer *w, const char *host)
 {
 	const struct board_host *h = find_host(w, host, false);
 
@@ -517,7 +518,7 @@ board_host_depth(struct board_writer *w, const char *host)
 }
 
 int
-board_host_messages(
+board_writer_host_messages(
     struct board_writer *w, const char *host, int64_t *age_ms_out)
 {
 	const struct board_host *h = find_host(w, host, false);
@@ -533,7 +534,7 @@ board_host_messages(
 }
 
 void
-board_set_host_depth(struct board_writer *w, const char *host, int depth)
+board_writer_set_host_depth(struct board_writer *w, const char *host, int depth)
 {
 	struct board_host *h = find_host(w, host, true);
 
@@ -544,7 +545,8 @@ board_set_host_depth(struct board_writer *w, const char *host, int depth)
 }
 
 void
-board_set_host_messages(struct board_writer *w, const char *host, int messages)
+board_writer_set_host_messages(
+    struct board_writer *w, const char *host, int messages)
 {
 	struct board_host *h = find_host(w, host, true);
 
@@ -556,7 +558,7 @@ board_set_host_messages(struct board_writer *w, const char *host, int messages)
 }
 
 void
-board_set_host_rtt(struct board_writer *w, const char *host, int64_t us)
+board_writer_set_host_rtt(struct board_writer *w, const char *host, int64_t us)
 {
 	struct board_host *h = find_host(w, host, true);
 
@@ -567,7 +569,7 @@ board_set_host_rtt(struct board_writer *w, const char *host, int64_t us)
 }
 
 bool
-board_learned(struct board_writer *w, uint64_t words[BOARD_LEARNED])
+board_writer_learned(struct board_writer *w, uint64_t words[BOARD_LEARNED])
 {
 	if (w == NULL)
 		return false;
@@ -577,7 +579,8 @@ board_learned(struct board_writer *w, uint64_t words[BOARD_LEARNED])
 }
 
 void
-board_set_learned(struct board_writer *w, const uint64_t words[BOARD_LEARNED])
+board_writer_set_learned(
+    struct board_writer *w, const uint64_t words[BOARD_LEARNED])
 {
 	if (w == NULL || w->is_draining)
 		return;
@@ -588,21 +591,22 @@ board_set_learned(struct board_writer *w, const uint64_t words[BOARD_LEARNED])
 /* Figures ------------------------------------------------------------- */
 
 void
-board_add(struct board_writer *w, enum board_counter which, uint64_t n)
+board_writer_add(struct board_writer *w, enum board_counter which, uint64_t n)
 {
 	if (w != NULL)
 		board_bump(&w->lane->counters[which], n);
 }
 
 void
-board_set(struct board_writer *w, enum board_gauge which, int64_t value)
+board_writer_set(struct board_writer *w, enum board_gauge which, int64_t value)
 {
 	if (w != NULL && !w->is_draining)
 		board_store(&w->lane->gauges[which], (uint64_t)value);
 }
 
 void
-board_observe(struct board_writer *w, enum board_hist_id which, int64_t us)
+board_writer_observe(
+    struct board_writer *w, enum board_hist_id which, int64_t us)
 {
 	if (w != NULL)
 		board_hist_add(
@@ -610,14 +614,14 @@ board_observe(struct board_writer *w, enum board_hist_id which, int64_t us)
 }
 
 void
-board_beat(struct board_writer *w)
+board_writer_beat(struct board_writer *w)
 {
 	if (w != NULL && !w->is_draining)
 		board_store(&w->lane->beat_wall_ms, now_wall_ms());
 }
 
 void
-board_set_slots(
+board_writer_set_slots(
     struct board_writer *w, int held, int reserve, int wants, int limit)
 {
 	if (w == NULL || w->is_draining)
@@ -640,7 +644,7 @@ session_row(struct board_writer *w, int row)
 }
 
 int
-board_session_new(struct board_writer *w)
+board_writer_session_new(struct board_writer *w)
 {
 	if (w == NULL || w->is_draining)
 		return -1;
@@ -652,14 +656,14 @@ board_session_new(struct board_writer *w)
 		w->has_session[i] = true;
 		memset(s, 0, sizeof(*s));
 		board_store(&s->opened_wall_ms, now_wall_ms());
-		board_session_state(w, i, BOARD_SESSION_DIALING);
+		board_writer_session_state(w, i, BOARD_SESSION_DIALING);
 		return i;
 	}
 	return -1;
 }
 
 void
-board_session_peer(struct board_writer *w, int row, const char *peer)
+board_writer_session_peer(struct board_writer *w, int row, const char *peer)
 {
 	struct board_session *s = session_row(w, row);
 
@@ -668,8 +672,8 @@ board_session_peer(struct board_writer *w, int row, const char *peer)
 }
 
 void
-board_session_state(
-    struct board_writer *w, int row, enum board_session_state state)
+board_writer_session_state(
+    struct board_writer *w, int row, enum board_writer_session_state state)
 {
 	struct board_session *s = session_row(w, row);
 
@@ -680,7 +684,7 @@ board_session_state(
 }
 
 void
-board_session_figures(struct board_writer *w, int row, uint64_t messages,
+board_writer_session_figures(struct board_writer *w, int row, uint64_t messages,
     uint64_t in_flight, uint64_t depth, uint64_t octets)
 {
 	struct board_session *s = session_row(w, row);
@@ -694,7 +698,7 @@ board_session_figures(struct board_writer *w, int row, uint64_t messages,
 }
 
 void
-board_session_free(struct board_writer *w, int row)
+board_writer_session_free(struct board_writer *w, int row)
 {
 	struct board_session *s = session_row(w, row);
 
@@ -736,7 +740,7 @@ room_for_poison(struct board_lane *lane)
 }
 
 int
-board_poison_begin(struct board_writer *w, const char *queue_id)
+board_writer_poison_begin(struct board_writer *w, const char *queue_id)
 {
 	uint64_t key = board_hash(queue_id), crashes;
 	struct board_poison *p;
@@ -760,7 +764,8 @@ board_poison_begin(struct board_writer *w, const char *queue_id)
 }
 
 void
-board_poison_end(struct board_writer *w, const char *queue_id, bool survived)
+board_writer_poison_end(
+    struct board_writer *w, const char *queue_id, bool survived)
 {
 	struct board_poison *p;
 

@@ -6,12 +6,12 @@
  *
  * Every call takes a NULL writer and then does nothing (lookups answer 0 or
  * -1): a lane whose state directory cannot be used delivers mail without
- * figures. A call costs nanoseconds and never blocks, board_open() and
- * board_set_account() excepted. What is read back from the file is bounded
- * before it is used.
+ * figures. A call costs nanoseconds and never blocks, board_writer_open() and
+ * board_writer_set_account() excepted. What is read back from the file is
+ * bounded before it is used.
  *
- * After fork the draining child calls board_drain(): it gives the entry to the
- * lane's next process, goes on counting, and touches no gauge any more.
+ * After fork the draining child calls board_writer_drain(): it gives the entry
+ * to the lane's next process, goes on counting, and touches no gauge any more.
  */
 #ifndef BOARD_WRITER_H
 #define BOARD_WRITER_H
@@ -27,76 +27,82 @@ struct board_writer;
 /* lane_name: the master.cf service, with the instance in front where several
  * Postfix instances share the directory; class may be "". NULL: error holds
  * one line. Crash notes of the lane's last process are settled here. */
-struct board_writer *board_open(const char *dir, const char *lane_name,
+struct board_writer *board_writer_open(const char *dir, const char *lane_name,
     const char *class, char *error, size_t n);
 
 /* Leaves in order: sessions, gauges and notes in hand are cleared. */
-void board_close(struct board_writer **w);
+void board_writer_close(struct board_writer **w);
 
 /* In the draining child, after fork. */
-void board_drain(struct board_writer *w);
+void board_writer_drain(struct board_writer *w);
 
 /* Attaches the lane to its account ("host" or "host login"), which is made if
  * need be. false: all rows are taken by accounts in use. */
-bool board_set_account(struct board_writer *w, const char *account);
+bool board_writer_set_account(struct board_writer *w, const char *account);
 
-void board_add(struct board_writer *w, enum board_counter which, uint64_t n);
-void board_set(struct board_writer *w, enum board_gauge which, int64_t value);
-void board_observe(
+void board_writer_add(
+    struct board_writer *w, enum board_counter which, uint64_t n);
+void board_writer_set(
+    struct board_writer *w, enum board_gauge which, int64_t value);
+void board_writer_observe(
     struct board_writer *w, enum board_hist_id which, int64_t us);
 
 /* The lane did something; now. */
-void board_beat(struct board_writer *w);
+void board_writer_beat(struct board_writer *w);
 
 /* Connection slots of the lane, and of the account as the lane sees it. */
-void board_set_slots(
+void board_writer_set_slots(
     struct board_writer *w, int held, int reserve, int wants, int limit);
-void board_set_limits(struct board_writer *w, int limit, int limit_now,
+void board_writer_set_limits(struct board_writer *w, int limit, int limit_now,
     int64_t limited_ms, int held, int resting);
 /* The provider refused a connection for their number; in its own words. */
-void board_refusal(struct board_writer *w, const char *reply);
+void board_writer_refusal(struct board_writer *w, const char *reply);
 
 /* A row for a new session in state DIALING; -1 when all are in use (then the
  * other calls do nothing). peer: numeric address, or "" until known. */
-int board_session_new(struct board_writer *w);
-void board_session_peer(struct board_writer *w, int row, const char *peer);
-void board_session_state(
-    struct board_writer *w, int row, enum board_session_state state);
-void board_session_figures(struct board_writer *w, int row, uint64_t messages,
-    uint64_t in_flight, uint64_t depth, uint64_t octets);
-void board_session_free(struct board_writer *w, int row);
+int board_writer_session_new(struct board_writer *w);
+void board_writer_session_peer(
+    struct board_writer *w, int row, const char *peer);
+void board_writer_session_state(
+    struct board_writer *w, int row, enum board_writer_session_state state);
+void board_writer_session_figures(struct board_writer *w, int row,
+    uint64_t messages, uint64_t in_flight, uint64_t depth, uint64_t octets);
+void board_writer_session_free(struct board_writer *w, int row);
 
 /* Notes that the message is being parsed or written; answers at how many
  * crashes of this lane it was in hand before. */
-int board_poison_begin(struct board_writer *w, const char *queue_id);
+int board_writer_poison_begin(struct board_writer *w, const char *queue_id);
 /* It is out of our hands again; survived says it also went through whole, so
  * that what is known of it is forgotten. */
-void board_poison_end(
+void board_writer_poison_end(
     struct board_writer *w, const char *queue_id, bool survived);
 
 /* What the account learned about a smarthost; 0 unknown. Depth and messages
  * are at most 10,000 whatever the file says. *age_ms_out: how long ago the
  * messages were found out; not below 0. */
-int board_host_depth(struct board_writer *w, const char *host);
-int board_host_messages(
+int board_writer_host_depth(struct board_writer *w, const char *host);
+int board_writer_host_messages(
     struct board_writer *w, const char *host, int64_t *age_ms_out);
-void board_set_host_depth(struct board_writer *w, const char *host, int depth);
+void board_writer_set_host_depth(
+    struct board_writer *w, const char *host, int depth);
 /* ... found out now. */
-void board_set_host_messages(
+void board_writer_set_host_messages(
     struct board_writer *w, const char *host, int messages);
-void board_set_host_rtt(struct board_writer *w, const char *host, int64_t us);
+void board_writer_set_host_rtt(
+    struct board_writer *w, const char *host, int64_t us);
 
 /* What the lane of this name left in its entry, zeros at first; false without
  * a board. / Leaves it. */
-bool board_learned(struct board_writer *w, uint64_t words[BOARD_LEARNED]);
-void board_set_learned(
+bool board_writer_learned(
+    struct board_writer *w, uint64_t words[BOARD_LEARNED]);
+void board_writer_set_learned(
     struct board_writer *w, const uint64_t words[BOARD_LEARNED]);
 
 /* The lane's and the account's entry, for code that keeps state of its own
  * there (orders, rates); NULL without. In a draining child they are the next
- * process's: board_is_drained(). */
-bool board_is_drained(const struct board_writer *w);
-struct board_lane *board_lane(struct board_writer *w);
-struct board_account *board_account(struct board_writer *w);
+ * process's: board_writer_is_drained(). */
+bool board_writer_is_drained(const struct board_writer *w);
+struct board_lane *board_writer_lane(struct board_writer *w);
+struct board_account *board_writer_account(struct board_writer *w);
 
 #endif

@@ -205,7 +205,7 @@ look(struct budget *b, int64_t now_ms, bool has_mutex, struct slots_sum *sum)
 static void
 show_mine(struct budget *b)
 {
-	board_set_slots(
+	board_writer_set_slots(
 	    b->board, b->mine_count, b->reserve, b->wants, b->lane_limit);
 }
 
@@ -215,7 +215,7 @@ show(struct budget *b, const struct slots_sum *sum, int64_t now_ms)
 	if (b->board == NULL || b->is_draining)
 		return;
 	show_mine(b);
-	board_set_limits(b->board, sum->limit, sum->limit_now,
+	board_writer_set_limits(b->board, sum->limit, sum->limit_now,
 	    slots_limited_ms(&b->slots.head, sum->limit, now_ms), sum->held,
 	    sum->resting);
 }
@@ -507,7 +507,7 @@ refuse(struct budget *b, const char *why, int64_t not_before_ms,
 	out->slot = -1;
 	out->why = why;
 	out->not_before_ms = not_before_ms;
-	board_add(b->board, BOARD_COUNTER_slots_refused, 1);
+	board_writer_add(b->board, BOARD_COUNTER_slots_refused, 1);
 	return false;
 }
 
@@ -591,7 +591,7 @@ budget_take(struct budget *b, int64_t now_ms, struct budget_answer *out)
 	b->is_refused = false;
 	publish_wants(b);
 	set_timer(b);
-	board_add(b->board, BOARD_COUNTER_slots_taken, 1);
+	board_writer_add(b->board, BOARD_COUNTER_slots_taken, 1);
 	*out = (struct budget_answer){.slot = slot, .why = "granted"};
 	return true;
 }

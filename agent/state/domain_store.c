@@ -11,22 +11,22 @@
 /* "lane dom" and the version of struct domains_kept. */
 #define MAGIC UINT64_C(0x6d6f642d656e0001)
 
-struct domainbook {
+struct domain_store {
 	struct domains *domains;
-	struct keepfile *file;
+	struct persist *file;
 };
 
 static void
 store(void *ctx, const struct domains_kept *kept)
 {
-	keepfile_store(((struct domainbook *)ctx)->file, kept);
+	persist_store(((struct domain_store *)ctx)->file, kept);
 }
 
-struct domainbook *
-domainbook_new(struct domains *domains, const struct statefile_dir *dir,
+struct domain_store *
+domain_store_new(struct domains *domains, const struct statefile_dir *dir,
     const char *lane_name)
 {
-	struct domainbook *book;
+	struct domain_store *book;
 	char name[64], error[256];
 
 	if (domains == NULL || domains_are_none(domains))
@@ -35,32 +35,32 @@ domainbook_new(struct domains *domains, const struct statefile_dir *dir,
 	book->domains = domains;
 	(void)snprintf(name, sizeof(name), "domains.%016llx",
 	    (unsigned long long)board_hash(lane_name));
-	book->file = keepfile_open(dir, name, MAGIC,
-	    sizeof(struct domains_kept), error, sizeof(error));
+	book->file = persist_open(dir, name, MAGIC, sizeof(struct domains_kept),
+	    error, sizeof(error));
 	if (*error != '\0')
 		log_warn("lane_domain_rate_limits begin anew with each "
 			 "process: %s",
 		    error);
-	domains_keep(domains, keepfile_value(book->file),
-	    keepfile_shift_us(book->file), clock_mono_us(), store, book);
+	domains_keep(domains, persist_value(book->file),
+	    persist_shift_us(book->file), clock_mono_us(), store, book);
 	return book;
 }
 
 void
-domainbook_drain(struct domainbook *book)
+domain_store_drain(struct domain_store *book)
 {
 	if (book == NULL)
 		return;
 	domains_keep_no_more(book->domains);
-	keepfile_close(&book->file);
+	persist_close(&book->file);
 }
 
 void
-domainbook_free(struct domainbook **book)
+domain_store_free(struct domain_store **book)
 {
-	struct domainbook *old = *book;
+	struct domain_store *old = *book;
 
 	*book = NULL;
-	domainbook_drain(old);
+	domain_store_drain(old);
 	mem_free(old);
 }

@@ -1,4 +1,4 @@
-/* domainbook: what was used of the limits by recipient domain, in a file.
+/* domain_store: what was used of the limits by recipient domain, in a file.
  *
  * lane_state_directory/domains.HASH, one for each lane with such limits: a
  * reload, a stop or a crash lets no new burst through, and quotas survive a
@@ -11,16 +11,16 @@
 #include "agent/engine/domains.h"
 #include "agent/state/statefile.h"
 
-struct domainbook;
+struct domain_store;
 
 /* Makes domains (borrowed) go on from the file; NULL when none has a limit.
  * dir may be NULL. */
-struct domainbook *domainbook_new(struct domains *domains,
+struct domain_store *domain_store_new(struct domains *domains,
     const struct statefile_dir *dir, const char *lane_name);
 
 /* Another process goes on from here: nothing is written any more. */
-void domainbook_drain(struct domainbook *book);
+void domain_store_drain(struct domain_store *book);
 
-void domainbook_free(struct domainbook **book);
+void domain_store_free(struct domain_store **book);
 
 #endif

@@ -19,19 +19,19 @@ row(struct rows *rows, int i)
 }
 
 bool
-learned_find(
-    struct board_writer *board, uint64_t account, struct adapt_stored *out)
+pace_store_find(
+    struct board_writer *board, uint64_t account, struct controller_stored *out)
 {
 	struct rows rows;
 
-	if (!board_learned(board, rows.words))
+	if (!board_writer_learned(board, rows.words))
 		return false;
 	for (int i = 0; i < ROWS; i++) {
 		const uint64_t *words = row(&rows, i);
 
 		if (words[ACCOUNT] != account)
 			continue;
-		*out = (struct adapt_stored){
+		*out = (struct controller_stored){
 		    .ceiling_micro = (int64_t)words[CEILING],
 		    .agreement = (int64_t)words[AGREEMENT],
 		    .pause_until_wall_ms = (int64_t)words[PAUSE],
@@ -44,7 +44,7 @@ learned_find(
 
 /* The row it has, else the one that learned nothing for longest. */
 static void
-put(void *ctx, uint64_t account, const struct adapt_stored *stored)
+put(void *ctx, uint64_t account, const struct controller_stored *stored)
 {
 	struct rows *rows = ctx;
 	uint64_t *best = row(rows, 0);
@@ -76,21 +76,21 @@ show(struct board_writer *board, const struct lane *lane, struct moment now)
 	int64_t left_ms = lane_paused_until_ms(lane) - now.ms;
 	int64_t wall_ms = (int64_t)now.wall.tv_sec * 1000;
 
-	board_set(board, BOARD_GAUGE_rate_milli,
+	board_writer_set(board, BOARD_GAUGE_rate_milli,
 	    isfinite(rate) ? (int64_t)(rate * 1000) : 0);
-	board_set(board, BOARD_GAUGE_paused_until_wall_ms,
+	board_writer_set(board, BOARD_GAUGE_paused_until_wall_ms,
 	    left_ms > 0 ? wall_ms + left_ms : 0);
 }
 
 void
-learned_save(
+pace_store_save(
     struct board_writer *board, const struct lane *lane, struct moment now)
 {
 	struct rows rows;
 
-	if (!board_learned(board, rows.words))
+	if (!board_writer_learned(board, rows.words))
 		return;
 	lane_each_pace(lane, now, put, &rows);
-	board_set_learned(board, rows.words);
+	board_writer_set_learned(board, rows.words);
 	show(board, lane, now);
 }

@@ -1,4 +1,4 @@
-/* learned: what a lane found out of its accounts' pace, on the board.
+/* pace_store: what a lane found out of its accounts' pace, on the board.
  *
  * Kept in the lane's own entry, so that a reload, a stop or a crash does not
  * make it find the rate again by running into it. A row for each account,
@@ -15,11 +15,11 @@
 #include "common/base/clock.h"
 
 /* False: nothing is known. board may be NULL, here and below. */
-bool learned_find(
-    struct board_writer *board, uint64_t account, struct adapt_stored *out);
+bool pace_store_find(struct board_writer *board, uint64_t account,
+    struct controller_stored *out);
 
 /* Some times a second; shows rate and pause among the figures as well. */
-void learned_save(
+void pace_store_save(
     struct board_writer *board, const struct lane *lane, struct moment now);
 
 #endif

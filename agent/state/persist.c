@@ -31,7 +31,7 @@ struct keepfile_copy {
 	uint64_t value[];
 };
 
-struct keepfile {
+struct persist {
 	int fd; /* -1: memory alone */
 	size_t size, copy_size, all_size;
 	struct keepfile_head *map;
@@ -47,7 +47,7 @@ wall_less_mono_us(void)
 }
 
 static struct keepfile_copy *
-copy_of(const struct keepfile *k, uint64_t which)
+copy_of(const struct persist *k, uint64_t which)
 {
 	char *copies = (char *)(k->map + 1);
 
@@ -55,20 +55,20 @@ copy_of(const struct keepfile *k, uint64_t which)
 }
 
 static uint64_t
-which_holds(const struct keepfile *k)
+which_holds(const struct persist *k)
 {
 	return __atomic_load_n(&k->map->which, __ATOMIC_ACQUIRE) & 1;
 }
 
 static void
-set_sizes(struct keepfile *k)
+set_sizes(struct persist *k)
 {
 	k->copy_size = sizeof(struct keepfile_copy) + (k->size + 7) / 8 * 8;
 	k->all_size = sizeof(*k->map) + 2 * k->copy_size;
 }
 
 static bool
-is_known(const struct keepfile *k, uint64_t magic)
+is_known(const struct persist *k, uint64_t magic)
 {
 	struct keepfile_head head;
 
@@ -78,7 +78,7 @@ is_known(const struct keepfile *k, uint64_t magic)
 
 /* Never shorter than it was: others may have it mapped. */
 static bool
-make_long_enough(const struct keepfile *k, char *error, size_t n)
+make_long_enough(const struct persist *k, char *error, size_t n)
 {
 	struct stat st;
 
@@ -88,7 +88,7 @@ make_long_enough(const struct keepfile *k, char *error, size_t n)
 }
 
 static bool
-map_file(struct keepfile *k, uint64_t magic, char *error, size_t n)
+map_file(struct persist *k, uint64_t magic, char *error, size_t n)
 {
 	bool is_ours = is_known(k, magic);
 	void *p;
@@ -112,7 +112,7 @@ map_file(struct keepfile *k, uint64_t magic, char *error, size_t n)
 }
 
 static bool
-open_file(struct keepfile *k, const struct statefile_dir *dir, const char *name,
+open_file(struct persist *k, const struct statefile_dir *dir, const char *name,
     uint64_t magic, char *error, size_t n)
 {
 	bool is_ok, is_made;
@@ -127,21 +127,21 @@ open_file(struct keepfile *k, const struct statefile_dir *dir, const char *name,
 	/* One that is there needs no lock, which a lane that is stopped may
 	 * hold for ever. */
 	is_made = !is_known(k, magic);
-	if (is_made && !keepfile_lock(k, OPEN_WAIT_MS)) {
+	if (is_made && !persist_lock(k, OPEN_WAIT_MS)) {
 		(void)snprintf(error, n, "%s: lock held too long", name);
 		return false;
 	}
 	is_ok = map_file(k, magic, error, n);
 	if (is_made)
-		keepfile_unlock(k);
+		persist_unlock(k);
 	return is_ok;
 }
 
-struct keepfile *
-keepfile_open(const struct statefile_dir *dir, const char *name, uint64_t magic,
+struct persist *
+persist_open(const struct statefile_dir *dir, const char *name, uint64_t magic,
     size_t size, char *error, size_t n)
 {
-	struct keepfile *k = mem_zalloc(sizeof(*k));
+	struct persist *k = mem_zalloc(sizeof(*k));
 
 	*error = '\0';
 	k->fd = -1;
@@ -159,9 +159,9 @@ keepfile_open(const struct statefile_dir *dir, const char *name, uint64_t magic,
 }
 
 void
-keepfile_close(struct keepfile **k)
+persist_close(struct persist **k)
 {
-	struct keepfile *old = *k;
+	struct persist *old = *k;
 
 	*k = NULL;
 	if (old == NULL)
@@ -176,19 +176,19 @@ keepfile_close(struct keepfile **k)
 }
 
 bool
-keepfile_is_shared(const struct keepfile *k)
+persist_is_shared(const struct persist *k)
 {
 	return k->fd >= 0;
 }
 
 const void *
-keepfile_value(const struct keepfile *k)
+persist_value(const struct persist *k)
 {
 	return copy_of(k, which_holds(k))->value;
 }
 
 void
-keepfile_store(struct keepfile *k, const void *value)
+persist_store(struct persist *k, const void *value)
 {
 	uint64_t next = which_holds(k) ^ 1;
 	struct keepfile_copy *copy = copy_of(k, next);
@@ -201,7 +201,7 @@ keepfile_store(struct keepfile *k, const void *value)
 }
 
 uint64_t
-keepfile_stores(const struct keepfile *k)
+persist_stores(const struct persist *k)
 {
 	return __atomic_load_n(&k->map->stores, __ATOMIC_ACQUIRE);
 }
@@ -220,16 +220,16 @@ shift_of(const struct keepfile_copy *copy, uint64_t boot)
 }
 
 int64_t
-keepfile_shift_us(const struct keepfile *k)
+persist_shift_us(const struct persist *k)
 {
 	return shift_of(copy_of(k, which_holds(k)), k->boot);
 }
 
 bool
-keepfile_read(int fd, uint64_t boot, uint64_t magic, void *value, size_t size,
+persist_read(int fd, uint64_t boot, uint64_t magic, void *value, size_t size,
     int64_t *shift_us_out)
 {
-	struct keepfile k = {.fd = fd, .size = size};
+	struct persist k = {.fd = fd, .size = size};
 	struct keepfile_head head;
 	struct keepfile_copy copy;
 	off_t at;
@@ -246,37 +246,37 @@ keepfile_read(int fd, uint64_t boot, uint64_t magic, void *value, size_t size,
 }
 
 bool
-keepfile_lock(struct keepfile *k, int wait_ms)
+persist_lock(struct persist *k, int wait_ms)
 {
 	return k->fd < 0 || statefile_lock(k->fd, LOCK_MUTEX, wait_ms);
 }
 
 void
-keepfile_unlock(struct keepfile *k)
+persist_unlock(struct persist *k)
 {
 	if (k->fd >= 0)
 		statefile_unlock(k->fd, LOCK_MUTEX);
 }
 
 bool
-keepfile_join(struct keepfile *k, int member, int wait_ms)
+persist_join(struct persist *k, int member, int wait_ms)
 {
 	return k->fd < 0 ||
 	       statefile_lock(k->fd, LOCK_MEMBER + member, wait_ms);
 }
 
 void
-keepfile_leave(struct keepfile *k, int member)
+persist_leave(struct persist *k, int member)
 {
 	if (k->fd >= 0)
 		statefile_unlock(k->fd, LOCK_MEMBER + member);
 }
 
 void
-keepfile_members(const struct keepfile *k, bool map[KEEPFILE_MEMBERS])
+persist_members(const struct persist *k, bool map[PERSIST_MEMBERS])
 {
-	memset(map, 0, KEEPFILE_MEMBERS * sizeof(map[0]));
+	memset(map, 0, PERSIST_MEMBERS * sizeof(map[0]));
 	if (k->fd >= 0)
 		statefile_locked_map(
-		    k->fd, LOCK_MEMBER, LOCK_MEMBER + KEEPFILE_MEMBERS, map);
+		    k->fd, LOCK_MEMBER, LOCK_MEMBER + PERSIST_MEMBERS, map);
 }

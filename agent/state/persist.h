@@ -1,4 +1,4 @@
-/* keepfile: a value in a file that survives whatever happens to its writer.
+/* persist: a value in a file that survives whatever happens to its writer.
  *
  *   head { which, stores } | copy 0 { boot, clock, value } | copy 1 { ... }
  *                                   ^--- which says the one that holds
@@ -25,49 +25,49 @@
 
 #include "agent/state/statefile.h"
 
-struct keepfile;
+struct persist;
 
-enum { KEEPFILE_MEMBERS = 32 };
+enum { PERSIST_MEMBERS = 32 };
 
 /* Never NULL. When the file cannot be used (dir NULL: there is none) *error is
  * one line, else "". magic tells one kind, and its version, from others. */
-struct keepfile *keepfile_open(const struct statefile_dir *dir,
-    const char *name, uint64_t magic, size_t size, char *error, size_t n);
+struct persist *persist_open(const struct statefile_dir *dir, const char *name,
+    uint64_t magic, size_t size, char *error, size_t n);
 
 /* What an open file holds, without opening it as a value. False: it is of
  * another kind. */
-bool keepfile_read(int fd, uint64_t boot, uint64_t magic, void *value,
+bool persist_read(int fd, uint64_t boot, uint64_t magic, void *value,
     size_t size, int64_t *shift_us_out);
 
 /* False: in memory alone. */
-bool keepfile_is_shared(const struct keepfile *k);
-void keepfile_close(struct keepfile **k);
+bool persist_is_shared(const struct persist *k);
+void persist_close(struct persist **k);
 
 /* The value that holds; another process may store, so lock the file for more
  * than a hint. Valid until the next store of this process. */
-const void *keepfile_value(const struct keepfile *k);
+const void *persist_value(const struct persist *k);
 
-void keepfile_store(struct keepfile *k, const void *value);
+void persist_store(struct persist *k, const void *value);
 
 /* Another number after each store, by whatever process: the value is still the
  * one that was read if it is the same. */
-uint64_t keepfile_stores(const struct keepfile *k);
+uint64_t persist_stores(const struct persist *k);
 
 /* Microseconds to add to the monotonic times of the value as it was found:
  * not 0 only when it was stored before a reboot, and nothing since. */
-int64_t keepfile_shift_us(const struct keepfile *k);
+int64_t persist_shift_us(const struct persist *k);
 
 /* Excludes other processes, also children forked later; false: somebody holds
  * it for longer than wait_ms. */
-bool keepfile_lock(struct keepfile *k, int wait_ms);
-void keepfile_unlock(struct keepfile *k);
+bool persist_lock(struct persist *k, int wait_ms);
+void persist_unlock(struct persist *k);
 
 /* Entries of members, each taken by one process until it dies or leaves. A
  * forked child shares its parent's until one of both leaves. */
-bool keepfile_join(struct keepfile *k, int member, int wait_ms);
-void keepfile_leave(struct keepfile *k, int member);
+bool persist_join(struct persist *k, int member, int wait_ms);
+void persist_leave(struct persist *k, int member);
 
 /* Sets map[i] of those that are taken by other processes. */
-void keepfile_members(const struct keepfile *k, bool map[KEEPFILE_MEMBERS]);
+void persist_members(const struct persist *k, bool map[PERSIST_MEMBERS]);
 
 #endif

@@ -12,22 +12,23 @@ enum { DRAINED_WAIT_US = 1000000 };
 
 struct rate_account {
 	struct list link;
-	struct ratebook *book;
+	struct rate_store *book;
 	char *name;
-	struct sharefile *mail, *connects; /* NULL: drained */
+	struct account_limits *mail, *connects; /* NULL: drained */
 };
 
-struct ratebook {
-	struct sharefile_env env;
-	struct keepfile *own_file;
-	struct share own; /* as found */
-	struct share planned; /* the account's limits, before one is known */
+struct rate_store {
+	struct account_limits_env env;
+	struct persist *own_file;
+	struct fairshare own; /* as found */
+	struct fairshare
+	    planned; /* the account's limits, before one is known */
 	struct list accounts; /* the last opened first */
 	bool has_warned, is_drained;
 };
 
 static void
-warn_once(struct ratebook *book, const char *error)
+warn_once(struct rate_store *book, const char *error)
 {
 	if (*error == '\0' || book->has_warned)
 		return;
@@ -38,27 +39,27 @@ warn_once(struct ratebook *book, const char *error)
 }
 
 static void
-plan(struct ratebook *book, int64_t now_us)
+plan(struct rate_store *book, int64_t now_us)
 {
-	struct share_rate rates[SHARE_LIMITS];
+	struct fairshare_rate rates[FAIRSHARE_LIMITS];
 	size_t count;
 	char error[256];
 
 	if (pacer_rates(book->env.set, PACER_ACCOUNT, rates, &count, error,
 		sizeof(error)))
-		(void)share_configure(
+		(void)fairshare_configure(
 		    &book->planned, 0, rates, count, NULL, now_us);
 }
 
-struct ratebook *
-ratebook_new(const struct settings *set, const struct statefile_dir *dir,
+struct rate_store *
+rate_store_new(const struct settings *set, const struct statefile_dir *dir,
     const char *lane_name, int64_t now_us)
 {
-	struct ratebook *book = mem_zalloc(sizeof(*book));
+	struct rate_store *book = mem_zalloc(sizeof(*book));
 	int weight = pacer_weight(set->lane_priority);
 	char error[256];
 
-	book->env = (struct sharefile_env){
+	book->env = (struct account_limits_env){
 	    .set = set,
 	    .dir = dir,
 	    .lane_name = lane_name,
@@ -67,9 +68,10 @@ ratebook_new(const struct settings *set, const struct statefile_dir *dir,
 	list_init(&book->accounts);
 	plan(book, now_us);
 	book->own_file =
-	    sharefile_keep(dir, "pace", lane_name, error, sizeof(error));
+	    account_limits_keep(dir, "pace", lane_name, error, sizeof(error));
 	warn_once(book, error);
-	(void)sharefile_load(book->own_file, &book->own, lane_name, now_us);
+	(void)account_limits_load(
+	    book->own_file, &book->own, lane_name, now_us);
 	return book;
 }
 
@@ -78,8 +80,8 @@ ratebook_new(const struct settings *set, const struct statefile_dir *dir,
 static void
 account_close(struct rate_account *a)
 {
-	sharefile_close(&a->mail);
-	sharefile_close(&a->connects);
+	account_limits_close(&a->mail);
+	account_limits_close(&a->connects);
 }
 
 static void
@@ -91,7 +93,7 @@ account_free(struct rate_account *a)
 }
 
 void
-ratebook_forget(struct ratebook *book, struct rate_account **account)
+rate_store_forget(struct rate_store *book, struct rate_account **account)
 {
 	struct rate_account *a = *account;
 
@@ -102,43 +104,43 @@ ratebook_forget(struct ratebook *book, struct rate_account **account)
 }
 
 void
-ratebook_drain(struct ratebook *book)
+rate_store_drain(struct rate_store *book)
 {
 	book->is_drained = true;
 	list_each (link, &book->accounts)
 		account_close(list_entry(link, struct rate_account, link));
-	keepfile_close(&book->own_file);
+	persist_close(&book->own_file);
 }
 
 void
-ratebook_free(struct ratebook **book)
+rate_store_free(struct rate_store **book)
 {
-	struct ratebook *old = *book;
+	struct rate_store *old = *book;
 
 	*book = NULL;
 	if (old == NULL)
 		return;
-	ratebook_drain(old);
+	rate_store_drain(old);
 	list_each_safe (link, &old->accounts)
 		account_free(list_entry(link, struct rate_account, link));
 	mem_free(old);
 }
 
-const struct share *
-ratebook_own(const struct ratebook *book)
+const struct fairshare *
+rate_store_own(const struct rate_store *book)
 {
 	return &book->own;
 }
 
 void
-ratebook_save_own(struct ratebook *book, const struct share *own)
+rate_store_save_own(struct rate_store *book, const struct fairshare *own)
 {
 	if (book->own_file != NULL)
-		keepfile_store(book->own_file, own);
+		persist_store(book->own_file, own);
 }
 
 static struct rate_account *
-find(struct ratebook *book, const char *account)
+find(struct rate_store *book, const char *account)
 {
 	list_each (link, &book->accounts) {
 		struct rate_account *a =
@@ -151,7 +153,7 @@ find(struct ratebook *book, const char *account)
 }
 
 struct rate_account *
-ratebook_account(struct ratebook *book, const char *account, int64_t now_us)
+rate_store_account(struct rate_store *book, const char *account, int64_t now_us)
 {
 	struct rate_account *a = find(book, account);
 	char error[256];
@@ -163,10 +165,10 @@ ratebook_account(struct ratebook *book, const char *account, int64_t now_us)
 	a->name = mem_strdup(account);
 	list_init(&a->link);
 	list_push_front(&book->accounts, &a->link);
-	a->mail = sharefile_open(&book->env, "rates", account, PACER_ACCOUNT,
-	    now_us, error, sizeof(error));
+	a->mail = account_limits_open(&book->env, "rates", account,
+	    PACER_ACCOUNT, now_us, error, sizeof(error));
 	warn_once(book, error);
-	a->connects = sharefile_open(&book->env, "connects", account,
+	a->connects = account_limits_open(&book->env, "connects", account,
 	    PACER_CONNECTIONS, now_us, error, sizeof(error));
 	warn_once(book, error);
 	return a;
@@ -175,112 +177,118 @@ ratebook_account(struct ratebook *book, const char *account, int64_t now_us)
 /* ---- takes -------------------------------------------------------------- */
 
 int64_t
-ratebook_wait_us(struct rate_account *a, const struct pacer_cost *cost,
+rate_store_wait_us(struct rate_account *a, const struct pacer_cost *cost,
     int64_t now_us, struct pacer_limit *why_out)
 {
-	struct share_cost c = pacer_share_cost(cost);
-	const struct share_limit *limit = NULL;
+	struct fairshare_cost c = pacer_share_cost(cost);
+	const struct fairshare_limit *limit = NULL;
 	int64_t wait;
 
 	if (a->book->is_drained)
 		return DRAINED_WAIT_US;
-	wait = sharefile_wait_us(a->mail, &c, now_us, &limit);
+	wait = account_limits_wait_us(a->mail, &c, now_us, &limit);
 	if (wait > 0)
 		pacer_explain(why_out, limit, true);
 	return wait;
 }
 
 bool
-ratebook_take(
+rate_store_take(
     struct rate_account *a, const struct pacer_cost *cost, int64_t now_us)
 {
-	struct share_cost c = pacer_share_cost(cost);
+	struct fairshare_cost c = pacer_share_cost(cost);
 
 	if (a->book->is_drained)
 		return false;
-	if (sharefile_is_limited(a->mail))
-		return sharefile_take(a->mail, &c, now_us);
-	sharefile_note_use(a->mail, now_us);
+	if (account_limits_is_limited(a->mail))
+		return account_limits_take(a->mail, &c, now_us);
+	account_limits_note_use(a->mail, now_us);
 	return true;
 }
 
-const struct share *
-ratebook_peek(struct ratebook *book, struct rate_account *a)
+const struct fairshare *
+rate_store_peek(struct rate_store *book, struct rate_account *a)
 {
 	struct list *first = list_first(&book->accounts);
 
 	if (a == NULL && first != NULL)
 		a = list_entry(first, struct rate_account, link);
-	if (a == NULL && share_is_limited(&book->planned))
+	if (a == NULL && fairshare_is_limited(&book->planned))
 		return &book->planned;
-	if (a == NULL || book->is_drained || !sharefile_is_limited(a->mail))
+	if (a == NULL || book->is_drained ||
+	    !account_limits_is_limited(a->mail))
 		return NULL;
-	return sharefile_peek(a->mail);
+	return account_limits_peek(a->mail);
 }
 
-const struct share *
-ratebook_peek_connects(struct ratebook *book)
+const struct fairshare *
+rate_store_peek_connects(struct rate_store *book)
 {
 	struct list *first = list_first(&book->accounts);
 	struct rate_account *a =
 	    first == NULL ? NULL : list_entry(first, struct rate_account, link);
 
-	if (a == NULL || book->is_drained || !sharefile_is_limited(a->connects))
+	if (a == NULL || book->is_drained ||
+	    !account_limits_is_limited(a->connects))
 		return NULL;
-	return sharefile_peek(a->connects);
+	return account_limits_peek(a->connects);
 }
 
-static const struct share_cost one_connection = {{1}};
+static const struct fairshare_cost one_connection = {{1}};
 
 int64_t
-ratebook_connect_wait_us(struct rate_account *a, int64_t now_us)
+rate_store_connect_wait_us(struct rate_account *a, int64_t now_us)
 {
-	const struct share_limit *limit = NULL;
+	const struct fairshare_limit *limit = NULL;
 
 	if (a->book->is_drained)
 		return DRAINED_WAIT_US;
-	return sharefile_wait_us(a->connects, &one_connection, now_us, &limit);
+	return account_limits_wait_us(
+	    a->connects, &one_connection, now_us, &limit);
 }
 
 bool
-ratebook_connect_take(struct rate_account *a, int64_t now_us)
+rate_store_connect_take(struct rate_account *a, int64_t now_us)
 {
 	return !a->book->is_drained &&
-	       sharefile_take(a->connects, &one_connection, now_us);
+	       account_limits_take(a->connects, &one_connection, now_us);
 }
 
 /* ---- what lanes tell each other ---------------------------------------- */
 
 bool
-ratebook_throttled(struct rate_account *a, int64_t sent_us, int64_t now_us)
+rate_store_throttled(struct rate_account *a, int64_t sent_us, int64_t now_us)
 {
-	return !a->book->is_drained && sharefile_tell(a->mail, sent_us, now_us);
+	return !a->book->is_drained &&
+	       account_limits_tell(a->mail, sent_us, now_us);
 }
 
 void
-ratebook_pause(struct rate_account *a, int64_t until_us)
+rate_store_pause(struct rate_account *a, int64_t until_us)
 {
 	if (!a->book->is_drained)
-		sharefile_pause(a->mail, until_us);
+		account_limits_pause(a->mail, until_us);
 }
 
 int64_t
-ratebook_paused_until(struct rate_account *a)
+rate_store_paused_until(struct rate_account *a)
 {
-	return a->book->is_drained ? 0
-				   : sharefile_peek(a->mail)->pause_until_us;
+	return a->book->is_drained
+		   ? 0
+		   : account_limits_peek(a->mail)->pause_until_us;
 }
 
 bool
-ratebook_news(struct rate_account *a, struct ratebook_news *out)
+rate_store_news(struct rate_account *a, struct rate_store_news *out)
 {
-	*out = (struct ratebook_news){0};
+	*out = (struct rate_store_news){0};
 	return !a->book->is_drained &&
-	       sharefile_news(a->mail, &out->refused_us, &out->pause_until_us);
+	       account_limits_news(
+		   a->mail, &out->refused_us, &out->pause_until_us);
 }
 
 void
-ratebook_idle(struct ratebook *book)
+rate_store_idle(struct rate_store *book)
 {
 	if (book->is_drained)
 		return;
@@ -288,7 +296,7 @@ ratebook_idle(struct ratebook *book)
 		struct rate_account *a =
 		    list_entry(link, struct rate_account, link);
 
-		sharefile_quit(a->mail);
-		sharefile_quit(a->connects);
+		account_limits_quit(a->mail);
+		account_limits_quit(a->connects);
 	}
 }

@@ -1,4 +1,4 @@
-/* ratebook: where a lane's and its account's rates are kept.
+/* rate_store: where a lane's and its account's rates are kept.
  *
  *   pace.HASH     one lane's own limits           written at every take
  *   rates.HASH    the account's: messages, recipients, octets  } all lanes,
@@ -8,7 +8,7 @@
  * name. What was taken is in the file before the message is on its way, so
  * neither reload nor kill -9 gives a burst or loses a quota, and a reboot costs
  * what the kernel had not written back. Limits that change in the configuration
- * keep what is known to be used (share_configure).
+ * keep what is known to be used (fairshare_configure).
  *
  * The account's limits are those any running lane asks for, all of them; a take
  * holds the lock for some microseconds. A lane that cannot have the lock within
@@ -30,70 +30,70 @@
 #include "agent/engine/settings.h"
 #include "agent/state/statefile.h"
 
-struct ratebook;
+struct rate_store;
 struct rate_account;
 
 /* dir (may be NULL), set and lane_name are borrowed. Time is an argument here
  * and below, in monotonic microseconds. */
-struct ratebook *ratebook_new(const struct settings *set,
+struct rate_store *rate_store_new(const struct settings *set,
     const struct statefile_dir *dir, const char *lane_name, int64_t now_us);
-void ratebook_free(struct ratebook **book);
+void rate_store_free(struct rate_store **book);
 
 /* In the draining child, after fork: the lane's next process has the files. No
  * message goes any more. */
-void ratebook_drain(struct ratebook *book);
+void rate_store_drain(struct rate_store *book);
 
 /* The lane's own state as it was left, in times of now; and as it is. */
-const struct share *ratebook_own(const struct ratebook *book);
-void ratebook_save_own(struct ratebook *book, const struct share *own);
+const struct fairshare *rate_store_own(const struct rate_store *book);
+void rate_store_save_own(struct rate_store *book, const struct fairshare *own);
 
 /* The account of this name ("host" or "host login"), opened once; the book's,
- * until ratebook_forget() or ratebook_free(). */
-struct rate_account *ratebook_account(
-    struct ratebook *book, const char *account, int64_t now_us);
+ * until rate_store_forget() or rate_store_free(). */
+struct rate_account *rate_store_account(
+    struct rate_store *book, const char *account, int64_t now_us);
 
 /* Closes an account that is not used for now; what was taken stays known. */
-void ratebook_forget(struct ratebook *book, struct rate_account **account);
+void rate_store_forget(struct rate_store *book, struct rate_account **account);
 
 /* As in struct pacer_ops. */
-int64_t ratebook_wait_us(struct rate_account *a, const struct pacer_cost *cost,
-    int64_t now_us, struct pacer_limit *why_out);
-bool ratebook_take(
+int64_t rate_store_wait_us(struct rate_account *a,
+    const struct pacer_cost *cost, int64_t now_us, struct pacer_limit *why_out);
+bool rate_store_take(
     struct rate_account *a, const struct pacer_cost *cost, int64_t now_us);
 /* NULL: no limits. a NULL: the account opened last, or before one was, what is
  * configured. */
-const struct share *ratebook_peek(
-    struct ratebook *book, struct rate_account *a);
+const struct fairshare *rate_store_peek(
+    struct rate_store *book, struct rate_account *a);
 /* Of new connections; the account opened last. */
-const struct share *ratebook_peek_connects(struct ratebook *book);
+const struct fairshare *rate_store_peek_connects(struct rate_store *book);
 
 /* lane_connection_rate_limit: microseconds until one more connection may be
  * begun, 0: now; and one is. take false: another lane was quicker. */
-int64_t ratebook_connect_wait_us(struct rate_account *a, int64_t now_us);
-bool ratebook_connect_take(struct rate_account *a, int64_t now_us);
+int64_t rate_store_connect_wait_us(struct rate_account *a, int64_t now_us);
+bool rate_store_connect_take(struct rate_account *a, int64_t now_us);
 
 /* What this lane sent at sent_us was refused for the account's pace. True: less
  * urgent lanes are busy and told to slow down, so this one need not. */
-bool ratebook_throttled(
+bool rate_store_throttled(
     struct rate_account *a, int64_t sent_us, int64_t now_us);
 
 /* The provider wants nothing of this account before until_us. */
-void ratebook_pause(struct rate_account *a, int64_t until_us);
+void rate_store_pause(struct rate_account *a, int64_t until_us);
 
 /* What was told so, by whatever lane and process; 0: nothing is known. */
-int64_t ratebook_paused_until(struct rate_account *a);
+int64_t rate_store_paused_until(struct rate_account *a);
 
 /* What other lanes have told this way since the last call. */
-struct ratebook_news {
+struct rate_store_news {
 	int64_t refused_us; /* as sent_us above; 0: nothing was refused */
 	int64_t pause_until_us; /* 0: none is known */
 };
 
 /* False: nothing new. Looks at mapped memory, so that it may be called before
  * every message. */
-bool ratebook_news(struct rate_account *a, struct ratebook_news *out);
+bool rate_store_news(struct rate_account *a, struct rate_store_news *out);
 
 /* The lane has no mail waiting: its places are free. */
-void ratebook_idle(struct ratebook *book);
+void rate_store_idle(struct rate_store *book);
 
 #endif

@@ -11,7 +11,7 @@
 enum { LINKS_MAX = 20 };
 
 struct walk {
-	struct statepath *to;
+	struct safepath *to;
 	const char *path;
 	char rest[PATH_MAX]; /* still to be walked */
 	int links;
@@ -44,7 +44,7 @@ next(struct walk *w, char name[NAME_MAX + 1])
 static int
 check(struct walk *w, const char *name, const struct stat *st)
 {
-	struct statepath *to = w->to;
+	struct safepath *to = w->to;
 
 	if ((st->st_mode & (S_IWGRP | S_IWOTH)) != 0 &&
 	    (st->st_mode & S_ISVTX) == 0)
@@ -119,12 +119,12 @@ step(struct walk *w, const char *name)
 }
 
 int
-statepath_walk(struct statepath *out, const char *path, char *error, size_t n)
+safepath_walk(struct safepath *out, const char *path, char *error, size_t n)
 {
 	struct walk w = {.to = out, .path = path, .error = error, .n = n};
 	char name[NAME_MAX + 1];
 
-	*out = (struct statepath){.fd = -1};
+	*out = (struct safepath){.fd = -1};
 	if (strlen(path) >= sizeof(w.rest))
 		return fail(&w, "the path", "too long");
 	memcpy(w.rest, path, strlen(path) + 1);

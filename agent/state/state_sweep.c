@@ -15,7 +15,7 @@ enum {
 	DOMAINS_AGE_S = 401 * 86400,
 };
 
-struct sweep {
+struct state_sweep {
 	uint64_t boot;
 	int64_t now_us;
 };
@@ -23,9 +23,9 @@ struct sweep {
 static bool
 holds_nothing(void *ctx, int fd)
 {
-	const struct sweep *s = ctx;
+	const struct state_sweep *s = ctx;
 
-	return sharefile_is_spent(fd, s->boot, s->now_us);
+	return account_limits_is_spent(fd, s->boot, s->now_us);
 }
 
 static const struct kind {
@@ -33,10 +33,12 @@ static const struct kind {
 	int64_t age_s;
 	bool (*may)(void *ctx, int fd); /* NULL: age is enough */
 } kinds[] = {
-    {"slots.", SWEEP_AGE_S, NULL}, {"rates.", SWEEP_AGE_S, holds_nothing},
-    {"connects.", SWEEP_AGE_S, holds_nothing},
-    {"pace.", SWEEP_AGE_S, holds_nothing}, {"domains.", DOMAINS_AGE_S, NULL},
-    {"alarms.", SWEEP_AGE_S, NULL}, /* kept for seven days */
+    {"slots.", STATE_SWEEP_AGE_S, NULL},
+    {"rates.", STATE_SWEEP_AGE_S, holds_nothing},
+    {"connects.", STATE_SWEEP_AGE_S, holds_nothing},
+    {"pace.", STATE_SWEEP_AGE_S, holds_nothing},
+    {"domains.", DOMAINS_AGE_S, NULL},
+    {"alarms.", STATE_SWEEP_AGE_S, NULL}, /* kept for seven days */
 };
 
 static const struct kind *
@@ -54,9 +56,9 @@ kind_of(const char *name)
 }
 
 int
-sweep_state(const struct statefile_dir *dir, int64_t now_us)
+state_sweep_state(const struct statefile_dir *dir, int64_t now_us)
 {
-	struct sweep s = {dir->boot, now_us};
+	struct state_sweep s = {dir->boot, now_us};
 	int fd = openat(dir->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
 	const struct dirent *e;

@@ -1,4 +1,4 @@
-/* sweep: removes what accounts and lanes left behind that are no more.
+/* state_sweep: removes what accounts and lanes left behind that are no more.
  *
  * slots.*, rates.*, connects.*, pace.*, domains.* and alarms.* of
  * lane_state_directory have the hash of a name in theirs, and nobody knows the
@@ -14,9 +14,9 @@
 
 #include "agent/state/statefile.h"
 
-enum { SWEEP_AGE_S = 8 * 86400 };
+enum { STATE_SWEEP_AGE_S = 8 * 86400 };
 
 /* Once, at start. The number of files removed. */
-int sweep_state(const struct statefile_dir *dir, int64_t now_us);
+int state_sweep_state(const struct statefile_dir *dir, int64_t now_us);
 
 #endif

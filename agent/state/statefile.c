@@ -36,13 +36,13 @@ fail(char *error, size_t n, const char *format, ...)
 int
 statefile_open_dir(const char *dir, char *error, size_t n)
 {
-	struct statepath way;
+	struct safepath way;
 	struct stat st;
 	int fd;
 
 	/* mail_owner, or anybody else, must not choose the place where root
 	 * makes files. */
-	if (statepath_walk(&way, dir, error, n) != 0)
+	if (safepath_walk(&way, dir, error, n) != 0)
 		return -1;
 	fd = openat(
 	    way.fd, way.last, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

@@ -51,7 +51,7 @@ load_tables(struct loading *l, const struct maps_env *env, const char *list)
 }
 
 struct domains *
-domaintable_open(const struct maps_env *env, const struct settings *set,
+domain_tables_open(const struct maps_env *env, const struct settings *set,
     struct problems *problems)
 {
 	struct loading l = {domains_new(), problems};

@@ -1,4 +1,4 @@
-/* domaintable: lane_domain_rate_limits, its tables included, as domains.
+/* domain_tables: lane_domain_rate_limits, its tables included, as domains.
  *
  * Tables are read whole at start (postmap -s), as root; a change of their files
  * makes the lane start anew (mapwatch.h). Only types that can be listed will
@@ -15,7 +15,7 @@
 
 /* Never NULL. What is wrong with a table is a new problem, also logged; what is
  * wrong with the rest params_check() has told. Blocks. */
-struct domains *domaintable_open(const struct maps_env *env,
+struct domains *domain_tables_open(const struct maps_env *env,
     const struct settings *set, struct problems *problems);
 
 #endif

@@ -146,7 +146,7 @@ show(const char *name)
 
 /* One line of what postmap said; never its standard output. */
 static void
-set_error(struct table *t, struct helper_result *run)
+set_error(struct table *t, struct command_output_result *run)
 {
 	struct slice said = buf_slice(&run->err);
 	size_t n = said.n < ERROR_MAX ? said.n : ERROR_MAX;
@@ -168,7 +168,7 @@ set_error(struct table *t, struct helper_result *run)
 /* Status 1 alone means "nothing there"; warnings (a bad line in a table) do
  * not make it an error, as they do not for smtp(8). */
 static bool
-has_failed(struct helper_result *run)
+has_failed(struct command_output_result *run)
 {
 	const char *err = buf_str(&run->err);
 
@@ -193,7 +193,7 @@ load_lines(struct table *t, const char *text)
 }
 
 static void
-run_postmap(struct helper_result *run, const struct maps *maps,
+run_postmap(struct command_output_result *run, const struct maps *maps,
     const char *option, const char *key, const struct table *t)
 {
 	const char *argv[8];
@@ -210,27 +210,27 @@ run_postmap(struct helper_result *run, const struct maps *maps,
 		argv[n++] = key;
 	argv[n++] = t->name;
 	argv[n] = NULL;
-	helper_run(run, argv);
+	command_output_run(run, argv);
 }
 
 static void
 load_all(const struct maps *maps, struct table *t)
 {
-	struct helper_result run;
+	struct command_output_result run;
 
 	run_postmap(&run, maps, "-s", NULL, t);
 	if (has_failed(&run))
 		set_error(t, &run);
 	else
 		load_lines(t, buf_str(&run.out));
-	helper_fini(&run);
+	command_output_fini(&run);
 }
 
 /* Asks for one key; the answer, or its absence, becomes an entry. */
 static void
 load_key(const struct maps *maps, struct table *t, const char *key)
 {
-	struct helper_result run;
+	struct command_output_result run;
 	struct slice out;
 
 	run_postmap(&run, maps, "-q", key, t);
@@ -242,7 +242,7 @@ load_key(const struct maps *maps, struct table *t, const char *key)
 	else
 		add_entry(t, mem_strdup(key),
 		    run.status == 0 ? mem_strndup(out.p, out.n) : NULL);
-	helper_fini(&run);
+	command_output_fini(&run);
 }
 
 static void

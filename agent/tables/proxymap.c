@@ -100,8 +100,8 @@ proxymap_new(struct loop *loop, const char *path, const char *mail_version,
 
 	p->loop = loop;
 	p->path = mem_strdup(path);
-	p->has_greeting = release_has_greetings(mail_version);
-	p->has_instance_flags = release_at_least(mail_version, 3, 11);
+	p->has_greeting = version_has_greetings(mail_version);
+	p->has_instance_flags = version_at_least(mail_version, 3, 11);
 	p->timeout_ms = timeout_ms;
 	p->fd = -1;
 	list_init(&p->queue);

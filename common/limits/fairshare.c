@@ -8,16 +8,16 @@
 __extension__ typedef __int128 wide;
 
 /* A stored layout: no padding. */
-static_assert(
-    sizeof(struct share_limit) == 2 * sizeof(int64_t) + sizeof(struct limiter),
+static_assert(sizeof(struct fairshare_limit) ==
+		  2 * sizeof(int64_t) + sizeof(struct limiter),
     "layout");
-static_assert(sizeof(struct share_lane) == 9 * sizeof(int64_t), "layout");
-static_assert(
-    sizeof(struct share) == 2 * sizeof(int64_t) +
-				SHARE_LIMITS * sizeof(struct share_limit) +
-				SHARE_LANES * sizeof(struct share_lane),
+static_assert(sizeof(struct fairshare_lane) == 9 * sizeof(int64_t), "layout");
+static_assert(sizeof(struct fairshare) ==
+		  2 * sizeof(int64_t) +
+		      FAIRSHARE_LIMITS * sizeof(struct fairshare_limit) +
+		      FAIRSHARE_LANES * sizeof(struct fairshare_lane),
     "layout");
-static_assert(SHARE_LANES < 63, "bits");
+static_assert(FAIRSHARE_LANES < 63, "bits");
 
 enum {
 	LATENESS_MAX_US = 10000,
@@ -63,11 +63,11 @@ limiter_latest_us(const struct limiter *l)
 }
 
 static int64_t
-latest_us(const struct share *s)
+latest_us(const struct fairshare *s)
 {
 	int64_t latest = INT64_MIN;
 
-	for (size_t i = 0; i < SHARE_LIMITS; i++) {
+	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++) {
 		int64_t us = limiter_latest_us(&s->limits[i].limiter);
 
 		if (us > latest)
@@ -83,18 +83,18 @@ is_between(int64_t n, int64_t least, int64_t most)
 }
 
 static bool
-limit_is_sound(const struct share_limit *l)
+limit_is_sound(const struct fairshare_limit *l)
 {
-	return l->unit >= 0 && l->unit < SHARE_UNITS && l->lanes >= 0 &&
-	       l->lanes < INT64_C(1) << SHARE_LANES &&
+	return l->unit >= 0 && l->unit < FAIRSHARE_UNITS && l->lanes >= 0 &&
+	       l->lanes < INT64_C(1) << FAIRSHARE_LANES &&
 	       (l->lanes == 0 || l->limiter.kind != LIMITER_NONE) &&
 	       limiter_is_valid(&l->limiter);
 }
 
 static bool
-lane_is_sound(const struct share_lane *lane, int64_t now_us)
+lane_is_sound(const struct fairshare_lane *lane, int64_t now_us)
 {
-	return lane->weight >= 0 && lane->weight <= SHARE_WEIGHT_MAX &&
+	return lane->weight >= 0 && lane->weight <= FAIRSHARE_WEIGHT_MAX &&
 	       (lane->key == 0 || lane->weight > 0) && lane->turn_ns >= 0 &&
 	       lane->turn_ns < TURN_MAX_NS &&
 	       is_between(lane->used_us, 0, now_us) &&
@@ -107,21 +107,21 @@ lane_is_sound(const struct share_lane *lane, int64_t now_us)
 }
 
 bool
-share_repair(struct share *s, int64_t now_us)
+fairshare_repair(struct fairshare *s, int64_t now_us)
 {
 	bool was_wrong = false;
 
-	for (size_t i = 0; i < SHARE_LIMITS; i++)
+	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++)
 		if (!limit_is_sound(&s->limits[i])) {
 			memset(&s->limits[i], 0, sizeof(s->limits[i]));
 			was_wrong = true;
 		}
 	if (latest_us(s) > now_us) {
 		/* A bucket whose clock is ahead would stand still. */
-		share_shift(s, now_us - latest_us(s));
+		fairshare_shift(s, now_us - latest_us(s));
 		was_wrong = true;
 	}
-	for (size_t i = 0; i < SHARE_LANES; i++)
+	for (size_t i = 0; i < FAIRSHARE_LANES; i++)
 		if (!lane_is_sound(&s->lanes[i], now_us)) {
 			memset(&s->lanes[i], 0, sizeof(s->lanes[i]));
 			was_wrong = true;
@@ -138,11 +138,11 @@ share_repair(struct share *s, int64_t now_us)
 }
 
 void
-share_shift(struct share *s, int64_t delta_us)
+fairshare_shift(struct fairshare *s, int64_t delta_us)
 {
-	for (size_t i = 0; i < SHARE_LIMITS; i++)
+	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++)
 		limiter_shift(&s->limits[i].limiter, delta_us);
-	for (size_t i = 0; i < SHARE_LANES; i++) {
+	for (size_t i = 0; i < FAIRSHARE_LANES; i++) {
 		s->lanes[i].due_us = s->lanes[i].until_us = 0;
 		s->lanes[i].used_us = 0;
 		s->lanes[i].told_us = s->lanes[i].refused_us = 0;
@@ -157,12 +157,12 @@ share_shift(struct share *s, int64_t delta_us)
 /* ---- who is there, and what they ask for ------------------------------- */
 
 int
-share_find(const struct share *s, int64_t key, const bool *in_use)
+fairshare_find(const struct fairshare *s, int64_t key, const bool *in_use)
 {
 	int best = -1;
 
-	for (int i = 0; i < SHARE_LANES; i++) {
-		const struct share_lane *lane = &s->lanes[i];
+	for (int i = 0; i < FAIRSHARE_LANES; i++) {
+		const struct fairshare_lane *lane = &s->lanes[i];
 
 		if (in_use != NULL && in_use[i])
 			continue;
@@ -178,12 +178,12 @@ share_find(const struct share *s, int64_t key, const bool *in_use)
 }
 
 void
-share_join(struct share *s, int me, int64_t key, int weight, bool gives_way,
-    int64_t now_us)
+fairshare_join(struct fairshare *s, int me, int64_t key, int weight,
+    bool gives_way, int64_t now_us)
 {
-	struct share_lane *lane = &s->lanes[me];
+	struct fairshare_lane *lane = &s->lanes[me];
 
-	CHECK(key != 0 && weight > 0 && weight <= SHARE_WEIGHT_MAX);
+	CHECK(key != 0 && weight > 0 && weight <= FAIRSHARE_WEIGHT_MAX);
 	if (lane->key != key)
 		lane->turn_ns = 0;
 	lane->key = key;
@@ -204,13 +204,13 @@ is_alike(const struct limiter *l, const struct rate *rate)
 }
 
 /* A row for one more limit; one that is not in force loses its count. */
-static struct share_limit *
-room(struct share *s)
+static struct fairshare_limit *
+room(struct fairshare *s)
 {
-	struct share_limit *found = NULL;
+	struct fairshare_limit *found = NULL;
 
-	for (size_t i = 0; i < SHARE_LIMITS; i++) {
-		struct share_limit *l = &s->limits[i];
+	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++) {
+		struct fairshare_limit *l = &s->limits[i];
 
 		if (l->limiter.kind == LIMITER_NONE)
 			return l;
@@ -222,11 +222,11 @@ room(struct share *s)
 	return found;
 }
 
-static struct share_limit *
-find_exact(struct share *s, const struct share_rate *want, int64_t bit)
+static struct fairshare_limit *
+find_exact(struct fairshare *s, const struct fairshare_rate *want, int64_t bit)
 {
-	for (size_t i = 0; i < SHARE_LIMITS; i++) {
-		struct share_limit *l = &s->limits[i];
+	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++) {
+		struct fairshare_limit *l = &s->limits[i];
 
 		if (l->limiter.kind != LIMITER_NONE && l->unit == want->unit &&
 		    (l->lanes & bit) == 0 &&
@@ -238,13 +238,13 @@ find_exact(struct share *s, const struct share_rate *want, int64_t bit)
 
 /* What is known of a limit that was set to another value: best of one that
  * nobody asks for, since that is the one that was changed. */
-static struct share_limit *
-find_alike(struct share *s, const struct share_rate *want, int64_t bit)
+static struct fairshare_limit *
+find_alike(struct fairshare *s, const struct fairshare_rate *want, int64_t bit)
 {
-	struct share_limit *found = NULL;
+	struct fairshare_limit *found = NULL;
 
-	for (size_t i = 0; i < SHARE_LIMITS; i++) {
-		struct share_limit *l = &s->limits[i];
+	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++) {
+		struct fairshare_limit *l = &s->limits[i];
 
 		if (l->unit != want->unit || (l->lanes & bit) != 0 ||
 		    !is_alike(&l->limiter, &want->rate))
@@ -256,10 +256,10 @@ find_alike(struct share *s, const struct share_rate *want, int64_t bit)
 }
 
 static bool
-add_limit(
-    struct share *s, const struct share_rate *want, int64_t bit, int64_t now_us)
+add_limit(struct fairshare *s, const struct fairshare_rate *want, int64_t bit,
+    int64_t now_us)
 {
-	struct share_limit *from = find_alike(s, want, bit), *to = from;
+	struct fairshare_limit *from = find_alike(s, want, bit), *to = from;
 
 	if (from == NULL || from->lanes != 0) {
 		to = room(s);
@@ -277,24 +277,25 @@ add_limit(
 }
 
 bool
-share_configure(struct share *s, int me, const struct share_rate *rates,
-    size_t count, const bool *in_use, int64_t now_us)
+fairshare_configure(struct fairshare *s, int me,
+    const struct fairshare_rate *rates, size_t count, const bool *in_use,
+    int64_t now_us)
 {
 	int64_t bit = INT64_C(1) << me, keep = 0;
-	bool is_done[SHARE_LIMITS] = {false};
-	bool has_all = count <= SHARE_LIMITS;
+	bool is_done[FAIRSHARE_LIMITS] = {false};
+	bool has_all = count <= FAIRSHARE_LIMITS;
 
 	if (!has_all)
-		count = SHARE_LIMITS;
-	for (int i = 0; i < SHARE_LANES; i++)
+		count = FAIRSHARE_LIMITS;
+	for (int i = 0; i < FAIRSHARE_LANES; i++)
 		if (i != me && in_use != NULL && in_use[i])
 			keep |= INT64_C(1) << i;
 		else
 			s->lanes[i].until_us = 0;
-	for (size_t i = 0; i < SHARE_LIMITS; i++)
+	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++)
 		s->limits[i].lanes &= keep;
 	for (size_t i = 0; i < count; i++) {
-		struct share_limit *l = find_exact(s, &rates[i], bit);
+		struct fairshare_limit *l = find_exact(s, &rates[i], bit);
 
 		is_done[i] = l != NULL;
 		if (l != NULL)
@@ -307,32 +308,32 @@ share_configure(struct share *s, int me, const struct share_rate *rates,
 }
 
 bool
-share_agrees(const struct share *s, int me, const bool *in_use)
+fairshare_agrees(const struct fairshare *s, int me, const bool *in_use)
 {
 	int64_t all = INT64_C(1) << me;
 
-	for (int i = 0; i < SHARE_LANES; i++)
+	for (int i = 0; i < FAIRSHARE_LANES; i++)
 		if (in_use[i])
 			all |= INT64_C(1) << i;
-	for (size_t i = 0; i < SHARE_LIMITS; i++)
+	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++)
 		if (s->limits[i].lanes != 0 && s->limits[i].lanes != all)
 			return false;
 	return true;
 }
 
 bool
-share_is_limited(const struct share *s)
+fairshare_is_limited(const struct fairshare *s)
 {
-	for (size_t i = 0; i < SHARE_LIMITS; i++)
+	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++)
 		if (s->limits[i].lanes != 0)
 			return true;
 	return false;
 }
 
 bool
-share_is_spent(const struct share *s, int64_t now_us)
+fairshare_is_spent(const struct fairshare *s, int64_t now_us)
 {
-	for (size_t i = 0; i < SHARE_LIMITS; i++)
+	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++)
 		if (!limiter_is_full(&s->limits[i].limiter, now_us))
 			return false;
 	return s->pause_until_us <= now_us;
@@ -341,9 +342,9 @@ share_is_spent(const struct share *s, int64_t now_us)
 /* ---- turns ------------------------------------------------------------- */
 
 static bool
-has_heavier(const struct share *s, int me)
+has_heavier(const struct fairshare *s, int me)
 {
-	for (int i = 0; i < SHARE_LANES; i++)
+	for (int i = 0; i < FAIRSHARE_LANES; i++)
 		if (s->lanes[i].key != 0 &&
 		    s->lanes[i].weight > s->lanes[me].weight)
 			return true;
@@ -355,7 +356,7 @@ has_heavier(const struct share *s, int me)
  * never overflows for it. One that holds a single token has nothing to
  * spare. */
 static uint64_t
-reserve_of(const struct share_limit *l, uint64_t cost)
+reserve_of(const struct fairshare_limit *l, uint64_t cost)
 {
 	uint64_t burst, reserve;
 
@@ -367,14 +368,15 @@ reserve_of(const struct share_limit *l, uint64_t cost)
 }
 
 static int64_t
-limits_wait_us(const struct share *s, int me, const struct share_cost *cost,
-    int64_t now_us, const struct share_limit **limit_out)
+limits_wait_us(const struct fairshare *s, int me,
+    const struct fairshare_cost *cost, int64_t now_us,
+    const struct fairshare_limit **limit_out)
 {
 	bool must_leave = has_heavier(s, me);
 	int64_t longest = 0;
 
-	for (size_t i = 0; i < SHARE_LIMITS; i++) {
-		const struct share_limit *l = &s->limits[i];
+	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++) {
+		const struct fairshare_limit *l = &s->limits[i];
 		uint64_t units = cost->units[l->unit];
 		int64_t wait;
 
@@ -405,13 +407,13 @@ span_ns(const struct bucket *b, uint64_t units)
 
 /* The time the account needs for a cost, and the limit that takes longest. */
 static int64_t
-cost_ns(const struct share *s, const struct share_cost *cost,
-    const struct share_limit **limit_out)
+cost_ns(const struct fairshare *s, const struct fairshare_cost *cost,
+    const struct fairshare_limit **limit_out)
 {
 	int64_t longest = 0;
 
-	for (size_t i = 0; i < SHARE_LIMITS; i++) {
-		const struct share_limit *l = &s->limits[i];
+	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++) {
+		const struct fairshare_limit *l = &s->limits[i];
 		int64_t ns;
 
 		if (l->lanes == 0 || l->limiter.kind != LIMITER_BUCKET)
@@ -429,12 +431,12 @@ cost_ns(const struct share *s, const struct share_cost *cost,
 /* For how long a late lane may keep a token from the others without loss: half
  * of the time in which the bucket fills. */
 static int64_t
-grace_us(const struct share *s)
+grace_us(const struct fairshare *s)
 {
 	int64_t grace = GRACE_MAX_US;
 
-	for (size_t i = 0; i < SHARE_LIMITS; i++) {
-		const struct share_limit *l = &s->limits[i];
+	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++) {
+		const struct fairshare_limit *l = &s->limits[i];
 		int64_t half;
 
 		if (l->lanes == 0 || l->limiter.kind != LIMITER_BUCKET)
@@ -449,14 +451,14 @@ grace_us(const struct share *s)
 }
 
 static bool
-is_waiting(const struct share_lane *lane, int64_t now_us)
+is_waiting(const struct fairshare_lane *lane, int64_t now_us)
 {
 	return lane->until_us > now_us;
 }
 
 /* A lane that was quiet has no claim to what it left to others meanwhile. */
 static void
-take_up_turn(struct share *s, struct share_lane *lane, int64_t now_us)
+take_up_turn(struct fairshare *s, struct fairshare_lane *lane, int64_t now_us)
 {
 	if (!is_waiting(lane, now_us) && lane->turn_ns < s->turn_ns)
 		lane->turn_ns = s->turn_ns;
@@ -465,9 +467,9 @@ take_up_turn(struct share *s, struct share_lane *lane, int64_t now_us)
 /* After a take in turn_ns: the account's turn is that of the lane that is
  * farthest behind and still waits. */
 static void
-move_turn(struct share *s, int me, int64_t turn_ns, int64_t now_us)
+move_turn(struct fairshare *s, int me, int64_t turn_ns, int64_t now_us)
 {
-	for (int i = 0; i < SHARE_LANES; i++)
+	for (int i = 0; i < FAIRSHARE_LANES; i++)
 		if (i != me && is_waiting(&s->lanes[i], now_us) &&
 		    s->lanes[i].turn_ns < turn_ns)
 			turn_ns = s->lanes[i].turn_ns;
@@ -477,7 +479,7 @@ move_turn(struct share *s, int me, int64_t turn_ns, int64_t now_us)
 
 /* Is it rather lane i's turn than that of `me`? */
 static bool
-comes_before(const struct share *s, int i, int me, int64_t ahead_ns)
+comes_before(const struct fairshare *s, int i, int me, int64_t ahead_ns)
 {
 	int64_t a = s->lanes[i].turn_ns, b = s->lanes[me].turn_ns;
 	int64_t weight = s->lanes[me].weight;
@@ -491,14 +493,14 @@ comes_before(const struct share *s, int i, int me, int64_t ahead_ns)
 
 /* Until when to leave it to those before `me`; 0: there are none. */
 static int64_t
-others_wait_us(const struct share *s, int me, int64_t now_us)
+others_wait_us(const struct fairshare *s, int me, int64_t now_us)
 {
 	int64_t ahead_ns = grace_us(s) * 500, longest = 0;
 
 	if (ahead_ns > AHEAD_MAX_NS)
 		ahead_ns = AHEAD_MAX_NS;
-	for (int i = 0; i < SHARE_LANES; i++) {
-		const struct share_lane *other = &s->lanes[i];
+	for (int i = 0; i < FAIRSHARE_LANES; i++) {
+		const struct fairshare_lane *other = &s->lanes[i];
 		int64_t left = other->until_us - now_us;
 
 		if (i == me || left <= 0 || !comes_before(s, i, me, ahead_ns))
@@ -514,13 +516,14 @@ others_wait_us(const struct share *s, int me, int64_t now_us)
 }
 
 int64_t
-share_wait_us(struct share *s, int me, const struct share_cost *cost,
-    int64_t now_us, const struct share_limit **limit_out)
+fairshare_wait_us(struct fairshare *s, int me,
+    const struct fairshare_cost *cost, int64_t now_us,
+    const struct fairshare_limit **limit_out)
 {
-	struct share_lane *lane = &s->lanes[me];
+	struct fairshare_lane *lane = &s->lanes[me];
 	int64_t wait;
 
-	if (!share_is_limited(s))
+	if (!fairshare_is_limited(s))
 		return 0;
 	take_up_turn(s, lane, now_us);
 	wait = limits_wait_us(s, me, cost, now_us, limit_out);
@@ -541,8 +544,8 @@ share_wait_us(struct share *s, int me, const struct share_cost *cost,
 }
 
 static int64_t
-time_of_take(const struct share *s, int me, const struct share_cost *cost,
-    int64_t now_us)
+time_of_take(const struct fairshare *s, int me,
+    const struct fairshare_cost *cost, int64_t now_us)
 {
 	int64_t due = s->lanes[me].due_us;
 
@@ -553,10 +556,10 @@ time_of_take(const struct share *s, int me, const struct share_cost *cost,
 }
 
 bool
-share_take(
-    struct share *s, int me, const struct share_cost *cost, int64_t now_us)
+fairshare_take(struct fairshare *s, int me, const struct fairshare_cost *cost,
+    int64_t now_us)
 {
-	struct share_lane *lane = &s->lanes[me];
+	struct fairshare_lane *lane = &s->lanes[me];
 	int64_t at_us;
 
 	take_up_turn(s, lane, now_us);
@@ -564,8 +567,8 @@ share_take(
 	    others_wait_us(s, me, now_us) > 0)
 		return false;
 	at_us = time_of_take(s, me, cost, now_us);
-	for (size_t i = 0; i < SHARE_LIMITS; i++) {
-		struct share_limit *l = &s->limits[i];
+	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++) {
+		struct fairshare_limit *l = &s->limits[i];
 
 		/* What is not in force may say no. What is has said yes, or
 		 * is damaged: one message does not matter then. */
@@ -579,11 +582,11 @@ share_take(
 }
 
 void
-share_charge(struct share *s, const struct share_cost *cost, int64_t since_us,
-    int64_t now_us)
+fairshare_charge(struct fairshare *s, const struct fairshare_cost *cost,
+    int64_t since_us, int64_t now_us)
 {
-	for (size_t i = 0; i < SHARE_LIMITS; i++) {
-		struct share_limit *l = &s->limits[i];
+	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++) {
+		struct fairshare_limit *l = &s->limits[i];
 
 		if (l->lanes != 0)
 			limiter_charge(&l->limiter, cost->units[l->unit],
@@ -592,9 +595,9 @@ share_charge(struct share *s, const struct share_cost *cost, int64_t since_us,
 }
 
 bool
-share_quit(struct share *s, int me)
+fairshare_quit(struct fairshare *s, int me)
 {
-	struct share_lane *lane = &s->lanes[me];
+	struct fairshare_lane *lane = &s->lanes[me];
 	bool did = lane->until_us > 0;
 
 	lane->due_us = lane->until_us = 0;
@@ -604,28 +607,28 @@ share_quit(struct share *s, int me)
 /* ---- giving way -------------------------------------------------------- */
 
 bool
-share_is_use_news(const struct share *s, int me, int64_t now_us)
+fairshare_is_use_news(const struct fairshare *s, int me, int64_t now_us)
 {
-	const struct share_lane *lane = &s->lanes[me];
+	const struct fairshare_lane *lane = &s->lanes[me];
 
 	return lane->used_us <= lane->told_us ||
 	       now_us - lane->used_us >= NOTE_EVERY_US;
 }
 
 void
-share_note_use(struct share *s, int me, int64_t now_us)
+fairshare_note_use(struct fairshare *s, int me, int64_t now_us)
 {
 	s->lanes[me].used_us = now_us;
 }
 
 bool
-share_tell(struct share *s, int me, const bool *in_use, int64_t sent_us,
+fairshare_tell(struct fairshare *s, int me, const bool *in_use, int64_t sent_us,
     int64_t now_us)
 {
 	bool is_anybody = false;
 
-	for (int i = 0; i < SHARE_LANES; i++) {
-		struct share_lane *other = &s->lanes[i];
+	for (int i = 0; i < FAIRSHARE_LANES; i++) {
+		struct fairshare_lane *other = &s->lanes[i];
 
 		if (i == me || other->key == 0 || !in_use[i] ||
 		    other->gives_way == 0 ||
@@ -641,7 +644,7 @@ share_tell(struct share *s, int me, const bool *in_use, int64_t sent_us,
 }
 
 bool
-share_pause(struct share *s, int64_t until_us)
+fairshare_pause(struct fairshare *s, int64_t until_us)
 {
 	if (until_us <= s->pause_until_us)
 		return false;
@@ -654,11 +657,11 @@ share_pause(struct share *s, int64_t until_us)
 /* A multiple of a cost that is above the burst would be let through as one
  * oversized message; several messages would not. */
 static bool
-are_ready(const struct share *s, const struct share_cost *cost, size_t n,
-    int64_t now_us)
+are_ready(const struct fairshare *s, const struct fairshare_cost *cost,
+    size_t n, int64_t now_us)
 {
-	for (size_t i = 0; i < SHARE_LIMITS; i++) {
-		const struct share_limit *l = &s->limits[i];
+	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++) {
+		const struct fairshare_limit *l = &s->limits[i];
 		uint64_t all = cost->units[l->unit] * n;
 
 		if (l->lanes == 0)
@@ -673,12 +676,12 @@ are_ready(const struct share *s, const struct share_cost *cost, size_t n,
 }
 
 size_t
-share_ready(const struct share *s, const struct share_cost *cost, size_t max,
-    int64_t now_us)
+fairshare_ready(const struct fairshare *s, const struct fairshare_cost *cost,
+    size_t max, int64_t now_us)
 {
 	size_t low = 0, high = max;
 
-	if (!share_is_limited(s))
+	if (!fairshare_is_limited(s))
 		return max;
 	while (low < high) {
 		size_t middle = low + (high - low + 1) / 2;
@@ -692,13 +695,13 @@ share_ready(const struct share *s, const struct share_cost *cost, size_t max,
 }
 
 int64_t
-share_expected(const struct share *s, const struct share_cost *cost,
+fairshare_expected(const struct fairshare *s, const struct fairshare_cost *cost,
     int64_t span_us, int64_t max)
 {
 	double least = (double)max;
 
-	for (size_t i = 0; i < SHARE_LIMITS; i++) {
-		const struct share_limit *l = &s->limits[i];
+	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++) {
+		const struct fairshare_limit *l = &s->limits[i];
 		const struct bucket *b = &l->limiter.bucket;
 		double units = (double)cost->units[l->unit];
 		double n;
@@ -715,12 +718,12 @@ share_expected(const struct share *s, const struct share_cost *cost,
 }
 
 int64_t
-share_per_s(const struct share *s, int unit, int64_t now_us)
+fairshare_per_s(const struct fairshare *s, int unit, int64_t now_us)
 {
 	int64_t least = INT64_MAX;
 
-	for (size_t i = 0; i < SHARE_LIMITS; i++) {
-		const struct share_limit *l = &s->limits[i];
+	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++) {
+		const struct fairshare_limit *l = &s->limits[i];
 		const struct bucket *b = &l->limiter.bucket;
 		const struct quota *q = &l->limiter.quota;
 		int64_t per_s;

@@ -1,4 +1,4 @@
-/* share: the limits of an account, whose turn it is and who gives way, as one
+/* fairshare: the limits of an account, whose turn it is and who gives way, as one
  * plain value.
  *
  *   fast  --wait, take--\                 limits[]  rates and quotas, together
@@ -41,30 +41,30 @@
 #include "common/limits/rate.h"
 
 enum {
-	SHARE_LIMITS = 12,
-	SHARE_LANES = 32,
-	SHARE_UNITS = 3, /* what the units are is the caller's affair */
-	SHARE_WEIGHT_MAX = 100,
+	FAIRSHARE_LIMITS = 12,
+	FAIRSHARE_LANES = 32,
+	FAIRSHARE_UNITS = 3, /* what the units are is the caller's affair */
+	FAIRSHARE_WEIGHT_MAX = 100,
 };
 
-struct share_cost {
-	uint64_t units[SHARE_UNITS];
+struct fairshare_cost {
+	uint64_t units[FAIRSHARE_UNITS];
 };
 
-struct share_rate {
-	int unit; /* index of share_cost.units */
+struct fairshare_rate {
+	int unit; /* index of fairshare_cost.units */
 	struct rate rate;
 };
 
-struct share_limit {
+struct fairshare_limit {
 	int64_t unit;
 	int64_t lanes; /* bit per row that asks for it; 0: not in force */
 	struct limiter limiter; /* LIMITER_NONE: row not in use */
 };
 
-struct share_lane {
+struct fairshare_lane {
 	int64_t key; /* of its name; 0: row not in use */
-	int64_t weight; /* 1 .. SHARE_WEIGHT_MAX */
+	int64_t weight; /* 1 .. FAIRSHARE_WEIGHT_MAX */
 	int64_t turn_ns; /* virtual time of its next take */
 	int64_t due_us; /* told to come then; 0: not since the last take */
 	int64_t until_us; /* its place is kept until then; 0: does not wait */
@@ -74,88 +74,91 @@ struct share_lane {
 	int64_t refused_us; /* ... and when what was refused had been sent */
 };
 
-struct share {
+struct fairshare {
 	int64_t turn_ns; /* virtual time of the last take */
 	int64_t pause_until_us; /* nothing goes before */
-	struct share_limit limits[SHARE_LIMITS];
-	struct share_lane lanes[SHARE_LANES];
+	struct fairshare_limit limits[FAIRSHARE_LIMITS];
+	struct fairshare_lane lanes[FAIRSHARE_LANES];
 };
 
 /* Resets what no function here could have left behind, such as damage in a
  * file, and times after now. True: something was reset. */
-bool share_repair(struct share *s, int64_t now_us);
+bool fairshare_repair(struct fairshare *s, int64_t now_us);
 
 /* The clock was restarted (a reboot): moves all times by delta_us. */
-void share_shift(struct share *s, int64_t delta_us);
+void fairshare_shift(struct fairshare *s, int64_t delta_us);
 
 /* The row of the lane with this key (not 0): the one it had, else a free one,
  * else the one not used longest; only rows that are not in_use, which may be
  * NULL. -1: all are. */
-int share_find(const struct share *s, int64_t key, const bool *in_use);
-void share_join(struct share *s, int me, int64_t key, int weight,
+int fairshare_find(const struct fairshare *s, int64_t key, const bool *in_use);
+void fairshare_join(struct fairshare *s, int me, int64_t key, int weight,
     bool gives_way, int64_t now_us);
 
 /* What lane `me` asks for from now on; rows that are not in_use (NULL: all but
  * `me`) ask for nothing any more. A limit that changes keeps what is known to
  * be used where that can be said (limiter_set_rate). false: there is no room
  * for all of them. */
-bool share_configure(struct share *s, int me, const struct share_rate *rates,
-    size_t count, const bool *in_use, int64_t now_us);
+bool fairshare_configure(struct fairshare *s, int me,
+    const struct fairshare_rate *rates, size_t count, const bool *in_use,
+    int64_t now_us);
 
 /* Do the lanes of all rows that are in_use, and `me`, ask for the same? */
-bool share_agrees(const struct share *s, int me, const bool *in_use);
+bool fairshare_agrees(const struct fairshare *s, int me, const bool *in_use);
 
 /* Nothing is known that a new one would not know. */
-bool share_is_spent(const struct share *s, int64_t now_us);
+bool fairshare_is_spent(const struct fairshare *s, int64_t now_us);
 
 /* Is any limit in force? */
-bool share_is_limited(const struct share *s);
+bool fairshare_is_limited(const struct fairshare *s);
 
 /* Microseconds until lane `me` may take cost; 0: now; RATE_NEVER. More than 0
  * keeps its place. *limit_out (may be NULL) is then the limit that holds it
  * back. */
-int64_t share_wait_us(struct share *s, int me, const struct share_cost *cost,
-    int64_t now_us, const struct share_limit **limit_out);
+int64_t fairshare_wait_us(struct fairshare *s, int me,
+    const struct fairshare_cost *cost, int64_t now_us,
+    const struct fairshare_limit **limit_out);
 
 /* Takes it, if it may go. What comes within 10 ms after the time it was told
  * counts as of that time: timers are late by a moment, every time, and a
  * bucket of one would lose that much with every message. */
-bool share_take(struct share *s, int me, const struct share_cost *cost,
-    int64_t now_us) __attribute__((warn_unused_result));
+bool fairshare_take(struct fairshare *s, int me,
+    const struct fairshare_cost *cost, int64_t now_us)
+    __attribute__((warn_unused_result));
 
 /* Takes what went without asking, from since_us until now: the limits may be in
  * debt then. */
-void share_charge(struct share *s, const struct share_cost *cost,
+void fairshare_charge(struct fairshare *s, const struct fairshare_cost *cost,
     int64_t since_us, int64_t now_us);
 
 /* Lane `me` sends, and no limit is in force that would note it with the take.
  * False: that is known already, nothing is to be stored. */
-bool share_is_use_news(const struct share *s, int me, int64_t now_us);
-void share_note_use(struct share *s, int me, int64_t now_us);
+bool fairshare_is_use_news(const struct fairshare *s, int me, int64_t now_us);
+void fairshare_note_use(struct fairshare *s, int me, int64_t now_us);
 
 /* What lane `me` sent at sent_us was refused, for the account's pace: lanes of
  * less weight are told, if they are in_use, give way and are busy. True: there
  * is one, and `me` need not slow down itself. */
-bool share_tell(struct share *s, int me, const bool *in_use, int64_t sent_us,
-    int64_t now_us);
+bool fairshare_tell(struct fairshare *s, int me, const bool *in_use,
+    int64_t sent_us, int64_t now_us);
 
 /* The provider wants nothing before until_us. False: that is known. */
-bool share_pause(struct share *s, int64_t until_us);
+bool fairshare_pause(struct fairshare *s, int64_t until_us);
 
 /* Lane `me` waits for nothing any more. True: it did. */
-bool share_quit(struct share *s, int me);
+bool fairshare_quit(struct fairshare *s, int me);
 
 /* How many of that cost the limits let go now, counting at most up to max. */
-size_t share_ready(const struct share *s, const struct share_cost *cost,
-    size_t max, int64_t now_us);
+size_t fairshare_ready(const struct fairshare *s,
+    const struct fairshare_cost *cost, size_t max, int64_t now_us);
 
 /* How many of that cost the rates allow in a span of time, apart from bursts
  * and quotas; at most max. */
-int64_t share_expected(const struct share *s, const struct share_cost *cost,
-    int64_t span_us, int64_t max);
+int64_t fairshare_expected(const struct fairshare *s,
+    const struct fairshare_cost *cost, int64_t span_us, int64_t max);
 
 /* Units that can go within the next second, apart from a burst: of a quota
  * what is left; the least over all limits in that unit. INT64_MAX: no limit. */
-int64_t share_per_s(const struct share *s, int unit, int64_t now_us);
+int64_t fairshare_per_s(const struct fairshare *s, int unit, int64_t now_us);
 
 #endif

@@ -1,4 +1,4 @@
-/* release: which Postfix this is, for what differs on the wire and in logs.
+/* version: which Postfix this is, for what differs on the wire and in logs.
  *
  *   "3.7.11", "3.12-20260821", "3.10-RC1": two numbers, the rest is ignored.
  *
@@ -11,7 +11,7 @@
 #include <stdio.h>
 
 static inline bool
-release_at_least(const char *mail_version, int major, int minor)
+version_at_least(const char *mail_version, int major, int minor)
 {
 	int have_major, have_minor;
 
@@ -23,9 +23,9 @@ release_at_least(const char *mail_version, int major, int minor)
 
 /* Greetings name the protocol on both sides since 3.6. */
 static inline bool
-release_has_greetings(const char *mail_version)
+version_has_greetings(const char *mail_version)
 {
-	return release_at_least(mail_version, 3, 6);
+	return version_at_least(mail_version, 3, 6);
 }
 
 #endif

@@ -144,7 +144,7 @@ enum board_gauge { BOARD_GAUGES(BOARD_ENUM) BOARD_GAUGE_COUNT };
 enum board_hist_id { BOARD_HISTS(BOARD_ENUM) BOARD_HIST_COUNT };
 #undef BOARD_ENUM
 #define BOARD_ENUM(name, text) BOARD_SESSION_##name,
-enum board_session_state {
+enum board_writer_session_state {
 	BOARD_SESSION_STATES(BOARD_ENUM) BOARD_SESSION_STATE_COUNT
 };
 #undef BOARD_ENUM
@@ -181,7 +181,7 @@ struct board_poison {
 };
 
 struct board_session {
-	uint64_t state; /* enum board_session_state */
+	uint64_t state; /* enum board_writer_session_state */
 	uint64_t since_wall_ms; /* in this state */
 	uint64_t messages; /* carried so far */
 	uint64_t in_flight; /* unanswered */

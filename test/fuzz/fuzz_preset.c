@@ -15,18 +15,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum { TEXT_MAX = 8192, ERRORS_MAX = 1024 * 1024 };
 
 static void
-check_limits(const struct preset *preset)
+check_limits(const struct provider *preset)
 {
 	char text[RATE_TEXT_SIZE], value[400], error[200];
 
 	for (size_t i = 0; i < preset->limit_count; i++) {
-		const struct preset_limit *limit = &preset->limits[i];
-		const char *parameter = preset_parameter(limit);
+		const struct provider_limit *limit = &preset->limits[i];
+		const char *parameter = provider_parameter(limit);
 		struct rate again;
 
-		CHECK(limit->unit < PRESET_UNITS && limit->line > 0);
+		CHECK(limit->unit < PROVIDER_UNITS && limit->line > 0);
 		CHECK(limit->value != NULL && limit->remark != NULL);
-		if (limit->unit <= PRESET_CONNECTS) {
+		if (limit->unit <= PROVIDER_CONNECTS) {
 			rate_to_text(&limit->rate, text, sizeof(text));
 			CHECK(rate_parse(
 			    slice_str(text), &again, error, sizeof(error)));
@@ -35,8 +35,8 @@ check_limits(const struct preset *preset)
 		} else {
 			CHECK(limit->count > 0);
 		}
-		if (parameter != NULL &&
-		    preset_value(preset, parameter, value, sizeof(value), NULL))
+		if (parameter != NULL && provider_value(preset, parameter,
+					     value, sizeof(value), NULL))
 			CHECK(
 			    value[0] != '\0' && strlen(value) < sizeof(value));
 	}
@@ -67,7 +67,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct rules *rules = rules_new();
 	struct buf errors;
-	struct preset preset;
+	struct provider preset;
 	char *text, *reply;
 	size_t n;
 
@@ -82,12 +82,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (size_t i = 0; i < n; i++)
 		if (strchr("{\\(+", text[i]) != NULL)
 			text[i] = '.';
-	CHECK(preset_parse(&preset, "fuzz.conf", (struct slice){text, n}, rules,
-		  &errors) == (buf_len(&errors) == 0));
+	CHECK(provider_parse(&preset, "fuzz.conf", (struct slice){text, n},
+		  rules, &errors) == (buf_len(&errors) == 0));
 	CHECK(rules_count(rules) <= RULES_MAX);
 	check_limits(&preset);
 	check_match(rules, reply);
-	preset_fini(&preset);
+	provider_fini(&preset);
 	rules_free(&rules);
 	buf_fini(&errors);
 	mem_free(text);

@@ -32,7 +32,7 @@ struct sim_member {
 	int held, wants;
 	int reserve;
 	bool is_refused; /* the last take was */
-	struct ratebook *book;
+	struct rate_store *book;
 	struct rate_account *rates;
 };
 

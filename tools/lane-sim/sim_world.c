@@ -231,14 +231,14 @@ static bool
 on_throttled(void *ctx, struct route *route, int64_t sent_us, int64_t at_us)
 {
 	(void)route;
-	return ratebook_throttled(member_of(ctx)->rates, sent_us, at_us);
+	return rate_store_throttled(member_of(ctx)->rates, sent_us, at_us);
 }
 
 static void
 on_pause(void *ctx, struct route *route, int64_t until_us)
 {
 	(void)route;
-	ratebook_pause(member_of(ctx)->rates, until_us);
+	rate_store_pause(member_of(ctx)->rates, until_us);
 }
 
 static const struct lane_ops lane_handlers = {
@@ -261,28 +261,28 @@ static int64_t
 rates_wait_us(void *ctx, const struct pacer_cost *cost, int64_t at_us,
     struct pacer_limit *why_out)
 {
-	return ratebook_wait_us(member_of(ctx)->rates, cost, at_us, why_out);
+	return rate_store_wait_us(member_of(ctx)->rates, cost, at_us, why_out);
 }
 
 static bool
 rates_take(void *ctx, const struct pacer_cost *cost, int64_t at_us)
 {
-	return ratebook_take(member_of(ctx)->rates, cost, at_us);
+	return rate_store_take(member_of(ctx)->rates, cost, at_us);
 }
 
-static const struct share *
+static const struct fairshare *
 rates_peek(void *ctx, struct route *route)
 {
 	const struct sim_member *m = member_of(ctx);
 
 	(void)route;
-	return ratebook_peek(m->book, m->rates);
+	return rate_store_peek(m->book, m->rates);
 }
 
 static void
-rates_save(void *ctx, const struct share *own)
+rates_save(void *ctx, const struct fairshare *own)
 {
-	ratebook_save_own(member_of(ctx)->book, own);
+	rate_store_save_own(member_of(ctx)->book, own);
 }
 
 static const struct pacer_ops pacer_handlers = {
@@ -442,9 +442,9 @@ static void
 listen(struct sim_lane *l)
 {
 	struct moment now = l->world->now;
-	struct ratebook_news news;
+	struct rate_store_news news;
 
-	if (l->route == NULL || !ratebook_news(member_of(l)->rates, &news))
+	if (l->route == NULL || !rate_store_news(member_of(l)->rates, &news))
 		return;
 	if (news.refused_us > 0)
 		lane_yield(l->lane, l->route, news.refused_us, now);
@@ -465,7 +465,7 @@ kick(struct sim_lane *l)
 	listen(l);
 	lane_kick(l->lane, now);
 	if (lane_waiting(l->lane) == lane_parked(l->lane))
-		ratebook_idle(member_of(l)->book);
+		rate_store_idle(member_of(l)->book);
 	l->timer_ms = lane_deadline_ms(l->lane);
 }
 
@@ -585,16 +585,16 @@ sim_run(struct sim_world *w, int64_t until_s)
 }
 
 static void
-take_learned(void *ctx, uint64_t account, const struct adapt_stored *pace)
+take_learned(void *ctx, uint64_t account, const struct controller_stored *pace)
 {
 	(void)account;
-	*(struct adapt_stored *)ctx = *pace;
+	*(struct controller_stored *)ctx = *pace;
 }
 
-struct adapt_stored
+struct controller_stored
 sim_learned(const struct sim_lane *l)
 {
-	struct adapt_stored stored = {0};
+	struct controller_stored stored = {0};
 
 	lane_each_pace(l->lane, l->world->now, take_learned, &stored);
 	return stored;
@@ -665,7 +665,7 @@ begin_lane(struct sim_world *w, int me)
 	l->me = me;
 	l->timer_ms = INT64_MAX;
 	list_init(&l->conns);
-	provider_load(&l->rules, &l->set, &problems);
+	provider_set_load(&l->rules, &l->set, &problems);
 	if (problems.count > 0)
 		log_fatal("%s", problems.text[0]);
 	problems_fini(&problems);
@@ -675,7 +675,7 @@ begin_lane(struct sim_world *w, int me)
 		log_fatal("%s", error);
 	lane_set_rules(l->lane, l->rules.rules);
 	sim_account_join(&w->account, me, &l->set, now_us(w));
-	lane_set_rates(l->lane, ratebook_own(member_of(l)->book),
+	lane_set_rates(l->lane, rate_store_own(member_of(l)->book),
 	    &pacer_handlers, l, now_us(w));
 	sim_mail_begin(&l->mail, (uint64_t)me + 88172645463325252, w->now.ms);
 	l->is_kick_due = true;
@@ -715,7 +715,7 @@ end_lane(struct sim_lane *l)
 	}
 	sim_mail_fini(&l->mail);
 	lane_free(&l->lane);
-	provider_fini(&l->rules);
+	provider_set_fini(&l->rules);
 }
 
 void

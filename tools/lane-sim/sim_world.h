@@ -36,8 +36,8 @@ struct sim_lane {
 	int me;
 	struct lane *lane;
 	struct route *route; /* NULL: none was dialled for */
-	struct adapt_stored learned; /* before the route was forgotten */
-	struct provider rules;
+	struct controller_stored learned; /* before the route was forgotten */
+	struct provider_set rules;
 	struct list conns; /* of the lane; those it has given up are not */
 	bool is_kick_due;
 	int64_t timer_ms;
@@ -81,6 +81,6 @@ void sim_begin(struct sim_world *w);
 double sim_run(struct sim_world *w, int64_t until_s);
 
 /* What the lane found out of its account's pace; zeroed: nothing. */
-struct adapt_stored sim_learned(const struct sim_lane *l);
+struct controller_stored sim_learned(const struct sim_lane *l);
 
 #endif

@@ -98,10 +98,10 @@ writer(const char *dir, const char *name)
 {
 	char error[200] = "";
 	struct board_writer *w =
-	    board_open(dir, name, "fast", error, sizeof(error));
+	    board_writer_open(dir, name, "fast", error, sizeof(error));
 
 	if (w == NULL)
-		fail_msg("board_open: %s", error);
+		fail_msg("board_writer_open: %s", error);
 	return w;
 }
 
@@ -111,20 +111,22 @@ board_counters_go_on_in_the_next_process(void **state)
 	struct board_writer *w = writer(*state, "fast");
 	uint64_t generation;
 
-	board_add(w, BOARD_COUNTER_messages_sent, 3);
-	board_set(w, BOARD_GAUGE_depth, -7);
-	board_observe(w, BOARD_HIST_wire_time, 1000);
-	assert_int_equal((int64_t)board_lane(w)->gauges[BOARD_GAUGE_depth], -7);
-	generation = board_lane(w)->generation;
-	board_close(&w);
-	w = writer(*state, "fast");
-	board_add(w, BOARD_COUNTER_messages_sent, 2);
+	board_writer_add(w, BOARD_COUNTER_messages_sent, 3);
+	board_writer_set(w, BOARD_GAUGE_depth, -7);
+	board_writer_observe(w, BOARD_HIST_wire_time, 1000);
 	assert_int_equal(
-	    board_lane(w)->counters[BOARD_COUNTER_messages_sent], 5);
-	assert_int_equal(board_lane(w)->gauges[BOARD_GAUGE_depth], 0);
-	assert_int_equal(board_lane(w)->hists[BOARD_HIST_wire_time].count, 1);
-	assert_true(board_lane(w)->generation > generation);
-	board_close(&w);
+	    (int64_t)board_writer_lane(w)->gauges[BOARD_GAUGE_depth], -7);
+	generation = board_writer_lane(w)->generation;
+	board_writer_close(&w);
+	w = writer(*state, "fast");
+	board_writer_add(w, BOARD_COUNTER_messages_sent, 2);
+	assert_int_equal(
+	    board_writer_lane(w)->counters[BOARD_COUNTER_messages_sent], 5);
+	assert_int_equal(board_writer_lane(w)->gauges[BOARD_GAUGE_depth], 0);
+	assert_int_equal(
+	    board_writer_lane(w)->hists[BOARD_HIST_wire_time].count, 1);
+	assert_true(board_writer_lane(w)->generation > generation);
+	board_writer_close(&w);
 }
 
 static void
@@ -136,43 +138,47 @@ board_lanes_have_entries_of_their_own(void **state)
 	for (int i = 0; i < BOARD_LANES; i++) {
 		(void)snprintf(name, sizeof(name), "lane%d", i);
 		lanes[i] = writer(*state, name);
-		board_add(lanes[i], BOARD_COUNTER_dials, (uint64_t)i + 1);
+		board_writer_add(
+		    lanes[i], BOARD_COUNTER_dials, (uint64_t)i + 1);
 	}
-	assert_null(board_open(*state, "more", "", error, sizeof(error)));
-	board_close(&lanes[3]);
+	assert_null(
+	    board_writer_open(*state, "more", "", error, sizeof(error)));
+	board_writer_close(&lanes[3]);
 	/* the entry of a lane that is gone makes room, figures and all */
 	again = writer(*state, "more");
-	assert_int_equal(board_lane(again)->counters[BOARD_COUNTER_dials], 0);
-	board_close(&again);
+	assert_int_equal(
+	    board_writer_lane(again)->counters[BOARD_COUNTER_dials], 0);
+	board_writer_close(&again);
 	for (int i = 0; i < BOARD_LANES; i++)
-		board_close(&lanes[i]);
+		board_writer_close(&lanes[i]);
 }
 
 static void
 board_sessions_come_and_go(void **state)
 {
 	struct board_writer *w = writer(*state, "fast");
-	struct board_session *rows = board_lane(w)->sessions;
-	int first = board_session_new(w), second = board_session_new(w);
+	struct board_session *rows = board_writer_lane(w)->sessions;
+	int first = board_writer_session_new(w),
+	    second = board_writer_session_new(w);
 
 	assert_int_not_equal(first, second);
 	assert_int_equal(rows[first].state, BOARD_SESSION_DIALING);
-	board_session_peer(w, first, "192.0.2.1:587");
-	board_session_state(w, first, BOARD_SESSION_BUSY);
-	board_session_figures(w, first, 10, 2, 4, 5000);
+	board_writer_session_peer(w, first, "192.0.2.1:587");
+	board_writer_session_state(w, first, BOARD_SESSION_BUSY);
+	board_writer_session_figures(w, first, 10, 2, 4, 5000);
 	assert_string_equal(rows[first].peer, "192.0.2.1:587");
 	assert_int_equal(rows[first].in_flight, 2);
-	board_session_free(w, first);
+	board_writer_session_free(w, first);
 	assert_int_equal(rows[first].state, BOARD_SESSION_FREE);
 	/* a row given up is no longer ours */
-	board_session_state(w, first, BOARD_SESSION_BUSY);
+	board_writer_session_state(w, first, BOARD_SESSION_BUSY);
 	assert_int_equal(rows[first].state, BOARD_SESSION_FREE);
-	assert_int_equal(board_session_new(w), first);
+	assert_int_equal(board_writer_session_new(w), first);
 	for (int i = 2; i < BOARD_SESSIONS; i++)
-		assert_int_equal(board_session_new(w), i);
-	assert_int_equal(board_session_new(w), -1);
-	board_session_state(w, -1, BOARD_SESSION_BUSY);
-	board_close(&w);
+		assert_int_equal(board_writer_session_new(w), i);
+	assert_int_equal(board_writer_session_new(w), -1);
+	board_writer_session_state(w, -1, BOARD_SESSION_BUSY);
+	board_writer_close(&w);
 }
 
 static void
@@ -180,9 +186,10 @@ hold_poison(void *ctx, int in, int out)
 {
 	struct board_writer *w = writer(ctx, "fast");
 
-	statedir_tell(out, (char)('0' + board_poison_begin(w, "4ABCDEF")));
-	(void)board_poison_begin(w, "4GOOD");
-	board_poison_end(w, "4GOOD", true);
+	statedir_tell(
+	    out, (char)('0' + board_writer_poison_begin(w, "4ABCDEF")));
+	(void)board_writer_poison_begin(w, "4GOOD");
+	board_writer_poison_end(w, "4GOOD", true);
 	(void)statedir_hear(in);
 }
 
@@ -198,16 +205,16 @@ board_message_in_hand_at_a_crash_is_known(void **state)
 		(void)statedir_end(&child, SIGKILL);
 	}
 	w = writer(*state, "fast");
-	assert_int_equal(board_poison_begin(w, "4ABCDEF"), 3);
-	assert_int_equal(board_poison_begin(w, "4GOOD"), 0);
-	board_poison_end(w, "4ABCDEF", false);
-	board_close(&w);
+	assert_int_equal(board_writer_poison_begin(w, "4ABCDEF"), 3);
+	assert_int_equal(board_writer_poison_begin(w, "4GOOD"), 0);
+	board_writer_poison_end(w, "4ABCDEF", false);
+	board_writer_close(&w);
 	/* set aside in order: no further crash, but not forgotten */
 	w = writer(*state, "fast");
-	assert_int_equal(board_poison_begin(w, "4ABCDEF"), 3);
-	board_poison_end(w, "4ABCDEF", true);
-	assert_int_equal(board_poison_begin(w, "4ABCDEF"), 0);
-	board_close(&w);
+	assert_int_equal(board_writer_poison_begin(w, "4ABCDEF"), 3);
+	board_writer_poison_end(w, "4ABCDEF", true);
+	assert_int_equal(board_writer_poison_begin(w, "4ABCDEF"), 0);
+	board_writer_close(&w);
 }
 
 static void
@@ -218,15 +225,15 @@ board_poison_notes_are_bounded(void **state)
 
 	for (int i = 0; i < BOARD_POISON + 10; i++) {
 		(void)snprintf(id, sizeof(id), "4MSG%d", i);
-		assert_int_equal(board_poison_begin(w, id), 0);
+		assert_int_equal(board_writer_poison_begin(w, id), 0);
 	}
 	for (int i = 0; i < BOARD_POISON + 10; i++) {
 		(void)snprintf(id, sizeof(id), "4MSG%d", i);
-		board_poison_end(w, id, true);
+		board_writer_poison_end(w, id, true);
 	}
 	for (int i = 0; i < BOARD_POISON; i++)
-		assert_int_equal(board_lane(w)->poison[i].key, 0);
-	board_close(&w);
+		assert_int_equal(board_writer_lane(w)->poison[i].key, 0);
+	board_writer_close(&w);
 }
 
 static void
@@ -234,12 +241,12 @@ drain(void *ctx, int in, int out)
 {
 	struct board_writer *w = ctx;
 
-	board_drain(w);
+	board_writer_drain(w);
 	statedir_tell(out, 'd');
 	(void)statedir_hear(in);
-	board_add(w, BOARD_COUNTER_messages_sent, 1);
-	board_set(w, BOARD_GAUGE_depth, 99);
-	board_poison_end(w, "4INHAND", true);
+	board_writer_add(w, BOARD_COUNTER_messages_sent, 1);
+	board_writer_set(w, BOARD_GAUGE_depth, 99);
+	board_writer_poison_end(w, "4INHAND", true);
 	statedir_tell(out, 'e');
 }
 
@@ -249,25 +256,25 @@ board_draining_child_counts_beside_its_successor(void **state)
 	struct board_writer *w = writer(*state, "fast"), *next;
 	struct statedir_child child;
 
-	board_add(w, BOARD_COUNTER_messages_sent, 1);
-	(void)board_poison_begin(w, "4INHAND");
+	board_writer_add(w, BOARD_COUNTER_messages_sent, 1);
+	(void)board_writer_poison_begin(w, "4INHAND");
 	statedir_fork(&child, drain, w);
 	assert_int_equal(statedir_hear(child.from), 'd');
 	next = writer(*state, "fast");
-	board_add(next, BOARD_COUNTER_messages_sent, 1);
-	board_set(next, BOARD_GAUGE_depth, 5);
+	board_writer_add(next, BOARD_COUNTER_messages_sent, 1);
+	board_writer_set(next, BOARD_GAUGE_depth, 5);
 	/* a reload is no crash */
-	assert_int_equal(board_lane(next)->poison[0].crashes, 0);
+	assert_int_equal(board_writer_lane(next)->poison[0].crashes, 0);
 	statedir_tell(child.to, 'g');
 	assert_int_equal(statedir_hear(child.from), 'e');
 	assert_int_equal(statedir_end(&child, 0), 0);
 	assert_int_equal(
-	    board_lane(next)->counters[BOARD_COUNTER_messages_sent], 3);
-	assert_int_equal(board_lane(next)->gauges[BOARD_GAUGE_depth], 5);
-	assert_int_equal(board_lane(next)->poison[0].key, 0);
-	board_close(&next);
+	    board_writer_lane(next)->counters[BOARD_COUNTER_messages_sent], 3);
+	assert_int_equal(board_writer_lane(next)->gauges[BOARD_GAUGE_depth], 5);
+	assert_int_equal(board_writer_lane(next)->poison[0].key, 0);
+	board_writer_close(&next);
 	/* the parent would have left by _exit */
-	board_close(&w);
+	board_writer_close(&w);
 }
 
 static void
@@ -278,36 +285,41 @@ board_learned_figures_belong_to_account_and_host(void **state)
 	char host[32];
 	int64_t age_ms;
 
-	assert_int_equal(board_host_depth(w, "a.example"), 0);
-	board_set_host_depth(w, "a.example", 8); /* no account yet: nothing */
-	assert_true(board_set_account(w, "smtp.example.com joe"));
-	assert_true(board_set_account(other, "smtp.example.com jim"));
-	board_set_host_depth(w, "a.example", 8);
-	board_set_host_messages(w, "a.example", 50);
-	assert_int_equal(board_host_depth(w, "a.example"), 8);
-	assert_int_equal(board_host_messages(w, "a.example", &age_ms), 50);
+	assert_int_equal(board_writer_host_depth(w, "a.example"), 0);
+	board_writer_set_host_depth(
+	    w, "a.example", 8); /* no account yet: nothing */
+	assert_true(board_writer_set_account(w, "smtp.example.com joe"));
+	assert_true(board_writer_set_account(other, "smtp.example.com jim"));
+	board_writer_set_host_depth(w, "a.example", 8);
+	board_writer_set_host_messages(w, "a.example", 50);
+	assert_int_equal(board_writer_host_depth(w, "a.example"), 8);
+	assert_int_equal(
+	    board_writer_host_messages(w, "a.example", &age_ms), 50);
 	assert_in_range(age_ms, 0, 60000);
-	board_account(w)->hosts[0].messages_wall_ms -= 7200000;
-	assert_int_equal(board_host_messages(w, "a.example", &age_ms), 50);
+	board_writer_account(w)->hosts[0].messages_wall_ms -= 7200000;
+	assert_int_equal(
+	    board_writer_host_messages(w, "a.example", &age_ms), 50);
 	assert_in_range(age_ms, 7200000, 7260000);
 	/* A clock that was set back. */
-	board_account(w)->hosts[0].messages_wall_ms += 14400000;
-	assert_int_equal(board_host_messages(w, "a.example", &age_ms), 50);
+	board_writer_account(w)->hosts[0].messages_wall_ms += 14400000;
+	assert_int_equal(
+	    board_writer_host_messages(w, "a.example", &age_ms), 50);
 	assert_int_equal(age_ms, 0);
-	assert_int_equal(board_host_messages(w, "b.example", &age_ms), 0);
-	assert_int_equal(board_host_depth(w, "b.example"), 0);
-	assert_int_equal(board_host_depth(other, "a.example"), 0);
-	assert_true(board_set_account(other, "smtp.example.com joe"));
-	assert_int_equal(board_host_depth(other, "a.example"), 8);
-	board_account(w)->hosts[0].depth = UINT64_MAX;
-	assert_int_equal(board_host_depth(w, "a.example"), 10000);
+	assert_int_equal(
+	    board_writer_host_messages(w, "b.example", &age_ms), 0);
+	assert_int_equal(board_writer_host_depth(w, "b.example"), 0);
+	assert_int_equal(board_writer_host_depth(other, "a.example"), 0);
+	assert_true(board_writer_set_account(other, "smtp.example.com joe"));
+	assert_int_equal(board_writer_host_depth(other, "a.example"), 8);
+	board_writer_account(w)->hosts[0].depth = UINT64_MAX;
+	assert_int_equal(board_writer_host_depth(w, "a.example"), 10000);
 	for (int i = 0; i < 3 * BOARD_HOSTS; i++) {
 		(void)snprintf(host, sizeof(host), "h%d.example", i);
-		board_set_host_depth(w, host, i + 1);
-		assert_int_equal(board_host_depth(w, host), i + 1);
+		board_writer_set_host_depth(w, host, i + 1);
+		assert_int_equal(board_writer_host_depth(w, host), i + 1);
 	}
-	board_close(&w);
-	board_close(&other);
+	board_writer_close(&w);
+	board_writer_close(&other);
 }
 
 static void
@@ -319,14 +331,15 @@ board_accounts_in_use_are_never_evicted(void **state)
 	for (int i = 0; i <= BOARD_ACCOUNTS; i++) {
 		(void)snprintf(name, sizeof(name), "h%d.example", i);
 		lanes[i] = writer(*state, name);
-		assert_int_equal(
-		    board_set_account(lanes[i], name), i < BOARD_ACCOUNTS);
+		assert_int_equal(board_writer_set_account(lanes[i], name),
+		    i < BOARD_ACCOUNTS);
 	}
-	board_close(&lanes[5]);
-	assert_true(board_set_account(lanes[BOARD_ACCOUNTS], "new.example"));
-	assert_int_equal(board_lane(lanes[BOARD_ACCOUNTS])->account, 6);
+	board_writer_close(&lanes[5]);
+	assert_true(
+	    board_writer_set_account(lanes[BOARD_ACCOUNTS], "new.example"));
+	assert_int_equal(board_writer_lane(lanes[BOARD_ACCOUNTS])->account, 6);
 	for (int i = 0; i <= BOARD_ACCOUNTS; i++)
-		board_close(&lanes[i]);
+		board_writer_close(&lanes[i]);
 }
 
 static void
@@ -335,23 +348,23 @@ board_null_writer_does_nothing(void **state)
 	struct board_writer *w = NULL;
 
 	(void)state;
-	board_add(w, BOARD_COUNTER_dials, 1);
-	board_set(w, BOARD_GAUGE_depth, 1);
-	board_observe(w, BOARD_HIST_wire_time, 1);
-	board_beat(w);
-	board_set_slots(w, 1, 2, 3, 4);
-	board_set_limits(w, 1, 2, 3, 4, 5);
-	board_refusal(w, "421 no");
-	assert_int_equal(board_session_new(w), -1);
-	board_session_free(w, 0);
-	assert_int_equal(board_poison_begin(w, "4ABC"), 0);
-	board_poison_end(w, "4ABC", true);
-	assert_int_equal(board_host_depth(w, "a.example"), 0);
-	board_set_host_depth(w, "a.example", 1);
-	board_set_host_rtt(w, "a.example", 1);
-	assert_false(board_set_account(w, "a.example"));
-	board_drain(w);
-	board_close(&w);
+	board_writer_add(w, BOARD_COUNTER_dials, 1);
+	board_writer_set(w, BOARD_GAUGE_depth, 1);
+	board_writer_observe(w, BOARD_HIST_wire_time, 1);
+	board_writer_beat(w);
+	board_writer_set_slots(w, 1, 2, 3, 4);
+	board_writer_set_limits(w, 1, 2, 3, 4, 5);
+	board_writer_refusal(w, "421 no");
+	assert_int_equal(board_writer_session_new(w), -1);
+	board_writer_session_free(w, 0);
+	assert_int_equal(board_writer_poison_begin(w, "4ABC"), 0);
+	board_writer_poison_end(w, "4ABC", true);
+	assert_int_equal(board_writer_host_depth(w, "a.example"), 0);
+	board_writer_set_host_depth(w, "a.example", 1);
+	board_writer_set_host_rtt(w, "a.example", 1);
+	assert_false(board_writer_set_account(w, "a.example"));
+	board_writer_drain(w);
+	board_writer_close(&w);
 }
 
 static void
@@ -383,7 +396,7 @@ board_of_another_version_is_made_anew(void **state)
 		struct board_writer *w = writer(*state, "fast"), *next;
 		int fd = open(path, O_RDWR | O_CLOEXEC), warnings = 0;
 
-		board_add(w, BOARD_COUNTER_dials, 7);
+		board_writer_add(w, BOARD_COUNTER_dials, 7);
 		assert_int_equal(
 		    pwrite(fd, &damage[i].octet, 1, damage[i].at), 1);
 		/* the mapping of w does not reach into what is cut */
@@ -393,14 +406,14 @@ board_of_another_version_is_made_anew(void **state)
 		log_set_sink(NULL, NULL);
 		assert_int_equal(warnings, 1);
 		assert_int_equal(
-		    board_lane(next)->counters[BOARD_COUNTER_dials], 0);
+		    board_writer_lane(next)->counters[BOARD_COUNTER_dials], 0);
 		assert_int_equal(ftruncate(fd, BOARD_SIZE), 0);
 		(void)close(fd);
 		assert_int_equal(stat(path, &st), 0);
 		assert_int_equal(st.st_size, BOARD_SIZE);
 		assert_int_equal(st.st_mode & 07777, 0600);
-		board_close(&next);
-		board_close(&w);
+		board_writer_close(&next);
+		board_writer_close(&w);
 	}
 	mem_free(path);
 }
@@ -413,24 +426,28 @@ board_refuses_files_of_doubtful_origin(void **state)
 	char error[200];
 
 	assert_int_equal(symlink(target, path), 0);
-	assert_null(board_open(*state, "fast", "", error, sizeof(error)));
+	assert_null(
+	    board_writer_open(*state, "fast", "", error, sizeof(error)));
 	assert_int_equal(access(target, F_OK), -1);
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(mkfifo(path, 0600), 0);
-	assert_null(board_open(*state, "fast", "", error, sizeof(error)));
+	assert_null(
+	    board_writer_open(*state, "fast", "", error, sizeof(error)));
 	assert_non_null(strstr(error, "regular"));
 	assert_int_equal(unlink(path), 0);
 	(void)close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
 	assert_int_equal(chmod(path, 0620), 0);
-	assert_null(board_open(*state, "fast", "", error, sizeof(error)));
+	assert_null(
+	    board_writer_open(*state, "fast", "", error, sizeof(error)));
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(symlink(*state, path), 0);
-	assert_null(board_open(path, "fast", "", error, sizeof(error)));
+	assert_null(board_writer_open(path, "fast", "", error, sizeof(error)));
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(chmod(*state, 0777), 0);
-	assert_null(board_open(*state, "fast", "", error, sizeof(error)));
 	assert_null(
-	    board_open("/nonexistent", "fast", "", error, sizeof(error)));
+	    board_writer_open(*state, "fast", "", error, sizeof(error)));
+	assert_null(board_writer_open(
+	    "/nonexistent", "fast", "", error, sizeof(error)));
 	mem_free(path);
 	mem_free(target);
 }
@@ -445,7 +462,7 @@ start_and_count(void *ctx, int in, int out)
 	statedir_tell(out, 'r');
 	(void)statedir_hear(in);
 	w = writer(ctx, name);
-	board_add(w, BOARD_COUNTER_dials, 1);
+	board_writer_add(w, BOARD_COUNTER_dials, 1);
 	statedir_tell(out, 'e');
 	(void)statedir_hear(in);
 }
@@ -467,14 +484,14 @@ board_lanes_that_start_at_once_share_one_file(void **state)
 	for (int i = 0; i < 6; i++)
 		assert_int_equal(statedir_hear(children[i].from), 'e');
 	w = writer(*state, "last");
-	lanes = board_lane(w);
+	lanes = board_writer_lane(w);
 	assert_string_equal(lanes->name, "last");
 	for (int i = 1; i <= 6; i++)
 		dials += lanes[-i].counters[BOARD_COUNTER_dials];
 	assert_int_equal(dials, 6);
 	for (int i = 0; i < 6; i++)
 		(void)statedir_end(&children[i], SIGKILL);
-	board_close(&w);
+	board_writer_close(&w);
 }
 
 int

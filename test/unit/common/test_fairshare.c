@@ -17,10 +17,10 @@
 
 static const int64_t start_us = 1000 * SECOND;
 
-static struct share_rate
+static struct fairshare_rate
 rate_of(int unit, const char *text)
 {
-	struct share_rate r = {.unit = unit};
+	struct fairshare_rate r = {.unit = unit};
 	char error[256];
 
 	assert_true(rate_parse(slice_str(text), &r.rate, error, sizeof(error)));
@@ -28,39 +28,39 @@ rate_of(int unit, const char *text)
 }
 
 /* An account of lanes with these weights, all of which ask for one limit. */
-static struct share *
+static struct fairshare *
 account_of(const char *text, const int *weights, int lanes)
 {
-	struct share *s = mem_zalloc(sizeof(*s));
-	struct share_rate r = rate_of(0, text);
-	bool in_use[SHARE_LANES] = {false};
+	struct fairshare *s = mem_zalloc(sizeof(*s));
+	struct fairshare_rate r = rate_of(0, text);
+	bool in_use[FAIRSHARE_LANES] = {false};
 
 	for (int i = 0; i < lanes; i++) {
-		assert_int_equal(share_find(s, i + 1, in_use), i);
+		assert_int_equal(fairshare_find(s, i + 1, in_use), i);
 		in_use[i] = true;
-		share_join(s, i, i + 1, weights[i], true, start_us);
-		assert_true(share_configure(s, i, &r, 1, in_use, start_us));
+		fairshare_join(s, i, i + 1, weights[i], true, start_us);
+		assert_true(fairshare_configure(s, i, &r, 1, in_use, start_us));
 	}
 	return s;
 }
 
-static const struct share_cost one = {{1, 1, 1}};
+static const struct fairshare_cost one = {{1, 1, 1}};
 
 static void
 share_without_limits_lets_all_go(void **state)
 {
-	struct share *s = mem_zalloc(sizeof(*s));
-	struct share_cost huge = {{1, 1000000, UINT64_MAX / 4096}};
+	struct fairshare *s = mem_zalloc(sizeof(*s));
+	struct fairshare_cost huge = {{1, 1000000, UINT64_MAX / 4096}};
 
 	(void)state;
-	assert_false(share_is_limited(s));
-	assert_false(share_repair(s, start_us));
-	share_join(s, 0, 1, 1, true, start_us);
-	assert_int_equal(share_wait_us(s, 0, &huge, start_us, NULL), 0);
-	assert_true(share_take(s, 0, &huge, start_us));
-	assert_int_equal(share_ready(s, &huge, 99, start_us), 99);
-	assert_int_equal(share_expected(s, &huge, SECOND, 99), 99);
-	assert_true(share_per_s(s, 0, start_us) == INT64_MAX);
+	assert_false(fairshare_is_limited(s));
+	assert_false(fairshare_repair(s, start_us));
+	fairshare_join(s, 0, 1, 1, true, start_us);
+	assert_int_equal(fairshare_wait_us(s, 0, &huge, start_us, NULL), 0);
+	assert_true(fairshare_take(s, 0, &huge, start_us));
+	assert_int_equal(fairshare_ready(s, &huge, 99, start_us), 99);
+	assert_int_equal(fairshare_expected(s, &huge, SECOND, 99), 99);
+	assert_true(fairshare_per_s(s, 0, start_us) == INT64_MAX);
 	mem_free(s);
 }
 
@@ -68,83 +68,85 @@ static void
 share_waiting_lane_keeps_its_place(void **state)
 {
 	const int weights[] = {1, 1};
-	struct share *s = account_of("10/1s:1", weights, 2);
-	const struct share_limit *why = NULL;
+	struct fairshare *s = account_of("10/1s:1", weights, 2);
+	const struct fairshare_limit *why = NULL;
 	int64_t now = start_us;
 
 	(void)state;
 	/* Lane 0 has all of it while nobody else comes. */
 	for (int i = 0; i < 5; i++) {
-		assert_int_equal(share_wait_us(s, 0, &one, now, NULL), 0);
-		assert_true(share_take(s, 0, &one, now));
+		assert_int_equal(fairshare_wait_us(s, 0, &one, now, NULL), 0);
+		assert_true(fairshare_take(s, 0, &one, now));
 		assert_int_equal(
-		    share_wait_us(s, 0, &one, now, NULL), SECOND / 10);
+		    fairshare_wait_us(s, 0, &one, now, NULL), SECOND / 10);
 		now += SECOND / 10;
 	}
 	now -= SECOND / 10;
 	assert_int_equal(
-	    share_wait_us(s, 1, &one, now + 50 * MS, NULL), 50 * MS);
+	    fairshare_wait_us(s, 1, &one, now + 50 * MS, NULL), 50 * MS);
 	now += SECOND / 10;
 	/* Now it is lane 1's turn, and lane 0 waits until that was used ... */
-	assert_int_equal(share_wait_us(s, 0, &one, now, &why), 2 * MS);
+	assert_int_equal(fairshare_wait_us(s, 0, &one, now, &why), 2 * MS);
 	assert_ptr_equal(why, &s->limits[0]);
-	assert_false(share_take(s, 0, &one, now));
-	assert_int_equal(share_wait_us(s, 1, &one, now + MS, NULL), 0);
-	assert_true(share_take(s, 1, &one, now + MS));
+	assert_false(fairshare_take(s, 0, &one, now));
+	assert_int_equal(fairshare_wait_us(s, 1, &one, now + MS, NULL), 0);
+	assert_true(fairshare_take(s, 1, &one, now + MS));
 	/* ... as of the time it was due. */
 	assert_int_equal(
-	    share_wait_us(s, 0, &one, now + MS, NULL), SECOND / 10 - MS);
+	    fairshare_wait_us(s, 0, &one, now + MS, NULL), SECOND / 10 - MS);
 	/* A lane that does not come loses its place. */
 	now += SECOND / 10;
-	assert_true(share_take(s, 0, &one, now));
-	assert_int_equal(share_wait_us(s, 1, &one, now, NULL), SECOND / 10);
+	assert_true(fairshare_take(s, 0, &one, now));
+	assert_int_equal(fairshare_wait_us(s, 1, &one, now, NULL), SECOND / 10);
 	now += SECOND / 10;
-	assert_false(share_take(s, 0, &one, now));
-	assert_true(share_take(s, 0, &one, now + 20 * MS));
+	assert_false(fairshare_take(s, 0, &one, now));
+	assert_true(fairshare_take(s, 0, &one, now + 20 * MS));
 	/* So does one that says so. */
 	assert_int_equal(
-	    share_wait_us(s, 1, &one, now + 20 * MS, NULL), SECOND / 10);
-	assert_true(share_quit(s, 1));
-	assert_false(share_quit(s, 1));
+	    fairshare_wait_us(s, 1, &one, now + 20 * MS, NULL), SECOND / 10);
+	assert_true(fairshare_quit(s, 1));
+	assert_false(fairshare_quit(s, 1));
 	now += 20 * MS + SECOND / 10;
-	assert_true(share_take(s, 0, &one, now));
+	assert_true(fairshare_take(s, 0, &one, now));
 	mem_free(s);
 }
 
 static void
 share_limits_count_together(void **state)
 {
-	struct share_rate rates[3];
-	struct share *s = mem_zalloc(sizeof(*s));
-	struct share_cost c = {{1, 10, 0}}, many = {{1, 101, 0}};
-	const struct share_limit *why = NULL;
+	struct fairshare_rate rates[3];
+	struct fairshare *s = mem_zalloc(sizeof(*s));
+	struct fairshare_cost c = {{1, 10, 0}}, many = {{1, 101, 0}};
+	const struct fairshare_limit *why = NULL;
 
 	(void)state;
 	rates[0] = rate_of(0, "10/1s:10");
 	rates[1] = rate_of(1, "20/1s:20");
 	rates[2] = rate_of(1, "100/1d!");
-	share_join(s, 3, 7, 1, true, start_us);
-	assert_true(share_configure(s, 3, rates, 3, NULL, start_us));
-	assert_int_equal(share_ready(s, &c, 99, start_us), 2);
-	assert_int_equal(share_expected(s, &c, SECOND, 99), 2);
-	assert_int_equal(share_per_s(s, 0, start_us), 10);
-	assert_int_equal(share_per_s(s, 1, start_us), 20);
-	assert_true(share_take(s, 3, &c, start_us));
-	assert_true(share_take(s, 3, &c, start_us));
-	assert_int_equal(share_wait_us(s, 3, &c, start_us, &why), SECOND / 2);
+	fairshare_join(s, 3, 7, 1, true, start_us);
+	assert_true(fairshare_configure(s, 3, rates, 3, NULL, start_us));
+	assert_int_equal(fairshare_ready(s, &c, 99, start_us), 2);
+	assert_int_equal(fairshare_expected(s, &c, SECOND, 99), 2);
+	assert_int_equal(fairshare_per_s(s, 0, start_us), 10);
+	assert_int_equal(fairshare_per_s(s, 1, start_us), 20);
+	assert_true(fairshare_take(s, 3, &c, start_us));
+	assert_true(fairshare_take(s, 3, &c, start_us));
+	assert_int_equal(
+	    fairshare_wait_us(s, 3, &c, start_us, &why), SECOND / 2);
 	assert_int_equal(why->unit, 1);
 	assert_int_equal(why->limiter.kind, LIMITER_BUCKET);
 	for (int i = 1; i <= 8; i++)
-		assert_true(share_take(s, 3, &c, start_us + i * SECOND));
-	assert_int_equal(share_per_s(s, 1, start_us + 9 * SECOND), 0);
-	assert_true(share_wait_us(s, 3, &c, start_us + 9 * SECOND, &why) >
+		assert_true(fairshare_take(s, 3, &c, start_us + i * SECOND));
+	assert_int_equal(fairshare_per_s(s, 1, start_us + 9 * SECOND), 0);
+	assert_true(fairshare_wait_us(s, 3, &c, start_us + 9 * SECOND, &why) >
 		    3600 * SECOND);
 	assert_int_equal(why->limiter.kind, LIMITER_QUOTA);
-	assert_true(share_wait_us(s, 3, &many, start_us, NULL) == RATE_NEVER);
+	assert_true(
+	    fairshare_wait_us(s, 3, &many, start_us, NULL) == RATE_NEVER);
 	/* Nobody is held up for one that waits so long. */
-	share_join(s, 4, 8, 1, true, start_us);
+	fairshare_join(s, 4, 8, 1, true, start_us);
 	c.units[1] = 0;
-	assert_true(share_take(s, 4, &c, start_us + 9 * SECOND));
+	assert_true(fairshare_take(s, 4, &c, start_us + 9 * SECOND));
 	mem_free(s);
 }
 
@@ -152,82 +154,82 @@ static void
 share_new_value_keeps_what_is_used(void **state)
 {
 	const int weights[] = {1, 1};
-	struct share *s = account_of("100/1h!", weights, 2);
-	struct share_rate more = rate_of(0, "120/1h!");
-	struct share_rate both[2];
-	bool in_use[SHARE_LANES] = {true, true};
+	struct fairshare *s = account_of("100/1h!", weights, 2);
+	struct fairshare_rate more = rate_of(0, "120/1h!");
+	struct fairshare_rate both[2];
+	bool in_use[FAIRSHARE_LANES] = {true, true};
 	int64_t now = start_us;
 
 	(void)state;
 	both[0] = rate_of(0, "120/1h!");
 	both[1] = rate_of(0, "14/1s");
 	for (int i = 0; i < 100; i++)
-		assert_true(share_take(s, i % 2, &one, now));
-	assert_true(share_agrees(s, 0, in_use));
+		assert_true(fairshare_take(s, i % 2, &one, now));
+	assert_true(fairshare_agrees(s, 0, in_use));
 	/* One lane has the new value, the other still the old one. */
-	assert_true(share_configure(s, 0, &more, 1, in_use, now));
-	assert_false(share_agrees(s, 0, in_use));
-	assert_false(share_take(s, 0, &one, now));
-	assert_true(share_configure(s, 1, both, 2, in_use, now));
-	assert_int_equal(share_per_s(s, 0, now), 14);
+	assert_true(fairshare_configure(s, 0, &more, 1, in_use, now));
+	assert_false(fairshare_agrees(s, 0, in_use));
+	assert_false(fairshare_take(s, 0, &one, now));
+	assert_true(fairshare_configure(s, 1, both, 2, in_use, now));
+	assert_int_equal(fairshare_per_s(s, 0, now), 14);
 	/* 14/1s: as full as new; of 120 there are 20 left. */
 	for (int i = 0; i < 20; i++) {
 		now += SECOND;
-		assert_true(share_take(s, 0, &one, now));
+		assert_true(fairshare_take(s, 0, &one, now));
 	}
-	assert_false(share_take(s, 0, &one, now + SECOND));
+	assert_false(fairshare_take(s, 0, &one, now + SECOND));
 	/* Both are gone and come back: the first to come has no limits of its
 	 * own, yet what it takes counts. */
-	assert_true(share_configure(s, 0, NULL, 0, NULL, now));
-	assert_false(share_is_limited(s));
-	assert_true(share_configure(s, 1, &more, 1, in_use, now));
-	assert_int_equal(share_per_s(s, 0, now), 0);
+	assert_true(fairshare_configure(s, 0, NULL, 0, NULL, now));
+	assert_false(fairshare_is_limited(s));
+	assert_true(fairshare_configure(s, 1, &more, 1, in_use, now));
+	assert_int_equal(fairshare_per_s(s, 0, now), 0);
 	mem_free(s);
 }
 
 static void
 share_room_for_limits_is_bounded(void **state)
 {
-	struct share *s = mem_zalloc(sizeof(*s));
-	struct share_rate rates[SHARE_LIMITS + 1];
-	bool in_use[SHARE_LANES] = {true, true};
+	struct fairshare *s = mem_zalloc(sizeof(*s));
+	struct fairshare_rate rates[FAIRSHARE_LIMITS + 1];
+	bool in_use[FAIRSHARE_LANES] = {true, true};
 	char text[32];
 
 	(void)state;
-	for (int i = 0; i <= SHARE_LIMITS; i++) {
+	for (int i = 0; i <= FAIRSHARE_LIMITS; i++) {
 		(void)snprintf(text, sizeof(text), "%d/%dh!", i + 1, i + 1);
 		rates[i] = rate_of(0, text);
 	}
-	assert_true(
-	    share_configure(s, 0, rates, SHARE_LIMITS, in_use, start_us));
-	assert_true(
-	    share_configure(s, 1, rates, SHARE_LIMITS, in_use, start_us));
-	assert_false(
-	    share_configure(s, 1, rates + SHARE_LIMITS, 1, in_use, start_us));
-	assert_false(
-	    share_configure(s, 1, rates, SHARE_LIMITS + 1, in_use, start_us));
+	assert_true(fairshare_configure(
+	    s, 0, rates, FAIRSHARE_LIMITS, in_use, start_us));
+	assert_true(fairshare_configure(
+	    s, 1, rates, FAIRSHARE_LIMITS, in_use, start_us));
+	assert_false(fairshare_configure(
+	    s, 1, rates + FAIRSHARE_LIMITS, 1, in_use, start_us));
+	assert_false(fairshare_configure(
+	    s, 1, rates, FAIRSHARE_LIMITS + 1, in_use, start_us));
 	in_use[0] = false;
-	assert_true(
-	    share_configure(s, 1, rates + SHARE_LIMITS, 1, in_use, start_us));
+	assert_true(fairshare_configure(
+	    s, 1, rates + FAIRSHARE_LIMITS, 1, in_use, start_us));
 	mem_free(s);
 }
 
 static void
 share_row_of_a_lane_is_found_again(void **state)
 {
-	struct share *s = mem_zalloc(sizeof(*s));
-	bool in_use[SHARE_LANES] = {false};
+	struct fairshare *s = mem_zalloc(sizeof(*s));
+	bool in_use[FAIRSHARE_LANES] = {false};
 
 	(void)state;
-	for (int i = 0; i < SHARE_LANES; i++) {
-		assert_int_equal(share_find(s, 100 + i, in_use), i);
-		share_join(s, i, 100 + i, 1, true, start_us - i);
+	for (int i = 0; i < FAIRSHARE_LANES; i++) {
+		assert_int_equal(fairshare_find(s, 100 + i, in_use), i);
+		fairshare_join(s, i, 100 + i, 1, true, start_us - i);
 	}
-	assert_int_equal(share_find(s, 105, in_use), 5);
+	assert_int_equal(fairshare_find(s, 105, in_use), 5);
 	in_use[5] = true;
-	assert_int_equal(share_find(s, 105, in_use), SHARE_LANES - 1);
+	assert_int_equal(fairshare_find(s, 105, in_use), FAIRSHARE_LANES - 1);
 	memset(in_use, true, sizeof(in_use));
-	assert_int_equal(share_find(s, 7, in_use), -1);
+	assert_int_equal(fairshare_find(s, 7, in_use), -1);
 	mem_free(s);
 }
 
@@ -235,18 +237,18 @@ static void
 share_damage_is_repaired(void **state)
 {
 	const int weights[] = {1, 1};
-	struct share *s = account_of("10/1s:1", weights, 2);
+	struct fairshare *s = account_of("10/1s:1", weights, 2);
 	struct fixture_random random;
-	struct share whole;
+	struct fairshare whole;
 
 	(void)state;
-	assert_true(share_take(s, 0, &one, start_us));
-	assert_false(share_repair(s, start_us));
+	assert_true(fairshare_take(s, 0, &one, start_us));
+	assert_false(fairshare_repair(s, start_us));
 	whole = *s;
 	/* Times to come: the bucket would stand still until then. */
-	assert_true(share_repair(s, start_us - 3600 * SECOND));
-	assert_true(share_wait_us(s, 1, &one, start_us - 3600 * SECOND, NULL) <=
-		    SECOND / 10);
+	assert_true(fairshare_repair(s, start_us - 3600 * SECOND));
+	assert_true(fairshare_wait_us(s, 1, &one, start_us - 3600 * SECOND,
+			NULL) <= SECOND / 10);
 	fixture_random_init(&random);
 	for (int round = 0; round < 20000; round++) {
 		int64_t *words = (int64_t *)s;
@@ -257,12 +259,12 @@ share_damage_is_repaired(void **state)
 			    &random, sizeof(*s) / sizeof(int64_t))] =
 			    (int64_t)(random.state >>
 				      fixture_random_below(&random, 64));
-		(void)share_repair(s, start_us);
-		share_join(s, 0, 1, 1, true, start_us);
-		(void)share_wait_us(s, 0, &one, start_us, NULL);
-		if (share_take(s, 0, &one, start_us + 60 * SECOND))
+		(void)fairshare_repair(s, start_us);
+		fairshare_join(s, 0, 1, 1, true, start_us);
+		(void)fairshare_wait_us(s, 0, &one, start_us, NULL);
+		if (fairshare_take(s, 0, &one, start_us + 60 * SECOND))
 			assert_int_equal(s->lanes[0].until_us, 0);
-		assert_false(share_repair(s, start_us + 60 * SECOND));
+		assert_false(fairshare_repair(s, start_us + 60 * SECOND));
 	}
 	mem_free(s);
 }
@@ -270,10 +272,11 @@ share_damage_is_repaired(void **state)
 static void
 share_takes_any_octets_for_a_file(void **state)
 {
-	struct share *s = mem_zalloc(sizeof(*s));
-	struct share_rate rates[] = {rate_of(0, "10/1s"), rate_of(1, "9/1h!")};
+	struct fairshare *s = mem_zalloc(sizeof(*s));
+	struct fairshare_rate rates[] = {
+	    rate_of(0, "10/1s"), rate_of(1, "9/1h!")};
 	struct fixture_random random;
-	bool in_use[SHARE_LANES];
+	bool in_use[FAIRSHARE_LANES];
 
 	(void)state;
 	fixture_random_init(&random);
@@ -281,8 +284,8 @@ share_takes_any_octets_for_a_file(void **state)
 		uint64_t *words = (uint64_t *)(void *)s;
 		int64_t now = start_us + (int64_t)fixture_random_below(
 					     &random, 1000 * SECOND);
-		const struct share_limit *why = NULL;
-		int me = (int)fixture_random_below(&random, SHARE_LANES);
+		const struct fairshare_limit *why = NULL;
+		int me = (int)fixture_random_below(&random, FAIRSHARE_LANES);
 
 		for (size_t i = 0; i < sizeof(*s) / sizeof(*words); i++) {
 			size_t shift = fixture_random_below(&random, 64);
@@ -290,31 +293,31 @@ share_takes_any_octets_for_a_file(void **state)
 			/* small numbers too, which are kinds and bits */
 			words[i] = random.state >> shift;
 		}
-		for (size_t i = 0; i < SHARE_LIMITS; i++)
+		for (size_t i = 0; i < FAIRSHARE_LIMITS; i++)
 			s->limits[i].limiter.kind =
 			    (int64_t)fixture_random_below(&random, 4);
-		for (int i = 0; i < SHARE_LANES; i++)
+		for (int i = 0; i < FAIRSHARE_LANES; i++)
 			in_use[i] = fixture_random_below(&random, 2) > 0;
-		share_shift(s, (int64_t)random.state);
-		(void)share_repair(s, now);
-		assert_false(share_repair(s, now));
-		me = share_find(s, 7, round % 2 == 0 ? NULL : in_use);
+		fairshare_shift(s, (int64_t)random.state);
+		(void)fairshare_repair(s, now);
+		assert_false(fairshare_repair(s, now));
+		me = fairshare_find(s, 7, round % 2 == 0 ? NULL : in_use);
 		if (me < 0)
 			continue;
-		share_join(s, me, 7, 5, true, now);
-		(void)share_configure(s, me, rates, 2, in_use, now);
-		(void)share_agrees(s, me, in_use);
-		(void)share_wait_us(s, me, &one, now, &why);
-		(void)!share_take(s, me, &one, now + SECOND);
-		share_charge(s, &one, now, now + SECOND);
-		(void)share_is_use_news(s, me, now);
-		share_note_use(s, me, now);
-		(void)share_tell(s, me, in_use, now, now);
-		(void)share_pause(s, now + SECOND);
-		(void)share_ready(s, &one, 99, now);
-		(void)share_expected(s, &one, SECOND, 99);
-		(void)share_per_s(s, 0, now);
-		(void)share_quit(s, me);
+		fairshare_join(s, me, 7, 5, true, now);
+		(void)fairshare_configure(s, me, rates, 2, in_use, now);
+		(void)fairshare_agrees(s, me, in_use);
+		(void)fairshare_wait_us(s, me, &one, now, &why);
+		(void)!fairshare_take(s, me, &one, now + SECOND);
+		fairshare_charge(s, &one, now, now + SECOND);
+		(void)fairshare_is_use_news(s, me, now);
+		fairshare_note_use(s, me, now);
+		(void)fairshare_tell(s, me, in_use, now, now);
+		(void)fairshare_pause(s, now + SECOND);
+		(void)fairshare_ready(s, &one, 99, now);
+		(void)fairshare_expected(s, &one, SECOND, 99);
+		(void)fairshare_per_s(s, 0, now);
+		(void)fairshare_quit(s, me);
 	}
 	mem_free(s);
 }
@@ -323,14 +326,14 @@ static void
 share_reboot_shifts_its_times(void **state)
 {
 	const int weights[] = {1};
-	struct share *s = account_of("10/1d!", weights, 1);
+	struct fairshare *s = account_of("10/1d!", weights, 1);
 
 	(void)state;
 	for (int i = 0; i < 10; i++)
-		assert_true(share_take(s, 0, &one, start_us));
-	share_shift(s, -start_us - 3600 * SECOND);
-	assert_false(share_take(s, 0, &one, 20 * 3600 * SECOND));
-	assert_true(share_take(s, 0, &one, 24 * 3600 * SECOND));
+		assert_true(fairshare_take(s, 0, &one, start_us));
+	fairshare_shift(s, -start_us - 3600 * SECOND);
+	assert_false(fairshare_take(s, 0, &one, 20 * 3600 * SECOND));
+	assert_true(fairshare_take(s, 0, &one, 24 * 3600 * SECOND));
 	mem_free(s);
 }
 
@@ -373,7 +376,8 @@ watch(double per_s, int64_t at_us, int64_t count, double *least)
 }
 
 static void
-run(struct share *s, const struct scene *scene, struct fixture_random *random)
+run(struct fairshare *s, const struct scene *scene,
+    struct fixture_random *random)
 {
 	double per_s = (double)s->limits[0].limiter.bucket.count_milli * 1e3 /
 		       (double)s->limits[0].limiter.bucket.period_us;
@@ -408,12 +412,12 @@ run(struct share *s, const struct scene *scene, struct fixture_random *random)
 					      w->arrivals_per_s);
 		}
 		if (w->arrival_us > now) {
-			(void)share_quit(s, i);
+			(void)fairshare_quit(s, i);
 			w->next_us = w->arrival_us;
 			w->arrival_us = w->next_us;
 			continue;
 		}
-		wait = share_wait_us(s, i, &one, now, NULL);
+		wait = fairshare_wait_us(s, i, &one, now, NULL);
 		if (wait > 0) {
 			w->next_us = (now + wait + MS - 1) / MS * MS +
 				     (int64_t)fixture_random_below(random,
@@ -421,7 +425,7 @@ run(struct share *s, const struct scene *scene, struct fixture_random *random)
 					 MS;
 			continue;
 		}
-		assert_true(share_take(s, i, &one, now));
+		assert_true(fairshare_take(s, i, &one, now));
 		watch(per_s, now, count++, &least);
 		w->taken++;
 		w->waited_sum_us += (double)(now - w->arrival_us);
@@ -463,7 +467,7 @@ share_is_never_above_the_limit_and_wastes_nothing(void **state)
 	fixture_random_init(&random);
 	for (size_t i = 0; i < sizeof(scenes) / sizeof(scenes[0]); i++) {
 		const struct scene *c = &scenes[i];
-		struct share *s = account_of(c->rate, c->weights, c->lanes);
+		struct fairshare *s = account_of(c->rate, c->weights, c->lanes);
 		const struct bucket *b = &s->limits[0].limiter.bucket;
 		double per_s =
 		    (double)b->count_milli * 1e3 / (double)b->period_us;
@@ -490,7 +494,7 @@ share_urgent_lane_waits_for_a_token_not_for_a_backlog(void **state)
 	fixture_random_init(&random);
 	for (size_t i = 0; i < 5; i++) {
 		const struct scene *c = &scenes[i];
-		struct share *s = account_of(c->rate, c->weights, c->lanes);
+		struct fairshare *s = account_of(c->rate, c->weights, c->lanes);
 		const struct bucket *b = &s->limits[0].limiter.bucket;
 		double interval =
 		    (double)b->period_us * 1e3 / (double)b->count_milli;
@@ -517,7 +521,7 @@ share_follows_the_weights(void **state)
 {
 	const struct scene c = {
 	    "100/1s", 3, {1, 4, 16}, {0, 0, 0}, 3, 210 * SECOND};
-	struct share *s = account_of(c.rate, c.weights, c.lanes);
+	struct fairshare *s = account_of(c.rate, c.weights, c.lanes);
 	struct fixture_random random;
 
 	(void)state;
@@ -540,53 +544,53 @@ static void
 share_less_urgent_and_busy_lanes_are_told(void **state)
 {
 	const int weights[] = {50, 1, 10, 50, 10, 1};
-	struct share *s = account_of("1000/1s:100", weights, 6);
-	bool in_use[SHARE_LANES] = {true, true, true, true, true, true};
+	struct fairshare *s = account_of("1000/1s:100", weights, 6);
+	bool in_use[FAIRSHARE_LANES] = {true, true, true, true, true, true};
 	int64_t now = start_us + 60 * SECOND;
 
 	(void)state;
-	assert_false(share_tell(s, 0, in_use, now, now)); /* all silent */
+	assert_false(fairshare_tell(s, 0, in_use, now, now)); /* all silent */
 	for (int i = 1; i < 6; i++)
-		share_note_use(s, i, now);
+		fairshare_note_use(s, i, now);
 	in_use[4] = false; /* gone */
 	s->lanes[5].gives_way = 0;
-	assert_true(share_tell(s, 0, in_use, now - 5, now + 1));
+	assert_true(fairshare_tell(s, 0, in_use, now - 5, now + 1));
 	for (int i = 0; i < 6; i++) {
 		bool is_told = i == 1 || i == 2;
 
 		assert_int_equal(s->lanes[i].told_us, is_told ? now + 1 : 0);
 		assert_int_equal(s->lanes[i].refused_us, is_told ? now - 5 : 0);
 	}
-	assert_false(share_tell(s, 0, in_use, now, now + 2));
-	assert_true(share_is_use_news(s, 2, now + 2));
-	share_note_use(s, 2, now + 2);
-	assert_false(share_is_use_news(s, 2, now + 3));
-	assert_true(share_is_use_news(s, 2, now + SECOND));
+	assert_false(fairshare_tell(s, 0, in_use, now, now + 2));
+	assert_true(fairshare_is_use_news(s, 2, now + 2));
+	fairshare_note_use(s, 2, now + 2);
+	assert_false(fairshare_is_use_news(s, 2, now + 3));
+	assert_true(fairshare_is_use_news(s, 2, now + SECOND));
 	/* A take is noted as well. */
-	assert_true(share_take(s, 1, &one, now + 2));
-	assert_true(share_tell(s, 2, in_use, now, now + 3));
+	assert_true(fairshare_take(s, 1, &one, now + 2));
+	assert_true(fairshare_tell(s, 2, in_use, now, now + 3));
 	assert_int_equal(s->lanes[1].told_us, now + 3);
-	assert_true(share_tell(s, 0, in_use, now, now + 10 * SECOND));
+	assert_true(fairshare_tell(s, 0, in_use, now, now + 10 * SECOND));
 	assert_int_equal(s->lanes[2].told_us, now + 10 * SECOND);
-	share_note_use(s, 2, now + 10 * SECOND + 1);
-	assert_false(share_tell(s, 0, in_use, now, now + 21 * SECOND));
+	fairshare_note_use(s, 2, now + 10 * SECOND + 1);
+	assert_false(fairshare_tell(s, 0, in_use, now, now + 21 * SECOND));
 	mem_free(s);
 }
 
 static void
 share_pause_only_grows_and_is_bounded(void **state)
 {
-	struct share *s = mem_zalloc(sizeof(*s));
+	struct fairshare *s = mem_zalloc(sizeof(*s));
 
 	(void)state;
-	assert_true(share_pause(s, start_us + 100));
-	assert_false(share_pause(s, start_us + 100));
-	assert_false(share_pause(s, start_us + 50));
-	assert_false(share_repair(s, start_us));
-	share_shift(s, 7);
+	assert_true(fairshare_pause(s, start_us + 100));
+	assert_false(fairshare_pause(s, start_us + 100));
+	assert_false(fairshare_pause(s, start_us + 50));
+	assert_false(fairshare_repair(s, start_us));
+	fairshare_shift(s, 7);
 	assert_int_equal(s->pause_until_us, start_us + 107);
-	assert_true(share_pause(s, start_us + 200000 * SECOND));
-	assert_true(share_repair(s, start_us));
+	assert_true(fairshare_pause(s, start_us + 200000 * SECOND));
+	assert_true(fairshare_repair(s, start_us));
 	assert_int_equal(s->pause_until_us, 0);
 	mem_free(s);
 }

@@ -11,9 +11,9 @@
 #include "agent/engine/controller.h"
 
 static const int64_t second = 1000000;
-static const struct adapt_config config = {0.001, INFINITY, 200};
+static const struct controller_config config = {0.001, INFINITY, 200};
 
-static struct adapt a;
+static struct controller a;
 static int64_t now;
 
 static int
@@ -21,7 +21,7 @@ setup(void **state)
 {
 	(void)state;
 	now = 1000 * second;
-	adapt_init(&a, &config, now);
+	controller_init(&a, &config, now);
 	return 0;
 }
 
@@ -29,28 +29,28 @@ setup(void **state)
 static void
 accept_one(int64_t latency_us)
 {
-	int64_t wait = adapt_wait_us(&a, now), sent;
+	int64_t wait = controller_wait_us(&a, now), sent;
 
 	assert_true(wait < INT64_MAX);
 	now += wait;
-	assert_int_equal(adapt_wait_us(&a, now), 0);
-	adapt_take(&a, now);
+	assert_int_equal(controller_wait_us(&a, now), 0);
+	controller_take(&a, now);
 	sent = now;
 	now += latency_us;
-	adapt_on_accepted(&a, sent, now);
+	controller_on_accepted(&a, sent, now);
 }
 
 static void
 refuse_one(int64_t latency_us, int64_t wait_us)
 {
-	int64_t wait = adapt_wait_us(&a, now), sent;
+	int64_t wait = controller_wait_us(&a, now), sent;
 
 	assert_true(wait < INT64_MAX);
 	now += wait;
-	adapt_take(&a, now);
+	controller_take(&a, now);
 	sent = now;
 	now += latency_us;
-	adapt_on_throttled(&a, sent, wait_us, false, now);
+	controller_on_throttled(&a, sent, wait_us, false, now);
 }
 
 static void
@@ -59,8 +59,8 @@ adapt_without_throttle_has_no_rate(void **state)
 	(void)state;
 	for (int i = 0; i < 1000; i++)
 		accept_one(1000);
-	assert_true(isinf(adapt_rate(&a)));
-	assert_int_equal(adapt_wait_us(&a, now), 0);
+	assert_true(isinf(controller_rate(&a)));
+	assert_int_equal(controller_wait_us(&a, now), 0);
 }
 
 /* In the air at any time: not much more than was accepted by then. */
@@ -69,28 +69,28 @@ adapt_window_grows_with_what_was_accepted(void **state)
 {
 	(void)state;
 	for (int flight = 0; flight < 20; flight++) {
-		int n = 0, before = adapt_window(&a);
+		int n = 0, before = controller_window(&a);
 
-		for (; adapt_wait_us(&a, now) == 0; n++)
-			adapt_take(&a, now);
+		for (; controller_wait_us(&a, now) == 0; n++)
+			controller_take(&a, now);
 		assert_int_equal(n, before);
 		for (int i = 0; i < n; i++)
-			adapt_on_accepted(&a, now, now + 50000);
+			controller_on_accepted(&a, now, now + 50000);
 		now += 50000;
-		assert_true(adapt_window(&a) <= before + before / 2 + 1);
+		assert_true(controller_window(&a) <= before + before / 2 + 1);
 	}
-	assert_int_equal(adapt_window(&a), 200);
+	assert_int_equal(controller_window(&a), 200);
 }
 
 static void
 adapt_full_window_waits_for_an_answer(void **state)
 {
 	(void)state;
-	while (adapt_wait_us(&a, now) == 0)
-		adapt_take(&a, now);
-	assert_true(adapt_wait_us(&a, now) == INT64_MAX);
-	adapt_on_other(&a);
-	assert_int_equal(adapt_wait_us(&a, now), 0);
+	while (controller_wait_us(&a, now) == 0)
+		controller_take(&a, now);
+	assert_true(controller_wait_us(&a, now) == INT64_MAX);
+	controller_on_other(&a);
+	assert_int_equal(controller_wait_us(&a, now), 0);
 }
 
 static void
@@ -100,7 +100,7 @@ adapt_first_throttle_starts_from_own_throughput(void **state)
 	for (int i = 0; i < 100; i++)
 		accept_one(50000); /* 20 a second */
 	refuse_one(50000, 0);
-	assert_true(adapt_rate(&a) > 14 && adapt_rate(&a) <= 20);
+	assert_true(controller_rate(&a) > 14 && controller_rate(&a) <= 20);
 }
 
 static void
@@ -113,16 +113,16 @@ adapt_throttles_of_one_flight_are_one_event(void **state)
 	for (int i = 0; i < 100; i++)
 		accept_one(50000);
 	for (int i = 0; i < 10; i++)
-		adapt_take(&a, now);
+		controller_take(&a, now);
 	sent = now;
 	now += 50000;
-	adapt_on_throttled(&a, sent, 0, false, now);
-	rate = adapt_rate(&a);
+	controller_on_throttled(&a, sent, 0, false, now);
+	rate = controller_rate(&a);
 	for (int i = 1; i < 10; i++)
-		adapt_on_throttled(&a, sent, 0, false, ++now);
+		controller_on_throttled(&a, sent, 0, false, ++now);
 	assert_int_equal(a.events, 1);
 	assert_int_equal(a.throttled, 10);
-	assert_true(adapt_rate(&a) == rate);
+	assert_true(controller_rate(&a) == rate);
 }
 
 static void
@@ -131,9 +131,9 @@ adapt_pause_of_the_reply_is_obeyed(void **state)
 	(void)state;
 	accept_one(1000);
 	refuse_one(1000, 92 * second);
-	assert_int_equal(adapt_wait_us(&a, now), 92 * second);
+	assert_int_equal(controller_wait_us(&a, now), 92 * second);
 	now += 92 * second;
-	assert_true(adapt_wait_us(&a, now) < 2 * second);
+	assert_true(controller_wait_us(&a, now) < 2 * second);
 }
 
 static void
@@ -146,16 +146,16 @@ adapt_refusals_in_a_row_wait_longer_and_alone(void **state)
 		accept_one(10000);
 	for (int i = 0; i < 20; i++) {
 		refuse_one(10000, 0);
-		assert_int_equal(adapt_window(&a), 1);
-		waits[i] = adapt_wait_us(&a, now);
+		assert_int_equal(controller_window(&a), 1);
+		waits[i] = controller_wait_us(&a, now);
 	}
 	for (int i = 3; i < 20; i++)
 		assert_true(
 		    waits[i] == 2 * waits[i - 1] || waits[i] == 600 * second);
 	assert_int_equal(waits[19], 600 * second);
 	accept_one(10000);
-	assert_true(adapt_window(&a) > 1);
-	assert_true(adapt_wait_us(&a, now) < second);
+	assert_true(controller_window(&a) > 1);
+	assert_true(controller_wait_us(&a, now) < second);
 }
 
 /* Thirty at once, then nothing for the rest of a minute: the rate is not what
@@ -173,8 +173,8 @@ adapt_refusals_of_a_minute_tell_the_rate(void **state)
 		while (now < window)
 			refuse_one(10000, 0);
 	}
-	assert_true(adapt_rate(&a) < 1.5);
-	assert_true(adapt_rate(&a) > 0.3);
+	assert_true(controller_rate(&a) < 1.5);
+	assert_true(controller_rate(&a) > 0.3);
 }
 
 static void
@@ -188,15 +188,15 @@ adapt_idle_time_teaches_nothing(void **state)
 			accept_one(50000);
 		refuse_one(50000, 0);
 	}
-	before = adapt_rate(&a);
+	before = controller_rate(&a);
 	/* A message a minute for a day: neither more nor much less. */
 	for (int i = 0; i < 1440; i++) {
 		now += 60 * second;
 		accept_one(50000);
 	}
-	assert_true(adapt_rate(&a) == before);
+	assert_true(controller_rate(&a) == before);
 	refuse_one(50000, 0);
-	assert_true(adapt_rate(&a) > 0.7 * before);
+	assert_true(controller_rate(&a) > 0.7 * before);
 }
 
 static void
@@ -209,8 +209,8 @@ adapt_idle_time_saves_up_no_burst(void **state)
 		accept_one(50000);
 	refuse_one(50000, 0);
 	now += 3600 * second;
-	for (; adapt_wait_us(&a, now) == 0; n++)
-		adapt_take(&a, now);
+	for (; controller_wait_us(&a, now) == 0; n++)
+		controller_take(&a, now);
 	assert_true(n <= 2);
 }
 
@@ -222,28 +222,28 @@ adapt_urgent_lane_is_not_cut_while_others_yield(void **state)
 	(void)state;
 	for (int i = 0; i < 100; i++)
 		accept_one(50000);
-	adapt_take(&a, now);
-	adapt_on_throttled(&a, now, 0, true, now + 50000);
+	controller_take(&a, now);
+	controller_on_throttled(&a, now, 0, true, now + 50000);
 	now += 50000;
-	assert_true(isinf(adapt_rate(&a)));
-	assert_true(adapt_wait_us(&a, now) <= second / 4);
+	assert_true(isinf(controller_rate(&a)));
+	assert_true(controller_wait_us(&a, now) <= second / 4);
 	/* and the one that yields is cut at once */
 	for (int i = 0; i < 100; i++)
 		accept_one(50000);
-	adapt_yield(&a, now, now);
-	rate = adapt_rate(&a);
+	controller_yield(&a, now, now);
+	rate = controller_rate(&a);
 	assert_true(rate < 20);
-	assert_true(adapt_wait_us(&a, now) > 0);
-	adapt_yield(&a, now, now); /* told twice of the same */
-	assert_true(adapt_rate(&a) == rate);
+	assert_true(controller_wait_us(&a, now) > 0);
+	controller_yield(&a, now, now); /* told twice of the same */
+	assert_true(controller_rate(&a) == rate);
 	/* What was refused was sent before that cut. */
-	adapt_take(&a, now);
-	adapt_on_accepted(&a, now, now + 50000);
-	assert_false(adapt_is_news(&a, now));
-	adapt_yield(&a, now, now + 50000);
+	controller_take(&a, now);
+	controller_on_accepted(&a, now, now + 50000);
+	assert_false(controller_is_news(&a, now));
+	controller_yield(&a, now, now + 50000);
 	assert_int_equal(a.yields, 1);
-	assert_true(adapt_is_news(&a, now + 1));
-	adapt_yield(&a, now + 1, now + 50000);
+	assert_true(controller_is_news(&a, now + 1));
+	controller_yield(&a, now + 1, now + 50000);
 	assert_int_equal(a.yields, 2);
 }
 
@@ -251,12 +251,12 @@ static void
 adapt_pause_until_ends_by_time_or_by_hand(void **state)
 {
 	(void)state;
-	adapt_pause_until(&a, now + 100 * second);
-	adapt_pause_until(&a, now + 50 * second);
-	assert_int_equal(adapt_paused_until(&a), now + 100 * second);
-	assert_int_equal(adapt_wait_us(&a, now), 100 * second);
-	adapt_resume(&a, now);
-	assert_int_equal(adapt_wait_us(&a, now), 0);
+	controller_pause_until(&a, now + 100 * second);
+	controller_pause_until(&a, now + 50 * second);
+	assert_int_equal(controller_paused_until(&a), now + 100 * second);
+	assert_int_equal(controller_wait_us(&a, now), 100 * second);
+	controller_resume(&a, now);
+	assert_int_equal(controller_wait_us(&a, now), 0);
 }
 
 /* ---- memory ------------------------------------------------------------ */
@@ -266,26 +266,26 @@ static const int64_t wall = INT64_C(1800000000000);
 static void
 adapt_state_survives_a_restart(void **state)
 {
-	struct adapt_stored stored, again;
-	struct adapt b;
+	struct controller_stored stored, again;
+	struct controller b;
 	double rate;
 
 	(void)state;
 	for (int i = 0; i < 300; i++)
 		accept_one(50000);
 	refuse_one(50000, 0);
-	adapt_pause_until(&a, now + 1000 * second);
-	rate = adapt_rate(&a);
-	adapt_save(&a, &stored, now, wall);
+	controller_pause_until(&a, now + 1000 * second);
+	rate = controller_rate(&a);
+	controller_save(&a, &stored, now, wall);
 	/* another clock, ten seconds later */
-	adapt_init(&b, &config, 5 * second);
-	adapt_load(&b, &stored, 5 * second, wall + 10000);
-	assert_true(fabs(adapt_rate(&b) / rate - 1) < 0.1);
-	assert_int_equal(adapt_paused_until(&b), 995 * second);
-	adapt_take(&b, 995 * second);
-	assert_true(adapt_wait_us(&b, 995 * second) > 0);
+	controller_init(&b, &config, 5 * second);
+	controller_load(&b, &stored, 5 * second, wall + 10000);
+	assert_true(fabs(controller_rate(&b) / rate - 1) < 0.1);
+	assert_int_equal(controller_paused_until(&b), 995 * second);
+	controller_take(&b, 995 * second);
+	assert_true(controller_wait_us(&b, 995 * second) > 0);
 	/* and its next life, for as long as that was young enough */
-	adapt_save(&b, &again, 5 * second, wall + 10000);
+	controller_save(&b, &again, 5 * second, wall + 10000);
 	assert_int_equal(again.learned_wall_ms, stored.learned_wall_ms);
 	assert_int_equal(again.ceiling_micro, stored.ceiling_micro);
 }
@@ -293,7 +293,7 @@ adapt_state_survives_a_restart(void **state)
 static void
 adapt_state_that_is_old_or_damaged_is_not_used(void **state)
 {
-	static const struct adapt_stored bad[] = {
+	static const struct controller_stored bad[] = {
 	    {0, 0, 0, 0},
 	    {14000000, 0, 0, 0},
 	    {14000000, 0, 0, INT64_C(1800000000000) - 8 * 86400000},
@@ -306,10 +306,10 @@ adapt_state_that_is_old_or_damaged_is_not_used(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		adapt_init(&a, &config, now);
-		adapt_load(&a, &bad[i], now, wall);
-		assert_true(isinf(adapt_rate(&a)));
-		assert_int_equal(adapt_wait_us(&a, now), 0);
+		controller_init(&a, &config, now);
+		controller_load(&a, &bad[i], now, wall);
+		assert_true(isinf(controller_rate(&a)));
+		assert_int_equal(controller_wait_us(&a, now), 0);
 	}
 }
 

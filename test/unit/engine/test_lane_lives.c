@@ -24,7 +24,7 @@ static char text_none[] = "none", text_urgent[] = "urgent";
 struct life {
 	char *dir_name;
 	struct statefile_dir dir;
-	struct ratebook *book;
+	struct rate_store *book;
 	struct rate_account *account;
 	int lives;
 };
@@ -35,28 +35,28 @@ wait_shared(void *ctx, const struct pacer_cost *cost, int64_t now_us,
 {
 	struct life *l = ctx;
 
-	return ratebook_wait_us(l->account, cost, now_us, why_out);
+	return rate_store_wait_us(l->account, cost, now_us, why_out);
 }
 
 static bool
 take_shared(void *ctx, const struct pacer_cost *cost, int64_t now_us)
 {
-	return ratebook_take(((struct life *)ctx)->account, cost, now_us);
+	return rate_store_take(((struct life *)ctx)->account, cost, now_us);
 }
 
-static const struct share *
+static const struct fairshare *
 peek_shared(void *ctx, struct route *route)
 {
 	struct life *l = ctx;
 
 	(void)route;
-	return ratebook_peek(l->book, l->account);
+	return rate_store_peek(l->book, l->account);
 }
 
 static void
-save_own(void *ctx, const struct share *own)
+save_own(void *ctx, const struct fairshare *own)
 {
-	ratebook_save_own(((struct life *)ctx)->book, own);
+	rate_store_save_own(((struct life *)ctx)->book, own);
 }
 
 static const struct pacer_ops ops = {
@@ -69,13 +69,13 @@ load_rates(struct world *w)
 	struct life *l = w->ctx;
 	int64_t now_us = w->now.ms * 1000;
 
-	ratebook_free(&l->book);
+	rate_store_free(&l->book);
 	/* Every third time the machine was started anew as well. */
 	if (++l->lives % 3 == 0)
 		l->dir.boot++;
-	l->book = ratebook_new(&w->set, &l->dir, "fast", now_us);
-	lane_set_rates(w->lane, ratebook_own(l->book), &ops, l, now_us);
-	l->account = ratebook_account(l->book, account, now_us);
+	l->book = rate_store_new(&w->set, &l->dir, "fast", now_us);
+	lane_set_rates(w->lane, rate_store_own(l->book), &ops, l, now_us);
+	l->account = rate_store_account(l->book, account, now_us);
 }
 
 static void
@@ -101,7 +101,7 @@ static void
 end(struct world *w, struct life *l)
 {
 	world_fini(w);
-	ratebook_free(&l->book);
+	rate_store_free(&l->book);
 	statefile_dir_close(&l->dir);
 	statedir_remove(&l->dir_name);
 }

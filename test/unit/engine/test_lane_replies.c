@@ -64,7 +64,7 @@ begin(struct world *w, const char *rule, const char *stage, int code,
 }
 
 /* Of the only route. */
-static struct adapt *
+static struct controller *
 pace(struct world *w)
 {
 	return &world_route(w)->pace->adapt;

@@ -315,15 +315,15 @@ static void
 release_is_compared_by_its_two_numbers(void **state)
 {
 	(void)state;
-	assert_false(release_has_greetings("3.4.29"));
-	assert_false(release_has_greetings("3.5.27"));
-	assert_true(release_has_greetings("3.6.0"));
-	assert_true(release_has_greetings("3.12-20260821"));
-	assert_true(release_has_greetings("4.0.0"));
-	assert_true(release_has_greetings(""));
-	assert_true(release_at_least("3.11-RC1", 3, 11));
-	assert_false(release_at_least("3.9.14", 3, 11));
-	assert_false(release_at_least("2.11", 3, 6));
+	assert_false(version_has_greetings("3.4.29"));
+	assert_false(version_has_greetings("3.5.27"));
+	assert_true(version_has_greetings("3.6.0"));
+	assert_true(version_has_greetings("3.12-20260821"));
+	assert_true(version_has_greetings("4.0.0"));
+	assert_true(version_has_greetings(""));
+	assert_true(version_at_least("3.11-RC1", 3, 11));
+	assert_false(version_at_least("3.9.14", 3, 11));
+	assert_false(version_at_least("2.11", 3, 6));
 }
 
 int

@@ -405,7 +405,7 @@ alarm_file_that_is_damaged_does_no_harm(void **state)
 {
 	struct fixture_random random;
 	struct alarm_rows *rows = mem_zalloc(sizeof(*rows));
-	struct alarmbook *book;
+	struct alarm_store *book;
 
 	(void)state;
 	fixture_random_init(&random);
@@ -427,9 +427,9 @@ alarm_file_that_is_damaged_does_no_harm(void **state)
 				r->raised_wall_s = INT64_MIN;
 				r->told_ms = INT64_MAX;
 			}
-		book = alarmbook_open(&state_dir, "fast");
-		alarmbook_store(book, rows);
-		alarmbook_close(&book);
+		book = alarm_store_open(&state_dir, "fast");
+		alarm_store_store(book, rows);
+		alarm_store_close(&book);
 		next_process();
 		assert_int_equal(alarm_count(alarms), 0);
 		assert_int_equal(alarm_pending(alarms), 0);

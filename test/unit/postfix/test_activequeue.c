@@ -72,17 +72,17 @@ static struct settings set = {
 
 /* Looks as long after the last one as is due; the lane sent so many since. */
 static bool
-look(struct crowd *c, uint64_t sent)
+look(struct activequeue *c, uint64_t sent)
 {
-	crowd_look(c, c->sent_before + sent, true, crowd_due_ms(c));
+	activequeue_look(c, c->sent_before + sent, true, activequeue_due_ms(c));
 	return c->is_on;
 }
 
 /* A lane that has sent `sent` between two looks for some time. */
 static void
-settle(struct crowd *c, uint64_t sent)
+settle(struct activequeue *c, uint64_t sent)
 {
-	crowd_init(c, &set, 1000);
+	activequeue_init(c, &set, 1000);
 	for (int i = 0; i < 20; i++)
 		assert_false(look(c, sent));
 }
@@ -90,7 +90,7 @@ settle(struct crowd *c, uint64_t sent)
 static void
 crowd_is_on_above_60_percent_and_off_below_45(void **state)
 {
-	struct crowd c;
+	struct activequeue c;
 
 	(void)state;
 	settle(&c, 0);
@@ -98,30 +98,31 @@ crowd_is_on_above_60_percent_and_off_below_45(void **state)
 	assert_false(look(&c, 0));
 	put_files("active", 120, 121);
 	assert_true(look(&c, 0));
-	assert_int_equal(crowd_due_ms(&c), c.looked_ms + CROWD_LOOK_ON_MS);
+	assert_int_equal(
+	    activequeue_due_ms(&c), c.looked_ms + ACTIVEQUEUE_LOOK_ON_MS);
 	take_files("active", 90, 121);
 	assert_true(look(&c, 0));
-	assert_int_equal(crowd_room(&c), 0);
+	assert_int_equal(activequeue_room(&c), 0);
 	take_files("active", 89, 90);
 	assert_false(look(&c, 0));
-	assert_int_equal(crowd_room(&c), 0);
+	assert_int_equal(activequeue_room(&c), 0);
 	take_files("active", 60, 89);
 	assert_false(look(&c, 0));
-	assert_int_equal(crowd_room(&c), 10);
+	assert_int_equal(activequeue_room(&c), 10);
 	take_files("active", 0, 60);
 }
 
 static void
 crowd_looks_only_now_and_then(void **state)
 {
-	struct crowd c;
+	struct activequeue c;
 
 	(void)state;
 	settle(&c, 0);
 	put_files("active", 0, 150);
-	crowd_look(&c, 0, true, crowd_due_ms(&c) - 1);
+	activequeue_look(&c, 0, true, activequeue_due_ms(&c) - 1);
 	assert_int_equal(c.count, 0);
-	crowd_look(&c, 0, true, crowd_due_ms(&c));
+	activequeue_look(&c, 0, true, activequeue_due_ms(&c));
 	assert_int_equal(c.count, 150);
 	take_files("active", 0, 150);
 }
@@ -130,7 +131,7 @@ crowd_looks_only_now_and_then(void **state)
 static void
 crowd_does_not_concern_a_lane_that_keeps_up(void **state)
 {
-	struct crowd c;
+	struct activequeue c;
 
 	(void)state;
 	settle(&c, 30);
@@ -145,7 +146,7 @@ crowd_does_not_concern_a_lane_that_keeps_up(void **state)
 static void
 crowd_is_left_to_bulk_before_an_urgent_lane_gives_way(void **state)
 {
-	struct crowd c;
+	struct activequeue c;
 
 	(void)state;
 	set.lane_priority = urgent;
@@ -161,16 +162,18 @@ crowd_is_left_to_bulk_before_an_urgent_lane_gives_way(void **state)
 static void
 crowd_does_not_judge_a_lane_by_its_rest(void **state)
 {
-	struct crowd c;
+	struct activequeue c;
 
 	(void)state;
 	settle(&c, 60);
 	put_files("active", 0, 150);
-	crowd_look(&c, c.sent_before, true, crowd_due_ms(&c) + 3600000);
+	activequeue_look(
+	    &c, c.sent_before, true, activequeue_due_ms(&c) + 3600000);
 	assert_false(c.is_on);
 	assert_false(look(&c, 60));
 	assert_false(look(&c, 60));
-	crowd_look(&c, c.sent_before, true, crowd_due_ms(&c) + 3600000);
+	activequeue_look(
+	    &c, c.sent_before, true, activequeue_due_ms(&c) + 3600000);
 	assert_false(look(&c, 0));
 	assert_true(look(&c, 0));
 	take_files("active", 0, 150);
@@ -179,37 +182,38 @@ crowd_does_not_judge_a_lane_by_its_rest(void **state)
 static void
 crowd_gives_back_no_more_than_the_excess(void **state)
 {
-	struct crowd c;
+	struct activequeue c;
 
 	(void)state;
 	settle(&c, 0);
 	put_files("active", 0, 121);
-	assert_false(crowd_gives_back(&c));
+	assert_false(activequeue_gives_back(&c));
 	assert_true(look(&c, 0));
 	for (int i = 0; i < 121 - 90; i++) {
-		assert_true(crowd_gives_back(&c));
-		crowd_on_given(&c);
+		assert_true(activequeue_gives_back(&c));
+		activequeue_on_given(&c);
 	}
-	assert_false(crowd_gives_back(&c));
+	assert_false(activequeue_gives_back(&c));
 	/* The queue manager took in as many meanwhile. */
 	assert_true(look(&c, 0));
-	assert_true(crowd_gives_back(&c));
+	assert_true(activequeue_gives_back(&c));
 	take_files("active", 0, 121);
 	assert_false(look(&c, 0));
-	assert_false(crowd_gives_back(&c));
+	assert_false(activequeue_gives_back(&c));
 }
 
 /* Others fill the queue; this one has nothing to give back. */
 static void
 crowd_is_not_the_matter_of_a_lane_without_surplus(void **state)
 {
-	struct crowd c;
+	struct activequeue c;
 
 	(void)state;
 	settle(&c, 1);
 	put_files("active", 0, 190);
 	for (int i = 0; i < 5; i++) {
-		crowd_look(&c, c.sent_before + 1, false, crowd_due_ms(&c));
+		activequeue_look(
+		    &c, c.sent_before + 1, false, activequeue_due_ms(&c));
 		assert_false(c.is_on);
 	}
 	/* Its speed is not known yet. */
@@ -221,7 +225,7 @@ crowd_is_not_the_matter_of_a_lane_without_surplus(void **state)
 static void
 crowd_counts_in_a_hashed_queue(void **state)
 {
-	struct crowd c;
+	struct activequeue c;
 
 	(void)state;
 	settle(&c, 0);

@@ -23,7 +23,7 @@ struct world {
 	struct loop *loop;
 	struct settings set;
 	struct daemon daemon;
-	struct recall *recall;
+	struct requeue *recall;
 	int home_fd;
 	char dir[64];
 	char warning[200];
@@ -60,7 +60,7 @@ set_up(void **state)
 	w->set.ipc_timeout_ms = 3600000;
 	daemon_open(
 	    &w->daemon, w->loop, "public/flush", "queue_flush_protocol");
-	w->recall = recall_new(w->loop, &w->set);
+	w->recall = requeue_new(w->loop, &w->set);
 	*state = w;
 	return 0;
 }
@@ -70,7 +70,7 @@ tear_down(void **state)
 {
 	struct world *w = *state;
 
-	recall_free(&w->recall);
+	requeue_free(&w->recall);
 	daemon_close(&w->daemon);
 	loop_free(&w->loop);
 	assert_int_equal(rmdir("public"), 0);
@@ -98,7 +98,7 @@ wait_for(struct world *w, size_t left)
 {
 	int64_t end_ms = clock_mono_ms() + DEADLINE_MS;
 
-	while (recall_count(w->recall) > left) {
+	while (requeue_count(w->recall) > left) {
 		assert_true(clock_mono_ms() < end_ms);
 		turn(w);
 	}
@@ -151,20 +151,20 @@ recall_calls_in_order_what_is_deferred_and_passes_the_rest_over(void **state)
 
 	put_deferred("A1");
 	put_deferred("C3");
-	recall_add(w->recall, "A1");
-	recall_add(w->recall, "B2");
-	recall_add(w->recall, "C3");
-	recall_allow(w->recall, 10, 1000);
+	requeue_add(w->recall, "A1");
+	requeue_add(w->recall, "B2");
+	requeue_add(w->recall, "C3");
+	requeue_allow(w->recall, 10, 1000);
 	/* The queue manager may not have put them there yet. */
 	turn(w);
-	assert_int_equal(recall_count(w->recall), 3);
+	assert_int_equal(requeue_count(w->recall), 3);
 	wait_requests(w, 1);
 	assert_true(last_request_has(w, "send_file"));
 	assert_true(last_request_has(w, "A1"));
 	wait_requests(w, 2);
 	assert_true(last_request_has(w, "C3"));
-	assert_int_equal(recall_count(w->recall), 0);
-	while (recall_called(w->recall) < 2)
+	assert_int_equal(requeue_count(w->recall), 0);
+	while (requeue_called(w->recall) < 2)
 		turn(w);
 	take_deferred("A1");
 	take_deferred("C3");
@@ -177,18 +177,18 @@ recall_stops_where_it_is_told_to(void **state)
 
 	put_deferred("A1");
 	for (int i = 0; i < 5; i++)
-		recall_add(w->recall, "A1");
-	recall_allow(w->recall, 2, 1000);
+		requeue_add(w->recall, "A1");
+	requeue_allow(w->recall, 2, 1000);
 	wait_for(w, 3);
 	for (int i = 0; i < 20; i++)
 		turn(w);
-	assert_int_equal(recall_count(w->recall), 3);
-	recall_allow(w->recall, 1, 1000);
+	assert_int_equal(requeue_count(w->recall), 3);
+	requeue_allow(w->recall, 1, 1000);
 	wait_for(w, 2);
-	recall_allow(w->recall, 0, 0);
+	requeue_allow(w->recall, 0, 0);
 	for (int i = 0; i < 20; i++)
 		turn(w);
-	assert_int_equal(recall_count(w->recall), 2);
+	assert_int_equal(requeue_count(w->recall), 2);
 	take_deferred("A1");
 }
 
@@ -199,19 +199,19 @@ recall_rests_when_the_service_does_not_answer(void **state)
 
 	put_deferred("A1");
 	w->daemon.manner = DAEMON_HANG_UP;
-	recall_add(w->recall, "A1");
-	recall_add(w->recall, "A1");
-	recall_allow(w->recall, 10, 1000);
+	requeue_add(w->recall, "A1");
+	requeue_add(w->recall, "A1");
+	requeue_allow(w->recall, 10, 1000);
 	wait_requests(w, 1);
 	while (strstr(w->warning, "service flush") == NULL)
 		turn(w);
 	for (int i = 0; i < 20; i++) {
-		recall_allow(w->recall, 10, 1000);
+		requeue_allow(w->recall, 10, 1000);
 		turn(w);
 	}
 	assert_int_equal(w->daemon.requests, 1);
-	assert_int_equal(recall_count(w->recall), 1);
-	assert_int_equal(recall_called(w->recall), 0);
+	assert_int_equal(requeue_count(w->recall), 1);
+	assert_int_equal(requeue_called(w->recall), 0);
 	take_deferred("A1");
 }
 
@@ -221,15 +221,15 @@ recall_forgets_the_oldest_of_too_many(void **state)
 	struct world *w = *state;
 	char id[16];
 
-	for (int i = 0; i < RECALL_MAX + 10; i++) {
+	for (int i = 0; i < REQUEUE_MAX + 10; i++) {
 		(void)snprintf(id, sizeof(id), "F%d", i);
-		recall_add(w->recall, id);
+		requeue_add(w->recall, id);
 	}
-	assert_int_equal(recall_count(w->recall), RECALL_MAX);
-	recall_add(w->recall, "muchtoolongforanyqueueidofthisworld");
-	assert_int_equal(recall_count(w->recall), RECALL_MAX);
+	assert_int_equal(requeue_count(w->recall), REQUEUE_MAX);
+	requeue_add(w->recall, "muchtoolongforanyqueueidofthisworld");
+	assert_int_equal(requeue_count(w->recall), REQUEUE_MAX);
 	put_deferred("F10");
-	recall_allow(w->recall, 1, 1000);
+	requeue_allow(w->recall, 1, 1000);
 	wait_requests(w, 1);
 	assert_true(last_request_has(w, "F10"));
 	take_deferred("F10");

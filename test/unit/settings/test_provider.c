@@ -12,7 +12,7 @@
 #include "common/base/mem.h"
 
 static struct rules *rules;
-static struct preset preset;
+static struct provider preset;
 static struct buf errors;
 
 static int
@@ -28,7 +28,7 @@ static int
 teardown(void **state)
 {
 	(void)state;
-	preset_fini(&preset);
+	provider_fini(&preset);
 	rules_free(&rules);
 	buf_fini(&errors);
 	return 0;
@@ -37,8 +37,8 @@ teardown(void **state)
 static void
 read_text(const char *text)
 {
-	preset_fini(&preset);
-	if (!preset_parse(&preset, "x.conf", slice_str(text), rules, &errors))
+	provider_fini(&preset);
+	if (!provider_parse(&preset, "x.conf", slice_str(text), rules, &errors))
 		fail_msg("%s", buf_str(&errors));
 }
 
@@ -53,8 +53,8 @@ read_file(const char *path)
 		fail_msg("%s cannot be read", path);
 	n = fread(text, 1, RULES_FILE_MAX, file);
 	(void)fclose(file);
-	preset_fini(&preset);
-	if (!preset_parse(&preset, path, slice_of(text, n), rules, &errors))
+	provider_fini(&preset);
+	if (!provider_parse(&preset, path, slice_of(text, n), rules, &errors))
 		fail_msg("%s", buf_str(&errors));
 	mem_free(text);
 }
@@ -64,7 +64,7 @@ read_file(const char *path)
 static void
 preset_keeps_what_it_reads(void **state)
 {
-	const struct preset_limit *l;
+	const struct provider_limit *l;
 
 	(void)state;
 	read_text("provider acme\nabout Acme, Inc.\n" SOURCE
@@ -74,17 +74,17 @@ preset_keeps_what_it_reads(void **state)
 	assert_string_equal(preset.name, "acme");
 	assert_string_equal(preset.about, "Acme, Inc.");
 	assert_string_equal(
-	    preset_find_source(&preset, "A")->where, "example.com/page one");
+	    provider_find_source(&preset, "A")->where, "example.com/page one");
 	assert_string_equal(
-	    preset_find_source(&preset, "A")->read_on, "2026-08");
+	    provider_find_source(&preset, "A")->read_on, "2026-08");
 	assert_int_equal(preset.limit_count, 2);
 	l = &preset.limits[0];
-	assert_int_equal(l->unit, PRESET_MESSAGE_SIZE);
+	assert_int_equal(l->unit, PROVIDER_MESSAGE_SIZE);
 	assert_int_equal(l->count, 40 * 1048576);
 	assert_int_equal(l->line, 4);
 	l = &preset.limits[1];
-	assert_int_equal(l->scope, PRESET_MAILBOX);
-	assert_int_equal(l->standing, PRESET_PLAN);
+	assert_int_equal(l->scope, PROVIDER_MAILBOX);
+	assert_int_equal(l->standing, PROVIDER_PLAN);
 	assert_int_equal(l->rate.count_milli, 500);
 	assert_string_equal(l->remark, "for some");
 	assert_string_equal(preset.notes[0], "ask them");
@@ -94,7 +94,7 @@ preset_keeps_what_it_reads(void **state)
 static void
 preset_fills_parameters_by_what_is_sure(void **state)
 {
-	const struct preset_limit *from;
+	const struct provider_limit *from;
 	char value[200];
 
 	(void)state;
@@ -107,20 +107,20 @@ preset_fills_parameters_by_what_is_sure(void **state)
 			 "limit connection-age 20m per session published A\n"
 			 "limit messages-per-connection 5 per session "
 			 "unverified -\n");
-	assert_true(preset_value(&preset, "lane_account_connection_limit",
+	assert_true(provider_value(&preset, "lane_account_connection_limit",
 	    value, sizeof(value), &from));
 	assert_string_equal(value, "15");
 	assert_int_equal(from->line, 4);
-	assert_true(preset_value(&preset, "lane_account_message_rate_limit",
+	assert_true(provider_value(&preset, "lane_account_message_rate_limit",
 	    value, sizeof(value), &from));
 	assert_string_equal(value, "30/1m 5000/1d!");
 	assert_int_equal(from->line, 5);
-	assert_true(preset_value(
+	assert_true(provider_value(
 	    &preset, "lane_connection_age_limit", value, sizeof(value), NULL));
 	assert_string_equal(value, "1200s");
-	assert_false(preset_value(&preset, "lane_messages_per_connection",
+	assert_false(provider_value(&preset, "lane_messages_per_connection",
 	    value, sizeof(value), NULL));
-	assert_false(preset_value(
+	assert_false(provider_value(
 	    &preset, "lane_hold_limit", value, sizeof(value), NULL));
 }
 
@@ -156,8 +156,8 @@ preset_says_what_is_wrong_and_what_is_allowed(void **state)
 
 		(void)snprintf(text, sizeof(text), SOURCE "%s\n", t[i].line);
 		buf_reset(&errors);
-		preset_fini(&preset);
-		if (preset_parse(
+		provider_fini(&preset);
+		if (provider_parse(
 			&preset, "x.conf", slice_str(text), rules, &errors) ||
 		    strncmp(buf_str(&errors), "x.conf:2: ", 10) != 0 ||
 		    strstr(buf_str(&errors), t[i].says) == NULL)

@@ -21,7 +21,7 @@ enum { OUTPUT_MAX = 16384 };
 static struct settings set;
 static struct options opt;
 static struct problems problems;
-static struct provider provider;
+static struct provider_set provider;
 
 /* As the lane starts with these lines in main.cf. */
 static void
@@ -33,11 +33,11 @@ load(const char *lines)
 	settings_free(&set);
 	options_fini(&opt);
 	problems_fini(&problems);
-	provider_fini(&provider);
+	provider_set_fini(&provider);
 	scratch_config(lines);
 	options_parse(&opt, 3, argv, &problems);
 	config_load(&set, &opt, &problems);
-	provider_load(&provider, &set, &problems);
+	provider_set_load(&provider, &set, &problems);
 }
 
 static int
@@ -47,7 +47,7 @@ teardown(void **state)
 	settings_free(&set);
 	options_fini(&opt);
 	problems_fini(&problems);
-	provider_fini(&provider);
+	provider_set_fini(&provider);
 	return 0;
 }
 

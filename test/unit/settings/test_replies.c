@@ -38,7 +38,7 @@ static struct rules *
 read_rules(const char *provider)
 {
 	struct rules *rules = rules_new();
-	struct preset preset = {0};
+	struct provider preset = {0};
 	char *text = mem_alloc(RULES_FILE_MAX);
 	struct buf errors;
 	char path[128];
@@ -53,10 +53,10 @@ read_rules(const char *provider)
 		assert_non_null(file);
 		n = fread(text, 1, RULES_FILE_MAX, file);
 		(void)fclose(file);
-		if (!preset_parse(
+		if (!provider_parse(
 			&preset, path, slice_of(text, n), rules, &errors))
 			fail_msg("%s", buf_str(&errors));
-		preset_fini(&preset);
+		provider_fini(&preset);
 	}
 	buf_fini(&errors);
 	mem_free(text);

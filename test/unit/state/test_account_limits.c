@@ -23,12 +23,12 @@
 enum { HEAD = 128, COPY = 16 };
 
 static const char account[] = "smtp.example.com joe";
-static const struct share_cost one = {{1, 1, 1}};
+static const struct fairshare_cost one = {{1, 1, 1}};
 
 struct world {
 	struct settings set;
 	struct statefile_dir dir;
-	struct sharefile_env fast, slow;
+	struct account_limits_env fast, slow;
 	int warnings;
 };
 
@@ -51,8 +51,8 @@ set_up(struct world *w, const char *dir, const char *rate)
 	assert_true(params_set(&w->set,
 	    params_find("lane_account_message_rate_limit"), rate, NULL));
 	assert_true(statefile_dir_open(&w->dir, dir, error, sizeof(error)));
-	w->fast = (struct sharefile_env){&w->set, &w->dir, "fast", 16};
-	w->slow = (struct sharefile_env){&w->set, &w->dir, "slow", 4};
+	w->fast = (struct account_limits_env){&w->set, &w->dir, "fast", 16};
+	w->slow = (struct account_limits_env){&w->set, &w->dir, "slow", 4};
 	log_set_sink(count_warnings, w);
 }
 
@@ -64,11 +64,11 @@ tear_down(struct world *w)
 	settings_free(&w->set);
 }
 
-static struct sharefile *
-open_of(const struct sharefile_env *env, int64_t now_us)
+static struct account_limits *
+open_of(const struct account_limits_env *env, int64_t now_us)
 {
 	char error[256];
-	struct sharefile *f = sharefile_open(
+	struct account_limits *f = account_limits_open(
 	    env, "rates", account, PACER_ACCOUNT, now_us, error, sizeof(error));
 
 	assert_string_equal(error, "");
@@ -77,29 +77,29 @@ open_of(const struct sharefile_env *env, int64_t now_us)
 
 /* Takes at every millisecond of a span. */
 static int
-take_for(struct sharefile *f, int64_t *now_us, int64_t span_us)
+take_for(struct account_limits *f, int64_t *now_us, int64_t span_us)
 {
-	const struct share_limit *why;
+	const struct fairshare_limit *why;
 	int64_t end = *now_us + span_us;
 	int count = 0;
 
 	for (; *now_us < end; *now_us += 1000)
-		while (sharefile_wait_us(f, &one, *now_us, &why) == 0 &&
-		       sharefile_take(f, &one, *now_us))
+		while (account_limits_wait_us(f, &one, *now_us, &why) == 0 &&
+		       account_limits_take(f, &one, *now_us))
 			count++;
 	return count;
 }
 
 /* Another process's hold on the file, such as that of one that is stopped. */
-static struct keepfile *
+static struct persist *
 hold(const struct world *w)
 {
 	char error[256];
-	struct keepfile *k =
-	    sharefile_keep(&w->dir, "rates", account, error, sizeof(error));
+	struct persist *k = account_limits_keep(
+	    &w->dir, "rates", account, error, sizeof(error));
 
 	assert_string_equal(error, "");
-	assert_true(keepfile_lock(k, 0));
+	assert_true(persist_lock(k, 0));
 	return k;
 }
 
@@ -107,8 +107,8 @@ static void
 sharefile_stopped_lane_leaves_the_others_their_part(void **state)
 {
 	struct world w;
-	struct sharefile *fast, *slow;
-	struct keepfile *holder;
+	struct account_limits *fast, *slow;
+	struct persist *holder;
 	int64_t now = clock_mono_us(), began = now;
 	int count;
 
@@ -124,11 +124,11 @@ sharefile_stopped_lane_leaves_the_others_their_part(void **state)
 	count = take_for(slow, &now, 10 * SECOND);
 	assert_in_range(count, 190, 205);
 	assert_int_equal(w.warnings, 1);
-	keepfile_close(&holder);
+	persist_close(&holder);
 	assert_in_range(take_for(slow, &now, SECOND), 95, 105);
 	assert_true(clock_mono_us() - began < 30 * SECOND);
-	sharefile_close(&fast);
-	sharefile_close(&slow);
+	account_limits_close(&fast);
+	account_limits_close(&slow);
 	tear_down(&w);
 }
 
@@ -136,8 +136,8 @@ static void
 sharefile_part_taken_alone_counts_for_the_quota(void **state)
 {
 	struct world w;
-	struct sharefile *fast, *slow;
-	struct keepfile *holder;
+	struct account_limits *fast, *slow;
+	struct persist *holder;
 	int64_t now = clock_mono_us();
 
 	set_up(&w, *state, "50/1d!");
@@ -148,16 +148,16 @@ sharefile_part_taken_alone_counts_for_the_quota(void **state)
 	holder = hold(&w);
 	/* a fifth of it */
 	assert_int_equal(take_for(slow, &now, 5 * SECOND), 10);
-	keepfile_close(&holder);
+	persist_close(&holder);
 	assert_int_equal(take_for(slow, &now, SECOND), 40);
 	/* also when it ends before it could tell */
 	now += 86400 * SECOND * 2;
 	holder = hold(&w);
 	assert_int_equal(take_for(slow, &now, 5 * SECOND), 10);
-	keepfile_close(&holder);
-	sharefile_close(&slow);
+	persist_close(&holder);
+	account_limits_close(&slow);
 	assert_int_equal(take_for(fast, &now, SECOND), 40);
-	sharefile_close(&fast);
+	account_limits_close(&fast);
 	tear_down(&w);
 }
 
@@ -165,9 +165,9 @@ static void
 sharefile_opened_while_locked_joins_later(void **state)
 {
 	struct world w;
-	struct sharefile *fast, *slow;
-	struct keepfile *holder;
-	const struct share_limit *why;
+	struct account_limits *fast, *slow;
+	struct persist *holder;
+	const struct fairshare_limit *why;
 	int64_t now = clock_mono_us();
 
 	set_up(&w, *state, "100/1s:1");
@@ -175,15 +175,15 @@ sharefile_opened_while_locked_joins_later(void **state)
 	holder = hold(&w);
 	slow = open_of(&w.slow, now);
 	/* Not without limits in the meantime. */
-	assert_true(sharefile_is_limited(slow));
-	assert_true(sharefile_wait_us(slow, &one, now, &why) > 0);
+	assert_true(account_limits_is_limited(slow));
+	assert_true(account_limits_wait_us(slow, &one, now, &why) > 0);
 	assert_non_null(why);
 	assert_in_range(take_for(slow, &now, 7 * SECOND), 90, 110);
-	keepfile_close(&holder);
+	persist_close(&holder);
 	now += 2 * SECOND;
 	assert_in_range(take_for(slow, &now, SECOND), 90, 102);
-	sharefile_close(&fast);
-	sharefile_close(&slow);
+	account_limits_close(&fast);
+	account_limits_close(&slow);
 	tear_down(&w);
 }
 
@@ -192,21 +192,21 @@ static void
 sharefile_lane_that_slept_moves_nobodys_time(void **state)
 {
 	struct world w;
-	struct sharefile *fast, *slow;
-	const struct share_limit *why;
+	struct account_limits *fast, *slow;
+	const struct fairshare_limit *why;
 	int64_t now = clock_mono_us(), slept = now - 20 * SECOND;
 
 	set_up(&w, *state, "50/1m!");
 	slow = open_of(&w.slow, slept);
 	fast = open_of(&w.fast, slept);
 	assert_int_equal(take_for(fast, &now, 1000), 50);
-	assert_true(sharefile_wait_us(slow, &one, slept, &why) > 0);
-	assert_false(sharefile_take(slow, &one, slept));
+	assert_true(account_limits_wait_us(slow, &one, slept, &why) > 0);
+	assert_false(account_limits_take(slow, &one, slept));
 	now += 59 * SECOND;
 	assert_int_equal(take_for(fast, &now, 1000), 0);
 	assert_int_equal(w.warnings, 0);
-	sharefile_close(&fast);
-	sharefile_close(&slow);
+	account_limits_close(&fast);
+	account_limits_close(&slow);
 	tear_down(&w);
 }
 
@@ -214,10 +214,10 @@ static void
 sharefile_survives_any_octets_in_its_file(void **state)
 {
 	struct world w;
-	struct sharefile *fast, *slow;
+	struct account_limits *fast, *slow;
 	struct fixture_random random;
 	char name[64], error[128];
-	uint64_t junk[(2 * sizeof(struct share) + 4096) / 8];
+	uint64_t junk[(2 * sizeof(struct fairshare) + 4096) / 8];
 	int64_t now = clock_mono_us(), refused, pause;
 	int fd;
 
@@ -230,7 +230,7 @@ sharefile_survives_any_octets_in_its_file(void **state)
 	fd = statefile_open(w.dir.fd, name, error, sizeof(error));
 	assert_true(fd >= 0);
 	for (int round = 0; round < 1000; round++) {
-		const struct share_limit *why;
+		const struct fairshare_limit *why;
 
 		now += SECOND / 7;
 		for (size_t i = 0; i < sizeof(junk) / 8; i++) {
@@ -242,26 +242,27 @@ sharefile_survives_any_octets_in_its_file(void **state)
 		 * values; never longer than the file */
 		if (round % 2 == 0) {
 			assert_true(statefile_write(fd, junk,
-			    HEAD - 16 + 2 * (COPY + sizeof(struct share)), 16));
+			    HEAD - 16 + 2 * (COPY + sizeof(struct fairshare)),
+			    16));
 		} else {
 			assert_true(statefile_write(
-			    fd, junk, sizeof(struct share), HEAD + COPY));
-			assert_true(
-			    statefile_write(fd, junk, sizeof(struct share),
-				HEAD + 2 * COPY + (off_t)sizeof(struct share)));
+			    fd, junk, sizeof(struct fairshare), HEAD + COPY));
+			assert_true(statefile_write(fd, junk,
+			    sizeof(struct fairshare),
+			    HEAD + 2 * COPY + (off_t)sizeof(struct fairshare)));
 		}
-		(void)sharefile_is_limited(slow);
-		if (sharefile_wait_us(slow, &one, now, &why) == 0)
-			(void)sharefile_take(slow, &one, now);
-		assert_true(sharefile_is_limited(slow));
-		(void)sharefile_peek(slow);
-		sharefile_note_use(slow, now);
-		(void)sharefile_tell(fast, now, now);
-		sharefile_pause(fast, now + SECOND);
-		(void)sharefile_news(slow, &refused, &pause);
-		sharefile_quit(slow);
+		(void)account_limits_is_limited(slow);
+		if (account_limits_wait_us(slow, &one, now, &why) == 0)
+			(void)account_limits_take(slow, &one, now);
+		assert_true(account_limits_is_limited(slow));
+		(void)account_limits_peek(slow);
+		account_limits_note_use(slow, now);
+		(void)account_limits_tell(fast, now, now);
+		account_limits_pause(fast, now + SECOND);
+		(void)account_limits_news(slow, &refused, &pause);
+		account_limits_quit(slow);
 		if (round % 10 == 0) {
-			sharefile_close(&fast);
+			account_limits_close(&fast);
 			fast = open_of(&w.fast, now);
 		}
 	}
@@ -272,8 +273,8 @@ sharefile_survives_any_octets_in_its_file(void **state)
 	assert_in_range(take_for(slow, &now, SECOND), 90, 106);
 	assert_true(w.warnings > 0);
 	(void)close(fd);
-	sharefile_close(&fast);
-	sharefile_close(&slow);
+	account_limits_close(&fast);
+	account_limits_close(&slow);
 	tear_down(&w);
 }
 

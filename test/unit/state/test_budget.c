@@ -520,27 +520,28 @@ budget_shows_its_figures_on_the_board(void **state)
 {
 	char error[200];
 	struct board_writer *w =
-	    board_open(*state, "fast", "fast", error, sizeof(error));
+	    board_writer_open(*state, "fast", "fast", error, sizeof(error));
 	struct budget *b = lane(*state, "fast", 4);
 	struct board_account *a;
 
 	assert_non_null(w);
-	assert_true(board_set_account(w, "smtp.example.com joe"));
+	assert_true(board_writer_set_account(w, "smtp.example.com joe"));
 	budget_set_board(b, w);
 	assert_int_equal(take_up_to(b, 7, NOW, NULL), 7);
 	budget_want(b, 3);
 	budget_refused(b, 6, NOW);
-	a = board_account(w);
+	a = board_writer_account(w);
 	assert_string_equal(a->label, "smtp.example.com");
 	assert_int_equal(a->limit, LIMIT);
 	assert_int_equal(a->limit_now, 6);
 	assert_int_equal(a->held, 7);
-	assert_int_equal(board_lane(w)->held, 7);
-	assert_int_equal(board_lane(w)->reserve, 4);
-	assert_int_equal(board_lane(w)->wants, 3);
-	assert_int_equal(board_lane(w)->counters[BOARD_COUNTER_slots_taken], 7);
+	assert_int_equal(board_writer_lane(w)->held, 7);
+	assert_int_equal(board_writer_lane(w)->reserve, 4);
+	assert_int_equal(board_writer_lane(w)->wants, 3);
+	assert_int_equal(
+	    board_writer_lane(w)->counters[BOARD_COUNTER_slots_taken], 7);
 	budget_close(&b);
-	board_close(&w);
+	board_writer_close(&w);
 }
 
 /* The file of the account that open_lane() uses. */

@@ -36,7 +36,7 @@ open_board(void)
 {
 	char error[200];
 	struct board_writer *b =
-	    board_open(dir, "q.fast", "fast", error, sizeof(error));
+	    board_writer_open(dir, "q.fast", "fast", error, sizeof(error));
 
 	if (b == NULL)
 		fail_msg("%s", error);
@@ -47,17 +47,17 @@ open_board(void)
 static void
 open_world(struct world *w, uint64_t account, struct board_writer *b)
 {
-	struct adapt_stored stored;
+	struct controller_stored stored;
 
 	world_init(w);
 	w->set.lane_adaptive = true;
 	world_open(w, 10);
 	world_submit(w, 1);
 	lane_set_account(w->lane, world_route(w), account, 0,
-	    learned_find(b, account, &stored) ? &stored : NULL, w->now);
+	    pace_store_find(b, account, &stored) ? &stored : NULL, w->now);
 }
 
-static struct adapt *
+static struct controller *
 pace(struct world *w)
 {
 	return &world_route(w)->pace->adapt;
@@ -74,20 +74,20 @@ close_world(struct world *w)
 static double
 learn(struct world *w, struct board_writer *b, int64_t pause_ms)
 {
-	struct adapt *a = pace(w);
+	struct controller *a = pace(w);
 	int64_t us = w->now.ms * 1000;
 
 	for (int i = 0; i < 200; i++, us += 20000) {
-		adapt_take(a, us);
-		adapt_on_accepted(a, us, us + 1000);
+		controller_take(a, us);
+		controller_on_accepted(a, us, us + 1000);
 	}
-	adapt_take(a, us);
-	adapt_on_throttled(a, us, 0, false, us + 1000);
+	controller_take(a, us);
+	controller_on_throttled(a, us, 0, false, us + 1000);
 	w->now.ms = us / 1000 + 1;
 	w->now.wall.tv_sec += 4;
 	if (pause_ms > 0)
-		adapt_pause_until(a, us + pause_ms * 1000);
-	learned_save(b, w->lane, w->now);
+		controller_pause_until(a, us + pause_ms * 1000);
+	pace_store_save(b, w->lane, w->now);
 	return lane_learned_rate(w->lane);
 }
 
@@ -104,40 +104,40 @@ rate_is_known_to_the_next_process(void **state)
 	rate = learn(&w, b, 0);
 	assert_true(rate > 30 && rate < 60);
 	assert_int_equal(
-	    board_load(&board_lane(b)->gauges[BOARD_GAUGE_rate_milli]),
+	    board_load(&board_writer_lane(b)->gauges[BOARD_GAUGE_rate_milli]),
 	    (uint64_t)(rate * 1000));
 	close_world(&w);
-	board_close(&b);
+	board_writer_close(&b);
 
 	b = open_board();
 	open_world(&w, 7, b);
 	assert_true(lane_learned_rate(w.lane) > 30);
 	assert_true(lane_learned_rate(w.lane) < 60);
 	close_world(&w);
-	board_close(&b);
+	board_writer_close(&b);
 }
 
 static void
 pause_is_kept_though_nothing_else_was_learned(void **state)
 {
 	struct board_writer *b = open_board();
-	struct adapt_stored stored;
+	struct controller_stored stored;
 	struct world w;
 	int64_t wall_ms;
 
 	(void)state;
 	open_world(&w, 7, b);
 	wall_ms = (int64_t)w.now.wall.tv_sec * 1000;
-	adapt_pause_until(pace(&w), w.now.ms * 1000 + 60000000);
-	learned_save(b, w.lane, w.now);
+	controller_pause_until(pace(&w), w.now.ms * 1000 + 60000000);
+	pace_store_save(b, w.lane, w.now);
 	close_world(&w);
-	assert_true(learned_find(b, 7, &stored));
+	assert_true(pace_store_find(b, 7, &stored));
 	assert_in_range(stored.pause_until_wall_ms - wall_ms, 60000, 61000);
 	open_world(&w, 7, b);
 	assert_in_range(lane_paused_until_ms(w.lane) - w.now.ms, 59000, 61000);
 	assert_true(isinf(lane_learned_rate(w.lane)));
 	close_world(&w);
-	board_close(&b);
+	board_writer_close(&b);
 }
 
 static void
@@ -153,7 +153,7 @@ another_account_knows_nothing(void **state)
 	open_world(&w, 8, b);
 	assert_true(isinf(lane_learned_rate(w.lane)));
 	close_world(&w);
-	board_close(&b);
+	board_writer_close(&b);
 }
 
 /* Twelve rows are there: of twenty accounts the later twelve are known. */
@@ -161,7 +161,7 @@ static void
 accounts_that_learned_last_are_kept(void **state)
 {
 	struct board_writer *b = open_board();
-	struct adapt_stored stored;
+	struct controller_stored stored;
 
 	(void)state;
 	for (uint64_t account = 1; account <= 20; account++) {
@@ -175,15 +175,15 @@ accounts_that_learned_last_are_kept(void **state)
 	}
 	for (uint64_t account = 1; account <= 20; account++)
 		assert_int_equal(
-		    learned_find(b, account, &stored), account > 8);
-	board_close(&b);
+		    pace_store_find(b, account, &stored), account > 8);
+	board_writer_close(&b);
 }
 
 static void
 lane_that_does_not_adapt_ignores_it(void **state)
 {
 	struct board_writer *b = open_board();
-	struct adapt_stored stored;
+	struct controller_stored stored;
 	struct world w;
 
 	(void)state;
@@ -194,11 +194,11 @@ lane_that_does_not_adapt_ignores_it(void **state)
 	w.set.lane_adaptive = false;
 	world_open(&w, 10);
 	world_submit(&w, 1);
-	assert_true(learned_find(b, 7, &stored));
+	assert_true(pace_store_find(b, 7, &stored));
 	lane_set_account(w.lane, world_route(&w), 7, 0, &stored, w.now);
 	assert_true(isinf(lane_learned_rate(w.lane)));
 	close_world(&w);
-	board_close(&b);
+	board_writer_close(&b);
 }
 
 static void
@@ -211,13 +211,13 @@ draining_process_leaves_it_alone(void **state)
 	(void)state;
 	open_world(&w, 7, b);
 	(void)learn(&w, b, 0);
-	assert_true(board_learned(b, words));
-	board_drain(b);
+	assert_true(board_writer_learned(b, words));
+	board_writer_drain(b);
 	(void)learn(&w, b, 5000);
-	assert_true(board_learned(b, after));
+	assert_true(board_writer_learned(b, after));
 	assert_memory_equal(words, after, sizeof(words));
 	close_world(&w);
-	board_close(&b);
+	board_writer_close(&b);
 }
 
 static void

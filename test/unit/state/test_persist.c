@@ -34,46 +34,46 @@ open_dir(const char *path)
 	return dir;
 }
 
-static struct keepfile *
+static struct persist *
 open_value(const struct statefile_dir *dir, uint64_t magic)
 {
 	char error[256];
-	struct keepfile *k = keepfile_open(
+	struct persist *k = persist_open(
 	    dir, "value", magic, sizeof(struct value), error, sizeof(error));
 
 	if (*error != '\0')
 		fail_msg("%s", error);
-	assert_true(keepfile_is_shared(k));
+	assert_true(persist_is_shared(k));
 	return k;
 }
 
 static uint64_t
-first_word(const struct keepfile *k)
+first_word(const struct persist *k)
 {
-	return ((const struct value *)keepfile_value(k))->words[0];
+	return ((const struct value *)persist_value(k))->words[0];
 }
 
 static void
 keepfile_value_is_there_again(void **state)
 {
 	struct statefile_dir dir = open_dir(*state);
-	struct keepfile *k = open_value(&dir, MAGIC);
+	struct persist *k = open_value(&dir, MAGIC);
 	struct value v = {{7}};
 
 	assert_int_equal(first_word(k), 0);
-	assert_int_equal(keepfile_shift_us(k), 0);
-	keepfile_store(k, &v);
+	assert_int_equal(persist_shift_us(k), 0);
+	persist_store(k, &v);
 	assert_int_equal(first_word(k), 7);
 	v.words[0] = 8;
-	keepfile_store(k, &v);
-	keepfile_close(&k);
+	persist_store(k, &v);
+	persist_close(&k);
 	k = open_value(&dir, MAGIC);
 	assert_int_equal(first_word(k), 8);
-	keepfile_close(&k);
+	persist_close(&k);
 	/* Another kind of value: none. */
 	k = open_value(&dir, MAGIC + 1);
 	assert_int_equal(first_word(k), 0);
-	keepfile_close(&k);
+	persist_close(&k);
 	assert_null(k);
 	statefile_dir_close(&dir);
 }
@@ -81,14 +81,14 @@ keepfile_value_is_there_again(void **state)
 static void
 store_for_ever(void *ctx, int in, int out)
 {
-	struct keepfile *k = open_value(ctx, MAGIC);
+	struct persist *k = open_value(ctx, MAGIC);
 	struct value v;
 
 	(void)in;
 	for (uint64_t i = first_word(k) + 1;; i++) {
 		for (size_t j = 0; j < WORDS; j++)
 			v.words[j] = i;
-		keepfile_store(k, &v);
+		persist_store(k, &v);
 		if (i % 256 == 1)
 			statedir_tell(out, '.');
 	}
@@ -105,7 +105,7 @@ keepfile_is_whole_whenever_its_writer_is_killed(void **state)
 	for (int i = 0; i < KILLS; i++) {
 		struct statedir_child child;
 		const struct value *v;
-		struct keepfile *k;
+		struct persist *k;
 
 		statedir_fork(&child, store_for_ever, &dir);
 		for (size_t n = 1 + fixture_random_below(&random, 6); n > 0;
@@ -113,12 +113,12 @@ keepfile_is_whole_whenever_its_writer_is_killed(void **state)
 			assert_int_equal(statedir_hear(child.from), '.');
 		(void)statedir_end(&child, SIGKILL);
 		k = open_value(&dir, MAGIC);
-		v = keepfile_value(k);
+		v = persist_value(k);
 		assert_true(v->words[0] > last);
 		last = v->words[0];
 		for (size_t j = 1; j < WORDS; j++)
 			assert_int_equal(v->words[j], last);
-		keepfile_close(&k);
+		persist_close(&k);
 	}
 	statefile_dir_close(&dir);
 }
@@ -127,22 +127,22 @@ static void
 keepfile_knows_how_long_a_reboot_took(void **state)
 {
 	struct statefile_dir dir = open_dir(*state);
-	struct keepfile *k = open_value(&dir, MAGIC);
+	struct persist *k = open_value(&dir, MAGIC);
 	struct value v = {{1}};
 	int64_t wall, hour = INT64_C(3600) * 1000000;
 	char path[256];
 	int fd;
 
-	keepfile_store(k, &v);
-	keepfile_close(&k);
+	persist_store(k, &v);
+	persist_close(&k);
 	dir.boot++;
 	k = open_value(&dir, MAGIC);
 	/* The clocks did not really change. */
 	assert_true(
-	    keepfile_shift_us(k) > -1000000 && keepfile_shift_us(k) < 1000000);
-	keepfile_store(k, &v);
-	assert_int_equal(keepfile_shift_us(k), 0);
-	keepfile_close(&k);
+	    persist_shift_us(k) > -1000000 && persist_shift_us(k) < 1000000);
+	persist_store(k, &v);
+	assert_int_equal(persist_shift_us(k), 0);
+	persist_close(&k);
 	/* Copy 0 holds now: as if the machine had run for an hour less, by the
 	 * same wall clock. */
 	(void)snprintf(path, sizeof(path), "%s/value", (char *)*state);
@@ -154,19 +154,19 @@ keepfile_knows_how_long_a_reboot_took(void **state)
 	(void)close(fd);
 	dir.boot++;
 	k = open_value(&dir, MAGIC);
-	assert_true(keepfile_shift_us(k) > hour - 1000000 &&
-		    keepfile_shift_us(k) < hour + 1000000);
-	keepfile_close(&k);
+	assert_true(persist_shift_us(k) > hour - 1000000 &&
+		    persist_shift_us(k) < hour + 1000000);
+	persist_close(&k);
 	statefile_dir_close(&dir);
 }
 
 static void
 hold_lock(void *ctx, int in, int out)
 {
-	struct keepfile *k = open_value(ctx, MAGIC);
+	struct persist *k = open_value(ctx, MAGIC);
 
 	statedir_tell(
-	    out, keepfile_lock(k, 0) && keepfile_join(k, 5, 0) ? 'y' : 'n');
+	    out, persist_lock(k, 0) && persist_join(k, 5, 0) ? 'y' : 'n');
 	(void)statedir_hear(in);
 }
 
@@ -174,26 +174,26 @@ static void
 keepfile_locks_fall_with_their_holder(void **state)
 {
 	struct statefile_dir dir = open_dir(*state);
-	struct keepfile *k = open_value(&dir, MAGIC);
-	bool members[KEEPFILE_MEMBERS];
+	struct persist *k = open_value(&dir, MAGIC);
+	bool members[PERSIST_MEMBERS];
 	struct statedir_child child;
 	int64_t began;
 
 	statedir_fork(&child, hold_lock, &dir);
 	assert_int_equal(statedir_hear(child.from), 'y');
 	began = clock_mono_ms();
-	assert_false(keepfile_lock(k, 1));
+	assert_false(persist_lock(k, 1));
 	assert_true(clock_mono_ms() - began < 500);
-	assert_false(keepfile_join(k, 5, 0));
-	keepfile_members(k, members);
-	for (int i = 0; i < KEEPFILE_MEMBERS; i++)
+	assert_false(persist_join(k, 5, 0));
+	persist_members(k, members);
+	for (int i = 0; i < PERSIST_MEMBERS; i++)
 		assert_int_equal(members[i], i == 5);
 	(void)statedir_end(&child, SIGKILL);
-	assert_true(keepfile_lock(k, 0));
-	assert_true(keepfile_join(k, 5, 0));
-	keepfile_unlock(k);
-	keepfile_leave(k, 5);
-	keepfile_close(&k);
+	assert_true(persist_lock(k, 0));
+	assert_true(persist_join(k, 5, 0));
+	persist_unlock(k);
+	persist_leave(k, 5);
+	persist_close(&k);
 	statefile_dir_close(&dir);
 }
 
@@ -203,24 +203,24 @@ keepfile_that_cannot_be_used_is_memory(void **state)
 	struct statefile_dir dir = open_dir(*state);
 	char error[256], path[256];
 	struct value v = {{3}};
-	struct keepfile *k;
+	struct persist *k;
 
 	(void)snprintf(path, sizeof(path), "%s/value", (char *)*state);
 	(void)unlink(path);
 	assert_int_equal(symlink("/etc/passwd", path), 0);
 	for (int i = 0; i < 2; i++) {
-		k = keepfile_open(i == 0 ? NULL : &dir, "value", MAGIC,
+		k = persist_open(i == 0 ? NULL : &dir, "value", MAGIC,
 		    sizeof(v), error, sizeof(error));
 		assert_true(error[0] != '\0');
-		assert_false(keepfile_is_shared(k));
+		assert_false(persist_is_shared(k));
 		assert_int_equal(first_word(k), 0);
-		assert_true(keepfile_lock(k, 0) && keepfile_join(k, 1, 0));
-		keepfile_store(k, &v);
+		assert_true(persist_lock(k, 0) && persist_join(k, 1, 0));
+		persist_store(k, &v);
 		assert_int_equal(first_word(k), 3);
-		assert_int_equal(keepfile_shift_us(k), 0);
-		keepfile_unlock(k);
-		keepfile_leave(k, 1);
-		keepfile_close(&k);
+		assert_int_equal(persist_shift_us(k), 0);
+		persist_unlock(k);
+		persist_leave(k, 1);
+		persist_close(&k);
 	}
 	statefile_dir_close(&dir);
 }
@@ -236,7 +236,7 @@ keepfile_of_noise_is_made_anew(void **state)
 
 	fixture_random_init(&random);
 	for (size_t n = 1; n <= sizeof(noise); n += 100) {
-		struct keepfile *k;
+		struct persist *k;
 
 		for (size_t i = 0; i < n; i++)
 			noise[i] =
@@ -249,7 +249,7 @@ keepfile_of_noise_is_made_anew(void **state)
 		(void)close(fd);
 		k = open_value(&dir, MAGIC);
 		assert_int_equal(first_word(k), 0);
-		keepfile_close(&k);
+		persist_close(&k);
 	}
 	statefile_dir_close(&dir);
 }

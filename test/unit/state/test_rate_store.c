@@ -30,7 +30,7 @@ static const struct pacer_cost one = {{1, 1, 1}, NULL};
 struct fake_lane {
 	struct settings set;
 	struct statefile_dir dir;
-	struct ratebook *book;
+	struct rate_store *book;
 	struct rate_account *account;
 	struct pacer pacer;
 };
@@ -75,28 +75,29 @@ wait_shared(void *ctx, const struct pacer_cost *cost, int64_t now_us,
 {
 	struct fake_lane *l = ctx;
 
-	return ratebook_wait_us(l->account, cost, now_us, why_out);
+	return rate_store_wait_us(l->account, cost, now_us, why_out);
 }
 
 static bool
 take_shared(void *ctx, const struct pacer_cost *cost, int64_t now_us)
 {
-	return ratebook_take(((struct fake_lane *)ctx)->account, cost, now_us);
+	return rate_store_take(
+	    ((struct fake_lane *)ctx)->account, cost, now_us);
 }
 
-static const struct share *
+static const struct fairshare *
 peek_shared(void *ctx, struct route *route)
 {
 	struct fake_lane *l = ctx;
 
 	(void)route;
-	return ratebook_peek(l->book, l->account);
+	return rate_store_peek(l->book, l->account);
 }
 
 static void
-save_own(void *ctx, const struct share *own)
+save_own(void *ctx, const struct fairshare *own)
 {
-	ratebook_save_own(((struct fake_lane *)ctx)->book, own);
+	rate_store_save_own(((struct fake_lane *)ctx)->book, own);
 }
 
 static const struct pacer_ops ops = {
@@ -108,17 +109,17 @@ start(struct fake_lane *l, const char *name)
 	int64_t now = clock_mono_us();
 	char error[256] = "";
 
-	l->book = ratebook_new(&l->set, &l->dir, name, now);
+	l->book = rate_store_new(&l->set, &l->dir, name, now);
 	assert_true(pacer_init(&l->pacer, &l->set, now, error, sizeof(error)));
-	pacer_attach(&l->pacer, &l->set, ratebook_own(l->book), &ops, l, now);
-	l->account = ratebook_account(l->book, account, now);
-	assert_ptr_equal(ratebook_account(l->book, account, now), l->account);
+	pacer_attach(&l->pacer, &l->set, rate_store_own(l->book), &ops, l, now);
+	l->account = rate_store_account(l->book, account, now);
+	assert_ptr_equal(rate_store_account(l->book, account, now), l->account);
 }
 
 static void
 stop(struct fake_lane *l)
 {
-	ratebook_free(&l->book);
+	rate_store_free(&l->book);
 }
 
 static void
@@ -243,16 +244,16 @@ drain_child(void *ctx, int in, int out)
 	struct fake_lane *l = ctx;
 	struct pacer_limit why;
 
-	ratebook_drain(l->book);
+	rate_store_drain(l->book);
 	statedir_tell(out,
-	    ratebook_wait_us(l->account, &one, clock_mono_us(), &why) > 0 &&
-		    !ratebook_take(l->account, &one, clock_mono_us()) &&
-		    ratebook_peek(l->book, l->account) == NULL
+	    rate_store_wait_us(l->account, &one, clock_mono_us(), &why) > 0 &&
+		    !rate_store_take(l->account, &one, clock_mono_us()) &&
+		    rate_store_peek(l->book, l->account) == NULL
 		? 'y'
 		: 'n');
-	ratebook_idle(l->book);
+	rate_store_idle(l->book);
 	(void)statedir_hear(in);
-	ratebook_free(&l->book);
+	rate_store_free(&l->book);
 }
 
 static void
@@ -260,7 +261,7 @@ ratebook_draining_child_makes_way(void **state)
 {
 	struct fake_lane l, next;
 	struct statedir_child child;
-	const struct share *s;
+	const struct fairshare *s;
 	int rows = 0;
 
 	set_up_lane(&l, *state, "none", "5/1d!");
@@ -271,8 +272,8 @@ ratebook_draining_child_makes_way(void **state)
 	assert_int_equal(statedir_hear(child.from), 'y');
 	start(&next, "fast");
 	assert_int_equal(take_all(&next, 99), 3);
-	s = ratebook_peek(next.book, next.account);
-	for (int i = 0; i < SHARE_LANES; i++)
+	s = rate_store_peek(next.book, next.account);
+	for (int i = 0; i < FAIRSHARE_LANES; i++)
 		rows += s->lanes[i].key != 0;
 	assert_int_equal(rows, 1);
 	statedir_tell(child.to, '.');
@@ -286,14 +287,13 @@ stop_with_lock(void *ctx, int in, int out)
 {
 	struct fake_lane *l = ctx;
 	char name[64], error[256];
-	struct keepfile *k;
+	struct persist *k;
 
 	(void)snprintf(name, sizeof(name), "rates.%016llx",
 	    (unsigned long long)board_hash(account));
-	k = keepfile_open(&l->dir, name, UINT64_C(0x7461722d656e0002),
-	    sizeof(struct share), error, sizeof(error));
-	statedir_tell(
-	    out, *error == '\0' && keepfile_lock(k, 1000) ? 'y' : 'n');
+	k = persist_open(&l->dir, name, UINT64_C(0x7461722d656e0002),
+	    sizeof(struct fairshare), error, sizeof(error));
+	statedir_tell(out, *error == '\0' && persist_lock(k, 1000) ? 'y' : 'n');
 	(void)statedir_hear(in);
 }
 
@@ -317,7 +317,7 @@ ratebook_does_not_hang_on_a_lock(void **state)
 	    pacer_parameter(why), "lane_account_message_rate_limit");
 	assert_false(pacer_take(&l.pacer, &one, clock_mono_us()));
 	assert_int_equal(pacer_ready(&l.pacer, &one, 99, clock_mono_us()), 49);
-	ratebook_idle(l.book);
+	rate_store_idle(l.book);
 	assert_true(clock_mono_ms() - began < 1000);
 	(void)statedir_end(&child, SIGKILL);
 	assert_int_equal(take_all(&l, 99), 49);
@@ -337,15 +337,16 @@ ratebook_counts_connections(void **state)
 	start(&a, "fast");
 	start(&b, "slow");
 	now = clock_mono_us();
-	assert_int_equal(ratebook_connect_wait_us(a.account, now), 0);
-	assert_true(ratebook_connect_take(a.account, now));
-	assert_true(ratebook_connect_take(b.account, now));
-	assert_true(ratebook_connect_take(a.account, now));
-	assert_false(ratebook_connect_take(b.account, now));
-	assert_int_equal(ratebook_connect_wait_us(b.account, now), 20 * SECOND);
+	assert_int_equal(rate_store_connect_wait_us(a.account, now), 0);
+	assert_true(rate_store_connect_take(a.account, now));
+	assert_true(rate_store_connect_take(b.account, now));
+	assert_true(rate_store_connect_take(a.account, now));
+	assert_false(rate_store_connect_take(b.account, now));
+	assert_int_equal(
+	    rate_store_connect_wait_us(b.account, now), 20 * SECOND);
 	/* No more wanted: the other need not leave it the next one. */
-	ratebook_idle(b.book);
-	assert_true(ratebook_connect_take(a.account, now + 20 * SECOND));
+	rate_store_idle(b.book);
+	assert_true(rate_store_connect_take(a.account, now + 20 * SECOND));
 	/* Mail is not counted here. */
 	assert_int_equal(take_all(&a, 50), 50);
 	fini(&a);
@@ -394,28 +395,28 @@ ratebook_less_urgent_lane_is_told_of_a_throttle(void **state)
 
 	for (size_t i = 0; i < 2; i++) {
 		struct fake_lane fast, slow;
-		struct ratebook_news news;
+		struct rate_store_news news;
 		int64_t now;
 
 		start_pair(&fast, &slow, *state, limits[i]);
 		assert_int_equal(take_all(&fast, 1), 1);
 		assert_int_equal(take_all(&slow, 1), 1);
-		assert_false(ratebook_news(slow.account, &news));
+		assert_false(rate_store_news(slow.account, &news));
 		now = clock_mono_us();
-		assert_true(ratebook_throttled(fast.account, now - 7, now));
-		assert_false(ratebook_news(fast.account, &news));
-		assert_true(ratebook_news(slow.account, &news));
+		assert_true(rate_store_throttled(fast.account, now - 7, now));
+		assert_false(rate_store_news(fast.account, &news));
+		assert_true(rate_store_news(slow.account, &news));
 		assert_true(news.refused_us == now - 7);
-		assert_false(ratebook_news(slow.account, &news));
+		assert_false(rate_store_news(slow.account, &news));
 		/* It has sent nothing since: nothing to give. */
 		now = clock_mono_us();
-		assert_false(ratebook_throttled(fast.account, now, now));
+		assert_false(rate_store_throttled(fast.account, now, now));
 		/* The first that it sends is known at once. */
 		assert_int_equal(take_all(&slow, 1), 1);
 		now = clock_mono_us();
-		assert_true(ratebook_throttled(fast.account, now, now));
+		assert_true(rate_store_throttled(fast.account, now, now));
 		/* Nobody slows down for one of less weight. */
-		assert_false(ratebook_throttled(slow.account, now, now));
+		assert_false(rate_store_throttled(slow.account, now, now));
 		fini(&fast);
 		fini(&slow);
 	}
@@ -443,13 +444,13 @@ ratebook_dead_lane_is_not_busy(void **state)
 	statedir_fork(&child, send_and_wait, &slow);
 	assert_int_equal(statedir_hear(child.from), 'y');
 	now = clock_mono_us();
-	assert_true(ratebook_throttled(fast.account, now, now));
+	assert_true(rate_store_throttled(fast.account, now, now));
 	(void)statedir_end(&child, SIGKILL);
 	statedir_fork(&child, send_and_wait, &slow);
 	assert_int_equal(statedir_hear(child.from), 'y');
 	(void)statedir_end(&child, SIGKILL);
 	now = clock_mono_us();
-	assert_false(ratebook_throttled(fast.account, now, now));
+	assert_false(rate_store_throttled(fast.account, now, now));
 	fini(&fast);
 	fini(&slow);
 }
@@ -458,21 +459,21 @@ static void
 ratebook_pause_is_told_to_all_and_kept(void **state)
 {
 	struct fake_lane fast, slow;
-	struct ratebook_news news;
+	struct rate_store_news news;
 	int64_t until = clock_mono_us() + 3600 * SECOND;
 
 	start_pair(&fast, &slow, *state, "none");
-	ratebook_pause(slow.account, until);
-	ratebook_pause(slow.account, until - SECOND);
-	assert_true(ratebook_news(fast.account, &news));
+	rate_store_pause(slow.account, until);
+	rate_store_pause(slow.account, until - SECOND);
+	assert_true(rate_store_news(fast.account, &news));
 	assert_true(news.pause_until_us == until);
 	assert_true(news.refused_us == 0);
-	assert_false(ratebook_news(fast.account, &news));
+	assert_false(rate_store_news(fast.account, &news));
 	stop(&fast);
 	stop(&slow);
 	/* One that starts later learns of it, too. */
 	start(&fast, "fast");
-	assert_true(ratebook_news(fast.account, &news));
+	assert_true(rate_store_news(fast.account, &news));
 	assert_true(news.pause_until_us == until);
 	fini(&fast);
 	fini(&slow);
@@ -567,13 +568,13 @@ ratebook_forgets_an_account_but_not_what_it_took(void **state)
 	before = free_descriptor();
 	for (int i = 0; i < 50; i++) {
 		(void)snprintf(name, sizeof(name), "host%d.example", i);
-		other = ratebook_account(l.book, name, clock_mono_us());
-		ratebook_forget(l.book, &other);
+		other = rate_store_account(l.book, name, clock_mono_us());
+		rate_store_forget(l.book, &other);
 		assert_null(other);
 		assert_int_equal(free_descriptor(), before);
 	}
-	ratebook_forget(l.book, &l.account);
-	l.account = ratebook_account(l.book, account, clock_mono_us());
+	rate_store_forget(l.book, &l.account);
+	l.account = rate_store_account(l.book, account, clock_mono_us());
 	assert_int_equal(take_all(&l, 99), 2);
 	fini(&l);
 }

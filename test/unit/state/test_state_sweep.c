@@ -56,19 +56,19 @@ is_there(const char *name)
 static int
 sweep(void)
 {
-	return sweep_state(&dir, clock_mono_us());
+	return state_sweep_state(&dir, clock_mono_us());
 }
 
 static void
 sweep_removes_what_is_old_and_ours(void **state)
 {
 	(void)state;
-	make(NAME, SWEEP_AGE_S - 100);
-	make("slots.00000000000000aa", SWEEP_AGE_S + 100);
-	make("rates.00000000000000aa", SWEEP_AGE_S + 100);
+	make(NAME, STATE_SWEEP_AGE_S - 100);
+	make("slots.00000000000000aa", STATE_SWEEP_AGE_S + 100);
+	make("rates.00000000000000aa", STATE_SWEEP_AGE_S + 100);
 	make("domains.00000000000000aa", 30 * 86400);
 	make("domains.00000000000000bb", 402 * 86400);
-	make("alarms.00000000000000aa", SWEEP_AGE_S + 100);
+	make("alarms.00000000000000aa", STATE_SWEEP_AGE_S + 100);
 	make("slots.txt", 1000 * 86400);
 	make("board", 1000 * 86400);
 	assert_int_equal(sweep(), 4);
@@ -104,10 +104,10 @@ sweep_leaves_what_is_in_use(void **state)
 static void
 sweep_keeps_what_is_used_of_a_long_quota(void **state)
 {
-	const struct share_cost one = {{1, 1, 1}};
+	const struct fairshare_cost one = {{1, 1, 1}};
 	struct settings set;
-	struct sharefile_env env = {&set, &dir, "fast", 1};
-	struct sharefile *f;
+	struct account_limits_env env = {&set, &dir, "fast", 1};
+	struct account_limits *f;
 	int64_t now = clock_mono_us();
 	char name[64] = "";
 
@@ -115,15 +115,15 @@ sweep_keeps_what_is_used_of_a_long_quota(void **state)
 	params_init(&set);
 	assert_true(params_set(&set,
 	    params_find("lane_account_message_rate_limit"), "9/30d!", NULL));
-	f = sharefile_open(
+	f = account_limits_open(
 	    &env, "rates", "x", PACER_ACCOUNT, now, error, sizeof(error));
-	assert_true(sharefile_take(f, &one, now));
-	sharefile_close(&f);
+	assert_true(account_limits_take(f, &one, now));
+	account_limits_close(&f);
 	(void)snprintf(name, sizeof(name), "rates.%016llx",
 	    (unsigned long long)board_hash("x"));
 	set_age(name, 20 * 86400);
-	assert_int_equal(sweep_state(&dir, now + 20 * 86400 * SECOND), 0);
-	assert_int_equal(sweep_state(&dir, now + 32 * 86400 * SECOND), 1);
+	assert_int_equal(state_sweep_state(&dir, now + 20 * 86400 * SECOND), 0);
+	assert_int_equal(state_sweep_state(&dir, now + 32 * 86400 * SECOND), 1);
 	settings_free(&set);
 }
 

@@ -39,7 +39,7 @@ load(const char *text)
 	lines = 0;
 	problems_fini(&problems);
 	log_set_sink(count_lines, NULL);
-	d = domaintable_open(&env, &set, &problems);
+	d = domain_tables_open(&env, &set, &problems);
 	log_set_sink(NULL, NULL);
 	mem_free(value);
 	mem_free(config);
