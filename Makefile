@@ -62,7 +62,7 @@ endef
 $(foreach d,$(TOOL_DIRS),$(eval $(call tool_rule,$(d))))
 tools: $(TOOL_BIN) $(BUILD)/lane-sim
 
-# The engine in fake time (doc/pacing.md); test/unit/engine/test_sim.c uses it, too.
+# The engine in fake time (doc/internals/pacing.md); test/unit/engine/test_sim.c uses it, too.
 SIM_SRC := $(filter-out tools/lane-sim/main.c,$(wildcard tools/lane-sim/*.c))
 $(BUILD)/lane-sim: $(call obj,tools/lane-sim/main.c $(SIM_SRC)) $(AGENT_LIB) $(COMMON_LIB)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lm
