@@ -653,6 +653,36 @@ rset delay 50 reply "250 late"
     assert "\x80" in client.ask("NOOP")
 
 
+def test_replies_are_left_out_doubled_and_run_together(smarthost):
+    host = smarthost(script="""
+mail if msg-nr 1 missing
+mail if msg-nr 2 extra
+mail if msg-nr 3 merged
+bdat if msg-nr 4 nth 1 missing
+bdat if msg-nr 4 nth 1 extra
+bdat if msg-nr 4 nth 1 merged
+eod if msg-nr 5 extra
+""")
+    client = host.raw()
+    client.send("MAIL FROM:<a@x>\r\nRSET\r\n")
+    assert client.reply() == "250 2.0.0 Ok"
+    client.send("MAIL FROM:<a@x>\r\nRSET\r\n")
+    assert [client.reply() for _ in range(3)] == [
+        "250 2.1.0 Ok", "250 2.1.0 Ok", "250 2.0.0 Ok"]
+    client.send("MAIL FROM:<a@x>\r\nRSET\r\n")
+    assert client.reply() == "250 2.1.0 Ok250 2.0.0 Ok"
+    client.send("MAIL FROM:<a@x>\r\nRCPT TO:<b@y>\r\n"
+                "BDAT 2\r\n\r\nBDAT 4\r\n\r\n\r\nBDAT 6\r\nABCDEFRSET\r\n")
+    assert [client.reply() for _ in range(5)] == [
+        "250 2.1.0 Ok", "250 2.1.5 Ok", "250 2.0.0 Ok: 4 octets",
+        "250 2.0.0 Ok: 4 octets",
+        "250 2.0.0 Ok: 6 octets250 2.0.0 Ok"]
+    client.send(bdat("a@x", ["b@y"], BODY))
+    replies = [client.reply() for _ in range(4)]
+    assert replies[2] == replies[3] and "queued as" in replies[3]
+    assert len(host.ledger()) == 1
+
+
 @pytest.mark.parametrize("octets", [0, 1, 17, 60])
 @pytest.mark.parametrize("action", ["cut", "cut-hard"])
 def test_a_connection_is_cut_after_so_many_octets(smarthost, action, octets):

@@ -122,15 +122,22 @@ log_reply(struct session *s, struct slice text)
 		fputc('\n', f);
 }
 
+/* r: the rule that ordered it, or NULL. */
 static void
-send_text(struct session *s, const char *text, bool is_normal, unsigned drip_ms)
+send_text(
+    struct session *s, const char *text, bool is_normal, const struct rule *r)
 {
 	struct buf out;
 
 	buf_init(&out, SESSION_TEXT_MAX);
 	format(s, &out, text, is_normal);
+	if (r != NULL && r->is_extra)
+		format(s, &out, text, is_normal);
+	if (r != NULL && r->is_merged)
+		out.len -= 2; /* the CRLF */
 	log_reply(s, buf_slice(&out));
-	conn_send(s->conn, buf_str(&out), buf_len(&out), drip_ms);
+	conn_send(s->conn, buf_slice(&out).p, buf_len(&out),
+	    r != NULL ? r->drip_ms : 0);
 	buf_fini(&out);
 }
 
@@ -156,7 +163,7 @@ after_error(struct session *s)
 	if (o->personality != PERSONALITY_POSTFIX ||
 	    s->errors < o->hard_errors || s->conn->is_ending)
 		return;
-	send_text(s, "421 4.7.0 Error: too many errors", true, 0);
+	send_text(s, "421 4.7.0 Error: too many errors", true, NULL);
 	conn_then(s->conn, CONN_CLOSE);
 }
 
@@ -195,9 +202,9 @@ give_scripted(struct session *s, const struct answer *a)
 		log_reply(s, slice_of(r->reply, r->reply_n));
 		conn_send(s->conn, r->reply, r->reply_n, r->drip_ms);
 	} else if (r->has_reply) {
-		send_text(s, r->reply, false, r->drip_ms);
+		send_text(s, r->reply, false, r);
 	} else if (r->end == RULE_GO_ON && !r->is_silent && a->normal[0]) {
-		send_text(s, a->normal, true, r->drip_ms);
+		send_text(s, a->normal, true, r);
 	}
 	answer_end(s, r->end);
 }
@@ -210,7 +217,7 @@ answer_give(struct session *s, const struct answer *a)
 	if (a->rule != NULL)
 		give_scripted(s, a);
 	else if (a->normal[0] != '\0')
-		send_text(s, a->normal, true, 0);
+		send_text(s, a->normal, true, NULL);
 	if (a->code >= 400)
 		after_error(s);
 }

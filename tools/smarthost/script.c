@@ -285,8 +285,12 @@ parse_action(struct lexer *l, struct rule *r)
 		r->cut_after = (int64_t)(lex_number(l) & INT64_MAX);
 	} else if (word_is(l, "accept")) {
 		r->is_accept = true;
-	} else if (word_is(l, "silent")) {
+	} else if (word_is(l, "silent") || word_is(l, "missing")) {
 		r->is_silent = true;
+	} else if (word_is(l, "extra")) {
+		r->is_extra = true;
+	} else if (word_is(l, "merged")) {
+		r->is_merged = true;
 	} else if (word_is(l, "accept-then-close")) {
 		r->is_accept = r->is_silent = true;
 		r->end = RULE_CLOSE;

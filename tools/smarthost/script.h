@@ -56,6 +56,8 @@ struct rule {
 	char *reply;
 	size_t reply_n;
 	bool is_silent; /* no reply although the command counts */
+	bool is_extra; /* the reply is given twice */
+	bool is_merged; /* the reply's line has no end: the next goes on it */
 	bool is_accept; /* message counts as taken, whatever is said */
 	bool is_go_ahead; /* 354 although no recipient was accepted */
 	unsigned delay_ms, drip_ms;

@@ -52,6 +52,7 @@ struct session {
 		bool is_last, is_refused;
 		struct buf reply; /* of a refused chunk */
 		enum rule_end end; /* what follows it */
+		bool is_silent, is_extra, is_merged; /* its reply */
 	} bdat;
 };
 

@@ -452,6 +452,11 @@ ask_bdat(struct session *s)
 		refuse_bdat(s, a.rule->reply, a.rule->end);
 		return;
 	}
+	if (!a.rule->has_reply && a.rule->end == RULE_GO_ON) {
+		s->bdat.is_silent = a.rule->is_silent;
+		s->bdat.is_extra = a.rule->is_extra;
+		s->bdat.is_merged = a.rule->is_merged;
+	}
 	/* Anything else happens as the command is read. */
 	a.normal = "";
 	answer_give(s, &a);
@@ -473,6 +478,7 @@ transaction_bdat(struct session *s, struct slice args)
 		session_violation(s, VIOLATION_NOT_OFFERED, "BDAT");
 	refusal = content_forbidden(s, "BDAT before RCPT");
 	s->bdat.is_refused = false;
+	s->bdat.is_silent = s->bdat.is_extra = s->bdat.is_merged = false;
 	s->mode = MODE_BDAT;
 	if (refusal == NULL && !s->env.has_bdat && is_throttled(s, RATE_DATA))
 		refusal = options_of(s)->rate_reply;
@@ -580,6 +586,12 @@ end_message(struct session *s, bool is_bdat)
 static void
 end_chunk(struct session *s)
 {
+	/* What the script ordered for the reply to a chunk but the last. */
+	struct rule rule = {.cut_after = -1,
+	    .is_silent = s->bdat.is_silent,
+	    .is_extra = s->bdat.is_extra,
+	    .is_merged = s->bdat.is_merged};
+	struct answer a = {.rule = &rule};
 	char text[64];
 
 	s->mode = MODE_COMMAND;
@@ -595,7 +607,9 @@ end_chunk(struct session *s)
 	}
 	(void)snprintf(text, sizeof(text), "250 2.0.0 Ok: %" PRIu64 " octets",
 	    s->bdat.size);
-	answer_say(s, text);
+	a.normal = text;
+	a.code = 250;
+	answer_give(s, &a);
 }
 
 void
