@@ -195,6 +195,7 @@ dial_fail(struct dial *dial, enum dial_stage stage, const char *status,
 	r->reply_text = NULL;
 	r->reply_code = 0;
 	r->is_config_error = stage == DIAL_CONFIG;
+	r->is_transport = false;
 	dial->has_failed = true;
 	if (stage == DIAL_CONNECT || stage == DIAL_GREETING)
 		candidate_rest(&dial->dialer->rests, &dial->at.sa,
@@ -400,6 +401,7 @@ fail_connect(struct dial *dial, int error_no)
 
 	dial_fail(dial, DIAL_CONNECT, "4.4.1", "connect to %s: %s",
 	    dial_namaddrport(dial, name, sizeof(name)), strerror(error_no));
+	dial->result.is_transport = true;
 	dial_give_up(dial);
 }
 
@@ -530,6 +532,7 @@ give_result(struct dial *dial)
 		r->stage = DIAL_RESOLVE;
 		r->dsn = *problem;
 		r->is_config_error = strcmp(problem->status, "4.3.5") == 0;
+		r->is_transport = false;
 	} else if (!dial->has_failed) {
 		r->stage = DIAL_CONFIG;
 		dsn_set(&r->dsn, "4.3.5", "no smarthost is configured");

@@ -53,6 +53,9 @@ struct dial_result {
 	int reply_code; /* 0: none */
 	bool is_config_error; /* retrying without a change cannot help */
 	bool is_soft; /* a handshake failed that need not succeed */
+	/* The line broke, nobody answered or none was there: at whatever stage,
+	 * not a word was said that waiting could not cure. */
+	bool is_transport;
 	bool had_connection; /* TCP was established: the provider saw us */
 };
 

@@ -151,6 +151,7 @@ fail_lost(struct dial *dial)
 	dial_fail(dial, stage_of(dial->state), "4.4.2",
 	    "lost connection with %s while %s",
 	    dial_namaddr(dial, name, sizeof(name)), doing(dial->state));
+	dial->result.is_transport = true;
 	dial_give_up(dial);
 }
 
@@ -169,8 +170,10 @@ make_tls_key(struct dial *dial)
 	    p->exclude, p->match, p->servername);
 }
 
+/* is_transport: nobody refused anything, the connection broke or stood still.
+ */
 static void
-fail_handshake(struct dial *dial, const char *why)
+fail_handshake(struct dial *dial, bool is_transport, const char *why)
 {
 	char name[NAME_SIZE];
 
@@ -187,6 +190,7 @@ fail_handshake(struct dial *dial, const char *why)
 	dial_fail(
 	    dial, DIAL_TLS, "4.7.5", "Cannot start TLS: handshake failure");
 	dial->result.is_soft = dial->policy.level == TLS_LEVEL_MAY;
+	dial->result.is_transport = is_transport;
 	dial_give_up(dial);
 }
 
@@ -208,7 +212,7 @@ is_about_server(const char *why)
 }
 
 static void
-on_tls(void *ctx, bool ok, const char *text)
+on_tls(void *ctx, bool ok, enum link_end end, const char *text)
 {
 	struct dial *dial = ctx;
 	struct dialer *d = dial->dialer;
@@ -218,7 +222,7 @@ on_tls(void *ctx, bool ok, const char *text)
 	struct tls_facts facts;
 
 	if (!ok) {
-		fail_handshake(dial, text);
+		fail_handshake(dial, end != LINK_TLS_ERROR, text);
 		return;
 	}
 	tls_judge(
@@ -725,12 +729,13 @@ dialogue_on_timeout(struct dial *dial)
 		return;
 	}
 	if (dial->state == DIAL_STATE_TLS) {
-		fail_handshake(dial, "Connection timed out");
+		fail_handshake(dial, true, "Connection timed out");
 		return;
 	}
 	dial_fail(dial, stage_of(dial->state), "4.4.2",
 	    "conversation with %s timed out while %s",
 	    dial_namaddr(dial, name, sizeof(name)), doing(dial->state));
+	dial->result.is_transport = true;
 	dial_give_up(dial);
 }
 

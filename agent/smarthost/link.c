@@ -369,7 +369,7 @@ step_handshake(struct link *link)
 	} else {
 		link->has_more = true; /* may hold octets poll cannot see */
 	}
-	done(link->tls_ctx, result == IO_OK, end.text);
+	done(link->tls_ctx, result == IO_OK, end.end, end.text);
 }
 
 static void
@@ -424,7 +424,7 @@ on_again(void *ctx)
 
 		link->on_tls = NULL;
 		link->is_over = true;
-		done(link->tls_ctx, false,
+		done(link->tls_ctx, false, LINK_TLS_ERROR,
 		    "server sent plaintext after agreeing to TLS");
 		return;
 	}

@@ -72,9 +72,11 @@ void link_kick(struct link *link);
 void link_pause(struct link *link, bool paused);
 
 /* Turns the connection into TLS with ssl (owned from now on; connect state
- * set). on_done(ctx, ok, error text) comes from the loop. Plain-text octets
+ * set). on_done comes from the loop; when it is not ok, end and text say why:
+ * LINK_TLS_ERROR, or the connection broke in the middle. Plain-text octets
  * already received are an error: they were not protected (CVE-2021-38371). */
-typedef void link_tls_fn(void *ctx, bool ok, const char *text);
+typedef void link_tls_fn(
+    void *ctx, bool ok, enum link_end end, const char *text);
 void link_start_tls(
     struct link *link, struct ssl_st *ssl, link_tls_fn *on_done, void *ctx);
 

@@ -332,13 +332,17 @@ release(struct upstream *u, bool is_clean)
 static int64_t
 patience_ms(const struct upstream *u, const struct dial_result *result)
 {
+	/* A server that dies or is cut off in the middle of a handshake or a
+	 * login has not refused it. */
+	if (result->is_transport)
+		return PATIENCE_MS;
+	/* A server that says "later" is there: nothing is broken. */
+	if (result->reply_code >= 400 && result->reply_code < 500)
+		return u->ups->env.set->lane_hold_limit_ms;
 	if (result->is_config_error || result->stage == DIAL_AUTH ||
 	    result->stage == DIAL_TLS || result->stage == DIAL_STARTTLS ||
 	    result->stage == DIAL_CONFIG || result->dsn.status[0] == '5')
 		return 0;
-	/* A server that says "later" is there: nothing is broken. */
-	if (result->reply_code >= 400 && result->reply_code < 500)
-		return u->ups->env.set->lane_hold_limit_ms;
 	return PATIENCE_MS;
 }
 

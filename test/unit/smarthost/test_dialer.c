@@ -222,6 +222,52 @@ dialer_reports_each_misbehaviour(void **state)
 	}
 }
 
+/* A server that dies while it is dialled has not refused anything. */
+static void
+dialer_tells_a_broken_line_from_a_refusal(void **state)
+{
+	static const struct {
+		bool is_transport;
+		const char *level, *script[16];
+	} cases[] = {
+	    {true, "none", {"reset", NULL}},
+	    {true, "none", {">220 a", "<EHLO", "reset", NULL}},
+	    {true, "encrypt", {">220 a", EHLO_TLS, "<STARTTLS", "reset", NULL}},
+	    {true, "encrypt",
+		{">220 a", EHLO_TLS, "<STARTTLS", ">220 go", "reset", NULL}},
+	    {true, "encrypt",
+		{">220 a", EHLO_TLS, "<STARTTLS", ">220 go", "close", NULL}},
+	    {true, "encrypt",
+		{">220 a", EHLO_TLS, STARTTLS, "<EHLO", "reset", NULL}},
+	    {true, "encrypt",
+		{">220 a", EHLO_TLS, STARTTLS, EHLO_AUTH, "<AUTH", "reset",
+		    NULL}},
+	    {true, "none",
+		{">220 a", EHLO_CRAM, "<AUTH CRAM-MD5", "reset", NULL}},
+	    {false, "none", {">421 4.7.0 busy", "<QUIT", ">221 b", NULL}},
+	    {false, "encrypt",
+		{">220 a", EHLO_TLS, "<STARTTLS", ">220 go", ">no TLS", "hang",
+		    NULL}},
+	    {false, "encrypt",
+		{">220 a", EHLO_TLS, STARTTLS, EHLO_AUTH, "<AUTH",
+		    ">535 5.7.8 no", "<QUIT", ">221 b", NULL}},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct bench b;
+
+		bench_begin(&b);
+		bench_serve(&b, cases[i].script, bench_good_cert);
+		bench_set(&b, "smtp_tls_security_level", cases[i].level);
+		bench_use_password(&b);
+		bench_dial(&b);
+		assert_null(b.result.link);
+		assert_int_equal(b.result.is_transport, cases[i].is_transport);
+		bench_end(&b);
+	}
+}
+
 static void
 dialer_ends_a_reply_that_does_not_end(void **state)
 {
@@ -544,6 +590,7 @@ main(void)
 	    cmocka_unit_test(dialer_speaks_tls_at_once_in_wrappermode),
 	    cmocka_unit_test(dialer_falls_back_to_helo),
 	    cmocka_unit_test(dialer_reports_each_misbehaviour),
+	    cmocka_unit_test(dialer_tells_a_broken_line_from_a_refusal),
 	    cmocka_unit_test(dialer_ends_a_reply_that_does_not_end),
 	    cmocka_unit_test(dialer_tells_a_wrong_password_from_a_busy_server),
 	    cmocka_unit_test(dialer_goes_on_in_plain_text_when_may_fails),

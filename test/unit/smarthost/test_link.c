@@ -84,12 +84,13 @@ on_closed(void *ctx, enum link_end end, const char *text)
 static const struct link_ops ops = {on_input, on_output, on_written, on_closed};
 
 static void
-on_tls(void *ctx, bool ok, const char *text)
+on_tls(void *ctx, bool ok, enum link_end end, const char *text)
 {
 	struct user *u = ctx;
 
 	u->is_tls_done = true;
 	u->tls_ok = ok;
+	u->end = end;
 	(void)snprintf(u->text, sizeof(u->text), "%s", text);
 }
 
@@ -336,6 +337,7 @@ link_refuses_tls_after_plain_octets(void **state)
 	link_start_tls(u.link, ssl, on_tls, &u);
 	assert_true(fake_run_until(loop, &u.is_tls_done));
 	assert_false(u.tls_ok);
+	assert_int_equal(u.end, LINK_TLS_ERROR);
 	assert_int_equal(buf_len(&u.in), 0);
 	finish(&u);
 }
@@ -349,6 +351,7 @@ link_reports_a_close_during_the_handshake(void **state)
 	(void)state;
 	begin_tls(&u, script);
 	assert_false(u.tls_ok);
+	assert_int_not_equal(u.end, LINK_TLS_ERROR);
 	assert_true(strlen(u.text) > 0);
 	finish(&u);
 }
