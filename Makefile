@@ -9,7 +9,7 @@ PREFIX   ?= /usr
 DAEMON_DIR ?= $(or $(shell postconf -h daemon_directory 2>/dev/null),/usr/lib/postfix/sbin)
 PROVIDER_DIR ?= /usr/share/postlane/providers
 
-PKGS      = libevent openssl libcares libsasl2 libcurl jansson
+PKGS      = libevent openssl libcares libsasl2 libcurl jansson libpcre2-8
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 
@@ -123,4 +123,4 @@ help:
 
 .PHONY: all tools unit fuzz setup check check-built lint print-cflags demo bench install clean help
 .SECONDARY:
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -name '*.d' -type f 2>/dev/null)
