@@ -16,7 +16,8 @@ struct credentials {
 
 struct credentials_query {
 	struct credentials *credentials;
-	char *keys[KEYS_MAX]; /* in order of look-up */
+	char *keys[KEYS_MAX]; /* in order of look-up; */
+	bool is_partial[KEYS_MAX]; /* a part of the sender's address */
 	size_t count, at;
 	credentials_fn *fn;
 	void *ctx;
@@ -84,6 +85,13 @@ add_key(struct credentials_query *q, char *key)
 	q->keys[q->count++] = key;
 }
 
+static void
+add_part(struct credentials_query *q, char *key)
+{
+	q->is_partial[q->count] = true;
+	add_key(q, key);
+}
+
 /* Octets of the local part before the extension; all when it has none. As in
  * Postfix the mailer's own names and owner-list, list-request are whole. */
 static size_t
@@ -115,15 +123,15 @@ add_sender(struct credentials_query *q, const char *sender)
 
 	add_key(q, mem_strdup(sender));
 	if (bare < n && at != NULL)
-		add_key(q, mem_printf("%.*s%s", (int)bare, sender, at));
+		add_part(q, mem_printf("%.*s%s", (int)bare, sender, at));
 	if (at == NULL)
 		return;
 	if (strcasecmp(at + 1, set->myorigin) == 0) {
-		add_key(q, mem_strndup(sender, n));
+		add_part(q, mem_strndup(sender, n));
 		if (bare < n)
-			add_key(q, mem_strndup(sender, bare));
+			add_part(q, mem_strndup(sender, bare));
 	}
-	add_key(q, mem_strdup(at));
+	add_part(q, mem_strdup(at));
 }
 
 static void
@@ -186,7 +194,8 @@ step(struct credentials_query *q)
 	q->is_stepping = true;
 	do {
 		pending =
-		    maps_find(q->credentials->maps, q->keys[q->at], on_map, q);
+		    (q->is_partial[q->at] ? maps_find_partial : maps_find)(
+			q->credentials->maps, q->keys[q->at], on_map, q);
 	} while (pending == NULL && !q->is_done);
 	q->is_stepping = false;
 	if (q->is_done)

@@ -1,15 +1,17 @@
 /* maps: lookup tables, "type:name, type:name" as in main.cf.
  *
- * Tables that can be listed (hash, btree, lmdb, cdb, texthash, inline) are
- * read whole by postmap -s in maps_open(), which therefore comes before
- * privileges are dropped: a password table readable by root only is the usual
- * case. Of others (regexp, static, ldap, ...) maps_preload() asks postmap -q
- * for the keys known at start; what comes later goes through proxymap(8), as
- * does all of "proxy:". The tables are asked in order, the first hit counts,
- * an error ends the search.
+ * Tables that can be listed (hash, btree, lmdb, cdb, texthash) are read whole
+ * by postmap -s in maps_open(), which therefore comes before privileges are
+ * dropped: a password table readable by root only is the usual case. What
+ * needs no more than its own text (inline, static, regexp, pcre) is read and
+ * evaluated here. Of others (ldap, mysql, unionmap, ...) maps_preload() asks
+ * postmap -q for the keys known at start; what comes later goes through
+ * proxymap(8), as does all of "proxy:". The tables are asked in order, the
+ * first hit counts, an error or an empty value ends the search.
  *
  * Values may be secrets: they are wiped when freed. Keys are folded to lower
- * case except for regexp, pcre and cidr, as dict(3) users in Postfix do.
+ * case except for tables of patterns (regexp, pcre, cidr, tcp, socketmap, ...),
+ * as dict(3) users in Postfix do.
  */
 #ifndef MAPS_H
 #define MAPS_H
@@ -73,6 +75,11 @@ void maps_preload(struct maps *maps, const char *key);
 /* Looks key up. The callback may come from inside this call; then NULL is
  * returned. Otherwise it comes from the loop, unless cancelled before. */
 struct maps_query *maps_find(
+    struct maps *maps, const char *key, maps_fn *fn, void *ctx);
+
+/* The same for a part of an address ("@domain", "user"), which tables of
+ * patterns are not asked for: a pattern would match it by accident. */
+struct maps_query *maps_find_partial(
     struct maps *maps, const char *key, maps_fn *fn, void *ctx);
 
 /* No callback any more; *query may be NULL. Not from inside its callback. */

@@ -241,6 +241,23 @@ kick(void *ctx)
 	loop_want(p->watch, true, p->is_greeted);
 }
 
+/* The command that adds the table to what it opens. A name in braces has
+ * values, passwords perhaps, in it. */
+static void
+deny(struct proxymap *p)
+{
+	const struct proxymap_query *q = head(p);
+	bool is_told = q != NULL && strpbrk(q->table, "{'\"`$\\") == NULL &&
+		       strncmp(q->table, "static:", 7) != 0;
+	char *text = mem_printf(
+	    "proxymap(8) does not open it: run postconf \"proxy_read_maps = "
+	    "$(postconf -h proxy_read_maps) proxy:%s\" and postfix reload",
+	    is_told ? q->table : "...");
+
+	answer(p, PROXYMAP_ERROR, text);
+	mem_free(text);
+}
+
 static void
 take_answer(struct proxymap *p)
 {
@@ -267,9 +284,7 @@ take_answer(struct proxymap *p)
 		answer(p, PROXYMAP_NOT_FOUND, "");
 		break;
 	case ST_DENY:
-		answer(p, PROXYMAP_ERROR,
-		    "proxymap(8) does not open it: it is not listed in "
-		    "proxy_read_maps");
+		deny(p);
 		break;
 	case ST_CONFIG:
 		answer(p, PROXYMAP_ERROR,

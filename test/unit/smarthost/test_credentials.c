@@ -156,31 +156,53 @@ credentials_need_auth_enable_and_readable_tables(void **state)
 	assert_string_equal(find("", "", "h", "h"), "none|");
 }
 
+/* randmap: stands for all that only postmap and proxymap can ask. */
 static void
-credentials_preload_asks_patterns_for_known_destinations(void **state)
+credentials_preload_asks_for_known_destinations(void **state)
 {
 	struct maps_env env;
 	struct maps *maps;
 	struct credentials *c;
-	char list[300];
 
 	(void)state;
-	scratch_write("pattern", "/^relay/ user:pass\n");
-	(void)snprintf(
-	    list, sizeof(list), "regexp:%s", scratch_path("pattern"));
 	maps_env_init(&env, NULL, &set);
-	maps = maps_open(&env, "smtp_sasl_password_maps", list, NULL);
+	maps = maps_open(
+	    &env, "smtp_sasl_password_maps", "randmap:{user:pass}", NULL);
 	c = credentials_new(&set, maps);
 	credentials_preload(c, "[other]:25, [relay.example]:587");
 	(void)credentials_find(
 	    c, "", "relay.example", "[relay.example]:587", on_found, NULL);
 	assert_string_equal(got, "user|pass");
-	(void)credentials_find(c, "", "other", "[other]:25", on_found, NULL);
-	assert_string_equal(got, "none|");
+	(void)credentials_find(c, "", "", "[other]:25", on_found, NULL);
+	assert_string_equal(got, "user|pass");
 	(void)credentials_find(c, "", "third", "[third]:25", on_found, NULL);
 	assert_string_equal(got, "error|");
 	credentials_free(&c);
 	maps_close(&maps);
+}
+
+/* smtp(8) asks such tables for the whole address, and no part of it. */
+static void
+credentials_by_pattern_depend_on_the_sender(void **state)
+{
+	char list[300];
+
+	(void)state;
+	scratch_write("pattern",
+	    "if !/^(.+)@example\\.org$/\n/^jim@(.*)$/ jim-$1:p\nendif\n"
+	    "/^(.*)@example\\.org$/i $1:q\n/^@/ part:x\n"
+	    "/^relay/ relay:r\n");
+	(void)snprintf(list, sizeof(list), "regexp:%s, inline:{@a.b=all:s}",
+	    scratch_path("pattern"));
+	set_by_name("smtp_sender_dependent_authentication", "yes");
+	assert_string_equal(
+	    find(list, "jim@a.b", "relay", "[relay]"), "jim-a.b|p");
+	assert_string_equal(
+	    find(list, "Ann@example.org", "relay", "[relay]"), "Ann|q");
+	assert_string_equal(find(list, "joe@a.b", "relay", "[relay]"), "all|s");
+	assert_string_equal(
+	    find(list, "joe@other", "relay", "[relay]"), "relay|r");
+	assert_string_equal(find(list, "", "x", "[relay]"), "none|");
 }
 
 int
@@ -191,8 +213,8 @@ main(void)
 	    cmocka_unit_test(credentials_ignore_the_sender_unless_told),
 	    cmocka_unit_test(credentials_are_cut_at_the_first_delimiter),
 	    cmocka_unit_test(credentials_need_auth_enable_and_readable_tables),
-	    cmocka_unit_test(
-		credentials_preload_asks_patterns_for_known_destinations),
+	    cmocka_unit_test(credentials_preload_asks_for_known_destinations),
+	    cmocka_unit_test(credentials_by_pattern_depend_on_the_sender),
 	};
 
 	return cmocka_run_group_tests_name(

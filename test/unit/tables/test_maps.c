@@ -49,16 +49,22 @@ expect(struct maps *maps, const char *key, const char *wanted)
 	assert_string_equal(got, wanted);
 }
 
+static struct maps *
+open_as(const char *list)
+{
+	problems_fini(&problems);
+	return maps_open(&env, "some_maps", list, &problems);
+}
+
 /* type:NAME-in-the-scratch-directory, then what follows. */
 static struct maps *
 open_list(const char *type, const char *name, const char *rest)
 {
 	char list[1024];
 
-	problems_fini(&problems);
 	(void)snprintf(
 	    list, sizeof(list), "%s%s%s", type, scratch_path(name), rest);
-	return maps_open(&env, "some_maps", list, &problems);
+	return open_as(list);
 }
 
 /* hash:NAME of the given lines, made by the real postmap. */
@@ -204,17 +210,46 @@ maps_unreadable_table_is_told_and_ends_the_search(void **state)
 static void
 maps_values_in_a_name_are_not_told(void **state)
 {
-	struct maps *maps;
-	char *error = NULL;
+	static const char *const lists[] = {"inline:{a=joe:secret, b}",
+	    "static:{joe:secret} x", "regexp:{{/x/ joe:secret$}}",
+	    "unionmap:{static:joe:secret, hash:/nonexistent}",
+	    "randmap:{joe:secret", "pipemap:{inline:{a=joe:secret}}",
+	    "static:joe:secret", "proxy:unionmap:{static:secret}"};
 
 	(void)state;
-	maps = maps_open(&env, "x",
-	    "inline:{a=joe:secret, b}, static:joe:secret", &problems);
-	for (size_t i = 0; i < problems.count; i++)
-		assert_null(strstr(problems.text[i], "secret"));
-	assert_false(maps_each(maps, ignore_entry, NULL, &error));
-	assert_null(strstr(error, "secret"));
-	mem_free(error);
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+		struct maps *maps;
+		char *error = NULL;
+
+		error_text[0] = '\0';
+		maps = open_as(lists[i]);
+		maps_preload(maps, "z");
+		for (size_t k = 0; k < problems.count; k++)
+			assert_null(strstr(problems.text[k], "secret"));
+		assert_null(maps_find(maps, "z", on_found, NULL));
+		assert_null(strstr(error_text, "secret"));
+		assert_false(maps_each(maps, ignore_entry, NULL, &error));
+		assert_null(strstr(error, "secret"));
+		mem_free(error);
+		maps_close(&maps);
+	}
+}
+
+/* Everybody may read the arguments of a process; there must be none. */
+static void
+maps_values_in_a_name_are_no_arguments(void **state)
+{
+	static const char list[] = "inline:{{a = joe:secret}}, "
+				   "static:{x:secret}, regexp:{{/b/ secret}}";
+	struct maps_env nowhere = env;
+	struct maps *maps;
+
+	(void)state;
+	nowhere.command_directory = "/nonexistent";
+	maps = maps_open(&nowhere, "x", list, &problems);
+	maps_preload(maps, "q");
+	expect(maps, "a", "found joe:secret");
+	expect(maps, "q", "found x:secret");
 	maps_close(&maps);
 }
 
@@ -235,20 +270,126 @@ maps_without_a_type_are_told(void **state)
 }
 
 static void
-maps_patterns_answer_what_was_preloaded(void **state)
+maps_patterns_are_evaluated_here(void **state)
+{
+	static const char *const types[] = {"regexp:", "pcre:"};
+	struct maps *maps;
+
+	(void)state;
+	scratch_write("pattern", "/^Host(.*)/ login-$1:p\n/nothing/\n");
+	for (size_t i = 0; i < 2; i++) {
+		maps = open_list(types[i], "pattern", ", inline:{other=x}");
+		assert_int_equal(problems.count, 0);
+		/* As at start, and without proxymap. */
+		assert_int_equal(unlink(scratch_path("pattern")), 0);
+		expect(maps, "host7", "found login-7:p");
+		expect(maps, "HOST8", "found login-8:p");
+		expect(maps, "other", "found x");
+		expect(maps, "more", "none");
+		expect(maps, "nothing", "error");
+		assert_non_null(strstr(error_text, "empty result"));
+		maps_close(&maps);
+		scratch_write("pattern", "/^Host(.*)/ login-$1:p\n/nothing/\n");
+	}
+}
+
+/* What Postfix would skip, with the next rule's login in its place. */
+static void
+maps_patterns_are_used_as_a_whole_or_not_at_all(void **state)
 {
 	struct maps *maps;
 
 	(void)state;
-	scratch_write("pattern", "/^Host(.*)/ login-$1:p\n");
+	scratch_write("pattern", "/a/ 1\n/(b/ joe:secret\n/b/ 2\n");
 	maps = open_list("regexp:", "pattern", "");
+	assert_int_equal(problems.count, 1);
+	assert_non_null(strstr(problems.text[0], "bad parameter: some_maps"));
+	assert_non_null(strstr(problems.text[0], "pattern, line 2: "));
+	assert_null(strstr(problems.text[0], "secret"));
+	expect(maps, "a", "error");
+	assert_non_null(strstr(error_text, "pattern, line 2: "));
+	maps_close(&maps);
+	maps = open_list("pcre:", "absent", "");
+	assert_int_equal(problems.count, 1);
+	assert_non_null(strstr(problems.text[0], "No such file"));
+	maps_close(&maps);
+}
+
+static void
+maps_patterns_may_stand_in_the_name(void **state)
+{
+	struct maps *maps = open_as(
+	    "regexp:{{/^a(.)/ one-$1}, { /b/ two }}, pcre:{ {/c\\d/ three} }");
+
+	(void)state;
 	assert_int_equal(problems.count, 0);
-	maps_preload(maps, "host7");
-	maps_preload(maps, "other");
-	expect(maps, "host7", "found login-7:p");
-	expect(maps, "other", "none");
-	expect(maps, "host8", "error");
+	expect(maps, "ax", "found one-x");
+	expect(maps, "b", "found two");
+	expect(maps, "c7", "found three");
+	expect(maps, "c", "none");
+	maps_close(&maps);
+}
+
+/* "@domain" and its like would match a pattern by accident. */
+static void
+maps_patterns_are_not_asked_for_parts(void **state)
+{
+	struct maps *maps;
+
+	(void)state;
+	scratch_write("pattern", "/./ any\n");
+	maps = open_list("regexp:", "pattern",
+	    ", cidr:/nonexistent, fail:x, unionmap:{regexp:{{/./ y}}}"
+	    ", inline:{@a.b=part}");
+	(void)snprintf(got, sizeof(got), "nothing");
+	assert_null(maps_find_partial(maps, "@a.b", on_found, NULL));
+	assert_string_equal(got, "found part");
+	expect(maps, "@a.b", "found any");
+	maps_close(&maps);
+}
+
+/* A host name is in no network: there is nothing to ask. */
+static void
+maps_cidr_is_asked_for_addresses_only(void **state)
+{
+	struct maps *maps;
+
+	(void)state;
+	scratch_write("networks", "192.0.2.0/24 user:p\n");
+	maps = open_list("cidr:", "networks", "");
+	maps_preload(maps, "192.0.2.7");
+	expect(maps, "192.0.2.7", "found user:p");
+	expect(maps, "[192.0.2.7]:25", "none");
+	expect(maps, "mail.example", "none");
+	expect(maps, "192.0.2.8", "error");
+	maps_close(&maps);
+}
+
+/* It may be there later: proxymap is asked then. */
+static void
+maps_preload_failure_ends_no_table(void **state)
+{
+	struct maps *maps = open_as("fail:once");
+
+	(void)state;
+	assert_int_equal(problems.count, 0);
+	maps_preload(maps, "a");
+	expect(maps, "a", "error");
 	assert_non_null(strstr(error_text, "not read at start"));
+	assert_non_null(strstr(error_text, "at start: postmap: fatal: "));
+	maps_close(&maps);
+}
+
+static void
+maps_empty_values_are_errors(void **state)
+{
+	struct maps *maps = open_as("inline:{a=}");
+
+	(void)state;
+	assert_int_equal(problems.count, 0);
+	expect(maps, "a", "error");
+	assert_string_equal(
+	    error_text, "table inline:...: it gives an empty result");
 	maps_close(&maps);
 }
 
@@ -274,7 +415,14 @@ main(void)
 	    cmocka_unit_test(maps_empty_table_is_no_error),
 	    cmocka_unit_test(maps_unreadable_table_is_told_and_ends_the_search),
 	    cmocka_unit_test(maps_without_a_type_are_told),
-	    cmocka_unit_test(maps_patterns_answer_what_was_preloaded),
+	    cmocka_unit_test(maps_values_in_a_name_are_no_arguments),
+	    cmocka_unit_test(maps_patterns_are_evaluated_here),
+	    cmocka_unit_test(maps_patterns_are_used_as_a_whole_or_not_at_all),
+	    cmocka_unit_test(maps_patterns_may_stand_in_the_name),
+	    cmocka_unit_test(maps_patterns_are_not_asked_for_parts),
+	    cmocka_unit_test(maps_cidr_is_asked_for_addresses_only),
+	    cmocka_unit_test(maps_preload_failure_ends_no_table),
+	    cmocka_unit_test(maps_empty_values_are_errors),
 	    cmocka_unit_test(maps_static_answers_everything),
 	};
 

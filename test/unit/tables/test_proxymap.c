@@ -210,9 +210,10 @@ static void
 on_map(void *ctx, enum maps_result result, const char *value, const char *error)
 {
 	(void)ctx;
-	(void)error;
 	(void)snprintf(asked, sizeof(asked), "%d %s", (int)result,
-	    value != NULL ? value : "-");
+	    value != NULL   ? value
+	    : error != NULL ? error
+			    : "-");
 	answers++;
 }
 
@@ -238,7 +239,11 @@ maps_ask_proxymap_for_what_they_cannot_read(void **state)
 	assert_string_equal(asked, "0 last");
 	assert_non_null(maps_find(maps, "4", on_map, NULL));
 	wait_for(loop, 1);
-	assert_string_equal(asked, "2 -");
+	/* Denied: what helps is said as it has to be typed. */
+	assert_string_equal(asked,
+	    "2 table ldap:/etc/no: proxymap(8) does not open it: run postconf "
+	    "\"proxy_read_maps = $(postconf -h proxy_read_maps) "
+	    "proxy:ldap:/etc/no\" and postfix reload");
 	q = maps_find(maps, "0", on_map, NULL);
 	maps_cancel(&q);
 	maps_close(&maps);
