@@ -46,6 +46,7 @@ $(BUILD)/%.o: %.c
 
 # It contains the general rules (.incbin).
 $(BUILD)/agent/settings/provider_set.o: providers/general.conf
+$(BUILD)/common/base/release.o: VERSION
 
 $(COMMON_LIB): $(call obj,$(COMMON_SRC))
 	@rm -f $@
@@ -108,12 +109,21 @@ bench: setup
 	@$(MAKE) --no-print-directory all tools
 	POSTLANE_BUILD=$(BUILD) /usr/bin/python3 -B test/bench/bench.py
 
-install: all
-	install -d $(DESTDIR)$(DAEMON_DIR) $(DESTDIR)$(PREFIX)/share/man/man8
+MAN_DIR ?= $(PREFIX)/share/man
+DOC_DIR ?= $(PREFIX)/share/doc/postlane
+install: all tools
+	install -d $(DESTDIR)$(DAEMON_DIR) $(DESTDIR)$(PREFIX)/bin \
+	    $(DESTDIR)$(PROVIDER_DIR) $(DESTDIR)$(MAN_DIR)/man5 \
+	    $(DESTDIR)$(MAN_DIR)/man8 $(DESTDIR)$(DOC_DIR)
 	install -m 755 $(BUILD)/lane $(DESTDIR)$(DAEMON_DIR)/lane
-	install -d $(DESTDIR)$(PROVIDER_DIR)
-	install -m 644 providers/*.conf providers/README.md $(DESTDIR)$(PROVIDER_DIR)
-	install -m 644 agent/lane.8 $(DESTDIR)$(PREFIX)/share/man/man8/lane.8
+	install -m 755 $(BUILD)/boarddump $(DESTDIR)$(PREFIX)/bin/boarddump
+	install -m 644 providers/*.conf $(DESTDIR)$(PROVIDER_DIR)
+	install -m 644 man/*.5 $(DESTDIR)$(MAN_DIR)/man5
+	install -m 644 man/*.8 $(DESTDIR)$(MAN_DIR)/man8
+	install -m 644 README.md CHANGELOG.md SECURITY.md LICENSE $(DESTDIR)$(DOC_DIR)
+	for f in $$(find doc -type f) providers/README.md; do \
+	    install -D -m 644 $$f $(DESTDIR)$(DOC_DIR)/$$f || exit 1; done
+	install -m 644 main.cf.example master.cf.example $(DESTDIR)$(DOC_DIR)
 
 clean:
 	rm -rf $(BUILD)

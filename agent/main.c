@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "agent/agent.h"
 #include "agent/operator/alarm.h"
@@ -27,6 +28,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/base/release.h"
 
 struct startup {
 	struct options opt;
@@ -180,6 +182,8 @@ main(int argc, char **argv)
 	struct agent_env env;
 	struct agent *agent;
 
+	if (argc == 2 && strcmp(argv[1], "-V") == 0)
+		return puts(release_version()) < 0;
 	if (dryrun_is_wanted(argc, argv))
 		return dryrun_main(argc, argv);
 	(void)signal(SIGPIPE, SIG_IGN);
