@@ -17,10 +17,29 @@ WARN = -Wall -Wextra -Wshadow -Wconversion -Wsign-conversion -Wformat=2 \
        -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual -Wwrite-strings \
        -Wundef -Wvla -Wswitch-enum -Wimplicit-fallthrough -Wnull-dereference
 CFLAGS   ?= -O2 -g
-ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(WARN) -fPIE -fstack-protector-strong \
-       $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2) \
-       $(PKG_CFLAGS) $(CFLAGS) $(WERROR)
-ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
+
+# Hardening stands behind CFLAGS and LDFLAGS, which so cannot undo it: HARDEN=
+# and HARDEN_LD= of make do. What a compiler does not know is left out.
+known     = $(shell $(CC) -Werror $(2) $(1) -include stdio.h -S -o /dev/null -x c /dev/null 2>/dev/null && echo '$(1)')
+known_ld  = $(shell echo 'int main(void) { return 0; }' | $(CC) -Werror $(1) -o /dev/null -x c - 2>/dev/null && echo '$(1)')
+optimizes := $(if $(shell echo __OPTIMIZE__ | $(CC) $(CFLAGS) -E -P - 2>/dev/null | grep -x 1),yes)
+zero      = -ftrivial-auto-var-init=zero
+HARDEN   := -fPIE -fstack-protector-strong $(call known,-fstack-clash-protection) \
+       $(call known,-fcf-protection=full)
+ifeq ($(SAN),)
+HARDEN   += $(or $(call known,$(zero)),$(call known,$(zero) -enable-trivial-auto-var-init-zero-knowing-it-will-be-removed-from-clang))
+ifdef optimizes
+HARDEN   += -U_FORTIFY_SOURCE $(or $(call known,-D_FORTIFY_SOURCE=3,-O2),-D_FORTIFY_SOURCE=2)
+else
+HARDEN   += -U_FORTIFY_SOURCE
+$(warning CFLAGS do not optimize: without _FORTIFY_SOURCE)
+endif
+endif
+HARDEN_LD := -pie -Wl,-z,relro,-z,now,-z,noexecstack $(call known_ld,-Wl$(comma)-z$(comma)separate-code)
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(WARN) \
+       $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all) \
+       $(PKG_CFLAGS) $(CFLAGS) $(HARDEN) $(WERROR)
+ALL_LDFLAGS = -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS) $(HARDEN_LD)
 
 COMMON_SRC := $(wildcard common/*/*.c)
 AGENT_SRC  := $(filter-out agent/main.c,$(wildcard agent/*.c agent/*/*.c))
@@ -61,7 +80,12 @@ $(BUILD)/$(notdir $(1)): $(call obj,$(wildcard $(1)/*.c)) $(COMMON_LIB)
 	$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -o $$@ $$^ $$(PKG_LIBS)
 endef
 $(foreach d,$(TOOL_DIRS),$(eval $(call tool_rule,$(d))))
-tools: $(TOOL_BIN) $(BUILD)/lane-sim
+tools: $(TOOL_BIN) $(BUILD)/lane-sim $(BUILD)/faults.so
+
+# To be preloaded: makes calls fail.
+$(BUILD)/faults.so: test/faults/faults.c
+	@mkdir -p $(@D)
+	$(CC) $(filter-out -fPIE,$(ALL_CFLAGS)) -fPIC -shared -o $@ $< -ldl
 
 # The engine in fake time (doc/internals/pacing.md); test/unit/engine/test_sim.c uses it, too.
 SIM_SRC := $(filter-out tools/lane-sim/main.c,$(wildcard tools/lane-sim/*.c))
@@ -91,8 +115,12 @@ setup:
 
 check: setup
 	@$(MAKE) --no-print-directory check-built
-check-built: all tools unit fuzz
+check-built: all tools unit fuzz $(if $(SAN),,sanitized)
 	BUILD=$(BUILD) scripts/check
+
+# lane alone, for the integration tests that watch it from start to end.
+sanitized:
+	@$(MAKE) --no-print-directory SAN=address,undefined BUILD=$(BUILD)/sanitized all
 
 # What scripts/lint compiles with.
 print-cflags:
@@ -131,6 +159,6 @@ clean:
 help:
 	@echo 'make | check | demo | bench | lint | tools | unit | fuzz | install | clean'
 
-.PHONY: all tools unit fuzz setup check check-built lint print-cflags demo bench install clean help
+.PHONY: all tools unit fuzz setup check check-built sanitized lint print-cflags demo bench install clean help
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' -type f 2>/dev/null)

@@ -12,6 +12,9 @@ import tempfile
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.dirname(os.path.abspath(__file__)))))
 BUILD = os.path.join(ROOT, os.environ.get("POSTLANE_BUILD", "build"))
+# The program to be tested, where it is another one.
+LANE = os.path.join(ROOT, os.environ.get("POSTLANE_LANE")
+                    or os.path.join(BUILD, "lane"))
 # Unpacked by scripts/setup, whatever the build directory is called.
 EXIM = os.path.join(ROOT, "build/exim/usr/sbin/exim4")
 
@@ -19,6 +22,12 @@ EXIM = os.path.join(ROOT, "build/exim/usr/sbin/exim4")
 def built(name):
     """Path of a program in the build directory."""
     return os.path.join(BUILD, name)
+
+
+def is_sanitized():
+    """Was lane built with SAN=address?"""
+    with open(LANE, "rb") as f:
+        return b"__asan_init" in f.read()
 
 
 def agents():

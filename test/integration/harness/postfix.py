@@ -12,6 +12,7 @@ import grp
 import json
 import os
 import pwd
+import shlex
 import shutil
 import signal
 import subprocess
@@ -106,6 +107,7 @@ class Postfix:
         self.port = paths.free_port()
         self.session = None
         self.services = {}
+        self.environment = {}   # lane's
         for service in _base_services():
             self.services[service.name, service.type] = service
         self.service("smtpd", self.smtp_endpoint(), "inet", private="n")
@@ -140,9 +142,69 @@ class Postfix:
         # copies: `postfix check` warns of links that leave the directory
         for program in glob.glob(SYSTEM_DAEMONS + "/*"):
             shutil.copy2(program, self.libexec)
-        if os.path.exists(paths.built("lane")):
-            shutil.copy2(paths.built("lane"), self.libexec)
+        if os.path.exists(paths.LANE):
+            shutil.copy2(paths.LANE, self.libexec)
             os.chmod(os.path.join(self.libexec, "lane"), 0o755)
+            if paths.is_sanitized():
+                self._watch_sanitizers()
+
+    def lane_environment(self, limits="", **variables):
+        """lane runs with these variables from its next start on; limits:
+        options of ulimit ("-n 40"). Nothing of it is seen by Postfix's own
+        programs, which clean their environment."""
+        lane = os.path.join(self.libexec, "lane")
+        real = os.path.join(self.libexec, "real/lane")
+        if not os.path.exists(real):
+            os.mkdir(os.path.dirname(real))
+            os.rename(lane, real)
+        self.environment.update(variables)
+        words = [shlex.quote(f"{name}={value}")
+                 for name, value in self.environment.items()]
+        with open(lane + ".new", "w", encoding="utf-8") as f:
+            os.fchmod(f.fileno(), 0o755)
+            f.write("#!/bin/sh\n" + (f"ulimit {limits}\n" if limits else "")
+                    + f"exec env {' '.join(words)} {real} \"$@\"\n")
+        os.rename(lane + ".new", lane)
+
+    def lane_faults(self, orders, limits=""):
+        """Make calls of lane fail: test/faults/faults.c. What failed is
+        told by faults()."""
+        path = os.path.join(self.queue_directory, "faults.txt")
+        with open(path, "w", encoding="ascii") as f:
+            os.fchmod(f.fileno(), 0o666)
+        self.lane_environment(
+            limits, LD_PRELOAD=paths.built("faults.so"), FAULTS=orders,
+            FAULTS_PROGRAM="lane", FAULTS_LOG=path)
+
+    def faults(self, kind="fault"):
+        """[pid, kind, call, number, error] of what lane_faults() ordered;
+        kind "count": [pid, kind, call, number] of each class."""
+        path = os.path.join(self.queue_directory, "faults.txt")
+        with open(path, encoding="ascii") as f:
+            lines = [line.split() for line in f]
+        wrong = [line for line in lines if line[1] == "wrong"]
+        assert not wrong, wrong
+        return [line for line in lines if line[1] == kind]
+
+    def _watch_sanitizers(self):
+        """Reports go to files in the queue directory, where a lane also is
+        after chroot. Leaks: lane does not let itself be traced."""
+        where = os.path.join(self.queue_directory, "sanitizer")
+        os.mkdir(where)
+        os.chmod(where, 0o777)
+        options = "log_path=sanitizer/lane:exitcode=77"
+        self.lane_environment(
+            ASAN_OPTIONS=options + ":detect_leaks=0:abort_on_error=0",
+            UBSAN_OPTIONS=options + ":print_stacktrace=1")
+
+    def sanitizer_reports(self):
+        """What the sanitizers found in lanes of this instance."""
+        where = os.path.join(self.queue_directory, "sanitizer")
+        found = self.log.lines("exit status 77")
+        for name in sorted(glob.glob(where + "/*")):
+            with open(name, encoding="utf-8", errors="replace") as f:
+                found.append(f.read())
+        return found
 
     def _base_main(self):
         owner = pwd.getpwnam(MAIL_OWNER)
