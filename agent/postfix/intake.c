@@ -585,25 +585,28 @@ bool
 intake_mark(void *ctx, struct request *req, int64_t offset)
 {
 	struct conn *c = req->owner;
+	const char *why = queuefile_mark(&c->file, offset);
 
 	(void)ctx;
-	if (queuefile_mark(&c->file, offset))
-		return true;
-	log_warn("%s: cannot mark the recipient at offset %lld as done: %m",
-	    req->queue_id, (long long)offset);
-	return false;
+	if (why != NULL)
+		log_warn("%s: cannot mark the recipient at offset %lld as "
+			 "done: %s",
+		    req->queue_id, (long long)offset, why);
+	return why == NULL;
 }
 
 void
 intake_mark_corrupt(struct request *req)
 {
 	struct conn *c = req->owner;
+	const char *why;
 
 	req->must_retry = true;
 	log_warn("corrupted queue file: %s/%s", req->queue_name, req->queue_id);
-	if (!queuefile_mark_corrupt(&c->file))
-		log_warn("%s: cannot mark the queue file as corrupt: %m",
-		    req->queue_id);
+	why = queuefile_mark_corrupt(&c->file);
+	if (why != NULL)
+		log_warn("%s: cannot mark the queue file as corrupt: %s",
+		    req->queue_id, why);
 }
 
 /* --- life --- */

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -78,25 +79,38 @@ queuefile_read_at(void *ctx, char *p, size_t n, int64_t off)
 	return got;
 }
 
-bool
+const char *
 queuefile_mark(struct queuefile *file, int64_t off)
 {
 	static const char done = RECORD_TYPE_DONE;
 	char type;
+	ssize_t n;
 
-	if (file->fd < 0 || queuefile_read_at(file, &type, 1, off) != 1)
-		return false;
-	if (type != RECORD_TYPE_RCPT) {
-		errno = EINVAL;
-		return false;
-	}
-	return pwrite(file->fd, &done, 1, off) == 1;
+	if (file->fd < 0)
+		return "the queue file is not open";
+	if (off < 0)
+		return "senseless offset";
+	n = queuefile_read_at(file, &type, 1, off);
+	if (n < 0)
+		return strerror(errno);
+	if (n == 0)
+		return "the queue file ends before it";
+	if (type == RECORD_TYPE_DONE)
+		return "it is marked already";
+	if (type != RECORD_TYPE_RCPT)
+		return "the queue file has no recipient there";
+	do {
+		n = pwrite(file->fd, &done, 1, off);
+	} while (n < 0 && errno == EINTR);
+	return n == 1 ? NULL : n < 0 ? strerror(errno) : "nothing was written";
 }
 
-bool
+const char *
 queuefile_mark_corrupt(struct queuefile *file)
 {
-	return file->fd >= 0 && fchmod(file->fd, S_IRUSR) == 0;
+	if (file->fd < 0)
+		return "the queue file is not open";
+	return fchmod(file->fd, S_IRUSR) == 0 ? NULL : strerror(errno);
 }
 
 const char *

@@ -41,11 +41,14 @@ void queuefile_close(struct queuefile *file);
 /* record_source's read_at; ctx is a struct queuefile. */
 ssize_t queuefile_read_at(void *ctx, char *p, size_t n, int64_t off);
 
-/* R -> D at off; false when there is no R or it could not be written. */
-bool queuefile_mark(struct queuefile *file, int64_t off);
+/* R -> D at off. NULL: done; else why not: damage, or the system's words. */
+const char *queuefile_mark(struct queuefile *file, int64_t off)
+    __attribute__((warn_unused_result));
 
-/* Owner read only: the queue manager moves such a file to corrupt/. */
-bool queuefile_mark_corrupt(struct queuefile *file);
+/* Owner read only: the queue manager moves such a file to corrupt/. Answers as
+ * queuefile_mark() does. */
+const char *queuefile_mark_corrupt(struct queuefile *file)
+    __attribute__((warn_unused_result));
 
 /* For a log line. */
 const char *queuefile_result_text(enum queuefile_result result);

@@ -77,7 +77,7 @@ io_failed(struct budget *b, const char *what)
 {
 	if (!b->has_warned_io)
 		log_warn("connection slots of %s: %s: %s", b->slots.head.label,
-		    what, strerror(errno));
+		    what, statefile_why());
 	b->has_warned_io = true;
 }
 
@@ -271,7 +271,7 @@ load_or_reset(
 	init_head(b, account, boot);
 	if (statefile_write(b->fd, &b->slots, sizeof(b->slots), 0))
 		return true;
-	(void)snprintf(error, n, "write: %s", strerror(errno));
+	(void)snprintf(error, n, "write: %s", statefile_why());
 	return false;
 }
 

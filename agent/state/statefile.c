@@ -118,7 +118,12 @@ open_or_make(int dir_fd, const char *name, uid_t uid, gid_t gid)
 		fd = openat(dir_fd, name, flags | O_CREAT | O_EXCL, 0600);
 	} while (fd < 0 && errno == EEXIST);
 	if (fd >= 0 && uid != geteuid() && fchown(fd, uid, gid) != 0) {
+		int error = errno;
+
+		/* Left behind it would be nobody's of use. */
+		(void)unlinkat(dir_fd, name, 0);
 		(void)close(fd);
+		errno = error;
 		fd = -1;
 	}
 	return fd;
@@ -308,6 +313,8 @@ statefile_read(int fd, void *p, size_t n, off_t at)
 
 		if (got < 0 && errno == EINTR)
 			continue;
+		if (got == 0)
+			errno = 0; /* damage, see statefile_why() */
 		if (got <= 0)
 			return false;
 		to += got;
@@ -327,6 +334,8 @@ statefile_write(int fd, const void *p, size_t n, off_t at)
 
 		if (put < 0 && errno == EINTR)
 			continue;
+		if (put == 0)
+			errno = 0;
 		if (put <= 0)
 			return false;
 		from += put;
@@ -334,6 +343,12 @@ statefile_write(int fd, const void *p, size_t n, off_t at)
 		n -= (size_t)put;
 	}
 	return true;
+}
+
+const char *
+statefile_why(void)
+{
+	return errno != 0 ? strerror(errno) : "the file ends too early";
 }
 
 uint64_t

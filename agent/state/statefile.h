@@ -58,6 +58,8 @@ bool statefile_is_locked(int fd, off_t octet);
 
 bool statefile_read(int fd, void *p, size_t n, off_t at);
 bool statefile_write(int fd, const void *p, size_t n, off_t at);
+/* Why the last of these two failed: damage, or the system's words. */
+const char *statefile_why(void);
 
 /* Names this boot of the machine: monotonic times mean nothing in another. */
 uint64_t statefile_boot(void);

@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -125,6 +126,18 @@ queuefile_held_by_somebody_else_is_refused(void **state)
 	close(fd);
 }
 
+/* Damage is told as damage, whatever call failed before. */
+static void
+assert_not_marked(struct queuefile *file, int64_t off, const char *why)
+{
+	const int before[] = {0, ENOSPC};
+
+	for (int i = 0; i < 2; i++) {
+		errno = before[i];
+		assert_string_equal(queuefile_mark(file, off), why);
+	}
+}
+
 static void
 queuefile_marks_only_recipients_that_are_to_do(void **state)
 {
@@ -135,16 +148,18 @@ queuefile_marks_only_recipients_that_are_to_do(void **state)
 
 	(void)state;
 	write_file(path, 0700);
-	assert_false(queuefile_mark(&file, 3));
+	assert_not_marked(&file, 3, "the queue file is not open");
+	assert_string_equal(
+	    queuefile_mark_corrupt(&file), "the queue file is not open");
 	assert_int_equal(queuefile_open(&file, path, &size), QUEUEFILE_OK);
-	assert_false(queuefile_mark(&file, 2));
-	assert_false(queuefile_mark(&file, 7));
-	assert_false(queuefile_mark(&file, -1));
-	assert_true(queuefile_mark(&file, 3));
-	assert_false(queuefile_mark(&file, 3));
+	assert_not_marked(&file, 2, "the queue file has no recipient there");
+	assert_not_marked(&file, 7, "the queue file ends before it");
+	assert_not_marked(&file, -1, "senseless offset");
+	assert_null(queuefile_mark(&file, 3));
+	assert_not_marked(&file, 3, "it is marked already");
 	assert_int_equal(queuefile_read_at(&file, p, sizeof(p), 0), 7);
 	assert_memory_equal(p, "CTSDRDE", 7);
-	assert_true(queuefile_mark_corrupt(&file));
+	assert_null(queuefile_mark_corrupt(&file));
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0400);
 	queuefile_close(&file);
