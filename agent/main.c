@@ -92,17 +92,22 @@ open_tables(struct startup *s)
 static void
 open_state(struct startup *s)
 {
+	enum state_directory result;
 	char why[512], *error = NULL;
 
 	s->state.fd = -1;
-	if (!master_make_state_directory(&s->set, &error)) {
+	result = master_make_state_directory(&s->set, &error);
+	if (result == STATE_DIRECTORY_FOREIGN) {
+		problems_addf(&s->problems, "%s", error);
+		log_lasting_fatal("%s", error);
+	} else if (result != STATE_DIRECTORY_OK) {
 		log_warn("%s", error);
-		mem_free(error);
 	} else if (statefile_dir_open(&s->state, s->set.lane_state_directory,
 		       why, sizeof(why))) {
 		/* What is wrong is said by those who need it. */
 		(void)state_sweep_state(&s->state, clock_mono_us());
 	}
+	mem_free(error);
 	s->lane_name = s->set.multi_instance_name[0] != '\0'
 			   ? mem_printf("%s/%s", s->set.multi_instance_name,
 				 s->opt.service_name)
@@ -153,6 +158,7 @@ start(struct startup *s, int argc, char **argv)
 		log_fatal("%s", error);
 }
 
+/* The loop last of those that have watches or timers of it. */
 static void
 finish(struct startup *s)
 {
@@ -167,8 +173,8 @@ finish(struct startup *s)
 	maps_close(&s->policies);
 	mapwatch_free(&s->tables);
 	logsink_attach(NULL);
-	loop_free(&s->loop);
 	master_close(&s->master);
+	loop_free(&s->loop);
 	problems_fini(&s->problems);
 	settings_free(&s->set);
 	mem_free(s->lane_name);

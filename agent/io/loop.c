@@ -29,6 +29,7 @@ struct loop {
 	struct event_base *base;
 	struct list deferred;
 	int64_t now_us;
+	int handle_count; /* watches and timers that are not freed yet */
 	bool is_stopping;
 	int signal_count;
 	struct loop_signal signals[MAX_SIGNALS];
@@ -93,6 +94,7 @@ loop_free(struct loop **loop)
 	if (l == NULL)
 		return;
 	run_deferred(l);
+	CHECK(l->handle_count == 0);
 	for (int i = 0; i < l->signal_count; i++)
 		(void)event_del(&l->signals[i].ev);
 	event_base_free(l->base);
@@ -182,6 +184,7 @@ loop_watch(struct loop *loop, int fd, loop_fd_fn *fn, void *ctx)
 {
 	struct loop_fd *w = mem_zalloc(sizeof(*w));
 
+	loop->handle_count++;
 	w->loop = loop;
 	w->fn = fn;
 	w->ctx = ctx;
@@ -218,6 +221,7 @@ loop_unwatch(struct loop_fd **w)
 		return;
 	if (old->armed != 0)
 		(void)event_del(&old->ev);
+	old->loop->handle_count--;
 	loop_defer(old->loop, mem_free, old);
 }
 
@@ -237,6 +241,7 @@ loop_timer_new(struct loop *loop, loop_fn *fn, void *ctx)
 {
 	struct loop_timer *t = mem_zalloc(sizeof(*t));
 
+	loop->handle_count++;
 	t->loop = loop;
 	t->fn = fn;
 	t->ctx = ctx;
@@ -273,6 +278,7 @@ loop_timer_free(struct loop_timer **t)
 	if (old == NULL)
 		return;
 	(void)evtimer_del(&old->ev);
+	old->loop->handle_count--;
 	loop_defer(old->loop, mem_free, old);
 }
 

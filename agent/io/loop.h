@@ -20,6 +20,8 @@ typedef void loop_fd_fn(void *ctx, bool readable, bool writable);
 typedef void loop_fn(void *ctx);
 
 struct loop *loop_new(void);
+/* Calls what was put off. Every watch and every timer must be gone: whoever
+ * has one would use the loop's memory when he gives it up. */
 void loop_free(struct loop **loop);
 
 /* Runs until loop_stop(). */

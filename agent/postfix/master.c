@@ -1,5 +1,6 @@
 #include "agent/postfix/master.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -215,31 +216,68 @@ fail(char **error_out, const char *what, const char *name)
 	return false;
 }
 
-/* Checks the open directory, and gives a new one to its owner. */
+/* What holds anything is not known to be ours: a slip in a parameter must not
+ * give it away, nor close it to those who use it. */
 static bool
+holds_nothing(int fd)
+{
+	int own = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = own >= 0 ? fdopendir(own) : NULL;
+	const struct dirent *e;
+	int count = 0;
+
+	if (dir == NULL) {
+		if (own >= 0)
+			(void)close(own);
+		return false;
+	}
+	errno = 0;
+	while ((e = readdir(dir)) != NULL)
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+			count++;
+	if (errno != 0)
+		count++;
+	(void)closedir(dir);
+	return count == 0;
+}
+
+static enum state_directory
+not_ours(const char *path, const struct passwd *pw, char **error_out)
+{
+	*error_out = mem_printf("bad parameter: lane_state_directory = %s: "
+				"not owned by %s, or writable by others: "
+				"allowed is a directory of its own, which is "
+				"made if it is missing",
+	    path, pw->pw_name);
+	return STATE_DIRECTORY_FOREIGN;
+}
+
+/* Checks the open directory, and gives a new one to its owner. */
+static enum state_directory
 check_state_directory(
     int fd, const char *path, const struct passwd *pw, char **error_out)
 {
+	bool is_empty = holds_nothing(fd);
 	struct stat st;
 
-	if (fstat(fd, &st) != 0)
-		return fail(error_out, "cannot examine", path);
-	if (st.st_uid == 0 && pw->pw_uid != 0 && geteuid() == 0 &&
+	if (fstat(fd, &st) != 0) {
+		(void)fail(error_out, "cannot examine", path);
+		return STATE_DIRECTORY_UNUSABLE;
+	}
+	if (st.st_uid == 0 && pw->pw_uid != 0 && geteuid() == 0 && is_empty &&
 	    (st.st_mode & 077) == 0) {
-		if (fchown(fd, pw->pw_uid, pw->pw_gid) != 0)
-			return fail(error_out, "cannot give away", path);
+		if (fchown(fd, pw->pw_uid, pw->pw_gid) != 0) {
+			(void)fail(error_out, "cannot give away", path);
+			return STATE_DIRECTORY_UNUSABLE;
+		}
 		st.st_uid = pw->pw_uid;
 	}
-	if (st.st_uid != pw->pw_uid || (st.st_mode & 022) != 0) {
-		*error_out = mem_printf("%s: must be owned by %s and writable "
-					"by nobody else",
-		    path, pw->pw_name);
-		return false;
-	}
-	/* Files in it name accounts. */
-	if ((st.st_mode & 077) != 0)
+	if (st.st_uid != pw->pw_uid || (st.st_mode & 022) != 0)
+		return not_ours(path, pw, error_out);
+	/* Names of files in it tell of accounts. */
+	if ((st.st_mode & 077) != 0 && is_empty)
 		(void)fchmod(fd, 0700);
-	return true;
+	return STATE_DIRECTORY_OK;
 }
 
 static bool
@@ -256,9 +294,10 @@ make_state_directory(
 	return true;
 }
 
-bool
+enum state_directory
 master_make_state_directory(const struct settings *set, char **error_out)
 {
+	enum state_directory result = STATE_DIRECTORY_UNUSABLE;
 	const char *path = set->lane_state_directory;
 	struct passwd *pw = getpwnam(set->mail_owner);
 	struct safepath way;
@@ -270,11 +309,11 @@ master_make_state_directory(const struct settings *set, char **error_out)
 	if (pw == NULL) {
 		*error_out =
 		    mem_printf("mail_owner %s: no such user", set->mail_owner);
-		return false;
+		return result;
 	}
 	if (safepath_walk(&way, path, why, sizeof(why)) != 0) {
 		*error_out = mem_strdup(why);
-		return false;
+		return result;
 	}
 	ok = make_state_directory(&way, path, &fd, error_out);
 	if (ok && way.user != 0 && way.user != pw->pw_uid) {
@@ -283,16 +322,31 @@ master_make_state_directory(const struct settings *set, char **error_out)
 		    path, (unsigned long)way.user, pw->pw_name);
 		ok = false;
 	}
-	ok = ok && check_state_directory(fd, path, pw, error_out);
+	if (ok)
+		result = check_state_directory(fd, path, pw, error_out);
 	if (fd >= 0)
 		(void)close(fd);
 	(void)close(way.fd);
-	return ok;
+	return result;
+}
+
+/* Nothing that this process or a command it runs executes can win privileges
+ * back. Before setuid, which takes the right to do so away. Whoever may not
+ * (a container without CAP_SETPCAP) was given a small set already. */
+static void
+forgo_privileges(void)
+{
+	for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+		(void)prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
+	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	(void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
 static bool
 become(const struct passwd *pw, char **error_out)
 {
+	if (pw->pw_uid != 0)
+		forgo_privileges();
 	if (geteuid() != 0 && geteuid() == pw->pw_uid)
 		return true;
 	if (setgid(pw->pw_gid) != 0 ||

@@ -23,6 +23,8 @@ _running = []       # instances of the test under way
 
 
 def pytest_configure(config):
+    config.addinivalue_line(
+        "markers", "sanitized: also with a lane built with sanitizers")
     if os.geteuid() != 0:
         pytest.exit("integration tests start Postfix: run them as root", 2)
 
@@ -97,7 +99,11 @@ def started(base):
     yield start
     for instance in reversed(_running):
         instance.destroy()
+    reports = [report for instance in _running
+               if isinstance(instance, Postfix)
+               for report in instance.sanitizer_reports()]
     _running.clear()
+    assert not reports, "\n".join(reports)
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from harness.process import session_processes
 from harness.simulator import Simulator
 from harness.wait import wait_until
 
+pytestmark = pytest.mark.sanitized
+
 LONG = bool(os.environ.get("POSTLANE_LONG"))
 RELOADS_S = 30 if LONG else 8
 KILLS = 20 if LONG else 6
@@ -419,6 +421,12 @@ def test_chroot_and_privileges_are_as_master_cf_says(
     pid = origin.pids("lane")[0]
     uid = os.stat(origin.data_directory).st_uid if unpriv == "-" else 0
     assert set(status_of(pid)["Uid"].split()) == {str(uid)}
+    # nothing it executes can get them back
+    status = status_of(pid)
+    if unpriv == "-":
+        assert status["NoNewPrivs"].strip() == "1"
+        for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+            assert int(status[name], 16) == 0, name
     # memory with passwords in it is root's alone
     assert os.stat(f"/proc/{pid}/maps").st_uid == 0
     root = os.readlink(f"/proc/{pid}/root")

@@ -6,6 +6,7 @@
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -202,7 +203,8 @@ master_state_directory_is_made_for_mail_owner(void **state)
 	(void)state;
 	set_by_name("lane_state_directory", scratch_path("state"));
 	for (int i = 0; i < 2; i++) {
-		assert_true(master_make_state_directory(&set, &error));
+		assert_int_equal(master_make_state_directory(&set, &error),
+		    STATE_DIRECTORY_OK);
 		assert_null(error);
 		assert_int_equal(stat(scratch_path("state"), &st), 0);
 		assert_int_equal(st.st_uid, pw->pw_uid);
@@ -211,13 +213,64 @@ master_state_directory_is_made_for_mail_owner(void **state)
 }
 
 static void
-expect_refused(const char *part)
+expect(enum state_directory result, const char *part)
 {
 	char *error;
 
-	assert_false(master_make_state_directory(&set, &error));
+	assert_int_equal(master_make_state_directory(&set, &error), result);
 	assert_non_null(strstr(error, part));
 	mem_free(error);
+}
+
+static void
+expect_refused(const char *part)
+{
+	expect(STATE_DIRECTORY_UNUSABLE, part);
+}
+
+static void
+expect_foreign(void)
+{
+	expect(STATE_DIRECTORY_FOREIGN,
+	    "not owned by nobody, or writable by others");
+}
+
+static void
+assert_owner_and_mode(const char *name, uid_t uid, mode_t mode)
+{
+	struct stat st;
+
+	assert_int_equal(stat(scratch_path(name), &st), 0);
+	assert_int_equal(st.st_uid, uid);
+	assert_int_equal(st.st_mode & 07777, mode);
+}
+
+/* /root, named by a slip. */
+static void
+master_gives_no_directory_away_that_holds_anything(void **state)
+{
+	const struct passwd *pw = owner();
+	char *error;
+
+	(void)state;
+	scratch_write("roots/secret", "x");
+	assert_int_equal(chmod(scratch_path("roots"), 0700), 0);
+	set_by_name("lane_state_directory", scratch_path("roots"));
+	expect_foreign();
+	assert_owner_and_mode("roots", 0, 0700);
+	/* Nor is one closed to those who use it. */
+	scratch_write("public/pickup", "x");
+	assert_int_equal(chmod(scratch_path("public"), 0755), 0);
+	assert_int_equal(chown(scratch_path("public"), pw->pw_uid, 0), 0);
+	set_by_name("lane_state_directory", scratch_path("public"));
+	assert_int_equal(
+	    master_make_state_directory(&set, &error), STATE_DIRECTORY_OK);
+	assert_owner_and_mode("public", pw->pw_uid, 0755);
+	assert_int_equal(mkdir(scratch_path("empty"), 0700), 0);
+	set_by_name("lane_state_directory", scratch_path("empty"));
+	assert_int_equal(
+	    master_make_state_directory(&set, &error), STATE_DIRECTORY_OK);
+	assert_owner_and_mode("empty", pw->pw_uid, 0700);
 }
 
 static void
@@ -231,11 +284,11 @@ master_state_directory_of_others_is_refused(void **state)
 	assert_int_equal(mkdir(scratch_path("open"), 0700), 0);
 	assert_int_equal(chmod(scratch_path("open"), 0777), 0);
 	set_by_name("lane_state_directory", scratch_path("open"));
-	expect_refused("must be owned by nobody");
+	expect_foreign();
 	assert_int_equal(mkdir(scratch_path("foreign"), 0700), 0);
 	assert_int_equal(chown(scratch_path("foreign"), 1, 1), 0);
 	set_by_name("lane_state_directory", scratch_path("foreign"));
-	expect_refused("must be owned by nobody");
+	expect_foreign();
 	set_by_name("lane_state_directory", "/nonexistent/x");
 	expect_refused("/nonexistent/x: nonexistent: No such file");
 	set_by_name("mail_owner", "no-such-user");
@@ -268,13 +321,16 @@ master_way_to_the_state_directory_is_nobody_elses(void **state)
 	expect_refused("loop: too many symbolic links");
 	/* as an administrator may have it: /var/lib -> /srv/lib */
 	use_directory("way/root/state/");
-	assert_true(master_make_state_directory(&set, &error));
+	assert_int_equal(
+	    master_make_state_directory(&set, &error), STATE_DIRECTORY_OK);
 	use_directory("way/root/../target/./state");
-	assert_true(master_make_state_directory(&set, &error));
+	assert_int_equal(
+	    master_make_state_directory(&set, &error), STATE_DIRECTORY_OK);
 	assert_int_equal(chmod(scratch_path("way/target"), 0777), 0);
 	expect_refused("target: others may write to it");
 	assert_int_equal(chmod(scratch_path("way/target"), 01777), 0);
-	assert_true(master_make_state_directory(&set, &error));
+	assert_int_equal(
+	    master_make_state_directory(&set, &error), STATE_DIRECTORY_OK);
 	assert_int_equal(chown(scratch_path("way/target"), 1, 1), 0);
 	expect_refused("target: belongs to somebody else");
 	assert_int_equal(chown(scratch_path("way"), 1, 1), 0);
@@ -300,6 +356,9 @@ drop_in_child(void)
 	MUST(getcwd(cwd, sizeof(cwd)) != NULL && strcmp(cwd, "/") == 0);
 	MUST(access("marker", F_OK) == 0 && access("/marker", F_OK) == 0);
 	MUST(umask(0) == 077);
+	MUST(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1);
+	for (int cap = 0, is; (is = prctl(PR_CAPBSET_READ, cap)) >= 0; cap++)
+		MUST(is == 0);
 }
 
 static void
@@ -339,6 +398,8 @@ main(void)
 	    cmocka_unit_test(master_watch_tells_the_end_once),
 	    cmocka_unit_test(master_state_directory_is_made_for_mail_owner),
 	    cmocka_unit_test(master_state_directory_of_others_is_refused),
+	    cmocka_unit_test(
+		master_gives_no_directory_away_that_holds_anything),
 	    cmocka_unit_test(master_way_to_the_state_directory_is_nobody_elses),
 	    cmocka_unit_test(master_drops_root_inside_the_queue_directory),
 	};
