@@ -43,6 +43,9 @@ struct settings {
 	char *smtp_address_preference; /* any, ipv4, ipv6 */
 	bool smtp_randomize_addresses;
 	char *smtp_host_lookup; /* dns, native */
+	char *smtp_dns_resolver_options; /* res_defnames, res_dnsrch */
+	char *smtp_dns_support_level; /* disabled, enabled, dnssec */
+	bool disable_dns_lookups;
 	char *smtp_tcp_port, *smtp_fallback_relay;
 	int smtp_mx_address_limit;
 	bool smtp_skip_5xx_greeting;

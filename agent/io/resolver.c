@@ -1,11 +1,19 @@
-/* One struct resolver_query lives from the call until its callback. c-ares
- * may answer at once or late, and cannot forget a single question: a query
- * whose asker is gone stays until c-ares has let go of it.
+/* One struct resolver_query lives from the call until its callback; it asks
+ * one name after the other, and for each both families at once:
  *
- *   ask -> [cache] -> c-ares -> on_addrs/on_mx -> zero timer -> fn
+ *   ask -> [cache] -> DNS: name, or the search list's names -> fn
+ *                     hosts file -> DNS: the search list's names -> fn
+ *
+ * What is asked of c-ares is a question for one type of an absolute name
+ * (ares_query), so that no release's idea of a search list can add a name.
+ * c-ares cannot forget a question: each is a struct question, which knows its
+ * query until that has lost its patience, and stays until c-ares lets go.
  */
 #include "agent/io/resolver.h"
 
+/* The calls that hand over a DNS message are marked as old in newer releases,
+ * and the new ones are missing in older. */
+#define CARES_NO_DEPRECATED
 #include <ares.h>
 #include <arpa/inet.h>
 #include <netdb.h>
@@ -15,17 +23,21 @@
 #include <string.h>
 #include <strings.h>
 
+#include "agent/io/dnsreply.h"
+#include "agent/io/resolvconf.h"
 #include "common/base/list.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
 enum {
-	CLASS_IN = 1,
-	TYPE_MX = 15,
-	TRIES = 3,
-	HEADER_SIZE = 12, /* of a DNS message */
-	RR_FIXED_SIZE = 10, /* type, class, TTL, length */
+	/* Once one family has addresses the other is not waited for longer. */
+	PARTNER_MS = 2000,
+	PARTIAL_TTL_S = 60, /* of an answer that lacks a family */
+	TYPES_MAX = 2,
 };
+
+/* Where a name is looked up: in DNS, or where getaddrinfo(3) does. */
+enum source { SOURCE_DNS, SOURCE_FILES, SOURCE_NATIVE_DNS, SOURCE_END };
 
 struct watch {
 	struct list link;
@@ -44,7 +56,11 @@ struct cached {
 
 struct resolver {
 	struct loop *loop;
-	ares_channel channel;
+	struct resolvconf conf;
+	bool has_dns, has_native; /* smtp_host_lookup */
+	unsigned search_flags; /* smtp_dns_resolver_options */
+	ares_channel channel; /* asks name servers */
+	ares_channel files; /* reads the hosts file, asks nobody */
 	bool is_usable;
 	bool has_ipv4, has_ipv6;
 	struct loop_timer *timer;
@@ -52,17 +68,30 @@ struct resolver {
 	int cache_count;
 };
 
+/* One question that c-ares works on. */
+struct question {
+	struct resolver_query *query; /* NULL: nobody waits for it */
+	unsigned type;
+};
+
 struct resolver_query {
 	struct list link;
 	struct resolver *resolver;
-	struct loop_timer *timer; /* delivers the answer */
+	struct loop_timer *timer; /* ends the patience, delivers the answer */
 	char *name;
 	bool is_mx;
-	bool is_asked; /* c-ares holds us */
-	resolver_fn *fn; /* NULL: cancelled */
+	bool is_settled; /* the answer waits for the timer */
+	enum source source;
+	size_t name_index; /* in what the search makes of name */
+	struct question *questions[TYPES_MAX]; /* open ones, else NULL */
+	int failure; /* the worst of this name: an ARES status */
+	int ttl_s;
+	resolver_fn *fn;
 	void *ctx;
 	struct resolver_answer answer;
 };
+
+static void next_name(struct resolver_query *q);
 
 static void
 answer_fini(struct resolver_answer *answer)
@@ -202,27 +231,69 @@ on_socket(void *ctx, ares_socket_t fd, int readable, int writable)
 	loop_want(w->fd_watch, readable != 0, writable != 0);
 }
 
-/* c-ares' letters: b asks DNS, f reads the hosts file. A smarthost is often
- * named in the hosts file alone, so that is the last resort even where smtp(8)
- * would not look. */
-static const char *
-lookup_order(const char *words)
+static void
+read_settings(struct resolver *r, const struct settings *set)
 {
-	const char *dns = strcasestr(words, "dns");
-	const char *native = strcasestr(words, "native");
+	const char *protocols = set->inet_protocols;
+	const char *options = set->smtp_dns_resolver_options;
+	bool all = strcasestr(protocols, "all") != NULL;
 
-	if (native == NULL)
-		return "bf";
-	return dns != NULL && dns < native ? "bf" : "fb";
+	r->has_ipv4 = all || strcasestr(protocols, "ipv4") != NULL;
+	r->has_ipv6 = all || strcasestr(protocols, "ipv6") != NULL;
+	r->has_dns = strcasestr(set->smtp_host_lookup, "dns") != NULL;
+	r->has_native = strcasestr(set->smtp_host_lookup, "native") != NULL;
+	if (!resolver_wants_dns(set)) {
+		r->has_dns = false;
+		r->has_native = true;
+	}
+	if (strcasestr(options, "res_defnames") != NULL)
+		r->search_flags |= RESOLVCONF_DEFNAMES;
+	if (strcasestr(options, "res_dnsrch") != NULL)
+		r->search_flags |= RESOLVCONF_DNSRCH;
+}
+
+static int
+open_dns(struct resolver *r, const char *path)
+{
+	struct ares_options options = {0};
+	char lookups[] = "b", resolv[256];
+	int mask = ARES_OPT_SOCK_STATE_CB | ARES_OPT_LOOKUPS |
+		   ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_RESOLVCONF;
+
+	(void)snprintf(resolv, sizeof(resolv), "%s", path);
+	options.sock_state_cb = on_socket;
+	options.sock_state_cb_data = r;
+	options.lookups = lookups;
+	options.resolvconf_path = resolv;
+	options.timeout = r->conf.timeout_s * 1000;
+	options.tries = r->conf.attempts;
+	mask |= r->conf.rotate ? ARES_OPT_ROTATE : ARES_OPT_NOROTATE;
+	return ares_init_options(&r->channel, &options, mask);
+}
+
+static int
+open_files(struct resolver *r)
+{
+	struct ares_options options = {0};
+	char lookups[] = "f";
+
+	options.lookups = lookups;
+	return ares_init_options(&r->files, &options, ARES_OPT_LOOKUPS);
+}
+
+bool
+resolver_wants_dns(const struct settings *set)
+{
+	if (*set->smtp_dns_support_level != '\0')
+		return strcmp(set->smtp_dns_support_level, "disabled") != 0;
+	return !set->disable_dns_lookups;
 }
 
 struct resolver *
-resolver_new(struct loop *loop, const struct settings *set)
+resolver_new_from(
+    struct loop *loop, const struct settings *set, const char *resolv_conf)
 {
 	struct resolver *r = mem_zalloc(sizeof(*r));
-	struct ares_options options = {0};
-	bool all = strcasestr(set->inet_protocols, "all") != NULL;
-	char order[4];
 	int rc;
 
 	r->loop = loop;
@@ -230,29 +301,43 @@ resolver_new(struct loop *loop, const struct settings *set)
 	list_init(&r->queries);
 	list_init(&r->cache);
 	r->timer = loop_timer_new(loop, on_timer, r);
-	r->has_ipv4 = all || strcasestr(set->inet_protocols, "ipv4") != NULL;
-	r->has_ipv6 = all || strcasestr(set->inet_protocols, "ipv6") != NULL;
-	(void)snprintf(
-	    order, sizeof(order), "%s", lookup_order(set->smtp_host_lookup));
-	options.sock_state_cb = on_socket;
-	options.sock_state_cb_data = r;
-	options.lookups = order;
-	options.flags = ARES_FLAG_NOSEARCH;
-	options.tries = TRIES;
+	read_settings(r, set);
+	resolvconf_read(&r->conf, resolv_conf);
 	rc = ares_library_init(ARES_LIB_INIT_ALL);
 	if (rc == ARES_SUCCESS)
-		rc = ares_init_options(&r->channel, &options,
-		    ARES_OPT_SOCK_STATE_CB | ARES_OPT_LOOKUPS | ARES_OPT_FLAGS |
-			ARES_OPT_TRIES);
+		rc = open_dns(r, resolv_conf);
+	if (rc == ARES_SUCCESS) {
+		rc = open_files(r);
+		if (rc != ARES_SUCCESS)
+			ares_destroy(r->channel);
+	}
 	r->is_usable = rc == ARES_SUCCESS;
 	if (!r->is_usable)
 		log_warn("cannot start the resolver: %s", ares_strerror(rc));
 	return r;
 }
 
+struct resolver *
+resolver_new(struct loop *loop, const struct settings *set)
+{
+	return resolver_new_from(loop, set, RESOLVCONF_PATH);
+}
+
+/* c-ares may hold the questions for long; none of them finds us any more. */
+static void
+forget_questions(struct resolver_query *q)
+{
+	for (size_t i = 0; i < TYPES_MAX; i++) {
+		if (q->questions[i] != NULL)
+			q->questions[i]->query = NULL;
+		q->questions[i] = NULL;
+	}
+}
+
 static void
 query_free(struct resolver_query *q)
 {
+	forget_questions(q);
 	list_remove(&q->link);
 	loop_timer_free(&q->timer);
 	answer_fini(&q->answer);
@@ -268,15 +353,14 @@ resolver_free(struct resolver **resolver)
 	*resolver = NULL;
 	if (r == NULL)
 		return;
-	list_each (it, &r->queries) {
-		list_entry(it, struct resolver_query, link)->fn = NULL;
-	}
-	/* Ends all questions, each with its callback. */
-	if (r->is_usable)
-		ares_destroy(r->channel);
 	while (!list_is_empty(&r->queries))
 		query_free(list_entry(
 		    list_first(&r->queries), struct resolver_query, link));
+	/* Ends all questions, each with its callback. */
+	if (r->is_usable) {
+		ares_destroy(r->channel);
+		ares_destroy(r->files);
+	}
 	while (!list_is_empty(&r->cache))
 		cached_free(r, list_entry(r->cache.next, struct cached, link));
 	loop_timer_free(&r->timer);
@@ -287,6 +371,9 @@ resolver_free(struct resolver **resolver)
 bool
 resolver_use_servers(struct resolver *resolver, const char *csv)
 {
+	resolver->conf.server_count = 1;
+	for (const char *p = csv; *p != '\0'; p++)
+		resolver->conf.server_count += *p == ',';
 	return resolver->is_usable &&
 	       ares_set_servers_ports_csv(resolver->channel, csv) ==
 		   ARES_SUCCESS;
@@ -300,27 +387,24 @@ resolver_has_family(const struct resolver *resolver, int family)
 }
 
 static void
-deliver(void *ctx)
+deliver(struct resolver_query *q)
 {
-	struct resolver_query *q = ctx;
 	resolver_fn *fn = q->fn;
 	void *fn_ctx = q->ctx;
 	struct resolver_answer answer = q->answer;
 
 	memset(&q->answer, 0, sizeof(q->answer));
 	query_free(q);
-	if (fn != NULL)
-		fn(fn_ctx, &answer);
+	fn(fn_ctx, &answer);
 	answer_fini(&answer);
 }
 
 static void
 settle(struct resolver_query *q)
 {
-	if (q->fn == NULL)
-		query_free(q);
-	else
-		loop_timer_at(q->timer, 0);
+	forget_questions(q);
+	q->is_settled = true;
+	loop_timer_at(q->timer, 0);
 }
 
 /* The type smtp(8) would have asked last. */
@@ -351,112 +435,46 @@ set_failure(struct resolver_query *q, int rc)
 	} else if (rc == ARES_EBADRESP) {
 		text = "Malformed or unexpected name server reply";
 	}
-	(void)snprintf(q->answer.reason, sizeof(q->answer.reason),
-	    "Host or domain name not found. Name service error for "
-	    "name=%s type=%s: %s",
-	    q->name, type_name(q), text);
-}
-
-static void
-on_addrs(void *ctx, int rc, int timeouts, struct ares_addrinfo *info)
-{
-	struct resolver_query *q = ctx;
-	struct resolver_answer *a = &q->answer;
-	int ttl_s = RESOLVER_TTL_MAX_S;
-
-	(void)timeouts;
-	q->is_asked = false;
-	if (rc == ARES_SUCCESS)
-		a->addrs = mem_zarray(RESOLVER_ADDRS_MAX, sizeof(*a->addrs));
-	for (struct ares_addrinfo_node *node = rc == ARES_SUCCESS ? info->nodes
-								  : NULL;
-	     node != NULL && a->count < RESOLVER_ADDRS_MAX;
-	     node = node->ai_next) {
-		if (!resolver_has_family(q->resolver, node->ai_family) ||
-		    node->ai_addrlen > (socklen_t)sizeof(*a->addrs))
-			continue;
-		memcpy(&a->addrs[a->count++], node->ai_addr,
-		    (size_t)node->ai_addrlen);
-		if (node->ai_ttl < ttl_s)
-			ttl_s = node->ai_ttl;
-	}
-	if (info != NULL)
-		ares_freeaddrinfo(info);
-	if (a->count == 0)
-		set_failure(q, rc == ARES_SUCCESS ? ARES_ENODATA : rc);
+	if (q->source == SOURCE_DNS)
+		(void)snprintf(q->answer.reason, sizeof(q->answer.reason),
+		    "Host or domain name not found. Name service error for "
+		    "name=%s type=%s: %s",
+		    q->name, type_name(q), text);
 	else
-		cache_add(q->resolver, q, ttl_s);
-	settle(q);
+		(void)snprintf(q->answer.reason, sizeof(q->answer.reason),
+		    "unable to look up host %s: %s", q->name,
+		    q->answer.status == RESOLVER_TEMPORARY
+			? "Temporary failure in name resolution"
+			: "Name or service not known");
 }
 
-/* Length of the name at p in the message, 0 if malformed; its text in out. */
-static size_t
-read_name(const unsigned char *p, const unsigned char *msg, size_t n, char *out,
-    size_t size)
-{
-	char *name = NULL;
-	long used = 0;
-
-	if (p >= msg + n ||
-	    ares_expand_name(p, msg, (int)n, &name, &used) != ARES_SUCCESS)
-		return 0;
-	if (out != NULL)
-		(void)snprintf(out, size, "%s", name);
-	ares_free_string(name);
-	return (size_t)used;
-}
-
-static unsigned
-get16(const unsigned char *p)
-{
-	return (unsigned)p[0] << 8 | p[1];
-}
-
-/* Reads the MX records of a reply and the least TTL. c-ares' own parser of
- * this release drops the TTLs. */
+/* A name that does not exist, or has no such record. */
 static bool
-read_mx(struct resolver_answer *a, const unsigned char *msg, size_t n,
-    int *ttl_s_out)
+is_missing(int rc)
 {
-	size_t at = HEADER_SIZE, used, length;
-	unsigned questions, answers;
+	return rc == ARES_ENOTFOUND || rc == ARES_EBADNAME ||
+	       rc == ARES_ENODATA;
+}
 
-	*ttl_s_out = RESOLVER_TTL_MAX_S;
-	if (n < HEADER_SIZE)
-		return false;
-	questions = get16(msg + 4);
-	answers = get16(msg + 6);
-	for (unsigned i = 0; i < questions; i++) {
-		used = read_name(msg + at, msg, n, NULL, 0);
-		if (used == 0)
-			return false;
-		at += used + 4;
-	}
-	for (unsigned i = 0; i < answers && a->count < RESOLVER_MX_MAX; i++) {
-		uint32_t ttl;
+/* What two questions about one name found: something is better than nothing,
+ * a trouble that may pass hides whether there is something. */
+static int
+worse(int a, int b)
+{
+	if (a == ARES_SUCCESS || b == ARES_SUCCESS)
+		return a == ARES_SUCCESS ? b : a;
+	if (is_missing(a) != is_missing(b))
+		return is_missing(a) ? b : a;
+	return a == ARES_ENODATA ? a : b;
+}
 
-		used = at < n ? read_name(msg + at, msg, n, NULL, 0) : 0;
-		if (used == 0 || at + used + RR_FIXED_SIZE > n)
-			return false;
-		at += used;
-		ttl = (uint32_t)get16(msg + at + 4) << 16 | get16(msg + at + 6);
-		length = get16(msg + at + 8);
-		if (ttl < (uint32_t)*ttl_s_out)
-			*ttl_s_out = (int)ttl;
-		if (length > n - at - RR_FIXED_SIZE)
-			return false;
-		if (get16(msg + at) == TYPE_MX && length >= 3) {
-			struct resolver_mx *mx = &a->mx[a->count++];
-			const unsigned char *data = msg + at + RR_FIXED_SIZE;
-
-			mx->preference = get16(data);
-			if (read_name(data + 2, msg, n, mx->host,
-				sizeof(mx->host)) == 0)
-				return false;
-		}
-		at += RR_FIXED_SIZE + length;
-	}
-	return true;
+static bool
+has_open_questions(const struct resolver_query *q)
+{
+	for (size_t i = 0; i < TYPES_MAX; i++)
+		if (q->questions[i] != NULL)
+			return true;
+	return false;
 }
 
 static int
@@ -468,32 +486,281 @@ by_preference(const void *a, const void *b)
 					     : x->preference > y->preference;
 }
 
+/* All about the name in hand is known, or will not be. */
 static void
-on_mx(void *ctx, int rc, int timeouts, unsigned char *msg, int n)
+conclude(struct resolver_query *q)
+{
+	struct resolver_answer *a = &q->answer;
+	int ttl_s = q->ttl_s;
+
+	if (a->count > 0) {
+		if (has_open_questions(q) || q->failure != ARES_SUCCESS)
+			ttl_s = ttl_s < PARTIAL_TTL_S ? ttl_s : PARTIAL_TTL_S;
+		if (q->is_mx)
+			qsort(a->mx, a->count, sizeof(*a->mx), by_preference);
+		cache_add(q->resolver, q, ttl_s);
+		settle(q);
+		return;
+	}
+	if (has_open_questions(q))
+		q->failure = worse(q->failure, ARES_ETIMEOUT);
+	forget_questions(q);
+	/* While it is not known that this name does not exist, the next must
+	 * not be taken in its place. */
+	if (!is_missing(q->failure)) {
+		set_failure(q, q->failure);
+		settle(q);
+		return;
+	}
+	next_name(q);
+}
+
+static void
+on_query_timer(void *ctx)
 {
 	struct resolver_query *q = ctx;
-	struct resolver_answer *a = &q->answer;
-	int ttl_s = 0;
+
+	if (q->is_settled)
+		deliver(q);
+	else
+		conclude(q);
+}
+
+static void
+add_addr(struct resolver_answer *a, int family, const void *raw, size_t n)
+{
+	struct sockaddr_in *sin;
+	struct sockaddr_in6 *sin6;
+
+	if (a->addrs == NULL)
+		a->addrs = mem_zarray(RESOLVER_ADDRS_MAX, sizeof(*a->addrs));
+	if (a->count == RESOLVER_ADDRS_MAX)
+		return;
+	sin = (void *)&a->addrs[a->count];
+	sin6 = (void *)&a->addrs[a->count++];
+	sin->sin_family = (sa_family_t)family;
+	memcpy(family == AF_INET ? (void *)&sin->sin_addr
+				 : (void *)&sin6->sin6_addr,
+	    raw, n);
+}
+
+static bool
+on_a(void *ctx, const unsigned char *msg, size_t msg_n,
+    const unsigned char *data, size_t n)
+{
+	(void)msg;
+	(void)msg_n;
+	if (n != sizeof(struct in_addr))
+		return false;
+	add_addr(ctx, AF_INET, data, n);
+	return true;
+}
+
+static bool
+on_aaaa(void *ctx, const unsigned char *msg, size_t msg_n,
+    const unsigned char *data, size_t n)
+{
+	(void)msg;
+	(void)msg_n;
+	if (n != sizeof(struct in6_addr))
+		return false;
+	add_addr(ctx, AF_INET6, data, n);
+	return true;
+}
+
+static bool
+on_mx(void *ctx, const unsigned char *msg, size_t msg_n,
+    const unsigned char *data, size_t n)
+{
+	struct resolver_answer *a = ctx;
+	struct resolver_mx *mx;
+
+	if (a->mx == NULL)
+		a->mx = mem_zarray(RESOLVER_MX_MAX, sizeof(*a->mx));
+	if (n < 3)
+		return false;
+	if (a->count == RESOLVER_MX_MAX)
+		return true;
+	mx = &a->mx[a->count++];
+	mx->preference = (unsigned)data[0] << 8 | data[1];
+	return dnsreply_name(data + 2, msg, msg_n, mx->host, sizeof(mx->host)) >
+	       0;
+}
+
+/* Reads one reply; what a malformed one began with is not kept. */
+static int
+take_reply(
+    struct resolver_query *q, unsigned type, const unsigned char *msg, size_t n)
+{
+	dnsreply_fn *fn = type == DNS_TYPE_A      ? on_a
+			  : type == DNS_TYPE_AAAA ? on_aaaa
+						  : on_mx;
+	size_t before = q->answer.count;
+
+	if (!dnsreply_read(msg, n, type, fn, &q->answer, &q->ttl_s)) {
+		q->answer.count = before;
+		return ARES_EBADRESP;
+	}
+	return q->answer.count == before ? ARES_ENODATA : ARES_SUCCESS;
+}
+
+static void
+on_reply(void *ctx, int rc, int timeouts, unsigned char *msg, int n)
+{
+	struct question *question = ctx;
+	struct resolver_query *q = question->query;
+	int64_t partner_ms;
 
 	(void)timeouts;
-	q->is_asked = false;
-	if (rc == ARES_SUCCESS) {
-		a->mx = mem_zarray(RESOLVER_MX_MAX, sizeof(*a->mx));
-		if (!read_mx(a, msg, (size_t)n, &ttl_s))
-			rc = ARES_EBADRESP;
-		else if (a->count == 0)
-			rc = ARES_ENODATA;
+	if (q == NULL) {
+		mem_free(question);
+		return;
 	}
-	if (rc != ARES_SUCCESS) {
-		a->count = 0;
-		set_failure(q, rc);
-	} else {
-		qsort(a->mx, a->count, sizeof(*a->mx), by_preference);
-		cache_add(q->resolver, q, ttl_s);
+	for (size_t i = 0; i < TYPES_MAX; i++)
+		if (q->questions[i] == question)
+			q->questions[i] = NULL;
+	if (rc == ARES_SUCCESS)
+		rc = take_reply(q, question->type, msg, (size_t)n);
+	mem_free(question);
+	q->failure = worse(q->failure, rc);
+	if (!has_open_questions(q)) {
+		/* Not from inside the call that asked. */
+		loop_timer_at(q->timer, 0);
+	} else if (q->answer.count > 0) {
+		partner_ms = q->resolver->conf.timeout_s * INT64_C(1000);
+		if (partner_ms > PARTNER_MS)
+			partner_ms = PARTNER_MS;
+		loop_timer_at(
+		    q->timer, loop_now_ms(q->resolver->loop) + partner_ms);
 	}
+}
+
+static void
+ask_type(struct resolver_query *q, const char *name, size_t i, unsigned type)
+{
+	struct question *question = mem_zalloc(sizeof(*question));
+
+	question->query = q;
+	question->type = type;
+	q->questions[i] = question;
+	ares_query(q->resolver->channel, name, DNS_CLASS_IN, (int)type,
+	    on_reply, question);
+}
+
+/* Asks DNS for all types of this absolute name. */
+static void
+ask_name(struct resolver_query *q, const char *name)
+{
+	struct resolver *r = q->resolver;
+	q->failure = *name == '\0' ? ARES_EBADNAME : ARES_SUCCESS;
+	if (*name != '\0' && q->is_mx) {
+		ask_type(q, name, 0, DNS_TYPE_MX);
+	} else if (*name != '\0') {
+		if (r->has_ipv4)
+			ask_type(q, name, 0, DNS_TYPE_A);
+		if (r->has_ipv6)
+			ask_type(q, name, 1, DNS_TYPE_AAAA);
+	}
+	/* c-ares may have answered from inside. */
+	loop_timer_at(q->timer,
+	    has_open_questions(q)
+		? loop_now_ms(r->loop) + resolvconf_patience_ms(&r->conf)
+		: 0);
+	arm_timer(r);
+}
+
+static void
+on_file_entry(void *ctx, int rc, int timeouts, struct ares_addrinfo *info)
+{
+	struct resolver_query *q = ctx;
+
+	(void)timeouts;
+	for (struct ares_addrinfo_node *node = rc == ARES_SUCCESS ? info->nodes
+								  : NULL;
+	     node != NULL; node = node->ai_next) {
+		const struct sockaddr_in *sin = (const void *)node->ai_addr;
+		const struct sockaddr_in6 *sin6 = (const void *)node->ai_addr;
+
+		if (!resolver_has_family(q->resolver, node->ai_family))
+			continue;
+		if (node->ai_family == AF_INET)
+			add_addr(&q->answer, AF_INET, &sin->sin_addr,
+			    sizeof(sin->sin_addr));
+		else
+			add_addr(&q->answer, AF_INET6, &sin6->sin6_addr,
+			    sizeof(sin6->sin6_addr));
+	}
+	if (info != NULL)
+		ares_freeaddrinfo(info);
+}
+
+/* The hosts file; the answer is there when this returns. */
+static void
+look_into_files(struct resolver_query *q)
+{
+	struct ares_addrinfo_hints hints = {0};
+
+	hints.ai_family = AF_UNSPEC;
+	hints.ai_socktype = SOCK_STREAM;
+	/* The order is ours to make; c-ares' would probe with sockets.
+	 * CARES_HOSTS in the environment names another file. */
+	hints.ai_flags = ARES_AI_NOSORT | ARES_AI_ENVHOSTS;
+	ares_getaddrinfo(
+	    q->resolver->files, q->name, NULL, &hints, on_file_entry, q);
+}
+
+static bool
+is_enabled(const struct resolver_query *q, enum source source)
+{
+	const struct resolver *r = q->resolver;
+
+	if (q->is_mx)
+		return source == SOURCE_DNS;
+	return source == SOURCE_DNS ? r->has_dns : r->has_native;
+}
+
+static void
+fail(struct resolver_query *q, int rc)
+{
+	set_failure(q, rc);
 	settle(q);
 }
 
+/* Goes on with the next name that may be meant, or the next source. */
+static void
+next_name(struct resolver_query *q)
+{
+	struct resolver *r = q->resolver;
+	char name[RESOLVCONF_NAME_SIZE];
+	unsigned flags;
+	int last = q->failure;
+
+	for (; q->source < SOURCE_END; q->source++, q->name_index = 0) {
+		if (!is_enabled(q, q->source))
+			continue;
+		if (q->source == SOURCE_FILES) {
+			look_into_files(q);
+			if (q->answer.count > 0) {
+				settle(q);
+				return;
+			}
+			continue;
+		}
+		flags = q->source == SOURCE_DNS
+			    ? r->search_flags
+			    : RESOLVCONF_DEFNAMES | RESOLVCONF_DNSRCH;
+		if (!resolvconf_name(
+			&r->conf, flags, q->name, q->name_index, name))
+			continue;
+		q->name_index++;
+		ask_name(q, name);
+		return;
+	}
+	q->source = !q->is_mx && r->has_native ? SOURCE_NATIVE_DNS : SOURCE_DNS;
+	fail(q, last == ARES_SUCCESS ? ARES_ENOTFOUND : last);
+}
+
+/* A query that is settled when the answer is known without asking. */
 static struct resolver_query *
 ask(struct resolver *r, const char *name, bool is_mx, resolver_fn *fn,
     void *ctx)
@@ -504,18 +771,16 @@ ask(struct resolver *r, const char *name, bool is_mx, resolver_fn *fn,
 	q->resolver = r;
 	q->name = mem_strdup(name);
 	q->is_mx = is_mx;
+	q->ttl_s = RESOLVER_TTL_MAX_S;
 	q->fn = fn;
 	q->ctx = ctx;
-	q->timer = loop_timer_new(r->loop, deliver, q);
+	q->timer = loop_timer_new(r->loop, on_query_timer, q);
 	list_push(&r->queries, &q->link);
 	if (c != NULL) {
 		answer_dup(&q->answer, &c->answer);
 		settle(q);
 	} else if (!r->is_usable) {
-		set_failure(q, ARES_ETIMEOUT);
-		settle(q);
-	} else {
-		q->is_asked = true;
+		fail(q, ARES_ETIMEOUT);
 	}
 	return q;
 }
@@ -538,7 +803,6 @@ add_loopback(struct resolver_query *q)
 		sin6->sin6_family = AF_INET6;
 		sin6->sin6_addr = in6addr_loopback;
 	}
-	q->is_asked = false;
 	settle(q);
 }
 
@@ -557,22 +821,13 @@ resolver_addrs(
     struct resolver *resolver, const char *host, resolver_fn *fn, void *ctx)
 {
 	struct resolver_query *q = ask(resolver, host, false, fn, ctx);
-	struct ares_addrinfo_hints hints = {0};
 
-	if (!q->is_asked)
+	if (q->is_settled)
 		return q;
-	if (is_localhost(host)) {
+	if (is_localhost(host))
 		add_loopback(q);
-		return q;
-	}
-	hints.ai_family = !resolver->has_ipv6   ? AF_INET
-			  : !resolver->has_ipv4 ? AF_INET6
-						: AF_UNSPEC;
-	hints.ai_socktype = SOCK_STREAM;
-	/* The order is ours to make; c-ares' would probe with sockets. */
-	hints.ai_flags = ARES_AI_NOSORT;
-	ares_getaddrinfo(resolver->channel, host, NULL, &hints, on_addrs, q);
-	arm_timer(resolver);
+	else
+		next_name(q);
 	return q;
 }
 
@@ -582,10 +837,8 @@ resolver_mx(
 {
 	struct resolver_query *q = ask(resolver, domain, true, fn, ctx);
 
-	if (!q->is_asked)
-		return q;
-	ares_query(resolver->channel, domain, CLASS_IN, TYPE_MX, on_mx, q);
-	arm_timer(resolver);
+	if (!q->is_settled)
+		next_name(q);
 	return q;
 }
 
@@ -595,9 +848,6 @@ resolver_cancel(struct resolver_query **query)
 	struct resolver_query *q = *query;
 
 	*query = NULL;
-	if (q == NULL)
-		return;
-	q->fn = NULL;
-	if (!q->is_asked)
+	if (q != NULL)
 		query_free(q);
 }

@@ -1,11 +1,17 @@
 /* resolver: host names to addresses and mail exchangers, without blocking.
  *
- * c-ares on the loop. smtp_host_lookup decides where host names are looked up
- * first (dns, or native = hosts file); the other place is the second choice.
- * MX records come from DNS alone. No search list is applied. Answers are kept
- * for their TTL, at most RESOLVER_CACHE_MAX names and RESOLVER_TTL_MAX_S
- * seconds; failures are not kept. "localhost" is the loopback address, whatever
- * a name server says.
+ * c-ares on the loop. Names are looked up where smtp_host_lookup says: in DNS
+ * (dns), or where getaddrinfo(3) looks (native: the hosts file, then DNS with
+ * the search list of resolv.conf). With both, native is asked for what DNS does
+ * not have. Under dns the search list serves only if smtp_dns_resolver_options
+ * says so: else a server of another domain could get mail and password. MX
+ * records come from DNS alone.
+ *
+ * A question waits as long as resolv.conf's timeout and attempts allow. Where
+ * both address families are asked, the one that has answered does not wait long
+ * for the other. Answers are kept for their TTL, at most RESOLVER_CACHE_MAX
+ * names and RESOLVER_TTL_MAX_S seconds; failures are not kept. "localhost" is
+ * the loopback address, whatever a name server says.
  */
 #ifndef RESOLVER_H
 #define RESOLVER_H
@@ -56,6 +62,8 @@ typedef void resolver_fn(void *ctx, const struct resolver_answer *answer);
 /* Reads resolv.conf: before chroot. Never NULL; when c-ares does not start,
  * every look-up fails for a while. */
 struct resolver *resolver_new(struct loop *loop, const struct settings *set);
+struct resolver *resolver_new_from(
+    struct loop *loop, const struct settings *set, const char *resolv_conf);
 void resolver_free(struct resolver **resolver);
 
 /* Asks these servers ("127.0.0.1:5353,...") instead; false if malformed. */
@@ -70,6 +78,9 @@ struct resolver_query *resolver_mx(
 
 /* No callback any more; *query may be NULL. Not from inside its callback. */
 void resolver_cancel(struct resolver_query **query);
+
+/* False: disable_dns_lookups, or smtp_dns_support_level = disabled. */
+bool resolver_wants_dns(const struct settings *set);
 
 /* inet_protocols allows this family. */
 bool resolver_has_family(const struct resolver *resolver, int family);

@@ -393,8 +393,7 @@ start_nexthop(struct candidates *c, const struct nexthop *nexthop)
 		}
 		arrange(c);
 		loop_timer_at(c->timer, 0);
-	} else if (nexthop->use_mx &&
-		   strcasestr(c->set->smtp_host_lookup, "dns") != NULL) {
+	} else if (nexthop->use_mx && resolver_wants_dns(c->set)) {
 		c->mx_query = resolver_mx(c->resolver, nexthop->host, on_mx, c);
 	} else {
 		look_up(c, nexthop->host, 0);

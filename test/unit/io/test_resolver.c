@@ -44,6 +44,17 @@ static const struct record records[] = {
     {"many.test", A, 0, "192.0.2.13", 60},
     {"many.test", A, 0, "192.0.2.14", 60},
     {"many.test", AAAA, 0, "2001:db8::14", 60},
+    {"mute6.test", A, 0, "192.0.2.21", 60}, /* AAAA: no answer */
+    {"inner.corp.test", A, 0, "192.0.2.31", 60},
+    {"relay.second.test", A, 0, "192.0.2.32", 60},
+    /* What a wildcard makes of everything below wild.test. */
+    {"smtp.provider.test.wild.test", A, 0, "192.0.2.66", 60},
+    {"one.test.wild.test", A, 0, "192.0.2.66", 60},
+    {"broken.test.wild.test", A, 0, "192.0.2.66", 60},
+    {"mute.test.wild.test", A, 0, "192.0.2.66", 60},
+    {"relay.wild.test", A, 0, "192.0.2.66", 60},
+    {"mail.wild.test", MX, 10, "relay.wild.test", 60},
+    {"mail.test.wild.test", MX, 10, "relay.wild.test", 60},
 };
 
 struct bench {
@@ -52,7 +63,9 @@ struct bench {
 	struct resolver *resolver;
 	int fd; /* of the name server */
 	struct loop_fd *watch;
-	int questions;
+	int dead_fd; /* of one that never answers */
+	int questions, first_questions;
+	struct buf asked; /* names, one blank before each */
 	struct buf got; /* what was found, one blank before each */
 	bool is_done;
 	enum resolver_status status;
@@ -143,6 +156,10 @@ on_question(void *ctx, bool readable, bool writable)
 	b->questions++;
 	length = read_question(msg + 12, name);
 	type = (unsigned)msg[12 + length] << 8 | msg[13 + length];
+	(void)buf_addf(&b->asked, " %s", name);
+	if (strcmp(name, "mute.test") == 0 ||
+	    (strcmp(name, "mute6.test") == 0 && type == AAAA))
+		return;
 	for (size_t i = 0; i < count; i++)
 		if (strcasecmp(records[i].name, name) == 0) {
 			rcode = NOERROR;
@@ -173,30 +190,61 @@ set(struct bench *b, const char *name, const char *value)
 	assert_true(params_set(&b->set, params_find(name), value, NULL));
 }
 
-static void
-begin(struct bench *b, const char *protocols)
+/* A socket on a free port of loopback; ":port" goes to out. */
+static int
+open_server(char *out, size_t size)
 {
 	struct sockaddr_in sin = {.sin_family = AF_INET};
 	socklen_t n = sizeof(sin);
-	char server[40];
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+
+	sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(bind(fd, (void *)&sin, sizeof(sin)), 0);
+	assert_int_equal(getsockname(fd, (void *)&sin, &n), 0);
+	(void)snprintf(out, size, "127.0.0.1:%d", ntohs(sin.sin_port));
+	return fd;
+}
+
+/* settings: "name=value;name=value"; first_is_dead: two servers. */
+static void
+begin_with(struct bench *b, const char *settings, const char *resolv_conf,
+    bool first_is_dead)
+{
+	char server[40], dead[40], both[100], copy[400], *rest = NULL;
 
 	memset(b, 0, sizeof(*b));
 	params_init(&b->set);
-	set(b, "inet_protocols", protocols);
 	set(b, "smtp_tcp_port", "25");
 	set(b, "smtp_randomize_addresses", "no");
+	(void)snprintf(copy, sizeof(copy), "%s", settings);
+	for (char *word = strtok_r(copy, ";", &rest); word != NULL;
+	     word = strtok_r(NULL, ";", &rest)) {
+		char *value = strchr(word, '=');
+
+		*value++ = '\0';
+		set(b, word, value);
+	}
 	buf_init(&b->got, 65536);
+	buf_init(&b->asked, 65536);
 	b->loop = loop_new();
-	b->resolver = resolver_new(b->loop, &b->set);
-	sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	b->fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
-	assert_int_equal(bind(b->fd, (void *)&sin, sizeof(sin)), 0);
-	assert_int_equal(getsockname(b->fd, (void *)&sin, &n), 0);
+	b->resolver = resolver_new_from(b->loop, &b->set, resolv_conf);
+	b->fd = open_server(server, sizeof(server));
+	b->dead_fd = open_server(dead, sizeof(dead));
 	b->watch = loop_watch(b->loop, b->fd, on_question, b);
 	loop_want(b->watch, true, false);
+	(void)snprintf(both, sizeof(both), "%s,%s", dead, server);
+	assert_true(
+	    resolver_use_servers(b->resolver, first_is_dead ? both : server));
+}
+
+static void
+begin(struct bench *b, const char *protocols)
+{
+	char settings[100];
+
 	(void)snprintf(
-	    server, sizeof(server), "127.0.0.1:%d", ntohs(sin.sin_port));
-	assert_true(resolver_use_servers(b->resolver, server));
+	    settings, sizeof(settings), "inet_protocols=%s", protocols);
+	begin_with(b, settings, "/nonexistent", false);
 }
 
 static void
@@ -206,9 +254,11 @@ end(struct bench *b)
 	resolver_free(&b->resolver);
 	loop_unwatch(&b->watch);
 	(void)close(b->fd);
+	(void)close(b->dead_fd);
 	loop_free(&b->loop);
 	settings_free(&b->set);
 	buf_fini(&b->got);
+	buf_fini(&b->asked);
 }
 
 static void
@@ -471,6 +521,282 @@ candidate_puts_addresses_at_rest_last(void **state)
 	end(&b);
 }
 
+static char *
+write_file(const char *text)
+{
+	static char path[] = "/tmp/pl-resolver-XXXXXX";
+	FILE *file;
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "/tmp/pl-resolver-XXXXXX");
+	fd = mkstemp(path);
+	assert_true(fd >= 0);
+	file = fdopen(fd, "w");
+	assert_non_null(file);
+	assert_true(fputs(text, file) >= 0);
+	assert_int_equal(fclose(file), 0);
+	return path;
+}
+
+#define WILD "search wild.test\noptions ndots:5 timeout:1 attempts:1\n"
+
+/* Each name of the left is asked for as it stands and not in another domain,
+ * whatever resolv.conf says and whatever the name server answers. */
+static void
+resolver_asks_for_no_name_but_the_given_one(void **state)
+{
+	static const struct {
+		const char *name, *wanted;
+		enum resolver_status status;
+		bool is_mx;
+	} cases[] = {
+	    {"smtp.provider.test", NULL, RESOLVER_NOT_FOUND, false},
+	    {"smtp.provider.test.", NULL, RESOLVER_NOT_FOUND, false},
+	    {"relay", NULL, RESOLVER_NOT_FOUND, false},
+	    {"broken.test", NULL, RESOLVER_TEMPORARY, false},
+	    {"mute.test", NULL, RESOLVER_TEMPORARY, false},
+	    {"null.test", NULL, RESOLVER_NOT_FOUND, false},
+	    {"one.test", " 192.0.2.1", RESOLVER_OK, false},
+	    {"mail", NULL, RESOLVER_NOT_FOUND, true},
+	    {"mail.test", " 10:one.test 20:both.test", RESOLVER_OK, true},
+	};
+	char *path = write_file(WILD), name[100];
+
+	(void)state;
+	assert_int_equal(setenv("LOCALDOMAIN", "wild.test", 1), 0);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const char *at;
+		struct bench b;
+
+		begin_with(&b, "inet_protocols=ipv4", path, false);
+		at = find(&b, cases[i].name, cases[i].is_mx);
+		assert_int_equal(b.status, cases[i].status);
+		if (cases[i].wanted != NULL)
+			assert_string_equal(at, cases[i].wanted);
+		(void)snprintf(name, sizeof(name), " %.*s",
+		    (int)strcspn(cases[i].name, "") -
+			(cases[i].name[strlen(cases[i].name) - 1] == '.'),
+		    cases[i].name);
+		at = buf_str(&b.asked);
+		assert_int_not_equal(strlen(at), 0);
+		for (; *at != '\0'; at += strlen(name))
+			if (strncmp(at, name, strlen(name)) != 0)
+				fail_msg("%s: asked:%s", cases[i].name, at);
+		end(&b);
+	}
+	assert_int_equal(unsetenv("LOCALDOMAIN"), 0);
+	(void)unlink(path);
+}
+
+static void
+resolver_searches_where_it_is_told_to(void **state)
+{
+#define SEARCH "search wild.test corp.test second.test\noptions timeout:1 "
+	static const struct {
+		const char *settings, *conf, *name, *asked, *wanted;
+	} cases[] = {
+	    /* Dots enough: the name itself first. */
+	    {"smtp_dns_resolver_options=res_dnsrch", SEARCH, "one.test",
+		" one.test", " 192.0.2.1"},
+	    {"smtp_dns_resolver_options=res_dnsrch", SEARCH "ndots:2",
+		"one.test", " one.test.wild.test", " 192.0.2.66"},
+	    {"smtp_dns_resolver_options=res_dnsrch", SEARCH "ndots:2",
+		"one.test.", " one.test", " 192.0.2.1"},
+	    /* A name without a dot needs res_defnames, which alone means the
+	     * first domain. */
+	    {"smtp_dns_resolver_options=res_dnsrch", SEARCH, "inner", " inner",
+		""},
+	    {"smtp_dns_resolver_options=res_defnames", SEARCH, "relay",
+		" relay.wild.test", " 192.0.2.66"},
+	    {"smtp_dns_resolver_options=res_defnames", SEARCH, "inner",
+		" inner.wild.test inner", ""},
+	    {"smtp_dns_resolver_options=res_defnames, res_dnsrch", SEARCH,
+		"inner", " inner.wild.test inner.corp.test", " 192.0.2.31"},
+	    {"smtp_dns_resolver_options=res_defnames", SEARCH, "one.test",
+		" one.test", " 192.0.2.1"},
+	    /* As getaddrinfo(3). */
+	    {"smtp_host_lookup=native", SEARCH, "inner",
+		" inner.wild.test inner.corp.test", " 192.0.2.31"},
+	    {"smtp_host_lookup=native", SEARCH "ndots:5", "smtp.provider.test",
+		" smtp.provider.test.wild.test", " 192.0.2.66"},
+	    {"smtp_host_lookup=dns, native", SEARCH, "inner",
+		" inner inner.wild.test inner.corp.test", " 192.0.2.31"},
+	    {"disable_dns_lookups=yes", SEARCH, "inner",
+		" inner.wild.test inner.corp.test", " 192.0.2.31"},
+	    {"smtp_dns_support_level=disabled", SEARCH, "inner",
+		" inner.wild.test inner.corp.test", " 192.0.2.31"},
+	    /* Not known to be missing: nothing is put in its place. */
+	    {"smtp_host_lookup=dns, native", SEARCH "attempts:1", "broken.test",
+		" broken.test", ""},
+	    {"smtp_host_lookup=native", SEARCH "attempts:1", "mute.test",
+		" mute.test", ""},
+	    {"smtp_dns_resolver_options=res_dnsrch", SEARCH "attempts:1",
+		"broken.test", " broken.test", ""},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char *path = write_file(cases[i].conf), settings[200];
+		struct bench b;
+		const char *got;
+
+		(void)snprintf(settings, sizeof(settings),
+		    "inet_protocols=ipv4;%s", cases[i].settings);
+		begin_with(&b, settings, path, false);
+		got = find(&b, cases[i].name, false);
+		if (strcmp(buf_str(&b.asked), cases[i].asked) != 0)
+			fail_msg("case %zu: asked%s", i, buf_str(&b.asked));
+		if (*cases[i].wanted != '\0')
+			assert_string_equal(got, cases[i].wanted);
+		else
+			assert_int_not_equal(b.status, RESOLVER_OK);
+		end(&b);
+		(void)unlink(path);
+	}
+}
+
+static void
+resolver_reads_the_hosts_file_under_native_alone(void **state)
+{
+	static const struct {
+		const char *lookup, *name, *wanted;
+	} cases[] = {
+	    {"dns", "known.example", NULL},
+	    {"dns", "one.test", " 192.0.2.1"},
+	    {"native", "known.example", " 192.0.2.41 2001:db8::41"},
+	    {"native", "alias.example", " 192.0.2.41 2001:db8::41"},
+	    {"native", "one.test", " 192.0.2.42"},
+	    {"dns, native", "known.example", " 192.0.2.41 2001:db8::41"},
+	    {"dns, native", "one.test", " 192.0.2.1"},
+	    {"native", "unknown.example", NULL},
+	};
+	char *path = write_file("192.0.2.41 known.example alias.example\n"
+				"2001:db8::41 known.example alias.example\n"
+				"192.0.2.42 one.test\n");
+	char settings[100];
+	struct bench b;
+
+	(void)state;
+	assert_int_equal(setenv("CARES_HOSTS", path, 1), 0);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		(void)snprintf(settings, sizeof(settings),
+		    "inet_protocols=all;smtp_host_lookup=%s", cases[i].lookup);
+		begin_with(&b, settings, "/nonexistent", false);
+		(void)find(&b, cases[i].name, false);
+		if (cases[i].wanted != NULL)
+			assert_string_equal(buf_str(&b.got), cases[i].wanted);
+		else
+			assert_int_equal(b.status, RESOLVER_NOT_FOUND);
+		end(&b);
+	}
+	begin_with(&b, "smtp_host_lookup=native", "/nonexistent", false);
+	assert_string_equal(find(&b, "unknown.example", false),
+	    "unable to look up host unknown.example: Name or service not "
+	    "known");
+	end(&b);
+	assert_int_equal(unsetenv("CARES_HOSTS"), 0);
+	(void)unlink(path);
+}
+
+/* The number of questions shows the attempts, and that an answer comes at all
+ * before the test's own patience ends shows the time. */
+static void
+resolver_is_as_patient_as_resolv_conf_says(void **state)
+{
+	static const struct {
+		const char *conf;
+		int questions;
+	} cases[] = {
+	    {"options timeout:1 attempts:1\n", 1},
+	    {"options attempts:2 timeout:1\n", 2},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char *path = write_file(cases[i].conf);
+		struct bench b;
+
+		begin_with(&b, "inet_protocols=ipv4", path, false);
+		(void)find(&b, "mute.test", false);
+		assert_int_equal(b.status, RESOLVER_TEMPORARY);
+		assert_int_equal(b.questions, cases[i].questions);
+		end(&b);
+		(void)unlink(path);
+	}
+}
+
+static void
+resolver_does_not_wait_for_a_family_that_is_not_answered(void **state)
+{
+	char *path = write_file("options timeout:1 attempts:5\n");
+	struct bench b;
+
+	(void)state;
+	begin_with(&b, "inet_protocols=all", path, false);
+	assert_string_equal(find(&b, "mute6.test", false), " 192.0.2.21");
+	/* One for each type, and no attempt was repeated for long. */
+	assert_true(b.questions <= 3);
+	end(&b);
+	(void)unlink(path);
+}
+
+static void
+resolver_goes_to_the_next_server_in_time(void **state)
+{
+	char *path = write_file("options timeout:1 attempts:1\n");
+	struct bench b;
+
+	(void)state;
+	begin_with(&b, "inet_protocols=all", path, true);
+	assert_string_equal(
+	    find(&b, "both.test", false), " 192.0.2.2 2001:db8::2");
+	end(&b);
+	(void)unlink(path);
+}
+
+/* Lets the first server answer as the second does, and counts for it. */
+static void
+on_first_question(void *ctx, bool readable, bool writable)
+{
+	struct bench *b = ctx;
+	int second = b->fd;
+
+	b->fd = b->dead_fd;
+	on_question(b, readable, writable);
+	b->fd = second;
+	b->first_questions++;
+}
+
+static void
+resolver_rotates_through_servers_if_told_to(void **state)
+{
+	static const char *const confs[] = {"options timeout:1 attempts:1\n",
+	    "options timeout:1 attempts:1 rotate\n"};
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		char *path = write_file(confs[i]);
+		struct loop_fd *watch;
+		struct bench b;
+
+		begin_with(&b, "inet_protocols=ipv4", path, true);
+		watch = loop_watch(b.loop, b.dead_fd, on_first_question, &b);
+		loop_want(watch, true, false);
+		(void)find(&b, "one.test", false);
+		(void)find(&b, "both.test", false);
+		(void)find(&b, "many.test", false);
+		(void)find(&b, "inner.corp.test", false);
+		assert_int_equal(b.questions, 4);
+		if (i == 0)
+			assert_int_equal(b.first_questions, 4);
+		else
+			assert_in_range(b.first_questions, 1, 3);
+		loop_unwatch(&watch);
+		end(&b);
+		(void)unlink(path);
+	}
+}
+
 int
 main(void)
 {
@@ -479,6 +805,14 @@ main(void)
 	    cmocka_unit_test(resolver_words_failures_as_smtp_does),
 	    cmocka_unit_test(resolver_keeps_answers_for_their_time),
 	    cmocka_unit_test(resolver_forgets_a_cancelled_question),
+	    cmocka_unit_test(resolver_asks_for_no_name_but_the_given_one),
+	    cmocka_unit_test(resolver_searches_where_it_is_told_to),
+	    cmocka_unit_test(resolver_reads_the_hosts_file_under_native_alone),
+	    cmocka_unit_test(resolver_is_as_patient_as_resolv_conf_says),
+	    cmocka_unit_test(
+		resolver_does_not_wait_for_a_family_that_is_not_answered),
+	    cmocka_unit_test(resolver_goes_to_the_next_server_in_time),
+	    cmocka_unit_test(resolver_rotates_through_servers_if_told_to),
 	    cmocka_unit_test(candidate_lists_every_form_of_nexthop),
 	    cmocka_unit_test(candidate_prefers_a_family_and_keeps_both),
 	    cmocka_unit_test(candidate_shuffles_equals),
