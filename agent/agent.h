@@ -15,6 +15,7 @@
 #include "agent/smarthost/credentials.h"
 #include "agent/smarthost/dialer.h"
 #include "agent/engine/domains.h"
+#include "agent/io/descriptors.h"
 #include "agent/io/loop.h"
 #include "agent/tables/mapwatch.h"
 #include "agent/postfix/master.h"
@@ -37,6 +38,7 @@ struct agent_env {
 	const struct statefile_dir *state; /* may be NULL */
 	struct mapwatch *tables;
 	const char *lane_name;
+	struct descriptors descriptors; /* as they are planned */
 	/* The configuration cannot be used: mail is deferred with this text
 	 * (4.3.5), since to exit would throttle the service. NULL: none. */
 	const char *problem;

@@ -19,6 +19,7 @@
 #include "agent/tables/mapwatch.h"
 #include "agent/tables/maps.h"
 #include "agent/postfix/master.h"
+#include "agent/postfix/report.h"
 #include "agent/settings/options.h"
 #include "agent/settings/params.h"
 #include "agent/settings/problems.h"
@@ -46,7 +47,11 @@ struct startup {
 	struct statefile_dir state;
 	struct board_writer *board;
 	char *lane_name;
+	struct descriptors descriptors;
 };
+
+/* As many windows of a session are let in, see lane_admit.c. */
+enum { WINDOWS = 2 };
 
 /* To the log as Postfix words it; the process stays, see agent.h. */
 static void
@@ -158,6 +163,41 @@ start(struct startup *s, int argc, char **argv)
 		log_fatal("%s", error);
 }
 
+/* What a session, its queue file and the report of what became of it need is
+ * set aside; see descriptors.h. */
+static void
+share_descriptors(struct startup *s)
+{
+	struct settings *set = &s->set;
+	struct descriptors *d = &s->descriptors;
+	int needed, sessions = set->lane_connection_limit;
+
+	descriptors_look(d);
+	if (!descriptors_plan(d, sessions, WINDOWS * set->lane_pipeline_depth,
+		REPORT_PARALLEL, &needed)) {
+		problems_addf(&s->problems,
+		    "the limit of open files is %d and %d are in use; %d are "
+		    "needed for one session, a message, its report and the "
+		    "files of the account: raise it where master is started "
+		    "(ulimit -n)",
+		    d->limit, d->in_use, needed);
+		log_lasting_fatal(
+		    "%s", s->problems.text[s->problems.count - 1]);
+		d->requests = d->conversations = 1;
+		return;
+	}
+	if (d->sessions == sessions &&
+	    d->requests >= sessions * set->lane_pipeline_depth)
+		return;
+	log_warn(
+	    "the limit of open files, %d, allows %d of %d sessions and %d "
+	    "messages at once: raise it where master is started (ulimit -n)",
+	    d->limit, d->sessions, sessions, d->requests);
+	set->lane_connection_limit = d->sessions;
+	if (set->lane_connection_reserve > d->sessions)
+		set->lane_connection_reserve = d->sessions;
+}
+
 /* The loop last of those that have watches or timers of it. */
 static void
 finish(struct startup *s)
@@ -194,6 +234,7 @@ main(int argc, char **argv)
 		return dryrun_main(argc, argv);
 	(void)signal(SIGPIPE, SIG_IGN);
 	start(&s, argc, argv);
+	share_descriptors(&s);
 	env = (struct agent_env){
 	    .loop = s.loop,
 	    .set = &s.set,
@@ -207,6 +248,7 @@ main(int argc, char **argv)
 	    .state = s.state.fd >= 0 ? &s.state : NULL,
 	    .tables = s.tables,
 	    .lane_name = s.lane_name,
+	    .descriptors = s.descriptors,
 	    .problem = s.problems.count > 0 ? s.problems.text[0] : NULL,
 	};
 	agent = agent_new(&env);

@@ -67,7 +67,7 @@ struct intake {
 	struct loop_fd *listen_watch; /* NULL after intake_stop() */
 	struct loop_timer *accept_timer, *hello_timer, *linger_timer;
 	struct list conns[CONN_STATES]; /* oldest first */
-	size_t counts[CONN_STATES];
+	size_t counts[CONN_STATES], most;
 	bool has_accepted, is_greeting;
 	bool is_holding; /* somebody may wait to be accepted */
 	bool is_resting; /* for want of descriptors */
@@ -98,6 +98,16 @@ close_fd(int *fd)
 	*fd = -1;
 }
 
+static size_t
+connections(const struct intake *intake)
+{
+	size_t all = 0;
+
+	for (int i = 0; i < CONN_STATES; i++)
+		all += intake->counts[i];
+	return all;
+}
+
 static void
 stop_reading(struct conn *c)
 {
@@ -126,6 +136,9 @@ conn_close(struct conn *c)
 	stop_reading(c);
 	request_free(&c->req);
 	queuefile_close(&c->file);
+	/* Another one may come. */
+	if (connections(c->intake) + 1 == c->intake->most)
+		loop_timer_at(c->intake->hello_timer, 0);
 	loop_defer(c->intake->loop, mem_free, c);
 }
 
@@ -199,6 +212,10 @@ may_accept(struct intake *intake, int64_t *next_ms_out)
 {
 	int64_t now_ms = loop_now_ms(intake->loop), until_ms = 0, limit_ms;
 
+	if (connections(intake) >= intake->most) {
+		*next_ms_out = INT64_MAX; /* conn_close() asks again */
+		return false;
+	}
 	if (intake->ops->may_greet(intake->ctx, now_ms, &until_ms))
 		return true;
 	if (intake->listen_watch == NULL)
@@ -255,7 +272,8 @@ intake_kick(struct intake *intake)
 		if (!greet_held(intake) || intake->listen_watch == NULL) {
 			is_open = false;
 		} else if (!may_accept(intake, &next_ms)) {
-			if (intake->listen_watch != NULL)
+			if (intake->listen_watch != NULL &&
+			    next_ms != INT64_MAX)
 				loop_timer_at(intake->hello_timer, next_ms);
 			is_open = false;
 		} else if (!accept_next(intake)) {
@@ -622,6 +640,7 @@ intake_new(struct loop *loop, const struct settings *set, int listen_fd,
 	intake->ops = ops;
 	intake->ctx = ctx;
 	intake->listen_fd = listen_fd;
+	intake->most = SIZE_MAX;
 	for (int i = 0; i < CONN_STATES; i++)
 		list_init(&intake->conns[i]);
 	intake->accept_timer = loop_timer_new(loop, on_accept_timer, intake);
@@ -631,6 +650,13 @@ intake_new(struct loop *loop, const struct settings *set, int listen_fd,
 	    loop_watch(loop, listen_fd, on_connection, intake);
 	loop_want(intake->listen_watch, true, false);
 	return intake;
+}
+
+void
+intake_limit(struct intake *intake, size_t most)
+{
+	CHECK(most > 0);
+	intake->most = most;
 }
 
 void

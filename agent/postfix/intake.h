@@ -55,6 +55,10 @@ struct intake_ops {
 struct intake *intake_new(struct loop *loop, const struct settings *set,
     int listen_fd, const struct intake_ops *ops, void *ctx);
 
+/* At most so many connections at once, whatever may_greet says; others wait
+ * in the socket's queue. */
+void intake_limit(struct intake *intake, size_t most);
+
 /* Closes all connections and files without a word and frees unanswered
  * requests without a callback. A forked process keeps its copies, locks
  * included. */

@@ -92,8 +92,9 @@ master_open(const struct options *opt, char **error_out)
 				MASTER_LISTEN_FD + i);
 			return NULL;
 		}
-	set_flags(MASTER_FLOW_READ, 0);
-	set_flags(MASTER_FLOW_WRITE, 0);
+	/* The flow control of cleanup and qmgr: two descriptors more. */
+	(void)close(MASTER_FLOW_READ);
+	(void)close(MASTER_FLOW_WRITE);
 	set_flags(MASTER_STATUS_FD, 0);
 	for (int i = 0; i < opt->socket_count; i++)
 		set_flags(MASTER_LISTEN_FD + i, O_NONBLOCK);

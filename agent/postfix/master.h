@@ -1,6 +1,6 @@
 /* master: what master(8) expects of its child.
  *
- *   fd 3, 4   flow control pipe of cleanup and qmgr: not ours
+ *   fd 3, 4   flow control pipe of cleanup and qmgr: not ours, closed
  *   fd 5      status channel; end of file: reload, stop, or master is gone
  *   fd 6...   listening sockets, one for a unix service, non-blocking
  *
@@ -39,7 +39,7 @@ struct master;
 
 /* Checks what was inherited and sets close-on-exec on all of it. NULL when
  * this process was not started by master; *error_out (caller frees) then
- * says so. Nothing is written yet. */
+ * says so, and nothing was closed. Nothing is written yet. */
 struct master *master_open(const struct options *opt, char **error_out);
 
 /* Frees the object; the descriptors stay open. */

@@ -56,7 +56,7 @@ struct report {
 	report_mark_fn *mark;
 	void *ctx;
 	struct list waiting, active;
-	size_t waiting_count, active_count;
+	size_t waiting_count, active_count, parallel;
 };
 
 static void run_step(struct job *job);
@@ -366,7 +366,7 @@ job_free(struct job *job)
 static void
 start_waiting(struct report *report)
 {
-	while (report->active_count < REPORT_PARALLEL) {
+	while (report->active_count < report->parallel) {
 		struct list *first = list_pop(&report->waiting);
 
 		if (first == NULL)
@@ -578,9 +578,17 @@ report_new(struct loop *loop, const struct settings *set, report_fn *on_done,
 	report->on_done = on_done;
 	report->mark = mark_fn;
 	report->ctx = ctx;
+	report->parallel = REPORT_PARALLEL;
 	list_init(&report->waiting);
 	list_init(&report->active);
 	return report;
+}
+
+void
+report_limit(struct report *report, size_t parallel)
+{
+	CHECK(parallel > 0);
+	report->parallel = parallel;
 }
 
 void

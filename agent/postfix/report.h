@@ -48,6 +48,9 @@ typedef bool report_mark_fn(void *ctx, struct request *req, int64_t offset);
 struct report *report_new(struct loop *loop, const struct settings *set,
     report_fn *on_done, report_mark_fn *mark, void *ctx);
 
+/* At most so many conversations at once, where descriptors are few. */
+void report_limit(struct report *report, size_t parallel);
+
 /* Breaks off what is under way, without on_done. */
 void report_free(struct report **report);
 

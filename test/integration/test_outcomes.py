@@ -24,6 +24,9 @@ def addresses(*names):
     return [f"{n}@rcpt.example" for n in names]
 
 
+pytestmark = pytest.mark.sanitized
+
+
 def pair_of(base, certs, started, script="", main=None, **how):
     return Pair(base, certs, started, main={**PATIENT, **(main or {})},
                 script=script, **how)

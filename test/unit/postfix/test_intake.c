@@ -470,6 +470,34 @@ intake_needs_little_for_a_waiting_request(void **state)
 	assert_false(intake_world_is_locked());
 }
 
+/* So many and no more; each that goes lets the next one in. */
+static void
+intake_keeps_to_its_limit(void **state)
+{
+	enum { COUNT = 7, MOST = 3 };
+	struct world *w = *state;
+	int fds[COUNT];
+
+	intake_limit(w->intake, MOST);
+	for (int i = 0; i < COUNT; i++)
+		fds[i] = intake_world_qmgr_connect();
+	for (size_t i = 0; i < COUNT; i++) {
+		UNTIL(w, intake_world_peek(fds[i]) > 0);
+		intake_world_settle(w);
+		if (i + MOST < COUNT)
+			assert_true(intake_world_peek(fds[i + MOST]) <= 0);
+		intake_world_send_all(fds[i], buf_slice(&w->wire));
+		UNTIL(w, w->req_count == i + 1);
+		intake_finish(w->intake, w->reqs[i]);
+		intake_world_settle(w);
+		/* answered, but its descriptors are in use */
+		if (i + MOST < COUNT)
+			assert_true(intake_world_peek(fds[i + MOST]) <= 0);
+		close(fds[i]);
+	}
+	intake_world_settle(w);
+}
+
 static void
 intake_waits_when_descriptors_run_out(void **state)
 {
@@ -545,6 +573,7 @@ main(void)
 	    TEST(intake_marks_recipients_and_corrupt_files),
 	    TEST(intake_gives_probes_no_message),
 	    TEST(intake_needs_little_for_a_waiting_request),
+	    TEST(intake_keeps_to_its_limit),
 	    TEST(intake_waits_when_descriptors_run_out),
 	};
 
