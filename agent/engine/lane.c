@@ -321,10 +321,9 @@ lane_take_waiting(struct lane *lane, struct transaction *t)
 		lane_on_unparked(lane, t);
 }
 
-void
-lane_defer_waiting(struct lane *lane, struct transaction *t,
-    const struct dsn *dsn, const struct peer *peer, const char *diag_text,
-    bool is_hop)
+static void
+decide_waiting(struct lane *lane, struct transaction *t, enum outcome outcome,
+    const struct dsn *dsn, const struct peer *peer, const char *diag_text)
 {
 	struct request *req = t->req;
 
@@ -334,7 +333,7 @@ lane_defer_waiting(struct lane *lane, struct transaction *t,
 
 		if (!transaction_is_open(t, i))
 			continue;
-		v = verdict_new(OUTCOME_DEFER);
+		v = verdict_new(outcome);
 		v->dsn = *dsn;
 		if (peer != NULL)
 			verdict_set_peer(v, peer);
@@ -344,8 +343,27 @@ lane_defer_waiting(struct lane *lane, struct transaction *t,
 		}
 		request_decide(req, t->rcpts[i], v);
 	}
+}
+
+void
+lane_defer_waiting(struct lane *lane, struct transaction *t,
+    const struct dsn *dsn, const struct peer *peer, const char *diag_text,
+    bool is_hop)
+{
+	decide_waiting(lane, t, OUTCOME_DEFER, dsn, peer, diag_text);
 	if (is_hop)
-		request_set_hop(req, dsn, peer != NULL ? peer->host : NULL);
+		request_set_hop(t->req, dsn, peer != NULL ? peer->host : NULL);
+	conclude(lane, t);
+}
+
+void
+lane_bounce_waiting(struct lane *lane, struct transaction *t,
+    const struct dsn *dsn, const struct peer *peer, const char *diag_text)
+{
+	struct dsn final = *dsn;
+
+	dsn_set_class(&final, '5');
+	decide_waiting(lane, t, OUTCOME_BOUNCE, &final, peer, diag_text);
 	conclude(lane, t);
 }
 

@@ -490,8 +490,13 @@ lane_expire(struct lane *lane, struct transaction *t, int64_t now_ms)
 	struct dsn dsn;
 
 	if (lane_is_in_outage(r, now_ms)) {
-		lane_defer_waiting(lane, t, &r->failure, r->failure_peer,
-		    r->failure_reply, !r->is_failure_soft);
+		if (r->is_failure_final)
+			lane_bounce_waiting(lane, t, &r->failure,
+			    r->failure_peer, r->failure_reply);
+		else
+			lane_defer_waiting(lane, t, &r->failure,
+			    r->failure_peer, r->failure_reply,
+			    !r->is_failure_soft);
 		return true;
 	}
 	if (now_ms < lane_expiry_ms(lane, t))

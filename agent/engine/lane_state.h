@@ -85,6 +85,10 @@ void lane_defer_waiting(struct lane *lane, struct transaction *t,
     const struct dsn *dsn, const struct peer *peer, const char *diag_text,
     bool is_hop);
 
+/* Returns it to its sender instead. */
+void lane_bounce_waiting(struct lane *lane, struct transaction *t,
+    const struct dsn *dsn, const struct peer *peer, const char *diag_text);
+
 /* Nothing of it is on the wire, none of its recipients decided. */
 bool lane_may_drop(const struct request *req);
 

@@ -230,6 +230,7 @@ route_on_alarm(struct route *r, const struct dsn *dsn, const struct peer *peer,
 	if (r->alarm_wait_ms > first_ms * ROUTE_ALARM_WAITS)
 		r->alarm_wait_ms = first_ms * ROUTE_ALARM_WAITS;
 	remember_failure(r, dsn, peer, reply);
+	r->is_failure_final = false;
 	if (r->failing_since_ms == 0)
 		r->failing_since_ms = now_ms;
 	r->is_alarmed = r->is_down = true;

@@ -87,7 +87,8 @@ struct route {
 	unsigned alarms; /* of its life */
 	int64_t rest_until_ms; /* no dial before, not even a replacement */
 	struct dsn failure; /* of the last failed dial; valid when failing */
-	bool is_failure_soft; /* ... which is no reason to suspend the site */
+	bool is_failure_soft; /* ... which is no reason to suspend the site, */
+	bool is_failure_final; /* ... which returns what waits in an outage */
 	struct peer *failure_peer; /* NULL: there was no connection */
 	char *failure_reply;
 };

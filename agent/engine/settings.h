@@ -24,6 +24,7 @@ struct settings {
 	char *hash_queue_names;
 	int hash_queue_depth;
 	char *relayhost;
+	char *inet_interfaces; /* "all", "loopback-only", hosts */
 	char *inet_protocols; /* "all", "ipv4", "ipv6", "ipv4, ipv6" */
 	char *recipient_delimiter, *fast_flush_domains;
 	bool soft_bounce;
@@ -62,7 +63,7 @@ struct settings {
 
 	/* smtp(8)'s: SASL */
 	bool smtp_sasl_auth_enable, smtp_sender_dependent_authentication;
-	bool smtp_sasl_auth_soft_bounce;
+	bool smtp_sasl_auth_soft_bounce, send_cyrus_sasl_authzid;
 	char *smtp_sasl_password_maps, *smtp_sasl_password_result_delimiter;
 	char *smtp_sasl_mechanism_filter, *smtp_sasl_security_options;
 	char *smtp_sasl_tls_security_options;

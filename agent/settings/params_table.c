@@ -52,6 +52,8 @@ static const struct param table[] = {
     STR(hash_queue_names, "deferred, defer", "queues with subdirectories"),
     INT(hash_queue_depth, "1", 1, 64, "depth of these subdirectories"),
     STR(relayhost, "", "smarthost when the request names none"),
+    STR(inet_interfaces, "all",
+	"addresses of this host; a single one is where connections come from"),
     WORDS(inet_protocols, "all", "all ipv4 ipv6", "address families to use"),
     STR(recipient_delimiter, "", "between user and extension"),
     STR(fast_flush_domains, "", "domains for fast flush"),
@@ -114,6 +116,8 @@ static const struct param table[] = {
 
     BOOL(smtp_sasl_auth_enable, "no", "log in"),
     BOOL(smtp_sender_dependent_authentication, "no", "a login per sender"),
+    BOOL(send_cyrus_sasl_authzid, "no",
+	"name the login as authorisation identity, too"),
     BOOL(smtp_sasl_auth_soft_bounce, "yes", "treat a refused login as 4xx"),
     STR(smtp_sasl_password_maps, "", "logins and passwords"),
     STR(smtp_sasl_password_result_delimiter, ":", "between login and password"),

@@ -6,7 +6,6 @@
  */
 #include "agent/smarthost/dialer.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdarg.h>
@@ -63,6 +62,9 @@ dialer_new(struct loop *loop, const struct settings *set,
 	    &d->policy, set, d->policy_error, sizeof(d->policy_error));
 	if (d->policy_error[0] != '\0')
 		log_error("%s", d->policy_error);
+	if (!source_address_init(
+		&d->source, set, d->source_error, sizeof(d->source_error)))
+		log_error("%s", d->source_error);
 	if (tls_error(d->tls) != NULL)
 		log_error("%s", tls_error(d->tls));
 	d->has_sasl = sasl_open(&d->sasl_why);
@@ -438,56 +440,27 @@ on_connected(void *ctx, bool readable, bool writable)
 	dialogue_start(dial);
 }
 
-/* smtp_bind_address for this family; false with errno set on failure. */
-static bool
-bind_source(const struct dial *dial, int fd)
-{
-	const struct settings *set = dial->dialer->set;
-	bool is_v6 = dial->at.sa.ss_family == AF_INET6;
-	const char *text =
-	    is_v6 ? set->smtp_bind_address6 : set->smtp_bind_address;
-	struct sockaddr_in sin = {.sin_family = AF_INET};
-	struct sockaddr_in6 sin6 = {.sin6_family = AF_INET6};
-	char bare[64];
-	int rc;
-
-	if (*text == '\0')
-		return true;
-	(void)snprintf(bare, sizeof(bare), "%.*s",
-	    (int)strcspn(text + (*text == '['), "]"), text + (*text == '['));
-	if (is_v6) {
-		if (inet_pton(AF_INET6, bare, &sin6.sin6_addr) != 1)
-			goto malformed;
-		rc = bind(fd, (const void *)&sin6, sizeof(sin6));
-	} else {
-		if (inet_pton(AF_INET, bare, &sin.sin_addr) != 1)
-			goto malformed;
-		rc = bind(fd, (const void *)&sin, sizeof(sin));
-	}
-	if (rc != 0)
-		log_warn("bind %s: %s", text, strerror(errno));
-	return rc == 0;
-malformed:
-	log_warn("malformed smtp_bind_address: %s", text);
-	return false;
-}
-
 static void
 start_connect(struct dial *dial)
 {
 	struct dialer *d = dial->dialer;
-	bool is_v6 = dial->at.sa.ss_family == AF_INET6;
-	socklen_t n =
-	    is_v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+	int family = dial->at.sa.ss_family;
+	socklen_t n = family == AF_INET6 ? sizeof(struct sockaddr_in6)
+					 : sizeof(struct sockaddr_in);
 
 	dial->state = DIAL_STATE_CONNECT;
-	dial->fd = socket(dial->at.sa.ss_family,
-	    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	dial->fd =
+	    socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (dial->fd < 0) {
 		fail_connect(dial, errno);
 		return;
 	}
-	if (!bind_source(dial, dial->fd) && d->set->smtp_bind_address_enforce) {
+	if (d->source_error[0] != '\0') {
+		dial_fail(dial, DIAL_CONFIG, "4.3.5", "%s", d->source_error);
+		dial_give_up(dial);
+		return;
+	}
+	if (!source_address_bind(&d->source, dial->fd, family)) {
 		dial_fail(dial, DIAL_CONFIG, "4.4.0",
 		    "server configuration error: smtp_bind_address");
 		dial_give_up(dial);

@@ -15,6 +15,7 @@
 #include "agent/smarthost/link.h"
 #include "agent/tables/maps.h"
 #include "agent/smarthost/sasl.h"
+#include "agent/smarthost/source_address.h"
 #include "agent/smarthost/tls.h"
 #include "common/smtp/reply.h"
 
@@ -27,6 +28,8 @@ struct dialer {
 	struct tls *tls;
 	struct tlspolicy policy; /* as in main.cf */
 	char policy_error[TLSPOLICY_ERROR_SIZE]; /* "": none */
+	struct source_address source;
+	char source_error[200]; /* "": none */
 	bool has_sasl;
 	const char *sasl_why; /* why not */
 	unsigned discard_mask; /* smtp_discard_ehlo_keywords */

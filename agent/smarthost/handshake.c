@@ -391,6 +391,13 @@ security_options(const struct dial *dial)
 static void
 start_login(struct dial *dial, const char *mechs)
 {
+	struct sasl_login login = {
+	    .host = dial->at.host,
+	    .user = dial->user,
+	    .password = dial->password,
+	    .options = security_options(dial),
+	    .has_authzid = dial->dialer->set->send_cyrus_sasl_authzid,
+	};
 	struct buf initial;
 	char why[200] = "";
 	bool has_initial = false;
@@ -398,8 +405,7 @@ start_login(struct dial *dial, const char *mechs)
 
 	buf_init(&initial, SASL_LINE_MAX);
 	dial->sasl_steps = 0;
-	dial->sasl = sasl_new(dial->at.host, dial->user, dial->password,
-	    security_options(dial), why, sizeof(why));
+	dial->sasl = sasl_new(&login, why, sizeof(why));
 	if (dial->sasl != NULL)
 		ok = sasl_start(dial->sasl, mechs, &dial->mech, &initial,
 		    &has_initial, why, sizeof(why));

@@ -141,44 +141,47 @@ get_password(sasl_conn_t *conn, void *ctx, int id, sasl_secret_t **secret_out)
 	return SASL_OK;
 }
 
-/* The library stores all callbacks as one type and casts them back by id. */
+/* The library stores all callbacks as one type and casts them back by id. One
+ * that it does not find it does without: no authorisation identity is sent. */
 static void
-set_callbacks(struct sasl *sasl)
+set_callbacks(struct sasl *sasl, bool has_authzid)
 {
-	sasl->callbacks[0] = (sasl_callback_t){
-	    SASL_CB_USER, (int (*)(void))(uintptr_t)get_user, sasl};
-	sasl->callbacks[1] = (sasl_callback_t){
+	size_t n = 0;
+
+	sasl->callbacks[n++] = (sasl_callback_t){
 	    SASL_CB_AUTHNAME, (int (*)(void))(uintptr_t)get_user, sasl};
-	sasl->callbacks[2] = (sasl_callback_t){
+	sasl->callbacks[n++] = (sasl_callback_t){
 	    SASL_CB_PASS, (int (*)(void))(uintptr_t)get_password, sasl};
-	sasl->callbacks[3] = (sasl_callback_t){SASL_CB_LIST_END, NULL, NULL};
+	if (has_authzid)
+		sasl->callbacks[n++] = (sasl_callback_t){
+		    SASL_CB_USER, (int (*)(void))(uintptr_t)get_user, sasl};
+	sasl->callbacks[n] = (sasl_callback_t){SASL_CB_LIST_END, NULL, NULL};
 }
 
 struct sasl *
-sasl_new(const char *host, const char *user, const char *password,
-    const char *options, char *why, size_t why_size)
+sasl_new(const struct sasl_login *login, char *why, size_t why_size)
 {
 	struct sasl *sasl = mem_zalloc(sizeof(*sasl));
-	size_t n = strlen(password);
+	size_t n = strlen(login->password);
 	sasl_security_properties_t props = {0};
 	char bad[SASL_WORD_MAX];
 	unsigned flags = 0;
 	int rc;
 
-	if (!option_flags(options, &flags, bad, sizeof(bad))) {
+	if (!option_flags(login->options, &flags, bad, sizeof(bad))) {
 		(void)snprintf(why, why_size,
 		    "bad per-session SASL security properties: %s", bad);
 		sasl_free(&sasl);
 		return NULL;
 	}
-	sasl->user = mem_strdup(user);
+	sasl->user = mem_strdup(login->user);
 	sasl->secret_size = sizeof(*sasl->secret) + n;
 	sasl->secret = mem_zalloc(sasl->secret_size);
 	sasl->secret->len = n;
-	memcpy(sasl->secret->data, password, n);
-	set_callbacks(sasl);
+	memcpy(sasl->secret->data, login->password, n);
+	set_callbacks(sasl, login->has_authzid);
 	rc = sasl_client_new(
-	    "smtp", host, NULL, NULL, sasl->callbacks, 0, &sasl->conn);
+	    "smtp", login->host, NULL, NULL, sasl->callbacks, 0, &sasl->conn);
 	/* No SASL layer: TLS does that, and nobody expects it in SMTP. */
 	props.security_flags = flags;
 	if (rc == SASL_OK)

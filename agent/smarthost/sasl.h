@@ -37,10 +37,19 @@ void sasl_close(void);
 /* Checks a list of security options; false with the first bad word. */
 bool sasl_options_are_valid(const char *options, char *bad, size_t bad_size);
 
-/* Copies of all. host: the server's name (mechanisms use it). NULL when the
- * library refuses; then why has one line. */
-struct sasl *sasl_new(const char *host, const char *user, const char *password,
-    const char *options, char *why, size_t why_size);
+/* Who logs in where, and how. */
+struct sasl_login {
+	const char *host; /* the server's name; mechanisms use it */
+	const char *user, *password;
+	const char *options; /* words of smtp_sasl_security_options */
+	/* Name the user as authorisation identity, too (RFC 4422 3.4.1):
+	 * send_cyrus_sasl_authzid. Servers refuse it that compare the text. */
+	bool has_authzid;
+};
+
+/* Copies of all. NULL when the library refuses; then why has one line. */
+struct sasl *sasl_new(
+    const struct sasl_login *login, char *why, size_t why_size);
 void sasl_free(struct sasl **sasl);
 
 /* Chooses a mechanism of offered (blanks between). On success *mech_out is

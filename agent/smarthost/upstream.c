@@ -392,6 +392,14 @@ is_refusal(enum dial_stage stage)
 	       stage != DIAL_CONFIG;
 }
 
+/* A refused login is temporary unless smtp_sasl_auth_soft_bounce = no. */
+static bool
+is_final(const struct dial_result *result)
+{
+	return result->stage == DIAL_AUTH && result->reply_code / 100 == 5 &&
+	       result->dsn.status[0] == '5';
+}
+
 static void
 on_dial_failed(struct upstream *u, struct dial_result *result)
 {
@@ -407,6 +415,7 @@ on_dial_failed(struct upstream *u, struct dial_result *result)
 	route->is_failure_soft = result->is_soft;
 	if (!judge(u, result, &patience))
 		tell_login(u, result);
+	route->is_failure_final = is_final(result);
 	lane_dial_failed(ups->lane, route, &result->dsn,
 	    is_refusal(result->stage) ? &result->peer : NULL,
 	    result->reply_text, patience, clock_moment());

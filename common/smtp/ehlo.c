@@ -158,7 +158,8 @@ parse_auth(struct ehlo *out, struct slice rest)
 	struct slice word;
 
 	out->auth = true;
-	while ((word = next_word(&rest, " \t=")).n > 0)
+	/* "AUTH=LOGIN" and "AUTH LOGIN,PLAIN" are old, and still said. */
+	while ((word = next_word(&rest, " \t=,;")).n > 0)
 		add_mech(out->auth_mechs, word);
 }
 

@@ -25,7 +25,7 @@
 	    ">250 AUTH PLAIN"
 #define EHLO_CRAM "<EHLO", ">250-mx.example", ">250 AUTH CRAM-MD5 PLAIN"
 #define STARTTLS "<STARTTLS", ">220 go ahead", "tls"
-#define AUTH_OK "<AUTH PLAIN dXNlcgB1c2VyAHNlY3JldA==", ">235 welcome"
+#define AUTH_OK "<AUTH PLAIN AHVzZXIAc2VjcmV0", ">235 welcome"
 
 /* What one test works with. */
 struct bench {

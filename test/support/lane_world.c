@@ -605,6 +605,9 @@ refuse_dial(struct world *w, struct world_conn *c, const char *reply)
 	w->conns_refused++;
 	(void)lane_judge_dial(w->lane, route, w->server.dial_stage,
 	    (int)strtol(text, NULL, 10), text, w->now, &patience_ms);
+	if (w->server.is_refusal_final)
+		patience_ms = 0;
+	route->is_failure_final = w->server.is_refusal_final;
 	lane_dial_failed(
 	    w->lane, route, &dsn, &relay, text, patience_ms, w->now);
 }

@@ -50,6 +50,7 @@ struct world_server {
 	/* The reply a dial ends with; NULL: it succeeds. */
 	const char *(*answer_dial)(struct world *w);
 	enum rule_stage dial_stage; /* where that is said */
+	bool is_refusal_final; /* smtp_sasl_auth_soft_bounce = no */
 };
 
 struct world_message {

@@ -196,6 +196,8 @@ ehlo_auth_list_is_bounded_and_clean(void **state)
 	e = parse("250-x\r\n250 AUTH PLAIN B\"AD L\x01 PLAIN plain\r\n", 0);
 	assert_true(e.auth);
 	assert_string_equal(e.auth_mechs, "PLAIN");
+	e = parse("250-x\r\n250 AUTH LOGIN,PLAIN, CRAM-MD5;NTLM\r\n", 0);
+	assert_string_equal(e.auth_mechs, "LOGIN PLAIN CRAM-MD5 NTLM");
 	e = parse("250-x\r\n250 AUTH\r\n", 0);
 	assert_true(e.auth);
 	assert_string_equal(e.auth_mechs, "");

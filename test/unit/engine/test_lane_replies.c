@@ -456,6 +456,56 @@ alarm_at_login_is_called_so(void **state)
 	world_fini(&w);
 }
 
+/* smtp_sasl_auth_soft_bounce = no: alarm or not, the mail goes back. */
+static void
+login_refused_for_good_returns_the_mail(void **state)
+{
+	static const char *const rules[] = {
+	    "reply auth 535 * * alarm\n", "reply auth 599 * * alarm\n"};
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct world w;
+
+		begin(&w, rules[i], "none", 0, NULL, 0);
+		greeting = "535 5.7.8 no such login";
+		refusals = -1;
+		w.server.answer_dial = answer_dial;
+		w.server.dial_stage = RULE_AUTH;
+		w.server.is_refusal_final = true;
+		world_open(&w, 100);
+		world_submit(&w, 20);
+		world_finish(&w, 5000);
+		assert_int_equal(w.outcomes[OUTCOME_BOUNCE], 20);
+		world_fini(&w);
+	}
+}
+
+/* ... until something else is what is wrong. */
+static void
+alarm_in_a_session_defers_after_a_refused_login(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w, blocked, "MAIL", 421, "4.7.0 you are blacklisted", -1);
+	greeting = "535 5.7.8 no such login";
+	refusals = 1;
+	w.server.answer_dial = answer_dial;
+	w.server.dial_stage = RULE_AUTH;
+	w.server.is_refusal_final = true;
+	world_open(&w, 100);
+	world_submit(&w, 1);
+	world_finish(&w, 5000);
+	assert_int_equal(w.outcomes[OUTCOME_BOUNCE], 1);
+	world_run(&w, 5000);
+	world_submit(&w, 20);
+	world_finish(&w, 600000);
+	assert_int_equal(w.outcomes[OUTCOME_BOUNCE], 1);
+	assert_int_equal(w.outcomes[OUTCOME_DEFER], 20);
+	world_fini(&w);
+}
+
 static void
 what_was_under_way_does_not_end_an_alarm(void **state)
 {
@@ -713,6 +763,8 @@ main(void)
 	    cmocka_unit_test(own_rule_defers_a_5xx_and_bounces_a_4xx),
 	    cmocka_unit_test(alarm_stops_the_lane_until_mail_is_taken_again),
 	    cmocka_unit_test(alarm_at_login_is_called_so),
+	    cmocka_unit_test(login_refused_for_good_returns_the_mail),
+	    cmocka_unit_test(alarm_in_a_session_defers_after_a_refused_login),
 	    cmocka_unit_test(what_was_under_way_does_not_end_an_alarm),
 	    cmocka_unit_test(
 		alarm_of_an_earlier_process_ends_with_the_first_message),

@@ -19,12 +19,19 @@ struct run {
 	char why[200];
 };
 
+/* send_cyrus_sasl_authzid */
+static bool has_authzid;
+
 static bool
 start(struct run *r, const char *offered, const char *options)
 {
 	memset(r, 0, sizeof(*r));
 	buf_init(&r->out, SASL_LINE_MAX);
-	r->sasl = sasl_new("smtp.example", "user", "secret word", options,
+	r->sasl = sasl_new(&(struct sasl_login){.host = "smtp.example",
+			       .user = "user",
+			       .password = "secret word",
+			       .options = options,
+			       .has_authzid = has_authzid},
 	    r->why, sizeof(r->why));
 	if (r->sasl == NULL)
 		return false;
@@ -66,10 +73,34 @@ sasl_plain_goes_with_the_command(void **state)
 	assert_true(start(&r, "PLAIN", "noanonymous"));
 	assert_string_equal(r.mech, "PLAIN");
 	assert_true(r.has_initial);
-	/* Authorization identity included, as smtp(8) sends it. */
-	assert_string_equal(decoded(&r), "user|user|secret word");
+	/* No authorisation identity, which strict servers refuse. */
+	assert_string_equal(decoded(&r), "|user|secret word");
 	assert_false(sasl_is_mutual(r.sasl));
 	finish(&r);
+}
+
+static void
+sasl_names_an_authorisation_identity_when_told(void **state)
+{
+	static const char *const mechs[] = {"PLAIN", "SCRAM-SHA-1"};
+	static const char *const expected[2][2] = {
+	    {"|user|secret word", "n,,n=user,r="},
+	    {"user|user|secret word", "n,a=user,n=user,r="}};
+	struct run r;
+
+	(void)state;
+	for (int told = 0; told < 2; told++) {
+		for (size_t i = 0; i < 2; i++) {
+			const char *wanted = expected[told][i];
+
+			has_authzid = told == 1;
+			assert_true(start(&r, mechs[i], "noanonymous"));
+			assert_int_equal(
+			    strncmp(decoded(&r), wanted, strlen(wanted)), 0);
+			finish(&r);
+		}
+	}
+	has_authzid = false;
 }
 
 static void
@@ -199,6 +230,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(sasl_plain_goes_with_the_command),
+	    cmocka_unit_test(sasl_names_an_authorisation_identity_when_told),
 	    cmocka_unit_test(sasl_login_answers_two_questions),
 	    cmocka_unit_test(sasl_cram_md5_answers_with_a_digest),
 	    cmocka_unit_test(sasl_noplaintext_leaves_no_mechanism),
