@@ -525,6 +525,18 @@ def test_lockstep_server_hangs_up_on_pipelining(smarthost):
     assert host.stats()["violation_kinds"]["pipelining"] == 1
 
 
+def test_nothing_behind_the_final_dot_is_carried_out(smarthost):
+    host = smarthost("--refuse-overlap")
+    client = host.raw()
+    client.send("MAIL FROM:<a@x>\r\nRCPT TO:<b@y>\r\nDATA\r\n")
+    assert [client.reply()[:3] for _ in range(3)] == ["250", "250", "354"]
+    client.send(BODY + b".\r\nRSET\r\nMAIL FROM:<c@x>\r\n")
+    assert [client.reply()[:3] for _ in range(3)] == ["250", "503", "503"]
+    assert client.ask("RCPT TO:<d@y>")[:3] == "503"
+    assert client.ask("MAIL FROM:<c@x>")[:3] == "250"
+    assert len(host.ledger()) == 1
+
+
 def test_go_ahead_without_recipients_is_never_a_delivery(smarthost):
     host = smarthost(script=ALL_REFUSED +
                      'data if sender "go" go-ahead\n'

@@ -56,6 +56,7 @@ static const struct entry entries[] = {
     {"require-tls", ON, AT(require_tls)},
     {"auth-without-tls", ON, AT(auth_without_tls)},
     {"enforce-lockstep", ON, AT(enforce_lockstep)},
+    {"refuse-overlap", ON, AT(refuse_overlap)},
     {"always-go-ahead", ON, AT(always_go_ahead)},
     {"ledger-sync", ON, AT(ledger_sync)},
     {"tls12", ON, AT(tls12)},

@@ -33,7 +33,7 @@ struct options {
 	bool require_auth, auth_without_tls, require_tls;
 	bool starttls, pipelining, chunking, size_offered, eightbit, smtputf8;
 	bool dsn, enhanced, enforce_lockstep, tls12, tickets, nodelay;
-	bool always_go_ahead, ledger_sync, quickack;
+	bool always_go_ahead, ledger_sync, quickack, refuse_overlap;
 	uint64_t size;
 	uint64_t max_connections, max_messages, max_rcpts;
 	bool max_messages_close;

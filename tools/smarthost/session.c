@@ -446,6 +446,33 @@ take_line(struct session *s)
 	return true;
 }
 
+/* What stood behind the final dot: each command is answered and none is
+ * carried out. */
+static void
+refuse_overlap(struct session *s)
+{
+	struct buf *in = &s->conn->in;
+	struct slice rest = buf_slice(in);
+	size_t i, commands = 0;
+
+	for (i = 0; i < rest.n; i++)
+		commands += rest.p[i] == '\n';
+	buf_reset(in);
+	while (commands-- > 0)
+		answer_say(s, "503 5.5.1 Error: command behind end of data");
+}
+
+static void
+take_content(struct session *s)
+{
+	bool was_data = s->mode == MODE_DATA;
+
+	transaction_input(s);
+	if (was_data && s->mode == MODE_COMMAND &&
+	    s->conn->sim->options.refuse_overlap)
+		refuse_overlap(s);
+}
+
 void
 session_input(struct session *s)
 {
@@ -460,7 +487,7 @@ session_input(struct session *s)
 		if (buf_len(&c->in) == 0 && !is_empty_chunk)
 			break;
 		if (s->mode == MODE_DATA || s->mode == MODE_BDAT)
-			transaction_input(s);
+			take_content(s);
 		else if (!take_line(s))
 			break;
 	}
