@@ -9,71 +9,101 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/base/mem.h"
 
 extern char **environ;
 
+/* One for the process, as it is about what all runs need. */
+static struct {
+	command_output_patience_fn *fn;
+	void *ctx;
+} patience;
+
+enum { OUT, ERR, STARTED, PIPES };
+
+/* The pipes of one run; those of STARTED carry the errno of a child that did
+ * not come to run the program. */
+struct pipes {
+	int read[PIPES], write[PIPES];
+};
+
 /* In the child: only async-signal-safe calls, as a test may have threads. */
 static void
-become(const char *const *argv, int out, int err)
+become(const char *const *argv, const struct pipes *pipes)
 {
 	/* execve() takes char *const *, and promises not to write. */
 	union {
 		const char *const *in;
 		char *const *out;
 	} args = {argv};
-	int null = open("/dev/null", O_RDONLY);
-
 	/* The pipes may themselves be 0..2 when those were closed. */
-	out = fcntl(out, F_DUPFD, 3);
-	err = fcntl(err, F_DUPFD, 3);
-	if (null < 0 || out < 0 || err < 0 || dup2(null, 0) < 0 ||
-	    dup2(out, 1) < 0 || dup2(err, 2) < 0)
-		_exit(127);
-	(void)close_range(3, ~0U, 0);
-	(void)signal(SIGPIPE, SIG_DFL);
-	(void)execve(argv[0], args.out, environ);
-	(void)!write(2, "cannot run the program: ", 24);
-	(void)!write(2, strerrordesc_np(errno), strlen(strerrordesc_np(errno)));
-	_exit(127);
+	int started = fcntl(pipes->write[STARTED], F_DUPFD_CLOEXEC, 3);
+	int out = fcntl(pipes->write[OUT], F_DUPFD_CLOEXEC, 3);
+	int err = fcntl(pipes->write[ERR], F_DUPFD_CLOEXEC, 3);
+	int null = open("/dev/null", O_RDONLY), error;
+
+	if (started >= 0 && out >= 0 && err >= 0 && null >= 0 &&
+	    dup2(null, 0) >= 0 && dup2(out, 1) >= 0 && dup2(err, 2) >= 0) {
+		(void)close_range(3, (unsigned)started - 1, 0);
+		(void)close_range((unsigned)started + 1, ~0U, 0);
+		(void)signal(SIGPIPE, SIG_DFL);
+		(void)execve(argv[0], args.out, environ);
+	}
+	error = errno;
+	if (started < 0)
+		started = pipes->write[STARTED];
+	_exit(write(started, &error, sizeof(error)) < 0 ? 126 : 127);
 }
 
-/* One read into b; false at the end. What is above the buffer's maximum is
- * read and dropped, so that the child can go on. */
-static bool
+/* One read into b: 1, 0 at the end, -1 with errno. What is above the buffer's
+ * maximum is read and dropped, so that the child can go on. */
+static int
 take(int fd, struct buf *b)
 {
 	char chunk[16384];
 	ssize_t n = read(fd, chunk, sizeof(chunk));
 
 	if (n < 0)
-		return errno == EINTR || errno == EAGAIN;
+		return errno == EINTR || errno == EAGAIN ? 1 : -1;
 	if (n > 0)
 		(void)buf_add(b, chunk, (size_t)n);
 	explicit_bzero(chunk, sizeof(chunk));
 	return n > 0;
 }
 
-/* Reads both pipes to their ends; false when the time is over. */
-static bool
-collect(struct command_output_result *result, int out, int err)
+/* Reads all pipes to their ends. 0, or an errno value. */
+static int
+collect(struct buf *const into[], const struct pipes *pipes)
 {
 	int64_t end_ms = clock_mono_ms() + COMMAND_OUTPUT_TIMEOUT_MS;
-	struct pollfd p[2] = {{out, POLLIN, 0}, {err, POLLIN, 0}};
+	struct pollfd p[PIPES];
+	int open = PIPES;
 
-	while (p[0].fd >= 0 || p[1].fd >= 0) {
+	for (int i = 0; i < PIPES; i++)
+		p[i] = (struct pollfd){pipes->read[i], POLLIN, 0};
+	while (open > 0) {
 		int64_t left_ms = end_ms - clock_mono_ms();
 
 		if (left_ms <= 0)
-			return false;
-		if (poll(p, 2, (int)left_ms) < 0 && errno != EINTR)
-			return false;
-		if (p[0].revents != 0 && !take(out, &result->out))
-			p[0].fd = -1;
-		if (p[1].revents != 0 && !take(err, &result->err))
-			p[1].fd = -1;
-		p[0].revents = p[1].revents = 0;
+			return ETIMEDOUT;
+		if (poll(p, PIPES, (int)left_ms) < 0) {
+			if (errno != EINTR)
+				return errno;
+			continue;
+		}
+		for (int i = 0; i < PIPES; i++) {
+			int more =
+			    p[i].revents != 0 ? take(p[i].fd, into[i]) : 1;
+
+			if (more < 0)
+				return errno;
+			if (more == 0) {
+				p[i].fd = -1;
+				open--;
+			}
+		}
 	}
-	return true;
+	return 0;
 }
 
 static int
@@ -87,40 +117,133 @@ reap(pid_t pid)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+static int
+open_pipes(struct pipes *pipes)
+{
+	for (int i = 0; i < PIPES; i++)
+		pipes->read[i] = pipes->write[i] = -1;
+	for (int i = 0; i < PIPES; i++) {
+		int fd[2];
+
+		if (pipe2(fd, O_CLOEXEC) != 0)
+			return errno;
+		pipes->read[i] = fd[0];
+		pipes->write[i] = fd[1];
+	}
+	return 0;
+}
+
+static void
+close_all(int fd[])
+{
+	for (int i = 0; i < PIPES; i++) {
+		if (fd[i] >= 0)
+			(void)close(fd[i]);
+		fd[i] = -1;
+	}
+}
+
+/* Until the child is gone. 0, or the errno of the call that failed here or,
+ * before the program ran, there. */
+static int
+follow(struct command_output_result *result, pid_t pid, struct buf *started,
+    const struct pipes *pipes)
+{
+	struct buf *const into[PIPES] = {&result->out, &result->err, started};
+	int error = collect(into, pipes), told;
+
+	if (error != 0)
+		(void)kill(pid, SIGKILL);
+	result->status = reap(pid);
+	if (error == 0 && buf_len(started) == sizeof(told)) {
+		memcpy(&told, buf_slice(started).p, sizeof(told));
+		error = told;
+	}
+	if (error == 0 && result->status < 0)
+		error = ECHILD;
+	return error;
+}
+
+static int
+run_once(struct command_output_result *result, const char *const *argv)
+{
+	struct pipes pipes;
+	struct buf started;
+	pid_t pid = -1;
+	int error = open_pipes(&pipes);
+
+	if (error == 0) {
+		pid = fork();
+		error = pid < 0 ? errno : 0;
+	}
+	if (pid == 0)
+		become(argv, &pipes);
+	close_all(pipes.write);
+	if (pid > 0) {
+		buf_init(&started, sizeof(error));
+		error = follow(result, pid, &started, &pipes);
+		buf_fini(&started);
+	}
+	close_all(pipes.read);
+	return error;
+}
+
+/* The program is not there or is none: no other day will change that. */
+static bool
+is_of_program(int error)
+{
+	return error == ENOENT || error == ENOTDIR || error == EACCES ||
+	       error == EPERM || error == ELOOP || error == ENOEXEC ||
+	       error == EISDIR || error == ENAMETOOLONG;
+}
+
+static char *
+explain(const char *program, int error)
+{
+	if (error == ECHILD)
+		return mem_printf("%s: was killed", program);
+	if (error == ETIMEDOUT)
+		return mem_printf("%s: timed out", program);
+	return mem_printf(
+	    "%s: cannot run the program: %s", program, strerror(error));
+}
+
+void
+command_output_patience(command_output_patience_fn *fn, void *ctx)
+{
+	patience.fn = fn;
+	patience.ctx = ctx;
+}
+
 void
 command_output_run(
     struct command_output_result *result, const char *const *argv)
 {
-	int out[2] = {-1, -1}, err[2] = {-1, -1};
-	pid_t pid = -1;
+	char *why = NULL;
+	bool again;
+	int error;
 
 	buf_init(&result->out, COMMAND_OUTPUT_MAX);
 	buf_init(&result->err, COMMAND_OUTPUT_ERROR_MAX);
-	result->status = -1;
 	/* Growing copies, and what is left behind cannot be wiped. */
 	(void)buf_reserve(&result->out, 65536);
-	if (pipe2(out, O_CLOEXEC) == 0 && pipe2(err, O_CLOEXEC) == 0)
-		pid = fork();
-	if (pid == 0)
-		become(argv, out[1], err[1]);
-	if (pid < 0)
-		(void)buf_addf(&result->err, "%s: cannot start: %s", argv[0],
-		    strerror(errno));
-	if (out[1] >= 0)
-		(void)close(out[1]);
-	if (err[1] >= 0)
-		(void)close(err[1]);
-	if (pid > 0) {
-		if (!collect(result, out[0], err[0])) {
-			(void)buf_addf(&result->err, "%s: timed out", argv[0]);
-			(void)kill(pid, SIGKILL);
-		}
-		result->status = reap(pid);
+	do {
+		buf_wipe(&result->out);
+		buf_reset(&result->err);
+		result->status = -1;
+		error = run_once(result, argv);
+		mem_free(why);
+		why = error != 0 ? explain(argv[0], error) : NULL;
+		again = error != 0 && !is_of_program(error) &&
+			patience.fn != NULL && patience.fn(patience.ctx, why);
+	} while (again);
+	if (error != 0) {
+		result->status = -1;
+		buf_wipe(&result->out);
+		(void)buf_addf(&result->err, "%s%s",
+		    buf_len(&result->err) > 0 ? "; " : "", why);
 	}
-	if (out[0] >= 0)
-		(void)close(out[0]);
-	if (err[0] >= 0)
-		(void)close(err[0]);
+	mem_free(why);
 }
 
 void
