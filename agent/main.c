@@ -14,6 +14,7 @@
 #include "agent/smarthost/dialer.h"
 #include "agent/tables/domain_tables.h"
 #include "agent/settings/dryrun.h"
+#include "agent/io/command_output.h"
 #include "agent/io/logsink.h"
 #include "agent/io/loop.h"
 #include "agent/tables/mapwatch.h"
@@ -48,10 +49,18 @@ struct startup {
 	struct board_writer *board;
 	char *lane_name;
 	struct descriptors descriptors;
+	int64_t told_ms; /* why it cannot start yet; 0: not */
 };
 
-/* As many windows of a session are let in, see lane_admit.c. */
-enum { WINDOWS = 2 };
+enum {
+	RETRY_MS = 1000,
+	TELL_EVERY_MS = 60000,
+	/* What postconf(1) itself finds wrong is not the system's, but may be
+	 * a file that is just being edited. */
+	CONFIG_TRIES = 5,
+	/* As many windows of a session are let in, see lane_admit.c. */
+	WINDOWS = 2,
+};
 
 /* To the log as Postfix words it; the process stays, see agent.h. */
 static void
@@ -124,15 +133,51 @@ open_state(struct startup *s)
 		    s->set.lane_state_directory, why);
 }
 
-/* The limits became parameters in config_load(), which has told what is wrong
- * with the files; here it is about the rules. */
-static void
-open_provider(struct startup *s)
+/* Told by what failed for the system's sake: no descriptors, no processes, no
+ * memory. It may be over in a second or in an hour, and until then master(8)
+ * has no better process than this one. */
+static bool
+wait_for_system(void *ctx, const char *why)
 {
-	struct problems told = {0};
+	struct startup *s = ctx;
+	int64_t now_ms = clock_mono_ms();
 
-	provider_set_load(&s->provider, &s->set, &told);
-	problems_fini(&told);
+	if (s->told_ms == 0 || now_ms - s->told_ms >= TELL_EVERY_MS)
+		log_warn("%s -- cannot start, trying again", why);
+	else
+		now_ms = s->told_ms;
+	s->told_ms = now_ms;
+	if (!master_pause(RETRY_MS))
+		exit(0);
+	return true;
+}
+
+/* Without its settings a lane knows not even whose queue it is to serve: it
+ * waits for them, or ends. */
+static void
+read_settings(struct startup *s, int argc, char **argv)
+{
+	for (int tries = 1;; tries++) {
+		bool is_read;
+		char *why;
+
+		options_parse(&s->opt, argc, argv, &s->problems);
+		is_read =
+		    config_load(&s->set, &s->provider, &s->opt, &s->problems);
+		if (is_read && !s->problems.may_pass)
+			return;
+		why = mem_strdup(s->problems.text[s->problems.count - 1]);
+		if (!s->problems.may_pass && tries >= CONFIG_TRIES) {
+			logsink_tell_syslog(why);
+			log_fatal("%s", why);
+		}
+		(void)wait_for_system(s, why);
+		mem_free(why);
+		provider_set_fini(&s->provider);
+		settings_free(&s->set);
+		problems_fini(&s->problems);
+		options_fini(&s->opt);
+	}
 }
 
 static void
@@ -148,15 +193,17 @@ start(struct startup *s, int argc, char **argv)
 	s->master = master_open(&s->opt, &error);
 	if (s->master == NULL)
 		log_fatal("%s", error);
-	config_load(&s->set, &s->opt, &s->problems);
+	options_fini(&s->opt);
+	problems_fini(&s->problems);
+	master_raise_limits();
+	command_output_patience(wait_for_system, s);
+	read_settings(s, argc, argv);
 	logsink_configure(&s->set);
 	log_problems(&s->problems);
-	master_raise_limits();
 	open_state(s);
 	s->loop = loop_new();
 	logsink_attach(s->loop);
 	open_tables(s);
-	open_provider(s);
 	s->dialer = dialer_new(s->loop, &s->set, s->credentials, s->policies);
 	s->alarm = alarm_new(s->loop, &s->set, s->lane_name);
 	if (!master_drop_privileges(&s->set, &s->opt, &error))

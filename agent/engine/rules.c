@@ -41,6 +41,7 @@ struct rules {
 	size_t count, room;
 	char *files[FILES_MAX];
 	size_t file_count;
+	bool has_lacked_memory;
 };
 
 static const char *const stage_names[RULE_STAGES] = {
@@ -114,6 +115,12 @@ rules_count(const struct rules *rules)
 	return rules->count;
 }
 
+bool
+rules_have_lacked_memory(const struct rules *rules)
+{
+	return rules->has_lacked_memory;
+}
+
 const char *
 rule_outcome_name(enum rule_outcome outcome)
 {
@@ -169,6 +176,7 @@ struct reader {
 	struct slice rest;
 	char *error;
 	size_t error_size;
+	bool has_lacked_memory;
 };
 
 static bool complain(struct reader *in, const char *format, ...)
@@ -335,6 +343,10 @@ read_pattern(struct reader *in)
 		    "%d octets",
 		    PATTERN_MAX);
 	status = regcomp(&in->rule->regex, text, REG_EXTENDED | REG_ICASE);
+	if (status == REG_ESPACE) {
+		in->has_lacked_memory = true;
+		return complain(in, "no memory for the pattern /%.60s/", text);
+	}
 	if (status != 0) {
 		(void)regerror(status, &in->rule->regex, why, sizeof(why));
 		return complain(in, "bad pattern /%.60s/: %s", text, why);
@@ -542,7 +554,10 @@ rules_add_line(struct rules *rules, const char *file, int line,
     struct slice rest, char *error, size_t error_size)
 {
 	struct rule *r = mem_zalloc(sizeof(*r));
-	struct reader in = {r, words_trim(rest), error, error_size};
+	struct reader in = {.rule = r,
+	    .rest = words_trim(rest),
+	    .error = error,
+	    .error_size = error_size};
 
 	error[0] = '\0';
 	r->line = line;
@@ -555,6 +570,7 @@ rules_add_line(struct rules *rules, const char *file, int line,
 	if (memchr(rest.p, '\0', rest.n) != NULL || !read_rule(&in)) {
 		if (error[0] == '\0')
 			(void)complain(&in, "the line contains a NUL octet");
+		rules->has_lacked_memory |= in.has_lacked_memory;
 		rule_free(r);
 		return false;
 	}

@@ -99,6 +99,9 @@ struct rules *rules_new(void);
 void rules_free(struct rules **rules);
 size_t rules_count(const struct rules *rules);
 
+/* A rule is missing because there was no memory for it, not for its text. */
+bool rules_have_lacked_memory(const struct rules *rules);
+
 /* Adds the rule of one line, of which the word "reply" is already gone. false:
  * error says what is wrong and what is allowed. */
 bool rules_add_line(struct rules *rules, const char *file, int line,

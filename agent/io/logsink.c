@@ -468,6 +468,17 @@ logsink_configure(const struct settings *settings)
 }
 
 void
+logsink_tell_syslog(const char *text)
+{
+	/* Otherwise it is there already. */
+	if (sink.path == NULL)
+		return;
+	openlog(sink.tag, LOG_PID | LOG_NDELAY, sink.facility);
+	syslog(LOG_CRIT, "fatal: %s", text);
+	closelog();
+}
+
+void
 logsink_bypass(void)
 {
 	sink.is_direct = true;

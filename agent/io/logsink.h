@@ -37,6 +37,10 @@ void logsink_configure(const struct settings *set);
  * before it is freed. Without it each line tries to send those before it. */
 void logsink_attach(struct loop *loop);
 
+/* A fatal line to syslog, in addition: for a process that ends before it knows
+ * where its log is. */
+void logsink_tell_syslog(const char *text);
+
 /* Waits so long for the receiver to take what is kept. Called at exit. */
 void logsink_flush(int wait_ms);
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <poll.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -196,6 +197,14 @@ master_detach(struct master *master)
 	(void)close(MASTER_STATUS_FD);
 	for (int i = 0; i < master->listen_count; i++)
 		(void)close(MASTER_LISTEN_FD + i);
+}
+
+bool
+master_pause(int wait_ms)
+{
+	struct pollfd status = {MASTER_STATUS_FD, POLLIN, 0};
+
+	return poll(&status, 1, wait_ms) <= 0;
 }
 
 void

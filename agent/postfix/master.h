@@ -61,6 +61,10 @@ void master_watch(
  * sockets, and forgets about them. */
 void master_detach(struct master *master);
 
+/* For a start that has to be tried again: waits so long. False, at once, when
+ * master is gone or wants this process gone. */
+bool master_pause(int wait_ms);
+
 /* Raises the soft limit of descriptors to the hard one. */
 void master_raise_limits(void);
 

@@ -1,87 +1,35 @@
 #include "agent/settings/config.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/io/command_output.h"
 #include "agent/io/logsink.h"
+#include "agent/settings/main_cf.h"
 #include "agent/settings/params.h"
-#include "agent/settings/provider_set.h"
-#include "common/base/buf.h"
+#include "agent/settings/postconf.h"
+#include "agent/settings/references.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
-/* Free text in Postfix, used by the queue manager only, never by us. */
-#define CARRIER "empty_address_recipient"
-/* Nobody sets it: its warning shows that this postconf has such warnings. */
-#define NEVER_SET "lane_never_set"
-/* $service_name and its like are read-only in postconf, and name postconf
- * itself; ours get this in front. */
-#define PSEUDO_PREFIX "postlane_"
 #define TRANSPORT_PREFIX "transport_"
 #define COMMAND_DIRECTORY "/usr/sbin"
+#define CONFIG_DIRECTORY "/etc/postfix"
+/* Where a default of ours is expanded. */
+#define DEFAULT_PREFIX "postlane_default_"
 
-enum { TEXT_MAX = 1 << 20, COMPLAINT_MAX = 600 };
+enum { REFERENCE_DEPTH_MAX = 20 };
 
-/* Strings of the command line, freed together. */
-struct args {
-	char **v;
-	size_t n;
+struct loading {
+	struct settings *set;
+	const struct options *opt;
+	struct problems *problems;
+	struct main_cf cf;
+	struct postconf pc;
 };
-
-static void
-args_take(struct args *args, char *text)
-{
-	args->v = mem_realloc(args->v, (args->n + 2) * sizeof(args->v[0]));
-	args->v[args->n++] = text;
-	args->v[args->n] = NULL;
-}
-
-static void
-args_add(struct args *args, const char *text)
-{
-	args_take(args, mem_strdup(text));
-}
-
-static void
-args_fini(struct args *args)
-{
-	for (size_t i = 0; i < args->n; i++)
-		mem_free(args->v[i]);
-	mem_free(args->v);
-}
-
-/* command_directory as main.cf has it: postconf cannot tell where it is. */
-static char *
-scan_command_directory(void)
-{
-	const char *dir = getenv("MAIL_CONFIG");
-	char *path = mem_printf("%s/main.cf", dir != NULL ? dir : "");
-	FILE *file = dir != NULL ? fopen(path, "re") : NULL;
-	char line[4096], *found = NULL;
-
-	mem_free(path);
-	while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
-		char *name, *value;
-
-		if (strncmp(line, "command_directory", 17) != 0 ||
-		    !options_split(line, &name, &value))
-			continue;
-		if (strcmp(name, "command_directory") == 0 && value[0] == '/') {
-			mem_free(found);
-			found = value;
-			value = NULL;
-		}
-		mem_free(name);
-		mem_free(value);
-	}
-	if (file != NULL)
-		(void)fclose(file);
-	return found;
-}
 
 char *
 config_command(const char *command_directory, const char *name)
@@ -101,73 +49,6 @@ config_command(const char *command_directory, const char *name)
 	return mem_printf("%s/%s", COMMAND_DIRECTORY, name);
 }
 
-static size_t
-name_length(const char *p)
-{
-	size_t n = 0;
-
-	while (isalnum((unsigned char)p[n]) || p[n] == '_')
-		n++;
-	return n;
-}
-
-static bool
-is_pseudo(const char *p, size_t n)
-{
-	struct slice name = slice_of(p, n);
-
-	return slice_eq(name, "service_name") ||
-	       slice_eq(name, "process_name") || slice_eq(name, "process_id");
-}
-
-/* $service_name -> $postlane_service_name, in all its spellings. */
-static char *
-rename_pseudo(const char *text)
-{
-	struct buf out;
-	char *result;
-
-	buf_init(&out, TEXT_MAX);
-	while (*text != '\0') {
-		(void)buf_add_char(&out, *text);
-		if (*text++ != '$')
-			continue;
-		if (*text == '$') { /* "$$" is a dollar sign */
-			(void)buf_add_char(&out, *text++);
-			continue;
-		}
-		if (*text == '{' || *text == '(')
-			(void)buf_add_char(&out, *text++);
-		if (is_pseudo(text, name_length(text)))
-			(void)buf_add_str(&out, PSEUDO_PREFIX);
-	}
-	result = mem_strdup(buf_str(&out));
-	buf_fini(&out);
-	return result;
-}
-
-static void
-add_overrides(struct args *args, const struct options *opt)
-{
-	for (size_t i = 0; i < opt->override_count; i++) {
-		char *value = rename_pseudo(opt->overrides[i].value);
-
-		args_add(args, "-o");
-		args_take(
-		    args, mem_printf("%s=%s", opt->overrides[i].name, value));
-		mem_free(value);
-	}
-	args_add(args, "-o");
-	args_take(args,
-	    mem_printf(PSEUDO_PREFIX "service_name=%s", opt->service_name));
-	args_add(args, "-o");
-	args_take(args,
-	    mem_printf(PSEUDO_PREFIX "process_name=%s", opt->process_name));
-	args_add(args, "-o");
-	args_take(
-	    args, mem_printf(PSEUDO_PREFIX "process_id=%ld", (long)getpid()));
-}
-
 /* A parameter of the transport has the service's name in front, as postconf(5)
  * writes it: transport_destination_concurrency_limit. */
 static bool
@@ -177,291 +58,177 @@ is_of_transport(const struct param *param)
 		   sizeof(TRANSPORT_PREFIX) - 1) == 0;
 }
 
-/* Its name for postconf, which knows no other characters in one. */
+static bool
+is_plain_name(const char *name)
+{
+	while (isalnum((unsigned char)*name) || *name == '_')
+		name++;
+	return *name == '\0';
+}
+
+/* Its name in main.cf; the caller frees. A service with other characters in
+ * its name cannot have one there. */
 static char *
-name_asked_for(const struct param *param, const char *service)
+name_of(const struct param *param, const struct options *opt)
 {
 	size_t n = sizeof(TRANSPORT_PREFIX) - 1;
 
-	if (is_of_transport(param) && service[name_length(service)] == '\0')
-		return mem_printf("%s_%s", service, param->name + n);
+	if (is_of_transport(param) && is_plain_name(opt->service_name))
+		return mem_printf("%s_%s", opt->service_name, param->name + n);
 	return mem_strdup(param->name);
 }
 
-/* The value of the carrier: a segment for each parameter, "=value" when it is
- * set and "~default" when it is not. Postfix's own ride too, for those that a
- * release older than the parameter does not know. */
-static char *
-carrier_value(const struct options *opt)
+/* As it is written, by -o or in main.cf; NULL: in neither. */
+static const char *
+written(const struct loading *l, const char *name)
 {
-	struct buf out;
-	char *text;
-
-	buf_init(&out, TEXT_MAX);
-	(void)buf_add_str(&out, "${" NEVER_SET "?{}}");
-	for (size_t i = 0; i < params_count(); i++) {
-		const struct param *p = params_get(i);
-		char *name = name_asked_for(p, opt->service_name);
-
-		(void)buf_addf(&out, "\001${%s?{=${%s}}:{~%s}}", name, name,
-		    params_default(p, opt->class));
-		mem_free(name);
-	}
-	text = mem_strdup(buf_str(&out));
-	buf_fini(&out);
-	return text;
+	for (size_t i = l->opt->override_count; i-- > 0;)
+		if (strcmp(l->opt->overrides[i].name, name) == 0)
+			return l->opt->overrides[i].value;
+	return main_cf_find(&l->cf, name);
 }
 
+/* Calls fn with each name that the value of `name` refers to, by way of others
+ * too, and that is written nowhere. */
 static void
-build_args(struct args *args, const struct options *opt)
+each_unwritten(struct loading *l, const char *name, int depth,
+    void (*fn)(struct loading *l, const char *unwritten, void *ctx), void *ctx)
 {
-	const char *dir = getenv("MAIL_CONFIG");
-	char *command_directory = scan_command_directory();
-	char *carrier = carrier_value(opt);
+	const char *at = written(l, name);
+	struct slice each;
 
-	args_take(args, config_command(command_directory, "postconf"));
-	if (dir != NULL && *dir != '\0') {
-		args_add(args, "-c");
-		args_add(args, dir);
-	}
-	add_overrides(args, opt);
-	args_add(args, "-o");
-	args_take(args, mem_printf(CARRIER "=%s", carrier));
-	args_add(args, "-x");
-	args_add(args, CARRIER);
-	for (size_t i = 0; i < params_count(); i++)
-		if (!params_is_ours(params_get(i)) &&
-		    !is_of_transport(params_get(i)))
-			args_add(args, params_get(i)->name);
-	mem_free(carrier);
-	mem_free(command_directory);
-}
+	while (at != NULL && references_next(&at, &each)) {
+		char *other;
 
-/* Whether postconf said `complaint` about exactly this name. */
-static bool
-complained(const char *err, const char *complaint, const char *name)
-{
-	char *text = mem_printf("%s: %s", complaint, name);
-	size_t n = strlen(text);
-	bool is_found = false;
-
-	for (; (err = strstr(err, text)) != NULL && !is_found; err += n)
-		is_found = err[n] == '\n' || err[n] == '\0';
-	mem_free(text);
-	return is_found;
-}
-
-/* Values as read: one slot per parameter, NULL for "not told". */
-struct reading {
-	char **direct; /* from "name = value" */
-	char **carried; /* "=value" or "~default" */
-};
-
-static void
-read_carrier(struct reading *r, const char *value)
-{
-	size_t i = 0;
-
-	for (value = strchr(value, '\001'); value != NULL && i < params_count();
-	     i++) {
-		size_t n = strcspn(++value, "\001");
-
-		r->carried[i] = mem_strndup(value, n);
-		value = value[n] != '\0' ? value + n : NULL;
-	}
-}
-
-static void
-read_line(struct reading *r, char *line)
-{
-	char *eq = strstr(line, " =");
-	const char *value;
-
-	if (eq == NULL)
-		return;
-	*eq = '\0';
-	value = eq + 2 + strspn(eq + 2, " ");
-	if (strcmp(line, CARRIER) == 0) {
-		read_carrier(r, value);
-		return;
-	}
-	for (size_t i = 0; i < params_count(); i++)
-		if (strcmp(params_get(i)->name, line) == 0 &&
-		    r->direct[i] == NULL)
-			r->direct[i] = mem_strdup(value);
-}
-
-static void
-read_output(struct reading *r, const char *out)
-{
-	r->direct = mem_zarray(params_count(), sizeof(r->direct[0]));
-	r->carried = mem_zarray(params_count(), sizeof(r->carried[0]));
-	while (*out != '\0') {
-		size_t n = strcspn(out, "\n");
-		char *line = mem_strndup(out, n);
-
-		read_line(r, line);
-		mem_free(line);
-		out += n + (out[n] == '\n');
-	}
-}
-
-static void
-reading_fini(struct reading *r)
-{
-	for (size_t i = 0; i < params_count(); i++) {
-		mem_free(r->direct[i]);
-		mem_free(r->carried[i]);
-	}
-	mem_free(r->direct);
-	mem_free(r->carried);
-}
-
-/* `name =` in main.cf: empty, but not unset. Only the absence of a warning
- * tells, so first make sure that this postconf warns at all. */
-static bool
-is_set_empty(const char *err, const struct param *param)
-{
-	return complained(err, "undefined parameter", NEVER_SET) &&
-	       !complained(err, "undefined parameter", param->name);
-}
-
-static void
-apply(struct settings *set, const struct reading *r, const char *err,
-    struct problems *problems)
-{
-	for (size_t i = 0; i < params_count(); i++) {
-		const struct param *param = params_get(i);
-		const char *carried = r->carried[i];
-
-		if (r->direct[i] != NULL)
-			(void)params_set(set, param, r->direct[i], problems);
-		else if (carried == NULL)
+		if (postconf_is_pseudo(each.p, each.n))
 			continue;
-		else if (*carried == '=')
-			(void)params_set(set, param, carried + 1, problems);
-		else if (params_is_ours(param) && is_set_empty(err, param))
-			(void)params_set(set, param, "", problems);
-		else
-			(void)params_set(set, param, carried + 1, problems);
+		other = mem_strndup(each.p, each.n);
+		if (written(l, other) == NULL)
+			fn(l, other, ctx);
+		else if (depth < REFERENCE_DEPTH_MAX)
+			each_unwritten(l, other, depth + 1, fn, ctx);
+		mem_free(other);
 	}
 }
 
-/* Set by -o or in main.cf, if only to nothing. */
-static bool
-is_explicit(const struct reading *r, const char *err, size_t i)
+static void
+want(struct loading *l, const char *name, void *ctx)
 {
-	const char *carried = r->carried[i];
+	(void)ctx;
+	postconf_want(&l->pc, name);
+}
 
-	if (r->direct[i] != NULL || (carried != NULL && *carried == '='))
-		return true;
-	return carried != NULL && is_set_empty(err, params_get(i));
+static void
+ask_for(struct loading *l, const struct param *param)
+{
+	const char *text = params_default(param, l->opt->class);
+	char *name = name_of(param, l->opt), *holder;
+
+	postconf_want(&l->pc, name);
+	each_unwritten(l, name, 0, want, NULL);
+	mem_free(name);
+	if (strchr(text, '$') == NULL)
+		return;
+	holder = mem_printf(DEFAULT_PREFIX "%s", param->name);
+	postconf_define(&l->pc, holder, text);
+	postconf_want(&l->pc, holder);
+	mem_free(holder);
+}
+
+/* A name that stands in no file and that Postfix has no default for either. */
+static void
+refuse_undefined(struct loading *l, const char *unwritten, void *ctx)
+{
+	const char *name = ctx;
+
+	if (postconf_value(&l->pc, unwritten) == NULL)
+		problems_addf(l->problems,
+		    "bad parameter: %s = %s: $%s is not defined", name,
+		    written(l, name), unwritten);
+}
+
+static const char *
+told(const struct loading *l, const struct param *param)
+{
+	char *name = name_of(param, l->opt);
+	const char *value = postconf_value(&l->pc, name);
+
+	mem_free(name);
+	return value;
+}
+
+static void
+apply(struct loading *l, const struct param *param)
+{
+	const char *value = told(l, param);
+	char *name = name_of(param, l->opt), *holder;
+
+	each_unwritten(l, name, 0, refuse_undefined, name);
+	mem_free(name);
+	if (value == NULL) {
+		holder = mem_printf(DEFAULT_PREFIX "%s", param->name);
+		value = postconf_value(&l->pc, holder);
+		mem_free(holder);
+	}
+	/* Neither: the default that is there already. */
+	if (value != NULL)
+		(void)params_set(l->set, param, value, l->problems);
 }
 
 /* What the provider's file says goes where nothing was set. */
 static void
-apply_provider(struct settings *set, const struct reading *r, const char *err,
-    struct problems *problems)
+apply_provider(struct loading *l, const struct provider_set *provider)
 {
-	struct provider_set provider;
-
-	provider_set_load(&provider, set, problems);
 	for (size_t i = 0; i < params_count(); i++) {
 		const struct param *param = params_get(i);
 		char value[512];
 
-		if (params_is_ours(param) && !is_explicit(r, err, i) &&
+		if (params_is_ours(param) && told(l, param) == NULL &&
 		    provider_set_value(
-			&provider, param->name, value, sizeof(value), NULL))
-			(void)params_set(set, param, value, problems);
+			provider, param->name, value, sizeof(value), NULL))
+			(void)params_set(l->set, param, value, l->problems);
 	}
-	provider_set_fini(&provider);
-}
-
-/* What we said to postconf makes it warn about names; the rest of its words,
- * on one line. */
-static void
-summarize(char *out, size_t n, const char *err)
-{
-	struct buf text;
-
-	buf_init(&text, n - 1);
-	while (*err != '\0') {
-		size_t len = strcspn(err, "\n");
-		char *line = mem_strndup(err, len);
-
-		if (strstr(line, "unused parameter:") == NULL &&
-		    strstr(line, "undefined parameter:") == NULL &&
-		    strstr(line, "unknown parameter") == NULL && len > 0)
-			(void)buf_addf(&text, "%s%s",
-			    buf_len(&text) > 0 ? "; " : "", line);
-		mem_free(line);
-		err += len + (err[len] == '\n');
-	}
-	(void)snprintf(out, n, "%s", buf_str(&text));
-	buf_fini(&text);
 }
 
 static void
-check_override_names(const struct options *opt, struct problems *problems)
+check_name(
+    struct loading *l, const char *how, const char *name, const char *value)
 {
-	for (size_t i = 0; i < opt->override_count; i++) {
-		const struct option_override *o = &opt->overrides[i];
-
-		if (strncmp(o->name, "lane_", 5) == 0 &&
-		    params_find(o->name) == NULL)
-			problems_addf(problems,
-			    "bad parameter: -o %s = %s: there is no such "
-			    "parameter",
-			    o->name, o->value);
-	}
+	if (strncmp(name, "lane_", 5) == 0 && params_find(name) == NULL)
+		problems_addf(l->problems,
+		    "bad parameter: %s%s = %s: there is no such parameter", how,
+		    name, value);
 }
 
-/* postconf calls the file of a -o main.cf, too. */
-static bool
-is_override(const struct options *opt, struct slice name)
-{
-	for (size_t i = 0; i < opt->override_count; i++)
-		if (slice_eq(name, opt->overrides[i].name))
-			return true;
-	return false;
-}
-
-/* "postconf: warning: DIR/main.cf: unused parameter: lane_typo=5". A name of
- * ours is used by the carrier; what remains is nobody's. */
 static void
-check_unused_names(
-    const char *err, const struct options *opt, struct problems *problems)
+check_names(struct loading *l)
 {
-	static const char said[] = "main.cf: unused parameter: lane_";
-
-	while ((err = strstr(err, said)) != NULL) {
-		const char *name = err + sizeof(said) - 1 - strlen("lane_");
-		size_t n = strcspn(name, "=\n");
-		size_t all = strcspn(name, "\n");
-		size_t at = n + (name[n] == '=');
-
-		err = name + all;
-		if (is_override(opt, slice_of(name, n)))
-			continue;
-		problems_addf(problems,
-		    "bad parameter: %.*s = %.*s: there is no such parameter",
-		    (int)n, name, (int)(all - at), name + at);
-	}
+	for (size_t i = 0; i < l->cf.count; i++)
+		check_name(l, "", l->cf.v[i].name, l->cf.v[i].value);
+	for (size_t i = 0; i < l->opt->override_count; i++)
+		check_name(l, "-o ", l->opt->overrides[i].name,
+		    l->opt->overrides[i].value);
 }
 
 /* myorigin may name a file whose first line is meant. */
 static void
-read_myorigin(struct settings *set)
+read_myorigin(struct settings *set, struct problems *problems)
 {
-	char line[512];
+	char line[512] = "";
 	FILE *file;
 
 	if (set->myorigin[0] != '/')
 		return;
 	file = fopen(set->myorigin, "re");
-	if (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+	errno = file == NULL ? errno : 0;
+	if (file != NULL && fgets(line, sizeof(line), file) != NULL)
 		line[strcspn(line, " \t\r\n")] = '\0';
+	if (line[0] == '\0') {
+		problems_blame(problems, errno);
+		problems_addf(problems, "bad parameter: myorigin = %s: %s",
+		    set->myorigin,
+		    errno != 0 ? strerror(errno) : "it has no first line");
+	} else {
 		mem_free(set->myorigin);
 		set->myorigin = mem_strdup(line);
 	}
@@ -473,7 +240,7 @@ read_myorigin(struct settings *set)
 static void
 apply_defaults(struct settings *set, const char *class)
 {
-	struct problems ignored = {NULL, 0};
+	struct problems ignored = {0};
 
 	for (size_t i = 0; i < params_count(); i++) {
 		const struct param *param = params_get(i);
@@ -488,41 +255,79 @@ apply_defaults(struct settings *set, const char *class)
 	problems_fini(&ignored);
 }
 
-void
-config_load(
-    struct settings *set, const struct options *opt, struct problems *problems)
+/* Everything is asked for in one run. False: *error_out says why not. */
+static bool
+ask(struct loading *l, char **error_out)
 {
-	struct command_output_result run;
-	struct reading reading;
-	struct args args = {NULL, 0};
-	char words[COMPLAINT_MAX];
+	const char *dir = getenv("MAIL_CONFIG"), *commands;
+	bool is_given = dir != NULL && *dir != '\0';
+	int error = main_cf_read(&l->cf, is_given ? dir : CONFIG_DIRECTORY);
+	char *path;
+	bool ok;
+
+	/* Somebody who tries it by hand may have it where postconf knows. */
+	if (error != 0 && (is_given || error != ENOENT)) {
+		problems_blame(l->problems, error);
+		*error_out = mem_printf("open %s/main.cf: %s",
+		    is_given ? dir : CONFIG_DIRECTORY, strerror(error));
+		return false;
+	}
+	for (size_t i = 0; i < params_count(); i++)
+		ask_for(l, params_get(i));
+	/* postconf cannot tell where it is. */
+	commands = main_cf_find(&l->cf, "command_directory");
+	path = config_command(
+	    commands != NULL && *commands == '/' ? commands : NULL, "postconf");
+	ok = postconf_run(
+	    &l->pc, path, is_given ? dir : NULL, l->opt, &l->cf, error_out);
+	mem_free(path);
+	return ok;
+}
+
+static void
+take(struct loading *l, struct provider_set *provider)
+{
+	for (size_t i = 0; i < params_count(); i++)
+		apply(l, params_get(i));
+	read_myorigin(l->set, l->problems);
+	provider_set_load(provider, l->set, l->problems);
+	apply_provider(l, provider);
+	check_names(l);
+	if (logsink_facility(l->set->syslog_facility) < 0)
+		problems_addf(l->problems,
+		    "bad parameter: syslog_facility = %s: allowed is a "
+		    "facility of syslog(3), such as mail or local0",
+		    l->set->syslog_facility);
+	params_check(l->set, l->problems);
+}
+
+bool
+config_load(struct settings *set, struct provider_set *provider,
+    const struct options *opt, struct problems *problems)
+{
+	struct loading l = {.set = set, .opt = opt, .problems = problems};
+	struct provider_set own;
+	char *error = NULL;
+	bool is_read;
 
 	params_init(set);
 	apply_defaults(set, opt->class);
 	mem_free(set->lane_class);
 	set->lane_class = mem_strdup(opt->class);
-	build_args(&args, opt);
-	command_output_run(&run, (const char *const *)args.v);
-	if (run.status != 0 || !buf_ok(&run.out)) {
-		summarize(words, sizeof(words), buf_str(&run.err));
-		problems_addf(problems,
-		    "cannot read the configuration: %s (exit status %d): %s",
-		    args.v[0], run.status, words);
-	} else {
-		read_output(&reading, buf_str(&run.out));
-		apply(set, &reading, buf_str(&run.err), problems);
-		apply_provider(set, &reading, buf_str(&run.err), problems);
-		reading_fini(&reading);
-		check_unused_names(buf_str(&run.err), opt, problems);
-		read_myorigin(set);
+	is_read = ask(&l, &error);
+	if (is_read)
+		take(&l, &own);
+	else {
+		problems_addf(
+		    problems, "cannot read the configuration: %s", error);
+		provider_set_init(&own);
 	}
-	check_override_names(opt, problems);
-	if (logsink_facility(set->syslog_facility) < 0)
-		problems_addf(problems,
-		    "bad parameter: syslog_facility = %s: allowed is a "
-		    "facility of syslog(3), such as mail or local0",
-		    set->syslog_facility);
-	params_check(set, problems);
-	command_output_fini(&run);
-	args_fini(&args);
+	if (provider != NULL)
+		*provider = own;
+	else
+		provider_set_fini(&own);
+	mem_free(error);
+	postconf_fini(&l.pc);
+	main_cf_fini(&l.cf);
+	return is_read;
 }

@@ -68,7 +68,7 @@ is_overridden(const struct options *opt, const char *name)
 static void
 do_without_postfix(struct dryrun *d)
 {
-	struct problems told = {NULL, 0};
+	struct problems told = {0};
 	char value[512];
 
 	for (size_t i = 0; i < d->opt.override_count; i++) {
@@ -97,23 +97,20 @@ do_without_postfix(struct dryrun *d)
 static bool
 load(struct dryrun *d, int argc, char *const *argv, int skip)
 {
-	static const char no_postfix[] = "cannot read the configuration: ";
-	struct problems provider_problems = {NULL, 0};
+	struct problems provider_problems = {0};
 	char **words = mem_zarray((size_t)argc + 1, sizeof(words[0]));
-	bool is_good = true, has_postfix = true;
+	bool is_good, has_postfix;
 	int count = 0;
 
 	words[count++] = argv[0];
 	for (int i = skip; i < argc; i++)
 		words[count++] = argv[i];
 	options_parse(&d->opt, count, words, &d->problems);
-	config_load(&d->set, &d->opt, &d->problems);
-	for (size_t i = 0; i < d->problems.count; i++)
-		if (strncmp(d->problems.text[i], no_postfix,
-			strlen(no_postfix)) == 0)
-			has_postfix = false;
-		else
-			is_good = false;
+	is_good = d->problems.count == 0;
+	has_postfix = config_load(&d->set, NULL, &d->opt, &d->problems);
+	/* Without main.cf there is one that says so. */
+	if (has_postfix && d->problems.count > 0)
+		is_good = false;
 	if (!has_postfix)
 		do_without_postfix(d);
 	provider_set_load(&d->provider, &d->set, &provider_problems);

@@ -83,6 +83,21 @@ replace(char **to, const char *text)
 	*to = copy;
 }
 
+/* Which of two counts would be a guess: postconf -P shows and changes the one
+ * in front of the first word, and the last one would win here. */
+static void
+check_override_is_new(const struct options *opt,
+    const struct option_override *o, struct problems *problems)
+{
+	for (size_t i = 0; i < opt->override_count; i++)
+		if (strcmp(opt->overrides[i].name, o->name) == 0)
+			problems_addf(problems,
+			    "bad parameter: -o %s = %s: it is given twice, "
+			    "first as %s: allowed is once in an entry of "
+			    "master.cf",
+			    o->name, o->value, opt->overrides[i].value);
+}
+
 static void
 add_override(struct options *opt, const char *text, struct problems *problems)
 {
@@ -93,6 +108,7 @@ add_override(struct options *opt, const char *text, struct problems *problems)
 		    "bad option: -o %s: allowed is -o name=value", text);
 		return;
 	}
+	check_override_is_new(opt, &o, problems);
 	opt->overrides = mem_realloc(opt->overrides,
 	    (opt->override_count + 1) * sizeof(opt->overrides[0]));
 	opt->overrides[opt->override_count++] = o;
@@ -191,6 +207,10 @@ set_word(struct options *opt, const char *text, struct problems *problems)
 	else if (value[0] == '\0' || !params_is_class(value))
 		problems_addf(problems, "bad word: class=%s: allowed is %s",
 		    value, params_classes());
+	else if (opt->class[0] != '\0')
+		problems_addf(problems,
+		    "bad word: class=%s: it is given twice, first as class=%s",
+		    value, opt->class);
 	else
 		replace(&opt->class, value);
 	mem_free(name);

@@ -2,11 +2,12 @@
  *
  *   lane -n fast -t unix -u class=slow -o lane_connection_limit=2 -v
  *
- * Options and words may follow each other in any order: postconf(1) does not
- * look at what stands behind the first word, so that is where our own "-o"
- * belong. "-o" takes name=value or {name = value}; blanks around both are
- * dropped. The only word is class=NAME. What is wrong here is put into the
- * problems and the rest is still read: the process has to stay and defer mail.
+ * Options and words may follow each other in any order. postconf -P reads and
+ * writes the "-o" in front of the first word and does not see those behind it;
+ * a name that is given twice is a problem. "-o" takes name=value or {name =
+ * value}; blanks around both are dropped. The only word is class=NAME. What is
+ * wrong here is put into the problems and the rest is still read: the process
+ * has to stay and defer mail.
  */
 #ifndef OPTIONS_H
 #define OPTIONS_H
@@ -33,7 +34,7 @@ struct options {
 	bool debug; /* -D */
 	int verbose; /* number of -v */
 	int socket_count; /* -s, 1 by default */
-	struct option_override *overrides; /* -o, in order, last one wins */
+	struct option_override *overrides; /* -o, in order */
 	size_t override_count;
 };
 

@@ -9,6 +9,7 @@
 #include "agent/engine/pacer.h"
 #include "common/base/buf.h"
 #include "common/base/mem.h"
+#include "common/smtp/nexthop.h"
 #include "common/limits/rate.h"
 
 enum { TEXT_MAX = 65536 };
@@ -378,7 +379,7 @@ params_text(const struct settings *set, const struct param *param)
 void
 params_init(struct settings *set)
 {
-	struct problems problems = {NULL, 0};
+	struct problems problems = {0};
 
 	memset(set, 0, sizeof(*set));
 	set->lane_class = mem_strdup("");
@@ -476,9 +477,43 @@ check_domains(const struct settings *set, struct problems *problems)
 	domains_free(&domains);
 }
 
+static void
+check_smarthost(const struct settings *set, struct problems *problems)
+{
+	struct slice list = slice_str(set->lane_smarthost);
+	struct nexthop each;
+	const char *error = NULL;
+
+	while (nexthop_next(&list, &each, &error))
+		continue;
+	if (error != NULL)
+		problems_addf(problems,
+		    "bad parameter: lane_smarthost = %s: %s: allowed is "
+		    "[host]:port, host:port and the like, or empty",
+		    set->lane_smarthost, error);
+}
+
+/* It stands in the tag of log lines, where others look for its end. */
+static void
+check_log_name(const struct settings *set, struct problems *problems)
+{
+	const char *name = set->lane_log_name;
+
+	while (*name != '\0' && ((unsigned char)*name & 0x80) == 0 &&
+	       (isalnum((unsigned char)*name) || strchr("-_./", *name) != NULL))
+		name++;
+	if (*name != '\0' || name == set->lane_log_name)
+		problems_addf(problems,
+		    "bad parameter: lane_log_name = %s: allowed is a word of "
+		    "letters, digits and -_./",
+		    set->lane_log_name);
+}
+
 void
 params_check(const struct settings *set, struct problems *problems)
 {
+	check_smarthost(set, problems);
+	check_log_name(set, problems);
 	check_wrappermode(set, problems);
 	check_alert_url(set, problems);
 	check_alert_command(set, problems);

@@ -1,5 +1,6 @@
 #include "agent/settings/problems.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -21,11 +22,22 @@ problems_addf(struct problems *problems, const char *format, ...)
 }
 
 void
+problems_blame(struct problems *problems, int error)
+{
+	static const int lasting[] = {0, ENOENT, ENOTDIR, EISDIR, EACCES, EPERM,
+	    ELOOP, ENAMETOOLONG, ENXIO, EFBIG, EINVAL};
+
+	for (size_t i = 0; i < sizeof(lasting) / sizeof(lasting[0]); i++)
+		if (error == lasting[i])
+			return;
+	problems->may_pass = true;
+}
+
+void
 problems_fini(struct problems *problems)
 {
 	for (size_t i = 0; i < problems->count; i++)
 		mem_free(problems->text[i]);
 	mem_free(problems->text);
-	problems->text = NULL;
-	problems->count = 0;
+	*problems = (struct problems){NULL, 0, false};
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/settings/params.h"
@@ -26,24 +27,23 @@ extern const char general_conf[];
 
 static const char general_name[] = "built-in/general.conf";
 
-/* False: errno says why. */
-static bool
+/* 0, or an errno value. */
+static int
 read_file(const char *path, struct buf *out)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), error = 0;
 	char part[4096];
 	ssize_t n;
 
 	if (fd < 0)
-		return false;
-	while ((n = read(fd, part, sizeof(part))) > 0)
-		if (!buf_add(out, part, (size_t)n)) {
-			n = -1;
-			errno = EFBIG;
-			break;
-		}
+		return errno;
+	while ((n = read(fd, part, sizeof(part))) != 0 && error == 0)
+		if (n < 0)
+			error = errno == EINTR ? 0 : errno;
+		else if (!buf_add(out, part, (size_t)n))
+			error = EFBIG;
 	(void)close(fd);
-	return n == 0;
+	return error;
 }
 
 /* Each line of errors is one problem of the file that parameter led to. */
@@ -96,15 +96,18 @@ static void
 load_own(struct provider_set *p, const char *path, struct problems *problems)
 {
 	struct buf text, errors;
+	int error;
 
 	if (path[0] == '\0')
 		return;
 	buf_init(&text, RULES_FILE_MAX);
 	buf_init(&errors, ERRORS_MAX);
-	if (!read_file(path, &text))
+	error = read_file(path, &text);
+	problems_blame(problems, error);
+	if (error != 0)
 		problems_addf(problems,
 		    "bad parameter: lane_reply_rules = %s: %s", path,
-		    strerror(errno));
+		    strerror(error));
 	else if (!rules_add_text(p->rules, path, buf_slice(&text), &errors))
 		add_problems(problems, "lane_reply_rules", &errors);
 	buf_fini(&text);
@@ -117,14 +120,16 @@ load_preset(struct provider_set *p, const char *directory, const char *name,
 {
 	char *path = mem_printf("%s/%s.conf", directory, name);
 	struct buf text, errors, names;
-	bool is_read;
+	int error = 0;
 
 	buf_init(&text, RULES_FILE_MAX);
 	buf_init(&errors, ERRORS_MAX);
 	buf_init(&names, NAMES_MAX);
-	is_read = name[0] == '\0' ||
-		  (provider_name_is_valid(name) && read_file(path, &text));
-	if (!is_read) {
+	if (name[0] != '\0')
+		error = provider_name_is_valid(name) ? read_file(path, &text)
+						     : EINVAL;
+	problems_blame(problems, error);
+	if (error != 0) {
 		list_providers(directory, &names);
 		problems_addf(problems,
 		    "bad parameter: lane_provider = %s: cannot read %s; "
@@ -145,16 +150,27 @@ load_general(
     struct provider_set *p, const char *directory, struct problems *problems)
 {
 	char *path = mem_printf("%s/general.conf", directory);
-	struct provider ignored;
+	struct provider ignored = {0};
 	struct buf text, errors;
+	int error;
 	bool is_good;
 
 	buf_init(&text, RULES_FILE_MAX);
 	buf_init(&errors, ERRORS_MAX);
-	if (read_file(path, &text))
+	error = read_file(path, &text);
+	/* It may be missing, and is not replaced for any other reason. */
+	if (error != 0 && error != ENOENT && error != ENOTDIR) {
+		problems_blame(problems, error);
+		problems_addf(problems,
+		    "bad parameter: lane_provider_directory = %s: cannot read "
+		    "%s: %s",
+		    directory, path, strerror(error));
+	}
+	is_good = true;
+	if (error == 0)
 		is_good = provider_parse(
 		    &ignored, path, buf_slice(&text), p->rules, &errors);
-	else
+	else if (error == ENOENT || error == ENOTDIR)
 		is_good = provider_parse(&ignored, general_name,
 		    slice_str(general_conf), p->rules, &errors);
 	if (!is_good)
@@ -166,12 +182,38 @@ load_general(
 }
 
 void
+provider_set_init(struct provider_set *p)
+{
+	*p = (struct provider_set){.rules = rules_new()};
+}
+
+/* The one that is looked into unasked need not be there; one that somebody
+ * has named must. */
+static void
+check_directory(const char *directory, struct problems *problems)
+{
+	const struct param *param = params_find("lane_provider_directory");
+	struct stat st;
+	int error = stat(directory, &st) != 0 ? errno : 0;
+
+	if (error == 0 && !S_ISDIR(st.st_mode))
+		error = ENOTDIR;
+	if (error == 0 || strcmp(directory, param->fallback) == 0)
+		return;
+	problems_blame(problems, error);
+	problems_addf(problems,
+	    "bad parameter: lane_provider_directory = %s: %s", directory,
+	    strerror(error));
+}
+
+void
 provider_set_load(struct provider_set *p, const struct settings *set,
     struct problems *problems)
 {
 	size_t count;
 
-	*p = (struct provider_set){.rules = rules_new()};
+	provider_set_init(p);
+	check_directory(set->lane_provider_directory, problems);
 	load_own(p, set->lane_reply_rules, problems);
 	p->own_rules = count = rules_count(p->rules);
 	load_preset(
@@ -179,6 +221,8 @@ provider_set_load(struct provider_set *p, const struct settings *set,
 	p->provider_rules = rules_count(p->rules) - count;
 	count = rules_count(p->rules);
 	load_general(p, set->lane_provider_directory, problems);
+	problems_blame(
+	    problems, rules_have_lacked_memory(p->rules) ? ENOMEM : 0);
 	p->general_rules = rules_count(p->rules) - count;
 }
 

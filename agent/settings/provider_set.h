@@ -25,6 +25,9 @@ struct provider_set {
 	size_t own_rules, provider_rules, general_rules; /* how many */
 };
 
+/* One that knows nothing, for provider_set_fini(). */
+void provider_set_init(struct provider_set *provider);
+
 /* Always fills *provider. */
 void provider_set_load(struct provider_set *provider,
     const struct settings *set, struct problems *problems);

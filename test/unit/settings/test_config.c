@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -18,6 +19,7 @@ enum { ARGS_MAX = 16 };
 static struct settings set;
 static struct options opt;
 static struct problems problems;
+static bool is_read;
 
 /* Loads with the words of line (split at '|') behind "lane -n fast". */
 static void
@@ -41,7 +43,7 @@ load(const char *line)
 		p = bar;
 	}
 	options_parse(&opt, argc, argv, &problems);
-	config_load(&set, &opt, &problems);
+	is_read = config_load(&set, NULL, &opt, &problems);
 }
 
 static void
@@ -158,6 +160,90 @@ config_empty_is_not_unset(void **state)
 	expect_problem("lane_connection_limit = : allowed is 1 to 1000");
 }
 
+/* Each of ours: with an entry of master.cf that sets it for another lane, in
+ * front of a word, where postconf looks; and with names that main.cf refers to
+ * so that postconf says nothing of them. */
+static void
+config_of_another_entry_changes_nothing(void **state)
+{
+	struct settings alone = {0};
+	char *before, *after, line[256];
+
+	(void)state;
+	for (size_t i = 0; i < params_count(); i++) {
+		const struct param *param = params_get(i);
+
+		if (!params_is_ours(param))
+			continue;
+		scratch_config("");
+		load("class=slow");
+		expect_no_problem();
+		alone = set;
+		set = (struct settings){0};
+		(void)snprintf(line, sizeof(line),
+		    "fast unix - - n - 1 lane -o %s=7 class=fast\n",
+		    param->name);
+		scratch_write("config/master.cf", line);
+		load("class=slow");
+		expect_no_problem();
+		for (size_t j = 0; j < params_count(); j++) {
+			before = params_text(&alone, params_get(j));
+			after = params_text(&set, params_get(j));
+			assert_string_equal(after, before);
+			mem_free(before);
+			mem_free(after);
+		}
+		settings_free(&alone);
+	}
+}
+
+static void
+config_unknown_name_is_told_though_it_is_used(void **state)
+{
+	(void)state;
+	scratch_config("smtpd_log_access_permit_actions = ${lane_typo?{}}\n"
+		       "lane_typo\n = 5\n");
+	scratch_write("config/master.cf",
+	    "fast unix - - n - 1 lane -o lane_typo=7 class=fast\n");
+	load("");
+	expect_problem("lane_typo = 5: there is no such parameter");
+	assert_int_equal(problems.count, 1);
+}
+
+static void
+config_undefined_names_are_told(void **state)
+{
+	(void)state;
+	scratch_config("site = $nowhere\n"
+		       "lane_smarthost = $site\n"
+		       "smtp_tls_CAfile = ${neither}\n"
+		       "lane_account = ${neither?{$neither}:{x}}$$neither\n"
+		       "lane_reply_rules = ${relayhost}\n");
+	load("-o|smtp_tls_security_level=$(level)|-o|lane_log_name="
+	     "$service_name");
+	expect_problem("lane_smarthost = $site: $nowhere is not defined");
+	expect_problem("smtp_tls_CAfile = ${neither}: $neither is not");
+	expect_problem("smtp_tls_security_level = $(level): $level is not");
+	assert_int_equal(problems.count, 3);
+	assert_string_equal(set.lane_account, "x$neither");
+	assert_string_equal(set.lane_log_name, "fast");
+}
+
+static void
+config_service_name_in_main_cf_is_ours(void **state)
+{
+	(void)state;
+	scratch_config("lane_log_name = $service_name\n"
+		       "lane_account = ${service_name}-$$service_name\n");
+	load("");
+	expect_no_problem();
+	assert_string_equal(set.lane_log_name, "fast");
+	assert_string_equal(set.lane_account, "fast-$service_name");
+	load("-o|lane_log_name=other");
+	expect_no_problem();
+	assert_string_equal(set.lane_log_name, "other");
+}
+
 static void
 config_wrong_values_are_told_and_defaults_stay(void **state)
 {
@@ -198,6 +284,8 @@ config_without_main_cf_has_defaults_and_a_problem(void **state)
 	assert_int_equal(setenv("MAIL_CONFIG", "/nonexistent", 1), 0);
 	load("class=slow");
 	expect_problem("/nonexistent/main.cf: No such file or directory");
+	assert_false(is_read);
+	assert_false(problems.may_pass);
 	assert_int_equal(set.lane_connection_limit, 2);
 	assert_string_equal(set.queue_directory, "/var/spool/postfix");
 	assert_string_equal(
@@ -211,6 +299,7 @@ config_broken_macro_is_told(void **state)
 	scratch_config("smtp_helo_name = ${broken\n");
 	load("");
 	expect_problem("truncated macro reference");
+	assert_false(is_read);
 }
 
 static void
@@ -254,6 +343,39 @@ config_myorigin_may_be_a_file(void **state)
 	load("");
 	expect_no_problem();
 	assert_string_equal(set.myorigin, "mail.example.net");
+	assert_true(is_read);
+	scratch_write("origin", "\n");
+	load("");
+	expect_problem("myorigin = ");
+	scratch_config("myorigin = /nonexistent\n");
+	load("");
+	expect_problem("myorigin = /nonexistent: No such file or directory");
+}
+
+/* What answers is not postconf: cut short, and with what nobody set. */
+static void
+config_of_half_an_answer_is_none(void **state)
+{
+	static const char *const answers[] = {
+	    "#!/bin/sh\necho queue_directory = /tmp\n",
+	    "#!/bin/sh\necho postlane_last = postlane_last\n"
+	    "echo postlane_never_set =\n",
+	    "#!/bin/sh\nkill -9 $$\n"};
+	char line[300];
+
+	(void)state;
+	(void)snprintf(line, sizeof(line), "command_directory = %s\n",
+	    scratch_path("commands"));
+	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+		scratch_config(line);
+		scratch_write("commands/postconf", answers[i]);
+		assert_int_equal(
+		    chmod(scratch_path("commands/postconf"), 0755), 0);
+		load("");
+		assert_false(is_read);
+		expect_problem("cannot read the configuration");
+		assert_string_equal(set.queue_directory, "/var/spool/postfix");
+	}
 }
 
 static int
@@ -282,6 +404,11 @@ main(void)
 	    cmocka_unit_test(config_works_without_path_and_stderr),
 	    cmocka_unit_test(config_command_directory_of_main_cf_is_used),
 	    cmocka_unit_test(config_myorigin_may_be_a_file),
+	    cmocka_unit_test(config_of_another_entry_changes_nothing),
+	    cmocka_unit_test(config_unknown_name_is_told_though_it_is_used),
+	    cmocka_unit_test(config_undefined_names_are_told),
+	    cmocka_unit_test(config_service_name_in_main_cf_is_ours),
+	    cmocka_unit_test(config_of_half_an_answer_is_none),
 	};
 
 	return cmocka_run_group_tests_name("config", tests, NULL, teardown);

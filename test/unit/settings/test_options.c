@@ -77,6 +77,21 @@ options_stand_before_and_behind_words(void **state)
 }
 
 static void
+options_given_twice_are_told(void **state)
+{
+	(void)state;
+	parse("lane|-o|a=1|class=slow|-o|b=2|-o|{ a = 3 }|class=fast|-o|b=2");
+	assert_int_equal(problems.count, 3);
+	assert_string_equal(problems.text[0],
+	    "bad parameter: -o a = 3: it is given twice, first as 1: allowed "
+	    "is once in an entry of master.cf");
+	assert_string_equal(problems.text[1],
+	    "bad word: class=fast: it is given twice, first as class=slow");
+	assert_string_equal(opt.class, "slow");
+	assert_non_null(strstr(problems.text[2], "-o b = 2: it is given"));
+}
+
+static void
 options_split_trims_as_postfix_does(void **state)
 {
 	static const struct {
@@ -152,6 +167,7 @@ main(void)
 	    cmocka_unit_test(options_of_master_are_understood),
 	    cmocka_unit_test(options_without_n_take_the_process_name),
 	    cmocka_unit_test(options_stand_before_and_behind_words),
+	    cmocka_unit_test(options_given_twice_are_told),
 	    cmocka_unit_test(options_split_trims_as_postfix_does),
 	    cmocka_unit_test(options_errors_are_told_and_the_rest_is_read),
 	};

@@ -128,6 +128,46 @@ params_defaults_are_allowed_values(void **state)
 }
 
 static void
+set_by_name(const char *name, const char *text)
+{
+	assert_true(params_set(&set, params_find(name), text, &problems));
+}
+
+static void
+params_smarthost_and_log_name_are_looked_at(void **state)
+{
+	static const struct {
+		const char *name, *text;
+		bool is_good;
+	} cases[] = {
+	    {"lane_smarthost", "[a.example]:2525, b.example 127.0.0.1", true},
+	    {"lane_smarthost", "[a.example:2525", false},
+	    {"lane_smarthost", "[a.example] b_\xc3\xa4.example", false},
+	    {"lane_smarthost", "a.example:99999", false},
+	    {"lane_smarthost", "", true},
+	    {"lane_log_name", "", false},
+	    {"lane_log_name", "a b", false},
+	    {"lane_log_name", "l\xc3\xa4ne", false},
+	    {"lane_log_name", "a[1]: ", false},
+	    {"lane_log_name", "postfix/fast-1", true},
+	};
+
+	(void)state;
+	set_by_name("lane_state_directory", "/here");
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		problems_fini(&problems);
+		set_by_name(cases[i].name, cases[i].text);
+		params_check(&set, &problems);
+		assert_int_equal(problems.count, cases[i].is_good ? 0 : 1);
+		if (!cases[i].is_good)
+			assert_non_null(
+			    strstr(problems.text[0], cases[i].name));
+		set_by_name("lane_smarthost", "");
+		set_by_name("lane_log_name", "smtp");
+	}
+}
+
+static void
 params_class_slow_has_presets(void **state)
 {
 	const struct param *limit = params_find("lane_connection_limit");
@@ -140,12 +180,6 @@ params_class_slow_has_presets(void **state)
 	assert_string_equal(params_default(rate, ""), "none");
 	assert_true(params_is_class("fast") && params_is_class(""));
 	assert_false(params_is_class("quick"));
-}
-
-static void
-set_by_name(const char *name, const char *text)
-{
-	assert_true(params_set(&set, params_find(name), text, &problems));
 }
 
 static void
@@ -244,6 +278,8 @@ main(void)
 		params_alert_url_is_checked_and_not_shown, setup, teardown),
 	    cmocka_unit_test_setup_teardown(
 		params_alert_command_is_an_absolute_path, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		params_smarthost_and_log_name_are_looked_at, setup, teardown),
 	    cmocka_unit_test_setup_teardown(
 		params_class_slow_has_presets, setup, teardown),
 	    cmocka_unit_test_setup_teardown(

@@ -4,9 +4,12 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <dlfcn.h>
+#include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/settings/config.h"
@@ -36,8 +39,7 @@ load(const char *lines)
 	provider_set_fini(&provider);
 	scratch_config(lines);
 	options_parse(&opt, 3, argv, &problems);
-	config_load(&set, &opt, &problems);
-	provider_set_load(&provider, &set, &problems);
+	(void)config_load(&set, &provider, &opt, &problems);
 }
 
 static int
@@ -277,6 +279,51 @@ dryrun_tells_wrong_words_and_settings(void **state)
 	assert_string_equal(output, "");
 }
 
+static bool is_short_of_memory;
+
+/* In front of the library's own. */
+int
+regcomp(regex_t *regex, const char *pattern, int flags)
+{
+	union {
+		void *found;
+		int (*call)(regex_t *, const char *, int);
+	} own = {dlsym(RTLD_NEXT, "regcomp")};
+
+	return is_short_of_memory ? REG_ESPACE
+				  : own.call(regex, pattern, flags);
+}
+
+static void
+provider_short_of_memory_is_no_bad_pattern(void **state)
+{
+	(void)state;
+	is_short_of_memory = true;
+	load("lane_provider = socketlabs\n"
+	     "lane_provider_directory = providers\n");
+	is_short_of_memory = false;
+	expect_problem("no memory for the pattern");
+	for (size_t i = 0; i < problems.count; i++)
+		assert_null(strstr(problems.text[i], "bad pattern"));
+	assert_true(problems.may_pass);
+}
+
+static void
+provider_general_rules_are_not_replaced_when_unreadable(void **state)
+{
+	char line[300];
+
+	(void)state;
+	scratch_write("given/x", "");
+	assert_int_equal(mkdir(scratch_path("given/general.conf"), 0755), 0);
+	(void)snprintf(line, sizeof(line), "lane_provider_directory = %s\n",
+	    scratch_path("given"));
+	load(line);
+	expect_problem("given/general.conf: Is a directory");
+	assert_false(problems.may_pass);
+	assert_int_equal(provider.general_rules, 0);
+}
+
 int
 main(void)
 {
@@ -286,6 +333,8 @@ main(void)
 	    T(provider_count_is_cut_to_what_the_parameter_takes),
 	    T(provider_own_rules_come_first_and_general_last),
 	    T(provider_that_is_wrong_is_a_problem),
+	    T(provider_short_of_memory_is_no_bad_pattern),
+	    T(provider_general_rules_are_not_replaced_when_unreadable),
 	    T(dryrun_says_which_rule_hits_and_what_follows),
 	    T(dryrun_needs_no_postfix),
 	    T(dryrun_shows_limits_with_source_and_use),

@@ -48,7 +48,7 @@ note_warning(void *ctx, enum log_level level, const char *line)
 static void
 set(struct settings *set, const char *name, const char *value)
 {
-	struct problems problems = {NULL, 0};
+	struct problems problems = {0};
 
 	assert_true(params_set(set, params_find(name), value, &problems));
 	problems_fini(&problems);
