@@ -177,24 +177,8 @@ find_route(struct lane *lane, const struct request *req, int64_t now_us)
 	const char *nexthops = lane_nexthops(lane->set, req);
 	const char *sender =
 	    lane->set->smtp_sender_dependent_authentication ? req->sender : "";
-	struct route *r;
 
-	list_each (link, &lane->routes) {
-		r = route_of(link);
-		if (r->may_be_plain == is_plain &&
-		    strcasecmp(r->nexthops, nexthops) == 0 &&
-		    strcasecmp(r->sender, sender) == 0)
-			return r;
-	}
-	r = route_new(nexthops, sender);
-	r->may_be_plain = is_plain;
-	lane_begin_pace(lane, r, now_us);
-	if (lane->ops->is_alarmed != NULL &&
-	    lane->ops->is_alarmed(lane->ctx, r))
-		route_recall_alarm(r);
-	list_push(&lane->routes, &r->link);
-	lane->route_count++;
-	return r;
+	return lane_first_route(lane, nexthops, sender, is_plain, now_us);
 }
 
 /* ---- ends of transactions ---------------------------------------------- */
@@ -298,8 +282,8 @@ put_waiting(struct lane *lane, struct transaction *t, struct list *after)
 /* Back among those that wait, in the order in which they came: the first is
  * always the one to be served, and the one to expire, next. What is ahead of
  * its place came back as well, so there is little to walk past. */
-static void
-put_back(struct lane *lane, struct transaction *t)
+void
+lane_put_back(struct lane *lane, struct transaction *t)
 {
 	struct list *queue = lane_queue_of(t), *after = queue;
 
@@ -385,6 +369,8 @@ on_done(void *ctx, struct transaction *t)
 	lane_count_left(t, is_sent);
 	if (is_sent)
 		lane->figures.messages++;
+	if (is_sent)
+		route_on_good(ls->route);
 	if (is_sent && route_on_all_clear(ls->route, ls->alarms_before) &&
 	    lane->ops->on_all_clear != NULL)
 		lane->ops->on_all_clear(lane->ctx, ls->route);
@@ -411,8 +397,15 @@ on_returned(void *ctx, struct transaction *t, bool is_its_fault)
 		t->tries++;
 	log_debug("%s: returned, %d tries: %s", t->req->queue_id, t->tries,
 	    t->last_error->text);
-	put_back(lane, t);
-	if (t->tries >= TRIES_MAX) {
+	if (t->goes_on)
+		route_on_trouble(ls->route);
+	if (t->goes_on && t->last_error->maybe_accepted)
+		lane->figures.in_doubt++;
+	/* What broke a session may be the message, or the host. */
+	if ((t->goes_on || is_its_fault) && lane_go_on(lane, t))
+		t->goes_on = false;
+	lane_put_back(lane, t);
+	if (t->tries >= TRIES_MAX || t->goes_on) {
 		struct dsn why = *t->last_error;
 
 		lane_defer_waiting(lane, t, &why, t->last_peer, NULL, false);
@@ -497,7 +490,7 @@ withdraw(struct lane *lane, struct transaction *t)
 	lane_count_left(t, false);
 	lane_give_back_token(t);
 	lane->in_flight--;
-	put_back(lane, t);
+	lane_put_back(lane, t);
 	lane->ops->want_kick(lane->ctx);
 	return true;
 }
@@ -570,6 +563,9 @@ lane_dial_failed(struct lane *lane, struct route *route, const struct dsn *dsn,
 	CHECK(route->dialing > 0);
 	route->dialing--;
 	lane->dialing--;
+	route->has_next = lane_has_next(lane, route);
+	if (route->has_next)
+		patience_ms = 0;
 	route_on_dial_failed(route, dsn, peer, reply, patience_ms,
 	    lane_next_random(lane), now.ms);
 	lane->ops->want_kick(lane->ctx);

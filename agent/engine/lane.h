@@ -48,6 +48,7 @@ struct lane_session {
 	int announced_quota;
 	void *io; /* the adapter's, from lane_add_session() */
 	bool is_used_up; /* a rule said: its share of messages is taken */
+	bool was_paced; /* a rule said: too fast */
 	unsigned alarms_before; /* route->alarms when it began */
 	/* once the session is over, until lane_kick() buries it */
 	enum session_end end_how;
@@ -110,6 +111,14 @@ struct lane_ops {
 	 * so on one that still counts as ours. May be NULL. */
 	void (*on_too_many)(
 	    void *ctx, struct route *route, bool was_open, const char *reply);
+	/* The server ended the session before it took a message: its address
+	 * is better tried after those that are as good. May be NULL. */
+	void (*on_turned_away)(void *ctx, struct lane_session *ls);
+	/* No host of its list can be used and the request is deferred: note it
+	 * under id, for on_back(). False: it cannot be called back. / One of
+	 * them can be used again. May be NULL. */
+	bool (*on_outage)(void *ctx, uint64_t id, const struct request *req);
+	void (*on_back)(void *ctx, uint64_t id);
 	/* The route is about to be freed; it has no session and no dial. May
 	 * be NULL. */
 	void (*on_route_gone)(void *ctx, struct route *route);

@@ -93,7 +93,7 @@ lane_may_admit(const struct lane *lane, size_t coming, int64_t now_ms,
 	/* In an outage each request is answered at once; that is how the
 	 * queue manager learns of it. */
 	list_each (link, &lane->routes)
-		if (lane_is_in_outage(route_of(link), now_ms))
+		if (lane_is_list_down(lane, route_of(link), now_ms))
 			return true;
 	if (per_s == INT64_MAX)
 		return true;

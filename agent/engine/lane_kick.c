@@ -30,6 +30,7 @@ bury_ended(struct lane *lane, struct route *r, int64_t now_ms)
 		route_on_session_end(r, ls->end_how,
 		    session_accepted(ls->session), lane_next_random(lane),
 		    now_ms);
+		lane_on_turned_away(lane, ls, now_ms);
 		lane->ops->on_session_ended(
 		    lane->ctx, ls, ls->end_how, ls->end_is_clean, ls->end_why);
 		lane_free_session(ls);
@@ -149,15 +150,16 @@ start_dial(
 	return true;
 }
 
-/* One more session, if there is need and nothing forbids it. */
-static bool
-add_dial(struct lane *lane, struct route *r, struct lane_no *no, int64_t now_ms)
+bool
+lane_add_dial(struct lane *lane, struct route *r, bool is_probe,
+    struct lane_no *no, int64_t now_ms)
 {
 	if (lane->is_draining) {
 		set_no(no, "draining", INT64_MAX);
 		return false;
 	}
-	if (lane->sessions + lane->dialing >=
+	if (lane->sessions + lane->dialing +
+		(is_probe ? 0 : lane->places_kept) >=
 	    (size_t)lane->set->lane_connection_limit) {
 		make_room(lane, r, now_ms);
 		set_no(no, "lane_connection_limit reached", INT64_MAX);
@@ -185,6 +187,12 @@ add_dial(struct lane *lane, struct route *r, struct lane_no *no, int64_t now_ms)
 	return start_dial(lane, r, no, now_ms);
 }
 
+static bool
+add_dial(struct lane *lane, struct route *r, struct lane_no *no, int64_t now_ms)
+{
+	return lane_add_dial(lane, r, false, no, now_ms);
+}
+
 struct pacer_cost
 lane_cost_of(const struct transaction *t)
 {
@@ -207,6 +215,8 @@ assign(struct lane *lane, struct lane_session *ls, struct transaction *t,
 	lane_take_token(t, &cost, now.ms * 1000);
 	lane_take_waiting(lane, t);
 	t->carrier = ls;
+	t->has_other_host =
+	    lane_has_other_host(lane, t, session_peer(ls->session));
 	lane->in_flight++;
 	lane_count_taken(t, now.ms * 1000);
 	session_assign(ls->session, t, now);
@@ -490,13 +500,18 @@ lane_expire(struct lane *lane, struct transaction *t, int64_t now_ms)
 	struct dsn dsn;
 
 	if (lane_is_in_outage(r, now_ms)) {
+		/* Who is called back when it is over need not be kept from
+		 * coming; nor others, while any host of the list works. */
+		bool is_hop = !r->is_failure_final &&
+			      lane_is_lost(lane, t, now_ms) &&
+			      !lane_owe(lane, t) && !r->is_failure_soft;
+
 		if (r->is_failure_final)
 			lane_bounce_waiting(lane, t, &r->failure,
 			    r->failure_peer, r->failure_reply);
 		else
 			lane_defer_waiting(lane, t, &r->failure,
-			    r->failure_peer, r->failure_reply,
-			    !r->is_failure_soft);
+			    r->failure_peer, r->failure_reply, is_hop);
 		return true;
 	}
 	if (now_ms < lane_expiry_ms(lane, t))
@@ -604,7 +619,7 @@ forget_unused(struct lane *lane, struct route *r, int64_t now_ms)
 		r->used_ms = now_ms;
 		return;
 	}
-	if (r->is_alarmed || now_ms - r->used_ms < memory_ms)
+	if (r->is_alarmed || r->owed > 0 || now_ms - r->used_ms < memory_ms)
 		return; /* remembered until mail goes again */
 	/* And a pause until it is over; of very many routes the account alone
 	 * remembers it. */
@@ -616,6 +631,19 @@ forget_unused(struct lane *lane, struct route *r, int64_t now_ms)
 	lane->route_count--;
 	lane_leave_pace(r);
 	route_free(&r);
+}
+
+/* Dials of hosts that mail is kept from. One that had no place has the next
+ * that is free. */
+static void
+probe(struct lane *lane, struct moment now)
+{
+	lane->places_kept = 0;
+	list_each (link, &lane->routes)
+		lane_probe(lane, route_of(link), now);
+	list_each (link, &lane->routes)
+		if (lane_is_probe_due(lane, route_of(link), now.ms))
+			lane->places_kept = 1;
 }
 
 void
@@ -631,6 +659,8 @@ lane_kick(struct lane *lane, struct moment now)
 		bury_ended(lane, route_of(link), now.ms);
 		count_finishing(lane, route_of(link));
 	}
+	lane_pass_on(lane, now);
+	probe(lane, now);
 	list_each_safe (link, &lane->routes)
 		if (kick_route(lane, route_of(link), now)) {
 			/* Next time the others choose first. */

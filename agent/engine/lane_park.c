@@ -203,6 +203,15 @@ lane_forget_parkings(struct route *r)
 	}
 }
 
+struct transaction *
+lane_any_parked(struct route *r)
+{
+	list_each (link, &r->parkings)
+		if (first_of(parking_of(link)) != NULL)
+			return first_of(parking_of(link));
+	return NULL;
+}
+
 /* ---- whose turn it is --------------------------------------------------- */
 
 static int64_t

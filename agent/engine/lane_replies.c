@@ -191,9 +191,11 @@ lane_judge(struct lane_session *ls, struct transaction *t,
 		too_many(lane, ls->route, true, text, &hit, now.ms);
 		return MEANING_LATER;
 	case RULE_SLOW:
+		ls->was_paced = true;
 		slow_down(lane, ls->route, t, text, &hit, now_us);
 		return MEANING_LATER;
 	case RULE_PAUSE:
+		ls->was_paced = true;
 		if (hit.wait_ms <= LANE_PACE_PAUSE_MS)
 			slow_down(lane, ls->route, t, text, &hit, now_us);
 		else

@@ -1,8 +1,9 @@
-/* lane_private: the inside of a lane, for its six files alone.
+/* lane_private: the inside of a lane, for its seven files alone.
  *
  *   lane.c         life, what comes in and goes out, the adapters' side
  *   lane_admit.c   what may come in
  *   lane_kick.c    looking again: who goes where, and when
+ *   lane_hosts.c   from one host of a list to the next, and back
  *   lane_park.c    mail for domains with a limit of their own
  *   lane_pace.c    the pace of each account, as it was found out
  *   lane_replies.c what replies teach: pace, pauses, alarms
@@ -44,6 +45,7 @@ struct lane {
 	struct domains *domains; /* borrowed; NULL: none is limited */
 	struct list routes, paces;
 	size_t route_count;
+	uint64_t route_ids;
 	size_t waiting, in_flight, sessions, dialing;
 	size_t parked; /* of the waiting, whose domain has no token */
 	uint64_t numbered; /* transactions so far */
@@ -54,6 +56,7 @@ struct lane {
 	/* In one kick: sessions that are about to leave their place, and how
 	 * many of the places are claimed by a route. */
 	size_t finishing, claimed;
+	size_t places_kept; /* for probes that found none (lane_hosts.c) */
 	uint64_t moves; /* of what waits: coming, going, parking */
 	uint64_t none_idle_at; /* moves when no session was without work */
 	struct lane_figures figures;
@@ -116,6 +119,57 @@ bool lane_expire(struct lane *lane, struct transaction *t, int64_t now_ms);
 
 struct pacer_cost lane_cost_of(const struct transaction *t);
 
+/* One more session, if there is need and nothing forbids it; is_probe: to find
+ * out about a host that mail is kept from. */
+bool lane_add_dial(struct lane *lane, struct route *r, bool is_probe,
+    struct lane_no *no, int64_t now_ms);
+
+/* Back among those that wait, in the order in which they came. */
+void lane_put_back(struct lane *lane, struct transaction *t);
+
+/* ---- lane_hosts.c ------------------------------------------------------- */
+
+/* Where mail for this list of nexthops comes in; made if there is none. */
+struct route *lane_first_route(struct lane *lane, const char *list,
+    const char *sender, bool may_be_plain, int64_t now_us);
+
+/* Another host takes the mail of r while r cannot. */
+bool lane_has_next(const struct lane *lane, const struct route *r);
+
+/* What peer refuses of t for now may go elsewhere / has been refused by
+ * last_peer, or lost with it: t, which is in no queue, gets its next route.
+ * False: there is none. */
+bool lane_has_other_host(const struct lane *lane, const struct transaction *t,
+    const struct peer *peer);
+bool lane_go_on(struct lane *lane, struct transaction *t);
+
+/* Moves what waits for hosts that cannot be used. */
+void lane_pass_on(struct lane *lane, struct moment now);
+
+/* ls is over and about to be freed; did the server want nothing at all? */
+void lane_on_turned_away(
+    struct lane *lane, struct lane_session *ls, int64_t now_ms);
+
+/* A dial finds out about a host that mail is kept from, when it is due. */
+void lane_probe(struct lane *lane, struct route *r, struct moment now);
+bool lane_is_probe_due(
+    const struct lane *lane, const struct route *r, int64_t now_ms);
+
+/* Nothing of the list that begins with r can be used / r begins one, and so it
+ * is. */
+bool lane_has_no_host(
+    const struct lane *lane, const struct route *r, int64_t now_ms);
+bool lane_is_list_down(
+    const struct lane *lane, const struct route *r, int64_t now_ms);
+
+bool lane_is_lost(
+    const struct lane *lane, const struct transaction *t, int64_t now_ms);
+
+/* t is deferred for want of any host: true when it will be called back / that
+ * is so now, if r has a session. */
+bool lane_owe(struct lane *lane, const struct transaction *t);
+void lane_on_back(struct lane *lane, const struct route *r);
+
 /* ---- lane_pace.c -------------------------------------------------------- */
 
 /* For a new route / one that is about to be freed. */
@@ -144,6 +198,7 @@ struct list *lane_queue_of(struct transaction *t);
 void lane_on_parked(struct transaction *t);
 void lane_on_unparked(struct lane *lane, struct transaction *t);
 void lane_forget_parkings(struct route *r); /* those that are empty */
+struct transaction *lane_any_parked(struct route *r); /* NULL: none */
 
 /* The oldest that waits and whose domain lets it go now; NULL: none. */
 struct transaction *lane_next_waiting(

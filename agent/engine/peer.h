@@ -17,6 +17,7 @@ struct peer {
 	char tls[64]; /* word for `tls=` in the log line, "none" without */
 	bool is_tls, is_verified;
 	bool is_resumed;
+	int others; /* addresses that are as good as this one */
 	int64_t rtt_ms; /* measured while dialling, at least 0 */
 };
 

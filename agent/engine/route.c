@@ -13,6 +13,9 @@ route_new(const char *nexthops, const char *sender)
 	list_init(&r->parkings);
 	list_init(&r->sessions);
 	r->nexthops = mem_strdup(nexthops);
+	r->list = mem_strdup(nexthops);
+	r->past = mem_strdup("");
+	r->number = 1;
 	r->sender = mem_strdup(sender);
 	r->login = *sender != '\0' ? mem_printf("%s (%s)", nexthops, sender)
 				   : mem_strdup(nexthops);
@@ -33,6 +36,8 @@ route_free(struct route **route)
 	CHECK(list_is_empty(&old->parkings));
 	list_remove(&old->link);
 	mem_free(old->nexthops);
+	mem_free(old->list);
+	mem_free(old->past);
 	mem_free(old->sender);
 	mem_free(old->login);
 	mem_free(old->failure_peer);
@@ -58,15 +63,18 @@ route_on_trouble(struct route *r)
 }
 
 static void
-back_off(struct route *r, uint32_t random, int64_t now_ms)
+back_off(struct route *r, bool is_silent, uint32_t random, int64_t now_ms)
 {
+	int64_t max_ms =
+	    is_silent ? ROUTE_BACKOFF_MAX_SILENT_MS : ROUTE_BACKOFF_MAX_MS;
+
 	/* Several dials or sessions may fail for one cause: one step back. */
 	if (now_ms < r->dial_not_before_ms)
 		return;
 	r->backoff_ms =
 	    r->backoff_ms == 0 ? ROUTE_BACKOFF_FIRST_MS : r->backoff_ms * 2;
-	if (r->backoff_ms > ROUTE_BACKOFF_MAX_MS)
-		r->backoff_ms = ROUTE_BACKOFF_MAX_MS;
+	if (r->backoff_ms > max_ms)
+		r->backoff_ms = max_ms;
 	/* Jitter of a quarter each way keeps many lanes from knocking in
 	 * step. */
 	r->dial_not_before_ms =
@@ -107,19 +115,19 @@ route_on_session_end(struct route *r, enum session_end how, int accepted,
 		if (accepted > 0)
 			learn_quota(r, accepted, now_ms);
 		else
-			back_off(r, random, now_ms);
+			back_off(r, false, random, now_ms);
 		break;
 	case SESSION_END_LOST:
 		if (accepted > 0)
 			learn_quota(r, accepted, now_ms);
 		else
-			back_off(r, random, now_ms);
+			back_off(r, true, random, now_ms);
 		route_on_trouble(r);
 		break;
 	case SESSION_END_TIMEOUT:
 	case SESSION_END_ABORT:
 		if (accepted == 0)
-			back_off(r, random, now_ms);
+			back_off(r, false, random, now_ms);
 		route_on_trouble(r);
 		break;
 	}
@@ -156,7 +164,7 @@ void
 route_on_dial_ok(struct route *r, int64_t now_ms)
 {
 	r->dial_took_ms = now_ms - take_began_ms(r);
-	if (r->is_down)
+	if (r->is_down && !r->has_next)
 		log_info("%s is reachable again", r->nexthops);
 	r->is_down = false;
 	r->failing_since_ms = 0;
@@ -202,7 +210,7 @@ route_on_dial_failed(struct route *r, const struct dsn *dsn,
     uint32_t random, int64_t now_ms)
 {
 	(void)take_began_ms(r);
-	back_off(r, random, now_ms);
+	back_off(r, r->is_transport, random, now_ms);
 	remember_failure(r, dsn, peer, reply);
 	if (r->failing_since_ms == 0)
 		r->failing_since_ms = now_ms;
@@ -212,10 +220,31 @@ route_on_dial_failed(struct route *r, const struct dsn *dsn,
 		return;
 	if (now_ms - r->failing_since_ms < patience_ms)
 		return;
-	if (!r->is_down)
+	if (!r->is_down && !r->has_next)
 		log_warn("%s cannot be used, mail is deferred: %s", r->nexthops,
 		    r->failure.text);
 	r->is_down = true;
+}
+
+void
+route_on_turned_away(struct route *r, const struct dsn *dsn,
+    const struct peer *peer, int64_t now_ms)
+{
+	remember_failure(r, dsn, peer, NULL);
+	if (r->failing_since_ms == 0)
+		r->failing_since_ms = now_ms;
+	r->is_suspect = r->is_down = true;
+	r->has_next = true;
+	r->sessions_proven = 0;
+	r->depth = 1;
+	r->good_in_row = 0;
+}
+
+void
+route_on_good(struct route *r)
+{
+	r->is_suspect = false;
+	r->turned_away = 0;
 }
 
 void

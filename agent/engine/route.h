@@ -29,8 +29,11 @@
 #include "common/base/list.h"
 
 enum {
+	/* With its jitter of a quarter a host is tried again within a minute;
+	 * one that does not answer much sooner, since that disturbs nobody. */
 	ROUTE_BACKOFF_FIRST_MS = 1000,
-	ROUTE_BACKOFF_MAX_MS = 60000,
+	ROUTE_BACKOFF_MAX_MS = 45000,
+	ROUTE_BACKOFF_MAX_SILENT_MS = 8000,
 	/* A route that nobody used is forgotten: sooner when there are
 	 * many, as with credentials by sender and senders by message. */
 	ROUTE_MEMORY_MS = 600000,
@@ -46,7 +49,14 @@ struct lane_pace;
 
 struct route {
 	struct list link;
-	char *nexthops; /* as for the dialer */
+	uint64_t id; /* no other route of this lane ever has it */
+	/* The host, or hosts that are as good as each other (lane_hosts.c): */
+	char *list; /* whose mail comes here: as the request names it */
+	char *nexthops; /* for the dialer: one of the list */
+	int number; /* which of them, from 1; smtp_fallback_relay last */
+	int level; /* which of its MX preferences, from 0 */
+	int levels; /* how many the last dial found; 0: none yet */
+	char *past; /* "address:port" that is left out; "": none */
 	char *sender; /* "" unless credentials depend on it */
 	char *login; /* for alarms: the nexthops, and whose login it is */
 	bool may_be_plain; /* its mail may go without TLS when TLS fails */
@@ -86,9 +96,19 @@ struct route {
 	int64_t alarm_wait_ms; /* between tries while alarmed */
 	unsigned alarms; /* of its life */
 	int64_t rest_until_ms; /* no dial before, not even a replacement */
+	/* A session that took no message at all was ended by the server: mail
+	 * is kept from it, but for one at a time, until one is taken. */
+	bool is_suspect;
+	int turned_away; /* such ends since a message was taken */
+	bool has_next; /* at the last failure: another host takes its mail */
+	bool is_bypassed; /* and that one does, as the log was told */
+	int64_t passed_ms; /* mail went on to that one; 0: never */
+	size_t owed; /* messages deferred since all hosts of the list failed */
+	int64_t place_asked_ms; /* a session elsewhere was ended for a probe */
 	struct dsn failure; /* of the last failed dial; valid when failing */
 	bool is_failure_soft; /* ... which is no reason to suspend the site, */
-	bool is_failure_final; /* ... which returns what waits in an outage */
+	bool is_failure_final; /* ... which returns what waits in an outage, */
+	bool is_transport; /* ... nobody answered: it costs nothing to ask */
 	struct peer *failure_peer; /* NULL: there was no connection */
 	char *failure_reply;
 };
@@ -125,6 +145,14 @@ bool route_may_replace(const struct route *r);
 void route_on_dial_failed(struct route *r, const struct dsn *dsn,
     const struct peer *peer, const char *reply, int64_t patience_ms,
     uint32_t random, int64_t now_ms);
+
+/* Its last session ended without a message taken, and there is another host:
+ * an outage at once, over when it takes a message. */
+void route_on_turned_away(struct route *r, const struct dsn *dsn,
+    const struct peer *peer, int64_t now_ms);
+
+/* A message was accepted: what was suspected is not so. */
+void route_on_good(struct route *r);
 
 /* It refuses us until somebody looks: an outage at once, tried again with one
  * session after first_ms, then less often, until mail is taken. */

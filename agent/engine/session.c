@@ -329,7 +329,7 @@ count_result(struct session *s, const struct transaction *t, int64_t now_ms)
 		s->failed_in_row = 0;
 		return;
 	}
-	if (t->is_put_off)
+	if (t->is_put_off && !t->goes_on)
 		return; /* the lane slows down; the session is as good as ever
 			 */
 	s->failed_in_row++;
@@ -395,8 +395,12 @@ lose(
 
 		verdict_lost(&dsn, &s->peer, stage, in_doubt, is_timeout);
 		/* A stage that timed out is a slow answer to this message;
-		 * waiting as long again elsewhere helps nobody. */
-		if (in_doubt || (is_timeout && is_first)) {
+		 * waiting as long again elsewhere helps nobody.
+		 * With another host it goes there, as by smtp(8); what is in
+		 * doubt risks no more by that than by waiting. */
+		t->goes_on =
+		    t->has_other_host && (in_doubt || (is_timeout && is_first));
+		if (!t->goes_on && (in_doubt || (is_timeout && is_first))) {
 			session_decide_all(s, t, OUTCOME_DEFER, &dsn, now);
 			complete(s, t, now.ms);
 		} else if (transaction_undecided(t) == 0) {

@@ -5,11 +5,23 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
+/* Not for ever, and there is another host that has not been asked. */
+static bool
+is_for_another_host(const struct transaction *t, enum meaning meaning)
+{
+	return t->has_other_host &&
+	       (meaning == MEANING_DEFER || meaning == MEANING_ELSEWHERE);
+}
+
 /* What a refusal does to the recipients in flight. */
 static void
 refuse(struct session *s, struct transaction *t, enum command_kind kind,
     enum meaning meaning, const struct reply *reply, struct moment now)
 {
+	if (is_for_another_host(t, meaning)) {
+		t->goes_on = true;
+		meaning = MEANING_LATER;
+	}
 	if (meaning == MEANING_LATER) {
 		for (size_t i = 0; i < t->count; i++)
 			session_put_off(s, t, i, kind, reply, now);
@@ -49,6 +61,10 @@ refuse_rcpt(struct session *s, struct transaction *t, size_t i,
 {
 	enum meaning meaning = session_judge(s, t, COMMAND_RCPT, reply, now);
 
+	if (is_for_another_host(t, meaning)) {
+		t->goes_on = true;
+		meaning = MEANING_LATER;
+	}
 	if (meaning == MEANING_LATER)
 		session_put_off(s, t, i, COMMAND_RCPT, reply, now);
 	else

@@ -59,6 +59,8 @@ struct transaction {
 	bool is_bad_sequence; /* MAIL got 503: the session is out of step */
 	bool is_put_off; /* some of it is to be tried again (MEANING_LATER) */
 	bool is_failed; /* nothing of it can be accepted any more */
+	bool has_other_host; /* what this one refuses for now may go there; */
+	bool goes_on; /* and that is where it goes (the lane's to reset) */
 	uint64_t last_off; /* stream place after its last octet; 0: not yet */
 	struct timeval began; /* MAIL was rendered (delays= c ends here) */
 	int64_t began_ms;
@@ -71,6 +73,7 @@ struct transaction {
 	int64_t waiting_since_ms;
 	uint64_t number; /* the lane's; in order of coming */
 	int tries; /* attempts that failed through no fault we know */
+	int hosts_met; /* of the nexthop it is at; they did not take it */
 	int turned_away; /* times a 421 came when it was its turn */
 	struct dsn *last_error; /* owned; why the latest attempt failed */
 	struct peer *last_peer; /* owned; with whom that was */

@@ -26,10 +26,14 @@ struct candidates {
 	struct resolver *resolver;
 	const struct settings *set;
 	const struct candidate_rests *rests;
-	char *text; /* nexthops and fallbacks */
+	char *text; /* nexthops */
+	int level; /* the one wanted, or CANDIDATE_ALL_LEVELS */
+	char *past; /* "address:port" left out */
+	int levels, alike; /* of the last nexthop */
 	struct slice rest; /* of text, still to be done */
 	struct candidate current; /* template of the nexthop in hand */
 	struct candidate *found; /* of the nexthop in hand */
+	struct candidate *chosen; /* scratch, as large */
 	size_t found_count, found_at;
 	struct candidate *held; /* at rest, for the end */
 	size_t held_count, held_at;
@@ -232,6 +236,40 @@ cut(struct candidates *c)
 	c->found_count = limit;
 }
 
+static bool
+is_past(const struct candidates *c, const struct candidate *one)
+{
+	char text[sizeof(one->addr) + 8];
+
+	(void)snprintf(
+	    text, sizeof(text), "%s:%u", one->addr, (unsigned)one->port);
+	return strcmp(text, c->past) == 0;
+}
+
+/* Of the addresses in their order leaves those of the level that is wanted. */
+static void
+choose_level(struct candidates *c)
+{
+	size_t kept = 0;
+	int level = -1;
+
+	for (size_t i = 0; i < c->found_count; i++) {
+		const struct candidate *one = &c->found[i];
+
+		if (i == 0 || one->preference != one[-1].preference)
+			level++;
+		if ((c->level == CANDIDATE_ALL_LEVELS || c->level == level) &&
+		    !is_past(c, one))
+			c->chosen[kept++] = *one;
+	}
+	if (kept == 0 && c->found_count > 0)
+		note_problem(c, "4.4.4", "no other host is known for it");
+	memcpy(c->found, c->chosen, kept * sizeof(*c->found));
+	c->levels = level + 1;
+	c->alike = (int)kept;
+	c->found_count = kept;
+}
+
 static void
 arrange(struct candidates *c)
 {
@@ -245,6 +283,7 @@ arrange(struct candidates *c)
 		shuffle(c->found, c->found_count);
 	sort(c->found, c->found_count, family);
 	cut(c);
+	choose_level(c);
 	for (size_t i = 0; i < c->found_count; i++) {
 		if (is_at_rest(c, &c->found[i].sa) && c->held_count < HELD_MAX)
 			c->held[c->held_count++] = c->found[i];
@@ -439,7 +478,7 @@ next_nexthop(struct candidates *c)
 struct candidates *
 candidates_new(struct loop *loop, struct resolver *resolver,
     const struct settings *set, const struct candidate_rests *rests,
-    const char *nexthops)
+    const char *nexthops, int level, const char *past)
 {
 	struct candidates *c = mem_zalloc(sizeof(*c));
 
@@ -447,9 +486,12 @@ candidates_new(struct loop *loop, struct resolver *resolver,
 	c->resolver = resolver;
 	c->set = set;
 	c->rests = rests;
-	c->text = mem_printf("%s %s", nexthops, set->smtp_fallback_relay);
+	c->text = mem_strdup(nexthops);
+	c->level = level;
+	c->past = mem_strdup(past);
 	c->rest = slice_str(c->text);
 	c->found = mem_zarray(ADDRS_MAX, sizeof(*c->found));
+	c->chosen = mem_zarray(ADDRS_MAX, sizeof(*c->chosen));
 	c->held = mem_zarray(HELD_MAX, sizeof(*c->held));
 	c->timer = loop_timer_new(loop, advance, c);
 	return c;
@@ -469,7 +511,9 @@ candidates_free(struct candidates **candidates)
 	loop_timer_free(&c->timer);
 	mem_free(c->found);
 	mem_free(c->held);
+	mem_free(c->chosen);
 	mem_free(c->text);
+	mem_free(c->past);
 	/* We may be inside of a callback of ours. */
 	loop_defer(c->loop, mem_free, c);
 }
@@ -487,6 +531,18 @@ void
 candidates_skip_nexthop(struct candidates *candidates, int number)
 {
 	candidates->skip_number = number;
+}
+
+int
+candidates_levels(const struct candidates *candidates)
+{
+	return candidates->levels;
+}
+
+int
+candidates_alike(const struct candidates *candidates)
+{
+	return candidates->alike;
 }
 
 const struct dsn *

@@ -1,6 +1,6 @@
 /* candidate: the addresses of a list of nexthops, one after the other.
  *
- *   "[a]:25, b"  + smtp_fallback_relay
+ *   "[a]:25, b"
  *      a: A, AAAA     -> order -> candidate, candidate
  *      b: MX -> A...  -> order -> candidate ...
  *      addresses at rest, held back above -> candidate, then the end
@@ -9,6 +9,9 @@
  * shuffled (smtp_randomize_addresses), at most smtp_mx_address_limit. An
  * address that failed within CANDIDATE_REST_MS comes after all others, so
  * that a dead first host costs no dial its timeout, and is not left out.
+ *
+ * Whoever keeps hosts of different preference apart asks for one level of
+ * them, 0 being the best there is.
  */
 #ifndef CANDIDATE_H
 #define CANDIDATE_H
@@ -23,6 +26,7 @@
 #include "common/smtp/dsn.h"
 
 enum {
+	CANDIDATE_ALL_LEVELS = -1,
 	CANDIDATE_REST_MS = 60000,
 	CANDIDATE_RESTS_MAX = 64,
 	CANDIDATE_NEXTHOP_SIZE = 320,
@@ -54,10 +58,12 @@ struct candidates;
 /* The next address, NULL at the end; borrowed during the call. */
 typedef void candidate_fn(void *ctx, const struct candidate *candidate);
 
-/* All arguments are borrowed; nexthops is copied. */
+/* All arguments are borrowed; nexthops and past are copied. level: of MX
+ * preferences, or CANDIDATE_ALL_LEVELS; past: the "address:port" of one that is
+ * left out, or "". */
 struct candidates *candidates_new(struct loop *loop, struct resolver *resolver,
     const struct settings *set, const struct candidate_rests *rests,
-    const char *nexthops);
+    const char *nexthops, int level, const char *past);
 void candidates_free(struct candidates **candidates);
 
 /* Asks for the next one; the callback comes from the loop. */
@@ -66,6 +72,11 @@ void candidates_next(
 
 /* No further address of this nexthop is wanted. */
 void candidates_skip_nexthop(struct candidates *candidates, int number);
+
+/* Of the last nexthop: preferences among its addresses, and addresses of the
+ * level asked for. */
+int candidates_levels(const struct candidates *candidates);
+int candidates_alike(const struct candidates *candidates);
 
 /* Why the last nexthop gave no address; NULL when it gave one. */
 const struct dsn *candidates_problem(const struct candidates *candidates);

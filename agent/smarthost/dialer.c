@@ -7,6 +7,7 @@
 #include "agent/smarthost/dialer.h"
 
 #include <errno.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -19,8 +20,6 @@
 #include "common/base/mem.h"
 
 enum {
-	/* Connections to one nexthop per dial, as smtp_mx_session_limit. */
-	CONNECTIONS_PER_NEXTHOP = 2,
 	OUT_MAX = SASL_LINE_MAX + 1024,
 };
 
@@ -90,6 +89,21 @@ dialer_free(struct dialer **dialer)
 	if (old->has_sasl)
 		sasl_close();
 	mem_free(old);
+}
+
+void
+dialer_rest(struct dialer *dialer, const struct peer *peer)
+{
+	struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
+	    .ai_socktype = SOCK_STREAM};
+	struct addrinfo *found = NULL;
+	struct sockaddr_storage sa = {0};
+
+	if (getaddrinfo(peer->addr, peer->port, &hints, &found) != 0)
+		return;
+	memcpy(&sa, found->ai_addr, found->ai_addrlen);
+	freeaddrinfo(found);
+	candidate_rest(&dialer->rests, &sa, loop_now_ms(dialer->loop));
 }
 
 struct resolver *
@@ -209,10 +223,6 @@ void
 dial_give_up(struct dial *dial)
 {
 	close_connection(dial);
-	if (dial->connections >= CONNECTIONS_PER_NEXTHOP &&
-	    dial->connections_of == dial->at.nexthop_number)
-		candidates_skip_nexthop(
-		    dial->candidates, dial->at.nexthop_number);
 	next_candidate(dial);
 }
 
@@ -236,6 +246,7 @@ dial_ready(struct dial *dial)
 	link_set_ops(dial->link, NULL, NULL);
 	r->link = dial->link;
 	dial->link = NULL;
+	r->levels = candidates_levels(dial->candidates);
 	r->is_authenticated = dial->sasl != NULL;
 	mem_free(r->reply_text);
 	r->reply_text = NULL;
@@ -429,10 +440,6 @@ on_connected(void *ctx, bool readable, bool writable)
 	loop_timer_cancel(dial->timer);
 	loop_unwatch(&dial->watch);
 	dial->fd = -1;
-	if (dial->connections_of != dial->at.nexthop_number)
-		dial->connections = 0;
-	dial->connections_of = dial->at.nexthop_number;
-	dial->connections++;
 	dial->result.had_connection = true;
 	rtt_ms = (loop_now_us(dial->dialer->loop) - dial->began_us) / 1000;
 	dial->result.peer.rtt_ms = rtt_ms > 0 ? rtt_ms : 0;
@@ -498,6 +505,7 @@ give_result(struct dial *dial)
 	const struct dsn *problem = candidates_problem(dial->candidates);
 	struct dial_result *r = &dial->result;
 
+	r->levels = candidates_levels(dial->candidates);
 	if (problem != NULL) {
 		mem_free(r->reply_text);
 		r->reply_text = NULL;
@@ -532,6 +540,7 @@ on_candidate(void *ctx, const struct candidate *candidate)
 	(void)snprintf(
 	    peer->port, sizeof(peer->port), "%u", (unsigned)candidate->port);
 	(void)snprintf(peer->tls, sizeof(peer->tls), "unknown");
+	peer->others = candidates_alike(dial->candidates) - 1;
 	dial->policy_key = dial->at.nexthop;
 	look_up_policy(dial);
 }
@@ -544,23 +553,24 @@ next_candidate(struct dial *dial)
 }
 
 struct dial *
-dialer_dial(struct dialer *dialer, const char *nexthops, const char *sender,
-    bool may_be_plain, dial_fn *on_done, void *ctx)
+dialer_dial(struct dialer *dialer, const struct dial_target *target,
+    dial_fn *on_done, void *ctx)
 {
 	struct dial *dial = mem_zalloc(sizeof(*dial));
 
 	dial->dialer = dialer;
 	dial->on_done = on_done;
 	dial->ctx = ctx;
-	dial->sender = mem_strdup(sender);
-	dial->may_be_plain = may_be_plain;
+	dial->sender = mem_strdup(target->sender);
+	dial->may_be_plain = target->may_be_plain;
 	dial->fd = -1;
 	dial->timer = loop_timer_new(dialer->loop, on_timer, dial);
 	buf_init(&dial->out, OUT_MAX);
 	buf_init(&dial->deferred, OUT_MAX);
 	reply_parser_init(&dial->parser);
-	dial->candidates = candidates_new(dialer->loop, dialer->resolver,
-	    dialer->set, &dialer->rests, nexthops);
+	dial->candidates =
+	    candidates_new(dialer->loop, dialer->resolver, dialer->set,
+		&dialer->rests, target->nexthops, target->level, target->past);
 	next_candidate(dial);
 	return dial;
 }

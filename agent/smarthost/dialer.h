@@ -4,7 +4,7 @@
  * [AUTH] -> ready, as one state machine with smtp(8)'s timeouts, TLS levels
  * and SASL rules. Addresses of a nexthop are tried in order of preference,
  * one at a time (each needs the caller's connection slot), then the next
- * nexthop of the list, then smtp_fallback_relay. Happy eyeballs (RFC 8305)
+ * nexthop of the list. Happy eyeballs (RFC 8305)
  * only orders and shortens: one connection is open at any time.
  *
  * Nothing here decides about mail: a failure is handed over with its stage,
@@ -57,6 +57,8 @@ struct dial_result {
 	 * not a word was said that waiting could not cure. */
 	bool is_transport;
 	bool had_connection; /* TCP was established: the provider saw us */
+	/* in both cases */
+	int levels; /* MX preferences of the nexthop; 0: no address was found */
 };
 
 /* The receiver takes the link by setting result->link to NULL, and calls
@@ -71,17 +73,28 @@ struct dialer *dialer_new(struct loop *loop, const struct settings *set,
     struct credentials *credentials, struct maps *tls_policy);
 void dialer_free(struct dialer **dialer);
 
-/* Starts one dial to nexthops ("[host]:port, host ..." as Postfix writes
- * them) for mail from sender ("" unless sender-dependent). may_be_plain: at TLS
- * level may, and without a login, a failed handshake is followed by another try
- * of that address without TLS. The callback comes
+/* Where to, and for what mail. */
+struct dial_target {
+	const char *nexthops; /* "[host]:port, host" as Postfix writes them */
+	int level; /* of MX preferences, or CANDIDATE_ALL_LEVELS */
+	const char *past; /* "address:port" not to be tried; "" */
+	const char *sender; /* "" unless credentials depend on it */
+	/* At TLS level may, and without a login, a failed handshake is followed
+	 * by another try of that address without TLS. */
+	bool may_be_plain;
+};
+
+/* Starts one dial. target is copied. The callback comes
  * from the loop exactly once, never from inside this call, unless dial_cancel()
  * is called first. An address that failed lately is tried after its
  * alternatives until its rest is over, so that a dead first host does not cost
  * every dial a timeout and is returned to when it is back. */
-struct dial *dialer_dial(struct dialer *dialer, const char *nexthops,
-    const char *sender, bool may_be_plain, dial_fn *on_done, void *ctx);
+struct dial *dialer_dial(struct dialer *dialer,
+    const struct dial_target *target, dial_fn *on_done, void *ctx);
 void dial_cancel(struct dial **dial);
+
+/* The peer took a connection and nothing else: it is tried last for a while. */
+void dialer_rest(struct dialer *dialer, const struct peer *peer);
 
 /* The resolver in use (tests point it at servers of their own). */
 struct resolver *dialer_resolver(struct dialer *dialer);

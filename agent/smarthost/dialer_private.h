@@ -60,7 +60,6 @@ struct dial {
 	/* the address in hand */
 	struct candidates *candidates;
 	struct candidate at;
-	int connections_of, connections; /* nexthop number, made for it */
 	struct tlspolicy policy;
 	struct maps_query *policy_query;
 	const char *policy_key; /* in at: the next one to look up */

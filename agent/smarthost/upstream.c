@@ -413,6 +413,7 @@ on_dial_failed(struct upstream *u, struct dial_result *result)
 	board_writer_add(ups->env.board, BOARD_COUNTER_dials_failed, 1);
 	release(u, !result->had_connection);
 	route->is_failure_soft = result->is_soft;
+	route->is_transport = result->is_transport;
 	if (!judge(u, result, &patience))
 		tell_login(u, result);
 	route->is_failure_final = is_final(result);
@@ -473,6 +474,8 @@ on_dialled(void *ctx, struct dial_result *result)
 
 	u->dial = NULL;
 	u->rtt_ms = result->peer.rtt_ms;
+	if (result->levels > 0)
+		u->binding->route->levels = result->levels;
 	if (result->link == NULL) {
 		on_dial_failed(u, result);
 		return;
@@ -550,8 +553,15 @@ upstreams_start_dial(void *ctx, struct route *route, struct lane_no *no)
 	b->account->held++;
 	u->began_us = loop_now_us(ups->env.loop);
 	board_writer_add(ups->env.board, BOARD_COUNTER_dials, 1);
-	u->dial = dialer_dial(ups->env.dialer, route->nexthops, route->sender,
-	    route->may_be_plain, on_dialled, u);
+	u->dial = dialer_dial(ups->env.dialer,
+	    &(struct dial_target){
+		.nexthops = route->nexthops,
+		.level = route->level,
+		.past = route->past,
+		.sender = route->sender,
+		.may_be_plain = route->may_be_plain,
+	    },
+	    on_dialled, u);
 	return true;
 }
 
@@ -599,6 +609,14 @@ upstreams_on_too_many(
 	if (a != NULL)
 		budget_refused(
 		    a->budget, a->held - was_open, loop_now_ms(ups->env.loop));
+}
+
+void
+upstreams_on_turned_away(void *ctx, struct lane_session *ls)
+{
+	struct upstreams *ups = ctx;
+
+	dialer_rest(ups->env.dialer, session_peer(ls->session));
 }
 
 void

@@ -54,6 +54,7 @@ void upstreams_on_output(void *ctx, struct lane_session *ls);
 void upstreams_on_route_gone(void *ctx, struct route *route);
 void upstreams_on_too_many(
     void *ctx, struct route *route, bool was_open, const char *reply);
+void upstreams_on_turned_away(void *ctx, struct lane_session *ls);
 void upstreams_hang_up(void *ctx, struct lane_session *ls);
 void upstreams_on_session_ended(void *ctx, struct lane_session *ls,
     enum session_end how, bool is_clean, const char *why);

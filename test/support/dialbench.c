@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/smarthost/candidate.h"
 #include "agent/settings/params.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -111,8 +112,15 @@ bench_dial(struct bench *b)
 	if (b->dialer == NULL)
 		b->dialer =
 		    dialer_new(b->loop, &b->set, b->credentials, b->policies);
-	b->dial = dialer_dial(
-	    b->dialer, b->nexthop, "", !b->must_be_tls, bench_on_done, b);
+	b->dial = dialer_dial(b->dialer,
+	    &(struct dial_target){
+		.nexthops = b->nexthop,
+		.level = CANDIDATE_ALL_LEVELS,
+		.past = "",
+		.sender = "",
+		.may_be_plain = !b->must_be_tls,
+	    },
+	    bench_on_done, b);
 	assert_false(b->is_done);
 	assert_true(fake_run_until(b->loop, &b->is_done));
 }

@@ -262,6 +262,30 @@ on_too_many(void *ctx, struct route *route, bool was_open, const char *reply)
 	w->too_many_was_open = was_open;
 }
 
+static void
+on_turned_away(void *ctx, struct lane_session *ls)
+{
+	(void)ls;
+	((struct world *)ctx)->turned_away++;
+}
+
+static bool
+on_outage(void *ctx, uint64_t id, const struct request *req)
+{
+	struct world *w = ctx;
+
+	assert_true(id > 0 && req != NULL);
+	w->owed += w->calls_back;
+	return w->calls_back;
+}
+
+static void
+on_back(void *ctx, uint64_t id)
+{
+	assert_true(id > 0);
+	((struct world *)ctx)->backs++;
+}
+
 static const struct lane_ops ops = {
     .start_dial = start_dial,
     .on_want = on_want,
@@ -277,6 +301,9 @@ static const struct lane_ops ops = {
     .on_throttled = on_throttled,
     .on_pause = on_pause,
     .on_too_many = on_too_many,
+    .on_turned_away = on_turned_away,
+    .on_outage = on_outage,
+    .on_back = on_back,
 };
 
 /* ---- mail -------------------------------------------------------------- */
@@ -612,17 +639,34 @@ refuse_dial(struct world *w, struct world_conn *c, const char *reply)
 	    w->lane, route, &dsn, &relay, text, patience_ms, w->now);
 }
 
+/* The first host is w->peer. */
+static struct peer
+peer_of(const struct world *w, const struct route *r)
+{
+	struct peer peer = w->peer;
+
+	if (r->number > 1)
+		(void)snprintf(peer.host, sizeof(peer.host), "%.*s",
+		    (int)strcspn(r->nexthops + 1, "]"), r->nexthops + 1);
+	if (*r->past != '\0')
+		peer.addr[strlen(peer.addr) - 1]++;
+	return peer;
+}
+
 static void
 on_dialled(struct world *w, struct world_conn *c)
 {
 	struct route *route = c->route;
+	struct peer peer = peer_of(w, route);
 	const char *reply =
 	    w->server.answer_dial != NULL ? w->server.answer_dial(w) : NULL;
 	struct dsn dsn;
 
 	if (reply != NULL) {
 		refuse_dial(w, c, reply);
-	} else if (w->server.is_down) {
+	} else if (w->server.is_down || (w->server.is_host_down != NULL &&
+					    w->server.is_host_down(w, route))) {
+		route->is_transport = true;
 		dsn_set(&dsn, "4.4.1",
 		    "connect to relay.test[192.0.2.1]:25: refused");
 		free_conn(c);
@@ -633,7 +677,7 @@ on_dialled(struct world *w, struct world_conn *c)
 		refuse_dial(w, c, "421 too many connections");
 	} else {
 		c->ls = lane_add_session(
-		    w->lane, route, &w->ehlo, &w->peer, c, w->now);
+		    w->lane, route, &w->ehlo, &peer, c, w->now);
 	}
 }
 

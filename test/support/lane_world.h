@@ -37,6 +37,8 @@ struct world_conn;
 /* The model provider. */
 struct world_server {
 	bool is_down; /* connections are refused */
+	/* ... by the host of this route. May be NULL. */
+	bool (*is_host_down)(struct world *w, const struct route *route);
 	int64_t rtt_ms, dial_rtts;
 	int64_t reply_ms; /* time for each reply, one after the other */
 	int connections_max; /* 421 beyond; 0: no limit */
@@ -121,6 +123,9 @@ struct world {
 	bool was_alarmed; /* by an earlier process */
 	bool others_give_way; /* the answer to a throttle */
 	size_t asked_to_give_way;
+	bool calls_back; /* what an outage deferred */
+	size_t owed, backs, turned_away;
+	size_t taken_by[8]; /* messages, by the number of the host */
 	int64_t pause_told_us; /* to the other lanes */
 	char alarm[WORLD_TEXT_SIZE]; /* "what: reply" of the last one */
 	size_t load_peak; /* most messages inside one session */

@@ -88,6 +88,7 @@ on_content(struct world_conn *c)
 		say(c, "503 no recipients\r\n");
 	} else if (is_as_usual(c, ".")) {
 		m->copies++;
+		w->taken_by[c->route->number]++;
 		for (size_t i = 0; i < m->rcpt_count; i++)
 			m->taken[i] += c->has_rcpt[i];
 		c->accepted++;

@@ -560,8 +560,12 @@ dialer_can_be_cancelled_at_any_turn(void **state)
 		bench_use_password(&b);
 		b.dialer =
 		    dialer_new(b.loop, &b.set, b.credentials, b.policies);
-		b.dial = dialer_dial(
-		    b.dialer, b.nexthop, "", true, bench_on_done, &b);
+		b.dial = dialer_dial(b.dialer,
+		    &(struct dial_target){.nexthops = b.nexthop,
+			.past = "",
+			.sender = "",
+			.may_be_plain = true},
+		    bench_on_done, &b);
 		for (int i = 0; i < turns && !b.is_done; i++)
 			loop_once(b.loop);
 		if (!b.is_done) {

@@ -1,0 +1,518 @@
+/* From one host to the next, when smtp(8) would go there (smtp_connect(3),
+ * smtp_trouble(3)):
+ *
+ *   relayhost = a, b     smtp_fallback_relay = c     b: MX 10 b1, b2; MX 20 b3
+ *
+ *   [a] --> [b, level 0: b1 b2] ----------> [b, level 1: b3] --> [c]
+ *                      \--> [b, past b1: b2] ---^
+ *
+ * Each is a route, with the account, the sessions, the pace and the outages of
+ * that host. All mail comes to the first. It goes on
+ *
+ *   all of it        while the host cannot be reached, refuses the login, wants
+ *                    the operator, wants none for longer than lane_hold_limit,
+ *                    or ends its sessions before it takes a message;
+ *   one message      or some of its recipients, which this host refuses for
+ *                    now (4xx), or with which a session broke or timed out.
+ *
+ * A host that mail was kept from is tried with a dial of its own, and where it
+ * had answered and then taken nothing with one message, as long as there is
+ * mail for it; so all is back soon after it is well again.
+ *
+ * As with smtp(8) a message meets at most two hosts of one nexthop. What is in
+ * doubt, and what a server asks to slow down for, stays here.
+ */
+#include "agent/engine/lane_state.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/base/log.h"
+#include "common/base/mem.h"
+
+enum {
+	/* Of one nexthop for one message: smtp_mx_session_limit's default. */
+	HOSTS_PER_NEXTHOP = 2,
+	/* Mail went on so lately that it is missed. */
+	MISSED_MS = 60000,
+	/* Between two sessions that are ended to have a place for a probe. */
+	PLACE_MS = 20000,
+};
+
+/* What tells a route from others; borrowed. */
+struct key {
+	const char *list, *sender, *past;
+	int number, level, levels;
+	bool may_be_plain;
+};
+
+static const char separators[] = ", \t\r\n";
+
+/* The n-th word, from 1, of the list and then of smtp_fallback_relay; empty:
+ * there are fewer. */
+static struct slice
+word(const struct lane *lane, const char *list, int n)
+{
+	const char *lists[] = {list, lane->set->smtp_fallback_relay};
+
+	for (size_t i = 0; i < 2; i++) {
+		const char *p = lists[i];
+
+		while (p != NULL && *(p += strspn(p, separators)) != '\0') {
+			size_t length = strcspn(p, separators);
+
+			if (--n == 0)
+				return slice_of(p, length);
+			p += length;
+		}
+	}
+	return slice_of("", 0);
+}
+
+static bool
+is_first(const struct route *r)
+{
+	return r->number == 1 && r->level == 0 && *r->past == '\0';
+}
+
+static struct route *
+find(const struct lane *lane, const struct key *key)
+{
+	list_each (link, &lane->routes) {
+		struct route *r = route_of(link);
+
+		if (r->may_be_plain == key->may_be_plain &&
+		    r->number == key->number && r->level == key->level &&
+		    strcmp(r->past, key->past) == 0 &&
+		    strcasecmp(r->list, key->list) == 0 &&
+		    strcasecmp(r->sender, key->sender) == 0)
+			return r;
+	}
+	return NULL;
+}
+
+static struct route *
+make(struct lane *lane, const struct key *key, int64_t now_us)
+{
+	struct slice name = word(lane, key->list, key->number);
+	char *nexthops = mem_printf("%.*s", (int)name.n, name.p);
+	struct route *r = route_new(nexthops, key->sender);
+
+	mem_free(nexthops);
+	mem_free(r->list);
+	mem_free(r->past);
+	r->list = mem_strdup(key->list);
+	r->past = mem_strdup(key->past);
+	r->number = key->number;
+	r->level = key->level;
+	r->levels = key->levels;
+	r->may_be_plain = key->may_be_plain;
+	r->id = ++lane->route_ids;
+	lane_begin_pace(lane, r, now_us);
+	if (lane->ops->is_alarmed != NULL &&
+	    lane->ops->is_alarmed(lane->ctx, r))
+		route_recall_alarm(r);
+	list_push(&lane->routes, &r->link);
+	lane->route_count++;
+	return r;
+}
+
+static struct route *
+find_or_make(struct lane *lane, const struct key *key, int64_t now_us)
+{
+	struct route *r = find(lane, key);
+
+	return r != NULL ? r : make(lane, key, now_us);
+}
+
+static struct key
+key_of(const struct route *r)
+{
+	return (struct key){
+	    .list = r->list,
+	    .sender = r->sender,
+	    .past = r->past,
+	    .number = r->number,
+	    .level = r->level,
+	    .levels = r->levels,
+	    .may_be_plain = r->may_be_plain,
+	};
+}
+
+struct route *
+lane_first_route(struct lane *lane, const char *list, const char *sender,
+    bool may_be_plain, int64_t now_us)
+{
+	const struct key key = {.list = list,
+	    .sender = sender,
+	    .past = "",
+	    .number = 1,
+	    .may_be_plain = may_be_plain};
+
+	return find_or_make(lane, &key, now_us);
+}
+
+/* The key of the host behind r: another level, or the next of the list. False:
+ * it is the last. */
+static bool
+next_key(const struct lane *lane, const struct route *r, bool may_stay,
+    struct key *key_out)
+{
+	*key_out = key_of(r);
+	key_out->past = "";
+	if (may_stay && r->level + 1 < r->levels) {
+		key_out->level++;
+		return true;
+	}
+	key_out->number++;
+	key_out->level = key_out->levels = 0;
+	return word(lane, r->list, key_out->number).n > 0;
+}
+
+bool
+lane_has_next(const struct lane *lane, const struct route *r)
+{
+	struct key key;
+
+	return next_key(lane, r, true, &key);
+}
+
+static struct route *
+first_of(const struct lane *lane, const struct route *r)
+{
+	struct key key = key_of(r);
+
+	key.number = 1;
+	key.level = 0;
+	key.past = "";
+	return find(lane, &key);
+}
+
+/* ---- one message -------------------------------------------------------- */
+
+/* Where t goes after a host that has so many others as good as it. */
+static bool
+other_key(const struct lane *lane, const struct transaction *t, int others,
+    const char *past, struct key *key_out)
+{
+	const struct route *r = t->route;
+	bool may_stay = t->hosts_met + 1 < HOSTS_PER_NEXTHOP;
+
+	if (may_stay && others > 0 && *r->past == '\0') {
+		*key_out = key_of(r);
+		key_out->past = past;
+		return true;
+	}
+	return next_key(lane, r, may_stay, key_out);
+}
+
+bool
+lane_has_other_host(const struct lane *lane, const struct transaction *t,
+    const struct peer *peer)
+{
+	struct key key;
+
+	return other_key(lane, t, peer->others, "", &key);
+}
+
+bool
+lane_go_on(struct lane *lane, struct transaction *t)
+{
+	const struct peer *peer = t->last_peer;
+	char past[sizeof(peer->addr) + sizeof(peer->port) + 2];
+	struct key key;
+	int number = t->route->number;
+
+	(void)snprintf(past, sizeof(past), "%s:%s", peer->addr, peer->port);
+	if (!other_key(lane, t, peer->others, past, &key))
+		return false;
+	log_info("%s: %s", t->req->queue_id, t->last_error->text);
+	t->hosts_met = key.number == number ? t->hosts_met + 1 : 0;
+	t->route = find_or_make(lane, &key, t->left_ms * 1000);
+	return true;
+}
+
+/* ---- all mail ----------------------------------------------------------- */
+
+static int64_t
+pause_left_ms(const struct route *r, int64_t now_ms)
+{
+	return controller_paused_until(&r->pace->adapt) / 1000 - now_ms;
+}
+
+static bool
+is_unusable(const struct lane *lane, const struct route *r, int64_t now_ms)
+{
+	return r->is_down || r->is_suspect || r->is_alarmed ||
+	       pause_left_ms(r, now_ms) > lane->set->lane_hold_limit_ms;
+}
+
+/* A session is there, and nothing under way, to find out with one message. */
+static bool
+may_be_tried(const struct route *r)
+{
+	bool may = false;
+
+	if (r->is_down || (!r->is_suspect && !r->is_alarmed))
+		return false;
+	list_each (link, &r->sessions) {
+		const struct session *s = session_of(link)->session;
+
+		if (session_load(s) > 0)
+			return false;
+		may = may || !session_is_finishing(s);
+	}
+	return may;
+}
+
+static void
+tell(struct route *r, const struct route *next, int64_t now_ms)
+{
+	if (r->is_bypassed)
+		return;
+	r->is_bypassed = true;
+	if (r->failing_since_ms > 0)
+		log_warn("%s is unavailable (%s), using %s", r->nexthops,
+		    r->failure.text, next->nexthops);
+	else if (r->is_alarmed)
+		log_warn("%s is unavailable (its alarm is not over), using %s",
+		    r->nexthops, next->nexthops);
+	else
+		log_warn("%s is unavailable (it asked for a pause, %llds are "
+			 "left), using %s",
+		    r->nexthops, (long long)pause_left_ms(r, now_ms) / 1000,
+		    next->nexthops);
+}
+
+static void
+tell_return(struct lane *lane, struct route *r)
+{
+	if (r->is_bypassed)
+		log_info("%s is available again", r->nexthops);
+	r->is_bypassed = false;
+	lane_on_back(lane, r);
+}
+
+/* The last that waits and is not to stay. */
+static struct transaction *
+last_but(const struct route *r, size_t kept)
+{
+	struct list *link = r->waiting.prev;
+
+	if (link == &r->waiting || (kept > 0 && link->prev == &r->waiting))
+		return NULL;
+	return list_entry(link, struct transaction, link);
+}
+
+static void
+move(struct lane *lane, struct transaction *t, struct route *to)
+{
+	lane_take_waiting(lane, t);
+	t->hosts_met = 0;
+	t->route = to;
+	lane_put_back(lane, t);
+}
+
+/* True when something moved. */
+static bool
+pass_on(struct lane *lane, struct route *r, struct moment now)
+{
+	struct route *next;
+	struct key key;
+	struct transaction *t;
+	size_t kept;
+
+	if (!is_unusable(lane, r, now.ms)) {
+		tell_return(lane, r);
+		return false;
+	}
+	kept = may_be_tried(r);
+	if (r->waiting_count <= kept || !next_key(lane, r, true, &key))
+		return false;
+	next = find_or_make(lane, &key, now.ms * 1000);
+	/* From the end: what was there before is younger. */
+	while ((t = last_but(r, kept)) != NULL)
+		move(lane, t, next);
+	while ((t = lane_any_parked(r)) != NULL)
+		move(lane, t, next);
+	tell(r, next, now.ms);
+	r->passed_ms = now.ms;
+	return true;
+}
+
+void
+lane_pass_on(struct lane *lane, struct moment now)
+{
+	bool again = !lane->is_draining;
+
+	while (again) {
+		again = false;
+		list_each (link, &lane->routes)
+			again = pass_on(lane, route_of(link), now) || again;
+	}
+}
+
+void
+lane_on_turned_away(struct lane *lane, struct lane_session *ls, int64_t now_ms)
+{
+	struct route *r = ls->route;
+	const struct peer *peer = session_peer(ls->session);
+	struct dsn dsn;
+
+	if (ls->is_used_up || ls->was_paced ||
+	    session_accepted(ls->session) > 0 ||
+	    session_messages(ls->session) == 0 ||
+	    (ls->end_how != SESSION_END_421 &&
+		ls->end_how != SESSION_END_LOST &&
+		ls->end_how != SESSION_END_TIMEOUT))
+		return;
+	if (lane->ops->on_turned_away != NULL)
+		lane->ops->on_turned_away(lane->ctx, ls);
+	r->turned_away++;
+	/* Others live on, or another of its addresses is to be asked first. */
+	if (r->session_count > 1 ||
+	    (peer->others > 0 && r->turned_away < HOSTS_PER_NEXTHOP) ||
+	    !lane_has_next(lane, r))
+		return;
+	if (ls->end_how == SESSION_END_421)
+		dsn_set(&dsn, "4.4.2", "%s", ls->end_why);
+	else
+		dsn_set(&dsn, "4.4.2", "lost connection with %s[%s]: %s",
+		    peer->host, peer->addr, ls->end_why);
+	route_on_turned_away(r, &dsn, peer, now_ms);
+}
+
+/* ---- back again --------------------------------------------------------- */
+
+/* For a dial of a host that mail was kept from when all places are taken: one
+ * of those that have its mail instead ends, now and then. */
+static void
+ask_for_place(struct lane *lane, struct route *r, int64_t now_ms)
+{
+	struct lane_session *least = NULL;
+
+	if (now_ms - r->place_asked_ms < PLACE_MS)
+		return;
+	list_each (link, &lane->routes) {
+		struct route *other = route_of(link);
+
+		if (other == r || strcasecmp(other->list, r->list) != 0)
+			continue;
+		list_each (l, &other->sessions) {
+			struct lane_session *ls = session_of(l);
+
+			if (!session_is_finishing(ls->session) &&
+			    (least == NULL || session_load(ls->session) <
+						  session_load(least->session)))
+				least = ls;
+		}
+	}
+	r->place_asked_ms = now_ms;
+	if (least != NULL)
+		session_finish(least->session, LANE_WHY_WANTED, now_ms);
+}
+
+/* Its mail is elsewhere, or has been given back for want of any host. */
+static bool
+is_missed(const struct lane *lane, const struct route *r, int64_t now_ms)
+{
+	const struct route *first;
+
+	if (!(r->is_down || r->is_suspect || r->is_alarmed) ||
+	    *r->past != '\0' || r->session_count + r->dialing > 0)
+		return false;
+	if (r->passed_ms > 0 && now_ms - r->passed_ms < MISSED_MS)
+		return true;
+	/* Where somebody answers and says no, only mail asks again: many dials
+	 * would be many wrong passwords. */
+	first = first_of(lane, r);
+	return r->is_transport && first != NULL && first->owed > 0;
+}
+
+bool
+lane_is_probe_due(
+    const struct lane *lane, const struct route *r, int64_t now_ms)
+{
+	return now_ms >= r->dial_not_before_ms && is_missed(lane, r, now_ms);
+}
+
+void
+lane_probe(struct lane *lane, struct route *r, struct moment now)
+{
+	struct lane_no no = {"", r->dial_not_before_ms};
+
+	if (lane->is_draining || lane_unparked(r) > 0 ||
+	    !is_missed(lane, r, now.ms))
+		return;
+	if (now.ms >= r->dial_not_before_ms) {
+		if (lane_add_dial(lane, r, true, &no, now.ms))
+			return;
+		if (lane->sessions + lane->dialing >=
+		    (size_t)lane->set->lane_connection_limit) {
+			ask_for_place(lane, r, now.ms);
+			no.not_before_ms = r->place_asked_ms + PLACE_MS;
+		}
+	}
+	if (no.not_before_ms < lane->look_again_ms)
+		lane->look_again_ms = no.not_before_ms;
+}
+
+/* ---- when there is none ------------------------------------------------- */
+
+bool
+lane_has_no_host(const struct lane *lane, const struct route *r, int64_t now_ms)
+{
+	struct key key;
+
+	while (next_key(lane, r, true, &key)) {
+		if (!is_unusable(lane, r, now_ms))
+			return false;
+		r = find(lane, &key);
+		if (r == NULL)
+			return false;
+	}
+	return lane_is_in_outage(r, now_ms);
+}
+
+bool
+lane_is_list_down(
+    const struct lane *lane, const struct route *r, int64_t now_ms)
+{
+	return is_first(r) && lane_has_no_host(lane, r, now_ms);
+}
+
+bool
+lane_is_lost(
+    const struct lane *lane, const struct transaction *t, int64_t now_ms)
+{
+	const struct route *first = first_of(lane, t->route);
+
+	return first == NULL || lane_has_no_host(lane, first, now_ms);
+}
+
+bool
+lane_owe(struct lane *lane, const struct transaction *t)
+{
+	struct route *first = first_of(lane, t->route);
+
+	if (first == NULL || lane->ops->on_outage == NULL ||
+	    !lane->ops->on_outage(lane->ctx, first->id, t->req))
+		return false;
+	first->owed++;
+	return true;
+}
+
+void
+lane_on_back(struct lane *lane, const struct route *r)
+{
+	struct route *first;
+
+	if (r->session_count == 0)
+		return;
+	first = first_of(lane, r);
+	if (first == NULL || first->owed == 0)
+		return;
+	first->owed = 0;
+	lane->ops->on_back(lane->ctx, first->id);
+}
