@@ -14,6 +14,7 @@
 #include "agent/engine/lane.h"
 #include "agent/io/logsink.h"
 #include "agent/state/rate_store.h"
+#include "agent/postfix/outages.h"
 #include "agent/postfix/requeue.h"
 #include "agent/postfix/report.h"
 #include "agent/smarthost/upstream.h"
@@ -63,6 +64,7 @@ struct agent {
 	struct request *suspect; /* being tried alone */
 	struct activequeue crowd;
 	struct requeue *recall; /* what was given back for it */
+	struct outages *outages;
 	struct loop_timer *look_timer; /* activequeue_due_ms() */
 	struct figures figures;
 };
@@ -133,11 +135,23 @@ is_only_parked(const struct agent *a)
 static void
 watch_active(struct agent *a)
 {
-	if (a->phase == SERVING && lane_waiting(a->lane) +
-					   lane_in_flight(a->lane) +
-					   requeue_count(a->recall) >
-				       0)
+	size_t mail = lane_waiting(a->lane) + lane_in_flight(a->lane) +
+		      requeue_count(a->recall) + outages_due(a->outages);
+
+	if (a->phase == SERVING && mail > 0)
 		loop_timer_at(a->look_timer, activequeue_due_ms(&a->crowd));
+}
+
+/* What was given back, and what an outage that is over deferred. */
+static void
+call_back(struct agent *a)
+{
+	size_t room = activequeue_room(&a->crowd);
+	/* Somewhat faster than it is sent, or there would never be room. */
+	double per_s = RECALL_SPEED * a->crowd.per_s;
+
+	requeue_allow(a->recall, room, per_s);
+	outages_allow(a->outages, room, per_s);
 }
 
 static void
@@ -151,9 +165,7 @@ on_look(void *ctx)
 		return;
 	activequeue_look(&a->crowd, lane_figures(a->lane)->messages,
 	    lane_has_surplus(a->lane, now_ms), now_ms);
-	/* Somewhat faster than it is sent, or there would never be room. */
-	requeue_allow(a->recall, activequeue_room(&a->crowd),
-	    RECALL_SPEED * a->crowd.per_s);
+	call_back(a);
 	if (a->crowd.is_on != was_on || activequeue_gives_back(&a->crowd))
 		intake_kick(a->intake);
 	watch_active(a);
@@ -425,6 +437,29 @@ hang_up(void *ctx, struct lane_session *ls)
 	upstreams_hang_up(((struct agent *)ctx)->ups, ls);
 }
 
+static void
+on_turned_away(void *ctx, struct lane_session *ls)
+{
+	upstreams_on_turned_away(((struct agent *)ctx)->ups, ls);
+}
+
+static bool
+on_outage(void *ctx, uint64_t id, const struct request *req)
+{
+	return outages_add(((struct agent *)ctx)->outages, id, req->queue_id);
+}
+
+static void
+on_back(void *ctx, uint64_t id)
+{
+	struct agent *a = ctx;
+
+	outages_over(a->outages, id);
+	if (a->phase == SERVING)
+		call_back(a);
+	watch_active(a);
+}
+
 static bool
 on_throttled(void *ctx, struct route *route, int64_t sent_us, int64_t now_us)
 {
@@ -547,6 +582,9 @@ static const struct lane_ops lane_handlers = {
     .on_throttled = on_throttled,
     .on_pause = on_pause,
     .on_too_many = on_too_many,
+    .on_turned_away = on_turned_away,
+    .on_outage = on_outage,
+    .on_back = on_back,
     .on_route_gone = on_route_gone,
 };
 
@@ -587,6 +625,7 @@ wind_up(struct agent *a, enum phase phase, int64_t wait_ms)
 	a->phase = phase;
 	intake_stop(a->intake);
 	requeue_allow(a->recall, 0, 0);
+	outages_allow(a->outages, 0, 0);
 	if (a->lane != NULL) {
 		upstreams_cancel_dials(a->ups);
 		lane_drain(a->lane, clock_moment());
@@ -713,6 +752,8 @@ agent_new(const struct agent_env *env)
 	a->finale = loop_timer_new(loop, on_finale, a);
 	a->look_timer = loop_timer_new(loop, on_look, a);
 	a->recall = requeue_new(loop, env->set);
+	a->outages =
+	    outages_new(loop, env->set, pacer_weight(env->set->lane_priority));
 	a->intake = intake_new(
 	    loop, env->set, master_listen_fd(env->master), &intake_handlers, a);
 	a->report = report_new(loop, env->set, on_reported, intake_mark, a);
@@ -758,5 +799,6 @@ agent_free(struct agent **agent)
 	loop_timer_free(&a->finale);
 	loop_timer_free(&a->look_timer);
 	requeue_free(&a->recall);
+	outages_free(&a->outages);
 	mem_free(a);
 }

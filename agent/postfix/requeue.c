@@ -197,6 +197,12 @@ requeue_allow(struct requeue *recall, size_t count, double per_s)
 		loop_timer_at(recall->timer, recall->not_before_ms);
 }
 
+bool
+requeue_is_busy(const struct requeue *requeue)
+{
+	return requeue->ipc != NULL;
+}
+
 size_t
 requeue_count(const struct requeue *recall)
 {

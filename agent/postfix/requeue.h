@@ -20,6 +20,7 @@
 #ifndef REQUEUE_H
 #define REQUEUE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -47,6 +48,7 @@ void requeue_add(struct requeue *recall, const char *queue_id);
  * than REQUEUE_PER_S_MIN); 0: no more. */
 void requeue_allow(struct requeue *recall, size_t count, double per_s);
 
+bool requeue_is_busy(const struct requeue *requeue); /* a question is asked */
 size_t requeue_count(const struct requeue *recall); /* still to be called */
 uint64_t requeue_called(const struct requeue *recall); /* so far */
 

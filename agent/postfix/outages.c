@@ -1,0 +1,153 @@
+#include "agent/postfix/outages.h"
+
+#include "agent/postfix/requeue.h"
+#include "common/base/list.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+
+enum {
+	/* Calls a second, and more for each point of lane_priority: an urgent
+	 * lane's mail is in before a bulk lane's heap. */
+	PER_S_LEAST = 100,
+	PER_S_WEIGHT = 20,
+};
+
+struct outage {
+	struct list link;
+	uint64_t list;
+	struct requeue *ids;
+	bool is_over;
+};
+
+struct outages {
+	struct loop *loop;
+	const struct settings *set;
+	struct list all; /* the oldest first */
+	size_t count;
+	double per_s;
+};
+
+struct outages *
+outages_new(struct loop *loop, const struct settings *set, int weight)
+{
+	struct outages *o = mem_zalloc(sizeof(*o));
+
+	o->loop = loop;
+	o->set = set;
+	o->per_s = PER_S_LEAST + PER_S_WEIGHT * weight;
+	list_init(&o->all);
+	return o;
+}
+
+static struct outage *
+outage_of(struct list *link)
+{
+	return list_entry(link, struct outage, link);
+}
+
+static void
+forget(struct outages *o, struct outage *one)
+{
+	list_remove(&one->link);
+	requeue_free(&one->ids);
+	mem_free(one);
+	o->count--;
+}
+
+void
+outages_free(struct outages **outages)
+{
+	struct outages *old = *outages;
+
+	*outages = NULL;
+	if (old == NULL)
+		return;
+	list_each_safe (link, &old->all)
+		forget(old, outage_of(link));
+	mem_free(old);
+}
+
+static struct outage *
+find(const struct outages *o, uint64_t list)
+{
+	list_each (link, &o->all)
+		if (outage_of(link)->list == list)
+			return outage_of(link);
+	return NULL;
+}
+
+bool
+outages_add(struct outages *outages, uint64_t list, const char *queue_id)
+{
+	struct outage *one = find(outages, list);
+
+	if (*outages->set->flush_service_name == '\0')
+		return false;
+	if (one == NULL) {
+		if (outages->count == OUTAGES_MAX)
+			forget(outages, outage_of(outages->all.next));
+		one = mem_zalloc(sizeof(*one));
+		one->list = list;
+		one->ids = requeue_new(outages->loop, outages->set);
+		list_init(&one->link);
+		list_push(&outages->all, &one->link);
+		outages->count++;
+	}
+	/* Down again, before all were called. */
+	if (one->is_over)
+		requeue_allow(one->ids, 0, 0);
+	one->is_over = false;
+	requeue_add(one->ids, queue_id);
+	return true;
+}
+
+void
+outages_over(struct outages *outages, uint64_t list)
+{
+	struct outage *one = find(outages, list);
+
+	if (one == NULL || one->is_over)
+		return;
+	one->is_over = true;
+	if (requeue_count(one->ids) > 0)
+		log_info("calling back %zu messages that were deferred "
+			 "meanwhile",
+		    requeue_count(one->ids));
+}
+
+void
+outages_allow(struct outages *outages, size_t room, double per_s)
+{
+	list_each_safe (link, &outages->all) {
+		struct outage *one = outage_of(link);
+
+		if (!one->is_over)
+			continue;
+		if (requeue_count(one->ids) == 0 && !requeue_is_busy(one->ids))
+			forget(outages, one);
+		else
+			requeue_allow(one->ids, room,
+			    per_s > outages->per_s ? per_s : outages->per_s);
+	}
+}
+
+size_t
+outages_count(const struct outages *outages)
+{
+	size_t n = 0;
+
+	list_each (link, &outages->all)
+		n += requeue_count(outage_of(link)->ids);
+	return n;
+}
+
+size_t
+outages_due(const struct outages *outages)
+{
+	size_t n = 0;
+
+	list_each (link, &outages->all)
+		if (outage_of(link)->is_over)
+			n += requeue_count(outage_of(link)->ids);
+	return n;
+}
