@@ -153,12 +153,15 @@ install: all tools
 	    install -D -m 644 $$f $(DESTDIR)$(DOC_DIR)/$$f || exit 1; done
 	install -m 644 main.cf.example master.cf.example $(DESTDIR)$(DOC_DIR)
 
+deb:
+	BUILD=$(BUILD) scripts/deb
+
 clean:
 	rm -rf $(BUILD)
 
 help:
-	@echo 'make | check | demo | bench | lint | tools | unit | fuzz | install | clean'
+	@echo 'make | check | demo | bench | lint | tools | unit | fuzz | install | deb | clean'
 
-.PHONY: all tools unit fuzz setup check check-built sanitized lint print-cflags demo bench install clean help
+.PHONY: all tools unit fuzz setup check check-built sanitized lint print-cflags demo bench install deb clean help
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' -type f 2>/dev/null)
