@@ -141,11 +141,12 @@ MAN_DIR ?= $(PREFIX)/share/man
 DOC_DIR ?= $(PREFIX)/share/doc/postlane
 install: all tools
 	install -d $(DESTDIR)$(DAEMON_DIR) $(DESTDIR)$(PREFIX)/bin \
-	    $(DESTDIR)$(PROVIDER_DIR) $(DESTDIR)$(MAN_DIR)/man5 \
+	    $(DESTDIR)$(PROVIDER_DIR) $(DESTDIR)$(MAN_DIR)/man1 $(DESTDIR)$(MAN_DIR)/man5 \
 	    $(DESTDIR)$(MAN_DIR)/man8 $(DESTDIR)$(DOC_DIR)
 	install -m 755 $(BUILD)/lane $(DESTDIR)$(DAEMON_DIR)/lane
 	install -m 755 $(BUILD)/boarddump $(DESTDIR)$(PREFIX)/bin/boarddump
 	install -m 644 providers/*.conf $(DESTDIR)$(PROVIDER_DIR)
+	install -m 644 man/*.1 $(DESTDIR)$(MAN_DIR)/man1
 	install -m 644 man/*.5 $(DESTDIR)$(MAN_DIR)/man5
 	install -m 644 man/*.8 $(DESTDIR)$(MAN_DIR)/man8
 	install -m 644 README.md CHANGELOG.md SECURITY.md LICENSE $(DESTDIR)$(DOC_DIR)
