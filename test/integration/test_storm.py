@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from harness import faults, messages, paths
+from harness import faults, messages
 from harness.exim import Exim
 from harness.process import memory_kb
 from harness.simulator import DelayProxy, Simulator
@@ -28,16 +28,6 @@ def rng():
     seed = int(os.environ.get("POSTLANE_SEED", random.getrandbits(32)))
     print(f"seed {seed}")
     return random.Random(seed)
-
-
-@pytest.fixture
-def base(request):
-    """In memory, for the sake of the queue's many fsyncs."""
-    path = paths.make_base("/dev/shm")
-    yield path
-    failed = getattr(request.node, "has_failed", False)
-    keep = os.path.join(paths.BUILD, "log/it", request.node.name)
-    paths.drop_base(path, keep if failed else None)
 
 
 def hold(origin, upstream, options=None, **main):

@@ -1,7 +1,8 @@
 """Where things are: the build directory and the short-lived base directories.
 
-A base directory is named /tmp/pl-XXXXXXXX, because a UNIX socket path may
-not exceed 107 octets and because mail_owner must be able to walk down to it.
+A base directory is named /dev/shm/pl-XXXXXXXX (or /tmp/...), because a UNIX
+socket path may not exceed 107 octets and because mail_owner must be able to
+walk down to it.
 """
 import os
 import random
@@ -15,6 +16,7 @@ BUILD = os.path.join(ROOT, os.environ.get("POSTLANE_BUILD", "build"))
 # The program to be tested, where it is another one.
 LANE = os.path.join(ROOT, os.environ.get("POSTLANE_LANE")
                     or os.path.join(BUILD, "lane"))
+ROOM = 1 << 30      # octets that the largest test may need
 # Unpacked by scripts/setup, whatever the build directory is called.
 EXIM = os.path.join(ROOT, "build/exim/usr/sbin/exim4")
 
@@ -37,9 +39,21 @@ def agents():
     return ("smtp",)
 
 
-def make_base(root="/tmp"):
+def memory():
+    """Where instances live: in memory if there is room and programs may run
+    there, so that no disk decides how long a test takes; else /tmp."""
+    try:
+        shm = os.statvfs("/dev/shm")
+    except OSError:
+        return "/tmp"
+    may_run = not shm.f_flag & os.ST_NOEXEC
+    free = shm.f_bavail * shm.f_frsize
+    return "/dev/shm" if may_run and free >= ROOM else "/tmp"
+
+
+def make_base(root=None):
     """A new directory that everybody may walk through."""
-    base = tempfile.mkdtemp(prefix="pl-", dir=root)
+    base = tempfile.mkdtemp(prefix="pl-", dir=root or memory())
     os.chmod(base, 0o755)
     return base
 
