@@ -367,10 +367,10 @@ on_done(void *ctx, struct transaction *t)
 		is_deferred = is_deferred || o == OUTCOME_DEFER;
 	}
 	lane_count_left(t, is_sent);
-	if (is_sent)
+	if (is_sent) {
 		lane->figures.messages++;
-	if (is_sent)
 		route_on_good(ls->route);
+	}
 	if (is_sent && route_on_all_clear(ls->route, ls->alarms_before) &&
 	    lane->ops->on_all_clear != NULL)
 		lane->ops->on_all_clear(lane->ctx, ls->route);
@@ -550,7 +550,7 @@ lane_add_session(struct lane *lane, struct route *route,
 	list_push(&route->sessions, &ls->link);
 	route->session_count++;
 	lane->sessions++;
-	lane->figures.sessions++;
+	ls->number = ++lane->figures.sessions;
 	lane->ops->want_kick(lane->ctx);
 	return ls;
 }

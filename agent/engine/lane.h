@@ -50,6 +50,7 @@ struct lane_session {
 	bool is_used_up; /* a rule said: its share of messages is taken */
 	bool was_paced; /* a rule said: too fast */
 	unsigned alarms_before; /* route->alarms when it began */
+	uint64_t number; /* no other session of the lane had it */
 	/* once the session is over, until lane_kick() buries it */
 	enum session_end end_how;
 	bool end_is_clean;

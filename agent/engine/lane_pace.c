@@ -191,7 +191,7 @@ lane_pause(
 	(void)lane;
 	if (until_us <= now_us || until_us <= controller_paused_until(pace))
 		return;
-	if (until_us - now_us <= LANE_PACE_PAUSE_MS * US_PER_MS) {
+	if (until_us - now_us <= JUDGEMENT_PACE_MS * US_PER_MS) {
 		controller_wait_until(pace, until_us);
 		return;
 	}

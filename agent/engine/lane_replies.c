@@ -1,8 +1,10 @@
 #include "agent/engine/lane_state.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/engine/judgement.h"
 #include "agent/engine/verdict.h"
 #include "common/base/log.h"
 
@@ -37,7 +39,7 @@ stage_of(const struct transaction *t, enum command_kind kind)
 
 /* Once for all the replies of one event. */
 static void
-tell_pace(const struct route *r, const char *text, const struct rule_hit *hit,
+tell_pace(const struct route *r, const char *text, const struct judgement *j,
     bool yields)
 {
 	struct lane_pace *pace = r->pace;
@@ -48,16 +50,16 @@ tell_pace(const struct route *r, const char *text, const struct rule_hit *hit,
 	if (yields)
 		log_info("%s said: %s; less urgent lanes of the account slow "
 			 "down (%s:%d)",
-		    r->nexthops, text, hit->file, hit->line);
+		    r->nexthops, text, j->hit.file, j->hit.line);
 	else
 		log_info("%s said: %s; slowing down to %.3g messages/s (%s:%d)",
-		    r->nexthops, text, controller_rate(&pace->adapt), hit->file,
-		    hit->line);
+		    r->nexthops, text, controller_rate(&pace->adapt),
+		    j->hit.file, j->hit.line);
 }
 
 /* A lane that does not adapt runs into the same limit again and again. */
 static void
-tell_wait(const struct route *r, const char *text, const struct rule_hit *hit,
+tell_wait(const struct route *r, const char *text, const struct judgement *j,
     int64_t wait_us, int64_t now_us)
 {
 	if (now_us < r->pace->quiet_until_us)
@@ -65,7 +67,8 @@ tell_wait(const struct route *r, const char *text, const struct rule_hit *hit,
 	r->pace->quiet_until_us = now_us + WAIT_LINES_US;
 	log_info("%s said: %s; no mail for %.3gs, but no slower after it: "
 		 "lane_adaptive = no (%s:%d)",
-	    r->nexthops, text, (double)wait_us / 1000000, hit->file, hit->line);
+	    r->nexthops, text, (double)wait_us / 1000000, j->hit.file,
+	    j->hit.line);
 }
 
 static void
@@ -77,9 +80,9 @@ tell_pause(struct lane *lane, struct route *r, int64_t until_us)
 
 static void
 slow_down(struct lane *lane, struct route *r, struct transaction *t,
-    const char *text, const struct rule_hit *hit, int64_t now_us)
+    const char *text, const struct judgement *j, int64_t now_us)
 {
-	int64_t wait_us = hit->wait_ms * US_PER_MS;
+	int64_t wait_us = j->wait_ms * US_PER_MS;
 	/* Dials begun together are answered together. */
 	int64_t sent_us =
 	    t != NULL ? t->taken_us : r->dial_began_ms * US_PER_MS;
@@ -92,7 +95,7 @@ slow_down(struct lane *lane, struct route *r, struct transaction *t,
 		/* Told not to learn: only what this reply asks for. */
 		if (wait_us == 0)
 			wait_us = SLOW_WAIT_US;
-		tell_wait(r, text, hit, wait_us, now_us);
+		tell_wait(r, text, j, wait_us, now_us);
 		controller_pause_until(pace, now_us + wait_us);
 		return;
 	}
@@ -108,20 +111,21 @@ slow_down(struct lane *lane, struct route *r, struct transaction *t,
 		controller_on_throttled(pace, sent_us, wait_us, yields, now_us);
 		t->is_throttled = true;
 	}
-	tell_pace(r, text, hit, yields);
+	tell_pace(r, text, j, yields);
 }
 
 static void
 pause_until(struct lane *lane, struct route *r, const char *text,
-    const struct rule_hit *hit, int64_t now_us)
+    const struct judgement *j, int64_t now_us)
 {
-	int64_t until_us = now_us + hit->wait_ms * US_PER_MS;
+	int64_t until_us = now_us + j->wait_ms * US_PER_MS;
 
 	/* The other replies of this flight say the same. */
 	if (until_us >
 	    controller_paused_until(&r->pace->adapt) + 1000 * US_PER_MS)
 		log_info("%s said: %s; no mail for %llds (%s:%d)", r->nexthops,
-		    text, (long long)hit->wait_ms / 1000, hit->file, hit->line);
+		    text, (long long)j->wait_ms / 1000, j->hit.file,
+		    j->hit.line);
 	controller_pause_until(&r->pace->adapt, until_us);
 	tell_pause(lane, r, until_us);
 }
@@ -145,11 +149,158 @@ stop_and_alarm(struct lane *lane, struct route *r, const struct peer *peer,
 
 static void
 too_many(struct lane *lane, struct route *r, bool was_open, const char *text,
-    const struct rule_hit *hit, int64_t now_ms)
+    const struct judgement *j, int64_t now_ms)
 {
-	route_rest(r, now_ms + hit->wait_ms);
+	route_rest(r, now_ms + j->wait_ms);
 	if (lane->ops->on_too_many != NULL)
 		lane->ops->on_too_many(lane->ctx, r, was_open, text);
+}
+
+/* ---- witnesses ---------------------------------------------------------- */
+
+static uint64_t
+hash(const char *p, size_t n)
+{
+	uint64_t h = UINT64_C(14695981039346656037);
+
+	for (size_t i = 0; i < n; i++)
+		h = (h ^ (uint64_t)tolower((unsigned char)p[i])) *
+		    UINT64_C(1099511628211);
+	return h;
+}
+
+/* Letters at its beginning and the domain: many senders make an address for
+ * each message (VERP, SRS, BATV), and these are one witness. */
+static uint64_t
+sender_of(const char *address)
+{
+	const char *at = strrchr(address, '@');
+	size_t n = 0;
+
+	while (isalpha((unsigned char)address[n]))
+		n++;
+	return hash(address, n) ^ (at != NULL ? hash(at, strlen(at)) : 0);
+}
+
+/* Of the recipient whose reply was read last. */
+static uint64_t
+rcpt_domain_of(const struct transaction *t)
+{
+	size_t i = t->rcpts_answered > 0 ? t->rcpts_answered - 1 : 0;
+	const char *address = t->req->rcpts[t->rcpts[i]].address;
+	const char *at = strrchr(address, '@');
+
+	return at != NULL ? hash(at, strlen(at)) : 0;
+}
+
+/* False: so far nobody else was told so. */
+static bool
+is_confirmed(struct lane_session *ls, const struct transaction *t,
+    const struct judgement *j, const char *text, int64_t now_ms)
+{
+	uint64_t who = 0;
+
+	switch (j->witness) {
+	case WITNESS_NONE:
+	case WITNESS_DIALS:
+		return true;
+	case WITNESS_SENDER:
+		who = sender_of(t->req->sender);
+		break;
+	case WITNESS_DOMAIN:
+	case WITNESS_DOMAIN_PAUSE:
+		who = rcpt_domain_of(t);
+		break;
+	case WITNESS_MESSAGE:
+		who = hash(t->req->queue_id, strlen(t->req->queue_id));
+		break;
+	case WITNESS_SESSION:
+		who = ls->number;
+		break;
+	}
+	if (route_suspect(ls->route, j->witness, who, now_ms))
+		return true;
+	log_info("%s said: %s; %s %s (%s:%d)", ls->route->nexthops, text,
+	    rule_outcome_name(j->outcome), judgement_witness_words(j->witness),
+	    j->hit.file, j->hit.line);
+	if (j->witness == WITNESS_SESSION)
+		session_finish(ls->session, LANE_WHY_USED_UP, now_ms);
+	return false;
+}
+
+/* ---- judging ------------------------------------------------------------ */
+
+static enum meaning
+meaning_of(enum mail_fate fate, enum rule_outcome outcome, enum meaning by_code)
+{
+	switch (fate) {
+	case FATE_AS_WANTED:
+	case FATE_WAITS:
+		break;
+	case FATE_RETURNED:
+		return MEANING_BOUNCE;
+	case FATE_DEFERRED:
+		return MEANING_DEFER;
+	case FATE_ELSEWHERE:
+		return outcome == RULE_RECONNECT ||
+			       outcome == RULE_CONNECTIONS ||
+			       outcome == RULE_ALARM
+			   ? MEANING_LATER
+			   : by_code;
+	case FATE_LATER:
+		return MEANING_LATER;
+	}
+	return by_code;
+}
+
+/* The lane takes its lesson; true: the mail is kept. */
+static void
+learn(struct lane_session *ls, struct transaction *t, const struct judgement *j,
+    const char *text, struct moment now)
+{
+	struct lane *lane = ls->lane;
+	int64_t now_us = now.ms * US_PER_MS;
+
+	switch (j->outcome) {
+	case RULE_OK:
+	case RULE_DEFER:
+	case RULE_BOUNCE:
+	case RULE_SPLIT:
+		return;
+	case RULE_RECONNECT:
+		ls->is_used_up = true;
+		session_finish(ls->session, LANE_WHY_USED_UP, now.ms);
+		return;
+	case RULE_CONNECTIONS:
+		session_finish(ls->session, "too many connections", now.ms);
+		too_many(lane, ls->route, true, text, j, now.ms);
+		return;
+	case RULE_SLOW:
+		ls->was_paced = true;
+		slow_down(lane, ls->route, t, text, j, now_us);
+		return;
+	case RULE_PAUSE:
+		ls->was_paced = true;
+		if (j->hit.wait_ms <= JUDGEMENT_PACE_MS)
+			slow_down(lane, ls->route, t, text, j, now_us);
+		else
+			pause_until(lane, ls->route, text, j, now_us);
+		return;
+	case RULE_ALARM:
+		stop_and_alarm(lane, ls->route, session_peer(ls->session),
+		    j->witness == WITNESS_SESSION ? "login" : "blocked", text,
+		    now.ms);
+		return;
+	}
+}
+
+/* The recipients beyond the server's limit go in the next transaction, unless
+ * this one brings nobody further. */
+static enum meaning
+split(const struct transaction *t, enum meaning meaning)
+{
+	return meaning == MEANING_DEFER && t->rcpts_accepted > 0 ? MEANING_LATER
+								 : meaning;
 }
 
 enum meaning
@@ -157,55 +308,38 @@ lane_judge(struct lane_session *ls, struct transaction *t,
     enum command_kind kind, const struct reply *reply, enum meaning meaning,
     struct moment now)
 {
-	struct lane *lane = ls->lane;
 	const struct peer *peer = session_peer(ls->session);
-	int64_t now_us = now.ms * US_PER_MS;
 	char text[DSN_TEXT_MAX + 1];
-	struct rule_hit hit;
-	struct rules_query query = {
-	    .stage = stage_of(t, kind),
-	    .code = reply->code,
-	    .status = reply->has_status ? reply->status : "",
-	    .text = text,
-	    .wall_s = now.wall.tv_sec,
-	};
+	struct judgement j;
 
 	reply_text(reply, text, sizeof(text));
-	if (lane->rules == NULL || !rules_match(lane->rules, &query, &hit))
+	judgement_of(&j, ls->lane->rules, stage_of(t, kind), reply->code, text,
+	    now.wall.tv_sec);
+	if (j.hit.file == NULL)
 		return meaning;
 	log_debug("%s[%s] said: %s: %s (%s:%d)", peer->host, peer->addr, text,
-	    rule_outcome_name(hit.outcome), hit.file, hit.line);
-	switch (hit.outcome) {
-	case RULE_OK:
-		return meaning;
-	case RULE_DEFER:
-		return meaning == MEANING_ELSEWHERE ? meaning : MEANING_DEFER;
-	case RULE_BOUNCE:
-		return meaning == MEANING_ELSEWHERE ? meaning : MEANING_BOUNCE;
-	case RULE_RECONNECT:
-		ls->is_used_up = true;
-		session_finish(ls->session, LANE_WHY_USED_UP, now.ms);
-		return MEANING_LATER;
-	case RULE_CONNECTIONS:
-		session_finish(ls->session, "too many connections", now.ms);
-		too_many(lane, ls->route, true, text, &hit, now.ms);
-		return MEANING_LATER;
-	case RULE_SLOW:
-		ls->was_paced = true;
-		slow_down(lane, ls->route, t, text, &hit, now_us);
-		return MEANING_LATER;
-	case RULE_PAUSE:
-		ls->was_paced = true;
-		if (hit.wait_ms <= LANE_PACE_PAUSE_MS)
-			slow_down(lane, ls->route, t, text, &hit, now_us);
-		else
-			pause_until(lane, ls->route, text, &hit, now_us);
-		return MEANING_LATER;
-	case RULE_ALARM:
-		stop_and_alarm(lane, ls->route, peer, "blocked", text, now.ms);
-		return MEANING_LATER;
+	    rule_outcome_name(j.outcome), j.hit.file, j.hit.line);
+	if (!is_confirmed(ls, t, &j, text, now.ms))
+		return meaning_of(j.fate, j.outcome, meaning);
+	learn(ls, t, &j, text, now);
+	meaning = meaning_of(j.confirmed, j.outcome, meaning);
+	return j.outcome == RULE_SPLIT && kind == COMMAND_RCPT
+		   ? split(t, meaning)
+		   : meaning;
+}
+
+static void
+alarm_by_dial(struct lane *lane, struct route *route, enum rule_stage stage,
+    const char *reply, struct moment now, int64_t *patience_ms_out)
+{
+	if (route_may_doubt(route, now.ms)) {
+		log_info("%s said: %s; trying again before an alarm",
+		    route->nexthops, reply);
+		return;
 	}
-	return meaning;
+	stop_and_alarm(lane, route, NULL,
+	    stage == RULE_AUTH ? "login" : "blocked", reply, now.ms);
+	*patience_ms_out = 0;
 }
 
 bool
@@ -213,48 +347,33 @@ lane_judge_dial(struct lane *lane, struct route *route, enum rule_stage stage,
     int code, const char *reply, struct moment now, int64_t *patience_ms_out)
 {
 	int64_t now_us = now.ms * US_PER_MS;
-	char status[DSN_STATUS_SIZE] = "";
-	struct rule_hit hit;
-	struct rules_query query = {
-	    .stage = stage,
-	    .code = code,
-	    .status = status,
-	    .text = reply,
-	    .wall_s = now.wall.tv_sec,
-	};
+	struct judgement j;
 
-	if (lane->rules == NULL || reply == NULL)
+	if (reply == NULL)
 		return false;
-	if (strlen(reply) > 4) {
-		size_t n = dsn_status_length(reply + 4, strlen(reply + 4));
-
-		(void)snprintf(
-		    status, sizeof(status), "%.*s", (int)n, reply + 4);
-	}
-	if (!rules_match(lane->rules, &query, &hit))
-		return false;
-	*patience_ms_out = lane->set->lane_hold_limit_ms;
-	switch (hit.outcome) {
+	judgement_of(&j, lane->rules, stage, code, reply, now.wall.tv_sec);
+	switch (j.outcome) {
 	case RULE_OK:
 	case RULE_BOUNCE:
-	case RULE_DEFER:
+	case RULE_SPLIT:
 		return false;
+	case RULE_DEFER:
 	case RULE_RECONNECT:
-		return true;
+		break;
 	case RULE_CONNECTIONS:
-		too_many(lane, route, false, reply, &hit, now.ms);
-		return true;
+		too_many(lane, route, false, reply, &j, now.ms);
+		break;
 	case RULE_SLOW:
-		slow_down(lane, route, NULL, reply, &hit, now_us);
-		return true;
+		slow_down(lane, route, NULL, reply, &j, now_us);
+		break;
 	case RULE_PAUSE:
-		pause_until(lane, route, reply, &hit, now_us);
-		return true;
+		pause_until(lane, route, reply, &j, now_us);
+		break;
 	case RULE_ALARM:
-		stop_and_alarm(lane, route, NULL,
-		    stage == RULE_AUTH ? "login" : "blocked", reply, now.ms);
-		*patience_ms_out = 0;
+		*patience_ms_out = lane->set->lane_hold_limit_ms;
+		alarm_by_dial(lane, route, stage, reply, now, patience_ms_out);
 		return true;
 	}
-	return false;
+	*patience_ms_out = lane->set->lane_hold_limit_ms;
+	return true;
 }

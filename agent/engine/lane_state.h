@@ -30,12 +30,6 @@ struct lane_pace {
 	bool is_counted; /* scratch of lane_learned_in_all() */
 };
 
-enum {
-	/* A pause up to this is about the pace; a longer one is a quota that
-	 * is used up, from which no rate can be learned. */
-	LANE_PACE_PAUSE_MS = 300000,
-};
-
 struct lane {
 	const struct settings *set;
 	const struct lane_ops *ops;

@@ -168,6 +168,8 @@ route_on_dial_ok(struct route *r, int64_t now_ms)
 		log_info("%s is reachable again", r->nexthops);
 	r->is_down = false;
 	r->failing_since_ms = 0;
+	r->worked_ms = now_ms;
+	r->refused_in_row = 0;
 	/* A pause that another dial or session was the cause of lasts. */
 	if (r->session_count >= r->sessions_proven)
 		r->sessions_proven = 0;
@@ -218,6 +220,9 @@ route_on_dial_failed(struct route *r, const struct dsn *dsn,
 	r->sessions_proven = r->session_count + r->dialing;
 	if (r->session_count > 0)
 		return;
+	if (r->worked_ms > 0 && now_ms - r->worked_ms < ROUTE_WORKED_MS &&
+	    patience_ms < ROUTE_PATIENCE_MS && !r->is_alarmed)
+		patience_ms = ROUTE_PATIENCE_MS;
 	if (now_ms - r->failing_since_ms < patience_ms)
 		return;
 	if (!r->is_down && !r->has_next)
@@ -245,15 +250,20 @@ route_on_good(struct route *r)
 {
 	r->is_suspect = false;
 	r->turned_away = 0;
+	for (size_t i = 0; i < WITNESS_DIALS; i++)
+		r->suspicions[i].since_ms = 0;
 }
 
 void
 route_on_alarm(struct route *r, const struct dsn *dsn, const struct peer *peer,
     const char *reply, int64_t first_ms, int64_t now_ms)
 {
-	/* Many replies of one flight say the same. */
-	if (r->is_alarmed && now_ms < r->rest_until_ms)
+	/* Many replies of one flight say the same. A session whose dial was
+	 * under way has found the host reachable in the meantime. */
+	if (r->is_alarmed && now_ms < r->rest_until_ms) {
+		r->is_down = true;
 		return;
+	}
 	r->alarm_wait_ms =
 	    r->alarm_wait_ms == 0 ? first_ms : r->alarm_wait_ms * 2;
 	if (r->alarm_wait_ms > first_ms * ROUTE_ALARM_WAITS)
@@ -269,6 +279,34 @@ route_on_alarm(struct route *r, const struct dsn *dsn, const struct peer *peer,
 	r->depth = 1;
 	r->good_in_row = 0;
 	route_rest(r, now_ms + r->alarm_wait_ms);
+}
+
+bool
+route_may_doubt(struct route *r, int64_t now_ms)
+{
+	r->refused_in_row++;
+	if (r->is_alarmed)
+		return false;
+	if (r->session_count > 0 || r->dialing > 1)
+		return true;
+	return r->worked_ms > 0 && now_ms - r->worked_ms < ROUTE_DOUBT_MS &&
+	       r->refused_in_row < ROUTE_DOUBTS;
+}
+
+bool
+route_suspect(
+    struct route *r, enum witness witness, uint64_t who, int64_t now_ms)
+{
+	struct suspicion *s = &r->suspicions[witness];
+
+	CHECK(witness > WITNESS_NONE && witness < WITNESS_DIALS);
+	if (s->since_ms == 0 || now_ms - s->since_ms >= ROUTE_SUSPICION_MS) {
+		*s = (struct suspicion){now_ms, who, 1};
+		return false;
+	}
+	s->count++;
+	return s->who != who || (witness == WITNESS_SENDER &&
+				    s->count >= ROUTE_SUSPICION_MESSAGES);
 }
 
 void

@@ -23,6 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/engine/judgement.h"
 #include "agent/engine/peer.h"
 #include "agent/engine/session.h"
 #include "common/smtp/dsn.h"
@@ -43,6 +44,25 @@ enum {
 	ROUTE_DIALS = 32, /* whose beginning is known */
 	ROUTE_QUOTA_TIMES = 3, /* closed after so many: in a row, a rule */
 	ROUTE_QUOTA_MEMORY_MS = 3600 * 1000,
+	/* A dial that worked so long ago says that a refusal may be an
+	 * accident, until so many in a row are refused. */
+	ROUTE_DOUBT_MS = 600000,
+	ROUTE_DOUBTS = 3,
+	/* What failed a moment after it had worked is tried again for so long,
+	 * whatever it was, before it is called an outage. */
+	ROUTE_PATIENCE_MS = 10000,
+	ROUTE_WORKED_MS = 60000,
+	/* A suspicion is forgotten after that; of one sender alone it takes so
+	 * many messages, none accepted in between. */
+	ROUTE_SUSPICION_MS = 3600 * 1000,
+	ROUTE_SUSPICION_MESSAGES = 10,
+};
+
+/* Somebody was told that we are not wanted; nobody else was, so far. */
+struct suspicion {
+	int64_t since_ms; /* 0: none */
+	uint64_t who; /* the first witness */
+	int count;
 };
 
 struct lane_pace;
@@ -91,6 +111,9 @@ struct route {
 	 * had, and are replaced without a pause. 0: nothing was refused. */
 	size_t sessions_proven;
 	int64_t failing_since_ms; /* 0: the last dial worked */
+	int64_t worked_ms; /* a dial did; 0: never yet */
+	int refused_in_row; /* dials, with the words of an alarm */
+	struct suspicion suspicions[WITNESS_DIALS]; /* by enum witness */
 	bool is_down;
 	bool is_alarmed; /* somebody has to look; until mail goes again */
 	int64_t alarm_wait_ms; /* between tries while alarmed */
@@ -159,6 +182,16 @@ void route_on_good(struct route *r);
 void route_on_alarm(struct route *r, const struct dsn *dsn,
     const struct peer *peer, const char *reply, int64_t first_ms,
     int64_t now_ms);
+
+/* A dial was refused with the words of an alarm, and is not counted as ended
+ * yet: true while that may be an accident, because a session lives, another
+ * dial is under way, or one worked lately. */
+bool route_may_doubt(struct route *r, int64_t now_ms);
+
+/* A reply that needs a witness of that kind came; who: which one it was. True:
+ * it is not the first one, and nothing was accepted since then. */
+bool route_suspect(
+    struct route *r, enum witness witness, uint64_t who, int64_t now_ms);
 
 /* An earlier process raised an alarm that nothing has ended: one session tries,
  * at once, since whoever reloads may have repaired something. */

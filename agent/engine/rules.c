@@ -30,6 +30,7 @@ struct rule {
 	bool has_status, has_regex;
 	regex_t regex;
 	enum rule_outcome outcome;
+	enum rule_witness witness;
 	enum when when;
 	int64_t wait_ms; /* GIVEN: the wait; READ: of one unit */
 	int64_t until_s; /* second of the day, UTC */
@@ -71,12 +72,14 @@ static const struct {
     [RULE_ALARM] = {"alarm", "nothing goes until somebody has looked", false},
     [RULE_DEFER] = {"defer", "this mail is tried again later", false},
     [RULE_BOUNCE] = {"bounce", "this mail is returned", false},
+    [RULE_SPLIT] = {"split",
+	"too many recipients: the rest go in another transaction", false},
 };
 
 enum { OUTCOMES = sizeof(outcomes) / sizeof(outcomes[0]) };
 
 static const char outcomes_allowed[] =
-    "ok, reconnect, slow, pause, connections, alarm, defer or bounce";
+    "ok, reconnect, slow, pause, connections, alarm, defer, bounce or split";
 
 struct rules *
 rules_new(void)
@@ -479,6 +482,32 @@ read_until(struct reader *in)
 	    shown(word), word.p);
 }
 
+/* [by WITNESS] */
+static bool
+read_witness(struct reader *in)
+{
+	struct rule *r = in->rule;
+	struct slice word = {NULL, 0}, rest = in->rest;
+
+	if (!words_next(&rest, &word) || !slice_eq_nocase(word, "by"))
+		return true;
+	word = slice_of(NULL, 0);
+	(void)words_next(&rest, &word);
+	in->rest = rest;
+	if (slice_eq_nocase(word, "sender"))
+		r->witness = RULE_BY_SENDER;
+	else if (slice_eq_nocase(word, "session"))
+		r->witness = RULE_BY_SESSION;
+	else
+		return complain(in,
+		    "bad witness \"%.*s\": allowed is sender or session",
+		    shown(word), word.p);
+	if (r->outcome != RULE_ALARM)
+		return complain(in, "%s needs no witness: by is for alarm",
+		    outcomes[r->outcome].name);
+	return true;
+}
+
 /* [for TIME | until HH:MM] [# why] */
 static bool
 read_when(struct reader *in)
@@ -496,8 +525,8 @@ read_when(struct reader *in)
 				return false;
 		} else {
 			return complain(in,
-			    "bad word \"%.*s\": allowed is for TIME, until "
-			    "HH:MM, or # and a remark",
+			    "bad word \"%.*s\": allowed is by WITNESS, for "
+			    "TIME, until HH:MM, or # and a remark",
 			    shown(word), word.p);
 		}
 	}
@@ -532,8 +561,8 @@ static bool
 read_rule(struct reader *in)
 {
 	return read_stages(in) && read_code(in) && read_status(in) &&
-	       read_pattern(in) && read_outcome(in) && read_when(in) &&
-	       read_why(in);
+	       read_pattern(in) && read_outcome(in) && read_witness(in) &&
+	       read_when(in) && read_why(in);
 }
 
 /* One copy of each file's name; NULL when there are too many. */
@@ -711,6 +740,7 @@ rules_match(const struct rules *rules, const struct rules_query *q,
 			regexec(&r->regex, text, GROUPS, groups, 0) != 0))
 			continue;
 		hit->outcome = r->outcome;
+		hit->witness = r->witness;
 		hit->wait_ms = wait_of(r, q, text, groups);
 		hit->file = r->file;
 		hit->line = r->line;

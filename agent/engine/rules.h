@@ -1,6 +1,7 @@
 /* rules: what the replies of a smarthost mean beyond their code.
  *
- *   reply STAGES CODE STATUS PATTERN OUTCOME [for TIME | until HH:MM] [# why]
+ *   reply STAGES CODE STATUS PATTERN OUTCOME [by WITNESS]
+ *         [for TIME | until HH:MM] [# why]
  *
  *   reply eod,mail 454 4.7.* /sending rate exceeded/ slow   # account's rate
  *   reply any 5xx * /try again in ([0-9]+) *(sec|min|hour)/ pause for \1\2
@@ -21,6 +22,10 @@
  *          alarm        nothing goes until somebody looks: login, blacklist
  *          defer        this mail is to be tried again, also after a 5xx
  *          bounce       this mail is returned, also after a 4xx
+ *          split        too many recipients: the rest of them go in another
+ *                       transaction
+ * WITNESS  sender, session: the alarm waits until a message of another sender,
+ *          or another session, is told so, too, with nothing accepted between
  * TIME     30s, 5m, 1h, 1d; \1s: the number that group 1 found, in seconds
  *          (m, h, d likewise); \1\2: the unit is the word group 2 found
  * HH:MM    the next time it is that late, UTC; "midnight" is 00:00
@@ -66,7 +71,11 @@ enum rule_outcome {
 	RULE_ALARM,
 	RULE_DEFER,
 	RULE_BOUNCE,
+	RULE_SPLIT,
 };
+
+/* Whose word an alarm needs beside the first one's. */
+enum rule_witness { RULE_BY_ONE, RULE_BY_SENDER, RULE_BY_SESSION };
 
 enum {
 	RULES_MAX = 2000, /* in one table */
@@ -88,6 +97,7 @@ struct rules_query {
 
 struct rule_hit {
 	enum rule_outcome outcome;
+	enum rule_witness witness;
 	int64_t wait_ms; /* 0: the rule says nothing about time */
 	const char *file; /* NULL: no rule, outcome is RULE_OK */
 	int line;

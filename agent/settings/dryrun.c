@@ -9,7 +9,7 @@
 #include "agent/settings/options.h"
 #include "agent/settings/params.h"
 #include "agent/settings/provider_set.h"
-#include "common/smtp/dsn.h"
+#include "agent/settings/reply_examples.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
@@ -40,6 +40,7 @@ usage(const char *what, const char *word)
 	rule_stage_names(stages, sizeof(stages));
 	(void)fprintf(stderr,
 	    "usage: lane -R STAGE 'REPLY' [-o name=value]...\n"
+	    "       lane -R FILE.replies [-o name=value]...\n"
 	    "       lane -P [-o name=value]...\n"
 	    "STAGE: %s\n"
 	    "REPLY: its code and text, such as '450 4.2.0 try later'\n",
@@ -53,6 +54,12 @@ is_reply(const char *text)
 	return isdigit((unsigned char)text[0]) &&
 	       isdigit((unsigned char)text[1]) &&
 	       isdigit((unsigned char)text[2]);
+}
+
+static int
+code_of(const char *text)
+{
+	return (text[0] - '0') * 100 + (text[1] - '0') * 10 + (text[2] - '0');
 }
 
 static bool
@@ -151,61 +158,140 @@ print_wait(int64_t ms)
 		(void)printf(" (%lld h %lld min)", s / 3600, s % 3600 / 60);
 }
 
-static const char *
-what_becomes_of_mail(const struct rule_hit *hit, int code)
+static void
+print_mail(const struct judgement *j)
 {
-	switch (hit->outcome) {
-	case RULE_OK:
-		break;
-	case RULE_RECONNECT:
-	case RULE_CONNECTIONS:
-		return "kept: it goes over another session at once";
-	case RULE_SLOW:
-		return "kept: it is tried again within lane_hold_limit";
-	case RULE_PAUSE:
-		return "kept: it is tried again, or deferred when the pause "
-		       "is longer than lane_hold_limit";
-	case RULE_ALARM:
-		return "kept: it stays in the queue";
-	case RULE_DEFER:
-		return "deferred";
-	case RULE_BOUNCE:
-		return "returned to its sender";
-	}
-	if (code == 421)
-		return "kept: it goes over another session at once";
-	return code / 100 == 2 || code / 100 == 3 ? "as it should be"
-	       : code / 100 == 5 ? "refused: returned to its sender"
-				 : "deferred";
+	(void)printf("mail     %s\n", judgement_fate_words(j->fate));
+	if (j->confirmed != j->fate)
+		(void)printf(
+		    "         then %s\n", judgement_fate_words(j->confirmed));
 }
 
 static int
-answer(const struct dryrun *d, enum rule_stage stage, char *text)
+answer(const struct dryrun *d, enum rule_stage stage, const char *text)
 {
-	char status[DSN_STATUS_SIZE] = "";
-	struct rules_query q = {stage, 0, status, text, time(NULL)};
-	struct rule_hit hit;
-	size_t n;
+	struct judgement j;
+	int code = code_of(text);
 	bool is_hit;
 
-	for (int i = 0; i < 3; i++)
-		q.code = q.code * 10 + (text[i] - '0');
-	n = strlen(text) > 4 ? dsn_status_length(text + 4, strlen(text + 4))
-			     : 0;
-	(void)snprintf(status, sizeof(status), "%.*s", (int)n, text + 4);
-	is_hit = rules_match(d->provider.rules, &q, &hit);
-	(void)printf("reply    %d, enhanced code %s, at %s\n", q.code,
-	    status[0] != '\0' ? status : "none", rule_stage_name(stage));
+	judgement_of(&j, d->provider.rules, stage, code, text, time(NULL));
+	is_hit = j.hit.file != NULL;
+	(void)printf("reply    %d, enhanced code %s, at %s\n", code,
+	    j.status[0] != '\0' ? j.status : "none", rule_stage_name(stage));
 	if (is_hit)
 		(void)printf(
-		    "rule     %s:%d: %s\n", hit.file, hit.line, hit.why);
+		    "rule     %s:%d: %s\n", j.hit.file, j.hit.line, j.hit.why);
 	else
 		(void)printf("rule     none\n");
-	(void)printf("outcome  %s: %s", rule_outcome_name(hit.outcome),
-	    rule_outcome_words(hit.outcome));
-	print_wait(hit.wait_ms);
-	(void)printf("\nmail     %s\n", what_becomes_of_mail(&hit, q.code));
+	(void)printf("outcome  %s: %s", rule_outcome_name(j.outcome),
+	    rule_outcome_words(j.outcome));
+	print_wait(j.wait_ms);
+	if (j.witness != WITNESS_NONE)
+		(void)printf("; %s", judgement_witness_words(j.witness));
+	(void)printf("\n");
+	print_mail(&j);
 	return is_hit ? 0 : STATUS_NONE;
+}
+
+/* As the lane has it from the server: one line. */
+static char *
+as_one_line(const char *reply)
+{
+	char *text = mem_strdup(reply);
+
+	for (char *p = text; *p != '\0'; p++)
+		if (*p == '\n' || *p == '\r')
+			*p = ' ';
+	log_safe(text, strlen(text));
+	return text;
+}
+
+/* ---- -R FILE.replies --------------------------------------------------- */
+
+struct comparison {
+	const struct dryrun *d;
+	const char *file;
+	int count, differ;
+};
+
+static void
+compare(void *ctx, int line, enum rule_stage stage, const char *word,
+    const char *reply)
+{
+	struct comparison *c = ctx;
+	char *text = as_one_line(reply);
+	struct judgement j;
+
+	judgement_of(
+	    &j, c->d->provider.rules, stage, code_of(text), text, time(NULL));
+	c->count++;
+	if (strcmp(judgement_word(&j), word) != 0) {
+		c->differ++;
+		(void)printf("%s:%d: %s: %s, not %s: %s", c->file, line,
+		    rule_stage_name(stage), judgement_word(&j), word, text);
+		if (j.hit.file != NULL)
+			(void)printf(" (%s:%d)", j.hit.file, j.hit.line);
+		(void)printf("\n");
+	}
+	mem_free(text);
+}
+
+static int
+compare_all(struct comparison *c, struct slice text)
+{
+	struct buf errors;
+	bool is_good;
+
+	buf_init(&errors, RULES_FILE_MAX);
+	is_good = reply_examples_each(c->file, text, compare, c, &errors);
+	(void)fprintf(stderr, "%s", buf_str(&errors));
+	buf_fini(&errors);
+	(void)printf("%s: %d replies, %d judged otherwise\n", c->file, c->count,
+	    c->differ);
+	return !is_good ? STATUS_WRONG : c->differ > 0 ? STATUS_NONE : 0;
+}
+
+/* The file's provider, as if it were given before the other options. */
+static int
+ask_file(int argc, char *const *argv)
+{
+	struct dryrun d = {.opt = {.socket_count = 0}};
+	struct comparison c = {&d, argv[2], 0, 0};
+	char **words = mem_zarray((size_t)argc + 3, sizeof(words[0]));
+	int count = 0, status = STATUS_WRONG, error;
+	struct slice name;
+	struct buf text;
+	char *option, dash_o[] = "-o";
+
+	buf_init(&text, RULES_FILE_MAX);
+	error = provider_read_file(argv[2], &text);
+	if (error != 0)
+		(void)fprintf(
+		    stderr, "lane: %s: %s\n", argv[2], strerror(error));
+	name = reply_examples_provider(buf_slice(&text));
+	option = mem_printf("lane_provider=%.*s", (int)name.n, name.p);
+	words[count++] = argv[0];
+	if (name.n > 0) {
+		words[count++] = dash_o;
+		words[count++] = option;
+	}
+	for (int i = 3; i < argc; i++)
+		words[count++] = argv[i];
+	if (buf_len(&text) > 0 && load(&d, count, words, 1))
+		status = compare_all(&c, buf_slice(&text));
+	unload(&d);
+	mem_free(option);
+	mem_free(words);
+	buf_fini(&text);
+	return status;
+}
+
+static bool
+is_file(const char *word)
+{
+	size_t n = strlen(word);
+
+	return n > 8 && strcmp(word + n - 8, ".replies") == 0;
 }
 
 static int
@@ -216,17 +302,15 @@ ask(int argc, char *const *argv)
 	int status = STATUS_WRONG;
 	char *text;
 
+	if (argc > 2 && is_file(argv[2]))
+		return ask_file(argc, argv);
 	if (argc < 4)
 		return usage(NULL, NULL);
 	if (!rule_stage_find(slice_str(argv[2]), &stage))
 		return usage("STAGE", argv[2]);
 	if (!is_reply(argv[3]))
 		return usage("REPLY", argv[3]);
-	text = mem_strdup(argv[3]);
-	for (char *p = text; *p != '\0'; p++)
-		if (*p == '\n' || *p == '\r')
-			*p = ' ';
-	log_safe(text, strlen(text));
+	text = as_one_line(argv[3]);
 	/* Rules that were read in part may give a wrong answer. */
 	if (load(&d, argc, argv, 4))
 		status = answer(&d, stage, text);

@@ -2,6 +2,8 @@
  *
  *   lane -R STAGE 'REPLY' [options]   which rule a reply hits, from which file
  *                                     and line, and what follows
+ *   lane -R FILE.replies [options]    whether each reply there is judged as it
+ *                                     says (reply_examples.h)
  *   lane -P [options]                 the limits and rules in force, and where
  *                                     each comes from
  *
@@ -17,8 +19,9 @@
 bool dryrun_is_wanted(int argc, char *const *argv);
 
 /* Prints to stdout; problems go to stderr, and then there is no answer (but an
- * unreadable main.cf is none of them). The exit status: 0, 1 when no rule hits,
- * 2 for wrong words or a wrong configuration. */
+ * unreadable main.cf is none of them). The exit status: 0, 1 when no rule hits
+ * or a reply of the file is judged otherwise, 2 for wrong words or a wrong
+ * configuration. */
 int dryrun_main(int argc, char *const *argv);
 
 #endif

@@ -27,9 +27,8 @@ extern const char general_conf[];
 
 static const char general_name[] = "built-in/general.conf";
 
-/* 0, or an errno value. */
-static int
-read_file(const char *path, struct buf *out)
+int
+provider_read_file(const char *path, struct buf *out)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), error = 0;
 	char part[4096];
@@ -102,7 +101,7 @@ load_own(struct provider_set *p, const char *path, struct problems *problems)
 		return;
 	buf_init(&text, RULES_FILE_MAX);
 	buf_init(&errors, ERRORS_MAX);
-	error = read_file(path, &text);
+	error = provider_read_file(path, &text);
 	problems_blame(problems, error);
 	if (error != 0)
 		problems_addf(problems,
@@ -126,8 +125,9 @@ load_preset(struct provider_set *p, const char *directory, const char *name,
 	buf_init(&errors, ERRORS_MAX);
 	buf_init(&names, NAMES_MAX);
 	if (name[0] != '\0')
-		error = provider_name_is_valid(name) ? read_file(path, &text)
-						     : EINVAL;
+		error = provider_name_is_valid(name)
+			    ? provider_read_file(path, &text)
+			    : EINVAL;
 	problems_blame(problems, error);
 	if (error != 0) {
 		list_providers(directory, &names);
@@ -157,7 +157,7 @@ load_general(
 
 	buf_init(&text, RULES_FILE_MAX);
 	buf_init(&errors, ERRORS_MAX);
-	error = read_file(path, &text);
+	error = provider_read_file(path, &text);
 	/* It may be missing, and is not replaced for any other reason. */
 	if (error != 0 && error != ENOENT && error != ENOTDIR) {
 		problems_blame(problems, error);

@@ -33,6 +33,9 @@ void provider_set_load(struct provider_set *provider,
     const struct settings *set, struct problems *problems);
 void provider_set_fini(struct provider_set *provider);
 
+/* Adds a file of at most RULES_FILE_MAX octets to out: 0, or an errno value. */
+int provider_read_file(const char *path, struct buf *out);
+
 /* The value the preset has for one of our parameters; false: none. A count
  * above what the parameter takes is cut to that. */
 bool provider_set_value(const struct provider_set *provider,

@@ -375,15 +375,6 @@ judge(struct upstream *u, const struct dial_result *result, int64_t *patience)
 	    result->reply_code, result->reply_text, clock_moment(), patience);
 }
 
-/* A login that is refused is a login nobody will repair but the operator. */
-static void
-tell_login(struct upstream *u, const struct dial_result *result)
-{
-	if (result->stage == DIAL_AUTH && result->reply_code / 100 == 5)
-		alarm_raise(u->ups->env.alarm, "login",
-		    u->binding->route->login, result->reply_text);
-}
-
 /* The last one tried had a connection; smtp(8) names it as the relay. */
 static bool
 is_refusal(enum dial_stage stage)
@@ -414,8 +405,7 @@ on_dial_failed(struct upstream *u, struct dial_result *result)
 	release(u, !result->had_connection);
 	route->is_failure_soft = result->is_soft;
 	route->is_transport = result->is_transport;
-	if (!judge(u, result, &patience))
-		tell_login(u, result);
+	(void)judge(u, result, &patience);
 	route->is_failure_final = is_final(result);
 	lane_dial_failed(ups->lane, route, &result->dsn,
 	    is_refusal(result->stage) ? &result->peer : NULL,

@@ -428,6 +428,47 @@ def test_login_of_one_sender_is_told_apart(base, certs, origin, started, hook):
     assert "bad.example" in hook.got[0][1]["smarthost"]
 
 
+# ---- one witness -----------------------------------------------------------
+
+ABOUT_THE_MESSAGE = [
+    "550 High probability of spam. Your account may be disabled if you "
+    "continue",
+    "554 5.7.1 The URL http://offer.example/x is listed; your domain may be "
+    "blocked",
+    "554 5.7.1 Message rejected because your domain spam.example is listed "
+    "in a block list"]
+
+
+@pytest.mark.parametrize("agent", ["lane", "smtp"])
+def test_one_refused_message_stops_no_other(
+        base, certs, origin, started, agent):
+    sim = start(base, certs, origin, started, agent, transcript=True)
+    for i, text in enumerate(ABOUT_THE_MESSAGE):
+        sim.script(f'eod nth 6 reply "{text}"\n')
+        before = origin.log.statuses("/smtp")
+        origin.inject(messages.generate(20, prefix=f"t{i}-"))
+        wait_until(lambda: sum((origin.log.statuses("/smtp") - before)
+                               .values()) >= 20, 30, "20 results")
+        assert origin.log.statuses("/smtp") - before == \
+            {"sent": 19, "bounced": 1}
+    assert not origin.log.lines(r"warning: alarm: ")
+
+
+@pytest.mark.parametrize("agent", ["lane", "smtp"])
+def test_one_refused_login_of_many_costs_nothing(
+        base, certs, origin, started, agent):
+    lost = "535 5.7.8 Error: authentication failed: Connection lost"
+    sim = start(base, certs, origin, started, agent, max_messages=10,
+                script=f'auth nth 5 reply "{lost}"\n')
+    origin.inject(messages.generate(300))
+    taken(origin, sim, 300)
+    refused = sim.stats()["auth_failures"]
+    print(f"\n{agent}: {deferred(origin)} deferred, {refused} refused")
+    if agent == "lane":
+        assert deferred(origin) == 0
+    assert not origin.log.lines(r"warning: alarm: ")
+
+
 # ---- parameters ------------------------------------------------------------
 
 @pytest.mark.parametrize("stress, connections, messages_each",

@@ -318,9 +318,11 @@ hand_in(struct world *w, size_t number)
 	m->req = req;
 	m->submitted_ms = w->now.ms;
 	m->rcpt_count = w->rcpts_each;
-	(void)snprintf(m->sender, sizeof(m->sender), "m%zu@from.test", number);
+	(void)snprintf(m->sender, sizeof(m->sender), "m%zu@%s", number,
+	    w->sender_domain != NULL ? w->sender_domain : "from.test");
 	req->queue_name = "active";
-	req->queue_id = "4WoRlD";
+	(void)snprintf(m->queue_id, sizeof(m->queue_id), "4WoRlD%zu", number);
+	req->queue_id = m->queue_id;
 	req->nexthop = w->nexthop;
 	req->encoding = "7bit";
 	req->sender = m->sender;

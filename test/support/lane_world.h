@@ -42,6 +42,7 @@ struct world_server {
 	int64_t rtt_ms, dial_rtts;
 	int64_t reply_ms; /* time for each reply, one after the other */
 	int connections_max; /* 421 beyond; 0: no limit */
+	int rcpts_max; /* of a message, then 552 5.5.3; 0: no limit */
 	int closes_after; /* messages of a session, then 421; 0: never */
 	bool closes_silently; /* ... or without a word */
 	/* The reply code to a command line of message number (from 0): 0 is
@@ -49,6 +50,7 @@ struct world_server {
 	int (*judge)(struct world *w, struct world_conn *conn, size_t number,
 	    const char *line);
 	const char *judged; /* what follows the code; NULL: something dull */
+	const char *verbatim; /* the whole reply, CRLF included; or NULL */
 	/* The reply a dial ends with; NULL: it succeeds. */
 	const char *(*answer_dial)(struct world *w);
 	enum rule_stage dial_stage; /* where that is said */
@@ -59,7 +61,7 @@ struct world_message {
 	struct world *w;
 	struct request *req; /* NULL once decided, or dropped */
 	struct queue_source source;
-	char sender[32];
+	char sender[32], queue_id[32];
 	char rcpts[WORLD_RCPTS_MAX][32];
 	size_t rcpt_count, decided;
 	int64_t submitted_ms, done_ms;
@@ -106,6 +108,7 @@ struct world {
 	struct world_message *messages;
 	size_t count, max, backlog;
 	const char *nexthop; /* of messages made from now on */
+	const char *sender_domain; /* likewise; NULL: from.test */
 	size_t rcpts_each;
 	/* ... their I-th recipient's; NULL: to.test */
 	const char *domains_of[WORLD_RCPTS_MAX];
@@ -138,7 +141,7 @@ struct world {
 void world_init(struct world *w);
 void world_fini(struct world *w);
 
-/* Reply rules, one a line; before
+/* Reply rules, one a line (or any table, which it takes over); before
  * world_open(). */
 void world_set_rules(struct world *w, const char *text);
 

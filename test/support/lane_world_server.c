@@ -63,7 +63,7 @@ is_as_usual(struct world_conn *c, const char *line)
 		else
 			(void)snprintf(text, sizeof(text),
 			    "%d judged in %.3s\r\n", code, line);
-		say(c, text);
+		say(c, w->server.verbatim != NULL ? w->server.verbatim : text);
 		if (code == 421)
 			hang_up(c);
 	}
@@ -133,6 +133,9 @@ on_rcpt(struct world_conn *c, const char *line)
 	assert_true(i < WORLD_RCPTS_MAX);
 	if (c->is_refused) {
 		say(c, "503 no sender\r\n");
+	} else if (c->w->server.rcpts_max > 0 &&
+		   c->rcpts >= (size_t)c->w->server.rcpts_max) {
+		say(c, "552 5.5.3 Maximum limit of recipients reached\r\n");
 	} else if (is_as_usual(c, line)) {
 		c->has_rcpt[i] = true;
 		c->rcpts++;

@@ -233,7 +233,7 @@ preset_shipped_rules_know_real_replies(void **state)
 		"421 4.4.5 Too many connections from your host",
 		RULE_CONNECTIONS, 0},
 	    {"socketlabs", RULE_RCPT, 452, "", "452 5.5.3 Too many recipients",
-		RULE_OK, 0},
+		RULE_SPLIT, 0},
 	    {"socketlabs", RULE_CONNECT, 421, "4.5.1",
 		"421 4.5.1 Too many errors, you have been temporarily "
 		"blacklisted",
@@ -290,7 +290,7 @@ preset_shipped_rules_know_real_replies(void **state)
 	    {"none", RULE_EOD, 552, "5.3.4", "552 5.3.4 Message too big",
 		RULE_OK, 0},
 	    {"none", RULE_RCPT, 452, "4.5.3",
-		"452 4.5.3 Error: too many recipients", RULE_OK, 0},
+		"452 4.5.3 Error: too many recipients", RULE_SPLIT, 0},
 	    {"none", RULE_EOD, 451, "4.3.0",
 		"451 4.3.0 Temporary lookup failure", RULE_OK, 0},
 	};

@@ -210,7 +210,8 @@ dryrun_says_which_rule_hits_and_what_follows(void **state)
 	expect("reply    454, enhanced code none, at eod\n");
 	expect("rule     providers/ses.conf:");
 	expect("outcome  pause: ");
-	expect("for 1800 s (0 h 30 min)\n");
+	expect("for 1800 s (0 h 30 min); when another message is told so");
+	expect("mail     deferred\n         then kept: ");
 	assert_int_equal(run("-R|greeting|421-4.4.5 Too\n421 4.4.5 many "
 			     "connections"),
 	    1);
@@ -219,7 +220,34 @@ dryrun_says_which_rule_hits_and_what_follows(void **state)
 	expect("enhanced code 4.4.5, at connect");
 	expect("rule     providers/general.conf:");
 	assert_int_equal(run("-R|rcpt|550 5.1.1 no such user"), 0);
-	expect("mail     refused: returned to its sender");
+	expect("mail     returned to its sender");
+	/* Nothing is returned before a message was named. */
+	assert_int_equal(run("-R|auth|550 5.7.1 no"), 0);
+	expect("outcome  alarm: ");
+	expect("mail     kept: it waits for a session");
+	assert_int_equal(run("-R|auth|526 no"), 1);
+	expect("outcome  alarm: ");
+}
+
+static void
+dryrun_compares_a_file_of_replies(void **state)
+{
+	char line[256];
+
+	(void)state;
+	scratch_config("lane_provider_directory = providers\n");
+	assert_int_equal(run("-R|providers/ses.replies"), 0);
+	expect(", 0 judged otherwise\n");
+	/* By a rule of the provider that the file names. */
+	scratch_write("own.replies",
+	    "provider emailit\nmail slow 452 4.4.5 limit of a second\n"
+	    "eod alarm 550 no\n");
+	(void)snprintf(
+	    line, sizeof(line), "-R|%s", scratch_path("own.replies"));
+	assert_int_equal(run(line), 1);
+	expect("own.replies:3: eod: bounce, not alarm: 550 no\n");
+	expect("2 replies, 1 judged otherwise\n");
+	assert_int_equal(run("-R|/nonexistent/own.replies"), 2);
 }
 
 static void
@@ -336,6 +364,7 @@ main(void)
 	    T(provider_short_of_memory_is_no_bad_pattern),
 	    T(provider_general_rules_are_not_replaced_when_unreadable),
 	    T(dryrun_says_which_rule_hits_and_what_follows),
+	    T(dryrun_compares_a_file_of_replies),
 	    T(dryrun_needs_no_postfix),
 	    T(dryrun_shows_limits_with_source_and_use),
 	    T(dryrun_tells_wrong_words_and_settings),
