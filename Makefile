@@ -145,7 +145,7 @@ install: all tools
 	    $(DESTDIR)$(MAN_DIR)/man8 $(DESTDIR)$(DOC_DIR)
 	install -m 755 $(BUILD)/lane $(DESTDIR)$(DAEMON_DIR)/lane
 	install -m 755 $(BUILD)/boarddump $(DESTDIR)$(PREFIX)/bin/boarddump
-	install -m 644 providers/*.conf $(DESTDIR)$(PROVIDER_DIR)
+	install -m 644 providers/*.conf providers/*.replies $(DESTDIR)$(PROVIDER_DIR)
 	install -m 644 man/*.1 $(DESTDIR)$(MAN_DIR)/man1
 	install -m 644 man/*.5 $(DESTDIR)$(MAN_DIR)/man5
 	install -m 644 man/*.8 $(DESTDIR)$(MAN_DIR)/man8
