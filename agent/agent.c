@@ -264,34 +264,13 @@ on_reported(void *ctx, struct request *req, size_t rcpt)
 	want_kick(a);
 }
 
-static int64_t
-us_between(struct timeval from, struct timeval to)
-{
-	int64_t us = ((int64_t)to.tv_sec - from.tv_sec) * 1000000 +
-		     (to.tv_usec - from.tv_usec);
-
-	return us > 0 ? us : 0;
-}
-
-/* Where the time of a request went, by its first recipient. */
-static void
-observe(struct agent *a, const struct request *req, const struct verdict *v)
-{
-	if (v->conn_done.tv_sec == 0 || v->deliver_done.tv_sec == 0)
-		return;
-	board_writer_observe(a->env.board, BOARD_HIST_queue_wait,
-	    us_between(req->times.handoff, v->conn_done));
-	board_writer_observe(a->env.board, BOARD_HIST_wire_time,
-	    us_between(v->conn_done, v->deliver_done));
-}
-
 static void
 on_decided(void *ctx, struct request *req, size_t i)
 {
 	struct agent *a = ctx;
 
 	if (i == 0)
-		observe(a, req, req->rcpts[i].verdict);
+		figures_observe(a->env.board, req, req->rcpts[i].verdict);
 	report_recipient(a->report, req, i);
 }
 

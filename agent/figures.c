@@ -155,3 +155,24 @@ figures_due_ms(const struct figures *f)
 {
 	return f->is_due ? f->shown_ms + SHOW_EVERY_MS : INT64_MAX;
 }
+
+static int64_t
+us_between(struct timeval from, struct timeval to)
+{
+	int64_t us = ((int64_t)to.tv_sec - from.tv_sec) * 1000000 +
+		     (to.tv_usec - from.tv_usec);
+
+	return us > 0 ? us : 0;
+}
+
+void
+figures_observe(struct board_writer *board, const struct request *req,
+    const struct verdict *v)
+{
+	if (v->conn_done.tv_sec == 0 || v->deliver_done.tv_sec == 0)
+		return;
+	board_writer_observe(board, BOARD_HIST_queue_wait,
+	    us_between(req->times.handoff, v->conn_done));
+	board_writer_observe(board, BOARD_HIST_wire_time,
+	    us_between(v->conn_done, v->deliver_done));
+}

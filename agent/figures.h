@@ -45,4 +45,8 @@ int64_t figures_due_ms(const struct figures *f);
 size_t figures_rates(const struct fairshare *s, enum board_rate_unit unit,
     struct board_rate *rows, size_t max, struct moment now);
 
+/* Where the time of a request went, by its first recipient. */
+void figures_observe(struct board_writer *board, const struct request *req,
+    const struct verdict *v);
+
 #endif

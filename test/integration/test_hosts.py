@@ -206,7 +206,7 @@ def test_long_outage_of_two_lanes(agent, base, certs, origin, started, down_s):
     sim = started(Simulator(base, certs, store=True))
     origin.agent(agent, "fast", "class=fast")
     origin.agent(agent, "slow", "class=slow",
-                 {"lane_message_rate_limit": "5/1s"} if agent == "lane" else {})
+                 {"lane_message_rate_limit": "50/1s"} if agent == "lane" else {})
     origin.relay_to(sim, transport="slow")
     origin.set(minimal_backoff_time="300s", maximal_backoff_time="4000s",
                queue_run_delay="300s",
@@ -222,3 +222,22 @@ def test_long_outage_of_two_lanes(agent, base, certs, origin, started, down_s):
           f"the last out after {took:.0f} s")
     if agent == "lane":
         assert took < 100
+
+
+@pytest.mark.parametrize("stage", ["starttls", "tls", "auth"])
+def test_server_that_dies_while_it_is_dialled(base, certs, origin, started,
+                                              stage):
+    """A line that breaks says nothing that waiting could not cure: there are
+    ten seconds of own tries, and nothing is deferred meanwhile."""
+    sim = started(Simulator(base, certs, script=f"{stage} reset\n"))
+    origin.agent("lane", "fast", "class=fast")
+    origin.relay_to(sim, transport="fast")
+    origin.set(**PATIENT)
+    started(origin)
+    origin.inject(messages.generate(50))
+    origin.log.wait(r"/smtp\[\d+\]: (lost connection|Cannot start TLS)",
+                    count=3)
+    sim.script("")
+    origin.wait_empty()
+    assert len(sim.ledger()) == 50
+    assert not origin.log.statuses("/smtp")["deferred"]
