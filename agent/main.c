@@ -98,6 +98,9 @@ open_tables(struct startup *s)
 	s->credentials = credentials_new(set, s->passwords);
 	credentials_preload(s->credentials, set->relayhost);
 	credentials_preload(s->credentials, set->lane_smarthost);
+	credentials_check(s->credentials, set->lane_smarthost[0] != '\0'
+					      ? set->lane_smarthost
+					      : set->relayhost);
 	maps_preload(s->policies, set->relayhost);
 	maps_preload(s->policies, set->lane_smarthost);
 }

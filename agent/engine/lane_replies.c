@@ -130,6 +130,18 @@ pause_until(struct lane *lane, struct route *r, const char *text,
 	tell_pause(lane, r, until_us);
 }
 
+/* dsn: what is said of the mail; text: the reply. */
+static void
+stop(struct lane *lane, struct route *r, const struct peer *peer,
+    const struct dsn *dsn, const char *text, int64_t now_ms)
+{
+	route_on_alarm(
+	    r, dsn, peer, text, lane->set->lane_alert_retry_ms, now_ms);
+	list_each (link, &r->sessions)
+		session_finish(
+		    session_of(link)->session, "stopped by an alarm", now_ms);
+}
+
 static void
 stop_and_alarm(struct lane *lane, struct route *r, const struct peer *peer,
     const char *what, const char *text, int64_t now_ms)
@@ -138,13 +150,28 @@ stop_and_alarm(struct lane *lane, struct route *r, const struct peer *peer,
 
 	dsn_set(&dsn, "4.7.0", "host %s refuses our mail: %s",
 	    peer != NULL ? peer->host : r->nexthops, text);
-	route_on_alarm(
-	    r, &dsn, peer, text, lane->set->lane_alert_retry_ms, now_ms);
-	list_each (link, &r->sessions)
-		session_finish(
-		    session_of(link)->session, "stopped by an alarm", now_ms);
+	stop(lane, r, peer, &dsn, text, now_ms);
 	if (lane->ops->on_alarm != NULL)
 		lane->ops->on_alarm(lane->ctx, r, what, text);
+}
+
+/* In a session. 530 wants a login (RFC 4954 6), and when none was found for
+ * this host the table of passwords is where to look. */
+static void
+refuse_session(struct lane *lane, struct route *r, const struct peer *peer,
+    const char *what, const char *text, int64_t now_ms)
+{
+	struct dsn dsn;
+
+	if (strncmp(text, "530", 3) != 0 || r->no_login == NULL) {
+		stop_and_alarm(lane, r, peer, what, text, now_ms);
+		return;
+	}
+	dsn_set(&dsn, "4.7.0", "%s; host %s said: %s", r->no_login, peer->host,
+	    text);
+	stop(lane, r, peer, &dsn, text, now_ms);
+	if (lane->ops->on_alarm != NULL)
+		lane->ops->on_alarm(lane->ctx, r, "login", dsn.text);
 }
 
 static void
@@ -287,7 +314,7 @@ learn(struct lane_session *ls, struct transaction *t, const struct judgement *j,
 			pause_until(lane, ls->route, text, j, now_us);
 		return;
 	case RULE_ALARM:
-		stop_and_alarm(lane, ls->route, session_peer(ls->session),
+		refuse_session(lane, ls->route, session_peer(ls->session),
 		    j->witness == WITNESS_SESSION ? "login" : "blocked", text,
 		    now.ms);
 		return;

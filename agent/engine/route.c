@@ -40,6 +40,7 @@ route_free(struct route **route)
 	mem_free(old->past);
 	mem_free(old->sender);
 	mem_free(old->login);
+	mem_free(old->no_login);
 	mem_free(old->failure_peer);
 	mem_free(old->failure_reply);
 	mem_free(old);
@@ -204,6 +205,13 @@ remember_failure(struct route *r, const struct dsn *dsn,
 	}
 	mem_free(r->failure_reply);
 	r->failure_reply = reply != NULL ? mem_strdup(reply) : NULL;
+}
+
+void
+route_set_no_login(struct route *r, const char *text)
+{
+	mem_free(r->no_login);
+	r->no_login = text != NULL ? mem_strdup(text) : NULL;
 }
 
 void

@@ -78,6 +78,7 @@ struct route {
 	int levels; /* how many the last dial found; 0: none yet */
 	char *past; /* "address:port" that is left out; "": none */
 	char *sender; /* "" unless credentials depend on it */
+	char *no_login; /* why its sessions have none, NULL: they need none */
 	char *login; /* for alarms: the nexthops, and whose login it is */
 	bool may_be_plain; /* its mail may go without TLS when TLS fails */
 	struct lane_pace *pace; /* the lane's: what its account takes */
@@ -138,6 +139,9 @@ struct route {
 
 struct route *route_new(const char *nexthops, const char *sender);
 void route_free(struct route **route);
+
+/* Of the newest session; text is copied, and NULL with a login. */
+void route_set_no_login(struct route *r, const char *text);
 
 /* A message was accepted. */
 void route_on_accepted(struct route *r, int depth_max);

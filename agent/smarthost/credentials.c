@@ -3,11 +3,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/buf.h"
+#include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/slice.h"
 
 /* Five forms of the sender, the host, the destination. */
-enum { KEYS_MAX = 7 };
+enum { KEYS_MAX = 7, KEYS_SHOWN = 3, EXPLANATION_MAX = 2000 };
 
 struct credentials {
 	const struct settings *set;
@@ -56,27 +58,40 @@ host_of(const char *nexthop)
 	    colon != NULL ? (size_t)(colon - nexthop) : strlen(nexthop));
 }
 
+/* Calls fn for each destination of a list, "[host]:port, host". */
+static void
+each_destination(struct credentials *c, const char *list,
+    void (*fn)(struct credentials *, const char *host, const char *nexthop))
+{
+	for (;;) {
+		size_t n;
+		char *one, *host;
+
+		list += strspn(list, ", \t\r\n");
+		n = strcspn(list, ", \t\r\n");
+		if (n == 0)
+			return;
+		one = mem_strndup(list, n);
+		host = host_of(one);
+		fn(c, host, one);
+		mem_free(host);
+		mem_free(one);
+		list += n;
+	}
+}
+
+static void
+preload(struct credentials *c, const char *host, const char *nexthop)
+{
+	maps_preload(c->maps, host);
+	maps_preload(c->maps, nexthop);
+}
+
 void
 credentials_preload(struct credentials *c, const char *nexthop)
 {
-	if (!c->set->smtp_sasl_auth_enable)
-		return;
-	for (;;) {
-		char *one, *host;
-		size_t n;
-
-		nexthop += strspn(nexthop, ", \t\r\n");
-		n = strcspn(nexthop, ", \t\r\n");
-		if (n == 0)
-			break;
-		one = mem_strndup(nexthop, n);
-		host = host_of(one);
-		maps_preload(c->maps, host);
-		maps_preload(c->maps, one);
-		mem_free(host);
-		mem_free(one);
-		nexthop += n;
-	}
+	if (c->set->smtp_sasl_auth_enable)
+		each_destination(c, nexthop, preload);
 }
 
 static void
@@ -241,4 +256,180 @@ credentials_cancel(struct credentials_query **query)
 	maps_cancel(&(*query)->pending);
 	query_free(*query);
 	*query = NULL;
+}
+
+/* ---- why there is none ------------------------------------------------- */
+
+/* How much a key looks like the host. */
+enum likeness { UNLIKE, SAME_DOMAIN, SAME_HOST };
+
+/* Keys of one likeness, as text. */
+struct keys {
+	const char *host;
+	enum likeness wanted;
+	size_t count;
+	char *shown[KEYS_SHOWN];
+};
+
+/* The last two labels. */
+static const char *
+domain_of(const char *host)
+{
+	const char *p = host + strlen(host);
+	int dots = 0;
+
+	while (p > host && (dots += p[-1] == '.') < 2)
+		p--;
+	return p;
+}
+
+static enum likeness
+likeness(const char *key, const char *host)
+{
+	char *name = host_of(key);
+	const char *domain = domain_of(host);
+	enum likeness result = UNLIKE;
+
+	if (strcasecmp(name, host) == 0)
+		result = SAME_HOST;
+	else if (strchr(domain, '.') != NULL &&
+		 strcasecmp(domain_of(name), domain) == 0)
+		result = SAME_DOMAIN;
+	mem_free(name);
+	return result;
+}
+
+static void
+collect(void *ctx, const char *key)
+{
+	struct keys *keys = ctx;
+
+	/* Those of senders are nobody's business. */
+	if (strchr(key, '@') != NULL ||
+	    likeness(key, keys->host) != keys->wanted)
+		return;
+	if (keys->count < KEYS_SHOWN)
+		keys->shown[keys->count] = mem_strdup(key);
+	keys->count++;
+}
+
+static void
+find_keys(const struct credentials *c, struct keys *keys, const char *host)
+{
+	static const enum likeness order[] = {SAME_HOST, SAME_DOMAIN, UNLIKE};
+
+	*keys = (struct keys){.host = host};
+	for (size_t i = 0; keys->count == 0 && i < 3; i++) {
+		keys->wanted = order[i];
+		maps_each_key(c->maps, collect, keys);
+	}
+}
+
+static void
+keys_fini(struct keys *keys)
+{
+	for (size_t i = 0; i < keys->count && i < KEYS_SHOWN; i++)
+		mem_free(keys->shown[i]);
+}
+
+static void
+add_keys(struct buf *text, const struct keys *keys)
+{
+	for (size_t i = 0; i < keys->count && i < KEYS_SHOWN; i++)
+		(void)buf_addf(
+		    text, "%s%s", i > 0 ? ", " : " (it has: ", keys->shown[i]);
+	if (keys->count > KEYS_SHOWN)
+		(void)buf_addf(text, " and %zu more", keys->count - KEYS_SHOWN);
+	if (keys->count > 0)
+		(void)buf_add_char(text, ')');
+}
+
+static char *
+explain(const struct credentials *c, const char *sender, const char *nexthop,
+    const struct keys *keys)
+{
+	bool has_sender =
+	    c->set->smtp_sender_dependent_authentication && *sender != '\0';
+	char *names = maps_names(c->maps), *result;
+	struct buf text;
+
+	buf_init(&text, EXPLANATION_MAX);
+	(void)buf_addf(&text, "no login for %s%s%s in %s",
+	    has_sender ? sender : "", has_sender ? " or " : "", nexthop, names);
+	add_keys(&text, keys);
+	mem_free(names);
+	result = mem_strdup(buf_str(&text));
+	buf_fini(&text);
+	return result;
+}
+
+char *
+credentials_explain(const struct credentials *c, const char *sender,
+    const char *host, const char *nexthop)
+{
+	struct keys keys;
+	char *text;
+
+	if (!c->set->smtp_sasl_auth_enable || maps_is_empty(c->maps))
+		return NULL;
+	find_keys(c, &keys, host);
+	text = explain(c, sender, nexthop, &keys);
+	keys_fini(&keys);
+	return text;
+}
+
+static void
+note_result(void *ctx, enum maps_result result, const char *user,
+    const char *password, const char *error)
+{
+	bool *is_absent = ctx;
+
+	(void)user;
+	(void)password;
+	(void)error;
+	*is_absent = result == MAPS_NOT_FOUND;
+}
+
+static void
+note_sender(void *ctx, const char *key)
+{
+	bool *has_senders = ctx;
+
+	*has_senders = *has_senders || strchr(key, '@') != NULL;
+}
+
+static void
+check(struct credentials *c, const char *host, const char *nexthop)
+{
+	bool is_absent = false;
+	struct credentials_query *query =
+	    credentials_find(c, "", host, nexthop, note_result, &is_absent);
+	struct keys keys;
+	char *text;
+
+	/* What has to be asked for is found out when it is needed. */
+	credentials_cancel(&query);
+	if (!is_absent)
+		return;
+	find_keys(c, &keys, host);
+	text = explain(c, "", nexthop, &keys);
+	if (keys.count > 0 && keys.wanted == SAME_HOST)
+		log_warn("%s", text);
+	else
+		log_info("%s", text);
+	mem_free(text);
+	keys_fini(&keys);
+}
+
+void
+credentials_check(struct credentials *c, const char *nexthops)
+{
+	bool has_senders = false;
+
+	if (!c->set->smtp_sasl_auth_enable || maps_is_empty(c->maps))
+		return;
+	if (c->set->smtp_sender_dependent_authentication)
+		maps_each_key(c->maps, note_sender, &has_senders);
+	if (!has_senders)
+		each_destination(c, nexthops, check);
 }

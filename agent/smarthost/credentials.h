@@ -41,6 +41,17 @@ struct credentials_query *credentials_find(struct credentials *credentials,
     const char *sender, const char *host, const char *nexthop,
     credentials_fn *fn, void *ctx);
 
+/* Why credentials_find() with the same words found none: "no login for
+ * [host]:2525 in hash:/etc/x (it has: [host]:587)". Names a few keys, those
+ * that look like the host first; never a value or an address. NULL when
+ * nothing is looked up at all. To be freed. */
+char *credentials_explain(const struct credentials *credentials,
+    const char *sender, const char *host, const char *nexthop);
+
+/* At start: logs for which of the destinations ("[host]:port", one or a list)
+ * there is no login, a warning where a key is almost right. */
+void credentials_check(struct credentials *credentials, const char *nexthops);
+
 /* No callback any more; *query may be NULL. Not from inside its callback. */
 void credentials_cancel(struct credentials_query **query);
 

@@ -378,6 +378,10 @@ on_credentials(void *ctx, enum maps_result result, const char *user,
 		dial->password = mem_strdup(password);
 		break;
 	case MAPS_NOT_FOUND:
+		if (dial->dialer->credentials != NULL)
+			dial->result.no_login =
+			    credentials_explain(dial->dialer->credentials,
+				dial->sender, dial->at.host, dial->at.nexthop);
 		break;
 	case MAPS_ERROR:
 		(void)snprintf(what, sizeof(what),
@@ -397,6 +401,9 @@ find_credentials(struct dial *dial)
 	struct credentials_query *query;
 
 	wipe_credentials(dial);
+	/* It is about this host alone. */
+	mem_free(dial->result.no_login);
+	dial->result.no_login = NULL;
 	if (d->credentials == NULL || !d->set->smtp_sasl_auth_enable) {
 		on_credentials(dial, MAPS_NOT_FOUND, NULL, NULL, NULL);
 		return;
@@ -593,4 +600,6 @@ dial_result_fini(struct dial_result *result)
 	link_free(&result->link);
 	mem_free(result->reply_text);
 	result->reply_text = NULL;
+	mem_free(result->no_login);
+	result->no_login = NULL;
 }

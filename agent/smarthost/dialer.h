@@ -46,6 +46,7 @@ struct dial_result {
 	struct ehlo ehlo; /* as of the last EHLO */
 	struct peer peer; /* on failure: the last one tried, may be empty */
 	bool is_authenticated;
+	char *no_login; /* one was wanted: why there is none; else NULL */
 	/* on failure */
 	enum dial_stage stage;
 	struct dsn dsn; /* status and text, smtp(8)'s words */

@@ -479,6 +479,7 @@ on_dialled(void *ctx, struct dial_result *result)
 		board_writer_add(ups->env.board, BOARD_COUNTER_auths_ok, 1);
 		alarm_clear(ups->env.alarm, "login", u->binding->route->login);
 	}
+	route_set_no_login(u->binding->route, result->no_login);
 	board_writer_session_peer(ups->env.board, u->row, result->peer.addr);
 	board_writer_session_state(ups->env.board, u->row, BOARD_SESSION_IDLE);
 	u->conn = result->link;

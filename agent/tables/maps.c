@@ -535,6 +535,32 @@ maps_each(
 }
 
 void
+maps_each_key(const struct maps *maps, maps_key_fn *fn, void *ctx)
+{
+	for (size_t i = 0; i < maps->count; i++) {
+		const struct table *t = &maps->tables[i];
+
+		for (size_t k = 0; t->kind == TABLE_LISTED && k < t->count; k++)
+			fn(ctx, t->entries[k].key);
+	}
+}
+
+char *
+maps_names(const struct maps *maps)
+{
+	char *names = mem_strdup("");
+
+	for (size_t i = 0; i < maps->count; i++) {
+		char *longer = mem_printf(
+		    "%s%s%s", names, i > 0 ? ", " : "", maps->tables[i].shown);
+
+		mem_free(names);
+		names = longer;
+	}
+	return names;
+}
+
+void
 maps_preload(struct maps *maps, const char *key)
 {
 	char *folded = fold(key);

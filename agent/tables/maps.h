@@ -68,6 +68,13 @@ typedef void maps_each_fn(
 bool maps_each(
     const struct maps *maps, maps_each_fn *fn, void *ctx, char **error_out);
 
+/* The keys of those tables that could be listed; values are not told. */
+typedef void maps_key_fn(void *ctx, const char *key);
+void maps_each_key(const struct maps *maps, maps_key_fn *fn, void *ctx);
+
+/* "hash:/etc/x, regexp:/etc/y", without values in names; to be freed. */
+char *maps_names(const struct maps *maps);
+
 /* Asks the tables that could not be read whole for key now, and remembers the
  * answer. Blocks; only at start. */
 void maps_preload(struct maps *maps, const char *key);

@@ -86,6 +86,8 @@ take_plain(struct auth *a, const struct options *o, const char *text, size_t n)
 	if (pass == NULL)
 		return AUTH_SYNTAX;
 	set_login(a, id, (size_t)(pass - id));
+	if (o->no_authzid && *text != '\0')
+		return AUTH_WRONG;
 	return judge(a, o, pass + 1);
 }
 

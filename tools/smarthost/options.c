@@ -54,6 +54,7 @@ static const struct entry entries[] = {
     {"transcript", TEXT, AT(transcript)},
     {"require-auth", ON, AT(require_auth)},
     {"require-tls", ON, AT(require_tls)},
+    {"no-authzid", ON, AT(no_authzid)},
     {"auth-without-tls", ON, AT(auth_without_tls)},
     {"enforce-lockstep", ON, AT(enforce_lockstep)},
     {"refuse-overlap", ON, AT(refuse_overlap)},

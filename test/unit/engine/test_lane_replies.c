@@ -456,6 +456,42 @@ alarm_at_login_is_called_so(void **state)
 	world_fini(&w);
 }
 
+/* 530 means a login to whoever has none; other refusals mean what they say. */
+static void
+alarm_without_a_login_says_what_the_table_has(void **state)
+{
+	static const struct {
+		int code;
+		const char *no_login, *alarm;
+	} cases[] = {
+	    {530, "no login for [h]:25 in hash:/x",
+		"login: no login for [h]:25 in hash:/x; host relay.test said: "
+		"530 5.7.0 Authentication required"},
+	    {550, "no login for [h]:25 in hash:/x",
+		"blocked: 550 5.7.0 Authentication required"},
+	    {530, NULL, "blocked: 530 5.7.0 Authentication required"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct world w;
+
+		begin(&w, "reply mail 5xx * * alarm\n", "MAIL", cases[i].code,
+		    "5.7.0 Authentication required", 0);
+		world_open(&w, 100);
+		world_submit(&w, 1);
+		world_finish(&w, 5000);
+		route_set_no_login(world_route(&w), cases[i].no_login);
+		plan.times = -1;
+		world_submit(&w, 5);
+		world_finish(&w, 70000);
+		assert_string_equal(w.alarm, cases[i].alarm);
+		assert_non_null(
+		    strstr(w.messages[5].text, strchr(w.alarm, ':') + 2));
+		world_fini(&w);
+	}
+}
+
 /* smtp_sasl_auth_soft_bounce = no: alarm or not, the mail goes back. */
 static void
 login_refused_for_good_returns_the_mail(void **state)
@@ -759,6 +795,7 @@ main(void)
 	    cmocka_unit_test(own_rule_defers_a_5xx_and_bounces_a_4xx),
 	    cmocka_unit_test(alarm_stops_the_lane_until_mail_is_taken_again),
 	    cmocka_unit_test(alarm_at_login_is_called_so),
+	    cmocka_unit_test(alarm_without_a_login_says_what_the_table_has),
 	    cmocka_unit_test(login_refused_for_good_returns_the_mail),
 	    cmocka_unit_test(alarm_in_a_session_defers_after_a_refused_login),
 	    cmocka_unit_test(what_was_under_way_does_not_end_an_alarm),

@@ -9,6 +9,7 @@
 
 #include "agent/smarthost/credentials.h"
 #include "agent/settings/params.h"
+#include "common/base/log.h"
 #include "common/base/mem.h"
 #include "test/support/scratch.h"
 
@@ -205,6 +206,82 @@ credentials_by_pattern_depend_on_the_sender(void **state)
 	assert_string_equal(find(list, "", "x", "[relay]"), "none|");
 }
 
+static char said[1000];
+
+static void
+keep(void *ctx, enum log_level level, const char *text)
+{
+	(void)ctx;
+	(void)level;
+	(void)snprintf(said, sizeof(said), "%s", text);
+}
+
+/* What is said of [mail.a.test]:2525 with such a table, in the reason and at
+ * start; they are the same but for the warning. */
+static const char *
+explain(const char *table)
+{
+	struct maps_env env;
+	struct maps *maps;
+	struct credentials *c;
+	char *text;
+
+	maps_env_init(&env, NULL, &set);
+	maps = maps_open(&env, "smtp_sasl_password_maps", table, NULL);
+	c = credentials_new(&set, maps);
+	text = credentials_explain(c, "", "mail.a.test", "[mail.a.test]:2525");
+	said[0] = '\0';
+	log_set_sink(keep, NULL);
+	credentials_check(c, "[mail.a.test]:2525");
+	log_set_sink(NULL, NULL);
+	if (said[0] != '\0') {
+		assert_non_null(text);
+		assert_string_equal(
+		    said + (strncmp(said, "warning: ", 9) == 0 ? 9 : 0), text);
+	}
+	mem_free(text);
+	credentials_free(&c);
+	maps_close(&maps);
+	return said;
+}
+
+static void
+credentials_say_which_keys_there_are(void **state)
+{
+	static const struct {
+		const char *table, *said;
+	} cases[] = {
+	    {"inline:{{[mail.a.test]:587=u:secret}, {x.test=v:secret}}",
+		"warning: no login for [mail.a.test]:2525 in inline:... (it "
+		"has: [mail.a.test]:587)"},
+	    {"inline:{{[Mail.A.test]=u:secret}}",
+		"warning: no login for [mail.a.test]:2525 in inline:... (it "
+		"has: [mail.a.test])"},
+	    {"inline:{{a.test=u:secret}, {[b.test]:25=u:secret}}",
+		"no login for [mail.a.test]:2525 in inline:... (it has: "
+		"a.test)"},
+	    {"inline:{a=u, b=u, c=u, d=u, {joe@mail.a.test=u:secret}}",
+		"no login for [mail.a.test]:2525 in inline:... (it has: a, b, "
+		"c and 1 more)"},
+	    {"inline:{{joe@x.test=u:secret}}, fail:x",
+		""}, /* an error, which says so itself */
+	    {"regexp:{{/nobody/ u:secret}}",
+		"no login for [mail.a.test]:2525 in regexp:..."},
+	    {"inline:{{[mail.a.test]:2525=u:secret}}", ""},
+	    {"", ""},
+	};
+
+	(void)state;
+	set_by_name("smtp_sender_dependent_authentication", "no");
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		assert_string_equal(explain(cases[i].table), cases[i].said);
+	/* Senders have logins, hosts need none. */
+	set_by_name("smtp_sender_dependent_authentication", "yes");
+	assert_string_equal(explain("inline:{{joe@x.test=u:secret}}"), "");
+	assert_string_equal(explain("inline:{{x.test=u:secret}}"),
+	    "no login for [mail.a.test]:2525 in inline:... (it has: x.test)");
+}
+
 int
 main(void)
 {
@@ -214,6 +291,7 @@ main(void)
 	    cmocka_unit_test(credentials_are_cut_at_the_first_delimiter),
 	    cmocka_unit_test(credentials_need_auth_enable_and_readable_tables),
 	    cmocka_unit_test(credentials_preload_asks_for_known_destinations),
+	    cmocka_unit_test(credentials_say_which_keys_there_are),
 	    cmocka_unit_test(credentials_by_pattern_depend_on_the_sender),
 	};
 
