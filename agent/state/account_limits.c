@@ -87,7 +87,7 @@ latest(int64_t now_us)
 
 /* True: it was not as it should be. */
 static bool
-read_value(const struct persist *file, struct fairshare *out, int64_t latest_us,
+read_value(struct persist *file, struct fairshare *out, int64_t latest_us,
     int64_t *shift_us_out)
 {
 	int64_t shift_us = persist_shift_us(file);
@@ -101,7 +101,7 @@ read_value(const struct persist *file, struct fairshare *out, int64_t latest_us,
 }
 
 bool
-account_limits_load(const struct persist *file, struct fairshare *out,
+account_limits_load(struct persist *file, struct fairshare *out,
     const char *what, int64_t now_us)
 {
 	int64_t shift_us;
@@ -344,7 +344,7 @@ end(struct account_limits *f, bool is_changed)
 /* Nobody stored since: the lock would show the same. Most looks come in rows,
  * and each lock is two system calls. */
 static bool
-is_current(const struct account_limits *f)
+is_current(struct account_limits *f)
 {
 	return f->is_read && f->me >= 0 && f->alone == NULL &&
 	       persist_stores(f->file) == f->stores;
@@ -393,7 +393,7 @@ account_limits_close(struct account_limits **f)
 
 /* A hint, which nobody waits for. */
 bool
-account_limits_is_limited(const struct account_limits *f)
+account_limits_is_limited(struct account_limits *f)
 {
 	struct fairshare_rate rates[FAIRSHARE_LIMITS];
 	size_t count;
@@ -566,7 +566,7 @@ account_limits_pause(struct account_limits *f, int64_t until_us)
 /* The look without the lock only tells that there is something; what it is is
  * read under the lock, now or the next time. */
 static bool
-is_news(const struct account_limits *f)
+is_news(struct account_limits *f)
 {
 	const struct fairshare *s = persist_value(f->file);
 

@@ -44,7 +44,7 @@ struct persist *account_limits_keep(const struct statefile_dir *dir,
 
 /* The value in times of this boot, repaired. True: it differs from what is
  * stored. */
-bool account_limits_load(const struct persist *file, struct fairshare *out,
+bool account_limits_load(struct persist *file, struct fairshare *out,
     const char *what, int64_t now_us);
 
 /* An open file of such a kind holds nothing that is still of use. */
@@ -60,7 +60,7 @@ struct account_limits *account_limits_open(const struct account_limits_env *env,
 void account_limits_close(struct account_limits **f);
 
 /* A look without the lock: is any limit in force? */
-bool account_limits_is_limited(const struct account_limits *f);
+bool account_limits_is_limited(struct account_limits *f);
 
 /* As in share.h. *limit_out is valid until the next call. */
 int64_t account_limits_wait_us(struct account_limits *f,

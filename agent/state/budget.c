@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "agent/state/board_writer.h"
+#include "agent/state/budget_state.h"
 #include "agent/state/statefile.h"
 #include "common/shared/board.h"
 #include "common/base/clock.h"
@@ -35,82 +36,15 @@
 
 enum {
 	POLL_WANT_MS = 25,
-	POLL_HOLD_MS = 100,
 	ASK_AGAIN_MS = 1000, /* on_room comes long before */
 	/* The mutex is held for a tenth of a millisecond. */
 	MUTEX_WAIT_MS = 1,
 	OPEN_WAIT_MS = 200, /* a file that is being made: once */
 	/* A holder that takes so long is stopped; see why_not(). */
 	ALONE_AFTER_MS = 2000,
+	/* Whoever holds a slot has looked by then, see budget_follow(). */
+	FOLLOWED_MS = 4 * BUDGET_POLL_HOLD_MS,
 };
-
-struct budget {
-	struct loop *loop; /* NULL in tests: then no timer */
-	struct loop_timer *timer;
-	budget_fn *on_room;
-	void *ctx;
-	struct board_writer *board; /* not owned, may be NULL */
-	int fd; /* -1: this process alone counts */
-	int me; /* member index */
-	int limit, reserve, lane_limit;
-	int wants;
-	int limit_seen; /* smallest of the running lanes, at the last look */
-	int surplus; /* of ours that others could use */
-	int mine_count;
-	int64_t timer_ms; /* when it fires; 0: not set */
-	int64_t rtt_ms; /* last one told */
-	bool is_refused; /* the last take was, for want of a slot */
-	bool is_all_mine; /* only we ourselves can make room */
-	bool is_draining;
-	int64_t missed_ms; /* since when the mutex is not had; 0: it is */
-	bool is_alone; /* for so long that we go on without it */
-	bool has_warned_limits, has_warned_io;
-	bool mine[SLOTS_MAX];
-	struct slots slots; /* the file as last read; the truth without one */
-	struct slots_locks locks;
-};
-
-/* The file ------------------------------------------------------------ */
-
-static void
-io_failed(struct budget *b, const char *what)
-{
-	if (!b->has_warned_io)
-		log_warn("connection slots of %s: %s: %s", b->slots.head.label,
-		    what, statefile_why());
-	b->has_warned_io = true;
-}
-
-static void
-put(struct budget *b, const void *p, size_t n, size_t at)
-{
-	if (b->fd >= 0 && !statefile_write(b->fd, p, n, (off_t)at))
-		io_failed(b, "write");
-}
-
-static void
-put_row(void *ctx, int row)
-{
-	struct budget *b = ctx;
-
-	put(b, &b->slots.rows[row], sizeof(b->slots.rows[row]),
-	    offsetof(struct slots, rows) +
-		(size_t)row * sizeof(struct slots_row));
-}
-
-static void
-put_me(struct budget *b)
-{
-	put(b, &b->slots.members[b->me], sizeof(b->slots.members[b->me]),
-	    offsetof(struct slots, members) +
-		(size_t)b->me * sizeof(struct slots_member));
-}
-
-static void
-put_head(struct budget *b)
-{
-	put(b, &b->slots.head, sizeof(b->slots.head), 0);
-}
 
 static void
 set_alone(struct budget *b, bool is_alone)
@@ -132,8 +66,10 @@ set_alone(struct budget *b, bool is_alone)
 static bool
 lock_mutex(struct budget *b, int wait_ms, int64_t now_ms)
 {
-	if (b->fd < 0 || statefile_lock(b->fd, SLOTS_LOCK_MUTEX,
-			     b->missed_ms != 0 ? 0 : wait_ms)) {
+	if (b->missed_ms != 0)
+		wait_ms = 0;
+	if (b->fd < 0 || (statefile_lock(b->fd, SLOTS_LOCK_MUTEX, wait_ms) &&
+			     budget_follow(b, wait_ms, now_ms))) {
 		b->missed_ms = 0;
 		set_alone(b, false);
 		return true;
@@ -164,8 +100,7 @@ read_all(struct budget *b)
 	statefile_locked_map(b->fd, 0, SLOTS_MAX, b->locks.rows);
 	statefile_locked_map(b->fd, SLOTS_LOCK_MEMBER,
 	    SLOTS_LOCK_MEMBER + SLOTS_MEMBERS, b->locks.members);
-	if (!statefile_read(b->fd, &b->slots, sizeof(b->slots), 0))
-		io_failed(b, "read");
+	budget_read(b);
 	slots_repair(&b->slots);
 }
 
@@ -189,7 +124,7 @@ look(struct budget *b, int64_t now_ms, bool has_mutex, struct slots_sum *sum)
 	read_all(b);
 	if (has_mutex)
 		(void)slots_rest_abandoned(
-		    &b->slots, &b->locks, now_ms, put_row, b);
+		    &b->slots, &b->locks, now_ms, budget_put_row, b);
 	slots_count(&b->slots, &b->locks, b->me, now_ms, sum);
 	warn_limits(b, sum);
 	b->limit_seen = sum->limit;
@@ -291,18 +226,16 @@ static bool
 open_file(struct budget *b, const struct statefile_dir *dir,
     const char *account, char *error, size_t n)
 {
-	char name[64];
-
-	(void)snprintf(name, sizeof(name), "slots.%016llx",
+	(void)snprintf(b->name, sizeof(b->name), "slots.%016llx",
 	    (unsigned long long)board_hash(account));
-	b->fd = statefile_open(dir->fd, name, error, n);
+	b->fd = statefile_open(dir->fd, b->name, error, n);
 	if (b->fd < 0)
 		return false;
 	/* What is in order needs no mutex to join. */
 	if (!statefile_lock(b->fd, SLOTS_LOCK_MUTEX, MUTEX_WAIT_MS) &&
 	    !is_in_order(b->fd, dir->boot) &&
 	    !statefile_lock(b->fd, SLOTS_LOCK_MUTEX, OPEN_WAIT_MS)) {
-		(void)snprintf(error, n, "%s: lock held too long", name);
+		(void)snprintf(error, n, "%s: lock held too long", b->name);
 		return false;
 	}
 	if (!load_or_reset(b, dir->boot, account, error, n) ||
@@ -325,7 +258,7 @@ become_member(struct budget *b, const char *lane_name)
 	    .reserve = b->reserve,
 	};
 	board_store_text(m->name, sizeof(m->name), lane_name);
-	put_me(b);
+	budget_put_me(b);
 }
 
 static int
@@ -335,6 +268,7 @@ clamp(int value, int low, int high)
 }
 
 static void on_poll(void *ctx);
+static void set_timer(struct budget *b);
 
 struct budget *
 budget_open(struct loop *loop, const struct settings *set,
@@ -349,6 +283,8 @@ budget_open(struct loop *loop, const struct settings *set,
 	b->on_room = on_room;
 	b->ctx = ctx;
 	b->fd = -1;
+	b->dir_fd = dir != NULL ? dir->fd : -1;
+	memset(b->row_of, 0xff, sizeof(b->row_of)); /* -1 */
 	b->limit = clamp(set->lane_account_connection_limit, 1, SLOTS_MAX);
 	b->limit_seen = b->limit;
 	b->reserve = clamp(set->lane_connection_reserve, 0, b->limit);
@@ -406,8 +342,9 @@ budget_drain(struct budget *b)
 	b->wants = 0;
 	b->is_refused = false;
 	b->surplus = 0;
+	/* It looks on whether the file is still the one all have. */
 	if (b->timer != NULL)
-		loop_timer_cancel(b->timer);
+		set_timer(b);
 	/* The lane's next process is the member now. */
 	if (b->fd >= 0)
 		statefile_unlock(b->fd, SLOTS_LOCK_MEMBER + b->me);
@@ -442,13 +379,13 @@ set_timer(struct budget *b)
 {
 	int64_t at_ms;
 
-	if (b->timer == NULL || b->is_draining)
+	if (b->timer == NULL)
 		return;
 	at_ms = loop_now_ms(b->loop);
 	if (b->is_refused && b->wants > 0 && !b->is_all_mine) {
 		at_ms += POLL_WANT_MS;
 	} else if (b->mine_count > 0 && b->fd >= 0) {
-		at_ms += POLL_HOLD_MS;
+		at_ms += BUDGET_POLL_HOLD_MS;
 	} else {
 		b->timer_ms = 0;
 		loop_timer_cancel(b->timer);
@@ -460,15 +397,12 @@ set_timer(struct budget *b)
 	loop_timer_at(b->timer, at_ms);
 }
 
-static void
-on_poll(void *ctx)
+void
+budget_look(struct budget *b, int64_t now_ms)
 {
-	struct budget *b = ctx;
-	int64_t now_ms = loop_now_ms(b->loop);
 	struct slots_sum sum;
 	bool has_mutex, has_room;
 
-	b->timer_ms = 0;
 	has_mutex = lock_mutex(b, 0, now_ms);
 	if (!has_mutex && !b->is_alone) {
 		set_timer(b);
@@ -478,10 +412,21 @@ on_poll(void *ctx)
 	if (has_mutex)
 		unlock_mutex(b);
 	set_timer(b);
+	if (b->is_draining)
+		return;
 	show(b, &sum, now_ms);
 	has_room = b->is_refused && b->wants > 0 && why_not(b, &sum) == NULL;
 	if (has_room || b->surplus > 0)
 		b->on_room(b->ctx); /* may close the budget */
+}
+
+static void
+on_poll(void *ctx)
+{
+	struct budget *b = ctx;
+
+	b->timer_ms = 0;
+	budget_look(b, loop_now_ms(b->loop));
 }
 
 /* Taking and giving back ---------------------------------------------- */
@@ -497,7 +442,7 @@ publish_wants(struct budget *b)
 	if (m->wants == wants || b->is_draining)
 		return;
 	m->wants = wants;
-	put_me(b);
+	budget_put_me(b);
 }
 
 static bool
@@ -528,7 +473,7 @@ refuse_for_now(struct budget *b, const char *why, int64_t not_before_ms,
 static int
 take_row(struct budget *b, int most, int64_t now_ms)
 {
-	int i;
+	int i, slot;
 
 	while ((i = slots_pick(&b->slots, &b->locks, now_ms)) >= 0) {
 		if (i >= most)
@@ -546,10 +491,15 @@ take_row(struct budget *b, int most, int64_t now_ms)
 	    .at_ms = now_ms,
 	    .rtt_ms = b->rtt_ms,
 	};
-	put_row(b, i);
+	budget_put_row(b, i);
 	b->mine[i] = true;
 	b->mine_count++;
-	return i;
+	/* Its row's number, but after rows had to be changed. */
+	slot = i;
+	while (b->row_of[slot] != BUDGET_NO_SLOT)
+		slot = (slot + 1) % SLOTS_MAX;
+	b->row_of[slot] = i;
+	return slot;
 }
 
 bool
@@ -570,7 +520,9 @@ budget_take(struct budget *b, int64_t now_ms, struct budget_answer *out)
 		return refuse_for_now(b, "another lane is taking a slot",
 		    now_ms + POLL_WANT_MS, out);
 	look(b, now_ms, has_mutex, &sum);
-	why = why_not(b, &sum);
+	why = b->followed_ms != 0 && now_ms - b->followed_ms < FOLLOWED_MS
+		  ? "the slots are being entered in another file"
+		  : why_not(b, &sum);
 	if (why == NULL) {
 		slot = take_row(
 		    b, b->is_alone ? sum.limit_now : SLOTS_MAX, now_ms);
@@ -596,26 +548,33 @@ budget_take(struct budget *b, int64_t now_ms, struct budget_answer *out)
 	return true;
 }
 
+/* rests_until_ms 0: at once. */
+static void
+leave_row(struct budget *b, int i, int64_t rests_until_ms)
+{
+	b->slots.rows[i] = (struct slots_row){
+	    .state = rests_until_ms != 0 ? SLOTS_RESTING : SLOTS_CLEAN,
+	    .at_ms = rests_until_ms,
+	};
+	budget_put_row(b, i);
+	b->mine[i] = false;
+	if (b->fd >= 0)
+		statefile_unlock(b->fd, i);
+}
+
 void
 budget_release(
     struct budget *b, int slot, bool is_clean, int64_t rtt_ms, int64_t now_ms)
 {
-	struct slots_row *row;
-
-	CHECK(slot >= 0 && slot < SLOTS_MAX && b->mine[slot]);
+	CHECK(
+	    slot >= 0 && slot < SLOTS_MAX && b->row_of[slot] != BUDGET_NO_SLOT);
 	if (rtt_ms > 0)
 		b->rtt_ms = rtt_ms;
-	row = &b->slots.rows[slot];
-	*row = (struct slots_row){.state = SLOTS_CLEAN};
-	if (!is_clean) {
-		row->state = SLOTS_RESTING;
-		row->at_ms = now_ms + slots_rest_ms(rtt_ms);
-	}
-	put_row(b, slot);
-	b->mine[slot] = false;
+	if (b->row_of[slot] >= 0)
+		leave_row(b, b->row_of[slot],
+		    is_clean ? 0 : now_ms + slots_rest_ms(rtt_ms));
+	b->row_of[slot] = BUDGET_NO_SLOT;
 	b->mine_count--;
-	if (b->fd >= 0)
-		statefile_unlock(b->fd, slot);
 	show_mine(b);
 	if (b->surplus > 0)
 		b->surplus--;
@@ -669,7 +628,7 @@ budget_refused(struct budget *b, int held_count, int64_t now_ms)
 	before = sum.limit_now;
 	slots_refuse(
 	    &b->slots.head, held_count + sum.held - b->mine_count, now_ms);
-	put_head(b);
+	budget_put_head(b);
 	if (is_locked)
 		unlock_mutex(b);
 	slots_count(&b->slots, &b->locks, b->me, now_ms, &sum);

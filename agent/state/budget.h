@@ -70,6 +70,10 @@ void budget_release(struct budget *budget, int slot, bool is_clean,
  * a lane that keeps it above 0 without need makes others close sessions. */
 void budget_want(struct budget *budget, int count);
 
+/* Looks at the file, as it does by itself each 25 or 100 ms while slots are
+ * wanted or held and there is a loop. */
+void budget_look(struct budget *budget, int64_t now_ms);
+
 /* Another lane of the account waits and we hold more than our reserve: idle
  * sessions should be closed. As of the last look, at most 100 ms ago; on_room
  * is called after each look that finds it so. */

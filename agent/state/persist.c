@@ -1,13 +1,11 @@
 #include "agent/state/persist.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/base/log.h"
 #include "common/base/mem.h"
 
 enum {
@@ -16,16 +14,19 @@ enum {
 	/* lock octets, far behind the content */
 	LOCK_MUTEX = 1 << 30,
 	LOCK_MEMBER = LOCK_MUTEX + 1,
+	/* Between two looks whether the file has still its name, where no lock
+	 * is taken. */
+	LOOK_US = 200000,
 };
 
-struct keepfile_head {
+struct persist_head {
 	uint64_t magic, size;
 	uint64_t which; /* the copy that holds, 0 or 1 */
 	uint64_t stores;
 	uint64_t spare[12];
 };
 
-struct keepfile_copy {
+struct persist_copy {
 	uint64_t boot;
 	int64_t wall_us; /* wall clock less monotonic clock, when stored */
 	uint64_t value[];
@@ -33,9 +34,17 @@ struct keepfile_copy {
 
 struct persist {
 	int fd; /* -1: memory alone */
+	int dir_fd;
+	char *name;
 	size_t size, copy_size, all_size;
-	struct keepfile_head *map;
-	uint64_t boot;
+	uint64_t magic, boot;
+	struct persist_head head; /* as known last, sound */
+	struct persist_copy *held; /* the copy that held then */
+	struct persist_copy *scratch;
+	uint64_t members; /* joined, by bit */
+	int64_t named_us; /* when the file's name was looked at */
+	bool is_damaged; /* told, and not mended yet */
+	bool is_failing; /* likewise, of writing */
 };
 
 static int64_t
@@ -46,94 +55,144 @@ wall_less_mono_us(void)
 	return (int64_t)tv.tv_sec * 1000000 + tv.tv_usec - clock_mono_us();
 }
 
-static struct keepfile_copy *
-copy_of(const struct persist *k, uint64_t which)
-{
-	char *copies = (char *)(k->map + 1);
-
-	return (void *)(copies + (which & 1) * k->copy_size);
-}
-
-static uint64_t
-which_holds(const struct persist *k)
-{
-	return __atomic_load_n(&k->map->which, __ATOMIC_ACQUIRE) & 1;
-}
-
 static void
 set_sizes(struct persist *k)
 {
-	k->copy_size = sizeof(struct keepfile_copy) + (k->size + 7) / 8 * 8;
-	k->all_size = sizeof(*k->map) + 2 * k->copy_size;
+	k->copy_size = sizeof(struct persist_copy) + (k->size + 7) / 8 * 8;
+	k->all_size = sizeof(k->head) + 2 * k->copy_size;
+}
+
+static off_t
+place_of(const struct persist *k, uint64_t which)
+{
+	return (off_t)(sizeof(k->head) + (which & 1) * k->copy_size);
 }
 
 static bool
-is_known(const struct persist *k, uint64_t magic)
+read_head(const struct persist *k, struct persist_head *head)
 {
-	struct keepfile_head head;
-
-	return statefile_read(k->fd, &head, sizeof(head), 0) &&
-	       head.magic == magic && head.size == k->size && head.which <= 1;
+	return statefile_read(k->fd, head, sizeof(*head), 0) &&
+	       head->magic == k->magic && head->size == k->size &&
+	       head->which <= 1;
 }
 
-/* Never shorter than it was: others may have it mapped. */
-static bool
-make_long_enough(const struct persist *k, char *error, size_t n)
+/* It is mended by the next store, of whatever lane. */
+static void
+note_damage(struct persist *k)
 {
-	struct stat st;
-
-	if (fstat(k->fd, &st) == 0 && st.st_size >= (off_t)k->all_size)
-		return true;
-	return statefile_allocate(k->fd, k->all_size, error, n);
+	if (!k->is_damaged)
+		log_warn("%s in lane_state_directory was changed or cut by "
+			 "somebody else: going on with what is known",
+		    k->name);
+	k->is_damaged = true;
 }
 
-static bool
-map_file(struct persist *k, uint64_t magic, char *error, size_t n)
+/* What the file says, unless it was damaged or put back to what it was
+ * before: then what is known holds. Whoever else has the file knows the same,
+ * but for what was stored after we looked last. */
+static void
+refresh(struct persist *k)
 {
-	bool is_ours = is_known(k, magic);
-	void *p;
+	struct persist_head head;
 
-	if (!make_long_enough(k, error, n))
-		return false;
-	p = mmap(
-	    NULL, k->all_size, PROT_READ | PROT_WRITE, MAP_SHARED, k->fd, 0);
-	if (p == MAP_FAILED) {
-		(void)snprintf(error, n, "map: %s", strerror(errno));
-		return false;
+	if (k->fd < 0)
+		return;
+	if (!read_head(k, &head) || head.stores < k->head.stores) {
+		note_damage(k);
+		return;
 	}
-	k->map = p;
-	if (!is_ours) {
-		memset(k->map, 0, k->all_size);
-		copy_of(k, 0)->boot = k->boot;
-		k->map->size = k->size;
-		k->map->magic = magic;
+	if (head.stores == k->head.stores)
+		return;
+	if (!statefile_read(
+		k->fd, k->scratch, k->copy_size, place_of(k, head.which))) {
+		note_damage(k);
+		return;
 	}
-	return true;
+	memcpy(k->held, k->scratch, k->copy_size);
+	k->head = head;
+	k->is_damaged = false;
+}
+
+/* The value that is known, into the copy that does not hold, which then holds.
+ * A value that cannot be written is kept in memory. */
+static void
+put(struct persist *k)
+{
+	k->head.which ^= 1;
+	k->head.stores++;
+	if (k->fd < 0)
+		return;
+	if (statefile_write(
+		k->fd, k->held, k->copy_size, place_of(k, k->head.which)) &&
+	    statefile_write(k->fd, &k->head, sizeof(k->head), 0)) {
+		k->is_failing = k->is_damaged = false;
+		return;
+	}
+	if (!k->is_failing)
+		log_warn("%s in lane_state_directory cannot be written: %s: "
+			 "going on in memory",
+		    k->name, statefile_why());
+	k->is_failing = true;
+}
+
+static void
+begin_anew(struct persist *k)
+{
+	memset(k->held, 0, k->copy_size);
+	k->held->boot = k->boot;
+	k->head = (struct persist_head){
+	    .magic = k->magic,
+	    .size = k->size,
+	    .which = 1, /* put() turns it round */
+	};
+}
+
+/* Of another kind, or of none. */
+static bool
+make_file(struct persist *k, char *error, size_t n)
+{
+	if (!statefile_allocate(k->fd, k->all_size, error, n))
+		return false;
+	begin_anew(k);
+	put(k);
+	if (k->is_failing)
+		(void)snprintf(error, n, "%s cannot be written", k->name);
+	return !k->is_failing;
 }
 
 static bool
-open_file(struct persist *k, const struct statefile_dir *dir, const char *name,
-    uint64_t magic, char *error, size_t n)
+load(struct persist *k)
 {
-	bool is_ok, is_made;
+	return read_head(k, &k->head) &&
+	       statefile_read(
+		   k->fd, k->held, k->copy_size, place_of(k, k->head.which));
+}
+
+static bool
+open_file(
+    struct persist *k, const struct statefile_dir *dir, char *error, size_t n)
+{
+	bool is_ok;
 
 	if (dir == NULL || dir->fd < 0) {
 		(void)snprintf(error, n, "no state directory");
 		return false;
 	}
-	k->fd = statefile_open(dir->fd, name, error, n);
+	k->dir_fd = dir->fd;
+	k->fd = statefile_open(dir->fd, k->name, error, n);
 	if (k->fd < 0)
 		return false;
 	/* One that is there needs no lock, which a lane that is stopped may
 	 * hold for ever. */
-	is_made = !is_known(k, magic);
-	if (is_made && !persist_lock(k, OPEN_WAIT_MS)) {
-		(void)snprintf(error, n, "%s: lock held too long", name);
+	if (load(k))
+		return true;
+	if (!statefile_lock(k->fd, LOCK_MUTEX, OPEN_WAIT_MS)) {
+		(void)snprintf(error, n, "%s: lock held too long", k->name);
 		return false;
 	}
-	is_ok = map_file(k, magic, error, n);
-	if (is_made)
-		persist_unlock(k);
+	/* Another lane may have made it just now. */
+	is_ok = load(k) || make_file(k, error, n);
+	statefile_unlock(k->fd, LOCK_MUTEX);
 	return is_ok;
 }
 
@@ -144,16 +203,19 @@ persist_open(const struct statefile_dir *dir, const char *name, uint64_t magic,
 	struct persist *k = mem_zalloc(sizeof(*k));
 
 	*error = '\0';
-	k->fd = -1;
+	k->fd = k->dir_fd = -1;
+	k->name = mem_strdup(name);
+	k->magic = magic;
 	k->size = size;
 	set_sizes(k);
+	k->held = mem_zalloc(k->copy_size);
+	k->scratch = mem_zalloc(k->copy_size);
 	k->boot = dir != NULL ? dir->boot : 0;
-	if (!open_file(k, dir, name, magic, error, n)) {
+	if (!open_file(k, dir, error, n)) {
 		if (k->fd >= 0)
 			(void)close(k->fd);
 		k->fd = -1;
-		k->map = mem_zalloc(k->all_size);
-		copy_of(k, 0)->boot = k->boot;
+		begin_anew(k);
 	}
 	return k;
 }
@@ -166,12 +228,11 @@ persist_close(struct persist **k)
 	*k = NULL;
 	if (old == NULL)
 		return;
-	if (old->fd >= 0) {
-		(void)munmap(old->map, old->all_size);
+	if (old->fd >= 0)
 		(void)close(old->fd);
-	} else {
-		mem_free(old->map);
-	}
+	mem_free(old->name);
+	mem_free(old->held);
+	mem_free(old->scratch);
 	mem_free(old);
 }
 
@@ -181,33 +242,66 @@ persist_is_shared(const struct persist *k)
 	return k->fd >= 0;
 }
 
-const void *
-persist_value(const struct persist *k)
+/* Somebody removed the file, or put another one in its place: all lanes go on
+ * with what has the name now, or each would have the account for itself. */
+static void
+follow_name(struct persist *k)
 {
-	return copy_of(k, which_holds(k))->value;
+	char error[256];
+	int fd;
+
+	k->named_us = clock_mono_us();
+	if (k->fd < 0 || statefile_is_named(k->dir_fd, k->name, k->fd))
+		return;
+	fd = statefile_open(k->dir_fd, k->name, error, sizeof(error));
+	if (fd < 0) {
+		note_damage(k);
+		return;
+	}
+	for (int m = 0; m < PERSIST_MEMBERS; m++)
+		if ((k->members >> m & 1) != 0 &&
+		    !statefile_lock(fd, LOCK_MEMBER + m, 0)) {
+			/* A stranger; ours is still somebody's. */
+			(void)close(fd);
+			note_damage(k);
+			return;
+		}
+	(void)close(k->fd);
+	k->fd = fd;
+	note_damage(k);
+}
+
+const void *
+persist_value(struct persist *k)
+{
+	refresh(k);
+	return k->held->value;
 }
 
 void
 persist_store(struct persist *k, const void *value)
 {
-	uint64_t next = which_holds(k) ^ 1;
-	struct keepfile_copy *copy = copy_of(k, next);
-
-	copy->boot = k->boot;
-	copy->wall_us = wall_less_mono_us();
-	memcpy(copy->value, value, k->size);
-	__atomic_store_n(&k->map->which, next, __ATOMIC_RELEASE);
-	(void)__atomic_add_fetch(&k->map->stores, 1, __ATOMIC_RELEASE);
+	if (clock_mono_us() - k->named_us > LOOK_US)
+		follow_name(k);
+	refresh(k);
+	k->held->boot = k->boot;
+	k->held->wall_us = wall_less_mono_us();
+	memcpy(k->held->value, value, k->size);
+	put(k);
 }
 
 uint64_t
-persist_stores(const struct persist *k)
+persist_stores(struct persist *k)
 {
-	return __atomic_load_n(&k->map->stores, __ATOMIC_ACQUIRE);
+	struct persist_head head;
+
+	if (k->fd >= 0 && read_head(k, &head) && head.stores >= k->head.stores)
+		return head.stores;
+	return k->head.stores;
 }
 
 static int64_t
-shift_of(const struct keepfile_copy *copy, uint64_t boot)
+shift_of(const struct persist_copy *copy, uint64_t boot)
 {
 	int64_t shift_us;
 
@@ -220,24 +314,25 @@ shift_of(const struct keepfile_copy *copy, uint64_t boot)
 }
 
 int64_t
-persist_shift_us(const struct persist *k)
+persist_shift_us(struct persist *k)
 {
-	return shift_of(copy_of(k, which_holds(k)), k->boot);
+	refresh(k);
+	return shift_of(k->held, k->boot);
 }
 
 bool
 persist_read(int fd, uint64_t boot, uint64_t magic, void *value, size_t size,
     int64_t *shift_us_out)
 {
-	struct persist k = {.fd = fd, .size = size};
-	struct keepfile_head head;
-	struct keepfile_copy copy;
+	struct persist k = {.fd = fd, .size = size, .magic = magic};
+	struct persist_head head;
+	struct persist_copy copy;
 	off_t at;
 
 	set_sizes(&k);
-	if (!is_known(&k, magic) || !statefile_read(fd, &head, sizeof(head), 0))
+	if (!read_head(&k, &head))
 		return false;
-	at = (off_t)(sizeof(head) + (head.which & 1) * k.copy_size);
+	at = place_of(&k, head.which);
 	if (!statefile_read(fd, &copy, sizeof(copy), at) ||
 	    !statefile_read(fd, value, size, at + (off_t)sizeof(copy)))
 		return false;
@@ -248,7 +343,16 @@ persist_read(int fd, uint64_t boot, uint64_t magic, void *value, size_t size,
 bool
 persist_lock(struct persist *k, int wait_ms)
 {
-	return k->fd < 0 || statefile_lock(k->fd, LOCK_MUTEX, wait_ms);
+	int fd;
+
+	do {
+		fd = k->fd;
+		if (fd >= 0 && !statefile_lock(fd, LOCK_MUTEX, wait_ms))
+			return false;
+		/* What it is about may have another file now. */
+		follow_name(k);
+	} while (k->fd != fd);
+	return true;
 }
 
 void
@@ -261,13 +365,16 @@ persist_unlock(struct persist *k)
 bool
 persist_join(struct persist *k, int member, int wait_ms)
 {
-	return k->fd < 0 ||
-	       statefile_lock(k->fd, LOCK_MEMBER + member, wait_ms);
+	if (k->fd >= 0 && !statefile_lock(k->fd, LOCK_MEMBER + member, wait_ms))
+		return false;
+	k->members |= UINT64_C(1) << member;
+	return true;
 }
 
 void
 persist_leave(struct persist *k, int member)
 {
+	k->members &= ~(UINT64_C(1) << member);
 	if (k->fd >= 0)
 		statefile_unlock(k->fd, LOCK_MEMBER + member);
 }

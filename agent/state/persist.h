@@ -3,11 +3,18 @@
  *   head { which, stores } | copy 0 { boot, clock, value } | copy 1 { ... }
  *                                   ^--- which says the one that holds
  *
- * A file of lane_state_directory, mapped. A new value is written to the copy
- * that does not hold and then made to hold by one store, so that a process that
- * is killed at any instant leaves the old value or the new one, whole. Storing
- * costs less than a microsecond for 8 kB. What the machine loses when its power
- * fails is what the kernel had not written back yet.
+ * A file of lane_state_directory. A new value is written to the copy that does
+ * not hold and then made to hold by one write, so that a process that is killed
+ * at any instant leaves the old value or the new one, whole. What the machine
+ * loses when its power fails is what the kernel had not written back yet.
+ *
+ * It is read and written, not mapped: whoever may write to the directory can
+ * cut the file, overwrite it, put back an older one, remove it or put another
+ * in its place at any time. The number of stores then goes back or is no
+ * number, or the name leads elsewhere. Each process goes on with the value it
+ * knows, says so, and its next store mends the file for all; of what another
+ * stored since this one looked last, that is lost. Processes follow the name,
+ * so that all have the same file.
  *
  * The value is a struct without pointers, of any fixed size; a file of another
  * kind or size is made anew, all zero. Its times are monotonic: the file knows
@@ -30,7 +37,8 @@ struct persist;
 enum { PERSIST_MEMBERS = 32 };
 
 /* Never NULL. When the file cannot be used (dir NULL: there is none) *error is
- * one line, else "". magic tells one kind, and its version, from others. */
+ * one line, else "". magic tells one kind, and its version, from others. The
+ * directory's descriptor is used as long as the file is. */
 struct persist *persist_open(const struct statefile_dir *dir, const char *name,
     uint64_t magic, size_t size, char *error, size_t n);
 
@@ -44,18 +52,18 @@ bool persist_is_shared(const struct persist *k);
 void persist_close(struct persist **k);
 
 /* The value that holds; another process may store, so lock the file for more
- * than a hint. Valid until the next store of this process. */
-const void *persist_value(const struct persist *k);
+ * than a hint. Valid until the next call. */
+const void *persist_value(struct persist *k);
 
 void persist_store(struct persist *k, const void *value);
 
 /* Another number after each store, by whatever process: the value is still the
  * one that was read if it is the same. */
-uint64_t persist_stores(const struct persist *k);
+uint64_t persist_stores(struct persist *k);
 
 /* Microseconds to add to the monotonic times of the value as it was found:
  * not 0 only when it was stored before a reboot, and nothing since. */
-int64_t persist_shift_us(const struct persist *k);
+int64_t persist_shift_us(struct persist *k);
 
 /* Excludes other processes, also children forked later; false: somebody holds
  * it for longer than wait_ms. */

@@ -175,8 +175,8 @@ set_lock(int fd, off_t octet, short type)
 	return true;
 }
 
-static bool
-is_named(int dir_fd, const char *name, int fd)
+bool
+statefile_is_named(int dir_fd, const char *name, int fd)
 {
 	struct stat here, there;
 
@@ -195,7 +195,7 @@ statefile_open(int dir_fd, const char *name, char *error, size_t n)
 
 		/* Nobody removes it from now on; and nobody has just done. */
 		if (fd < 0 || (set_lock(fd, LOCK_USE, F_RDLCK) &&
-				  is_named(dir_fd, name, fd)))
+				  statefile_is_named(dir_fd, name, fd)))
 			return fd;
 		(void)close(fd);
 		(void)nanosleep(&pause, NULL);
@@ -216,7 +216,8 @@ statefile_remove_if(int dir_fd, const char *name, int64_t age_s,
 		return false;
 	did = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
 	      st.st_mtim.tv_sec + age_s < clock_wall().tv_sec &&
-	      set_lock(fd, LOCK_USE, F_WRLCK) && is_named(dir_fd, name, fd) &&
+	      set_lock(fd, LOCK_USE, F_WRLCK) &&
+	      statefile_is_named(dir_fd, name, fd) &&
 	      (may == NULL || may(ctx, fd)) && unlinkat(dir_fd, name, 0) == 0;
 	(void)close(fd);
 	return did;

@@ -36,6 +36,9 @@ int statefile_open_dir(const char *dir, char *error, size_t n);
  * must be ours; for root, the directory's owner's. */
 int statefile_open(int dir_fd, const char *name, char *error, size_t n);
 
+/* False: the name leads to another file by now, or to none. */
+bool statefile_is_named(int dir_fd, const char *name, int fd);
+
 /* Removes a file that was not changed for age_s and that nobody has open (by
  * statefile_open(), forked children included), if may() says yes (NULL: yes).
  * Who opens it at the same time has it before, or gets a new one. */

@@ -11,10 +11,12 @@
 
 #include <cmocka.h>
 
+#include "agent/state/board_state.h"
 #include "agent/state/board_writer.h"
 #include "common/shared/board.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "test/support/filedamage.h"
 #include "test/support/statedir.h"
 
 static void
@@ -494,6 +496,58 @@ board_lanes_that_start_at_once_share_one_file(void **state)
 	board_writer_close(&w);
 }
 
+/* Whatever happens to the file: no call ends the process, and a second later
+ * the board that has the name is ours, with the figures of before. */
+static void
+board_goes_on_whatever_happens_to_its_file(void **state)
+{
+	for (int i = 0; i < DAMAGE_COUNT; i++) {
+		struct board_writer *w = writer(*state, "fast");
+		struct board_writer *other = writer(*state, "slow");
+		struct board_lane *lanes[2];
+		int row;
+
+		filedamage_keep(*state, "board");
+		assert_true(board_writer_set_account(w, "host joe"));
+		board_writer_set_host_depth(w, "host", 7);
+		row = board_writer_session_new(w);
+		board_writer_add(w, BOARD_COUNTER_dials, 5);
+		board_writer_beat(w);
+		board_writer_beat(other);
+		print_message("%s\n", filedamage_names[i]);
+		filedamage_do(*state, "board", (enum filedamage)i);
+		for (int j = 0; j < 2; j++) {
+			struct board_writer *x = j == 0 ? w : other;
+
+			board_writer_add(x, BOARD_COUNTER_dials, 1);
+			board_writer_observe(x, BOARD_HIST_dial_time, 1000);
+			(void)board_writer_poison_begin(x, "4XYZ");
+			board_writer_poison_end(x, "4XYZ", true);
+			board_writer_session_figures(x, row, 1, 1, 1, 1);
+			x->looked_ms = 0;
+			board_writer_beat(x);
+		}
+		assert_int_equal(board_writer_host_depth(w, "host"), 7);
+		for (int j = 0; j < 2; j++)
+			lanes[j] = board_writer_lane(j == 0 ? w : other);
+		assert_in_range(lanes[0]->counters[BOARD_COUNTER_dials], 5, 6);
+		assert_string_equal(lanes[1]->name, "slow");
+		assert_true(w->fd >= 0 && other->fd >= 0);
+		/* one file for both */
+		board_writer_add(w, BOARD_COUNTER_dials, 100);
+		{
+			const struct board_lane *seen =
+			    &other->board->lanes[lanes[0] - w->board->lanes];
+
+			assert_string_equal(seen->name, "fast");
+			assert_true(seen->counters[BOARD_COUNTER_dials] >= 105);
+		}
+		board_writer_close(&w);
+		board_writer_close(&other);
+		filedamage_do(*state, "board", DAMAGE_REMOVED);
+	}
+}
+
 int
 main(void)
 {
@@ -512,6 +566,7 @@ main(void)
 	    cmocka_unit_test(board_null_writer_does_nothing),
 	    IN_STATEDIR(board_of_another_version_is_made_anew),
 	    IN_STATEDIR(board_refuses_files_of_doubtful_origin),
+	    IN_STATEDIR(board_goes_on_whatever_happens_to_its_file),
 	    IN_STATEDIR(board_lanes_that_start_at_once_share_one_file),
 	};
 

@@ -19,6 +19,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/shared/slots.h"
+#include "test/support/filedamage.h"
 #include "test/support/fixture.h"
 #include "test/support/statedir.h"
 
@@ -654,6 +655,61 @@ budget_survives_any_octets_in_its_file(void **state)
 	(void)close(fd);
 }
 
+/* Three lanes on one account; the file is damaged in one way or another. Never
+ * more slots than the limit, which is nobody's but theirs; and all of them can
+ * be had again. */
+static void
+budget_keeps_to_its_limit_whatever_happens_to_the_file(void **state)
+{
+	struct statefile_dir dir;
+	char error[256], name[64];
+
+	assert_true(statefile_dir_open(&dir, *state, error, sizeof(error)));
+	(void)snprintf(name, sizeof(name), "slots.%016llx",
+	    (unsigned long long)board_hash("smtp.example.com joe"));
+	for (int i = 0; i < DAMAGE_COUNT; i++) {
+		struct settings set = {
+		    .lane_state_directory = *state,
+		    .lane_account_connection_limit = LIMIT,
+		};
+		struct budget *b[3];
+		struct budget_answer answer;
+		int slots[LIMIT] = {0}, other[LIMIT] = {0}, got;
+		int64_t now = NOW;
+
+		for (int j = 0; j < 2; j++)
+			b[j] = budget_open(NULL, &set, &dir, j == 0 ? "a" : "b",
+			    "smtp.example.com joe", NULL, NULL);
+		filedamage_keep(*state, name);
+		assert_int_equal(take_up_to(b[0], 8, now, slots), 8);
+		assert_int_equal(take_up_to(b[1], 6, now, other), 6);
+		print_message("%s\n", filedamage_names[i]);
+		filedamage_do(*state, name, (enum filedamage)i);
+		/* as their timers do each 100 ms */
+		budget_look(b[0], now);
+		budget_look(b[1], now);
+		now += 1000;
+		b[2] = budget_open(
+		    NULL, &set, &dir, "c", "smtp.example.com joe", NULL, NULL);
+		got = take_up_to(b[2], LIMIT, now, NULL);
+		got += take_up_to(b[0], LIMIT, now, NULL);
+		got += take_up_to(b[1], LIMIT, now, NULL);
+		assert_int_equal(got, LIMIT - 8 - 6);
+		assert_int_equal(budget_limit(b[0], now), LIMIT);
+		/* given back by one, had by another */
+		budget_release(b[0], slots[3], true, 0, now);
+		budget_release(b[1], other[0], true, 0, now);
+		assert_int_equal(take_up_to(b[2], LIMIT, now, NULL), 2);
+		assert_false(budget_take(b[0], now, &answer));
+		assert_string_equal(
+		    answer.why, "account connection limit reached");
+		for (int j = 0; j < 3; j++)
+			budget_close(&b[j]);
+		(void)unlinkat(dir.fd, name, 0);
+	}
+	statefile_dir_close(&dir);
+}
+
 int
 main(void)
 {
@@ -675,6 +731,7 @@ main(void)
 	    IN_STATEDIR(budget_own_release_tells_the_waiting_lane_at_once),
 	    IN_STATEDIR(budget_shows_its_figures_on_the_board),
 	    IN_STATEDIR(budget_lane_stopped_with_the_mutex_stops_nobody),
+	    IN_STATEDIR(budget_keeps_to_its_limit_whatever_happens_to_the_file),
 	    IN_STATEDIR(budget_survives_any_octets_in_its_file),
 	};
 

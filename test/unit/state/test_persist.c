@@ -14,6 +14,7 @@
 #include "agent/state/persist.h"
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "test/support/filedamage.h"
 #include "test/support/fixture.h"
 #include "test/support/statedir.h"
 
@@ -48,7 +49,7 @@ open_value(const struct statefile_dir *dir, uint64_t magic)
 }
 
 static uint64_t
-first_word(const struct persist *k)
+first_word(struct persist *k)
 {
 	return ((const struct value *)persist_value(k))->words[0];
 }
@@ -254,6 +255,49 @@ keepfile_of_noise_is_made_anew(void **state)
 	statefile_dir_close(&dir);
 }
 
+/* Two processes know a value; the file is damaged in one way or another. Both
+ * go on with it, also one that comes later, and what one stores all see. */
+static void
+persist_goes_on_whatever_happens_to_its_file(void **state)
+{
+	struct statefile_dir dir = open_dir(*state);
+
+	for (int i = 0; i < DAMAGE_COUNT; i++) {
+		struct persist *a = open_value(&dir, MAGIC), *b, *c;
+		struct value v = {{1}};
+
+		persist_store(a, &v);
+		filedamage_keep(*state, "value");
+		b = open_value(&dir, MAGIC);
+		assert_true(persist_join(b, 3, 0));
+		v.words[0] = 100 + (uint64_t)i;
+		persist_store(a, &v);
+		assert_int_equal(first_word(b), v.words[0]);
+		print_message("%s\n", filedamage_names[i]);
+		filedamage_do(*state, "value", (enum filedamage)i);
+		assert_int_equal(first_word(a), v.words[0]);
+		assert_int_equal(first_word(b), v.words[0]);
+		/* as before a take: under the lock */
+		assert_true(persist_lock(b, 0));
+		assert_false(persist_lock(a, 0));
+		v.words[0]++;
+		persist_store(b, &v);
+		persist_unlock(b);
+		assert_true(persist_lock(a, 0));
+		assert_int_equal(first_word(a), v.words[0]);
+		persist_unlock(a);
+		/* entries are on the file that has the name now */
+		assert_false(persist_join(a, 3, 0));
+		c = open_value(&dir, MAGIC);
+		assert_int_equal(first_word(c), v.words[0]);
+		assert_false(persist_join(c, 3, 0));
+		persist_close(&a);
+		persist_close(&b);
+		persist_close(&c);
+	}
+	statefile_dir_close(&dir);
+}
+
 int
 main(void)
 {
@@ -263,6 +307,7 @@ main(void)
 	    IN_STATEDIR(keepfile_knows_how_long_a_reboot_took),
 	    IN_STATEDIR(keepfile_locks_fall_with_their_holder),
 	    IN_STATEDIR(keepfile_that_cannot_be_used_is_memory),
+	    IN_STATEDIR(persist_goes_on_whatever_happens_to_its_file),
 	    IN_STATEDIR(keepfile_of_noise_is_made_anew),
 	};
 
