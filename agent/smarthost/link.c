@@ -7,6 +7,13 @@
  *
  * OpenSSL works in partial-write mode: SSL_write() returns after each record
  * of up to 16 kB that the kernel took whole, which is what on_written counts.
+ *
+ * How much one call of OpenSSL does is the peer's choice: it loops over
+ * messages that carry no data. Therefore OpenSSL reads through a BIO that gives
+ * it at most TLS_BYTES_PER_TURN octets a turn, and SSL_read() returns after
+ * each such message (no SSL_MODE_AUTO_RETRY). What is left lies in the socket,
+ * which is watched level-triggered, or was kept back by the BIO, which is
+ * noted. A peer that goes on like that is cut off (HANDSHAKES_MAX).
  */
 #include "agent/smarthost/link.h"
 
@@ -28,6 +35,10 @@ enum {
 	READS_PER_TURN = 32, /* one busy peer must not starve the others */
 	WRITES_PER_TURN = 64,
 	UNREAD_MAX = READ_SIZE,
+	TLS_BYTES_PER_TURN = 4 * READ_SIZE,
+	/* Tickets, key updates and requests to renegotiate on one connection,
+	 * after its handshake. Servers send two to four. */
+	HANDSHAKES_MAX = 1000,
 	OUT_MAX = 4 << 20, /* far above what one pull may add */
 	TEXT_SIZE = 256,
 };
@@ -50,7 +61,11 @@ struct link {
 	bool is_blocked; /* the socket takes no more for now */
 	bool is_shutting, has_shut; /* close_notify and FIN: asked for, done */
 	bool has_more; /* the read budget of this turn was used up */
-	bool handshake_wants_write;
+	bool handshake_wants_write; /* the same for what SSL_read() answers */
+	bool write_wants_read; /* SSL_write() needs the rest of a message */
+	size_t tls_budget; /* octets OpenSSL may read in this turn */
+	int handshakes; /* messages since the handshake */
+	bool is_established;
 	bool is_write_dead; /* writing failed; what came in is read first */
 	enum link_end write_end;
 	char write_text[TEXT_SIZE];
@@ -93,6 +108,13 @@ end_set(struct io_end *end, enum link_end how, const char *text)
 	log_safe(end->text, strlen(end->text));
 }
 
+static enum io_result
+too_many(struct io_end *end)
+{
+	end_set(end, LINK_TLS_ERROR, "too many TLS messages without data");
+	return IO_END;
+}
+
 /* What SSL_get_error() says after a failed call; errno as the call left it. */
 static enum io_result
 tls_result(struct link *link, int rc, int error_no, struct io_end *end)
@@ -102,10 +124,12 @@ tls_result(struct link *link, int rc, int error_no, struct io_end *end)
 
 	switch (SSL_get_error(link->ssl, rc)) {
 	case SSL_ERROR_WANT_READ:
-		return IO_AGAIN;
+		return link->handshakes > HANDSHAKES_MAX ? too_many(end)
+							 : IO_AGAIN;
 	case SSL_ERROR_WANT_WRITE:
 		link->handshake_wants_write = true;
-		return IO_AGAIN;
+		return link->handshakes > HANDSHAKES_MAX ? too_many(end)
+							 : IO_AGAIN;
 	case SSL_ERROR_ZERO_RETURN:
 		end_set(end, LINK_EOF, "connection closed by the server");
 		return IO_END;
@@ -175,8 +199,10 @@ write_some(struct link *link, struct slice s, size_t *n_out, struct io_end *end)
 		ERR_clear_error();
 		errno = 0;
 		rc = SSL_write(link->ssl, s.p, (int)s.n);
-		if (rc <= 0)
+		if (rc <= 0) {
+			link->write_wants_read = SSL_want_read(link->ssl) == 1;
 			return tls_result(link, rc, errno, end);
+		}
 		*n_out = (size_t)rc;
 		return IO_OK;
 	}
@@ -234,6 +260,7 @@ read_input(struct link *link)
 	size_t n = 0;
 	int reads = 0;
 
+	link->handshake_wants_write = false;
 	while (may_read(link) && buf_len(&link->unread) == 0) {
 		if (!link->is_write_dead && reads++ == READS_PER_TURN) {
 			link->has_more = true;
@@ -315,6 +342,7 @@ write_output(struct link *link)
 	int writes = 0;
 
 	link->is_blocked = false;
+	link->write_wants_read = false;
 	if (link->is_write_dead || link->has_shut || link->is_over ||
 	    link->on_tls != NULL)
 		return;
@@ -368,6 +396,7 @@ step_handshake(struct link *link)
 		link->is_over = true;
 	} else {
 		link->has_more = true; /* may hold octets poll cannot see */
+		link->is_established = true;
 	}
 	done(link->tls_ctx, result == IO_OK, end.end, end.text);
 }
@@ -381,12 +410,18 @@ update_watch(struct link *link)
 		return;
 	if (link->on_tls != NULL) {
 		loop_want(link->watch, true, link->handshake_wants_write);
+		if (link->has_more)
+			wake(link);
 		return;
 	}
-	read = may_read(link);
-	write = link->is_blocked && !link->is_over;
+	/* Waiting for what does not help would be a busy wait. */
+	read = (may_read(link) && !link->handshake_wants_write) ||
+	       (link->write_wants_read && !link->is_over);
+	write = ((link->is_blocked && !link->write_wants_read) ||
+		    link->handshake_wants_write) &&
+		!link->is_over;
 	loop_want(link->watch, read, write);
-	if (link->has_more && read)
+	if (link->has_more && may_read(link))
 		wake(link);
 }
 
@@ -394,6 +429,7 @@ static void
 run(struct link *link)
 {
 	link->has_more = false;
+	link->tls_budget = TLS_BYTES_PER_TURN;
 	if (link->on_tls != NULL && link->ssl != NULL)
 		step_handshake(link);
 	if (!is_freed(link) && link->on_tls == NULL) {
@@ -512,10 +548,82 @@ link_pause(struct link *link, bool paused)
 	wake(link);
 }
 
+/* BIO_read() of the bounded BIO. */
+static int
+read_bounded(BIO *bio, char *p, size_t size, size_t *n_out)
+{
+	struct link *link = BIO_get_data(bio);
+	ssize_t n;
+
+	BIO_clear_retry_flags(bio);
+	*n_out = 0;
+	if (link->tls_budget == 0) {
+		link->has_more = true;
+		BIO_set_retry_read(bio);
+		errno = EAGAIN;
+		return 0;
+	}
+	n = recv(
+	    link->fd, p, size < link->tls_budget ? size : link->tls_budget, 0);
+	if (n < 0 &&
+	    (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+		BIO_set_retry_read(bio);
+	if (n == 0)
+		BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
+	if (n <= 0)
+		return 0;
+	link->tls_budget -= (size_t)n;
+	*n_out = (size_t)n;
+	return 1;
+}
+
+static long
+control_bounded(BIO *bio, int command, long number, void *pointer)
+{
+	(void)number;
+	(void)pointer;
+	if (command == BIO_CTRL_EOF)
+		return BIO_test_flags(bio, BIO_FLAGS_IN_EOF) != 0;
+	return command == BIO_CTRL_FLUSH;
+}
+
+/* Made once, for the life of the process. */
+static const BIO_METHOD *
+bounded_method(void)
+{
+	static BIO_METHOD *method;
+
+	if (method == NULL) {
+		method = BIO_meth_new(
+		    BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "bounded");
+		CHECK(method != NULL);
+		(void)BIO_meth_set_read_ex(method, read_bounded);
+		(void)BIO_meth_set_ctrl(method, control_bounded);
+	}
+	return method;
+}
+
+/* Sees every message that OpenSSL reads or writes. */
+static void
+on_message(int is_write, int version, int type, const void *data, size_t n,
+    SSL *ssl, void *ctx)
+{
+	struct link *link = ctx;
+
+	(void)version;
+	(void)data;
+	(void)n;
+	(void)ssl;
+	if (!is_write && type == SSL3_RT_HANDSHAKE && link->is_established)
+		link->handshakes++;
+}
+
 void
 link_start_tls(
     struct link *link, struct ssl_st *ssl, link_tls_fn *on_done, void *ctx)
 {
+	BIO *bio;
+
 	CHECK(link->ssl == NULL && link->on_tls == NULL);
 	link->on_tls = on_done;
 	link->tls_ctx = ctx;
@@ -525,8 +633,16 @@ link_start_tls(
 		return;
 	}
 	link->ssl = ssl;
+	(void)SSL_clear_mode(ssl, SSL_MODE_AUTO_RETRY);
+	SSL_set_msg_callback(ssl, on_message);
+	SSL_set_msg_callback_arg(ssl, link);
 	if (SSL_set_fd(ssl, link->fd) != 1)
 		log_panic("SSL_set_fd failed");
+	bio = BIO_new(bounded_method());
+	CHECK(bio != NULL);
+	BIO_set_data(bio, link);
+	BIO_set_init(bio, 1);
+	SSL_set0_rbio(ssl, bio);
 }
 
 struct ssl_st *

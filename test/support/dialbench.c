@@ -16,7 +16,8 @@
 #include "test/support/dialbench.h"
 #include "test/support/scratch.h"
 
-static struct fake_ca *ca, *other_ca;
+struct fake_ca *bench_ca;
+static struct fake_ca *other_ca;
 struct fake_cert *bench_good_cert, *bench_wrong_name_cert, *bench_other_cert;
 
 struct buf bench_log;
@@ -49,7 +50,7 @@ bench_begin(struct bench *b)
 	bench_set(b, "smtp_helo_name", "client.example");
 	bench_set(b, "myhostname", "client.example");
 	bench_set(b, "inet_protocols", "ipv4");
-	bench_set(b, "smtp_tls_CAfile", fake_ca_file(ca));
+	bench_set(b, "smtp_tls_CAfile", fake_ca_file(bench_ca));
 	bench_set(b, "smtp_tls_loglevel", "1");
 	bench_set(b, "smtp_sasl_security_options", "noplaintext, noanonymous");
 	bench_set(b, "smtp_sasl_tls_security_options", "noanonymous");
@@ -173,10 +174,10 @@ bench_setup(void **state)
 {
 	(void)state;
 	scratch_config("");
-	ca = fake_ca_new("good authority");
+	bench_ca = fake_ca_new("good authority");
 	other_ca = fake_ca_new("other authority");
-	bench_good_cert = fake_cert_new(ca, "localhost");
-	bench_wrong_name_cert = fake_cert_new(ca, "elsewhere.example");
+	bench_good_cert = fake_cert_new(bench_ca, "localhost");
+	bench_wrong_name_cert = fake_cert_new(bench_ca, "elsewhere.example");
 	bench_other_cert = fake_cert_new(other_ca, "localhost");
 	buf_init(&bench_log, 1 << 20);
 	log_set_sink(keep_log, NULL);
@@ -193,7 +194,7 @@ bench_teardown(void **state)
 	fake_cert_free(&bench_good_cert);
 	fake_cert_free(&bench_wrong_name_cert);
 	fake_cert_free(&bench_other_cert);
-	fake_ca_free(&ca);
+	fake_ca_free(&bench_ca);
 	fake_ca_free(&other_ca);
 	return 0;
 }

@@ -48,6 +48,7 @@ struct bench {
  * authority. */
 extern struct fake_cert *bench_good_cert, *bench_wrong_name_cert;
 extern struct fake_cert *bench_other_cert;
+extern struct fake_ca *bench_ca; /* the trusted authority */
 extern struct buf bench_log;
 
 /* Group fixtures. */

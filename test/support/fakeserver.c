@@ -9,6 +9,7 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,9 +49,11 @@ struct fake {
 	char error[512];
 };
 
+static const struct fake_cert_kind usual = {0};
+
 static X509 *
 make_cert(EVP_PKEY *key, const char *name, X509 *issuer, EVP_PKEY *issuer_key,
-    bool is_ca)
+    bool is_ca, const struct fake_cert_kind *kind)
 {
 	static long serial;
 	X509 *x = X509_new();
@@ -61,7 +64,8 @@ make_cert(EVP_PKEY *key, const char *name, X509 *issuer, EVP_PKEY *issuer_key,
 	(void)X509_set_version(x, 2);
 	(void)ASN1_INTEGER_set(X509_get_serialNumber(x), ++serial);
 	(void)X509_gmtime_adj(X509_getm_notBefore(x), -3600);
-	(void)X509_gmtime_adj(X509_getm_notAfter(x), 86400);
+	(void)X509_gmtime_adj(
+	    X509_getm_notAfter(x), kind->life_s != 0 ? kind->life_s : 86400);
 	(void)X509_set_pubkey(x, key);
 	(void)X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC,
 	    (const unsigned char *)(is_ca ? name : "a server"), -1, -1, 0);
@@ -78,7 +82,9 @@ make_cert(EVP_PKEY *key, const char *name, X509 *issuer, EVP_PKEY *issuer_key,
 		(void)X509_add_ext(x, ext, -1);
 		X509_EXTENSION_free(ext);
 	}
-	(void)X509_sign(x, issuer_key, EVP_sha256());
+	(void)X509_sign(x, issuer_key,
+	    EVP_get_digestbyname(
+		kind->digest != NULL ? kind->digest : "SHA256"));
 	return x;
 }
 
@@ -90,7 +96,7 @@ fake_ca_new(const char *name)
 	FILE *file;
 
 	ca->key = EVP_EC_gen("P-256");
-	ca->cert = make_cert(ca->key, name, NULL, ca->key, true);
+	ca->cert = make_cert(ca->key, name, NULL, ca->key, true, &usual);
 	(void)snprintf(ca->file, sizeof(ca->file), "/tmp/fake-ca.XXXXXX");
 	fd = mkstemp(ca->file);
 	CHECK(fd >= 0);
@@ -119,17 +125,27 @@ fake_ca_file(const struct fake_ca *ca)
 }
 
 struct fake_cert *
-fake_cert_new(struct fake_ca *ca, const char *dns_name)
+fake_cert_make(
+    struct fake_ca *ca, const char *dns_name, const struct fake_cert_kind *kind)
 {
 	struct fake_cert *c = mem_zalloc(sizeof(*c));
 
-	c->key = EVP_EC_gen("P-256");
+	c->key = kind->rsa_bits != 0 ? EVP_RSA_gen((unsigned)kind->rsa_bits)
+				     : EVP_EC_gen("P-256");
 	c->cert = make_cert(c->key, dns_name, ca != NULL ? ca->cert : NULL,
-	    ca != NULL ? ca->key : c->key, false);
+	    ca != NULL ? ca->key : c->key, false, kind);
 	c->ctx = SSL_CTX_new(TLS_server_method());
+	/* A server may be as weak as it likes. */
+	SSL_CTX_set_security_level(c->ctx, 0);
 	(void)SSL_CTX_use_certificate(c->ctx, c->cert);
 	(void)SSL_CTX_use_PrivateKey(c->ctx, c->key);
 	return c;
+}
+
+struct fake_cert *
+fake_cert_new(struct fake_ca *ca, const char *dns_name)
+{
+	return fake_cert_make(ca, dns_name, &usual);
 }
 
 void
@@ -281,9 +297,38 @@ sink(struct fake *f, long n, bool until_eof)
 	return true;
 }
 
+/* Messages of TLS that carry no data. The client may cut us off. */
+static bool
+flood(struct fake *f, const char *kind)
+{
+	long count = strtol(kind + strcspn(kind, " "), NULL, 10);
+	struct pollfd client = {.fd = SSL_get_fd(f->ssl)};
+	int rc = 1;
+
+	for (long i = 0; i < count && rc == 1; i++) {
+		if (kind[0] == 'k')
+			rc = SSL_key_update(
+			    f->ssl, SSL_KEY_UPDATE_NOT_REQUESTED);
+		else if (kind[0] == 't')
+			rc = SSL_new_session_ticket(f->ssl);
+		else
+			rc = SSL_renegotiate(f->ssl);
+		if (rc == 1)
+			rc = SSL_do_handshake(f->ssl);
+		/* OpenSSL does not tell that a ticket could not be sent. */
+		if (poll(&client, 1, 0) > 0 &&
+		    (client.revents & (POLLERR | POLLHUP)) != 0)
+			break;
+	}
+	return true;
+}
+
 static bool
 step(struct fake *f, const char *s)
 {
+	if (strncmp(s, "key ", 4) == 0 || strncmp(s, "ticket ", 7) == 0 ||
+	    strncmp(s, "hello ", 6) == 0)
+		return flood(f, s);
 	if (strncmp(s, ">>", 2) == 0)
 		return raw_write(f, s + 2, strlen(s + 2));
 	if (s[0] == '>') {

@@ -8,6 +8,9 @@
  *   "hang"      read until the client ends    "close"   close at once
  *   "reset"     close with RST                "next"    close, accept again
  *   "dribble"   from now on one octet a write "sink N"  read N octets
+ *   "key N", "ticket N", "hello N"            send so many TLS messages without
+ *               data: KeyUpdate, NewSessionTicket, HelloRequest; then the
+ *               peer may have gone
  */
 #ifndef FAKESERVER_H
 #define FAKESERVER_H
@@ -31,6 +34,15 @@ const char *fake_ca_file(const struct fake_ca *ca);
 
 /* dns_name: the only name in it; NULL ca: self-signed. */
 struct fake_cert *fake_cert_new(struct fake_ca *ca, const char *dns_name);
+
+/* A certificate that somebody should refuse. */
+struct fake_cert_kind {
+	int rsa_bits; /* 0: P-256 */
+	const char *digest; /* of the signature; NULL: SHA-256 */
+	long life_s; /* 0: a day */
+};
+struct fake_cert *fake_cert_make(struct fake_ca *ca, const char *dns_name,
+    const struct fake_cert_kind *kind);
 void fake_cert_free(struct fake_cert **cert);
 
 /* SHA-256 of the certificate, "AA:BB:...". */

@@ -8,6 +8,7 @@
 #include <openssl/ssl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "agent/smarthost/link.h"
 #include "common/base/mem.h"
@@ -322,6 +323,92 @@ link_tls_reads_until_again(void **state)
 	finish(&u);
 }
 
+/* Counts the turns of the loop: a timer that is always due. */
+struct ticker {
+	struct loop_timer *timer;
+	int turns;
+	bool is_full;
+	int fd;
+	int wanted; /* octets in the socket */
+};
+
+static void
+on_tick(void *arg)
+{
+	struct ticker *t = arg;
+	int n = 0;
+
+	t->turns++;
+	if (ioctl(t->fd, FIONREAD, &n) == 0 && n >= t->wanted)
+		t->is_full = true;
+	loop_timer_at(t->timer, 0);
+}
+
+static const struct flood {
+	const char *script[6];
+	int version, record_bytes;
+} floods[] = {
+    {{"tls", "key 300", ">after", "hang"}, TLS1_3_VERSION, 27},
+    {{"tls", "ticket 300", ">after", "hang"}, TLS1_3_VERSION, 100},
+    {{"tls", "hello 300", ">after", "hang"}, TLS1_2_VERSION, 33},
+};
+
+/* All lies in the socket before the first octet is read, so that nothing but
+ * the turns decides how much is done at once, and no event comes later. */
+static void
+link_reads_past_messages_without_data_a_few_a_turn(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(floods) / sizeof(floods[0]); i++) {
+		struct ticker t = {0};
+		struct user u;
+
+		(void)SSL_CTX_set_max_proto_version(ctx, floods[i].version);
+		begin_tls(&u, floods[i].script);
+		link_pause(u.link, true);
+		t.fd = link_fd(u.link);
+		t.wanted = 300 * floods[i].record_bytes;
+		t.timer = loop_timer_new(loop, on_tick, &t);
+		loop_timer_at(t.timer, 0);
+		assert_true(fake_run_until(loop, &t.is_full));
+		t.turns = 0;
+		u.want_in = 7;
+		link_pause(u.link, false);
+		assert_true(fake_run_until(loop, &u.enough));
+		assert_string_equal(buf_str(&u.in), "after\r\n");
+		/* Without the bound: one or two. */
+		assert_true(t.turns >= 100);
+		loop_timer_free(&t.timer);
+		finish(&u);
+	}
+	(void)SSL_CTX_set_max_proto_version(ctx, 0);
+}
+
+/* Fifty megabytes of it, were they taken. */
+static void
+link_cuts_a_peer_that_sends_no_data(void **state)
+{
+	static const struct flood endless[] = {
+	    {{"tls", "key 2000000"}, TLS1_3_VERSION, 0},
+	    {{"tls", "ticket 300000"}, TLS1_3_VERSION, 0},
+	    {{"tls", "hello 1500000"}, TLS1_2_VERSION, 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(endless) / sizeof(endless[0]); i++) {
+		struct user u;
+
+		(void)SSL_CTX_set_max_proto_version(ctx, endless[i].version);
+		begin_tls(&u, endless[i].script);
+		assert_true(fake_run_until(loop, &u.is_closed));
+		assert_int_equal(u.end, LINK_TLS_ERROR);
+		assert_string_equal(
+		    u.text, "too many TLS messages without data");
+		finish(&u);
+	}
+	(void)SSL_CTX_set_max_proto_version(ctx, 0);
+}
+
 static void
 link_refuses_tls_after_plain_octets(void **state)
 {
@@ -383,6 +470,9 @@ main(void)
 	    cmocka_unit_test(link_paused_reads_nothing),
 	    cmocka_unit_test(link_shutdown_sends_what_is_left_and_fin),
 	    cmocka_unit_test(link_tls_reads_until_again),
+	    cmocka_unit_test(
+		link_reads_past_messages_without_data_a_few_a_turn),
+	    cmocka_unit_test(link_cuts_a_peer_that_sends_no_data),
 	    cmocka_unit_test(link_refuses_tls_after_plain_octets),
 	    cmocka_unit_test(link_reports_a_close_during_the_handshake),
 	    cmocka_unit_test(link_knows_its_round_trip),
@@ -391,7 +481,8 @@ main(void)
 
 	(void)signal(SIGPIPE, SIG_IGN);
 	ctx = SSL_CTX_new(TLS_client_method());
-	(void)SSL_CTX_set_options(ctx, SSL_OP_IGNORE_UNEXPECTED_EOF);
+	(void)SSL_CTX_set_options(
+	    ctx, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_NO_RENEGOTIATION);
 	(void)SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE |
 					SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	cert = fake_cert_new(NULL, "server.example");
