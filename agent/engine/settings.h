@@ -82,7 +82,22 @@ struct settings {
 	char *smtp_tls_ciphers, *smtp_tls_mandatory_ciphers;
 	char *smtp_tls_exclude_ciphers, *smtp_tls_mandatory_exclude_ciphers;
 	char *smtp_tls_servername;
-	int smtp_tls_loglevel;
+	int smtp_tls_loglevel, smtp_tls_scert_verifydepth;
+	int64_t smtp_tls_session_cache_timeout_ms;
+	bool smtp_tls_enforce_peername;
+	char *smtp_tls_per_site; /* not supported without policy maps */
+	char *tls_high_cipherlist, *tls_medium_cipherlist;
+	char *tls_low_cipherlist, *tls_export_cipherlist;
+	char *tls_null_cipherlist;
+	char *tls_eecdh_auto_curves, *tls_ffdhe_auto_groups;
+	char *tls_ssl_options;
+	bool tls_wildcard_matches_multiple_labels;
+	/* must be empty, or what is allowed: see params_table.c */
+	char *smtp_tls_trust_anchor_file;
+	char *smtp_tls_dcert_file, *smtp_tls_dkey_file;
+	char *tls_config_file, *tls_config_name;
+	char *tls_legacy_public_key_fingerprints;
+	char *smtp_sasl_type;
 
 	/* ours */
 	char *lane_class; /* the word class=NAME in master.cf */

@@ -265,6 +265,14 @@ set_value(struct settings *set, const struct param *param, const char *text,
 	return false;
 }
 
+/* One of Postfix's that smtp(8) obeys and we do not: what it would change may
+ * matter, so no other value than the usual is taken. */
+static bool
+is_unsupported(const struct param *param)
+{
+	return strncmp(param->about, "not supported ", 14) == 0;
+}
+
 bool
 params_set(struct settings *set, const struct param *param, const char *text,
     struct problems *problems)
@@ -276,8 +284,10 @@ params_set(struct settings *set, const struct param *param, const char *text,
 		return true;
 	/* What is wrong with a rate says what is allowed, too. */
 	allowed = *error == '\0' ? params_allowed(param) : NULL;
-	problems_addf(problems, "bad parameter: %s = %s: %s%s", param->name,
-	    text, allowed != NULL ? "allowed is " : error,
+	problems_addf(problems, "bad parameter: %s = %s: %s%s%s%s", param->name,
+	    text, is_unsupported(param) ? param->about : "",
+	    is_unsupported(param) ? ": " : "",
+	    allowed != NULL ? "allowed is " : error,
 	    allowed != NULL ? allowed : "");
 	mem_free(allowed);
 	return false;
@@ -509,11 +519,25 @@ check_log_name(const struct settings *set, struct problems *problems)
 		    set->lane_log_name);
 }
 
+/* With policy maps smtp(8) does not look at it. */
+static void
+check_per_site(const struct settings *set, struct problems *problems)
+{
+	if (*set->smtp_tls_per_site == '\0' ||
+	    *set->smtp_tls_policy_maps != '\0')
+		return;
+	problems_addf(problems,
+	    "bad parameter: smtp_tls_per_site = %s: not supported by lane: use "
+	    "smtp_tls_policy_maps",
+	    set->smtp_tls_per_site);
+}
+
 void
 params_check(const struct settings *set, struct problems *problems)
 {
 	check_smarthost(set, problems);
 	check_log_name(set, problems);
+	check_per_site(set, problems);
 	check_wrappermode(set, problems);
 	check_alert_url(set, problems);
 	check_alert_command(set, problems);

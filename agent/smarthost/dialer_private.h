@@ -80,7 +80,7 @@ struct dial {
 	struct buf deferred; /* initial response too long for AUTH */
 	const char *mech;
 	int sasl_steps;
-	char tls_key[1024];
+	char tls_key[TLS_KEY_SIZE];
 	bool is_ready; /* the last reply was read */
 
 	bool has_failed; /* result tells why */

@@ -161,13 +161,11 @@ fail_lost(struct dial *dial)
 static void
 make_tls_key(struct dial *dial)
 {
-	const struct tlspolicy *p = &dial->policy;
+	char where[NAME_SIZE * 2];
 
-	(void)snprintf(dial->tls_key, sizeof(dial->tls_key),
-	    "%.63s %u %.255s %.255s %d %.64s %.20s %.64s %.128s %.64s",
-	    dial->at.addr, (unsigned)dial->at.port, dial->at.host,
-	    dial->at.domain, (int)p->level, p->protocols, p->ciphers,
-	    p->exclude, p->match, p->servername);
+	(void)snprintf(where, sizeof(where), "%s %u %s %s", dial->at.addr,
+	    (unsigned)dial->at.port, dial->at.host, dial->at.domain);
+	tls_key(&dial->policy, where, dial->tls_key);
 }
 
 /* is_transport: nobody refused anything, the connection broke or stood still.
@@ -211,6 +209,15 @@ is_about_server(const char *why)
 	       strncmp(why, "certificate ", 12) == 0;
 }
 
+/* "num=62:hostname mismatch" without OpenSSL's number. */
+static const char *
+without_number(const char *why)
+{
+	size_t n = strncmp(why, "num=", 4) == 0 ? strcspn(why, ":") : 0;
+
+	return n > 0 && why[n] == ':' ? why + n + 1 : why;
+}
+
 static void
 on_tls(void *ctx, bool ok, enum link_end end, const char *text)
 {
@@ -240,8 +247,9 @@ on_tls(void *ctx, bool ok, enum link_end end, const char *text)
 		log_info("%scertificate verification failed for %s: %s",
 		    is_about_server(facts.why) ? "server " : "", name,
 		    facts.why);
-		dial_fail(
-		    dial, DIAL_TLS, "4.7.5", "Server certificate not verified");
+		dial_fail(dial, DIAL_TLS, "4.7.5",
+		    "Server certificate not verified: %s",
+		    without_number(facts.why));
 		/* The next handshake shall show the certificate anew. */
 		tls_forget(d->tls, dial->tls_key);
 		quit(dial, "QUIT\r\n");

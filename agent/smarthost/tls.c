@@ -13,9 +13,18 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/smtp/nexthop.h"
+#include "common/postfix/version.h"
 #include "common/base/slice.h"
 
-enum { CIPHERS_SIZE = 2048, DIGEST_TEXT_SIZE = EVP_MAX_MD_SIZE * 3 + 1 };
+enum {
+	CIPHERS_SIZE = 2048,
+	GROUPS_SIZE = 1024,
+	NAMES_SIZE = 300,
+	DIGEST_TEXT_SIZE = EVP_MAX_MD_SIZE * 3 + 1,
+	KEY_BITS_MIN = 80, /* of strength: what security level 1 asks for */
+};
+
+static const char group_separators[] = ":, \t\r\n";
 
 struct tls {
 	const struct settings *set;
@@ -101,6 +110,83 @@ load_client_certs(struct tls *tls)
 	load_pair(tls, set->smtp_tls_eccert_file, set->smtp_tls_eckey_file);
 }
 
+/* tls_ssl_options: what smtp(8) knows by name. */
+static void
+set_options(struct tls *tls)
+{
+	static const struct {
+		const char *name;
+		uint64_t bit;
+	} known[] = {
+	    {"LEGACY_SERVER_CONNECT", SSL_OP_LEGACY_SERVER_CONNECT},
+	    {"NO_TICKET", SSL_OP_NO_TICKET},
+	    {"NO_COMPRESSION", SSL_OP_NO_COMPRESSION},
+	    {"NO_RENEGOTIATION", SSL_OP_NO_RENEGOTIATION},
+	    {"NO_SESSION_RESUMPTION_ON_RENEGOTIATION",
+		SSL_OP_NO_SESSION_RESUMPTION_ON_RENEGOTIATION},
+	    {"PRIORITIZE_CHACHA", SSL_OP_PRIORITIZE_CHACHA},
+	    {"ENABLE_MIDDLEBOX_COMPAT", SSL_OP_ENABLE_MIDDLEBOX_COMPAT},
+	};
+	const char *at = tls->set->tls_ssl_options;
+	char word[64];
+	size_t n, i;
+
+	while (*(at += strspn(at, ", \t\r\n")) != '\0') {
+		n = strcspn(at, ", \t\r\n");
+		(void)snprintf(word, sizeof(word), "%.*s", (int)n, at);
+		at += n;
+		for (i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+			if (strcasecmp(known[i].name, word) == 0)
+				break;
+		if (i == sizeof(known) / sizeof(known[0]))
+			set_error(tls, "not supported: tls_ssl_options", word);
+		else
+			(void)SSL_CTX_set_options(tls->ctx, known[i].bit);
+	}
+}
+
+/* Adds the group to a list with ":" between when this OpenSSL knows it. */
+static void
+add_group(SSL_CTX *scratch, struct slice word, char *list, size_t size)
+{
+	size_t used = strlen(list);
+	char name[64];
+
+	(void)snprintf(name, sizeof(name), "%.*s", (int)word.n, word.p);
+	if (word.n < sizeof(name) && used + word.n + 2 < size &&
+	    SSL_CTX_set1_groups_list(scratch, name) == 1)
+		(void)snprintf(list + used, size - used, "%s%s",
+		    used > 0 ? ":" : "", name);
+	ERR_clear_error();
+}
+
+/* smtp(8) skips the groups that the library does not know, since its default
+ * names those of later releases. With none left it takes others; we do not. */
+static void
+set_groups(struct tls *tls)
+{
+	const char *const lists[] = {
+	    tls->set->tls_eecdh_auto_curves, tls->set->tls_ffdhe_auto_groups};
+	SSL_CTX *scratch = SSL_CTX_new(TLS_client_method());
+	char known[GROUPS_SIZE] = "";
+	bool is_given = false;
+
+	for (size_t i = 0; scratch != NULL && i < 2; i++)
+		for (const char *at = lists[i];
+		     *(at += strspn(at, group_separators)) != '\0';) {
+			size_t n = strcspn(at, group_separators);
+
+			is_given = true;
+			add_group(
+			    scratch, slice_of(at, n), known, sizeof(known));
+			at += n;
+		}
+	SSL_CTX_free(scratch);
+	if (is_given && SSL_CTX_set1_groups_list(tls->ctx, known) != 1)
+		set_error(tls, "no usable group in tls_eecdh_auto_curves",
+		    tls->set->tls_eecdh_auto_curves);
+}
+
 struct tls *
 tls_new(const struct settings *set)
 {
@@ -126,7 +212,12 @@ tls_new(const struct settings *set)
 	    tls->ctx, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_NO_RENEGOTIATION |
 			  SSL_OP_NO_COMPRESSION | SSL_OP_LEGACY_SERVER_CONNECT);
 	SSL_CTX_set_verify(tls->ctx, SSL_VERIFY_NONE, NULL);
-	tls->sessions = tlssession_cache_new(tls->ctx);
+	/* OpenSSL counts the trusted one, too. */
+	SSL_CTX_set_verify_depth(tls->ctx, set->smtp_tls_scert_verifydepth + 1);
+	tls->sessions = tlssession_cache_new(
+	    tls->ctx, set->smtp_tls_session_cache_timeout_ms / 1000);
+	set_options(tls);
+	set_groups(tls);
 	load_cas(tls);
 	load_client_certs(tls);
 	return tls;
@@ -202,7 +293,8 @@ tls_open(struct tls *tls, const struct tlspolicy *policy, const char *host,
 		why = "out of memory";
 	else if (!set_versions(ssl, policy->protocols))
 		why = "invalid list of TLS protocols";
-	else if (!tlspolicy_cipher_list(policy, ciphers, sizeof(ciphers)) ||
+	else if (!tlspolicy_cipher_list(
+		     policy, tls->set, ciphers, sizeof(ciphers)) ||
 		 SSL_set_cipher_list(ssl, ciphers) != 1)
 		why = "invalid TLS cipher grade or exclusion list";
 	else if (!set_name(ssl, policy, host, nexthop))
@@ -217,19 +309,25 @@ tls_open(struct tls *tls, const struct tlspolicy *policy, const char *host,
 	 * opportunistic TLS is better than none even so. */
 	if (policy->level > TLS_LEVEL_MAY)
 		(void)SSL_clear_options(ssl, SSL_OP_LEGACY_SERVER_CONNECT);
+	if (tls_level_must_match(policy->level))
+		SSL_set_security_level(ssl, 1);
 	SSL_set_connect_state(ssl);
 	tlssession_use(tls->sessions, ssl, key);
 	return ssl;
 }
 
-/* RFC 6125 as smtp(8) does it: "*" may stand for several labels and only
- * for whole ones. A pattern ".example.com" matches subdomains. */
+/* RFC 9525 6.3: "*" stands for one whole label. It could stand for several in
+ * smtp(8) before 3.6, which the parameter was about; later releases still have
+ * the parameter and do not look at it. A pattern ".example.com" matches
+ * subdomains. */
 static bool
-match_name(X509 *cert, const char *name)
+match_name(const struct settings *set, X509 *cert, const char *name)
 {
-	unsigned flags = X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
-			 X509_CHECK_FLAG_MULTI_LABEL_WILDCARDS;
+	unsigned flags = X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS;
 
+	if (set->tls_wildcard_matches_multiple_labels &&
+	    !version_at_least(set->mail_version, 3, 6))
+		flags |= X509_CHECK_FLAG_MULTI_LABEL_WILDCARDS;
 	if (*name == '\0' || strcmp(name, ".") == 0)
 		return false;
 	if (nexthop_is_address(slice_str(name)))
@@ -237,25 +335,22 @@ match_name(X509 *cert, const char *name)
 	return X509_check_host(cert, name, strlen(name), flags, NULL) == 1;
 }
 
-static bool
-match_pattern(
-    X509 *cert, struct slice pattern, const char *host, const char *nexthop)
+/* The name that a pattern stands for; "" for none. */
+static void
+wanted_name(struct slice pattern, const char *host, const char *nexthop,
+    char *out, size_t n)
 {
-	char name[300];
-
+	*out = '\0';
 	if (slice_eq_nocase(pattern, "hostname"))
-		return match_name(cert, host);
-	if (slice_eq_nocase(pattern, "nexthop"))
-		return match_name(cert, nexthop);
-	if (slice_eq_nocase(pattern, "dot-nexthop")) {
-		(void)snprintf(name, sizeof(name), ".%s", nexthop);
-		return !nexthop_is_address(slice_str(nexthop)) &&
-		       match_name(cert, name);
-	}
-	if (pattern.n >= sizeof(name))
-		return false;
-	(void)snprintf(name, sizeof(name), "%.*s", (int)pattern.n, pattern.p);
-	return match_name(cert, name);
+		(void)snprintf(out, n, "%s", host);
+	else if (slice_eq_nocase(pattern, "nexthop"))
+		(void)snprintf(out, n, "%s", nexthop);
+	else if (!slice_eq_nocase(pattern, "dot-nexthop")) {
+		if (pattern.n < n)
+			(void)snprintf(
+			    out, n, "%.*s", (int)pattern.n, pattern.p);
+	} else if (!nexthop_is_address(slice_str(nexthop)))
+		(void)snprintf(out, n, ".%s", nexthop);
 }
 
 static void
@@ -301,6 +396,8 @@ match_any(struct tls *tls, X509 *cert, const struct tlspolicy *policy,
 	const char *separators = by_digest ? "|, \t" : ":, \t";
 	const EVP_MD *md = NULL;
 	const char *at = policy->match;
+	char name[NAMES_SIZE];
+	bool is_match;
 	size_t n;
 
 	if (by_digest) {
@@ -311,12 +408,115 @@ match_any(struct tls *tls, X509 *cert, const struct tlspolicy *policy,
 	}
 	while (*(at += strspn(at, separators)) != '\0') {
 		n = strcspn(at, separators);
-		if (by_digest
-			? match_fingerprint(cert, md, slice_of(at, n))
-			: match_pattern(cert, slice_of(at, n), host, nexthop))
+		wanted_name(slice_of(at, n), host, nexthop, name, sizeof(name));
+		is_match = by_digest
+			       ? match_fingerprint(cert, md, slice_of(at, n))
+			       : match_name(tls->set, cert, name);
+		if (is_match)
 			return true;
 		at += n;
 	}
+	return false;
+}
+
+/* Appends "word" with ", " between; what does not fit shows as "...". */
+static void
+add_word(char *list, size_t size, const char *word, size_t word_n)
+{
+	size_t used = strlen(list);
+
+	if (used + word_n + 8 < size)
+		(void)snprintf(list + used, size - used, "%s%.*s",
+		    used > 0 ? ", " : "", (int)word_n, word);
+	else if (used + 6 < size)
+		(void)snprintf(list + used, size - used, ", ...");
+}
+
+/* The host names in a certificate, as OpenSSL looks for them. */
+static void
+list_names(X509 *cert, char *out, size_t size)
+{
+	GENERAL_NAMES *names =
+	    X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+	char common[200] = "";
+
+	*out = '\0';
+	for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+		const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
+
+		if (name->type == GEN_DNS)
+			add_word(out, size,
+			    (const char *)ASN1_STRING_get0_data(
+				name->d.dNSName),
+			    (size_t)ASN1_STRING_length(name->d.dNSName));
+	}
+	GENERAL_NAMES_free(names);
+	if (*out == '\0' &&
+	    X509_NAME_get_text_by_NID(X509_get_subject_name(cert),
+		NID_commonName, common, sizeof(common)) > 0)
+		add_word(out, size, common, strlen(common));
+	if (*out == '\0')
+		(void)snprintf(out, size, "(none)");
+}
+
+static void
+describe_mismatch(X509 *cert, const struct tlspolicy *policy, const char *host,
+    const char *nexthop, char *out, size_t size)
+{
+	char names[150], wanted[150] = "", name[NAMES_SIZE];
+	const char *at = policy->match;
+
+	list_names(cert, names, sizeof(names));
+	while (*(at += strspn(at, ":, \t")) != '\0') {
+		size_t n = strcspn(at, ":, \t");
+
+		wanted_name(slice_of(at, n), host, nexthop, name, sizeof(name));
+		if (*name != '\0')
+			add_word(wanted, sizeof(wanted), name, strlen(name));
+		at += n;
+	}
+	(void)snprintf(out, size,
+	    "num=%d:%s: certificate names: %s; wanted: %s",
+	    X509_V_ERR_HOSTNAME_MISMATCH,
+	    X509_verify_cert_error_string(X509_V_ERR_HOSTNAME_MISMATCH), names,
+	    wanted);
+}
+
+/* "certificate has expired: notAfter=2026-01-31 23:59:59 UTC, /CN=x" when it
+ * is not valid now, else false. */
+static bool
+describe_date(X509 *cert, char *out, size_t size)
+{
+	bool is_old = X509_cmp_current_time(X509_get0_notAfter(cert)) < 0;
+	struct tm tm = {0};
+	char date[40] = "", subject[200] = "";
+
+	if (!is_old && X509_cmp_current_time(X509_get0_notBefore(cert)) <= 0)
+		return false;
+	if (ASN1_TIME_to_tm(
+		is_old ? X509_get0_notAfter(cert) : X509_get0_notBefore(cert),
+		&tm) == 1)
+		(void)strftime(
+		    date, sizeof(date), "%Y-%m-%d %H:%M:%S UTC", &tm);
+	(void)X509_NAME_oneline(
+	    X509_get_subject_name(cert), subject, sizeof(subject));
+	(void)snprintf(out, size, "certificate %s: %s=%s, %s",
+	    is_old ? "has expired" : "not yet valid",
+	    is_old ? "notAfter" : "notBefore", date, subject);
+	return true;
+}
+
+/* The first of those that the server showed. */
+static bool
+describe_dates(SSL *ssl, X509 *leaf, char *out, size_t size)
+{
+	STACK_OF(X509) *chain = SSL_get_peer_cert_chain(ssl);
+
+	if (describe_date(leaf, out, size))
+		return true;
+	for (int i = 0; i < sk_X509_num(chain); i++)
+		if (describe_date(sk_X509_value(chain, i), out, size))
+			return true;
 	return false;
 }
 
@@ -338,15 +538,68 @@ describe_untrusted(SSL *ssl, X509 *cert, char *out, size_t n)
 		(void)snprintf(out, n, "untrusted issuer %s", issuer);
 		break;
 	case X509_V_ERR_CERT_NOT_YET_VALID:
-		(void)snprintf(out, n, "certificate not yet valid");
-		break;
 	case X509_V_ERR_CERT_HAS_EXPIRED:
-		(void)snprintf(out, n, "certificate has expired");
-		break;
+		if (describe_dates(ssl, cert, out, n))
+			break;
+		/* fall through */
 	default:
 		(void)snprintf(out, n, "num=%ld:%s", code,
 		    X509_verify_cert_error_string(code));
 		break;
+	}
+}
+
+/* smtp(8) has OpenSSL check this before it looks for the digest. */
+static bool
+is_key_strong(X509 *cert)
+{
+	EVP_PKEY *key = X509_get0_pubkey(cert);
+
+	return key != NULL && EVP_PKEY_get_security_bits(key) >= KEY_BITS_MIN;
+}
+
+static void
+judge_fingerprint(struct tls *tls, X509 *cert, const struct tlspolicy *policy,
+    struct tls_facts *out)
+{
+	if (!is_key_strong(cert)) {
+		(void)snprintf(out->why, sizeof(out->why),
+		    "the certificate's key is too small");
+		return;
+	}
+	out->is_matched = match_any(tls, cert, policy, "", "");
+	if (!out->is_matched)
+		(void)snprintf(
+		    out->why, sizeof(out->why), "fingerprint does not match");
+}
+
+static void
+judge(struct tls *tls, SSL *ssl, X509 *cert, const struct tlspolicy *policy,
+    const char *host, const char *nexthop, struct tls_facts *out)
+{
+	out->is_trusted = SSL_get_verify_result(ssl) == X509_V_OK;
+	if (policy->level == TLS_LEVEL_FINGERPRINT) {
+		judge_fingerprint(tls, cert, policy, out);
+		return;
+	}
+	if (!out->is_trusted) {
+		describe_untrusted(ssl, cert, out->why, sizeof(out->why));
+		return;
+	}
+	/* A session that is resumed brings the judgement of its beginning. */
+	if (describe_date(cert, out->why, sizeof(out->why))) {
+		out->is_trusted = false;
+		return;
+	}
+	if (!tls_level_must_match(policy->level))
+		return;
+	out->is_matched = match_any(tls, cert, policy, host, nexthop);
+	if (!out->is_matched) {
+		/* smtp(8) has OpenSSL check the name with the chain, and calls
+		 * the whole untrusted. */
+		out->is_trusted = false;
+		describe_mismatch(
+		    cert, policy, host, nexthop, out->why, sizeof(out->why));
 	}
 }
 
@@ -359,36 +612,33 @@ tls_judge(struct tls *tls, struct ssl_st *ssl, const struct tlspolicy *policy,
 	memset(out, 0, sizeof(*out));
 	out->is_resumed = SSL_session_reused(ssl) == 1;
 	out->has_cert = cert != NULL;
-	if (cert == NULL) {
+	if (cert == NULL)
 		(void)snprintf(
 		    out->why, sizeof(out->why), "no certificate was sent");
-		return;
-	}
-	out->is_trusted = SSL_get_verify_result(ssl) == X509_V_OK;
-	if (policy->level == TLS_LEVEL_FINGERPRINT) {
-		out->is_matched = match_any(tls, cert, policy, host, nexthop);
-		if (!out->is_matched)
-			(void)snprintf(out->why, sizeof(out->why),
-			    "fingerprint does not match");
-		return;
-	}
-	if (!out->is_trusted) {
-		describe_untrusted(ssl, cert, out->why, sizeof(out->why));
-		return;
-	}
-	if (!tls_level_must_match(policy->level))
-		return;
-	out->is_matched = match_any(tls, cert, policy, host, nexthop);
-	if (!out->is_matched) {
-		/* smtp(8) has OpenSSL check the name with the chain, and calls
-		 * the whole untrusted. */
-		out->is_trusted = false;
-		(void)snprintf(out->why, sizeof(out->why), "num=%d:%s",
-		    X509_V_ERR_HOSTNAME_MISMATCH,
-		    X509_verify_cert_error_string(
-			X509_V_ERR_HOSTNAME_MISMATCH));
-	}
+	else
+		judge(tls, ssl, cert, policy, host, nexthop, out);
+	/* The names are the server's. */
+	log_safe(out->why, strlen(out->why));
 	ERR_clear_error();
+	tlssession_judged(tls->sessions, ssl,
+	    !tls_level_must_match(policy->level) || out->is_matched);
+}
+
+void
+tls_key(
+    const struct tlspolicy *policy, const char *where, char out[TLS_KEY_SIZE])
+{
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	unsigned n = 0;
+	char *text = mem_printf("%s\n%d\n%s\n%s\n%s\n%s\n%s", where,
+	    (int)policy->level, policy->protocols, policy->ciphers,
+	    policy->exclude, policy->match, policy->servername);
+
+	if (EVP_Digest(text, strlen(text), digest, &n, EVP_sha256(), NULL) != 1)
+		log_panic("EVP_Digest failed");
+	for (unsigned i = 0; i < (TLS_KEY_SIZE - 1) / 2; i++)
+		(void)snprintf(out + (size_t)i * 2, 3, "%02x", digest[i]);
+	mem_free(text);
 }
 
 void

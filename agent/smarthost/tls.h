@@ -5,8 +5,11 @@
  * afterwards, as smtp(8) does: a certificate that fails can then be named in
  * the log and the session ended with QUIT.
  *
- * Sessions are kept in memory by a key that names address and policy: tickets
- * of TLS 1.3 are used once (RFC 8446 C.4), older sessions until they expire.
+ * At the levels that ask for a certificate OpenSSL's security level is 1, as in
+ * smtp(8): no keys and signatures below 80 bits, no TLS before 1.2.
+ *
+ * Sessions are kept in memory by a key that names address and policy, once the
+ * link they belong to was judged good: see tlssession.h.
  */
 #ifndef TLS_H
 #define TLS_H
@@ -27,7 +30,7 @@ enum { TLS_SESSIONS_PER_KEY = 40, TLS_KEYS_MAX = 64 };
 /* What is known after a handshake. */
 struct tls_facts {
 	bool has_cert, is_trusted, is_matched, is_resumed;
-	char why[256]; /* why it is not trusted or not matched, else "" */
+	char why[400]; /* why it is not trusted or not matched, else "" */
 };
 
 /* Reads CA and client certificates: before privileges are dropped. Never
@@ -45,7 +48,7 @@ struct ssl_st *tls_open(struct tls *tls, const struct tlspolicy *policy,
     const char *host, const char *nexthop, const char *key, char *error,
     size_t error_size);
 
-/* Judges a finished handshake. */
+/* Judges a finished handshake. Tickets are kept only when it was good. */
 void tls_judge(struct tls *tls, struct ssl_st *ssl,
     const struct tlspolicy *policy, const char *host, const char *nexthop,
     struct tls_facts *out);
@@ -53,6 +56,12 @@ void tls_judge(struct tls *tls, struct ssl_st *ssl,
 /* The line of smtp_tls_loglevel >= 1; peer is "host[addr]:port". */
 void tls_summary(struct ssl_st *ssl, const struct tls_facts *facts,
     const char *peer, char *out, size_t n);
+
+/* A text of n octets that names all that must be equal for a session to be
+ * resumed: the policy and where (address, port, names). */
+enum { TLS_KEY_SIZE = 65 };
+void tls_key(
+    const struct tlspolicy *policy, const char *where, char out[TLS_KEY_SIZE]);
 
 /* Drops the sessions of a key (the server choked on one). */
 void tls_forget(struct tls *tls, const char *key);

@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "common/smtp/nexthop.h"
+#include "common/postfix/version.h"
 #include "common/base/slice.h"
 
 static const char blanks[] = ", \t\r\n";
@@ -177,9 +178,8 @@ tlspolicy_init(struct tlspolicy *p, const struct settings *set, char *error,
 			return false;
 		}
 	} else if (set->smtp_enforce_tls) {
-		/* smtp_tls_enforce_peername is yes unless somebody changed
-		 * this obsolete parameter; the strict reading is safe. */
-		level = TLS_LEVEL_VERIFY;
+		level = set->smtp_tls_enforce_peername ? TLS_LEVEL_VERIFY
+						       : TLS_LEVEL_ENCRYPT;
 	} else if (set->smtp_use_tls) {
 		level = TLS_LEVEL_MAY;
 	}
@@ -366,28 +366,38 @@ tlspolicy_versions(const char *protocols, unsigned *mask_out)
 	return true;
 }
 
-bool
-tlspolicy_cipher_list(const struct tlspolicy *p, char *out, size_t n)
+/* The former grades low and export mean medium from 3.8 on, where their lists
+ * are no longer used. */
+static const char *
+grade_list(const struct settings *set, const char *grade)
 {
-	/* What tls_{high,medium,null}_cipherlist have in Postfix 3.7. The
-	 * former grades low and export mean medium since 3.8. */
-	static const struct {
-		const char *grade, *list;
-	} grades[] = {
-	    {"high", "aNULL:-aNULL:HIGH:@STRENGTH"},
-	    {"medium", "aNULL:-aNULL:HIGH:MEDIUM:+RC4:@STRENGTH"},
-	    {"low", "aNULL:-aNULL:HIGH:MEDIUM:+RC4:@STRENGTH"},
-	    {"export", "aNULL:-aNULL:HIGH:MEDIUM:+RC4:@STRENGTH"},
-	    {"null", "eNULL:!aNULL"},
-	};
+	bool is_old = !version_at_least(set->mail_version, 3, 8);
+
+	if (strcasecmp(grade, "high") == 0)
+		return set->tls_high_cipherlist;
+	if (strcasecmp(grade, "null") == 0)
+		return set->tls_null_cipherlist;
+	if (strcasecmp(grade, "low") == 0 && is_old &&
+	    *set->tls_low_cipherlist != '\0')
+		return set->tls_low_cipherlist;
+	if (strcasecmp(grade, "export") == 0 && is_old &&
+	    *set->tls_export_cipherlist != '\0')
+		return set->tls_export_cipherlist;
+	if (strcasecmp(grade, "medium") == 0 || strcasecmp(grade, "low") == 0 ||
+	    strcasecmp(grade, "export") == 0)
+		return set->tls_medium_cipherlist;
+	return "";
+}
+
+bool
+tlspolicy_cipher_list(
+    const struct tlspolicy *p, const struct settings *set, char *out, size_t n)
+{
 	struct slice list = slice_str(p->exclude), word;
-	const char *base = NULL;
+	const char *base = grade_list(set, p->ciphers);
 	int used;
 
-	for (size_t i = 0; i < sizeof(grades) / sizeof(grades[0]); i++)
-		if (strcasecmp(p->ciphers, grades[i].grade) == 0)
-			base = grades[i].list;
-	if (base == NULL)
+	if (*base == '\0')
 		return false;
 	used = snprintf(out, n, "%s%s", base,
 	    tls_level_must_match(p->level) ? ":!aNULL" : "");

@@ -62,7 +62,9 @@ tls_level_must_match(enum tls_level level)
  * bits 0 (TLSv1) to 3 (TLSv1.3). False for a word that is not understood. */
 bool tlspolicy_versions(const char *protocols, unsigned *mask_out);
 
-/* OpenSSL's cipher string of a policy; false: no such grade, or too long. */
-bool tlspolicy_cipher_list(const struct tlspolicy *p, char *out, size_t n);
+/* OpenSSL's cipher string of a policy, from tls_GRADE_cipherlist; false: no
+ * such grade, an empty list, or too long. */
+bool tlspolicy_cipher_list(
+    const struct tlspolicy *p, const struct settings *set, char *out, size_t n);
 
 #endif

@@ -25,6 +25,10 @@ _OWN = re.compile(r"session lost after \d+ messages|is reachable again"
                   r"|bad record type: \d+ in message content")
 _TIMES = re.compile(r" delay=[\d.e+-]+, delays=[\d.e+/-]+,")
 _BOUNDARY = re.compile(r'boundary="([^"]+)"')
+# Which name or date is wrong: smtp(8) does not say.
+_CERTIFICATE = re.compile(
+    r"(Server certificate not verified|hostname mismatch|"
+    r"certificate has expired|certificate not yet valid): [^)\n]*")
 _DATE = re.compile(r"\w{3}, +\d+ \w{3} \d{4} \d\d:\d\d:\d\d [+-]\d{4}"
                    r"( \(\w+\))?")
 
@@ -50,6 +54,7 @@ class Side:
             text = re.sub(rf"\b{name}\b", "QUEUEID", text)
         text = text.replace(os.path.dirname(o.home), "BASE")
         text = _TIMES.sub("", text)
+        text = _CERTIFICATE.sub(r"\1", text)
         return _DATE.sub("DATE", text)
 
     def _queue_ids(self):

@@ -8,6 +8,7 @@
 #include <openssl/ssl.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "agent/settings/params.h"
 #include "agent/smarthost/tls.h"
@@ -152,21 +153,49 @@ tls_levels_come_from_the_obsolete_switches_too(void **state)
 }
 
 static void
-tls_cipher_lists_follow_grade_and_level(void **state)
+tls_cipher_lists_follow_grade_level_and_parameters(void **state)
 {
+	static const struct {
+		const char *release, *grade, *wanted;
+	} cases[] = {
+	    {"3.7.11", "high", "H:!aNULL:!RC4:!3DES:!MD5"},
+	    {"3.7.11", "medium", "M:!aNULL:!RC4:!3DES:!MD5"},
+	    {"3.7.11", "low", "L:!aNULL:!RC4:!3DES:!MD5"},
+	    {"3.7.11", "export", "E:!aNULL:!RC4:!3DES:!MD5"},
+	    {"3.8.0", "low", "M:!aNULL:!RC4:!3DES:!MD5"},
+	    {"3.8.0", "export", "M:!aNULL:!RC4:!3DES:!MD5"},
+	    {"3.8.0", "null", "N:!aNULL:!RC4:!3DES:!MD5"},
+	};
+	static const char *const lists[][2] = {{"tls_high_cipherlist", "H"},
+	    {"tls_medium_cipherlist", "M"}, {"tls_low_cipherlist", "L"},
+	    {"tls_export_cipherlist", "E"}, {"tls_null_cipherlist", "N"}};
 	struct tlspolicy p = {.level = TLS_LEVEL_SECURE};
+	struct settings set;
 	char list[400];
 
 	(void)state;
-	(void)snprintf(p.ciphers, sizeof(p.ciphers), "high");
+	params_init(&set);
+	for (size_t i = 0; i < 5; i++)
+		assert_true(params_set(
+		    &set, params_find(lists[i][0]), lists[i][1], NULL));
 	(void)snprintf(p.exclude, sizeof(p.exclude), "RC4, 3DES:MD5");
-	assert_true(tlspolicy_cipher_list(&p, list, sizeof(list)));
-	assert_string_equal(
-	    list, "aNULL:-aNULL:HIGH:@STRENGTH:!aNULL:!RC4:!3DES:!MD5");
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_true(params_set(
+		    &set, params_find("mail_version"), cases[i].release, NULL));
+		(void)snprintf(
+		    p.ciphers, sizeof(p.ciphers), "%s", cases[i].grade);
+		assert_true(
+		    tlspolicy_cipher_list(&p, &set, list, sizeof(list)));
+		assert_string_equal(list, cases[i].wanted);
+	}
 	(void)snprintf(p.ciphers, sizeof(p.ciphers), "best");
-	assert_false(tlspolicy_cipher_list(&p, list, sizeof(list)));
+	assert_false(tlspolicy_cipher_list(&p, &set, list, sizeof(list)));
 	(void)snprintf(p.ciphers, sizeof(p.ciphers), "high");
-	assert_false(tlspolicy_cipher_list(&p, list, 30));
+	assert_false(tlspolicy_cipher_list(&p, &set, list, 12));
+	assert_true(
+	    params_set(&set, params_find("tls_high_cipherlist"), "", NULL));
+	assert_false(tlspolicy_cipher_list(&p, &set, list, sizeof(list)));
+	settings_free(&set);
 }
 
 static void
@@ -326,6 +355,335 @@ tls_resumes_tls_sessions(void **state)
 	}
 }
 
+/* Everybody's clock in this program, OpenSSL's too: later than it is. */
+static long later_s;
+
+time_t
+time(time_t *out)
+{
+	struct timespec ts;
+	time_t now;
+
+	(void)clock_gettime(CLOCK_REALTIME, &ts);
+	now = ts.tv_sec + later_s;
+	if (out != NULL)
+		*out = now;
+	return now;
+}
+
+static const char *const one_session[] = {
+    ">220 a", EHLO_TLS, STARTTLS, EHLO_PLAIN, "hang", NULL};
+static const char *const one_refusal[] = {
+    ">220 a", EHLO_TLS, STARTTLS, "<QUIT", ">221 bye", NULL};
+static const char *const broken_handshake[] = {
+    ">220 a", EHLO_TLS, "<STARTTLS", ">220 go ahead", "close", NULL};
+
+static bool
+log_has(const char *text)
+{
+	return strstr(buf_str(&bench_log), text) != NULL;
+}
+
+static void
+tls_asks_weak_servers_for_no_trust(void **state)
+{
+	static const struct {
+		struct fake_cert_kind kind;
+		const char *level;
+		bool ok;
+	} cases[] = {
+	    {{1024, NULL, 0}, "verify", true},
+	    {{1024, NULL, 0}, "fingerprint", true},
+	    {{768, NULL, 0}, "verify", false},
+	    {{768, NULL, 0}, "secure", false},
+	    {{768, NULL, 0}, "fingerprint", false},
+	    {{512, NULL, 0}, "verify", false},
+	    {{512, NULL, 0}, "fingerprint", false},
+	    {{2048, "SHA1", 0}, "verify", false},
+	    {{2048, "SHA1", 0}, "secure", false},
+	    {{768, NULL, 0}, "encrypt", true},
+	    {{2048, "SHA1", 0}, "encrypt", true},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct fake_cert *cert =
+		    fake_cert_make(bench_ca, "localhost", &cases[i].kind);
+		bool must_match = strcmp(cases[i].level, "encrypt") != 0;
+		char digest[200];
+		struct bench b;
+
+		fake_fingerprint(cert, digest, sizeof(digest));
+		bench_begin(&b);
+		bench_serve(&b, cases[i].ok ? one_session : one_refusal, cert);
+		bench_set(&b, "smtp_tls_security_level", cases[i].level);
+		bench_set(&b, "smtp_tls_mandatory_protocols", "<=TLSv1.2");
+		bench_set(&b, "smtp_tls_verify_cert_match", "hostname");
+		bench_set(&b, "smtp_tls_secure_cert_match", "nexthop");
+		bench_set(&b, "smtp_tls_fingerprint_digest", "sha256");
+		bench_set(&b, "smtp_tls_fingerprint_cert_match", digest);
+		bench_dial(&b);
+		if ((b.result.link != NULL) != cases[i].ok)
+			fail_msg("case %zu: %s", i, b.result.dsn.text);
+		if (!cases[i].ok)
+			assert_string_equal(b.result.dsn.status, "4.7.5");
+		else
+			assert_int_equal(b.result.peer.is_verified, must_match);
+		if (!cases[i].ok) {
+			/* OpenSSL may end the handshake or we the session. */
+			dial_result_fini(&b.result);
+			fake_free(&b.fake);
+		}
+		bench_end(&b);
+		fake_cert_free(&cert);
+	}
+}
+
+static void
+tls_wildcards_stand_for_one_label(void **state)
+{
+	static const struct {
+		const char *release, *several, *name;
+		bool ok;
+	} cases[] = {
+	    {"3.7.11", "yes", "x.a.example", true},
+	    {"3.7.11", "yes", "x.deep.a.example", false},
+	    {"3.7.11", "no", "x.deep.a.example", false},
+	    {"3.5.0", "yes", "x.deep.a.example", true},
+	    {"3.5.0", "no", "x.deep.a.example", false},
+	    {"3.5.0", "no", "x.a.example", true},
+	    {"3.7.11", "yes", "a.example", false},
+	};
+	struct fake_cert *cert = fake_cert_new(bench_ca, "*.a.example");
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct bench b;
+
+		bench_begin(&b);
+		bench_serve(&b, cases[i].ok ? one_session : one_refusal, cert);
+		bench_set(&b, "mail_version", cases[i].release);
+		bench_set(&b, "tls_wildcard_matches_multiple_labels",
+		    cases[i].several);
+		bench_set(&b, "smtp_tls_security_level", "secure");
+		bench_set(&b, "smtp_tls_secure_cert_match", cases[i].name);
+		bench_dial(&b);
+		if (cases[i].ok)
+			bench_expect_success(&b);
+		else
+			bench_expect_failure(&b, DIAL_TLS, "4.7.5",
+			    "certificate names: *.a.example; wanted: ");
+		bench_end(&b);
+	}
+	fake_cert_free(&cert);
+}
+
+static void
+tls_keeps_no_session_of_a_refused_server(void **state)
+{
+	static const char *const script[] = {">220 a", EHLO_TLS, STARTTLS,
+	    "<QUIT", ">221 bye", "next", ">220 a", EHLO_TLS, STARTTLS, "<QUIT",
+	    ">221 bye", "next", ">220 a", EHLO_TLS, STARTTLS, "<QUIT",
+	    ">221 bye", NULL};
+	static const char *const versions[] = {"TLSv1.3", "TLSv1.2"};
+	struct fake_cert *certs[] = {bench_other_cert, bench_wrong_name_cert};
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++) {
+		struct bench b;
+
+		bench_begin(&b);
+		bench_serve(&b, script, certs[i / 2]);
+		bench_set(&b, "smtp_tls_security_level", "verify");
+		bench_set(&b, "smtp_tls_mandatory_protocols", versions[i % 2]);
+		for (int n = 0; n < 3; n++) {
+			bench_dial(&b);
+			bench_expect_failure(&b, DIAL_TLS, "4.7.5",
+			    "Server certificate not verified: ");
+			assert_false(b.result.peer.is_resumed);
+		}
+		dial_result_fini(&b.result);
+		assert_null(fake_finish(b.fake));
+		assert_int_equal(fake_resumed(b.fake), 0);
+		bench_end(&b);
+	}
+}
+
+/* Servers give tickets for minutes and renew them at each resumption. */
+static void
+tls_sees_the_certificate_once_an_hour(void **state)
+{
+	enum { STEP_S = 250, DIALS = 32 };
+	const char *script[DIALS * 12] = {NULL};
+	static const char *const one[] = {
+	    ">220 a", EHLO_TLS, STARTTLS, EHLO_PLAIN, "hang"};
+	static const char *const versions[] = {"TLSv1.3", "TLSv1.2"};
+	size_t n = 0;
+
+	(void)state;
+	for (int i = 0; i < DIALS; i++) {
+		if (i > 0)
+			script[n++] = "next";
+		for (size_t k = 0; k < sizeof(one) / sizeof(one[0]); k++)
+			script[n++] = one[k];
+	}
+	for (size_t v = 0; v < 2; v++) {
+		int resumed = 0, in_a_row = 0;
+		struct bench b;
+
+		later_s = 0;
+		bench_begin(&b);
+		bench_serve(&b, script, bench_good_cert);
+		bench_set(&b, "smtp_tls_security_level", "verify");
+		bench_set(&b, "smtp_tls_verify_cert_match", "hostname");
+		bench_set(&b, "smtp_tls_mandatory_protocols", versions[v]);
+		bench_set(&b, "smtp_tls_session_cache_timeout", "1d");
+		for (int i = 0; i < DIALS; i++) {
+			bench_dial(&b);
+			bench_expect_success(&b);
+			resumed += b.result.peer.is_resumed;
+			in_a_row = b.result.peer.is_resumed ? in_a_row + 1 : 0;
+			assert_true(in_a_row * STEP_S < 3600);
+			later_s += STEP_S;
+		}
+		/* Tickets of TLS 1.3 are new each time. */
+		assert_true(v > 0 || resumed >= DIALS - 4);
+		assert_true(resumed > 0);
+		bench_end(&b);
+	}
+	later_s = 0;
+}
+
+static void
+tls_resumes_nothing_beyond_the_certificate(void **state)
+{
+	static const char *const script[] = {">220 a", EHLO_TLS, STARTTLS,
+	    EHLO_PLAIN, "hang", "next", ">220 a", EHLO_TLS, STARTTLS,
+	    EHLO_PLAIN, "hang", "next", ">220 a", EHLO_TLS, STARTTLS, "<QUIT",
+	    ">221 bye", NULL};
+	static const struct fake_cert_kind kind = {0, NULL, 200};
+	static const char *const versions[] = {"TLSv1.3", "TLSv1.2"};
+
+	(void)state;
+	for (size_t v = 0; v < 2; v++) {
+		struct fake_cert *cert =
+		    fake_cert_make(bench_ca, "localhost", &kind);
+		struct bench b;
+
+		bench_begin(&b);
+		bench_serve(&b, script, cert);
+		bench_set(&b, "smtp_tls_security_level", "verify");
+		bench_set(&b, "smtp_tls_verify_cert_match", "hostname");
+		bench_set(&b, "smtp_tls_mandatory_protocols", versions[v]);
+		for (int i = 0; i < 2; i++) {
+			bench_dial(&b);
+			bench_expect_success(&b);
+			assert_int_equal(b.result.peer.is_resumed, i);
+		}
+		later_s = 210;
+		bench_dial(&b);
+		bench_expect_failure(&b, DIAL_TLS, "4.7.5",
+		    "certificate has expired: notAfter=2");
+		assert_false(b.result.peer.is_resumed);
+		later_s = 0;
+		bench_end(&b);
+		fake_cert_free(&cert);
+	}
+}
+
+static void
+tls_resumes_as_long_as_it_is_told_to(void **state)
+{
+	static const char *const script[] = {">220 a", EHLO_TLS, STARTTLS,
+	    EHLO_PLAIN, "hang", "next", ">220 a", EHLO_TLS, STARTTLS,
+	    EHLO_PLAIN, "hang", NULL};
+	static const struct {
+		const char *timeout;
+		bool resumed;
+	} cases[] = {{"0", false}, {"60s", false}, {"120s", true}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct bench b;
+
+		bench_begin(&b);
+		bench_serve(&b, script, bench_good_cert);
+		bench_set(&b, "smtp_tls_security_level", "encrypt");
+		bench_set(
+		    &b, "smtp_tls_session_cache_timeout", cases[i].timeout);
+		bench_dial(&b);
+		later_s = 90;
+		bench_dial(&b);
+		bench_expect_success(&b);
+		assert_int_equal(b.result.peer.is_resumed, cases[i].resumed);
+		later_s = 0;
+		bench_end(&b);
+	}
+}
+
+/* Each parameter is seen in what is agreed on. */
+static void
+tls_parameters_have_an_effect(void **state)
+{
+	static const struct {
+		const char *protocols, *name, *value, *wanted;
+	} cases[] = {
+	    {"TLSv1.3", "tls_eecdh_auto_curves", "secp384r1",
+		"key-exchange ECDHE (secp384r1)"},
+	    {"TLSv1.3", "tls_eecdh_auto_curves", "unheard-of P-521 X25519",
+		"key-exchange ECDHE (secp521r1)"},
+	    {"TLSv1.2", "tls_medium_cipherlist", "ECDHE-ECDSA-AES128-SHA256",
+		"cipher ECDHE-ECDSA-AES128-SHA256 "},
+	    {"TLSv1.2", "tls_medium_cipherlist",
+		"ECDHE-ECDSA-CHACHA20-POLY1305",
+		"cipher ECDHE-ECDSA-CHACHA20-POLY1305 "},
+	};
+	static const struct {
+		const char *name, *value, *why;
+	} bad[] = {
+	    {"tls_eecdh_auto_curves", "unheard-of",
+		"no usable group in tls_eecdh_auto_curves unheard-of"},
+	    {"tls_ssl_options", "NO_TICKET, 0x4",
+		"not supported: tls_ssl_options 0x4"},
+	    {"tls_medium_cipherlist", "UNHEARD-OF",
+		"invalid TLS cipher grade or exclusion list"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct bench b;
+
+		bench_begin(&b);
+		bench_serve(&b, one_session, bench_good_cert);
+		bench_set(&b, "smtp_tls_security_level", "encrypt");
+		bench_set(
+		    &b, "smtp_tls_mandatory_protocols", cases[i].protocols);
+		bench_set(&b, cases[i].name, cases[i].value);
+		bench_dial(&b);
+		bench_expect_success(&b);
+		if (!log_has(cases[i].wanted))
+			fail_msg("case %zu: %s", i, buf_str(&bench_log));
+		bench_end(&b);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct bench b;
+
+		bench_begin(&b);
+		if (i < 2)
+			(void)snprintf(
+			    b.nexthop, sizeof(b.nexthop), "[127.0.0.1]:9");
+		else
+			bench_serve(&b, broken_handshake, bench_good_cert);
+		bench_set(&b, "smtp_tls_security_level", "encrypt");
+		bench_set(&b, bad[i].name, bad[i].value);
+		bench_dial(&b);
+		assert_null(b.result.link);
+		if (strstr(b.result.dsn.text, bad[i].why) == NULL)
+			fail_msg("case %zu: %s", i, b.result.dsn.text);
+		bench_end(&b);
+	}
+}
+
 int
 main(void)
 {
@@ -334,13 +692,21 @@ main(void)
 	    cmocka_unit_test(tls_policies_are_parsed),
 	    cmocka_unit_test(tls_policies_that_are_wrong_say_why),
 	    cmocka_unit_test(tls_levels_come_from_the_obsolete_switches_too),
-	    cmocka_unit_test(tls_cipher_lists_follow_grade_and_level),
+	    cmocka_unit_test(
+		tls_cipher_lists_follow_grade_level_and_parameters),
 	    cmocka_unit_test(tls_matches_fingerprints),
 	    cmocka_unit_test(tls_verifies_names),
 	    cmocka_unit_test(tls_refuses_wrong_certificates),
 	    cmocka_unit_test(tls_reports_an_unreadable_ca_file),
 	    cmocka_unit_test(tls_obeys_the_policy_of_a_nexthop),
 	    cmocka_unit_test(tls_resumes_tls_sessions),
+	    cmocka_unit_test(tls_asks_weak_servers_for_no_trust),
+	    cmocka_unit_test(tls_wildcards_stand_for_one_label),
+	    cmocka_unit_test(tls_keeps_no_session_of_a_refused_server),
+	    cmocka_unit_test(tls_sees_the_certificate_once_an_hour),
+	    cmocka_unit_test(tls_resumes_nothing_beyond_the_certificate),
+	    cmocka_unit_test(tls_resumes_as_long_as_it_is_told_to),
+	    cmocka_unit_test(tls_parameters_have_an_effect),
 	};
 
 	return cmocka_run_group_tests(tests, bench_setup, bench_teardown);
