@@ -544,8 +544,8 @@ lane_add_session(struct lane *lane, struct route *route,
 	ls->io = io;
 	ls->announced_quota =
 	    ehlo->limits_mailmax < INT32_MAX ? (int)ehlo->limits_mailmax : 0;
-	ls->session =
-	    session_new(lane->set, ehlo, peer, &session_handlers, ls, now.ms);
+	ls->session = session_new(lane->set, &route->manner, ehlo, peer,
+	    &session_handlers, ls, now.ms);
 	list_init(&ls->link);
 	list_push(&route->sessions, &ls->link);
 	route->session_count++;

@@ -28,7 +28,8 @@ bury_ended(struct lane *lane, struct route *r, int64_t now_ms)
 		if (ls->is_used_up)
 			ls->end_how = SESSION_END_421;
 		route_on_session_end(r, ls->end_how,
-		    session_accepted(ls->session), lane_next_random(lane),
+		    session_accepted(ls->session),
+		    session_in_doubt(ls->session), lane_next_random(lane),
 		    now_ms);
 		lane_on_turned_away(lane, ls, now_ms);
 		lane->ops->on_session_ended(

@@ -246,6 +246,16 @@ request_decide(struct request *req, size_t i, struct verdict *verdict)
 	req->rcpts[i].state = RCPT_DECIDED;
 }
 
+void
+request_undecide(struct request *req, size_t i)
+{
+	struct recipient *r = &req->rcpts[i];
+
+	CHECK(r->state == RCPT_DECIDED && !r->is_handed_over);
+	verdict_free(&r->verdict);
+	r->state = RCPT_IN_FLIGHT;
+}
+
 size_t
 request_count(const struct request *req, enum rcpt_state state)
 {

@@ -86,6 +86,9 @@ struct recipient {
 	int notify_flags;
 	enum rcpt_state state;
 	bool is_handed_over; /* decided and given to report */
+	/* Place in its session's stream of the command whose reply decided it,
+	 * or put it off; 0: we did. */
+	uint64_t decided_off;
 	struct verdict *verdict; /* NULL until RCPT_DECIDED */
 };
 
@@ -138,6 +141,9 @@ void request_free(struct request **req);
 /* Gives recipient i its verdict, owned from now on: RCPT_DECIDED. A second
  * verdict for the same recipient is a bug of ours. */
 void request_decide(struct request *req, size_t i, struct verdict *verdict);
+
+/* Takes the verdict of recipient i back: RCPT_IN_FLIGHT again. */
+void request_undecide(struct request *req, size_t i);
 
 /* Recipients in the given state. */
 size_t request_count(const struct request *req, enum rcpt_state state);

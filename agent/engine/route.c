@@ -20,6 +20,7 @@ route_new(const char *nexthops, const char *sender)
 	r->login = *sender != '\0' ? mem_printf("%s (%s)", nexthops, sender)
 				   : mem_strdup(nexthops);
 	r->depth = 1;
+	manner_init(&r->manner);
 	r->why_waiting = "not looked at yet";
 	return r;
 }
@@ -49,6 +50,10 @@ route_free(struct route **route)
 void
 route_on_accepted(struct route *r, int depth_max)
 {
+	if (r->wary > 0) {
+		r->wary--;
+		return;
+	}
 	if (r->depth >= depth_max || ++r->good_in_row < r->depth)
 		return;
 	r->good_in_row = 0;
@@ -61,6 +66,22 @@ route_on_trouble(struct route *r)
 	r->good_in_row = 0;
 	if (r->depth > 1)
 		r->depth /= 2;
+}
+
+static void
+on_window_lost(struct route *r)
+{
+	r->good_in_row = 0;
+	/* Several sessions may break for one cause. */
+	if (r->depth == 1)
+		return;
+	r->depth = 1;
+	r->wary = ROUTE_WARY_FIRST << r->windows_lost;
+	if (r->windows_lost < ROUTE_WARY_DOUBLED_MAX)
+		r->windows_lost++;
+	log_info("%s: a session broke with several messages in doubt: one at a "
+		 "time until %d more are accepted",
+	    r->nexthops, r->wary);
 }
 
 static void
@@ -103,8 +124,10 @@ learn_quota(struct route *r, int accepted, int64_t now_ms)
 
 void
 route_on_session_end(struct route *r, enum session_end how, int accepted,
-    uint32_t random, int64_t now_ms)
+    int in_doubt, uint32_t random, int64_t now_ms)
 {
+	if (in_doubt > 1)
+		on_window_lost(r);
 	switch (how) {
 	case SESSION_END_QUIT:
 	case SESSION_END_OURS:

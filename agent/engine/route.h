@@ -6,7 +6,8 @@
  *
  *   depth    messages unanswered per session: starts at 1, doubles with every
  *            good window up to lane_pipeline_depth, is cut by throttle replies
- *            and lost connections
+ *            and lost connections, back to 1 when a window was in doubt
+ *   manner   how the server may be talked to
  *   quota    messages the server takes per session, when it closes earlier
  *            than lane_messages_per_connection ("closes after N"); for an
  *            hour, over processes
@@ -24,6 +25,7 @@
 #include <stdint.h>
 
 #include "agent/engine/judgement.h"
+#include "agent/engine/manner.h"
 #include "agent/engine/peer.h"
 #include "agent/engine/session.h"
 #include "common/smtp/dsn.h"
@@ -42,6 +44,8 @@ enum {
 	ROUTE_MANY = 100,
 	ROUTE_ALARM_WAITS = 10, /* the longest wait is so many first ones */
 	ROUTE_DIALS = 32, /* whose beginning is known */
+	ROUTE_WARY_FIRST = 100,
+	ROUTE_WARY_DOUBLED_MAX = 10, /* times */
 	ROUTE_QUOTA_TIMES = 3, /* closed after so many: in a row, a rule */
 	ROUTE_QUOTA_MEMORY_MS = 3600 * 1000,
 	/* A dial that worked so long ago says that a refusal may be an
@@ -101,7 +105,10 @@ struct route {
 	int64_t dial_began_ms, dial_took_ms;
 	int64_t dials_began_ms[ROUTE_DIALS]; /* of those under way */
 	size_t dials_first, dials_count;
+	struct manner manner; /* how it may be talked to */
 	int depth, good_in_row;
+	int windows_lost; /* sessions that died with one; 0: none */
+	int wary; /* so many are to be accepted before depth grows again */
 	int quota; /* learned; 0: none */
 	int64_t quota_learned_ms;
 	int lost_after; /* messages before the last close by the server */
@@ -149,9 +156,11 @@ void route_on_accepted(struct route *r, int depth_max);
 /* A throttle, a lost connection or a 421: cut the depth. */
 void route_on_trouble(struct route *r);
 
-/* A session ended after so many accepted messages. */
+/* A session ended after so many accepted messages; in_doubt: that it left so.
+ * After more than one depth begins anew, and grows the later the more often
+ * that happens: a server process that dies of a full window takes them all. */
 void route_on_session_end(struct route *r, enum session_end how, int accepted,
-    uint32_t random, int64_t now_ms);
+    int in_doubt, uint32_t random, int64_t now_ms);
 
 /* A dial is begun. */
 void route_on_dial(struct route *r, int64_t now_ms);

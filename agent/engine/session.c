@@ -4,9 +4,9 @@
 #include "common/base/mem.h"
 
 struct session *
-session_new(const struct settings *set, const struct ehlo *ehlo,
-    const struct peer *peer, const struct session_ops *ops, void *ctx,
-    int64_t now_ms)
+session_new(const struct settings *set, struct manner *manner,
+    const struct ehlo *ehlo, const struct peer *peer,
+    const struct session_ops *ops, void *ctx, int64_t now_ms)
 {
 	struct session *s = mem_zalloc(sizeof(*s));
 
@@ -15,9 +15,8 @@ session_new(const struct settings *set, const struct ehlo *ehlo,
 	s->ctx = ctx;
 	s->ehlo = *ehlo;
 	s->peer = *peer;
-	s->mode = !ehlo->pipelining                      ? SESSION_LOCKSTEP
-		  : ehlo->chunking && set->lane_chunking ? SESSION_BDAT
-							 : SESSION_OVERLAP;
+	s->manner = manner;
+	s->mode = session_next_mode(s, NULL, now_ms);
 	list_init(&s->inside);
 	buf_init(&s->chunk, CHUNK_OCTETS);
 	pipeline_init(&s->pipe);
@@ -85,6 +84,12 @@ session_accepted(const struct session *s)
 	return s->accepted;
 }
 
+int
+session_in_doubt(const struct session *s)
+{
+	return s->in_doubt;
+}
+
 int64_t
 session_idle_since_ms(const struct session *s)
 {
@@ -106,17 +111,20 @@ session_memory(const struct session *s)
 
 /* Messages that may be inside at once. */
 static size_t
-window(const struct session *s, int depth)
+window(const struct session *s, int depth, int64_t now_ms)
 {
+	enum session_mode mode = session_next_mode(s, NULL, now_ms);
+
 	/* After a refusal one at a time, until something is accepted again:
 	 * errors in a window are expensive. */
 	if (s->failed_in_row > 0 || depth < 1)
 		return 1;
-	switch (s->mode) {
+	switch (mode) {
 	case SESSION_BDAT:
-		return (size_t)depth;
+		return manner_tells_ends(s->manner) ? (size_t)depth : 1;
 	case SESSION_OVERLAP:
 		return depth > 1 ? 2 : 1;
+	case SESSION_GROUP:
 	case SESSION_LOCKSTEP:
 		break;
 	}
@@ -133,9 +141,12 @@ session_is_spent(const struct session *s, int quota, int64_t now_ms)
 bool
 session_has_room(const struct session *s, int depth, int quota, int64_t now_ms)
 {
+	size_t most = window(s, depth, now_ms);
+
+	/* Those held are answered, and in doubt should the stream break. */
 	return !session_is_finishing(s) &&
-	       !session_is_spent(s, quota, now_ms) &&
-	       s->load < window(s, depth) &&
+	       !session_is_spent(s, quota, now_ms) && s->load < 2 * most &&
+	       s->load - session_held(s) < most &&
 	       pipeline_octets_unanswered(&s->pipe) <
 		   (uint64_t)s->set->lane_pipeline_bytes;
 }
@@ -169,9 +180,11 @@ session_decide_by_reply(struct session *s, struct transaction *t, size_t i,
 {
 	struct verdict_source from = session_source(s, t, now);
 
-	if (is_in_flight(t, i))
-		request_decide(t->req, t->rcpts[i],
-		    verdict_from_reply(outcome, &from, kind, reply));
+	if (!is_in_flight(t, i))
+		return;
+	request_decide(t->req, t->rcpts[i],
+	    verdict_from_reply(outcome, &from, kind, reply));
+	t->req->rcpts[t->rcpts[i]].decided_off = s->answering_off;
 }
 
 void
@@ -227,6 +240,7 @@ session_put_off(struct session *s, struct transaction *t, size_t i,
 	if (!is_in_flight(t, i))
 		return;
 	t->req->rcpts[t->rcpts[i]].state = RCPT_WAITING;
+	t->req->rcpts[t->rcpts[i]].decided_off = s->answering_off;
 	if (t->is_put_off)
 		return;
 	/* For when its time runs out before it could be tried again. */
@@ -277,8 +291,8 @@ detach(struct session *s, struct transaction *t, int64_t now_ms)
 		message_release(transaction_message(t));
 }
 
-static void
-give_back(struct session *s, struct transaction *t, bool is_its_fault,
+void
+session_give_back(struct session *s, struct transaction *t, bool is_its_fault,
     const struct dsn *why, int64_t now_ms)
 {
 	detach(s, t, now_ms);
@@ -297,15 +311,7 @@ static void
 complete(struct session *s, struct transaction *t, int64_t now_ms)
 {
 	CHECK(t->is_put_off || transaction_undecided(t) == 0);
-	give_back(s, t, false, NULL, now_ms);
-}
-
-/* Nothing is rendered for t any more and every reply was read. */
-static bool
-is_through(const struct session *s, const struct transaction *t)
-{
-	return t != s->cur && t->state == TRANSACTION_AWAITING &&
-	       t->commands_unanswered == 0;
+	session_give_back(s, t, false, NULL, now_ms);
 }
 
 void
@@ -340,19 +346,12 @@ count_result(struct session *s, const struct transaction *t, int64_t now_ms)
 void
 session_settle(struct session *s, struct transaction *t, struct moment now)
 {
-	if (!is_through(s, t))
+	if (!session_is_through(s, t))
 		return;
-	count_result(s, t, now.ms);
-	if (t->is_bad_sequence) {
-		struct dsn why;
-
-		dsn_set(&why, "4.5.1",
-		    "host %s[%s] lost step: MAIL FROM was answered with 503",
-		    s->peer.host, s->peer.addr);
-		give_back(s, t, true, &why, now.ms);
-	} else {
-		complete(s, t, now.ms);
-	}
+	if (!t->is_counted)
+		count_result(s, t, now.ms);
+	t->is_counted = true;
+	session_prove(s, 0, now);
 }
 
 void
@@ -368,48 +367,66 @@ session_end(
 }
 
 bool
-session_is_in_doubt(const struct session *s, const struct transaction *t)
+session_is_sent_whole(const struct session *s, const struct transaction *t)
 {
-	return t->last_off > 0 && !t->is_failed &&
-	       s->pipe.written_off >= t->last_off;
+	return t->last_off > 0 && s->pipe.written_off >= t->last_off;
 }
 
-/* The stream broke without a word. */
+bool
+session_is_in_doubt(const struct session *s, const struct transaction *t)
+{
+	return session_is_sent_whole(s, t) && !t->is_failed;
+}
+
+/* The stream broke under t. is_first: its reply was the next. */
 static void
-lose(
-    struct session *s, enum session_end how, const char *why, struct moment now)
+lose_one(struct session *s, struct transaction *t, enum command_kind stage,
+    enum verdict_loss loss, bool is_first, struct moment now)
+{
+	bool in_doubt = loss == LOSS_PLACE ? session_is_sent_whole(s, t)
+					   : session_is_in_doubt(s, t);
+	bool is_slow = loss == LOSS_TIMEOUT && is_first;
+	struct dsn dsn;
+
+	if (loss == LOSS_PLACE)
+		session_take_back(s, t);
+	verdict_lost(&dsn, &s->peer, stage, in_doubt, loss);
+	s->in_doubt += in_doubt;
+	/* A stage that timed out is a slow answer to this message; waiting as
+	 * long again elsewhere helps nobody. With another host it goes there,
+	 * as by smtp(8); what is in doubt risks no more by that than by
+	 * waiting. */
+	t->goes_on =
+	    loss != LOSS_PLACE && t->has_other_host && (in_doubt || is_slow);
+	if (!t->goes_on && (in_doubt || is_slow)) {
+		session_decide_all(s, t, OUTCOME_DEFER, &dsn, now);
+		session_give_back(s, t, false, &dsn, now.ms);
+	} else if (transaction_undecided(t) == 0) {
+		complete(s, t, now.ms);
+	} else {
+		session_give_back(s, t,
+		    is_first && t->state != TRANSACTION_ASSIGNED, &dsn, now.ms);
+	}
+}
+
+void
+session_lose(struct session *s, enum session_end how, enum verdict_loss loss,
+    const char *why, struct moment now)
 {
 	struct pipelined *oldest = pipeline_oldest(&s->pipe);
 	enum command_kind stage = oldest != NULL ? oldest->kind : COMMAND_MAIL;
-	bool is_timeout = how == SESSION_END_TIMEOUT;
 	bool is_first = true;
 
 	if (s->is_over)
 		return;
 	s->is_over = true;
+	s->answering_off = 0;
+	if (loss != LOSS_PLACE)
+		session_let_go_held(s, now);
 	while (!list_is_empty(&s->inside)) {
-		struct transaction *t =
-		    list_entry(s->inside.next, struct transaction, link);
-		bool in_doubt = session_is_in_doubt(s, t);
-		struct dsn dsn;
-
-		verdict_lost(&dsn, &s->peer, stage, in_doubt, is_timeout);
-		/* A stage that timed out is a slow answer to this message;
-		 * waiting as long again elsewhere helps nobody.
-		 * With another host it goes there, as by smtp(8); what is in
-		 * doubt risks no more by that than by waiting. */
-		t->goes_on =
-		    t->has_other_host && (in_doubt || (is_timeout && is_first));
-		if (!t->goes_on && (in_doubt || (is_timeout && is_first))) {
-			session_decide_all(s, t, OUTCOME_DEFER, &dsn, now);
-			complete(s, t, now.ms);
-		} else if (transaction_undecided(t) == 0) {
-			complete(s, t, now.ms);
-		} else {
-			give_back(s, t,
-			    is_first && t->state != TRANSACTION_ASSIGNED, &dsn,
-			    now.ms);
-		}
+		lose_one(s,
+		    list_entry(s->inside.next, struct transaction, link), stage,
+		    loss, is_first, now);
 		is_first = false;
 	}
 	s->ops->on_ended(s->ctx, how, false, why);
@@ -424,13 +441,15 @@ session_close_by_421(struct session *s, enum command_kind kind,
 	struct dsn why;
 	/* After a message was accepted this is a quota, not a refusal. */
 	bool is_first = s->accepted == 0, is_oldest = true;
-	struct transaction *head =
-	    list_is_empty(&s->inside)
-		? NULL
-		: list_entry(s->inside.next, struct transaction, link);
-	bool is_blameless =
-	    session_judge(s, head, kind, reply, now) == MEANING_LATER;
+	struct transaction *head;
+	bool is_blameless;
 
+	session_let_go_held(s, now);
+	head = list_is_empty(&s->inside)
+		   ? NULL
+		   : list_entry(s->inside.next, struct transaction, link);
+	is_blameless =
+	    session_judge(s, head, kind, reply, now) == MEANING_LATER;
 	reply_text(reply, text, sizeof(text));
 	if (head == NULL && now.ms - s->idle_since_ms >= IDLE_421_MS) {
 		session_end(s, SESSION_END_QUIT, true, text);
@@ -449,7 +468,7 @@ session_close_by_421(struct session *s, enum command_kind kind,
 		    t->state != TRANSACTION_ASSIGNED &&
 		    ++t->turned_away > TURNED_AWAY_MAX)
 			is_first = true;
-		give_back(s, t,
+		session_give_back(s, t,
 		    !is_blameless &&
 			(is_first || kind == COMMAND_BODY ||
 			    kind == COMMAND_BDAT_LAST) &&
@@ -515,8 +534,12 @@ session_assign(struct session *s, struct transaction *t, struct moment now)
 	t->state = TRANSACTION_ASSIGNED;
 	if (t->req->deadline_ms < s->request_deadline_ms)
 		s->request_deadline_ms = t->req->deadline_ms;
-	for (size_t i = 0; i < t->count; i++)
-		t->req->rcpts[t->rcpts[i]].state = RCPT_IN_FLIGHT;
+	for (size_t i = 0; i < t->count; i++) {
+		struct recipient *r = &t->req->rcpts[t->rcpts[i]];
+
+		r->state = RCPT_IN_FLIGHT;
+		r->decided_off = 0;
+	}
 	if (refusal != NULL) {
 		session_decide_all(s, t, refusal->outcome, &refusal->dsn, now);
 		verdict_free(&refusal);
@@ -566,12 +589,13 @@ session_closed(
 {
 	if (s->is_over || session_close_by_held_421(s, true, now))
 		return;
+	session_let_go_held(s, now);
 	if (list_is_empty(&s->inside) &&
 	    (s->is_quit_rendered || s->pipe.count == 0)) {
 		session_end(s, SESSION_END_QUIT, is_eof, text);
 		return;
 	}
-	lose(s, SESSION_END_LOST, text, now);
+	session_lose(s, SESSION_END_LOST, LOSS_CONNECTION, text, now);
 }
 
 void
@@ -595,7 +619,7 @@ break_off(
 		return;
 	log_debug(
 	    "%s[%s]: closing session: %s", s->peer.host, s->peer.addr, why);
-	lose(s, how, why, now);
+	session_lose(s, how, LOSS_CONNECTION, why, now);
 }
 
 void
@@ -670,8 +694,12 @@ session_on_timer(struct session *s, struct moment now)
 	if (s->is_over || now.ms < session_deadline_ms(s) ||
 	    session_close_by_held_421(s, false, now))
 		return;
-	if (s->load == 0)
+	if (s->load == session_held(s) && s->is_finishing &&
+	    (s->pipe.count == 0 || s->is_quit_rendered)) {
+		session_let_go_held(s, now);
 		session_end(s, SESSION_END_QUIT, false, "no answer to QUIT");
-	else
-		lose(s, SESSION_END_TIMEOUT, "timed out", now);
+	} else {
+		session_lose(
+		    s, SESSION_END_TIMEOUT, LOSS_TIMEOUT, "timed out", now);
+	}
 }

@@ -1,12 +1,13 @@
 /* session: one authenticated SMTP session carrying many transactions.
  *
- * Engine: octets in, octets out, time as an argument. Three ways to talk,
- * chosen by what EHLO offered:
+ * Engine: octets in, octets out, time as an argument. Ways to talk, chosen by
+ * what EHLO offered and what the server took before (manner.h):
  *
  *   SESSION_BDAT      RSET MAIL RCPT.. BDAT n LAST <octets> RSET MAIL ...
  *                     (PIPELINING + CHUNKING: a window of whole messages)
  *   SESSION_OVERLAP   <body> . [RSET] MAIL RCPT.. DATA | wait for 354 | ...
  *                     (PIPELINING: one round trip per message, RFC 2920 3.1)
+ *   SESSION_GROUP     MAIL RCPT.. DATA | <body> . | ...
  *   SESSION_LOCKSTEP  one command at a time
  *
  * No neighbour is poisoned: servers answer MAIL with 503 after a transaction
@@ -17,7 +18,8 @@
  * unless the message before is known to be accepted; and a message whose MAIL
  * was refused is never believed delivered.
  *
- * Success is believed only on a 2xx to the end of data. When the stream ends,
+ * Success is believed only on a 2xx to the end of data whose place is proven
+ * (session_place.c, doc/internals/architecture.md). When the stream ends,
  * each transaction is done (decided), in doubt (its last octet was written and
  * no reply read: deferred with smtp(8)'s words) or returned (nobody can have
  * taken it). A reply that judge() finds to mean "later" returns what it
@@ -33,6 +35,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/engine/manner.h"
 #include "agent/engine/peer.h"
 #include "agent/engine/settings.h"
 #include "agent/engine/transaction.h"
@@ -43,8 +46,6 @@
 #include "common/smtp/ehlo.h"
 
 struct session;
-
-enum session_mode { SESSION_BDAT, SESSION_OVERLAP, SESSION_LOCKSTEP };
 
 enum session_end {
 	SESSION_END_QUIT, /* 221, or closed while idle or after QUIT */
@@ -84,12 +85,14 @@ struct session_ops {
 	    enum meaning meaning, struct moment now);
 };
 
-/* set and ehlo/peer are copied or borrowed as usual: set is borrowed. */
-struct session *session_new(const struct settings *set, const struct ehlo *ehlo,
-    const struct peer *peer, const struct session_ops *ops, void *ctx,
-    int64_t now_ms);
+/* set and manner (the server's, shared by its sessions) are borrowed, ehlo and
+ * peer copied. */
+struct session *session_new(const struct settings *set, struct manner *manner,
+    const struct ehlo *ehlo, const struct peer *peer,
+    const struct session_ops *ops, void *ctx, int64_t now_ms);
 void session_free(struct session **s);
 
+/* How it talks at present. */
 enum session_mode session_mode(const struct session *s);
 const struct peer *session_peer(const struct session *s);
 
@@ -139,6 +142,7 @@ size_t session_load(const struct session *s); /* transactions inside */
 int session_messages(const struct session *s); /* begun in its life */
 int session_accepted(
     const struct session *s); /* of them, taken by the server */
+int session_in_doubt(const struct session *s); /* left so when it broke */
 int64_t session_idle_since_ms(const struct session *s); /* load 0 since */
 uint64_t session_octets_unanswered(const struct session *s);
 size_t session_memory(const struct session *s); /* octets held */

@@ -33,25 +33,88 @@ refuse(struct session *s, struct transaction *t, enum command_kind kind,
 }
 
 static void
+tell_lesson(const struct session *s, const char *what)
+{
+	log_info("%s[%s] %s: going on with %s", s->peer.host, s->peer.addr,
+	    what, manner_name(s->manner->fastest));
+}
+
+/* 503 for what stood behind the final dot of a message that was taken: there
+ * are servers that never look at that. */
+static bool
+is_turned_away(const struct session *s, const struct transaction *t)
+{
+	return t->is_overlapped && s->was_last_taken &&
+	       t->wordings[ANSWER_RSET] == 0;
+}
+
+static void
+on_bad_sequence(struct session *s, struct transaction *t, struct moment now)
+{
+	/* About the session, not about this message. */
+	t->is_bad_sequence = true;
+	if (is_turned_away(s, t)) {
+		t->is_turned_away = true;
+		if (manner_slow_down(s->manner, SESSION_GROUP, now.ms))
+			tell_lesson(
+			    s, "takes nothing behind the end of a message");
+	} else {
+		/* The server thinks another transaction is open. */
+		session_finish(
+		    s, "out of step: MAIL was answered with 503", now.ms);
+	}
+}
+
+/* Unless RSET is refused only where it stands. */
+static void
+learn_no_rset(struct session *s, struct moment now)
+{
+	if (manner_without_rset(s->manner, now.ms))
+		tell_lesson(s, "refuses RSET");
+}
+
+static void
+on_rset(struct session *s, struct transaction *t, const struct reply *reply,
+    struct moment now)
+{
+	if (reply->code / 100 == 2)
+		return;
+	s->needs_rset = true;
+	if (t != NULL && t->is_overlapped && reply->code == 503)
+		t->is_rset_refused = true;
+	else
+		learn_no_rset(s, now);
+}
+
+static void
 on_mail(struct session *s, struct transaction *t, const struct reply *reply,
     struct moment now)
 {
+	bool is_503 = reply->code == 503;
+
+	if (t->is_rset_refused && !(is_503 && is_turned_away(s, t)))
+		learn_no_rset(s, now);
 	if (verdict_judge(COMMAND_MAIL, reply) == MEANING_OK) {
 		t->mail = MAIL_ACCEPTED;
 		return;
 	}
 	t->mail = MAIL_REFUSED;
-	if (!t->is_failed && reply->code == 503) {
-		/* The server thinks another transaction is open: that is
-		 * about the session, not about this message. */
-		t->is_bad_sequence = true;
-		session_finish(
-		    s, "out of step: MAIL was answered with 503", now.ms);
-	} else if (!t->is_failed) {
+	if (!t->is_failed && is_503)
+		on_bad_sequence(s, t, now);
+	else if (!t->is_failed)
 		refuse(s, t, COMMAND_MAIL,
 		    session_judge(s, t, COMMAND_MAIL, reply, now), reply, now);
-	}
 	t->is_failed = true;
+}
+
+/* 503 although all before was taken: because it came in a group? Alone it is
+ * heard another time, and then judged. */
+static bool
+is_cautious_try_due(const struct session *s, const struct transaction *t,
+    const struct reply *reply)
+{
+	return reply->code == 503 && s->mode != SESSION_LOCKSTEP &&
+	       t->mail == MAIL_ACCEPTED && !t->is_cautious;
 }
 
 /* A recipient alone was refused. */
@@ -59,8 +122,13 @@ static void
 refuse_rcpt(struct session *s, struct transaction *t, size_t i,
     const struct reply *reply, struct moment now)
 {
-	enum meaning meaning = session_judge(s, t, COMMAND_RCPT, reply, now);
+	bool is_cautious =
+	    t->rcpts_accepted == 0 && is_cautious_try_due(s, t, reply);
+	enum meaning meaning =
+	    is_cautious ? MEANING_LATER
+			: session_judge(s, t, COMMAND_RCPT, reply, now);
 
+	t->wants_caution = t->wants_caution || is_cautious;
 	if (is_for_another_host(t, meaning)) {
 		t->goes_on = true;
 		meaning = MEANING_LATER;
@@ -78,10 +146,14 @@ on_rcpt(struct session *s, struct transaction *t, size_t i,
     const struct reply *reply, struct moment now)
 {
 	t->rcpts_answered++;
-	if (verdict_judge(COMMAND_RCPT, reply) == MEANING_OK)
+	if (verdict_judge(COMMAND_RCPT, reply) == MEANING_OK) {
 		t->rcpts_accepted++;
-	else if (t->mail == MAIL_ACCEPTED && !t->is_bad_sequence)
+		if (t->is_cautious &&
+		    manner_slow_down(s->manner, SESSION_LOCKSTEP, now.ms))
+			tell_lesson(s, "refuses commands that come together");
+	} else if (t->mail == MAIL_ACCEPTED && !t->is_bad_sequence) {
 		refuse_rcpt(s, t, i, reply, now);
+	}
 	if (t->rcpts_answered == t->count && t->rcpts_accepted == 0)
 		t->is_failed = true;
 }
@@ -135,9 +207,13 @@ on_data(struct session *s, struct transaction *t, const struct reply *reply,
 		session_push(s, COMMAND_BODY, t, 0, 0, now.ms);
 		return;
 	}
-	if (!t->is_failed)
+	if (!t->is_failed && is_cautious_try_due(s, t, reply)) {
+		t->wants_caution = true;
+		refuse(s, t, COMMAND_DATA, MEANING_LATER, reply, now);
+	} else if (!t->is_failed) {
 		refuse(s, t, COMMAND_DATA,
 		    session_judge(s, t, COMMAND_DATA, reply, now), reply, now);
+	}
 	t->is_failed = true;
 	session_stop_rendering(s, t);
 }
@@ -153,9 +229,10 @@ on_end_of_data(struct session *s, struct transaction *t, enum command_kind kind,
 		    s, t, OUTCOME_SENT, kind, reply, now);
 		/* Unless somebody has begun already. A window of BDAT is
 		 * alike from its first message to its last. */
-		if (kind == COMMAND_BODY && s->cur == NULL &&
-		    s->pipe.count == 0)
+		if ((kind == COMMAND_BODY || s->manner->no_rset) &&
+		    s->cur == NULL && s->pipe.count == 0)
 			s->needs_rset = false;
+		s->was_last_taken = true;
 		return;
 	}
 	refuse(s, t, kind, session_judge(s, t, kind, reply, now), reply, now);
@@ -224,7 +301,8 @@ is_doubt_behind(const struct session *s, const struct pipelined *c)
 		struct transaction *t =
 		    list_entry(link, struct transaction, link);
 
-		if (session_is_in_doubt(s, t) && !(is_end && t == c->owner))
+		if (session_is_in_doubt(s, t) && !session_is_through(s, t) &&
+		    !(is_end && t == c->owner))
 			return true;
 	}
 	return false;
@@ -243,35 +321,18 @@ hold_421(struct session *s, const struct reply *reply, struct moment now)
 	s->ops->on_changed(s->ctx);
 }
 
-/* To the oldest command, that of a transaction. */
+/* What the reply means for whoever asked; t is NULL for a RSET of our own. */
 static void
-on_answer(struct session *s, const struct reply *reply, struct moment now)
+take_answer(struct session *s, struct transaction *t, enum command_kind kind,
+    size_t rcpt, const struct reply *reply, struct moment now)
 {
-	struct pipelined *c = pipeline_oldest(&s->pipe);
-	struct transaction *t = c->owner;
-	enum command_kind kind = c->kind;
-	int code = reply->code;
-	size_t rcpt = c->rcpt;
-	bool is_early = !pipelined_is_written(&s->pipe, c) ||
-			(kind == COMMAND_BODY && s->cur == t);
-
-	if (is_early && !may_be_early(kind, reply)) {
-		session_abort(s, "reply before its command", now);
-		return;
-	}
-	if (reply->had_garbage)
-		session_finish(s, "garbage between replies", now.ms);
-	pipeline_answered(&s->pipe, now.ms);
-	t->commands_unanswered--;
 	switch (kind) {
 	case COMMAND_RSET:
-		if (reply->code / 100 != 2) {
-			session_abort(s, "RSET was refused", now);
-			return;
-		}
+		on_rset(s, t, reply, now);
 		break;
 	case COMMAND_MAIL:
 		on_mail(s, t, reply, now);
+		s->was_last_taken = false;
 		break;
 	case COMMAND_RCPT:
 		if (request_is_probe(t->req))
@@ -287,25 +348,112 @@ on_answer(struct session *s, const struct reply *reply, struct moment now)
 	case COMMAND_BODY:
 	case COMMAND_BDAT_LAST:
 		on_end_of_data(s, t, kind, reply, now);
-		if (is_early && kind == COMMAND_BODY) {
-			/* Answered before it was complete: there is no way
-			 * to stop but to hang up. */
-			session_hang_up(s, "refused in the middle", now);
-			return;
-		}
 		break;
 	case COMMAND_QUIT:
 		break;
 	}
-	if (s->is_over)
+}
+
+/* Notes the reply to the oldest command, which was that of c, in what is known
+ * of t. */
+static void
+note_answer(struct session *s, struct transaction *t, const struct pipelined *c,
+    const struct reply *reply, uint64_t wording)
+{
+	enum manner_answer answer = manner_answer_to(c->kind);
+	const struct pipelined *next = pipeline_oldest(&s->pipe);
+
+	t->commands_unanswered--;
+	t->answered_off = c->end_off;
+	t->is_believable = c->begin_off <= s->proven_off || next == NULL ||
+			   next->owner == NULL;
+	if (reply->code / 100 != 2 || answer == ANSWER_KINDS)
 		return;
-	if (is_out_of_step(kind, code)) {
-		session_abort(s, "reply that fits no such command", now);
+	if (t->wordings[answer] == 0)
+		t->wordings[answer] = wording;
+	/* Another host than those that are known. */
+	if (answer == ANSWER_END && s->mode == SESSION_BDAT && !t->is_teacher &&
+	    manner_only(s->manner, wording) != ANSWER_END)
+		s->is_strange = true;
+}
+
+/* Why the reply is not that of its place; NULL: it may be. */
+static const char *
+misplaced(const struct session *s, const struct reply *reply, bool is_early)
+{
+	enum command_kind kind = pipeline_oldest(&s->pipe)->kind;
+
+	if (is_early && !may_be_early(kind, reply))
+		return "reply before its command";
+	if (s->pipe.count > 1 && reply->had_garbage)
+		return "a line that is no reply";
+	if (s->pipe.count > 1 && reply->codes_differ)
+		return "a reply of several codes";
+	if (is_out_of_step(kind, reply->code))
+		return "reply that fits no such command";
+	return NULL;
+}
+
+/* To the oldest command. */
+static void
+on_answer(struct session *s, const struct reply *reply, struct moment now)
+{
+	struct pipelined c = *pipeline_oldest(&s->pipe);
+	struct transaction *t = c.owner;
+	bool is_early = !pipelined_is_written(&s->pipe, &c) ||
+			(c.kind == COMMAND_BODY && s->cur == t);
+	const char *why = misplaced(s, reply, is_early);
+	uint64_t wording = manner_wording(reply);
+	enum place place = session_weigh(s, reply, wording);
+
+	if (why == NULL && place == PLACE_LOST)
+		why = "the reply to another command";
+	if (why != NULL) {
+		session_lose_place(s, why, reply, now);
 		return;
 	}
-	session_settle(s, t, now);
-	if (!s->is_over)
-		s->ops->on_changed(s->ctx);
+	if (reply->had_garbage)
+		session_finish(s, "garbage between replies", now.ms);
+	pipeline_answered(&s->pipe, now.ms);
+	if (t != NULL)
+		note_answer(s, t, &c, reply, wording);
+	if (place == PLACE_PROVEN)
+		session_prove(s, c.begin_off, now);
+	s->answering_off = c.end_off;
+	take_answer(s, t, c.kind, c.rcpt, reply, now);
+	s->answering_off = 0;
+	if (s->is_over)
+		return;
+	if (is_early && c.kind == COMMAND_BODY) {
+		/* Answered before it was complete: there is no way to stop
+		 * but to hang up. */
+		session_hang_up(s, "refused in the middle", now);
+		return;
+	}
+	if (place == PLACE_PROVEN)
+		s->proven_off = c.end_off;
+	if (t != NULL)
+		session_settle(s, t, now);
+	else
+		session_prove(s, 0, now);
+	s->ops->on_changed(s->ctx);
+}
+
+static void
+on_quit(struct session *s, const struct reply *reply, struct moment now)
+{
+	enum place place = session_weigh(s, reply, manner_wording(reply));
+
+	if (place == PLACE_LOST) {
+		session_lose_place(
+		    s, "the reply to another command", reply, now);
+		return;
+	}
+	if (place == PLACE_PROVEN)
+		session_prove(s, s->pipe.answered_off, now);
+	pipeline_answered(&s->pipe, now.ms);
+	session_let_go_held(s, now);
+	session_end(s, SESSION_END_QUIT, true, "QUIT");
 }
 
 static void
@@ -325,10 +473,9 @@ on_reply(struct session *s, const struct reply *reply, struct moment now)
 		if (reply->code == 421)
 			session_close_by_421(s, COMMAND_MAIL, reply, true, now);
 		else
-			session_abort(s, "unexpected reply", now);
+			session_lose_place(s, "unexpected reply", reply, now);
 	} else if (c->kind == COMMAND_QUIT) {
-		pipeline_answered(&s->pipe, now.ms);
-		session_end(s, SESSION_END_QUIT, true, "QUIT");
+		on_quit(s, reply, now);
 	} else if (reply->code != 421) {
 		on_answer(s, reply, now);
 	} else if (is_doubt_behind(s, c)) {
@@ -350,6 +497,8 @@ session_input(struct session *s, const char *p, size_t n, struct moment now)
 		if (result == REPLY_DONE)
 			on_reply(s, reply_get(&s->parser), now);
 		else if (result == REPLY_BAD)
-			session_abort(s, "senseless reply", now);
+			session_lose_place(
+			    s, "senseless reply", reply_get(&s->parser), now);
 	}
+	session_batch_ends(s, now);
 }

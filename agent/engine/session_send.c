@@ -14,6 +14,16 @@ session_push(struct session *s, enum command_kind kind, struct transaction *t,
 		t->commands_unanswered++;
 }
 
+/* No more of t: what teaches ends with RSET. */
+static void
+end_group(struct session *s, struct transaction *t)
+{
+	if (t->is_teacher)
+		s->step = STEP_LAST_RSET;
+	else
+		session_stop_rendering(s, t);
+}
+
 static void
 begin(struct session *s, struct transaction *t, struct moment now)
 {
@@ -22,11 +32,17 @@ begin(struct session *s, struct transaction *t, struct moment now)
 	s->cur = t;
 	session_note_rendering(s, t, true);
 	s->rcpt_next = 0;
-	s->step = s->needs_rset ? STEP_RSET : STEP_MAIL;
+	s->mode = session_next_mode(s, t, now.ms);
+	t->is_teacher =
+	    session_teaches(s, s->mode) && !request_is_probe(t->req);
+	s->step = s->needs_rset || t->is_teacher ? STEP_RSET : STEP_MAIL;
 	/* Whoever comes next must start from a clean slate, unless this one
 	 * is known to have got through by then. */
 	s->needs_rset = true;
 	s->chunk_is_last = false;
+	t->is_overlapped = s->pipe.count > 0;
+	t->begin_off = s->pipe.rendered_off;
+	s->wants_rset = false;
 	t->state = TRANSACTION_RENDERING;
 	t->began = now.wall;
 	t->began_ms = now.ms;
@@ -194,7 +210,7 @@ render_bdat(
 
 	if (t->is_failed) {
 		/* Refused already: what is announced was sent, no more. */
-		session_stop_rendering(s, t);
+		end_group(s, t);
 		session_settle(s, t, now);
 		return true;
 	}
@@ -215,7 +231,7 @@ render_bdat(
 	if (s->chunk_is_last) {
 		t->last_off = s->pipe.rendered_off;
 		log_folding(s, t);
-		session_stop_rendering(s, t);
+		end_group(s, t);
 	}
 	return true;
 }
@@ -268,7 +284,7 @@ render_step(
 		return true;
 	case STEP_RCPT:
 		if (t->is_failed) { /* MAIL was refused meanwhile */
-			session_stop_rendering(s, t);
+			end_group(s, t);
 			session_settle(s, t, now);
 		} else {
 			render_rcpt(s, out, now);
@@ -345,6 +361,56 @@ may_render(const struct session *s)
 		   (uint64_t)s->set->lane_pipeline_bytes;
 }
 
+/* One that belongs to no message. */
+static void
+render_own_rset(struct session *s, struct buf *out, int64_t now_ms)
+{
+	size_t before = buf_len(out);
+
+	CHECK(command_rset(out));
+	session_push(s, COMMAND_RSET, NULL, 0, buf_len(out) - before, now_ms);
+	s->wants_rset = s->needs_rset = false;
+	s->is_rset_asked = true;
+}
+
+/* It would begin in an open transaction, and the server refuses RSET. */
+static void
+turn_away(struct session *s, struct transaction *t, int64_t now_ms)
+{
+	struct dsn why;
+
+	dsn_set(&why, "4.5.1", "host %s[%s] refuses RSET", s->peer.host,
+	    s->peer.addr);
+	session_finish(s, "RSET is refused", now_ms);
+	session_give_back(s, t, false, &why, now_ms);
+}
+
+/* What comes next when no transaction is being rendered; false: nothing. */
+static bool
+begin_next(struct session *s, struct buf *out, struct moment now)
+{
+	struct transaction *t = next_assigned(s);
+	enum session_mode mode = session_next_mode(s, t, now.ms);
+
+	/* Nothing stands behind a final dot, or what teaches. */
+	if (s->pipe.count > 0 &&
+	    (mode >= SESSION_GROUP || (t != NULL && session_teaches(s, mode))))
+		return false;
+	if (t != NULL && s->needs_rset && s->manner->no_rset &&
+	    s->pipe.count == 0)
+		turn_away(s, t, now.ms);
+	else if (t != NULL)
+		begin(s, t, now);
+	else if (s->is_finishing)
+		render_quit(s, out, now.ms);
+	else if (s->wants_rset)
+		render_own_rset(s, out, now.ms);
+	else
+		return s->mode == SESSION_BDAT && s->pipe.count == 0 &&
+		       session_held(s) > 0 && session_ask_for_proof(s, now);
+	return true;
+}
+
 void
 session_output(
     struct session *s, struct buf *out, size_t max, struct moment now)
@@ -352,23 +418,10 @@ session_output(
 	size_t before = buf_len(out);
 
 	while (!s->is_over && !s->is_quit_rendered &&
-	       buf_len(out) - before < max) {
-		if (!may_render(s))
-			break;
-		if (s->cur == NULL) {
-			struct transaction *t = next_assigned(s);
-
-			if (t != NULL)
-				begin(s, t, now);
-			else if (s->is_finishing)
-				render_quit(s, out, now.ms);
-			else
-				break;
-			continue;
-		}
-		if (!render_step(s, out, buf_len(out) - before, now))
-			break;
-	}
+	       buf_len(out) - before < max && may_render(s) &&
+	       (s->cur != NULL ? render_step(s, out, buf_len(out) - before, now)
+			       : begin_next(s, out, now)))
+		continue;
 }
 
 void

@@ -1,14 +1,16 @@
-/* session_private: the inside of a session, for its three files alone.
+/* session_private: the inside of a session, for its four files alone.
  *
  *   session.c          life, assigning, verdicts, endings, timers
  *   session_send.c     transactions to octets
  *   session_receive.c  replies to verdicts
+ *   session_place.c    which reply belongs to which command, and how surely
  *
  *  lane --assign--> [assigned ... | rendering | awaiting ...] --done--> lane
  *                      (tail)        (cur)        (head)     --returned->
  *
- * `inside` is in stream order, so the transaction a reply concerns is at its
- * head, and everything behind an ended stream is what follows.
+ * `inside` is in stream order: first those whose replies were all read but are
+ * not yet believed (held), then the one that the next reply concerns, and
+ * everything behind an ended stream is what follows.
  */
 #ifndef SESSION_STATE_H
 #define SESSION_STATE_H
@@ -63,7 +65,8 @@ struct session {
 	void *ctx;
 	struct ehlo ehlo;
 	struct peer peer;
-	enum session_mode mode;
+	struct manner *manner; /* borrowed */
+	enum session_mode mode; /* of the current transaction, or the last */
 
 	struct list inside;
 	size_t load;
@@ -77,11 +80,17 @@ struct session {
 	struct reply_parser parser;
 	struct reply *held_421; /* owned; answers the oldest command */
 	int64_t held_ms;
+	uint64_t answering_off; /* end of the command being answered; else 0 */
+	uint64_t proven_off; /* replies up to there are their commands' */
+	bool wants_rset; /* one of its own, whose reply proves the place */
+	bool is_rset_asked; /* ... was sent, and proved nothing so far */
+	bool is_strange; /* its replies are worded as never before */
+	bool was_last_taken; /* the message answered last */
 	bool needs_rset;
 	bool is_finishing; /* nothing new; QUIT comes last */
 	bool is_quit_rendered;
 	bool is_over;
-	int messages, accepted, failed_in_row;
+	int messages, accepted, failed_in_row, in_doubt;
 	int64_t born_ms, idle_since_ms, finishing_since_ms;
 	const char *finishing_why; /* NULL: not finishing */
 	int64_t request_deadline_ms; /* the earliest of those inside */
@@ -98,9 +107,71 @@ void session_note_rendering(
 /* Nothing more is rendered for t, the current transaction. */
 void session_stop_rendering(struct session *s, struct transaction *t);
 
-/* Lets t go if it is through: rendered, and every reply read. */
+/* t may be through: rendered, and every reply read. Lets go what is, and is
+ * believed. */
 void session_settle(
     struct session *s, struct transaction *t, struct moment now);
+
+/* ---- session_place.c --- */
+
+enum place {
+	PLACE_UNKNOWN, /* may be the reply to this command */
+	PLACE_PROVEN, /* is */
+	PLACE_LOST, /* is not */
+};
+
+/* What a reply says of its own place, that of the oldest command. */
+enum place session_weigh(
+    const struct session *s, const struct reply *reply, uint64_t wording);
+
+/* Replies up to off are their commands'. */
+void session_prove(struct session *s, uint64_t off, struct moment now);
+
+/* All that arrived was read, and nothing came that was not asked for. */
+void session_batch_ends(struct session *s, struct moment now);
+
+/* Everything is answered, and not all believed. Returns true. */
+bool session_ask_for_proof(struct session *s, struct moment now);
+
+/* Nobody can say any more which reply belongs to which command: nothing that
+ * is not proven is believed. */
+void session_lose_place(struct session *s, const char *why,
+    const struct reply *reply, struct moment now);
+
+/* All of it was rendered and every reply read. */
+bool session_is_through(const struct session *s, const struct transaction *t);
+
+/* Through, and not yet believed. */
+size_t session_held(const struct session *s);
+
+/* The stream is at its end: those held are believed, or in doubt. */
+void session_let_go_held(struct session *s, struct moment now);
+
+/* Verdicts of replies that are not proven are taken back. */
+void session_take_back(struct session *s, struct transaction *t);
+
+/* A transaction in this mode teaches how the server words its replies: alone,
+ * and between two RSETs. */
+bool session_teaches(const struct session *s, enum session_mode mode);
+
+/* How the next transaction is to be talked about; t may be NULL. */
+enum session_mode session_next_mode(
+    const struct session *s, const struct transaction *t, int64_t now_ms);
+
+/* ---- session.c --- */
+
+/* The stream broke. */
+void session_lose(struct session *s, enum session_end how,
+    enum verdict_loss loss, const char *why, struct moment now);
+
+/* t leaves the session: done if all is decided, else returned because of why,
+ * which is not NULL then unless it was put off. */
+void session_give_back(struct session *s, struct transaction *t,
+    bool is_its_fault, const struct dsn *why, int64_t now_ms);
+
+/* Every octet of t was written. */
+bool session_is_sent_whole(
+    const struct session *s, const struct transaction *t);
 
 struct verdict_source session_source(
     const struct session *s, const struct transaction *t, struct moment now);

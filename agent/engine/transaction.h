@@ -20,6 +20,7 @@
 #include <stdint.h>
 #include <sys/time.h>
 
+#include "agent/engine/manner.h"
 #include "agent/engine/peer.h"
 #include "common/base/list.h"
 
@@ -61,6 +62,18 @@ struct transaction {
 	bool is_failed; /* nothing of it can be accepted any more */
 	bool has_other_host; /* what this one refuses for now may go there; */
 	bool goes_on; /* and that is where it goes (the lane's to reset) */
+	bool is_overlapped; /* begun before the last reply to the one before */
+	bool is_teacher; /* stands between two RSETs, session_place.c */
+	bool is_rset_refused; /* the RSET that led it */
+	bool wants_caution; /* commands of its group got 503 */
+	bool is_turned_away; /* the server takes nothing behind a final dot */
+	bool is_counted; /* its result, in the session's figures */
+	/* Its last reply came when all before it was proven, or when nothing
+	 * else was unanswered: believed if the stream just ends. */
+	bool is_believable;
+	uint64_t begin_off; /* stream place of its first command */
+	uint64_t answered_off; /* ... after its last answered one */
+	uint64_t wordings[ANSWER_KINDS]; /* of its replies; 0: none */
 	uint64_t last_off; /* stream place after its last octet; 0: not yet */
 	struct timeval began; /* MAIL was rendered (delays= c ends here) */
 	int64_t began_ms;
@@ -74,6 +87,7 @@ struct transaction {
 	uint64_t number; /* the lane's; in order of coming */
 	int tries; /* attempts that failed through no fault we know */
 	int hosts_met; /* of the nexthop it is at; they did not take it */
+	bool is_cautious; /* next time one command at a time */
 	int turned_away; /* times a 421 came when it was its turn */
 	struct dsn *last_error; /* owned; why the latest attempt failed */
 	struct peer *last_peer; /* owned; with whom that was */

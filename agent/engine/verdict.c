@@ -137,16 +137,20 @@ verdict_from_dsn(enum outcome outcome, const struct verdict_source *from,
 
 void
 verdict_lost(struct dsn *out, const struct peer *peer, enum command_kind kind,
-    bool is_in_doubt, bool is_timeout)
+    bool is_in_doubt, enum verdict_loss loss)
 {
+	static const char *const happened[] = {
+	    [LOSS_CONNECTION] = "lost connection with",
+	    [LOSS_TIMEOUT] = "conversation with",
+	    [LOSS_PLACE] = "lost step with",
+	};
 	const char *doing =
 	    is_in_doubt
 		? "sending end of data -- message may be sent more than once"
 		: words[kind].doing;
 
-	dsn_set(out, "4.4.2",
-	    is_timeout ? "conversation with %s[%s] timed out while %s"
-		       : "lost connection with %s[%s] while %s",
-	    peer->host, peer->addr, doing);
+	dsn_set(out, "4.4.2", "%s %s[%s]%s while %s", happened[loss],
+	    peer->host, peer->addr, loss == LOSS_TIMEOUT ? " timed out" : "",
+	    doing);
 	out->maybe_accepted = is_in_doubt;
 }

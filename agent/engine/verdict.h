@@ -53,10 +53,11 @@ struct verdict *verdict_from_dsn(enum outcome outcome,
 /* Whom a failed attempt talked to: relay=H[A]:P and tls= of its log line. */
 void verdict_set_peer(struct verdict *v, const struct peer *peer);
 
-/* "lost connection with H while sending RCPT TO", or, when is_timeout,
- * "conversation with H timed out while ..."; 4.4.2. */
+/* "lost connection with H while sending RCPT TO", "conversation with H timed
+ * out while ..."; 4.4.2. Or "replies of H cannot be told apart while ...". */
+enum verdict_loss { LOSS_CONNECTION, LOSS_TIMEOUT, LOSS_PLACE };
 void verdict_lost(struct dsn *out, const struct peer *peer,
-    enum command_kind kind, bool is_in_doubt, bool is_timeout);
+    enum command_kind kind, bool is_in_doubt, enum verdict_loss loss);
 
 /* "RCPT TO command" and the like, for "(in reply to ...)". */
 const char *verdict_command_name(enum command_kind kind);

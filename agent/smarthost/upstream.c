@@ -43,6 +43,7 @@ struct binding {
 	size_t want;
 	int depth_known; /* as it stands on the board, */
 	int64_t quota_known_ms; /* and when the quota there was learned */
+	int manner_known; /* as it stands there */
 };
 
 struct upstream {
@@ -246,6 +247,10 @@ recall(struct binding *b)
 	route_load_quota(
 	    b->route, messages, loop_now_ms(b->ups->env.loop) - age_ms);
 	b->quota_known_ms = b->route->quota_learned_ms;
+	b->manner_known = board_writer_host_manner(board, b->host, &age_ms);
+	manner_load(&b->route->manner, b->manner_known,
+	    loop_now_ms(b->ups->env.loop) - age_ms,
+	    loop_now_ms(b->ups->env.loop));
 	b->depth_known = board_writer_host_depth(board, b->host);
 	if (b->depth_known > set->lane_pipeline_depth)
 		b->depth_known = set->lane_pipeline_depth;
@@ -748,6 +753,10 @@ show_learned(struct binding *b)
 	if (b->depth_known != b->route->depth) {
 		b->depth_known = b->route->depth;
 		board_writer_set_host_depth(board, b->host, b->depth_known);
+	}
+	if (b->manner_known != manner_pack(&b->route->manner)) {
+		b->manner_known = manner_pack(&b->route->manner);
+		board_writer_set_host_manner(board, b->host, b->manner_known);
 	}
 	if (b->quota_known_ms != b->route->quota_learned_ms) {
 		b->quota_known_ms = b->route->quota_learned_ms;

@@ -165,6 +165,8 @@ find_host(struct board_writer *w, const char *host, bool make)
 	board_store(&best->depth, 0);
 	board_store(&best->messages, 0);
 	board_store(&best->messages_wall_ms, 0);
+	board_store(&best->manner, 0);
+	board_store(&best->manner_wall_ms, 0);
 	board_store(&best->rtt_us, 0);
 	board_store_text(best->host, sizeof(best->host), host);
 	board_store(&best->key, key);
@@ -187,20 +189,45 @@ board_writer_host_depth(struct board_writer *w, const char *host)
 	return h != NULL ? learned(&h->depth) : 0;
 }
 
+static int64_t
+age_ms(const uint64_t *wall_ms)
+{
+	uint64_t now = board_now_wall_ms(), then = board_load(wall_ms);
+
+	return then < now ? (int64_t)(now - then) : 0;
+}
+
 int
 board_writer_host_messages(
     struct board_writer *w, const char *host, int64_t *age_ms_out)
 {
 	const struct board_host *h = find_host(w, host, false);
-	uint64_t now = board_now_wall_ms(), then;
 
-	*age_ms_out = 0;
+	*age_ms_out = h != NULL ? age_ms(&h->messages_wall_ms) : 0;
+	return h != NULL ? learned(&h->messages) : 0;
+}
+
+int
+board_writer_host_manner(
+    struct board_writer *w, const char *host, int64_t *age_ms_out)
+{
+	const struct board_host *h = find_host(w, host, false);
+
+	*age_ms_out = h != NULL ? age_ms(&h->manner_wall_ms) : 0;
+	return h != NULL ? learned(&h->manner) : 0;
+}
+
+void
+board_writer_set_host_manner(
+    struct board_writer *w, const char *host, int manner)
+{
+	struct board_host *h = find_host(w, host, true);
+
 	if (h == NULL)
-		return 0;
-	then = board_load(&h->messages_wall_ms);
-	if (then < now)
-		*age_ms_out = (int64_t)(now - then);
-	return learned(&h->messages);
+		return;
+	board_store(&h->manner, (uint64_t)manner);
+	board_store(&h->manner_wall_ms, board_now_wall_ms());
+	board_store(&h->updated_wall_ms, board_now_wall_ms());
 }
 
 void

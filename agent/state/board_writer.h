@@ -83,6 +83,11 @@ void board_writer_poison_end(
 int board_writer_host_depth(struct board_writer *w, const char *host);
 int board_writer_host_messages(
     struct board_writer *w, const char *host, int64_t *age_ms_out);
+/* How it is talked to, packed by the caller; 0: nothing is known. */
+int board_writer_host_manner(
+    struct board_writer *w, const char *host, int64_t *age_ms_out);
+void board_writer_set_host_manner(
+    struct board_writer *w, const char *host, int manner);
 void board_writer_set_host_depth(
     struct board_writer *w, const char *host, int depth);
 /* ... found out now. */

@@ -233,7 +233,8 @@ struct board_host {
 	uint64_t rtt_us;
 	uint64_t updated_wall_ms;
 	uint64_t messages_wall_ms; /* when `messages` was found out */
-	uint64_t spare[2];
+	uint64_t manner; /* as the agent packs it, 0 nothing */
+	uint64_t manner_wall_ms; /* when that was found out */
 	char host[BOARD_NAME];
 };
 

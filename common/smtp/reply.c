@@ -9,6 +9,7 @@ void
 reply_parser_init(struct reply_parser *parser)
 {
 	memset(parser, 0, sizeof *parser);
+	parser->first_code = -1;
 	buf_init(&parser->reply.text, REPLY_TEXT_MAX);
 	(void)snprintf(
 	    parser->reply.status, sizeof parser->reply.status, "5.5.0");
@@ -30,6 +31,8 @@ start_reply(struct reply_parser *parser)
 	reply->code = 0;
 	(void)snprintf(reply->status, sizeof reply->status, "5.5.0");
 	reply->has_status = reply->had_garbage = reply->is_cut = false;
+	reply->codes_differ = false;
+	parser->first_code = -1;
 	parser->line_len = parser->line_total = 0;
 	parser->lines = parser->garbage_lines = 0;
 	parser->is_started = parser->is_done = false;
@@ -125,6 +128,10 @@ take_line(struct reply_parser *parser)
 	}
 	parser->lines++;
 	code = line_code(parser->line, parser->line_len);
+	if (code >= 0 && parser->first_code >= 0 && code != parser->first_code)
+		parser->reply.codes_differ = true;
+	if (code >= 0)
+		parser->first_code = code;
 	if (code >= 0 && (parser->line_len == 3 || parser->line[3] == ' ')) {
 		finish_reply(parser, code);
 		parser->is_done = true;

@@ -43,6 +43,7 @@ struct reply {
 	char status[DSN_STATUS_SIZE];
 	bool has_status; /* the status stood in the reply */
 	bool had_garbage; /* at least one line was no reply line */
+	bool codes_differ; /* of its lines */
 	bool is_cut; /* text was dropped because of the bounds */
 	struct buf text; /* printable lines with their codes, LF between */
 };
@@ -60,6 +61,7 @@ struct reply_parser {
 	size_t line_len; /* octets kept of the line so far */
 	size_t line_total; /* octets seen of it */
 	size_t lines, garbage_lines;
+	int first_code; /* of the current reply; -1: none yet */
 	bool is_started; /* some octet of the current reply was seen */
 	bool is_done; /* reply is complete: the next feed starts anew */
 	bool is_bad;

@@ -655,6 +655,34 @@ peer_of(const struct world *w, const struct route *r)
 	return peer;
 }
 
+/* As if a message had gone before. */
+static void
+teach(struct route *r)
+{
+	static const struct {
+		enum manner_answer answer;
+		const char *reply;
+	} words[] = {
+	    {ANSWER_RSET, "250 2.0.0 ok\r\n"},
+	    {ANSWER_MAIL, "250 2.1.0 ok\r\n"},
+	    {ANSWER_RCPT, "250 2.1.5 ok\r\n"},
+	    {ANSWER_END, "250 2.0.0 taken\r\n"},
+	};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		struct reply_parser parser;
+		size_t used;
+
+		reply_parser_init(&parser);
+		assert_int_equal(reply_feed(&parser, words[i].reply,
+				     strlen(words[i].reply), &used),
+		    REPLY_DONE);
+		manner_learn(&r->manner, words[i].answer,
+		    manner_wording(reply_get(&parser)));
+		reply_parser_fini(&parser);
+	}
+}
+
 static void
 on_dialled(struct world *w, struct world_conn *c)
 {
@@ -678,6 +706,8 @@ on_dialled(struct world *w, struct world_conn *c)
 	} else if (c->is_one_too_many) {
 		refuse_dial(w, c, "421 too many connections");
 	} else {
+		if (!w->is_stranger)
+			teach(route);
 		c->ls = lane_add_session(
 		    w->lane, route, &w->ehlo, &peer, c, w->now);
 	}

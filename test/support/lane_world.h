@@ -102,6 +102,7 @@ struct world {
 	bool is_kick_due, is_checking;
 	int64_t timer_ms, patience_ms;
 	int in_hand; /* messages being rendered */
+	bool is_stranger; /* nothing is known of the server's wording */
 	int slots; /* start_dial says no beyond; 0: no limit */
 
 	struct buf file; /* the content of every message */

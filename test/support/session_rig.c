@@ -131,6 +131,24 @@ rig_init(struct rig *rig, enum session_mode mode)
 	rig->now.ms = 1000000;
 	rig->now.wall.tv_sec = 1700000000;
 	buf_init(&rig->out, OUT_MAX);
+	manner_init(&rig->manner);
+	rig_teach(rig, ANSWER_RSET, RIG_RSET);
+	rig_teach(rig, ANSWER_MAIL, RIG_MAIL);
+	rig_teach(rig, ANSWER_RCPT, RIG_RCPT);
+	rig_teach(rig, ANSWER_END, RIG_TAKEN);
+}
+
+void
+rig_teach(struct rig *rig, enum manner_answer answer, const char *reply)
+{
+	struct reply_parser parser;
+	size_t used;
+
+	reply_parser_init(&parser);
+	assert_int_equal(
+	    reply_feed(&parser, reply, strlen(reply), &used), REPLY_DONE);
+	manner_learn(&rig->manner, answer, manner_wording(reply_get(&parser)));
+	reply_parser_fini(&parser);
 }
 
 static void
@@ -161,8 +179,8 @@ rig_open(struct rig *rig)
 	session_free(&rig->session);
 	buf_reset(&rig->out);
 	rig->is_over = rig->is_kicked = false;
-	rig->session = session_new(
-	    &rig->set, &rig->ehlo, &rig->peer, &ops, rig, rig->now.ms);
+	rig->session = session_new(&rig->set, &rig->manner, &rig->ehlo,
+	    &rig->peer, &ops, rig, rig->now.ms);
 }
 
 /* One line, in the queue file and as it goes over the wire. */

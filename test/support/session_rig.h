@@ -24,6 +24,14 @@
 #include "agent/engine/session.h"
 #include "test/support/queue_source.h"
 
+/* How the server answers, as its manner is known. */
+#define RIG_RSET "250 2.0.0 reset\r\n"
+#define RIG_MAIL "250 2.1.0 sender ok\r\n"
+#define RIG_RCPT "250 2.1.5 recipient ok\r\n"
+#define RIG_TAKEN "250 2.0.0 taken\r\n"
+#define RIG_SENT RIG_MAIL RIG_RCPT RIG_TAKEN
+#define RIG_NEXT_SENT RIG_RSET RIG_SENT
+
 enum { RIG_MESSAGES_MAX = 64, RIG_RCPTS_MAX = 64, RIG_TEXT_SIZE = 64 };
 
 /* What a message is like; zero is a short healthy one to one recipient. */
@@ -62,6 +70,7 @@ struct rig {
 	struct settings set;
 	struct ehlo ehlo;
 	struct peer peer;
+	struct manner manner; /* knows RIG_RSET .. RIG_TAKEN, for BDAT */
 	struct moment now;
 	struct session *session;
 	struct buf out; /* as the link's: pulled, not yet written */
@@ -81,6 +90,9 @@ struct rig {
 /* PIPELINING (and CHUNKING), no SIZE; a session is not opened yet. */
 void rig_init(struct rig *rig, enum session_mode mode);
 void rig_fini(struct rig *rig);
+
+/* What the session knows of the server's wording, from now on. */
+void rig_teach(struct rig *rig, enum manner_answer answer, const char *reply);
 
 /* A fresh session with rig->ehlo; a former one must be over. */
 void rig_open(struct rig *rig);

@@ -51,6 +51,7 @@ lane_reaches_its_bound(void **state)
 		int64_t from;
 
 		world_init(&w);
+		w.is_stranger = true;
 		w.set.lane_pipeline_depth = cases[i].depth;
 		w.set.lane_connection_limit = cases[i].sessions;
 		w.ehlo.pipelining = cases[i].pipelining;

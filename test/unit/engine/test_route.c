@@ -150,10 +150,10 @@ several_failures_at_once_are_one_step_back(void **state)
 		refuse(r, "4.4.1", INT64_MAX, 0, NOW + i);
 	assert_int_equal(r->backoff_ms, ROUTE_BACKOFF_FIRST_MS);
 	for (int i = 0; i < 20; i++)
-		route_on_session_end(r, SESSION_END_421, 0, 0, NOW + i);
+		route_on_session_end(r, SESSION_END_421, 0, 0, 0, NOW + i);
 	assert_int_equal(r->backoff_ms, ROUTE_BACKOFF_FIRST_MS);
 	for (int i = 0; i < 20; i++)
-		route_on_session_end(r, SESSION_END_421, 0, 0, NOW + 2000);
+		route_on_session_end(r, SESSION_END_421, 0, 0, 0, NOW + 2000);
 	assert_int_equal(r->backoff_ms, 2 * ROUTE_BACKOFF_FIRST_MS);
 }
 
@@ -179,13 +179,13 @@ backoff_grows_until_a_session_was_of_use(void **state)
 
 	for (int i = 1; i <= 3; i++) {
 		route_on_dial_ok(r, NOW);
-		route_on_session_end(r, SESSION_END_421, 0, 0, now);
+		route_on_session_end(r, SESSION_END_421, 0, 0, 0, now);
 		assert_int_equal(
 		    r->backoff_ms, ROUTE_BACKOFF_FIRST_MS << (i - 1));
 		now = r->dial_not_before_ms;
 	}
 	route_on_dial_ok(r, NOW);
-	route_on_session_end(r, SESSION_END_QUIT, 1, 0, now);
+	route_on_session_end(r, SESSION_END_QUIT, 1, 0, 0, now);
 	assert_int_equal(r->backoff_ms, 0);
 }
 
@@ -248,7 +248,7 @@ sessions_that_were_proven_are_replaced_without_a_pause(void **state)
 	}
 	assert_false(route_may_replace(r));
 	/* Their work is no sign that more of them are allowed. */
-	route_on_session_end(r, SESSION_END_QUIT, 50, 0, NOW + 1);
+	route_on_session_end(r, SESSION_END_QUIT, 50, 0, 0, NOW + 1);
 	r->session_count--;
 	assert_int_equal(r->backoff_ms, ROUTE_BACKOFF_FIRST_MS);
 	assert_true(route_may_replace(r));
@@ -263,7 +263,7 @@ sessions_that_were_proven_are_replaced_without_a_pause(void **state)
 	route_on_dial_ok(r, NOW);
 	assert_int_equal(r->sessions_proven, 0);
 	assert_false(route_is_being_tried(r));
-	route_on_session_end(r, SESSION_END_QUIT, 50, 0, NOW + 1);
+	route_on_session_end(r, SESSION_END_QUIT, 50, 0, 0, NOW + 1);
 	assert_int_equal(r->backoff_ms, 0);
 	r->dialing = 0;
 }
@@ -304,12 +304,12 @@ quota_is_learned_when_seen_several_times_in_a_row(void **state)
 	for (size_t i = 0; i < 2; i++) {
 		struct route *r = route_new("[relay.test]", "");
 
-		route_on_session_end(r, ends[i], 5, 0, NOW);
+		route_on_session_end(r, ends[i], 5, 0, 0, NOW);
 		for (int n = 0; n < ROUTE_QUOTA_TIMES; n++) {
 			assert_int_equal(route_quota(r, 50, 0, NOW), 50);
-			route_on_session_end(r, ends[i], 7, 0, NOW);
+			route_on_session_end(r, ends[i], 7, 0, 0, NOW);
 			/* Idle, or done: it had no chance to go on. */
-			route_on_session_end(r, SESSION_END_QUIT, 7, 0, NOW);
+			route_on_session_end(r, SESSION_END_QUIT, 7, 0, 0, NOW);
 		}
 		assert_int_equal(route_quota(r, 50, 0, NOW), 7);
 		assert_int_equal(
@@ -326,9 +326,9 @@ quota_is_not_learned_when_others_carry_more(void **state)
 	struct route *r = *state;
 
 	for (int n = 0; n < 10; n++) {
-		route_on_session_end(r, SESSION_END_LOST, 3, 0, NOW);
-		route_on_session_end(r, SESSION_END_LOST, 3, 0, NOW);
-		route_on_session_end(r, SESSION_END_QUIT, 50, 0, NOW);
+		route_on_session_end(r, SESSION_END_LOST, 3, 0, 0, NOW);
+		route_on_session_end(r, SESSION_END_LOST, 3, 0, 0, NOW);
+		route_on_session_end(r, SESSION_END_QUIT, 50, 0, 0, NOW);
 	}
 	assert_int_equal(route_quota(r, 50, 0, NOW), 50);
 }
@@ -345,15 +345,15 @@ quota_of_an_earlier_process_ages_on(void **state)
 	assert_int_equal(route_quota(r, 50, 0, NOW), 7);
 	assert_int_equal(route_quota(r, 50, 0, NOW + 1000), 50);
 	/* Forgotten, and seen once more. */
-	route_on_session_end(r, SESSION_END_421, 7, 0, NOW + 2000);
+	route_on_session_end(r, SESSION_END_421, 7, 0, 0, NOW + 2000);
 	assert_int_equal(route_quota(r, 50, 0, NOW + 2000), 7);
 	/* What this process found out is newer. */
 	route_load_quota(r, 20, NOW);
 	assert_int_equal(route_quota(r, 50, 0, NOW + 2000), 7);
 	/* One that carries more ends the rule here as well. */
-	route_on_session_end(r, SESSION_END_QUIT, 50, 0, NOW + 3000);
+	route_on_session_end(r, SESSION_END_QUIT, 50, 0, 0, NOW + 3000);
 	route_on_session_end(
-	    r, SESSION_END_421, 7, 0, NOW + 2000 + ROUTE_QUOTA_MEMORY_MS);
+	    r, SESSION_END_421, 7, 0, 0, NOW + 2000 + ROUTE_QUOTA_MEMORY_MS);
 	assert_int_equal(
 	    route_quota(r, 50, 0, NOW + 2000 + ROUTE_QUOTA_MEMORY_MS), 50);
 }
@@ -409,7 +409,7 @@ ends_have_their_own_consequences(void **state)
 
 		r->depth = 8;
 		route_on_session_end(
-		    r, cases[i].how, cases[i].accepted, 0, NOW);
+		    r, cases[i].how, cases[i].accepted, 0, 0, NOW);
 		assert_int_equal(r->depth, cases[i].cuts ? 4 : 8);
 		assert_int_equal(
 		    r->dial_not_before_ms > NOW, cases[i].backs_off);
@@ -443,10 +443,37 @@ dials_under_way_are_each_measured_from_their_own_beginning(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static void
+window_in_doubt_begins_anew_with_depth_one(void **state)
+{
+	struct route *r = route_new("relay.test", "");
+	int wary = 100;
+
+	(void)state;
+	for (int round = 0; round < 3; round++) {
+		r->depth = 50;
+		route_on_session_end(r, SESSION_END_LOST, 3, 1, 0, NOW);
+		assert_int_equal(r->depth, 25); /* one message is no window */
+		route_on_session_end(r, SESSION_END_LOST, 3, 10, 0, NOW);
+		/* The others of its server process break with it. */
+		route_on_session_end(r, SESSION_END_LOST, 3, 50, 0, NOW);
+		assert_int_equal(r->depth, 1);
+		for (int i = 0; i < wary; i++) {
+			assert_int_equal(r->depth, 1);
+			route_on_accepted(r, 50);
+		}
+		route_on_accepted(r, 50);
+		assert_int_equal(r->depth, 2);
+		wary *= 2;
+	}
+	route_free(&r);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(window_in_doubt_begins_anew_with_depth_one),
 	    TEST(dials_under_way_are_each_measured_from_their_own_beginning),
 	    TEST(depth_doubles_with_each_good_window_up_to_the_limit),
 	    TEST(trouble_halves_the_depth_but_never_below_one),

@@ -107,6 +107,9 @@ decided_recipients_stay_decided_when_the_rest_is_returned(void **state)
 	rig_fini(&rig);
 }
 
+static const char *const good[] = {RIG_MAIL, RIG_RCPT, RIG_TAKEN, RIG_RSET,
+    RIG_MAIL, RIG_RCPT, RIG_TAKEN, RIG_RSET, RIG_MAIL, RIG_RCPT, RIG_TAKEN};
+
 /* After k replies that are fine, whatever the command was. */
 static void
 reply_421_returns_all_from_there_on(void **state)
@@ -117,7 +120,7 @@ reply_421_returns_all_from_there_on(void **state)
 
 		start_three(&rig, sizeof(THREE) - 1);
 		for (size_t i = 0; i < k; i++)
-			rig_say(&rig, "250 ok\r\n");
+			rig_say(&rig, good[i]);
 		if (k == 11) { /* all answered: the server is just leaving */
 			rig_say(&rig, "421 4.3.2 bye\r\n");
 			rig_check_over(&rig, SESSION_END_421, true);
@@ -163,14 +166,14 @@ reply_421_without_an_end_is_about_its_command_alone(void **state)
 	assert_false(rig.is_over);
 	assert_true(session_is_finishing(rig.session));
 	assert_int_equal(m[0]->done, 0);
-	rig_say(&rig, "503 no recipients\r\n");
+	rig_say(&rig, "503 no recipients\r\n" RIG_RSET);
 	rig_check(m[0], 0, OUTCOME_DEFER, 421, "4.3.2", NULL);
-	rig_say(&rig, "250 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n");
+	rig_say(&rig, RIG_SENT);
 	rig_check_sent(m[1]);
-	rig_say(&rig, "250 ok\r\n421 4.3.2 not you\r\n503 no\r\n503 no\r\n");
-	rig_check(m[2], 0, OUTCOME_DEFER, 421, "4.3.2", NULL);
+	rig_say(&rig, RIG_RSET "421 4.3.2 not you\r\n503 no\r\n503 no\r\n");
 	rig_expect(&rig, "QUIT\r\n");
 	rig_say(&rig, "221 bye\r\n");
+	rig_check(m[2], 0, OUTCOME_DEFER, 421, "4.3.2", NULL);
 	rig_check_over(&rig, SESSION_END_QUIT, true);
 	rig_fini(&rig);
 }
@@ -187,7 +190,7 @@ reply_421_is_the_last_word_of_a_silent_server(void **state)
 			session_finish(rig.session, "spent", rig.now.ms);
 			rig_expect(&rig, "QUIT\r\n");
 		}
-		rig_say(&rig, "250 ok\r\n250 ok\r\n250 ok\r\n");
+		rig_say(&rig, RIG_SENT);
 		(void)rig_pull(&rig, 65536);
 		assert_false(rig.is_kicked);
 		rig_say(&rig, "421 4.3.2 bye\r\n");
@@ -249,7 +252,7 @@ quit_has_its_time_after_the_last_message(void **state)
 	rig_expect(&rig, MESSAGE("1"));
 	session_finish(rig.session, "test", rig.now.ms);
 	rig_wait(&rig, 10000);
-	rig_say(&rig, "250 ok\r\n250 ok\r\n250 ok\r\n");
+	rig_say(&rig, RIG_SENT);
 	rig_check_sent(m);
 	/* The link was busy: QUIT was not pulled so far. */
 	rig_wait(&rig, 1999);
@@ -298,15 +301,15 @@ only_the_oldest_command_has_a_timer(void **state)
 	assert_int_equal(session_deadline_ms(rig.session),
 	    rig.now.ms + set->smtp_mail_timeout_ms);
 	rig_wait(&rig, 299999);
-	rig_say(&rig, "250 ok\r\n");
+	rig_say(&rig, RIG_MAIL);
 	assert_int_equal(session_deadline_ms(rig.session),
 	    rig.now.ms + set->smtp_rcpt_timeout_ms);
 	rig_wait(&rig, 299999);
-	rig_say(&rig, "250 ok\r\n");
+	rig_say(&rig, RIG_RCPT);
 	assert_int_equal(session_deadline_ms(rig.session),
 	    rig.now.ms + set->smtp_data_done_timeout_ms);
 	rig_wait(&rig, 590000);
-	rig_say(&rig, "250 ok\r\n");
+	rig_say(&rig, RIG_TAKEN);
 	rig_check_sent(rig.messages[0]);
 	assert_int_equal(session_deadline_ms(rig.session),
 	    rig.now.ms + set->smtp_rset_timeout_ms);
@@ -463,25 +466,54 @@ reply_out_of_step_never_loses_a_message(void **state)
 			rig_say(&rig,
 			    i == k ? "250 ok\r\n250 ok\r\n" : "250 ok\r\n");
 		rig_check_over(&rig, SESSION_END_ABORT, false);
-		rig_check(m, 0, OUTCOME_DEFER, 250, "4.5.0", NULL);
+		rig_check_returned(m, 1);
+		rig_fini(&rig);
+	}
+}
+
+/* Nobody knows which reply it stands for. */
+static void
+garbage_between_replies_leaves_in_doubt_what_is_not_proven(void **state)
+{
+	static const char *const bad[] = {
+	    "hello there\r\n", "450-several\r\n", RIG_TAKEN};
+	struct rig rig;
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		start_three(&rig, sizeof(THREE) - 1);
+		rig_say(&rig, RIG_SENT);
+		rig_say(&rig, bad[i]);
+		if (!rig.is_over)
+			rig_say(&rig, RIG_RSET);
+		rig_check_sent(rig.messages[0]);
+		for (size_t k = 1; k < 3; k++) {
+			rig_check(rig.messages[k], 0, OUTCOME_DEFER, 0, "4.4.2",
+			    "lost step with mx.test[192.0.2.1] "
+			    "while " IN_DOUBT);
+			assert_true(rig.messages[k]
+					->req->rcpts[0]
+					.verdict->dsn.maybe_accepted);
+		}
+		assert_int_equal(session_in_doubt(rig.session), 2);
+		rig_check_over(&rig, SESSION_END_ABORT, false);
 		rig_fini(&rig);
 	}
 }
 
 static void
-garbage_between_replies_retires_the_session(void **state)
+garbage_before_the_only_reply_retires_the_session(void **state)
 {
 	struct rig rig;
 
 	(void)state;
-	start_three(&rig, sizeof(THREE) - 1);
+	rig_init(&rig, SESSION_LOCKSTEP);
+	rig_open(&rig);
+	(void)rig_send(&rig);
+	rig_expect(&rig, "MAIL FROM:<s1@from.test>\r\n");
 	rig_say(&rig, "hello there\r\n250 ok\r\n");
+	assert_false(rig.is_over);
 	assert_true(session_is_finishing(rig.session));
-	for (int i = 0; i < 10; i++)
-		rig_say(&rig, "250 ok\r\n");
-	for (size_t i = 0; i < 3; i++)
-		rig_check_sent(rig.messages[i]);
-	rig_expect(&rig, "QUIT\r\n");
 	rig_fini(&rig);
 }
 
@@ -502,18 +534,53 @@ endless_line_ends_the_session(void **state)
 	rig_fini(&rig);
 }
 
+/* The replies are in order all the same; 421 without an end is one. */
 static void
-refused_rset_ends_the_session(void **state)
+refused_rset_leaves_each_message_its_own_replies(void **state)
 {
+	static const char *const refusals[] = {"502 5.5.1 x\r\n",
+	    "500 what?\r\n", "452 4.3.1 later\r\n", "421 4.3.0 not this\r\n"};
 	struct rig rig;
 
 	(void)state;
-	start_three(&rig, sizeof(MESSAGE("1") "RSET\r\n") - 1);
-	rig_say(&rig, "250 ok\r\n250 ok\r\n250 ok\r\n500 what?\r\n");
-	rig_check_sent(rig.messages[0]);
-	rig_check_over(&rig, SESSION_END_ABORT, false);
-	rig_check_returned(rig.messages[1], 1);
-	rig_check_returned(rig.messages[2], 0);
+	for (size_t i = 0; i < 4; i++) {
+		start_three(&rig, sizeof(THREE) - 1);
+		rig_say(&rig, RIG_SENT);
+		rig_say(&rig, refusals[i]);
+		rig_say(&rig, RIG_SENT);
+		rig_say(&rig, refusals[i]);
+		rig_say(&rig, RIG_SENT);
+		for (size_t k = 0; k < 3; k++)
+			rig_check_sent(rig.messages[k]);
+		assert_false(rig.is_over);
+		assert_true(rig.manner.no_rset);
+		assert_int_equal(rig.manner.fastest, SESSION_GROUP);
+		if (i < 3) {
+			(void)rig_send(&rig);
+			rig_expect(&rig, ENVELOPE("4") "DATA\r\n");
+		}
+		rig_fini(&rig);
+	}
+}
+
+/* Nothing tells the next message from one that was refused half way. */
+static void
+refused_message_where_rset_is_refused_ends_the_session(void **state)
+{
+	struct rig_message *a, *b;
+	struct rig rig;
+
+	(void)state;
+	rig_init(&rig, SESSION_BDAT);
+	assert_true(manner_without_rset(&rig.manner, rig.now.ms));
+	rig_open(&rig);
+	a = rig_send(&rig);
+	rig_expect(&rig, ENVELOPE("1") "DATA\r\n");
+	rig_say(&rig, "250 ok\r\n550 5.1.1 who\r\n503 no\r\n");
+	rig_check(a, 0, OUTCOME_BOUNCE, 550, "5.1.1", NULL);
+	b = rig_send(&rig);
+	rig_expect(&rig, "QUIT\r\n");
+	rig_check_returned(b, 0);
 	rig_fini(&rig);
 }
 
@@ -537,7 +604,7 @@ unsent_message_can_be_withdrawn(void **state)
 	assert_int_equal(session_load(rig.session), 1);
 	assert_int_equal(session_messages(rig.session), 1);
 	b->is_inside = false;
-	rig_say(&rig, "250 ok\r\n250 ok\r\n250 ok\r\n");
+	rig_say(&rig, RIG_SENT);
 	rig_check_sent(a);
 	rig_assign(&rig, b);
 	rig_expect(&rig, "RSET\r\n" MESSAGE("2"));
@@ -584,9 +651,13 @@ main(void)
 	    cmocka_unit_test(writing_keeps_the_content_timer_from_running_out),
 	    cmocka_unit_test(senseless_replies_are_never_a_delivery),
 	    cmocka_unit_test(reply_out_of_step_never_loses_a_message),
-	    cmocka_unit_test(garbage_between_replies_retires_the_session),
+	    cmocka_unit_test(
+		garbage_between_replies_leaves_in_doubt_what_is_not_proven),
+	    cmocka_unit_test(garbage_before_the_only_reply_retires_the_session),
 	    cmocka_unit_test(endless_line_ends_the_session),
-	    cmocka_unit_test(refused_rset_ends_the_session),
+	    cmocka_unit_test(refused_rset_leaves_each_message_its_own_replies),
+	    cmocka_unit_test(
+		refused_message_where_rset_is_refused_ends_the_session),
 	    cmocka_unit_test(unsent_message_can_be_withdrawn),
 	    cmocka_unit_test(session_is_spent_by_messages_and_by_age),
 	};

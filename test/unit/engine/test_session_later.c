@@ -35,11 +35,11 @@ later_to_the_end_of_data_returns_the_message(void **state)
 	first = rig_send(&rig);
 	second = rig_send(&rig);
 	pull_all(&rig);
-	rig_say(&rig, "250 ok\r\n250 ok\r\n454 4.7.0 slow down\r\n");
+	rig_say(&rig, RIG_MAIL RIG_RCPT "454 4.7.0 slow down\r\n" RIG_RSET);
 	rig_check_returned(first, 0);
 	assert_int_equal(first->req->rcpts[0].state, RCPT_WAITING);
 	assert_non_null(strstr(first->t->last_error->text, "slow down"));
-	rig_say(&rig, "250 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n");
+	rig_say(&rig, RIG_SENT);
 	rig_check_sent(second);
 	rig_fini(&rig);
 }
@@ -55,6 +55,8 @@ later_to_mail_returns_the_message(void **state)
 	m = rig_send(&rig);
 	pull_all(&rig);
 	rig_say(&rig, "550 5.7.0 slow down\r\n503 no mail\r\n503 no rcpt\r\n");
+	rig_expect(&rig, "RSET\r\n");
+	rig_say(&rig, RIG_RSET);
 	rig_check_returned(m, 0);
 	rig_fini(&rig);
 }
@@ -94,6 +96,8 @@ later_to_all_recipients_returns_the_message_whatever_bdat_is_told(void **state)
 	m = rig_send(&rig);
 	pull_all(&rig);
 	rig_say(&rig, "250 ok\r\n450 4.7.1 slow down\r\n250 2.0.0 ok\r\n");
+	rig_expect(&rig, "RSET\r\n");
+	rig_say(&rig, RIG_RSET);
 	rig_check_returned(m, 0);
 	rig_fini(&rig);
 }
@@ -126,9 +130,9 @@ later_many_times_does_not_end_the_session(void **state)
 		struct rig_message *m = rig_send(&rig);
 
 		pull_all(&rig);
-		if (i > 0)
-			rig_say(&rig, "250 ok\r\n");
-		rig_say(&rig, "250 ok\r\n250 ok\r\n451 4.7.0 slow down\r\n");
+		rig_say(&rig, RIG_MAIL RIG_RCPT "451 4.7.0 slow down\r\n");
+		rig_expect(&rig, "RSET\r\n");
+		rig_say(&rig, RIG_RSET);
 		rig_check_returned(m, 0);
 		assert_false(rig.is_over);
 		assert_false(session_is_finishing(rig.session));

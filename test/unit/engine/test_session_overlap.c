@@ -39,8 +39,8 @@ content_and_next_envelope_are_one_group(void **state)
 	rig_say(&rig, "354 go\r\n");
 	assert_true(rig.is_kicked);
 	rig_expect(&rig, BODY("1") "RSET\r\n" GROUP("2"));
-	rig_say(&rig, "250 2.0.0 first\r\n");
-	rig_check(a, 0, OUTCOME_SENT, 250, "2.0.0", "250 2.0.0 first");
+	rig_say(&rig, RIG_TAKEN);
+	rig_check(a, 0, OUTCOME_SENT, 250, "2.0.0", "250 2.0.0 taken");
 	c = rig_send(&rig);
 	session_finish(rig.session, "test", rig.now.ms);
 	rig_say(&rig, "250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n");
@@ -148,8 +148,8 @@ vain_354_gets_a_lone_dot_and_its_answer_is_no_delivery(void **state)
 		rig_say(&rig, "250 ok\r\n550 5.1.1 who\r\n354 go\r\n");
 		rig_expect(&rig, ".\r\nRSET\r\n" GROUP("2"));
 		rig_say(&rig, answers[i]);
-		rig_check(a, 0, OUTCOME_BOUNCE, 550, "5.1.1", NULL);
 		rig_say(&rig, "250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n");
+		rig_check(a, 0, OUTCOME_BOUNCE, 550, "5.1.1", NULL);
 		rig_expect(&rig, BODY("2"));
 		rig_say(&rig, "250 ok\r\n");
 		rig_check_sent(b);
@@ -369,10 +369,88 @@ probe_resets_and_carries_no_content(void **state)
 	}
 }
 
+#define RSET_REFUSED_503                                                       \
+	"503 pipelined\r\n503 pipelined\r\n503 pipelined\r\n503 pipelined\r\n"
+
+/* Haraka 3.3: 503 to each command that stood behind the final dot. The session
+ * lives on, one message at a time; where the message before was not taken, 503
+ * may mean an open transaction. */
+static void
+server_that_takes_nothing_behind_the_dot_is_learned(void **state)
+{
+	struct rig_message *a, *b, *c;
+	struct rig rig;
+
+	(void)state;
+	start(&rig, SESSION_OVERLAP);
+	a = rig_send(&rig);
+	b = rig_send(&rig);
+	rig_expect(&rig, GROUP("1"));
+	rig_say(&rig, "250 ok\r\n250 ok\r\n354 go\r\n");
+	rig_expect(&rig, BODY("1") "RSET\r\n" GROUP("2"));
+	rig_say(&rig, "250 2.0.0 taken\r\n" RSET_REFUSED_503);
+	rig_check_sent(a);
+	rig_check_returned(b, 0);
+	assert_false(session_is_finishing(rig.session));
+	assert_int_equal(rig.manner.fastest, SESSION_GROUP);
+	assert_false(rig.manner.no_rset);
+	assert_false(session_has_room(rig.session, 10, 50, rig.now.ms) &&
+		     session_load(rig.session) > 0);
+	rig_assign(&rig, b);
+	rig_expect(&rig, "RSET\r\n" GROUP("2"));
+	rig_say(&rig, "250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n");
+	c = rig_send(&rig);
+	rig_expect(&rig, BODY("2"));
+	rig_say(&rig, "250 2.0.0 taken\r\n");
+	rig_check_sent(b);
+	rig_expect(&rig, GROUP("3"));
+	session_finish(rig.session, "test", rig.now.ms);
+	rig_say(&rig, "250 ok\r\n250 ok\r\n354 go\r\n");
+	rig_expect(&rig, BODY("3"));
+	rig_say(&rig, "250 2.0.0 taken\r\n");
+	rig_check_sent(c);
+	rig_expect(&rig, "QUIT\r\n");
+	rig_fini(&rig);
+}
+
+/* 503 to a group whose MAIL was taken: heard again one command at a time. What
+ * is refused then, too, is refused. */
+static void
+server_that_takes_no_group_is_learned(void **state)
+{
+	for (int is_refused = 0; is_refused <= 1; is_refused++) {
+		struct rig_message *m;
+		struct rig rig;
+
+		(void)state;
+		start(&rig, SESSION_OVERLAP);
+		m = rig_send(&rig);
+		rig_expect(&rig, GROUP("1"));
+		rig_say(&rig, "250 ok\r\n503 one by one\r\n503 no\r\n");
+		rig_check_returned(m, 0);
+		rig_assign(&rig, m);
+		rig_expect(&rig, "RSET\r\n");
+		rig_say(&rig, "250 ok\r\n");
+		rig_expect(&rig, "MAIL FROM:<s1@from.test>\r\n");
+		rig_say(&rig, "250 ok\r\n");
+		rig_expect(&rig, "RCPT TO:<r1.0.250@to.test>\r\n");
+		rig_say(&rig, is_refused ? "503 not you\r\n" : "250 ok\r\n");
+		assert_int_equal(rig.manner.fastest,
+		    is_refused ? SESSION_BDAT : SESSION_LOCKSTEP);
+		rig_expect(&rig, is_refused ? "" : "DATA\r\n");
+		if (is_refused)
+			rig_check(m, 0, OUTCOME_BOUNCE, 503, "5.0.0", NULL);
+		rig_fini(&rig);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(
+		server_that_takes_nothing_behind_the_dot_is_learned),
+	    cmocka_unit_test(server_that_takes_no_group_is_learned),
 	    cmocka_unit_test(content_and_next_envelope_are_one_group),
 	    cmocka_unit_test(chunking_is_left_alone_when_told_so),
 	    cmocka_unit_test(rset_follows_what_was_not_accepted),

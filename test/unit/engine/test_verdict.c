@@ -200,19 +200,20 @@ loss_is_told_with_its_stage_and_doubt(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		verdict_lost(&dsn, &peer, cases[i].kind, false, false);
+		verdict_lost(
+		    &dsn, &peer, cases[i].kind, false, LOSS_CONNECTION);
 		assert_non_null(strstr(dsn.text, cases[i].doing));
 		assert_memory_equal(dsn.text,
 		    "lost connection with mx.test[192.0.2.1] while ", 46);
 		assert_string_equal(dsn.status, "4.4.2");
 		assert_false(dsn.maybe_accepted);
 	}
-	verdict_lost(&dsn, &peer, COMMAND_BODY, true, false);
+	verdict_lost(&dsn, &peer, COMMAND_BODY, true, LOSS_CONNECTION);
 	assert_true(dsn.maybe_accepted);
 	assert_string_equal(dsn.text,
 	    "lost connection with mx.test[192.0.2.1] while sending end of data "
 	    "-- message may be sent more than once");
-	verdict_lost(&dsn, &peer, COMMAND_RCPT, false, true);
+	verdict_lost(&dsn, &peer, COMMAND_RCPT, false, LOSS_TIMEOUT);
 	assert_string_equal(dsn.text,
 	    "conversation with mx.test[192.0.2.1] timed out while sending "
 	    "RCPT TO");

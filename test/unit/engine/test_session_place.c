@@ -1,0 +1,252 @@
+/* Servers that leave a reply out, say one too many, run two together or send
+ * what is none, at every stage, in every manner and depth: nothing is taken for
+ * sent that was not, nothing is refused, and what may go twice is said to.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "test/support/fixture.h"
+#include "test/support/session_rig.h"
+#include "test/support/session_server.h"
+
+enum tampering {
+	NOTHING,
+	MISSING,
+	EXTRA,
+	MERGED,
+	GARBAGE,
+	CODES_DIFFER,
+	TAMPERINGS
+};
+
+enum {
+	MESSAGES = 60,
+	WIRE_MAX = 1 << 20,
+	IDLE_MS = 700000,
+	BAD_SESSIONS = 100, /* then all is well, so that it ends */
+};
+
+struct world {
+	struct fixture_random *random;
+	struct rig rig;
+	struct session_server server;
+	struct buf replies; /* as the session will see them */
+	enum tampering tampering;
+	size_t every, said; /* each so many-th reply */
+	int depth;
+	bool is_alike; /* "250 ok" to everything */
+	size_t in_doubt, sessions;
+};
+
+static void
+on_accept(void *ctx, const struct session_server *s, struct slice content)
+{
+	struct world *w = ctx;
+	size_t id;
+
+	(void)content;
+	assert_int_equal(sscanf(s->sender, "s%zu", &id), 1);
+	w->rig.messages[id - 1]->copies++;
+}
+
+static void
+tamper(struct world *w, const char *line, size_t n)
+{
+	struct buf *out = &w->replies;
+
+	switch (w->tampering) {
+	case MISSING:
+		return;
+	case EXTRA:
+		assert_true(buf_add(out, line, n) && buf_add(out, line, n));
+		return;
+	case MERGED:
+		assert_true(buf_add(out, line, n - 2));
+		return;
+	case GARBAGE:
+		assert_true(buf_add_str(out, "\x80 no reply\r\n"));
+		return;
+	case CODES_DIFFER:
+		assert_true(
+		    buf_addf(out, "450-4.0.0 so\r\n") && buf_add(out, line, n));
+		return;
+	case NOTHING:
+	case TAMPERINGS:
+		break;
+	}
+	assert_true(buf_add(out, line, n));
+}
+
+static void
+take_replies(struct world *w)
+{
+	struct slice all = buf_slice(&w->server.out);
+
+	while (all.n > 0) {
+		const char *end = memmem(all.p, all.n, "\r\n", 2);
+		size_t n = (size_t)(end - all.p) + 2;
+		const char *line = all.p;
+
+		if (w->is_alike && line[0] == '2' && line[1] == '5') {
+			line = "250 ok\r\n";
+			n = strlen(line);
+		}
+		if (w->sessions < BAD_SESSIONS && ++w->said % w->every == 0)
+			tamper(w, line, n);
+		else
+			assert_true(buf_add(&w->replies, line, n));
+		n = (size_t)(end - all.p) + 2;
+		all = slice_of(all.p + n, all.n - n);
+	}
+	buf_consume(&w->server.out, buf_len(&w->server.out));
+}
+
+static struct rig_message *
+next_waiting(struct world *w)
+{
+	for (size_t i = 0; i < w->rig.count; i++)
+		if (w->rig.messages[i]->done == 0 &&
+		    !w->rig.messages[i]->is_inside)
+			return w->rig.messages[i];
+	return NULL;
+}
+
+static void
+assign(struct world *w)
+{
+	struct rig_message *m;
+
+	while (
+	    session_has_room(w->rig.session, w->depth, 1000, w->rig.now.ms) &&
+	    (m = next_waiting(w)) != NULL)
+		rig_assign(&w->rig, m);
+	if (next_waiting(w) == NULL)
+		session_finish(w->rig.session, "no more", w->rig.now.ms);
+}
+
+/* A reply that is held back in the middle of a line comes later. */
+static void
+hear(struct world *w)
+{
+	size_t n = buf_len(&w->replies);
+
+	if (n > 1 && fixture_random_below(w->random, 2) == 0)
+		n = 1 + fixture_random_below(w->random, n);
+	session_input(w->rig.session, buf_slice(&w->replies).p, n, w->rig.now);
+	buf_consume(&w->replies, n);
+}
+
+static void
+live(struct world *w)
+{
+	struct slice out;
+
+	while (!w->rig.is_over) {
+		assign(w);
+		out = rig_pull(&w->rig, 65536);
+		if (out.n > 0) {
+			session_server_feed(&w->server, out.p, out.n);
+			rig_write(&w->rig, buf_len(&w->rig.out));
+			take_replies(w);
+		} else if (buf_len(&w->replies) > 0) {
+			hear(w);
+		} else if (w->server.is_closed) {
+			session_closed(w->rig.session, true, "eof", w->rig.now);
+		} else {
+			rig_wait(&w->rig, IDLE_MS);
+		}
+	}
+}
+
+static void
+run(struct world *w)
+{
+	while (next_waiting(w) != NULL) {
+		assert_true(w->sessions++ < BAD_SESSIONS + MESSAGES);
+		session_server_init(&w->server, SERVER_POSTFIX);
+		w->server.on_accept = on_accept;
+		w->server.ctx = w;
+		buf_reset(&w->replies);
+		rig_open(&w->rig);
+		live(w);
+		session_server_fini(&w->server);
+	}
+}
+
+static void
+check(struct world *w)
+{
+	for (size_t i = 0; i < w->rig.count; i++) {
+		struct rig_message *m = w->rig.messages[i];
+		const struct verdict *v = m->req->rcpts[0].verdict;
+
+		assert_non_null(v);
+		assert_int_not_equal(v->outcome, OUTCOME_BOUNCE);
+		if (v->outcome == OUTCOME_SENT)
+			assert_int_equal(m->copies, 1);
+		else if (!v->dsn.maybe_accepted)
+			assert_int_equal(m->copies, 0);
+		assert_true(m->copies <= 1);
+		w->in_doubt += v->dsn.maybe_accepted;
+	}
+	if (w->tampering == NOTHING)
+		assert_int_equal(w->in_doubt, 0);
+}
+
+static void
+try(struct fixture_random *random, enum session_mode mode,
+    enum tampering tampering, int depth, size_t every, bool is_alike)
+{
+	struct world w = {.random = random,
+	    .tampering = tampering,
+	    .depth = depth,
+	    .every = every,
+	    .is_alike = is_alike};
+	struct rig_plan plan = {0};
+
+	rig_init(&w.rig, mode == SESSION_GROUP ? SESSION_OVERLAP : mode);
+	manner_init(&w.rig.manner);
+	w.rig.manner.fastest = mode;
+	buf_init(&w.replies, WIRE_MAX);
+	for (size_t i = 0; i < MESSAGES; i++) {
+		plan.rcpts = i % 7 == 6 ? 3 : 1;
+		(void)rig_add(&w.rig, &plan);
+	}
+	run(&w);
+	check(&w);
+	rig_fini(&w.rig);
+	buf_fini(&w.replies);
+}
+
+static void
+nothing_is_believed_that_did_not_happen(void **state)
+{
+	static const int depths[] = {1, 10, 50};
+	struct fixture_random random;
+
+	(void)state;
+	fixture_random_init(&random);
+	for (int mode = SESSION_BDAT; mode <= SESSION_LOCKSTEP; mode++)
+		for (int kind = NOTHING; kind < TAMPERINGS; kind++)
+			for (size_t d = 0; d < 3; d++)
+				for (size_t every = 2; every < 40; every++)
+					try(&random, mode, kind, depths[d],
+					    every, every % 5 == 0);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(nothing_is_believed_that_did_not_happen),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
