@@ -1,5 +1,6 @@
 """main.cf.example and master.cf.example, installed as README.md says: no new
 warnings, nothing lost that was there, and mail takes the lane it should."""
+import hashlib
 import os
 import re
 import subprocess
@@ -28,23 +29,58 @@ def read(path):
         return f.read()
 
 
-def install(etc, replaced=()):
-    """README.md, step 5, on another directory."""
-    folder = os.path.join(etc, "example")
-    os.makedirs(folder, exist_ok=True)
-    for path in (MAIN, MASTER):
-        text = read(path)
+def steps(heading):
+    """The commands of a section of README.md, in its order."""
+    section = read(os.path.join(paths.ROOT, "README.md")).split(
+        f"## {heading}\n")[1].split("\n#")[0]
+    return re.findall(r"^    (.+)$", section, re.M)
+
+
+def follow(commands, etc, replaced=()):
+    """As printed, in another directory than Postfix's, and with another
+    provider; without building, packages, reload and the message to send."""
+    folder = os.path.join(etc, "../source")
+    os.makedirs(folder + "/scripts", exist_ok=True)
+    for name in ("main.cf.example", "master.cf.example", "scripts/lanes"):
+        text = read(os.path.join(paths.ROOT, name))
         for old, new in replaced:
             text = text.replace(old, new)
-        with open(os.path.join(folder, os.path.basename(path)), "w",
-                  encoding="utf-8") as f:
+        with open(os.path.join(folder, name), "w", encoding="utf-8") as f:
             f.write(text)
-    subprocess.run(
-        f"grep -o '^[a-z_]*' {folder}/main.cf.example"
-        f" | xargs postconf -c {etc} -X"
-        f" && cat {folder}/main.cf.example >> {etc}/main.cf"
-        f" && cat {folder}/master.cf.example >> {etc}/master.cf",
-        shell=True, check=True)
+    os.chmod(folder + "/scripts/lanes", 0o755)
+    done = []
+    for command in commands:
+        if not re.match(r"\(umask|echo|scripts/lanes", command):
+            continue
+        for old, new in (*replaced, ("/etc/postfix/", etc + "/")):
+            command = command.replace(old, new)
+        command = re.sub(r"^(scripts/lanes \w+)", rf"\1 {etc}", command)
+        run = subprocess.run(command, shell=True, cwd=folder, check=False,
+                             capture_output=True, text=True)
+        assert run.returncode == 0, (command, run.stderr)
+        done.append(run.stdout)
+    assert done, "README.md has no such commands"
+    return done
+
+
+def install(etc, replaced=()):
+    return follow(steps("Five minutes to a start"), etc, replaced)
+
+
+def undo(etc):
+    return follow(["scripts/lanes remove"], etc)
+
+
+def contents(etc):
+    found = {}
+    for folder, _, names in os.walk(etc):
+        for name in names:
+            path = os.path.join(folder, name)
+            with open(path, "rb") as f:
+                found[os.path.relpath(path, etc)] = (
+                    hashlib.sha256(f.read()).hexdigest(),
+                    os.stat(path).st_mode, os.stat(path).st_uid)
+    return found
 
 
 def complaints(instance, *command):
@@ -72,17 +108,23 @@ def test_examples_print_no_new_warnings(origin, present):
     before = looked_at(origin)
     install(origin.etc)
     assert looked_at(origin) == before
-    assert origin.postconf("relayhost") == PROVIDER
-    assert origin.postconf("smtpd_log_access_permit_actions") == ""
 
 
 def test_example_names_are_all_silenced():
     """A name set in the example and unknown to Postfix is in the list, and
     nothing else is."""
     text = read(MAIN)
-    named = set(re.findall(r"^((?:lane|fast|slow)_\w+) =", text, re.M))
-    silenced = set(re.findall(r"^\s+\$\{(\w+)\?\{\}\}$", text, re.M))
+    pattern = r"^((?:lane|fast|slow)_\w+) =|-o (lane_\w+)="
+    named = {a or b for a, b in re.findall(
+        pattern, read(MAIN) + read(MASTER), re.M)}
+    silenced = set(re.findall(r"^\s+\$\{(\w+)\?\{\}\}$", read(MASTER), re.M))
     assert named == silenced
+
+
+def test_example_main_cf_sets_what_lanes_alone_read():
+    names = re.findall(r"^(\w+) =", read(MAIN), re.M)
+    assert names and all(
+        name.startswith(("lane_", "fast_", "slow_")) for name in names)
 
 
 def other_providers():
@@ -140,15 +182,14 @@ def provider(base, certs, started):
 @pytest.fixture
 def site(base, certs, origin, provider, started):
     """A Postfix set up by the examples, with the provider replaced."""
-    nexthop = f"[127.0.0.1]:{provider.port}"
-    origin.map("relay_auth", {nexthop: ":".join(provider.login)}, mode=0o600)
-    origin.map("transport", {"fast.example": "fast:"})
-    install(origin.etc, [(PROVIDER, nexthop), ("/etc/postfix/",
-                                               origin.etc + "/"),
-                         (AUTHORITIES, certs.ca.cert)])
-    # Postfix programs wait until main.cf is at rest
-    os.utime(origin.etc + "/main.cf", (0, 0))
+    install(origin.etc, replacements(origin, provider, certs))
     return started(origin)
+
+
+def replacements(origin, provider, certs):
+    return [(PROVIDER, f"[127.0.0.1]:{provider.port}"),
+            ("SERVER-ID:PASSWORD", ":".join(provider.login)),
+            ("example.com ", "fast.example "), (AUTHORITIES, certs.ca.cert)]
 
 
 @pytest.mark.skipif("lane" not in paths.agents(), reason="no lane yet")
@@ -191,3 +232,152 @@ def test_login_without_tls_level_keeps_mail_and_password(
     # written out now and then
     wait_until(lambda: "C: QUIT" in sim.transcript(), what="a whole dialogue")
     assert "C: AUTH" not in sim.transcript()
+
+
+# --- a site that has other transports ---------------------------------------
+
+OTHER_LOGIN = ("other", "their-own-secret")
+# sender, recipient of mail that is none of the lanes' business
+OTHERS = (
+    ("someone@sender.example", "a@intern.example"),     # relay_domains
+    ("someone@sender.example", "b@partner.example"),    # its transport table
+    ("someone@second.example", "c@far.example"),        # a relay for senders
+    ("someone@second.example", "c@fast2.example"),
+    ("someone@sender.example", "d@local.example"),      # virtual domains
+    ("someone@sender.example", "e@filtered.example"),   # content filter
+)
+
+
+@pytest.fixture
+def busy(base, certs, origin, started):
+    """Two servers of its own beside the provider to come: one inside, without
+    TLS and login, and a second provider with a login of its own; all set for
+    smtp(8), as sites do it. Written as people write: continued, and without an
+    end of the last line."""
+    inside = started(Simulator(base, certs, name="inside", login=None,
+                               no_starttls=True))
+    second = started(Simulator(base, certs, name="second", login=OTHER_LOGIN,
+                               mechs="PLAIN", require_tls=True))
+    to_inside, to_second = (f"[127.0.0.1]:{s.port}" for s in (inside, second))
+    origin.set(
+        relayhost=to_inside, relay_domains="intern.example",
+        transport_maps=origin.map(
+            "site_transport", {"partner.example": f"smtp:{to_inside}"}),
+        sender_dependent_relayhost_maps=origin.map(
+            "relays", {"@second.example": to_second}),
+        smtp_sasl_auth_enable="yes", smtp_sender_dependent_authentication="no",
+        smtp_sasl_password_maps=origin.map(
+            "logins", {to_second: ":".join(OTHER_LOGIN)}, mode=0o600),
+        smtp_sasl_tls_security_options="noanonymous",
+        smtp_tls_security_level="may", smtp_fallback_relay=to_inside,
+        smtpd_recipient_restrictions="permit_mynetworks, reject",
+        smtpd_sender_restrictions="check_recipient_access "
+        f"inline:{{{{filtered.example = FILTER smtp:{to_inside}}}}}")
+    with open(origin.etc + "/main.cf", "a", encoding="utf-8") as f:
+        f.write("mynetworks_style =\n    host\n# the end")
+    os.utime(origin.etc + "/main.cf", (0, 0))
+    origin.servers = {"inside": inside, "second": second}
+    return started(origin)
+
+
+def exchange(origin, pairs, servers):
+    """{recipient: where it went, and with which login} of one message each."""
+    had = {name: len(s.ledger()) for name, s in servers.items()}
+    local = len(origin.mailbox())
+    for sender, recipient in pairs:
+        origin.inject([messages.make(recipient, sender, (recipient,),
+                                     b"hello\r\n")])
+    origin.wait_empty()
+    went = {recipient: (name, e.login) for name, s in servers.items()
+            for e in s.ledger()[had[name]:] for recipient in e.recipients}
+    return went, len(origin.mailbox()) - local
+
+
+@pytest.mark.skipif("lane" not in paths.agents(), reason="no lane yet")
+def test_other_mail_of_a_site_goes_as_before(busy, provider, certs):
+    before = contents(busy.etc)
+    mail_before = exchange(busy, OTHERS, busy.servers)
+    assert mail_before == ({
+        "a@intern.example": ("inside", ""), "b@partner.example": ("inside", ""),
+        "c@far.example": ("second", OTHER_LOGIN[0]),
+        "c@fast2.example": ("second", OTHER_LOGIN[0]),
+        "e@filtered.example": ("inside", "")}, 1)
+    warned = looked_at(busy)
+
+    given = [*replacements(busy, provider, certs)]
+    install(busy.etc, given)
+    once = contents(busy.etc)
+    busy.reload()
+    servers = {**busy.servers, "provider": provider}
+    assert exchange(busy, OTHERS, servers) == mail_before
+    login = provider.login[0]
+    assert exchange(busy, [("someone@sender.example", "f@fast.example"),
+                           ("someone@sender.example", "s@far.example")],
+                    servers) == ({"f@fast.example": ("provider", login),
+                                  "s@far.example": ("provider", login)}, 0)
+    assert not busy.log.lines("fatal")
+    assert looked_at(busy) == warned
+
+    install(busy.etc, given)
+    assert contents(busy.etc) == once
+
+    undo(busy.etc)
+    assert contents(busy.etc) == before
+    undo(busy.etc)
+    assert contents(busy.etc) == before
+    busy.reload()
+    assert exchange(busy, OTHERS, servers) == mail_before
+    # what the provider got before by nobody's table goes inside again
+    assert exchange(busy, [("someone@sender.example", "f@fast.example")],
+                    servers) == ({"f@fast.example": ("inside", "")}, 0)
+
+
+def test_undo_keeps_later_changes_and_says_what_goes(busy, provider, certs):
+    main, etc = busy.etc + "/main.cf", busy.etc
+    before = read(main)
+    install(etc, replacements(busy, provider, certs))
+    busy.command("postconf", "-e", "relayhost=[elsewhere.example]",
+                 "default_process_limit=7", "header_size_limit=1234",
+                 "lane_hold_limit=60s")
+    busy.command("postconf", "-P", "slow/unix/lane_message_rate_limit=2/1s")
+    told = "".join(undo(etc))
+    assert "+    -o lane_message_rate_limit=2/1s" in told
+    assert "+lane_hold_limit = 60s" in told and "fast.example" in told
+    after = read(main)
+    assert "header_size_limit = 1234\n" in after
+    assert "relayhost = [elsewhere.example]\n" in after
+    kept = [line for line in before.splitlines()
+            if not line.startswith(("relayhost", "default_process_limit"))]
+    assert [line for line in after.splitlines() if line in kept] == kept
+    assert "lane" not in after.replace(etc, "")
+    assert not re.search(r"^(fast|slow)\b", read(etc + "/master.cf"), re.M)
+    assert not {"lane_login", "lane_transport", "lanes.kept"} & set(
+        os.listdir(etc))
+
+
+def test_undo_does_nothing_when_it_would_lose_a_change(busy, provider, certs):
+    install(busy.etc, replacements(busy, provider, certs))
+    busy.command("postconf", "-e", "transport_maps=hash:/mine/alone")
+    before = contents(busy.etc)
+    run = subprocess.run(
+        [paths.ROOT + "/scripts/lanes", "remove", busy.etc], check=False,
+        capture_output=True, text=True)
+    assert run.returncode == 1 and "nothing was removed" in run.stderr
+    assert "+transport_maps = hash:/mine/alone" in run.stdout
+    assert contents(busy.etc) == before
+
+
+@pytest.mark.parametrize("taken", ["slow", "lane_smarthost", "login"])
+def test_lanes_are_not_added_over_what_is_there(origin, taken):
+    origin.map("lane_login", {"[x]": "a:b"}, "texthash",
+               mode=0o644 if taken == "login" else 0o600)
+    origin.map("lane_transport", {"x.example": "fast:"}, "texthash")
+    if taken == "slow":
+        origin.agent("smtp", "slow")
+    elif taken == "lane_smarthost":
+        origin.set(lane_smarthost="[x]")
+    before = contents(origin.etc)
+    run = subprocess.run([paths.ROOT + "/scripts/lanes", "add", origin.etc],
+                         check=False, capture_output=True, text=True)
+    assert run.returncode == 1 and taken in run.stderr
+    assert contents(origin.etc) == before

@@ -356,19 +356,19 @@ config_myorigin_may_be_a_file(void **state)
 static void
 config_of_half_an_answer_is_none(void **state)
 {
-	static const char *const answers[] = {
-	    "#!/bin/sh\necho queue_directory = /tmp\n",
-	    "#!/bin/sh\necho postlane_last = postlane_last\n"
-	    "echo postlane_never_set =\n",
-	    "#!/bin/sh\nkill -9 $$\n"};
-	char line[300];
+	static const char *const answers[] = {"echo queue_directory = /tmp",
+	    "echo postlane_last = postlane_last; echo postlane_never_set =",
+	    "kill -9 $$"};
+	char line[300], script[200];
 
 	(void)state;
 	(void)snprintf(line, sizeof(line), "command_directory = %s\n",
 	    scratch_path("commands"));
 	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
 		scratch_config(line);
-		scratch_write("commands/postconf", answers[i]);
+		(void)snprintf(
+		    script, sizeof(script), "#!/bin/sh\n%s\n", answers[i]);
+		scratch_write("commands/postconf", script);
 		assert_int_equal(
 		    chmod(scratch_path("commands/postconf"), 0755), 0);
 		load("");
