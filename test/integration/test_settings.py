@@ -142,3 +142,69 @@ def test_postconf_f_and_x_do_what_they_say(site):
     site.reload()
     site.flush()
     site.wait_empty()
+
+
+# --- what fails while a lane starts -----------------------------------------
+
+# Each once: what the parent does of it. What fails in the child alone would fail
+# in each (test_command_output.c has these).
+ONCE = ["fork:1:EAGAIN", "pipe:1:EMFILE", "pipe:2:EMFILE", "pipe:3:ENFILE",
+        "open@general.conf:1:ENFILE", "read@general.conf:1:EIO",
+        *(f"read:{n}:EIO" for n in range(1, 5))]
+
+
+def other_queue():
+    """The queue of the built-in defaults, which is another instance's."""
+    return {path: os.stat(path).st_ctime_ns
+            for path, _, _ in os.walk("/var/spool/postfix")}
+
+
+def test_one_failing_call_at_start_leaves_the_right_lane(site):
+    mail(site, "fast", 1)
+    site.wait_empty()
+    site.set(lane_provider_directory=paths.ROOT + "/providers")
+    before = other_queue()
+    failed = []
+    for count, order in enumerate(ONCE):
+        site.lane_faults(order)
+        for pid in site.pids("lane"):
+            site.kill9(pid)
+        had = len(site.sim.ledger())
+        site.inject([messages.make(f"f{count}", "someone@sender.example",
+                                   ("x@fast.example",), b"hello\r\n")])
+        site.wait_empty(30)
+        taken = site.sim.ledger()[had:]
+        assert [e.login for e in taken] == [site.sim.login[0]], order
+        failed += [order] * len(site.faults())
+    assert set(failed) == set(ONCE)     # else nothing was tried
+    assert other_queue() == before
+
+
+def test_a_shortage_of_processes_is_waited_for(site):
+    """As long as it lasts, nothing is served and nobody's queue is touched;
+    a second after it, mail goes."""
+    before = other_queue()
+    site.lane_faults("fork:1-4:EAGAIN")
+    for pid in site.pids("lane"):
+        site.kill9(pid)
+    mail(site, "fast", 1)
+    site.log.wait(r"warning: .*Resource temporarily unavailable -- cannot "
+                  r"start, trying again")
+    site.wait_empty(30)
+    assert len(site.faults()) >= 4
+    assert len(site.log.lines("cannot start, trying again")) == 1
+    assert other_queue() == before
+
+
+def test_what_postconf_refuses_ends_the_lane(site):
+    """No service rather than one of built-in defaults."""
+    before = other_queue()
+    for pid in site.pids("lane"):
+        site.kill9(pid)
+    site.lane_environment(MAIL_CONFIG="/nowhere")
+    mail(site, "fast", 1)
+    site.log.wait(r"fatal: cannot read the configuration: open "
+                  r"/nowhere/main.cf: No such file")
+    site.log.wait(r"libexec/lane pid \d+ exit status 1")
+    assert site.queue_count() == 1 and not site.sim.ledger()
+    assert other_queue() == before
