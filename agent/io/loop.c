@@ -1,9 +1,11 @@
 #include "agent/io/loop.h"
 
+#include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <signal.h>
 #include <stddef.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
@@ -11,7 +13,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
-enum { MAX_SIGNALS = 8 };
+enum { MAX_SIGNALS = 8, AGAIN_US = 100000 };
 
 struct deferred {
 	struct list link;
@@ -29,6 +31,8 @@ struct loop {
 	struct event_base *base;
 	struct list deferred;
 	int64_t now_us;
+	struct list unarmed; /* watches the kernel had no memory for */
+	struct event again;
 	int handle_count; /* watches and timers that are not freed yet */
 	bool is_stopping;
 	int signal_count;
@@ -41,7 +45,8 @@ struct loop_fd {
 	loop_fd_fn *fn;
 	void *ctx;
 	int fd;
-	short armed;
+	short armed, wanted;
+	struct list link; /* in loop->unarmed */
 };
 
 struct loop_timer {
@@ -57,6 +62,8 @@ take_time(struct loop *loop)
 	loop->now_us = clock_mono_us();
 }
 
+static void arm_again(evutil_socket_t fd, short what, void *arg);
+
 struct loop *
 loop_new(void)
 {
@@ -66,6 +73,8 @@ loop_new(void)
 	if (loop->base == NULL)
 		log_fatal("cannot create an event base");
 	list_init(&loop->deferred);
+	list_init(&loop->unarmed);
+	(void)evtimer_assign(&loop->again, loop->base, arm_again, loop);
 	take_time(loop);
 	return loop;
 }
@@ -97,6 +106,7 @@ loop_free(struct loop **loop)
 	CHECK(l->handle_count == 0);
 	for (int i = 0; i < l->signal_count; i++)
 		(void)event_del(&l->signals[i].ev);
+	(void)evtimer_del(&l->again);
 	event_base_free(l->base);
 	mem_free(l);
 }
@@ -189,8 +199,31 @@ loop_watch(struct loop *loop, int fd, loop_fd_fn *fn, void *ctx)
 	w->fn = fn;
 	w->ctx = ctx;
 	w->fd = fd;
+	list_init(&w->link);
 	(void)event_assign(&w->ev, loop->base, fd, EV_PERSIST, on_fd, w);
 	return w;
+}
+
+/* The kernel's memory for watches may be short (fs.epoll.max_user_watches):
+ * mail must not be lost for it, only wait. */
+static void
+arm(struct loop_fd *w)
+{
+	const struct timeval soon = {0, AGAIN_US};
+	struct loop *loop = w->loop;
+
+	(void)event_assign(&w->ev, loop->base, w->fd,
+	    (short)(w->wanted | EV_PERSIST), on_fd, w);
+	if (event_add(&w->ev, NULL) == 0) {
+		w->armed = w->wanted;
+		return;
+	}
+	if (list_is_empty(&loop->unarmed)) {
+		log_warn("cannot watch descriptor %d: %s: trying again", w->fd,
+		    strerror(errno));
+		(void)evtimer_add(&loop->again, &soon);
+	}
+	list_push(&loop->unarmed, &w->link);
 }
 
 void
@@ -198,17 +231,32 @@ loop_want(struct loop_fd *w, bool read, bool write)
 {
 	short want = (short)((read ? EV_READ : 0) | (write ? EV_WRITE : 0));
 
-	if (want == w->armed)
+	w->wanted = want;
+	if (want == w->armed && !list_is_linked(&w->link))
 		return;
 	if (w->armed != 0)
 		(void)event_del(&w->ev);
-	w->armed = want;
-	if (want == 0)
-		return;
-	(void)event_assign(
-	    &w->ev, w->loop->base, w->fd, (short)(want | EV_PERSIST), on_fd, w);
-	if (event_add(&w->ev, NULL) != 0)
-		log_panic("cannot watch descriptor %d", w->fd);
+	w->armed = 0;
+	if (list_is_linked(&w->link))
+		list_remove(&w->link);
+	if (want != 0)
+		arm(w);
+}
+
+static void
+arm_again(evutil_socket_t fd, short what, void *arg)
+{
+	struct loop *loop = arg;
+	struct list *link;
+	struct list waiting;
+
+	(void)fd;
+	(void)what;
+	list_init(&waiting);
+	while ((link = list_pop(&loop->unarmed)) != NULL)
+		list_push(&waiting, link);
+	while ((link = list_pop(&waiting)) != NULL)
+		arm(list_entry(link, struct loop_fd, link));
 }
 
 void
@@ -221,6 +269,8 @@ loop_unwatch(struct loop_fd **w)
 		return;
 	if (old->armed != 0)
 		(void)event_del(&old->ev);
+	if (list_is_linked(&old->link))
+		list_remove(&old->link);
 	old->loop->handle_count--;
 	loop_defer(old->loop, mem_free, old);
 }

@@ -20,7 +20,7 @@
  *   PID fault CALL NUMBER ERROR    for each call that was made to fail
  *   PID count CALL NUMBER          for each class, when the process exits
  *
- * Forked children go on with their parent's counts. Only calls made through
+ * A process and its forked children count together. Only calls made through
  * the dynamic linker are seen: none of libc's own. Without the sanitizers,
  * which have an allocator of their own, memory can fail, too.
  */
@@ -93,7 +93,7 @@ struct order {
 	char word[24];
 };
 
-static struct order orders[ORDERS_MAX];
+static struct order *orders; /* shared with children */
 static int order_count;
 static unsigned long counts[CALL_COUNT];
 static char fd_names[FDS_MAX][NAME_SIZE];
@@ -236,6 +236,10 @@ static void __attribute__((constructor)) begin(void)
 	if (log != NULL)
 		log_fd = (int)syscall(SYS_openat, AT_FDCWD, log,
 		    O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+	orders = (void *)syscall(SYS_mmap, NULL, ORDERS_MAX * sizeof(*orders),
+	    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (orders == MAP_FAILED)
+		die("no memory");
 	if (list != NULL) {
 		(void)snprintf(text, sizeof(text), "%s", list);
 		for (char *t = strtok_r(text, ",", &save); t != NULL;

@@ -65,7 +65,7 @@ def removed(path, kept):
 
 def replaced(path, kept):
     """mv of a backup."""
-    st = os.stat(path)
+    st = os.stat(os.path.dirname(path))
     shutil.copy(kept, path + ".new")
     os.chown(path + ".new", st.st_uid, st.st_gid)
     os.chmod(path + ".new", 0o600)
