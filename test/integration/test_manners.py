@@ -5,9 +5,11 @@ from collections import Counter
 import pytest
 
 from harness import foreign, messages
+from harness.simulator import Simulator
 
 CONNECTIONS = 5
 COUNT = 150
+SPARE = 5               # connections beyond those at once
 
 
 def configure(origin, server, **lane):
@@ -25,6 +27,53 @@ def let_go(origin, sent):
     origin.command("postsuper", "-H", "ALL")
     origin.flush()
     origin.wait_empty()
+
+
+def test_a_server_that_takes_nothing_behind_the_final_dot(
+        base, certs, origin, started):
+    """Each such message was answered by 503 to what stood behind it. One
+    refusal of that kind tells it all: the sessions live on."""
+    sim = started(Simulator(base, certs, store=True, no_chunking=True,
+                            refuse_overlap=True))
+    configure(origin, sim)
+    started(origin)
+    sent = messages.generate(COUNT)
+    let_go(origin, sent)
+    verdict = messages.compare(sent, sim.taken())
+    assert verdict.is_clean(), verdict
+    assert origin.log.statuses("/smtp") == {"sent": COUNT}
+    assert sim.stats()["connections_total"] <= CONNECTIONS + SPARE
+
+
+# RSET is refused; the replies are in order all the same
+RESETS = {
+    "always": 'rset reply "502 5.5.1 not implemented"',
+    "now_and_then": 'rset every 20 reply "452 4.3.0 not now"',
+    "by_421_without_closing": 'rset every 5 reply "421 4.3.0 not now"',
+    "after_a_refused_recipient":
+        'rcpt if rcpt "bad-" reply "550 5.1.1 no such user"\n'
+        'rset every 3 reply "503 5.5.1 bad sequence"',
+}
+
+
+@pytest.mark.parametrize("without", ("", "no_chunking"))
+@pytest.mark.parametrize("how", RESETS)
+def test_a_refused_rset_doubles_nothing(
+        base, certs, origin, started, how, without):
+    sim = started(Simulator(base, certs, store=True, script=RESETS[how],
+                            **({without: True} if without else {})))
+    configure(origin, sim, lane_connection_limit=2)
+    started(origin)
+    sent = messages.generate(60, recipients=lambda n: [
+        f"bad-{n}@rcpt.example" if "recipient" in how and n % 10 == 3
+        else f"good-{n}@rcpt.example"])
+    let_go(origin, sent)
+    good = [m for m in sent if m.recipients[0].startswith("good-")]
+    verdict = messages.compare(good, sim.taken())
+    assert verdict.is_clean(), verdict
+    assert Counter(d.status for d in origin.log.deliveries("/smtp")
+                   if d.status != "deferred") == \
+        +Counter(sent=len(good), bounced=len(sent) - len(good))
 
 
 SERVERS = {
