@@ -100,52 +100,6 @@ static char fd_names[FDS_MAX][NAME_SIZE];
 static int log_fd = -1;
 static bool is_on;
 
-static const struct {
-	const char *word;
-	int fault;
-} faults[] = {
-    {"KILL", FAULT_KILL},
-    {"EOF", FAULT_EOF},
-    {"SHORT", FAULT_SHORT},
-#define E(name)                                                                \
-	{                                                                      \
-#name, name                                                    \
-	}
-    E(EACCES),
-    E(EAGAIN),
-    E(EBADF),
-    E(ECONNREFUSED),
-    E(ECONNRESET),
-    E(EDEADLK),
-    E(EEXIST),
-    E(EFBIG),
-    E(EINTR),
-    E(EINVAL),
-    E(EIO),
-    E(EISDIR),
-    E(EMFILE),
-    E(ENFILE),
-    E(ENOBUFS),
-    E(ENODEV),
-    E(ENOENT),
-    E(ENOLCK),
-    E(ENOMEM),
-    E(ENOSPC),
-    E(ENOSYS),
-    E(ENXIO),
-    E(EPERM),
-    E(EPIPE),
-    E(EROFS),
-    E(ESRCH),
-    E(ETIMEDOUT),
-    E(ENETUNREACH),
-    E(EHOSTUNREACH),
-    E(EDQUOT),
-    E(EOPNOTSUPP),
-    E(ESTALE),
-#undef E
-};
-
 /* ---- orders ------------------------------------------------------------ */
 
 static void put_line(const char *format, ...)
@@ -192,9 +146,18 @@ find_call(const char *name, const char *order)
 static int
 find_fault(const char *word, const char *order)
 {
-	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
-		if (strcmp(faults[i].word, word) == 0)
-			return faults[i].fault;
+	if (strcmp(word, "KILL") == 0)
+		return FAULT_KILL;
+	if (strcmp(word, "EOF") == 0)
+		return FAULT_EOF;
+	if (strcmp(word, "SHORT") == 0)
+		return FAULT_SHORT;
+	for (int i = 1; i < FAULT_KILL; i++) {
+		const char *name = strerrorname_np(i);
+
+		if (name != NULL && strcmp(name, word) == 0)
+			return i;
+	}
 	die(order);
 	return FAULT_NONE;
 }
@@ -308,13 +271,11 @@ name_of(int fd)
 static int
 named(int fd, const char *name)
 {
-	if (fd >= 0 && fd < FDS_MAX) {
-		size_t n = strlen(name);
+	size_t n = strlen(name), skip = n >= NAME_SIZE ? n - NAME_SIZE + 1 : 0;
 
-		/* the end of it says more */
-		(void)snprintf(fd_names[fd], NAME_SIZE, "%s",
-		    n < NAME_SIZE ? name : name + n - NAME_SIZE + 1);
-	}
+	/* The end of it says more. */
+	if (fd >= 0 && fd < FDS_MAX)
+		(void)snprintf(fd_names[fd], NAME_SIZE, "%s", name + skip);
 	return fd;
 }
 
