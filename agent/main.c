@@ -58,8 +58,6 @@ enum {
 	/* What postconf(1) itself finds wrong is not the system's, but may be
 	 * a file that is just being edited. */
 	CONFIG_TRIES = 5,
-	/* As many windows of a session are let in, see lane_admit.c. */
-	WINDOWS = 2,
 };
 
 /* To the log as Postfix words it; the process stays, see agent.h. */
@@ -223,8 +221,7 @@ share_descriptors(struct startup *s)
 	int needed, sessions = set->lane_connection_limit;
 
 	descriptors_look(d);
-	if (!descriptors_plan(d, sessions, WINDOWS * set->lane_pipeline_depth,
-		REPORT_PARALLEL, &needed)) {
+	if (!descriptors_plan(d, sessions, REPORT_PARALLEL, &needed)) {
 		problems_addf(&s->problems,
 		    "the limit of open files is %d and %d are in use; %d are "
 		    "needed for one session, a message, its report and the "

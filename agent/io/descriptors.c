@@ -37,8 +37,8 @@ between(int value, int low, int high)
 }
 
 bool
-descriptors_plan(struct descriptors *d, int sessions, int requests_per_session,
-    int conversations, int *needed_out)
+descriptors_plan(
+    struct descriptors *d, int sessions, int conversations, int *needed_out)
 {
 	int free = d->limit - d->in_use;
 
@@ -49,7 +49,5 @@ descriptors_plan(struct descriptors *d, int sessions, int requests_per_session,
 	free -= d->kept + d->conversations;
 	d->sessions = between(free / 4, 1, sessions);
 	d->requests = (free - d->sessions) / REQUEST;
-	if (d->requests / requests_per_session >= sessions)
-		d->requests = sessions * requests_per_session;
 	return d->requests >= 1;
 }

@@ -31,10 +31,11 @@ struct descriptors {
 /* The limit of this process, and what it has open below 65536. */
 void descriptors_look(struct descriptors *d);
 
-/* Shares out what is free: at most so many sessions, with so many requests
- * for each, and conversations. False: not even one of each can be had; needed
- * is then the limit with which it could. */
-bool descriptors_plan(struct descriptors *d, int sessions,
-    int requests_per_session, int conversations, int *needed_out);
+/* Shares out what is free: at most so many sessions and conversations; the
+ * rest is for requests, since those that wait for a domain are many. False:
+ * not even one of each can be had; needed is then the limit with which it
+ * could. */
+bool descriptors_plan(
+    struct descriptors *d, int sessions, int conversations, int *needed_out);
 
 #endif

@@ -25,6 +25,7 @@
 
 #include "agent/io/dnsreply.h"
 #include "agent/io/resolvconf.h"
+#include "agent/io/resolver_cache.h"
 #include "common/base/list.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -46,14 +47,6 @@ struct watch {
 	int fd;
 };
 
-struct cached {
-	struct list link; /* most recently added last */
-	char *name;
-	bool is_mx;
-	int64_t until_ms;
-	struct resolver_answer answer;
-};
-
 struct resolver {
 	struct loop *loop;
 	struct resolvconf conf;
@@ -64,8 +57,8 @@ struct resolver {
 	bool is_usable;
 	bool has_ipv4, has_ipv6;
 	struct loop_timer *timer;
-	struct list watches, queries, cache;
-	int cache_count;
+	struct list watches, queries;
+	struct resolver_cache cache;
 };
 
 /* One question that c-ares works on. */
@@ -92,73 +85,6 @@ struct resolver_query {
 };
 
 static void next_name(struct resolver_query *q);
-
-static void
-answer_fini(struct resolver_answer *answer)
-{
-	mem_free(answer->addrs);
-	mem_free(answer->mx);
-	memset(answer, 0, sizeof(*answer));
-}
-
-static void
-answer_dup(struct resolver_answer *out, const struct resolver_answer *answer)
-{
-	*out = *answer;
-	if (answer->addrs != NULL) {
-		out->addrs = mem_zarray(answer->count, sizeof(*out->addrs));
-		memcpy(out->addrs, answer->addrs,
-		    answer->count * sizeof(*out->addrs));
-	}
-	if (answer->mx != NULL) {
-		out->mx = mem_zarray(answer->count, sizeof(*out->mx));
-		memcpy(out->mx, answer->mx, answer->count * sizeof(*out->mx));
-	}
-}
-
-static void
-cached_free(struct resolver *r, struct cached *c)
-{
-	list_remove(&c->link);
-	r->cache_count--;
-	answer_fini(&c->answer);
-	mem_free(c->name);
-	mem_free(c);
-}
-
-static void
-cache_add(struct resolver *r, const struct resolver_query *q, int ttl_s)
-{
-	struct cached *c;
-
-	if (ttl_s <= 0)
-		return;
-	if (ttl_s > RESOLVER_TTL_MAX_S)
-		ttl_s = RESOLVER_TTL_MAX_S;
-	if (r->cache_count == RESOLVER_CACHE_MAX)
-		cached_free(r, list_entry(r->cache.next, struct cached, link));
-	c = mem_zalloc(sizeof(*c));
-	c->name = mem_strdup(q->name);
-	c->is_mx = q->is_mx;
-	c->until_ms = loop_now_ms(r->loop) + (int64_t)ttl_s * 1000;
-	answer_dup(&c->answer, &q->answer);
-	list_push(&r->cache, &c->link);
-	r->cache_count++;
-}
-
-static const struct cached *
-cache_find(struct resolver *r, const char *name, bool is_mx)
-{
-	list_each_safe (it, &r->cache) {
-		struct cached *c = list_entry(it, struct cached, link);
-
-		if (c->until_ms <= loop_now_ms(r->loop))
-			cached_free(r, c);
-		else if (c->is_mx == is_mx && strcasecmp(c->name, name) == 0)
-			return c;
-	}
-	return NULL;
-}
 
 static void
 arm_timer(struct resolver *r)
@@ -299,7 +225,7 @@ resolver_new_from(
 	r->loop = loop;
 	list_init(&r->watches);
 	list_init(&r->queries);
-	list_init(&r->cache);
+	resolver_cache_init(&r->cache);
 	r->timer = loop_timer_new(loop, on_timer, r);
 	read_settings(r, set);
 	resolvconf_read(&r->conf, resolv_conf);
@@ -340,7 +266,7 @@ query_free(struct resolver_query *q)
 	forget_questions(q);
 	list_remove(&q->link);
 	loop_timer_free(&q->timer);
-	answer_fini(&q->answer);
+	resolver_answer_fini(&q->answer);
 	mem_free(q->name);
 	mem_free(q);
 }
@@ -361,8 +287,7 @@ resolver_free(struct resolver **resolver)
 		ares_destroy(r->channel);
 		ares_destroy(r->files);
 	}
-	while (!list_is_empty(&r->cache))
-		cached_free(r, list_entry(r->cache.next, struct cached, link));
+	resolver_cache_fini(&r->cache);
 	loop_timer_free(&r->timer);
 	ares_library_cleanup();
 	mem_free(r);
@@ -396,7 +321,7 @@ deliver(struct resolver_query *q)
 	memset(&q->answer, 0, sizeof(q->answer));
 	query_free(q);
 	fn(fn_ctx, &answer);
-	answer_fini(&answer);
+	resolver_answer_fini(&answer);
 }
 
 static void
@@ -498,7 +423,8 @@ conclude(struct resolver_query *q)
 			ttl_s = ttl_s < PARTIAL_TTL_S ? ttl_s : PARTIAL_TTL_S;
 		if (q->is_mx)
 			qsort(a->mx, a->count, sizeof(*a->mx), by_preference);
-		cache_add(q->resolver, q, ttl_s);
+		resolver_cache_add(&q->resolver->cache, q->name, q->is_mx,
+		    &q->answer, ttl_s, loop_now_ms(q->resolver->loop));
 		settle(q);
 		return;
 	}
@@ -766,7 +692,8 @@ ask(struct resolver *r, const char *name, bool is_mx, resolver_fn *fn,
     void *ctx)
 {
 	struct resolver_query *q = mem_zalloc(sizeof(*q));
-	const struct cached *c = cache_find(r, name, is_mx);
+	const struct resolver_answer *known =
+	    resolver_cache_find(&r->cache, name, is_mx, loop_now_ms(r->loop));
 
 	q->resolver = r;
 	q->name = mem_strdup(name);
@@ -776,8 +703,8 @@ ask(struct resolver *r, const char *name, bool is_mx, resolver_fn *fn,
 	q->ctx = ctx;
 	q->timer = loop_timer_new(r->loop, on_query_timer, q);
 	list_push(&r->queries, &q->link);
-	if (c != NULL) {
-		answer_dup(&q->answer, &c->answer);
+	if (known != NULL) {
+		resolver_answer_dup(&q->answer, known);
 		settle(q);
 	} else if (!r->is_usable) {
 		fail(q, ARES_ETIMEOUT);

@@ -1,4 +1,5 @@
-/* activequeue: is the queue manager's active queue crowded with mail for this lane?
+/* activequeue: is the active queue of the queue manager crowded with mail for
+ * this lane?
  *
  *   0      ACTIVEQUEUE_BACK      ACTIVEQUEUE_OFF      ACTIVEQUEUE_ON limit
  *   |---------|---------------|---------------|------------------------|

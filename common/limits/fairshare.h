@@ -1,5 +1,5 @@
-/* fairshare: the limits of an account, whose turn it is and who gives way, as one
- * plain value.
+/* fairshare: the limits of an account, whose turn it is and who gives way, as
+ * one plain value.
  *
  *   fast  --wait, take--\                 limits[]  rates and quotas, together
  *                        >--- account --- lanes[]   who waits, and its turn

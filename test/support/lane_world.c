@@ -15,7 +15,6 @@
 
 enum {
 	BEGIN_MS = 1000000,
-	OUT_MAX = 8 << 20,
 	TURNS_WITHOUT_TIME_MAX = 10000,
 };
 
@@ -43,7 +42,7 @@ world_event_new(struct world_conn *c, enum event_kind kind, int64_t at_ms)
 	e->at_ms = at_ms;
 	e->kind = kind;
 	e->conn = c;
-	buf_init(&e->octets, OUT_MAX);
+	buf_init(&e->octets, WORLD_OUT_MAX);
 	while (after != &c->w->events && event_of(after)->at_ms > at_ms)
 		after = after->prev;
 	list_insert_after(after, &e->link);
@@ -58,8 +57,8 @@ free_event(struct event *e)
 	mem_free(e);
 }
 
-static void
-free_conn(struct world_conn *c)
+void
+world_conn_free(struct world_conn *c)
 {
 	struct world *w = c->w;
 
@@ -71,240 +70,6 @@ free_conn(struct world_conn *c)
 	buf_fini(&c->in);
 	mem_free(c);
 }
-
-/* ---- lane_ops ---------------------------------------------------------- */
-
-static size_t
-taken_connections(struct world *w)
-{
-	size_t n = 0;
-
-	list_each (link, &w->conns)
-		n +=
-		    !list_entry(link, struct world_conn, link)->is_one_too_many;
-	return n;
-}
-
-static bool
-start_dial(void *ctx, struct route *route, struct lane_no *no)
-{
-	struct world *w = ctx;
-	struct world_conn *c;
-
-	if (w->slots > 0 && w->conns_now >= (size_t)w->slots) {
-		no->why = "no slot";
-		no->not_before_ms = INT64_MAX;
-		return false;
-	}
-	/* A second look must find nothing to do. */
-	assert_false(w->is_checking);
-	c = mem_zalloc(sizeof(*c));
-	c->w = w;
-	c->route = route;
-	buf_init(&c->in, OUT_MAX);
-	list_init(&c->link);
-	list_push(&w->conns, &c->link);
-	w->dials++;
-	w->conns_now++;
-	if (w->conns_now > w->conns_peak)
-		w->conns_peak = w->conns_now;
-	/* A refusal comes instead of the greeting. */
-	c->is_one_too_many =
-	    w->server.connections_max > 0 &&
-	    taken_connections(w) > (size_t)w->server.connections_max;
-	(void)world_event_new(c, EVENT_DIALLED,
-	    w->now.ms + (c->is_one_too_many ? 2 : w->server.dial_rtts) *
-			    w->server.rtt_ms);
-	return true;
-}
-
-static void
-on_want(void *ctx, struct route *route, size_t count)
-{
-	struct world *w = ctx;
-
-	(void)route;
-	w->want = count;
-}
-
-static void
-on_decided(void *ctx, struct request *req, size_t i)
-{
-	struct world *w = ctx;
-	struct world_message *m = req->owner;
-	const struct verdict *v = req->rcpts[i].verdict;
-
-	if (w->is_dying) {
-		assert_int_equal(m->rcpt_count, 1);
-		request_free(&m->req);
-		return;
-	}
-	assert_non_null(v);
-	assert_true(m->req == req && m->decided < m->rcpt_count);
-	assert_int_equal(dsn_class(&v->dsn), v->outcome == OUTCOME_SENT ? '2'
-					     : v->outcome == OUTCOME_DEFER
-						 ? '4'
-						 : '5');
-	m->decided++;
-	m->outcomes[i] = v->outcome;
-	m->in_doubt = m->in_doubt || v->dsn.maybe_accepted;
-	(void)snprintf(m->status, sizeof(m->status), "%s", v->dsn.status);
-	(void)snprintf(
-	    m->text, sizeof(m->text), "%.*s", WORLD_TEXT_SIZE - 1, v->dsn.text);
-	w->outcomes[v->outcome]++;
-	if (m->decided < m->rcpt_count)
-		return;
-	m->is_hop = req->hop != NULL;
-	m->done_ms = w->now.ms;
-	w->done++;
-	request_free(&m->req);
-}
-
-static void
-on_output(void *ctx, struct lane_session *ls)
-{
-	struct world_conn *c = ls->io;
-
-	(void)ctx;
-	c->has_output = true;
-}
-
-static void
-on_session_ended(void *ctx, struct lane_session *ls, enum session_end how,
-    bool is_clean, const char *why)
-{
-	struct world *w = ctx;
-
-	(void)is_clean;
-	(void)why;
-	w->ended[how]++;
-	free_conn(ls->io);
-}
-
-static void
-want_kick(void *ctx)
-{
-	((struct world *)ctx)->is_kick_due = true;
-}
-
-static void
-on_rendering(void *ctx, const struct request *req, bool begins)
-{
-	struct world *w = ctx;
-
-	assert_non_null(req);
-	w->in_hand += begins ? 1 : -1;
-	assert_true(w->in_hand >= 0);
-}
-
-/* What was pulled has been written here, so nothing can slip out. */
-static void
-hang_up_session(void *ctx, struct lane_session *ls)
-{
-	struct world_conn *c = ls->io;
-
-	(void)ctx;
-	c->has_output = false;
-}
-
-static void
-on_alarm(void *ctx, struct route *route, const char *what, const char *reply)
-{
-	struct world *w = ctx;
-
-	(void)route;
-	w->alarms++;
-	(void)snprintf(w->alarm, sizeof(w->alarm), "%s: %s", what, reply);
-}
-
-static void
-on_all_clear(void *ctx, struct route *route)
-{
-	(void)route;
-	((struct world *)ctx)->all_clears++;
-}
-
-static bool
-is_alarmed(void *ctx, const struct route *route)
-{
-	(void)route;
-	return ((struct world *)ctx)->was_alarmed;
-}
-
-static bool
-on_throttled(void *ctx, struct route *route, int64_t sent_us, int64_t now_us)
-{
-	struct world *w = ctx;
-
-	(void)route;
-	assert_true(sent_us <= now_us && now_us == w->now.ms * 1000);
-	w->asked_to_give_way++;
-	return w->others_give_way;
-}
-
-static void
-on_pause(void *ctx, struct route *route, int64_t until_us)
-{
-	struct world *w = ctx;
-
-	(void)route;
-	w->pause_told_us = until_us;
-}
-
-static void
-on_too_many(void *ctx, struct route *route, bool was_open, const char *reply)
-{
-	struct world *w = ctx;
-
-	(void)route;
-	(void)reply;
-	w->too_many++;
-	w->too_many_was_open = was_open;
-}
-
-static void
-on_turned_away(void *ctx, struct lane_session *ls)
-{
-	(void)ls;
-	((struct world *)ctx)->turned_away++;
-}
-
-static bool
-on_outage(void *ctx, uint64_t id, const struct request *req)
-{
-	struct world *w = ctx;
-
-	assert_true(id > 0 && req != NULL);
-	w->owed += w->calls_back;
-	return w->calls_back;
-}
-
-static void
-on_back(void *ctx, uint64_t id)
-{
-	assert_true(id > 0);
-	((struct world *)ctx)->backs++;
-}
-
-static const struct lane_ops ops = {
-    .start_dial = start_dial,
-    .on_want = on_want,
-    .on_decided = on_decided,
-    .on_output = on_output,
-    .on_session_ended = on_session_ended,
-    .want_kick = want_kick,
-    .on_rendering = on_rendering,
-    .hang_up = hang_up_session,
-    .on_alarm = on_alarm,
-    .on_all_clear = on_all_clear,
-    .is_alarmed = is_alarmed,
-    .on_throttled = on_throttled,
-    .on_pause = on_pause,
-    .on_too_many = on_too_many,
-    .on_turned_away = on_turned_away,
-    .on_outage = on_outage,
-    .on_back = on_back,
-};
 
 /* ---- mail -------------------------------------------------------------- */
 
@@ -460,8 +225,8 @@ begin_lane(struct world *w)
 {
 	char error[256];
 
-	w->lane = lane_new(
-	    &w->set, &ops, w, 12345, w->now.ms * 1000, error, sizeof(error));
+	w->lane = lane_new(&w->set, &world_lane_ops, w, 12345, w->now.ms * 1000,
+	    error, sizeof(error));
 	if (w->lane == NULL)
 		fail_msg("%s", error);
 	lane_set_rules(w->lane, w->rules);
@@ -504,7 +269,7 @@ end_lane(struct world *w)
 	lane_free(&w->lane);
 	assert_int_equal(w->in_hand, 0);
 	list_each_safe (link, &w->conns)
-		free_conn(list_entry(link, struct world_conn, link));
+		world_conn_free(list_entry(link, struct world_conn, link));
 }
 
 void
@@ -630,7 +395,7 @@ refuse_dial(struct world *w, struct world_conn *c, const char *reply)
 	(void)snprintf(text, sizeof(text), "%s", reply);
 	dsn_set(
 	    &dsn, text[0] == '5' ? "5.7.0" : "4.7.0", "host said: %s", text);
-	free_conn(c);
+	world_conn_free(c);
 	w->conns_refused++;
 	(void)lane_judge_dial(w->lane, route, w->server.dial_stage,
 	    (int)strtol(text, NULL, 10), text, w->now, &patience_ms);
@@ -699,7 +464,7 @@ on_dialled(struct world *w, struct world_conn *c)
 		route->is_transport = true;
 		dsn_set(&dsn, "4.4.1",
 		    "connect to relay.test[192.0.2.1]:25: refused");
-		free_conn(c);
+		world_conn_free(c);
 		w->conns_refused++;
 		lane_dial_failed(
 		    w->lane, route, &dsn, NULL, NULL, w->patience_ms, w->now);

@@ -1,4 +1,4 @@
-/* lane_world_private: the inside of the world, for its two files alone. */
+/* lane_world_private: the inside of the world, for its three files alone. */
 #ifndef LANE_WORLD_PRIVATE_H
 #define LANE_WORLD_PRIVATE_H
 
@@ -20,8 +20,15 @@ event_of(struct list *link)
 	return list_entry(link, struct event, link);
 }
 
+extern const struct lane_ops world_lane_ops;
+
+enum { WORLD_OUT_MAX = 8 << 20 };
+
 struct event *world_event_new(
     struct world_conn *c, enum event_kind kind, int64_t at_ms);
+
+/* Its events, too. */
+void world_conn_free(struct world_conn *c);
 
 /* One command or stretch of content of c->in; false: nothing complete is
  * left. */

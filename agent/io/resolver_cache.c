@@ -1,0 +1,100 @@
+#include "agent/io/resolver_cache.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "common/base/mem.h"
+
+struct cached {
+	struct list link;
+	char *name;
+	bool is_mx;
+	int64_t until_ms;
+	struct resolver_answer answer;
+};
+
+void
+resolver_answer_fini(struct resolver_answer *answer)
+{
+	mem_free(answer->addrs);
+	mem_free(answer->mx);
+	memset(answer, 0, sizeof(*answer));
+}
+
+void
+resolver_answer_dup(
+    struct resolver_answer *out, const struct resolver_answer *answer)
+{
+	*out = *answer;
+	if (answer->addrs != NULL) {
+		out->addrs = mem_zarray(answer->count, sizeof(*out->addrs));
+		memcpy(out->addrs, answer->addrs,
+		    answer->count * sizeof(*out->addrs));
+	}
+	if (answer->mx != NULL) {
+		out->mx = mem_zarray(answer->count, sizeof(*out->mx));
+		memcpy(out->mx, answer->mx, answer->count * sizeof(*out->mx));
+	}
+}
+
+static void
+cached_free(struct resolver_cache *cache, struct cached *c)
+{
+	list_remove(&c->link);
+	cache->count--;
+	resolver_answer_fini(&c->answer);
+	mem_free(c->name);
+	mem_free(c);
+}
+
+void
+resolver_cache_init(struct resolver_cache *cache)
+{
+	list_init(&cache->answers);
+	cache->count = 0;
+}
+
+void
+resolver_cache_fini(struct resolver_cache *cache)
+{
+	while (!list_is_empty(&cache->answers))
+		cached_free(cache,
+		    list_entry(cache->answers.next, struct cached, link));
+}
+
+void
+resolver_cache_add(struct resolver_cache *cache, const char *name, bool is_mx,
+    const struct resolver_answer *answer, int ttl_s, int64_t now_ms)
+{
+	struct cached *c;
+
+	if (ttl_s <= 0)
+		return;
+	if (ttl_s > RESOLVER_TTL_MAX_S)
+		ttl_s = RESOLVER_TTL_MAX_S;
+	if (cache->count == RESOLVER_CACHE_MAX)
+		cached_free(cache,
+		    list_entry(cache->answers.next, struct cached, link));
+	c = mem_zalloc(sizeof(*c));
+	c->name = mem_strdup(name);
+	c->is_mx = is_mx;
+	c->until_ms = now_ms + (int64_t)ttl_s * 1000;
+	resolver_answer_dup(&c->answer, answer);
+	list_push(&cache->answers, &c->link);
+	cache->count++;
+}
+
+const struct resolver_answer *
+resolver_cache_find(
+    struct resolver_cache *cache, const char *name, bool is_mx, int64_t now_ms)
+{
+	list_each_safe (it, &cache->answers) {
+		struct cached *c = list_entry(it, struct cached, link);
+
+		if (c->until_ms <= now_ms)
+			cached_free(cache, c);
+		else if (c->is_mx == is_mx && strcasecmp(c->name, name) == 0)
+			return &c->answer;
+	}
+	return NULL;
+}

@@ -1,0 +1,37 @@
+/* resolver_cache: answers of the resolver, as long as they are valid.
+ *
+ * At most RESOLVER_CACHE_MAX of them; when there are more, the one that was
+ * added first goes. Names are compared without regard to case.
+ */
+#ifndef RESOLVER_CACHE_H
+#define RESOLVER_CACHE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/io/resolver.h"
+#include "common/base/list.h"
+
+struct resolver_cache {
+	struct list answers; /* most recently added last */
+	int count;
+};
+
+void resolver_cache_init(struct resolver_cache *cache);
+void resolver_cache_fini(struct resolver_cache *cache);
+
+/* Keeps a copy of an answer for ttl_s, RESOLVER_TTL_MAX_S at most. */
+void resolver_cache_add(struct resolver_cache *cache, const char *name,
+    bool is_mx, const struct resolver_answer *answer, int ttl_s,
+    int64_t now_ms);
+
+/* The answer, borrowed until the next call; NULL: there is none. */
+const struct resolver_answer *resolver_cache_find(
+    struct resolver_cache *cache, const char *name, bool is_mx, int64_t now_ms);
+
+/* A deep copy, and what frees one. */
+void resolver_answer_dup(
+    struct resolver_answer *out, const struct resolver_answer *answer);
+void resolver_answer_fini(struct resolver_answer *answer);
+
+#endif
