@@ -541,7 +541,7 @@ describe_untrusted(SSL *ssl, X509 *cert, char *out, size_t n)
 	case X509_V_ERR_CERT_HAS_EXPIRED:
 		if (describe_dates(ssl, cert, out, n))
 			break;
-		/* fall through */
+		__attribute__((fallthrough));
 	default:
 		(void)snprintf(out, n, "num=%ld:%s", code,
 		    X509_verify_cert_error_string(code));

@@ -237,7 +237,8 @@ nothing_is_believed_that_did_not_happen(void **state)
 		for (int kind = NOTHING; kind < TAMPERINGS; kind++)
 			for (size_t d = 0; d < 3; d++)
 				for (size_t every = 2; every < 40; every++)
-					try(&random, mode, kind, depths[d],
+					try(&random, (enum session_mode)mode,
+					    (enum tampering)kind, depths[d],
 					    every, every % 5 == 0);
 }
 
