@@ -163,8 +163,8 @@ read_settings(struct startup *s, int argc, char **argv)
 		char *why;
 
 		options_parse(&s->opt, argc, argv, &s->problems);
-		is_read =
-		    config_load(&s->set, &s->provider, &s->opt, &s->problems);
+		is_read = config_load(
+		    &s->set, &s->provider, &s->opt, &s->problems, NULL);
 		if (is_read && !s->problems.may_pass)
 			return;
 		why = mem_strdup(s->problems.text[s->problems.count - 1]);

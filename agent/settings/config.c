@@ -27,6 +27,7 @@ struct loading {
 	struct settings *set;
 	const struct options *opt;
 	struct problems *problems;
+	enum config_origin *origins; /* of each parameter; NULL: not asked */
 	struct main_cf cf;
 	struct postconf pc;
 };
@@ -82,10 +83,9 @@ name_of(const struct param *param, const struct options *opt)
 static const char *
 written(const struct loading *l, const char *name)
 {
-	for (size_t i = l->opt->override_count; i-- > 0;)
-		if (strcmp(l->opt->overrides[i].name, name) == 0)
-			return l->opt->overrides[i].value;
-	return main_cf_find(&l->cf, name);
+	const char *value = options_override(l->opt, name);
+
+	return value != NULL ? value : main_cf_find(&l->cf, name);
 }
 
 /* Calls fn with each name that the value of `name` refers to, by way of others
@@ -157,6 +157,32 @@ told(const struct loading *l, const struct param *param)
 	return value;
 }
 
+enum config_origin
+config_default_origin(const struct param *param, const char *class)
+{
+	return strcmp(params_default(param, class), param->fallback) == 0
+		   ? CONFIG_BUILT_IN
+		   : CONFIG_CLASS;
+}
+
+static void
+note_origins(struct loading *l)
+{
+	for (size_t i = 0; l->origins != NULL && i < params_count(); i++) {
+		const struct param *param = params_get(i);
+		char *name = name_of(param, l->opt);
+
+		l->origins[i] = config_default_origin(param, l->opt->class);
+		if (postconf_value(&l->pc, name) != NULL)
+			l->origins[i] = main_cf_find(&l->cf, name) != NULL
+					    ? CONFIG_MAIN_CF
+					    : CONFIG_BUILT_IN;
+		if (options_override(l->opt, name) != NULL)
+			l->origins[i] = CONFIG_COMMAND_LINE;
+		mem_free(name);
+	}
+}
+
 static void
 apply(struct loading *l, const struct param *param)
 {
@@ -183,10 +209,13 @@ apply_provider(struct loading *l, const struct provider_set *provider)
 		const struct param *param = params_get(i);
 		char value[512];
 
-		if (params_is_ours(param) && told(l, param) == NULL &&
-		    provider_set_value(
+		if (!params_is_ours(param) || told(l, param) != NULL ||
+		    !provider_set_value(
 			provider, param->name, value, sizeof(value), NULL))
-			(void)params_set(l->set, param, value, l->problems);
+			continue;
+		if (params_set(l->set, param, value, l->problems) &&
+		    l->origins != NULL)
+			l->origins[i] = CONFIG_PROVIDER;
 	}
 }
 
@@ -289,6 +318,7 @@ take(struct loading *l, struct provider_set *provider)
 {
 	for (size_t i = 0; i < params_count(); i++)
 		apply(l, params_get(i));
+	note_origins(l);
 	read_myorigin(l->set, l->problems);
 	provider_set_load(provider, l->set, l->problems);
 	apply_provider(l, provider);
@@ -303,14 +333,17 @@ take(struct loading *l, struct provider_set *provider)
 
 bool
 config_load(struct settings *set, struct provider_set *provider,
-    const struct options *opt, struct problems *problems)
+    const struct options *opt, struct problems *problems,
+    enum config_origin *origins)
 {
-	struct loading l = {.set = set, .opt = opt, .problems = problems};
+	struct loading l = {
+	    .set = set, .opt = opt, .problems = problems, .origins = origins};
 	struct provider_set own;
 	char *error = NULL;
 	bool is_read;
 
 	params_init(set);
+	note_origins(&l);
 	apply_defaults(set, opt->class);
 	mem_free(set->lane_class);
 	set->lane_class = mem_strdup(opt->class);

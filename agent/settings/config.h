@@ -12,19 +12,35 @@
 
 #include "agent/engine/settings.h"
 #include "agent/settings/options.h"
+#include "agent/settings/params.h"
 #include "agent/settings/problems.h"
 #include "agent/settings/provider_set.h"
 
+/* Where a value comes from. */
+enum config_origin {
+	CONFIG_BUILT_IN,
+	CONFIG_CLASS, /* what class=NAME makes of the default */
+	CONFIG_PROVIDER, /* lane_provider's file */
+	CONFIG_MAIN_CF,
+	CONFIG_COMMAND_LINE, /* -o */
+};
+
 /* Fills *set and *provider (may be NULL), always completely (every string
- * non-NULL). What is wrong is added to problems; the parameter concerned keeps
- * its default then.
+ * non-NULL), and origins (params_count() of them, in that order; may be NULL).
+ * What is wrong is added to problems; the parameter concerned keeps its default
+ * then.
  *
  * False when main.cf could not be read to its end: a problem says why, and
  * everything has its built-in default. Not even the queue directory is known
  * then, and none may be touched. Environment: MAIL_CONFIG. settings_free() and
  * provider_set_fini() afterwards in any case. */
 bool config_load(struct settings *set, struct provider_set *provider,
-    const struct options *opt, struct problems *problems);
+    const struct options *opt, struct problems *problems,
+    enum config_origin *origins);
+
+/* Where a value comes from that nobody set: the class, or the program. */
+enum config_origin config_default_origin(
+    const struct param *param, const char *class);
 
 /* Absolute path of a Postfix command ("postconf"), without PATH; the caller
  * frees. command_directory may be NULL or "". */

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "agent/settings/config.h"
+#include "agent/settings/discreet.h"
 #include "agent/settings/options.h"
 #include "agent/settings/params.h"
 #include "agent/settings/provider_set.h"
@@ -20,6 +21,7 @@ struct dryrun {
 	struct settings set;
 	struct problems problems;
 	struct provider_set provider;
+	enum config_origin *origins; /* of each parameter's value */
 };
 
 bool
@@ -62,15 +64,6 @@ code_of(const char *text)
 	return (text[0] - '0') * 100 + (text[1] - '0') * 10 + (text[2] - '0');
 }
 
-static bool
-is_overridden(const struct options *opt, const char *name)
-{
-	for (size_t i = 0; i < opt->override_count; i++)
-		if (strcmp(opt->overrides[i].name, name) == 0)
-			return true;
-	return false;
-}
-
 /* Without a readable main.cf: what was given with -o, and the provider's. */
 static void
 do_without_postfix(struct dryrun *d)
@@ -89,11 +82,14 @@ do_without_postfix(struct dryrun *d)
 	for (size_t i = 0; i < params_count(); i++) {
 		const struct param *param = params_get(i);
 
+		if (options_override(&d->opt, param->name) != NULL)
+			d->origins[i] = CONFIG_COMMAND_LINE;
 		if (params_is_ours(param) &&
-		    !is_overridden(&d->opt, param->name) &&
-		    provider_set_value(
-			&d->provider, param->name, value, sizeof(value), NULL))
-			(void)params_set(&d->set, param, value, &told);
+		    options_override(&d->opt, param->name) == NULL &&
+		    provider_set_value(&d->provider, param->name, value,
+			sizeof(value), NULL) &&
+		    params_set(&d->set, param, value, &told))
+			d->origins[i] = CONFIG_PROVIDER;
 	}
 	problems_fini(&told);
 	provider_set_fini(&d->provider);
@@ -114,7 +110,9 @@ load(struct dryrun *d, int argc, char *const *argv, int skip)
 		words[count++] = argv[i];
 	options_parse(&d->opt, count, words, &d->problems);
 	is_good = d->problems.count == 0;
-	has_postfix = config_load(&d->set, NULL, &d->opt, &d->problems);
+	d->origins = mem_zarray(params_count(), sizeof(d->origins[0]));
+	has_postfix =
+	    config_load(&d->set, NULL, &d->opt, &d->problems, d->origins);
 	/* Without main.cf there is one that says so. */
 	if (has_postfix && d->problems.count > 0)
 		is_good = false;
@@ -142,6 +140,7 @@ unload(struct dryrun *d)
 	problems_fini(&d->problems);
 	settings_free(&d->set);
 	options_fini(&d->opt);
+	mem_free(d->origins);
 }
 
 /* ---- -R ---------------------------------------------------------------- */
@@ -346,6 +345,58 @@ print_parameters(const struct dryrun *d)
 }
 
 static void
+print_origin(const struct dryrun *d, size_t i)
+{
+	const struct param *param = params_get(i);
+	const struct provider_limit *from;
+	char ignored[512];
+
+	switch (d->origins[i]) {
+	case CONFIG_BUILT_IN:
+		(void)printf("default: %s", param->fallback);
+		return;
+	case CONFIG_CLASS:
+		(void)printf("class=%s", d->opt.class);
+		return;
+	case CONFIG_PROVIDER:
+		if (provider_set_value(&d->provider, param->name, ignored,
+			sizeof(ignored), &from))
+			(void)printf(
+			    "%s:%d", d->provider.preset.file, from->line);
+		return;
+	case CONFIG_MAIN_CF:
+		(void)printf("main.cf");
+		return;
+	case CONFIG_COMMAND_LINE:
+		(void)printf("-o");
+		return;
+	}
+}
+
+/* What is set, whatever it is set to, and what is not as params_table.c has
+ * it; a default that refers to other parameters is shown for what it came
+ * to. */
+static void
+print_effective(const struct dryrun *d)
+{
+	(void)printf("\neffective (the others have their defaults):\n");
+	for (size_t i = 0; i < params_count(); i++) {
+		const struct param *param = params_get(i);
+		char *text;
+
+		if (!params_is_ours(param) ||
+		    (d->origins[i] == CONFIG_BUILT_IN &&
+			strchr(param->fallback, '$') == NULL))
+			continue;
+		text = discreet_value(&d->set, param);
+		(void)printf("  %s = %s   # ", param->name, text);
+		print_origin(d, i);
+		(void)printf("\n");
+		mem_free(text);
+	}
+}
+
+static void
 print_limit(const struct provider *p, const struct provider_limit *l)
 {
 	const struct provider_source *source =
@@ -386,6 +437,7 @@ print_preset(const struct dryrun *d)
 	if (p->limit_count > 0)
 		(void)printf("\nin force:\n");
 	print_parameters(d);
+	print_effective(d);
 	if (p->limit_count > 0)
 		(void)printf("\nknown:\n");
 	for (size_t i = 0; i < p->limit_count; i++)

@@ -4,8 +4,8 @@
  *                                     and line, and what follows
  *   lane -R FILE.replies [options]    whether each reply there is judged as it
  *                                     says (reply_examples.h)
- *   lane -P [options]                 the limits and rules in force, and where
- *                                     each comes from
+ *   lane -P [options]                 the parameters, limits and rules in
+ *                                     force, and where each comes from
  *
  * Options are those of master.cf (-o name=value, class=NAME, -n name); main.cf
  * is read as far as it can be. Needs neither root nor master(8).

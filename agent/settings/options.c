@@ -257,6 +257,15 @@ options_parse(
 		opt->service_name = mem_strdup(opt->process_name);
 }
 
+const char *
+options_override(const struct options *opt, const char *name)
+{
+	for (size_t i = opt->override_count; i-- > 0;)
+		if (strcmp(opt->overrides[i].name, name) == 0)
+			return opt->overrides[i].value;
+	return NULL;
+}
+
 void
 options_fini(struct options *opt)
 {

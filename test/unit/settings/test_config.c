@@ -43,7 +43,7 @@ load(const char *line)
 		p = bar;
 	}
 	options_parse(&opt, argc, argv, &problems);
-	is_read = config_load(&set, NULL, &opt, &problems);
+	is_read = config_load(&set, NULL, &opt, &problems, NULL);
 }
 
 static void

@@ -39,7 +39,7 @@ load(const char *lines)
 	provider_set_fini(&provider);
 	scratch_config(lines);
 	options_parse(&opt, 3, argv, &problems);
-	(void)config_load(&set, &provider, &opt, &problems);
+	(void)config_load(&set, &provider, &opt, &problems, NULL);
 }
 
 static int
@@ -294,6 +294,66 @@ dryrun_shows_limits_with_source_and_use(void **state)
 }
 
 static void
+expect_not(const char *part)
+{
+	if (strstr(output, part) != NULL)
+		fail_msg("\"%s\" in:\n%s", part, output);
+}
+
+static void
+dryrun_shows_effective_values_and_their_origin(void **state)
+{
+	(void)state;
+	scratch_config("lane_provider_directory = providers\n"
+		       "data_directory = /somewhere/else\n"
+		       "my_limit = 7\n"
+		       "lane_connection_idle_limit = 30s\n"
+		       "lane_message_rate_limit = 5/1s\n"
+		       "lane_connection_reserve = $my_limit\n");
+	assert_int_equal(run("-P|class=slow|-o|lane_message_rate_limit=2/1s|-o|"
+			     "lane_connection_limit=$my_limit"),
+	    0);
+	expect("lane_provider is not set\n");
+	expect("\n  lane_message_rate_limit = 2/1s   # -o\n");
+	expect("\n  lane_connection_limit = 7   # -o\n");
+	expect("\n  lane_connection_reserve = 7   # main.cf\n");
+	/* Set to the default is set. */
+	expect("\n  lane_connection_idle_limit = 30s   # main.cf\n");
+	expect("\n  lane_priority = bulk   # class=slow\n");
+	expect("\n  lane_state_directory = /somewhere/else/postlane   "
+	       "# default: $data_directory/postlane\n");
+	expect_not("lane_pipeline_depth");
+	assert_int_equal(run("-P|-o|lane_provider=mailersend"), 0);
+	expect("\n  lane_messages_per_connection = 5   "
+	       "# providers/mailersend.conf:");
+	expect("\n  lane_provider = mailersend   # -o\n");
+	/* The class alone had another default. */
+	expect_not("lane_priority");
+	assert_int_equal(setenv("MAIL_CONFIG", "/nonexistent", 1), 0);
+	assert_int_equal(run("-P|class=slow|-o|lane_pipeline_depth=3"), 0);
+	expect("\n  lane_pipeline_depth = 3   # -o\n");
+	expect("\n  lane_connection_limit = 2   # class=slow\n");
+}
+
+static void
+dryrun_hides_what_may_be_secret(void **state)
+{
+	(void)state;
+	scratch_config(
+	    "lane_provider_directory = providers\n"
+	    "lane_alert_url = https://joe:pa/ss@hooks.example:8443/T0/secret\n"
+	    "lane_alert_command = /usr/bin/tell --token secret\n"
+	    "lane_domain_rate_limits = a.example=1/1s, inline:{ {secret = "
+	    "{5/1s}} }, b.example=2/1s static:secret\n");
+	(void)run("-P");
+	expect("lane_alert_url = https://hooks.example:8443/...   # main.cf\n");
+	expect("lane_alert_command = /usr/bin/tell ...   # main.cf\n");
+	expect("lane_domain_rate_limits = a.example=1/1s, inline:..., "
+	       "b.example=2/1s static:...   # main.cf\n");
+	expect_not("secret");
+}
+
+static void
 dryrun_tells_wrong_words_and_settings(void **state)
 {
 	(void)state;
@@ -367,6 +427,8 @@ main(void)
 	    T(dryrun_compares_a_file_of_replies),
 	    T(dryrun_needs_no_postfix),
 	    T(dryrun_shows_limits_with_source_and_use),
+	    T(dryrun_shows_effective_values_and_their_origin),
+	    T(dryrun_hides_what_may_be_secret),
 	    T(dryrun_tells_wrong_words_and_settings),
 	};
 
