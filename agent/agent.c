@@ -470,10 +470,23 @@ static void
 on_alarm(void *ctx, struct route *route, const char *what, const char *reply)
 {
 	struct agent *a = ctx;
-	bool is_login = strcmp(what, "login") == 0;
+	const char *where = route->nexthops;
 
-	alarm_raise(a->env.alarm, what,
-	    is_login ? route->login : route->nexthops, reply);
+	if (strcmp(what, "login") == 0)
+		where = route->login;
+	else if (strcmp(what, "outage") == 0)
+		where = route->list;
+	alarm_raise(a->env.alarm, what, where, reply);
+}
+
+/* An earlier process may have raised them. */
+static void
+on_reached(void *ctx, struct route *route)
+{
+	struct agent *a = ctx;
+
+	alarm_clear(a->env.alarm, "certificate", route->nexthops);
+	alarm_clear(a->env.alarm, "outage", route->list);
 }
 
 static void
@@ -557,6 +570,7 @@ static const struct lane_ops lane_handlers = {
     .hang_up = hang_up,
     .on_alarm = on_alarm,
     .on_all_clear = on_all_clear,
+    .on_reached = on_reached,
     .is_alarmed = is_alarmed,
     .on_throttled = on_throttled,
     .on_pause = on_pause,

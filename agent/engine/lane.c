@@ -551,6 +551,8 @@ lane_add_session(struct lane *lane, struct route *route,
 	route->session_count++;
 	lane->sessions++;
 	ls->number = ++lane->figures.sessions;
+	if (lane->ops->on_reached != NULL)
+		lane->ops->on_reached(lane->ctx, route);
 	lane->ops->want_kick(lane->ctx);
 	return ls;
 }
@@ -568,6 +570,7 @@ lane_dial_failed(struct lane *lane, struct route *route, const struct dsn *dsn,
 		patience_ms = 0;
 	route_on_dial_failed(route, dsn, peer, reply, patience_ms,
 	    lane_next_random(lane), now.ms);
+	lane_alarm_of_outage(lane, route, now.ms);
 	lane->ops->want_kick(lane->ctx);
 }
 

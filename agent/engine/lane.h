@@ -57,6 +57,10 @@ struct lane_session {
 	char end_why[256];
 };
 
+/* Dials fail for so long before that is an alarm: what passes by itself, such
+ * as a server's restart, is none. */
+enum { LANE_OUTAGE_MS = 300000 };
+
 /* Why a session was finished, as on_session_ended() is told when it ended with
  * QUIT. Others are texts. */
 #define LANE_WHY_SPENT "spent"
@@ -91,11 +95,15 @@ struct lane_ops {
 	 * already on their way elsewhere. on_session_ended() follows. May be
 	 * NULL. */
 	void (*hang_up)(void *ctx, struct lane_session *ls);
-	/* The smarthost wants the operator; what is "login" or "blocked",
-	 * reply says why. / It takes mail again. May be NULL. */
+	/* The smarthost wants the operator; what is "login" or "blocked", and
+	 * the lane stops there, "certificate", or "outage" of all hosts of the
+	 * route's list for LANE_OUTAGE_MS while mail wants to go; reply says
+	 * why. / It takes mail again. / There is a session, which is the end of
+	 * the latter two. May be NULL. */
 	void (*on_alarm)(void *ctx, struct route *route, const char *what,
 	    const char *reply);
 	void (*on_all_clear)(void *ctx, struct route *route);
+	void (*on_reached)(void *ctx, struct route *route);
 	/* Asked when a route is new: did an earlier process raise an alarm for
 	 * it that has not ended? May be NULL. */
 	bool (*is_alarmed)(void *ctx, const struct route *route);

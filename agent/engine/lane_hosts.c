@@ -482,13 +482,41 @@ lane_is_list_down(
 	return is_first(r) && lane_has_no_host(lane, r, now_ms);
 }
 
+static bool
+is_list_lost(const struct lane *lane, const struct route *r, int64_t now_ms)
+{
+	const struct route *first = first_of(lane, r);
+
+	return first == NULL || lane_has_no_host(lane, first, now_ms);
+}
+
 bool
 lane_is_lost(
     const struct lane *lane, const struct transaction *t, int64_t now_ms)
 {
-	const struct route *first = first_of(lane, t->route);
+	return is_list_lost(lane, t->route, now_ms);
+}
 
-	return first == NULL || lane_has_no_host(lane, first, now_ms);
+/* A dial is begun for mail only, so that there is some. A pause that the server
+ * asked for is none. */
+static bool
+is_long_outage(const struct lane *lane, const struct route *r, int64_t now_ms)
+{
+	return now_ms - r->failing_since_ms >= LANE_OUTAGE_MS &&
+	       pause_left_ms(r, now_ms) <= 0 && is_list_lost(lane, r, now_ms);
+}
+
+void
+lane_alarm_of_outage(struct lane *lane, struct route *r, int64_t now_ms)
+{
+	/* What refuses us has its own alarm. */
+	if (!r->is_down || r->is_alarmed || lane->ops->on_alarm == NULL)
+		return;
+	if (r->is_certificate)
+		lane->ops->on_alarm(
+		    lane->ctx, r, "certificate", r->failure.text);
+	else if (is_long_outage(lane, r, now_ms))
+		lane->ops->on_alarm(lane->ctx, r, "outage", r->failure.text);
 }
 
 bool

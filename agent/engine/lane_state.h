@@ -156,6 +156,10 @@ bool lane_has_no_host(
 bool lane_is_list_down(
     const struct lane *lane, const struct route *r, int64_t now_ms);
 
+/* A dial of r has failed: for a certificate, or for so long that somebody
+ * should know. */
+void lane_alarm_of_outage(struct lane *lane, struct route *r, int64_t now_ms);
+
 bool lane_is_lost(
     const struct lane *lane, const struct transaction *t, int64_t now_ms);
 

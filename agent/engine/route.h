@@ -139,6 +139,7 @@ struct route {
 	struct dsn failure; /* of the last failed dial; valid when failing */
 	bool is_failure_soft; /* ... which is no reason to suspend the site, */
 	bool is_failure_final; /* ... which returns what waits in an outage, */
+	bool is_certificate; /* ... for the server's certificate */
 	bool is_transport; /* ... nobody answered: it costs nothing to ask */
 	struct peer *failure_peer; /* NULL: there was no connection */
 	char *failure_reply;

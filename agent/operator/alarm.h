@@ -3,7 +3,8 @@
  *   raise ─► [raised, untold] ─► told: log, lane_alert_url, ..._command
  *   clear ─► [cleared, told]  ─► told likewise
  *
- * An alarm is what is wrong ("login", "blocked") at which smarthost. It is
+ * An alarm is what is wrong ("login", "blocked",
+ * "certificate", "outage") at which smarthost. It is
  * told at once when it begins and when it ends; while it lasts, and is raised
  * again, once in lane_alert_interval. One that comes back soon after its end
  * waits a little (ALARM_PAUSE_MS), and all alarms together are told

@@ -250,6 +250,7 @@ on_tls(void *ctx, bool ok, enum link_end end, const char *text)
 		dial_fail(dial, DIAL_TLS, "4.7.5",
 		    "Server certificate not verified: %s",
 		    without_number(facts.why));
+		dial->result.is_certificate = true;
 		/* The next handshake shall show the certificate anew. */
 		tls_forget(d->tls, dial->tls_key);
 		quit(dial, "QUIT\r\n");

@@ -161,6 +161,25 @@ def test_trouble_at_the_smarthost_keeps_mail_queued(
     cured(origin, sim, sent)
 
 
+def test_expired_certificate_is_an_alarm_until_a_session_is_up(
+        base, certs, origin, started):
+    case = next(c for c in CASES if c.name == "expired")
+    sim = started(provider(base, certs, case))
+    configure(origin, sim, "lane", case)
+    started(origin)
+    sent = messages.generate(1)
+    origin.inject(sent)
+    told = origin.log.wait(r"alarm: certificate: ")
+    assert re.search(rf"lane fast has stopped at \[127\.0\.0\.1\]:\d+ "
+                     r"since \S+: Server certificate not verified: "
+                     r"certificate has expired", told[0])
+    case.cure(origin, sim)
+    cured(origin, sim, sent)
+    origin.log.wait(r"alarm cleared: certificate: ")
+    assert len(origin.log.lines(r"alarm: certificate: ")) == 1
+    assert not origin.log.lines(r"alarm: (login|blocked|outage)")
+
+
 @pytest.mark.parametrize("nexthop", ["[no-such-host.invalid]:2525",
                                      "no-such-host.invalid"],
                          ids=["host", "domain"])

@@ -459,9 +459,17 @@ on_dialled(struct world *w, struct world_conn *c)
 
 	if (reply != NULL) {
 		refuse_dial(w, c, reply);
+	} else if (w->server.has_expired) {
+		route->is_transport = false;
+		route->is_certificate = true;
+		dsn_set(&dsn, "4.7.5",
+		    "Server certificate not verified: certificate has expired");
+		world_conn_free(c);
+		lane_dial_failed(w->lane, route, &dsn, &peer, NULL, 0, w->now);
 	} else if (w->server.is_down || (w->server.is_host_down != NULL &&
 					    w->server.is_host_down(w, route))) {
 		route->is_transport = true;
+		route->is_certificate = false;
 		dsn_set(&dsn, "4.4.1",
 		    "connect to relay.test[192.0.2.1]:25: refused");
 		world_conn_free(c);

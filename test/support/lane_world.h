@@ -37,6 +37,7 @@ struct world_conn;
 /* The model provider. */
 struct world_server {
 	bool is_down; /* connections are refused */
+	bool has_expired; /* its certificate */
 	/* ... by the host of this route. May be NULL. */
 	bool (*is_host_down)(struct world *w, const struct route *route);
 	int64_t rtt_ms, dial_rtts;
@@ -122,7 +123,7 @@ struct world {
 	size_t kicks, dials, conns_now, conns_peak, conns_refused, quits;
 	size_t done, outcomes[3], ended[SESSION_END_ABORT + 1];
 	size_t want; /* as on_want said last */
-	size_t alarms, all_clears, too_many;
+	size_t alarms, all_clears, too_many, reached;
 	bool too_many_was_open;
 	bool was_alarmed; /* by an earlier process */
 	bool others_give_way; /* the answer to a throttle */

@@ -163,6 +163,13 @@ on_all_clear(void *ctx, struct route *route)
 	((struct world *)ctx)->all_clears++;
 }
 
+static void
+on_reached(void *ctx, struct route *route)
+{
+	(void)route;
+	((struct world *)ctx)->reached++;
+}
+
 static bool
 is_alarmed(void *ctx, const struct route *route)
 {
@@ -236,6 +243,7 @@ const struct lane_ops world_lane_ops = {
     .hang_up = hang_up_session,
     .on_alarm = on_alarm,
     .on_all_clear = on_all_clear,
+    .on_reached = on_reached,
     .is_alarmed = is_alarmed,
     .on_throttled = on_throttled,
     .on_pause = on_pause,

@@ -524,6 +524,109 @@ place_of_an_unreadable_message_is_taken_at_once(void **state)
 	buf_fini(&cut);
 }
 
+/* A message each ten seconds, for so long. */
+static void
+trickle(struct world *w, int64_t ms)
+{
+	for (int64_t at = 0; at < ms; at += 10000) {
+		world_submit(w, 1);
+		world_run(w, 10000);
+	}
+}
+
+static void
+long_outage_is_an_alarm_until_there_is_a_session(void **state)
+{
+	struct world w;
+	size_t reached;
+
+	(void)state;
+	world_init(&w);
+	w.patience_ms = 10000;
+	world_open(&w, 200);
+	world_submit(&w, 1);
+	world_finish(&w, 60000);
+	world_run(&w, 60000); /* the session is idle, and ends */
+	reached = w.reached;
+	assert_true(reached > 0);
+	w.server.is_down = true;
+	trickle(&w, 290000);
+	assert_int_equal(w.alarms, 0);
+	trickle(&w, 30000);
+	assert_true(w.alarms > 0);
+	assert_string_equal(
+	    w.alarm, "outage: connect to relay.test[192.0.2.1]:25: refused");
+	assert_int_equal(w.reached, reached);
+	w.server.is_down = false;
+	trickle(&w, 60000);
+	assert_true(w.reached > reached);
+	/* The next one is counted anew. */
+	w.alarms = 0;
+	world_run(&w, 60000);
+	w.server.is_down = true;
+	trickle(&w, 290000);
+	assert_int_equal(w.alarms, 0);
+	world_fini(&w);
+}
+
+static bool
+is_first_host(struct world *w, const struct route *r)
+{
+	(void)w;
+	return r->number == 1;
+}
+
+static void
+outage_of_one_host_is_none_while_another_takes_the_mail(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w);
+	w.patience_ms = 10000;
+	w.nexthop = "[relay.test], [other.test]";
+	w.server.is_host_down = is_first_host;
+	world_open(&w, 200);
+	trickle(&w, 400000);
+	assert_int_equal(w.outcomes[OUTCOME_SENT], 40);
+	assert_int_equal(w.alarms, 0);
+	w.server.is_host_down = NULL;
+	w.server.is_down = true;
+	trickle(&w, 420000);
+	assert_true(w.alarms > 0);
+	assert_memory_equal(w.alarm, "outage: ", 8);
+	world_fini(&w);
+}
+
+static void
+refused_certificate_is_an_alarm_at_once(void **state)
+{
+	struct world w;
+	size_t dials;
+
+	(void)state;
+	world_init(&w);
+	w.server.has_expired = true;
+	world_open(&w, 200);
+	world_submit(&w, 5);
+	world_finish(&w, 5000);
+	assert_int_equal(w.outcomes[OUTCOME_DEFER], 5);
+	assert_true(w.alarms > 0);
+	assert_string_equal(w.alarm,
+	    "certificate: Server certificate not verified: certificate has "
+	    "expired");
+	assert_int_equal(w.reached, 0);
+	w.server.has_expired = false;
+	dials = w.dials;
+	world_run(&w, 60000);
+	world_submit(&w, 5);
+	world_finish(&w, 60000);
+	assert_true(w.dials > dials);
+	assert_int_equal(w.outcomes[OUTCOME_SENT], 5);
+	assert_true(w.reached > 0);
+	world_fini(&w);
+}
+
 int
 main(void)
 {
@@ -543,6 +646,10 @@ main(void)
 	    cmocka_unit_test(only_undecided_recipients_are_tried_again),
 	    cmocka_unit_test(deferring_replies_cut_the_depth_for_all_sessions),
 	    cmocka_unit_test(place_of_an_unreadable_message_is_taken_at_once),
+	    cmocka_unit_test(long_outage_is_an_alarm_until_there_is_a_session),
+	    cmocka_unit_test(
+		outage_of_one_host_is_none_while_another_takes_the_mail),
+	    cmocka_unit_test(refused_certificate_is_an_alarm_at_once),
 	    cmocka_unit_test(
 		whatever_happens_every_message_has_one_true_verdict),
 	};
