@@ -12,70 +12,10 @@
 #include "agent/engine/lane_state.h"
 #include "common/base/log.h"
 #include "test/support/lane_world.h"
+#include "test/support/reply_plan.h"
 
 /* The words come with the line the judge was asked about. */
 static const char *const stages[] = {"MAIL", "RCPT", "BDAT", "."};
-
-static struct {
-	const char *stage; /* lines that begin so ... */
-	int code; /* ... get this */
-	int times; /* so often; < 0: always */
-	int64_t gap_ms; /* one message in so many ms; others are judged */
-	int64_t next_ms;
-	int asked;
-} plan;
-
-static int
-judge(struct world *w, struct world_conn *conn, size_t number, const char *line)
-{
-	(void)conn;
-	(void)number;
-	if (strncmp(line, plan.stage, strlen(plan.stage)) != 0)
-		return 0;
-	if (plan.gap_ms > 0) {
-		if (w->now.ms >= plan.next_ms) {
-			plan.next_ms = w->now.ms + plan.gap_ms;
-			return 0;
-		}
-		plan.asked++;
-		return plan.code;
-	}
-	if (plan.times == 0)
-		return 0;
-	plan.times -= plan.times > 0;
-	plan.asked++;
-	return plan.code;
-}
-
-static void
-begin(struct world *w, const char *rule, const char *stage, int code,
-    const char *words, int times)
-{
-	world_init(w);
-	w->set.lane_adaptive = true;
-	w->set.lane_alert_retry_ms = 60000;
-	world_set_rules(w, rule);
-	memset(&plan, 0, sizeof(plan));
-	plan.stage = stage;
-	plan.code = code;
-	plan.times = times;
-	w->server.judge = judge;
-	w->server.judged = words;
-}
-
-/* Of the only route. */
-static struct controller *
-pace(struct world *w)
-{
-	return &world_route(w)->pace->adapt;
-}
-
-/* Nothing is left in the air that the controller counts. */
-static void
-check_count(struct world *w)
-{
-	assert_int_equal(pace(w)->in_flight, lane_in_flight(w->lane));
-}
 
 static void
 throttle_at_any_stage_is_tried_again_inside(void **state)
@@ -89,16 +29,16 @@ throttle_at_any_stage_is_tried_again_inside(void **state)
 
 		if (strcmp(stage, "BDAT") == 0)
 			continue; /* the chunk that is last is the end */
-		begin(&w, "reply any * * /too fast/ slow\n", stage,
+		reply_plan_begin(&w, "reply any * * /too fast/ slow\n", stage,
 		    codes[i / 4], "4.7.0 too fast", 3);
 		world_open(&w, 200);
 		world_submit(&w, 100);
 		world_finish(&w, 120000);
 		world_check_all_sent(&w);
-		assert_int_equal(plan.asked, 3);
-		assert_true(pace(&w)->events >= 1);
-		assert_true(pace(&w)->is_limited);
-		check_count(&w);
+		assert_int_equal(reply_plan.asked, 3);
+		assert_true(reply_plan_pace(&w)->events >= 1);
+		assert_true(reply_plan_pace(&w)->is_limited);
+		reply_plan_check_count(&w);
 		world_fini(&w);
 	}
 }
@@ -109,18 +49,19 @@ throttles_of_one_flight_are_one_event(void **state)
 	struct world w;
 
 	(void)state;
-	begin(&w, "reply mail 454 * * slow\n", "MAIL", 454, "4.7.0 slow", 0);
+	reply_plan_begin(
+	    &w, "reply mail 454 * * slow\n", "MAIL", 454, "4.7.0 slow", 0);
 	world_open(&w, 400);
 	world_submit(&w, 100);
 	world_finish(&w, 60000); /* so that the window is open */
-	plan.times = 12;
+	reply_plan.times = 12;
 	world_submit(&w, 12);
 	world_run(&w, 1000);
-	assert_true(plan.asked > 3);
-	assert_int_equal(pace(&w)->events, 1);
+	assert_true(reply_plan.asked > 3);
+	assert_int_equal(reply_plan_pace(&w)->events, 1);
 	world_finish(&w, 120000);
 	world_check_all_sent(&w);
-	check_count(&w);
+	reply_plan_check_count(&w);
 	world_fini(&w);
 }
 
@@ -132,8 +73,9 @@ unannounced_rate_is_found_and_used(void **state)
 	double rate;
 
 	(void)state;
-	begin(&w, "reply mail 454 * * slow\n", "MAIL", 454, "4.7.0 slow", -1);
-	plan.gap_ms = 50; /* 20/s, and no burst at all */
+	reply_plan_begin(
+	    &w, "reply mail 454 * * slow\n", "MAIL", 454, "4.7.0 slow", -1);
+	reply_plan.gap_ms = 50; /* 20/s, and no burst at all */
 	world_open(&w, n);
 	world_feed(&w, n);
 	world_finish(&w, 600000);
@@ -145,12 +87,12 @@ unannounced_rate_is_found_and_used(void **state)
 	    (double)(w.arrivals_ms[w.arrival_count - 1] - w.arrivals_ms[from]);
 	print_message("20/s unannounced: %.2f/s after a minute, %d refused of "
 		      "%zu, %zu sessions\n",
-	    rate, plan.asked, n, w.dials);
+	    rate, reply_plan.asked, n, w.dials);
 	assert_true(rate >= 18);
-	assert_true((size_t)plan.asked * 50 <= n);
+	assert_true((size_t)reply_plan.asked * 50 <= n);
 	/* Nothing like a session for each message. */
 	assert_true(w.dials <= n / 50 + 40);
-	check_count(&w);
+	reply_plan_check_count(&w);
 	world_fini(&w);
 }
 
@@ -174,7 +116,7 @@ reply_that_names_a_time_is_waited_out(void **state)
 		struct world w;
 		int64_t from;
 
-		begin(&w,
+		reply_plan_begin(&w,
 		    "reply any * * /again in ([0-9]+) (s|m)/ pause for "
 		    "\\1\\2\n",
 		    cases[i].stage, cases[i].code, cases[i].words, 1);
@@ -189,7 +131,7 @@ reply_that_names_a_time_is_waited_out(void **state)
 		world_finish(&w, 60000);
 		world_check_all_sent(&w);
 		assert_true(w.now.ms - from >= cases[i].ms);
-		check_count(&w);
+		reply_plan_check_count(&w);
 		world_fini(&w);
 	}
 }
@@ -200,7 +142,8 @@ pause_beyond_the_hold_limit_is_the_queue_managers(void **state)
 	struct world w;
 
 	(void)state;
-	begin(&w, "reply mail 4xx * /again in ([0-9]+) hours/ pause for \\1h\n",
+	reply_plan_begin(&w,
+	    "reply mail 4xx * /again in ([0-9]+) hours/ pause for \\1h\n",
 	    "MAIL", 450, "4.7.0 quota used up, again in 2 hours", 1);
 	world_open(&w, 40);
 	world_submit(&w, 1);
@@ -216,12 +159,12 @@ pause_beyond_the_hold_limit_is_the_queue_managers(void **state)
 		assert_string_equal(w.messages[i].status, "4.4.5");
 	}
 	/* It was no matter of the pace. */
-	assert_false(pace(&w)->is_limited);
+	assert_false(reply_plan_pace(&w)->is_limited);
 	world_run(&w, 7200000);
 	world_submit(&w, 5);
 	world_finish(&w, 5000);
 	assert_int_equal(w.messages[15].outcomes[0], OUTCOME_SENT);
-	check_count(&w);
+	reply_plan_check_count(&w);
 	world_fini(&w);
 }
 
@@ -231,15 +174,16 @@ reconnect_costs_nothing_and_teaches_the_quota(void **state)
 	struct world w;
 
 	(void)state;
-	begin(&w, "reply any 4xx * /too many/ reconnect\n", "none", 0, NULL, 0);
+	reply_plan_begin(
+	    &w, "reply any 4xx * /too many/ reconnect\n", "none", 0, NULL, 0);
 	w.server.closes_after = 5;
 	world_open(&w, 500);
 	world_submit(&w, 500);
 	world_finish(&w, 60000);
 	world_check_all_sent(&w);
 	assert_int_equal(world_route(&w)->quota, 5);
-	assert_int_equal(pace(&w)->events, 0);
-	assert_false(pace(&w)->is_limited);
+	assert_int_equal(reply_plan_pace(&w)->events, 0);
+	assert_false(reply_plan_pace(&w)->is_limited);
 	world_fini(&w);
 }
 
@@ -249,18 +193,18 @@ reconnect_without_closing_ends_the_session(void **state)
 	struct world w;
 
 	(void)state;
-	begin(&w, "reply mail 450 * /session/ reconnect\n", "MAIL", 450,
-	    "4.7.0 enough for this session", 0);
+	reply_plan_begin(&w, "reply mail 450 * /session/ reconnect\n", "MAIL",
+	    450, "4.7.0 enough for this session", 0);
 	world_open(&w, 100);
 	world_submit(&w, 20);
 	world_finish(&w, 20000);
-	plan.times = 1;
+	reply_plan.times = 1;
 	world_submit(&w, 5);
 	world_finish(&w, 20000);
 	world_check_all_sent(&w);
-	assert_int_equal(plan.asked, 1);
+	assert_int_equal(reply_plan.asked, 1);
 	assert_true(w.quits >= 1);
-	assert_false(pace(&w)->is_limited);
+	assert_false(reply_plan_pace(&w)->is_limited);
 	world_fini(&w);
 }
 
@@ -270,15 +214,15 @@ too_many_connections_in_a_session_is_about_the_budget(void **state)
 	struct world w;
 
 	(void)state;
-	begin(&w, "reply mail 4xx * /connections/ connections\n", "MAIL", 450,
-	    "4.7.0 too many connections", 1);
+	reply_plan_begin(&w, "reply mail 4xx * /connections/ connections\n",
+	    "MAIL", 450, "4.7.0 too many connections", 1);
 	world_open(&w, 100);
 	world_submit(&w, 20);
 	world_finish(&w, 60000);
 	world_check_all_sent(&w);
 	assert_int_equal(w.too_many, 1);
 	assert_true(w.too_many_was_open);
-	assert_false(pace(&w)->is_limited);
+	assert_false(reply_plan_pace(&w)->is_limited);
 	world_fini(&w);
 }
 
@@ -301,8 +245,8 @@ too_frequent_connects_are_not_replaced_at_once(void **state)
 	struct world w;
 
 	(void)state;
-	begin(&w, "reply connect 421 * * connections for 60s\n", "none", 0,
-	    NULL, 0);
+	reply_plan_begin(&w, "reply connect 421 * * connections for 60s\n",
+	    "none", 0, NULL, 0);
 	greeting = "421 4.7.0 too frequent connects";
 	refusals = 0;
 	w.server.answer_dial = answer_dial;
@@ -334,7 +278,8 @@ throttled_dials_of_one_moment_are_one_event(void **state)
 	struct world w;
 
 	(void)state;
-	begin(&w, "reply connect 4xx * /throttled/ slow\n", "none", 0, NULL, 0);
+	reply_plan_begin(
+	    &w, "reply connect 4xx * /throttled/ slow\n", "none", 0, NULL, 0);
 	greeting = "450 4.7.0 throttled";
 	refusals = 20;
 	w.server.answer_dial = answer_dial;
@@ -342,12 +287,12 @@ throttled_dials_of_one_moment_are_one_event(void **state)
 	world_submit(&w, 50);
 	world_run(&w, 1000);
 	assert_true(w.conns_refused > 5);
-	assert_int_equal(pace(&w)->events, 1);
-	check_count(&w);
+	assert_int_equal(reply_plan_pace(&w)->events, 1);
+	reply_plan_check_count(&w);
 	refusals = 0;
 	world_finish(&w, 120000);
 	world_check_all_sent(&w);
-	check_count(&w);
+	reply_plan_check_count(&w);
 	world_fini(&w);
 }
 
@@ -369,12 +314,13 @@ own_rule_defers_a_5xx_and_bounces_a_4xx(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct world w;
 
-		begin(&w, cases[i].rule, "RCPT", cases[i].code, "5.1.1 no", 1);
+		reply_plan_begin(
+		    &w, cases[i].rule, "RCPT", cases[i].code, "5.1.1 no", 1);
 		world_open(&w, 10);
 		world_submit(&w, 1);
 		world_finish(&w, 20000);
 		assert_int_equal(w.messages[0].outcomes[0], cases[i].outcome);
-		check_count(&w);
+		reply_plan_check_count(&w);
 		world_fini(&w);
 	}
 }
@@ -388,11 +334,12 @@ alarm_stops_the_lane_until_mail_is_taken_again(void **state)
 	size_t dials, late = 0;
 
 	(void)state;
-	begin(&w, blocked, "MAIL", 421, "4.7.0 you are blacklisted", 0);
+	reply_plan_begin(
+	    &w, blocked, "MAIL", 421, "4.7.0 you are blacklisted", 0);
 	world_open(&w, 400);
 	world_submit(&w, 100);
 	world_finish(&w, 20000);
-	plan.times = -1;
+	reply_plan.times = -1;
 	world_submit(&w, 50);
 	world_finish(&w, 5000);
 	assert_int_equal(w.outcomes[OUTCOME_DEFER], 50);
@@ -411,14 +358,14 @@ alarm_stops_the_lane_until_mail_is_taken_again(void **state)
 	assert_int_equal(w.done, w.count);
 	/* Once a while one session with one message finds out. */
 	world_run(&w, 20000);
-	plan.asked = 0;
+	reply_plan.asked = 0;
 	world_submit(&w, 30);
 	world_finish(&w, 5000);
 	assert_int_equal(w.dials, dials + 1);
-	assert_int_equal(plan.asked, 1);
+	assert_int_equal(reply_plan.asked, 1);
 	assert_int_equal(w.all_clears, 0);
 	/* And when the cause is gone everything goes. */
-	plan.times = 0;
+	reply_plan.times = 0;
 	world_run(&w, 130000);
 	late = w.count;
 	world_submit(&w, 100);
@@ -426,7 +373,7 @@ alarm_stops_the_lane_until_mail_is_taken_again(void **state)
 	for (; late < w.count; late++)
 		assert_int_equal(w.messages[late].outcomes[0], OUTCOME_SENT);
 	assert_int_equal(w.all_clears, 1);
-	check_count(&w);
+	reply_plan_check_count(&w);
 	world_fini(&w);
 }
 
@@ -436,7 +383,7 @@ alarm_at_login_is_called_so(void **state)
 	struct world w;
 
 	(void)state;
-	begin(&w, "reply auth 535 * * alarm\n", "none", 0, NULL, 0);
+	reply_plan_begin(&w, "reply auth 535 * * alarm\n", "none", 0, NULL, 0);
 	greeting = "535 5.7.8 no such login";
 	refusals = -1;
 	w.server.answer_dial = answer_dial;
@@ -476,13 +423,13 @@ alarm_without_a_login_says_what_the_table_has(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct world w;
 
-		begin(&w, "reply mail 5xx * * alarm\n", "MAIL", cases[i].code,
-		    "5.7.0 Authentication required", 0);
+		reply_plan_begin(&w, "reply mail 5xx * * alarm\n", "MAIL",
+		    cases[i].code, "5.7.0 Authentication required", 0);
 		world_open(&w, 100);
 		world_submit(&w, 1);
 		world_finish(&w, 5000);
 		route_set_no_login(world_route(&w), cases[i].no_login);
-		plan.times = -1;
+		reply_plan.times = -1;
 		world_submit(&w, 5);
 		world_finish(&w, 70000);
 		assert_string_equal(w.alarm, cases[i].alarm);
@@ -503,7 +450,7 @@ login_refused_for_good_returns_the_mail(void **state)
 	for (size_t i = 0; i < 2; i++) {
 		struct world w;
 
-		begin(&w, rules[i], "none", 0, NULL, 0);
+		reply_plan_begin(&w, rules[i], "none", 0, NULL, 0);
 		greeting = "535 5.7.8 no such login";
 		refusals = -1;
 		w.server.answer_dial = answer_dial;
@@ -524,7 +471,8 @@ alarm_in_a_session_defers_after_a_refused_login(void **state)
 	struct world w;
 
 	(void)state;
-	begin(&w, blocked, "MAIL", 421, "4.7.0 you are blacklisted", -1);
+	reply_plan_begin(
+	    &w, blocked, "MAIL", 421, "4.7.0 you are blacklisted", -1);
 	greeting = "535 5.7.8 no such login";
 	refusals = 1;
 	w.server.answer_dial = answer_dial;
@@ -548,14 +496,14 @@ what_was_under_way_does_not_end_an_alarm(void **state)
 	struct world w;
 
 	(void)state;
-	begin(&w, blocked, "MAIL", 421, "4.7.1 blacklisted", 0);
+	reply_plan_begin(&w, blocked, "MAIL", 421, "4.7.1 blacklisted", 0);
 	w.server.reply_ms = 500;
 	world_open(&w, 400);
 	world_submit(&w, 100);
 	world_run(&w, 4000);
 	assert_true(lane_in_flight(w.lane) > 10);
 	/* One session is told so, while others are at work. */
-	plan.times = 1;
+	reply_plan.times = 1;
 	world_submit(&w, 100);
 	world_finish(&w, 60000);
 	assert_true(w.alarms >= 1);
@@ -572,7 +520,7 @@ alarm_of_an_earlier_process_ends_with_the_first_message(void **state)
 	struct world w;
 
 	(void)state;
-	begin(&w, blocked, "none", 0, NULL, 0);
+	reply_plan_begin(&w, blocked, "none", 0, NULL, 0);
 	w.was_alarmed = true;
 	world_open(&w, 100);
 	world_submit(&w, 100);
@@ -588,7 +536,7 @@ alarm_of_an_earlier_process_ends_with_the_first_message(void **state)
 	assert_int_equal(w.alarms, 0);
 	world_fini(&w);
 	/* It lasts: stopped as ever, by the first refusal. */
-	begin(&w, blocked, "none", 0, NULL, 0);
+	reply_plan_begin(&w, blocked, "none", 0, NULL, 0);
 	greeting = "554 5.7.1 blacklisted";
 	refusals = -1;
 	w.server.answer_dial = answer_dial;
@@ -619,7 +567,8 @@ lane_told_not_to_adapt_only_pauses(void **state)
 	int waits = 0;
 
 	(void)state;
-	begin(&w, "reply mail 454 * * slow\n", "MAIL", 454, "4.7.0 slow", 3);
+	reply_plan_begin(
+	    &w, "reply mail 454 * * slow\n", "MAIL", 454, "4.7.0 slow", 3);
 	log_set_sink(count_waits, &waits);
 	w.set.lane_adaptive = false;
 	world_open(&w, 100);
@@ -627,154 +576,11 @@ lane_told_not_to_adapt_only_pauses(void **state)
 	world_submit(&w, 60);
 	world_finish(&w, 30000);
 	world_check_all_sent(&w);
-	assert_false(pace(&w)->is_limited);
+	assert_false(reply_plan_pace(&w)->is_limited);
 	assert_in_range(w.now.ms - from, 1000, 8000);
-	check_count(&w);
+	reply_plan_check_count(&w);
 	assert_int_equal(waits, 1);
 	world_fini(&w);
-}
-
-/* ---- other lanes of the account ----------------------------------------- */
-
-static void
-urgent_lane_is_not_cut_while_others_give_way(void **state)
-{
-	struct world w;
-	int64_t from;
-
-	(void)state;
-	begin(&w, "reply mail 454 * * slow\n", "MAIL", 454, "4.7.0 slow", 0);
-	w.others_give_way = true;
-	world_open(&w, 400);
-	world_submit(&w, 100);
-	world_finish(&w, 60000);
-	plan.times = 12; /* of one flight */
-	from = w.now.ms;
-	world_submit(&w, 12);
-	world_finish(&w, 60000);
-	world_check_all_sent(&w);
-	assert_true(plan.asked > 3);
-	assert_false(pace(&w)->is_limited);
-	assert_in_range(w.now.ms - from, 100, 2000);
-	assert_in_range(w.asked_to_give_way, 1, 5);
-	/* Nobody is left to give way. */
-	w.others_give_way = false;
-	plan.times = 1;
-	world_submit(&w, 1);
-	world_finish(&w, 60000);
-	assert_true(pace(&w)->is_limited);
-	check_count(&w);
-	world_fini(&w);
-}
-
-static void
-lane_gives_way_once_for_one_refusal(void **state)
-{
-	struct world w;
-	int64_t sent_us;
-	double rate;
-
-	(void)state;
-	begin(&w, "reply mail 454 * * slow\n", "MAIL", 454, "4.7.0 slow", 0);
-	world_open(&w, 4001);
-	world_submit(&w, 1);
-	/* It has sent nothing. */
-	lane_yield(w.lane, world_route(&w), w.now.ms * 1000, w.now);
-	assert_true(isinf(lane_learned_rate(w.lane)));
-	world_feed(&w, 4000);
-	world_run(&w, 3000);
-	sent_us = w.now.ms * 1000;
-	world_run(&w, 30);
-	lane_yield(w.lane, world_route(&w), sent_us, w.now);
-	rate = lane_learned_rate(w.lane);
-	assert_true(rate > 1 && rate < 1000);
-	assert_in_range(lane_paused_until_ms(w.lane) - w.now.ms, 1, 1000);
-	world_run(&w, 100); /* what is under way is accepted */
-	lane_yield(w.lane, world_route(&w), sent_us, w.now);
-	assert_true(lane_learned_rate(w.lane) >= rate);
-	assert_int_equal(pace(&w)->yields, 1);
-	world_run(&w, 2000);
-	lane_yield(w.lane, world_route(&w), w.now.ms * 1000, w.now);
-	assert_int_equal(pace(&w)->yields, 2);
-	assert_int_equal(w.asked_to_give_way, 0);
-	world_finish(&w, 600000);
-	world_check_all_sent(&w);
-	world_fini(&w);
-}
-
-static void
-pause_is_passed_on_and_kept(void **state)
-{
-	static const struct {
-		const char *rule;
-		int64_t wait_ms;
-	} cases[] = {{"reply mail 454 * * pause for 20s\n", 20000},
-	    {"reply mail 454 * * pause for 2h\n", 7200000}};
-
-	(void)state;
-	for (size_t i = 0; i < 4; i++) {
-		struct world w;
-		int64_t at_ms;
-
-		begin(&w, cases[i % 2].rule, "MAIL", 454, "4.7.0 no", 1);
-		w.set.lane_adaptive = i < 2;
-		world_open(&w, 10);
-		world_submit(&w, 1);
-		while (w.pause_told_us == 0)
-			world_run(&w, 1);
-		assert_in_range(w.pause_told_us / 1000 - w.now.ms,
-		    cases[i % 2].wait_ms - 1, cases[i % 2].wait_ms);
-		assert_true(
-		    w.pause_told_us / 1000 <= lane_paused_until_ms(w.lane));
-		world_finish(&w, 60000);
-		world_fini(&w);
-
-		/* the other lane */
-		begin(&w, cases[i % 2].rule, "MAIL", 454, "4.7.0 no", 0);
-		w.set.lane_adaptive = i < 2;
-		world_open(&w, 10);
-		at_ms = w.now.ms + cases[i % 2].wait_ms;
-		world_submit(&w, 1);
-		lane_pause(w.lane, world_route(&w), at_ms * 1000, w.now);
-		lane_pause(w.lane, world_route(&w), at_ms * 1000 - 5000, w.now);
-		world_finish(&w, 60000);
-		assert_int_equal(w.outcomes[OUTCOME_SENT], i % 2 == 0);
-		if (i % 2 == 0)
-			assert_true(w.arrivals_ms[0] >= at_ms);
-		else
-			assert_int_equal(w.arrival_count, 0);
-		world_fini(&w);
-	}
-}
-
-/* Two smarthosts in one lane, of one account or of two. */
-static void
-pause_is_the_accounts_and_no_other_ones(void **state)
-{
-	(void)state;
-	for (size_t i = 0; i < 3; i++) {
-		struct world w;
-
-		begin(&w, "reply mail 454 * * pause for 2h\n", "MAIL", 454,
-		    "4.7.0 no", 1);
-		w.set.lane_adaptive = i > 0;
-		world_open(&w, 10);
-		w.nexthop = "[a.test]";
-		world_submit(&w, 1);
-		lane_set_account(w.lane, world_route(&w), 7, 0, NULL, w.now);
-		world_run(&w, 2000);
-		assert_int_equal(w.outcomes[OUTCOME_DEFER], 1);
-		w.nexthop = "[b.test]";
-		world_submit(&w, 1);
-		lane_set_account(w.lane, route_of(w.lane->routes.prev),
-		    i < 2 ? 8 : 7, 0, NULL, w.now);
-		world_run(&w, 2000);
-		assert_int_equal(w.outcomes[OUTCOME_SENT], i < 2);
-		assert_int_equal(w.outcomes[OUTCOME_DEFER], i < 2 ? 1 : 2);
-		assert_int_equal(
-		    lane_paused_until_ms(w.lane) > w.now.ms + 7000000, 1);
-		world_fini(&w);
-	}
 }
 
 int
@@ -802,10 +608,6 @@ main(void)
 	    cmocka_unit_test(
 		alarm_of_an_earlier_process_ends_with_the_first_message),
 	    cmocka_unit_test(lane_told_not_to_adapt_only_pauses),
-	    cmocka_unit_test(urgent_lane_is_not_cut_while_others_give_way),
-	    cmocka_unit_test(lane_gives_way_once_for_one_refusal),
-	    cmocka_unit_test(pause_is_passed_on_and_kept),
-	    cmocka_unit_test(pause_is_the_accounts_and_no_other_ones),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
