@@ -264,6 +264,14 @@ replies_of_each_file_are_judged_as_it_says(void **state)
 /* ---- every code -----------------------------------------------------------
  */
 
+/* What was said to a group of commands may be about the group: the message is
+ * tried again, one command at a time, before such a reply is judged. */
+static bool
+is_tried_alone(enum rule_stage stage, int code)
+{
+	return code == 503 && (stage == RULE_RCPT || stage == RULE_DATA);
+}
+
 static void
 lane_does_at_every_stage_what_is_judged(void **state)
 {
@@ -281,7 +289,8 @@ lane_does_at_every_stage_what_is_judged(void **state)
 				struct judgement j;
 				char reply[64];
 
-				if (!can_be_told((enum rule_stage)i))
+				if (!can_be_told((enum rule_stage)i) ||
+				    is_tried_alone((enum rule_stage)i, code))
 					continue;
 				(void)snprintf(reply, sizeof(reply),
 				    "%d %d.3.0 whatever", code, code / 100);
