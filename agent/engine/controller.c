@@ -446,6 +446,15 @@ controller_resume(struct controller *a, int64_t now_us)
 }
 
 double
+controller_settled(const struct controller *a)
+{
+	return a->is_limited && !a->is_searching &&
+		       a->agreement >= AGREEMENT_SURE
+		   ? a->ceiling
+		   : 0;
+}
+
+double
 controller_rate(const struct controller *a)
 {
 	return a->is_limited ? a->rate : INFINITY;

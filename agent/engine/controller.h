@@ -148,6 +148,10 @@ void controller_resume(struct controller *a, int64_t now_us);
 /* Messages per second allowed now; INFINITY when never throttled. */
 double controller_rate(const struct controller *a);
 
+/* Messages per second that were found out, once several throttles in a row
+ * have found the same; 0: not so far. */
+double controller_settled(const struct controller *a);
+
 /* Messages that may be in the air. */
 int controller_window(const struct controller *a);
 

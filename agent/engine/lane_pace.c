@@ -78,6 +78,8 @@ lane_set_account(struct lane *lane, struct route *r, uint64_t account,
 		if (stored != NULL && lane->set->lane_adaptive)
 			controller_load(&pace->adapt, stored,
 			    now.ms * US_PER_MS, wall_ms(now));
+		/* An earlier process has told it. */
+		pace->told_settled = controller_settled(&pace->adapt);
 	}
 	if (pace->adapt.window < in_the_air)
 		pace->adapt.window = in_the_air;

@@ -1,6 +1,7 @@
 #include "agent/engine/lane_state.h"
 
 #include <ctype.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,6 +14,9 @@ enum {
 	SLOW_WAIT_US = 1000000, /* for a reply that asks for no certain time */
 	WAIT_LINES_US = 60000000, /* least time between two lines about it */
 };
+
+/* A settled pace that is off by more is another one. */
+static const double settled_share = 0.2;
 
 static enum rule_stage
 stage_of(const struct transaction *t, enum command_kind kind)
@@ -55,6 +59,21 @@ tell_pace(const struct route *r, const char *text, const struct judgement *j,
 		log_info("%s said: %s; slowing down to %.3g messages/s (%s:%d)",
 		    r->nexthops, text, controller_rate(&pace->adapt),
 		    j->hit.file, j->hit.line);
+}
+
+/* Once, until it has become another one. */
+static void
+tell_settled(const struct route *r)
+{
+	struct lane_pace *pace = r->pace;
+	double rate = controller_settled(&pace->adapt);
+	double off = fabs(rate - pace->told_settled);
+
+	if (rate <= 0 || off <= pace->told_settled * settled_share)
+		return;
+	pace->told_settled = rate;
+	log_info("%s takes %.3g messages/s of this lane: the pace is settled",
+	    r->nexthops, rate);
 }
 
 /* A lane that does not adapt runs into the same limit again and again. */
@@ -112,6 +131,7 @@ slow_down(struct lane *lane, struct route *r, struct transaction *t,
 		t->is_throttled = true;
 	}
 	tell_pace(r, text, j, yields);
+	tell_settled(r);
 }
 
 static void

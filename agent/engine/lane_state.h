@@ -26,6 +26,7 @@ struct lane_pace {
 	size_t routes;
 	struct controller adapt;
 	uint64_t told_events; /* throttles the log was told of */
+	double told_settled; /* messages/s that it was told of; 0: none */
 	int64_t quiet_until_us; /* of waits without lane_adaptive it is not */
 	bool is_counted; /* scratch of lane_learned_in_all() */
 };

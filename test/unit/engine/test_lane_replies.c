@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -583,6 +584,52 @@ lane_told_not_to_adapt_only_pauses(void **state)
 	world_fini(&w);
 }
 
+static struct {
+	int count;
+	double rate;
+} settled;
+
+static void
+note_settled(void *ctx, enum log_level level, const char *line)
+{
+	const char *at = strstr(line, " takes ");
+
+	(void)ctx;
+	(void)level;
+	if (at == NULL || strstr(line, "the pace is settled") == NULL)
+		return;
+	settled.count++;
+	settled.rate = strtod(at + strlen(" takes "), NULL);
+}
+
+static void
+settled_pace_is_told_once_until_it_changes(void **state)
+{
+	static const int64_t gaps_ms[] = {200, 100};
+	struct world w;
+
+	(void)state;
+	reply_plan_begin(
+	    &w, "reply mail 454 * * slow\n", "MAIL", 454, "4.7.0 slow", 0);
+	memset(&settled, 0, sizeof(settled));
+	log_set_sink(note_settled, NULL);
+	world_open(&w, 200000);
+	world_feed(&w, 200000);
+	for (size_t i = 0; i < sizeof(gaps_ms) / sizeof(gaps_ms[0]); i++) {
+		double expected = 1000 / (double)gaps_ms[i];
+
+		reply_plan.gap_ms = gaps_ms[i];
+		world_run(&w, 2 * 3600000);
+		print_message("one in %lld ms: told %d times, last %.3g/s\n",
+		    (long long)gaps_ms[i], settled.count, settled.rate);
+		assert_int_equal(settled.count, i + 1);
+		assert_true(settled.rate > expected * 0.8);
+		assert_true(settled.rate < expected * 1.1);
+	}
+	log_set_sink(NULL, NULL);
+	world_fini(&w);
+}
+
 int
 main(void)
 {
@@ -608,6 +655,7 @@ main(void)
 	    cmocka_unit_test(
 		alarm_of_an_earlier_process_ends_with_the_first_message),
 	    cmocka_unit_test(lane_told_not_to_adapt_only_pauses),
+	    cmocka_unit_test(settled_pace_is_told_once_until_it_changes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
