@@ -383,13 +383,18 @@ static void
 lose_one(struct session *s, struct transaction *t, enum command_kind stage,
     enum verdict_loss loss, bool is_first, struct moment now)
 {
-	bool in_doubt = loss == LOSS_PLACE ? session_is_sent_whole(s, t)
-					   : session_is_in_doubt(s, t);
+	/* Where a reply was left out the last is waited for in vain. */
+	bool is_trusted =
+	    loss == LOSS_CONNECTION && t->begin_off <= s->proven_off;
 	bool is_slow = loss == LOSS_TIMEOUT && is_first;
+	bool in_doubt;
 	struct dsn dsn;
 
-	if (loss == LOSS_PLACE)
+	if (!is_trusted)
 		session_take_back(s, t);
+	in_doubt = is_trusted ? session_is_in_doubt(s, t)
+			      : session_is_sent_whole(s, t) &&
+				    transaction_undecided(t) > 0;
 	verdict_lost(&dsn, &s->peer, stage, in_doubt, loss);
 	s->in_doubt += in_doubt;
 	/* A stage that timed out is a slow answer to this message; waiting as
@@ -422,7 +427,7 @@ session_lose(struct session *s, enum session_end how, enum verdict_loss loss,
 	s->is_over = true;
 	s->answering_off = 0;
 	if (loss != LOSS_PLACE)
-		session_let_go_held(s, now);
+		session_let_go_held(s, loss, now);
 	while (!list_is_empty(&s->inside)) {
 		lose_one(s,
 		    list_entry(s->inside.next, struct transaction, link), stage,
@@ -444,7 +449,7 @@ session_close_by_421(struct session *s, enum command_kind kind,
 	struct transaction *head;
 	bool is_blameless;
 
-	session_let_go_held(s, now);
+	session_let_go_held(s, LOSS_CONNECTION, now);
 	head = list_is_empty(&s->inside)
 		   ? NULL
 		   : list_entry(s->inside.next, struct transaction, link);
@@ -589,7 +594,7 @@ session_closed(
 {
 	if (s->is_over || session_close_by_held_421(s, true, now))
 		return;
-	session_let_go_held(s, now);
+	session_let_go_held(s, LOSS_CONNECTION, now);
 	if (list_is_empty(&s->inside) &&
 	    (s->is_quit_rendered || s->pipe.count == 0)) {
 		session_end(s, SESSION_END_QUIT, is_eof, text);
@@ -657,9 +662,10 @@ stage_timeout_ms(const struct session *s, const struct pipelined *c)
 			   ? set->smtp_data_done_timeout_ms
 			   : set->smtp_data_xfer_timeout_ms;
 	case COMMAND_QUIT:
-		return QUIT_WAIT_MS;
+		break;
 	}
-	return QUIT_WAIT_MS;
+	/* Unless it is to prove something. */
+	return session_held(s) > 0 ? set->smtp_rset_timeout_ms : QUIT_WAIT_MS;
 }
 
 int64_t
@@ -696,7 +702,7 @@ session_on_timer(struct session *s, struct moment now)
 		return;
 	if (s->load == session_held(s) && s->is_finishing &&
 	    (s->pipe.count == 0 || s->is_quit_rendered)) {
-		session_let_go_held(s, now);
+		session_let_go_held(s, LOSS_TIMEOUT, now);
 		session_end(s, SESSION_END_QUIT, false, "no answer to QUIT");
 	} else {
 		session_lose(

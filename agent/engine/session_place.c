@@ -76,8 +76,6 @@ session_weigh(
 
 	if (c->kind == COMMAND_DATA && reply->code / 100 == 3)
 		return PLACE_PROVEN;
-	if (c->kind == COMMAND_QUIT && reply->code == 221)
-		return PLACE_PROVEN;
 	if (reply->code / 100 == 2 && is_taught(c, wording))
 		return PLACE_PROVEN;
 	if (reply->code / 100 != 2 || only == ANSWER_KINDS)
@@ -230,22 +228,47 @@ doubt(struct session *s, struct transaction *t, struct moment now)
 	session_give_back(s, t, !is_sent, &why, now.ms);
 }
 
+/* Its end was answered in words that belong to something else. */
+static bool
+is_dubious(const struct session *s, const struct transaction *t)
+{
+	const uint64_t *w = t->wordings;
+	enum manner_answer only = manner_only(s->manner, w[ANSWER_END]);
+
+	if (!t->is_bdat || w[ANSWER_END] == 0)
+		return false;
+	return (only != ANSWER_KINDS && only != ANSWER_END) ||
+	       w[ANSWER_END] == w[ANSWER_RSET] ||
+	       w[ANSWER_END] == w[ANSWER_MAIL] ||
+	       w[ANSWER_END] == w[ANSWER_RCPT];
+}
+
 /* It was refused, in words that may be anything, and its beginning is proven;
  * or see transaction.h. */
 static bool
-is_believable(const struct session *s, const struct transaction *t)
+is_believable(const struct session *s, const struct transaction *t,
+    enum verdict_loss loss)
 {
-	return t->is_believable || t->answered_off <= s->proven_off ||
+	if (t->answered_off <= s->proven_off)
+		return true;
+	if (is_dubious(s, t))
+		return false;
+	/* A reply that was left out shows in the last that never comes, one
+	 * too many may come yet. */
+	if (loss == LOSS_TIMEOUT)
+		return t->was_last && t->follows_proof;
+	return t->was_last || t->follows_proof ||
 	       (t->is_failed && t->begin_off <= s->proven_off);
 }
 
 void
-session_let_go_held(struct session *s, struct moment now)
+session_let_go_held(
+    struct session *s, enum verdict_loss loss, struct moment now)
 {
 	struct transaction *t;
 
 	while ((t = first_inside(s)) != NULL && session_is_through(s, t))
-		if (is_believable(s, t))
+		if (is_believable(s, t, loss))
 			let_go(s, t, now.ms);
 		else
 			doubt(s, t, now);

@@ -267,6 +267,8 @@ is_out_of_step(enum command_kind kind, int code)
 {
 	int class = code / 100;
 
+	if (code == 221)
+		return true; /* goodbye: to QUIT, or to nobody */
 	return kind == COMMAND_DATA ? class == 2 : class == 3;
 }
 
@@ -365,8 +367,8 @@ note_answer(struct session *s, struct transaction *t, const struct pipelined *c,
 
 	t->commands_unanswered--;
 	t->answered_off = c->end_off;
-	t->is_believable = c->begin_off <= s->proven_off || next == NULL ||
-			   next->owner == NULL;
+	t->follows_proof = c->begin_off <= s->proven_off;
+	t->was_last = next == NULL || next->owner == NULL;
 	if (reply->code / 100 != 2 || answer == ANSWER_KINDS)
 		return;
 	if (t->wordings[answer] == 0)
@@ -442,17 +444,16 @@ on_answer(struct session *s, const struct reply *reply, struct moment now)
 static void
 on_quit(struct session *s, const struct reply *reply, struct moment now)
 {
-	enum place place = session_weigh(s, reply, manner_wording(reply));
-
-	if (place == PLACE_LOST) {
+	if (reply->code / 100 == 2 && reply->code != 221 &&
+	    session_held(s) > 0) {
 		session_lose_place(
-		    s, "the reply to another command", reply, now);
+		    s, "reply that fits no such command", reply, now);
 		return;
 	}
-	if (place == PLACE_PROVEN)
+	if (reply->code == 221)
 		session_prove(s, s->pipe.answered_off, now);
 	pipeline_answered(&s->pipe, now.ms);
-	session_let_go_held(s, now);
+	session_let_go_held(s, LOSS_TIMEOUT, now);
 	session_end(s, SESSION_END_QUIT, true, "QUIT");
 }
 

@@ -33,6 +33,7 @@ begin(struct session *s, struct transaction *t, struct moment now)
 	session_note_rendering(s, t, true);
 	s->rcpt_next = 0;
 	s->mode = session_next_mode(s, t, now.ms);
+	t->is_bdat = s->mode == SESSION_BDAT;
 	t->is_teacher =
 	    session_teaches(s, s->mode) && !request_is_probe(t->req);
 	s->step = s->needs_rset || t->is_teacher ? STEP_RSET : STEP_MAIL;

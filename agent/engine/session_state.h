@@ -145,7 +145,8 @@ bool session_is_through(const struct session *s, const struct transaction *t);
 size_t session_held(const struct session *s);
 
 /* The stream is at its end: those held are believed, or in doubt. */
-void session_let_go_held(struct session *s, struct moment now);
+void session_let_go_held(
+    struct session *s, enum verdict_loss loss, struct moment now);
 
 /* Verdicts of replies that are not proven are taken back. */
 void session_take_back(struct session *s, struct transaction *t);

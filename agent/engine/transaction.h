@@ -63,14 +63,15 @@ struct transaction {
 	bool has_other_host; /* what this one refuses for now may go there; */
 	bool goes_on; /* and that is where it goes (the lane's to reset) */
 	bool is_overlapped; /* begun before the last reply to the one before */
+	bool is_bdat; /* SESSION_BDAT is its mode */
 	bool is_teacher; /* stands between two RSETs, session_place.c */
 	bool is_rset_refused; /* the RSET that led it */
 	bool wants_caution; /* commands of its group got 503 */
 	bool is_turned_away; /* the server takes nothing behind a final dot */
 	bool is_counted; /* its result, in the session's figures */
-	/* Its last reply came when all before it was proven, or when nothing
-	 * else was unanswered: believed if the stream just ends. */
-	bool is_believable;
+	/* When its last reply came, all before it was proven; nothing else was
+	 * unanswered. Believed if the stream just ends. */
+	bool follows_proof, was_last;
 	uint64_t begin_off; /* stream place of its first command */
 	uint64_t answered_off; /* ... after its last answered one */
 	uint64_t wordings[ANSWER_KINDS]; /* of its replies; 0: none */

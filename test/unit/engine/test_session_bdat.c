@@ -434,6 +434,13 @@ addresses_that_fit_no_line_bounce_alone(void **state)
 	rig_fini(&rig);
 }
 
+/* "250 ok" to everything, but for a RSET, which is the last. */
+static void
+answer(struct rig *rig, bool is_rset)
+{
+	rig_say(rig, is_rset ? RIG_RSET : "250 ok\r\n");
+}
+
 /* Commands count too: a request with very many recipients. */
 static void
 window_in_octets_is_kept(void **state)
@@ -442,6 +449,7 @@ window_in_octets_is_kept(void **state)
 	struct rig_message *m;
 	struct rig rig;
 	size_t steps = 0;
+	bool is_rset = false;
 
 	(void)state;
 	rig_init(&rig, SESSION_BDAT);
@@ -451,14 +459,16 @@ window_in_octets_is_kept(void **state)
 	rig_assign(&rig, m);
 	assert_false(session_has_room(rig.session, 1, 50, rig.now.ms));
 	while (m->is_inside) {
-		while (rig_pull(&rig, 65536).n > 0)
+		while (rig_pull(&rig, 65536).n > 0) {
+			is_rset = slice_eq(buf_slice(&rig.out), "RSET\r\n");
 			rig_write(&rig, buf_len(&rig.out));
+		}
 		/* One chunk is always allowed to go, alone. */
 		assert_true(session_octets_unanswered(rig.session) < 75000);
 		if (steps < 32)
 			assert_true(
 			    session_octets_unanswered(rig.session) < 1100);
-		rig_say(&rig, "250 ok\r\n");
+		answer(&rig, is_rset);
 		assert_true(++steps < 1000);
 	}
 	rig_check_sent(m);
@@ -553,6 +563,7 @@ large_message_costs_a_quarter_megabyte_at_most(void **state)
 	struct rig_plan plan = {.octets = 20 << 20};
 	struct rig_message *m;
 	size_t most = 0, chunks = 0;
+	bool is_rset = false;
 	struct rig rig;
 
 	(void)state;
@@ -569,11 +580,12 @@ large_message_costs_a_quarter_megabyte_at_most(void **state)
 		if (memory > most)
 			most = memory;
 		if (buf_len(&rig.out) > 0) {
+			is_rset = slice_eq(buf_slice(&rig.out), "RSET\r\n");
 			rig_write(&rig, buf_len(&rig.out));
 			continue;
 		}
 		chunks++;
-		rig_say(&rig, "250 ok\r\n");
+		answer(&rig, is_rset);
 		assert_true(chunks < 1000);
 	}
 	rig_check_sent(m);
