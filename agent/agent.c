@@ -466,36 +466,37 @@ on_too_many(void *ctx, struct route *route, bool was_open, const char *reply)
 	    ((struct agent *)ctx)->ups, route, was_open, reply);
 }
 
-static void
-on_alarm(void *ctx, struct route *route, const char *what, const char *reply)
+/* Where it is: logins and lists have names of their own. */
+static const char *
+place_of(const struct route *route, enum alarm_kind kind)
 {
-	struct agent *a = ctx;
-	const char *where = route->nexthops;
-
-	if (strcmp(what, "login") == 0)
-		where = route->login;
-	else if (strcmp(what, "outage") == 0)
-		where = route->list;
-	alarm_raise(a->env.alarm, what, where, reply);
-}
-
-/* An earlier process may have raised them. */
-static void
-on_reached(void *ctx, struct route *route)
-{
-	struct agent *a = ctx;
-
-	alarm_clear(a->env.alarm, "certificate", route->nexthops);
-	alarm_clear(a->env.alarm, "outage", route->list);
+	switch (kind) {
+	case ALARM_LOGIN:
+		return route->login;
+	case ALARM_OUTAGE:
+		return route->list;
+	case ALARM_BLOCKED:
+	case ALARM_CERTIFICATE:
+		break;
+	}
+	return route->nexthops;
 }
 
 static void
-on_all_clear(void *ctx, struct route *route)
+on_alarm(
+    void *ctx, struct route *route, enum alarm_kind kind, const char *reply)
 {
 	struct agent *a = ctx;
 
-	alarm_clear(a->env.alarm, "login", route->login);
-	alarm_clear(a->env.alarm, "blocked", route->nexthops);
+	alarm_raise(a->env.alarm, kind, place_of(route, kind), reply);
+}
+
+static void
+on_all_clear(void *ctx, struct route *route, enum alarm_kind kind)
+{
+	struct agent *a = ctx;
+
+	alarm_clear(a->env.alarm, kind, place_of(route, kind));
 }
 
 static bool
@@ -503,8 +504,8 @@ is_alarmed(void *ctx, const struct route *route)
 {
 	const struct agent *a = ctx;
 
-	return alarm_is_raised(a->env.alarm, "login", route->login) ||
-	       alarm_is_raised(a->env.alarm, "blocked", route->nexthops);
+	return alarm_is_raised(a->env.alarm, ALARM_LOGIN, route->login) ||
+	       alarm_is_raised(a->env.alarm, ALARM_BLOCKED, route->nexthops);
 }
 
 static void
@@ -570,7 +571,6 @@ static const struct lane_ops lane_handlers = {
     .hang_up = hang_up,
     .on_alarm = on_alarm,
     .on_all_clear = on_all_clear,
-    .on_reached = on_reached,
     .is_alarmed = is_alarmed,
     .on_throttled = on_throttled,
     .on_pause = on_pause,
@@ -699,7 +699,6 @@ make_lane(struct agent *a)
 	    .dialer = a->env.dialer,
 	    .credentials = a->env.credentials,
 	    .board = a->env.board,
-	    .alarm = a->env.alarm,
 	    .state = a->env.state,
 	    .lane_name = a->env.lane_name,
 	    .want_kick = want_kick,

@@ -371,9 +371,10 @@ on_done(void *ctx, struct transaction *t)
 		lane->figures.messages++;
 		route_on_good(ls->route);
 	}
-	if (is_sent && route_on_all_clear(ls->route, ls->alarms_before) &&
-	    lane->ops->on_all_clear != NULL)
-		lane->ops->on_all_clear(lane->ctx, ls->route);
+	if (is_sent && route_on_all_clear(ls->route, ls->alarms_before)) {
+		lane_clear_alarm(lane, ls->route, ALARM_LOGIN);
+		lane_clear_alarm(lane, ls->route, ALARM_BLOCKED);
+	}
 	if (is_deferred)
 		route_on_trouble(ls->route);
 	else if (is_sent)
@@ -527,10 +528,25 @@ lane_drop(struct lane *lane, struct request *req)
 	return true;
 }
 
+void
+lane_raise_alarm(struct lane *lane, struct route *route, enum alarm_kind kind,
+    const char *reply)
+{
+	if (lane->ops->on_alarm != NULL)
+		lane->ops->on_alarm(lane->ctx, route, kind, reply);
+}
+
+void
+lane_clear_alarm(struct lane *lane, struct route *route, enum alarm_kind kind)
+{
+	if (lane->ops->on_all_clear != NULL)
+		lane->ops->on_all_clear(lane->ctx, route, kind);
+}
+
 struct lane_session *
 lane_add_session(struct lane *lane, struct route *route,
-    const struct ehlo *ehlo, const struct peer *peer, void *io,
-    struct moment now)
+    const struct ehlo *ehlo, const struct peer *peer, bool is_authenticated,
+    void *io, struct moment now)
 {
 	struct lane_session *ls = mem_zalloc(sizeof(*ls));
 
@@ -551,8 +567,10 @@ lane_add_session(struct lane *lane, struct route *route,
 	route->session_count++;
 	lane->sessions++;
 	ls->number = ++lane->figures.sessions;
-	if (lane->ops->on_reached != NULL)
-		lane->ops->on_reached(lane->ctx, route);
+	lane_clear_alarm(lane, route, ALARM_CERTIFICATE);
+	lane_clear_alarm(lane, route, ALARM_OUTAGE);
+	if (is_authenticated)
+		lane_clear_alarm(lane, route, ALARM_LOGIN);
 	lane->ops->want_kick(lane->ctx);
 	return ls;
 }

@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/engine/alarm_kind.h"
 #include "agent/engine/pacer.h"
 #include "agent/engine/controller.h"
 #include "agent/engine/peer.h"
@@ -95,15 +96,15 @@ struct lane_ops {
 	 * already on their way elsewhere. on_session_ended() follows. May be
 	 * NULL. */
 	void (*hang_up)(void *ctx, struct lane_session *ls);
-	/* The smarthost wants the operator; what is "login" or "blocked", and
-	 * the lane stops there, "certificate", or "outage" of all hosts of the
-	 * route's list for LANE_OUTAGE_MS while mail wants to go; reply says
-	 * why. / It takes mail again. / There is a session, which is the end of
-	 * the latter two. May be NULL. */
-	void (*on_alarm)(void *ctx, struct route *route, const char *what,
+	/* Something is wrong at the smarthost; reply says why. The lane stops
+	 * there (LOGIN, BLOCKED), or no host of the route's list could be
+	 * reached for LANE_OUTAGE_MS while mail wants to go. / It is not, or
+	 * not any more; also told when nothing was wrong. This is the one way
+	 * for alarms. May be NULL. */
+	void (*on_alarm)(void *ctx, struct route *route, enum alarm_kind kind,
 	    const char *reply);
-	void (*on_all_clear)(void *ctx, struct route *route);
-	void (*on_reached)(void *ctx, struct route *route);
+	void (*on_all_clear)(
+	    void *ctx, struct route *route, enum alarm_kind kind);
 	/* Asked when a route is new: did an earlier process raise an alarm for
 	 * it that has not ended? May be NULL. */
 	bool (*is_alarmed)(void *ctx, const struct route *route);
@@ -208,10 +209,12 @@ bool lane_drop(struct lane *lane, struct request *req);
 /* Looks again; call it after anything that may matter. */
 void lane_kick(struct lane *lane, struct moment now);
 
-/* A dial ended; peer: who would not have us, NULL: there was no connection. */
+/* A dial ended in a session; is_authenticated: with a login that the server
+ * took. / It failed; peer: who would not have us, NULL: there was no
+ * connection. */
 struct lane_session *lane_add_session(struct lane *lane, struct route *route,
-    const struct ehlo *ehlo, const struct peer *peer, void *io,
-    struct moment now);
+    const struct ehlo *ehlo, const struct peer *peer, bool is_authenticated,
+    void *io, struct moment now);
 void lane_dial_failed(struct lane *lane, struct route *route,
     const struct dsn *dsn, const struct peer *peer, const char *reply,
     int64_t patience_ms, struct moment now);

@@ -510,13 +510,12 @@ void
 lane_alarm_of_outage(struct lane *lane, struct route *r, int64_t now_ms)
 {
 	/* What refuses us has its own alarm. */
-	if (!r->is_down || r->is_alarmed || lane->ops->on_alarm == NULL)
+	if (!r->is_down || r->is_alarmed)
 		return;
 	if (r->is_certificate)
-		lane->ops->on_alarm(
-		    lane->ctx, r, "certificate", r->failure.text);
+		lane_raise_alarm(lane, r, ALARM_CERTIFICATE, r->failure.text);
 	else if (is_long_outage(lane, r, now_ms))
-		lane->ops->on_alarm(lane->ctx, r, "outage", r->failure.text);
+		lane_raise_alarm(lane, r, ALARM_OUTAGE, r->failure.text);
 }
 
 bool

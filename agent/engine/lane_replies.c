@@ -164,34 +164,32 @@ stop(struct lane *lane, struct route *r, const struct peer *peer,
 
 static void
 stop_and_alarm(struct lane *lane, struct route *r, const struct peer *peer,
-    const char *what, const char *text, int64_t now_ms)
+    enum alarm_kind kind, const char *text, int64_t now_ms)
 {
 	struct dsn dsn;
 
 	dsn_set(&dsn, "4.7.0", "host %s refuses our mail: %s",
 	    peer != NULL ? peer->host : r->nexthops, text);
 	stop(lane, r, peer, &dsn, text, now_ms);
-	if (lane->ops->on_alarm != NULL)
-		lane->ops->on_alarm(lane->ctx, r, what, text);
+	lane_raise_alarm(lane, r, kind, text);
 }
 
 /* In a session. 530 wants a login (RFC 4954 6), and when none was found for
  * this host the table of passwords is where to look. */
 static void
 refuse_session(struct lane *lane, struct route *r, const struct peer *peer,
-    const char *what, const char *text, int64_t now_ms)
+    enum alarm_kind kind, const char *text, int64_t now_ms)
 {
 	struct dsn dsn;
 
 	if (strncmp(text, "530", 3) != 0 || r->no_login == NULL) {
-		stop_and_alarm(lane, r, peer, what, text, now_ms);
+		stop_and_alarm(lane, r, peer, kind, text, now_ms);
 		return;
 	}
 	dsn_set(&dsn, "4.7.0", "%s; host %s said: %s", r->no_login, peer->host,
 	    text);
 	stop(lane, r, peer, &dsn, text, now_ms);
-	if (lane->ops->on_alarm != NULL)
-		lane->ops->on_alarm(lane->ctx, r, "login", dsn.text);
+	lane_raise_alarm(lane, r, ALARM_LOGIN, dsn.text);
 }
 
 static void
@@ -335,8 +333,8 @@ learn(struct lane_session *ls, struct transaction *t, const struct judgement *j,
 		return;
 	case RULE_ALARM:
 		refuse_session(lane, ls->route, session_peer(ls->session),
-		    j->witness == WITNESS_SESSION ? "login" : "blocked", text,
-		    now.ms);
+		    j->witness == WITNESS_SESSION ? ALARM_LOGIN : ALARM_BLOCKED,
+		    text, now.ms);
 		return;
 	}
 }
@@ -385,7 +383,7 @@ alarm_by_dial(struct lane *lane, struct route *route, enum rule_stage stage,
 		return;
 	}
 	stop_and_alarm(lane, route, NULL,
-	    stage == RULE_AUTH ? "login" : "blocked", reply, now.ms);
+	    stage == RULE_AUTH ? ALARM_LOGIN : ALARM_BLOCKED, reply, now.ms);
 	*patience_ms_out = 0;
 }
 

@@ -157,6 +157,12 @@ bool lane_has_no_host(
 bool lane_is_list_down(
     const struct lane *lane, const struct route *r, int64_t now_ms);
 
+/* To the operator, see lane_ops. */
+void lane_raise_alarm(struct lane *lane, struct route *route,
+    enum alarm_kind kind, const char *reply);
+void lane_clear_alarm(
+    struct lane *lane, struct route *route, enum alarm_kind kind);
+
 /* A dial of r has failed: for a certificate, or for so long that somebody
  * should know. */
 void lane_alarm_of_outage(struct lane *lane, struct route *r, int64_t now_ms);

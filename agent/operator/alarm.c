@@ -23,7 +23,8 @@ enum {
 
 struct state {
 	struct list link;
-	char what[ALARM_WHAT_SIZE], smarthost[ALARM_HOST_SIZE];
+	enum alarm_kind kind;
+	char smarthost[ALARM_HOST_SIZE];
 	char reply[ALARM_REPLY_SIZE];
 	char since[ALARM_TIME_SIZE]; /* when it was raised or cleared */
 	bool is_raised;
@@ -67,7 +68,8 @@ save(struct alarm *a)
 	list_each (it, &a->states) {
 		const struct state *st = list_entry(it, struct state, link);
 
-		memcpy(r->what, st->what, sizeof(r->what));
+		(void)snprintf(
+		    r->what, sizeof(r->what), "%s", alarm_kind_name(st->kind));
 		memcpy(r->smarthost, st->smarthost, sizeof(r->smarthost));
 		memcpy(r->reply, st->reply, sizeof(r->reply));
 		memcpy(r->since, st->since, sizeof(r->since));
@@ -105,7 +107,8 @@ post(struct alarm *a, struct state *st, const char *event)
 {
 	json_t *object = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "event",
 	    event, "lane", a->lane, "smarthost", st->smarthost, "what",
-	    st->what, "reply", st->reply, "host", a->host, "time", st->since);
+	    alarm_kind_name(st->kind), "reply", st->reply, "host", a->host,
+	    "time", st->since);
 	char *text = object == NULL ? NULL : json_dumps(object, JSON_COMPACT);
 
 	if (text != NULL) {
@@ -124,7 +127,7 @@ run(struct alarm *a, const struct state *st, const char *event)
 	    mem_printf("LANE_EVENT=%s", event),
 	    mem_printf("LANE_NAME=%s", a->lane),
 	    mem_printf("LANE_SMARTHOST=%s", st->smarthost),
-	    mem_printf("LANE_WHAT=%s", st->what),
+	    mem_printf("LANE_WHAT=%s", alarm_kind_name(st->kind)),
 	    mem_printf("LANE_REPLY=%s", st->reply),
 	    mem_printf("LANE_HOST=%s", a->host),
 	    mem_printf("LANE_TIME=%s", st->since),
@@ -139,14 +142,15 @@ run(struct alarm *a, const struct state *st, const char *event)
 static void
 tell(struct alarm *a, struct state *st, int64_t now_ms)
 {
+	const char *what = alarm_kind_name(st->kind);
 	const char *event = st->is_raised ? "alarm" : "clear";
 
 	if (st->is_raised)
 		log_warn("alarm: %s: lane %s has stopped at %s since %s: %s",
-		    st->what, a->lane, st->smarthost, st->since, st->reply);
+		    what, a->lane, st->smarthost, st->since, st->reply);
 	else
-		log_info("alarm cleared: %s: lane %s goes again at %s",
-		    st->what, a->lane, st->smarthost);
+		log_info("alarm cleared: %s: lane %s goes again at %s", what,
+		    a->lane, st->smarthost);
 	st->is_told = st->is_raised;
 	st->is_repeated = false;
 	if (st->is_raised)
@@ -243,17 +247,15 @@ set_since(struct state *st)
 }
 
 static struct state *
-find(const struct alarm *a, const char *what, const char *smarthost)
+find(const struct alarm *a, enum alarm_kind kind, const char *smarthost)
 {
-	char key_what[ALARM_WHAT_SIZE], key_host[ALARM_HOST_SIZE];
+	char key_host[ALARM_HOST_SIZE];
 
-	set_text(key_what, sizeof(key_what), what);
 	set_text(key_host, sizeof(key_host), smarthost);
 	list_each (it, &a->states) {
 		struct state *st = list_entry(it, struct state, link);
 
-		if (strcmp(st->what, key_what) == 0 &&
-		    strcmp(st->smarthost, key_host) == 0)
+		if (st->kind == kind && strcmp(st->smarthost, key_host) == 0)
 			return st;
 	}
 	return NULL;
@@ -283,14 +285,14 @@ make_room(struct alarm *a)
 }
 
 static struct state *
-add(struct alarm *a, const char *what, const char *smarthost)
+add(struct alarm *a, enum alarm_kind kind, const char *smarthost)
 {
 	struct state *st;
 
 	if (a->state_count == ALARM_COUNT_MAX && !make_room(a))
 		return NULL;
 	st = mem_zalloc(sizeof(*st));
-	set_text(st->what, sizeof(st->what), what);
+	st->kind = kind;
 	set_text(st->smarthost, sizeof(st->smarthost), smarthost);
 	st->told_ms = -1;
 	list_push(&a->states, &st->link);
@@ -299,17 +301,17 @@ add(struct alarm *a, const char *what, const char *smarthost)
 }
 
 void
-alarm_raise(
-    struct alarm *a, const char *what, const char *smarthost, const char *reply)
+alarm_raise(struct alarm *a, enum alarm_kind kind, const char *smarthost,
+    const char *reply)
 {
 	int64_t wall_s = clock_wall().tv_sec;
 	struct state *st;
 
 	if (a->is_drained)
 		return;
-	st = find(a, what, smarthost);
+	st = find(a, kind, smarthost);
 	if (st == NULL)
-		st = add(a, what, smarthost);
+		st = add(a, kind, smarthost);
 	if (st == NULL)
 		return; /* as many as that were told, or will be */
 	set_text(st->reply, sizeof(st->reply), reply);
@@ -328,9 +330,9 @@ alarm_raise(
 }
 
 void
-alarm_clear(struct alarm *a, const char *what, const char *smarthost)
+alarm_clear(struct alarm *a, enum alarm_kind kind, const char *smarthost)
 {
-	struct state *st = find(a, what, smarthost);
+	struct state *st = find(a, kind, smarthost);
 
 	if (st == NULL || !st->is_raised || a->is_drained)
 		return;
@@ -341,9 +343,10 @@ alarm_clear(struct alarm *a, const char *what, const char *smarthost)
 }
 
 bool
-alarm_is_raised(const struct alarm *a, const char *what, const char *smarthost)
+alarm_is_raised(
+    const struct alarm *a, enum alarm_kind kind, const char *smarthost)
 {
-	const struct state *st = find(a, what, smarthost);
+	const struct state *st = find(a, kind, smarthost);
 
 	return st != NULL && st->is_raised;
 }
@@ -408,8 +411,16 @@ alarm_new(struct loop *loop, const struct settings *set, const char *lane_name)
 static void
 recall(struct alarm *a, const struct alarm_row *r)
 {
-	struct state *st = add(a, r->what, r->smarthost);
+	enum alarm_kind kind;
+	struct state *st;
 
+	if (!alarm_kind_find(r->what, &kind)) {
+		log_warn("alarm of a kind that this version does not know: "
+			 "%s at %s: forgotten",
+		    r->what, r->smarthost);
+		return;
+	}
+	st = add(a, kind, r->smarthost);
 	set_text(st->reply, sizeof(st->reply), r->reply);
 	set_text(st->since, sizeof(st->since), r->since);
 	st->is_raised = r->is_raised;

@@ -3,13 +3,12 @@
  *   raise ─► [raised, untold] ─► told: log, lane_alert_url, ..._command
  *   clear ─► [cleared, told]  ─► told likewise
  *
- * An alarm is what is wrong ("login", "blocked",
- * "certificate", "outage") at which smarthost. It is
- * told at once when it begins and when it ends; while it lasts, and is raised
- * again, once in lane_alert_interval. One that comes back soon after its end
- * waits a little (ALARM_PAUSE_MS), and all alarms together are told
- * ALARM_PER_MINUTE times a minute; what waits is told later if it still holds
- * then, so that the last word is always true. Nothing here blocks.
+ * An alarm is what is wrong (alarm_kind.h) at which smarthost. It is told at
+ * once when it begins and when it ends; while it lasts, and is raised again,
+ * once in lane_alert_interval. One that comes back soon after its end waits a
+ * little (ALARM_PAUSE_MS), and all alarms together are told ALARM_PER_MINUTE
+ * times a minute; what waits is told later if it still holds then, so that the
+ * last word is always true. Nothing here blocks.
  *
  * What is known is kept for the lane's next process (alarmbook.h): an alarm is
  * told once, and its end once, whichever process meets it.
@@ -27,9 +26,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "agent/state/alarm_store.h"
-#include "agent/io/loop.h"
+#include "agent/engine/alarm_kind.h"
 #include "agent/engine/settings.h"
+#include "agent/io/loop.h"
+#include "agent/state/alarm_store.h"
 
 enum {
 	ALARM_PER_MINUTE = 10,
@@ -51,12 +51,12 @@ void alarm_keep(struct alarm *a, const struct statefile_dir *dir);
 
 /* Raising what is raised, and clearing what is not, is harmless and cheap:
  * call them for every refusal and every success. reply holds no secrets. */
-void alarm_raise(struct alarm *a, const char *what, const char *smarthost,
+void alarm_raise(struct alarm *a, enum alarm_kind kind, const char *smarthost,
     const char *reply);
-void alarm_clear(struct alarm *a, const char *what, const char *smarthost);
+void alarm_clear(struct alarm *a, enum alarm_kind kind, const char *smarthost);
 
 bool alarm_is_raised(
-    const struct alarm *a, const char *what, const char *smarthost);
+    const struct alarm *a, enum alarm_kind kind, const char *smarthost);
 
 /* How many are raised now. */
 size_t alarm_count(const struct alarm *a);

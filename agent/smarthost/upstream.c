@@ -481,17 +481,15 @@ on_dialled(void *ctx, struct dial_result *result)
 	    loop_now_us(ups->env.loop) - u->began_us);
 	board_writer_set_host_rtt(
 	    ups->env.board, u->binding->host, u->rtt_ms * 1000);
-	if (result->is_authenticated) {
+	if (result->is_authenticated)
 		board_writer_add(ups->env.board, BOARD_COUNTER_auths_ok, 1);
-		alarm_clear(ups->env.alarm, "login", u->binding->route->login);
-	}
 	route_set_no_login(u->binding->route, result->no_login);
 	board_writer_session_peer(ups->env.board, u->row, result->peer.addr);
 	board_writer_session_state(ups->env.board, u->row, BOARD_SESSION_IDLE);
 	u->conn = result->link;
 	result->link = NULL;
 	u->ls = lane_add_session(ups->lane, u->binding->route, &result->ehlo,
-	    &result->peer, u, clock_moment());
+	    &result->peer, result->is_authenticated, u, clock_moment());
 	link_set_ops(u->conn, &session_link, u);
 	dial_result_fini(result);
 }

@@ -12,7 +12,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "agent/operator/alarm.h"
 #include "agent/state/board_writer.h"
 #include "agent/smarthost/credentials.h"
 #include "agent/smarthost/dialer.h"
@@ -30,7 +29,6 @@ struct upstreams_env {
 	struct dialer *dialer;
 	struct credentials *credentials;
 	struct board_writer *board; /* may be NULL */
-	struct alarm *alarm;
 	const struct statefile_dir *state; /* may be NULL */
 	struct rate_store *rates; /* not owned */
 	const char *lane_name;

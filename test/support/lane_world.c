@@ -482,7 +482,7 @@ on_dialled(struct world *w, struct world_conn *c)
 		if (!w->is_stranger)
 			teach(route);
 		c->ls = lane_add_session(
-		    w->lane, route, &w->ehlo, &peer, c, w->now);
+		    w->lane, route, &w->ehlo, &peer, w->has_login, c, w->now);
 	}
 }
 

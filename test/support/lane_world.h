@@ -123,8 +123,9 @@ struct world {
 	size_t kicks, dials, conns_now, conns_peak, conns_refused, quits;
 	size_t done, outcomes[3], ended[SESSION_END_ABORT + 1];
 	size_t want; /* as on_want said last */
-	size_t alarms, all_clears, too_many, reached;
+	size_t alarms, all_clears[ALARM_KINDS], too_many;
 	bool too_many_was_open;
+	bool has_login; /* that the server takes */
 	bool was_alarmed; /* by an earlier process */
 	bool others_give_way; /* the answer to a throttle */
 	size_t asked_to_give_way;

@@ -147,27 +147,22 @@ hang_up_session(void *ctx, struct lane_session *ls)
 }
 
 static void
-on_alarm(void *ctx, struct route *route, const char *what, const char *reply)
+on_alarm(
+    void *ctx, struct route *route, enum alarm_kind kind, const char *reply)
 {
 	struct world *w = ctx;
 
 	(void)route;
 	w->alarms++;
-	(void)snprintf(w->alarm, sizeof(w->alarm), "%s: %s", what, reply);
+	(void)snprintf(
+	    w->alarm, sizeof(w->alarm), "%s: %s", alarm_kind_name(kind), reply);
 }
 
 static void
-on_all_clear(void *ctx, struct route *route)
+on_all_clear(void *ctx, struct route *route, enum alarm_kind kind)
 {
 	(void)route;
-	((struct world *)ctx)->all_clears++;
-}
-
-static void
-on_reached(void *ctx, struct route *route)
-{
-	(void)route;
-	((struct world *)ctx)->reached++;
+	((struct world *)ctx)->all_clears[kind]++;
 }
 
 static bool
@@ -243,7 +238,6 @@ const struct lane_ops world_lane_ops = {
     .hang_up = hang_up_session,
     .on_alarm = on_alarm,
     .on_all_clear = on_all_clear,
-    .on_reached = on_reached,
     .is_alarmed = is_alarmed,
     .on_throttled = on_throttled,
     .on_pause = on_pause,

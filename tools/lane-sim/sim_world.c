@@ -337,7 +337,7 @@ on_dial_ends(struct sim_conn *c)
 		on_dial_refused(c);
 	else
 		c->ls = lane_add_session(c->lane->lane, c->route,
-		    &c->world->ehlo, &c->world->peer, c, c->world->now);
+		    &c->world->ehlo, &c->world->peer, false, c, c->world->now);
 }
 
 static void

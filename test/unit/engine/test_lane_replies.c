@@ -364,7 +364,7 @@ alarm_stops_the_lane_until_mail_is_taken_again(void **state)
 	world_finish(&w, 5000);
 	assert_int_equal(w.dials, dials + 1);
 	assert_int_equal(reply_plan.asked, 1);
-	assert_int_equal(w.all_clears, 0);
+	assert_int_equal(w.all_clears[ALARM_BLOCKED], 0);
 	/* And when the cause is gone everything goes. */
 	reply_plan.times = 0;
 	world_run(&w, 130000);
@@ -373,7 +373,7 @@ alarm_stops_the_lane_until_mail_is_taken_again(void **state)
 	world_finish(&w, 20000);
 	for (; late < w.count; late++)
 		assert_int_equal(w.messages[late].outcomes[0], OUTCOME_SENT);
-	assert_int_equal(w.all_clears, 1);
+	assert_int_equal(w.all_clears[ALARM_BLOCKED], 1);
 	reply_plan_check_count(&w);
 	world_fini(&w);
 }
@@ -394,13 +394,34 @@ alarm_at_login_is_called_so(void **state)
 	world_finish(&w, 5000);
 	assert_string_equal(w.alarm, "login: 535 5.7.8 no such login");
 	assert_int_equal(w.outcomes[OUTCOME_DEFER], 50);
-	assert_int_equal(w.all_clears, 0);
+	assert_int_equal(w.all_clears[ALARM_BLOCKED], 0);
+	assert_int_equal(w.all_clears[ALARM_LOGIN], 0);
 	refusals = 0;
 	world_run(&w, 60000);
 	world_submit(&w, 50);
 	world_finish(&w, 10000);
 	assert_int_equal(w.outcomes[OUTCOME_SENT], 50);
-	assert_int_equal(w.all_clears, 1);
+	assert_int_equal(w.all_clears[ALARM_BLOCKED], 1);
+	assert_int_equal(w.all_clears[ALARM_LOGIN], 1);
+	world_fini(&w);
+}
+
+/* A login that the server takes is the end of its alarm, mail or not; what
+ * else the lane was stopped for is not over. */
+static void
+alarm_of_a_login_ends_with_a_login(void **state)
+{
+	struct world w;
+
+	(void)state;
+	reply_plan_begin(&w, "", "MAIL", 451, "4.3.0 not now", 100);
+	w.has_login = true;
+	world_open(&w, 100);
+	world_submit(&w, 1);
+	world_finish(&w, 5000);
+	assert_int_equal(w.outcomes[OUTCOME_DEFER], 1);
+	assert_true(w.all_clears[ALARM_LOGIN] > 0);
+	assert_int_equal(w.all_clears[ALARM_BLOCKED], 0);
 	world_fini(&w);
 }
 
@@ -510,7 +531,7 @@ what_was_under_way_does_not_end_an_alarm(void **state)
 	assert_true(w.alarms >= 1);
 	assert_true(w.outcomes[OUTCOME_SENT] > 20);
 	assert_true(w.outcomes[OUTCOME_DEFER] > 20);
-	assert_int_equal(w.all_clears, 0);
+	assert_int_equal(w.all_clears[ALARM_BLOCKED], 0);
 	assert_int_equal(w.conns_now, 0);
 	world_fini(&w);
 }
@@ -529,11 +550,11 @@ alarm_of_an_earlier_process_ends_with_the_first_message(void **state)
 		assert_true(w.dials <= 1); /* one tries */
 		world_run(&w, 1);
 	}
-	assert_int_equal(w.all_clears, 1);
+	assert_int_equal(w.all_clears[ALARM_BLOCKED], 1);
 	world_finish(&w, 60000);
 	world_check_all_sent(&w);
 	assert_true(w.dials > 1);
-	assert_int_equal(w.all_clears, 1);
+	assert_int_equal(w.all_clears[ALARM_BLOCKED], 1);
 	assert_int_equal(w.alarms, 0);
 	world_fini(&w);
 	/* It lasts: stopped as ever, by the first refusal. */
@@ -648,6 +669,7 @@ main(void)
 	    cmocka_unit_test(own_rule_defers_a_5xx_and_bounces_a_4xx),
 	    cmocka_unit_test(alarm_stops_the_lane_until_mail_is_taken_again),
 	    cmocka_unit_test(alarm_at_login_is_called_so),
+	    cmocka_unit_test(alarm_of_a_login_ends_with_a_login),
 	    cmocka_unit_test(alarm_without_a_login_says_what_the_table_has),
 	    cmocka_unit_test(login_refused_for_good_returns_the_mail),
 	    cmocka_unit_test(alarm_in_a_session_defers_after_a_refused_login),

@@ -547,7 +547,7 @@ long_outage_is_an_alarm_until_there_is_a_session(void **state)
 	world_submit(&w, 1);
 	world_finish(&w, 60000);
 	world_run(&w, 60000); /* the session is idle, and ends */
-	reached = w.reached;
+	reached = w.all_clears[ALARM_OUTAGE];
 	assert_true(reached > 0);
 	w.server.is_down = true;
 	trickle(&w, 290000);
@@ -556,10 +556,10 @@ long_outage_is_an_alarm_until_there_is_a_session(void **state)
 	assert_true(w.alarms > 0);
 	assert_string_equal(
 	    w.alarm, "outage: connect to relay.test[192.0.2.1]:25: refused");
-	assert_int_equal(w.reached, reached);
+	assert_int_equal(w.all_clears[ALARM_OUTAGE], reached);
 	w.server.is_down = false;
 	trickle(&w, 60000);
-	assert_true(w.reached > reached);
+	assert_true(w.all_clears[ALARM_OUTAGE] > reached);
 	/* The next one is counted anew. */
 	w.alarms = 0;
 	world_run(&w, 60000);
@@ -615,7 +615,7 @@ refused_certificate_is_an_alarm_at_once(void **state)
 	assert_string_equal(w.alarm,
 	    "certificate: Server certificate not verified: certificate has "
 	    "expired");
-	assert_int_equal(w.reached, 0);
+	assert_int_equal(w.all_clears[ALARM_OUTAGE], 0);
 	w.server.has_expired = false;
 	dials = w.dials;
 	world_run(&w, 60000);
@@ -623,7 +623,7 @@ refused_certificate_is_an_alarm_at_once(void **state)
 	world_finish(&w, 60000);
 	assert_true(w.dials > dials);
 	assert_int_equal(w.outcomes[OUTCOME_SENT], 5);
-	assert_true(w.reached > 0);
+	assert_true(w.all_clears[ALARM_OUTAGE] > 0);
 	world_fini(&w);
 }
 

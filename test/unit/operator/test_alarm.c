@@ -125,7 +125,7 @@ alarm_is_posted_within_a_second_and_so_is_its_end(void **state)
 
 	(void)state;
 	alarms = alarm_new(loop, &set, "fast");
-	alarm_raise(alarms, "blocked", HOST, REPLY);
+	alarm_raise(alarms, ALARM_BLOCKED, HOST, REPLY);
 	assert_true(webserver_wait(&web, 1));
 	assert_true(web.at_ms[0] - began_ms < 1000);
 	assert_string_equal(posted(0, "event"), "alarm");
@@ -137,7 +137,7 @@ alarm_is_posted_within_a_second_and_so_is_its_end(void **state)
 	assert_int_equal(strlen(posted(0, "time")), 20);
 	assert_non_null(strstr(logged, "warning: alarm: blocked: "));
 	assert_int_equal(alarm_count(alarms), 1);
-	alarm_clear(alarms, "blocked", HOST);
+	alarm_clear(alarms, ALARM_BLOCKED, HOST);
 	assert_true(webserver_wait(&web, 2));
 	assert_string_equal(posted(1, "event"), "clear");
 	assert_non_null(strstr(logged, "\nalarm cleared: blocked: "));
@@ -154,7 +154,7 @@ alarm_that_lasts_is_told_once_in_an_interval(void **state)
 	alarms = alarm_new(loop, &set, "fast");
 	began_ms = clock_mono_ms();
 	for (int i = 0; i < 100; i++)
-		alarm_raise(alarms, "login", HOST, "535 no");
+		alarm_raise(alarms, ALARM_LOGIN, HOST, "535 no");
 	assert_true(webserver_wait(&web, 2));
 	assert_true(clock_mono_ms() - began_ms >= SHORT_MS);
 	/* Not raised again: nothing new to tell. */
@@ -169,8 +169,8 @@ alarm_that_comes_and_goes_is_not_told_each_time(void **state)
 	(void)state;
 	alarms = alarm_new(loop, &set, "fast");
 	for (int i = 0; i < 100; i++) {
-		alarm_raise(alarms, "login", HOST, "535 no");
-		alarm_clear(alarms, "login", HOST);
+		alarm_raise(alarms, ALARM_LOGIN, HOST, "535 no");
+		alarm_clear(alarms, ALARM_LOGIN, HOST);
 	}
 	settle(SHORT_MS);
 	assert_int_equal(web.count, 2);
@@ -184,9 +184,9 @@ alarm_that_came_back_is_told_after_a_pause(void **state)
 	(void)state;
 	set.lane_alert_interval_ms = SHORT_MS;
 	alarms = alarm_new(loop, &set, "fast");
-	alarm_raise(alarms, "login", HOST, "535 no");
-	alarm_clear(alarms, "login", HOST);
-	alarm_raise(alarms, "login", HOST, "535 no, really");
+	alarm_raise(alarms, ALARM_LOGIN, HOST, "535 no");
+	alarm_clear(alarms, ALARM_LOGIN, HOST);
+	alarm_raise(alarms, ALARM_LOGIN, HOST, "535 no, really");
 	assert_true(webserver_wait(&web, 3));
 	assert_string_equal(posted(0, "event"), "alarm");
 	assert_string_equal(posted(1, "event"), "clear");
@@ -199,11 +199,11 @@ alarms_of_different_kinds_and_hosts_are_separate(void **state)
 {
 	(void)state;
 	alarms = alarm_new(loop, &set, "fast");
-	alarm_raise(alarms, "login", "a:25", "535 no");
-	alarm_raise(alarms, "login", "b:25", "535 no");
-	alarm_raise(alarms, "blocked", "a:25", REPLY);
-	alarm_clear(alarms, "suspended", "a:25");
-	alarm_clear(alarms, "login", "b:25");
+	alarm_raise(alarms, ALARM_LOGIN, "a:25", "535 no");
+	alarm_raise(alarms, ALARM_LOGIN, "b:25", "535 no");
+	alarm_raise(alarms, ALARM_BLOCKED, "a:25", REPLY);
+	alarm_clear(alarms, ALARM_OUTAGE, "a:25");
+	alarm_clear(alarms, ALARM_LOGIN, "b:25");
 	settle(0);
 	assert_int_equal(web.count, 4);
 	assert_int_equal(alarm_count(alarms), 2);
@@ -219,7 +219,7 @@ alarms_together_are_told_so_many_times_a_minute(void **state)
 	alarms = alarm_new(loop, &set, "fast");
 	for (int i = 0; i < 200; i++) {
 		(void)snprintf(host, sizeof(host), "host%d:25", i);
-		alarm_raise(alarms, "login", host, "535 no");
+		alarm_raise(alarms, ALARM_LOGIN, host, "535 no");
 	}
 	settle(SHORT_MS);
 	assert_int_equal(web.count, ALARM_PER_MINUTE);
@@ -238,7 +238,7 @@ alarm_text_of_a_peer_is_made_harmless(void **state)
 	/* A character across the cut. */
 	memcpy(reply + ALARM_REPLY_SIZE - 2, "\xc3\xa9", 2);
 	alarms = alarm_new(loop, &set, "fast");
-	alarm_raise(alarms, "blocked", HOST, reply);
+	alarm_raise(alarms, ALARM_BLOCKED, HOST, reply);
 	assert_true(webserver_wait(&web, 1));
 	assert_int_equal(
 	    strncmp(posted(0, "reply"), "550 \"\\???[2J?\xc3\xa9x", 15), 0);
@@ -266,8 +266,8 @@ alarm_runs_the_command_with_what_happened(void **state)
 	set_string(&set.lane_alert_url, "");
 	set_string(&set.lane_alert_command, command);
 	alarms = alarm_new(loop, &set, "slow");
-	alarm_raise(alarms, "blocked", "h:25", REPLY);
-	alarm_clear(alarms, "blocked", "h:25");
+	alarm_raise(alarms, ALARM_BLOCKED, "h:25", REPLY);
+	alarm_clear(alarms, ALARM_BLOCKED, "h:25");
 	settle(0);
 	f = fopen(scratch_path("told"), "r");
 	assert_non_null(f);
@@ -285,8 +285,8 @@ alarm_without_url_and_command_is_logged(void **state)
 	(void)state;
 	set_string(&set.lane_alert_url, "");
 	alarms = alarm_new(loop, &set, "fast");
-	alarm_raise(alarms, "login", HOST, "535 no");
-	alarm_clear(alarms, "login", HOST);
+	alarm_raise(alarms, ALARM_LOGIN, HOST, "535 no");
+	alarm_clear(alarms, ALARM_LOGIN, HOST);
 	assert_non_null(strstr(logged, "alarm: login: "));
 	assert_non_null(strstr(logged, "alarm cleared: login: "));
 	assert_int_equal(alarm_pending(alarms), 0);
@@ -331,21 +331,21 @@ alarm_is_told_once_whoever_meets_it_and_so_is_its_end(void **state)
 	(void)state;
 	open_state();
 	next_process();
-	alarm_raise(alarms, "blocked", HOST, REPLY);
+	alarm_raise(alarms, ALARM_BLOCKED, HOST, REPLY);
 	settle(0);
 	assert_int_equal(web.count, 1);
 	(void)snprintf(since, sizeof(since), "%s", posted(0, "time"));
 	for (int i = 0; i < 3; i++) {
 		next_process();
-		assert_true(alarm_is_raised(alarms, "blocked", HOST));
-		assert_false(alarm_is_raised(alarms, "login", HOST));
-		alarm_raise(alarms, "blocked", HOST, REPLY);
+		assert_true(alarm_is_raised(alarms, ALARM_BLOCKED, HOST));
+		assert_false(alarm_is_raised(alarms, ALARM_LOGIN, HOST));
+		alarm_raise(alarms, ALARM_BLOCKED, HOST, REPLY);
 		settle(0);
 		assert_int_equal(web.count, 1);
 		assert_null(strstr(logged, "alarm"));
 	}
 	next_process();
-	alarm_clear(alarms, "blocked", HOST);
+	alarm_clear(alarms, ALARM_BLOCKED, HOST);
 	settle(0);
 	assert_int_equal(web.count, 2);
 	assert_string_equal(posted(1, "event"), "clear");
@@ -353,7 +353,7 @@ alarm_is_told_once_whoever_meets_it_and_so_is_its_end(void **state)
 	assert_non_null(strstr(logged, "alarm cleared: blocked: "));
 	next_process();
 	assert_int_equal(alarm_count(alarms), 0);
-	alarm_clear(alarms, "blocked", HOST);
+	alarm_clear(alarms, ALARM_BLOCKED, HOST);
 	settle(SHORT_MS);
 	assert_int_equal(web.count, 2);
 	close_state();
@@ -366,7 +366,7 @@ alarm_the_web_server_did_not_get_is_posted_by_the_next(void **state)
 	open_state();
 	web.is_silent = true;
 	next_process();
-	alarm_raise(alarms, "blocked", HOST, REPLY);
+	alarm_raise(alarms, ALARM_BLOCKED, HOST, REPLY);
 	assert_true(webserver_wait(&web, 1));
 	web.is_silent = false;
 	next_process();
@@ -391,10 +391,10 @@ alarm_that_lasts_keeps_its_interval_over_processes(void **state)
 	open_state();
 	next_process();
 	began_ms = clock_mono_ms();
-	alarm_raise(alarms, "login", HOST, "535 no");
+	alarm_raise(alarms, ALARM_LOGIN, HOST, "535 no");
 	settle(0);
 	next_process();
-	alarm_raise(alarms, "login", HOST, "535 no");
+	alarm_raise(alarms, ALARM_LOGIN, HOST, "535 no");
 	assert_true(webserver_wait(&web, 2));
 	assert_true(web.at_ms[1] - began_ms >= 5 * SHORT_MS);
 	close_state();
@@ -444,16 +444,16 @@ alarm_of_a_draining_child_is_left_to_the_next(void **state)
 	(void)state;
 	open_state();
 	next_process();
-	alarm_raise(alarms, "blocked", HOST, REPLY);
+	alarm_raise(alarms, ALARM_BLOCKED, HOST, REPLY);
 	settle(0);
 	alarm_drain(alarms);
-	alarm_clear(alarms, "blocked", HOST);
-	alarm_raise(alarms, "login", HOST, "535 no");
+	alarm_clear(alarms, ALARM_BLOCKED, HOST);
+	alarm_raise(alarms, ALARM_LOGIN, HOST, "535 no");
 	settle(SHORT_MS);
 	assert_int_equal(web.count, 1);
 	assert_null(strstr(logged, "cleared"));
 	next_process();
-	assert_true(alarm_is_raised(alarms, "blocked", HOST));
+	assert_true(alarm_is_raised(alarms, ALARM_BLOCKED, HOST));
 	assert_int_equal(alarm_count(alarms), 1);
 	close_state();
 }
