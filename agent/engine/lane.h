@@ -8,7 +8,7 @@
  * while there is need and budget. Least-loaded session first; another session
  * before a deeper window; depth only when no session can be added, so a quiet
  * lane has at most one message in doubt per session. Every "no" has a reason
- * and a time (struct lane_no), which the log tells when mail is deferred.
+ * and a time (lane_no.h), which the log tells when mail is deferred.
  *
  * Engine: the outside world is struct lane_ops.
  */
@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "agent/engine/alarm_kind.h"
+#include "agent/engine/lane_no.h"
 #include "agent/engine/pacer.h"
 #include "agent/engine/controller.h"
 #include "agent/engine/peer.h"
@@ -32,13 +33,6 @@
 #include "common/smtp/ehlo.h"
 
 struct lane;
-
-/* Why something cannot go now; not_before_ms is when to look again at the
- * latest (INT64_MAX: when something happens). */
-struct lane_no {
-	const char *why; /* static text */
-	int64_t not_before_ms;
-};
 
 /* One session in a lane, with the adapter's side of it. */
 struct lane_session {

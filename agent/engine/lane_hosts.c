@@ -440,7 +440,7 @@ lane_is_probe_due(
 void
 lane_probe(struct lane *lane, struct route *r, struct moment now)
 {
-	struct lane_no no = {"", r->dial_not_before_ms};
+	struct lane_no no = {.not_before_ms = r->dial_not_before_ms};
 
 	if (lane->is_draining || lane_unparked(r) > 0 ||
 	    !is_missed(lane, r, now.ms))

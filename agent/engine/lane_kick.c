@@ -8,13 +8,6 @@
 enum { SUCCESSION_MS = 2500 };
 
 static void
-set_no(struct lane_no *no, const char *why, int64_t not_before_ms)
-{
-	no->why = why;
-	no->not_before_ms = not_before_ms;
-}
-
-static void
 bury_ended(struct lane *lane, struct route *r, int64_t now_ms)
 {
 	list_each_safe (link, &r->sessions) {
@@ -156,33 +149,32 @@ lane_add_dial(struct lane *lane, struct route *r, bool is_probe,
     struct lane_no *no, int64_t now_ms)
 {
 	if (lane->is_draining) {
-		set_no(no, "draining", INT64_MAX);
+		lane_no_set(no, LANE_NO_DRAINING, INT64_MAX);
 		return false;
 	}
 	if (lane->sessions + lane->dialing +
 		(is_probe ? 0 : lane->places_kept) >=
 	    (size_t)lane->set->lane_connection_limit) {
 		make_room(lane, r, now_ms);
-		set_no(no, "lane_connection_limit reached", INT64_MAX);
+		lane_no_set(no, LANE_NO_CONNECTION_LIMIT, INT64_MAX);
 		return false;
 	}
 	if (now_ms < r->rest_until_ms) {
-		set_no(no, "told not to connect for a while", r->rest_until_ms);
+		lane_no_set(no, LANE_NO_REST, r->rest_until_ms);
 		return false;
 	}
 	if (r->is_alarmed && r->session_count + r->dialing > 0) {
-		set_no(no, "finding out whether the alarm is over", INT64_MAX);
+		lane_no_set(no, LANE_NO_ALARM, INT64_MAX);
 		return false;
 	}
 	if (route_may_replace(r))
 		return start_dial(lane, r, no, now_ms);
 	if (route_is_being_tried(r)) {
-		set_no(no, "waiting for a connection", INT64_MAX);
+		lane_no_set(no, LANE_NO_CONNECTION, INT64_MAX);
 		return false;
 	}
 	if (now_ms < r->dial_not_before_ms) {
-		set_no(no, "waiting after a failed connection",
-		    r->dial_not_before_ms);
+		lane_no_set(no, LANE_NO_BACKOFF, r->dial_not_before_ms);
 		return false;
 	}
 	return start_dial(lane, r, no, now_ms);
@@ -230,8 +222,6 @@ assign(struct lane *lane, struct lane_session *ls, struct transaction *t,
 			t->route->spent_ms = now.ms;
 	}
 }
-
-static const char why_paced[] = "rate limit";
 
 /* A wait that is known to be longer than lane_hold_limit is not begun: the
  * message, or all mail for a while, is the queue manager's to keep. */
@@ -305,7 +295,7 @@ static int64_t
 dial_ahead(struct lane *lane, struct route *r, int64_t share, int64_t at_ms,
     int64_t now_ms)
 {
-	struct lane_no no = {"", INT64_MAX};
+	struct lane_no no = {.not_before_ms = INT64_MAX};
 	int64_t took_ms = r->dial_took_ms;
 	size_t busy, need;
 
@@ -367,11 +357,9 @@ may_go(struct lane *lane, struct transaction *t, const struct pacer_cost *cost,
 		return false;
 	}
 	if (wait_us == INT64_MAX)
-		set_no(no,
-		    "as many under way as the smarthost is known to take",
-		    INT64_MAX);
+		lane_no_set(no, LANE_NO_WINDOW, INT64_MAX);
 	else if (wait_us > 0)
-		set_no(no, "the smarthost asked to slow down",
+		lane_no_set(no, LANE_NO_PACE,
 		    dial_ahead(lane, t->route, expected(lane, t->route, cost),
 			now.ms + (wait_us + 999) / 1000, now.ms));
 	return wait_us == 0;
@@ -425,7 +413,7 @@ serve_first(struct lane *lane, struct route *r, struct lane_no *no,
 		return true;
 	}
 	if (wait_us > 0) {
-		set_no(no, why_paced,
+		lane_no_set(no, LANE_NO_RATE,
 		    dial_ahead(lane, r, expected(lane, r, &cost),
 			now.ms + (wait_us + 999) / 1000, now.ms));
 		return false;
@@ -434,7 +422,7 @@ serve_first(struct lane *lane, struct route *r, struct lane_no *no,
 		return is_refused;
 	ls = pick_session(r, 1, now.ms);
 	if (ls == NULL) {
-		set_no(no, "waiting for a connection", INT64_MAX);
+		lane_no_set(no, LANE_NO_CONNECTION, INT64_MAX);
 		if (r->dialing >= lane_unparked(r))
 			return false;
 		if (r->dialing < useful_dials(lane, r, &cost, now_us) &&
@@ -461,7 +449,7 @@ explain_wait(
 	long long held_s = (long long)lane->set->lane_hold_limit_ms / 1000;
 	char rate[RATE_TEXT_SIZE];
 
-	if (r->why_waiting == why_paced && lane->paced_by != NULL) {
+	if (r->no.reason == LANE_NO_RATE && lane->paced_by != NULL) {
 		rate_to_text(&lane->paced_by->rate, rate, sizeof(rate));
 		dsn_set(out, "4.4.5", "not sent within %llds: %s = %s", held_s,
 		    pacer_parameter(lane->paced_by), rate);
@@ -473,7 +461,7 @@ explain_wait(
 		return t->last_peer;
 	} else {
 		dsn_set(out, "4.4.5", "not sent within %llds: %s", held_s,
-		    r->why_waiting);
+		    lane_no_words(&r->no));
 	}
 	return NULL;
 }
@@ -588,7 +576,7 @@ await_token(struct lane *lane, struct route *r, struct moment now)
 static bool
 kick_route(struct lane *lane, struct route *r, struct moment now)
 {
-	struct lane_no no = {"", INT64_MAX};
+	struct lane_no no = {.not_before_ms = INT64_MAX};
 	int64_t now_us = now.ms * 1000;
 	bool is_served = false;
 
@@ -600,7 +588,7 @@ kick_route(struct lane *lane, struct route *r, struct moment now)
 	succeed_spent(lane, r, now.ms);
 	await_token(lane, r, now);
 	if (lane_unparked(r) > 0) {
-		r->why_waiting = no.why;
+		r->no = no;
 		if (no.not_before_ms < lane->look_again_ms)
 			lane->look_again_ms = no.not_before_ms;
 	}

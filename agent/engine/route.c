@@ -21,7 +21,7 @@ route_new(const char *nexthops, const char *sender)
 				   : mem_strdup(nexthops);
 	r->depth = 1;
 	manner_init(&r->manner);
-	r->why_waiting = "not looked at yet";
+	lane_no_set(&r->no, LANE_NO_LOOK, INT64_MAX);
 	return r;
 }
 

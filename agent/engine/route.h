@@ -25,6 +25,7 @@
 #include <stdint.h>
 
 #include "agent/engine/judgement.h"
+#include "agent/engine/lane_no.h"
 #include "agent/engine/manner.h"
 #include "agent/engine/peer.h"
 #include "agent/engine/session.h"
@@ -97,7 +98,7 @@ struct route {
 	size_t session_count, dialing;
 	size_t claimed; /* places of other routes' sessions, in one kick */
 	int64_t spent_ms; /* a session got its last message; 0: none lately */
-	const char *why_waiting; /* static text; why the first does not go */
+	struct lane_no no; /* why the first that waits does not go */
 
 	/* How long a dial takes: the newest was begun then, the last that
 	 * worked took so long (0: none has). Those under way end in about the

@@ -504,8 +504,8 @@ find_slot(struct upstreams *ups, struct account *a,
 
 	if (wait_us == 0) {
 		if (!budget_take(a->budget, now_ms, answer)) {
-			no->why = answer->why;
-			no->not_before_ms = answer->not_before_ms;
+			lane_no_set(no, LANE_NO_SLOT, answer->not_before_ms);
+			no->detail = answer->why;
 			return false;
 		}
 		if (rate_store_connect_take(a->rates, now_us))
@@ -513,9 +513,9 @@ find_slot(struct upstreams *ups, struct account *a,
 		budget_release(a->budget, answer->slot, true, 0, now_ms);
 		wait_us = 1000; /* another lane was quicker */
 	}
-	no->why = "lane_connection_rate_limit reached";
-	no->not_before_ms =
-	    wait_us == RATE_NEVER ? INT64_MAX : now_ms + (wait_us + 999) / 1000;
+	lane_no_set(no, LANE_NO_CONNECTION_RATE,
+	    wait_us == RATE_NEVER ? INT64_MAX
+				  : now_ms + (wait_us + 999) / 1000);
 	return false;
 }
 
@@ -532,8 +532,7 @@ upstreams_start_dial(void *ctx, struct route *route, struct lane_no *no)
 	if (b == NULL)
 		begin_binding(ups, route);
 	if (b == NULL || b->account == NULL) {
-		no->why = "looking up credentials";
-		no->not_before_ms = INT64_MAX;
+		lane_no_set(no, LANE_NO_ACCOUNT, INT64_MAX);
 		return false;
 	}
 	if (!find_slot(ups, b->account, &answer, no))

@@ -31,8 +31,7 @@ start_dial(void *ctx, struct route *route, struct lane_no *no)
 	struct world_conn *c;
 
 	if (w->slots > 0 && w->conns_now >= (size_t)w->slots) {
-		no->why = "no slot";
-		no->not_before_ms = INT64_MAX;
+		lane_no_set(no, LANE_NO_SLOT, INT64_MAX);
 		return false;
 	}
 	/* A second look must find nothing to do. */

@@ -98,8 +98,8 @@ sim_account_take(
 	m->is_refused = slot < 0;
 	publish(a, me);
 	if (slot < 0) {
-		no->why = why != NULL ? why : "no slot can be locked";
-		no->not_before_ms = now_ms + ASK_AGAIN_MS;
+		lane_no_set(no, LANE_NO_SLOT, now_ms + ASK_AGAIN_MS);
+		no->detail = why != NULL ? why : "no slot can be locked";
 		if (sum.rest_over_ms < no->not_before_ms)
 			no->not_before_ms = sum.rest_over_ms;
 		return -1;

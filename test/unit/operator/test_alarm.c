@@ -359,6 +359,34 @@ alarm_is_told_once_whoever_meets_it_and_so_is_its_end(void **state)
 	close_state();
 }
 
+/* A file of another version may know more kinds. */
+static void
+alarm_of_an_unknown_kind_is_said_and_forgotten(void **state)
+{
+	struct alarm_rows *rows = mem_zalloc(sizeof(*rows));
+	struct alarm_row *r = rows->row;
+	struct alarm_store *book;
+
+	(void)state;
+	open_state();
+	for (int i = 0; i < 2; i++, r++) {
+		(void)snprintf(r->what, sizeof(r->what), "%s",
+		    i == 0 ? "weather" : "outage");
+		(void)snprintf(r->smarthost, sizeof(r->smarthost), HOST);
+		r->is_raised = r->is_told = 1;
+		r->raised_wall_s = clock_wall().tv_sec;
+	}
+	book = alarm_store_open(&state_dir, "fast");
+	alarm_store_store(book, rows);
+	alarm_store_close(&book);
+	next_process();
+	assert_int_equal(alarm_count(alarms), 1);
+	assert_true(alarm_is_raised(alarms, ALARM_OUTAGE, HOST));
+	assert_non_null(strstr(logged, "weather at " HOST ": forgotten"));
+	mem_free(rows);
+	close_state();
+}
+
 static void
 alarm_the_web_server_did_not_get_is_posted_by_the_next(void **state)
 {
@@ -474,6 +502,7 @@ main(void)
 	    TEST(alarm_runs_the_command_with_what_happened),
 	    TEST(alarm_without_url_and_command_is_logged),
 	    TEST(alarm_is_told_once_whoever_meets_it_and_so_is_its_end),
+	    TEST(alarm_of_an_unknown_kind_is_said_and_forgotten),
 	    TEST(alarm_the_web_server_did_not_get_is_posted_by_the_next),
 	    TEST(alarm_that_lasts_keeps_its_interval_over_processes),
 	    TEST(alarm_file_that_is_damaged_does_no_harm),
