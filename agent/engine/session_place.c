@@ -1,8 +1,11 @@
-#include "agent/engine/session_state.h"
+#include "agent/engine/session_place.h"
 
+#include "agent/engine/session_end.h"
+#include "agent/engine/session_state.h"
 #include "common/base/log.h"
 
-/* ---- how to talk ------------------------------------------------------- */
+/* ---- how to talk ------------------------------------------------------------
+ */
 
 enum session_mode
 session_next_mode(
@@ -32,7 +35,8 @@ session_teaches(const struct session *s, enum session_mode mode)
 	       !manner_tells_ends(s->manner);
 }
 
-/* ---- what is believed -------------------------------------------------- */
+/* ---- what is believed -------------------------------------------------------
+ */
 
 /* A recipient's reply says nothing of which recipient, and where chunks are
  * answered like ends an end says nothing. */
@@ -88,27 +92,6 @@ session_weigh(
 							     : PLACE_UNKNOWN;
 }
 
-bool
-session_is_through(const struct session *s, const struct transaction *t)
-{
-	return t != s->cur && t->state == TRANSACTION_AWAITING &&
-	       t->commands_unanswered == 0;
-}
-
-size_t
-session_held(const struct session *s)
-{
-	size_t n = 0;
-
-	list_each (link, &s->inside) {
-		if (!session_is_through(
-			s, list_entry(link, struct transaction, link)))
-			break;
-		n++;
-	}
-	return n;
-}
-
 static void
 learn(struct session *s, const struct transaction *t)
 {
@@ -119,32 +102,6 @@ learn(struct session *s, const struct transaction *t)
 	manner_taken(s->manner);
 }
 
-static void
-let_go(struct session *s, struct transaction *t, int64_t now_ms)
-{
-	struct dsn why;
-
-	if (!t->is_bad_sequence) {
-		CHECK(t->is_put_off || transaction_undecided(t) == 0);
-		session_give_back(s, t, false, NULL, now_ms);
-		return;
-	}
-	dsn_set(&why, "4.5.1",
-	    t->is_turned_away
-		? "host %s[%s] takes nothing behind the end of a message"
-		: "host %s[%s] lost step: MAIL FROM was answered with 503",
-	    s->peer.host, s->peer.addr);
-	session_give_back(s, t, !t->is_turned_away, &why, now_ms);
-}
-
-static struct transaction *
-first_inside(const struct session *s)
-{
-	return list_is_empty(&s->inside)
-		   ? NULL
-		   : list_entry(s->inside.next, struct transaction, link);
-}
-
 void
 session_prove(struct session *s, uint64_t off, struct moment now)
 {
@@ -152,13 +109,43 @@ session_prove(struct session *s, uint64_t off, struct moment now)
 
 	if (off > s->proven_off)
 		s->proven_off = off;
-	while ((t = first_inside(s)) != NULL && session_is_through(s, t) &&
+	while ((t = session_first(s)) != NULL && session_is_through(s, t) &&
 	       t->answered_off <= s->proven_off) {
 		learn(s, t);
-		let_go(s, t, now.ms);
+		session_let_go(s, t, now.ms);
 	}
 	if (t == NULL || !session_is_through(s, t))
 		s->wants_rset = s->is_rset_asked = s->is_strange = false;
+}
+
+/* Keeps count of luck, and leaves a session that has run out of it. */
+static void
+count_result(struct session *s, const struct transaction *t, int64_t now_ms)
+{
+	if (request_is_probe(t->req))
+		return;
+	if (!t->is_failed) {
+		s->accepted++;
+		s->failed_in_row = 0;
+		return;
+	}
+	if (t->is_put_off && !t->goes_on)
+		return; /* the lane slows down; the session is as good as ever
+			 */
+	s->failed_in_row++;
+	if (s->failed_in_row >= FAILURES_IN_A_ROW_MAX)
+		session_finish(s, "several messages refused in a row", now_ms);
+}
+
+void
+session_settle(struct session *s, struct transaction *t, struct moment now)
+{
+	if (!session_is_through(s, t))
+		return;
+	if (!t->is_counted)
+		count_result(s, t, now.ms);
+	t->is_counted = true;
+	session_prove(s, 0, now);
 }
 
 /* All is answered, yet not believed. What proves it: the reply to a RSET, if it
@@ -193,86 +180,8 @@ session_batch_ends(struct session *s, struct moment now)
 		(void)session_ask_for_proof(s, now);
 }
 
-/* ---- what is not ------------------------------------------------------- */
-
-void
-session_take_back(struct session *s, struct transaction *t)
-{
-	for (size_t i = 0; i < t->count; i++) {
-		struct recipient *r = &t->req->rcpts[t->rcpts[i]];
-
-		if (r->decided_off <= s->proven_off)
-			continue;
-		if (r->state == RCPT_DECIDED)
-			request_undecide(t->req, t->rcpts[i]);
-		else if (r->state == RCPT_WAITING)
-			r->state = RCPT_IN_FLIGHT;
-		r->decided_off = 0;
-	}
-	t->goes_on = false;
-}
-
-/* As when nothing had been read. */
-static void
-doubt(struct session *s, struct transaction *t, struct moment now)
-{
-	bool is_sent = session_is_sent_whole(s, t);
-	struct dsn why;
-
-	session_take_back(s, t);
-	verdict_lost(&why, &s->peer, COMMAND_MAIL, is_sent, LOSS_CONNECTION);
-	if (is_sent && transaction_undecided(t) > 0) {
-		s->in_doubt++;
-		session_decide_all(s, t, OUTCOME_DEFER, &why, now);
-	}
-	session_give_back(s, t, !is_sent, &why, now.ms);
-}
-
-/* Its end was answered in words that belong to something else. */
-static bool
-is_dubious(const struct session *s, const struct transaction *t)
-{
-	const uint64_t *w = t->wordings;
-	enum manner_answer only = manner_only(s->manner, w[ANSWER_END]);
-
-	if (!t->is_bdat || w[ANSWER_END] == 0)
-		return false;
-	return (only != ANSWER_KINDS && only != ANSWER_END) ||
-	       w[ANSWER_END] == w[ANSWER_RSET] ||
-	       w[ANSWER_END] == w[ANSWER_MAIL] ||
-	       w[ANSWER_END] == w[ANSWER_RCPT];
-}
-
-/* It was refused, in words that may be anything, and its beginning is proven;
- * or see transaction.h. */
-static bool
-is_believable(const struct session *s, const struct transaction *t,
-    enum verdict_loss loss)
-{
-	if (t->answered_off <= s->proven_off)
-		return true;
-	if (is_dubious(s, t))
-		return false;
-	/* A reply that was left out shows in the last that never comes, one
-	 * too many may come yet. */
-	if (loss == LOSS_TIMEOUT)
-		return t->was_last && t->follows_proof;
-	return t->was_last || t->follows_proof ||
-	       (t->is_failed && t->begin_off <= s->proven_off);
-}
-
-void
-session_let_go_held(
-    struct session *s, enum verdict_loss loss, struct moment now)
-{
-	struct transaction *t;
-
-	while ((t = first_inside(s)) != NULL && session_is_through(s, t))
-		if (is_believable(s, t, loss))
-			let_go(s, t, now.ms);
-		else
-			doubt(s, t, now);
-}
+/* ---- what is not ------------------------------------------------------------
+ */
 
 void
 session_lose_place(struct session *s, const char *why,

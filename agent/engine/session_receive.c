@@ -1,7 +1,9 @@
-#include "agent/engine/session_state.h"
-
 #include <string.h>
 
+#include "agent/engine/session_end.h"
+#include "agent/engine/session_place.h"
+#include "agent/engine/session_state.h"
+#include "agent/engine/session_verdict.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
@@ -270,27 +272,6 @@ is_out_of_step(enum command_kind kind, int code)
 	if (code == 221)
 		return true; /* goodbye: to QUIT, or to nobody */
 	return kind == COMMAND_DATA ? class == 2 : class == 3;
-}
-
-void
-session_forget_held_421(struct session *s)
-{
-	if (s->held_421 == NULL)
-		return;
-	buf_fini(&s->held_421->text);
-	mem_free(s->held_421);
-	s->held_421 = NULL;
-}
-
-bool
-session_close_by_held_421(struct session *s, bool is_clean, struct moment now)
-{
-	if (s->held_421 == NULL)
-		return false;
-	session_close_by_421(
-	    s, pipeline_oldest(&s->pipe)->kind, s->held_421, is_clean, now);
-	session_forget_held_421(s);
-	return true;
 }
 
 /* Could a message be taken yet if the server does not mean it? */

@@ -1,18 +1,11 @@
-#include "agent/engine/session_state.h"
-
 #include <string.h>
 
+#include "agent/engine/session_end.h"
+#include "agent/engine/session_place.h"
+#include "agent/engine/session_state.h"
+#include "agent/engine/session_verdict.h"
 #include "common/smtp/command.h"
 #include "common/base/log.h"
-
-void
-session_push(struct session *s, enum command_kind kind, struct transaction *t,
-    size_t rcpt, size_t n, int64_t now_ms)
-{
-	pipeline_push(&s->pipe, kind, t, rcpt, n, now_ms);
-	if (t != NULL)
-		t->commands_unanswered++;
-}
 
 /* No more of t: what teaches ends with RSET. */
 static void
@@ -335,19 +328,6 @@ render_quit(struct session *s, struct buf *out, int64_t now_ms)
 	s->is_quit_rendered = true;
 }
 
-static struct transaction *
-next_assigned(struct session *s)
-{
-	list_each (link, &s->inside) {
-		struct transaction *t =
-		    list_entry(link, struct transaction, link);
-
-		if (t->state == TRANSACTION_ASSIGNED)
-			return t;
-	}
-	return NULL;
-}
-
 /* Room in the pipeline for another command? Content that follows its 354 is
  * none. */
 static bool
@@ -390,7 +370,7 @@ turn_away(struct session *s, struct transaction *t, int64_t now_ms)
 static bool
 begin_next(struct session *s, struct buf *out, struct moment now)
 {
-	struct transaction *t = next_assigned(s);
+	struct transaction *t = session_next_assigned(s);
 	enum session_mode mode = session_next_mode(s, t, now.ms);
 
 	/* Nothing stands behind a final dot, or what teaches. */

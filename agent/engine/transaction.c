@@ -87,6 +87,18 @@ transaction_message(struct transaction *t)
 }
 
 void
+transaction_set_error(
+    struct transaction *t, const struct dsn *why, const struct peer *peer)
+{
+	if (t->last_error == NULL) {
+		t->last_error = mem_alloc(sizeof(*t->last_error));
+		t->last_peer = mem_alloc(sizeof(*t->last_peer));
+	}
+	*t->last_error = *why;
+	*t->last_peer = *peer;
+}
+
+void
 transaction_reset(struct transaction *t)
 {
 	size_t kept = 0;

@@ -116,6 +116,10 @@ size_t transaction_undecided(const struct transaction *t);
  * reader of its own. */
 struct message *transaction_message(struct transaction *t);
 
+/* Why the latest attempt failed, and with whom; both are copied. */
+void transaction_set_error(
+    struct transaction *t, const struct dsn *why, const struct peer *peer);
+
 /* Forgets the attempt: its undecided recipients are RCPT_WAITING again. The
  * decided ones leave the transaction. */
 void transaction_reset(struct transaction *t);

@@ -1,0 +1,341 @@
+#include "agent/engine/session_end.h"
+
+#include "agent/engine/session_state.h"
+#include "agent/engine/session_verdict.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+
+/* ---- a transaction leaves ---------------------------------------------------
+ */
+
+void
+session_note_rendering(struct session *s, struct transaction *t, bool begins)
+{
+	if (s->ops->on_rendering != NULL)
+		s->ops->on_rendering(s->ctx, t, begins);
+}
+
+void
+session_stop_rendering(struct session *s, struct transaction *t)
+{
+	CHECK(s->cur == t);
+	s->cur = NULL;
+	session_note_rendering(s, t, false);
+	t->state = TRANSACTION_AWAITING;
+	buf_reset(&s->chunk);
+}
+
+static void
+find_request_deadline(struct session *s)
+{
+	s->request_deadline_ms = INT64_MAX;
+	list_each (link, &s->inside) {
+		int64_t due = list_entry(link, struct transaction, link)
+				  ->req->deadline_ms;
+
+		if (due < s->request_deadline_ms)
+			s->request_deadline_ms = due;
+	}
+}
+
+void
+session_detach(struct session *s, struct transaction *t, int64_t now_ms)
+{
+	list_remove(&t->link);
+	t->left_ms = now_ms;
+	s->load--;
+	if (s->load == 0)
+		s->idle_since_ms = now_ms;
+	if (t->req->deadline_ms <= s->request_deadline_ms)
+		find_request_deadline(s);
+	if (s->cur == t) {
+		s->cur = NULL;
+		session_note_rendering(s, t, false);
+		buf_fini(&s->chunk);
+	}
+	if (t->state != TRANSACTION_ASSIGNED && t->req->message != NULL)
+		message_release(transaction_message(t));
+}
+
+void
+session_give_back(struct session *s, struct transaction *t, bool is_its_fault,
+    const struct dsn *why, int64_t now_ms)
+{
+	session_detach(s, t, now_ms);
+	if (transaction_undecided(t) == 0) {
+		s->ops->on_done(s->ctx, t);
+		return;
+	}
+	if (why != NULL)
+		transaction_set_error(t, why, &s->peer);
+	transaction_reset(t);
+	s->ops->on_returned(s->ctx, t, is_its_fault);
+}
+
+void
+session_complete(struct session *s, struct transaction *t, int64_t now_ms)
+{
+	CHECK(t->is_put_off || transaction_undecided(t) == 0);
+	session_give_back(s, t, false, NULL, now_ms);
+}
+
+void
+session_let_go(struct session *s, struct transaction *t, int64_t now_ms)
+{
+	struct dsn why;
+
+	if (!t->is_bad_sequence) {
+		session_complete(s, t, now_ms);
+		return;
+	}
+	dsn_set(&why, "4.5.1",
+	    t->is_turned_away
+		? "host %s[%s] takes nothing behind the end of a message"
+		: "host %s[%s] lost step: MAIL FROM was answered with 503",
+	    s->peer.host, s->peer.addr);
+	session_give_back(s, t, !t->is_turned_away, &why, now_ms);
+}
+
+/* ---- the stream ends under those inside -------------------------------------
+ */
+
+/* As when nothing had been read. */
+static void
+doubt(struct session *s, struct transaction *t, struct moment now)
+{
+	bool is_sent = session_is_sent_whole(s, t);
+	struct dsn why;
+
+	session_take_back(s, t);
+	verdict_lost(&why, &s->peer, COMMAND_MAIL, is_sent, LOSS_CONNECTION);
+	if (is_sent && transaction_undecided(t) > 0) {
+		s->in_doubt++;
+		session_decide_all(s, t, OUTCOME_DEFER, &why, now);
+	}
+	session_give_back(s, t, !is_sent, &why, now.ms);
+}
+
+/* Its end was answered in words that belong to something else. */
+static bool
+is_dubious(const struct session *s, const struct transaction *t)
+{
+	const uint64_t *w = t->wordings;
+	enum manner_answer only = manner_only(s->manner, w[ANSWER_END]);
+
+	if (!t->is_bdat || w[ANSWER_END] == 0)
+		return false;
+	return (only != ANSWER_KINDS && only != ANSWER_END) ||
+	       w[ANSWER_END] == w[ANSWER_RSET] ||
+	       w[ANSWER_END] == w[ANSWER_MAIL] ||
+	       w[ANSWER_END] == w[ANSWER_RCPT];
+}
+
+/* It was refused, in words that may be anything, and its beginning is proven;
+ * or see transaction.h. */
+static bool
+is_believable(const struct session *s, const struct transaction *t,
+    enum verdict_loss loss)
+{
+	if (t->answered_off <= s->proven_off)
+		return true;
+	if (is_dubious(s, t))
+		return false;
+	/* A reply that was left out shows in the last that never comes, one
+	 * too many may come yet. */
+	if (loss == LOSS_TIMEOUT)
+		return t->was_last && t->follows_proof;
+	return t->was_last || t->follows_proof ||
+	       (t->is_failed && t->begin_off <= s->proven_off);
+}
+
+void
+session_let_go_held(
+    struct session *s, enum verdict_loss loss, struct moment now)
+{
+	struct transaction *t;
+
+	while ((t = session_first(s)) != NULL && session_is_through(s, t))
+		if (is_believable(s, t, loss))
+			session_let_go(s, t, now.ms);
+		else
+			doubt(s, t, now);
+}
+
+/* The stream broke under t. is_first: its reply was the next. */
+static void
+lose_one(struct session *s, struct transaction *t, enum command_kind stage,
+    enum verdict_loss loss, bool is_first, struct moment now)
+{
+	/* Where a reply was left out the last is waited for in vain. */
+	bool is_trusted =
+	    loss == LOSS_CONNECTION && t->begin_off <= s->proven_off;
+	bool is_slow = loss == LOSS_TIMEOUT && is_first;
+	bool in_doubt;
+	struct dsn dsn;
+
+	if (!is_trusted)
+		session_take_back(s, t);
+	in_doubt = is_trusted ? session_is_in_doubt(s, t)
+			      : session_is_sent_whole(s, t) &&
+				    transaction_undecided(t) > 0;
+	verdict_lost(&dsn, &s->peer, stage, in_doubt, loss);
+	s->in_doubt += in_doubt;
+	/* A stage that timed out is a slow answer to this message; waiting as
+	 * long again elsewhere helps nobody. With another host it goes there,
+	 * as by smtp(8); what is in doubt risks no more by that than by
+	 * waiting. */
+	t->goes_on =
+	    loss != LOSS_PLACE && t->has_other_host && (in_doubt || is_slow);
+	if (!t->goes_on && (in_doubt || is_slow)) {
+		session_decide_all(s, t, OUTCOME_DEFER, &dsn, now);
+		session_give_back(s, t, false, &dsn, now.ms);
+	} else if (transaction_undecided(t) == 0) {
+		session_complete(s, t, now.ms);
+	} else {
+		session_give_back(s, t,
+		    is_first && t->state != TRANSACTION_ASSIGNED, &dsn, now.ms);
+	}
+}
+
+void
+session_lose(struct session *s, enum session_end how, enum verdict_loss loss,
+    const char *why, struct moment now)
+{
+	struct pipelined *oldest = pipeline_oldest(&s->pipe);
+	enum command_kind stage = oldest != NULL ? oldest->kind : COMMAND_MAIL;
+	bool is_first = true;
+
+	if (s->is_over)
+		return;
+	s->is_over = true;
+	s->answering_off = 0;
+	if (loss != LOSS_PLACE)
+		session_let_go_held(s, loss, now);
+	while (!list_is_empty(&s->inside)) {
+		lose_one(s,
+		    list_entry(s->inside.next, struct transaction, link), stage,
+		    loss, is_first, now);
+		is_first = false;
+	}
+	s->ops->on_ended(s->ctx, how, false, why);
+}
+
+/* ---- the session ends -------------------------------------------------------
+ */
+
+void
+session_finish(struct session *s, const char *why, int64_t now_ms)
+{
+	if (session_is_finishing(s))
+		return;
+	log_debug("%s[%s]: finishing session: %s, %d messages", s->peer.host,
+	    s->peer.addr, why, s->messages);
+	s->is_finishing = true;
+	s->finishing_why = why;
+	s->finishing_since_ms = now_ms;
+	s->ops->on_changed(s->ctx);
+}
+
+void
+session_end(
+    struct session *s, enum session_end how, bool is_clean, const char *why)
+{
+	if (s->is_over)
+		return;
+	s->is_over = true;
+	if (how == SESSION_END_QUIT && s->finishing_why != NULL)
+		why = s->finishing_why;
+	s->ops->on_ended(s->ctx, how, is_clean, why);
+}
+
+/* A 421 answers the oldest command: nothing from there on was taken. */
+void
+session_close_by_421(struct session *s, enum command_kind kind,
+    const struct reply *reply, bool is_clean, struct moment now)
+{
+	char text[DSN_TEXT_MAX + 1];
+	struct dsn why;
+	/* After a message was accepted this is a quota, not a refusal. */
+	bool is_first = s->accepted == 0, is_oldest = true;
+	struct transaction *head;
+	bool is_blameless;
+
+	session_let_go_held(s, LOSS_CONNECTION, now);
+	head = list_is_empty(&s->inside)
+		   ? NULL
+		   : list_entry(s->inside.next, struct transaction, link);
+	is_blameless =
+	    session_judge(s, head, kind, reply, now) == MEANING_LATER;
+	reply_text(reply, text, sizeof(text));
+	if (head == NULL && now.ms - s->idle_since_ms >= IDLE_421_MS) {
+		session_end(s, SESSION_END_QUIT, true, text);
+		return;
+	}
+	dsn_set(&why, reply->status, "host %s[%s] said: %s (in reply to %s)",
+	    s->peer.host, s->peer.addr, text, verdict_command_name(kind));
+	why.smtp_code = 421;
+	s->is_over = true;
+	while (!list_is_empty(&s->inside)) {
+		struct transaction *t =
+		    list_entry(s->inside.next, struct transaction, link);
+
+		/* Unless it is always the same message. */
+		if (is_oldest && !is_blameless &&
+		    t->state != TRANSACTION_ASSIGNED &&
+		    ++t->turned_away > TURNED_AWAY_MAX)
+			is_first = true;
+		session_give_back(s, t,
+		    !is_blameless &&
+			(is_first || kind == COMMAND_BODY ||
+			    kind == COMMAND_BDAT_LAST) &&
+			t->state != TRANSACTION_ASSIGNED,
+		    &why, now.ms);
+		is_first = is_oldest = false;
+		kind = COMMAND_MAIL;
+	}
+	s->ops->on_ended(s->ctx, SESSION_END_421, is_clean, why.text);
+}
+
+void
+session_forget_held_421(struct session *s)
+{
+	if (s->held_421 == NULL)
+		return;
+	buf_fini(&s->held_421->text);
+	mem_free(s->held_421);
+	s->held_421 = NULL;
+}
+
+bool
+session_close_by_held_421(struct session *s, bool is_clean, struct moment now)
+{
+	if (s->held_421 == NULL)
+		return false;
+	session_close_by_421(
+	    s, pipeline_oldest(&s->pipe)->kind, s->held_421, is_clean, now);
+	session_forget_held_421(s);
+	return true;
+}
+
+static void
+break_off(
+    struct session *s, enum session_end how, const char *why, struct moment now)
+{
+	if (s->is_over)
+		return;
+	log_debug(
+	    "%s[%s]: closing session: %s", s->peer.host, s->peer.addr, why);
+	session_lose(s, how, LOSS_CONNECTION, why, now);
+}
+
+void
+session_hang_up(struct session *s, const char *why, struct moment now)
+{
+	break_off(s, SESSION_END_OURS, why, now);
+}
+
+void
+session_abort(struct session *s, const char *why, struct moment now)
+{
+	break_off(s, SESSION_END_ABORT, why, now);
+}

@@ -1,0 +1,118 @@
+#include "agent/engine/session_verdict.h"
+
+#include "agent/engine/session_state.h"
+
+struct verdict_source
+session_source(
+    const struct session *s, const struct transaction *t, struct moment now)
+{
+	return (struct verdict_source){
+	    .peer = &s->peer,
+	    .conn_use = s->accepted + 1,
+	    .dsn_offered = s->ehlo.dsn,
+	    .conn_done = t->began_ms > 0 ? t->began : now.wall,
+	    .now = now.wall,
+	};
+}
+
+/* Undecided and not put off. */
+static bool
+is_in_flight(const struct transaction *t, size_t i)
+{
+	return t->req->rcpts[t->rcpts[i]].state == RCPT_IN_FLIGHT;
+}
+
+void
+session_decide_by_reply(struct session *s, struct transaction *t, size_t i,
+    enum outcome outcome, enum command_kind kind, const struct reply *reply,
+    struct moment now)
+{
+	struct verdict_source from = session_source(s, t, now);
+
+	if (!is_in_flight(t, i))
+		return;
+	request_decide(t->req, t->rcpts[i],
+	    verdict_from_reply(outcome, &from, kind, reply));
+	t->req->rcpts[t->rcpts[i]].decided_off = s->answering_off;
+}
+
+void
+session_decide_all_by_reply(struct session *s, struct transaction *t,
+    enum outcome outcome, enum command_kind kind, const struct reply *reply,
+    struct moment now)
+{
+	for (size_t i = 0; i < t->count; i++)
+		session_decide_by_reply(s, t, i, outcome, kind, reply, now);
+}
+
+void
+session_decide_all(struct session *s, struct transaction *t,
+    enum outcome outcome, const struct dsn *dsn, struct moment now)
+{
+	struct verdict_source from = session_source(s, t, now);
+
+	for (size_t i = 0; i < t->count; i++)
+		if (is_in_flight(t, i))
+			request_decide(t->req, t->rcpts[i],
+			    verdict_from_dsn(outcome, &from, dsn, NULL));
+}
+
+struct verdict *
+session_refuse_size(
+    const struct session *s, uint64_t octets, const struct verdict_source *from)
+{
+	if (s->ehlo.size_limit == 0 || octets <= s->ehlo.size_limit)
+		return NULL;
+	return verdict_local(OUTCOME_BOUNCE, from, "5.3.4",
+	    "message size %llu exceeds size limit %llu of server %s[%s]",
+	    (unsigned long long)octets, (unsigned long long)s->ehlo.size_limit,
+	    s->peer.host, s->peer.addr);
+}
+
+enum meaning
+session_judge(struct session *s, struct transaction *t, enum command_kind kind,
+    const struct reply *reply, struct moment now)
+{
+	enum meaning meaning = verdict_judge(kind, reply);
+
+	if (meaning == MEANING_OK || s->ops->judge == NULL)
+		return meaning;
+	return s->ops->judge(s->ctx, t, kind, reply, meaning, now);
+}
+
+void
+session_put_off(struct session *s, struct transaction *t, size_t i,
+    enum command_kind kind, const struct reply *reply, struct moment now)
+{
+	struct verdict_source from = session_source(s, t, now);
+	struct verdict *v;
+
+	if (!is_in_flight(t, i))
+		return;
+	t->req->rcpts[t->rcpts[i]].state = RCPT_WAITING;
+	t->req->rcpts[t->rcpts[i]].decided_off = s->answering_off;
+	if (t->is_put_off)
+		return;
+	/* For when its time runs out before it could be tried again. */
+	t->is_put_off = true;
+	v = verdict_from_reply(OUTCOME_DEFER, &from, kind, reply);
+	transaction_set_error(t, &v->dsn, &s->peer);
+	verdict_free(&v);
+}
+
+void
+session_take_back(struct session *s, struct transaction *t)
+{
+	for (size_t i = 0; i < t->count; i++) {
+		struct recipient *r = &t->req->rcpts[t->rcpts[i]];
+
+		if (r->decided_off <= s->proven_off)
+			continue;
+		if (r->state == RCPT_DECIDED)
+			request_undecide(t->req, t->rcpts[i]);
+		else if (r->state == RCPT_WAITING)
+			r->state = RCPT_IN_FLIGHT;
+		r->decided_off = 0;
+	}
+	t->goes_on = false;
+}
