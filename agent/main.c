@@ -88,6 +88,8 @@ open_tables(struct startup *s)
 	    &unreadable);
 	s->policies = maps_open(&env, "smtp_tls_policy_maps",
 	    set->smtp_tls_policy_maps, &unreadable);
+	mapwatch_follow(s->tables, s->passwords);
+	mapwatch_follow(s->tables, s->policies);
 	for (size_t i = 0; i < unreadable.count; i++)
 		log_error("%s", unreadable.text[i]);
 	problems_fini(&unreadable);
@@ -256,9 +258,9 @@ finish(struct startup *s)
 	dialer_free(&s->dialer);
 	credentials_free(&s->credentials);
 	domains_free(&s->domains);
+	mapwatch_free(&s->tables);
 	maps_close(&s->passwords);
 	maps_close(&s->policies);
-	mapwatch_free(&s->tables);
 	logsink_attach(NULL);
 	master_close(&s->master);
 	loop_free(&s->loop);

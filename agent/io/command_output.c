@@ -21,6 +21,14 @@ static struct {
 
 enum { OUT, ERR, STARTED, PIPES };
 
+/* What is to be run, and how. */
+struct command {
+	const char *const *argv;
+	int stdin_fd; /* -1: nothing to read */
+	int limit_ms;
+	bool is_final; /* the limit is the command's, and no reason to wait */
+};
+
 /* The pipes of one run; those of STARTED carry the errno of a child that did
  * not come to run the program. */
 struct pipes {
@@ -29,25 +37,28 @@ struct pipes {
 
 /* In the child: only async-signal-safe calls, as a test may have threads. */
 static void
-become(const char *const *argv, const struct pipes *pipes)
+become(const struct command *command, const struct pipes *pipes)
 {
 	/* execve() takes char *const *, and promises not to write. */
 	union {
 		const char *const *in;
 		char *const *out;
-	} args = {argv};
+	} args = {command->argv};
 	/* The pipes may themselves be 0..2 when those were closed. */
 	int started = fcntl(pipes->write[STARTED], F_DUPFD_CLOEXEC, 3);
 	int out = fcntl(pipes->write[OUT], F_DUPFD_CLOEXEC, 3);
 	int err = fcntl(pipes->write[ERR], F_DUPFD_CLOEXEC, 3);
-	int null = open("/dev/null", O_RDONLY), error;
+	int in = command->stdin_fd >= 0
+		     ? fcntl(command->stdin_fd, F_DUPFD_CLOEXEC, 3)
+		     : open("/dev/null", O_RDONLY);
+	int error;
 
-	if (started >= 0 && out >= 0 && err >= 0 && null >= 0 &&
-	    dup2(null, 0) >= 0 && dup2(out, 1) >= 0 && dup2(err, 2) >= 0) {
+	if (started >= 0 && out >= 0 && err >= 0 && in >= 0 &&
+	    dup2(in, 0) >= 0 && dup2(out, 1) >= 0 && dup2(err, 2) >= 0) {
 		(void)close_range(3, (unsigned)started - 1, 0);
 		(void)close_range((unsigned)started + 1, ~0U, 0);
 		(void)signal(SIGPIPE, SIG_DFL);
-		(void)execve(argv[0], args.out, environ);
+		(void)execve(command->argv[0], args.out, environ);
 	}
 	error = errno;
 	if (started < 0)
@@ -73,9 +84,9 @@ take(int fd, struct buf *b)
 
 /* Reads all pipes to their ends. 0, or an errno value. */
 static int
-collect(struct buf *const into[], const struct pipes *pipes)
+collect(struct buf *const into[], const struct pipes *pipes, int limit_ms)
 {
-	int64_t end_ms = clock_mono_ms() + COMMAND_OUTPUT_TIMEOUT_MS;
+	int64_t end_ms = clock_mono_ms() + limit_ms;
 	struct pollfd p[PIPES];
 	int open = PIPES;
 
@@ -147,10 +158,10 @@ close_all(int fd[])
  * before the program ran, there. */
 static int
 follow(struct command_output_result *result, pid_t pid, struct buf *started,
-    const struct pipes *pipes)
+    const struct pipes *pipes, int limit_ms)
 {
 	struct buf *const into[PIPES] = {&result->out, &result->err, started};
-	int error = collect(into, pipes), told;
+	int error = collect(into, pipes, limit_ms), told;
 
 	if (error != 0)
 		(void)kill(pid, SIGKILL);
@@ -165,7 +176,7 @@ follow(struct command_output_result *result, pid_t pid, struct buf *started,
 }
 
 static int
-run_once(struct command_output_result *result, const char *const *argv)
+run_once(struct command_output_result *result, const struct command *command)
 {
 	struct pipes pipes;
 	struct buf started;
@@ -177,11 +188,12 @@ run_once(struct command_output_result *result, const char *const *argv)
 		error = pid < 0 ? errno : 0;
 	}
 	if (pid == 0)
-		become(argv, &pipes);
+		become(command, &pipes);
 	close_all(pipes.write);
 	if (pid > 0) {
 		buf_init(&started, sizeof(error));
-		error = follow(result, pid, &started, &pipes);
+		error =
+		    follow(result, pid, &started, &pipes, command->limit_ms);
 		buf_fini(&started);
 	}
 	close_all(pipes.read);
@@ -215,9 +227,15 @@ command_output_patience(command_output_patience_fn *fn, void *ctx)
 	patience.ctx = ctx;
 }
 
-void
-command_output_run(
-    struct command_output_result *result, const char *const *argv)
+static bool
+is_worth_repeating(const struct command *command, int error)
+{
+	return error != 0 && !is_of_program(error) &&
+	       !(command->is_final && error == ETIMEDOUT);
+}
+
+static void
+run(struct command_output_result *result, const struct command *command)
 {
 	char *why = NULL;
 	bool again;
@@ -231,10 +249,10 @@ command_output_run(
 		buf_wipe(&result->out);
 		buf_reset(&result->err);
 		result->status = -1;
-		error = run_once(result, argv);
+		error = run_once(result, command);
 		mem_free(why);
-		why = error != 0 ? explain(argv[0], error) : NULL;
-		again = error != 0 && !is_of_program(error) &&
+		why = error != 0 ? explain(command->argv[0], error) : NULL;
+		again = is_worth_repeating(command, error) &&
 			patience.fn != NULL && patience.fn(patience.ctx, why);
 	} while (again);
 	if (error != 0) {
@@ -244,6 +262,21 @@ command_output_run(
 		    buf_len(&result->err) > 0 ? "; " : "", why);
 	}
 	mem_free(why);
+}
+
+void
+command_output_run(
+    struct command_output_result *result, const char *const *argv)
+{
+	run(result,
+	    &(struct command){argv, -1, COMMAND_OUTPUT_TIMEOUT_MS, false});
+}
+
+void
+command_output_try(struct command_output_result *result,
+    const char *const *argv, int stdin_fd, int limit_ms)
+{
+	run(result, &(struct command){argv, stdin_fd, limit_ms, true});
 }
 
 void

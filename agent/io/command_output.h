@@ -7,7 +7,8 @@
  * or takes away what was printed (a read that fails), nothing is known about
  * the command: the output is dropped, and command_output_patience() decides
  * whether the run is repeated. What the command itself says with its exit
- * status is the caller's.
+ * status is the caller's. A command that asks others may take for ever:
+ * command_output_try() ends it.
  */
 #ifndef COMMAND_OUTPUT_H
 #define COMMAND_OUTPUT_H
@@ -39,6 +40,12 @@ void command_output_patience(command_output_patience_fn *fn, void *ctx);
  * has ours. */
 void command_output_run(
     struct command_output_result *result, const char *const *argv);
+
+/* The same with a limit of its own and no repetition when that was reached:
+ * what the command had said is kept in err, and ours follows. stdin_fd: what
+ * it reads, -1 nothing. */
+void command_output_try(struct command_output_result *result,
+    const char *const *argv, int stdin_fd, int limit_ms);
 
 /* Wipes and frees. */
 void command_output_fini(struct command_output_result *result);

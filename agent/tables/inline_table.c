@@ -34,9 +34,8 @@ inline_item_length(const char *list)
 	return n;
 }
 
-/* Copy of the next item; NULL at the end. */
-static char *
-next_item(const char **list)
+char *
+inline_next(const char **list)
 {
 	size_t n;
 	char *item;
@@ -157,7 +156,7 @@ inline_entries(
 	bool is_good = list != NULL;
 	size_t count = 0;
 
-	while (is_good && (item = next_item(&p)) != NULL) {
+	while (is_good && (item = inline_next(&p)) != NULL) {
 		is_good = take_entry(item, fn, ctx, why_out);
 		wipe(item);
 		count++;
@@ -167,6 +166,12 @@ inline_entries(
 	if (is_good && count == 0)
 		*why_out = "the table is empty";
 	return is_good && count > 0;
+}
+
+char *
+inline_list(const char *text, const char **why_out)
+{
+	return strip(text, why_out);
 }
 
 char *
@@ -184,7 +189,7 @@ inline_rules(const char *text, const char **why_out)
 	struct buf lines;
 
 	buf_init(&lines, TEXT_MAX);
-	while (is_good && (item = next_item(&p)) != NULL) {
+	while (is_good && (item = inline_next(&p)) != NULL) {
 		rule = strip(item, why_out);
 		is_good = rule != NULL;
 		if (is_good) {

@@ -2,7 +2,9 @@
  *
  *   inline:{key = value, { key = value with blanks }, ...}
  *   static:value   static:{ value with blanks }
- *   regexp:{ { /pattern/ result }, ... }   and likewise pcre:
+ *   regexp:{ { /pattern/ result }, ... }   and likewise pcre:, cidr:
+ *   randmap:{ value, ... }   unionmap:{ type:name, ... }   and likewise
+ * pipemap:
  *
  * They are read here and not by postmap(1), for which everybody could see the
  * values, passwords perhaps, among the arguments of a process. Source:
@@ -29,5 +31,10 @@ char *inline_static(const char *text, const char **why_out);
 
 /* The rules behind "regexp:", a line for each; likewise. */
 char *inline_rules(const char *text, const char **why_out);
+
+/* What is between the braces of "randmap:{...}" or "unionmap:{...}"; likewise.
+ * Its items one by one, copies to be wiped and freed; NULL at the end. */
+char *inline_list(const char *text, const char **why_out);
+char *inline_next(const char **list);
 
 #endif

@@ -1,17 +1,13 @@
 /* maps: lookup tables, "type:name, type:name" as in main.cf.
  *
- * Tables that can be listed (hash, btree, lmdb, cdb, texthash) are read whole
- * by postmap -s in maps_open(), which therefore comes before privileges are
- * dropped: a password table readable by root only is the usual case. What
- * needs no more than its own text (inline, static, regexp, pcre) is read and
- * evaluated here. Of others (ldap, mysql, unionmap, ...) maps_preload() asks
- * postmap -q for the keys known at start; what comes later goes through
- * proxymap(8), as does all of "proxy:". The tables are asked in order, the
- * first hit counts, an error or an empty value ends the search.
+ * maps_open() reads what can be read whole (table.h), which therefore comes
+ * before privileges are dropped: a password table readable by root only is the
+ * usual case. Of others (ldap, mysql, tcp, ...) maps_preload() asks for the
+ * keys known at start; what comes later goes through proxymap(8), as does all
+ * of "proxy:". The tables are asked in order, the first hit counts, an error
+ * or an empty value ends the search.
  *
- * Values may be secrets: they are wiped when freed. Keys are folded to lower
- * case except for tables of patterns (regexp, pcre, cidr, tcp, socketmap, ...),
- * as dict(3) users in Postfix do.
+ * Values may be secrets: they are wiped when freed.
  */
 #ifndef MAPS_H
 #define MAPS_H
@@ -78,6 +74,10 @@ char *maps_names(const struct maps *maps);
 /* Asks the tables that could not be read whole for key now, and remembers the
  * answer. Blocks; only at start. */
 void maps_preload(struct maps *maps, const char *key);
+
+/* The table, as it may be shown, that a query was in want of although it was to
+ * be asked at start: a process that starts now may find it. NULL: none. */
+const char *maps_missed(const struct maps *maps);
 
 /* Looks key up. The callback may come from inside this call; then NULL is
  * returned. Otherwise it comes from the loop, unless cancelled before. */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/base/list.h"
+#include "common/base/log.h"
 #include "common/base/mem.h"
 
 /* A name in a directory, which is open since before chroot. */
@@ -23,9 +24,13 @@ struct watched {
 	struct stat seen;
 };
 
+enum { FOLLOWED_MAX = 4 };
+
 struct mapwatch {
 	struct list all;
-	int64_t looked_ms;
+	const struct maps *followed[FOLLOWED_MAX];
+	size_t followed_count;
+	int64_t began_ms, looked_ms; /* when it was asked first, last */
 	int inotify_fd; /* -1: there is none */
 };
 
@@ -138,7 +143,7 @@ add_one(struct mapwatch *watch, const char *table)
 void
 mapwatch_add(struct mapwatch *watch, const char *tables)
 {
-	static const char blanks[] = ", \t\r\n";
+	static const char blanks[] = ", \t\r\n{}";
 
 	for (const char *p = tables + strspn(tables, blanks); *p != '\0';) {
 		size_t n = strcspn(p, blanks);
@@ -149,6 +154,14 @@ mapwatch_add(struct mapwatch *watch, const char *tables)
 		p += n;
 		p += strspn(p, blanks);
 	}
+}
+
+void
+mapwatch_follow(struct mapwatch *watch, const struct maps *maps)
+{
+	CHECK(watch->followed_count < FOLLOWED_MAX);
+	if (maps != NULL)
+		watch->followed[watch->followed_count++] = maps;
 }
 
 static bool
@@ -203,12 +216,24 @@ is_changed(const struct watched *w)
 	return errno == EACCES && w->is_told;
 }
 
+static const char *
+missed(const struct mapwatch *watch, int64_t now_ms)
+{
+	const char *table = NULL;
+
+	for (size_t i = 0; table == NULL && i < watch->followed_count; i++)
+		table = maps_missed(watch->followed[i]);
+	return now_ms - watch->began_ms >= MAPWATCH_MISSED_MS ? table : NULL;
+}
+
 const char *
 mapwatch_changed(struct mapwatch *watch, int64_t now_ms)
 {
 	if (now_ms - watch->looked_ms < MAPWATCH_EVERY_MS)
 		return NULL;
 	watch->looked_ms = now_ms;
+	if (watch->began_ms == 0)
+		watch->began_ms = now_ms;
 	read_events(watch);
 	list_each (link, &watch->all) {
 		struct watched *w = list_entry(link, struct watched, link);
@@ -216,5 +241,5 @@ mapwatch_changed(struct mapwatch *watch, int64_t now_ms)
 		if (is_changed(w))
 			return w->table;
 	}
-	return NULL;
+	return missed(watch, now_ms);
 }

@@ -157,7 +157,7 @@ credentials_need_auth_enable_and_readable_tables(void **state)
 	assert_string_equal(find("", "", "h", "h"), "none|");
 }
 
-/* randmap: stands for all that only postmap and proxymap can ask. */
+/* cidr: stands for all that only postmap and proxymap can ask. */
 static void
 credentials_preload_asks_for_known_destinations(void **state)
 {
@@ -167,16 +167,18 @@ credentials_preload_asks_for_known_destinations(void **state)
 
 	(void)state;
 	maps_env_init(&env, NULL, &set);
-	maps = maps_open(
-	    &env, "smtp_sasl_password_maps", "randmap:{user:pass}", NULL);
+	maps = maps_open(&env, "smtp_sasl_password_maps",
+	    "cidr:{{192.0.2.0/24 user:pass}}", NULL);
 	c = credentials_new(&set, maps);
-	credentials_preload(c, "[other]:25, [relay.example]:587");
+	credentials_preload(c, "[192.0.2.1]:25, [192.0.2.2]:587");
 	(void)credentials_find(
-	    c, "", "relay.example", "[relay.example]:587", on_found, NULL);
+	    c, "", "192.0.2.2", "[192.0.2.2]:587", on_found, NULL);
 	assert_string_equal(got, "user|pass");
-	(void)credentials_find(c, "", "", "[other]:25", on_found, NULL);
+	(void)credentials_find(
+	    c, "", "192.0.2.1", "[192.0.2.1]:25", on_found, NULL);
 	assert_string_equal(got, "user|pass");
-	(void)credentials_find(c, "", "third", "[third]:25", on_found, NULL);
+	(void)credentials_find(
+	    c, "", "192.0.2.3", "[192.0.2.3]:25", on_found, NULL);
 	assert_string_equal(got, "error|");
 	credentials_free(&c);
 	maps_close(&maps);

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "agent/tables/maps.h"
+#include "agent/io/command_output.h"
 #include "common/base/mem.h"
 #include "test/support/scratch.h"
 
@@ -239,8 +240,11 @@ maps_values_in_a_name_are_not_told(void **state)
 static void
 maps_values_in_a_name_are_no_arguments(void **state)
 {
-	static const char list[] = "inline:{{a = joe:secret}}, "
-				   "static:{x:secret}, regexp:{{/b/ secret}}";
+	static const char list[] =
+	    "inline:{{a = joe:secret}}, unionmap:{inline:{b=c:secret}}, "
+	    "pipemap:{inline:{d=e},inline:{e=f:secret}}, "
+	    "inline:{g=h:secret}, randmap:{x:secret}, "
+	    "static:{x:secret}, regexp:{{/b/ secret}}";
 	struct maps_env nowhere = env;
 	struct maps *maps;
 
@@ -248,8 +252,83 @@ maps_values_in_a_name_are_no_arguments(void **state)
 	nowhere.command_directory = "/nonexistent";
 	maps = maps_open(&nowhere, "x", list, &problems);
 	maps_preload(maps, "q");
+	assert_int_equal(problems.count, 0);
 	expect(maps, "a", "found joe:secret");
+	expect(maps, "b", "found c:secret");
+	expect(maps, "D", "found f:secret");
+	expect(maps, "g", "found h:secret");
 	expect(maps, "q", "found x:secret");
+	maps_close(&maps);
+}
+
+/* Who may see a process sees its arguments. A type that only postmap knows is
+ * refused, with a word about what to do. */
+static void
+maps_values_for_postmap_are_refused(void **state)
+{
+	struct maps *maps = open_as("memcache:{ memcache = joe:secret }");
+
+	(void)state;
+	assert_int_equal(problems.count, 1);
+	assert_non_null(strstr(problems.text[0], "put them into a file"));
+	assert_null(strstr(problems.text[0], "secret"));
+	expect(maps, "z", "error");
+	maps_close(&maps);
+}
+
+/* As postmap -q answers, which was asked for the same. */
+static void
+maps_of_maps_give_what_postmap_gives(void **state)
+{
+	static const char *const tables[] = {"unionmap:{static:a,inline:{k=b}}",
+	    "pipemap:{inline:{k=X},inline:{x=zz}}", "randmap:{{a b}}",
+	    "unionmap:{static:{a b}, static:c}", "unionmap:{}", "randmap:{}",
+	    "unionmap:static:a", "unionmap:{static:a,,static:b}",
+	    "unionmap:{inline:{K=v}}", "unionmap:{inline:{q=v}}",
+	    "pipemap:{inline:{q=x},static:y}", "unionmap:{nocolon}",
+	    "unionmap:{hash:/nonexistent,static:a}", "unionmap:{static:a}x",
+	    "pipemap:{inline:{k=@x},regexp:{{/^@x/ y}}}",
+	    "unionmap:{pipemap:{inline:{k=1},inline:{1=2}},static:3}",
+	    "unionmap:{inline:{k={}},static:b}", "randmap:{ a }"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
+		const char *const argv[] = {"/usr/sbin/postmap", "-c",
+		    env.config_directory, "-q", "k", tables[i], NULL};
+		struct command_output_result run;
+		struct maps *maps = open_as(tables[i]);
+		char wanted[200];
+		const char *out;
+
+		command_output_run(&run, argv);
+		out = buf_str(&run.out);
+		(void)snprintf(wanted, sizeof(wanted), "%s%.*s",
+		    run.status == 0 ? "found " : "", (int)strcspn(out, "\n"),
+		    out);
+		if (run.status != 0)
+			(void)snprintf(wanted, sizeof(wanted),
+			    buf_len(&run.err) > 0 ? "error" : "none");
+		maps_preload(maps, "k");
+		expect(maps, "k", wanted);
+		command_output_fini(&run);
+		maps_close(&maps);
+	}
+}
+
+/* postmap is asked for what only it can, once for each of the parts. */
+static void
+maps_of_maps_ask_for_what_is_not_read(void **state)
+{
+	static const char list[] =
+	    "pipemap:{inline:{k=192.0.2.1},cidr:{{192.0.2.0/24 "
+	    "joe:secret}}}, unionmap:{cidr:{{192.0.2.7/32 one}},static:two}";
+	struct maps *maps = open_as(list);
+
+	(void)state;
+	maps_preload(maps, "k");
+	expect(maps, "k", "found joe:secret");
+	maps_preload(maps, "192.0.2.7");
+	expect(maps, "192.0.2.7", "found one,two");
 	maps_close(&maps);
 }
 
@@ -416,6 +495,9 @@ main(void)
 	    cmocka_unit_test(maps_unreadable_table_is_told_and_ends_the_search),
 	    cmocka_unit_test(maps_without_a_type_are_told),
 	    cmocka_unit_test(maps_values_in_a_name_are_no_arguments),
+	    cmocka_unit_test(maps_values_for_postmap_are_refused),
+	    cmocka_unit_test(maps_of_maps_give_what_postmap_gives),
+	    cmocka_unit_test(maps_of_maps_ask_for_what_is_not_read),
 	    cmocka_unit_test(maps_patterns_are_evaluated_here),
 	    cmocka_unit_test(maps_patterns_are_used_as_a_whole_or_not_at_all),
 	    cmocka_unit_test(maps_patterns_may_stand_in_the_name),

@@ -104,6 +104,55 @@ mapwatch_ignores_tables_without_a_file(void **state)
 	mapwatch_free(&watch);
 }
 
+static void
+ignore_answer(
+    void *ctx, enum maps_result result, const char *value, const char *error)
+{
+	(void)ctx;
+	(void)value;
+	(void)error;
+	assert_int_equal(result, MAPS_ERROR);
+}
+
+/* What was not missed may be dead for good. */
+static void
+mapwatch_restarts_for_a_table_that_was_dead_and_missed(void **state)
+{
+	struct maps_env env = {.command_directory = "/nonexistent"};
+	struct maps *maps = maps_open(&env, "x", "tcp:127.0.0.1:1", NULL);
+	struct mapwatch *watch = mapwatch_new();
+	int64_t now = MAPWATCH_EVERY_MS;
+
+	(void)state;
+	mapwatch_follow(watch, maps);
+	maps_preload(maps, "host");
+	assert_null(mapwatch_changed(watch, now));
+	now += MAPWATCH_MISSED_MS;
+	assert_null(mapwatch_changed(watch, now));
+	assert_null(maps_find(maps, "host", ignore_answer, NULL));
+	now += MAPWATCH_EVERY_MS;
+	assert_string_equal(mapwatch_changed(watch, now), "tcp:127.0.0.1:1");
+	mapwatch_free(&watch);
+	maps_close(&maps);
+}
+
+static void
+mapwatch_sees_tables_inside_of_others(void **state)
+{
+	struct mapwatch *watch = mapwatch_new();
+	char list[600];
+
+	(void)state;
+	(void)snprintf(
+	    list, sizeof(list), "unionmap:{inline:{a=b}, %s}", table);
+	mapwatch_add(watch, list);
+	assert_null(mapwatch_changed(watch, MAPWATCH_EVERY_MS));
+	write_file("of yet another length");
+	assert_string_equal(
+	    mapwatch_changed(watch, 2 * MAPWATCH_EVERY_MS), table);
+	mapwatch_free(&watch);
+}
+
 /* As a lane does: adds the table as root, then chroot and another user. 'y'
  * or 'n' for each 'x' heard. */
 static void
@@ -227,6 +276,9 @@ main(void)
 	    cmocka_unit_test(mapwatch_looks_only_now_and_then),
 	    cmocka_unit_test(mapwatch_waits_for_a_file_that_is_being_made),
 	    cmocka_unit_test(mapwatch_ignores_tables_without_a_file),
+	    cmocka_unit_test(
+		mapwatch_restarts_for_a_table_that_was_dead_and_missed),
+	    cmocka_unit_test(mapwatch_sees_tables_inside_of_others),
 	    cmocka_unit_test(mapwatch_sees_out_of_a_chroot),
 	    cmocka_unit_test(
 		mapwatch_that_was_told_too_much_believes_the_worst),
