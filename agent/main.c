@@ -66,6 +66,8 @@ log_problems(const struct problems *problems)
 {
 	for (size_t i = 0; i < problems->count; i++)
 		log_lasting_fatal("%s", problems->text[i]);
+	for (size_t i = 0; i < problems->warning_count; i++)
+		log_warn("%s", problems->warning[i]);
 }
 
 /* Tables are read as root; what cannot be read becomes the problem of the

@@ -60,6 +60,8 @@ struct settings {
 	int64_t smtp_rcpt_timeout_ms, smtp_data_init_timeout_ms;
 	int64_t smtp_data_xfer_timeout_ms, smtp_data_done_timeout_ms;
 	int64_t smtp_rset_timeout_ms;
+	int smtp_connection_reuse_count_limit;
+	int64_t smtp_connection_reuse_time_limit_ms;
 
 	/* smtp(8)'s: SASL */
 	bool smtp_sasl_auth_enable, smtp_sender_dependent_authentication;
@@ -93,11 +95,6 @@ struct settings {
 	char *tls_ssl_options;
 	bool tls_wildcard_matches_multiple_labels;
 	/* must be empty, or what is allowed: see params_table.c */
-	char *smtp_tls_trust_anchor_file;
-	char *smtp_tls_dcert_file, *smtp_tls_dkey_file;
-	char *tls_config_file, *tls_config_name;
-	char *tls_legacy_public_key_fingerprints;
-	char *smtp_sasl_type;
 
 	/* ours */
 	char *lane_class; /* the word class=NAME in master.cf */

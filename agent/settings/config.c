@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "agent/io/logsink.h"
+#include "agent/settings/foreign.h"
 #include "agent/settings/main_cf.h"
 #include "agent/settings/params.h"
 #include "agent/settings/postconf.h"
@@ -27,10 +28,42 @@ struct loading {
 	struct settings *set;
 	const struct options *opt;
 	struct problems *problems;
-	enum config_origin *origins; /* of each parameter; NULL: not asked */
+	struct config_origins *origins; /* NULL: not asked */
 	struct main_cf cf;
 	struct postconf pc;
 };
+
+/* Ours that smtp(8) has under another name: what is written there is the
+ * default here. */
+static const struct twin {
+	const char *ours, *postfix, *usual; /* usual: asks for nothing */
+	int more;
+} twins[] = {
+    /* so often again, after the first time */
+    {"lane_messages_per_connection", "smtp_connection_reuse_count_limit", "0",
+	1},
+    {"lane_connection_age_limit", "smtp_connection_reuse_time_limit", "300s",
+	0},
+};
+
+void
+config_origins_init(struct config_origins *origins)
+{
+	origins->params =
+	    mem_zarray(params_count(), sizeof(origins->params[0]));
+	origins->foreign =
+	    mem_zarray(foreign_count(), sizeof(origins->foreign[0]));
+}
+
+void
+config_origins_fini(struct config_origins *origins)
+{
+	for (size_t i = 0; origins->foreign != NULL && i < foreign_count(); i++)
+		mem_free(origins->foreign[i]);
+	mem_free(origins->foreign);
+	mem_free(origins->params);
+	*origins = (struct config_origins){NULL, NULL};
+}
 
 char *
 config_command(const char *command_directory, const char *name)
@@ -172,13 +205,15 @@ note_origins(struct loading *l)
 		const struct param *param = params_get(i);
 		char *name = name_of(param, l->opt);
 
-		l->origins[i] = config_default_origin(param, l->opt->class);
+		enum config_origin *origin = &l->origins->params[i];
+
+		*origin = config_default_origin(param, l->opt->class);
 		if (postconf_value(&l->pc, name) != NULL)
-			l->origins[i] = main_cf_find(&l->cf, name) != NULL
-					    ? CONFIG_MAIN_CF
-					    : CONFIG_BUILT_IN;
+			*origin = main_cf_find(&l->cf, name) != NULL
+				      ? CONFIG_MAIN_CF
+				      : CONFIG_BUILT_IN;
 		if (options_override(l->opt, name) != NULL)
-			l->origins[i] = CONFIG_COMMAND_LINE;
+			*origin = CONFIG_COMMAND_LINE;
 		mem_free(name);
 	}
 }
@@ -215,28 +250,130 @@ apply_provider(struct loading *l, const struct provider_set *provider)
 			continue;
 		if (params_set(l->set, param, value, l->problems) &&
 		    l->origins != NULL)
-			l->origins[i] = CONFIG_PROVIDER;
+			l->origins->params[i] = CONFIG_PROVIDER;
 	}
 }
 
-static void
-check_name(
-    struct loading *l, const char *how, const char *name, const char *value)
+/* The text of a twin as ours takes it; the caller frees. */
+static char *
+twin_text(const struct loading *l, const struct twin *twin)
 {
-	if (strncmp(name, "lane_", 5) == 0 && params_find(name) == NULL)
+	const struct param *param = params_find(twin->postfix);
+	char *text = params_text(l->set, param);
+	int64_t n = l->set->smtp_connection_reuse_count_limit;
+
+	if (twin->more == 0)
+		return text;
+	mem_free(text);
+	return mem_printf("%lld", (long long)n + twin->more);
+}
+
+/* Stronger than the provider's, since somebody has written it. */
+static void
+apply_twins(struct loading *l)
+{
+	for (size_t i = 0; i < sizeof(twins) / sizeof(twins[0]); i++) {
+		const struct twin *twin = &twins[i];
+		const struct param *ours = params_find(twin->ours);
+		char *now = params_text(l->set, params_find(twin->postfix));
+		char *text;
+
+		if (strcmp(now, twin->usual) != 0 && told(l, ours) == NULL) {
+			text = twin_text(l, twin);
+			(void)params_set(l->set, ours, text, l->problems);
+			mem_free(text);
+		}
+		mem_free(now);
+	}
+}
+
+/* What smtp(8) would obey. */
+static void
+check_foreign(struct loading *l)
+{
+	for (size_t i = 0; i < foreign_count(); i++) {
+		const struct foreign *foreign = foreign_get(i);
+		const char *text = written(l, foreign->name);
+		const char *value = postconf_value(&l->pc, foreign->name);
+
+		foreign_judge(foreign, value, text != NULL, l->problems);
+		if (l->origins != NULL && text != NULL)
+			l->origins->foreign[i] =
+			    mem_strdup(value != NULL ? value : text);
+	}
+}
+
+/* Some other value may refer to it. */
+static bool
+is_mentioned(const struct loading *l, const char *name)
+{
+	for (size_t i = 0; i < l->cf.count; i++)
+		if (references_mention(l->cf.v[i].value, name))
+			return true;
+	for (size_t i = 0; i < l->opt->override_count; i++)
+		if (references_mention(l->opt->overrides[i].value, name))
+			return true;
+	return false;
+}
+
+static bool
+is_known(const struct loading *l, const char *name)
+{
+	if (params_find(name) != NULL || foreign_find(name) != NULL ||
+	    foreign_is_of_queue_manager(name))
+		return true;
+	return strncmp(name, "lane_", 5) != 0 && is_mentioned(l, name);
+}
+
+/* In main.cf all programs' names may stand, and a site's own. */
+static void
+check_main_cf_name(struct loading *l, const char *name, const char *value)
+{
+	if (is_known(l, name))
+		return;
+	if (strncmp(name, "lane_", 5) == 0)
 		problems_addf(l->problems,
-		    "bad parameter: %s%s = %s: there is no such parameter", how,
+		    "bad parameter: %s = %s: there is no such parameter", name,
+		    value);
+	else if (strncmp(name, "smtp_", 5) == 0)
+		problems_warnf(l->problems,
+		    "%s = %s: there is no such parameter, and no other refers "
+		    "to it",
 		    name, value);
+}
+
+/* What is given to this program is meant for it. */
+static void
+check_override(struct loading *l, const char *name, const char *value)
+{
+	char *ours;
+
+	if (!is_known(l, name)) {
+		problems_addf(l->problems,
+		    "bad parameter: -o %s = %s: there is no such parameter of "
+		    "lane or smtp(8), and no other refers to it",
+		    name, value);
+		return;
+	}
+	ours = name_of(
+	    params_find("transport_destination_concurrency_limit"), l->opt);
+	if (foreign_is_of_queue_manager(name) && params_find(name) == NULL &&
+	    strcmp(name, ours) != 0)
+		problems_warnf(l->problems,
+		    "-o %s = %s: without effect: the queue manager reads it, "
+		    "from main.cf",
+		    name, value);
+	mem_free(ours);
 }
 
 static void
 check_names(struct loading *l)
 {
 	for (size_t i = 0; i < l->cf.count; i++)
-		check_name(l, "", l->cf.v[i].name, l->cf.v[i].value);
+		check_main_cf_name(l, l->cf.v[i].name, l->cf.v[i].value);
 	for (size_t i = 0; i < l->opt->override_count; i++)
-		check_name(l, "-o ", l->opt->overrides[i].name,
-		    l->opt->overrides[i].value);
+		check_override(
+		    l, l->opt->overrides[i].name, l->opt->overrides[i].value);
 }
 
 /* myorigin may name a file whose first line is meant. */
@@ -303,6 +440,10 @@ ask(struct loading *l, char **error_out)
 	}
 	for (size_t i = 0; i < params_count(); i++)
 		ask_for(l, params_get(i));
+	for (size_t i = 0; i < foreign_count(); i++)
+		if (foreign_get(i)->kind != FOREIGN_FINE ||
+		    written(l, foreign_get(i)->name) != NULL)
+			postconf_want(&l->pc, foreign_get(i)->name);
 	/* postconf cannot tell where it is. */
 	commands = main_cf_find(&l->cf, "command_directory");
 	path = config_command(
@@ -322,6 +463,8 @@ take(struct loading *l, struct provider_set *provider)
 	read_myorigin(l->set, l->problems);
 	provider_set_load(provider, l->set, l->problems);
 	apply_provider(l, provider);
+	apply_twins(l);
+	check_foreign(l);
 	check_names(l);
 	if (logsink_facility(l->set->syslog_facility) < 0)
 		problems_addf(l->problems,
@@ -334,7 +477,7 @@ take(struct loading *l, struct provider_set *provider)
 bool
 config_load(struct settings *set, struct provider_set *provider,
     const struct options *opt, struct problems *problems,
-    enum config_origin *origins)
+    struct config_origins *origins)
 {
 	struct loading l = {
 	    .set = set, .opt = opt, .problems = problems, .origins = origins};

@@ -3,7 +3,9 @@
  * What is set is asked of postconf(1) (postconf.h); what is not has our default
  * or the provider's. A name lane_... that is none of ours, a value that is not
  * allowed, and one that refers to a name which is nowhere defined is a problem,
- * so that no setting is passed over in silence.
+ * and so is what smtp(8) would obey and lane does not (foreign.h), and a name
+ * given with -o that neither of them reads nor any value refers to: no setting
+ * is passed over in silence.
  */
 #ifndef CONFIG_H
 #define CONFIG_H
@@ -25,8 +27,18 @@ enum config_origin {
 	CONFIG_COMMAND_LINE, /* -o */
 };
 
+struct config_origins {
+	enum config_origin *params; /* of each parameter, params_count() */
+	/* values of parameters that are not ours and written in main.cf or with
+	 * -o, foreign_count(); NULL: not written */
+	char **foreign;
+};
+
+void config_origins_init(struct config_origins *origins);
+void config_origins_fini(struct config_origins *origins);
+
 /* Fills *set and *provider (may be NULL), always completely (every string
- * non-NULL), and origins (params_count() of them, in that order; may be NULL).
+ * non-NULL), and *origins (initialised; may be NULL).
  * What is wrong is added to problems; the parameter concerned keeps its default
  * then.
  *
@@ -36,7 +48,7 @@ enum config_origin {
  * provider_set_fini() afterwards in any case. */
 bool config_load(struct settings *set, struct provider_set *provider,
     const struct options *opt, struct problems *problems,
-    enum config_origin *origins);
+    struct config_origins *origins);
 
 /* Where a value comes from that nobody set: the class, or the program. */
 enum config_origin config_default_origin(

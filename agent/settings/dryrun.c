@@ -7,6 +7,7 @@
 
 #include "agent/settings/config.h"
 #include "agent/settings/discreet.h"
+#include "agent/settings/foreign.h"
 #include "agent/settings/options.h"
 #include "agent/settings/params.h"
 #include "agent/settings/provider_set.h"
@@ -21,7 +22,7 @@ struct dryrun {
 	struct settings set;
 	struct problems problems;
 	struct provider_set provider;
-	enum config_origin *origins; /* of each parameter's value */
+	struct config_origins origins;
 };
 
 bool
@@ -83,13 +84,13 @@ do_without_postfix(struct dryrun *d)
 		const struct param *param = params_get(i);
 
 		if (options_override(&d->opt, param->name) != NULL)
-			d->origins[i] = CONFIG_COMMAND_LINE;
+			d->origins.params[i] = CONFIG_COMMAND_LINE;
 		if (params_is_ours(param) &&
 		    options_override(&d->opt, param->name) == NULL &&
 		    provider_set_value(&d->provider, param->name, value,
 			sizeof(value), NULL) &&
 		    params_set(&d->set, param, value, &told))
-			d->origins[i] = CONFIG_PROVIDER;
+			d->origins.params[i] = CONFIG_PROVIDER;
 	}
 	problems_fini(&told);
 	provider_set_fini(&d->provider);
@@ -110,9 +111,9 @@ load(struct dryrun *d, int argc, char *const *argv, int skip)
 		words[count++] = argv[i];
 	options_parse(&d->opt, count, words, &d->problems);
 	is_good = d->problems.count == 0;
-	d->origins = mem_zarray(params_count(), sizeof(d->origins[0]));
+	config_origins_init(&d->origins);
 	has_postfix =
-	    config_load(&d->set, NULL, &d->opt, &d->problems, d->origins);
+	    config_load(&d->set, NULL, &d->opt, &d->problems, &d->origins);
 	/* Without main.cf there is one that says so. */
 	if (has_postfix && d->problems.count > 0)
 		is_good = false;
@@ -128,6 +129,9 @@ load(struct dryrun *d, int argc, char *const *argv, int skip)
 	}
 	for (size_t i = 0; i < d->problems.count; i++)
 		(void)fprintf(stderr, "lane: %s\n", d->problems.text[i]);
+	for (size_t i = 0; i < d->problems.warning_count; i++)
+		(void)fprintf(
+		    stderr, "lane: warning: %s\n", d->problems.warning[i]);
 	problems_fini(&provider_problems);
 	mem_free(words);
 	return is_good;
@@ -140,7 +144,7 @@ unload(struct dryrun *d)
 	problems_fini(&d->problems);
 	settings_free(&d->set);
 	options_fini(&d->opt);
-	mem_free(d->origins);
+	config_origins_fini(&d->origins);
 }
 
 /* ---- -R ---------------------------------------------------------------- */
@@ -351,7 +355,7 @@ print_origin(const struct dryrun *d, size_t i)
 	const struct provider_limit *from;
 	char ignored[512];
 
-	switch (d->origins[i]) {
+	switch (d->origins.params[i]) {
 	case CONFIG_BUILT_IN:
 		(void)printf("default: %s", param->fallback);
 		return;
@@ -385,7 +389,7 @@ print_effective(const struct dryrun *d)
 		char *text;
 
 		if (!params_is_ours(param) ||
-		    (d->origins[i] == CONFIG_BUILT_IN &&
+		    (d->origins.params[i] == CONFIG_BUILT_IN &&
 			strchr(param->fallback, '$') == NULL))
 			continue;
 		text = discreet_value(&d->set, param);
@@ -393,6 +397,24 @@ print_effective(const struct dryrun *d)
 		print_origin(d, i);
 		(void)printf("\n");
 		mem_free(text);
+	}
+}
+
+/* Of smtp(8)'s what is written and not lane's; refused values have ended it
+ * before. */
+static void
+print_foreign(const struct dryrun *d)
+{
+	bool is_first = true;
+
+	for (size_t i = 0; i < foreign_count(); i++) {
+		if (d->origins.foreign[i] == NULL)
+			continue;
+		if (is_first)
+			(void)printf("\nset for smtp(8), without effect:\n");
+		is_first = false;
+		(void)printf("  %s = %s   # %s\n", foreign_get(i)->name,
+		    d->origins.foreign[i], foreign_get(i)->about);
 	}
 }
 
@@ -438,6 +460,7 @@ print_preset(const struct dryrun *d)
 		(void)printf("\nin force:\n");
 	print_parameters(d);
 	print_effective(d);
+	print_foreign(d);
 	if (p->limit_count > 0)
 		(void)printf("\nknown:\n");
 	for (size_t i = 0; i < p->limit_count; i++)

@@ -265,14 +265,6 @@ set_value(struct settings *set, const struct param *param, const char *text,
 	return false;
 }
 
-/* One of Postfix's that smtp(8) obeys and we do not: what it would change may
- * matter, so no other value than the usual is taken. */
-static bool
-is_unsupported(const struct param *param)
-{
-	return strncmp(param->about, "not supported ", 14) == 0;
-}
-
 bool
 params_set(struct settings *set, const struct param *param, const char *text,
     struct problems *problems)
@@ -284,10 +276,8 @@ params_set(struct settings *set, const struct param *param, const char *text,
 		return true;
 	/* What is wrong with a rate says what is allowed, too. */
 	allowed = *error == '\0' ? params_allowed(param) : NULL;
-	problems_addf(problems, "bad parameter: %s = %s: %s%s%s%s", param->name,
-	    text, is_unsupported(param) ? param->about : "",
-	    is_unsupported(param) ? ": " : "",
-	    allowed != NULL ? "allowed is " : error,
+	problems_addf(problems, "bad parameter: %s = %s: %s%s", param->name,
+	    text, allowed != NULL ? "allowed is " : error,
 	    allowed != NULL ? allowed : "");
 	mem_free(allowed);
 	return false;

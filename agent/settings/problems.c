@@ -7,18 +7,35 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
+/* Adds what format says to the end of a list. */
+static void __attribute__((format(printf, 3, 0)))
+add(char ***list, size_t *count, const char *format, va_list ap)
+{
+	char text[LOG_LINE_MAX];
+
+	(void)vsnprintf(text, sizeof(text), format, ap);
+	*list = mem_realloc(*list, (*count + 1) * sizeof((*list)[0]));
+	(*list)[(*count)++] = mem_strdup(text);
+}
+
 void
 problems_addf(struct problems *problems, const char *format, ...)
 {
-	char text[LOG_LINE_MAX];
 	va_list ap;
 
 	va_start(ap, format);
-	(void)vsnprintf(text, sizeof(text), format, ap);
+	add(&problems->text, &problems->count, format, ap);
 	va_end(ap);
-	problems->text = mem_realloc(
-	    problems->text, (problems->count + 1) * sizeof(problems->text[0]));
-	problems->text[problems->count++] = mem_strdup(text);
+}
+
+void
+problems_warnf(struct problems *problems, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	add(&problems->warning, &problems->warning_count, format, ap);
+	va_end(ap);
 }
 
 void
@@ -38,6 +55,9 @@ problems_fini(struct problems *problems)
 {
 	for (size_t i = 0; i < problems->count; i++)
 		mem_free(problems->text[i]);
+	for (size_t i = 0; i < problems->warning_count; i++)
+		mem_free(problems->warning[i]);
 	mem_free(problems->text);
-	*problems = (struct problems){NULL, 0, false};
+	mem_free(problems->warning);
+	*problems = (struct problems){.may_pass = false};
 }

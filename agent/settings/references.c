@@ -60,3 +60,21 @@ references_next(const char **at, struct slice *name)
 	*at = "";
 	return false;
 }
+
+bool
+references_mention(const char *text, const char *name)
+{
+	size_t n = strlen(name);
+
+	while ((text = strchr(text, '$')) != NULL) {
+		text++;
+		if (*text == '$') {
+			text++;
+			continue;
+		}
+		text += strspn(text, "{( \t");
+		if (name_length(text) == n && strncmp(text, name, n) == 0)
+			return true;
+	}
+	return false;
+}

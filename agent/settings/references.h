@@ -18,4 +18,8 @@
 /* The next name at or after *at, which is moved behind it. False: no more. */
 bool references_next(const char **at, struct slice *name);
 
+/* Whether text names it behind a "$" in any of these forms, conditional or
+ * not. */
+bool references_mention(const char *text, const char *name);
+
 #endif

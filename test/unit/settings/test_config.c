@@ -91,6 +91,80 @@ config_defaults_are_postfix_own_and_ours(void **state)
 }
 
 static void
+expect_warning(const char *part)
+{
+	for (size_t i = 0; i < problems.warning_count; i++)
+		if (strstr(problems.warning[i], part) != NULL)
+			return;
+	fail_msg("no warning with \"%s\"", part);
+}
+
+static void
+config_what_smtp_obeys_and_we_do_not_is_refused(void **state)
+{
+	(void)state;
+	scratch_config("smtp_dns_reply_filter = $filter\n"
+		       "filter = pcre:/x\n"
+		       "smtp_never_send_ehlo = no\n"
+		       "notify_classes = resource,software\n");
+	load("");
+	assert_int_equal(problems.count, 1);
+	expect_problem("bad parameter: smtp_dns_reply_filter = pcre:/x: not "
+		       "supported by lane: ");
+	assert_int_equal(problems.warning_count, 0);
+	load("-o|smtp_dns_reply_filter=|-o|smtp_never_send_ehlo=yes");
+	assert_int_equal(problems.count, 1);
+	expect_problem("smtp_never_send_ehlo = yes: not supported by lane: ");
+	load("-o|smtp_dns_reply_filter=|-o|notify_classes=resource, protocol");
+	expect_no_problem();
+	assert_int_equal(problems.warning_count, 1);
+	expect_warning("notify_classes = resource, protocol: not supported");
+}
+
+static void
+config_names_given_by_option_are_known_or_used(void **state)
+{
+	(void)state;
+	scratch_config("smtp_tls_CAfile = ${site_a?{$site_b}}\n"
+		       "site_b = x\n"
+		       "smtp_tls_securty_level = may\n");
+	load("-o|site_a=1|-o|site_b=2|-o|smtp_quit_timeout=4|-o|site_c=3"
+	     "|-o|smtp_helo_name=$site_c");
+	expect_no_problem();
+	assert_int_equal(problems.warning_count, 1);
+	expect_warning("smtp_tls_securty_level = may: there is no such");
+	load("-o|site_d=1|-o|smtp_tls_securty_level=may"
+	     "|-o|fast_recipient_limit=3"
+	     "|-o|fast_destination_concurrency_limit=3");
+	assert_int_equal(problems.count, 2);
+	expect_problem("-o site_d = 1: there is no such parameter");
+	expect_problem("-o smtp_tls_securty_level = may: there is no such");
+	assert_int_equal(problems.warning_count, 2);
+	expect_warning("-o fast_recipient_limit = 3: without effect");
+}
+
+static void
+config_reuse_limits_are_defaults_of_ours(void **state)
+{
+	(void)state;
+	scratch_config("smtp_connection_reuse_count_limit = 0\n"
+		       "smtp_connection_reuse_time_limit = 5m\n");
+	load("");
+	assert_int_equal(set.lane_messages_per_connection, 50);
+	assert_int_equal(set.lane_connection_age_limit_ms, 900000);
+	scratch_config("smtp_connection_reuse_count_limit = 4\n"
+		       "smtp_connection_reuse_time_limit = 20\n");
+	load("");
+	expect_no_problem();
+	assert_int_equal(set.lane_messages_per_connection, 5);
+	assert_int_equal(set.lane_connection_age_limit_ms, 20000);
+	load("-o|lane_messages_per_connection=9|-o|lane_provider=mailersend"
+	     "|-o|lane_connection_age_limit=7s");
+	assert_int_equal(set.lane_messages_per_connection, 9);
+	assert_int_equal(set.lane_connection_age_limit_ms, 7000);
+}
+
+static void
 config_values_are_expanded(void **state)
 {
 	(void)state;
@@ -261,7 +335,8 @@ config_wrong_values_are_told_and_defaults_stay(void **state)
 	expect_problem("lane_conection_limit = 5: there is no such parameter");
 	expect_problem("-o lane_bogus = 1: there is no such parameter");
 	expect_problem("syslog_facility = post: allowed is");
-	assert_int_equal(problems.count, 6);
+	expect_problem("-o not_ours = 2: there is no such parameter");
+	assert_int_equal(problems.count, 7);
 	assert_int_equal(set.lane_connection_limit, 20);
 	assert_int_equal(set.smtp_mail_timeout_ms, 300000);
 }
@@ -393,6 +468,9 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(config_defaults_are_postfix_own_and_ours),
+	    cmocka_unit_test(config_what_smtp_obeys_and_we_do_not_is_refused),
+	    cmocka_unit_test(config_names_given_by_option_are_known_or_used),
+	    cmocka_unit_test(config_reuse_limits_are_defaults_of_ours),
 	    cmocka_unit_test(config_values_are_expanded),
 	    cmocka_unit_test(config_knows_the_window_of_its_transport),
 	    cmocka_unit_test(config_class_yields_to_single_parameters),
