@@ -80,10 +80,10 @@ $(BUILD)/$(notdir $(1)): $(call obj,$(wildcard $(1)/*.c)) $(COMMON_LIB)
 	$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -o $$@ $$^ $$(PKG_LIBS)
 endef
 $(foreach d,$(TOOL_DIRS),$(eval $(call tool_rule,$(d))))
-tools: $(TOOL_BIN) $(BUILD)/lane-sim $(BUILD)/faults.so
+tools: $(TOOL_BIN) $(BUILD)/lane-sim $(BUILD)/faults.so $(BUILD)/slowdisk.so
 
-# To be preloaded: makes calls fail.
-$(BUILD)/faults.so: test/faults/faults.c
+# To be preloaded: makes calls fail, or disks slow (scripts/slow-disk).
+$(BUILD)/faults.so $(BUILD)/slowdisk.so: $(BUILD)/%.so: test/faults/%.c
 	@mkdir -p $(@D)
 	$(CC) $(filter-out -fPIE,$(ALL_CFLAGS)) -fPIC -shared -o $@ $< -ldl
 
@@ -114,9 +114,9 @@ setup:
 	@scripts/setup --if-missing
 
 check: setup
-	@$(MAKE) --no-print-directory check-built
-check-built: all tools unit fuzz $(if $(SAN),,sanitized)
+	@$(MAKE) --no-print-directory -j$$(nproc) checked
 	BUILD=$(BUILD) scripts/check
+checked: all tools unit fuzz $(if $(SAN),,sanitized)
 
 # lane alone, for the integration tests that watch it from start to end.
 sanitized:
@@ -164,6 +164,6 @@ clean:
 help:
 	@echo 'make | check | demo | bench | lint | tools | unit | fuzz | install | deb | clean'
 
-.PHONY: all tools unit fuzz setup check check-built sanitized lint print-cflags demo bench install deb clean help
+.PHONY: all tools unit fuzz setup check checked sanitized lint print-cflags demo bench install deb clean help
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' -type f 2>/dev/null)

@@ -5,8 +5,9 @@ The bound of a variant is what the link alone allows. Each session repeats
 
   dial          connect, greeting, EHLO, STARTTLS, TLS, EHLO, AUTH: 7 RTT
   window time   PER_SESSION messages: with CHUNKING a window's worth per RTT
-                (depth, or what fits into lane_pipeline_bytes); with DATA one RTT per message and one to open; smtp(8) RSET
-                (not before the first), MAIL..DATA, content: 3 RTT
+                (depth, or what fits into lane_pipeline_bytes); with DATA one
+                RTT per message and one to open; smtp(8) RSET (not before the
+                first), MAIL..DATA, content: 3 RTT
   QUIT          rides in the last group: no RTT of its own
 
 so at most sessions x PER_SESSION / ((dial + window) x RTT) messages/s.

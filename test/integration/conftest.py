@@ -14,7 +14,7 @@ from harness import paths, state
 from harness.certs import Certs
 from harness.postfix import Postfix
 from harness.upstream import PostfixSmarthost
-from harness.wait import Timeout
+from harness.wait import Stopwatch, Timeout
 
 # For each phase of a test; POSTLANE_DEADLINE: another one, 0 none
 DEADLINE_S = int(os.environ.get("POSTLANE_DEADLINE") or (
@@ -23,6 +23,9 @@ _running = []       # instances of the test under way
 
 
 def pytest_configure(config):
+    # the end of time comes as SIGINT, also to what a script has started in
+    # the background, where it is ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line(
         "markers", "sanitized: also with a lane built with sanitizers")
     if os.geteuid() != 0:
@@ -43,12 +46,16 @@ def pytest_runtest_makereport(item, call):
 
 def _with_deadline(what):
     """Whatever a test waits for, it ends, and others have their turn."""
+    watch = Stopwatch()
+
     def ring(*_):
-        raise Timeout(f"{what} not over within {DEADLINE_S} s")
+        if watch.seconds() >= DEADLINE_S:
+            raise Timeout(f"{what} not over within {DEADLINE_S} s")
     before = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(DEADLINE_S)
+    if DEADLINE_S:
+        signal.setitimer(signal.ITIMER_REAL, 1, 1)
     yield
-    signal.alarm(0)
+    signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
 
 

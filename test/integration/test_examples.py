@@ -8,7 +8,6 @@ import subprocess
 import pytest
 
 from harness import messages, paths
-from harness.postfix import Postfix
 from harness.simulator import Simulator
 from harness.wait import wait_until
 
@@ -113,7 +112,6 @@ def test_examples_print_no_new_warnings(origin, present):
 def test_example_names_are_all_silenced():
     """A name set in the example and unknown to Postfix is in the list, and
     nothing else is."""
-    text = read(MAIN)
     pattern = r"^((?:lane|fast|slow)_\w+) =|-o (lane_\w+)="
     named = {a or b for a, b in re.findall(
         pattern, read(MAIN) + read(MASTER), re.M)}

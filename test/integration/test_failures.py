@@ -170,7 +170,7 @@ def test_expired_certificate_is_an_alarm_until_a_session_is_up(
     sent = messages.generate(1)
     origin.inject(sent)
     told = origin.log.wait(r"alarm: certificate: ")
-    assert re.search(rf"lane fast has stopped at \[127\.0\.0\.1\]:\d+ "
+    assert re.search(r"lane fast has stopped at \[127\.0\.0\.1\]:\d+ "
                      r"since \S+: Server certificate not verified: "
                      r"certificate has expired", told[0])
     case.cure(origin, sim)

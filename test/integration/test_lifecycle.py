@@ -162,7 +162,7 @@ def test_drain_ends_at_its_limit(base, certs, origin, started):
     wait_until(lambda: origin.pids("lane") not in ([], old), 10, "a child")
     child = origin.pids("lane")
     # 2 s, where the default is a minute and the server says nothing
-    wait_until(lambda: not set(child) & set(origin.pids("lane")), 30,
+    wait_until(lambda: not set(child) & set(origin.pids("lane")), 40,
                "the draining child gone")
     assert origin.log.lines(r"status=deferred \(.*message may be sent more "
                             "than once")

@@ -199,8 +199,9 @@ def test_account_is_shared_by_weight_in_every_unit(
           f"above the rate (burst {burst}); {shares[0]} for the lane of "
           f"weight 4, {shares[1]} for the one of weight 1")
     assert ahead(everything, per_s, began) <= burst + largest
-    assert 4 * 0.7 <= shares[0] / shares[1] <= 4 * 1.4
+    assert shares[0] > 2 * shares[1]
     if LONG:    # on a machine with nothing else to do
+        assert 4 * 0.7 <= shares[0] / shares[1] <= 4 * 1.4
         assert above <= burst + largest + per_s * JITTER_S
         assert per_s * 0.9 <= per_s_found <= per_s * 1.03
 
@@ -237,11 +238,11 @@ def test_recipients_of_a_message_under_different_limits(
     limits = {"one.example": (40, 4), "two.example": (20, 2)}
     sim = start(base, certs, origin, started, lane_domain_rate_limits=" ".join(
         f"{d}=recipients:{r}/1s:{b}" for d, (r, b) in limits.items()))
-    began = time.time()
-    sent = messages.generate(40, recipients=lambda n: [
+    sent = queue_up(origin, 40, recipients=lambda n: [
         f"a{n}@one.example", f"b{n}@one.example", f"a{n}@two.example",
         f"c{n}@rcpt.example"])
-    origin.inject(sent, connections=4)
+    began = time.time()
+    origin.release_transports()
     origin.wait_empty()
     verdict = messages.compare(sent, sim.taken())
     assert verdict.is_clean(), verdict

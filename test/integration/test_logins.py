@@ -24,7 +24,7 @@ def run(base, certs, started, setup=None, senders=("from@sender.example",),
     pair = Pair(base, certs, started, main=PATIENT, setup=setup, **upstream)
     for n, sender in enumerate(senders):
         pair.submit(DATA, addresses(f"r{n}"), sender=sender)
-    pair.wait(r" status=", len(senders), timeout_s=60)
+    pair.wait(r"/smtp\[.* status=", len(senders), timeout_s=60)
     return pair, check_same(pair)
 
 

@@ -36,7 +36,7 @@ def run(base, certs, started, relayhost=None, recipients=("a",), setup=None,
     for side in pair.sides:
         side.dead = dead
     pair.submit(DATA, addresses(*recipients))
-    pair.wait(r" status=", len(recipients), timeout_s=60)
+    pair.wait(r"/smtp\[.* status=", len(recipients), timeout_s=60)
     return pair, check_same(pair)
 
 

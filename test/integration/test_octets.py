@@ -23,6 +23,7 @@ from harness import messages
 from harness.milter import Milter
 from harness.sidebyside import Both, Pair, QUEUE_FILES, place
 
+
 def good_queue_files():
     """Without those cut by hand, and without REQUIRETLS, whose bit a 3.7
     queue manager cannot have written and its smtp(8) does not know."""

@@ -7,8 +7,6 @@ import shutil
 import subprocess
 import time
 
-import pytest
-
 from harness import messages, paths
 from harness.pace import ahead
 from harness.simulator import Simulator
@@ -114,9 +112,10 @@ def test_provider_limits_are_kept(base, certs, origin, started):
     origin.set(lane_account_message_rate_limit="none",
                lane_messages_per_connection="3", reload=True)
     entries = deliver(origin, sim, 30, "own")
-    times = [e.time_us / 1e6 for e in entries]
+    times = sorted(e.time_us / 1e6 for e in entries)
     assert most_per_session(entries) == 3
-    assert max(times) - min(times) < 10     # 15 at the provider's rate
+    # faster than the provider's rate lets them
+    assert ahead([(at, 1) for at in times], 2, times[0]) > 1.1
     found, text, _ = ask(origin)
     assert found == {"lane_account_message_rate_limit": "none",
                      "lane_messages_per_connection": "3"}

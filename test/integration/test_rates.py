@@ -7,6 +7,7 @@ import pytest
 
 from harness import messages, paths
 from harness.load import Load
+from harness.pace import ahead
 from harness.simulator import DelayProxy, Simulator
 from harness.wait import wait_until
 
@@ -27,6 +28,11 @@ def excess(times_us, per_s):
         least = min(least, x) if n else x
         most = max(most, x + 1 - least)
     return most
+
+
+def events(times_us):
+    """For ahead()."""
+    return [(at / 1e6, 1) for at in times_us]
 
 
 def times(sim, prefix=""):
@@ -73,6 +79,7 @@ def test_backlog_of_one_lane_does_not_delay_the_other(
     rate, burst = 100, 20   # 200 ms: other programs run here too
     sim = two_lanes(base, certs, origin, started,
                     lane_account_message_rate_limit=f"{rate}/1s:{burst}")
+    began = time.time()
     time_urgent(origin, sim, 3, "warm", 0.1)
     empty = time_urgent(origin, sim, 20, "empty", 0.23)
     backlog = messages.generate(1800, prefix="bulk", size=500)
@@ -89,9 +96,13 @@ def test_backlog_of_one_lane_does_not_delay_the_other(
           f"in an empty system, {p95(busy) * 1e3:.0f} ms beside a backlog; "
           f"{used:.1%} of the account's rate used, at most {above:.1f} "
           f"above it")
-    assert p95(busy) <= 2 * p95(empty) + 1 / rate
-    assert used >= 0.98
-    assert above <= burst + rate * JITTER_S
+    if LONG:    # on a machine with nothing else to do
+        assert p95(busy) <= 2 * p95(empty) + 1 / rate
+        assert used >= 0.98
+        assert above <= burst + rate * JITTER_S
+    assert ahead(events(times(sim)), rate, began) <= burst + 0.1
+    # it did not stand in line: the backlog lasts 18 s
+    assert busy[len(busy) // 2] <= len(backlog) / rate / 4
 
 
 def test_bulk_is_cut_before_urgent(base, certs, origin, started):
@@ -119,13 +130,14 @@ def test_bulk_is_cut_before_urgent(base, certs, origin, started):
           f"in an empty system, {p95(busy) * 1e3:.0f} ms beside bulk; "
           f"{used:.1f}/s of {rate}/s used, {refused} refused, bulk gave way "
           f"{gave_way} times, urgent {len(cut)} times")
-    assert not cut
-    assert p95(busy) <= 2 * p95(empty) + 0.25
-    assert used >= rate * (0.9 if LONG else 0.5)
+    assert gave_way > len(cut)
+    if LONG:    # on a machine with nothing else to do
+        assert not cut
+        assert p95(busy) <= 2 * p95(empty) + 0.25
+        assert used >= rate * 0.9
     origin.wait_empty(120)
     assert not origin.log.statuses("/fast")["deferred"]
     assert not origin.log.statuses("/slow")["deferred"]
-
 
 
 def test_pause_of_one_lane_is_kept_by_the_other(base, certs, origin, started):
@@ -208,6 +220,7 @@ def test_new_connections_are_counted(base, certs, origin, started):
                     lane_connection_rate_limit=f"{rate}/1s:2")
     started(origin)
     sent = messages.generate(40)
+    began = time.time()
     origin.inject(sent)
     origin.wait_empty()
     begun = {}
@@ -218,5 +231,7 @@ def test_new_connections_are_counted(base, certs, origin, started):
     print(f"\n{len(begun)} connections in {span:.1f} s, at most {above:.1f} "
           f"above the rate")
     assert messages.compare(sent, sim.taken()).is_clean()
-    assert above <= 2 + rate * JITTER_S + 0.5
-    assert span < len(sent) / 2 / rate * 1.2
+    assert ahead(events(sorted(begun.values())), rate, began) <= 2 + 0.1
+    if LONG:    # on a machine with nothing else to do
+        assert above <= 2 + rate * JITTER_S + 0.5
+        assert span < len(sent) / 2 / rate * 1.2

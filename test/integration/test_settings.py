@@ -1,10 +1,8 @@
 """What an administrator sets in master.cf, with Postfix's own postconf(1), is
 what the lane of that entry does, and no other; and a lane that cannot read its
 settings touches nobody's queue."""
-import json
 import os
 import re
-import subprocess
 
 import pytest
 

@@ -135,9 +135,11 @@ def test_recipients_are_counted_where_they_are_limited(
                 {"lane_message_rate_limit": "none",
                  "lane_recipient_rate_limit": "20/1s:5"})
     sent = messages.generate(10, recipients=5)
+    began = time.time()
     origin.inject(sent)
     origin.wait_empty()
     assert messages.compare(sent, sim.taken()).is_clean()
     times = times_s(sim)
-    # nine messages of five recipients after the burst, at 20 a second
-    assert 2.2 <= times[-1] - times[0] <= 2.6
+    assert ahead([(at, 5) for at in times], 20, began) <= 5.1
+    if LONG:    # nine after the burst, on a machine with nothing else to do
+        assert times[-1] - times[0] <= 2.6

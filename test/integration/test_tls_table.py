@@ -96,9 +96,11 @@ def run(base, started, agent, authority, kinds):
     cells = [(k, level) for k in kinds for level in LEVELS]
     nexthops = {(k.name, level): f"[localhost]:{zoo.ports[k.name, level]}"
                 for k, level in cells}
-    origin.set(smtp_tls_CAfile=authority.pem, transport_maps=origin.map(
+    routes = origin.map(
         "transport", {f"{k}-{level}.cell.example": f"out:{hop}"
-                      for (k, level), hop in nexthops.items()}),
+                      for (k, level), hop in nexthops.items()})
+    origin.set(
+        smtp_tls_CAfile=authority.pem, transport_maps=routes,
         smtp_tls_policy_maps=origin.map("policy", {
             nexthops[k.name, level]: policy(zoo, k, level)
             for k, level in cells}), **MAIN)

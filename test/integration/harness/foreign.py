@@ -184,8 +184,9 @@ class Aiosmtpd(Foreign):
                                                 port=self.port))
 
     def command(self):
-        return ["env", "PYTHONPATH=" + os.path.join(
-            FOREIGN, self.fetched, "usr/lib/python3/dist-packages"),
+        modules = os.path.join(
+            FOREIGN, self.fetched, "usr/lib/python3/dist-packages")
+        return ["env", "PYTHONPATH=" + modules,
                 "/usr/bin/python3", "-B", self.path("server.py")]
 
 

@@ -4,6 +4,7 @@ A base directory is named /dev/shm/pl-XXXXXXXX (or /tmp/...), because a UNIX
 socket path may not exceed 107 octets and because mail_owner must be able to
 walk down to it.
 """
+import fcntl
 import os
 import random
 import shutil
@@ -77,19 +78,42 @@ def _only_small_logs(folder, names):
     return [n for n in names if not wanted(n)]
 
 
+_port_locks = None      # descriptor of a file, of which each octet is a port
+_ports_given = set()
+
+
+def _reserve(port):
+    """True: no other process's tests have it, from now until this one ends."""
+    global _port_locks
+    if _port_locks is None:
+        _port_locks = os.open(os.path.join(memory(), "postlane-ports"),
+                              os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.lockf(_port_locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    return True
+
+
+def _is_free(port):
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 def free_port():
-    """A loopback port nobody listens on.
+    """A loopback port nobody listens on, and that nobody else is given.
 
     Taken from below the kernel's ephemeral range, so that no outgoing
     connection can sit on it by the time the server binds it.
     """
-    for _ in range(200):
+    for _ in range(2000):
         port = random.randint(20000, 32000)
-        with socket.socket() as s:
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                s.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return port
+        if port not in _ports_given and _reserve(port) and _is_free(port):
+            _ports_given.add(port)
+            return port
     raise RuntimeError("no free port below the ephemeral range")

@@ -82,11 +82,10 @@ class Side:
 
     def mailq(self):
         """Recipients that are queued, with the reason postqueue -j shows,
-        once no bounce is on its way."""
-        wait_until(lambda: not any(
-            e["sender"] == "MAILER-DAEMON" and
-            e["queue_name"] in ("active", "incoming")
-            for e in self.origin.queue()), 20, "bounces delivered")
+        once the queue manager is at rest: a message leaves its hands after
+        the bounce that tells of it has come into them."""
+        wait_until(lambda: not self.origin.queued("incoming", "active"), 20,
+                   lambda: f"at rest: {self.origin.queue()}")
         return sorted((e["queue_name"], e["sender"], r["address"],
                        self.normal(r.get("delay_reason", "")))
                       for e in self.origin.queue() for r in e["recipients"])
