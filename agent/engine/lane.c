@@ -1,9 +1,6 @@
 #include "agent/engine/lane_state.h"
 
-#include <math.h>
 #include <stdio.h>
-#include <string.h>
-#include <strings.h>
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -59,34 +56,6 @@ lane_new(const struct settings *set, const struct lane_ops *ops, void *ctx,
 	return lane;
 }
 
-/* xorshift32: jitter needs no more. */
-uint32_t
-lane_next_random(struct lane *lane)
-{
-	lane->random ^= lane->random << 13;
-	lane->random ^= lane->random >> 17;
-	lane->random ^= lane->random << 5;
-	return lane->random;
-}
-
-struct transaction *
-lane_first_waiting(struct route *r)
-{
-	struct list *link = list_first(&r->waiting);
-
-	return link != NULL ? list_entry(link, struct transaction, link) : NULL;
-}
-
-void
-lane_free_session(struct lane_session *ls)
-{
-	list_remove(&ls->link);
-	ls->route->session_count--;
-	ls->lane->sessions--;
-	session_free(&ls->session);
-	mem_free(ls);
-}
-
 void
 lane_free(struct lane **lane)
 {
@@ -108,248 +77,7 @@ lane_free(struct lane **lane)
 	mem_free(old);
 }
 
-/* ---- where mail goes --------------------------------------------------- */
-
-static bool
-is_domain_of_rcpts(const struct request *req)
-{
-	for (size_t i = 0; i < req->rcpt_count; i++) {
-		const char *at = strrchr(req->rcpts[i].address, '@');
-
-		if (at == NULL || strcasecmp(at + 1, req->nexthop) != 0)
-			return false;
-	}
-	return req->rcpt_count > 0;
-}
-
-bool
-lane_is_nexthop_of_all(const struct request *req)
-{
-	return is_domain_of_rcpts(req);
-}
-
-const char *
-lane_nexthops(const struct settings *set, const struct request *req)
-{
-	if (set->lane_smarthost[0] != '\0')
-		return set->lane_smarthost;
-	if (set->relayhost[0] != '\0' &&
-	    (req->nexthop[0] == '\0' || is_domain_of_rcpts(req)))
-		return set->relayhost;
-	return req->nexthop;
-}
-
-static bool
-is_given(const char *text)
-{
-	return text != NULL && *text != '\0';
-}
-
-/* smtp(8) goes on in clear text after a failed handshake at level may with mail
- * that has been deferred before (or a probe), so that the sender's own TLS is
- * not given up for a moment's trouble. Such mail has a route, and sessions, of
- * its own. With logins there is no clear text. */
-static bool
-may_be_plain(const struct settings *set, const struct request *req)
-{
-	const struct delay_times *at = &req->times;
-
-	if ((set->smtp_sasl_auth_enable &&
-		is_given(set->smtp_sasl_password_maps)) ||
-	    (set->requiretls_enable &&
-		(req->sendopts & SENDOPT_REQUIRETLS) != 0))
-		return false;
-	/* The policy of a host may say so, too, which the dialer looks up. */
-	if (!is_given(set->smtp_tls_policy_maps) &&
-	    (is_given(set->smtp_tls_security_level)
-		    ? strcasecmp(set->smtp_tls_security_level, "may") != 0
-		    : !set->smtp_use_tls))
-		return false;
-	return request_is_probe(req) ||
-	       ((int64_t)at->active.tv_sec - at->arrival.tv_sec) * 1000 >=
-		   set->minimal_backoff_time_ms;
-}
-
-static struct route *
-find_route(struct lane *lane, const struct request *req, int64_t now_us)
-{
-	bool is_plain = may_be_plain(lane->set, req);
-	const char *nexthops = lane_nexthops(lane->set, req);
-	const char *sender =
-	    lane->set->smtp_sender_dependent_authentication ? req->sender : "";
-
-	return lane_first_route(lane, nexthops, sender, is_plain, now_us);
-}
-
 /* ---- ends of transactions ---------------------------------------------- */
-
-static void
-count(struct lane *lane, const struct verdict *v)
-{
-	switch (v->outcome) {
-	case OUTCOME_SENT:
-		lane->figures.sent++;
-		break;
-	case OUTCOME_DEFER:
-		lane->figures.deferred++;
-		break;
-	case OUTCOME_BOUNCE:
-		lane->figures.bounced++;
-		break;
-	}
-	if (v->dsn.maybe_accepted)
-		lane->figures.in_doubt++;
-}
-
-/* Gives every newly decided recipient of t to report. After the last one the
- * request may be gone, so how many there are is counted first. What belongs to
- * other parts of the request is theirs to tell: they may still be on the wire
- * and need it. */
-static void
-hand_over(struct lane *lane, const struct transaction *t)
-{
-	struct request *req = t->req;
-	size_t left = 0;
-
-	for (size_t i = 0; i < t->total; i++) {
-		const struct recipient *r = &req->rcpts[t->rcpts[i]];
-
-		left += r->state == RCPT_DECIDED && !r->is_handed_over;
-	}
-	for (size_t i = 0; left > 0; i++) {
-		struct recipient *r = &req->rcpts[t->rcpts[i]];
-
-		if (r->state != RCPT_DECIDED || r->is_handed_over)
-			continue;
-		left--;
-		r->is_handed_over = true;
-		count(lane, r->verdict);
-		lane->ops->on_decided(lane->ctx, req, t->rcpts[i]);
-	}
-}
-
-/* Unties t from its request. */
-static void
-untie(struct transaction *t)
-{
-	struct transaction *other = t->req->lane_data;
-
-	if (other == t) {
-		t->req->lane_data = t->sibling;
-		return;
-	}
-	while (other->sibling != t)
-		other = other->sibling;
-	other->sibling = t->sibling;
-}
-
-static void
-free_untied(struct transaction *t)
-{
-	if (t->domain != NULL)
-		domain_release(t->domain);
-	transaction_free(&t);
-}
-
-void
-lane_forget(struct transaction *t)
-{
-	untie(t);
-	free_untied(t);
-}
-
-/* All of t is decided. */
-static void
-conclude(struct lane *lane, struct transaction *t)
-{
-	untie(t);
-	hand_over(lane, t);
-	free_untied(t);
-}
-
-static void
-put_waiting(struct lane *lane, struct transaction *t, struct list *after)
-{
-	t->carrier = NULL;
-	list_insert_after(after, &t->link);
-	t->route->waiting_count++;
-	lane->waiting++;
-	lane->moves++;
-	if (t->domain != NULL)
-		lane_on_parked(t);
-}
-
-/* Back among those that wait, in the order in which they came: the first is
- * always the one to be served, and the one to expire, next. What is ahead of
- * its place came back as well, so there is little to walk past. */
-void
-lane_put_back(struct lane *lane, struct transaction *t)
-{
-	struct list *queue = lane_queue_of(t), *after = queue;
-
-	while (after->next != queue &&
-	       list_entry(after->next, struct transaction, link)->number <
-		   t->number)
-		after = after->next;
-	put_waiting(lane, t, after);
-}
-
-void
-lane_take_waiting(struct lane *lane, struct transaction *t)
-{
-	list_remove(&t->link);
-	t->route->waiting_count--;
-	lane->waiting--;
-	lane->moves++;
-	if (t->parking != NULL)
-		lane_on_unparked(lane, t);
-}
-
-static void
-decide_waiting(struct lane *lane, struct transaction *t, enum outcome outcome,
-    const struct dsn *dsn, const struct peer *peer, const char *diag_text)
-{
-	struct request *req = t->req;
-
-	lane_take_waiting(lane, t);
-	for (size_t i = 0; i < t->count; i++) {
-		struct verdict *v;
-
-		if (!transaction_is_open(t, i))
-			continue;
-		v = verdict_new(outcome);
-		v->dsn = *dsn;
-		if (peer != NULL)
-			verdict_set_peer(v, peer);
-		if (peer != NULL && diag_text != NULL) {
-			v->diag_text = mem_strdup(diag_text);
-			v->mta_name = mem_strdup(peer->host);
-		}
-		request_decide(req, t->rcpts[i], v);
-	}
-}
-
-void
-lane_defer_waiting(struct lane *lane, struct transaction *t,
-    const struct dsn *dsn, const struct peer *peer, const char *diag_text,
-    bool is_hop)
-{
-	decide_waiting(lane, t, OUTCOME_DEFER, dsn, peer, diag_text);
-	if (is_hop)
-		request_set_hop(t->req, dsn, peer != NULL ? peer->host : NULL);
-	conclude(lane, t);
-}
-
-void
-lane_bounce_waiting(struct lane *lane, struct transaction *t,
-    const struct dsn *dsn, const struct peer *peer, const char *diag_text)
-{
-	struct dsn final = *dsn;
-
-	dsn_set_class(&final, '5');
-	decide_waiting(lane, t, OUTCOME_BOUNCE, &final, peer, diag_text);
-	conclude(lane, t);
-}
 
 static void
 on_done(void *ctx, struct transaction *t)
@@ -379,7 +107,7 @@ on_done(void *ctx, struct transaction *t)
 		route_on_trouble(ls->route);
 	else if (is_sent)
 		route_on_accepted(ls->route, lane->set->lane_pipeline_depth);
-	conclude(lane, t);
+	lane_conclude(lane, t);
 	/* No reply need follow: it may have failed while it was written. */
 	lane->ops->want_kick(lane->ctx);
 }
@@ -411,7 +139,7 @@ on_returned(void *ctx, struct transaction *t, bool is_its_fault)
 
 		lane_defer_waiting(lane, t, &why, t->last_peer, NULL, false);
 	} else {
-		hand_over(lane, t);
+		lane_hand_over(lane, t);
 	}
 	lane->ops->want_kick(lane->ctx);
 }
@@ -469,7 +197,7 @@ static const struct session_ops session_handlers = {
 void
 lane_submit(struct lane *lane, struct request *req, struct moment now)
 {
-	struct route *r = find_route(lane, req, now.ms * 1000);
+	struct route *r = lane_route_for(lane, req, now.ms * 1000);
 	struct transaction *t = lane_split(lane, req, now);
 
 	req->lane_data = t;
@@ -477,7 +205,7 @@ lane_submit(struct lane *lane, struct request *req, struct moment now)
 	for (; t != NULL; t = t->sibling) {
 		t->route = r;
 		t->number = ++lane->numbered;
-		put_waiting(lane, t, lane_queue_of(t)->prev);
+		lane_put_last(lane, t);
 	}
 	lane->ops->want_kick(lane->ctx);
 }
@@ -497,22 +225,6 @@ withdraw(struct lane *lane, struct transaction *t)
 }
 
 bool
-lane_may_drop(const struct request *req)
-{
-	const struct transaction *t = req->lane_data;
-	size_t count = 0;
-
-	for (; t != NULL; t = t->sibling) {
-		if (t->state != TRANSACTION_WAITING &&
-		    t->state != TRANSACTION_ASSIGNED)
-			return false;
-		count += t->count;
-	}
-	/* Fewer: some are decided, or being reported. */
-	return count == req->rcpt_count;
-}
-
-bool
 lane_drop(struct lane *lane, struct request *req)
 {
 	struct transaction *t;
@@ -526,21 +238,6 @@ lane_drop(struct lane *lane, struct request *req)
 		lane_forget(t);
 	}
 	return true;
-}
-
-void
-lane_raise_alarm(struct lane *lane, struct route *route, enum alarm_kind kind,
-    const char *reply)
-{
-	if (lane->ops->on_alarm != NULL)
-		lane->ops->on_alarm(lane->ctx, route, kind, reply);
-}
-
-void
-lane_clear_alarm(struct lane *lane, struct route *route, enum alarm_kind kind)
-{
-	if (lane->ops->on_all_clear != NULL)
-		lane->ops->on_all_clear(lane->ctx, route, kind);
 }
 
 struct lane_session *
@@ -599,12 +296,9 @@ lane_deadline_ms(const struct lane *lane)
 
 	list_each (link, &lane->routes) {
 		struct route *r = route_of(link);
-		struct transaction *t = lane_first_waiting(r);
 
-		if (t != NULL && lane_expiry_ms(lane, t) < due)
-			due = lane_expiry_ms(lane, t);
-		if (lane_parkings_expiry_ms(lane, r) < due)
-			due = lane_parkings_expiry_ms(lane, r);
+		if (lane_expiry_ms(lane, r) < due)
+			due = lane_expiry_ms(lane, r);
 		list_each (s, &r->sessions) {
 			struct session *session = session_of(s)->session;
 			int64_t at = session_deadline_ms(session);
@@ -630,31 +324,6 @@ lane_on_timer(struct lane *lane, struct moment now)
 			session_on_timer(session_of(s)->session, now);
 	}
 	lane_kick(lane, now);
-}
-
-struct session *
-lane_oldest_idle(
-    const struct lane *lane, bool without_mail, lane_route_fn *is_of, void *ctx)
-{
-	struct session *oldest = NULL;
-
-	list_each (link, &lane->routes) {
-		struct route *r = route_of(link);
-
-		if (is_of != NULL && !is_of(ctx, r))
-			continue;
-		list_each (l, &r->sessions) {
-			struct session *s = session_of(l)->session;
-
-			if ((without_mail && lane_unparked(r) > 0) ||
-			    session_load(s) > 0 || session_is_finishing(s))
-				continue;
-			if (oldest == NULL || session_idle_since_ms(s) <
-						  session_idle_since_ms(oldest))
-				oldest = s;
-		}
-	}
-	return oldest;
 }
 
 void

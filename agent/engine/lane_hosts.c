@@ -472,7 +472,7 @@ lane_has_no_host(const struct lane *lane, const struct route *r, int64_t now_ms)
 		if (r == NULL)
 			return false;
 	}
-	return lane_is_in_outage(r, now_ms);
+	return route_is_in_outage(r, now_ms);
 }
 
 bool

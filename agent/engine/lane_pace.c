@@ -205,6 +205,19 @@ lane_pause(
 	controller_pause_until(pace, until_us);
 }
 
+struct pacer_cost
+lane_cost_of(const struct transaction *t)
+{
+	return (struct pacer_cost){
+	    {
+		[PACER_MESSAGES] = 1,
+		[PACER_RECIPIENTS] = t->count,
+		[PACER_OCTETS] =
+		    (uint64_t)(t->req->size > 0 ? t->req->size : 0),
+	    },
+	    t->route};
+}
+
 void
 lane_count_taken(struct transaction *t, int64_t now_us)
 {

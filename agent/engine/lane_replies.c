@@ -18,6 +18,21 @@ enum {
 /* A settled pace that is off by more is another one. */
 static const double settled_share = 0.2;
 
+void
+lane_raise_alarm(struct lane *lane, struct route *route, enum alarm_kind kind,
+    const char *reply)
+{
+	if (lane->ops->on_alarm != NULL)
+		lane->ops->on_alarm(lane->ctx, route, kind, reply);
+}
+
+void
+lane_clear_alarm(struct lane *lane, struct route *route, enum alarm_kind kind)
+{
+	if (lane->ops->on_all_clear != NULL)
+		lane->ops->on_all_clear(lane->ctx, route, kind);
+}
+
 static enum rule_stage
 stage_of(const struct transaction *t, enum command_kind kind)
 {

@@ -1,12 +1,17 @@
-/* lane_private: the inside of a lane, for its seven files alone.
+/* lane_state: the inside of a lane, for its own files alone. A file calls those
+ * below it:
  *
- *   lane.c         life, what comes in and goes out, the adapters' side
+ *   lane.c         life, the adapters' side, what sessions tell
+ *   lane_routes.c  which route a request takes
+ *   lane_kick.c    looking again: whose turn it is
+ *   lane_expiry.c  who waited in vain, or would
  *   lane_admit.c   what may come in
- *   lane_kick.c    looking again: who goes where, and when
  *   lane_hosts.c   from one host of a list to the next, and back
+ *   lane_dial.c    is a session worth it, and who makes room for it
+ *   lane_replies.c what replies teach: pace, pauses, alarms
+ *   lane_queue.c   what waits: coming, going back, leaving with a verdict
  *   lane_park.c    mail for domains with a limit of their own
  *   lane_pace.c    the pace of each account, as it was found out
- *   lane_replies.c what replies teach: pace, pauses, alarms
  */
 #ifndef LANE_STATE_H
 #define LANE_STATE_H
@@ -63,15 +68,40 @@ route_of(struct list *link)
 	return list_entry(link, struct route, link);
 }
 
+/* Whose turn it is but for limited domains; NULL: nobody's. */
+static inline struct transaction *
+lane_first_waiting(struct route *r)
+{
+	struct list *link = list_first(&r->waiting);
+
+	return link != NULL ? list_entry(link, struct transaction, link) : NULL;
+}
+
+/* xorshift32: jitter needs no more. */
+static inline uint32_t
+lane_next_random(struct lane *lane)
+{
+	lane->random ^= lane->random << 13;
+	lane->random ^= lane->random >> 17;
+	lane->random ^= lane->random << 5;
+	return lane->random;
+}
+
 static inline struct lane_session *
 session_of(struct list *link)
 {
 	return list_entry(link, struct lane_session, link);
 }
 
-uint32_t lane_next_random(struct lane *lane);
-void lane_free_session(struct lane_session *ls);
-struct transaction *lane_first_waiting(struct route *r);
+/* ---- lane_queue.c ------------------------------------------------------- */
+
+/* t, which is in no queue, waits as the last of its queue. */
+void lane_put_last(struct lane *lane, struct transaction *t);
+
+/* Gives every newly decided recipient of t to report: the request may be gone
+ * then. / All of t is decided, which is freed. */
+void lane_hand_over(struct lane *lane, const struct transaction *t);
+void lane_conclude(struct lane *lane, struct transaction *t);
 
 /* Takes t off its waiting list / frees it and unties its request. */
 void lane_take_waiting(struct lane *lane, struct transaction *t);
@@ -90,8 +120,21 @@ void lane_bounce_waiting(struct lane *lane, struct transaction *t,
 /* Nothing of it is on the wire, none of its recipients decided. */
 bool lane_may_drop(const struct request *req);
 
-/* All its recipients are in the domain that is its nexthop. */
-bool lane_is_nexthop_of_all(const struct request *req);
+/* Back among those that wait, in the order in which they came. */
+void lane_put_back(struct lane *lane, struct transaction *t);
+
+/* ---- lane_routes.c ------------------------------------------------------ */
+
+/* Where a new request goes in. */
+struct route *lane_route_for(
+    struct lane *lane, const struct request *req, int64_t now_us);
+
+/* ---- lane_dial.c -------------------------------------------------------- */
+
+/* One more session, if there is need and nothing forbids it; is_probe: to find
+ * out about a host that mail is kept from. */
+bool lane_add_dial(struct lane *lane, struct route *r, bool is_probe,
+    struct lane_no *no, int64_t now_ms);
 
 /* The idle session that was used least lately; without_mail: of the routes
  * that have nothing waiting. With mail it may be idle until the next look
@@ -99,28 +142,51 @@ bool lane_is_nexthop_of_all(const struct request *req);
 struct session *lane_oldest_idle(const struct lane *lane, bool without_mail,
     lane_route_fn *is_of, void *ctx);
 
-/* What a reply to a command of t (or to nobody's) means, by code and rules;
- * the lane takes its lesson. */
-enum meaning lane_judge(struct lane_session *ls, struct transaction *t,
-    enum command_kind kind, const struct reply *reply, enum meaning meaning,
-    struct moment now);
+/* How many messages a session may take in all. */
+int lane_session_quota(const struct lane_session *ls, int64_t now_ms);
 
-/* No session, no dial, and the next dial is not due yet. */
-bool lane_is_in_outage(const struct route *r, int64_t now_ms);
+/* How many messages like this one can go in the time that a dial takes. */
+int64_t lane_messages_per_dial_time(
+    struct lane *lane, const struct route *r, const struct pacer_cost *cost);
 
-/* When a waiting transaction is deferred / does so when that time has come. */
-int64_t lane_expiry_ms(const struct lane *lane, const struct transaction *t);
-bool lane_expire(struct lane *lane, struct transaction *t, int64_t now_ms);
+/* Dials that have something to do for messages like this one / sessions that
+ * would be opened if there were slots. */
+size_t lane_dials_worth_it(struct lane *lane, const struct route *r,
+    const struct pacer_cost *cost, int64_t now_us);
+size_t lane_dials_wanted(struct lane *lane, struct route *r, int64_t now_us);
 
-struct pacer_cost lane_cost_of(const struct transaction *t);
+/* Mail waits for a token that comes at at_ms, share messages in the time that a
+ * dial takes: dials what they need. Returns when to look again. */
+int64_t lane_dial_ahead(struct lane *lane, struct route *r, int64_t share,
+    int64_t at_ms, int64_t now_ms);
 
-/* One more session, if there is need and nothing forbids it; is_probe: to find
- * out about a host that mail is kept from. */
-bool lane_add_dial(struct lane *lane, struct route *r, bool is_probe,
-    struct lane_no *no, int64_t now_ms);
+/* The last session that was there has had its last message: dials another. */
+void lane_succeed_spent(struct lane *lane, struct route *r, int64_t now_ms);
 
-/* Back among those that wait, in the order in which they came. */
-void lane_put_back(struct lane *lane, struct transaction *t);
+/* ---- lane_kick.c -------------------------------------------------------- */
+
+/* Frees ls, which is over. */
+void lane_free_session(struct lane_session *ls);
+
+/* ---- lane_expiry.c ------------------------------------------------------ */
+
+/* Defers what waited for too long or has no host that can be used; while
+ * draining also what cannot be given back. */
+void lane_expire_waiting(struct lane *lane, struct route *r, struct moment now);
+
+/* When that is due for the first of r; INT64_MAX: never. */
+int64_t lane_expiry_ms(const struct lane *lane, struct route *r);
+
+/* Defers t, whose wait for a rate would be longer than lane_hold_limit. */
+void lane_refuse_to_wait(
+    struct lane *lane, struct transaction *t, int64_t wait_us);
+
+/* Defers what would wait for too long, and counts what is parked. */
+void lane_look_at_parkings(struct lane *lane, struct route *r, int64_t now_us);
+
+/* Defers what is above lane_parked_limit, or would leave other domains less
+ * than half of the places. */
+void lane_trim_parkings(struct lane *lane, int64_t now_us);
 
 /* ---- lane_hosts.c ------------------------------------------------------- */
 
@@ -157,12 +223,6 @@ bool lane_has_no_host(
 bool lane_is_list_down(
     const struct lane *lane, const struct route *r, int64_t now_ms);
 
-/* To the operator, see lane_ops. */
-void lane_raise_alarm(struct lane *lane, struct route *route,
-    enum alarm_kind kind, const char *reply);
-void lane_clear_alarm(
-    struct lane *lane, struct route *route, enum alarm_kind kind);
-
 /* A dial of r has failed: for a certificate, or for so long that somebody
  * should know. */
 void lane_alarm_of_outage(struct lane *lane, struct route *r, int64_t now_ms);
@@ -175,11 +235,28 @@ bool lane_is_lost(
 bool lane_owe(struct lane *lane, const struct transaction *t);
 void lane_on_back(struct lane *lane, const struct route *r);
 
+/* ---- lane_replies.c ----------------------------------------------------- */
+
+/* To the operator, see lane_ops. */
+void lane_raise_alarm(struct lane *lane, struct route *route,
+    enum alarm_kind kind, const char *reply);
+void lane_clear_alarm(
+    struct lane *lane, struct route *route, enum alarm_kind kind);
+
+/* What a reply to a command of t (or to nobody's) means, by code and rules;
+ * the lane takes its lesson. */
+enum meaning lane_judge(struct lane_session *ls, struct transaction *t,
+    enum command_kind kind, const struct reply *reply, enum meaning meaning,
+    struct moment now);
+
 /* ---- lane_pace.c -------------------------------------------------------- */
 
 /* For a new route / one that is about to be freed. */
 void lane_begin_pace(struct lane *lane, struct route *r, int64_t now_us);
 void lane_leave_pace(struct route *r);
+
+/* What t takes of every limit. */
+struct pacer_cost lane_cost_of(const struct transaction *t);
 
 /* t is given to a session / has left it. */
 void lane_count_taken(struct transaction *t, int64_t now_us);
@@ -223,24 +300,5 @@ int64_t lane_next_token(struct route *r, int64_t now_us, int64_t *share_out);
 void lane_take_token(
     struct transaction *t, const struct pacer_cost *cost, int64_t now_us);
 void lane_give_back_token(struct transaction *t);
-
-/* Defers what would wait for too long, and counts what is parked. */
-void lane_look_at_parkings(struct lane *lane, struct route *r, int64_t now_us);
-
-/* Defers what is above lane_parked_limit, or would leave other domains less
- * than half of the places. */
-void lane_trim_parkings(struct lane *lane, int64_t now_us);
-
-void lane_expire_parkings(
-    struct lane *lane, struct route *r, struct moment now);
-int64_t lane_parkings_expiry_ms(const struct lane *lane, const struct route *r);
-
-/* True, with what to say of t, when it waited for its domain. */
-bool lane_explain_parked(struct lane *lane, const struct transaction *t,
-    int64_t now_us, struct dsn *out);
-
-/* While draining: defers what waits beside other parts of the same request
- * that went, since the request cannot be given back. */
-void lane_leave_parts(struct lane *lane, struct route *r);
 
 #endif

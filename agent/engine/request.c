@@ -1,6 +1,7 @@
 #include "agent/engine/request.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "agent/engine/message.h"
 #include "common/base/log.h"
@@ -300,4 +301,16 @@ verdict_free(struct verdict **verdict)
 	mem_free(v->relay);
 	mem_free(v->tls);
 	mem_free(v);
+}
+
+bool
+request_is_to_nexthop(const struct request *req)
+{
+	for (size_t i = 0; i < req->rcpt_count; i++) {
+		const char *at = strrchr(req->rcpts[i].address, '@');
+
+		if (at == NULL || strcasecmp(at + 1, req->nexthop) != 0)
+			return false;
+	}
+	return req->rcpt_count > 0;
 }

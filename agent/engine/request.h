@@ -162,4 +162,7 @@ request_is_probe(const struct request *req)
 struct verdict *verdict_new(enum outcome outcome);
 void verdict_free(struct verdict **verdict);
 
+/* All its recipients are in the domain that is its nexthop. */
+bool request_is_to_nexthop(const struct request *req);
+
 #endif

@@ -391,3 +391,10 @@ route_quota(
 		quota = r->quota;
 	return quota;
 }
+
+bool
+route_is_in_outage(const struct route *r, int64_t now_ms)
+{
+	return r->is_down && r->session_count == 0 && r->dialing == 0 &&
+	       now_ms < r->dial_not_before_ms;
+}

@@ -227,4 +227,7 @@ void route_load_quota(struct route *r, int messages, int64_t learned_ms);
 int route_quota(
     const struct route *r, int configured, int announced, int64_t now_ms);
 
+/* No session, no dial, and the next dial is not due yet. */
+bool route_is_in_outage(const struct route *r, int64_t now_ms);
+
 #endif

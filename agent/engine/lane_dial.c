@@ -1,0 +1,275 @@
+/* Is one more session worth it, may it be dialled, and who makes room for it.
+ */
+#include "agent/engine/lane_state.h"
+
+#include <math.h>
+
+#include "common/base/log.h"
+
+/* How long a spent session's successor is tried for: QUIT and its reply. */
+enum { SUCCESSION_MS = 2500 };
+
+int
+lane_session_quota(const struct lane_session *ls, int64_t now_ms)
+{
+	return route_quota(ls->route,
+	    ls->lane->set->lane_messages_per_connection, ls->announced_quota,
+	    now_ms);
+}
+
+struct session *
+lane_oldest_idle(
+    const struct lane *lane, bool without_mail, lane_route_fn *is_of, void *ctx)
+{
+	struct session *oldest = NULL;
+
+	list_each (link, &lane->routes) {
+		struct route *r = route_of(link);
+
+		if (is_of != NULL && !is_of(ctx, r))
+			continue;
+		list_each (l, &r->sessions) {
+			struct session *s = session_of(l)->session;
+
+			if ((without_mail && lane_unparked(r) > 0) ||
+			    session_load(s) > 0 || session_is_finishing(s))
+				continue;
+			if (oldest == NULL || session_idle_since_ms(s) <
+						  session_idle_since_ms(oldest))
+				oldest = s;
+		}
+	}
+	return oldest;
+}
+
+/* As lane_oldest_idle(), which there need not be one of for very many routes:
+ * it is not looked for again before something has moved. */
+static struct session *
+find_idle(struct lane *lane)
+{
+	struct session *idle = NULL;
+
+	if (lane->none_idle_at != lane->moves)
+		idle = lane_oldest_idle(lane, true, NULL, NULL);
+	if (idle == NULL)
+		lane->none_idle_at = lane->moves;
+	return idle;
+}
+
+/* Routes share lane_connection_limit: those that have idle sessions give them
+ * up to this one, as many as it can use. */
+static void
+make_room(struct lane *lane, struct route *r, int64_t now_ms)
+{
+	size_t waiting = lane_unparked(r);
+
+	for (; r->claimed + r->dialing < waiting; r->claimed++) {
+		struct session *idle;
+
+		if (lane->claimed == lane->finishing) {
+			idle = find_idle(lane);
+			if (idle == NULL)
+				return;
+			session_finish(idle, LANE_WHY_WANTED, now_ms);
+			lane->finishing++;
+		}
+		lane->claimed++;
+	}
+}
+
+static bool
+start_dial(
+    struct lane *lane, struct route *r, struct lane_no *no, int64_t now_ms)
+{
+	if (!lane->ops->start_dial(lane->ctx, r, no))
+		return false;
+	r->dialing++;
+	route_on_dial(r, now_ms);
+	lane->dialing++;
+	return true;
+}
+
+bool
+lane_add_dial(struct lane *lane, struct route *r, bool is_probe,
+    struct lane_no *no, int64_t now_ms)
+{
+	if (lane->is_draining) {
+		lane_no_set(no, LANE_NO_DRAINING, INT64_MAX);
+		return false;
+	}
+	if (lane->sessions + lane->dialing +
+		(is_probe ? 0 : lane->places_kept) >=
+	    (size_t)lane->set->lane_connection_limit) {
+		make_room(lane, r, now_ms);
+		lane_no_set(no, LANE_NO_CONNECTION_LIMIT, INT64_MAX);
+		return false;
+	}
+	if (now_ms < r->rest_until_ms) {
+		lane_no_set(no, LANE_NO_REST, r->rest_until_ms);
+		return false;
+	}
+	if (r->is_alarmed && r->session_count + r->dialing > 0) {
+		lane_no_set(no, LANE_NO_ALARM, INT64_MAX);
+		return false;
+	}
+	if (route_may_replace(r))
+		return start_dial(lane, r, no, now_ms);
+	if (route_is_being_tried(r)) {
+		lane_no_set(no, LANE_NO_CONNECTION, INT64_MAX);
+		return false;
+	}
+	if (now_ms < r->dial_not_before_ms) {
+		lane_no_set(no, LANE_NO_BACKOFF, r->dial_not_before_ms);
+		return false;
+	}
+	return start_dial(lane, r, no, now_ms);
+}
+
+static bool
+add_dial(struct lane *lane, struct route *r, struct lane_no *no, int64_t now_ms)
+{
+	return lane_add_dial(lane, r, false, no, now_ms);
+}
+
+/* Sessions that will last for the next `share` messages each, or are new; those
+ * under way included. *busy_out: sessions in use now. */
+static size_t
+sessions_good_for(
+    struct route *r, int64_t share, int64_t now_ms, size_t *busy_out)
+{
+	size_t n = r->dialing;
+
+	*busy_out = 0;
+	list_each (link, &r->sessions) {
+		struct lane_session *ls = session_of(link);
+		const struct session *s = ls->session;
+		int begun = session_messages(s);
+
+		if (session_is_finishing(s))
+			continue;
+		*busy_out += session_load(s) > 0;
+		n += begun == 0 ||
+		     lane_session_quota(ls, now_ms) - begun > share;
+	}
+	return n;
+}
+
+/* How many messages a new session may carry. */
+static int64_t
+messages_per_session(
+    const struct lane *lane, const struct route *r, int64_t now_ms)
+{
+	return route_quota(
+	    r, lane->set->lane_messages_per_connection, 0, now_ms);
+}
+
+/* How many messages like this one can go in the time that a dial takes. */
+int64_t
+lane_messages_per_dial_time(
+    struct lane *lane, const struct route *r, const struct pacer_cost *cost)
+{
+	int64_t us = r->dial_took_ms * 1000;
+	int64_t n =
+	    pacer_expected(&lane->pacer, cost, us, (int64_t)lane_unparked(r));
+	double learned = controller_rate(&r->pace->adapt) * (double)us / 1e6;
+
+	return learned < (double)n ? (int64_t)learned : n;
+}
+
+/* Mail waits for a token that comes at at_ms, and a bucket of one loses those
+ * that come while a session is dialled: so the successor of a session that is
+ * nearly spent is dialled as long before as that takes. share: messages that
+ * are expected to go in that time. Returns when to look again. */
+int64_t
+lane_dial_ahead(struct lane *lane, struct route *r, int64_t share,
+    int64_t at_ms, int64_t now_ms)
+{
+	struct lane_no no = {.not_before_ms = INT64_MAX};
+	int64_t took_ms = r->dial_took_ms;
+	size_t busy, need;
+
+	(void)sessions_good_for(r, 0, now_ms, &busy);
+	if (busy == 0)
+		busy = 1;
+	share /= (int64_t)busy;
+	/* Where a session carries less than that, several follow on one. */
+	need =
+	    busy * (size_t)(1 + share / messages_per_session(lane, r, now_ms));
+	if (took_ms == 0 ||
+	    sessions_good_for(r, share, now_ms, &(size_t){0}) >= need)
+		return at_ms;
+	if (now_ms < at_ms - took_ms)
+		return at_ms - took_ms;
+	while (sessions_good_for(r, share, now_ms, &(size_t){0}) < need &&
+	       add_dial(lane, r, &no, now_ms))
+		;
+	return at_ms;
+}
+
+/* The last session that was there has its share of messages. It was in use more
+ * often than it would have been closed as idle, so more mail is expected in
+ * that time, which should not wait for a dial. */
+void
+lane_succeed_spent(struct lane *lane, struct route *r, int64_t now_ms)
+{
+	struct lane_no no;
+	size_t busy;
+
+	if (r->spent_ms == 0)
+		return;
+	/* Its own place may be the only one, and is free when it has gone. */
+	if (now_ms - r->spent_ms > SUCCESSION_MS ||
+	    controller_paused_until(&r->pace->adapt) > now_ms * 1000 ||
+	    sessions_good_for(r, 0, now_ms, &busy) > 0 ||
+	    add_dial(lane, r, &no, now_ms))
+		r->spent_ms = 0;
+}
+
+/* Messages like this one that may go at once. */
+static size_t
+may_go_now(struct lane *lane, const struct route *r,
+    const struct pacer_cost *cost, int64_t now_us)
+{
+	size_t n = pacer_ready(&lane->pacer, cost, lane_unparked(r), now_us);
+	const struct controller *pace = &r->pace->adapt;
+	int room = controller_window(pace) - pace->in_flight;
+
+	if (!lane->set->lane_adaptive)
+		return n;
+	if (isfinite(controller_rate(pace)) && room > 1)
+		room = 1; /* one by one */
+	if (room < 0)
+		room = 0;
+	return n < (size_t)room ? n : (size_t)room;
+}
+
+/* Each dial under way is for one that waits and may go, or for as many as a
+ * session carries of those that may go until it is there. */
+size_t
+lane_dials_worth_it(struct lane *lane, const struct route *r,
+    const struct pacer_cost *cost, int64_t now_us)
+{
+	size_t now = may_go_now(lane, r, cost, now_us);
+	int64_t then = 1 + lane_messages_per_dial_time(lane, r, cost) /
+			       messages_per_session(lane, r, now_us / 1000);
+
+	return now > (size_t)then ? now : (size_t)then;
+}
+
+/* Sessions that would be opened if there were slots. */
+size_t
+lane_dials_wanted(struct lane *lane, struct route *r, int64_t now_us)
+{
+	const struct transaction *t = lane_next_waiting(lane, r, now_us);
+	size_t limit = (size_t)lane->set->lane_connection_limit;
+	size_t open = lane->sessions + lane->dialing, could, want;
+	struct pacer_cost cost;
+
+	if (t == NULL || lane->is_draining || open >= limit ||
+	    now_us < r->dial_not_before_ms * 1000)
+		return 0;
+	cost = lane_cost_of(t);
+	could = may_go_now(lane, r, &cost, now_us);
+	want = could > r->dialing ? could - r->dialing : 0;
+	return want < limit - open ? want : limit - open;
+}

@@ -1,0 +1,306 @@
+/* Who waited in vain, or would. */
+#include "agent/engine/lane_park.h"
+
+#include "common/base/log.h"
+
+static void
+explain(
+    const struct transaction *t, int64_t now_us, char text[DOMAIN_TEXT_SIZE])
+{
+	struct pacer_cost cost = lane_cost_of(t);
+
+	domain_explain(t->domain, &cost, now_us, text, DOMAIN_TEXT_SIZE);
+}
+
+/* True, with what to say of t, when it waited for its domain. */
+static bool
+explain_parked(struct lane *lane, const struct transaction *t, int64_t now_us,
+    struct dsn *out)
+{
+	char text[DOMAIN_TEXT_SIZE];
+
+	if (t->parking == NULL || parking_wait_us(t->parking, now_us) == 0)
+		return false;
+	explain(t, now_us, text);
+	dsn_set(out, "4.4.5", "not sent within %llds: %s",
+	    (long long)lane->set->lane_hold_limit_ms / 1000, text);
+	return true;
+}
+
+/* A wait that is known to be longer than lane_hold_limit is not begun: the
+ * message, or all mail for a while, is the queue manager's to keep. */
+void
+lane_refuse_to_wait(struct lane *lane, struct transaction *t, int64_t wait_us)
+{
+	const struct pacer_limit *limit = lane->paced_by;
+	char rate[RATE_TEXT_SIZE];
+	struct dsn dsn;
+
+	rate_to_text(&limit->rate, rate, sizeof(rate));
+	if (wait_us == RATE_NEVER) {
+		dsn_set(&dsn, "4.4.5", "message is above %s = %s",
+		    pacer_parameter(limit), rate);
+	} else {
+		dsn_set(&dsn, "4.4.5", "%s = %s is used up, more in %llds",
+		    pacer_parameter(limit), rate,
+		    (long long)(wait_us / 1000000));
+		request_set_hop(t->req, &dsn, NULL);
+	}
+	lane_defer_waiting(lane, t, &dsn, NULL, NULL, false);
+}
+
+/* What is said of a request that waited in vain; returns with whom it failed,
+ * or NULL. */
+static const struct peer *
+explain_wait(
+    const struct lane *lane, const struct transaction *t, struct dsn *out)
+{
+	const struct route *r = t->route;
+	long long held_s = (long long)lane->set->lane_hold_limit_ms / 1000;
+	char rate[RATE_TEXT_SIZE];
+
+	if (r->no.reason == LANE_NO_RATE && lane->paced_by != NULL) {
+		rate_to_text(&lane->paced_by->rate, rate, sizeof(rate));
+		dsn_set(out, "4.4.5", "not sent within %llds: %s = %s", held_s,
+		    pacer_parameter(lane->paced_by), rate);
+	} else if (r->failing_since_ms > 0) {
+		*out = r->failure;
+		return r->failure_peer;
+	} else if (t->last_error != NULL) {
+		*out = *t->last_error;
+		return t->last_peer;
+	} else {
+		dsn_set(out, "4.4.5", "not sent within %llds: %s", held_s,
+		    lane_no_words(&r->no));
+	}
+	return NULL;
+}
+
+/* When a waiting transaction is deferred. */
+static int64_t
+expiry_ms(const struct lane *lane, const struct transaction *t)
+{
+	int64_t held = t->waiting_since_ms + lane->set->lane_hold_limit_ms;
+
+	return held < t->req->deadline_ms ? held : t->req->deadline_ms;
+}
+
+/* True when t is deferred: its time is over, or no host can be used. */
+static bool
+expire(struct lane *lane, struct transaction *t, int64_t now_ms)
+{
+	struct route *r = t->route;
+	const struct peer *peer = NULL;
+	struct dsn dsn;
+
+	if (route_is_in_outage(r, now_ms)) {
+		/* Who is called back when it is over need not be kept from
+		 * coming; nor others, while any host of the list works. */
+		bool is_hop = !r->is_failure_final &&
+			      lane_is_lost(lane, t, now_ms) &&
+			      !lane_owe(lane, t) && !r->is_failure_soft;
+
+		if (r->is_failure_final)
+			lane_bounce_waiting(lane, t, &r->failure,
+			    r->failure_peer, r->failure_reply);
+		else
+			lane_defer_waiting(lane, t, &r->failure,
+			    r->failure_peer, r->failure_reply, is_hop);
+		return true;
+	}
+	if (now_ms < expiry_ms(lane, t))
+		return false;
+	if (!explain_parked(lane, t, now_ms * 1000, &dsn))
+		peer = explain_wait(lane, t, &dsn);
+	lane_defer_waiting(lane, t, &dsn, peer, NULL, false);
+	return true;
+}
+
+static struct transaction *
+first_in(struct list *queue)
+{
+	struct list *link = list_first(queue);
+
+	return link != NULL ? list_entry(link, struct transaction, link) : NULL;
+}
+
+static void
+expire_queue(struct lane *lane, struct list *queue, struct moment now)
+{
+	struct transaction *t;
+
+	while ((t = first_in(queue)) != NULL && expire(lane, t, now.ms))
+		continue;
+}
+
+/* While draining: what waits beside other parts of the same request that went,
+ * since the request cannot be given back. */
+static void
+leave(struct lane *lane, struct list *waiting)
+{
+	struct dsn dsn;
+
+	dsn_set(&dsn, "4.3.2", "delivery agent is ending, not yet its turn");
+	list_each_safe (link, waiting) {
+		struct transaction *t =
+		    list_entry(link, struct transaction, link);
+
+		if (!lane_may_drop(t->req))
+			lane_defer_waiting(lane, t, &dsn, NULL, NULL, false);
+	}
+}
+
+void
+lane_expire_waiting(struct lane *lane, struct route *r, struct moment now)
+{
+	expire_queue(lane, &r->waiting, now);
+	list_each (link, &r->parkings)
+		expire_queue(lane, &parking_of(link)->waiting, now);
+	if (!lane->is_draining)
+		return;
+	leave(lane, &r->waiting);
+	list_each (link, &r->parkings)
+		leave(lane, &parking_of(link)->waiting);
+}
+
+int64_t
+lane_expiry_ms(const struct lane *lane, struct route *r)
+{
+	struct transaction *t = first_in(&r->waiting);
+	int64_t due = t != NULL ? expiry_ms(lane, t) : INT64_MAX;
+
+	list_each (link, &r->parkings) {
+		t = first_in(&parking_of(link)->waiting);
+		if (t != NULL && expiry_ms(lane, t) < due)
+			due = expiry_ms(lane, t);
+	}
+	return due;
+}
+
+/* ---- for a domain's limit ----------------------------------------------- */
+
+/* A wait that is known to be longer than lane_hold_limit is not begun. */
+static void
+refuse_parked(
+    struct lane *lane, struct transaction *t, int64_t wait_us, int64_t now_us)
+{
+	char text[DOMAIN_TEXT_SIZE];
+	struct dsn dsn;
+
+	explain(t, now_us, text);
+	if (wait_us == RATE_NEVER) {
+		dsn_set(&dsn, "4.4.5", "message is above %s", text);
+	} else {
+		dsn_set(&dsn, "4.4.5", "%s is used up, more in %llds", text,
+		    (long long)(wait_us / 1000000));
+		/* Only where the queue manager keeps this domain's mail
+		 * apart may it stop all that is for the same place. */
+		if (request_is_to_nexthop(t->req))
+			request_set_hop(t->req, &dsn, NULL);
+	}
+	lane_defer_waiting(lane, t, &dsn, NULL, NULL, false);
+}
+
+static void
+look_at_parking(struct lane *lane, struct parking *p, int64_t now_us)
+{
+	int64_t hold_us = lane->set->lane_hold_limit_ms * 1000, wait_us = 0;
+	struct pacer_cost cost;
+	size_t can_go = 0;
+
+	while (p->count > 0 && (wait_us = parking_wait_us(p, now_us)) > hold_us)
+		refuse_parked(lane, parking_first(p), wait_us, now_us);
+	if (p->count > 0 && wait_us == 0) {
+		cost = lane_cost_of(parking_first(p));
+		can_go = domain_ready(p->domain, &cost, p->count, now_us);
+		if (can_go == 0)
+			can_go = 1;
+	}
+	parking_set_parked(lane, p, p->count - can_go);
+}
+
+void
+lane_look_at_parkings(struct lane *lane, struct route *r, int64_t now_us)
+{
+	list_each (link, &r->parkings)
+		look_at_parking(lane, parking_of(link), now_us);
+}
+
+/* Those of a parking that stand in the way of other domains' mail. */
+static size_t
+in_the_way(const struct parking *p)
+{
+	return p->parked < p->mixed ? p->parked : p->mixed;
+}
+
+static size_t
+all_in_the_way(struct lane *lane)
+{
+	size_t n = 0;
+
+	list_each (link, &lane->routes)
+		list_each (l, &route_of(link)->parkings)
+			n += in_the_way(parking_of(l));
+	return n;
+}
+
+static size_t
+length(const struct parking *p, bool of_mixed)
+{
+	return of_mixed ? in_the_way(p) : p->parked;
+}
+
+static struct parking *
+longest(struct lane *lane, bool of_mixed)
+{
+	struct parking *most = NULL;
+
+	list_each (link, &lane->routes)
+		list_each (l, &route_of(link)->parkings)
+			if (most == NULL || length(parking_of(l), of_mixed) >
+						length(most, of_mixed))
+				most = parking_of(l);
+	return most;
+}
+
+/* The last that came goes first, and of the longest queue: a domain with much
+ * mail leaves room to one with little. whose: what is full. */
+static void
+defer_last(struct lane *lane, bool of_mixed, const char *whose, size_t limit,
+    int64_t now_us)
+{
+	struct parking *p = longest(lane, of_mixed);
+	struct list *link;
+	struct transaction *t;
+	char text[DOMAIN_TEXT_SIZE];
+	struct dsn dsn;
+
+	CHECK(p != NULL && p->parked > 0);
+	link = p->waiting.prev;
+	while (of_mixed &&
+	       !parking_is_mixed(list_entry(link, struct transaction, link)))
+		link = link->prev;
+	t = list_entry(link, struct transaction, link);
+	explain(t, now_us, text);
+	dsn_set(&dsn, "4.4.5", "%s%zu messages wait already; %s", whose, limit,
+	    text);
+	parking_set_parked(lane, p, p->parked - 1);
+	lane_defer_waiting(lane, t, &dsn, NULL, NULL, false);
+}
+
+void
+lane_trim_parkings(struct lane *lane, int64_t now_us)
+{
+	size_t limit = (size_t)lane->set->lane_parked_limit;
+	size_t half = lane_places(lane) / 2, extra;
+
+	while (lane->parked > limit)
+		defer_last(lane, false, "lane_parked_limit = ", limit, now_us);
+	if (half < 1)
+		half = 1;
+	if (lane->parked <= half)
+		return;
+	extra = all_in_the_way(lane);
+	for (extra -= extra < half ? extra : half; extra > 0; extra--)
+		defer_last(lane, true, "half of the window, ", half, now_us);
+}
