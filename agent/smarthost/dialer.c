@@ -1,4 +1,4 @@
-/*   candidate -> TLS policy -> credentials -> connect -> dialogue -> ready
+/*   candidate -> TLS policy -> credentials -> connect -> handshake -> ready
  *       ^_________________________________________________|  failed
  *
  * One address after the other; the reasons of all failures are logged, the
@@ -9,13 +9,12 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
-#include "agent/smarthost/dialer_private.h"
+#include "agent/smarthost/dial.h"
+#include "agent/smarthost/handshake.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
@@ -26,23 +25,6 @@ enum {
 static void next_candidate(struct dial *dial);
 static void find_credentials(struct dial *dial);
 static void start_connect(struct dial *dial);
-
-const char *
-dial_stage_name(enum dial_stage stage)
-{
-	static const char *const names[] = {
-	    [DIAL_RESOLVE] = "resolve",
-	    [DIAL_CONNECT] = "connect",
-	    [DIAL_GREETING] = "greeting",
-	    [DIAL_EHLO] = "ehlo",
-	    [DIAL_STARTTLS] = "starttls",
-	    [DIAL_TLS] = "tls",
-	    [DIAL_AUTH] = "auth",
-	    [DIAL_CONFIG] = "config",
-	};
-
-	return names[stage];
-}
 
 struct dialer *
 dialer_new(struct loop *loop, const struct settings *set,
@@ -112,58 +94,6 @@ dialer_resolver(struct dialer *dialer)
 	return dialer->resolver;
 }
 
-const char *
-dial_namaddr(const struct dial *dial, char *out, size_t n)
-{
-	(void)snprintf(out, n, "%s[%s]", dial->at.host, dial->at.addr);
-	return out;
-}
-
-const char *
-dial_namaddrport(const struct dial *dial, char *out, size_t n)
-{
-	(void)snprintf(out, n, "%s[%s]:%u", dial->at.host, dial->at.addr,
-	    (unsigned)dial->at.port);
-	return out;
-}
-
-void
-dial_set_timer(struct dial *dial, int64_t ms)
-{
-	if (ms > 0)
-		loop_timer_at(
-		    dial->timer, loop_now_ms(dial->dialer->loop) + ms);
-	else
-		loop_timer_cancel(dial->timer);
-}
-
-static void
-wipe_credentials(struct dial *dial)
-{
-	if (dial->user != NULL)
-		mem_wipe(dial->user, strlen(dial->user));
-	if (dial->password != NULL)
-		mem_wipe(dial->password, strlen(dial->password));
-	mem_free(dial->user);
-	mem_free(dial->password);
-	dial->user = dial->password = NULL;
-	dial->has_credentials = false;
-}
-
-static void
-close_connection(struct dial *dial)
-{
-	loop_unwatch(&dial->watch);
-	if (dial->fd >= 0)
-		(void)close(dial->fd);
-	dial->fd = -1;
-	link_free(&dial->link);
-	loop_timer_cancel(dial->timer);
-	sasl_free(&dial->sasl);
-	buf_fini_secret(&dial->out);
-	buf_fini_secret(&dial->deferred);
-}
-
 /* Frees all but the result; the memory goes at the end of the turn, since
  * callers up the stack may still look at the state. */
 static void
@@ -172,11 +102,11 @@ dispose(struct dial *dial)
 	struct loop *loop = dial->dialer->loop;
 
 	dial->state = DIAL_STATE_OVER;
-	close_connection(dial);
+	dial_close_connection(dial);
 	candidates_free(&dial->candidates);
 	maps_cancel(&dial->policy_query);
 	credentials_cancel(&dial->credentials_query);
-	wipe_credentials(dial);
+	dial_wipe_credentials(dial);
 	reply_parser_fini(&dial->parser);
 	loop_timer_free(&dial->timer);
 	mem_free(dial->sender);
@@ -194,48 +124,23 @@ finish(struct dial *dial)
 	on_done(ctx, &result);
 }
 
-void
-dial_fail(struct dial *dial, enum dial_stage stage, const char *status,
-    const char *format, ...)
+static void
+give_up(struct dial *dial)
 {
-	struct dial_result *r = &dial->result;
-	char text[DSN_TEXT_MAX + 1];
-	va_list ap;
-
-	va_start(ap, format);
-	(void)vsnprintf(text, sizeof(text), format, ap);
-	va_end(ap);
-	dsn_set(&r->dsn, status, "%s", text);
-	r->stage = stage;
-	mem_free(r->reply_text);
-	r->reply_text = NULL;
-	r->reply_code = 0;
-	r->is_config_error = stage == DIAL_CONFIG;
-	r->is_transport = r->is_certificate = false;
-	dial->has_failed = true;
-	if (stage == DIAL_CONNECT || stage == DIAL_GREETING)
-		candidate_rest(&dial->dialer->rests, &dial->at.sa,
-		    loop_now_ms(dial->dialer->loop));
-	log_info("%s", r->dsn.text);
-}
-
-void
-dial_give_up(struct dial *dial)
-{
-	close_connection(dial);
+	dial_close_connection(dial);
 	next_candidate(dial);
 }
 
-void
-dial_retry_plain(struct dial *dial)
+static void
+retry_plain(struct dial *dial)
 {
-	close_connection(dial);
+	dial_close_connection(dial);
 	dial->is_plain_retry = true;
 	start_connect(dial);
 }
 
-void
-dial_ready(struct dial *dial)
+static void
+ready(struct dial *dial)
 {
 	struct dial_result *r = &dial->result;
 	int64_t rtt_ms = (link_rtt_us(dial->link) + 999) / 1000;
@@ -252,6 +157,22 @@ dial_ready(struct dial *dial)
 	r->reply_text = NULL;
 	r->reply_code = 0;
 	finish(dial);
+}
+
+static void
+on_handshake_end(struct dial *dial, enum handshake_end how)
+{
+	switch (how) {
+	case HANDSHAKE_READY:
+		ready(dial);
+		break;
+	case HANDSHAKE_FAILED:
+		give_up(dial);
+		break;
+	case HANDSHAKE_RETRY_PLAIN:
+		retry_plain(dial);
+		break;
+	}
 }
 
 static void
@@ -400,7 +321,7 @@ find_credentials(struct dial *dial)
 	struct dialer *d = dial->dialer;
 	struct credentials_query *query;
 
-	wipe_credentials(dial);
+	dial_wipe_credentials(dial);
 	/* It is about this host alone. */
 	mem_free(dial->result.no_login);
 	dial->result.no_login = NULL;
@@ -422,7 +343,7 @@ fail_connect(struct dial *dial, int error_no)
 	dial_fail(dial, DIAL_CONNECT, "4.4.1", "connect to %s: %s",
 	    dial_namaddrport(dial, name, sizeof(name)), strerror(error_no));
 	dial->result.is_transport = true;
-	dial_give_up(dial);
+	give_up(dial);
 }
 
 static void
@@ -451,7 +372,7 @@ on_connected(void *ctx, bool readable, bool writable)
 	rtt_ms = (loop_now_us(dial->dialer->loop) - dial->began_us) / 1000;
 	dial->result.peer.rtt_ms = rtt_ms > 0 ? rtt_ms : 0;
 	dial->link = link_new(dial->dialer->loop, fd);
-	dialogue_start(dial);
+	handshake_start(dial, on_handshake_end);
 }
 
 static void
@@ -471,13 +392,13 @@ start_connect(struct dial *dial)
 	}
 	if (d->source_error[0] != '\0') {
 		dial_fail(dial, DIAL_CONFIG, "4.3.5", "%s", d->source_error);
-		dial_give_up(dial);
+		give_up(dial);
 		return;
 	}
 	if (!source_address_bind(&d->source, dial->fd, family)) {
 		dial_fail(dial, DIAL_CONFIG, "4.4.0",
 		    "server configuration error: smtp_bind_address");
-		dial_give_up(dial);
+		give_up(dial);
 		return;
 	}
 	dial->began_us = loop_now_us(d->loop);
@@ -501,7 +422,7 @@ on_timer(void *ctx)
 	if (dial->state == DIAL_STATE_CONNECT)
 		fail_connect(dial, ETIMEDOUT);
 	else
-		dialogue_on_timeout(dial);
+		handshake_on_timeout(dial);
 }
 
 /* ---- from one address to the next ---- */
@@ -592,14 +513,4 @@ dial_cancel(struct dial **dial)
 		return;
 	dial_result_fini(&old->result);
 	dispose(old);
-}
-
-void
-dial_result_fini(struct dial_result *result)
-{
-	link_free(&result->link);
-	mem_free(result->reply_text);
-	result->reply_text = NULL;
-	mem_free(result->no_login);
-	result->no_login = NULL;
 }

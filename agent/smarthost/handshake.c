@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/smarthost/dialer_private.h"
+#include "agent/smarthost/handshake.h"
 #include "common/smtp/command.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -92,6 +92,17 @@ enter(struct dial *dial, enum dial_state state)
 	dial_set_timer(dial, ms);
 }
 
+/* The last thing that is done to the connection here. */
+static void
+conclude(struct dial *dial, enum handshake_end how)
+{
+	handshake_end_fn *on_end = dial->on_handshake_end;
+
+	CHECK(on_end != NULL);
+	dial->on_handshake_end = NULL;
+	on_end(dial, how);
+}
+
 /* Says good-bye and waits a little: a server that counts connections should
  * have seen the end of this one before there is another. */
 static void
@@ -152,7 +163,7 @@ fail_lost(struct dial *dial)
 	    "lost connection with %s while %s",
 	    dial_namaddr(dial, name, sizeof(name)), doing(dial->state));
 	dial->result.is_transport = true;
-	dial_give_up(dial);
+	conclude(dial, HANDSHAKE_FAILED);
 }
 
 /* ---- TLS ---- */
@@ -182,14 +193,14 @@ fail_handshake(struct dial *dial, bool is_transport, const char *why)
 	 * succeed. */
 	if (dial->policy.level == TLS_LEVEL_MAY && dial->may_be_plain &&
 	    !dial->has_credentials) {
-		dial_retry_plain(dial);
+		conclude(dial, HANDSHAKE_RETRY_PLAIN);
 		return;
 	}
 	dial_fail(
 	    dial, DIAL_TLS, "4.7.5", "Cannot start TLS: handshake failure");
 	dial->result.is_soft = dial->policy.level == TLS_LEVEL_MAY;
 	dial->result.is_transport = is_transport;
-	dial_give_up(dial);
+	conclude(dial, HANDSHAKE_FAILED);
 }
 
 static void
@@ -275,7 +286,7 @@ start_tls(struct dial *dial)
 	if (ssl == NULL) {
 		dial_fail(dial, DIAL_CONFIG, "4.7.5",
 		    "client TLS configuration problem: %s", why);
-		dial_give_up(dial);
+		conclude(dial, HANDSHAKE_FAILED);
 		return;
 	}
 	enter(dial, DIAL_STATE_TLS);
@@ -336,7 +347,7 @@ on_starttls_reply(struct dial *dial, const struct reply *reply, bool has_more)
 		    "Cannot start TLS: host %s sent plain text after "
 		    "agreeing to TLS",
 		    name);
-		dial_give_up(dial);
+		conclude(dial, HANDSHAKE_FAILED);
 		return;
 	}
 	start_tls(dial);
@@ -610,7 +621,7 @@ fail_protocol(struct dial *dial)
 	dial_fail(dial, stage_of(dial->state), "4.5.0",
 	    "protocol error in the reply of host %s while %s",
 	    dial_namaddr(dial, name, sizeof(name)), doing(dial->state));
-	dial_give_up(dial);
+	conclude(dial, HANDSHAKE_FAILED);
 }
 
 /* A reply to what was not sent yet: who believes it is one reply ahead for the
@@ -662,7 +673,7 @@ on_reply(struct dial *dial, const struct reply *reply, bool has_more)
 		break;
 	case DIAL_STATE_QUIT:
 		if (reply->code == 221)
-			dial_give_up(dial);
+			conclude(dial, HANDSHAKE_FAILED);
 		break;
 	case DIAL_STATE_LOOKUP:
 	case DIAL_STATE_CONNECT:
@@ -697,7 +708,7 @@ on_input(void *ctx, const char *p, size_t n)
 		on_reply(dial, reply_get(&dial->parser), n > 0);
 		if (dial->is_ready) {
 			link_unread(link, p, n);
-			dial_ready(dial);
+			conclude(dial, HANDSHAKE_READY);
 			return;
 		}
 	}
@@ -726,7 +737,7 @@ on_closed(void *ctx, enum link_end end, const char *text)
 	struct dial *dial = ctx;
 
 	if (dial->state == DIAL_STATE_QUIT) {
-		dial_give_up(dial);
+		conclude(dial, HANDSHAKE_FAILED);
 		return;
 	}
 	if (end == LINK_TLS_ERROR)
@@ -735,12 +746,12 @@ on_closed(void *ctx, enum link_end end, const char *text)
 }
 
 void
-dialogue_on_timeout(struct dial *dial)
+handshake_on_timeout(struct dial *dial)
 {
 	char name[NAME_SIZE];
 
 	if (dial->state == DIAL_STATE_QUIT) {
-		dial_give_up(dial);
+		conclude(dial, HANDSHAKE_FAILED);
 		return;
 	}
 	if (dial->state == DIAL_STATE_TLS) {
@@ -751,16 +762,18 @@ dialogue_on_timeout(struct dial *dial)
 	    "conversation with %s timed out while %s",
 	    dial_namaddr(dial, name, sizeof(name)), doing(dial->state));
 	dial->result.is_transport = true;
-	dial_give_up(dial);
+	conclude(dial, HANDSHAKE_FAILED);
 }
 
 void
-dialogue_start(struct dial *dial)
+handshake_start(struct dial *dial, handshake_end_fn *on_end)
 {
 	static const struct link_ops ops = {
 	    on_input, on_output, on_written, on_closed};
 	const struct settings *set = dial->dialer->set;
 
+	CHECK(dial->on_handshake_end == NULL);
+	dial->on_handshake_end = on_end;
 	reply_parser_fini(&dial->parser);
 	reply_parser_init(&dial->parser);
 	dial->is_ready = false;

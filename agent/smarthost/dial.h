@@ -1,13 +1,12 @@
-/* dialer_private: what the two halves of the dialer share.
+/* dial: one dial, as dialer.c and handshake.c see it. A file calls those below
+ * it:
  *
  *   dialer.c       which address: policy, credentials, connect, what next
- *   dialogue.c     one connection: greeting, EHLO, STARTTLS, login, QUIT
- *
- * dialer.c calls dialogue_start() with a connected link; the dialogue ends in
- * exactly one of dial_ready(), dial_give_up() and dial_retry_plain().
+ *   handshake.c    one connection: greeting, EHLO, STARTTLS, login, QUIT
+ *   dial.c         what both do to a dial: time, failure, end of a connection
  */
-#ifndef DIALER_PRIVATE_H
-#define DIALER_PRIVATE_H
+#ifndef DIAL_H
+#define DIAL_H
 
 #include "agent/smarthost/candidate.h"
 #include "agent/smarthost/credentials.h"
@@ -49,6 +48,17 @@ enum dial_state {
 	DIAL_STATE_OVER,
 };
 
+struct dial;
+
+/* How talking to one address ended. */
+enum handshake_end {
+	HANDSHAKE_READY, /* for MAIL, on dial->link */
+	HANDSHAKE_FAILED, /* dial->result says why */
+	HANDSHAKE_RETRY_PLAIN, /* may go on without TLS, at the same address */
+};
+
+typedef void handshake_end_fn(struct dial *dial, enum handshake_end how);
+
 struct dial {
 	struct dialer *dialer;
 	dial_fn *on_done;
@@ -82,6 +92,7 @@ struct dial {
 	int sasl_steps;
 	char tls_key[TLS_KEY_SIZE];
 	bool is_ready; /* the last reply was read */
+	handshake_end_fn *on_handshake_end; /* NULL: none is under way */
 
 	bool has_failed; /* result tells why */
 	struct dial_result result;
@@ -100,19 +111,9 @@ void dial_set_timer(struct dial *dial, int64_t ms);
 void dial_fail(struct dial *dial, enum dial_stage stage, const char *status,
     const char *format, ...) __attribute__((format(printf, 4, 5)));
 
-/* Closes the connection and goes on with the next address. */
-void dial_give_up(struct dial *dial);
+void dial_close_connection(struct dial *dial);
 
-/* Connects to the same address again, without TLS. */
-void dial_retry_plain(struct dial *dial);
-
-/* Hands the link over. */
-void dial_ready(struct dial *dial);
-
-/* Talks on dial->link. */
-void dialogue_start(struct dial *dial);
-
-/* The timer fired in a state of the dialogue. */
-void dialogue_on_timeout(struct dial *dial);
+/* User and password leave the memory. */
+void dial_wipe_credentials(struct dial *dial);
 
 #endif
