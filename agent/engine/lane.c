@@ -89,10 +89,12 @@ on_done(void *ctx, struct transaction *t)
 
 	lane->in_flight--;
 	for (size_t i = 0; i < t->count; i++) {
-		enum outcome o = req->rcpts[t->rcpts[i]].verdict->outcome;
+		const struct verdict *v = req->rcpts[t->rcpts[i]].verdict;
 
-		is_sent = is_sent || o == OUTCOME_SENT;
-		is_deferred = is_deferred || o == OUTCOME_DEFER;
+		is_sent = is_sent || v->outcome == OUTCOME_SENT;
+		/* Of what is in doubt the end of the session tells. */
+		is_deferred = is_deferred || (v->outcome == OUTCOME_DEFER &&
+						 !v->dsn.maybe_accepted);
 	}
 	lane_count_left(t, is_sent);
 	if (is_sent) {
@@ -106,7 +108,8 @@ on_done(void *ctx, struct transaction *t)
 	if (is_deferred)
 		route_on_trouble(ls->route);
 	else if (is_sent)
-		route_on_accepted(ls->route, lane->set->lane_pipeline_depth);
+		route_on_accepted(
+		    ls->route, t->began_ms, lane->set->lane_pipeline_depth);
 	lane_conclude(lane, t);
 	/* No reply need follow: it may have failed while it was written. */
 	lane->ops->want_kick(lane->ctx);
@@ -126,10 +129,10 @@ on_returned(void *ctx, struct transaction *t, bool is_its_fault)
 		t->tries++;
 	log_debug("%s: returned, %d tries: %s", t->req->queue_id, t->tries,
 	    t->last_error->text);
-	if (t->goes_on)
-		route_on_trouble(ls->route);
 	if (t->goes_on && t->last_error->maybe_accepted)
 		lane->figures.in_doubt++;
+	else if (t->goes_on)
+		route_on_trouble(ls->route);
 	/* What broke a session may be the message, or the host. */
 	if ((t->goes_on || is_its_fault) && lane_go_on(lane, t))
 		t->goes_on = false;

@@ -47,14 +47,23 @@ route_free(struct route **route)
 	mem_free(old);
 }
 
-void
-route_on_accepted(struct route *r, int depth_max)
+/* After so many good ones in a row depth doubles. */
+static int
+needed_to_grow(const struct route *r)
 {
-	if (r->wary > 0) {
-		r->wary--;
+	return r->depth > r->wary ? r->depth : r->wary;
+}
+
+void
+route_on_accepted(struct route *r, int64_t began_ms, int depth_max)
+{
+	r->taken_since_doubt++;
+	if (r->taken_since_doubt / ROUTE_WARY_FORGOTTEN >= r->wary)
+		r->wary = 0;
+	/* What was on its way in a window shows nothing of a smaller one. */
+	if (r->wary > 0 && began_ms < r->wary_since_ms)
 		return;
-	}
-	if (r->depth >= depth_max || ++r->good_in_row < r->depth)
+	if (r->depth >= depth_max || ++r->good_in_row < needed_to_grow(r))
 		return;
 	r->good_in_row = 0;
 	r->depth = r->depth * 2 > depth_max ? depth_max : r->depth * 2;
@@ -68,20 +77,40 @@ route_on_trouble(struct route *r)
 		r->depth /= 2;
 }
 
-static void
-on_window_lost(struct route *r)
+/* So many messages must go well before a larger window is risked. */
+static int64_t
+wary_after(const struct route *r, bool is_window)
 {
-	r->good_in_row = 0;
-	/* Several sessions may break for one cause. */
-	if (r->depth == 1)
-		return;
-	r->depth = 1;
-	r->wary = ROUTE_WARY_FIRST << r->windows_lost;
-	if (r->windows_lost < ROUTE_WARY_DOUBLED_MAX)
-		r->windows_lost++;
-	log_info("%s: a session broke with several messages in doubt: one at a "
-		 "time until %d more are accepted",
-	    r->nexthops, r->wary);
+	int64_t apart = 2 * r->taken_since_doubt;
+	int64_t wary = !is_window     ? r->wary
+		       : r->wary == 0 ? ROUTE_WARY_FIRST
+				      : 2 * (int64_t)r->wary;
+
+	if (apart > ROUTE_WARY_APART)
+		apart = ROUTE_WARY_APART;
+	if (wary < apart)
+		wary = apart;
+	return wary < ROUTE_WARY_MAX ? wary : ROUTE_WARY_MAX;
+}
+
+/* A session broke with messages in doubt. */
+static void
+on_doubt(struct route *r, int in_doubt, int64_t now_ms)
+{
+	/* Several sessions may break for one cause: one step. */
+	bool is_window = in_doubt > 1 && (r->depth > 1 || r->wary == 0);
+
+	if (is_window || r->wary > 0) {
+		r->wary = (int)wary_after(r, is_window);
+		r->wary_since_ms = now_ms;
+		r->good_in_row = 0;
+		r->depth = 1;
+	}
+	if (is_window)
+		log_info("%s: a session broke with several messages in doubt: "
+			 "one at a time until %d more are accepted",
+		    r->nexthops, r->wary);
+	r->taken_since_doubt = 0;
 }
 
 static void
@@ -126,8 +155,8 @@ void
 route_on_session_end(struct route *r, enum session_end how, int accepted,
     int in_doubt, uint32_t random, int64_t now_ms)
 {
-	if (in_doubt > 1)
-		on_window_lost(r);
+	if (in_doubt > 0)
+		on_doubt(r, in_doubt, now_ms);
 	switch (how) {
 	case SESSION_END_QUIT:
 	case SESSION_END_OURS:

@@ -45,8 +45,10 @@ enum {
 	ROUTE_MANY = 100,
 	ROUTE_ALARM_WAITS = 10, /* the longest wait is so many first ones */
 	ROUTE_DIALS = 32, /* whose beginning is known */
-	ROUTE_WARY_FIRST = 100,
-	ROUTE_WARY_DOUBLED_MAX = 10, /* times */
+	ROUTE_WARY_FIRST = 100, /* messages */
+	ROUTE_WARY_APART = 1000, /* at most, for what went well in between */
+	ROUTE_WARY_MAX = 10000,
+	ROUTE_WARY_FORGOTTEN = 10, /* after so many times as many messages */
 	ROUTE_QUOTA_TIMES = 3, /* closed after so many: in a row, a rule */
 	ROUTE_QUOTA_MEMORY_MS = 3600 * 1000,
 	/* A dial that worked so long ago says that a refusal may be an
@@ -108,8 +110,10 @@ struct route {
 	size_t dials_first, dials_count;
 	struct manner manner; /* how it may be talked to */
 	int depth, good_in_row;
-	int windows_lost; /* sessions that died with one; 0: none */
-	int wary; /* so many are to be accepted before depth grows again */
+	int wary; /* so many are to be accepted before depth doubles; 0: never
+		     mind */
+	int64_t wary_since_ms; /* of those that began since */
+	int64_t taken_since_doubt; /* messages, since a session died with any */
 	int quota; /* learned; 0: none */
 	int64_t quota_learned_ms;
 	int lost_after; /* messages before the last close by the server */
@@ -152,15 +156,18 @@ void route_free(struct route **route);
 /* Of the newest session; text is copied, and NULL with a login. */
 void route_set_no_login(struct route *r, const char *text);
 
-/* A message was accepted. */
-void route_on_accepted(struct route *r, int depth_max);
+/* A message was accepted that was begun at began_ms. */
+void route_on_accepted(struct route *r, int64_t began_ms, int depth_max);
 
 /* A throttle, a lost connection or a 421: cut the depth. */
 void route_on_trouble(struct route *r);
 
 /* A session ended after so many accepted messages; in_doubt: that it left so.
- * After more than one depth begins anew, and grows the later the more often
- * that happens: a server process that dies of a full window takes them all. */
+ * After more than one depth begins anew, since a server process that dies of a
+ * full window takes them all. From then on each doubling takes a hundred
+ * messages, twice as many each time, or twice those that went well between two
+ * such ends; and any session that leaves a message in doubt begins it anew.
+ * This is forgotten when ten times as many went well. */
 void route_on_session_end(struct route *r, enum session_end how, int accepted,
     int in_doubt, uint32_t random, int64_t now_ms);
 

@@ -49,8 +49,8 @@ world_event_new(struct world_conn *c, enum event_kind kind, int64_t at_ms)
 	return e;
 }
 
-static void
-free_event(struct event *e)
+void
+world_event_free(struct event *e)
 {
 	list_remove(&e->link);
 	buf_fini(&e->octets);
@@ -64,7 +64,7 @@ world_conn_free(struct world_conn *c)
 
 	list_each_safe (link, &w->events)
 		if (event_of(link)->conn == c)
-			free_event(event_of(link));
+			world_event_free(event_of(link));
 	list_remove(&c->link);
 	w->conns_now--;
 	buf_fini(&c->in);
@@ -309,7 +309,7 @@ flush(struct world *w, struct world_conn *c)
 		w->is_kick_due = true; /* a stage timer runs now */
 	session_written(s, buf_len(&e->octets), w->now);
 	if (buf_len(&e->octets) == 0)
-		free_event(e);
+		world_event_free(e);
 }
 
 /* Looking again must not find anything more to do. */
@@ -511,7 +511,7 @@ happen(struct world *w, struct event *e)
 		w->is_kick_due = true;
 		break;
 	}
-	free_event(e);
+	world_event_free(e);
 }
 
 /* The next thing that happens, not after end_ms; false: nothing does. */

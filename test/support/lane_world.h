@@ -29,6 +29,7 @@ enum {
 	WORLD_TEXT_SIZE = 160,
 	WORLD_CLOSE = -1, /* a judge's verdict: hang up */
 	WORLD_SILENCE = -2, /* ... never answer again */
+	WORLD_DIE = -3, /* ... hang up, and what was said does not arrive */
 };
 
 struct world;

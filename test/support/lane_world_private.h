@@ -26,6 +26,7 @@ enum { WORLD_OUT_MAX = 8 << 20 };
 
 struct event *world_event_new(
     struct world_conn *c, enum event_kind kind, int64_t at_ms);
+void world_event_free(struct event *e);
 
 /* Its events, too. */
 void world_conn_free(struct world_conn *c);

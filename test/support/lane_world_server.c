@@ -40,6 +40,20 @@ hang_up(struct world_conn *c)
 	(void)world_event_new(c, EVENT_CLOSE, at + c->w->server.rtt_ms / 2);
 }
 
+/* With its process all goes that it had said and not sent. */
+static void
+die(struct world_conn *c)
+{
+	list_each_safe (link, &c->w->events) {
+		struct event *e = event_of(link);
+
+		if (e->conn == c && e->kind == EVENT_TO_LANE)
+			world_event_free(e);
+	}
+	c->free_ms = 0;
+	hang_up(c);
+}
+
 /* False when the judge has spoken. */
 static bool
 is_as_usual(struct world_conn *c, const char *line)
@@ -54,6 +68,8 @@ is_as_usual(struct world_conn *c, const char *line)
 		return true;
 	if (code == WORLD_CLOSE) {
 		hang_up(c);
+	} else if (code == WORLD_DIE) {
+		die(c);
 	} else if (code == WORLD_SILENCE) {
 		c->is_deaf = true;
 	} else {

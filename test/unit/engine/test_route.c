@@ -62,11 +62,11 @@ depth_doubles_with_each_good_window_up_to_the_limit(void **state)
 	assert_int_equal(r->depth, 1);
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
 		while (n < steps[i][0] - 1) {
-			route_on_accepted(r, 10);
+			route_on_accepted(r, NOW, 10);
 			n++;
 			assert_true(r->depth < steps[i][1] || r->depth == 10);
 		}
-		route_on_accepted(r, 10);
+		route_on_accepted(r, NOW, 10);
 		n++;
 		assert_int_equal(r->depth, steps[i][1]);
 	}
@@ -86,10 +86,10 @@ trouble_halves_the_depth_but_never_below_one(void **state)
 	/* What was good before does not count for the next doubling. */
 	r->depth = 4;
 	for (int i = 0; i < 3; i++)
-		route_on_accepted(r, 50);
+		route_on_accepted(r, NOW, 50);
 	route_on_trouble(r);
 	assert_int_equal(r->depth, 2);
-	route_on_accepted(r, 50);
+	route_on_accepted(r, NOW, 50);
 	assert_int_equal(r->depth, 2);
 }
 
@@ -443,37 +443,97 @@ dials_under_way_are_each_measured_from_their_own_beginning(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* so many more messages are accepted, begun at `began_ms` */
+static void
+accept_many(struct route *r, int n, int64_t began_ms)
+{
+	for (int i = 0; i < n; i++)
+		route_on_accepted(r, began_ms, 50);
+}
+
 static void
 window_in_doubt_begins_anew_with_depth_one(void **state)
 {
-	struct route *r = route_new("relay.test", "");
-	int wary = 100;
+	/* Twice as many each time, or as many as went well in between. */
+	static const int wary[] = {100, 620, 1240};
+	struct route *r = *state;
 
-	(void)state;
 	for (int round = 0; round < 3; round++) {
 		r->depth = 50;
-		route_on_session_end(r, SESSION_END_LOST, 3, 1, 0, NOW);
-		assert_int_equal(r->depth, 25); /* one message is no window */
-		route_on_session_end(r, SESSION_END_LOST, 3, 10, 0, NOW);
+		route_on_session_end(
+		    r, SESSION_END_LOST, 3, 10, 0, NOW + round);
 		/* The others of its server process break with it. */
-		route_on_session_end(r, SESSION_END_LOST, 3, 50, 0, NOW);
-		assert_int_equal(r->depth, 1);
-		for (int i = 0; i < wary; i++) {
-			assert_int_equal(r->depth, 1);
-			route_on_accepted(r, 50);
+		route_on_session_end(
+		    r, SESSION_END_LOST, 3, 50, 0, NOW + round);
+		/* What was on its way in such a window shows nothing. */
+		accept_many(r, 10, NOW + round - 1);
+		for (int depth = 1; depth <= 4; depth *= 2) {
+			assert_int_equal(r->depth, depth);
+			accept_many(r, wary[round] - 1, NOW + round);
+			assert_int_equal(r->depth, depth);
+			accept_many(r, 1, NOW + round);
 		}
-		route_on_accepted(r, 50);
-		assert_int_equal(r->depth, 2);
-		wary *= 2;
 	}
-	route_free(&r);
+}
+
+static void
+one_message_in_doubt_is_no_window(void **state)
+{
+	struct route *r = *state;
+
+	r->depth = 50;
+	route_on_session_end(r, SESSION_END_LOST, 3, 1, 0, NOW);
+	assert_int_equal(r->depth, 25);
+	accept_many(r, 25, NOW);
+	assert_int_equal(r->depth, 50);
+}
+
+/* ... but shows that the cause is still there. */
+static void
+death_with_one_message_in_doubt_makes_it_wait_as_long_again(void **state)
+{
+	struct route *r = *state;
+
+	r->depth = 10;
+	accept_many(r, 10, NOW);
+	route_on_session_end(r, SESSION_END_LOST, 3, 10, 0, NOW);
+	for (int64_t i = 1; i <= 50; i++) {
+		accept_many(r, 90, NOW + i - 1);
+		assert_int_equal(r->depth, 1);
+		route_on_session_end(r, SESSION_END_LOST, 3, 1, 0, NOW + i);
+	}
+	/* They were that far apart. */
+	accept_many(r, 179, NOW + 50);
+	assert_int_equal(r->depth, 1);
+	accept_many(r, 1, NOW + 50);
+	assert_int_equal(r->depth, 2);
+}
+
+static void
+what_lost_windows_taught_is_forgotten_when_much_went_well(void **state)
+{
+	struct route *r = *state;
+
+	r->depth = 10;
+	route_on_session_end(r, SESSION_END_LOST, 3, 10, 0, NOW);
+	accept_many(r, 999, NOW);
+	assert_int_equal(r->wary, 100);
+	accept_many(r, 1, NOW);
+	assert_int_equal(r->wary, 0);
+	/* However long it went well before: as a line that is cut once. */
+	accept_many(r, 1000000, NOW);
+	route_on_session_end(r, SESSION_END_LOST, 3, 10, 0, NOW);
+	assert_int_equal(r->wary, ROUTE_WARY_APART);
 }
 
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(window_in_doubt_begins_anew_with_depth_one),
+	    TEST(window_in_doubt_begins_anew_with_depth_one),
+	    TEST(one_message_in_doubt_is_no_window),
+	    TEST(death_with_one_message_in_doubt_makes_it_wait_as_long_again),
+	    TEST(what_lost_windows_taught_is_forgotten_when_much_went_well),
 	    TEST(dials_under_way_are_each_measured_from_their_own_beginning),
 	    TEST(depth_doubles_with_each_good_window_up_to_the_limit),
 	    TEST(trouble_halves_the_depth_but_never_below_one),
