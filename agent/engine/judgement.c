@@ -60,11 +60,28 @@ is_wanted(enum rule_stage stage, int code)
 	return code / 100 == 2;
 }
 
+bool
+judgement_is_heard_again(enum rule_stage stage, int code)
+{
+	return code == 503 && (stage == RULE_RCPT || stage == RULE_DATA);
+}
+
+/* As a session takes it (session_receive.c). */
+static bool
+is_out_of_step(enum rule_stage stage, int code)
+{
+	if (judgement_is_dial(stage) || stage == RULE_IDLE)
+		return false;
+	return code == 221 || code / 100 == (stage == RULE_DATA ? 2 : 3);
+}
+
 /* What follows from the code alone. */
 static enum mail_fate
 fate_by_code(enum rule_stage stage, int code)
 {
-	if (is_wanted(stage, code))
+	if (is_out_of_step(stage, code))
+		return FATE_OUT_OF_STEP;
+	if (stage != RULE_IDLE && is_wanted(stage, code))
 		return FATE_AS_WANTED;
 	if (judgement_is_dial(stage) || stage == RULE_RSET ||
 	    stage == RULE_IDLE)
@@ -170,7 +187,7 @@ judgement_of(struct judgement *j, const struct rules *rules,
 
 	*j = (struct judgement){.hit = {.outcome = RULE_OK}};
 	find_status(text, j->status);
-	if (by_code == FATE_AS_WANTED) {
+	if (by_code == FATE_AS_WANTED || by_code == FATE_OUT_OF_STEP) {
 		j->fate = j->confirmed = by_code;
 		return;
 	}
@@ -200,6 +217,7 @@ static const char *const fate_names[] = {
     [FATE_ELSEWHERE] = "elsewhere",
     [FATE_LATER] = "later",
     [FATE_WAITS] = "wait",
+    [FATE_OUT_OF_STEP] = "elsewhere",
 };
 
 const char *
@@ -252,6 +270,9 @@ judgement_fate_words(enum mail_fate fate)
 	case FATE_LATER:
 		return "kept: it is tried again, or deferred when that is "
 		       "later than lane_hold_limit";
+	case FATE_OUT_OF_STEP:
+		return "kept: the session is closed, and it goes over another "
+		       "one; deferred when all of it had been sent";
 	case FATE_WAITS:
 		break;
 	}

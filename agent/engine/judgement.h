@@ -13,7 +13,8 @@
  * recipient's server told them, in words that read like their own: what stops
  * or pauses the lane there needs a recipient of a second domain, and is a pause
  * of JUDGEMENT_RCPT_PAUSE_MS at most. To the end of a message an alarm is as
- * strong as its rule (rules.h, WITNESS).
+ * strong as its rule (rules.h, WITNESS). No rule is asked about a reply that
+ * fits no such command: it belongs to something else.
  */
 #ifndef JUDGEMENT_H
 #define JUDGEMENT_H
@@ -38,6 +39,9 @@ enum mail_fate {
 	FATE_ELSEWHERE, /* over another session at once */
 	FATE_LATER, /* kept, tried again within lane_hold_limit */
 	FATE_WAITS, /* nothing was named yet, or is any more */
+	/* It answers something else: the session is closed, and the message
+	 * goes over another one unless all of it was sent. */
+	FATE_OUT_OF_STEP,
 };
 
 /* Who has to be told the same before the lane stops or pauses. */
@@ -67,6 +71,11 @@ struct judgement {
  * be NULL: the code alone counts. */
 void judgement_of(struct judgement *j, const struct rules *rules,
     enum rule_stage stage, int code, const char *text, int64_t wall_s);
+
+/* Said to commands that came in a group, after the first of them was accepted,
+ * it may be about the group: the message is tried once more, one command at a
+ * time, before this is judged. */
+bool judgement_is_heard_again(enum rule_stage stage, int code);
 
 /* The session is not there yet. */
 bool judgement_is_dial(enum rule_stage stage);

@@ -37,7 +37,7 @@ static enum rule_stage
 stage_of(const struct transaction *t, enum command_kind kind)
 {
 	if (t == NULL)
-		return RULE_IDLE;
+		return kind == COMMAND_RSET ? RULE_RSET : RULE_IDLE;
 	switch (kind) {
 	case COMMAND_MAIL:
 		return RULE_MAIL;
@@ -296,6 +296,7 @@ meaning_of(enum mail_fate fate, enum rule_outcome outcome, enum meaning by_code)
 	switch (fate) {
 	case FATE_AS_WANTED:
 	case FATE_WAITS:
+	case FATE_OUT_OF_STEP:
 		break;
 	case FATE_RETURNED:
 		return MEANING_BOUNCE;

@@ -82,6 +82,8 @@ on_rset(struct session *s, struct transaction *t, const struct reply *reply,
 	if (reply->code / 100 == 2)
 		return;
 	s->needs_rset = true;
+	/* Nothing of a message: of the pace, or of us. */
+	(void)session_judge(s, t, COMMAND_RSET, reply, now);
 	if (t != NULL && t->is_overlapped && reply->code == 503)
 		t->is_rset_refused = true;
 	else
@@ -438,6 +440,20 @@ on_quit(struct session *s, const struct reply *reply, struct moment now)
 	session_end(s, SESSION_END_QUIT, true, "QUIT");
 }
 
+/* Either goodbye, or out of step. Soon after a command it may be a second reply
+ * to that, and its words about anything. */
+static void
+on_unasked(struct session *s, const struct reply *reply, struct moment now)
+{
+	if (reply->code == 421) {
+		session_close_by_421(s, COMMAND_MAIL, reply, true, now);
+		return;
+	}
+	if (s->load == 0 && now.ms - s->idle_since_ms >= IDLE_421_MS)
+		(void)session_judge(s, NULL, COMMAND_MAIL, reply, now);
+	session_lose_place(s, "unexpected reply", reply, now);
+}
+
 static void
 on_reply(struct session *s, const struct reply *reply, struct moment now)
 {
@@ -451,11 +467,7 @@ on_reply(struct session *s, const struct reply *reply, struct moment now)
 	}
 	c = pipeline_oldest(&s->pipe);
 	if (c == NULL) {
-		/* Nobody was asked: either goodbye, or out of step. */
-		if (reply->code == 421)
-			session_close_by_421(s, COMMAND_MAIL, reply, true, now);
-		else
-			session_lose_place(s, "unexpected reply", reply, now);
+		on_unasked(s, reply, now);
 	} else if (c->kind == COMMAND_QUIT) {
 		on_quit(s, reply, now);
 	} else if (reply->code != 421) {

@@ -162,9 +162,16 @@ print_wait(int64_t ms)
 }
 
 static void
-print_mail(const struct judgement *j)
+print_mail(const struct judgement *j, bool is_heard_again)
 {
-	(void)printf("mail     %s\n", judgement_fate_words(j->fate));
+	if (is_heard_again)
+		(void)printf(
+		    "mail     kept: it is tried once more, one command "
+		    "at a time; when that\n"
+		    "         is answered so, %s\n",
+		    judgement_fate_words(j->fate));
+	else
+		(void)printf("mail     %s\n", judgement_fate_words(j->fate));
 	if (j->confirmed != j->fate)
 		(void)printf(
 		    "         then %s\n", judgement_fate_words(j->confirmed));
@@ -192,7 +199,7 @@ answer(const struct dryrun *d, enum rule_stage stage, const char *text)
 	if (j.witness != WITNESS_NONE)
 		(void)printf("; %s", judgement_witness_words(j.witness));
 	(void)printf("\n");
-	print_mail(&j);
+	print_mail(&j, judgement_is_heard_again(stage, code));
 	return is_hit ? 0 : STATUS_NONE;
 }
 

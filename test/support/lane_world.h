@@ -172,6 +172,9 @@ void world_finish(struct world *w, int64_t ms);
 /* What is due now, without time passing. */
 void world_settle(struct world *w);
 
+/* The server says so on every connection, and nobody asked. */
+void world_say(struct world *w, const char *text);
+
 /* Every connection breaks, seen by the lane at once. */
 void world_cut_all(struct world *w);
 

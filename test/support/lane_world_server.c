@@ -168,7 +168,8 @@ on_command(struct world_conn *c, const char *line)
 		on_rcpt(c, line);
 	} else if (strcmp(line, "RSET") == 0) {
 		forget_message(c);
-		say(c, "250 2.0.0 ok\r\n");
+		if (is_as_usual(c, line))
+			say(c, "250 2.0.0 ok\r\n");
 	} else if (strcmp(line, "QUIT") == 0) {
 		c->w->quits++;
 		say(c, "221 2.0.0 bye\r\n");
@@ -183,6 +184,19 @@ on_command(struct world_conn *c, const char *line)
 		say(c, "354 go on\r\n");
 	} else if (strcmp(line, "DATA") != 0) {
 		fail_msg("the server was sent: %s", line);
+	}
+}
+
+void
+world_say(struct world *w, const char *text)
+{
+	list_each (link, &w->conns) {
+		struct world_conn *c =
+		    list_entry(link, struct world_conn, link);
+
+		say(c, text);
+		if (strncmp(text, "421", 3) == 0)
+			hang_up(c);
 	}
 }
 

@@ -28,6 +28,7 @@ static const struct {
     {RULE_RCPT, "RCPT"},
     {RULE_DATA, "DATA"},
     {RULE_EOD, "."},
+    {RULE_RSET, "RSET"},
 };
 
 static struct {
@@ -87,22 +88,25 @@ on_the_wire(const char *reply)
 static const char *
 line_of(enum rule_stage stage)
 {
-	for (size_t i = 0; i < 4; i++)
+	for (size_t i = 0; i < sizeof(in_sessions) / sizeof(in_sessions[0]);
+	     i++)
 		if (in_sessions[i].stage == stage)
 			return in_sessions[i].line;
 	return NULL;
 }
 
-/* One message; the first command of that stage is refused so. */
+/* The first command of that stage is refused so, or the first `times`. One
+ * message; where RSET is, it stands before the second of two; when nothing is
+ * asked, before the second. */
 static void
 tell(struct world *w, const struct rules *rules, enum rule_stage stage,
-    const char *reply, char *wire)
+    const char *reply, char *wire, int times)
 {
 	world_init(w);
 	memset(&plan, 0, sizeof(plan));
 	plan.line = line_of(stage);
 	plan.code = (int)strtol(reply, NULL, 10);
-	plan.times = 1;
+	plan.times = stage == RULE_IDLE ? 0 : times;
 	dial_reply = reply;
 	w->server.judge = judge;
 	w->server.verbatim = wire;
@@ -113,15 +117,24 @@ tell(struct world *w, const struct rules *rules, enum rule_stage stage,
 	w->set.lane_alert_retry_ms = 60000;
 	world_open(w, 10);
 	lane_set_rules(w->lane, rules);
-	world_submit(w, 1);
+	w->set.lane_connection_limit = 1;
+	world_submit(w, stage == RULE_RSET ? 2 : 1);
 	world_finish(w, 3600000);
 	assert_int_equal(plan.times, 0);
+	if (stage != RULE_IDLE)
+		return;
+	world_run(w, 3000);
+	world_say(w, wire);
+	world_run(w, 1000);
+	world_submit(w, 1);
+	world_finish(w, 3600000);
 }
 
 static bool
 is_as_judged(const struct world *w, const struct judgement *j)
 {
-	enum outcome o = w->messages[0].outcomes[0];
+	const struct world_message *m = &w->messages[w->count - 1];
+	enum outcome o = m->outcomes[0];
 	bool is_certain =
 	    j->witness == WITNESS_NONE || j->witness == WITNESS_DIALS;
 
@@ -135,7 +148,9 @@ is_as_judged(const struct world *w, const struct judgement *j)
 	case FATE_RETURNED:
 		return o == OUTCOME_BOUNCE;
 	case FATE_DEFERRED:
-		return o == OUTCOME_DEFER && !w->messages[0].is_hop;
+		return o == OUTCOME_DEFER && !m->is_hop;
+	case FATE_OUT_OF_STEP:
+		return o == (m->in_doubt ? OUTCOME_DEFER : OUTCOME_SENT);
 	case FATE_LATER:
 	case FATE_WAITS:
 		break;
@@ -149,10 +164,12 @@ compare_live(const struct rules *rules, enum rule_stage stage,
     const char *reply, const struct judgement *j)
 {
 	char *wire = on_the_wire(reply);
+	bool is_heard_again =
+	    judgement_is_heard_again(stage, (int)strtol(reply, NULL, 10));
 	struct world w;
 	bool is_same;
 
-	tell(&w, rules, stage, reply, wire);
+	tell(&w, rules, stage, reply, wire, is_heard_again ? 2 : 1);
 	is_same = is_as_judged(&w, j);
 	if (!is_same)
 		print_error("%s: %s: judged %s (fate %d), but outcome %d%s, "
@@ -164,12 +181,6 @@ compare_live(const struct rules *rules, enum rule_stage stage,
 	world_fini(&w);
 	mem_free(wire);
 	return is_same;
-}
-
-static bool
-can_be_told(enum rule_stage stage)
-{
-	return stage != RULE_RSET && stage != RULE_IDLE;
 }
 
 /* ---- the files ------------------------------------------------------------
@@ -197,7 +208,7 @@ check(void *ctx, int line, enum rule_stage stage, const char *word,
 		    rule_stage_name(stage), judgement_word(&j), word,
 		    j.hit.file != NULL ? j.hit.file : "no rule", j.hit.line);
 	}
-	if (!can_be_told(stage) || j.fate == FATE_AS_WANTED)
+	if (j.fate == FATE_AS_WANTED)
 		return;
 	run->told++;
 	run->wrong += !compare_live(run->rules, stage, reply, &j);
@@ -264,12 +275,37 @@ replies_of_each_file_are_judged_as_it_says(void **state)
 /* ---- every code -----------------------------------------------------------
  */
 
-/* What was said to a group of commands may be about the group: the message is
- * tried again, one command at a time, before such a reply is judged. */
-static bool
-is_tried_alone(enum rule_stage stage, int code)
+/* The codes of refusals, and those that fit another command. */
+static int
+next_code(int code)
 {
-	return code == 503 && (stage == RULE_RCPT || stage == RULE_DATA);
+	static const int others[] = {220, 221, 250, 251, 252, 354};
+
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (others[i] > code)
+			return others[i];
+	return code < 400 ? 400 : code + 1;
+}
+
+/* Once: it is tried alone, and then taken. */
+static void
+what_was_said_to_a_group_is_heard_again_alone(void **state)
+{
+	static const struct {
+		enum rule_stage stage;
+		const char *reply;
+	} said[] = {{RULE_RCPT, "503 5.5.1 no"}, {RULE_DATA, "503 5.5.1 no"}};
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		char wire[] = "503 5.5.1 no\r\n";
+		struct world w;
+
+		assert_true(judgement_is_heard_again(said[i].stage, 503));
+		tell(&w, NULL, said[i].stage, said[i].reply, wire, 1);
+		assert_int_equal(w.messages[0].outcomes[0], OUTCOME_SENT);
+		world_fini(&w);
+	}
 }
 
 static void
@@ -282,20 +318,20 @@ lane_does_at_every_stage_what_is_judged(void **state)
 	(void)state;
 	load(&provider, &set, "");
 	for (int with = 0; with < 2; with++)
-		for (int code = 400; code < 600; code++)
+		for (int code = next_code(0); code < 600;
+		     code = next_code(code))
 			for (int i = 0; i < RULE_STAGES; i++) {
 				const struct rules *rules =
 				    with ? provider.rules : NULL;
 				struct judgement j;
 				char reply[64];
 
-				if (!can_be_told((enum rule_stage)i) ||
-				    is_tried_alone((enum rule_stage)i, code))
-					continue;
 				(void)snprintf(reply, sizeof(reply),
 				    "%d %d.3.0 whatever", code, code / 100);
 				judgement_of(&j, rules, (enum rule_stage)i,
 				    code, reply, 0);
+				if (j.fate == FATE_AS_WANTED)
+					continue;
 				count++;
 				wrong += !compare_live(
 				    rules, (enum rule_stage)i, reply, &j);
@@ -373,6 +409,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(replies_of_each_file_are_judged_as_it_says),
+	    cmocka_unit_test(what_was_said_to_a_group_is_heard_again_alone),
 	    cmocka_unit_test(lane_does_at_every_stage_what_is_judged),
 	    cmocka_unit_test(lines_that_are_wrong_are_told),
 	};
