@@ -749,6 +749,7 @@ agent_new(const struct agent_env *env)
 	a->intake = intake_new(
 	    loop, env->set, master_listen_fd(env->master), &intake_handlers, a);
 	a->report = report_new(loop, env->set, on_reported, intake_mark, a);
+	report_filter(a->report, env->verdicts);
 	intake_limit(a->intake, (size_t)env->descriptors.requests);
 	report_limit(a->report, (size_t)env->descriptors.conversations);
 	a->figures = (struct figures){

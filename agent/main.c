@@ -19,6 +19,7 @@
 #include "agent/io/loop.h"
 #include "agent/tables/mapwatch.h"
 #include "agent/tables/maps.h"
+#include "agent/tables/rewrite_table.h"
 #include "agent/postfix/master.h"
 #include "agent/postfix/report.h"
 #include "agent/settings/options.h"
@@ -39,6 +40,7 @@ struct startup {
 	struct loop *loop;
 	struct master *master;
 	struct maps *passwords, *policies;
+	struct rewrite_table *replies, *verdicts, *ehlo_words;
 	struct mapwatch *tables;
 	struct credentials *credentials;
 	struct domains *domains;
@@ -62,12 +64,29 @@ enum {
 
 /* To the log as Postfix words it; the process stays, see agent.h. */
 static void
-log_problems(const struct problems *problems)
+log_problems(const struct problems *problems, size_t from)
 {
-	for (size_t i = 0; i < problems->count; i++)
+	for (size_t i = from; i < problems->count; i++)
 		log_lasting_fatal("%s", problems->text[i]);
-	for (size_t i = 0; i < problems->warning_count; i++)
-		log_warn("%s", problems->warning[i]);
+}
+
+/* Those without which mail would be judged, or servers talked to, otherwise
+ * than the site wants: what cannot be read is a problem. */
+static void
+open_rewrite_tables(struct startup *s, const struct maps_env *env)
+{
+	const struct settings *set = &s->set;
+	size_t before = s->problems.count;
+
+	s->replies = rewrite_table_open(env, "smtp_reply_filter",
+	    set->smtp_reply_filter, s->tables, &s->problems);
+	s->verdicts = rewrite_table_open(env, "smtp_delivery_status_filter",
+	    set->smtp_delivery_status_filter, s->tables, &s->problems);
+	s->ehlo_words =
+	    rewrite_table_open(env, "smtp_discard_ehlo_keyword_address_maps",
+		set->smtp_discard_ehlo_keyword_address_maps, s->tables,
+		&s->problems);
+	log_problems(&s->problems, before);
 }
 
 /* Tables are read as root; what cannot be read becomes the problem of the
@@ -95,6 +114,7 @@ open_tables(struct startup *s)
 	for (size_t i = 0; i < unreadable.count; i++)
 		log_error("%s", unreadable.text[i]);
 	problems_fini(&unreadable);
+	open_rewrite_tables(s, &env);
 	mapwatch_add(s->tables, set->lane_domain_rate_limits);
 	s->domains = domain_tables_open(&env, set, &s->problems);
 	s->credentials = credentials_new(set, s->passwords);
@@ -204,12 +224,16 @@ start(struct startup *s, int argc, char **argv)
 	command_output_patience(wait_for_system, s);
 	read_settings(s, argc, argv);
 	logsink_configure(&s->set);
-	log_problems(&s->problems);
+	log_problems(&s->problems, 0);
+	for (size_t i = 0; i < s->problems.warning_count; i++)
+		log_warn("%s", s->problems.warning[i]);
 	open_state(s);
 	s->loop = loop_new();
 	logsink_attach(s->loop);
 	open_tables(s);
 	s->dialer = dialer_new(s->loop, &s->set, s->credentials, s->policies);
+	dialer_filter(s->dialer, rewrite_table_rewriter(s->replies),
+	    rewrite_table_rewriter(s->ehlo_words));
 	s->alarm = alarm_new(s->loop, &s->set, s->lane_name);
 	if (!master_drop_privileges(&s->set, &s->opt, &error))
 		log_fatal("%s", error);
@@ -263,6 +287,9 @@ finish(struct startup *s)
 	mapwatch_free(&s->tables);
 	maps_close(&s->passwords);
 	maps_close(&s->policies);
+	rewrite_table_close(&s->replies);
+	rewrite_table_close(&s->verdicts);
+	rewrite_table_close(&s->ehlo_words);
 	logsink_attach(NULL);
 	master_close(&s->master);
 	loop_free(&s->loop);
@@ -298,6 +325,7 @@ main(int argc, char **argv)
 	    .domains = s.domains,
 	    .state = s.state.fd >= 0 ? &s.state : NULL,
 	    .tables = s.tables,
+	    .verdicts = rewrite_table_rewriter(s.verdicts),
 	    .lane_name = s.lane_name,
 	    .descriptors = s.descriptors,
 	    .problem = s.problems.count > 0 ? s.problems.text[0] : NULL,

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/base/rewriter.h"
+
 /* Whom we talk to; copied strings, owned by who holds the struct. */
 struct peer {
 	char host[256]; /* name tried, literal without brackets */
@@ -18,6 +20,8 @@ struct peer {
 	bool is_tls, is_verified;
 	bool is_resumed;
 	int others; /* addresses that are as good as this one */
+	/* has a say over each line of its replies; borrowed, NULL: none */
+	const struct rewriter *replies;
 	int64_t rtt_ms; /* measured while dialling, at least 0 */
 };
 

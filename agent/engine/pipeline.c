@@ -60,6 +60,19 @@ pipeline_extend(struct pipeline *p, size_t n)
 	c->end_off = p->rendered_off;
 }
 
+/* What was written puts the deadline off: to the whole time from now, or, as
+ * smtp(8) with smtp_per_request_deadline, by what it may take at least, until
+ * it is the reply that is waited for. */
+static void
+credit(struct pipeline *p, size_t n, bool is_last, int64_t now_ms)
+{
+	int64_t later_ms = now_ms;
+
+	if (p->min_per_s > 0 && !is_last)
+		later_ms = p->timer_from_ms + (int64_t)n * 1000 / p->min_per_s;
+	p->timer_from_ms = later_ms < now_ms ? later_ms : now_ms;
+}
+
 void
 pipeline_written(struct pipeline *p, size_t n, int64_t now_ms)
 {
@@ -69,7 +82,7 @@ pipeline_written(struct pipeline *p, size_t n, int64_t now_ms)
 	/* While the oldest command is still on its way out, what is waited for
 	 * is progress, not its reply. */
 	if (oldest != NULL && !pipelined_is_written(p, oldest))
-		p->timer_from_ms = now_ms;
+		credit(p, n, p->written_off + n >= oldest->end_off, now_ms);
 	p->written_off += n;
 }
 

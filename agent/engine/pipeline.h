@@ -51,6 +51,9 @@ struct pipeline {
 	size_t count;
 	uint64_t rendered_off, written_off, answered_off;
 	int64_t timer_from_ms; /* the oldest command is waited for since */
+	/* Octets a second that must go out, else the time is running; 0: each
+	 * write begins it anew. */
+	int64_t min_per_s;
 	struct list spare; /* commands to use again */
 	size_t spare_count;
 };

@@ -24,7 +24,11 @@ session_new(const struct settings *set, struct manner *manner,
 	list_init(&s->inside);
 	buf_init(&s->chunk, CHUNK_OCTETS);
 	pipeline_init(&s->pipe);
+	if (set->smtp_per_request_deadline)
+		s->pipe.min_per_s = set->smtp_min_data_rate;
 	reply_parser_init(&s->parser);
+	reply_parser_rewrite(
+	    &s->parser, peer->replies, peer->host, peer->addr, peer->port);
 	s->born_ms = s->idle_since_ms = now_ms;
 	s->request_deadline_ms = INT64_MAX;
 	return s;

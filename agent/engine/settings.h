@@ -53,6 +53,8 @@ struct settings {
 	bool smtp_send_dummy_mail_auth;
 	int smtp_line_length_limit;
 	char *smtp_discard_ehlo_keywords;
+	char *smtp_discard_ehlo_keyword_address_maps;
+	char *smtp_reply_filter, *smtp_delivery_status_filter;
 	char *smtp_address_verify_target; /* rcpt or data */
 	bool smtp_log_tls_feature_status;
 	int64_t smtp_connect_timeout_ms, smtp_helo_timeout_ms;
@@ -60,6 +62,8 @@ struct settings {
 	int64_t smtp_rcpt_timeout_ms, smtp_data_init_timeout_ms;
 	int64_t smtp_data_xfer_timeout_ms, smtp_data_done_timeout_ms;
 	int64_t smtp_rset_timeout_ms;
+	bool smtp_per_request_deadline;
+	int smtp_min_data_rate; /* octets a second */
 	int smtp_connection_reuse_count_limit;
 	int64_t smtp_connection_reuse_time_limit_ms;
 

@@ -16,6 +16,7 @@
 enum {
 	APPEND_BYTES_MAX = 4 << 20, /* three addresses of intake's limit */
 	PATH_BYTES_MAX = 256,
+	FILTER_BYTES_MAX = 4096,
 	STEPS_MAX = 3,
 	VERIFY_TRIES = 3,
 	VERIFY_AGAIN_MS = 1000,
@@ -55,6 +56,7 @@ struct report {
 	report_fn *on_done;
 	report_mark_fn *mark;
 	void *ctx;
+	const struct rewriter *verdicts; /* NULL: none */
 	struct list waiting, active;
 	size_t waiting_count, active_count, parallel;
 };
@@ -302,6 +304,58 @@ match_class(struct job *job)
 	    job->req->queue_id, dsn->status, want);
 	memcpy(dsn->status, "0.0.0", 6);
 	dsn->status[0] = want;
+}
+
+/* A delivery stays one, and what was not delivered stays that. */
+static bool
+is_fit(const struct verdict *v, const char *text)
+{
+	if (dsn_status_length(text, strlen(text)) == 0)
+		return false;
+	return (text[0] == '2') == (v->outcome == OUTCOME_SENT);
+}
+
+static void
+replace(struct verdict *v, const char *text)
+{
+	size_t n = dsn_status_length(text, strlen(text));
+	uint16_t code = v->dsn.smtp_code;
+	bool maybe_accepted = v->dsn.maybe_accepted;
+	char status[DSN_STATUS_SIZE], *old = mem_strdup(v->dsn.text);
+
+	memcpy(status, text, n);
+	status[n] = '\0';
+	text += n + strspn(text + n, " \t");
+	dsn_set(&v->dsn, status, "%s", *text != '\0' ? text : old);
+	v->dsn.smtp_code = code;
+	v->dsn.maybe_accepted = maybe_accepted;
+	if (v->outcome != OUTCOME_SENT)
+		v->outcome = status[0] == '4' ? OUTCOME_DEFER : OUTCOME_BOUNCE;
+	mem_free(old);
+}
+
+/* smtp_delivery_status_filter. Without an answer the verdict stands, as with
+ * smtp(8). */
+static void
+filter(struct job *job)
+{
+	struct verdict *v = verdict(job);
+	struct buf value;
+	char *text;
+
+	text = mem_printf("%s %s", v->dsn.status, v->dsn.text);
+	buf_init(&value, FILTER_BYTES_MAX);
+	if (rewriter_ask(job->report->verdicts, text, &value) ==
+	    REWRITER_DONE) {
+		if (is_fit(v, buf_str(&value)))
+			replace(v, buf_str(&value));
+		else
+			log_warn("smtp_delivery_status_filter: bad status "
+				 "code: %s",
+			    buf_str(&value));
+	}
+	buf_fini(&value);
+	mem_free(text);
 }
 
 /* --- doing it --- */
@@ -554,6 +608,7 @@ report_recipient(struct report *report, struct request *req, size_t i)
 	job->i = i;
 	list_init(&job->link);
 	match_class(job);
+	filter(job);
 	if (!request_is_probe(req) && verdict(job)->outcome == OUTCOME_SENT &&
 	    (req->flags & REQUEST_SUCCESS) != 0)
 		mark(job);
@@ -582,6 +637,12 @@ report_new(struct loop *loop, const struct settings *set, report_fn *on_done,
 	list_init(&report->waiting);
 	list_init(&report->active);
 	return report;
+}
+
+void
+report_filter(struct report *report, const struct rewriter *verdicts)
+{
+	report->verdicts = verdicts;
 }
 
 void

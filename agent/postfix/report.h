@@ -19,10 +19,12 @@
  * that fails, so that it is delivered again. Here delivered stays delivered.
  *
  * A verdict may be changed by this: its class made to match its outcome, a
- * bounce softened or turned into a deferral. smtp_delivery_status_filter is
- * not applied.
+ * bounce softened or turned into a deferral, and status and text replaced as
+ * smtp_delivery_status_filter says, which may make a bounce of a deferral and
+ * a deferral of a bounce, and nothing else of what was sent.
  *
- * Source: Postfix src/global/sent.c, bounce.c, defer.c, trace.c, verify.c.
+ * Source: Postfix src/global/sent.c, bounce.c, defer.c, trace.c, verify.c,
+ * dsn_filter.c.
  */
 #ifndef REPORT_H
 #define REPORT_H
@@ -33,6 +35,7 @@
 #include "agent/io/loop.h"
 #include "agent/engine/request.h"
 #include "agent/engine/settings.h"
+#include "common/base/rewriter.h"
 
 enum { REPORT_PARALLEL = 16 };
 
@@ -47,6 +50,9 @@ typedef bool report_mark_fn(void *ctx, struct request *req, int64_t offset);
 
 struct report *report_new(struct loop *loop, const struct settings *set,
     report_fn *on_done, report_mark_fn *mark, void *ctx);
+
+/* Has a say over each verdict, "status text"; borrowed, NULL: none. */
+void report_filter(struct report *report, const struct rewriter *verdicts);
 
 /* At most so many conversations at once, where descriptors are few. */
 void report_limit(struct report *report, size_t parallel);

@@ -61,8 +61,6 @@ static const struct foreign table[] = {
 	"names are converted as IDNA2008 asks"),
 
     /* replies and verdicts */
-    REFUSE("smtp_reply_filter", "3.4", "-", "use lane_reply_rules"),
-    REFUSE("smtp_delivery_status_filter", "3.4", "-", "use lane_reply_rules"),
     FINE("default_delivery_status_filter", "3.4",
 	"the default of smtp_delivery_status_filter"),
     WARN("notify_classes", "3.4", "resource, software",
@@ -87,18 +85,14 @@ static const struct foreign table[] = {
 	"EHLO is always sent, HELO when it is refused"),
     REFUSE("smtp_never_send_ehlo", "3.4", "no",
 	"EHLO is always sent, HELO when it is refused"),
-    REFUSE("smtp_discard_ehlo_keyword_address_maps", "3.4", "-",
-	"use smtp_discard_ehlo_keywords"),
     FINE("smtp_skip_quit_response", "3.4",
 	"QUIT is waited for two seconds, since a place of the account is held"),
     FINE("smtp_quit_timeout", "3.4",
 	"QUIT is waited for two seconds, since a place of the account is held"),
     FINE("smtp_tls_block_early_mail_reply", "3.4", "always done"),
-    REFUSE("smtp_per_request_deadline", "3.7", "no",
-	"lane_request_limit bounds the time of a message"),
-    REFUSE("smtp_per_record_deadline", "3.4", "-|no",
-	"lane_request_limit bounds the time of a message"),
-    FINE("smtp_min_data_rate", "3.7", "for smtp_per_request_deadline"),
+    FINE("smtp_per_record_deadline", "3.4",
+	"the default of smtp_per_request_deadline since 3.7; before, a reply "
+	"has no more time than its timeout anyway"),
 
     /* where mail goes */
     REFUSE("use_srv_lookup", "3.8", "-",

@@ -59,6 +59,14 @@ dialer_new(struct loop *loop, const struct settings *set,
 }
 
 void
+dialer_filter(struct dialer *dialer, const struct rewriter *replies,
+    const struct rewriter *ehlo_words)
+{
+	dialer->replies = replies;
+	dialer->ehlo_words = ehlo_words;
+}
+
+void
 dialer_free(struct dialer **dialer)
 {
 	struct dialer *old = *dialer;
@@ -468,6 +476,7 @@ on_candidate(void *ctx, const struct candidate *candidate)
 	(void)snprintf(
 	    peer->port, sizeof(peer->port), "%u", (unsigned)candidate->port);
 	(void)snprintf(peer->tls, sizeof(peer->tls), "unknown");
+	peer->replies = dial->dialer->replies;
 	peer->others = candidates_alike(dial->candidates) - 1;
 	dial->policy_key = dial->at.nexthop;
 	look_up_policy(dial);

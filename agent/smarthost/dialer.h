@@ -75,6 +75,12 @@ struct dialer *dialer_new(struct loop *loop, const struct settings *set,
     struct credentials *credentials, struct maps *tls_policy);
 void dialer_free(struct dialer **dialer);
 
+/* What is done to each line of a reply, and which EHLO keywords an address's
+ * offers are without (instead of smtp_discard_ehlo_keywords). Borrowed, may be
+ * NULL. */
+void dialer_filter(struct dialer *dialer, const struct rewriter *replies,
+    const struct rewriter *ehlo_words);
+
 /* Where to, and for what mail. */
 struct dial_target {
 	const char *nexthops; /* "[host]:port, host" as Postfix writes them */

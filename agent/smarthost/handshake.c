@@ -11,6 +11,7 @@
  * One command at a time; its reply, or the end of its time, decides what
  * comes next. Texts and statuses of failures are those of smtp(8).
  */
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -21,6 +22,7 @@
 
 enum {
 	QUIT_LIMIT_MS = 1000, /* politeness must not cost a slot more */
+	KEYWORDS_MAX = 1024, /* of smtp_discard_ehlo_keyword_address_maps */
 	AUTH_LINE_MAX = 512, /* RFC 4954 4: else no initial response */
 	NAME_SIZE = 400,
 };
@@ -583,11 +585,47 @@ measure(struct dial *dial)
 		dial->result.peer.rtt_ms = ms;
 }
 
+/* What of the server's offers is passed over: as the table says for this
+ * address, else as it is for all. False: nobody knows. */
+static bool
+find_discard_mask(struct dial *dial, unsigned *mask_out)
+{
+	char bad[64], words[300];
+	bool is_good = true;
+	struct buf value;
+
+	*mask_out = dial->dialer->discard_mask;
+	buf_init(&value, KEYWORDS_MAX);
+	switch (rewriter_ask(
+	    dial->dialer->ehlo_words, dial->result.peer.addr, &value)) {
+	case REWRITER_KEPT:
+		break;
+	case REWRITER_DONE:
+		if (!ehlo_discard_mask(
+			buf_str(&value), mask_out, bad, sizeof(bad)))
+			log_warn("smtp_discard_ehlo_keyword_address_maps: "
+				 "unknown word \"%s\"",
+			    bad);
+		break;
+	case REWRITER_FAILED:
+		is_good = false;
+		break;
+	}
+	buf_fini(&value);
+	ehlo_discard_text(*mask_out, words, sizeof(words));
+	for (char *p = words; *p != '\0'; p++)
+		*p = (char)toupper((unsigned char)*p);
+	if (*mask_out != 0 && (*mask_out & EHLO_DISCARD_SILENT) == 0)
+		log_info("discarding EHLO keywords: %s", words);
+	return is_good;
+}
+
 static void
 on_ehlo_reply(struct dial *dial, const struct reply *reply)
 {
 	const struct settings *set = dial->dialer->set;
 	struct ehlo *ehlo = &dial->result.ehlo;
+	unsigned discard_mask;
 	char name[NAME_SIZE];
 
 	measure(dial);
@@ -595,7 +633,14 @@ on_ehlo_reply(struct dial *dial, const struct reply *reply)
 		refused(dial, reply);
 		return;
 	}
-	ehlo_parse(reply, dial->dialer->discard_mask, ehlo);
+	if (!find_discard_mask(dial, &discard_mask)) {
+		dial_fail(dial, DIAL_EHLO, "4.3.0",
+		    "local data error while talking to %s",
+		    dial_namaddr(dial, name, sizeof(name)));
+		quit(dial, "QUIT\r\n");
+		return;
+	}
+	ehlo_parse(reply, discard_mask, ehlo);
 	if (!ehlo->is_esmtp) {
 		send_helo(dial);
 		return;
@@ -771,11 +816,14 @@ handshake_start(struct dial *dial, handshake_end_fn *on_end)
 	static const struct link_ops ops = {
 	    on_input, on_output, on_written, on_closed};
 	const struct settings *set = dial->dialer->set;
+	const struct peer *peer = &dial->result.peer;
 
 	CHECK(dial->on_handshake_end == NULL);
 	dial->on_handshake_end = on_end;
 	reply_parser_fini(&dial->parser);
 	reply_parser_init(&dial->parser);
+	reply_parser_rewrite(
+	    &dial->parser, peer->replies, peer->host, peer->addr, peer->port);
 	dial->is_ready = false;
 	dial->result.peer.is_tls = false;
 	memset(&dial->result.ehlo, 0, sizeof(dial->result.ehlo));

@@ -198,6 +198,15 @@ maps_names(const struct maps *maps)
 	return names;
 }
 
+bool
+maps_is_whole(const struct maps *maps)
+{
+	for (size_t i = 0; i < maps->count; i++)
+		if (!table_is_whole(maps->tables[i]))
+			return false;
+	return true;
+}
+
 void
 maps_preload(struct maps *maps, const char *key)
 {

@@ -57,6 +57,9 @@ void maps_close(struct maps **maps);
 /* No table in the list. */
 bool maps_is_empty(const struct maps *maps);
 
+/* Every key can be answered here: no table that only proxymap(8) may know. */
+bool maps_is_whole(const struct maps *maps);
+
 /* Every entry of the tables, in their order. false, with *error (to be freed):
  * a table could not be read, or is of a type that cannot be listed. */
 typedef void maps_each_fn(

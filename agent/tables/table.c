@@ -639,6 +639,15 @@ preload_pipe(struct table *t, const char *key)
 	buf_fini_secret(&value);
 }
 
+bool
+table_is_whole(const struct table *t)
+{
+	for (size_t i = 0; i < t->part_count; i++)
+		if (!table_is_whole(t->parts[i]))
+			return false;
+	return t->kind != KIND_ASKED;
+}
+
 void
 table_preload(struct table *t, const char *key)
 {

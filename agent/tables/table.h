@@ -52,6 +52,9 @@ const char *table_bad(const struct table *t);
  * was not. */
 const char *table_unasked(const struct table *t);
 
+/* It can answer every key: nobody else is to be asked. */
+bool table_is_whole(const struct table *t);
+
 /* Asks, if it has to be asked, for a key that will be needed, and remembers
  * the answer. Blocks TABLE_ASK_LIMIT_MS at most; a table that gave none is
  * not asked again. */

@@ -21,6 +21,16 @@ reply_parser_fini(struct reply_parser *parser)
 	buf_fini(&parser->reply.text);
 }
 
+void
+reply_parser_rewrite(struct reply_parser *parser,
+    const struct rewriter *rewriter, const char *host, const char *addr,
+    const char *port)
+{
+	parser->rewriter = rewriter;
+	(void)snprintf(
+	    parser->peer, sizeof parser->peer, "%s[%s]:%s", host, addr, port);
+}
+
 /* Ready for the first octet of the next reply; the storage is kept. */
 static void
 start_reply(struct reply_parser *parser)
@@ -113,6 +123,42 @@ bad(struct reply_parser *parser)
 	return REPLY_BAD;
 }
 
+/* Puts what the rewriter says in the place of the line. False: it failed. */
+static bool
+rewrite_line(struct reply_parser *parser)
+{
+	enum rewriter_result result;
+	char text[REPLY_LINE_MAX + 1];
+	struct buf out;
+
+	if (parser->rewriter == NULL || parser->rewriter->fn == NULL)
+		return true;
+	memcpy(text, parser->line, parser->line_len);
+	text[parser->line_len] = '\0';
+	log_safe(text, parser->line_len);
+	buf_init(&out, REPLY_LINE_MAX);
+	result = rewriter_ask(parser->rewriter, text, &out);
+	if (result == REWRITER_DONE) {
+		log_info("%s: replacing server reply \"%s\" with \"%s\"",
+		    parser->peer, text, buf_str(&out));
+		parser->line_len = parser->line_total = buf_len(&out);
+		memcpy(parser->line, buf_str(&out), buf_len(&out));
+	}
+	buf_fini(&out);
+	return result != REWRITER_FAILED;
+}
+
+/* As the server sent it: two replies in the place of one show so. */
+static void
+note_code(struct reply_parser *parser, int code)
+{
+	if (code < 0)
+		return;
+	if (parser->first_code >= 0 && code != parser->first_code)
+		parser->reply.codes_differ = true;
+	parser->first_code = code;
+}
+
 /* A whole line is in parser->line. */
 static enum reply_result
 take_line(struct reply_parser *parser)
@@ -126,12 +172,11 @@ take_line(struct reply_parser *parser)
 		parser->line_len--;
 		parser->line_total--;
 	}
+	note_code(parser, line_code(parser->line, parser->line_len));
+	if (!rewrite_line(parser))
+		return bad(parser);
 	parser->lines++;
 	code = line_code(parser->line, parser->line_len);
-	if (code >= 0 && parser->first_code >= 0 && code != parser->first_code)
-		parser->reply.codes_differ = true;
-	if (code >= 0)
-		parser->first_code = code;
 	if (code >= 0 && (parser->line_len == 3 || parser->line[3] == ' ')) {
 		finish_reply(parser, code);
 		parser->is_done = true;

@@ -15,6 +15,10 @@
  * more than REPLY_LINE_LIMIT octets, a reply of more than REPLY_LINES_LIMIT
  * lines or with more than REPLY_GARBAGE_LIMIT garbage lines is REPLY_BAD:
  * nobody knows then where the next reply begins, and the caller must close.
+ *
+ * A rewriter may put other text in the place of each line before anything is
+ * read from it, as smtp(8) does with smtp_reply_filter; when it fails the reply
+ * is REPLY_BAD.
  */
 #ifndef REPLY_H
 #define REPLY_H
@@ -23,6 +27,7 @@
 #include <stddef.h>
 
 #include "common/base/buf.h"
+#include "common/base/rewriter.h"
 #include "common/smtp/dsn.h"
 
 enum {
@@ -31,6 +36,7 @@ enum {
 	REPLY_LINE_LIMIT = 65536,
 	REPLY_LINES_LIMIT = 2000,
 	REPLY_GARBAGE_LIMIT = 1000,
+	REPLY_PEER_SIZE = 352,
 };
 
 struct reply {
@@ -43,7 +49,7 @@ struct reply {
 	char status[DSN_STATUS_SIZE];
 	bool has_status; /* the status stood in the reply */
 	bool had_garbage; /* at least one line was no reply line */
-	bool codes_differ; /* of its lines */
+	bool codes_differ; /* of its lines, as the server sent them */
 	bool is_cut; /* text was dropped because of the bounds */
 	struct buf text; /* printable lines with their codes, LF between */
 };
@@ -65,10 +71,18 @@ struct reply_parser {
 	bool is_started; /* some octet of the current reply was seen */
 	bool is_done; /* reply is complete: the next feed starts anew */
 	bool is_bad;
+	const struct rewriter *rewriter; /* NULL: none */
+	char peer[REPLY_PEER_SIZE]; /* for the log */
 };
 
 void reply_parser_init(struct reply_parser *parser);
 void reply_parser_fini(struct reply_parser *parser);
+
+/* Has lines rewritten from now on; host, addr and port name the peer in the
+ * log. The rewriter is borrowed. */
+void reply_parser_rewrite(struct reply_parser *parser,
+    const struct rewriter *rewriter, const char *host, const char *addr,
+    const char *port);
 
 /* Takes octets up to the end of one reply; *used_out says how many. */
 enum reply_result reply_feed(struct reply_parser *parser, const char *p,

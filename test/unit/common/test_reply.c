@@ -295,6 +295,48 @@ reply_text_is_one_line(void **state)
 	reply_text(reply_get(&parser), out, 0);
 }
 
+/* "550" becomes "450", a line that ends in "gone" is kept, "oops" fails. */
+static enum rewriter_result
+soften(void *ctx, const char *text, struct buf *out)
+{
+	int *calls = ctx;
+
+	++*calls;
+	if (strcmp(text, "oops") == 0)
+		return REWRITER_FAILED;
+	if (strncmp(text, "550", 3) != 0 || strstr(text, "gone") != NULL)
+		return REWRITER_KEPT;
+	(void)buf_addf(out, "450%s", text + 3);
+	return REWRITER_DONE;
+}
+
+static void
+reply_lines_are_rewritten_before_they_are_read(void **state)
+{
+	char text[100];
+	int calls = 0;
+	struct rewriter rewriter = {soften, &calls};
+
+	(void)state;
+	reply_parser_rewrite(&parser, &rewriter, "mx", "192.0.2.1", "25");
+	assert_int_equal(
+	    feed("550-5.1.1 a\r\n550 4.1.1 b\r\n", 26), REPLY_DONE);
+	assert_int_equal(calls, 2);
+	assert_int_equal(reply_get(&parser)->code, 450);
+	assert_string_equal(reply_get(&parser)->status, "4.1.1");
+	assert_false(reply_get(&parser)->codes_differ);
+	reply_text(reply_get(&parser), text, sizeof text);
+	assert_string_equal(text, "450-5.1.1 a 450 4.1.1 b");
+	/* what the server said is of one code, whatever is made of it */
+	assert_int_equal(feed("550-gone\r\n550 5.1.1 b\r\n", 23), REPLY_DONE);
+	assert_int_equal(reply_get(&parser)->code, 450);
+	assert_false(reply_get(&parser)->codes_differ);
+	assert_int_equal(feed("550 5.1.1 gone\r\n", 16), REPLY_DONE);
+	assert_int_equal(reply_get(&parser)->code, 550);
+	assert_int_equal(feed("oops\r\n", 6), REPLY_BAD);
+	assert_int_equal(feed("250 ok\r\n", 8), REPLY_BAD);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -312,6 +354,7 @@ main(void)
 	    TEST(reply_of_garbage_is_bad),
 	    TEST(reply_line_without_end_is_bad),
 	    TEST(reply_text_is_one_line),
+	    TEST(reply_lines_are_rewritten_before_they_are_read),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

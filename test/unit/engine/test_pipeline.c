@@ -128,6 +128,33 @@ storage_is_used_again(void **state)
 	assert_int_equal(pipeline_memory(&p), 0);
 }
 
+static void
+content_may_have_to_go_out_at_a_rate(void **state)
+{
+	struct pipeline p;
+
+	(void)state;
+	pipeline_init(&p);
+	p.min_per_s = 1000;
+	pipeline_push(&p, COMMAND_BODY, NULL, 0, 10000, 5000);
+	assert_int_equal(p.timer_from_ms, 5000);
+	pipeline_written(&p, 500, 7000);
+	assert_int_equal(p.timer_from_ms, 5500);
+	pipeline_written(&p, 500, 8000);
+	assert_int_equal(p.timer_from_ms, 6000);
+	/* never beyond the whole time */
+	pipeline_written(&p, 8000, 9000);
+	assert_int_equal(p.timer_from_ms, 9000);
+	pipeline_written(&p, 999, 30000);
+	assert_int_equal(p.timer_from_ms, 9999);
+	/* now its reply is waited for */
+	pipeline_written(&p, 1, 31000);
+	assert_int_equal(p.timer_from_ms, 31000);
+	pipeline_written(&p, 0, 32000);
+	assert_int_equal(p.timer_from_ms, 31000);
+	pipeline_fini(&p);
+}
+
 int
 main(void)
 {
@@ -136,6 +163,7 @@ main(void)
 	    cmocka_unit_test(octets_count_from_rendering_to_reply),
 	    cmocka_unit_test(content_is_written_when_its_last_octet_is),
 	    cmocka_unit_test(timer_runs_for_the_oldest_command_alone),
+	    cmocka_unit_test(content_may_have_to_go_out_at_a_rate),
 	    cmocka_unit_test(storage_is_used_again),
 	};
 

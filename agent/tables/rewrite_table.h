@@ -1,0 +1,28 @@
+/* rewrite_table: lookup tables that are asked for a text and answer at once.
+ *
+ * For smtp_reply_filter and its like, whose keys nobody knows at start and
+ * whose answer cannot be waited for: tables that are read whole or evaluated
+ * here (table.h). Others are refused: the parameter is a problem then.
+ */
+#ifndef REWRITE_TABLE_H
+#define REWRITE_TABLE_H
+
+#include "agent/tables/maps.h"
+#include "agent/tables/mapwatch.h"
+#include "common/base/rewriter.h"
+
+struct rewrite_table;
+
+/* Reads the tables of list (may be empty) and has their files watched. param
+ * is the parameter's name, kept by reference. Never NULL; what is wrong is
+ * added to problems, and then every look-up fails. Blocks. */
+struct rewrite_table *rewrite_table_open(const struct maps_env *env,
+    const char *param, const char *list, struct mapwatch *watch,
+    struct problems *problems);
+void rewrite_table_close(struct rewrite_table **table);
+
+/* Borrowed; lives as long as the table. */
+const struct rewriter *rewrite_table_rewriter(
+    const struct rewrite_table *table);
+
+#endif
