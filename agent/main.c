@@ -311,6 +311,7 @@ main(int argc, char **argv)
 	if (dryrun_is_wanted(argc, argv))
 		return dryrun_main(argc, argv);
 	(void)signal(SIGPIPE, SIG_IGN);
+	master_hide_memory();
 	start(&s, argc, argv);
 	share_descriptors(&s);
 	env = (struct agent_env){

@@ -208,6 +208,12 @@ master_pause(int wait_ms)
 }
 
 void
+master_hide_memory(void)
+{
+	(void)prctl(PR_SET_DUMPABLE, 0);
+}
+
+void
 master_raise_limits(void)
 {
 	struct rlimit limit;
@@ -393,9 +399,7 @@ master_drop_privileges(
 		    error_out, "cannot chroot to", set->queue_directory);
 	if (pw != NULL && !become(pw, error_out))
 		return false;
-	/* Passwords are in memory: nobody but root may look, and no core file
-	 * is to hold them. Who looks for an error (-v) may have one. */
-	if (!opt->verbose)
-		(void)prctl(PR_SET_DUMPABLE, 0);
+	/* Another user's memory is as the system's setting says. */
+	master_hide_memory();
 	return true;
 }

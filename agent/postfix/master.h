@@ -65,6 +65,10 @@ void master_detach(struct master *master);
  * master is gone or wants this process gone. */
 bool master_pause(int wait_ms);
 
+/* Passwords are in memory, from the first table on: nobody but root may look,
+ * and no core file is to hold them. */
+void master_hide_memory(void);
+
 /* Raises the soft limit of descriptors to the hard one. */
 void master_raise_limits(void);
 

@@ -15,11 +15,17 @@ enum { TEXT_MAX = 65536 };
 static size_t
 own_content(const char *at)
 {
-	static const char *const types[] = {"inline:", "static:"};
+	static const char *const types[] = {"inline:", "static:", "randmap:"};
+	/* Of a file, but for those that begin with a brace. */
+	static const char *const rules[] = {"regexp:", "pcre:", "cidr:"};
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
 		if (strncmp(at, types[i], strlen(types[i])) == 0)
 			return strlen(types[i]);
+	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
+		if (strncmp(at, rules[i], strlen(rules[i])) == 0 &&
+		    at[strlen(rules[i])] == '{')
+			return strlen(rules[i]);
 	return 0;
 }
 
