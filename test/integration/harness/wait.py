@@ -29,6 +29,12 @@ def share():
     return min(1.0, CPUS / max(wanting, 1))
 
 
+def stretched_ms(ms, most=40000):
+    """A delay in which something else is to happen: longer on a busy machine,
+    but within `most`."""
+    return int(max(ms, min(ms / share(), most)))
+
+
 class Stopwatch:
     """Seconds since it was made, as far as the machine gave them."""
 
