@@ -331,9 +331,12 @@ def test_stop_amid_deliveries_leaves_nothing_and_loses_nothing(
     session = origin.session
     origin.stop()
     assert session_processes(session) == []
-    # also what was finished after the logging daemon had gone
-    assert sorted(d.to for d in origin.log.deliveries("/smtp", "sent")) == \
-        sorted(e.recipients[0] for e in sim.ledger())
+    # also what was finished after the logging daemon had gone; lines that it
+    # had not read by then are lost, whichever program they are from
+    logged = sent_lines(origin)
+    accepted = Counter(e.recipients[0] for e in sim.ledger())
+    assert not logged - accepted
+    assert (accepted - logged).total() <= DEPTH
     taken = len(sim.ledger())
     assert taken < len(sent), "stopped too late to show anything"
     origin.agent("lane", "fast", "class=fast")
