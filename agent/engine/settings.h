@@ -126,6 +126,7 @@ struct settings {
 	int64_t lane_hold_limit_ms, lane_request_limit_ms, lane_drain_limit_ms;
 	char *lane_alert_url, *lane_alert_command;
 	int64_t lane_alert_interval_ms, lane_alert_retry_ms;
+	char *lane_token_directory, *lane_token_service_name;
 };
 
 #endif

@@ -19,6 +19,7 @@ dial_stage_name(enum dial_stage stage)
 	    [DIAL_STARTTLS] = "starttls",
 	    [DIAL_TLS] = "tls",
 	    [DIAL_AUTH] = "auth",
+	    [DIAL_TOKEN] = "token",
 	    [DIAL_CONFIG] = "config",
 	};
 
@@ -57,9 +58,13 @@ dial_wipe_credentials(struct dial *dial)
 		mem_wipe(dial->user, strlen(dial->user));
 	if (dial->password != NULL)
 		mem_wipe(dial->password, strlen(dial->password));
+	if (dial->token != NULL)
+		mem_wipe(dial->token, strlen(dial->token));
 	mem_free(dial->user);
 	mem_free(dial->password);
-	dial->user = dial->password = NULL;
+	mem_free(dial->token);
+	dial->user = dial->password = dial->token = NULL;
+	dial->is_token_renewed = false;
 	dial->has_credentials = false;
 }
 

@@ -16,6 +16,7 @@
 #include "agent/smarthost/sasl.h"
 #include "agent/smarthost/source_address.h"
 #include "agent/smarthost/tls.h"
+#include "agent/smarthost/tokens.h"
 #include "common/smtp/reply.h"
 
 struct dialer {
@@ -25,6 +26,7 @@ struct dialer {
 	struct maps *tls_policy; /* may be NULL */
 	struct resolver *resolver;
 	struct tls *tls;
+	struct tokens *tokens;
 	struct tlspolicy policy; /* as in main.cf */
 	char policy_error[TLSPOLICY_ERROR_SIZE]; /* "": none */
 	struct source_address source;
@@ -79,6 +81,11 @@ struct dial {
 	struct credentials_query *credentials_query;
 	bool has_credentials;
 	char *user, *password; /* secrets */
+	/* The password says oauth2:NAME: a token is used instead. */
+	struct tokens_query *token_query;
+	char *token; /* a secret; NULL: there is none */
+	int64_t token_serial;
+	bool is_token_renewed; /* one was refused, this is the next */
 	bool may_be_plain; /* its mail has waited long enough */
 	bool is_plain_retry; /* TLS failed, the level is may: without it */
 

@@ -25,13 +25,14 @@ enum {
 static void next_candidate(struct dial *dial);
 static void find_credentials(struct dial *dial);
 static void start_connect(struct dial *dial);
+static void renew_token(struct dial *dial);
 
 struct dialer *
 dialer_new(struct loop *loop, const struct settings *set,
     struct credentials *credentials, struct maps *tls_policy)
 {
 	struct dialer *d = mem_zalloc(sizeof(*d));
-	char bad[64];
+	char bad[64], *service;
 
 	d->loop = loop;
 	d->set = set;
@@ -39,6 +40,9 @@ dialer_new(struct loop *loop, const struct settings *set,
 	d->tls_policy = tls_policy;
 	d->resolver = resolver_new(loop, set);
 	d->tls = tls_new(set);
+	service = mem_printf("private/%s", set->lane_token_service_name);
+	d->tokens = tokens_new(loop, service, TOKENS_TIMEOUT_MS);
+	mem_free(service);
 	(void)tlspolicy_init(
 	    &d->policy, set, d->policy_error, sizeof(d->policy_error));
 	if (d->policy_error[0] != '\0')
@@ -76,6 +80,7 @@ dialer_free(struct dialer **dialer)
 		return;
 	resolver_free(&old->resolver);
 	tls_free(&old->tls);
+	tokens_free(&old->tokens);
 	if (old->has_sasl)
 		sasl_close();
 	mem_free(old);
@@ -114,6 +119,7 @@ dispose(struct dial *dial)
 	candidates_free(&dial->candidates);
 	maps_cancel(&dial->policy_query);
 	credentials_cancel(&dial->credentials_query);
+	tokens_cancel(&dial->token_query);
 	dial_wipe_credentials(dial);
 	reply_parser_fini(&dial->parser);
 	loop_timer_free(&dial->timer);
@@ -167,6 +173,17 @@ ready(struct dial *dial)
 	finish(dial);
 }
 
+/* A token may be refused because it was withdrawn, or its end has come by the
+ * server's clock: the next one may do. */
+static bool
+is_token_refused(const struct dial *dial)
+{
+	const struct dial_result *r = &dial->result;
+
+	return dial->token != NULL && !dial->is_token_renewed &&
+	       r->stage == DIAL_AUTH && r->reply_code / 100 == 5;
+}
+
 static void
 on_handshake_end(struct dial *dial, enum handshake_end how)
 {
@@ -175,7 +192,10 @@ on_handshake_end(struct dial *dial, enum handshake_end how)
 		ready(dial);
 		break;
 	case HANDSHAKE_FAILED:
-		give_up(dial);
+		if (is_token_refused(dial))
+			renew_token(dial);
+		else
+			give_up(dial);
 		break;
 	case HANDSHAKE_RETRY_PLAIN:
 		retry_plain(dial);
@@ -292,6 +312,91 @@ look_up_policy(struct dial *dial)
 		dial->policy_query = query;
 }
 
+static const char *
+token_name(const struct dial *dial)
+{
+	size_t n = strlen(TOKENS_PREFIX);
+
+	return strncmp(dial->password, TOKENS_PREFIX, n) == 0
+		   ? dial->password + n
+		   : NULL;
+}
+
+static void
+fail_token(struct dial *dial, const struct tokens_answer *answer)
+{
+	dial_fail(dial, DIAL_TOKEN, "4.7.0", "no access token %s: %s",
+	    token_name(dial), answer->reason);
+	/* What is not there now may be there in a moment. */
+	dial->result.is_transport = answer->status == TOKENPROTO_LATER;
+	candidates_skip_nexthop(dial->candidates, dial->at.nexthop_number);
+	next_candidate(dial);
+}
+
+static void
+on_token(void *ctx, const struct tokens_answer *answer)
+{
+	struct dial *dial = ctx;
+
+	dial->token_query = NULL;
+	if (answer->status != TOKENPROTO_OK) {
+		fail_token(dial, answer);
+		return;
+	}
+	dial->token = mem_strdup(answer->token);
+	dial->token_serial = answer->serial;
+	start_connect(dial);
+}
+
+/* A password that begins like that and goes on otherwise is nobody's. */
+static void
+find_token(struct dial *dial)
+{
+	const char *name = token_name(dial);
+
+	if (name == NULL)
+		start_connect(dial);
+	else if (!tokenproto_name_is_valid(name))
+		fail_config(dial, "4.3.5", "smtp_sasl_password_maps",
+		    "bad name after \"" TOKENS_PREFIX
+		    "\": must be letters, digits, \"-\", \"_\" and \".\"");
+	else
+		dial->token_query =
+		    tokens_ask(dial->dialer->tokens, name, 0, on_token, dial);
+}
+
+static void
+on_next_token(void *ctx, const struct tokens_answer *answer)
+{
+	struct dial *dial = ctx;
+
+	dial->token_query = NULL;
+	if (answer->status != TOKENPROTO_OK ||
+	    answer->serial == dial->token_serial) {
+		log_info("no other access token %s%s%s", token_name(dial),
+		    answer->reason != NULL ? ": " : "",
+		    answer->reason != NULL ? answer->reason : "");
+		next_candidate(dial);
+		return;
+	}
+	mem_wipe(dial->token, strlen(dial->token));
+	mem_free(dial->token);
+	dial->token = mem_strdup(answer->token);
+	dial->token_serial = answer->serial;
+	start_connect(dial);
+}
+
+/* Asks for another and connects again, once; or goes on with the next address.
+ */
+static void
+renew_token(struct dial *dial)
+{
+	dial_close_connection(dial);
+	dial->is_token_renewed = true;
+	dial->token_query = tokens_ask(dial->dialer->tokens, token_name(dial),
+	    dial->token_serial, on_next_token, dial);
+}
+
 static void
 on_credentials(void *ctx, enum maps_result result, const char *user,
     const char *password, const char *error)
@@ -320,7 +425,10 @@ on_credentials(void *ctx, enum maps_result result, const char *user,
 		    error != NULL ? error : "smtp_sasl_password_maps");
 		return;
 	}
-	start_connect(dial);
+	if (dial->has_credentials)
+		find_token(dial);
+	else
+		start_connect(dial);
 }
 
 static void

@@ -37,6 +37,7 @@ enum dial_stage {
 	DIAL_STARTTLS,
 	DIAL_TLS,
 	DIAL_AUTH,
+	DIAL_TOKEN, /* no access token to log in with */
 	DIAL_CONFIG, /* credentials or policy could not be read */
 };
 

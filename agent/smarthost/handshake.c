@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "agent/smarthost/handshake.h"
+#include "agent/smarthost/bearer.h"
 #include "common/smtp/command.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -25,6 +26,7 @@ enum {
 	KEYWORDS_MAX = 1024, /* of smtp_discard_ehlo_keyword_address_maps */
 	AUTH_LINE_MAX = 512, /* RFC 4954 4: else no initial response */
 	NAME_SIZE = 400,
+	TOKEN_SHOWN = 16, /* so many octets of a token would tell something */
 };
 
 static void send_ehlo(struct dial *dial);
@@ -116,6 +118,21 @@ quit(struct dial *dial, const char *words)
 	link_kick(dial->link);
 }
 
+/* Some servers repeat what they were told. The end is gone with it, since the
+ * text may have been cut in the middle of the token. */
+static void
+hide_token(const struct dial *dial, char *text)
+{
+	char begin[TOKEN_SHOWN + 1], *at;
+
+	if (dial->token == NULL)
+		return;
+	(void)snprintf(begin, sizeof(begin), "%s", dial->token);
+	at = strstr(text, begin);
+	if (at != NULL)
+		(void)snprintf(at, 3, "..");
+}
+
 /* The server said something that ends this attempt; before holds the words
  * in front of its reply. */
 static void
@@ -125,6 +142,7 @@ fail_reply(struct dial *dial, const char *status, const struct reply *reply,
 	char text[DSN_TEXT_MAX];
 
 	reply_text(reply, text, sizeof(text));
+	hide_token(dial, text);
 	dial_fail(dial, stage_of(dial->state), status, "%s%s", before, text);
 	dial->result.reply_text = mem_strdup(text);
 	dial->result.reply_code = reply->code;
@@ -419,6 +437,8 @@ start_login(struct dial *dial, const char *mechs)
 	    .password = dial->password,
 	    .options = security_options(dial),
 	    .has_authzid = dial->dialer->set->send_cyrus_sasl_authzid,
+	    .token = dial->token,
+	    .port = dial->at.port,
 	};
 	struct buf initial;
 	char why[200] = "";
@@ -450,7 +470,13 @@ log_in(struct dial *dial)
 		dial->is_ready = true;
 		return;
 	}
-	if (!d->has_sasl) {
+	if (dial->token != NULL && !dial->result.peer.is_tls) {
+		fail_login(dial, "; not with",
+		    ": an access token is sent over TLS only (see "
+		    "smtp_tls_security_level)");
+		return;
+	}
+	if (!d->has_sasl && dial->token == NULL) {
 		fail_mechanism(dial, d->sasl_why);
 		return;
 	}
@@ -521,8 +547,9 @@ answer_challenge(struct dial *dial, const struct reply *reply)
 static void
 on_auth_reply(struct dial *dial, const struct reply *reply)
 {
-	char name[NAME_SIZE], before[NAME_SIZE + 60];
+	char name[NAME_SIZE], before[NAME_SIZE + BEARER_REFUSAL_SIZE + 60];
 	char status[DSN_STATUS_SIZE];
+	const char *said;
 
 	if (reply->code / 100 == 3) {
 		answer_challenge(dial, reply);
@@ -540,8 +567,10 @@ on_auth_reply(struct dial *dial, const struct reply *reply)
 		dial->is_ready = true;
 		return;
 	}
+	said = sasl_refusal(dial->sasl);
 	(void)snprintf(before, sizeof(before),
-	    "SASL authentication failed; server %s said: ", name);
+	    "SASL authentication failed; server %s said: %s%s%s", name,
+	    said[0] != '\0' ? "(" : "", said, said[0] != '\0' ? ") " : "");
 	(void)snprintf(status, sizeof(status), "%s", reply->status);
 	if (status[0] == '5' && dial->dialer->set->smtp_sasl_auth_soft_bounce)
 		soften(status, sizeof(status), reply->status);
@@ -685,6 +714,7 @@ on_reply(struct dial *dial, const struct reply *reply, bool has_more)
 
 	if (log_is_verbose()) {
 		reply_text(reply, text, sizeof(text));
+		hide_token(dial, text);
 		log_debug("< %s: %s", dial->at.host,
 		    dial->state == DIAL_STATE_AUTH && reply->code == 334
 			? "334 <hidden>"

@@ -6,8 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/smarthost/bearer.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/shared/tokenproto.h"
 
 enum { SASL_WORD_MAX = 64, DECODED_MAX = SASL_CHALLENGE_MAX };
 
@@ -19,6 +21,9 @@ struct sasl {
 	sasl_callback_t callbacks[4];
 	const char *mech;
 	bool is_done;
+	/* with a token, and without the library */
+	struct bearer *bearer;
+	char *host, *token;
 };
 
 static const struct {
@@ -158,11 +163,41 @@ set_callbacks(struct sasl *sasl, bool has_authzid)
 	sasl->callbacks[n] = (sasl_callback_t){SASL_CB_LIST_END, NULL, NULL};
 }
 
+/* What noanonymous and noplaintext forbid a token is not: it goes over TLS
+ * alone. The others it cannot do. */
+static struct sasl *
+new_bearer(struct sasl *sasl, const struct sasl_login *login, unsigned flags,
+    char *why, size_t why_size)
+{
+	const unsigned can = SASL_SEC_NOANONYMOUS | SASL_SEC_NOPLAINTEXT;
+
+	if ((flags & ~can) != 0)
+		(void)snprintf(why, why_size,
+		    "an access token cannot do what the security options ask "
+		    "for, \"%s\"",
+		    login->options);
+	else if (!tokenproto_token_is_valid(slice_str(login->token)))
+		(void)snprintf(why, why_size, "the access token is none");
+	if (why[0] != '\0') {
+		sasl_free(&sasl);
+		return NULL;
+	}
+	sasl->user = mem_strdup(login->user);
+	sasl->host = mem_strdup(login->host);
+	sasl->token = mem_strdup(login->token);
+	sasl->bearer = mem_zalloc(sizeof(*sasl->bearer));
+	*sasl->bearer = (struct bearer){.user = sasl->user,
+	    .host = sasl->host,
+	    .token = sasl->token,
+	    .port = login->port};
+	return sasl;
+}
+
 struct sasl *
 sasl_new(const struct sasl_login *login, char *why, size_t why_size)
 {
 	struct sasl *sasl = mem_zalloc(sizeof(*sasl));
-	size_t n = strlen(login->password);
+	size_t n;
 	sasl_security_properties_t props = {0};
 	char bad[SASL_WORD_MAX];
 	unsigned flags = 0;
@@ -174,6 +209,11 @@ sasl_new(const struct sasl_login *login, char *why, size_t why_size)
 		sasl_free(&sasl);
 		return NULL;
 	}
+	if (login->token != NULL) {
+		why[0] = '\0';
+		return new_bearer(sasl, login, flags, why, why_size);
+	}
+	n = strlen(login->password);
 	sasl->user = mem_strdup(login->user);
 	sasl->secret_size = sizeof(*sasl->secret) + n;
 	sasl->secret = mem_zalloc(sasl->secret_size);
@@ -210,6 +250,11 @@ sasl_free(struct sasl **sasl)
 	if (old->secret != NULL)
 		mem_wipe(old->secret, old->secret_size);
 	mem_free(old->secret);
+	if (old->token != NULL)
+		mem_wipe(old->token, strlen(old->token));
+	mem_free(old->token);
+	mem_free(old->host);
+	mem_free(old->bearer);
 	mem_free(old);
 }
 
@@ -228,16 +273,46 @@ encode(struct buf *out, const char *p, unsigned n)
 	return true;
 }
 
+static bool
+start_bearer(struct sasl *sasl, const char *offered, struct buf *out, char *why,
+    size_t why_size)
+{
+	struct buf message;
+	bool ok;
+
+	sasl->mech = bearer_choose(sasl->bearer, slice_str(offered));
+	if (sasl->mech == NULL) {
+		(void)snprintf(why, why_size,
+		    "an access token needs XOAUTH2 or OAUTHBEARER, and the "
+		    "server offers %s",
+		    offered);
+		return false;
+	}
+	buf_init(&message, SASL_LINE_MAX);
+	ok = bearer_message(sasl->bearer, &message) &&
+	     encode(out, buf_slice(&message).p, (unsigned)buf_len(&message));
+	buf_fini_secret(&message);
+	if (!ok)
+		(void)snprintf(why, why_size, "response too long");
+	return ok;
+}
+
 bool
 sasl_start(struct sasl *sasl, const char *offered, const char **mech_out,
     struct buf *out, bool *has_initial_out, char *why, size_t why_size)
 {
 	const char *p = NULL;
 	unsigned n = 0;
-	int rc =
-	    sasl_client_start(sasl->conn, offered, NULL, &p, &n, &sasl->mech);
+	int rc;
 
-	*has_initial_out = false;
+	*has_initial_out = sasl->bearer != NULL;
+	if (sasl->bearer != NULL) {
+		bool ok = start_bearer(sasl, offered, out, why, why_size);
+
+		*mech_out = sasl->mech;
+		return ok;
+	}
+	rc = sasl_client_start(sasl->conn, offered, NULL, &p, &n, &sasl->mech);
 	if (rc != SASL_OK && rc != SASL_CONTINUE) {
 		(void)snprintf(
 		    why, why_size, "%s", sasl_errstring(rc, NULL, NULL));
@@ -256,6 +331,25 @@ sasl_start(struct sasl *sasl, const char *offered, const char **mech_out,
 	return false;
 }
 
+/* What is no Base64 is an answer, too: no. */
+static bool
+next_bearer(struct sasl *sasl, const char *decoded, unsigned n, struct buf *out,
+    char *why, size_t why_size)
+{
+	struct buf message;
+	bool ok;
+
+	buf_init(&message, SASL_LINE_MAX);
+	ok = bearer_answer(sasl->bearer, slice_of(decoded, n), &message) &&
+	     (buf_len(&message) == 0 || encode(out, buf_slice(&message).p,
+					    (unsigned)buf_len(&message)));
+	buf_fini_secret(&message);
+	if (!ok)
+		(void)snprintf(
+		    why, why_size, "%s", "the server is out of step");
+	return ok;
+}
+
 bool
 sasl_next(struct sasl *sasl, struct slice challenge, struct buf *out, char *why,
     size_t why_size)
@@ -270,6 +364,9 @@ sasl_next(struct sasl *sasl, struct slice challenge, struct buf *out, char *why,
 	if (challenge.n < DECODED_MAX)
 		rc = sasl_decode64(challenge.p, (unsigned)challenge.n, decoded,
 		    sizeof(decoded), &got);
+	if (sasl->bearer != NULL)
+		return next_bearer(sasl, rc == SASL_OK ? decoded : "?",
+		    rc == SASL_OK ? got : 1, out, why, why_size);
 	/* Anything else, "incomplete" included, is no Base64 line. */
 	if (rc != SASL_OK)
 		rc = SASL_BADPROT;
@@ -286,6 +383,12 @@ sasl_next(struct sasl *sasl, struct slice challenge, struct buf *out, char *why,
 		return true;
 	(void)snprintf(why, why_size, "response too long");
 	return false;
+}
+
+const char *
+sasl_refusal(const struct sasl *sasl)
+{
+	return sasl->bearer != NULL ? sasl->bearer->refusal : "";
 }
 
 bool

@@ -1,4 +1,5 @@
-/* sasl: the client's side of one login, by libsasl2 (RFC 4422, RFC 4954).
+/* sasl: the client's side of one login, by libsasl2 (RFC 4422, RFC 4954), or,
+ * with an access token, by our own two mechanisms (bearer.h).
  *
  *   sasl_new -> sasl_start -> "AUTH PLAIN AHVzZXIAcGFzcw=="
  *                  334 text -> sasl_next -> response line ...
@@ -17,6 +18,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/base/buf.h"
 #include "common/base/slice.h"
@@ -45,6 +47,10 @@ struct sasl_login {
 	/* Name the user as authorisation identity, too (RFC 4422 3.4.1):
 	 * send_cyrus_sasl_authzid. Servers refuse it that compare the text. */
 	bool has_authzid;
+	/* Instead of the password; NULL: none. noplaintext does not speak
+	 * against it: the caller sends it over TLS alone. */
+	const char *token;
+	uint16_t port; /* of the server; only with a token */
 };
 
 /* Copies of all. NULL when the library refuses; then why has one line. */
@@ -63,6 +69,10 @@ bool sasl_start(struct sasl *sasl, const char *offered, const char **mech_out,
  */
 bool sasl_next(struct sasl *sasl, struct slice challenge, struct buf *out,
     char *why, size_t why_size);
+
+/* What the server said of a token that it does not take, as words, before it
+ * refused the login; "" when it did not say. */
+const char *sasl_refusal(const struct sasl *sasl);
 
 /* The mechanism has nothing more to say and is content: with mutual
  * authentication, the server has proved itself. */

@@ -346,7 +346,8 @@ patience_ms(const struct upstream *u, const struct dial_result *result)
 		return u->ups->env.set->lane_hold_limit_ms;
 	if (result->is_config_error || result->stage == DIAL_AUTH ||
 	    result->stage == DIAL_TLS || result->stage == DIAL_STARTTLS ||
-	    result->stage == DIAL_CONFIG || result->dsn.status[0] == '5')
+	    result->stage == DIAL_TOKEN || result->stage == DIAL_CONFIG ||
+	    result->dsn.status[0] == '5')
 		return 0;
 	return PATIENCE_MS;
 }
@@ -372,6 +373,7 @@ judge(struct upstream *u, const struct dial_result *result, int64_t *patience)
 	case DIAL_RESOLVE:
 	case DIAL_CONNECT:
 	case DIAL_TLS:
+	case DIAL_TOKEN:
 	case DIAL_CONFIG:
 	default:
 		return false;
@@ -385,7 +387,7 @@ static bool
 is_refusal(enum dial_stage stage)
 {
 	return stage != DIAL_RESOLVE && stage != DIAL_CONNECT &&
-	       stage != DIAL_CONFIG;
+	       stage != DIAL_TOKEN && stage != DIAL_CONFIG;
 }
 
 /* A refused login is temporary unless smtp_sasl_auth_soft_bounce = no. */

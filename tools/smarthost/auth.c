@@ -4,6 +4,7 @@
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "common/base/log.h"
 
@@ -127,17 +128,81 @@ take_login(struct auth *a, const struct options *o, const char *text, size_t n)
 	return AUTH_MORE;
 }
 
-/* "user=NAME" up to ^A, then a token; any will do. */
-static enum auth_result
-take_token(struct auth *a, const char *text, size_t n)
+/* A line "NAME TOKEN" of the file; it is read anew for each login. */
+static bool
+is_known_token(const char *path, const char *login, const char *token)
 {
-	const char *user = memmem(text, n, "user=", 5);
+	FILE *f = fopen(path, "r");
+	char *line = NULL;
+	size_t size = 0, n = strlen(login);
+	bool is_known = false;
 
-	if (user == NULL)
-		user = memmem(text, n, "a=", 2);
-	set_login(a, user ? strchr(user, '=') + 1 : "",
-	    user ? strcspn(strchr(user, '=') + 1, "\001,") : 0);
-	return memmem(text, n, "auth=Bearer ", 12) ? AUTH_OK : AUTH_WRONG;
+	while (f != NULL && !is_known && getline(&line, &size, f) > 0) {
+		line[strcspn(line, "\n")] = '\0';
+		is_known = strncmp(line, login, n) == 0 && line[n] == ' ' &&
+			   strcmp(line + n + 1, token) == 0;
+	}
+	free(line);
+	if (f != NULL)
+		(void)fclose(f);
+	return is_known;
+}
+
+/* What follows "auth=Bearer ", up to two ^A at the end; NULL: there is none. */
+static const char *
+token_of(char *text, size_t n)
+{
+	char *token = memmem(text, n, "\001auth=Bearer ", 13);
+
+	if (token == NULL || n < 2 || memcmp(text + n - 2, "\001\001", 2) != 0)
+		return NULL;
+	token += 13;
+	token[strcspn(token, "\001")] = '\0';
+	return *token != '\0' ? token : NULL;
+}
+
+/* The acknowledgement: nothing (XOAUTH2), one ^A (OAUTHBEARER). */
+static enum auth_result
+take_acknowledgement(const struct auth *a, const char *text, size_t n)
+{
+	bool is_right =
+	    a->mech == AUTH_XOAUTH2 ? n == 0 : n == 1 && text[0] == '\001';
+
+	return is_right ? AUTH_WRONG : AUTH_SYNTAX;
+}
+
+/* "user=NAME ^A auth=Bearer TOKEN ^A ^A", "n,a=NAME, ^A host=.. ^A port=.. ^A
+ * auth=Bearer TOKEN ^A ^A". */
+static enum auth_result
+take_token(struct auth *a, const struct options *o, char *text, size_t n)
+{
+	static const char *const begins[] = {
+	    [AUTH_XOAUTH2] = "user=", [AUTH_OAUTHBEARER] = "n,a="};
+	size_t skip = strlen(begins[a->mech]);
+	const char *token;
+
+	if (a->is_refused)
+		return take_acknowledgement(a, text, n);
+	if (o->token_asked && a->step++ == 0) {
+		a->challenge[0] = '\0';
+		return AUTH_MORE;
+	}
+	if (strncmp(text, begins[a->mech], skip) != 0)
+		return AUTH_SYNTAX;
+	set_login(a, text + skip, strcspn(text + skip, "\001,"));
+	token = token_of(text, n);
+	if (token == NULL)
+		return AUTH_SYNTAX;
+	if (o->tokens == NULL || is_known_token(o->tokens, a->login, token))
+		return AUTH_OK;
+	a->is_refused = true;
+	encode(a->challenge, sizeof(a->challenge),
+	    a->mech == AUTH_XOAUTH2
+		? "{\"status\":\"401\",\"schemes\":\"bearer\","
+		  "\"scope\":\"https://mail.example/\"}"
+		: "{\"status\":\"invalid_token\","
+		  "\"scope\":\"https://mail.example/\"}");
+	return AUTH_MORE;
 }
 
 enum auth_result
@@ -161,7 +226,7 @@ auth_line(struct auth *a, const struct options *o, struct slice line)
 		break;
 	case AUTH_XOAUTH2:
 	case AUTH_OAUTHBEARER:
-		result = take_token(a, text, n);
+		result = take_token(a, o, text, n);
 		break;
 	}
 	return result;

@@ -1,7 +1,9 @@
 /* auth: the server side of AUTH (RFC 4954) for the simulator.
  *
  * PLAIN, LOGIN, CRAM-MD5 against --user, or any login when there is none;
- * XOAUTH2 and OAUTHBEARER take any token. One exchange at a time:
+ * XOAUTH2 and OAUTHBEARER against --tokens, or any token when there is none. A
+ * token that is not taken gets a 334 with JSON, and 535 after the client's
+ * answer to that (RFC 7628 3.2.3). One exchange at a time:
  *   auth_start("PLAIN AG..")  ->  AUTH_MORE with a challenge, or a verdict
  *   auth_line("...")          ->  the same
  */
@@ -27,7 +29,7 @@ enum auth_mech {
 	AUTH_OAUTHBEARER,
 };
 
-enum { AUTH_NAME = 256, AUTH_TEXT = 8192 };
+enum { AUTH_NAME = 256, AUTH_TEXT = 24576 };
 
 struct auth {
 	enum auth_mech mech;
@@ -35,6 +37,7 @@ struct auth {
 	char login[AUTH_NAME]; /* of the last AUTH_OK or attempt */
 	char challenge[AUTH_TEXT]; /* base64, for AUTH_MORE */
 	char nonce[AUTH_NAME];
+	bool is_refused; /* the token: the client is to acknowledge that */
 };
 
 /* args: what follows "AUTH ". */

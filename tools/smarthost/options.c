@@ -50,6 +50,8 @@ static const struct entry entries[] = {
     {"ledger", TEXT, AT(ledger)},
     {"store", TEXT, AT(store)},
     {"stats", TEXT, AT(stats)},
+    {"tokens", TEXT, AT(tokens)},
+    {"token-asked", ON, AT(token_asked)},
     {"ready-file", TEXT, AT(ready_file)},
     {"transcript", TEXT, AT(transcript)},
     {"require-auth", ON, AT(require_auth)},

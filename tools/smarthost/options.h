@@ -29,8 +29,10 @@ struct options {
 	const char *users[OPTIONS_LIST]; /* NAME:PASSWORD */
 	size_t user_count;
 	const char *cert, *key, *write_cert, *hostname, *mechs;
-	const char *script, *ledger, *store, *stats, *ready_file, *transcript;
+	const char *script, *ledger, *store, *stats, *tokens, *ready_file,
+	    *transcript;
 	bool require_auth, auth_without_tls, require_tls, no_authzid;
+	bool token_asked;
 	bool starttls, pipelining, chunking, size_offered, eightbit, smtputf8;
 	bool dsn, enhanced, enforce_lockstep, tls12, tickets, nodelay;
 	bool always_go_ahead, ledger_sync, quickack, refuse_overlap;

@@ -358,8 +358,6 @@ check_line(struct session *s, struct slice line, struct slice verb, bool has_cr)
 		max += LINE_MAIL_MORE;
 	else if (slice_eq_nocase(verb, "RCPT"))
 		max += LINE_RCPT_MORE;
-	else if (slice_eq_nocase(verb, "AUTH"))
-		max = SESSION_LINE_MAX;
 	if (line.n > max)
 		session_violation(s, VIOLATION_LINE_LENGTH, "command");
 }

@@ -15,7 +15,7 @@
 struct conn;
 
 enum {
-	SESSION_LINE_MAX = 12288, /* RFC 4954 4: AUTH lines */
+	SESSION_LINE_MAX = 24576, /* RFC 4954 4 wants 12288 for AUTH */
 	SESSION_RCPTS = 100000,
 	SESSION_TEXT_MAX = 8 << 20,
 };
