@@ -28,6 +28,8 @@
 #include "agent/settings/provider_set.h"
 #include "agent/state/statefile.h"
 #include "agent/state/state_sweep.h"
+#include "agent/token/status.h"
+#include "agent/token/token_main.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -309,7 +311,9 @@ main(int argc, char **argv)
 	if (argc == 2 && strcmp(argv[1], "-V") == 0)
 		return puts(release_version()) < 0;
 	if (dryrun_is_wanted(argc, argv))
-		return dryrun_main(argc, argv);
+		return dryrun_main(argc, argv, status_print);
+	if (token_is_wanted(argc, argv))
+		return token_main(argc, argv);
 	(void)signal(SIGPIPE, SIG_IGN);
 	master_hide_memory();
 	start(&s, argc, argv);

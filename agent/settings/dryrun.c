@@ -480,19 +480,22 @@ print_preset(const struct dryrun *d)
 }
 
 static int
-show(int argc, char *const *argv)
+show(int argc, char *const *argv, dryrun_more_fn *more)
 {
 	struct dryrun d = {.opt = {.socket_count = 0}};
 	bool is_good = load(&d, argc, argv, 2);
 
-	if (is_good)
+	if (is_good) {
 		print_preset(&d);
+		more(&d.set);
+	}
 	unload(&d);
 	return is_good ? 0 : STATUS_WRONG;
 }
 
 int
-dryrun_main(int argc, char *const *argv)
+dryrun_main(int argc, char *const *argv, dryrun_more_fn *more)
 {
-	return strcmp(argv[1], "-R") == 0 ? ask(argc, argv) : show(argc, argv);
+	return strcmp(argv[1], "-R") == 0 ? ask(argc, argv)
+					  : show(argc, argv, more);
 }

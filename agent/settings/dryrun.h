@@ -15,6 +15,11 @@
 
 #include <stdbool.h>
 
+#include "agent/engine/settings.h"
+
+/* What -P tells at its end: how things stand that others know of. */
+typedef void dryrun_more_fn(const struct settings *set);
+
 /* -R or -P is the first word. */
 bool dryrun_is_wanted(int argc, char *const *argv);
 
@@ -22,6 +27,6 @@ bool dryrun_is_wanted(int argc, char *const *argv);
  * unreadable main.cf is none of them). The exit status: 0, 1 when no rule hits
  * or a reply of the file is judged otherwise, 2 for wrong words or a wrong
  * configuration. */
-int dryrun_main(int argc, char *const *argv);
+int dryrun_main(int argc, char *const *argv, dryrun_more_fn *more);
 
 #endif

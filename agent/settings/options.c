@@ -194,6 +194,10 @@ set_word(struct options *opt, const char *text, struct problems *problems)
 {
 	char *name, *value;
 
+	if (strcmp(text, "token") == 0) {
+		opt->is_token = true;
+		return;
+	}
 	if (!options_split(text, &name, &value)) {
 		problems_addf(
 		    problems, "bad word: %s: allowed is class=name", text);

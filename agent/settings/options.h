@@ -5,9 +5,9 @@
  * Options and words may follow each other in any order. postconf -P reads and
  * writes the "-o" in front of the first word and does not see those behind it;
  * a name that is given twice is a problem. "-o" takes name=value or {name =
- * value}; blanks around both are dropped. The only word is class=NAME. What is
- * wrong here is put into the problems and the rest is still read: the process
- * has to stay and defer mail.
+ * value}; blanks around both are dropped. The only words are class=NAME and
+ * token (token_main.h). What is wrong here is put into the problems and the
+ * rest is still read: the process has to stay and defer mail.
  */
 #ifndef OPTIONS_H
 #define OPTIONS_H
@@ -29,6 +29,7 @@ struct options {
 	bool alone; /* -l: process limit 1 */
 	bool unlimited; /* -z: process limit 0 */
 	bool unprivileged; /* -u: run as mail_owner */
+	bool is_token; /* the word token */
 	bool chroot; /* -c: into queue_directory */
 	bool log_to_stderr; /* -V */
 	bool debug; /* -D */

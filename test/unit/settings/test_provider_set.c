@@ -157,6 +157,13 @@ provider_that_is_wrong_is_a_problem(void **state)
 
 static char output[OUTPUT_MAX];
 
+/* What others know of comes behind all the rest. */
+static void
+more(const struct settings *its)
+{
+	(void)printf("more of %s\n", its->lane_token_service_name);
+}
+
 /* Runs with the words of line, split at '|'; what it prints is in output. */
 static int
 run(const char *line)
@@ -181,7 +188,7 @@ run(const char *line)
 	(void)fflush(stdout);
 	saved = dup(1);
 	assert_true(dup2(fileno(out), 1) == 1);
-	status = dryrun_main(argc, argv);
+	status = dryrun_main(argc, argv, more);
 	(void)fflush(stdout);
 	assert_true(dup2(saved, 1) == 1);
 	(void)close(saved);
@@ -277,6 +284,7 @@ dryrun_shows_limits_with_source_and_use(void **state)
 		       "lane_provider = socketlabs\n"
 		       "lane_messages_per_connection = 40\n");
 	assert_int_equal(run("-P"), 0);
+	expect("more of lane-token\n");
 	expect("lane_account_connection_limit = 20   (line ");
 	expect("lane_messages_per_connection = 40   (set; line ");
 	expect("connections 10 per account, disputed (help.socketlabs.com");

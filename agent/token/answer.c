@@ -1,0 +1,222 @@
+#include "agent/token/answer.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/shared/tokenproto.h"
+
+enum {
+	SECRET_SHOWN = 8, /* so many octets of a secret would tell something */
+	INTERVAL_S = 5, /* RFC 8628 3.2 */
+	INTERVAL_MAX_S = 60,
+};
+
+static void
+garbage(struct answer *a, const char *why)
+{
+	a->kind = ANSWER_GARBAGE;
+	(void)snprintf(a->text, sizeof(a->text), "%s", why);
+}
+
+static const char *
+text_of(const json_t *json, const char *key)
+{
+	return json_string_value(json_object_get(json, key));
+}
+
+/* -1: not there; 0: no number that makes sense. */
+static int64_t
+number_of(const json_t *json, const char *key)
+{
+	const json_t *value = json_object_get(json, key);
+	const char *digits = json_string_value(value);
+	double seconds = 0;
+	int used = 0;
+
+	if (value == NULL)
+		return -1;
+	if (json_is_number(value))
+		seconds = json_number_value(value);
+	else if (digits == NULL ||
+		 sscanf(digits, "%12lf%n", &seconds, &used) != 1 ||
+		 digits[used] != '\0')
+		return 0;
+	if (!(seconds >= 1))
+		return 0;
+	return seconds > ANSWER_LIFE_MAX_S ? ANSWER_LIFE_MAX_S
+					   : (int64_t)seconds;
+}
+
+static bool
+is_token(const char *text)
+{
+	return text != NULL && tokenproto_token_is_valid(slice_str(text));
+}
+
+static void
+take_token(struct answer *a, const json_t *json)
+{
+	const char *token = text_of(json, "access_token");
+	const char *refresh = text_of(json, "refresh_token");
+	const char *type = text_of(json, "token_type");
+	int64_t life_s = number_of(json, "expires_in");
+
+	if (!is_token(token)) {
+		garbage(a, "an access token that is none");
+		return;
+	}
+	if (type != NULL && strcasecmp(type, "bearer") != 0) {
+		garbage(a, "a token of another type than Bearer");
+		return;
+	}
+	if (life_s == 0) {
+		garbage(a, "expires_in that is no time to live");
+		return;
+	}
+	if (json_object_get(json, "refresh_token") != NULL &&
+	    !is_token(refresh)) {
+		garbage(a, "a refresh token that is none");
+		return;
+	}
+	a->kind = ANSWER_TOKEN;
+	a->access_token = mem_strdup(token);
+	a->refresh_token = refresh != NULL ? mem_strdup(refresh) : NULL;
+	a->life_s = life_s < 0 ? ANSWER_LIFE_UNKNOWN_S : life_s;
+}
+
+static char *
+printable(const char *text)
+{
+	char *copy = mem_strndup(text, strnlen(text, ANSWER_DEVICE_MAX));
+
+	log_safe(copy, strlen(copy));
+	return copy;
+}
+
+static void
+take_device(struct answer *a, const json_t *json)
+{
+	const char *code = text_of(json, "device_code");
+	const char *user = text_of(json, "user_code");
+	const char *uri = text_of(json, "verification_uri");
+
+	if (uri == NULL)
+		uri = text_of(json, "verification_url");
+	if (!is_token(code) || user == NULL || uri == NULL) {
+		garbage(a, "no codes");
+		return;
+	}
+	a->kind = ANSWER_DEVICE;
+	a->device_code = mem_strdup(code);
+	a->user_code = printable(user);
+	a->verification_uri = printable(uri);
+	a->interval_s = number_of(json, "interval");
+	if (a->interval_s < 1)
+		a->interval_s = INTERVAL_S;
+	if (a->interval_s > INTERVAL_MAX_S)
+		a->interval_s = INTERVAL_MAX_S;
+}
+
+/* From where a secret begins the rest is left out: the end of a long one may
+ * have been cut. */
+static void
+hide(char *text, const char *const *secrets, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		char begin[SECRET_SHOWN + 1], *at;
+
+		if (secrets[i] == NULL || secrets[i][0] == '\0')
+			continue;
+		(void)snprintf(begin, sizeof(begin), "%s", secrets[i]);
+		at = strstr(text, begin);
+		if (at != NULL)
+			*at = '\0';
+	}
+}
+
+static void
+take_error(struct answer *a, const char *code, const json_t *json,
+    const char *const *secrets, size_t count)
+{
+	const char *more = text_of(json, "error_description");
+	char *text = more != NULL ? mem_strdup(more) : NULL;
+	size_t n = text != NULL ? strlen(text) : 0;
+	char *end;
+
+	a->kind = ANSWER_ERROR;
+	(void)snprintf(a->code, sizeof(a->code), "%s", code);
+	hide(a->code, secrets, count);
+	log_safe(a->code, strlen(a->code));
+	if (text == NULL) {
+		(void)snprintf(a->text, sizeof(a->text), "%s", a->code);
+		return;
+	}
+	hide(text, secrets, count);
+	/* Microsoft's go on with identifiers of the request. */
+	end = strstr(text, "\r\n");
+	if (end == NULL)
+		end = strstr(text, " Trace ID: ");
+	if (end != NULL)
+		*end = '\0';
+	(void)snprintf(a->text, sizeof(a->text), "%s: %s", a->code, text);
+	log_safe(a->text, strlen(a->text));
+	mem_wipe(text, n);
+	mem_free(text);
+}
+
+void
+answer_parse(struct answer *out, struct slice body, const char *const *secrets,
+    size_t count)
+{
+	json_t *json = NULL;
+
+	memset(out, 0, sizeof(*out));
+	if (body.n > 0 && body.n <= ANSWER_MAX)
+		json = json_loadb(body.p, body.n, 0, NULL);
+	if (!json_is_object(json))
+		garbage(out, "an answer that is no JSON object");
+	else if (text_of(json, "error") != NULL)
+		take_error(out, text_of(json, "error"), json, secrets, count);
+	else if (json_object_get(json, "access_token") != NULL)
+		take_token(out, json);
+	else if (json_object_get(json, "device_code") != NULL)
+		take_device(out, json);
+	else
+		garbage(out, "an answer without a token");
+	json_decref(json);
+}
+
+static void
+wipe(char **text)
+{
+	if (*text != NULL)
+		mem_wipe(*text, strlen(*text));
+	mem_free(*text);
+	*text = NULL;
+}
+
+void
+answer_free(struct answer *answer)
+{
+	wipe(&answer->access_token);
+	wipe(&answer->refresh_token);
+	wipe(&answer->device_code);
+	wipe(&answer->user_code);
+	wipe(&answer->verification_uri);
+}
+
+bool
+answer_is_lasting(const struct answer *answer)
+{
+	static const char *const passing[] = {
+	    "temporarily_unavailable", "server_error", "slow_down"};
+
+	for (size_t i = 0; i < sizeof(passing) / sizeof(passing[0]); i++)
+		if (strcmp(answer->code, passing[i]) == 0)
+			return false;
+	return answer->kind == ANSWER_ERROR;
+}

@@ -1,0 +1,44 @@
+/* service: gives lanes their access tokens.
+ *
+ *   lane --- tokenproto.h ---> service --- source.h: now? ---> post.h
+ *        <-- token or reason --    '--- refresh_file.h: before it is used
+ *
+ * One fetch for all that wait, for each NAME. What lanes are told, is logged
+ * and is told the operator (alarm "token", whose place is NAME) is the
+ * endpoint's host and its words, never a token or a secret.
+ *
+ * The master process has opened the socket; whoever may connect to it, mail_
+ * owner and root, gets tokens.
+ */
+#ifndef TOKEN_SERVICE_H
+#define TOKEN_SERVICE_H
+
+#include "agent/engine/settings.h"
+#include "agent/io/loop.h"
+#include "agent/operator/alarm.h"
+#include "agent/token/confdir.h"
+
+enum {
+	SERVICE_CLIENTS_MAX = 200,
+	SERVICE_QUESTION_MAX = 1024,
+	SERVICE_CLIENT_MS = 60000, /* a connection's longest life */
+};
+
+struct service;
+
+struct service_env {
+	struct loop *loop;
+	int listen_fd;
+	struct confdir *dir; /* read; borrowed */
+	struct alarm *alarm;
+	const char *problem; /* nothing can be fetched: why; else NULL */
+	loop_fn *on_first_accept;
+	loop_fn
+	    *on_stale; /* files were replaced: to be read by a new process */
+	void *ctx;
+};
+
+struct service *service_new(const struct service_env *env);
+void service_free(struct service **service);
+
+#endif

@@ -1,0 +1,319 @@
+#include "agent/token/token_main.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent/io/command_output.h"
+#include "agent/io/logsink.h"
+#include "agent/io/loop.h"
+#include "agent/operator/alarm.h"
+#include "agent/postfix/master.h"
+#include "agent/settings/config.h"
+#include "agent/settings/options.h"
+#include "agent/state/statefile.h"
+#include "agent/token/confdir.h"
+#include "agent/token/login.h"
+#include "agent/token/service.h"
+#include "agent/token/status.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/shared/tokenproto.h"
+
+enum { RETRY_MS = 1000, CONFIG_TRIES = 5, STATUS_WRONG = 2 };
+
+struct startup {
+	struct options opt;
+	struct problems problems;
+	struct settings set;
+	struct loop *loop;
+	struct master *master;
+	struct confdir dir;
+	struct statefile_dir state;
+	struct alarm *alarm;
+	struct service *service;
+};
+
+bool
+token_is_wanted(int argc, char *const *argv)
+{
+	struct problems problems = {0};
+	struct options opt;
+	bool is_wanted;
+
+	if (argc > 1 && strcmp(argv[1], "token") == 0)
+		return true;
+	options_parse(&opt, argc, argv, &problems);
+	is_wanted = opt.is_token;
+	options_fini(&opt);
+	problems_fini(&problems);
+	return is_wanted;
+}
+
+/* ---- the service -----------------------------------------------------------
+ */
+
+static bool
+wait_for_system(void *ctx, const char *why)
+{
+	(void)ctx;
+	log_warn("%s -- cannot start, trying again", why);
+	if (!master_pause(RETRY_MS))
+		exit(0);
+	return true;
+}
+
+static void
+read_settings(struct startup *s, int argc, char **argv)
+{
+	for (int tries = 1;; tries++) {
+		char *why;
+
+		options_parse(&s->opt, argc, argv, &s->problems);
+		if (config_load(&s->set, NULL, &s->opt, &s->problems, NULL) &&
+		    !s->problems.may_pass)
+			return;
+		why = mem_strdup(s->problems.text[s->problems.count - 1]);
+		if (!s->problems.may_pass && tries >= CONFIG_TRIES) {
+			logsink_tell_syslog(why);
+			log_fatal("%s", why);
+		}
+		(void)wait_for_system(s, why);
+		mem_free(why);
+		settings_free(&s->set);
+		problems_fini(&s->problems);
+		options_fini(&s->opt);
+	}
+}
+
+static void
+set_log_name(struct startup *s)
+{
+	if (options_override(&s->opt, "lane_log_name") != NULL)
+		return;
+	mem_free(s->set.lane_log_name);
+	s->set.lane_log_name = mem_strdup("lane-token");
+}
+
+static void
+open_state(struct startup *s)
+{
+	char *error = NULL, why[512];
+
+	s->state.fd = -1;
+	if (master_make_state_directory(&s->set, &error) != STATE_DIRECTORY_OK)
+		log_warn("%s", error);
+	else if (!statefile_dir_open(
+		     &s->state, s->set.lane_state_directory, why, sizeof(why)))
+		log_warn("%s", why);
+	mem_free(error);
+}
+
+/* No core file, no swap and no neighbour has them. */
+static void
+guard_secrets(void)
+{
+	struct rlimit none = {0, 0}, all = {RLIM_INFINITY, RLIM_INFINITY};
+
+	(void)setrlimit(RLIMIT_CORE, &none);
+	if (setrlimit(RLIMIT_MEMLOCK, &all) != 0 ||
+	    mlockall(MCL_CURRENT | MCL_FUTURE) != 0)
+		log_info("secrets cannot be kept out of the swap area: %s",
+		    strerror(errno));
+}
+
+static void
+log_confdir(const struct startup *s)
+{
+	if (s->dir.error != NULL)
+		log_error("%s", s->dir.error);
+	for (size_t i = 0; i < s->dir.count; i++)
+		if (s->dir.entries[i].error != NULL)
+			log_error("token %s: %s", s->dir.entries[i].conf.name,
+			    s->dir.entries[i].error);
+}
+
+static void
+start(struct startup *s, int argc, char **argv)
+{
+	char *error = NULL;
+
+	options_parse(&s->opt, argc, argv, &s->problems);
+	logsink_open(
+	    "lane-token", s->opt.log_to_stderr || getenv("GENERATION") == NULL);
+	log_set_verbose(s->opt.verbose);
+	s->master = master_open(&s->opt, &error);
+	if (s->master == NULL)
+		log_fatal("%s", error);
+	options_fini(&s->opt);
+	problems_fini(&s->problems);
+	guard_secrets();
+	command_output_patience(wait_for_system, s);
+	read_settings(s, argc, argv);
+	set_log_name(s);
+	logsink_configure(&s->set);
+	if (s->opt.chroot)
+		problems_addf(&s->problems,
+		    "lane token cannot work in a chroot: set the chroot "
+		    "column of %s in master.cf to n",
+		    s->opt.service_name);
+	for (size_t i = 0; i < s->problems.count; i++)
+		log_lasting_fatal("%s", s->problems.text[i]);
+	open_state(s);
+	s->loop = loop_new();
+	logsink_attach(s->loop);
+	confdir_read(&s->dir, s->set.lane_token_directory);
+	log_confdir(s);
+	s->alarm = alarm_new(s->loop, &s->set, s->opt.service_name);
+	/* As root it could read more than it was told to. */
+	s->opt.unprivileged = true;
+	s->opt.chroot = false;
+	if (!master_drop_privileges(&s->set, &s->opt, &error))
+		log_fatal("%s", error);
+	(void)prctl(PR_SET_DUMPABLE, 0);
+	if (s->state.fd >= 0)
+		alarm_keep(s->alarm, &s->state);
+}
+
+static void
+on_first_accept(void *ctx)
+{
+	struct startup *s = ctx;
+
+	master_taken(s->master);
+	master_avail(s->master);
+}
+
+/* Reload, stop, or files that only root can read again: the next process does
+ * that, and who waits for a token asks it. */
+static void
+on_end(void *ctx)
+{
+	struct startup *s = ctx;
+
+	loop_stop(s->loop);
+}
+
+static void
+finish(struct startup *s)
+{
+	service_free(&s->service);
+	statefile_dir_close(&s->state);
+	alarm_free(&s->alarm);
+	confdir_free(&s->dir);
+	logsink_attach(NULL);
+	master_close(&s->master);
+	loop_free(&s->loop);
+	problems_fini(&s->problems);
+	settings_free(&s->set);
+	options_fini(&s->opt);
+}
+
+static int
+serve(int argc, char **argv)
+{
+	struct startup s = {.loop = NULL};
+	struct service_env env;
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	start(&s, argc, argv);
+	env = (struct service_env){.loop = s.loop,
+	    .listen_fd = master_listen_fd(s.master),
+	    .dir = &s.dir,
+	    .alarm = s.alarm,
+	    .problem = s.problems.count > 0 ? s.problems.text[0] : NULL,
+	    .on_first_accept = on_first_accept,
+	    .on_stale = on_end,
+	    .ctx = &s};
+	s.service = service_new(&env);
+	master_watch(s.master, s.loop, on_end, &s);
+	loop_run(s.loop);
+	finish(&s);
+	return 0;
+}
+
+/* ---- on a terminal ---------------------------------------------------------
+ */
+
+static int
+usage(void)
+{
+	(void)fprintf(stderr,
+	    "usage: lane token NAME [--login] [-o name=value]...\n"
+	    "The service itself is started by master(8): see lane(8)\n");
+	return STATUS_WRONG;
+}
+
+static int
+log_in(const struct settings *set, const char *name)
+{
+	struct confdir dir;
+	const struct confdir_entry *entry;
+	int status = 1;
+
+	if (geteuid() != 0) {
+		(void)fprintf(stderr, "lane: only root can log in\n");
+		return 1;
+	}
+	(void)umask(077);
+	confdir_read(&dir, set->lane_token_directory);
+	entry = confdir_find(&dir, name);
+	if (dir.error != NULL)
+		(void)fprintf(stderr, "lane: %s\n", dir.error);
+	else if (entry == NULL)
+		(void)fprintf(
+		    stderr, "lane: no %s.conf in %s\n", name, dir.path);
+	else
+		status = login_run(entry);
+	confdir_free(&dir);
+	return status;
+}
+
+static int
+command(int argc, char **argv)
+{
+	char **words = mem_zarray((size_t)argc + 1, sizeof(words[0]));
+	struct problems problems = {0};
+	const char *name = argv[2];
+	struct settings set;
+	struct options opt;
+	int count = 0, status = STATUS_WRONG;
+	bool is_login = false, is_read;
+
+	words[count++] = argv[0];
+	for (int i = 3; i < argc; i++)
+		if (strcmp(argv[i], "--login") == 0)
+			is_login = true;
+		else
+			words[count++] = argv[i];
+	options_parse(&opt, count, words, &problems);
+	is_read = config_load(&set, NULL, &opt, &problems, NULL);
+	for (size_t i = 0; i < problems.count; i++)
+		(void)fprintf(stderr, "lane: %s\n", problems.text[i]);
+	if (!tokenproto_name_is_valid(name))
+		status = usage();
+	else if (is_read && is_login)
+		status = log_in(&set, name);
+	else if (is_read)
+		status = !status_print_one(&set, name);
+	settings_free(&set);
+	problems_fini(&problems);
+	options_fini(&opt);
+	mem_free(words);
+	return status;
+}
+
+int
+token_main(int argc, char **argv)
+{
+	if (argc < 2 || strcmp(argv[1], "token") != 0)
+		return serve(argc, argv);
+	return argc < 3 ? usage() : command(argc, argv);
+}
