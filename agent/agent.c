@@ -477,6 +477,7 @@ place_of(const struct route *route, enum alarm_kind kind)
 		return route->list;
 	case ALARM_BLOCKED:
 	case ALARM_CERTIFICATE:
+	case ALARM_TOKEN:
 		break;
 	}
 	return route->nexthops;

@@ -10,6 +10,7 @@ static const char *const names[ALARM_KINDS] = {
     [ALARM_BLOCKED] = "blocked",
     [ALARM_CERTIFICATE] = "certificate",
     [ALARM_OUTAGE] = "outage",
+    [ALARM_TOKEN] = "token",
 };
 
 const char *

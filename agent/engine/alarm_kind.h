@@ -4,6 +4,8 @@
  *   ALARM_BLOCKED      it refuses our mail         } a message is accepted
  *   ALARM_CERTIFICATE  its certificate is not good } over when there is a
  *   ALARM_OUTAGE       no host can be reached      } session
+ *   ALARM_TOKEN        no access token is to be had; the token service says it,
+ *                      for the NAME of the token in place of a smarthost
  *
  * The words are what operators see, and what files of the state directory and
  * their scripts know: they stay as they are.
@@ -18,9 +20,10 @@ enum alarm_kind {
 	ALARM_BLOCKED,
 	ALARM_CERTIFICATE,
 	ALARM_OUTAGE,
+	ALARM_TOKEN,
 };
 
-enum { ALARM_KINDS = ALARM_OUTAGE + 1 };
+enum { ALARM_KINDS = ALARM_TOKEN + 1 };
 
 /* "login", ...: static text. */
 const char *alarm_kind_name(enum alarm_kind kind);

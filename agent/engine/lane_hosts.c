@@ -514,7 +514,7 @@ lane_alarm_of_outage(struct lane *lane, struct route *r, int64_t now_ms)
 		return;
 	if (r->is_certificate)
 		lane_raise_alarm(lane, r, ALARM_CERTIFICATE, r->failure.text);
-	else if (is_long_outage(lane, r, now_ms))
+	else if (!r->is_told && is_long_outage(lane, r, now_ms))
 		lane_raise_alarm(lane, r, ALARM_OUTAGE, r->failure.text);
 }
 

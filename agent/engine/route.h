@@ -145,6 +145,7 @@ struct route {
 	bool is_failure_soft; /* ... which is no reason to suspend the site, */
 	bool is_failure_final; /* ... which returns what waits in an outage, */
 	bool is_certificate; /* ... for the server's certificate */
+	bool is_told; /* ... for want of a token: the operator knows already */
 	bool is_transport; /* ... nobody answered: it costs nothing to ask */
 	struct peer *failure_peer; /* NULL: there was no connection */
 	char *failure_reply;

@@ -99,7 +99,7 @@ dial_fail(struct dial *dial, enum dial_stage stage, const char *status,
 	r->reply_text = NULL;
 	r->reply_code = 0;
 	r->is_config_error = stage == DIAL_CONFIG;
-	r->is_transport = r->is_certificate = false;
+	r->is_transport = r->is_certificate = r->is_told = false;
 	dial->has_failed = true;
 	if (stage == DIAL_CONNECT || stage == DIAL_GREETING)
 		candidate_rest(&dial->dialer->rests, &dial->at.sa,

@@ -329,6 +329,7 @@ fail_token(struct dial *dial, const struct tokens_answer *answer)
 	    token_name(dial), answer->reason);
 	/* What is not there now may be there in a moment. */
 	dial->result.is_transport = answer->status == TOKENPROTO_LATER;
+	dial->result.is_told = answer->is_told;
 	candidates_skip_nexthop(dial->candidates, dial->at.nexthop_number);
 	next_candidate(dial);
 }

@@ -55,6 +55,7 @@ struct dial_result {
 	int reply_code; /* 0: none */
 	bool is_config_error; /* retrying without a change cannot help */
 	bool is_certificate; /* the server's is not what the policy asks for */
+	bool is_told; /* the operator knows from the token service */
 	bool is_soft; /* a handshake failed that need not succeed */
 	/* The line broke, nobody answered or none was there: at whatever stage,
 	 * not a word was said that waiting could not cure. */

@@ -140,6 +140,7 @@ take_answer(struct tokens_query *q)
 		return;
 	}
 	a.status = (enum tokenproto_status)status;
+	a.is_told = status != TOKENPROTO_OK;
 	a.token = status == TOKENPROTO_OK ? token.p : NULL;
 	a.reason = status == TOKENPROTO_OK ? NULL : reason.p;
 	answer(q, &a);

@@ -24,6 +24,7 @@ struct tokens_answer {
 	const char *token; /* only if OK */
 	int64_t serial;
 	const char *reason; /* unless OK */
+	bool is_told; /* by the service, which tells the operator, too */
 };
 
 struct tokens;

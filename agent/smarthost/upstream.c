@@ -413,6 +413,7 @@ on_dial_failed(struct upstream *u, struct dial_result *result)
 	route->is_failure_soft = result->is_soft;
 	route->is_transport = result->is_transport;
 	route->is_certificate = result->is_certificate;
+	route->is_told = result->is_told;
 	(void)judge(u, result, &patience);
 	route->is_failure_final = is_final(result);
 	lane_dial_failed(ups->lane, route, &result->dsn,

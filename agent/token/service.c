@@ -94,7 +94,7 @@ tell_failure(struct name *n)
 	    (long long)(s->not_before_ms - now + 999) / 1000, (long long)left);
 	if (source_is_alarming(s, now))
 		alarm_raise(
-		    n->service->env.alarm, "token", name_of(n), s->reason);
+		    n->service->env.alarm, ALARM_TOKEN, name_of(n), s->reason);
 }
 
 /* reason stands behind the endpoint's host. */
@@ -141,7 +141,7 @@ grant(struct name *n, const struct answer *a)
 	source_granted(&n->source, a->access_token, a->life_s);
 	log_info("token %s: fetched from %.*s, lives %lld s", name_of(n),
 	    (int)host.n, host.p, (long long)a->life_s);
-	alarm_clear(n->service->env.alarm, "token", name_of(n));
+	alarm_clear(n->service->env.alarm, ALARM_TOKEN, name_of(n));
 }
 
 /* By the code; RFC 6749 5.2 has 400 and 401 for what the client does wrong. */
@@ -417,7 +417,7 @@ find_entry(struct client *c, const char *name)
 	log_warn(
 	    "token %s: %s", tokenproto_name_is_valid(name) ? name : "?", text);
 	if (entry != NULL)
-		alarm_raise(env->alarm, "token", name, text);
+		alarm_raise(env->alarm, ALARM_TOKEN, name, text);
 	answer_with(c, TOKENPROTO_WRONG, text);
 	return NULL;
 }

@@ -16,6 +16,7 @@ names_are_those_that_files_and_scripts_know(void **state)
 	assert_string_equal(alarm_kind_name(ALARM_BLOCKED), "blocked");
 	assert_string_equal(alarm_kind_name(ALARM_CERTIFICATE), "certificate");
 	assert_string_equal(alarm_kind_name(ALARM_OUTAGE), "outage");
+	assert_string_equal(alarm_kind_name(ALARM_TOKEN), "token");
 }
 
 static void
