@@ -9,6 +9,7 @@ import signal
 import subprocess
 
 import pytest
+from xdist.workermanage import NodeManager
 
 from harness import paths, state
 from harness.certs import Certs
@@ -19,6 +20,7 @@ from harness.wait import Stopwatch, Timeout
 # For each phase of a test; POSTLANE_DEADLINE: another one, 0 none
 DEADLINE_S = int(os.environ.get("POSTLANE_DEADLINE") or (
     3600 if os.environ.get("POSTLANE_LONG") else 420))
+INTERRUPTED_S = 50      # for workers to take down what is running
 _running = []       # instances of the test under way
 
 
@@ -26,6 +28,9 @@ def pytest_configure(config):
     # the end of time comes as SIGINT, also to what a script has started in
     # the background, where it is ignored
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # and workers take their instances down before they are killed
+    if config.pluginmanager.hasplugin("dsession"):
+        NodeManager.EXIT_TIMEOUT = INTERRUPTED_S
     config.addinivalue_line(
         "markers", "sanitized: also with a lane built with sanitizers")
     if os.geteuid() != 0:

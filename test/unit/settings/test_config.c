@@ -284,6 +284,16 @@ config_unknown_name_is_told_though_it_is_used(void **state)
 	assert_int_equal(problems.count, 1);
 }
 
+/* As master.cf.example has it. */
+static void
+config_names_may_be_mentioned_for_postconf(void **state)
+{
+	(void)state;
+	scratch_config("");
+	load("-o|smtpd_log_access_permit_actions=${lane_account?{}}");
+	assert_int_equal(problems.count, 0);
+}
+
 static void
 config_undefined_names_are_told(void **state)
 {
@@ -484,6 +494,7 @@ main(void)
 	    cmocka_unit_test(config_myorigin_may_be_a_file),
 	    cmocka_unit_test(config_of_another_entry_changes_nothing),
 	    cmocka_unit_test(config_unknown_name_is_told_though_it_is_used),
+	    cmocka_unit_test(config_names_may_be_mentioned_for_postconf),
 	    cmocka_unit_test(config_undefined_names_are_told),
 	    cmocka_unit_test(config_service_name_in_main_cf_is_ours),
 	    cmocka_unit_test(config_of_half_an_answer_is_none),
