@@ -80,10 +80,10 @@ $(BUILD)/$(notdir $(1)): $(call obj,$(wildcard $(1)/*.c)) $(COMMON_LIB)
 	$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -o $$@ $$^ $$(PKG_LIBS)
 endef
 $(foreach d,$(TOOL_DIRS),$(eval $(call tool_rule,$(d))))
-tools: $(TOOL_BIN) $(BUILD)/lane-sim $(BUILD)/faults.so $(BUILD)/slowdisk.so
+tools: $(TOOL_BIN) $(BUILD)/lane-sim $(BUILD)/faults.so $(BUILD)/slowdisk.so $(BUILD)/clock.so
 
-# To be preloaded: makes calls fail, or disks slow (scripts/slow-disk).
-$(BUILD)/faults.so $(BUILD)/slowdisk.so: $(BUILD)/%.so: test/faults/%.c
+# To be preloaded: make calls fail, disks slow (scripts/slow-disk), the wall clock wrong.
+$(BUILD)/faults.so $(BUILD)/slowdisk.so $(BUILD)/clock.so: $(BUILD)/%.so: test/faults/%.c
 	@mkdir -p $(@D)
 	$(CC) $(filter-out -fPIE,$(ALL_CFLAGS)) -fPIC -shared -o $@ $< -ldl
 
@@ -106,8 +106,10 @@ unit: $(UNIT_BIN)
 $(BUILD)/fuzz/%: test/fuzz/%.c $(COMMON_SRC)
 	@mkdir -p $(@D)
 	clang -std=c11 -D_GNU_SOURCE -I. -g -O1 -fsanitize=fuzzer,address,undefined \
-	    -fno-sanitize-recover=all -o $@ $^
+	    -fno-sanitize-recover=all -o $@ $^ $(FUZZ_LIBS)
 $(BUILD)/fuzz/fuzz_preset: agent/settings/provider.c agent/engine/rules.c
+$(BUILD)/fuzz/fuzz_token: agent/token/answer.c
+$(BUILD)/fuzz/fuzz_token: FUZZ_LIBS = -ljansson
 fuzz: $(FUZZ_BIN)
 
 setup:

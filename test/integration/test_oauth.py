@@ -1,0 +1,434 @@
+"""Logins with access tokens, and all that goes wrong with them."""
+import base64
+import json
+import os
+import subprocess
+import time
+
+import pytest
+
+from harness import messages, oauth
+from harness.oauth import Endpoint, refusal
+from harness.paths import built
+from harness.simulator import Simulator
+from harness.wait import wait_until
+from test_outcomes import PATIENT
+
+
+@pytest.fixture
+def endpoint(base, started):
+    made = []
+
+    def make(**options):
+        made.append(Endpoint(base, **options))
+        return made[-1]
+    yield make
+    for each in made:
+        each.stop()
+
+
+def simulator(base, certs, started, endpoint, mechs="LOGIN XOAUTH2",
+              **options):
+    return started(Simulator(
+        base, certs, login=None, require_auth=True, store=True,
+        mechs=mechs, tokens=endpoint.tokens, **options))
+
+
+def send(origin, sim, count=10, size=2000, **limits):
+    sent = messages.generate(count, size=size)
+    origin.inject(sent)
+    origin.wait_empty(**limits)
+    verdict = messages.compare(sent, sim.taken())
+    assert verdict.is_clean(), verdict
+    return sent
+
+
+def deferred(origin, words, timeout_s=30):
+    return origin.log.wait(f"status=deferred.*{words}", timeout_s)
+
+
+@pytest.mark.parametrize("mech", ["XOAUTH2", "OAUTHBEARER"])
+def test_mail_goes_with_a_token(base, certs, origin, started, endpoint, mech):
+    server = endpoint()
+    sim = simulator(base, certs, started, server, mechs=f"LOGIN {mech}")
+    oauth.use(origin, sim, server)
+    started(origin)
+    send(origin, sim, 30)
+    assert len(server.asked) == 1
+    assert server.asked[0]["client_secret"] == oauth.SECRET
+    assert {e.login for e in sim.ledger()} == {oauth.USER}
+    assert sim.stats()["violations"] == 0
+    assert not origin.log.lines("alarm|deferred")
+    shown = subprocess.run(
+        [os.path.join(origin.libexec, "lane"), "token", "work"],
+        env={"MAIL_CONFIG": origin.etc}, text=True, capture_output=True,
+        check=True).stdout
+    assert shown.startswith("token work: lives 59 min "), shown
+    all_of_it = subprocess.run(
+        [os.path.join(origin.libexec, "lane"), "-P"],
+        env={"MAIL_CONFIG": origin.etc}, text=True, capture_output=True,
+        check=True).stdout
+    assert "\ntoken work: lives 59 min " in all_of_it
+    oauth.check_secrets(origin, server)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.parametrize("size", [1000, 4096, 12288])
+def test_tokens_of_any_length(
+        base, certs, origin, started, endpoint, size, asked):
+    server = endpoint(size=size)
+    sim = simulator(base, certs, started, server, token_asked=asked)
+    oauth.use(origin, sim, server)
+    started(origin)
+    send(origin, sim)
+    # no AUTH line of more than 512 octets
+    assert sim.stats()["violations"] == 0
+    oauth.check_secrets(origin, server)
+
+
+def test_two_lanes_one_fetch(base, certs, origin, started, endpoint):
+    server = endpoint()
+    server.wait_s = 1
+    sim = simulator(base, certs, started, server)
+    oauth.use(origin, sim, server, transports=("fast", "slow"))
+    origin.set(transport_maps="inline:{{r2.example = slow:}}")
+    started(origin)
+    sent = messages.generate(20)
+    origin.inject(sent)
+    origin.wait_empty()
+    assert messages.compare(sent, sim.taken()).is_clean()
+    assert len(server.asked) == 1
+
+
+def test_expiry_under_load(base, certs, origin, started, endpoint):
+    """The server takes no token longer than three seconds, and a session
+    carries two messages."""
+    server = endpoint(life_s=3)
+    sim = simulator(base, certs, started, server)
+    oauth.use(origin, sim, server, options={
+        "lane_messages_per_connection": 2,
+        "lane_message_rate_limit": "10/1s", "lane_adaptive": "no"})
+    started(origin)
+    send(origin, sim, 80)
+    assert len(server.asked) >= 4
+    assert not origin.log.lines("alarm|status=deferred")
+    oauth.check_secrets(origin, server)
+
+
+@pytest.mark.parametrize("mech", ["XOAUTH2", "OAUTHBEARER"])
+def test_withdrawn_token_is_replaced(
+        base, certs, origin, started, endpoint, mech):
+    server = endpoint()
+    sim = simulator(base, certs, started, server, mechs=mech)
+    oauth.use(origin, sim, server,
+              options={"lane_messages_per_connection": 3})
+    started(origin)
+    sent = send(origin, sim, 5)
+    server.withdraw()
+    more = messages.generate(10, prefix="n")
+    origin.inject(more)
+    origin.wait_empty()
+    verdict = messages.compare(sent + more, sim.taken())
+    assert verdict.is_clean(), verdict
+    origin.log.wait(r"\(status=.*535 5\.7\.8")
+    assert not origin.log.lines("alarm|status=deferred")
+    assert len(server.asked) == 2
+    assert sim.stats()["violations"] == 0
+    oauth.check_secrets(origin, server)
+
+
+def test_token_that_is_never_taken_is_one_alarm(
+        base, certs, origin, started, endpoint):
+    server = endpoint(knows=False)
+    sim = simulator(base, certs, started, server)
+    oauth.use(origin, sim, server)
+    origin.set(**PATIENT)
+    started(origin)
+    origin.inject(messages.generate(3))
+    deferred(origin, r"SASL authentication failed.*\(status=401.*535 5\.7\.8")
+    origin.log.wait("alarm: login: ")
+    assert not sim.ledger()
+    assert len(origin.log.lines("alarm: ")) == 1
+    # the token, and another one instead of it
+    assert len(server.asked) == 2
+    oauth.check_secrets(origin, server)
+
+
+def restart_service(origin):
+    """An administrator's "postfix reload": files are read anew."""
+    origin.reload()
+
+
+def test_revoked_refresh_token(base, certs, origin, started, endpoint):
+    server = endpoint()
+    good = server.refresh_tokens.pop()
+    server.refresh_tokens.append("another")
+    sim = simulator(base, certs, started, server)
+    oauth.use(origin, sim, server, flow="refresh_token")
+    oauth.write(origin, "work.refresh", good + "\n")
+    started(origin)
+    sent = messages.generate(3)
+    origin.inject(sent)
+    deferred(origin, r"dsn=4\.7\.0|no access token work: 127\.0\.0\.1:\d+: "
+                     r"400 invalid_grant: AADSTS70008: The refresh token")
+    origin.log.wait("alarm: token: .* at work .*invalid_grant: AADSTS70008")
+    assert "AADSTS70008" in str(origin.queue())
+    # somebody logs in again
+    server.refresh_tokens.append("fresh-one")
+    oauth.write(origin, "work.refresh", "fresh-one")
+    restart_service(origin)
+    origin.flush()
+    origin.wait_empty()
+    assert messages.compare(sent, sim.taken()).is_clean()
+    origin.log.wait("alarm cleared: token: ")
+    assert len(origin.log.lines("alarm: ")) == 1
+    oauth.check_secrets(origin, server)
+
+
+def test_without_a_login_it_is_said(base, certs, origin, started, endpoint):
+    server = endpoint()
+    sim = simulator(base, certs, started, server)
+    oauth.use(origin, sim, server, flow="refresh_token")
+    os.unlink(os.path.join(origin.etc, "lane-token.d/work.refresh"))
+    started(origin)
+    origin.inject(messages.generate(1))
+    deferred(origin, "no refresh token is stored: run lane token work "
+                     "--login")
+    assert not server.asked
+
+
+def test_endpoint_that_is_down(base, certs, origin, started, endpoint):
+    server = endpoint()
+    server.stop()
+    sim = simulator(base, certs, started, server)
+    oauth.use(origin, sim, server)
+    started(origin)
+    sent = messages.generate(3)
+    origin.inject(sent)
+    deferred(origin, r"no access token work: 127\.0\.0\.1:\d+: Failed to "
+                     "connect")
+    origin.log.wait("alarm: token: ")
+    server.start()
+    origin.wait_empty()
+    assert messages.compare(sent, sim.taken()).is_clean()
+    origin.log.wait("alarm cleared: token: ")
+    assert len(origin.log.lines("alarm: ")) == 1
+    if os.environ.get("POSTLANE_LONG"):
+        server.stop()
+        origin.inject(messages.generate(3))
+        origin.wait_empty()
+
+
+def test_endpoint_that_is_slow(base, certs, origin, started, endpoint):
+    server = endpoint()
+    server.wait_s = 29 if os.environ.get("POSTLANE_LONG") else 4
+    sim = simulator(base, certs, started, server)
+    oauth.use(origin, sim, server)
+    started(origin)
+    send(origin, sim, 3)
+    assert not origin.log.lines("alarm|status=deferred")
+
+
+WRONG = {
+    "garbage": ((200, b"\x00\xff<html>", {}),
+                "200 an answer that is no JSON object", False),
+    "html": ((502, b"<html>Bad Gateway</html>", {}),
+             "502 an answer that is no JSON object", False),
+    "endless": ((200, b"x" * 300000, {}), "an answer that is too long",
+                False),
+    "no token": ((200, b"{}", {}), "200 an answer without a token", False),
+    "busy": (refusal("temporarily_unavailable", "later", 503),
+             "503 temporarily_unavailable: later", False),
+    "client": (refusal("invalid_client", "AADSTS7000215: Invalid client "
+                       f"secret: {oauth.SECRET}", 401),
+               "401 invalid_client: AADSTS7000215: Invalid client secret: ",
+               True),
+    "scope": (refusal("invalid_scope", "AADSTS70011\x1b[1m\n"),
+              "400 invalid_scope: AADSTS70011", True),
+    "moved": ((302, b"", {"Location": "http://127.0.0.1:1/"}),
+              "302 an answer that is no JSON object", False),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_endpoint_that_says_something_else(
+        base, certs, origin, started, endpoint, case):
+    answer, words, lasts = WRONG[case]
+    server = endpoint()
+    server.answer = answer
+    sim = simulator(base, certs, started, server)
+    oauth.use(origin, sim, server)
+    started(origin)
+    sent = messages.generate(2)
+    origin.inject(sent)
+    deferred(origin, r"no access token work: 127\.0\.0\.1:\d+: " + words)
+    if lasts:
+        origin.log.wait("alarm: token: ")
+    server.answer = None
+    if lasts:
+        restart_service(origin)
+    origin.wait_empty()
+    assert messages.compare(sent, sim.taken()).is_clean()
+    assert len(origin.log.lines("alarm: ")) <= 1
+    oauth.check_secrets(origin, server)
+
+
+def test_retry_after_is_obeyed(base, certs, origin, started, endpoint):
+    server = endpoint()
+    server.answer = (429, b"{}", {"Retry-After": "600"})
+    sim = simulator(base, certs, started, server)
+    oauth.use(origin, sim, server)
+    started(origin)
+    origin.inject(messages.generate(2))
+    deferred(origin, "429 an answer without a token")
+    origin.log.wait("next try in (600|599) s")
+    origin.log.wait("status=deferred", count=6)
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("forgives", [True, False])
+def test_killed_between_answer_and_storing(
+        base, certs, origin, started, endpoint, forgives):
+    """A server that rotates gave its only answer to a process that is dead:
+    whether the old refresh token is still good is the server's affair."""
+    server = endpoint()
+    sim = simulator(base, certs, started, server)
+    oauth.use(origin, sim, server, flow="refresh_token")
+
+    def kill(fresh):
+        server.on_grant = None
+        if not forgives:
+            server.refresh_tokens[:] = [fresh]
+        for pid in oauth.service_pids(origin):
+            origin.kill9(pid)
+    server.on_grant = kill
+    started(origin)
+    sent = messages.generate(3)
+    origin.inject(sent)
+    if not forgives:
+        origin.log.wait("alarm: token: .*invalid_grant", timeout_s=60)
+        server.refresh_tokens.append("logged-in-again")
+        oauth.write(origin, "work.refresh", "logged-in-again")
+        restart_service(origin)
+    origin.wait_empty()
+    assert messages.compare(sent, sim.taken()).is_clean()
+    assert len(origin.log.lines("alarm: ")) == (0 if forgives else 1)
+    assert len(origin.log.lines("killed by signal 9")) == 1
+    oauth.check_secrets(origin, server)
+
+
+def test_rotated_refresh_token_is_used_next(
+        base, certs, origin, started, endpoint):
+    """Each one once; also by the next process, and by one that was killed."""
+    server = endpoint()
+    sim = simulator(base, certs, started, server)
+    oauth.use(origin, sim, server, flow="refresh_token",
+              options={"lane_messages_per_connection": 1})
+
+    def use_once(fresh):
+        server.refresh_tokens[:] = [fresh]
+    server.on_grant = use_once
+    started(origin)
+    sent = send(origin, sim, 2)
+    for n, how in enumerate(("kill", "reload", "kill")):
+        if how == "reload":
+            origin.reload()
+        else:
+            for pid in oauth.service_pids(origin):
+                origin.kill9(pid)
+        server.withdraw()
+        more = messages.generate(2, prefix=f"n{n}")
+        origin.inject(more)
+        sent += more
+        origin.wait_empty()
+    assert messages.compare(sent, sim.taken()).is_clean()
+    used = [form["refresh_token"] for form in server.asked]
+    assert len(used) >= 4 and len(set(used)) == len(used)
+    assert not origin.log.lines("alarm")
+    oauth.check_secrets(origin, server)
+
+
+@pytest.mark.parametrize("ahead_s", [3600, -3600])
+@pytest.mark.parametrize("flow", ["client_credentials", "jwt_bearer"])
+def test_wrong_clock(base, certs, origin, started, endpoint, flow, ahead_s):
+    """Lives are counted by the monotonic clock; what has to have a date in it
+    gets the endpoint's."""
+    server = endpoint()
+    sim = simulator(base, certs, started, server)
+    settings = {}
+    if flow == "jwt_bearer":
+        key = os.path.join(base, "key.pem")
+        subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True,
+                       capture_output=True)
+        os.chmod(key, 0o600)
+        settings = {"key_file": key, "subject": oauth.USER}
+        server.answer = refusal("invalid_grant", "Invalid JWT")
+    oauth.use(origin, sim, server, flow=flow, **settings)
+    origin.lane_environment(
+        LD_PRELOAD=built("clock.so"), CLOCK_AHEAD_S=ahead_s,
+        CLOCK_WORD="token")
+    started(origin)
+    if flow != "jwt_bearer":
+        send(origin, sim, 3)
+        assert not origin.log.lines("alarm|status=deferred")
+        return
+
+    def issued_at(form):
+        body = form["assertion"].split(".")[1]
+        return json.loads(base64.urlsafe_b64decode(body + "=="))["iat"]
+    sent = messages.generate(2)
+    origin.inject(sent)
+    wait_until(lambda: len(server.asked) >= 2, 30, "asked twice")
+    server.answer = None
+    first, second = map(issued_at, server.asked[:2])
+    assert abs(first - time.time() - ahead_s) < 300
+    assert -300 < second - time.time() < 0
+    origin.wait_empty()
+    assert messages.compare(sent, sim.taken()).is_clean()
+    origin.log.wait("the clock of this machine is (3600|3599|3601) s "
+                    + ("ahead of" if ahead_s > 0 else "behind"))
+
+
+def test_senders_have_tokens_of_their_own(
+        base, certs, origin, started, endpoint):
+    server = endpoint()
+    sim = simulator(base, certs, started, server)
+    oauth.use(origin, sim, server)
+    origin.set(
+        smtp_sender_dependent_authentication="yes",
+        smtp_sasl_password_maps=origin.map("senders", {
+            "a@sender.example": f"{oauth.USER}:oauth2:work",
+            "b@sender.example": f"{oauth.USER}:oauth2:other"}, mode=0o600))
+    started(origin)
+    good, bad = ([messages.make(f"m-{who}", f"{who}@sender.example",
+                                ["r@rcpt.example"], b"Hello.\r\n")]
+                 for who in "ab")
+    origin.inject(good + bad)
+    deferred(origin, r"no access token other: no other\.conf in ")
+    sim.wait_taken(1)
+    assert messages.compare(good, sim.taken()).is_clean()
+
+
+FILES = {
+    "unknown setting": ("work.conf", "flow = x\n", 0o600,
+                        r"work\.conf: line 1: bad flow"),
+    "readable secret": ("work.secret", oauth.SECRET, 0o644,
+                        r"work\.secret: must not be accessible by others"),
+    "writable": ("work.conf", "", 0o666,
+                 r"work\.conf: must not be writable by others"),
+}
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_files_that_cannot_be_used_are_named(
+        base, certs, origin, started, endpoint, case):
+    name, text, mode, words = FILES[case]
+    server = endpoint()
+    sim = simulator(base, certs, started, server)
+    oauth.use(origin, sim, server)
+    os.chmod(oauth.write(origin, name, text), mode)
+    started(origin)
+    origin.inject(messages.generate(1))
+    deferred(origin, "no access token work: .*" + words)
+    assert not server.asked
+    oauth.check_secrets(origin, server)
