@@ -154,6 +154,20 @@ def test_token_that_is_never_taken_is_one_alarm(
     oauth.check_secrets(origin, server)
 
 
+@pytest.mark.skipif(not oauth.MockServer.is_there(),
+                    reason="scripts/foreign oauth2-mock-server")
+@pytest.mark.parametrize("flow", ["client_credentials", "refresh_token"])
+def test_server_of_somebody_else(base, certs, origin, started, flow):
+    server = started(oauth.MockServer(base))
+    sim = started(Simulator(base, certs, login=None, require_auth=True,
+                            store=True, mechs="XOAUTH2"))
+    oauth.use(origin, sim, server, flow=flow)
+    started(origin)
+    send(origin, sim, 3)
+    origin.log.wait("token work: fetched from .*, lives 3600 s")
+    assert not origin.log.lines("alarm|status=deferred")
+
+
 def restart_service(origin):
     """An administrator's "postfix reload": files are read anew."""
     origin.reload()

@@ -9,7 +9,9 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
-from .paths import free_port
+from .daemon import Daemon
+from .foreign import is_listening
+from .paths import ROOT, free_port
 
 USER = "lane@sender.example"
 SECRET = "client~secret-never-to-be-seen"
@@ -129,6 +131,32 @@ class Endpoint:
         with self._lock:
             self._valid = []
             self._write()
+
+
+class MockServer(Daemon):
+    """npm's oauth2-mock-server, as scripts/foreign fetched it: somebody
+    else's idea of an authorisation server."""
+
+    PROGRAM = os.path.join(ROOT, "build/foreign/oauth2-mock-server/"
+                           "node_modules/.bin/oauth2-mock-server")
+
+    def __init__(self, base):
+        super().__init__(base, "oauth2-mock-server")
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}/token"
+        self.refresh_tokens = ["any-will-do"]
+        self.granted = []
+
+    @classmethod
+    def is_there(cls):
+        return os.path.exists(cls.PROGRAM)
+
+    def command(self):
+        return ["node", self.PROGRAM, "-a", "127.0.0.1", "-p",
+                str(self.port)]
+
+    def is_ready(self):
+        return is_listening(self.port)
 
 
 def refusal(error, text, code=400):
