@@ -194,6 +194,30 @@ fail:
 	return -1;
 }
 
+/* Behind all that is ever written. */
+static int
+set_hold(int fd, short type)
+{
+	struct flock hold = {.l_type = type,
+	    .l_whence = SEEK_SET,
+	    .l_start = SLOTS * REFRESH_SLOT,
+	    .l_len = 1};
+
+	return fcntl(fd, F_OFD_SETLK, &hold);
+}
+
+bool
+refresh_file_hold(int fd)
+{
+	return set_hold(fd, F_WRLCK) == 0;
+}
+
+void
+refresh_file_release(int fd)
+{
+	(void)set_hold(fd, F_UNLCK);
+}
+
 enum refresh_result
 refresh_file_read(int fd, char **token_out)
 {

@@ -19,7 +19,9 @@
  * disk cannot lose a token.
  *
  * The descriptor is locked (flock) while it is read or written, since
- * "lane token NAME --login" writes, too.
+ * "lane token NAME --login" writes, too. From the question to the storing of
+ * its answer it is held (a lock of another kind): of two processes that follow
+ * each other at a reload, one would use up the other's token.
  */
 #ifndef TOKEN_REFRESH_FILE_H
 #define TOKEN_REFRESH_FILE_H
@@ -39,6 +41,11 @@ enum refresh_result {
 /* Opens, or makes, the file: 0600, of the caller. -1: errno. EPERM: it is not
  * the caller's own, or others may read it. */
 int refresh_file_open(int dir_fd, const char *path);
+
+/* Until released, or closed with all its copies. False: another process holds
+ * it (EAGAIN), or errno. */
+bool refresh_file_hold(int fd);
+void refresh_file_release(int fd);
 
 /* *token_out is to be wiped and freed; only if OK. */
 enum refresh_result refresh_file_read(int fd, char **token_out);

@@ -54,6 +54,8 @@ struct service {
 	struct list names, clients;
 	size_t client_count;
 	bool has_accepted;
+	loop_fn *on_drained; /* NULL: it is not draining */
+	void *drained_ctx;
 };
 
 static void look_at(struct name *name);
@@ -97,6 +99,15 @@ tell_failure(struct name *n)
 		    n->service->env.alarm, ALARM_TOKEN, name_of(n), s->reason);
 }
 
+/* Of the refresh token, after a fetch. */
+static void
+let_go(struct name *n)
+{
+	drop(&n->used);
+	if (n->entry->refresh_fd >= 0)
+		refresh_file_release(n->entry->refresh_fd);
+}
+
 /* reason stands behind the endpoint's host. */
 static void
 fail(struct name *n, const char *reason, bool is_lasting, int64_t retry_after_s)
@@ -107,7 +118,7 @@ fail(struct name *n, const char *reason, bool is_lasting, int64_t retry_after_s)
 	source_failed(&n->source, text, is_lasting, retry_after_s,
 	    (unsigned)random(), now_ms(n->service));
 	mem_free(text);
-	drop(&n->used);
+	let_go(n);
 	tell_failure(n);
 }
 
@@ -137,7 +148,7 @@ grant(struct name *n, const struct answer *a)
 	struct slice host = conf_host(&n->entry->conf);
 
 	keep_refresh_token(n, a->refresh_token);
-	drop(&n->used);
+	let_go(n);
 	source_granted(&n->source, a->access_token, a->life_s);
 	log_info("token %s: fetched from %.*s, lives %lld s", name_of(n),
 	    (int)host.n, host.p, (long long)a->life_s);
@@ -211,6 +222,14 @@ take_refresh_token(struct name *n)
 	struct service *s = n->service;
 	char text[200];
 
+	if (!refresh_file_hold(n->entry->refresh_fd)) {
+		(void)snprintf(text, sizeof(text), "%.60s: %s",
+		    conf->refresh_token_file,
+		    errno == EAGAIN ? "another process is using it"
+				    : strerror(errno));
+		fail(n, text, false, 0);
+		return false;
+	}
 	if (n->unsaved != NULL) {
 		if (refresh_file_write(n->entry->refresh_fd, n->unsaved)) {
 			log_info("token %s: the refresh token is stored now",
@@ -282,8 +301,8 @@ client_free(struct client *c)
 	(void)close(c->fd);
 	attr_reader_fini(&c->in);
 	buf_fini_secret(&c->out);
-	loop_timer_at(
-	    c->service->accept_timer, loop_now_ms(c->service->env.loop));
+	if (c->service->watch != NULL)
+		loop_timer_at(c->service->accept_timer, now_ms(c->service));
 	loop_defer(c->service->env.loop, mem_free, c);
 }
 
@@ -337,6 +356,19 @@ on_name_timer(void *ctx)
 	look_at(ctx);
 }
 
+/* A refresh token is under way. */
+static bool
+is_busy(const struct service *s)
+{
+	list_each (link, &s->names) {
+		const struct name *n = list_entry(link, struct name, link);
+
+		if (n->post != NULL && n->used != NULL)
+			return true;
+	}
+	return false;
+}
+
 /* Whatever is due is begun, whoever can be answered is. */
 static void
 look_at(struct name *n)
@@ -344,7 +376,7 @@ look_at(struct name *n)
 	struct service *s = n->service;
 	int64_t due;
 
-	if (source_is_due(&n->source, now_ms(s)))
+	if (s->on_drained == NULL && source_is_due(&n->source, now_ms(s)))
 		begin_fetch(n);
 	list_each_safe (link, &s->clients) {
 		struct client *c = list_entry(link, struct client, link);
@@ -353,10 +385,12 @@ look_at(struct name *n)
 			serve(c, n, 0);
 	}
 	due = source_due_ms(&n->source);
-	if (due == INT64_MAX)
+	if (due == INT64_MAX || s->on_drained != NULL)
 		loop_timer_cancel(n->timer);
 	else
 		loop_timer_at(n->timer, due);
+	if (s->on_drained != NULL && !is_busy(s))
+		s->on_drained(s->drained_ctx);
 }
 
 static struct name *
@@ -601,6 +635,19 @@ name_free(struct name *n)
 	drop(&n->used);
 	drop(&n->unsaved);
 	mem_free(n);
+}
+
+void
+service_drain(struct service *s, loop_fn *on_done, void *ctx)
+{
+	if (s->on_drained != NULL)
+		return;
+	s->on_drained = on_done;
+	s->drained_ctx = ctx;
+	loop_unwatch(&s->watch);
+	loop_timer_cancel(s->accept_timer);
+	if (!is_busy(s))
+		on_done(ctx);
 }
 
 void

@@ -41,4 +41,9 @@ struct service_env {
 struct service *service_new(const struct service_env *env);
 void service_free(struct service **service);
 
+/* Takes nobody in any more and begins no fetch. on_done is called, perhaps from
+ * inside, when no refresh token is out that the endpoint may just be replacing.
+ */
+void service_drain(struct service *service, loop_fn *on_done, void *ctx);
+
 #endif

@@ -191,6 +191,14 @@ on_first_accept(void *ctx)
 	master_avail(s->master);
 }
 
+static void
+on_drained(void *ctx)
+{
+	struct startup *s = ctx;
+
+	loop_stop(s->loop);
+}
+
 /* Reload, stop, or files that only root can read again: the next process does
  * that, and who waits for a token asks it. */
 static void
@@ -198,7 +206,7 @@ on_end(void *ctx)
 {
 	struct startup *s = ctx;
 
-	loop_stop(s->loop);
+	service_drain(s->service, on_drained, s);
 }
 
 static void
@@ -234,6 +242,7 @@ serve(int argc, char **argv)
 	    .ctx = &s};
 	s.service = service_new(&env);
 	master_watch(s.master, s.loop, on_end, &s);
+	loop_on_signal(s.loop, SIGTERM, on_end, &s);
 	loop_run(s.loop);
 	finish(&s);
 	return 0;

@@ -362,6 +362,28 @@ def test_rotated_refresh_token_is_used_next(
     oauth.check_secrets(origin, server)
 
 
+def test_reload_during_a_refresh(base, certs, origin, started, endpoint):
+    """The process that asked stores the answer, and the next one uses it."""
+    server = endpoint()
+    sim = simulator(base, certs, started, server)
+    oauth.use(origin, sim, server, flow="refresh_token")
+
+    def use_once(fresh):
+        server.refresh_tokens[:] = [fresh]
+    server.on_grant = use_once
+    server.wait_s = 3
+    started(origin)
+    sent = messages.generate(3)
+    origin.inject(sent)
+    wait_until(lambda: server.asked, 30, "asked")
+    origin.reload()
+    origin.wait_empty()
+    assert messages.compare(sent, sim.taken()).is_clean()
+    used = [form["refresh_token"] for form in server.asked]
+    assert len(set(used)) == len(used)
+    assert not origin.log.lines("alarm|invalid_grant")
+
+
 @pytest.mark.parametrize("ahead_s", [3600, -3600])
 @pytest.mark.parametrize("flow", ["client_credentials", "jwt_bearer"])
 def test_wrong_clock(base, certs, origin, started, endpoint, flow, ahead_s):

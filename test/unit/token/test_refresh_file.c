@@ -196,6 +196,27 @@ replaced_file_is_noticed(void **state)
 }
 
 static void
+one_process_holds_it(void **state)
+{
+	int fd = fresh(), other = refresh_file_open(AT_FDCWD, path);
+
+	(void)state;
+	assert_true(refresh_file_hold(fd));
+	assert_false(refresh_file_hold(other));
+	assert_int_equal(errno, EAGAIN);
+	/* Reading and writing goes on, and does not end that. */
+	assert_true(refresh_file_write(other, "a"));
+	expect(fd, "a");
+	assert_true(refresh_file_write(fd, "b"));
+	assert_false(refresh_file_hold(other));
+	refresh_file_release(fd);
+	assert_true(refresh_file_hold(other));
+	(void)close(other);
+	assert_true(refresh_file_hold(fd));
+	(void)close(fd);
+}
+
+static void
 longest_one_fits(void **state)
 {
 	int fd = fresh();
@@ -223,6 +244,7 @@ main(void)
 	    cmocka_unit_test(what_is_no_token_is_said),
 	    cmocka_unit_test(others_must_not_reach_it),
 	    cmocka_unit_test(replaced_file_is_noticed),
+	    cmocka_unit_test(one_process_holds_it),
 	    cmocka_unit_test(longest_one_fits),
 	};
 
