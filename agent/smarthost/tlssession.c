@@ -187,15 +187,25 @@ tlssession_cache_free(struct tlssession_cache **cache)
 	mem_free(old);
 }
 
+/* OpenSSL has a name of its own for it where a long may have 32 bits, and since
+ * 3.4 warns of the other. */
+static int64_t
+made_s(const SSL_SESSION *session)
+{
+#if OPENSSL_VERSION_NUMBER >= 0x30300000L
+	return (int64_t)SSL_SESSION_get_time_ex(session);
+#else
+	return (int64_t)SSL_SESSION_get_time(session);
+#endif
+}
+
 static bool
 is_usable(const struct kept *kept, int64_t now_s)
 {
 	const SSL_SESSION *session = kept->session;
 
 	return kept->until_s > now_s && SSL_SESSION_is_resumable(session) &&
-	       (int64_t)SSL_SESSION_get_time(session) +
-		       SSL_SESSION_get_timeout(session) >
-		   now_s;
+	       made_s(session) + SSL_SESSION_get_timeout(session) > now_s;
 }
 
 void
