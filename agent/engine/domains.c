@@ -283,7 +283,7 @@ add_limit(struct domain *dom, struct slice word, char *error, size_t error_size)
 		return true;
 	if (dom->count == DOMAIN_LIMITS_MAX) {
 		(void)snprintf(error, error_size,
-		    "%s has too many limits: allowed is up to %d", dom->name,
+		    "%s has too many limits: must be at most %d", dom->name,
 		    DOMAIN_LIMITS_MAX);
 		return false;
 	}
@@ -302,8 +302,8 @@ new_domain(struct domains *d, struct slice name, char *error, size_t error_size)
 	if (name.n == 0 || name.n > DOMAIN_NAME_MAX || slice_eq(name, ".") ||
 	    memchr(name.p, '@', name.n) != NULL) {
 		(void)snprintf(error, error_size,
-		    "bad name \"%.*s\": allowed is DOMAIN or .PARENT",
-		    (int)name.n, name.p);
+		    "bad name \"%.*s\": must be DOMAIN or .PARENT", (int)name.n,
+		    name.p);
 		return NULL;
 	}
 	return add(d, name);
@@ -350,7 +350,7 @@ domains_add(struct domains *d, const char *name, const char *limits,
 		}
 	if (at == limits + strspn(limits, ", \t\r\n")) {
 		(void)snprintf(error, error_size,
-		    "no limit is given: allowed is a rate, or none");
+		    "no limit is given: must be a rate, or none");
 		drop(d, dom);
 		return false;
 	}
@@ -376,7 +376,7 @@ add_item(struct domains *d, struct slice word, struct domain **dom_out,
 	}
 	if (eq == NULL) {
 		(void)snprintf(error, error_size,
-		    "bad word \"%.*s\": allowed is DOMAIN=RATE, .PARENT=RATE, "
+		    "bad word \"%.*s\": must be DOMAIN=RATE, .PARENT=RATE, "
 		    "further rates behind one, and type:table",
 		    (int)word.n, word.p);
 		return false;
@@ -385,8 +385,8 @@ add_item(struct domains *d, struct slice word, struct domain **dom_out,
 	name = slice_of(word.p, n);
 	if (is_known(d, name)) {
 		(void)snprintf(error, error_size,
-		    "%.*s is there twice: allowed is all of its rates behind "
-		    "one",
+		    "%.*s is there twice: must be once, with all of its "
+		    "rates behind it",
 		    (int)n, word.p);
 		return false;
 	}

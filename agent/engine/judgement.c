@@ -269,7 +269,7 @@ judgement_fate_words(enum mail_fate fate)
 		return "kept: it goes over another session at once";
 	case FATE_LATER:
 		return "kept: it is tried again, or deferred when that is "
-		       "later than lane_hold_limit";
+		       "later than lane_wait_limit";
 	case FATE_OUT_OF_STEP:
 		return "kept: the session is closed, and it goes over another "
 		       "one; deferred when all of it had been sent";
@@ -277,7 +277,7 @@ judgement_fate_words(enum mail_fate fate)
 		break;
 	}
 	return "kept: it waits for a session, and is deferred after "
-	       "lane_hold_limit, or when there is none";
+	       "lane_wait_limit, or when there is none";
 }
 
 const char *

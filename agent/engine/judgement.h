@@ -37,7 +37,7 @@ enum mail_fate {
 	FATE_RETURNED, /* bounced: this recipient, or all of this message */
 	FATE_DEFERRED, /* to the queue manager, likewise */
 	FATE_ELSEWHERE, /* over another session at once */
-	FATE_LATER, /* kept, tried again within lane_hold_limit */
+	FATE_LATER, /* kept, tried again within lane_wait_limit */
 	FATE_WAITS, /* nothing was named yet, or is any more */
 	/* It answers something else: the session is closed, and the message
 	 * goes over another one unless all of it was sent. */

@@ -23,11 +23,11 @@ explain_parked(struct lane *lane, const struct transaction *t, int64_t now_us,
 		return false;
 	explain(t, now_us, text);
 	dsn_set(out, "4.4.5", "not sent within %llds: %s",
-	    (long long)lane->set->lane_hold_limit_ms / 1000, text);
+	    (long long)lane->set->lane_wait_limit_ms / 1000, text);
 	return true;
 }
 
-/* A wait that is known to be longer than lane_hold_limit is not begun: the
+/* A wait that is known to be longer than lane_wait_limit is not begun: the
  * message, or all mail for a while, is the queue manager's to keep. */
 void
 lane_refuse_to_wait(struct lane *lane, struct transaction *t, int64_t wait_us)
@@ -38,7 +38,7 @@ lane_refuse_to_wait(struct lane *lane, struct transaction *t, int64_t wait_us)
 
 	rate_to_text(&limit->rate, rate, sizeof(rate));
 	if (wait_us == RATE_NEVER) {
-		dsn_set(&dsn, "4.4.5", "message is above %s = %s",
+		dsn_set(&dsn, "4.4.5", "message exceeds %s = %s",
 		    pacer_parameter(limit), rate);
 	} else {
 		dsn_set(&dsn, "4.4.5", "%s = %s is used up, more in %llds",
@@ -56,7 +56,7 @@ explain_wait(
     const struct lane *lane, const struct transaction *t, struct dsn *out)
 {
 	const struct route *r = t->route;
-	long long held_s = (long long)lane->set->lane_hold_limit_ms / 1000;
+	long long held_s = (long long)lane->set->lane_wait_limit_ms / 1000;
 	char rate[RATE_TEXT_SIZE];
 
 	if (r->no.reason == LANE_NO_RATE && lane->paced_by != NULL) {
@@ -80,7 +80,7 @@ explain_wait(
 static int64_t
 expiry_ms(const struct lane *lane, const struct transaction *t)
 {
-	int64_t held = t->waiting_since_ms + lane->set->lane_hold_limit_ms;
+	int64_t held = t->waiting_since_ms + lane->set->lane_wait_limit_ms;
 
 	return held < t->req->deadline_ms ? held : t->req->deadline_ms;
 }
@@ -140,7 +140,7 @@ leave(struct lane *lane, struct list *waiting)
 {
 	struct dsn dsn;
 
-	dsn_set(&dsn, "4.3.2", "delivery agent is ending, not yet its turn");
+	dsn_set(&dsn, "4.3.2", "delivery agent is stopping before its turn");
 	list_each_safe (link, waiting) {
 		struct transaction *t =
 		    list_entry(link, struct transaction, link);
@@ -179,7 +179,7 @@ lane_expiry_ms(const struct lane *lane, struct route *r)
 
 /* ---- for a domain's limit ----------------------------------------------- */
 
-/* A wait that is known to be longer than lane_hold_limit is not begun. */
+/* A wait that is known to be longer than lane_wait_limit is not begun. */
 static void
 refuse_parked(
     struct lane *lane, struct transaction *t, int64_t wait_us, int64_t now_us)
@@ -189,7 +189,7 @@ refuse_parked(
 
 	explain(t, now_us, text);
 	if (wait_us == RATE_NEVER) {
-		dsn_set(&dsn, "4.4.5", "message is above %s", text);
+		dsn_set(&dsn, "4.4.5", "message exceeds %s", text);
 	} else {
 		dsn_set(&dsn, "4.4.5", "%s is used up, more in %llds", text,
 		    (long long)(wait_us / 1000000));
@@ -204,7 +204,7 @@ refuse_parked(
 static void
 look_at_parking(struct lane *lane, struct parking *p, int64_t now_us)
 {
-	int64_t hold_us = lane->set->lane_hold_limit_ms * 1000, wait_us = 0;
+	int64_t hold_us = lane->set->lane_wait_limit_ms * 1000, wait_us = 0;
 	struct pacer_cost cost;
 	size_t can_go = 0;
 

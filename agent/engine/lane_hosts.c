@@ -10,7 +10,7 @@
  * that host. All mail comes to the first. It goes on
  *
  *   all of it        while the host cannot be reached, refuses the login, wants
- *                    the operator, wants none for longer than lane_hold_limit,
+ *                    the operator, wants none for longer than lane_wait_limit,
  *                    or ends its sessions before it takes a message;
  *   one message      or some of its recipients, which this host refuses for
  *                    now (4xx), or with which a session broke or timed out.
@@ -245,7 +245,7 @@ static bool
 is_unusable(const struct lane *lane, const struct route *r, int64_t now_ms)
 {
 	return r->is_down || r->is_suspect || r->is_alarmed ||
-	       pause_left_ms(r, now_ms) > lane->set->lane_hold_limit_ms;
+	       pause_left_ms(r, now_ms) > lane->set->lane_wait_limit_ms;
 }
 
 /* A session is there, and nothing under way, to find out with one message. */

@@ -135,7 +135,7 @@ may_go(struct lane *lane, struct transaction *t, const struct pacer_cost *cost,
 	struct dsn dsn;
 
 	*refused_out = false;
-	if (paused_us / 1000 > lane->set->lane_hold_limit_ms) {
+	if (paused_us / 1000 > lane->set->lane_wait_limit_ms) {
 		dsn_set(&dsn, "4.4.5",
 		    "the smarthost asked for a pause, %llds are left",
 		    (long long)(paused_us / 1000000));
@@ -166,7 +166,7 @@ serve_first(struct lane *lane, struct route *r, struct lane_no *no,
 	struct lane_session *ls;
 	bool is_refused;
 
-	if (wait_us / 1000 > lane->set->lane_hold_limit_ms) {
+	if (wait_us / 1000 > lane->set->lane_wait_limit_ms) {
 		lane_refuse_to_wait(lane, t, wait_us);
 		return true;
 	}

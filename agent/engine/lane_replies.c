@@ -99,7 +99,7 @@ tell_wait(const struct route *r, const char *text, const struct judgement *j,
 	if (now_us < r->pace->quiet_until_us)
 		return;
 	r->pace->quiet_until_us = now_us + WAIT_LINES_US;
-	log_info("%s said: %s; no mail for %.3gs, but no slower after it: "
+	log_info("%s said: %s; no mail for %.3gs, then at the same rate: "
 		 "lane_adaptive = no (%s:%d)",
 	    r->nexthops, text, (double)wait_us / 1000000, j->hit.file,
 	    j->hit.line);
@@ -431,10 +431,10 @@ lane_judge_dial(struct lane *lane, struct route *route, enum rule_stage stage,
 		pause_until(lane, route, reply, &j, now_us);
 		break;
 	case RULE_ALARM:
-		*patience_ms_out = lane->set->lane_hold_limit_ms;
+		*patience_ms_out = lane->set->lane_wait_limit_ms;
 		alarm_by_dial(lane, route, stage, reply, now, patience_ms_out);
 		return true;
 	}
-	*patience_ms_out = lane->set->lane_hold_limit_ms;
+	*patience_ms_out = lane->set->lane_wait_limit_ms;
 	return true;
 }

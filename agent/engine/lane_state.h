@@ -177,7 +177,7 @@ void lane_expire_waiting(struct lane *lane, struct route *r, struct moment now);
 /* When that is due for the first of r; INT64_MAX: never. */
 int64_t lane_expiry_ms(const struct lane *lane, struct route *r);
 
-/* Defers t, whose wait for a rate would be longer than lane_hold_limit. */
+/* Defers t, whose wait for a rate would be longer than lane_wait_limit. */
 void lane_refuse_to_wait(
     struct lane *lane, struct transaction *t, int64_t wait_us);
 

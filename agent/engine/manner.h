@@ -70,7 +70,7 @@ void manner_init(struct manner *m);
 int manner_pack(const struct manner *m);
 
 /* What an earlier process knew, at learned_ms of this clock (which may be
- * before its start). Days later, or senseless: ignored. */
+ * before its start). Days later, or malformed: ignored. */
 void manner_load(
     struct manner *m, int packed, int64_t learned_ms, int64_t now_ms);
 

@@ -120,7 +120,7 @@ struct request {
 
 /* Starts a request from the common attribute list that Postfix's queue manager
  * sends (src/global/deliver_request.c). NULL when an attribute that matters is
- * missing or senseless; *why_out (static text) then says which. Recipients
+ * missing or malformed; *why_out (static text) then says which. Recipients
  * follow with request_add_rcpt(). now/now_ms stamp the hand-off time (unless
  * another agent had the message before) and received_ms; deadline_ms is left
  * to the caller. */
@@ -128,7 +128,7 @@ struct request *request_new(const struct attr_reader *list, struct timeval now,
     int64_t now_ms, const char **why_out);
 
 /* Adds one recipient list; true while more are due or complete, false when
- * the list is senseless. */
+ * the list is malformed. */
 bool request_add_rcpt(
     struct request *req, const struct attr_reader *list, const char **why_out);
 

@@ -225,7 +225,7 @@ read_stages(struct reader *in)
 		} else {
 			rule_stage_names(names, sizeof(names));
 			return complain(in,
-			    "bad stage \"%.*s\": allowed is any, %s, several "
+			    "bad stage \"%.*s\": must be any, %s, several "
 			    "with commas between",
 			    shown(word), word.p, names);
 		}
@@ -252,7 +252,7 @@ read_code(struct reader *in)
 	if (word.n != 3 || strchr(code, '?') != NULL || code[0] < '2' ||
 	    (code[0] > '5' && code[0] != 'x'))
 		return complain(in,
-		    "bad reply code \"%.*s\": allowed is * or three digits, x "
+		    "bad reply code \"%.*s\": must be * or three digits, x "
 		    "for any digit (421, 45x, 5xx)",
 		    shown(word), word.p);
 	return true;
@@ -299,7 +299,7 @@ read_status(struct reader *in)
 		if (!read_part(
 			&rest, &in->rule->status[i], i == STATUS_PARTS - 1))
 			return complain(in,
-			    "bad enhanced code \"%.*s\": allowed is * or three "
+			    "bad enhanced code \"%.*s\": must be * or three "
 			    "numbers, * for any number (4.7.0, 4.7.*)",
 			    shown(word), word.p);
 	return true;
@@ -336,7 +336,7 @@ read_pattern(struct reader *in)
 		if (words_next(&in->rest, &word) && slice_eq(word, "*"))
 			return true;
 		return complain(in,
-		    "bad pattern \"%.*s\": allowed is * or /extended regular "
+		    "bad pattern \"%.*s\": must be * or /extended regular "
 		    "expression/",
 		    shown(word), word.p);
 	}
@@ -364,14 +364,14 @@ read_outcome(struct reader *in)
 	struct slice word;
 
 	if (!words_next(&in->rest, &word))
-		return complain(in, "the outcome is missing: allowed is %s",
-		    outcomes_allowed);
+		return complain(
+		    in, "the outcome is missing: must be %s", outcomes_allowed);
 	for (size_t i = 0; i < OUTCOMES; i++)
 		if (slice_eq_nocase(word, outcomes[i].name)) {
 			in->rule->outcome = (enum rule_outcome)i;
 			return true;
 		}
-	return complain(in, "bad outcome \"%.*s\": allowed is %s", shown(word),
+	return complain(in, "bad outcome \"%.*s\": must be %s", shown(word),
 	    word.p, outcomes_allowed);
 }
 
@@ -453,7 +453,7 @@ read_time(struct reader *in)
 	if (r->wait_ms > 0)
 		return true;
 	return complain(in,
-	    "bad time \"%.*s\": allowed is a number and s, m, h or d (90s), "
+	    "bad time \"%.*s\": must be a number and s, m, h or d (90s), "
 	    "\\1s when group 1 of the pattern finds seconds, or \\1\\2 when "
 	    "group 2 finds the unit",
 	    shown(word), word.p);
@@ -478,7 +478,7 @@ read_until(struct reader *in)
 		return true;
 	}
 	return complain(in,
-	    "bad time of day \"%.*s\": allowed is midnight or HH:MM, UTC",
+	    "bad time of day \"%.*s\": must be midnight or HH:MM, UTC",
 	    shown(word), word.p);
 }
 
@@ -500,7 +500,7 @@ read_witness(struct reader *in)
 		r->witness = RULE_BY_SESSION;
 	else
 		return complain(in,
-		    "bad witness \"%.*s\": allowed is sender or session",
+		    "bad witness \"%.*s\": must be sender or session",
 		    shown(word), word.p);
 	if (r->outcome != RULE_ALARM)
 		return complain(in, "%s needs no witness: by is for alarm",
@@ -525,7 +525,7 @@ read_when(struct reader *in)
 				return false;
 		} else {
 			return complain(in,
-			    "bad word \"%.*s\": allowed is by WITNESS, for "
+			    "bad word \"%.*s\": must be by WITNESS, for "
 			    "TIME, until HH:MM, or # and a remark",
 			    shown(word), word.p);
 		}
@@ -626,7 +626,7 @@ rules_add_text(struct rules *rules, const char *file, struct slice text,
 		(void)words_next(&line, &word);
 		if (!slice_eq_nocase(word, "reply"))
 			(void)snprintf(error, sizeof(error),
-			    "bad word \"%.*s\": allowed is reply", shown(word),
+			    "bad word \"%.*s\": must be reply", shown(word),
 			    word.p);
 		else if (rules_add_line(rules, file, lines.number, line, error,
 			     sizeof(error)))

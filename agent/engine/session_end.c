@@ -91,7 +91,8 @@ session_let_go(struct session *s, struct transaction *t, int64_t now_ms)
 	dsn_set(&why, "4.5.1",
 	    t->is_turned_away
 		? "host %s[%s] takes nothing behind the end of a message"
-		: "host %s[%s] lost step: MAIL FROM was answered with 503",
+		: "host %s[%s] lost synchronization: MAIL FROM was answered "
+		  "with 503",
 	    s->peer.host, s->peer.addr);
 	session_give_back(s, t, !t->is_turned_away, &why, now_ms);
 }

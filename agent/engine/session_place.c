@@ -195,11 +195,13 @@ session_lose_place(struct session *s, const char *why,
 	if (reply != NULL)
 		reply_text(reply, text, sizeof(text));
 	if (manner_lost_place(s->manner, s->mode, now.ms))
-		log_info("%s[%s] lost step %d times: going on with %s",
+		log_info(
+		    "%s[%s] lost synchronization %d times: going on with %s",
 		    s->peer.host, s->peer.addr, MANNER_LOST_MAX,
 		    manner_name(s->manner->fastest));
 	session_lose(s, SESSION_END_ABORT, LOSS_PLACE, why, now);
-	log_warn("%s[%s] lost step, session closed, %d messages in doubt: %s: "
+	log_warn("%s[%s] lost synchronization, session closed, %d messages in "
+		 "doubt: %s: "
 		 "%.200s",
 	    s->peer.host, s->peer.addr, s->in_doubt - before, why, text);
 }

@@ -492,7 +492,7 @@ session_input(struct session *s, const char *p, size_t n, struct moment now)
 			on_reply(s, reply_get(&s->parser), now);
 		else if (result == REPLY_BAD)
 			session_lose_place(
-			    s, "senseless reply", reply_get(&s->parser), now);
+			    s, "malformed reply", reply_get(&s->parser), now);
 	}
 	session_batch_ends(s, now);
 }

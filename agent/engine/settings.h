@@ -123,7 +123,7 @@ struct settings {
 	char *lane_domain_rate_limits; /* see domains.h */
 	int lane_parked_limit;
 	char *lane_priority; /* urgent, normal, bulk, or a number */
-	int64_t lane_hold_limit_ms, lane_request_limit_ms, lane_drain_limit_ms;
+	int64_t lane_wait_limit_ms, lane_request_limit_ms, lane_drain_limit_ms;
 	char *lane_alert_url, *lane_alert_command;
 	int64_t lane_alert_interval_ms, lane_alert_retry_ms;
 	char *lane_token_directory, *lane_token_service_name;

@@ -142,7 +142,7 @@ verdict_lost(struct dsn *out, const struct peer *peer, enum command_kind kind,
 	static const char *const happened[] = {
 	    [LOSS_CONNECTION] = "lost connection with",
 	    [LOSS_TIMEOUT] = "conversation with",
-	    [LOSS_PLACE] = "lost step with",
+	    [LOSS_PLACE] = "lost synchronization with",
 	};
 	const char *doing =
 	    is_in_doubt

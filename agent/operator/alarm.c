@@ -149,8 +149,8 @@ tell(struct alarm *a, struct state *st, int64_t now_ms)
 		log_warn("alarm: %s: lane %s has stopped at %s since %s: %s",
 		    what, a->lane, st->smarthost, st->since, st->reply);
 	else
-		log_info("alarm cleared: %s: lane %s goes again at %s", what,
-		    a->lane, st->smarthost);
+		log_info("alarm cleared: %s: lane %s sends mail to %s again",
+		    what, a->lane, st->smarthost);
 	st->is_told = st->is_raised;
 	st->is_repeated = false;
 	if (st->is_raised)

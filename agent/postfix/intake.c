@@ -223,7 +223,7 @@ may_accept(struct intake *intake, int64_t *next_ms_out)
 	if (!intake->is_holding)
 		intake->held_since_ms = now_ms;
 	intake->is_holding = true;
-	limit_ms = intake->held_since_ms + intake->set->lane_hold_limit_ms;
+	limit_ms = intake->held_since_ms + intake->set->lane_wait_limit_ms;
 	if (now_ms >= limit_ms)
 		return true;
 	if (until_ms > 0 && until_ms < now_ms + ASK_AGAIN_MS)
@@ -341,7 +341,7 @@ on_complete(struct conn *c)
 	}
 }
 
-/* A list has been read. False when the request is senseless. */
+/* A list has been read. False when the request is malformed. */
 static bool
 on_list(struct conn *c, const char **why_out)
 {
@@ -367,7 +367,7 @@ leave(struct conn *c)
 static void
 refuse(struct conn *c, const char *why)
 {
-	log_warn("%s: senseless request from the queue manager: %s",
+	log_warn("%s: malformed request from the queue manager: %s",
 	    c->req != NULL ? c->req->queue_id : "noqueue", why);
 	leave(c);
 }

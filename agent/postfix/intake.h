@@ -35,7 +35,7 @@ struct intake;
 struct intake_ops {
 	/* May one more request come in? false: wait; *until_ms_out is when to
 	 * ask again at the latest (0: only on intake_kick()). Never held back
-	 * longer than lane_hold_limit. */
+	 * longer than lane_wait_limit. */
 	bool (*may_greet)(void *ctx, int64_t now_ms, int64_t *until_ms_out);
 	/* A complete, validated request with its message opened and locked;
 	 * owned by intake until intake_finish(). */

@@ -262,7 +262,7 @@ not_ours(const char *path, const struct passwd *pw, char **error_out)
 {
 	*error_out = mem_printf("bad parameter: lane_state_directory = %s: "
 				"not owned by %s, or writable by others: "
-				"allowed is a directory of its own, which is "
+				"must be a directory of its own, which is "
 				"made if it is missing",
 	    path, pw->pw_name);
 	return STATE_DIRECTORY_FOREIGN;

@@ -89,7 +89,7 @@ queuefile_mark(struct queuefile *file, int64_t off)
 	if (file->fd < 0)
 		return "the queue file is not open";
 	if (off < 0)
-		return "senseless offset";
+		return "bad offset";
 	n = queuefile_read_at(file, &type, 1, off);
 	if (n < 0)
 		return strerror(errno);

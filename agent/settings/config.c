@@ -152,14 +152,22 @@ want(struct loading *l, const char *name, void *ctx)
 }
 
 static void
+want_written(struct loading *l, const char *name)
+{
+	postconf_want(&l->pc, name);
+	each_unwritten(l, name, 0, want, NULL);
+}
+
+static void
 ask_for(struct loading *l, const struct param *param)
 {
 	const char *text = params_default(param, l->opt->class);
 	char *name = name_of(param, l->opt), *holder;
 
-	postconf_want(&l->pc, name);
-	each_unwritten(l, name, 0, want, NULL);
+	want_written(l, name);
 	mem_free(name);
+	if (params_old_name(param) != NULL)
+		want_written(l, params_old_name(param));
 	if (strchr(text, '$') == NULL)
 		return;
 	holder = mem_printf(DEFAULT_PREFIX "%s", param->name);
@@ -180,10 +188,25 @@ refuse_undefined(struct loading *l, const char *unwritten, void *ctx)
 		    written(l, name), unwritten);
 }
 
+/* The name that it is set by: the old one when that alone is set. The caller
+ * frees. */
+static char *
+name_in_use(const struct loading *l, const struct param *param)
+{
+	const char *old = params_old_name(param);
+	char *name = name_of(param, l->opt);
+
+	if (old == NULL || postconf_value(&l->pc, name) != NULL ||
+	    postconf_value(&l->pc, old) == NULL)
+		return name;
+	mem_free(name);
+	return mem_strdup(old);
+}
+
 static const char *
 told(const struct loading *l, const struct param *param)
 {
-	char *name = name_of(param, l->opt);
+	char *name = name_in_use(l, param);
 	const char *value = postconf_value(&l->pc, name);
 
 	mem_free(name);
@@ -203,7 +226,7 @@ note_origins(struct loading *l)
 {
 	for (size_t i = 0; l->origins != NULL && i < params_count(); i++) {
 		const struct param *param = params_get(i);
-		char *name = name_of(param, l->opt);
+		char *name = name_in_use(l, param);
 
 		enum config_origin *origin = &l->origins->params[i];
 
@@ -218,11 +241,41 @@ note_origins(struct loading *l)
 	}
 }
 
+/* A name of before still works, and is said to be one. Where both are set they
+ * must mean the same, since nobody can tell which of them is meant. */
+static void
+look_at_old_name(struct loading *l, const struct param *param)
+{
+	const char *old = params_old_name(param), *value, *old_value;
+	char *text, *old_text;
+
+	if (old == NULL || (old_value = postconf_value(&l->pc, old)) == NULL)
+		return;
+	problems_warnf(
+	    l->problems, "parameter %s is obsolete: use %s", old, param->name);
+	value = postconf_value(&l->pc, param->name);
+	if (value == NULL || !params_set(l->set, param, old_value, l->problems))
+		return;
+	old_text = params_text(l->set, param);
+	if (params_set(l->set, param, value, l->problems)) {
+		text = params_text(l->set, param);
+		if (strcmp(text, old_text) != 0)
+			problems_addf(l->problems,
+			    "bad parameter: %s = %s: must be as %s = %s, "
+			    "which is the same parameter, or not be set",
+			    old, old_value, param->name, value);
+		mem_free(text);
+	}
+	mem_free(old_text);
+}
+
 static void
 apply(struct loading *l, const struct param *param)
 {
 	const char *value = told(l, param);
-	char *name = name_of(param, l->opt), *holder;
+	char *name = name_in_use(l, param), *holder;
+
+	look_at_old_name(l, param);
 
 	each_unwritten(l, name, 0, refuse_undefined, name);
 	mem_free(name);
@@ -323,8 +376,9 @@ static const char mentions[] = "smtpd_log_access_permit_actions";
 static bool
 is_known(const struct loading *l, const char *name)
 {
-	if (params_find(name) != NULL || foreign_find(name) != NULL ||
-	    foreign_is_of_queue_manager(name) || strcmp(name, mentions) == 0)
+	if (params_find(name) != NULL || params_find_old(name) != NULL ||
+	    foreign_find(name) != NULL || foreign_is_of_queue_manager(name) ||
+	    strcmp(name, mentions) == 0)
 		return true;
 	return strncmp(name, "lane_", 5) != 0 && is_mentioned(l, name);
 }
@@ -472,7 +526,7 @@ take(struct loading *l, struct provider_set *provider)
 	check_names(l);
 	if (logsink_facility(l->set->syslog_facility) < 0)
 		problems_addf(l->problems,
-		    "bad parameter: syslog_facility = %s: allowed is a "
+		    "bad parameter: syslog_facility = %s: must be a "
 		    "facility of syslog(3), such as mail or local0",
 		    l->set->syslog_facility);
 	params_check(l->set, l->problems);

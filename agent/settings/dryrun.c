@@ -65,6 +65,15 @@ code_of(const char *text)
 	return (text[0] - '0') * 100 + (text[1] - '0') * 10 + (text[2] - '0');
 }
 
+static bool
+is_override(const struct options *opt, const struct param *param)
+{
+	const char *old = params_old_name(param);
+
+	return options_override(opt, param->name) != NULL ||
+	       (old != NULL && options_override(opt, old) != NULL);
+}
+
 /* Without a readable main.cf: what was given with -o, and the provider's. */
 static void
 do_without_postfix(struct dryrun *d)
@@ -74,19 +83,22 @@ do_without_postfix(struct dryrun *d)
 
 	for (size_t i = 0; i < d->opt.override_count; i++) {
 		const struct option_override *o = &d->opt.overrides[i];
+		const struct param *param = params_find(o->name);
 
-		if (params_find(o->name) != NULL)
-			(void)params_set(&d->set, params_find(o->name),
-			    o->value, &d->problems);
+		if (param == NULL)
+			param = params_find_old(o->name);
+		if (param != NULL)
+			(void)params_set(
+			    &d->set, param, o->value, &d->problems);
 	}
 	provider_set_load(&d->provider, &d->set, &told);
 	for (size_t i = 0; i < params_count(); i++) {
 		const struct param *param = params_get(i);
+		bool is_given = is_override(&d->opt, param);
 
-		if (options_override(&d->opt, param->name) != NULL)
+		if (is_given)
 			d->origins.params[i] = CONFIG_COMMAND_LINE;
-		if (params_is_ours(param) &&
-		    options_override(&d->opt, param->name) == NULL &&
+		if (params_is_ours(param) && !is_given &&
 		    provider_set_value(&d->provider, param->name, value,
 			sizeof(value), NULL) &&
 		    params_set(&d->set, param, value, &told))

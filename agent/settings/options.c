@@ -93,8 +93,8 @@ check_override_is_new(const struct options *opt,
 		if (strcmp(opt->overrides[i].name, o->name) == 0)
 			problems_addf(problems,
 			    "bad parameter: -o %s = %s: it is given twice, "
-			    "first as %s: allowed is once in an entry of "
-			    "master.cf",
+			    "first as %s: must be there once in an entry "
+			    "of master.cf",
 			    o->name, o->value, opt->overrides[i].value);
 }
 
@@ -104,8 +104,8 @@ add_override(struct options *opt, const char *text, struct problems *problems)
 	struct option_override o;
 
 	if (!options_split(text, &o.name, &o.value)) {
-		problems_addf(problems,
-		    "bad option: -o %s: allowed is -o name=value", text);
+		problems_addf(
+		    problems, "bad option: -o %s: must be -o name=value", text);
 		return;
 	}
 	check_override_is_new(opt, &o, problems);
@@ -122,7 +122,7 @@ set_sockets(struct options *opt, const char *text, struct problems *problems)
 
 	if (end == text || *end != '\0' || n < 1 || n > 100)
 		problems_addf(
-		    problems, "bad option: -s %s: allowed is 1 to 100", text);
+		    problems, "bad option: -s %s: must be 1 to 100", text);
 	else
 		opt->socket_count = (int)n;
 }
@@ -180,7 +180,7 @@ set_letter(struct options *opt, char letter, struct cursor *c,
 		break;
 	default:
 		problems_addf(problems,
-		    "bad option: -%c: allowed are the options of master(8): "
+		    "bad option: -%c: must be one of master(8)'s: "
 		    "-c -d -D -l -n name -o name=value -s count -t type -u -v "
 		    "-V -z",
 		    letter);
@@ -200,17 +200,17 @@ set_word(struct options *opt, const char *text, struct problems *problems)
 	}
 	if (!options_split(text, &name, &value)) {
 		problems_addf(
-		    problems, "bad word: %s: allowed is class=name", text);
+		    problems, "bad word: %s: must be class=name", text);
 		return;
 	}
 	if (strcmp(name, "class") != 0)
 		problems_addf(problems,
-		    "bad word: %s: allowed is class=name; a parameter is set "
+		    "bad word: %s: must be class=name; a parameter is set "
 		    "with -o %s=%s",
 		    text, name, value);
 	else if (value[0] == '\0' || !params_is_class(value))
-		problems_addf(problems, "bad word: class=%s: allowed is %s",
-		    value, params_classes());
+		problems_addf(problems, "bad word: class=%s: must be %s", value,
+		    params_classes());
 	else if (opt->class[0] != '\0')
 		problems_addf(problems,
 		    "bad word: class=%s: it is given twice, first as class=%s",

@@ -61,6 +61,30 @@ params_find(const char *name)
 	return NULL;
 }
 
+static const struct renamed {
+	const char *old, *name;
+} renamed[] = {
+    {"lane_hold_limit", "lane_wait_limit"},
+};
+
+const char *
+params_old_name(const struct param *param)
+{
+	for (size_t i = 0; i < sizeof(renamed) / sizeof(renamed[0]); i++)
+		if (strcmp(renamed[i].name, param->name) == 0)
+			return renamed[i].old;
+	return NULL;
+}
+
+const struct param *
+params_find_old(const char *name)
+{
+	for (size_t i = 0; i < sizeof(renamed) / sizeof(renamed[0]); i++)
+		if (strcmp(renamed[i].old, name) == 0)
+			return params_find(renamed[i].name);
+	return NULL;
+}
+
 static void *
 member(struct settings *set, const struct param *param)
 {
@@ -277,7 +301,7 @@ params_set(struct settings *set, const struct param *param, const char *text,
 	/* What is wrong with a rate says what is allowed, too. */
 	allowed = *error == '\0' ? params_allowed(param) : NULL;
 	problems_addf(problems, "bad parameter: %s = %s: %s%s", param->name,
-	    text, allowed != NULL ? "allowed is " : error,
+	    text, allowed != NULL ? "must be " : error,
 	    allowed != NULL ? allowed : "");
 	mem_free(allowed);
 	return false;
@@ -420,7 +444,7 @@ check_wrappermode(const struct settings *set, struct problems *problems)
 		: strcmp(level, "none") != 0 && strcmp(level, "may") != 0)
 		return;
 	problems_addf(problems,
-	    "bad parameter: smtp_tls_wrappermode = yes: allowed is no, or "
+	    "bad parameter: smtp_tls_wrappermode = yes: must be no, or "
 	    "smtp_tls_security_level = encrypt, fingerprint, verify or secure "
 	    "(it is \"%s\")",
 	    level);
@@ -445,7 +469,7 @@ check_alert_url(const struct settings *set, struct problems *problems)
 			return;
 	}
 	problems_addf(problems,
-	    "bad parameter: lane_alert_url (not shown): allowed is empty or "
+	    "bad parameter: lane_alert_url (not shown): must be empty or "
 	    "an http:// or https:// URL without blanks");
 }
 
@@ -457,7 +481,7 @@ check_alert_command(const struct settings *set, struct problems *problems)
 	if (*command == '\0' || *command == '/')
 		return;
 	problems_addf(problems,
-	    "bad parameter: lane_alert_command = %s: allowed is empty or an "
+	    "bad parameter: lane_alert_command = %s: must be empty or an "
 	    "absolute path and arguments",
 	    command);
 }
@@ -488,7 +512,7 @@ check_smarthost(const struct settings *set, struct problems *problems)
 		continue;
 	if (error != NULL)
 		problems_addf(problems,
-		    "bad parameter: lane_smarthost = %s: %s: allowed is "
+		    "bad parameter: lane_smarthost = %s: %s: must be "
 		    "[host]:port, host:port and the like, or empty",
 		    set->lane_smarthost, error);
 }
@@ -504,7 +528,7 @@ check_log_name(const struct settings *set, struct problems *problems)
 		name++;
 	if (*name != '\0' || name == set->lane_log_name)
 		problems_addf(problems,
-		    "bad parameter: lane_log_name = %s: allowed is a word of "
+		    "bad parameter: lane_log_name = %s: must be a word of "
 		    "letters, digits and -_./",
 		    set->lane_log_name);
 }
@@ -534,23 +558,23 @@ params_check(const struct settings *set, struct problems *problems)
 	check_domains(set, problems);
 	if (set->lane_request_limit_ms > set->daemon_timeout_ms / 2)
 		problems_addf(problems,
-		    "bad parameter: lane_request_limit = %llds: allowed is at "
+		    "bad parameter: lane_request_limit = %llds: must be at "
 		    "most half of daemon_timeout, %llds",
 		    (long long)(set->lane_request_limit_ms / 1000),
 		    (long long)(set->daemon_timeout_ms / 2000));
 	if (set->lane_connection_reserve > set->lane_connection_limit)
 		problems_addf(problems,
-		    "bad parameter: lane_connection_reserve = %d: allowed is 0 "
+		    "bad parameter: lane_connection_reserve = %d: must be 0 "
 		    "to lane_connection_limit, %d",
 		    set->lane_connection_reserve, set->lane_connection_limit);
 	if (pacer_weight(set->lane_priority) == 0)
 		problems_addf(problems,
-		    "bad parameter: lane_priority = %s: allowed is urgent, "
+		    "bad parameter: lane_priority = %s: must be urgent, "
 		    "normal, bulk or a number from 1 to %d",
 		    set->lane_priority, FAIRSHARE_WEIGHT_MAX);
 	if (set->lane_state_directory[0] != '/')
 		problems_addf(problems,
-		    "bad parameter: lane_state_directory = %s: allowed is an "
+		    "bad parameter: lane_state_directory = %s: must be an "
 		    "absolute path",
 		    set->lane_state_directory);
 }

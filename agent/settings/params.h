@@ -42,8 +42,13 @@ size_t params_count(void);
 /* NULL when the name is not in the table. */
 const struct param *params_find(const char *name);
 
+/* What a parameter was called before, which is accepted with a warning; NULL:
+ * nothing else. / The parameter that was called so; NULL: none. */
+const char *params_old_name(const struct param *param);
+const struct param *params_find_old(const char *name);
+
 /* Sets one parameter from its text (expanded). When it is bad the old value
- * stays, and problems gets "bad parameter: NAME = VALUE: allowed is ...". */
+ * stays, and problems gets "bad parameter: NAME = VALUE: must be ...". */
 bool params_set(struct settings *set, const struct param *param,
     const char *text, struct problems *problems);
 

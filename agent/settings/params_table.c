@@ -235,8 +235,9 @@ static const struct param table[] = {
 	"limits by recipient domain: DOMAIN=RATE, .PARENT=RATE or type:table"),
     INT(lane_parked_limit, "100", 1, 10000,
 	"most messages that wait for a domain's limit, the rest is deferred"),
-    TIME(lane_hold_limit, "300s", 1, 3600,
-	"longest wait of a message for its turn, then it is deferred"),
+    TIME(lane_wait_limit, "300s", 1, 3600,
+	"longest wait of a message for its turn, then it is deferred; obsolete "
+	"name: lane_hold_limit"),
     TIME(lane_request_limit, "3600s", 10, 86400,
 	"longest time for one delivery request"),
     TIME(lane_drain_limit, "60s", 1, 3600,

@@ -138,7 +138,7 @@ find_name(struct reader *in, const char *what, const char *const *names,
 			return true;
 		}
 	list_names(names, count, allowed, sizeof(allowed));
-	return complain(in, "bad %s \"%.*s\": allowed is %s", what, shown(word),
+	return complain(in, "bad %s \"%.*s\": must be %s", what, shown(word),
 	    word.p, allowed);
 }
 
@@ -173,7 +173,7 @@ read_provider(struct reader *in)
 	if (provider_name_is_valid(in->preset->name))
 		return true;
 	return complain(in,
-	    "bad name \"%.60s\": allowed are letters, digits, "
+	    "bad name \"%.60s\": must be letters, digits, "
 	    "- and _",
 	    in->preset->name);
 }
@@ -190,7 +190,7 @@ read_source(struct reader *in)
 	(void)words_next(&in->rest, &date);
 	if (in->rest.n == 0 || date.n < 7 || date.n > 10 ||
 	    !isdigit((unsigned char)date.p[0]) || date.p[4] != '-')
-		return complain(in, "allowed is source NAME YYYY-MM[-DD] and "
+		return complain(in, "must be source NAME YYYY-MM[-DD] and "
 				    "where it stands");
 	if (p->source_count == PROVIDER_ITEMS_MAX)
 		return complain(in, "more than %d sources", PROVIDER_ITEMS_MAX);
@@ -250,7 +250,7 @@ read_count(struct reader *in, struct provider_limit *l, struct slice word)
 	l->count = count * times;
 	if (n > 0 && l->count > 0)
 		return true;
-	return complain(in, "bad value \"%.*s\": allowed is a whole number%s",
+	return complain(in, "bad value \"%.*s\": must be a whole number%s",
 	    shown(word), word.p,
 	    units[l->unit].is_size   ? ", K or M behind it"
 	    : units[l->unit].is_time ? ", s, m or h behind it"
@@ -313,7 +313,7 @@ has_source(struct reader *in, const struct provider_limit *l)
 	    (l->standing == PROVIDER_UNVERIFIED && strcmp(l->source, "-") == 0))
 		return true;
 	return complain(in,
-	    "bad source \"%.60s\": allowed is the name of a source line above, "
+	    "bad source \"%.60s\": must be the name of a source line above, "
 	    "and - for what is unverified",
 	    l->source);
 }
@@ -365,7 +365,7 @@ read_line(struct reader *in)
 	if (slice_eq_nocase(word, "about"))
 		return set_text(in, &in->preset->about);
 	return complain(in,
-	    "bad word \"%.*s\": allowed is provider, about, source, limit, "
+	    "bad word \"%.*s\": must be provider, about, source, limit, "
 	    "note or reply",
 	    shown(word), word.p);
 }

@@ -133,7 +133,7 @@ load_preset(struct provider_set *p, const char *directory, const char *name,
 		list_providers(directory, &names);
 		problems_addf(problems,
 		    "bad parameter: lane_provider = %s: cannot read %s; "
-		    "allowed is %s",
+		    "must be %s",
 		    name, path, buf_str(&names));
 	}
 	if (!provider_parse(

@@ -167,7 +167,7 @@ take_set(struct source_address *s, const struct settings *set, char *why,
 
 	if (*text != '\0' && !parse(AF_INET, text, &s->ipv4.sin_addr)) {
 		(void)snprintf(why, why_size,
-		    "bad parameter: smtp_bind_address = %s: allowed is an "
+		    "bad parameter: smtp_bind_address = %s: must be an "
 		    "IPv4 address",
 		    text);
 		return false;
@@ -176,7 +176,7 @@ take_set(struct source_address *s, const struct settings *set, char *why,
 	text = set->smtp_bind_address6;
 	if (*text != '\0' && !parse(AF_INET6, text, &s->ipv6.sin6_addr)) {
 		(void)snprintf(why, why_size,
-		    "bad parameter: smtp_bind_address6 = %s: allowed is an "
+		    "bad parameter: smtp_bind_address6 = %s: must be an "
 		    "IPv6 address",
 		    text);
 		return false;

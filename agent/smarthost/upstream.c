@@ -343,7 +343,7 @@ patience_ms(const struct upstream *u, const struct dial_result *result)
 		return PATIENCE_MS;
 	/* A server that says "later" is there: nothing is broken. */
 	if (result->reply_code >= 400 && result->reply_code < 500)
-		return u->ups->env.set->lane_hold_limit_ms;
+		return u->ups->env.set->lane_wait_limit_ms;
 	if (result->is_config_error || result->stage == DIAL_AUTH ||
 	    result->stage == DIAL_TLS || result->stage == DIAL_STARTTLS ||
 	    result->stage == DIAL_TOKEN || result->stage == DIAL_CONFIG ||

@@ -108,8 +108,8 @@ account_limits_load(struct persist *file, struct fairshare *out,
 	bool was_wrong = read_value(file, out, now_us + AHEAD_US, &shift_us);
 
 	if (was_wrong)
-		log_warn("stored rates of %s were damaged, what was is "
-			 "forgotten",
+		log_warn("stored rates of %s were damaged: counting starts "
+			 "anew",
 		    what);
 	return was_wrong || shift_us != 0;
 }
@@ -318,8 +318,8 @@ begin(struct account_limits *f, int wait_ms, int64_t now_us)
 	if (read_value(f->file, &f->share, latest(now_us), &shift_us) &&
 	    !f->has_warned) {
 		f->has_warned = true;
-		log_warn("stored rates of %s were damaged, what was is "
-			 "forgotten",
+		log_warn("stored rates of %s were damaged: counting starts "
+			 "anew",
 		    f->label);
 	}
 	if (f->is_pending)

@@ -343,7 +343,7 @@ read_result(struct reader *r, struct rule *rule, const char *p)
 	end_text(rule, &text);
 	buf_fini_secret(&text);
 	return is_good ||
-	       complain(r, "bad $ in the result: allowed are $$ and the "
+	       complain(r, "bad $ in the result: must be $$, or $ and the "
 			   "number of a subexpression, as in $1 or ${1}");
 }
 
@@ -469,7 +469,7 @@ read_logical_line(struct reader *r, char *p)
 		return read_if(r, p + 2);
 	if (strncasecmp(p, "endif", 5) == 0 && !is_word(p[5]))
 		return read_endif(r, p + 5);
-	return complain(r, "allowed is /pattern/flags result, \"if\" or "
+	return complain(r, "must be /pattern/flags result, \"if\" or "
 			   "\"endif\"");
 }
 

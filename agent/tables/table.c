@@ -528,7 +528,7 @@ table_open(char *name, const char *postmap, const char *config_directory)
 	    .config_directory = config_directory,
 	    .rules_fd = -1};
 	if (colon == NULL || colon == name || colon[1] == '\0') {
-		set_bad(t, "allowed is type:name");
+		set_bad(t, "must be type:name");
 		return t;
 	}
 	type = mem_strndup(name, (size_t)(colon - name));

@@ -160,7 +160,7 @@ rate_parse(struct slice text, struct rate *out, char *error, size_t error_size)
 		text.n--;
 	if (text.n > 0 && parse(text, out))
 		return true;
-	(void)snprintf(error, error_size, "bad rate \"%.*s\": allowed is %s",
+	(void)snprintf(error, error_size, "bad rate \"%.*s\": must be %s",
 	    text.n > 100 ? 100 : (int)text.n, text.n > 0 ? text.p : "",
 	    allowed);
 	return false;
@@ -187,7 +187,7 @@ rate_list_parse(struct slice text, struct rate *out, size_t max,
 			continue;
 		if (*count_out == max) {
 			(void)snprintf(error, error_size,
-			    "allowed is a list of up to %zu rates", max);
+			    "must be a list of up to %zu rates", max);
 			return false;
 		}
 		if (!rate_parse(word, &out[*count_out], error, error_size))

@@ -96,7 +96,7 @@ def test_changed_table_is_used_though_mail_waits(
     table = origin.map("rates", {"slow.example": "1/1h:1"})
     sim = start(base, certs, origin, started, "one nexthop",
                 {"lane_domain_rate_limits": table,
-                 "lane_hold_limit": "3600s"})
+                 "lane_wait_limit": "3600s"})
     sent = messages.generate(3, domain="slow.example")
     origin.inject(sent)
     sim.wait_taken(1)

@@ -336,11 +336,11 @@ def test_undo_keeps_later_changes_and_says_what_goes(busy, provider, certs):
     install(etc, replacements(busy, provider, certs))
     busy.command("postconf", "-e", "relayhost=[elsewhere.example]",
                  "default_process_limit=7", "header_size_limit=1234",
-                 "lane_hold_limit=60s")
+                 "lane_wait_limit=60s")
     busy.command("postconf", "-P", "slow/unix/lane_message_rate_limit=2/1s")
     told = "".join(undo(etc))
     assert "+    -o lane_message_rate_limit=2/1s" in told
-    assert "+lane_hold_limit = 60s" in told and "fast.example" in told
+    assert "+lane_wait_limit = 60s" in told and "fast.example" in told
     after = read(main)
     assert "header_size_limit = 1234\n" in after
     assert "relayhost = [elsewhere.example]\n" in after

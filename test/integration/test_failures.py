@@ -130,7 +130,7 @@ def configure(origin, sim, agent, case):
     is_down = main.pop("down", False)
     hold = main.pop("hold", None)
     origin.agent(agent, "fast", "class=fast",
-                 {"lane_hold_limit": hold} if hold else {})
+                 {"lane_wait_limit": hold} if hold else {})
     origin.relay_to(sim, transport="fast")
     if password:
         set_password(origin, password)
@@ -205,26 +205,26 @@ def test_unknown_name_keeps_mail_queued(
 
 BAD_SETTINGS = [
     ("limit", "class=fast", {"lane_connection_limit": "0"}, {},
-     r"bad parameter: lane_connection_limit = 0: allowed is 1 to 1000"),
+     r"bad parameter: lane_connection_limit = 0: must be 1 to 1000"),
     ("unknown", "class=fast", {"lane_x": "1"}, {},
      r"bad parameter: -o lane_x = 1: there is no such parameter"),
     ("rate", "class=slow", {"lane_message_rate_limit": "fast"}, {},
      r'bad parameter: lane_message_rate_limit = fast: bad rate "fast": '
-     r"allowed is none, N/period, .* such as 14/1s"),
-    ("time", "class=fast", {"lane_hold_limit": "soon"}, {},
-     r"bad parameter: lane_hold_limit = soon: allowed is 1s to "),
+     r"must be none, N/period, .* such as 14/1s"),
+    ("time", "class=fast", {"lane_wait_limit": "soon"}, {},
+     r"bad parameter: lane_wait_limit = soon: must be 1s to "),
     ("main_cf_value", "class=fast", {}, {"lane_pipeline_depth": "many"},
-     r"bad parameter: lane_pipeline_depth = many: allowed is 1 to 1000"),
+     r"bad parameter: lane_pipeline_depth = many: must be 1 to 1000"),
     ("main_cf_name", "class=fast", {}, {"lane_pipelin_depth": "5"},
      r"bad parameter: lane_pipelin_depth = 5: there is no such parameter"),
     ("postfix_value", "class=fast", {}, {"smtp_connect_timeout": "often"},
-     r"bad parameter: smtp_connect_timeout = often: allowed is "),
+     r"bad parameter: smtp_connect_timeout = often: must be "),
     ("class", "class=medium", {}, {},
-     r"bad word: class=medium: allowed is class=fast or class=slow"),
+     r"bad word: class=medium: must be class=fast or class=slow"),
     ("word", "klass=fast", {}, {},
-     r"bad word: klass=fast: allowed is class=name"),
+     r"bad word: klass=fast: must be class=name"),
     ("bare_word", "fast", {}, {},
-     r"bad word: fast: allowed is class=name"),
+     r"bad word: fast: must be class=name"),
 ]
 
 

@@ -69,7 +69,7 @@ def test_nexthop(base, certs, started, relayhost, main):
 def test_all_hosts_dead(base, certs, started):
     pair, lines = run(base, certs, started,
                       "[127.0.0.1]:DEAD, [127.0.0.2]:DEAD",
-                      options={"lane_hold_limit": "3s"})
+                      options={"lane_wait_limit": "3s"})
     assert statuses(lines) == ["deferred"] and "Connection refused" in lines[0]
 
 
@@ -81,7 +81,7 @@ def test_all_hosts_dead(base, certs, started):
 def test_session_cannot_be_opened(base, certs, started, script):
     """lane tries again for a while before it says what smtp(8) says."""
     pair, lines = run(base, certs, started, script=script + "\n",
-                      options={"lane_hold_limit": "3s"})
+                      options={"lane_wait_limit": "3s"})
     assert statuses(lines) == ["deferred"]
 
 
@@ -101,10 +101,10 @@ def test_ehlo_is_refused(base, certs, started):
 
 def test_greeting_421_is_waited_out(base, certs, started):
     """smtp(8) defers at once. To lane it may mean one session too many:
-    mail waits up to lane_hold_limit."""
+    mail waits up to lane_wait_limit."""
     pair, lines = run(base, certs, started,
                       script='greeting reply "421 4.3.2 later" close\n',
-                      options={"lane_hold_limit": "3s"})
+                      options={"lane_wait_limit": "3s"})
     assert statuses(lines) == ["deferred"]
 
 

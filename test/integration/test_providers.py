@@ -130,7 +130,7 @@ def test_unknown_provider_is_told_and_repaired(base, certs, origin, started):
     [line, *_] = origin.log.wait(
         r"fatal: bad parameter: lane_provider = sess: cannot read")
     for name in NAMES:
-        assert re.search(rf"allowed is .*\b{name}\b", line)
+        assert re.search(rf"must be .*\b{name}\b", line)
     origin.log.wait(r"dsn=4\.3\.5, status=deferred \(mail system "
                     r"configuration error: bad parameter: lane_provider")
     assert ask(origin)[2] == 2

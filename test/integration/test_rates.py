@@ -192,7 +192,7 @@ def test_rate_goes_on_over_reload_and_kill(
 def test_quota_is_never_exceeded(base, certs, origin, started, limit):
     sim = started(Simulator(base, certs, max_connections=20))
     origin.agent("lane", "fast", "class=fast")
-    origin.relay_to(sim, transport="fast", lane_hold_limit="5s",
+    origin.relay_to(sim, transport="fast", lane_wait_limit="5s",
                     minimal_backoff_time="1s", maximal_backoff_time="1s",
                     queue_run_delay="1s", **WIDE, **{limit: "60/1h!"})
     started(origin)

@@ -111,18 +111,18 @@ def test_postconf_p_sets_the_pace_of_its_lane_alone(site):
 
 def test_a_value_behind_the_word_and_another_before_it(site):
     """postconf -P does not see the one behind class=: neither is guessed."""
-    entry = "slow unix - - n - 1 lane class=slow -o lane_hold_limit=60s"
+    entry = "slow unix - - n - 1 lane class=slow -o lane_wait_limit=60s"
     edit(site, "-M", f"slow/unix={entry}")
     site.reload()
     mail(site, "slow", 1)
     site.wait_empty()
-    edit(site, "-P", "slow/unix/lane_hold_limit=90s")
+    edit(site, "-P", "slow/unix/lane_wait_limit=90s")
     site.reload()
     mail(site, "slow", 1)
-    site.log.wait(r"fatal: bad parameter: -o lane_hold_limit = 60s: it is "
+    site.log.wait(r"fatal: bad parameter: -o lane_wait_limit = 60s: it is "
                   r"given twice, first as 90s")
     site.log.wait(r"status=deferred \(mail system configuration error")
-    edit(site, "-PX", "slow/unix/lane_hold_limit")
+    edit(site, "-PX", "slow/unix/lane_wait_limit")
     site.reload()
     site.flush()
     site.wait_empty()
@@ -132,11 +132,11 @@ def test_postconf_f_and_x_do_what_they_say(site):
     edit(site, "-F", "slow/unix/process_limit=1")
     assert edit(site, "-F", "slow/unix/command") == (
         "slow/unix/command = lane class=slow")
-    edit(site, "-e", "lane_hold_limit=soon")
+    edit(site, "-e", "lane_wait_limit=soon")
     site.reload()
     mail(site, "slow", 1)
-    site.log.wait(r"fatal: bad parameter: lane_hold_limit = soon: allowed is")
-    edit(site, "-X", "lane_hold_limit")
+    site.log.wait(r"fatal: bad parameter: lane_wait_limit = soon: must be")
+    edit(site, "-X", "lane_wait_limit")
     site.reload()
     site.flush()
     site.wait_empty()

@@ -113,7 +113,7 @@ def test_what_is_held_too_long_says_why(base, certs, origin, started):
     """More wait inside than can go in time: they are deferred for the rate,
     with its name and value, and go later."""
     sim = start(base, certs, origin, started,
-                {"lane_message_rate_limit": "1/1s", "lane_hold_limit": "1s"})
+                {"lane_message_rate_limit": "1/1s", "lane_wait_limit": "1s"})
     sent = messages.generate(8)
     began = time.time()
     origin.inject(sent)

@@ -167,7 +167,7 @@ world_init(struct world *w)
 	w->set.lane_pipeline_depth = 10;
 	w->set.lane_pipeline_bytes = 1 << 20;
 	w->set.lane_chunking = true;
-	w->set.lane_hold_limit_ms = 300000;
+	w->set.lane_wait_limit_ms = 300000;
 	w->set.lane_parked_limit = 100;
 	w->set.lane_request_limit_ms = 3600000;
 	w->set.smtp_line_length_limit = 998;
@@ -386,7 +386,7 @@ static void
 refuse_dial(struct world *w, struct world_conn *c, const char *reply)
 {
 	struct route *route = c->route;
-	int64_t patience_ms = w->set.lane_hold_limit_ms;
+	int64_t patience_ms = w->set.lane_wait_limit_ms;
 	static const struct peer relay = {
 	    .host = "relay.test", .addr = "192.0.2.1", .port = "25"};
 	char text[WORLD_TEXT_SIZE];

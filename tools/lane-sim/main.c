@@ -106,10 +106,10 @@ sum_up(struct sim_world *w, double s)
 		    sim_meter_is_kept(m, 1000) ? "kept" : "NOT KEPT");
 	}
 	(void)fprintf(stderr,
-	    "provider: %llu accepted, at most %d connections, %llu senseless "
+	    "provider: %llu accepted, at most %d connections, %llu malformed "
 	    "commands; %.1f s of CPU, %.1f us and %.1f looks a message\n",
 	    (unsigned long long)p->accepted, p->live_most,
-	    (unsigned long long)p->senseless, cpu,
+	    (unsigned long long)p->malformed, cpu,
 	    cpu * 1e6 / (double)p->accepted,
 	    (double)kicks / (double)p->accepted);
 }

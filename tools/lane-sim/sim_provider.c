@@ -222,7 +222,7 @@ on_command(struct sim_caller *c, const char *line, int64_t now_us)
 		say(c, "221 2.0.0 Bye");
 		c->is_closed = true;
 	} else {
-		c->provider->senseless++;
+		c->provider->malformed++;
 		say(c, "500 5.5.2 What?");
 	}
 }

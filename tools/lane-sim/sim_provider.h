@@ -45,7 +45,7 @@ struct sim_provider {
 
 	uint64_t accepted, refused; /* messages */
 	uint64_t turned_away; /* connections */
-	uint64_t senseless; /* commands: a fault of the one that calls */
+	uint64_t malformed; /* commands: a fault of the one that calls */
 	int live, live_most;
 
 	double tokens;

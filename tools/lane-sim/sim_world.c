@@ -316,7 +316,7 @@ on_dial_refused(struct sim_conn *c)
 	struct sim_lane *l = c->lane;
 	struct sim_world *w = c->world;
 	const char *reply = c->turned_away;
-	int64_t patience_ms = l->set.lane_hold_limit_ms;
+	int64_t patience_ms = l->set.lane_wait_limit_ms;
 	struct route *route = c->route;
 	struct dsn dsn;
 
@@ -625,7 +625,7 @@ init_settings(struct settings *set)
 	set->lane_pipeline_depth = 10;
 	set->lane_pipeline_bytes = 1 << 20;
 	set->lane_chunking = set->lane_adaptive = true;
-	set->lane_hold_limit_ms = 300000;
+	set->lane_wait_limit_ms = 300000;
 	set->lane_parked_limit = 100;
 	set->lane_request_limit_ms = 3600000;
 	set->lane_alert_retry_ms = 60000;

@@ -80,7 +80,7 @@ rate_malformed_is_told_with_what_is_allowed(void **state)
 
 		assert_false(
 		    rate_parse(slice_str(t[i]), &r, error, sizeof error));
-		assert_non_null(strstr(error, "allowed is none, N/period"));
+		assert_non_null(strstr(error, "must be none, N/period"));
 		assert_non_null(strstr(error, "up to 400d)"));
 		assert_false(
 		    rate_parse(slice_str(t[i]), &r, tiny, sizeof tiny));
@@ -112,7 +112,7 @@ rate_list_forms(void **state)
 	assert_false(rate_parse(slice_of(NULL, 0), r, error, sizeof error));
 	assert_false(rate_list_parse(slice_str("1/s 1/m 1/h 1/d 2/d"), r,
 	    RATE_LIST_MAX, &count, error, sizeof error));
-	assert_string_equal(error, "allowed is a list of up to 4 rates");
+	assert_string_equal(error, "must be a list of up to 4 rates");
 	assert_false(rate_list_parse(slice_str("1/s 1/q"), r, RATE_LIST_MAX,
 	    &count, error, sizeof error));
 	assert_non_null(strstr(error, "\"1/q\""));

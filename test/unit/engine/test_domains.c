@@ -144,15 +144,15 @@ wrong_values_are_refused_with_reason(void **state)
 	static const struct {
 		const char *text, *why;
 	} cases[] = {
-	    {"a.test", "bad word \"a.test\": allowed is DOMAIN=RATE, "},
-	    {"5/1m", "bad word \"5/1m\": allowed is DOMAIN=RATE, "},
-	    {"=5/1m", "bad name \"\": allowed is DOMAIN or .PARENT"},
-	    {".=5/1m", "bad name \".\": allowed is DOMAIN or .PARENT"},
+	    {"a.test", "bad word \"a.test\": must be DOMAIN=RATE, "},
+	    {"5/1m", "bad word \"5/1m\": must be DOMAIN=RATE, "},
+	    {"=5/1m", "bad name \"\": must be DOMAIN or .PARENT"},
+	    {".=5/1m", "bad name \".\": must be DOMAIN or .PARENT"},
 	    {"u@a.test=5/1m",
-		"bad name \"u@a.test\": allowed is DOMAIN or .PARENT"},
+		"bad name \"u@a.test\": must be DOMAIN or .PARENT"},
 	    {"a.test=5/1m A.test=1/1s", "A.test is there twice: "},
 	    {"a.test=1/1s 2/1s 3/1s 4/1s 5/1s",
-		"a.test has too many limits: allowed is up to 4"},
+		"a.test has too many limits: must be at most 4"},
 	    {"a.test=fast", NULL},
 	    {"a.test=", NULL},
 	    {"a.test=pounds:5/1s", NULL},
@@ -185,7 +185,7 @@ first_table_wins_and_its_errors_are_told(void **state)
 	assert_true(domains_add(d, "A.TEST", "9/1s", error, sizeof(error)));
 	assert_false(domains_add(d, "b.test", "", error, sizeof(error)));
 	assert_string_equal(
-	    error, "no limit is given: allowed is a rate, or none");
+	    error, "no limit is given: must be a rate, or none");
 	assert_false(domains_add(d, "b.test", "x", error, sizeof(error)));
 	assert_null(find(d, "b.test"));
 	assert_true(

@@ -176,7 +176,7 @@ rate_of_a_domain_is_kept_and_reached(void **state)
 			/* The backlog is longer than what is taken in. */
 			while (w.count < n && w.count < w.done + 90)
 				submit_to(&w, "slow.test", false);
-			w.set.lane_hold_limit_ms = 3600000;
+			w.set.lane_wait_limit_ms = 3600000;
 			world_run(&w, 100);
 		}
 		assert_int_equal(seen, n);
@@ -337,7 +337,7 @@ whatever_happens_a_request_ends_once(void **state)
 		    "slow.test=5/1s 300/1h! lame.test=1/1s octets:9000/1m "
 		    ".par.test=recipients:3/1s",
 		    600);
-		w.set.lane_hold_limit_ms = 20000;
+		w.set.lane_wait_limit_ms = 20000;
 		w.set.lane_parked_limit = 30;
 		for (int i = 0; i < 600; i++) {
 			w.rcpts_each = 1 + fixture_random_below(&random, 4);
@@ -445,7 +445,7 @@ drain_leaves_no_request_behind(void **state)
 	assert_int_equal(w.messages[1].outcomes[0], OUTCOME_DEFER);
 	assert_int_equal(w.messages[1].outcomes[1], OUTCOME_SENT);
 	assert_string_equal(
-	    w.messages[1].text, "delivery agent is ending, not yet its turn");
+	    w.messages[1].text, "delivery agent is stopping before its turn");
 	assert_true(lane_drop(w.lane, w.messages[2].req));
 	request_free(&w.messages[2].req);
 	assert_int_equal(lane_waiting(w.lane), 0);
@@ -580,7 +580,7 @@ message_above_a_quota_holds_up_nobody(void **state)
 	world_submit(&w, 3);
 	world_finish(&w, 5000);
 	assert_string_equal(w.messages[0].text,
-	    "message is above lane_domain_rate_limits: "
+	    "message exceeds lane_domain_rate_limits: "
 	    "slow.test=recipients:3/1d!");
 	assert_int_equal(w.outcomes[OUTCOME_SENT], 3);
 	world_fini(&w);
@@ -612,7 +612,7 @@ idle_sessions_do_not_stay_for_parked_mail(void **state)
 
 	(void)state;
 	open_world(&w, "slow.test=1/5m", 30);
-	w.set.lane_hold_limit_ms = 1000000;
+	w.set.lane_wait_limit_ms = 1000000;
 	for (size_t i = 0; i < 3; i++)
 		submit_to(&w, "slow.test", false);
 	world_run(&w, 40000);

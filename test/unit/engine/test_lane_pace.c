@@ -196,7 +196,7 @@ message_above_a_quota_holds_up_nobody(void **state)
 	assert_int_equal(w.messages[0].outcomes[3], OUTCOME_DEFER);
 	assert_false(w.messages[0].is_hop);
 	assert_string_equal(w.messages[0].text,
-	    "message is above lane_recipient_rate_limit = 3/1d!");
+	    "message exceeds lane_recipient_rate_limit = 3/1d!");
 	assert_int_equal(w.outcomes[OUTCOME_SENT], 3);
 	world_fini(&w);
 }

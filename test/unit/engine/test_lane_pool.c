@@ -523,7 +523,7 @@ surplus_is_what_is_not_needed_soon(void **state)
 		assert_false(lane_has_surplus(w.lane, w.now.ms));
 		world_submit(&w, 1);
 		assert_true(lane_has_surplus(w.lane, w.now.ms));
-		w.set.lane_hold_limit_ms = 3600000;
+		w.set.lane_wait_limit_ms = 3600000;
 		world_finish(&w, 3600000);
 		world_fini(&w);
 	}

@@ -210,7 +210,7 @@ decode_changed(const struct change *change)
 }
 
 static void
-request_refuses_what_is_missing_or_senseless(void **state)
+request_refuses_what_is_missing_or_malformed(void **state)
 {
 	static const struct change table[] = {
 	    {"flags", NULL, false},
@@ -334,7 +334,7 @@ main(void)
 	    cmocka_unit_test(request_has_the_values_of_the_worked_example),
 	    cmocka_unit_test(
 		request_reads_dsn_and_options_under_old_and_new_names),
-	    cmocka_unit_test(request_refuses_what_is_missing_or_senseless),
+	    cmocka_unit_test(request_refuses_what_is_missing_or_malformed),
 	    cmocka_unit_test(request_takes_odd_but_lawful_values),
 	    cmocka_unit_test(request_without_a_usable_time_uses_now),
 	    cmocka_unit_test(request_keeps_verdicts_and_the_first_hop_problem),

@@ -413,7 +413,7 @@ writing_keeps_the_content_timer_from_running_out(void **state)
 /* Codes where none such belongs: never a crash, never a delivery, and no
  * message that the server did not answer is lost. */
 static void
-senseless_replies_are_never_a_delivery(void **state)
+malformed_replies_are_never_a_delivery(void **state)
 {
 	static const char *const replies[] = {"354 go\r\n", "334 x\r\n",
 	    "199 hm\r\n", "999 hm\r\n", "000 hm\r\n", "600 hm\r\n"};
@@ -489,7 +489,7 @@ garbage_between_replies_leaves_in_doubt_what_is_not_proven(void **state)
 		rig_check_sent(rig.messages[0]);
 		for (size_t k = 1; k < 3; k++) {
 			rig_check(rig.messages[k], 0, OUTCOME_DEFER, 0, "4.4.2",
-			    "lost step with mx.test[192.0.2.1] "
+			    "lost synchronization with mx.test[192.0.2.1] "
 			    "while " IN_DOUBT);
 			assert_true(rig.messages[k]
 					->req->rcpts[0]
@@ -649,7 +649,7 @@ main(void)
 		timeout_defers_what_was_waited_for_and_what_is_in_doubt),
 	    cmocka_unit_test(request_deadline_ends_what_the_stages_would_not),
 	    cmocka_unit_test(writing_keeps_the_content_timer_from_running_out),
-	    cmocka_unit_test(senseless_replies_are_never_a_delivery),
+	    cmocka_unit_test(malformed_replies_are_never_a_delivery),
 	    cmocka_unit_test(reply_out_of_step_never_loses_a_message),
 	    cmocka_unit_test(
 		garbage_between_replies_leaves_in_doubt_what_is_not_proven),

@@ -127,7 +127,7 @@ check_world(void)
 	}
 	/* Each once; the last replies are under way. */
 	assert_in_range(w.provider.accepted, accepted, accepted + inside);
-	assert_int_equal(w.provider.senseless, 0);
+	assert_int_equal(w.provider.malformed, 0);
 	assert_true(w.provider.live_most <= 20);
 	for (size_t i = 0; i < w.provider.meter_count; i++)
 		check_meter(&w.provider.meters[i]);

@@ -223,7 +223,7 @@ intake_never_holds_a_hello_beyond_the_limit(void **state)
 	struct world *w = *state;
 	int fd;
 
-	w->set.lane_hold_limit_ms = 30;
+	w->set.lane_wait_limit_ms = 30;
 	w->may_greet = false;
 	fd = intake_world_qmgr_connect();
 	intake_world_expect(w, fd, "ipc/agent-hello-3.6+.bin");
@@ -331,7 +331,7 @@ intake_serves_on_after_stop_but_accepts_no_more(void **state)
 }
 
 static void
-intake_closes_on_senseless_requests(void **state)
+intake_closes_on_malformed_requests(void **state)
 {
 	static const struct slice table[] = {
 	    {"a\0b\0\0", 5}, /* nothing that is needed */
@@ -568,7 +568,7 @@ main(void)
 	    TEST(intake_keeps_a_request_in_flight_on_hangup),
 	    TEST(intake_gives_unsent_requests_back_when_released),
 	    TEST(intake_serves_on_after_stop_but_accepts_no_more),
-	    TEST(intake_closes_on_senseless_requests),
+	    TEST(intake_closes_on_malformed_requests),
 	    TEST(intake_survives_random_octets),
 	    TEST(intake_marks_recipients_and_corrupt_files),
 	    TEST(intake_gives_probes_no_message),

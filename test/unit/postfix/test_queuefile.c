@@ -154,7 +154,7 @@ queuefile_marks_only_recipients_that_are_to_do(void **state)
 	assert_int_equal(queuefile_open(&file, path, &size), QUEUEFILE_OK);
 	assert_not_marked(&file, 2, "the queue file has no recipient there");
 	assert_not_marked(&file, 7, "the queue file ends before it");
-	assert_not_marked(&file, -1, "senseless offset");
+	assert_not_marked(&file, -1, "bad offset");
 	assert_null(queuefile_mark(&file, 3));
 	assert_not_marked(&file, 3, "it is marked already");
 	assert_int_equal(queuefile_read_at(&file, p, sizeof(p), 0), 7);

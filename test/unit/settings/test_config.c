@@ -231,7 +231,54 @@ config_empty_is_not_unset(void **state)
 	assert_string_equal(set.lane_message_rate_limit, "");
 	scratch_config("lane_connection_limit =\n");
 	load("");
-	expect_problem("lane_connection_limit = : allowed is 1 to 1000");
+	expect_problem("lane_connection_limit = : must be 1 to 1000");
+}
+
+static void
+config_obsolete_name_is_obeyed_with_a_warning(void **state)
+{
+	static const char warning[] =
+	    "parameter lane_hold_limit is obsolete: use lane_wait_limit";
+
+	(void)state;
+	scratch_config("lane_wait_limit = 40s\n");
+	load("");
+	assert_int_equal(problems.warning_count, 0);
+	assert_int_equal(set.lane_wait_limit_ms, 40000);
+	scratch_config("patience = 2m\nlane_hold_limit = $patience\n");
+	load("");
+	expect_no_problem();
+	assert_int_equal(problems.warning_count, 1);
+	assert_string_equal(problems.warning[0], warning);
+	assert_int_equal(set.lane_wait_limit_ms, 120000);
+	scratch_config("");
+	load("-o|lane_hold_limit=7s");
+	expect_no_problem();
+	assert_int_equal(problems.warning_count, 1);
+	assert_string_equal(problems.warning[0], warning);
+	assert_int_equal(set.lane_wait_limit_ms, 7000);
+	scratch_config("lane_hold_limit = soon\n");
+	load("");
+	expect_problem("bad parameter: lane_wait_limit = soon: must be 1s to");
+	assert_int_equal(set.lane_wait_limit_ms, 300000);
+}
+
+static void
+config_obsolete_name_beside_the_new_one_must_agree(void **state)
+{
+	(void)state;
+	scratch_config("lane_hold_limit = 2m\n");
+	load("-o|lane_wait_limit=120s");
+	expect_no_problem();
+	assert_int_equal(set.lane_wait_limit_ms, 120000);
+	scratch_config("lane_hold_limit = 2m\n");
+	load("-o|lane_wait_limit=30s");
+	expect_problem("bad parameter: lane_hold_limit = 2m: must be as "
+		       "lane_wait_limit = 30s, which is the same parameter, "
+		       "or not be set");
+	scratch_config("lane_wait_limit = 2m\n");
+	load("-o|lane_hold_limit=30s");
+	expect_problem("bad parameter: lane_hold_limit = 30s: must be as");
 }
 
 /* Each of ours: with an entry of master.cf that sets it for another lane, in
@@ -339,12 +386,12 @@ config_wrong_values_are_told_and_defaults_stay(void **state)
 		       "syslog_facility = post\n"
 		       "other_name = 5\n");
 	load("-o|lane_bogus=1|-o|not_ours=2");
-	expect_problem("lane_connection_limit = 0: allowed is 1 to 1000");
-	expect_problem("smtp_tls_wrappermode = yes: allowed is no");
-	expect_problem("smtp_mail_timeout = soon: allowed is");
+	expect_problem("lane_connection_limit = 0: must be 1 to 1000");
+	expect_problem("smtp_tls_wrappermode = yes: must be no");
+	expect_problem("smtp_mail_timeout = soon: must be");
 	expect_problem("lane_conection_limit = 5: there is no such parameter");
 	expect_problem("-o lane_bogus = 1: there is no such parameter");
-	expect_problem("syslog_facility = post: allowed is");
+	expect_problem("syslog_facility = post: must be");
 	expect_problem("-o not_ours = 2: there is no such parameter");
 	assert_int_equal(problems.count, 7);
 	assert_int_equal(set.lane_connection_limit, 20);
@@ -498,6 +545,9 @@ main(void)
 	    cmocka_unit_test(config_undefined_names_are_told),
 	    cmocka_unit_test(config_service_name_in_main_cf_is_ours),
 	    cmocka_unit_test(config_of_half_an_answer_is_none),
+	    cmocka_unit_test(config_obsolete_name_is_obeyed_with_a_warning),
+	    cmocka_unit_test(
+		config_obsolete_name_beside_the_new_one_must_agree),
 	};
 
 	return cmocka_run_group_tests_name("config", tests, NULL, teardown);

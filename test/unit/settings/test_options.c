@@ -83,8 +83,8 @@ options_given_twice_are_told(void **state)
 	parse("lane|-o|a=1|class=slow|-o|b=2|-o|{ a = 3 }|class=fast|-o|b=2");
 	assert_int_equal(problems.count, 3);
 	assert_string_equal(problems.text[0],
-	    "bad parameter: -o a = 3: it is given twice, first as 1: allowed "
-	    "is once in an entry of master.cf");
+	    "bad parameter: -o a = 3: it is given twice, first as 1: must "
+	    "be there once in an entry of master.cf");
 	assert_string_equal(problems.text[1],
 	    "bad word: class=fast: it is given twice, first as class=slow");
 	assert_string_equal(opt.class, "slow");
@@ -127,18 +127,18 @@ options_errors_are_told_and_the_rest_is_read(void **state)
 	static const struct {
 		const char *line, *told;
 	} cases[] = {
-	    {"lane|-x|-v", "bad option: -x: allowed are the options of "
-			   "master(8): -c -d -D -l -n name -o name=value -s "
+	    {"lane|-x|-v", "bad option: -x: must be one of "
+			   "master(8)'s: -c -d -D -l -n name -o name=value -s "
 			   "count -t type -u -v -V -z"},
 	    {"lane|-v|-o", "bad option: -o: a value is missing after it"},
 	    {"lane|-v|-o|novalue",
-		"bad option: -o novalue: allowed is -o name=value"},
-	    {"lane|-v|-s|none", "bad option: -s none: allowed is 1 to 100"},
-	    {"lane|-v|word", "bad word: word: allowed is class=name"},
-	    {"lane|-v|class=quick", "bad word: class=quick: allowed is "
+		"bad option: -o novalue: must be -o name=value"},
+	    {"lane|-v|-s|none", "bad option: -s none: must be 1 to 100"},
+	    {"lane|-v|word", "bad word: word: must be class=name"},
+	    {"lane|-v|class=quick", "bad word: class=quick: must be "
 				    "class=fast or class=slow"},
 	    {"lane|-v|lane_log_name=x",
-		"bad word: lane_log_name=x: allowed is class=name; a "
+		"bad word: lane_log_name=x: must be class=name; a "
 		"parameter is set with -o lane_log_name=x"},
 	};
 

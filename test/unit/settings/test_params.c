@@ -35,7 +35,7 @@ params_values_come_back_as_text(void **state)
 		const char *name, *text, *back;
 	} cases[] = {
 	    {"lane_connection_limit", "20", "20"},
-	    {"lane_hold_limit", "5m", "300s"},
+	    {"lane_wait_limit", "5m", "300s"},
 	    {"smtp_connect_timeout", "0", "0s"},
 	    {"daemon_timeout", "2w", "1209600s"},
 	    {"lane_pipeline_bytes", "65536", "65536"},
@@ -71,21 +71,21 @@ params_bad_values_name_what_is_allowed(void **state)
 		const char *name, *text, *told;
 	} cases[] = {
 	    {"lane_connection_limit", "0",
-		"bad parameter: lane_connection_limit = 0: allowed is 1 to "
+		"bad parameter: lane_connection_limit = 0: must be 1 to "
 		"1000"},
 	    {"lane_connection_limit", "-1", NULL},
 	    {"lane_connection_limit", "2x", NULL},
 	    {"lane_connection_limit", "", NULL},
 	    {"lane_connection_limit", "99999999999999999999", NULL},
-	    {"lane_hold_limit", "2h",
-		"bad parameter: lane_hold_limit = 2h: allowed is 1s to 3600s "
+	    {"lane_wait_limit", "2h",
+		"bad parameter: lane_wait_limit = 2h: must be 1s to 3600s "
 		"(a number and s, m, h, d or w)"},
-	    {"lane_hold_limit", "1hour", NULL},
+	    {"lane_wait_limit", "1hour", NULL},
 	    {"daemon_timeout", "9223372036854775807w", NULL},
 	    {"lane_chunking", "maybe",
-		"bad parameter: lane_chunking = maybe: allowed is yes or no"},
+		"bad parameter: lane_chunking = maybe: must be yes or no"},
 	    {"smtp_tls_security_level", "tls",
-		"bad parameter: smtp_tls_security_level = tls: allowed is "
+		"bad parameter: smtp_tls_security_level = tls: must be "
 		"empty, none, may, encrypt, fingerprint, verify or secure"},
 	    {"smtp_sasl_security_options", "noplaintext nothing", NULL},
 	    {"lane_message_rate_limit", "fast", NULL},
@@ -100,7 +100,7 @@ params_bad_values_name_what_is_allowed(void **state)
 		assert_false(params_set(&set, param, cases[i].text, &problems));
 		assert_int_equal(problems.count, 1);
 		assert_non_null(strstr(problems.text[0], cases[i].name));
-		assert_non_null(strstr(problems.text[0], "allowed is "));
+		assert_non_null(strstr(problems.text[0], "must be "));
 		if (cases[i].told != NULL)
 			assert_string_equal(problems.text[0], cases[i].told);
 		after = params_text(&set, param);
@@ -260,8 +260,7 @@ params_limits_of_domains_are_checked(void **state)
 	assert_int_equal(problems.count, 1);
 	assert_non_null(strstr(problems.text[0],
 	    "bad parameter: lane_domain_rate_limits = example.com=5 a "));
-	assert_non_null(
-	    strstr(problems.text[0], "bad rate \"5\": allowed is "));
+	assert_non_null(strstr(problems.text[0], "bad rate \"5\": must be "));
 }
 
 int

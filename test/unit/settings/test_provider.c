@@ -121,7 +121,7 @@ preset_fills_parameters_by_what_is_sure(void **state)
 	assert_false(provider_value(&preset, "lane_messages_per_connection",
 	    value, sizeof(value), NULL));
 	assert_false(provider_value(
-	    &preset, "lane_hold_limit", value, sizeof(value), NULL));
+	    &preset, "lane_wait_limit", value, sizeof(value), NULL));
 }
 
 static void
@@ -130,19 +130,19 @@ preset_says_what_is_wrong_and_what_is_allowed(void **state)
 	static const struct {
 		const char *line, *says;
 	} t[] = {
-	    {"limits", "bad word \"limits\": allowed is provider, "},
+	    {"limits", "bad word \"limits\": must be provider, "},
 	    {"provider a/b", "bad name"},
 	    {"about", "nothing follows"},
-	    {"source A 2026", "allowed is source NAME YYYY-MM"},
-	    {"limit apples 3", "bad unit \"apples\": allowed is messages, "},
+	    {"source A 2026", "must be source NAME YYYY-MM"},
+	    {"limit apples 3", "bad unit \"apples\": must be messages, "},
 	    {"limit messages 3", "bad value \"3\": "},
-	    {"limit connections many", "allowed is a whole number"},
-	    {"limit connections 3M", "allowed is a whole number"},
-	    {"limit connections 0", "allowed is a whole number"},
+	    {"limit connections many", "must be a whole number"},
+	    {"limit connections 3M", "must be a whole number"},
+	    {"limit connections 0", "must be a whole number"},
 	    {"limit connection-age 3M", ""},
 	    {"limit message-size 3h", "K or M behind it"},
 	    {"limit connections 3 account", "\"per\" is missing"},
-	    {"limit connections 3 per user", "bad scope \"user\": allowed"},
+	    {"limit connections 3 per user", "bad scope \"user\": must be"},
 	    {"limit connections 3 per ip sure", "bad standing \"sure\": "},
 	    {"limit connections 3 per ip published -", "bad source \"-\""},
 	    {"limit connections 3 per ip published B", "bad source \"B\""},

@@ -137,7 +137,7 @@ provider_that_is_wrong_is_a_problem(void **state)
 	(void)state;
 	load("lane_provider_directory = providers\nlane_provider = sess\n");
 	expect_problem("lane_provider = sess: cannot read "
-		       "providers/sess.conf; allowed is authsmtp, ");
+		       "providers/sess.conf; must be authsmtp, ");
 	load("lane_provider_directory = providers\n"
 	     "lane_provider = ../providers/ses\n");
 	expect_problem("lane_provider = ../providers/ses: cannot read");
@@ -150,7 +150,7 @@ provider_that_is_wrong_is_a_problem(void **state)
 	    scratch_path("rules"));
 	load(lines);
 	expect_problem("bad parameter: lane_reply_rules: ");
-	expect_problem("rules:2: bad outcome \"halt\": allowed is");
+	expect_problem("rules:2: bad outcome \"halt\": must be");
 }
 
 /* ---- lane -R, lane -P -------------------------------------------------- */

@@ -124,13 +124,13 @@ source_that_is_no_address_is_refused(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		(void)snprintf(wanted, sizeof(wanted),
-		    "bad parameter: smtp_bind_address = %s: allowed is an "
+		    "bad parameter: smtp_bind_address = %s: must be an "
 		    "IPv4 address",
 		    bad[i]);
 		assert_string_equal(source("all", bad[i], ""), wanted);
 	}
 	assert_string_equal(source("all", "", "192.0.2.1"),
-	    "bad parameter: smtp_bind_address6 = 192.0.2.1: allowed is an IPv6 "
+	    "bad parameter: smtp_bind_address6 = 192.0.2.1: must be an IPv6 "
 	    "address");
 	assert_string_equal(source("192.0.2.1 999.1.1.1", "", ""),
 	    "bad parameter: inet_interfaces = 999.1.1.1: host not found");
