@@ -253,7 +253,7 @@ on_reported(void *ctx, struct request *req, size_t rcpt)
 {
 	struct agent *a = ctx;
 
-	(void)rcpt;
+	figures_on_reported(a->env.board, req, rcpt, loop_now_us(a->env.loop));
 	if (request_count(req, RCPT_REPORTED) < req->rcpt_count)
 		return;
 	if (req == a->suspect)
@@ -269,22 +269,22 @@ on_decided(void *ctx, struct request *req, size_t i)
 {
 	struct agent *a = ctx;
 
-	if (i == 0)
-		figures_observe(a->env.board, req, req->rcpts[i].verdict);
+	figures_on_decided(a->env.board, req, i, loop_now_us(a->env.loop));
 	report_recipient(a->report, req, i);
 }
 
 /* Defers all of a request for a reason of our own. */
 static void
-defer_here(
-    struct agent *a, struct request *req, const char *status, const char *text)
+defer_here(struct agent *a, struct request *req, enum dsn_cause cause,
+    const char *status, const char *text)
 {
-	size_t count = req->rcpt_count;
+	for (size_t i = 0, n = req->rcpt_count; i < n; i++) {
+		struct verdict *v =
+		    verdict_local(OUTCOME_DEFER, NULL, status, "%s", text);
 
-	for (size_t i = 0; i < count; i++) {
-		request_decide(req, i,
-		    verdict_local(OUTCOME_DEFER, NULL, status, "%s", text));
-		report_recipient(a->report, req, i);
+		v->dsn.cause = cause;
+		request_decide(req, i, v);
+		on_decided(a, req, i);
 	}
 }
 
@@ -314,7 +314,7 @@ give_back(struct agent *a, struct request *req)
 	activequeue_on_given(&a->crowd);
 	board_writer_add(a->env.board, BOARD_COUNTER_crowd_deferred, 1);
 	requeue_add(a->recall, req->queue_id);
-	defer_here(a, req, "4.4.5",
+	defer_here(a, req, DSN_CAUSE_CROWDED, "4.4.5",
 	    "the active queue is crowded and this lane's mail is more than its "
 	    "limit can send soon");
 }
@@ -333,10 +333,10 @@ on_request(void *ctx, struct request *req)
 	} else if (a->lane == NULL) {
 		(void)snprintf(text, sizeof(text),
 		    "mail system configuration error: %s", a->env.problem);
-		defer_here(a, req, "4.3.5", text);
+		defer_here(a, req, DSN_CAUSE_CONFIG, "4.3.5", text);
 	} else if (is_set_aside(a, req)) {
 		board_writer_add(a->env.board, BOARD_COUNTER_poisoned, 1);
-		defer_here(a, req, "4.3.0",
+		defer_here(a, req, DSN_CAUSE_NONE, "4.3.0",
 		    "set aside: the delivery agent crashed with this message "
 		    "in hand");
 	} else if (activequeue_gives_back(&a->crowd) &&
@@ -761,7 +761,9 @@ agent_new(const struct agent_env *env)
 	    .report = a->report,
 	    .crowd = &a->crowd,
 	    .recall = a->recall,
+	    .dialer = env->dialer,
 	};
+	figures_begin(&a->figures);
 	loop_on_signal(loop, SIGTERM, on_sigterm, a);
 	master_watch(env->master, loop, on_master_gone, a);
 	return a;

@@ -4,37 +4,70 @@
 
 enum { SHOW_EVERY_MS = 250 };
 
+/* Totals that others keep, by the counter they are shown as. */
 static void
-add_counter(
-    struct figures *f, enum board_counter which, uint64_t now, uint64_t *shown)
+total_lane(const struct figures *f, uint64_t now[BOARD_COUNTER_COUNT])
 {
-	if (now == *shown)
-		return;
-	board_writer_add(f->board, which, now - *shown);
-	*shown = now;
+	const struct lane_figures *lane = lane_figures(f->lane);
+
+	now[BOARD_COUNTER_kicks] = lane->kicks;
+	now[BOARD_COUNTER_in_doubt] = lane->in_doubt;
+	now[BOARD_COUNTER_retries] = lane->returned;
+	now[BOARD_COUNTER_throttled] = lane->throttled;
+	now[BOARD_COUNTER_lessons_pace] = lane->slowed;
+	now[BOARD_COUNTER_lessons_pause] = lane->paused;
+	now[BOARD_COUNTER_lessons_quota] = lane->quotas;
+	now[BOARD_COUNTER_lessons_connections] = lane->fewer;
+	now[BOARD_COUNTER_lessons_manner] = lane->wire.manners;
+	now[BOARD_COUNTER_lessons_alarm] = lane->alarms;
+	now[BOARD_COUNTER_transactions] = lane->wire.mails;
+	now[BOARD_COUNTER_resets] = lane->wire.rsets;
+	now[BOARD_COUNTER_chunks] = lane->wire.bdats;
+	now[BOARD_COUNTER_octets_sent] = lane->wire.octets;
 }
 
 static void
 show_counters(struct figures *f)
 {
-	const struct lane_figures *now = lane_figures(f->lane);
-	struct lane_figures *shown = &f->shown;
+	const struct dialer_tally *dials = dialer_tally(f->dialer);
+	uint64_t now[BOARD_COUNTER_COUNT] = {0};
 
-	add_counter(f, BOARD_COUNTER_recipients_sent, now->sent, &shown->sent);
-	add_counter(f, BOARD_COUNTER_recipients_deferred, now->deferred,
-	    &shown->deferred);
-	add_counter(
-	    f, BOARD_COUNTER_recipients_bounced, now->bounced, &shown->bounced);
-	add_counter(
-	    f, BOARD_COUNTER_messages_sent, now->messages, &shown->messages);
-	add_counter(f, BOARD_COUNTER_in_doubt, now->in_doubt, &shown->in_doubt);
-	add_counter(f, BOARD_COUNTER_retries, now->returned, &shown->returned);
-	add_counter(f, BOARD_COUNTER_crowd_called_back,
-	    requeue_called(f->recall), &f->shown_called);
+	total_lane(f, now);
+	now[BOARD_COUNTER_replies_421] =
+	    lane_figures(f->lane)->wire.replies_421 + dials->replies_421;
+	now[BOARD_COUNTER_tls_full] = dials->tls_full;
+	now[BOARD_COUNTER_tls_resumed] = dials->tls_resumed;
+	now[BOARD_COUNTER_auths_failed] = dials->auths_failed;
+	now[BOARD_COUNTER_reports_failed] = report_failures(f->report);
+	now[BOARD_COUNTER_crowd_called_back] = requeue_called(f->recall);
+	for (size_t i = 0; i < BOARD_COUNTER_COUNT; i++) {
+		if (now[i] != f->shown[i])
+			board_writer_add(f->board, (enum board_counter)i,
+			    now[i] - f->shown[i]);
+		f->shown[i] = now[i];
+	}
+}
+
+void
+figures_begin(const struct figures *f)
+{
+	board_writer_set(f->board, BOARD_GAUGE_certificate_wall_ms,
+	    dialer_own_end_s(f->dialer) * 1000);
+}
+
+/* Since when the oldest request waits, by the clock. */
+static int64_t
+oldest_wall_ms(const struct lane *lane, struct moment now)
+{
+	int64_t oldest_ms = lane_oldest_ms(lane);
+	int64_t wall_ms =
+	    (int64_t)now.wall.tv_sec * 1000 + now.wall.tv_usec / 1000;
+
+	return oldest_ms == INT64_MAX ? 0 : wall_ms - (now.ms - oldest_ms);
 }
 
 static void
-show_gauges(const struct figures *f)
+show_gauges(const struct figures *f, struct moment now)
 {
 	struct board_writer *b = f->board;
 
@@ -48,6 +81,8 @@ show_gauges(const struct figures *f)
 	    b, BOARD_GAUGE_reports_pending, (int64_t)report_pending(f->report));
 	board_writer_set(
 	    b, BOARD_GAUGE_sessions_dialing, (int64_t)lane_dialing(f->lane));
+	board_writer_set(
+	    b, BOARD_GAUGE_oldest_wall_ms, oldest_wall_ms(f->lane, now));
 	board_writer_set(b, BOARD_GAUGE_messages_active, f->crowd->count);
 	board_writer_set(b, BOARD_GAUGE_crowd_relieving, f->crowd->is_on);
 	board_writer_set(
@@ -143,7 +178,7 @@ figures_show(struct figures *f, struct moment now)
 		return;
 	f->shown_ms = now.ms;
 	show_counters(f);
-	show_gauges(f);
+	show_gauges(f, now);
 	show_rates(f, now);
 	upstreams_show(f->ups);
 	pace_store_save(f->board, f->lane, now);
@@ -166,13 +201,95 @@ us_between(struct timeval from, struct timeval to)
 }
 
 void
-figures_observe(struct board_writer *board, const struct request *req,
-    const struct verdict *v)
+figures_on_decided(
+    struct board_writer *board, struct request *req, size_t i, int64_t now_us)
 {
-	if (v->conn_done.tv_sec == 0 || v->deliver_done.tv_sec == 0)
+	const struct verdict *v = req->rcpts[i].verdict;
+
+	req->decided_us = now_us;
+	if (i > 0 || v->conn_done.tv_sec == 0 || v->deliver_done.tv_sec == 0)
 		return;
 	board_writer_observe(board, BOARD_HIST_queue_wait,
 	    us_between(req->times.handoff, v->conn_done));
 	board_writer_observe(board, BOARD_HIST_wire_time,
 	    us_between(v->conn_done, v->deliver_done));
+}
+
+static enum board_counter
+cause_of(const struct dsn *dsn)
+{
+	switch (dsn->cause) {
+	case DSN_CAUSE_LOST:
+		return BOARD_COUNTER_deferred_lost;
+	case DSN_CAUSE_RATE:
+		return BOARD_COUNTER_deferred_rate;
+	case DSN_CAUSE_DOMAIN:
+		return BOARD_COUNTER_deferred_domain;
+	case DSN_CAUSE_PAUSE:
+		return BOARD_COUNTER_deferred_pause;
+	case DSN_CAUSE_WAIT:
+		return BOARD_COUNTER_deferred_wait;
+	case DSN_CAUSE_UNREACHABLE:
+		return BOARD_COUNTER_deferred_unreachable;
+	case DSN_CAUSE_ALARM:
+		return BOARD_COUNTER_deferred_alarm;
+	case DSN_CAUSE_CONFIG:
+		return BOARD_COUNTER_deferred_config;
+	case DSN_CAUSE_CROWDED:
+		return BOARD_COUNTER_deferred_crowded;
+	case DSN_CAUSE_NONE:
+		break;
+	}
+	return dsn->smtp_code != 0 ? BOARD_COUNTER_deferred_reply
+				   : BOARD_COUNTER_deferred_local;
+}
+
+static void
+count_recipient(struct board_writer *board, const struct request *req, size_t i)
+{
+	static const enum board_counter counters[] = {
+	    [OUTCOME_SENT] = BOARD_COUNTER_recipients_sent,
+	    [OUTCOME_DEFER] = BOARD_COUNTER_recipients_deferred,
+	    [OUTCOME_BOUNCE] = BOARD_COUNTER_recipients_bounced,
+	};
+	const struct verdict *v = req->rcpts[i].verdict;
+
+	if (request_is_probe(req)) {
+		board_writer_add(board, BOARD_COUNTER_recipients_probed, 1);
+		return;
+	}
+	board_writer_add(board, counters[v->outcome], 1);
+	if (v->outcome == OUTCOME_DEFER)
+		board_writer_add(board, cause_of(&v->dsn), 1);
+}
+
+static void
+count_request(
+    struct board_writer *board, const struct request *req, int64_t now_us)
+{
+	static const enum board_counter counters[] = {
+	    [OUTCOME_SENT] = BOARD_COUNTER_messages_sent,
+	    [OUTCOME_DEFER] = BOARD_COUNTER_messages_deferred,
+	    [OUTCOME_BOUNCE] = BOARD_COUNTER_messages_bounced,
+	};
+	bool has[] = {false, false, false};
+
+	board_writer_observe(
+	    board, BOARD_HIST_report_time, now_us - req->decided_us);
+	if (req->is_corrupt)
+		board_writer_add(board, BOARD_COUNTER_corrupt, 1);
+	for (size_t i = 0; i < req->rcpt_count; i++)
+		has[req->rcpts[i].verdict->outcome] = true;
+	for (size_t o = 0; o < 3 && !request_is_probe(req); o++)
+		if (has[o])
+			board_writer_add(board, counters[o], 1);
+}
+
+void
+figures_on_reported(struct board_writer *board, const struct request *req,
+    size_t i, int64_t now_us)
+{
+	count_recipient(board, req, i);
+	if (request_count(req, RCPT_REPORTED) == req->rcpt_count)
+		count_request(board, req, now_us);
 }

@@ -15,6 +15,7 @@
 #include "agent/state/rate_store.h"
 #include "agent/postfix/requeue.h"
 #include "agent/postfix/report.h"
+#include "agent/smarthost/dialer.h"
 #include "agent/smarthost/upstream.h"
 #include "common/base/clock.h"
 
@@ -26,12 +27,15 @@ struct figures {
 	const struct report *report;
 	const struct activequeue *crowd;
 	const struct requeue *recall;
+	const struct dialer *dialer;
 	/* as shown last */
 	int64_t shown_ms;
 	bool is_due; /* something changed since */
-	struct lane_figures shown;
-	uint64_t shown_called;
+	uint64_t shown[BOARD_COUNTER_COUNT]; /* of those kept elsewhere */
 };
+
+/* What does not change while the process lives. */
+void figures_begin(const struct figures *f);
 
 /* Not more often than it is worth while, but always when the lane has nothing
  * left to do. */
@@ -45,8 +49,13 @@ int64_t figures_due_ms(const struct figures *f);
 size_t figures_rates(const struct fairshare *s, enum board_rate_unit unit,
     struct board_rate *rows, size_t max, struct moment now);
 
-/* Where the time of a request went, by its first recipient. */
-void figures_observe(struct board_writer *board, const struct request *req,
-    const struct verdict *v);
+/* Recipient i has its verdict: where the time went, by the first of them. */
+void figures_on_decided(
+    struct board_writer *board, struct request *req, size_t i, int64_t now_us);
+
+/* It was reported: counts what became of it, as the log has it, and of the
+ * request when that was the last. */
+void figures_on_reported(struct board_writer *board, const struct request *req,
+    size_t i, int64_t now_us);
 
 #endif

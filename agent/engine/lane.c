@@ -130,7 +130,7 @@ on_returned(void *ctx, struct transaction *t, bool is_its_fault)
 	log_debug("%s: returned, %d tries: %s", t->req->queue_id, t->tries,
 	    t->last_error->text);
 	if (t->goes_on && t->last_error->maybe_accepted)
-		lane->figures.in_doubt++;
+		lane->figures.in_doubt += transaction_undecided(t);
 	else if (t->goes_on)
 		route_on_trouble(ls->route);
 	/* What broke a session may be the message, or the host. */
@@ -262,6 +262,7 @@ lane_add_session(struct lane *lane, struct route *route,
 	    ehlo->limits_mailmax < INT32_MAX ? (int)ehlo->limits_mailmax : 0;
 	ls->session = session_new(lane->set, &route->manner, ehlo, peer,
 	    &session_handlers, ls, now.ms);
+	session_count_in(ls->session, &lane->figures.wire);
 	list_init(&ls->link);
 	list_push(&route->sessions, &ls->link);
 	route->session_count++;

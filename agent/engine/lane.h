@@ -59,6 +59,7 @@ enum { LANE_OUTAGE_MS = 300000 };
 /* Why a session was finished, as on_session_ended() is told when it ended with
  * QUIT. Others are texts. */
 #define LANE_WHY_SPENT "spent"
+#define LANE_WHY_OLD "old"
 #define LANE_WHY_USED_UP "used up"
 #define LANE_WHY_IDLE "idle"
 #define LANE_WHY_WANTED "its place is wanted"
@@ -128,9 +129,15 @@ struct lane_ops {
 	void (*on_route_gone)(void *ctx, struct route *route);
 };
 
+/* Never reset. */
 struct lane_figures {
 	uint64_t sent, deferred, bounced; /* recipients */
 	uint64_t messages, in_doubt, returned, sessions, lost;
+	uint64_t kicks;
+	uint64_t throttled; /* replies that ask to slow down, or for a pause */
+	/* lessons: events, not replies */
+	uint64_t slowed, paused, quotas, fewer, alarms;
+	struct session_tally wire;
 };
 
 /* error (of error_size octets) says what is wrong when NULL is returned.
@@ -249,6 +256,8 @@ bool lane_is_drained(const struct lane *lane);
 
 size_t lane_waiting(const struct lane *lane);
 size_t lane_parked(const struct lane *lane); /* ... for a domain's limit */
+/* When the oldest that waits was received; INT64_MAX: nothing does. */
+int64_t lane_oldest_ms(const struct lane *lane);
 size_t lane_in_flight(const struct lane *lane);
 size_t lane_sessions(const struct lane *lane);
 size_t lane_dialing(const struct lane *lane);

@@ -24,6 +24,7 @@ explain_parked(struct lane *lane, const struct transaction *t, int64_t now_us,
 	explain(t, now_us, text);
 	dsn_set(out, "4.4.5", "not sent within %llds: %s",
 	    (long long)lane->set->lane_wait_limit_ms / 1000, text);
+	out->cause = DSN_CAUSE_DOMAIN;
 	return true;
 }
 
@@ -46,6 +47,7 @@ lane_refuse_to_wait(struct lane *lane, struct transaction *t, int64_t wait_us)
 		    (long long)(wait_us / 1000000));
 		request_set_hop(t->req, &dsn, NULL);
 	}
+	dsn.cause = DSN_CAUSE_RATE;
 	lane_defer_waiting(lane, t, &dsn, NULL, NULL, false);
 }
 
@@ -63,6 +65,7 @@ explain_wait(
 		rate_to_text(&lane->paced_by->rate, rate, sizeof(rate));
 		dsn_set(out, "4.4.5", "not sent within %llds: %s = %s", held_s,
 		    pacer_parameter(lane->paced_by), rate);
+		out->cause = DSN_CAUSE_RATE;
 	} else if (r->failing_since_ms > 0) {
 		*out = r->failure;
 		return r->failure_peer;
@@ -72,6 +75,7 @@ explain_wait(
 	} else {
 		dsn_set(out, "4.4.5", "not sent within %llds: %s", held_s,
 		    lane_no_words(&r->no));
+		out->cause = DSN_CAUSE_WAIT;
 	}
 	return NULL;
 }
@@ -177,6 +181,26 @@ lane_expiry_ms(const struct lane *lane, struct route *r)
 	return due;
 }
 
+int64_t
+lane_oldest_ms(const struct lane *lane)
+{
+	int64_t oldest = INT64_MAX;
+
+	list_each (link, &lane->routes) {
+		struct route *r = route_of(link);
+		struct transaction *t = first_in(&r->waiting);
+
+		if (t != NULL && t->req->received_ms < oldest)
+			oldest = t->req->received_ms;
+		list_each (each, &r->parkings) {
+			t = first_in(&parking_of(each)->waiting);
+			if (t != NULL && t->req->received_ms < oldest)
+				oldest = t->req->received_ms;
+		}
+	}
+	return oldest;
+}
+
 /* ---- for a domain's limit ----------------------------------------------- */
 
 /* A wait that is known to be longer than lane_wait_limit is not begun. */
@@ -198,6 +222,7 @@ refuse_parked(
 		if (request_is_to_nexthop(t->req))
 			request_set_hop(t->req, &dsn, NULL);
 	}
+	dsn.cause = DSN_CAUSE_DOMAIN;
 	lane_defer_waiting(lane, t, &dsn, NULL, NULL, false);
 }
 
@@ -284,6 +309,7 @@ defer_last(struct lane *lane, bool of_mixed, const char *whose, size_t limit,
 	explain(t, now_us, text);
 	dsn_set(&dsn, "4.4.5", "%s%zu messages wait already; %s", whose, limit,
 	    text);
+	dsn.cause = DSN_CAUSE_DOMAIN;
 	parking_set_parked(lane, p, p->parked - 1);
 	lane_defer_waiting(lane, t, &dsn, NULL, NULL, false);
 }

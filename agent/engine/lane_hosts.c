@@ -380,6 +380,7 @@ lane_on_turned_away(struct lane *lane, struct lane_session *ls, int64_t now_ms)
 	else
 		dsn_set(&dsn, "4.4.2", "lost connection with %s[%s]: %s",
 		    peer->host, peer->addr, ls->end_why);
+	dsn.cause = DSN_CAUSE_LOST;
 	route_on_turned_away(r, &dsn, peer, now_ms);
 }
 

@@ -14,6 +14,22 @@ lane_free_session(struct lane_session *ls)
 	mem_free(ls);
 }
 
+/* The route learns from its end. */
+static void
+judge_end(struct lane *lane, struct lane_session *ls, int64_t now_ms)
+{
+	struct route *r = ls->route;
+	int quota = r->quota;
+
+	if (ls->end_how != SESSION_END_QUIT && ls->end_how != SESSION_END_OURS)
+		lane->figures.lost++;
+	if (ls->is_used_up)
+		ls->end_how = SESSION_END_421;
+	route_on_session_end(r, ls->end_how, session_accepted(ls->session),
+	    session_in_doubt(ls->session), lane_next_random(lane), now_ms);
+	lane->figures.quotas += r->quota != quota;
+}
+
 static void
 bury_ended(struct lane *lane, struct route *r, int64_t now_ms)
 {
@@ -22,15 +38,7 @@ bury_ended(struct lane *lane, struct route *r, int64_t now_ms)
 
 		if (!session_is_over(ls->session))
 			continue;
-		if (ls->end_how != SESSION_END_QUIT &&
-		    ls->end_how != SESSION_END_OURS)
-			lane->figures.lost++;
-		if (ls->is_used_up)
-			ls->end_how = SESSION_END_421;
-		route_on_session_end(r, ls->end_how,
-		    session_accepted(ls->session),
-		    session_in_doubt(ls->session), lane_next_random(lane),
-		    now_ms);
+		judge_end(lane, ls, now_ms);
 		lane_on_turned_away(lane, ls, now_ms);
 		lane->ops->on_session_ended(
 		    lane->ctx, ls, ls->end_how, ls->end_is_clean, ls->end_why);
@@ -57,7 +65,10 @@ retire(struct lane *lane, struct route *r, int64_t now_ms)
 
 		if (session_is_finishing(s))
 			continue;
-		if (session_is_spent(s, lane_session_quota(ls, now_ms), now_ms))
+		if (session_is_old(s, now_ms))
+			session_finish(s, LANE_WHY_OLD, now_ms);
+		else if (session_is_spent(
+			     s, lane_session_quota(ls, now_ms), now_ms))
 			session_finish(s, LANE_WHY_SPENT, now_ms);
 		else if (session_load(s) == 0 &&
 			 now_ms - session_idle_since_ms(s) >=
@@ -139,6 +150,7 @@ may_go(struct lane *lane, struct transaction *t, const struct pacer_cost *cost,
 		dsn_set(&dsn, "4.4.5",
 		    "the smarthost asked for a pause, %llds are left",
 		    (long long)(paused_us / 1000000));
+		dsn.cause = DSN_CAUSE_PAUSE;
 		request_set_hop(t->req, &dsn, NULL);
 		lane_defer_waiting(lane, t, &dsn, NULL, NULL, false);
 		*refused_out = true;
@@ -295,6 +307,7 @@ lane_kick(struct lane *lane, struct moment now)
 {
 	CHECK(!lane->is_kicking);
 	lane->is_kicking = true;
+	lane->figures.kicks++;
 	lane->look_again_ms = INT64_MAX;
 	/* All of them first: whose turn it is chooses among all slots. */
 	lane->finishing = lane->claimed = 0;

@@ -176,8 +176,8 @@ lane_yield(
 		return;
 	controller_yield(pace, sent_us, now.ms * US_PER_MS);
 	if (pace->yields != before)
-		log_info("%s: a more urgent lane of the account was refused; "
-			 "slowing down to %.3g messages/s",
+		log_info("pace=slower nexthop=%s rate=%.3g/s "
+			 "reason=more-urgent-lane-refused",
 		    r->nexthops, controller_rate(pace));
 }
 
@@ -199,8 +199,8 @@ lane_pause(
 	}
 	/* A stored one has lost some of its digits. */
 	if (is_news)
-		log_info("%s: the account was asked for a pause; no mail for "
-			 "%llds",
+		log_info("pace=pause nexthop=%s wait=%llds "
+			 "reason=account-was-asked-for-it",
 		    r->nexthops, (long long)((until_us - now_us) / 1000000));
 	controller_pause_until(pace, until_us);
 }

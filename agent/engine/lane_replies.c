@@ -58,22 +58,24 @@ stage_of(const struct transaction *t, enum command_kind kind)
 
 /* Once for all the replies of one event. */
 static void
-tell_pace(const struct route *r, const char *text, const struct judgement *j,
-    bool yields)
+tell_pace(struct lane *lane, const struct route *r, const char *text,
+    const struct judgement *j, bool yields)
 {
 	struct lane_pace *pace = r->pace;
 
 	if (pace->told_events == pace->adapt.events)
 		return;
 	pace->told_events = pace->adapt.events;
+	lane->figures.slowed++;
 	if (yields)
-		log_info("%s said: %s; less urgent lanes of the account slow "
-			 "down (%s:%d)",
-		    r->nexthops, text, j->hit.file, j->hit.line);
+		log_info("pace=kept nexthop=%s reason=less-urgent-lanes-yield "
+			 "rule=%s:%d reply=\"%s\"",
+		    r->nexthops, j->hit.file, j->hit.line, text);
 	else
-		log_info("%s said: %s; slowing down to %.3g messages/s (%s:%d)",
-		    r->nexthops, text, controller_rate(&pace->adapt),
-		    j->hit.file, j->hit.line);
+		log_info("pace=slower nexthop=%s rate=%.3g/s rule=%s:%d "
+			 "reply=\"%s\"",
+		    r->nexthops, controller_rate(&pace->adapt), j->hit.file,
+		    j->hit.line, text);
 }
 
 /* Once, until it has become another one. */
@@ -87,8 +89,7 @@ tell_settled(const struct route *r)
 	if (rate <= 0 || off <= pace->told_settled * settled_share)
 		return;
 	pace->told_settled = rate;
-	log_info("%s takes %.3g messages/s of this lane: the pace is settled",
-	    r->nexthops, rate);
+	log_info("pace=settled nexthop=%s rate=%.3g/s", r->nexthops, rate);
 }
 
 /* A lane that does not adapt runs into the same limit again and again. */
@@ -99,10 +100,10 @@ tell_wait(const struct route *r, const char *text, const struct judgement *j,
 	if (now_us < r->pace->quiet_until_us)
 		return;
 	r->pace->quiet_until_us = now_us + WAIT_LINES_US;
-	log_info("%s said: %s; no mail for %.3gs, then at the same rate: "
-		 "lane_adaptive = no (%s:%d)",
-	    r->nexthops, text, (double)wait_us / 1000000, j->hit.file,
-	    j->hit.line);
+	log_info("pace=same nexthop=%s wait=%.3gs reason=lane_adaptive=no "
+		 "rule=%s:%d reply=\"%s\"",
+	    r->nexthops, (double)wait_us / 1000000, j->hit.file, j->hit.line,
+	    text);
 }
 
 static void
@@ -123,6 +124,7 @@ slow_down(struct lane *lane, struct route *r, struct transaction *t,
 	struct controller *pace = &r->pace->adapt;
 	bool yields;
 
+	lane->figures.throttled++;
 	if (wait_us > 0)
 		tell_pause(lane, r, now_us + wait_us);
 	if (!lane->set->lane_adaptive) {
@@ -145,7 +147,7 @@ slow_down(struct lane *lane, struct route *r, struct transaction *t,
 		controller_on_throttled(pace, sent_us, wait_us, yields, now_us);
 		t->is_throttled = true;
 	}
-	tell_pace(r, text, j, yields);
+	tell_pace(lane, r, text, j, yields);
 	tell_settled(r);
 }
 
@@ -155,12 +157,16 @@ pause_until(struct lane *lane, struct route *r, const char *text,
 {
 	int64_t until_us = now_us + j->wait_ms * US_PER_MS;
 
+	lane->figures.throttled++;
 	/* The other replies of this flight say the same. */
 	if (until_us >
-	    controller_paused_until(&r->pace->adapt) + 1000 * US_PER_MS)
-		log_info("%s said: %s; no mail for %llds (%s:%d)", r->nexthops,
-		    text, (long long)j->wait_ms / 1000, j->hit.file,
-		    j->hit.line);
+	    controller_paused_until(&r->pace->adapt) + 1000 * US_PER_MS) {
+		lane->figures.paused++;
+		log_info("pace=pause nexthop=%s wait=%llds rule=%s:%d "
+			 "reply=\"%s\"",
+		    r->nexthops, (long long)j->wait_ms / 1000, j->hit.file,
+		    j->hit.line, text);
+	}
 	controller_pause_until(&r->pace->adapt, until_us);
 	tell_pause(lane, r, until_us);
 }
@@ -168,10 +174,14 @@ pause_until(struct lane *lane, struct route *r, const char *text,
 /* dsn: what is said of the mail; text: the reply. */
 static void
 stop(struct lane *lane, struct route *r, const struct peer *peer,
-    const struct dsn *dsn, const char *text, int64_t now_ms)
+    struct dsn *dsn, const char *text, int64_t now_ms)
 {
+	unsigned alarms = r->alarms;
+
+	dsn->cause = DSN_CAUSE_ALARM;
 	route_on_alarm(
 	    r, dsn, peer, text, lane->set->lane_alert_retry_ms, now_ms);
+	lane->figures.alarms += r->alarms != alarms;
 	list_each (link, &r->sessions)
 		session_finish(
 		    session_of(link)->session, "stopped by an alarm", now_ms);
@@ -211,6 +221,7 @@ static void
 too_many(struct lane *lane, struct route *r, bool was_open, const char *text,
     const struct judgement *j, int64_t now_ms)
 {
+	lane->figures.fewer++;
 	route_rest(r, now_ms + j->wait_ms);
 	if (lane->ops->on_too_many != NULL)
 		lane->ops->on_too_many(lane->ctx, r, was_open, text);

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "common/base/rewriter.h"
+#include "common/shared/session_id.h"
 
 /* Whom we talk to; copied strings, owned by who holds the struct. */
 struct peer {
@@ -17,8 +18,11 @@ struct peer {
 	char addr[64]; /* numeric address */
 	char port[16]; /* numeric port */
 	char tls[64]; /* word for `tls=` in the log line, "none" without */
+	/* The name by which its lines in the log are found; "" without. */
+	char session[SESSION_ID_SIZE];
 	bool is_tls, is_verified;
 	bool is_resumed;
+	int64_t certificate_end_s; /* since the epoch; 0: not known */
 	int others; /* addresses that are as good as this one */
 	/* has a say over each line of its replies; borrowed, NULL: none */
 	const struct rewriter *replies;

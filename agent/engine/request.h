@@ -106,6 +106,7 @@ struct request {
 
 	struct message *message; /* owned; NULL for probes */
 	int64_t received_ms; /* when the request was complete */
+	int64_t decided_us; /* when report was given the last verdict so far */
 	int64_t deadline_ms; /* final reply due at the latest */
 	bool is_corrupt; /* its content has no proper end */
 	bool must_retry; /* a recipient is left for the queue manager */

@@ -247,6 +247,8 @@ remember_failure(struct route *r, const struct dsn *dsn,
     const struct peer *peer, const char *reply)
 {
 	r->failure = *dsn;
+	if (r->failure.cause == DSN_CAUSE_NONE)
+		r->failure.cause = DSN_CAUSE_UNREACHABLE;
 	/* Mail is kept, so its reason must not read as final. */
 	dsn_set_class(&r->failure, '4');
 	mem_free(r->failure_peer);

@@ -20,6 +20,7 @@ session_new(const struct settings *set, struct manner *manner,
 	s->ehlo = *ehlo;
 	s->peer = *peer;
 	s->manner = manner;
+	s->tally = &s->own_tally;
 	s->mode = session_next_mode(s, NULL, now_ms);
 	list_init(&s->inside);
 	buf_init(&s->chunk, CHUNK_OCTETS);
@@ -48,6 +49,12 @@ session_free(struct session **s)
 	reply_parser_fini(&old->parser);
 	buf_fini(&old->chunk);
 	mem_free(old);
+}
+
+void
+session_count_in(struct session *s, struct session_tally *tally)
+{
+	s->tally = tally != NULL ? tally : &s->own_tally;
 }
 
 enum session_mode
@@ -128,10 +135,15 @@ window(const struct session *s, int depth, int64_t now_ms)
 }
 
 bool
+session_is_old(const struct session *s, int64_t now_ms)
+{
+	return now_ms - s->born_ms >= s->set->lane_connection_age_limit_ms;
+}
+
+bool
 session_is_spent(const struct session *s, int quota, int64_t now_ms)
 {
-	return s->messages >= quota ||
-	       now_ms - s->born_ms >= s->set->lane_connection_age_limit_ms;
+	return s->messages >= quota || session_is_old(s, now_ms);
 }
 
 bool

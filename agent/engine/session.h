@@ -58,6 +58,14 @@ enum session_end {
 	SESSION_END_ABORT, /* we gave up: out of step, stop */
 };
 
+/* What sessions did, summed up by whoever has them; never reset. */
+struct session_tally {
+	uint64_t mails, rsets, bdats; /* commands rendered */
+	uint64_t octets; /* of content rendered, encoding included */
+	uint64_t replies_421;
+	uint64_t manners; /* lessons that made it slower */
+};
+
 struct session_ops {
 	/* t is out of the session and none of its commands is unanswered; all
 	 * its recipients are decided. */
@@ -92,6 +100,9 @@ struct session *session_new(const struct settings *set, struct manner *manner,
     const struct session_ops *ops, void *ctx, int64_t now_ms);
 void session_free(struct session **s);
 
+/* Counts in *tally (borrowed) from now on; NULL: nobody asks. */
+void session_count_in(struct session *s, struct session_tally *tally);
+
 /* How it talks at present. */
 enum session_mode session_mode(const struct session *s);
 const struct peer *session_peer(const struct session *s);
@@ -104,6 +115,8 @@ bool session_has_room(
 /* It has carried its share of messages, or has grown old: time for
  * session_finish(). */
 bool session_is_spent(const struct session *s, int quota, int64_t now_ms);
+/* The latter. */
+bool session_is_old(const struct session *s, int64_t now_ms);
 
 /* Hands over a waiting transaction. May decide it at once (too big for the
  * server, SMTPUTF8 not offered) and call on_done from inside. */

@@ -94,6 +94,7 @@ session_let_go(struct session *s, struct transaction *t, int64_t now_ms)
 		: "host %s[%s] lost synchronization: MAIL FROM was answered "
 		  "with 503",
 	    s->peer.host, s->peer.addr);
+	why.cause = DSN_CAUSE_LOST;
 	session_give_back(s, t, !t->is_turned_away, &why, now_ms);
 }
 
@@ -229,8 +230,8 @@ session_finish(struct session *s, const char *why, int64_t now_ms)
 {
 	if (session_is_finishing(s))
 		return;
-	log_debug("%s[%s]: finishing session: %s, %d messages", s->peer.host,
-	    s->peer.addr, why, s->messages);
+	log_debug("%s[%s]: finishing session: %s, %d messages, session=%s",
+	    s->peer.host, s->peer.addr, why, s->messages, s->peer.session);
 	s->is_finishing = true;
 	s->finishing_why = why;
 	s->finishing_since_ms = now_ms;

@@ -194,14 +194,18 @@ session_lose_place(struct session *s, const char *why,
 		return;
 	if (reply != NULL)
 		reply_text(reply, text, sizeof(text));
-	if (manner_lost_place(s->manner, s->mode, now.ms))
+	if (manner_lost_place(s->manner, s->mode, now.ms)) {
+		s->tally->manners++;
 		log_info(
-		    "%s[%s] lost synchronization %d times: going on with %s",
+		    "%s[%s] lost synchronization %d times: going on with %s, "
+		    "session=%s",
 		    s->peer.host, s->peer.addr, MANNER_LOST_MAX,
-		    manner_name(s->manner->fastest));
+		    manner_name(s->manner->fastest), s->peer.session);
+	}
 	session_lose(s, SESSION_END_ABORT, LOSS_PLACE, why, now);
 	log_warn("%s[%s] lost synchronization, session closed, %d messages in "
 		 "doubt: %s: "
-		 "%.200s",
-	    s->peer.host, s->peer.addr, s->in_doubt - before, why, text);
+		 "%.200s, session=%s",
+	    s->peer.host, s->peer.addr, s->in_doubt - before, why, text,
+	    s->peer.session);
 }

@@ -37,8 +37,10 @@ refuse(struct session *s, struct transaction *t, enum command_kind kind,
 static void
 tell_lesson(const struct session *s, const char *what)
 {
-	log_info("%s[%s] %s: going on with %s", s->peer.host, s->peer.addr,
-	    what, manner_name(s->manner->fastest));
+	s->tally->manners++;
+	log_info("%s[%s] %s: going on with %s, session=%s", s->peer.host,
+	    s->peer.addr, what, manner_name(s->manner->fastest),
+	    s->peer.session);
 }
 
 /* 503 for what stood behind the final dot of a message that was taken: there
@@ -459,6 +461,7 @@ on_reply(struct session *s, const struct reply *reply, struct moment now)
 {
 	struct pipelined *c;
 
+	s->tally->replies_421 += reply->code == 421;
 	if (s->held_421 != NULL) {
 		on_answer(s, s->held_421, now);
 		session_forget_held_421(s);

@@ -219,6 +219,7 @@ render_bdat(
 		return false;
 	CHECK(command_bdat(out, n, s->chunk_is_last));
 	CHECK(buf_add_slice(out, buf_slice(&s->chunk)));
+	s->tally->octets += n;
 	session_push(s, s->chunk_is_last ? COMMAND_BDAT_LAST : COMMAND_BDAT, t,
 	    0, buf_len(out) - before, now.ms);
 	buf_reset(&s->chunk);
@@ -250,6 +251,7 @@ render_body(struct session *s, struct buf *out, struct moment now)
 	if (buf_len(out) == before)
 		return false; /* no room left in this buffer */
 	pipeline_extend(&s->pipe, buf_len(out) - before);
+	s->tally->octets += buf_len(out) - before;
 	if (result == MESSAGE_END) {
 		t->last_off = s->pipe.rendered_off;
 		log_folding(s, t);

@@ -77,10 +77,33 @@ session_is_in_doubt(const struct session *s, const struct transaction *t)
 	return session_is_sent_whole(s, t) && !t->is_failed;
 }
 
+static void
+count_command(struct session_tally *tally, enum command_kind kind)
+{
+	switch (kind) {
+	case COMMAND_RSET:
+		tally->rsets++;
+		break;
+	case COMMAND_MAIL:
+		tally->mails++;
+		break;
+	case COMMAND_BDAT:
+	case COMMAND_BDAT_LAST:
+		tally->bdats++;
+		break;
+	case COMMAND_RCPT:
+	case COMMAND_DATA:
+	case COMMAND_BODY:
+	case COMMAND_QUIT:
+		break;
+	}
+}
+
 void
 session_push(struct session *s, enum command_kind kind, struct transaction *t,
     size_t rcpt, size_t n, int64_t now_ms)
 {
+	count_command(s->tally, kind);
 	pipeline_push(&s->pipe, kind, t, rcpt, n, now_ms);
 	if (t != NULL)
 		t->commands_unanswered++;

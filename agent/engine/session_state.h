@@ -70,6 +70,7 @@ struct session {
 	struct ehlo ehlo;
 	struct peer peer;
 	struct manner *manner; /* borrowed */
+	struct session_tally *tally, own_tally; /* the former borrowed */
 	enum session_mode mode; /* of the current transaction, or the last */
 
 	struct list inside;

@@ -153,4 +153,5 @@ verdict_lost(struct dsn *out, const struct peer *peer, enum command_kind kind,
 	    peer->host, peer->addr, loss == LOSS_TIMEOUT ? " timed out" : "",
 	    doing);
 	out->maybe_accepted = is_in_doubt;
+	out->cause = DSN_CAUSE_LOST;
 }

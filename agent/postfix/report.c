@@ -59,6 +59,7 @@ struct report {
 	const struct rewriter *verdicts; /* NULL: none */
 	struct list waiting, active;
 	size_t waiting_count, active_count, parallel;
+	uint64_t failures;
 };
 
 static void run_step(struct job *job);
@@ -524,9 +525,11 @@ verify_failed(struct job *job)
 static void
 step_failed(struct job *job, enum step step)
 {
-	if (step != STEP_FLUSH)
+	if (step != STEP_FLUSH) {
+		job->report->failures++;
 		log_warn("%s: %s service failure", job->req->queue_id,
 		    step_service(job->report->set, step));
+	}
 	if (step == STEP_VERIFY || step == STEP_VERIFY_ORIGINAL) {
 		verify_failed(job);
 		return;
@@ -671,4 +674,10 @@ size_t
 report_pending(const struct report *report)
 {
 	return report->waiting_count + report->active_count;
+}
+
+uint64_t
+report_failures(const struct report *report)
+{
+	return report->failures;
 }

@@ -31,6 +31,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "agent/io/loop.h"
 #include "agent/engine/request.h"
@@ -66,5 +67,8 @@ void report_recipient(struct report *report, struct request *req, size_t i);
 
 /* Recipients being reported and waiting for their turn. */
 size_t report_pending(const struct report *report);
+
+/* Conversations with the bounce family and verify(8) that failed so far. */
+uint64_t report_failures(const struct report *report);
 
 #endif

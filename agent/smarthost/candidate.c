@@ -133,6 +133,7 @@ note_problem(struct candidates *c, const char *status, const char *text)
 	if (c->has_problem && c->is_soft && !is_soft)
 		return;
 	dsn_set(&c->problem, status, "%s", text);
+	c->problem.cause = is_soft ? DSN_CAUSE_UNREACHABLE : DSN_CAUSE_CONFIG;
 	c->has_problem = true;
 	c->is_soft = is_soft;
 }

@@ -94,6 +94,8 @@ dial_fail(struct dial *dial, enum dial_stage stage, const char *status,
 	(void)vsnprintf(text, sizeof(text), format, ap);
 	va_end(ap);
 	dsn_set(&r->dsn, status, "%s", text);
+	r->dsn.cause =
+	    stage == DIAL_CONFIG ? DSN_CAUSE_CONFIG : DSN_CAUSE_UNREACHABLE;
 	r->stage = stage;
 	mem_free(r->reply_text);
 	r->reply_text = NULL;
@@ -104,7 +106,7 @@ dial_fail(struct dial *dial, enum dial_stage stage, const char *status,
 	if (stage == DIAL_CONNECT || stage == DIAL_GREETING)
 		candidate_rest(&dial->dialer->rests, &dial->at.sa,
 		    loop_now_ms(dial->dialer->loop));
-	log_info("%s", r->dsn.text);
+	log_info("%s, session=%s", r->dsn.text, dial->session);
 }
 
 void

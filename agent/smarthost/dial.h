@@ -38,6 +38,7 @@ struct dialer {
 	/* smtp_discard_ehlo_keyword_address_maps; may be NULL */
 	const struct rewriter *ehlo_words;
 	struct candidate_rests rests;
+	struct dialer_tally tally;
 };
 
 enum dial_state {
@@ -69,6 +70,7 @@ struct dial {
 	dial_fn *on_done;
 	void *ctx;
 	char *sender;
+	char session[SESSION_ID_SIZE]; /* stands in its lines in the log */
 	enum dial_state state;
 	struct loop_timer *timer; /* of the state */
 

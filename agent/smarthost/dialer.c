@@ -101,6 +101,18 @@ dialer_rest(struct dialer *dialer, const struct peer *peer)
 	candidate_rest(&dialer->rests, &sa, loop_now_ms(dialer->loop));
 }
 
+const struct dialer_tally *
+dialer_tally(const struct dialer *dialer)
+{
+	return &dialer->tally;
+}
+
+int64_t
+dialer_own_end_s(const struct dialer *dialer)
+{
+	return tls_own_end_s(dialer->tls);
+}
+
 struct resolver *
 dialer_resolver(struct dialer *dialer)
 {
@@ -519,8 +531,8 @@ start_connect(struct dial *dial)
 		return;
 	}
 	dial->began_us = loop_now_us(d->loop);
-	log_debug("connecting to %s[%s] port %u", dial->at.host, dial->at.addr,
-	    (unsigned)dial->at.port);
+	log_debug("connecting to %s[%s] port %u, session=%s", dial->at.host,
+	    dial->at.addr, (unsigned)dial->at.port, dial->session);
 	if (connect(dial->fd, (const void *)&dial->at.sa, n) != 0 &&
 	    errno != EINPROGRESS) {
 		fail_connect(dial, errno);
@@ -562,6 +574,7 @@ give_result(struct dial *dial)
 	} else if (!dial->has_failed) {
 		r->stage = DIAL_CONFIG;
 		dsn_set(&r->dsn, "4.3.5", "no smarthost is configured");
+		r->dsn.cause = DSN_CAUSE_CONFIG;
 		r->is_config_error = true;
 	}
 	finish(dial);
@@ -586,6 +599,7 @@ on_candidate(void *ctx, const struct candidate *candidate)
 	    peer->port, sizeof(peer->port), "%u", (unsigned)candidate->port);
 	(void)snprintf(peer->tls, sizeof(peer->tls), "unknown");
 	peer->replies = dial->dialer->replies;
+	memcpy(peer->session, dial->session, sizeof(peer->session));
 	peer->others = candidates_alike(dial->candidates) - 1;
 	dial->policy_key = dial->at.nexthop;
 	look_up_policy(dial);
@@ -609,6 +623,7 @@ dialer_dial(struct dialer *dialer, const struct dial_target *target,
 	dial->ctx = ctx;
 	dial->sender = mem_strdup(target->sender);
 	dial->may_be_plain = target->may_be_plain;
+	session_id_text(target->session_id, dial->session);
 	dial->fd = -1;
 	dial->timer = loop_timer_new(dialer->loop, on_timer, dial);
 	buf_init(&dial->out, OUT_MAX);

@@ -83,6 +83,18 @@ void dialer_free(struct dialer **dialer);
 void dialer_filter(struct dialer *dialer, const struct rewriter *replies,
     const struct rewriter *ehlo_words);
 
+/* What dials did so far, whatever became of them; never reset. */
+struct dialer_tally {
+	uint64_t tls_full, tls_resumed; /* handshakes that were finished */
+	uint64_t auths_failed; /* logins that the server refused */
+	uint64_t replies_421;
+};
+const struct dialer_tally *dialer_tally(const struct dialer *dialer);
+
+/* When the first of our client certificates ends, in seconds since the epoch;
+ * 0: there is none. */
+int64_t dialer_own_end_s(const struct dialer *dialer);
+
 /* Where to, and for what mail. */
 struct dial_target {
 	const char *nexthops; /* "[host]:port, host" as Postfix writes them */
@@ -92,6 +104,7 @@ struct dial_target {
 	/* At TLS level may, and without a login, a failed handshake is followed
 	 * by another try of that address without TLS. */
 	bool may_be_plain;
+	uint64_t session_id; /* common/shared/session_id.h */
 };
 
 /* Starts one dial. target is copied. The callback comes

@@ -206,8 +206,8 @@ fail_handshake(struct dial *dial, bool is_transport, const char *why)
 {
 	char name[NAME_SIZE];
 
-	log_info("SSL_connect error to %s: %s",
-	    dial_namaddrport(dial, name, sizeof(name)), why);
+	log_info("SSL_connect error to %s: %s, session=%s",
+	    dial_namaddrport(dial, name, sizeof(name)), why, dial->session);
 	tls_forget(dial->dialer->tls, dial->tls_key);
 	/* With credentials the login would fail in clear text, or worse,
 	 * succeed. */
@@ -265,19 +265,25 @@ on_tls(void *ctx, bool ok, enum link_end end, const char *text)
 	}
 	tls_judge(
 	    d->tls, ssl, &dial->policy, dial->at.host, dial->at.domain, &facts);
+	if (facts.is_resumed)
+		d->tally.tls_resumed++;
+	else
+		d->tally.tls_full++;
 	(void)dial_namaddrport(dial, name, sizeof(name));
 	if (d->set->smtp_tls_loglevel >= 1) {
 		tls_summary(ssl, &facts, name, line, sizeof(line));
-		log_info("%s", line);
+		log_info("%s, session=%s", line, dial->session);
 	}
 	peer->is_tls = true;
 	peer->is_verified = facts.is_matched;
 	peer->is_resumed = facts.is_resumed;
+	peer->certificate_end_s = facts.end_s;
 	if (tls_level_must_match(dial->policy.level) && !facts.is_matched) {
 		set_tls_word(dial, "!", "");
-		log_info("%scertificate verification failed for %s: %s",
+		log_info("%scertificate verification failed for %s: %s, "
+			 "session=%s",
 		    is_about_server(facts.why) ? "server " : "", name,
-		    facts.why);
+		    facts.why, dial->session);
 		dial_fail(dial, DIAL_TLS, "4.7.5",
 		    "Server certificate not verified: %s",
 		    without_number(facts.why));
@@ -567,6 +573,7 @@ on_auth_reply(struct dial *dial, const struct reply *reply)
 		dial->is_ready = true;
 		return;
 	}
+	dial->dialer->tally.auths_failed++;
 	said = sasl_refusal(dial->sasl);
 	(void)snprintf(before, sizeof(before),
 	    "SASL authentication failed; server %s said: %s%s%s", name,
@@ -676,9 +683,10 @@ on_ehlo_reply(struct dial *dial, const struct reply *reply)
 	}
 	if (dial->at.port == 25 && ehlo->domain[0] != '\0' &&
 	    strcasecmp(ehlo->domain, set->myhostname) == 0) {
-		log_warn("host %s replied to HELO/EHLO with my own hostname %s",
-		    dial_namaddrport(dial, name, sizeof(name)),
-		    set->myhostname);
+		log_warn("host %s replied to HELO/EHLO with my own hostname "
+			 "%s, session=%s",
+		    dial_namaddrport(dial, name, sizeof(name)), set->myhostname,
+		    dial->session);
 		dial_fail(dial, DIAL_EHLO, "4.4.6",
 		    "mail for %s loops back to myself", dial->at.domain);
 		quit(dial, "QUIT\r\n");
@@ -720,6 +728,7 @@ on_reply(struct dial *dial, const struct reply *reply, bool has_more)
 			? "334 <hidden>"
 			: text);
 	}
+	dial->dialer->tally.replies_421 += reply->code == 421;
 	if (is_too_early(dial, reply)) {
 		fail_protocol(dial);
 		return;
@@ -816,7 +825,8 @@ on_closed(void *ctx, enum link_end end, const char *text)
 		return;
 	}
 	if (end == LINK_TLS_ERROR)
-		log_info("TLS error while %s: %s", doing(dial->state), text);
+		log_info("TLS error while %s: %s, session=%s",
+		    doing(dial->state), text, dial->session);
 	fail_lost(dial);
 }
 

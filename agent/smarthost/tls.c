@@ -110,6 +110,35 @@ load_client_certs(struct tls *tls)
 	load_pair(tls, set->smtp_tls_eccert_file, set->smtp_tls_eckey_file);
 }
 
+/* 0: it has no end that can be understood. */
+static int64_t
+end_of(const X509 *cert)
+{
+	struct tm tm = {0};
+
+	if (ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm) != 1)
+		return 0;
+	return (int64_t)timegm(&tm);
+}
+
+int64_t
+tls_own_end_s(const struct tls *tls)
+{
+	int64_t first = 0;
+
+	if (tls->ctx == NULL ||
+	    SSL_CTX_set_current_cert(tls->ctx, SSL_CERT_SET_FIRST) != 1)
+		return 0;
+	do {
+		const X509 *cert = SSL_CTX_get0_certificate(tls->ctx);
+		int64_t end = cert != NULL ? end_of(cert) : 0;
+
+		if (end > 0 && (first == 0 || end < first))
+			first = end;
+	} while (SSL_CTX_set_current_cert(tls->ctx, SSL_CERT_SET_NEXT) == 1);
+	return first;
+}
+
 /* tls_ssl_options: what smtp(8) knows by name. */
 static void
 set_options(struct tls *tls)
@@ -612,6 +641,7 @@ tls_judge(struct tls *tls, struct ssl_st *ssl, const struct tlspolicy *policy,
 	memset(out, 0, sizeof(*out));
 	out->is_resumed = SSL_session_reused(ssl) == 1;
 	out->has_cert = cert != NULL;
+	out->end_s = cert != NULL ? end_of(cert) : 0;
 	if (cert == NULL)
 		(void)snprintf(
 		    out->why, sizeof(out->why), "no certificate was sent");

@@ -16,6 +16,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "agent/engine/settings.h"
 #include "agent/smarthost/tlspolicy.h"
@@ -30,6 +31,7 @@ enum { TLS_SESSIONS_PER_KEY = 40, TLS_KEYS_MAX = 64 };
 /* What is known after a handshake. */
 struct tls_facts {
 	bool has_cert, is_trusted, is_matched, is_resumed;
+	int64_t end_s; /* of the server's certificate, since the epoch; 0: ? */
 	char why[400]; /* why it is not trusted or not matched, else "" */
 };
 
@@ -41,6 +43,10 @@ void tls_free(struct tls **tls);
 
 /* What could not be loaded, NULL if all was: TLS must not be used then. */
 const char *tls_error(const struct tls *tls);
+
+/* When the first of our client certificates ends, in seconds since the epoch;
+ * 0: there is none. */
+int64_t tls_own_end_s(const struct tls *tls);
 
 /* A client object for host (name tried) under nexthop (without brackets and
  * port), resuming a session of key if there is one. NULL: error says why. */

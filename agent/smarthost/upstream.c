@@ -3,14 +3,17 @@
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/state/budget.h"
 #include "agent/state/pace_store.h"
 #include "agent/smarthost/link.h"
+#include "agent/smarthost/endings.h"
 #include "common/base/clock.h"
 #include "common/base/list.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/shared/session_id.h"
 #include "common/smtp/nexthop.h"
 
 enum {
@@ -40,7 +43,8 @@ struct binding {
 	char *host;
 	struct account *account; /* NULL: still looking */
 	struct credentials_query *query;
-	size_t want;
+	size_t want, dials;
+	int64_t wanting_since_us; /* for a session; 0: no mail wants one */
 	int depth_known; /* as it stands on the board, */
 	int64_t quota_known_ms; /* and when the quota there was learned */
 	int manner_known; /* as it stands there */
@@ -51,6 +55,7 @@ struct upstream {
 	struct upstreams *ups;
 	struct binding *binding;
 	int slot, row;
+	uint64_t id;
 	struct dial *dial;
 	struct link *conn;
 	struct lane_session *ls;
@@ -60,6 +65,8 @@ struct upstream {
 
 struct upstreams {
 	struct upstreams_env env;
+	struct session_ids ids;
+	struct endings ends;
 	struct lane *lane;
 	struct list accounts, bindings, all;
 	size_t account_count;
@@ -72,6 +79,7 @@ upstreams_new(const struct upstreams_env *env)
 	struct upstreams *ups = mem_zalloc(sizeof(*ups));
 
 	ups->env = *env;
+	endings_init(&ups->ends, loop_now_us(env->loop));
 	list_init(&ups->accounts);
 	list_init(&ups->bindings);
 	list_init(&ups->all);
@@ -465,6 +473,18 @@ on_closed(void *ctx, enum link_end end, const char *text)
 static const struct link_ops session_link = {
     on_input, on_output, on_written, on_closed};
 
+/* The first of those that are dialled together ends the wait. */
+static void
+observe_wait(struct binding *b)
+{
+	int64_t now_us = loop_now_us(b->ups->env.loop);
+
+	if (b->wanting_since_us > 0)
+		board_writer_observe(b->ups->env.board, BOARD_HIST_session_wait,
+		    now_us - b->wanting_since_us);
+	b->wanting_since_us = b->dials > 0 ? now_us : 0;
+}
+
 static void
 on_dialled(void *ctx, struct dial_result *result)
 {
@@ -472,6 +492,7 @@ on_dialled(void *ctx, struct dial_result *result)
 	struct upstreams *ups = u->ups;
 
 	u->dial = NULL;
+	u->binding->dials--;
 	u->rtt_ms = result->peer.rtt_ms;
 	if (result->levels > 0)
 		u->binding->route->levels = result->levels;
@@ -480,10 +501,14 @@ on_dialled(void *ctx, struct dial_result *result)
 		return;
 	}
 	board_writer_add(ups->env.board, BOARD_COUNTER_dials_ok, 1);
+	observe_wait(u->binding);
 	board_writer_observe(ups->env.board, BOARD_HIST_dial_time,
 	    loop_now_us(ups->env.loop) - u->began_us);
 	board_writer_set_host_rtt(
 	    ups->env.board, u->binding->host, u->rtt_ms * 1000);
+	if (result->peer.certificate_end_s > 0)
+		board_writer_set_host_certificate(ups->env.board,
+		    u->binding->host, result->peer.certificate_end_s);
 	if (result->is_authenticated)
 		board_writer_add(ups->env.board, BOARD_COUNTER_auths_ok, 1);
 	route_set_no_login(u->binding->route, result->no_login);
@@ -534,6 +559,8 @@ upstreams_start_dial(void *ctx, struct route *route, struct lane_no *no)
 	 * thought to be right: the lane looks again. */
 	if (b == NULL)
 		begin_binding(ups, route);
+	else if (b->wanting_since_us == 0)
+		b->wanting_since_us = loop_now_us(ups->env.loop);
 	if (b == NULL || b->account == NULL) {
 		lane_no_set(no, LANE_NO_ACCOUNT, INT64_MAX);
 		return false;
@@ -544,10 +571,12 @@ upstreams_start_dial(void *ctx, struct route *route, struct lane_no *no)
 	u->ups = ups;
 	u->binding = b;
 	u->slot = answer.slot;
-	u->row = board_writer_session_new(ups->env.board);
+	u->id = session_id_next(&ups->ids, clock_wall(), (uint64_t)getpid());
+	u->row = board_writer_session_new(ups->env.board, u->id);
 	list_init(&u->link);
 	list_push(&ups->all, &u->link);
 	b->account->held++;
+	b->dials++;
 	u->began_us = loop_now_us(ups->env.loop);
 	board_writer_add(ups->env.board, BOARD_COUNTER_dials, 1);
 	u->dial = dialer_dial(ups->env.dialer,
@@ -557,6 +586,7 @@ upstreams_start_dial(void *ctx, struct route *route, struct lane_no *no)
 		.past = route->past,
 		.sender = route->sender,
 		.may_be_plain = route->may_be_plain,
+		.session_id = u->id,
 	    },
 	    on_dialled, u);
 	return true;
@@ -569,6 +599,8 @@ upstreams_on_want(void *ctx, struct route *route, size_t count)
 	struct binding *mine = binding_of(route);
 	size_t total = 0;
 
+	if (mine != NULL && count == 0 && mine->dials == 0)
+		mine->wanting_since_us = 0;
 	/* Asked of every route at every kick. */
 	if (mine == NULL || mine->account == NULL || mine->want == count)
 		return;
@@ -625,67 +657,18 @@ upstreams_hang_up(void *ctx, struct lane_session *ls)
 	link_free(&u->conn);
 }
 
-/* What the lane finished a session for; with another reason somebody had to
- * say no. */
-static enum board_counter
-finished_counter(const char *why)
-{
-	static const struct {
-		const char *why;
-		enum board_counter counter;
-	} reasons[] = {
-	    {LANE_WHY_SPENT, BOARD_COUNTER_closed_spent},
-	    {LANE_WHY_USED_UP, BOARD_COUNTER_closed_spent},
-	    {LANE_WHY_IDLE, BOARD_COUNTER_closed_idle},
-	    {LANE_WHY_WANTED, BOARD_COUNTER_closed_surplus},
-	    {LANE_WHY_DRAINING, BOARD_COUNTER_closed_stop},
-	};
-
-	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
-		if (strcmp(why, reasons[i].why) == 0)
-			return reasons[i].counter;
-	return BOARD_COUNTER_closed_errors;
-}
-
-static enum board_counter
-closed_counter(
-    enum session_end how, const struct session *session, const char *why)
-{
-	switch (how) {
-	case SESSION_END_421:
-		return BOARD_COUNTER_closed_421;
-	case SESSION_END_LOST:
-		return BOARD_COUNTER_closed_lost;
-	case SESSION_END_TIMEOUT:
-		return BOARD_COUNTER_closed_timeout;
-	case SESSION_END_ABORT:
-		return BOARD_COUNTER_closed_protocol;
-	case SESSION_END_OURS:
-		return BOARD_COUNTER_closed_errors;
-	case SESSION_END_QUIT:
-		break;
-	}
-	/* Otherwise the server has closed it, and nothing was under way. */
-	return session_is_finishing(session) ? finished_counter(why)
-					     : BOARD_COUNTER_closed_idle;
-}
-
 void
 upstreams_on_session_ended(void *ctx, struct lane_session *ls,
     enum session_end how, bool is_clean, const char *why)
 {
 	struct upstreams *ups = ctx;
 	struct upstream *u = ls->io;
-	const struct peer *peer = session_peer(ls->session);
+	int64_t now_us = loop_now_us(ups->env.loop);
 
-	log_debug("%s[%s]:%s: session closed: %s, %d messages", peer->host,
-	    peer->addr, peer->port, why, session_accepted(ls->session));
-	if (how == SESSION_END_LOST || how == SESSION_END_TIMEOUT)
-		log_info("%s[%s]:%s: session lost after %d messages: %s",
-		    peer->host, peer->addr, peer->port,
-		    session_accepted(ls->session), why);
+	endings_tell(&ups->ends, how, ls->session, why,
+	    (now_us - u->began_us) / 1000, now_us);
 	board_writer_add(
-	    ups->env.board, closed_counter(how, ls->session, why), 1);
+	    ups->env.board, endings_counter(how, ls->session, why), 1);
 	link_free(&u->conn);
 	release(u, is_clean);
 	u->ls = NULL;
@@ -702,6 +685,7 @@ upstreams_cancel_dials(struct upstreams *ups)
 		if (u->dial == NULL)
 			continue;
 		dial_cancel(&u->dial);
+		u->binding->dials--;
 		dsn_set(&dsn, "4.3.2", "stopping");
 		release(u, false);
 		lane_dial_failed(ups->lane, u->binding->route, &dsn, NULL, NULL,
@@ -765,9 +749,35 @@ show_learned(struct binding *b)
 	}
 }
 
+static enum board_writer_session_state
+state_of(const struct session *s)
+{
+	if (session_is_finishing(s))
+		return BOARD_SESSION_CLOSING;
+	return session_load(s) > 0 ? BOARD_SESSION_BUSY : BOARD_SESSION_IDLE;
+}
+
+/* Of all of them, while rows are for so many. */
+static void
+show_counts(struct upstreams *ups)
+{
+	int64_t count[BOARD_SESSION_STATE_COUNT] = {0};
+
+	list_each (link, &ups->all)
+		if (upstream_of(link)->ls != NULL)
+			count[state_of(upstream_of(link)->ls->session)]++;
+	board_writer_set(ups->env.board, BOARD_GAUGE_sessions_idle,
+	    count[BOARD_SESSION_IDLE]);
+	board_writer_set(ups->env.board, BOARD_GAUGE_sessions_busy,
+	    count[BOARD_SESSION_BUSY]);
+	board_writer_set(ups->env.board, BOARD_GAUGE_sessions_closing,
+	    count[BOARD_SESSION_CLOSING]);
+}
+
 void
 upstreams_show(struct upstreams *ups)
 {
+	show_counts(ups);
 	list_each (link, &ups->bindings) {
 		struct binding *b = list_entry(link, struct binding, link);
 
@@ -785,9 +795,6 @@ upstreams_show(struct upstreams *ups)
 		    (uint64_t)session_messages(s), session_load(s),
 		    (uint64_t)u->binding->route->depth,
 		    session_octets_unanswered(s));
-		board_writer_session_state(ups->env.board, u->row,
-		    session_is_finishing(s) ? BOARD_SESSION_CLOSING
-		    : session_load(s) > 0   ? BOARD_SESSION_BUSY
-					    : BOARD_SESSION_IDLE);
+		board_writer_session_state(ups->env.board, u->row, state_of(s));
 	}
 }

@@ -57,26 +57,22 @@ static int
 open_board(int dir_fd, char *error, size_t n)
 {
 	struct board_head head;
-	struct stat st;
-	const char *wrong = NULL;
+	struct stat st = {0};
+	char why[80] = "unreadable";
 	int fd = statefile_open(dir_fd, "board", error, n);
+	bool is_new;
 
 	if (fd < 0)
 		return -1;
-	if (fstat(fd, &st) != 0 || st.st_size < 0)
-		wrong = "unreadable";
-	else if (st.st_size == 0)
-		wrong = ""; /* just made */
-	else if (!statefile_read(fd, &head, sizeof(head), 0))
-		wrong = "unreadable";
-	else
-		wrong = board_check(&head, (uint64_t)st.st_size);
-	if (wrong == NULL)
+	is_new = fstat(fd, &st) == 0 && st.st_size == 0;
+	if (!is_new && st.st_size > 0 &&
+	    statefile_read(fd, &head, sizeof(head), 0) &&
+	    board_check(&head, (uint64_t)st.st_size, why, sizeof(why)))
 		return fd;
-	if (*wrong != '\0')
+	if (!is_new)
 		log_warn("the board is made anew, its figures start at zero: "
 			 "the old file is %s",
-		    wrong);
+		    why);
 	(void)close(fd);
 	return make_anew(dir_fd, error, n);
 }
@@ -232,6 +228,8 @@ claim_lane(struct board_writer *w, char *error, size_t n)
 				   1, __ATOMIC_RELAXED));
 	board_store(&lane->account, 0);
 	board_store(&lane->started_wall_ms, board_now_wall_ms());
+	if (board_load(&lane->counted_since_wall_ms) == 0)
+		board_store(&lane->counted_since_wall_ms, board_now_wall_ms());
 	board_put_beat(w);
 	board_store(&lane->state, BOARD_LANE_RUNNING);
 	return true;
@@ -348,11 +346,12 @@ is_ours(const struct board_writer *w)
 {
 	const struct board_head *h = &w->board->head;
 	struct stat st;
+	char why[80];
 
 	return w->fd >= 0 && fstat(w->fd, &st) == 0 &&
 	       st.st_size == BOARD_SIZE &&
 	       statefile_is_named(w->dir_fd, "board", w->fd) &&
-	       board_check(h, BOARD_SIZE) == NULL &&
+	       board_check(h, BOARD_SIZE, why, sizeof(why)) &&
 	       board_load(&w->lane->pid) == (uint64_t)getpid() &&
 	       board_load(&w->lane->beat_wall_ms) == w->beat_wall_ms &&
 	       strncmp(w->lane->name, w->name, sizeof(w->lane->name) - 1) ==

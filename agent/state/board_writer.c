@@ -168,6 +168,7 @@ find_host(struct board_writer *w, const char *host, bool make)
 	board_store(&best->manner, 0);
 	board_store(&best->manner_wall_ms, 0);
 	board_store(&best->rtt_us, 0);
+	board_store(&best->certificate_wall_ms, 0);
 	board_store_text(best->host, sizeof(best->host), host);
 	board_store(&best->key, key);
 	return best;
@@ -265,6 +266,19 @@ board_writer_set_host_rtt(struct board_writer *w, const char *host, int64_t us)
 	board_store(&h->updated_wall_ms, board_now_wall_ms());
 }
 
+void
+board_writer_set_host_certificate(
+    struct board_writer *w, const char *host, int64_t end_s)
+{
+	struct board_host *h = find_host(w, host, true);
+
+	if (h == NULL)
+		return;
+	board_store(
+	    &h->certificate_wall_ms, end_s > 0 ? (uint64_t)end_s * 1000 : 0);
+	board_store(&h->updated_wall_ms, board_now_wall_ms());
+}
+
 bool
 board_writer_learned(struct board_writer *w, uint64_t words[BOARD_LEARNED])
 {
@@ -343,7 +357,7 @@ session_row(struct board_writer *w, int row)
 }
 
 int
-board_writer_session_new(struct board_writer *w)
+board_writer_session_new(struct board_writer *w, uint64_t id)
 {
 	if (w == NULL || w->is_draining)
 		return -1;
@@ -354,6 +368,7 @@ board_writer_session_new(struct board_writer *w)
 			continue;
 		w->has_session[i] = true;
 		memset(s, 0, sizeof(*s));
+		board_store(&s->id, id);
 		board_store(&s->opened_wall_ms, board_now_wall_ms());
 		board_writer_session_state(w, i, BOARD_SESSION_DIALING);
 		return i;

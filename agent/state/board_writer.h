@@ -59,8 +59,9 @@ void board_writer_set_limits(struct board_writer *w, int limit, int limit_now,
 void board_writer_refusal(struct board_writer *w, const char *reply);
 
 /* A row for a new session in state DIALING; -1 when all are in use (then the
- * other calls do nothing). peer: numeric address, or "" until known. */
-int board_writer_session_new(struct board_writer *w);
+ * other calls do nothing). id: common/shared/session_id.h. peer: numeric
+ * address, or "" until known. */
+int board_writer_session_new(struct board_writer *w, uint64_t id);
 void board_writer_session_peer(
     struct board_writer *w, int row, const char *peer);
 void board_writer_session_state(
@@ -95,6 +96,9 @@ void board_writer_set_host_messages(
     struct board_writer *w, const char *host, int messages);
 void board_writer_set_host_rtt(
     struct board_writer *w, const char *host, int64_t us);
+/* When the certificate that it showed last ends; 0: unknown. */
+void board_writer_set_host_certificate(
+    struct board_writer *w, const char *host, int64_t end_s);
 
 /* What the lane of this name left in its entry, zeros at first; false without
  * a board. / Leaves it. */

@@ -18,7 +18,7 @@ const struct board_metric board_hists[BOARD_HIST_COUNT] = {
     BOARD_HISTS(BOARD_ROW)};
 #undef BOARD_ROW
 
-/* The layout of version 1, octet by octet. */
+/* The layout of version 3, octet by octet. */
 _Static_assert(
     (int)BOARD_COUNTER_COUNT <= (int)BOARD_COUNTER_WORDS, "counters");
 _Static_assert((int)BOARD_GAUGE_COUNT <= (int)BOARD_GAUGE_WORDS, "gauges");
@@ -26,7 +26,7 @@ _Static_assert((int)BOARD_HIST_COUNT <= (int)BOARD_HIST_SLOTS, "hists");
 _Static_assert(sizeof(struct board_hist) == 2320, "hist");
 _Static_assert(sizeof(struct board_poison) == 64, "poison");
 _Static_assert(sizeof(struct board_session) == 128, "session");
-_Static_assert(sizeof(struct board_host) == 128, "host");
+_Static_assert(sizeof(struct board_host) == 192, "host");
 _Static_assert(offsetof(struct board_lane, state) == 96, "lane state");
 _Static_assert(offsetof(struct board_lane, counters) == 256, "counters");
 _Static_assert(offsetof(struct board_lane, gauges) == 1024, "gauges");
@@ -40,8 +40,8 @@ _Static_assert(sizeof(struct board_rate) == BOARD_RATE_WORDS * 8, "rate");
 _Static_assert(sizeof(struct board_lane) == 65536, "lane");
 _Static_assert(offsetof(struct board_account, refusal) == 256, "refusal");
 _Static_assert(offsetof(struct board_account, hosts) == 512, "hosts");
-_Static_assert(offsetof(struct board_account, rates) == 2560, "account rates");
-_Static_assert(offsetof(struct board_account, spare_end) == 10752, "spare");
+_Static_assert(offsetof(struct board_account, rates) == 3584, "account rates");
+_Static_assert(offsetof(struct board_account, spare_end) == 11776, "spare");
 _Static_assert(sizeof(struct board_account) == 16384, "account");
 _Static_assert(offsetof(struct board, accounts) == 4096, "accounts");
 
@@ -62,25 +62,35 @@ board_init(struct board *b, uint64_t now_wall_ms)
 	board_store(&h->magic, BOARD_MAGIC);
 }
 
-const char *
-board_check(const struct board_head *h, uint64_t file_size)
+static bool
+is_wrong(const char *what, char *why, size_t n)
+{
+	(void)snprintf(why, n, "%s", what);
+	return false;
+}
+
+bool
+board_check(const struct board_head *h, uint64_t file_size, char *why, size_t n)
 {
 	if (file_size < sizeof(h->magic) * 3)
-		return "too short";
+		return is_wrong("too short", why, n);
 	if (board_load(&h->magic) != BOARD_MAGIC)
-		return "not a board";
-	if (board_load(&h->version) != BOARD_VERSION)
-		return "another version";
+		return is_wrong("not a board", why, n);
+	if (board_load(&h->version) != BOARD_VERSION) {
+		(void)snprintf(why, n, "of version %llu, not %d",
+		    (unsigned long long)board_load(&h->version), BOARD_VERSION);
+		return false;
+	}
 	if (file_size != BOARD_SIZE || board_load(&h->size) != BOARD_SIZE)
-		return "wrong size";
+		return is_wrong("of the wrong size", why, n);
 	if (h->accounts_off != offsetof(struct board, accounts) ||
 	    h->account_size != sizeof(struct board_account) ||
 	    h->account_count != BOARD_ACCOUNTS ||
 	    h->lanes_off != offsetof(struct board, lanes) ||
 	    h->lane_size != sizeof(struct board_lane) ||
 	    h->lane_count != BOARD_LANES)
-		return "another layout";
-	return NULL;
+		return is_wrong("of another layout", why, n);
+	return true;
 }
 
 /* FNV-1a, then a finisher: short names differ in all bits. */

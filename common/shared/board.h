@@ -14,7 +14,10 @@
  * Who is alive is told by locks, not by pids: a running lane holds a write
  * lock (F_OFD_SETLK) on octet BOARD_LOCK_LANE + index of the file.
  *
- * Metrics are declared once, in BOARD_COUNTERS, BOARD_GAUGES and BOARD_HISTS.
+ * Metrics are declared once, in BOARD_COUNTERS, BOARD_GAUGES and BOARD_HISTS;
+ * lint and test/integration/test_figures.py hold each to having a writer.
+ * Counters and histograms only grow: the lane's next process goes on where
+ * the last one was, and counted_since_wall_ms says since when.
  * The layout never changes without BOARD_VERSION; new metrics go to the end of
  * their list and use up spare words. No syscalls here.
  */
@@ -28,7 +31,7 @@
 #define BOARD_MAGIC UINT64_C(0x31647262656e6c70) /* "plnebrd1" */
 
 enum {
-	BOARD_VERSION = 2,
+	BOARD_VERSION = 3,
 	BOARD_ACCOUNTS = 16,
 	BOARD_HOSTS = 16, /* smarthosts remembered per account */
 	BOARD_LANES = 32,
@@ -55,12 +58,27 @@ enum {
 	X(messages_deferred, "messages with at least one recipient deferred")  \
 	X(messages_bounced, "messages with at least one recipient bounced")    \
 	X(recipients_sent, "recipients delivered")                             \
-	X(recipients_deferred, "recipients deferred")                          \
-	X(recipients_bounced, "recipients bounced")                            \
-	X(octets_sent, "message octets written, transfer encoding included")   \
-	X(transactions, "MAIL commands written")                               \
-	X(resets, "RSET commands written")                                     \
-	X(chunks, "BDAT commands written")                                     \
+	X(recipients_deferred, "recipients deferred, whatever for")            \
+	X(recipients_bounced, "recipients bounced, softly included")           \
+	X(recipients_probed, "recipients looked into for verify(8) and -bv")   \
+	X(deferred_reply, "recipients deferred: a reply of the smarthost")     \
+	X(deferred_lost, "recipients deferred: the session was lost")          \
+	X(deferred_rate,                                                       \
+	    "recipients deferred: a rate limit of lane or account")            \
+	X(deferred_domain, "recipients deferred: a limit of their domain")     \
+	X(deferred_pause,                                                      \
+	    "recipients deferred: the smarthost asked for a pause")            \
+	X(deferred_wait, "recipients deferred: no turn in lane_wait_limit")    \
+	X(deferred_unreachable, "recipients deferred: no session to be had")   \
+	X(deferred_alarm, "recipients deferred: an alarm stopped the lane")    \
+	X(deferred_config, "recipients deferred: configuration error")         \
+	X(deferred_crowded,                                                    \
+	    "recipients deferred: the active queue was crowded")               \
+	X(deferred_local, "recipients deferred: other trouble of our own")     \
+	X(octets_sent, "message octets given to sessions, encoding included")  \
+	X(transactions, "MAIL commands sent")                                  \
+	X(resets, "RSET commands sent")                                        \
+	X(chunks, "BDAT commands sent")                                        \
 	X(dials, "dials begun")                                                \
 	X(dials_ok, "dials that became sessions")                              \
 	X(dials_failed, "dials that failed")                                   \
@@ -69,9 +87,9 @@ enum {
 	X(tls_resumed, "resumed TLS handshakes")                               \
 	X(auths_ok, "logins accepted")                                         \
 	X(auths_failed, "logins refused")                                      \
-	X(closed_spent, "sessions closed: had their messages, or are old")     \
-	X(closed_idle, "sessions closed: idle")                                \
+	X(closed_spent, "sessions closed: had their share of messages")        \
 	X(closed_age, "sessions closed: age limit")                            \
+	X(closed_idle, "sessions closed: idle")                                \
 	X(closed_surplus, "sessions closed: another lane waits for a slot")    \
 	X(closed_errors, "sessions closed: refused too often, or an alarm")    \
 	X(closed_421, "sessions closed by a 421 reply")                        \
@@ -79,13 +97,20 @@ enum {
 	X(closed_timeout, "sessions closed: no reply in time")                 \
 	X(closed_protocol, "sessions closed: replies out of step")             \
 	X(closed_stop, "sessions closed: reload or stop")                      \
-	X(replies_421, "421 replies")                                          \
-	X(throttled, "replies that ask to slow down")                          \
-	X(retries, "messages moved to another session")                        \
-	X(in_doubt, "messages deferred because the reply was lost")            \
+	X(replies_421, "421 replies, to dials included")                       \
+	X(throttled, "replies that ask to slow down or to pause")              \
+	X(lessons_pace, "slowed down by replies, once for a flight of them")   \
+	X(lessons_pause, "pauses that replies asked for")                      \
+	X(lessons_quota, "times the messages of a session were found out")     \
+	X(lessons_connections, "times fewer connections were found out")       \
+	X(lessons_manner, "times a slower way to talk was found out")          \
+	X(lessons_alarm, "alarms that stopped the lane")                       \
+	X(retries, "transactions returned by a session, to be sent again")     \
+	X(in_doubt, "recipients whose reply was lost after all was sent")      \
 	X(poisoned, "messages set aside after crashes")                        \
 	X(corrupt, "queue files that could not be read whole")                 \
-	X(reports_failed, "verdicts bounce(8), defer(8)... did not take")      \
+	X(reports_failed,                                                      \
+	    "conversations with bounce(8), defer(8)... that failed")           \
 	X(slots_taken, "connection slots taken")                               \
 	X(slots_refused, "connection slots asked for in vain")                 \
 	X(kicks, "runs of the scheduler")                                      \
@@ -100,23 +125,23 @@ enum {
 	X(sessions_idle, "sessions ready and idle")                            \
 	X(sessions_busy, "sessions with messages on the wire")                 \
 	X(sessions_closing, "sessions waiting for the reply to QUIT")          \
-	X(depth, "messages that may be unanswered per session")                \
 	X(rate_milli, "messages per 1000 seconds allowed now, 0 unlimited")    \
 	X(paused_until_wall_ms, "no mail before this time, 0 not paused")      \
-	X(memory_bytes, "memory of waiting requests")                          \
 	X(requests_parked, "of the waiting, for the limit of a domain")        \
+	X(oldest_wall_ms, "since when the oldest request waits, 0 none does")  \
 	X(messages_active, "messages in the active queue, of all transports")  \
 	X(crowd_relieving, "1: surplus is given back, active is crowded")      \
 	X(crowd_given_back, "messages to be called back when there is room")   \
-	X(wakeup_wall_ms, "when the lane looks again by itself, 0 never")
+	X(wakeup_wall_ms, "when the lane looks again by itself, 0 never")      \
+	X(certificate_wall_ms, "end of our certificate, 0 there is none")
 
 /* In microseconds. */
 #define BOARD_HISTS(X)                                                         \
 	X(queue_wait, "from the request being read to its MAIL")               \
-	X(session_wait, "from wanting a session to having one")                \
+	X(session_wait, "from mail that wants a session to having one")        \
 	X(wire_time, "from MAIL to the reply that decides")                    \
 	X(dial_time, "from connect to the session being ready")                \
-	X(report_time, "from the verdict to the final status")
+	X(report_time, "from the last verdict to the final status")
 
 /* State of a session row: name, as shown. */
 #define BOARD_SESSION_STATES(X)                                                \
@@ -188,7 +213,7 @@ struct board_session {
 	uint64_t depth; /* may be unanswered */
 	uint64_t octets;
 	uint64_t opened_wall_ms;
-	uint64_t spare;
+	uint64_t id; /* common/shared/session_id.h */
 	char peer[BOARD_NAME]; /* numeric address:port */
 };
 
@@ -210,7 +235,8 @@ struct board_lane {
 	uint64_t account; /* index + 1, 0 none; check it */
 	uint64_t held, reserve, wants; /* connection slots */
 	uint64_t connection_limit;
-	uint64_t spare[10];
+	uint64_t counted_since_wall_ms; /* figures were never reset since */
+	uint64_t spare[9];
 	uint64_t counters[BOARD_COUNTER_WORDS];
 	uint64_t gauges[BOARD_GAUGE_WORDS]; /* int64_t, two's complement */
 	struct board_hist hists[BOARD_HIST_SLOTS];
@@ -235,6 +261,8 @@ struct board_host {
 	uint64_t messages_wall_ms; /* when `messages` was found out */
 	uint64_t manner; /* as the agent packs it, 0 nothing */
 	uint64_t manner_wall_ms; /* when that was found out */
+	uint64_t certificate_wall_ms; /* its end, as shown last; 0 unknown */
+	uint64_t spare[7];
 	char host[BOARD_NAME];
 };
 
@@ -253,7 +281,7 @@ struct board_account {
 	struct board_rate rates[BOARD_RATES]; /* shared by its lanes */
 	uint64_t
 	    spare_rate[BOARD_RATE_BYTES / 8 - BOARD_RATES * BOARD_RATE_WORDS];
-	uint64_t spare_end[704];
+	uint64_t spare_end[576];
 };
 
 struct board_head {
@@ -303,8 +331,10 @@ board_bump(uint64_t *word, uint64_t n)
 /* A fresh board at b (BOARD_SIZE octets, zeroed). */
 void board_init(struct board *b, uint64_t now_wall_ms);
 
-/* Is this a board of our version and size? NULL: yes; else what is wrong. */
-const char *board_check(const struct board_head *h, uint64_t file_size);
+/* Is this a board of our version and size? false: why (of n octets) says what
+ * is wrong. */
+bool board_check(
+    const struct board_head *h, uint64_t file_size, char *why, size_t n);
 
 /* 64-bit hash of a name, never 0. Not secret: keep files that carry it 0600. */
 uint64_t board_hash(const char *text);

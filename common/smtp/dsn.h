@@ -18,14 +18,31 @@ enum {
 	DSN_TEXT_MAX = 2400, /* a reply of 2048 octets and the words around */
 };
 
+/* What a deferral is counted as. Whoever has a better word than the reply code
+ * sets it after dsn_set(). */
+enum dsn_cause {
+	DSN_CAUSE_NONE, /* a reply if smtp_code is set, else our own trouble */
+	DSN_CAUSE_LOST, /* the session was lost, or out of step */
+	DSN_CAUSE_RATE, /* a rate limit of the lane or its account */
+	DSN_CAUSE_DOMAIN, /* a limit of the recipient's domain */
+	DSN_CAUSE_PAUSE, /* the smarthost asked for a pause */
+	DSN_CAUSE_WAIT, /* waited long enough for something else */
+	DSN_CAUSE_UNREACHABLE, /* no session to be had */
+	DSN_CAUSE_ALARM, /* the smarthost wants none of our mail */
+	DSN_CAUSE_CONFIG, /* until somebody corrects a setting */
+	DSN_CAUSE_CROWDED, /* the active queue needs room */
+};
+
 struct dsn {
 	char status[DSN_STATUS_SIZE]; /* "4.4.2" */
 	uint16_t smtp_code; /* 0: no reply, we made it up */
+	enum dsn_cause cause;
 	bool maybe_accepted; /* final dot sent, no reply was read: in doubt */
 	char text[DSN_TEXT_MAX + 1];
 };
 
-/* Overwrites *dsn: smtp_code 0, maybe_accepted false (set them afterwards).
+/* Overwrites *dsn: smtp_code 0, cause NONE, maybe_accepted false (set
+ * them afterwards).
  * Untrusted text may be an argument, never the format. A status that is not
  * valid is replaced by "4.3.0", so that a slip can only delay mail. */
 void dsn_set(struct dsn *dsn, const char *status, const char *format, ...)

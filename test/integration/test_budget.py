@@ -256,7 +256,7 @@ def test_quota_of_sessions_is_known_to_the_next_process(
         assert opened >= 100 / 5
         assert after["quits"] - before["quits"] == opened
         assert not origin.log.lines(
-            "session lost|closes a session|status=deferred", since=mark)
+            "end=(lost|timeout)|closes a session|status=deferred", since=mark)
         sent += later
     verdict = messages.compare(sent, sim.taken())
     assert verdict.is_clean(), verdict

@@ -166,7 +166,7 @@ def test_files_are_read_anew_at_reload(base, certs, origin, started):
     origin.set(lane_provider="acme", reload=True)
     assert most_per_session(deliver(origin, sim, 20, "acme")) == 2
     # what would have been deferred was slowed down for, by its rule
-    assert origin.log.lines(r"our own words; slowing down .*acme\.conf:4\)")
+    assert origin.log.lines(r"pace=slower .*rule=\S+acme\.conf:4 .*our own words")
     assert set(origin.log.statuses("/smtp")) == {"sent"}
 
     with open(os.path.join(own, "acme.conf"), "a", encoding="utf-8") as f:

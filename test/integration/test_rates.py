@@ -124,8 +124,8 @@ def test_bulk_is_cut_before_urgent(base, certs, origin, started):
     refused = sim.stats()["throttled"] - refused
     both = [t for t in times(sim) if t > bulk[-1] - 10e6]
     used = (len(both) - 1) / (both[-1] - both[0]) * 1e6
-    gave_way = len(origin.log.lines("postfix/slow.* a more urgent lane"))
-    cut = origin.log.lines("postfix/fast.*; slowing down")
+    gave_way = len(origin.log.lines("postfix/slow.* reason=more-urgent"))
+    cut = origin.log.lines("postfix/fast.* pace=slower")
     print(f"\nurgent, from queued to accepted, p95: {p95(empty) * 1e3:.0f} ms "
           f"in an empty system, {p95(busy) * 1e3:.0f} ms beside bulk; "
           f"{used:.1f}/s of {rate}/s used, {refused} refused, bulk gave way "

@@ -68,6 +68,7 @@ struct world_message {
 	size_t rcpt_count, decided;
 	int64_t submitted_ms, done_ms;
 	enum outcome outcomes[WORLD_RCPTS_MAX];
+	enum dsn_cause cause; /* of the verdict that came last */
 	char status[12], text[WORLD_TEXT_SIZE]; /* of the last one decided */
 	bool is_hop, in_doubt;
 	int copies; /* contents taken by the server */

@@ -86,6 +86,7 @@ on_decided(void *ctx, struct request *req, size_t i)
 	m->decided++;
 	m->outcomes[i] = v->outcome;
 	m->in_doubt = m->in_doubt || v->dsn.maybe_accepted;
+	m->cause = v->dsn.cause;
 	(void)snprintf(m->status, sizeof(m->status), "%s", v->dsn.status);
 	(void)snprintf(
 	    m->text, sizeof(m->text), "%.*s", WORLD_TEXT_SIZE - 1, v->dsn.text);

@@ -1,13 +1,13 @@
 /* boarddump: prints what lanes put on the board, and the connection slots.
  *
  *   boarddump [-j] [-a] directory
+ *   boarddump -V
  *
- * directory is lane_state_directory. -j: JSON, one object; -a: also lanes
- * that are gone, accounts that no lane uses and figures that are zero (text
- * only; JSON has them always).
- * Reads with pread and never maps or locks, so that nothing it does can
- * disturb a lane. Numbers taken from the files are bounded before use.
- * Status 1: no board, or not of our version.
+ * directory is lane_state_directory. -V: the version. -j: JSON, one object; -a:
+ * also lanes that are gone, accounts that no lane uses and figures that are
+ * zero (text only; JSON has them always). Reads with pread and never maps or
+ * locks, so that nothing it does can disturb a lane. Numbers taken from the
+ * files are bounded before use. Status 1: no board, or not of our version.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -17,12 +17,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/shared/board.h"
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "common/base/release.h"
 #include "common/limits/rate.h"
+#include "common/shared/session_id.h"
 #include "common/shared/slots.h"
 
 struct dump {
@@ -167,7 +170,11 @@ json_hist(struct dump *d, const char *name, const struct board_hist *h)
 static void
 json_session(struct dump *d, const struct board_session *s)
 {
+	char id[SESSION_ID_SIZE];
+
+	session_id_text(s->id, id);
 	json_open(d, NULL, '{');
+	json_text(d, "session", id, sizeof(id));
 	json_text(d, "state", board_session_state_name(s->state), 32);
 	TEXT(d, s, peer);
 	NUMBER(d, s, messages);
@@ -247,6 +254,7 @@ json_lane(struct dump *d, const struct board_lane *lane, bool is_running)
 	json_text(d, "state", lane_state(lane, is_running), 32);
 	NUMBER(d, lane, pid);
 	NUMBER(d, lane, started_wall_ms);
+	NUMBER(d, lane, counted_since_wall_ms);
 	NUMBER(d, lane, beat_wall_ms);
 	NUMBER(d, lane, held);
 	NUMBER(d, lane, reserve);
@@ -295,6 +303,7 @@ json_account(struct dump *d, const struct board_account *a)
 		NUMBER(d, h, depth);
 		NUMBER(d, h, messages);
 		NUMBER(d, h, rtt_us);
+		NUMBER(d, h, certificate_wall_ms);
 		NUMBER(d, h, updated_wall_ms);
 		json_close(d, '}');
 	}
@@ -342,6 +351,20 @@ text_rates(const struct board_rate *rows)
 	}
 }
 
+/* When a certificate ends. */
+static void
+text_end(const char *whose, uint64_t wall_ms)
+{
+	time_t at = (time_t)(wall_ms / 1000);
+	char date[40] = "";
+	struct tm tm;
+
+	if (gmtime_r(&at, &tm) != NULL)
+		(void)strftime(date, sizeof(date), "%Y-%m-%d", &tm);
+	printf("  %s ends %s, in %.0f days\n", whose, date,
+	    -seconds_since(wall_ms) / 86400);
+}
+
 /* What a gauge holds, with times as they are from now. */
 static void
 text_gauge(const struct board_lane *lane, int i)
@@ -358,6 +381,14 @@ text_gauge(const struct board_lane *lane, int i)
 		if (value != 0)
 			printf("  looks again in %.1fs\n",
 			    left_s > 0 ? left_s : 0);
+		break;
+	case BOARD_GAUGE_oldest_wall_ms:
+		if (value != 0)
+			printf("  oldest request waits for %.1fs\n", -left_s);
+		break;
+	case BOARD_GAUGE_certificate_wall_ms:
+		if (value != 0)
+			text_end("our certificate", (uint64_t)value);
 		break;
 	case BOARD_GAUGE_rate_milli:
 		if (value != 0)
@@ -396,12 +427,15 @@ text_hist(const struct board_hist *h, const struct board_metric *metric)
 static void
 text_lane_rows(const struct board_lane *lane)
 {
+	char id[SESSION_ID_SIZE];
+
 	for (int i = 0; i < BOARD_SESSIONS; i++) {
 		const struct board_session *s = &lane->sessions[i];
 
 		if (s->state == BOARD_SESSION_FREE)
 			continue;
-		printf("  session %d %s %.1fs", i,
+		session_id_text(s->id, id);
+		printf("  session=%s %s %.1fs", id,
 		    board_session_state_name(s->state),
 		    seconds_since(s->since_wall_ms));
 		text_word("peer", s->peer, sizeof(s->peer));
@@ -431,6 +465,8 @@ text_lane(struct dump *d, const struct board_lane *lane, bool is_running)
 	       " wants=%" PRIu64 " beat=%.1fs\n",
 	    lane_state(lane, is_running), lane->pid, lane->held, lane->reserve,
 	    lane->wants, seconds_since(lane->beat_wall_ms));
+	printf("  counted for %.1f hours\n",
+	    seconds_since(lane->counted_since_wall_ms) / 3600);
 	text_rates(lane->rates);
 	for (int i = 0; i < BOARD_COUNTER_COUNT; i++)
 		if (d->wants_all || lane->counters[i] != 0)
@@ -471,6 +507,8 @@ text_account(const struct board_account *a)
 		    h->messages);
 		text_time("rtt", h->rtt_us);
 		(void)putchar('\n');
+		if (h->certificate_wall_ms != 0)
+			text_end("its certificate", h->certificate_wall_ms);
 	}
 }
 
@@ -651,12 +689,15 @@ static void
 dump_all(struct dump *d)
 {
 	if (!d->is_json) {
+		printf("postlane %s board %" PRIu64 "\n", release_version(),
+		    d->board->head.version);
 		dump_accounts(d);
 		dump_slots(d);
 		dump_lanes(d);
 		return;
 	}
 	json_open(d, NULL, '{');
+	json_text(d, "release", release_version(), strlen(release_version()));
 	json_number(d, "version", d->board->head.version);
 	json_number(d, "made_wall_ms", d->board->head.made_wall_ms);
 	json_open(d, "accounts", '[');
@@ -672,52 +713,62 @@ dump_all(struct dump *d)
 	(void)putchar('\n');
 }
 
-static const char *
-open_board(struct dump *d, const char *dir)
+/* false: why (of n octets) says what is wrong. */
+static bool
+open_board(struct dump *d, const char *dir, char *why, size_t n)
 {
+	struct board_head head;
 	struct stat st;
 
+	(void)snprintf(why, n, "cannot be read whole");
 	d->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (d->dir_fd < 0)
-		return strerror(errno);
-	d->fd = openat(
-	    d->dir_fd, "board", O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-	if (d->fd < 0 || fstat(d->fd, &st) != 0)
-		return strerror(errno);
+	if (d->dir_fd >= 0)
+		d->fd = openat(d->dir_fd, "board",
+		    O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	if (d->fd < 0 || fstat(d->fd, &st) != 0) {
+		(void)snprintf(why, n, "%s", strerror(errno));
+		return false;
+	}
+	/* The head of another version says so, whatever the size is. */
+	if (!read_whole(d->fd, &head, sizeof(head)) ||
+	    !board_check(&head, (uint64_t)st.st_size, why, n))
+		return false;
 	d->board = mem_zalloc(BOARD_SIZE);
-	if (st.st_size != BOARD_SIZE ||
-	    !read_whole(d->fd, d->board, BOARD_SIZE))
-		return "wrong size";
-	return board_check(&d->board->head, (uint64_t)st.st_size);
+	return read_whole(d->fd, d->board, BOARD_SIZE) &&
+	       board_check(&d->board->head, (uint64_t)st.st_size, why, n);
 }
 
 int
 main(int argc, char **argv)
 {
 	struct dump d = {.dir_fd = -1, .fd = -1};
-	const char *wrong;
+	char why[120];
+	bool is_good;
 	int c;
 
-	while ((c = getopt(argc, argv, "aj")) != -1) {
+	while ((c = getopt(argc, argv, "ajV")) != -1) {
 		d.wants_all |= c == 'a';
 		d.is_json |= c == 'j';
+		if (c == 'V') {
+			printf("%s\n", release_version());
+			return 0;
+		}
 		if (c == '?')
 			return 2;
 	}
 	if (optind + 1 != argc) {
-		fprintf(stderr, "usage: boarddump [-j] [-a] directory\n");
+		fprintf(stderr, "usage: boarddump [-j] [-a] directory | -V\n");
 		return 2;
 	}
-	wrong = open_board(&d, argv[optind]);
-	if (wrong == NULL)
+	is_good = open_board(&d, argv[optind], why, sizeof(why));
+	if (is_good)
 		dump_all(&d);
 	else
-		fprintf(
-		    stderr, "boarddump: %s/board: %s\n", argv[optind], wrong);
+		fprintf(stderr, "boarddump: %s/board: %s\n", argv[optind], why);
 	mem_free(d.board);
 	if (d.fd >= 0)
 		(void)close(d.fd);
 	if (d.dir_fd >= 0)
 		(void)close(d.dir_fd);
-	return wrong != NULL;
+	return !is_good;
 }

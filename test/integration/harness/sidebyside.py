@@ -20,9 +20,10 @@ QUEUE_FILES = os.path.join(ROOT, "test/fixtures/queue")
 
 # What one of them says in addition: lane about its sessions and routes,
 # smtp(8) the details of a corrupt queue file.
-_OWN = re.compile(r"session lost after \d+ messages|is reachable again"
+_OWN = re.compile(r"^session=\w+ |is reachable again"
                   r"|closes a session after \d+ messages"
                   r"|bad record type: \d+ in message content")
+_SESSION = re.compile(r", session=\w{10}$", re.M)
 _TIMES = re.compile(r" delay=[\d.e+-]+, delays=[\d.e+/-]+,")
 _BOUNDARY = re.compile(r'boundary="([^"]+)"')
 # Which name or date is wrong: smtp(8) does not say.
@@ -53,6 +54,7 @@ class Side:
         for name in sorted(self._queue_ids(), key=len, reverse=True):
             text = re.sub(rf"\b{name}\b", "QUEUEID", text)
         text = text.replace(os.path.dirname(o.home), "BASE")
+        text = _SESSION.sub("", text)
         text = _TIMES.sub("", text)
         text = _CERTIFICATE.sub(r"\1", text)
         return _DATE.sub("DATE", text)

@@ -8,6 +8,7 @@
 
 #include "agent/figures.h"
 #include "common/base/mem.h"
+#include "test/support/statedir.h"
 
 enum { ROWS = 8 };
 
@@ -79,6 +80,127 @@ figures_of_limits_are_bounded_and_may_be_none(void **state)
 	mem_free(s);
 }
 
+/* ---- what became of recipients ------------------------------------------ */
+
+static struct board_writer *
+board_in(void **state)
+{
+	char error[200] = "";
+	struct board_writer *board =
+	    board_writer_open(*state, "fast", "fast", error, sizeof(error));
+
+	if (board == NULL)
+		fail_msg("board_writer_open: %s", error);
+	return board;
+}
+
+static uint64_t
+counted(struct board_writer *board, enum board_counter which)
+{
+	return board_writer_lane(board)->counters[which];
+}
+
+/* Decides and reports recipients in order, as the agent does. */
+static void
+report_all(struct board_writer *board, struct request *req)
+{
+	for (size_t i = 0; i < req->rcpt_count; i++)
+		figures_on_decided(board, req, i, 1000);
+	for (size_t i = 0; i < req->rcpt_count; i++) {
+		req->rcpts[i].state = RCPT_REPORTED;
+		figures_on_reported(board, req, i, 4000);
+	}
+}
+
+static struct verdict *
+verdict_of(enum outcome outcome, enum dsn_cause cause, uint16_t code)
+{
+	struct verdict *v = verdict_new(outcome);
+
+	dsn_set(&v->dsn, "4.0.0", "text");
+	v->dsn.cause = cause;
+	v->dsn.smtp_code = code;
+	return v;
+}
+
+static void
+figures_count_a_message_once_for_each_outcome(void **state)
+{
+	struct board_writer *board = board_in(state);
+	struct recipient rcpts[] = {
+	    {.verdict = verdict_of(OUTCOME_SENT, DSN_CAUSE_NONE, 250)},
+	    {.verdict = verdict_of(OUTCOME_SENT, DSN_CAUSE_NONE, 250)},
+	    {.verdict = verdict_of(OUTCOME_DEFER, DSN_CAUSE_NONE, 450)},
+	    {.verdict = verdict_of(OUTCOME_BOUNCE, DSN_CAUSE_NONE, 550)},
+	    {.verdict = verdict_of(OUTCOME_BOUNCE, DSN_CAUSE_LOST, 0)},
+	};
+	struct request req = {.rcpts = rcpts, .rcpt_count = 5};
+	struct request probe = {
+	    .rcpts = rcpts, .rcpt_count = 1, .flags = REQUEST_MTA_VRFY};
+	const struct board_hist *times;
+
+	req.is_corrupt = true;
+	report_all(board, &req);
+	assert_int_equal(counted(board, BOARD_COUNTER_messages_sent), 1);
+	assert_int_equal(counted(board, BOARD_COUNTER_messages_deferred), 1);
+	assert_int_equal(counted(board, BOARD_COUNTER_messages_bounced), 1);
+	assert_int_equal(counted(board, BOARD_COUNTER_recipients_sent), 2);
+	assert_int_equal(counted(board, BOARD_COUNTER_recipients_deferred), 1);
+	assert_int_equal(counted(board, BOARD_COUNTER_recipients_bounced), 2);
+	assert_int_equal(counted(board, BOARD_COUNTER_deferred_reply), 1);
+	assert_int_equal(counted(board, BOARD_COUNTER_deferred_lost), 0);
+	assert_int_equal(counted(board, BOARD_COUNTER_corrupt), 1);
+	times = &board_writer_lane(board)->hists[BOARD_HIST_report_time];
+	assert_int_equal(times->count, 1);
+	assert_int_equal(times->sum, 3000);
+
+	report_all(board, &probe);
+	assert_int_equal(counted(board, BOARD_COUNTER_recipients_probed), 1);
+	assert_int_equal(counted(board, BOARD_COUNTER_recipients_sent), 2);
+	assert_int_equal(counted(board, BOARD_COUNTER_messages_sent), 1);
+	for (size_t i = 0; i < 5; i++)
+		verdict_free(&rcpts[i].verdict);
+	board_writer_close(&board);
+}
+
+static void
+figures_count_each_deferral_for_one_reason(void **state)
+{
+	static const struct {
+		enum dsn_cause cause;
+		uint16_t code;
+		enum board_counter counter;
+	} causes[] = {
+	    {DSN_CAUSE_NONE, 450, BOARD_COUNTER_deferred_reply},
+	    {DSN_CAUSE_NONE, 0, BOARD_COUNTER_deferred_local},
+	    {DSN_CAUSE_LOST, 0, BOARD_COUNTER_deferred_lost},
+	    {DSN_CAUSE_RATE, 0, BOARD_COUNTER_deferred_rate},
+	    {DSN_CAUSE_DOMAIN, 0, BOARD_COUNTER_deferred_domain},
+	    {DSN_CAUSE_PAUSE, 0, BOARD_COUNTER_deferred_pause},
+	    {DSN_CAUSE_WAIT, 0, BOARD_COUNTER_deferred_wait},
+	    {DSN_CAUSE_UNREACHABLE, 0, BOARD_COUNTER_deferred_unreachable},
+	    {DSN_CAUSE_ALARM, 550, BOARD_COUNTER_deferred_alarm},
+	    {DSN_CAUSE_CONFIG, 0, BOARD_COUNTER_deferred_config},
+	    {DSN_CAUSE_CROWDED, 0, BOARD_COUNTER_deferred_crowded},
+	};
+	enum { CAUSES = sizeof(causes) / sizeof(causes[0]) };
+	struct board_writer *board = board_in(state);
+
+	for (size_t i = 0; i < CAUSES; i++) {
+		struct recipient rcpt = {.verdict = verdict_of(OUTCOME_DEFER,
+					     causes[i].cause, causes[i].code)};
+		struct request req = {.rcpts = &rcpt, .rcpt_count = 1};
+
+		assert_int_equal(counted(board, causes[i].counter), 0);
+		report_all(board, &req);
+		assert_int_equal(counted(board, causes[i].counter), 1);
+		assert_int_equal(
+		    counted(board, BOARD_COUNTER_recipients_deferred), i + 1);
+		verdict_free(&rcpt.verdict);
+	}
+	board_writer_close(&board);
+}
+
 int
 main(void)
 {
@@ -86,6 +208,8 @@ main(void)
 	    cmocka_unit_test(
 		figures_of_limits_say_what_is_used_and_when_more_may_go),
 	    cmocka_unit_test(figures_of_limits_are_bounded_and_may_be_none),
+	    IN_STATEDIR(figures_count_a_message_once_for_each_outcome),
+	    IN_STATEDIR(figures_count_each_deferral_for_one_reason),
 	};
 
 	return cmocka_run_group_tests_name("figures", tests, NULL, NULL);

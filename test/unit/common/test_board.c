@@ -114,17 +114,19 @@ board_counters_go_on_in_the_next_process(void **state)
 	uint64_t generation;
 
 	board_writer_add(w, BOARD_COUNTER_messages_sent, 3);
-	board_writer_set(w, BOARD_GAUGE_depth, -7);
+	board_writer_set(w, BOARD_GAUGE_messages_active, -7);
 	board_writer_observe(w, BOARD_HIST_wire_time, 1000);
 	assert_int_equal(
-	    (int64_t)board_writer_lane(w)->gauges[BOARD_GAUGE_depth], -7);
+	    (int64_t)board_writer_lane(w)->gauges[BOARD_GAUGE_messages_active],
+	    -7);
 	generation = board_writer_lane(w)->generation;
 	board_writer_close(&w);
 	w = writer(*state, "fast");
 	board_writer_add(w, BOARD_COUNTER_messages_sent, 2);
 	assert_int_equal(
 	    board_writer_lane(w)->counters[BOARD_COUNTER_messages_sent], 5);
-	assert_int_equal(board_writer_lane(w)->gauges[BOARD_GAUGE_depth], 0);
+	assert_int_equal(
+	    board_writer_lane(w)->gauges[BOARD_GAUGE_messages_active], 0);
 	assert_int_equal(
 	    board_writer_lane(w)->hists[BOARD_HIST_wire_time].count, 1);
 	assert_true(board_writer_lane(w)->generation > generation);
@@ -160,8 +162,8 @@ board_sessions_come_and_go(void **state)
 {
 	struct board_writer *w = writer(*state, "fast");
 	struct board_session *rows = board_writer_lane(w)->sessions;
-	int first = board_writer_session_new(w),
-	    second = board_writer_session_new(w);
+	int first = board_writer_session_new(w, 7),
+	    second = board_writer_session_new(w, 7);
 
 	assert_int_not_equal(first, second);
 	assert_int_equal(rows[first].state, BOARD_SESSION_DIALING);
@@ -175,10 +177,10 @@ board_sessions_come_and_go(void **state)
 	/* a row given up is no longer ours */
 	board_writer_session_state(w, first, BOARD_SESSION_BUSY);
 	assert_int_equal(rows[first].state, BOARD_SESSION_FREE);
-	assert_int_equal(board_writer_session_new(w), first);
+	assert_int_equal(board_writer_session_new(w, 7), first);
 	for (int i = 2; i < BOARD_SESSIONS; i++)
-		assert_int_equal(board_writer_session_new(w), i);
-	assert_int_equal(board_writer_session_new(w), -1);
+		assert_int_equal(board_writer_session_new(w, 7), i);
+	assert_int_equal(board_writer_session_new(w, 7), -1);
 	board_writer_session_state(w, -1, BOARD_SESSION_BUSY);
 	board_writer_close(&w);
 }
@@ -247,7 +249,7 @@ drain(void *ctx, int in, int out)
 	statedir_tell(out, 'd');
 	(void)statedir_hear(in);
 	board_writer_add(w, BOARD_COUNTER_messages_sent, 1);
-	board_writer_set(w, BOARD_GAUGE_depth, 99);
+	board_writer_set(w, BOARD_GAUGE_messages_active, 99);
 	board_writer_poison_end(w, "4INHAND", true);
 	statedir_tell(out, 'e');
 }
@@ -264,7 +266,7 @@ board_draining_child_counts_beside_its_successor(void **state)
 	assert_int_equal(statedir_hear(child.from), 'd');
 	next = writer(*state, "fast");
 	board_writer_add(next, BOARD_COUNTER_messages_sent, 1);
-	board_writer_set(next, BOARD_GAUGE_depth, 5);
+	board_writer_set(next, BOARD_GAUGE_messages_active, 5);
 	/* a reload is no crash */
 	assert_int_equal(board_writer_lane(next)->poison[0].crashes, 0);
 	statedir_tell(child.to, 'g');
@@ -272,7 +274,8 @@ board_draining_child_counts_beside_its_successor(void **state)
 	assert_int_equal(statedir_end(&child, 0), 0);
 	assert_int_equal(
 	    board_writer_lane(next)->counters[BOARD_COUNTER_messages_sent], 3);
-	assert_int_equal(board_writer_lane(next)->gauges[BOARD_GAUGE_depth], 5);
+	assert_int_equal(
+	    board_writer_lane(next)->gauges[BOARD_GAUGE_messages_active], 5);
 	assert_int_equal(board_writer_lane(next)->poison[0].key, 0);
 	board_writer_close(&next);
 	/* the parent would have left by _exit */
@@ -351,13 +354,13 @@ board_null_writer_does_nothing(void **state)
 
 	(void)state;
 	board_writer_add(w, BOARD_COUNTER_dials, 1);
-	board_writer_set(w, BOARD_GAUGE_depth, 1);
+	board_writer_set(w, BOARD_GAUGE_messages_active, 1);
 	board_writer_observe(w, BOARD_HIST_wire_time, 1);
 	board_writer_beat(w);
 	board_writer_set_slots(w, 1, 2, 3, 4);
 	board_writer_set_limits(w, 1, 2, 3, 4, 5);
 	board_writer_refusal(w, "421 no");
-	assert_int_equal(board_writer_session_new(w), -1);
+	assert_int_equal(board_writer_session_new(w, 7), -1);
 	board_writer_session_free(w, 0);
 	assert_int_equal(board_writer_poison_begin(w, "4ABC"), 0);
 	board_writer_poison_end(w, "4ABC", true);
@@ -369,12 +372,44 @@ board_null_writer_does_nothing(void **state)
 	board_writer_close(&w);
 }
 
+/* The last warning. */
 static void
-ignore(void *ctx, enum log_level level, const char *line)
+keep_warning(void *ctx, enum log_level level, const char *line)
 {
-	(void)line;
 	if (level == LOG_LEVEL_WARN)
-		++*(int *)ctx;
+		(void)snprintf(ctx, 200, "%s", line);
+}
+
+static void
+board_says_since_when_it_counts(void **state)
+{
+	struct board_writer *w = writer(*state, "fast");
+	uint64_t since = board_writer_lane(w)->counted_since_wall_ms;
+
+	assert_true(since > 0);
+	assert_int_equal(since, board_writer_lane(w)->started_wall_ms);
+	/* As it was a day ago. */
+	since -= 86400000;
+	board_writer_lane(w)->counted_since_wall_ms = since;
+	board_writer_close(&w);
+	w = writer(*state, "fast");
+	assert_int_equal(board_writer_lane(w)->counted_since_wall_ms, since);
+	assert_true(board_writer_lane(w)->started_wall_ms > since);
+	board_writer_close(&w);
+}
+
+static void
+board_remembers_the_end_of_certificates(void **state)
+{
+	struct board_writer *w = writer(*state, "fast");
+	const struct board_host *h;
+
+	assert_true(board_writer_set_account(w, "mx.example"));
+	board_writer_set_host_certificate(w, "mx.example", 1800000000);
+	h = board_writer_account(w)->hosts;
+	assert_string_equal(h->host, "mx.example");
+	assert_int_equal(h->certificate_wall_ms, INT64_C(1800000000000));
+	board_writer_close(&w);
 }
 
 static void
@@ -384,29 +419,41 @@ board_of_another_version_is_made_anew(void **state)
 		off_t at;
 		unsigned char octet;
 		off_t size;
+		const char *why;
 	} damage[] = {
-	    {0, 0xff, BOARD_SIZE},
-	    {offsetof(struct board_head, version), 99, BOARD_SIZE},
-	    {offsetof(struct board_head, lane_size), 99, BOARD_SIZE},
-	    {offsetof(struct board_head, made_wall_ms), 1, BOARD_SIZE - 1},
-	    {offsetof(struct board_head, made_wall_ms), 1, 12},
+	    {0, 0xff, BOARD_SIZE, "not a board"},
+	    {offsetof(struct board_head, version), BOARD_VERSION - 1,
+		BOARD_SIZE, "of version 2, not 3"},
+	    {offsetof(struct board_head, version), BOARD_VERSION + 1,
+		BOARD_SIZE, "of version 4, not 3"},
+	    /* whose size is another, too */
+	    {offsetof(struct board_head, version), 1, BOARD_SIZE - 4096,
+		"of version 1, not 3"},
+	    {offsetof(struct board_head, lane_size), 99, BOARD_SIZE,
+		"of another layout"},
+	    {offsetof(struct board_head, made_wall_ms), 1, BOARD_SIZE - 1,
+		"of the wrong size"},
+	    {offsetof(struct board_head, made_wall_ms), 1, 12, "unreadable"},
 	};
 	char *path = mem_printf("%s/board", (char *)*state);
 	struct stat st;
 
 	for (size_t i = 0; i < sizeof(damage) / sizeof(damage[0]); i++) {
 		struct board_writer *w = writer(*state, "fast"), *next;
-		int fd = open(path, O_RDWR | O_CLOEXEC), warnings = 0;
+		int fd = open(path, O_RDWR | O_CLOEXEC);
+		char warning[200] = "";
 
 		board_writer_add(w, BOARD_COUNTER_dials, 7);
 		assert_int_equal(
 		    pwrite(fd, &damage[i].octet, 1, damage[i].at), 1);
 		/* the mapping of w does not reach into what is cut */
 		assert_int_equal(ftruncate(fd, damage[i].size), 0);
-		log_set_sink(ignore, &warnings);
+		log_set_sink(keep_warning, warning);
 		next = writer(*state, "fast");
 		log_set_sink(NULL, NULL);
-		assert_int_equal(warnings, 1);
+		assert_string_equal(strstr(warning, "the old file is ") +
+					strlen("the old file is "),
+		    damage[i].why);
 		assert_int_equal(
 		    board_writer_lane(next)->counters[BOARD_COUNTER_dials], 0);
 		assert_int_equal(ftruncate(fd, BOARD_SIZE), 0);
@@ -510,7 +557,7 @@ board_goes_on_whatever_happens_to_its_file(void **state)
 		filedamage_keep(*state, "board");
 		assert_true(board_writer_set_account(w, "host joe"));
 		board_writer_set_host_depth(w, "host", 7);
-		row = board_writer_session_new(w);
+		row = board_writer_session_new(w, 7);
 		board_writer_add(w, BOARD_COUNTER_dials, 5);
 		board_writer_beat(w);
 		board_writer_beat(other);
@@ -565,6 +612,8 @@ main(void)
 	    IN_STATEDIR(board_accounts_in_use_are_never_evicted),
 	    cmocka_unit_test(board_null_writer_does_nothing),
 	    IN_STATEDIR(board_of_another_version_is_made_anew),
+	    IN_STATEDIR(board_says_since_when_it_counts),
+	    IN_STATEDIR(board_remembers_the_end_of_certificates),
 	    IN_STATEDIR(board_refuses_files_of_doubtful_origin),
 	    IN_STATEDIR(board_goes_on_whatever_happens_to_its_file),
 	    IN_STATEDIR(board_lanes_that_start_at_once_share_one_file),

@@ -378,9 +378,15 @@ figures_count_what_happened(void **state)
 	world_init(&w);
 	w.rcpts_each = 2;
 	world_open(&w, 100);
+	assert_int_equal(lane_oldest_ms(w.lane), INT64_MAX);
 	world_submit(&w, 60);
+	assert_int_equal(lane_oldest_ms(w.lane), w.now.ms);
 	world_finish(&w, 10000);
+	assert_int_equal(lane_oldest_ms(w.lane), INT64_MAX);
 	f = lane_figures(w.lane);
+	assert_int_equal(f->wire.mails, 60);
+	assert_int_equal(f->wire.bdats, 60);
+	assert_true(f->wire.octets > 60 && f->kicks > 0);
 	assert_int_equal(f->sent, 120);
 	assert_int_equal(f->messages, 60);
 	assert_int_equal(f->deferred + f->bounced + f->in_doubt + f->lost, 0);

@@ -471,6 +471,7 @@ hold_limit_names_the_domain_and_its_limit(void **state)
 	    "not sent within 300s: lane_domain_rate_limits: "
 	    "slow.test=1/1m:1");
 	assert_string_equal(w.messages[19].status, "4.4.5");
+	assert_int_equal(w.messages[19].cause, DSN_CAUSE_DOMAIN);
 	assert_false(w.messages[19].is_hop);
 	assert_int_equal(
 	    w.messages[19].done_ms - w.messages[19].submitted_ms, 300000);
@@ -497,6 +498,7 @@ more_than_the_parked_limit_is_deferred_the_longest_queue_first(void **state)
 	    "lane_parked_limit = 100 messages wait already; "
 	    "lane_domain_rate_limits: slow.test=1/1s:1");
 	assert_string_equal(w.messages[399].status, "4.4.5");
+	assert_int_equal(w.messages[399].cause, DSN_CAUSE_DOMAIN);
 	assert_false(w.messages[399].is_hop);
 	assert_non_null(w.messages[100].req);
 	for (size_t i = 0; i < 3; i++)
@@ -582,6 +584,7 @@ message_above_a_quota_holds_up_nobody(void **state)
 	assert_string_equal(w.messages[0].text,
 	    "message exceeds lane_domain_rate_limits: "
 	    "slow.test=recipients:3/1d!");
+	assert_int_equal(w.messages[0].cause, DSN_CAUSE_DOMAIN);
 	assert_int_equal(w.outcomes[OUTCOME_SENT], 3);
 	world_fini(&w);
 }

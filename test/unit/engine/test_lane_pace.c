@@ -139,6 +139,7 @@ hold_limit_names_the_rate(void **state)
 	assert_string_equal(w.messages[399].text,
 	    "not sent within 300s: lane_message_rate_limit = 0.5/1s:1");
 	assert_string_equal(w.messages[399].status, "4.4.5");
+	assert_int_equal(w.messages[399].cause, DSN_CAUSE_RATE);
 	assert_false(w.messages[399].is_hop);
 	assert_int_equal(
 	    w.messages[399].done_ms - w.messages[399].submitted_ms, 300000);
@@ -164,6 +165,7 @@ used_up_quota_is_said_at_once(void **state)
 	}
 	assert_non_null(strstr(w.messages[9].text,
 	    "lane_message_rate_limit = 5/1d! is used up, more in 8"));
+	assert_int_equal(w.messages[9].cause, DSN_CAUSE_RATE);
 	/* More come in, to learn the same; nobody dials for them. */
 	assert_true(lane_may_admit(w.lane, 0, w.now.ms, &until));
 	world_feed(&w, 50);

@@ -60,6 +60,8 @@ throttles_of_one_flight_are_one_event(void **state)
 	world_run(&w, 1000);
 	assert_true(reply_plan.asked > 3);
 	assert_int_equal(reply_plan_pace(&w)->events, 1);
+	assert_int_equal(lane_figures(w.lane)->throttled, reply_plan.asked);
+	assert_int_equal(lane_figures(w.lane)->slowed, 1);
 	world_finish(&w, 120000);
 	world_check_all_sent(&w);
 	reply_plan_check_count(&w);
@@ -157,8 +159,11 @@ pause_beyond_the_hold_limit_is_the_queue_managers(void **state)
 			continue;
 		assert_true(w.messages[i].is_hop);
 		assert_non_null(strstr(w.messages[i].text, "pause"));
+		assert_int_equal(w.messages[i].cause, DSN_CAUSE_PAUSE);
 		assert_string_equal(w.messages[i].status, "4.4.5");
 	}
+	assert_int_equal(lane_figures(w.lane)->paused, 1);
+	assert_int_equal(lane_figures(w.lane)->throttled, 1);
 	/* It was no matter of the pace. */
 	assert_false(reply_plan_pace(&w)->is_limited);
 	world_run(&w, 7200000);
@@ -222,6 +227,7 @@ too_many_connections_in_a_session_is_about_the_budget(void **state)
 	world_finish(&w, 60000);
 	world_check_all_sent(&w);
 	assert_int_equal(w.too_many, 1);
+	assert_int_equal(lane_figures(w.lane)->fewer, 1);
 	assert_true(w.too_many_was_open);
 	assert_false(reply_plan_pace(&w)->is_limited);
 	world_fini(&w);
@@ -529,6 +535,7 @@ what_was_under_way_does_not_end_an_alarm(void **state)
 	world_submit(&w, 100);
 	world_finish(&w, 60000);
 	assert_true(w.alarms >= 1);
+	assert_int_equal(lane_figures(w.lane)->alarms, 1);
 	assert_true(w.outcomes[OUTCOME_SENT] > 20);
 	assert_true(w.outcomes[OUTCOME_DEFER] > 20);
 	assert_int_equal(w.all_clears[ALARM_BLOCKED], 0);
@@ -577,8 +584,9 @@ static void
 count_waits(void *ctx, enum log_level level, const char *line)
 {
 	(void)level;
-	*(int *)ctx += strstr(line, "no mail for 1s") != NULL &&
-		       strstr(line, "lane_adaptive = no (rules:1)") != NULL;
+	*(int *)ctx += strstr(line, "pace=same ") != NULL &&
+		       strstr(line, " wait=1s ") != NULL &&
+		       strstr(line, " rule=rules:1 ") != NULL;
 }
 
 static void
@@ -602,6 +610,8 @@ lane_told_not_to_adapt_only_pauses(void **state)
 	assert_in_range(w.now.ms - from, 1000, 8000);
 	reply_plan_check_count(&w);
 	assert_int_equal(waits, 1);
+	assert_int_equal(lane_figures(w.lane)->throttled, 3);
+	assert_int_equal(lane_figures(w.lane)->slowed, 0);
 	world_fini(&w);
 }
 
@@ -613,14 +623,14 @@ static struct {
 static void
 note_settled(void *ctx, enum log_level level, const char *line)
 {
-	const char *at = strstr(line, " takes ");
+	const char *at = strstr(line, " rate=");
 
 	(void)ctx;
 	(void)level;
-	if (at == NULL || strstr(line, "the pace is settled") == NULL)
+	if (at == NULL || strncmp(line, "pace=settled ", 13) != 0)
 		return;
 	settled.count++;
-	settled.rate = strtod(at + strlen(" takes "), NULL);
+	settled.rate = strtod(at + strlen(" rate="), NULL);
 }
 
 static void

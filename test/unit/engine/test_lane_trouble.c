@@ -25,6 +25,9 @@ provider_that_closes_after_five_defers_nothing(void **state)
 	world_finish(&w, 60000);
 	world_check_all_sent(&w);
 	assert_int_equal(world_route(&w)->quota, 5);
+	assert_int_equal(lane_figures(w.lane)->quotas, 1);
+	assert_int_equal(
+	    lane_figures(w.lane)->wire.replies_421, w.ended[SESSION_END_421]);
 	/* Known after the first sessions, so later ones QUIT in time. */
 	assert_true(w.ended[SESSION_END_421] <= 40);
 	print_message("421 after 5: %zu dials, %zu closed by 421, %.1f s\n",
@@ -175,8 +178,9 @@ cut_sessions_are_replaced_and_what_was_unsent_goes_again(void **state)
 		if (m->outcomes[0] == OUTCOME_SENT)
 			assert_int_equal(m->copies, 1);
 		else
-			assert_true(m->in_doubt);
+			assert_true(m->in_doubt && m->cause == DSN_CAUSE_LOST);
 	}
+	assert_int_equal(lane_figures(w.lane)->in_doubt, doubt);
 	assert_int_equal(sent + doubt, 1000);
 	assert_true(doubt > 0 && doubt <= 200);
 	world_fini(&w);
@@ -206,6 +210,7 @@ nothing_waits_longer_than_the_hold_limit(void **state)
 	}
 	assert_string_equal(w.messages[0].text,
 	    "not sent within 300s: lane_connection_limit reached");
+	assert_int_equal(w.messages[0].cause, DSN_CAUSE_WAIT);
 	world_fini(&w);
 }
 

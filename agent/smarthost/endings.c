@@ -1,0 +1,94 @@
+#include "agent/smarthost/endings.h"
+
+#include <string.h>
+
+#include "common/base/log.h"
+
+enum { MINUTE_US = 60000000, NAME_PREFIX = 7 /* of "closed_" */ };
+
+void
+endings_init(struct endings *ends, int64_t now_us)
+{
+	const struct rate rate = {
+	    .count_milli = ENDINGS_LINES * 1000,
+	    .period_us = MINUTE_US,
+	    .burst = ENDINGS_LINES,
+	};
+
+	bucket_init(&ends->lines, &rate, now_us);
+	ends->left_out = 0;
+}
+
+/* What the lane finished a session for; with another reason somebody had to
+ * say no. */
+static enum board_counter
+finished_counter(const char *why)
+{
+	static const struct {
+		const char *why;
+		enum board_counter counter;
+	} reasons[] = {
+	    {LANE_WHY_SPENT, BOARD_COUNTER_closed_spent},
+	    {LANE_WHY_OLD, BOARD_COUNTER_closed_age},
+	    {LANE_WHY_USED_UP, BOARD_COUNTER_closed_spent},
+	    {LANE_WHY_IDLE, BOARD_COUNTER_closed_idle},
+	    {LANE_WHY_WANTED, BOARD_COUNTER_closed_surplus},
+	    {LANE_WHY_DRAINING, BOARD_COUNTER_closed_stop},
+	};
+
+	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
+		if (strcmp(why, reasons[i].why) == 0)
+			return reasons[i].counter;
+	return BOARD_COUNTER_closed_errors;
+}
+
+enum board_counter
+endings_counter(
+    enum session_end how, const struct session *session, const char *why)
+{
+	switch (how) {
+	case SESSION_END_421:
+		return BOARD_COUNTER_closed_421;
+	case SESSION_END_LOST:
+		return BOARD_COUNTER_closed_lost;
+	case SESSION_END_TIMEOUT:
+		return BOARD_COUNTER_closed_timeout;
+	case SESSION_END_ABORT:
+		return BOARD_COUNTER_closed_protocol;
+	case SESSION_END_OURS:
+		return BOARD_COUNTER_closed_errors;
+	case SESSION_END_QUIT:
+		break;
+	}
+	/* Otherwise the server has closed it, and nothing was under way. */
+	return session_is_finishing(session) ? finished_counter(why)
+					     : BOARD_COUNTER_closed_idle;
+}
+
+static bool
+is_trouble(enum session_end how)
+{
+	return how == SESSION_END_LOST || how == SESSION_END_TIMEOUT ||
+	       how == SESSION_END_ABORT;
+}
+
+void
+endings_tell(struct endings *ends, enum session_end how,
+    const struct session *session, const char *why, int64_t age_ms,
+    int64_t now_us)
+{
+	const struct peer *peer = session_peer(session);
+	enum board_counter counter = endings_counter(how, session, why);
+
+	if (!bucket_take(&ends->lines, 1, now_us) && !is_trouble(how)) {
+		ends->left_out++;
+		return;
+	}
+	log_info("session=%s end=%s relay=%s[%s]:%s messages=%d accepted=%d "
+		 "in_doubt=%d age=%.3gs left_out=%llu why=\"%.200s\"",
+	    peer->session, board_counters[counter].name + NAME_PREFIX,
+	    peer->host, peer->addr, peer->port, session_messages(session),
+	    session_accepted(session), session_in_doubt(session),
+	    (double)age_ms / 1000, (unsigned long long)ends->left_out, why);
+	ends->left_out = 0;
+}
