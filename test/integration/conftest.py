@@ -13,6 +13,7 @@ from xdist.workermanage import NodeManager
 
 from harness import paths, state
 from harness.certs import Certs
+from harness.hook import Hook
 from harness.postfix import Postfix
 from harness.upstream import PostfixSmarthost
 from harness.wait import Stopwatch, Timeout
@@ -116,6 +117,14 @@ def started(base):
                for report in instance.sanitizer_reports()]
     _running.clear()
     assert not reports, "\n".join(reports)
+
+
+@pytest.fixture
+def hook():
+    """Who is told of alarms."""
+    server = Hook()
+    yield server
+    server.close()
 
 
 @pytest.fixture

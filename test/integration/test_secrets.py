@@ -10,7 +10,7 @@ import pytest
 from harness import messages
 from harness.process import session_processes
 from harness.simulator import Simulator
-from test_throttle import PROVIDERS, hook
+from test_throttle import PROVIDERS
 
 LOGIN = ("planted-login-7Qz", "planted.Pass-9Xw4")
 

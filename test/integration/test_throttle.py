@@ -1,11 +1,9 @@
 """What replies teach: pace, pauses, sessions that are used up, alarms.
 POSTLANE_LONG=1 takes more mail, minutes long, and smtp(8) beside it; figures
 go to stdout."""
-import http.server
 import json
 import os
 import shutil
-import threading
 import time
 
 import pytest
@@ -26,29 +24,6 @@ TOO_MANY = "550 5.7.0 Too many messages, try again in {} seconds"
 SLACK_S = 0 if LONG else 3
 WIDE = {"fast_destination_concurrency_limit": "400",
         "fast_initial_destination_concurrency": "400"}
-
-
-@pytest.fixture
-def hook():
-    """A web server; .got is [(time, object)], .url where it is."""
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            server.got.append((time.time(), json.loads(body)))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.got = []
-    server.url = f"http://127.0.0.1:{server.server_port}/alarm"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def start(base, certs, origin, started, agent="lane", options=None,
