@@ -423,9 +423,14 @@ on_turned_away(void *ctx, struct lane_session *ls)
 }
 
 static bool
-on_outage(void *ctx, uint64_t id, const struct request *req)
+on_outage(
+    void *ctx, uint64_t id, const struct request *req, enum lane_owed_for why)
 {
-	return outages_add(((struct agent *)ctx)->outages, id, req->queue_id);
+	struct outages *outages = ((struct agent *)ctx)->outages;
+
+	return why == LANE_OWED_DOUBT
+		   ? outages_add_doubtful(outages, id, req->queue_id)
+		   : outages_add(outages, id, req->queue_id);
 }
 
 static void

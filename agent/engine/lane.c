@@ -85,7 +85,7 @@ on_done(void *ctx, struct transaction *t)
 	struct lane_session *ls = ctx;
 	struct lane *lane = ls->lane;
 	struct request *req = t->req;
-	bool is_sent = false, is_deferred = false;
+	bool is_sent = false, is_deferred = false, is_in_doubt = false;
 
 	lane->in_flight--;
 	for (size_t i = 0; i < t->count; i++) {
@@ -93,9 +93,12 @@ on_done(void *ctx, struct transaction *t)
 
 		is_sent = is_sent || v->outcome == OUTCOME_SENT;
 		/* Of what is in doubt the end of the session tells. */
+		is_in_doubt = is_in_doubt || v->dsn.maybe_accepted;
 		is_deferred = is_deferred || (v->outcome == OUTCOME_DEFER &&
 						 !v->dsn.maybe_accepted);
 	}
+	if (is_in_doubt && t->was_cut && !request_is_probe(req))
+		(void)lane_owe(lane, t, LANE_OWED_DOUBT);
 	lane_count_left(t, is_sent);
 	if (is_sent) {
 		lane->figures.messages++;

@@ -65,6 +65,14 @@ enum { LANE_OUTAGE_MS = 300000 };
 #define LANE_WHY_WANTED "its place is wanted"
 #define LANE_WHY_DRAINING "draining"
 
+/* What may be called back when a host can be used again. */
+enum lane_owed_for {
+	LANE_OWED_OUTAGE, /* none could be used */
+	LANE_OWED_DOUBT, /* the connection broke and left it in doubt; what was
+			    in doubt before waits for its backoff, since it may
+			    be what breaks them */
+};
+
 struct lane_ops {
 	/* Begin a dial for route. false: no slot; *no says why and when.
 	 * Ends in lane_add_session() or lane_dial_failed(). */
@@ -119,10 +127,11 @@ struct lane_ops {
 	/* The server ended the session before it took a message: its address
 	 * is better tried after those that are as good. May be NULL. */
 	void (*on_turned_away)(void *ctx, struct lane_session *ls);
-	/* No host of its list can be used and the request is deferred: note it
-	 * under id, for on_back(). False: it cannot be called back. / One of
-	 * them can be used again. May be NULL. */
-	bool (*on_outage)(void *ctx, uint64_t id, const struct request *req);
+	/* The request is deferred for the sake of its list of hosts: note it
+	 * under id, for on_back(). False: it is not called back. / One of them
+	 * can be used again. May be NULL. */
+	bool (*on_outage)(void *ctx, uint64_t id, const struct request *req,
+	    enum lane_owed_for why);
 	void (*on_back)(void *ctx, uint64_t id);
 	/* The route is about to be freed; it has no session and no dial. May
 	 * be NULL. */

@@ -100,9 +100,9 @@ expire(struct lane *lane, struct transaction *t, int64_t now_ms)
 	if (route_is_in_outage(r, now_ms)) {
 		/* Who is called back when it is over need not be kept from
 		 * coming; nor others, while any host of the list works. */
-		bool is_hop = !r->is_failure_final &&
-			      lane_is_lost(lane, t, now_ms) &&
-			      !lane_owe(lane, t) && !r->is_failure_soft;
+		bool is_hop =
+		    !r->is_failure_final && lane_is_lost(lane, t, now_ms) &&
+		    !lane_owe(lane, t, LANE_OWED_OUTAGE) && !r->is_failure_soft;
 
 		if (r->is_failure_final)
 			lane_bounce_waiting(lane, t, &r->failure,

@@ -420,15 +420,16 @@ is_missed(const struct lane *lane, const struct route *r, int64_t now_ms)
 {
 	const struct route *first;
 
-	if (!(r->is_down || r->is_suspect || r->is_alarmed) ||
-	    *r->past != '\0' || r->session_count + r->dialing > 0)
+	if (*r->past != '\0' || r->session_count + r->dialing > 0)
 		return false;
-	if (r->passed_ms > 0 && now_ms - r->passed_ms < MISSED_MS)
+	if ((r->is_down || r->is_suspect || r->is_alarmed) &&
+	    r->passed_ms > 0 && now_ms - r->passed_ms < MISSED_MS)
 		return true;
 	/* Where somebody answers and says no, only mail asks again: many dials
 	 * would be many wrong passwords. */
 	first = first_of(lane, r);
-	return r->is_transport && first != NULL && first->owed > 0;
+	return first != NULL && first->owed > 0 &&
+	       (r->is_transport || r->failing_since_ms == 0);
 }
 
 bool
@@ -520,12 +521,12 @@ lane_alarm_of_outage(struct lane *lane, struct route *r, int64_t now_ms)
 }
 
 bool
-lane_owe(struct lane *lane, const struct transaction *t)
+lane_owe(struct lane *lane, const struct transaction *t, enum lane_owed_for why)
 {
 	struct route *first = first_of(lane, t->route);
 
 	if (first == NULL || lane->ops->on_outage == NULL ||
-	    !lane->ops->on_outage(lane->ctx, first->id, t->req))
+	    !lane->ops->on_outage(lane->ctx, first->id, t->req, why))
 		return false;
 	first->owed++;
 	return true;

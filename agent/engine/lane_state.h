@@ -230,9 +230,10 @@ void lane_alarm_of_outage(struct lane *lane, struct route *r, int64_t now_ms);
 bool lane_is_lost(
     const struct lane *lane, const struct transaction *t, int64_t now_ms);
 
-/* t is deferred for want of any host: true when it will be called back / that
- * is so now, if r has a session. */
-bool lane_owe(struct lane *lane, const struct transaction *t);
+/* t is deferred for that reason: true when it will be called back / that is so
+ * now, if r has a session. */
+bool lane_owe(
+    struct lane *lane, const struct transaction *t, enum lane_owed_for why);
 void lane_on_back(struct lane *lane, const struct route *r);
 
 /* ---- lane_replies.c ----------------------------------------------------- */

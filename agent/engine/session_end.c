@@ -103,7 +103,8 @@ session_let_go(struct session *s, struct transaction *t, int64_t now_ms)
 
 /* As when nothing had been read. */
 static void
-doubt(struct session *s, struct transaction *t, struct moment now)
+doubt(struct session *s, struct transaction *t, enum verdict_loss loss,
+    struct moment now)
 {
 	bool is_sent = session_is_sent_whole(s, t);
 	struct dsn why;
@@ -112,6 +113,7 @@ doubt(struct session *s, struct transaction *t, struct moment now)
 	verdict_lost(&why, &s->peer, COMMAND_MAIL, is_sent, LOSS_CONNECTION);
 	if (is_sent && transaction_undecided(t) > 0) {
 		s->in_doubt++;
+		t->was_cut = loss == LOSS_CONNECTION;
 		session_decide_all(s, t, OUTCOME_DEFER, &why, now);
 	}
 	session_give_back(s, t, !is_sent, &why, now.ms);
@@ -160,7 +162,7 @@ session_let_go_held(
 		if (is_believable(s, t, loss))
 			session_let_go(s, t, now.ms);
 		else
-			doubt(s, t, now);
+			doubt(s, t, loss, now);
 }
 
 /* The stream broke under t. is_first: its reply was the next. */
@@ -182,6 +184,7 @@ lose_one(struct session *s, struct transaction *t, enum command_kind stage,
 				    transaction_undecided(t) > 0;
 	verdict_lost(&dsn, &s->peer, stage, in_doubt, loss);
 	s->in_doubt += in_doubt;
+	t->was_cut = in_doubt && loss == LOSS_CONNECTION;
 	/* A stage that timed out is a slow answer to this message; waiting as
 	 * long again elsewhere helps nobody. With another host it goes there,
 	 * as by smtp(8); what is in doubt risks no more by that than by

@@ -1,5 +1,8 @@
 #include "agent/postfix/outages.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #include "agent/postfix/requeue.h"
 #include "common/base/list.h"
 #include "common/base/log.h"
@@ -10,6 +13,7 @@ enum {
 	 * lane's mail is in before a bulk lane's heap. */
 	PER_S_LEAST = 100,
 	PER_S_WEIGHT = 20,
+	DOUBTS_STEP = 1000, /* divides OUTAGES_DOUBTS_MAX */
 };
 
 struct outage {
@@ -19,12 +23,18 @@ struct outage {
 	bool is_over;
 };
 
+struct doubt {
+	char id[REQUEUE_ID_SIZE];
+};
+
 struct outages {
 	struct loop *loop;
 	const struct settings *set;
 	struct list all; /* the oldest first */
 	size_t count;
 	double per_s;
+	struct doubt *doubts; /* a ring once it is full */
+	size_t doubt_count, doubt_room, doubt_oldest;
 };
 
 struct outages *
@@ -64,6 +74,7 @@ outages_free(struct outages **outages)
 		return;
 	list_each_safe (link, &old->all)
 		forget(old, outage_of(link));
+	mem_free(old->doubts);
 	mem_free(old);
 }
 
@@ -99,6 +110,46 @@ outages_add(struct outages *outages, uint64_t list, const char *queue_id)
 	one->is_over = false;
 	requeue_add(one->ids, queue_id);
 	return true;
+}
+
+static bool
+was_in_doubt(const struct outages *o, const char *id)
+{
+	for (size_t i = 0; i < o->doubt_count; i++)
+		if (strcmp(o->doubts[i].id, id) == 0)
+			return true;
+	return false;
+}
+
+static void
+remember_doubt(struct outages *o, const char *id)
+{
+	struct doubt *d;
+
+	if (o->doubt_count == o->doubt_room &&
+	    o->doubt_room < OUTAGES_DOUBTS_MAX) {
+		o->doubt_room += DOUBTS_STEP;
+		o->doubts = mem_realloc(
+		    o->doubts, o->doubt_room * sizeof(o->doubts[0]));
+	}
+	if (o->doubt_count < o->doubt_room) {
+		d = &o->doubts[o->doubt_count++];
+	} else {
+		d = &o->doubts[o->doubt_oldest];
+		o->doubt_oldest = (o->doubt_oldest + 1) % o->doubt_count;
+	}
+	(void)snprintf(d->id, sizeof(d->id), "%s", id);
+}
+
+bool
+outages_add_doubtful(
+    struct outages *outages, uint64_t list, const char *queue_id)
+{
+	if (strlen(queue_id) >= REQUEUE_ID_SIZE ||
+	    was_in_doubt(outages, queue_id))
+		return false;
+	remember_doubt(outages, queue_id);
+	return outages_add(outages, list, queue_id);
 }
 
 void

@@ -1,4 +1,4 @@
-/* outages: what was deferred for want of any host, and its way back.
+/* outages: what was deferred for want of a host, and its way back.
  *
  *   deferred --add--> [ids of list 1] --over--> flush(8), one after the other
  *            \------> [ids of list 2]
@@ -9,6 +9,8 @@
  * when one of its hosts works again all are called for (requeue.h), the oldest
  * first, the faster the more urgent the lane is, and no more at a time than
  * the active queue has room for.
+ *
+ * So is what a broken connection left in doubt, once for each message.
  *
  * At most REQUEUE_MAX of each list, and OUTAGES_MAX lists. What is forgotten,
  * with a process that ends for one, comes back by itself in its time.
@@ -23,7 +25,7 @@
 #include "agent/engine/settings.h"
 #include "agent/io/loop.h"
 
-enum { OUTAGES_MAX = 100 };
+enum { OUTAGES_MAX = 100, OUTAGES_DOUBTS_MAX = 10000 };
 
 struct outages;
 
@@ -34,6 +36,12 @@ void outages_free(struct outages **outages);
 
 /* The message is being deferred. False: it is not noted. */
 bool outages_add(struct outages *outages, uint64_t list, const char *queue_id);
+
+/* ... and may have been taken. False also when it was in doubt before, as far
+ * as OUTAGES_DOUBTS_MAX are remembered: one that breaks the connection does so
+ * once more at most, and then waits for its backoff. */
+bool outages_add_doubtful(
+    struct outages *outages, uint64_t list, const char *queue_id);
 
 /* A host of the list can be used again: all of it may be called back. */
 void outages_over(struct outages *outages, uint64_t list);

@@ -211,12 +211,14 @@ on_turned_away(void *ctx, struct lane_session *ls)
 }
 
 static bool
-on_outage(void *ctx, uint64_t id, const struct request *req)
+on_outage(
+    void *ctx, uint64_t id, const struct request *req, enum lane_owed_for why)
 {
 	struct world *w = ctx;
 
 	assert_true(id > 0 && req != NULL);
 	w->owed += w->calls_back;
+	w->owed_in_doubt += w->calls_back && why == LANE_OWED_DOUBT;
 	return w->calls_back;
 }
 

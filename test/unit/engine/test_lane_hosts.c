@@ -341,6 +341,63 @@ outage_of_the_only_host_is_noticed_to_be_over(void **state)
 	world_fini(&w);
 }
 
+static int
+never_say_that_it_is_taken(
+    struct world *w, struct world_conn *c, size_t number, const char *line)
+{
+	(void)w;
+	(void)c;
+	(void)number;
+	return strcmp(line, ".") == 0 ? WORLD_SILENCE : 0;
+}
+
+/* Nothing else waits, so that it takes a dial of its own. */
+static void
+what_a_broken_connection_left_in_doubt_is_called_back(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w, "", 0, 0);
+	w.set.relayhost = host_a;
+	w.calls_back = true;
+	w.server.judge = never_say_that_it_is_taken;
+	world_open(&w, 100);
+	world_submit(&w, 5);
+	world_run(&w, 2 * SECOND);
+	plan.a_is_down = true;
+	world_cut_all(&w);
+	world_finish(&w, 20 * SECOND);
+	assert_int_equal(w.outcomes[OUTCOME_DEFER], 5);
+	assert_true(w.messages[0].in_doubt);
+	assert_true(w.owed_in_doubt > 0);
+	world_run(&w, 5 * MINUTE);
+	assert_int_equal(w.backs, 0);
+	plan.a_is_down = false;
+	world_run(&w, 11 * SECOND);
+	assert_int_equal(w.backs, 1);
+	world_fini(&w);
+}
+
+/* It is this server's time for this message. */
+static void
+what_timed_out_in_doubt_waits_for_its_backoff(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w, "", 0, 0);
+	w.set.relayhost = host_a;
+	w.calls_back = true;
+	w.server.judge = never_say_that_it_is_taken;
+	world_open(&w, 100);
+	world_submit(&w, 1);
+	world_finish(&w, 20 * MINUTE);
+	assert_true(w.messages[0].in_doubt);
+	assert_int_equal(w.owed, 0);
+	world_fini(&w);
+}
+
 int
 main(void)
 {
@@ -360,6 +417,9 @@ main(void)
 	    cmocka_unit_test(
 		all_hosts_down_is_an_outage_and_the_first_to_return_ends_it),
 	    cmocka_unit_test(outage_of_the_only_host_is_noticed_to_be_over),
+	    cmocka_unit_test(
+		what_a_broken_connection_left_in_doubt_is_called_back),
+	    cmocka_unit_test(what_timed_out_in_doubt_waits_for_its_backoff),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -179,6 +179,38 @@ memory_is_bounded_and_the_oldest_outage_forgotten(void **state)
 	assert_int_equal(outages_due(w->outages), 0);
 }
 
+/* What breaks the connection whenever it is tried does so once more. */
+static void
+what_is_in_doubt_is_noted_once(void **state)
+{
+	struct world *w = *state;
+
+	assert_true(outages_add_doubtful(w->outages, 1, "A1"));
+	assert_true(outages_add_doubtful(w->outages, 1, "B2"));
+	outages_over(w->outages, 1);
+	assert_int_equal(outages_due(w->outages), 2);
+	assert_false(outages_add_doubtful(w->outages, 1, "A1"));
+	assert_false(outages_add_doubtful(w->outages, 2, "B2"));
+	assert_int_equal(outages_count(w->outages), 2);
+	/* Deferred by an outage it is as good as any other. */
+	assert_true(outages_add(w->outages, 1, "A1"));
+}
+
+static void
+doubts_are_forgotten_the_oldest_first(void **state)
+{
+	struct world *w = *state;
+	char id[20];
+
+	for (int i = 0; i <= OUTAGES_DOUBTS_MAX; i++) {
+		(void)snprintf(id, sizeof(id), "%X", i);
+		assert_true(outages_add_doubtful(w->outages, 1, id));
+	}
+	assert_false(outages_add_doubtful(w->outages, 1, "1"));
+	assert_true(outages_add_doubtful(w->outages, 1, "0"));
+	assert_true(outages_add_doubtful(w->outages, 1, "1"));
+}
+
 static void
 without_a_flush_service_nothing_is_promised(void **state)
 {
@@ -197,6 +229,8 @@ main(void)
 	    TEST(what_one_outage_deferred_is_called_when_that_one_is_over),
 	    TEST(outage_that_begins_again_stops_the_calls),
 	    TEST(memory_is_bounded_and_the_oldest_outage_forgotten),
+	    TEST(what_is_in_doubt_is_noted_once),
+	    TEST(doubts_are_forgotten_the_oldest_first),
 	    TEST(without_a_flush_service_nothing_is_promised),
 	};
 
