@@ -10,9 +10,17 @@ import pytest
 
 from harness import messages
 from harness.simulator import Simulator
+from harness.wait import wait_until
 
 LONG = bool(os.environ.get("POSTLANE_LONG"))
 MB = 50 if LONG else 4
+TLS_KINDS = {
+    # what OpenSSL sends, or a record as it is before there are keys
+    "keyupdate": "", "keyupdate-asking": "", "ticket": "",
+    "hellorequest": "tls12",
+    "empty-records": bytes.fromhex("1603030000") * 200,
+    "warnings": bytes.fromhex("15030300020100") * 200,
+}
 LINES = {
     # said at this stage, and what
     "multi-line": ("greeting", b"220-" + b"x" * 500 + b"\r\n"),
@@ -54,7 +62,8 @@ class Hostile(threading.Thread):
                 pass
 
     def _speak(self, client):
-        replies = {"EHLO": b"250-hostile\r\n250 PIPELINING\r\n"}
+        replies = {"EHLO": b"250-hostile\r\n250-STARTTLS\r\n"
+                           b"250 PIPELINING\r\n"}
         if self.stage == "greeting":
             return
         client.sendall(b"220 hostile\r\n")
@@ -62,6 +71,9 @@ class Hostile(threading.Thread):
         for line in lines:
             verb = line[:4].decode("latin-1").upper()
             if verb == self.stage:
+                if verb == "STAR":
+                    client.sendall(b"220 2.0.0 go ahead\r\n")
+                    client.recv(1)      # the client has begun
                 return
             client.sendall(replies.get(verb, b"250 2.0.0 ok\r\n"))
 
@@ -95,16 +107,17 @@ def hostile():
         one.destroy()
 
 
-def start(base, certs, origin, started, port):
+def start(base, certs, origin, started, port, level="none", **main):
     """Mail for bad.example goes to the port, the other to a simulator."""
     sim = started(Simulator(base, certs))
     origin.agent("lane", "fast", "class=fast")
     origin.relay_to(sim, transport="fast")
     origin.set(transport_maps=origin.map("transport", {
         "bad.example": f"fast:[127.0.0.1]:{port}"}),
-        smtp_tls_policy_maps="inline:{ {[127.0.0.1]:%d = none} }" % port,
+        smtp_tls_policy_maps="inline:{ {[127.0.0.1]:%d = %s} }" % (port, level),
         minimal_backoff_time="300s", maximal_backoff_time="4000s",
-        smtp_helo_timeout="3s", smtp_mail_timeout="3s")
+        smtp_helo_timeout="3s", smtp_mail_timeout="3s",
+        smtp_starttls_timeout="3s", **main)
     started(origin)
     return sim
 
@@ -138,6 +151,35 @@ def test_flood_of_lines_delays_no_other_mail(
     assert max(server.sent) < server.limit
     print(f"\n{kind}: {max(server.sent) / 1e6:.1f} MB on one connection, "
           f"{count} others, the slowest {worst:.2f} s")
+    assert not origin.log.lines(r"to=<bad.*status=(sent|bounced)")
+    assert not origin.log.problems()
+
+
+@pytest.mark.parametrize(
+    "kind", TLS_KINDS if LONG else ["keyupdate", "hellorequest", "warnings"])
+def test_flood_inside_tls_delays_no_other_mail(
+        base, certs, origin, started, hostile, kind):
+    """No octet of it is SMTP, so that SSL_read() has nothing to give."""
+    what = TLS_KINDS[kind]
+    if isinstance(what, bytes):
+        server = hostile("STAR", what, MB << 20)
+        sent, has_begun = lambda: max(server.sent, default=0), (
+            lambda: server.begun.is_set())
+    else:
+        home = os.path.join(base, "flood")
+        os.mkdir(home)
+        server = started(Simulator(
+            home, certs, name="flood", login=None, tls12=what == "tls12",
+            script=f"mail flood {kind} {MB}M\n"))
+        sent = lambda: server.stats()["flood_bytes"]
+        has_begun = lambda: sent() > 0
+    sim = start(base, certs, origin, started, server.port, level="encrypt")
+    origin.inject(messages.generate(1, prefix="bad", domain="bad.example"))
+    wait_until(has_begun, 30, "the flood has begun")
+    count, worst = others_flow(origin, sim, lambda: origin.log.lines(
+        r"to=<bad.*status=deferred"))
+    print(f"\n{kind}: {sent() / 1e6:.1f} MB in all, {count} others, "
+          f"the slowest {worst:.2f} s")
     assert not origin.log.lines(r"to=<bad.*status=(sent|bounced)")
     assert not origin.log.problems()
 

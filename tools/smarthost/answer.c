@@ -49,6 +49,8 @@ answer_ask(struct session *s, enum stage stage, const char *normal)
 		f.rcpt_nr = s->env.rcpt_tried;
 	}
 	a.rule = script_match(s->conn->sim->script, stage, &f, false);
+	if (a.rule != NULL && a.rule->end == RULE_FLOOD)
+		s->conn->flood = a.rule->flood;
 	if (a.rule != NULL && a.rule->has_reply)
 		a.code = code_of(a.rule->reply, a.rule->reply_n);
 	else if (a.rule == NULL || a.rule->end == RULE_GO_ON ||
@@ -184,6 +186,9 @@ answer_end(struct session *s, enum rule_end end)
 		break;
 	case RULE_FREEZE:
 		conn_stall(s->conn, true);
+		break;
+	case RULE_FLOOD:
+		conn_then(s->conn, CONN_FLOOD);
 		break;
 	}
 }

@@ -275,6 +275,15 @@ start_tls(struct conn *c)
 }
 
 static void
+start_flood(struct conn *c)
+{
+	if (c->tls == CONN_SECURE &&
+	    flood_begin(c->ssl, c->fd, &c->flood, c->sim->flood_octets))
+		SSL_set_quiet_shutdown(c->ssl, 1);
+	c->is_dead = true;
+}
+
+static void
 flush(struct conn *c)
 {
 	c->is_blocked = false;
@@ -298,6 +307,9 @@ flush(struct conn *c)
 			break;
 		case CONN_TLS:
 			start_tls(c);
+			break;
+		case CONN_FLOOD:
+			start_flood(c);
 			break;
 		}
 	}

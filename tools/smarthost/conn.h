@@ -23,6 +23,7 @@ enum conn_end {
 	CONN_CLOSE, /* when all before it was sent */
 	CONN_RESET, /* the same, with RST */
 	CONN_TLS, /* start the handshake */
+	CONN_FLOOD, /* another process takes it over */
 };
 
 struct conn {
@@ -42,6 +43,7 @@ struct conn {
 	int64_t not_before_ms; /* of the next segment */
 	int64_t cut_left; /* octets until the cut; -1: none */
 	bool is_cut_hard;
+	struct flood flood; /* of the last rule that had one */
 	struct session session;
 };
 

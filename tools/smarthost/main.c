@@ -182,6 +182,8 @@ write_out(struct sim *sim)
 	ledger_flush(&sim->ledger);
 	if (sim->transcript != NULL)
 		fflush(sim->transcript);
+	sim->stats.flood_bytes =
+	    __atomic_load_n(sim->flood_octets, __ATOMIC_RELAXED);
 	if (sim->options.stats != NULL &&
 	    !stats_write(&sim->stats, sim->options.stats, clock_mono_ms()))
 		log_warn("%s: %s", sim->options.stats, strerror(errno));
@@ -291,6 +293,9 @@ main(int argc, char **argv)
 
 	options_parse(&sim.options, argc, argv);
 	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGCHLD, SIG_IGN); /* nobody waits for a flood */
+	sim.flood_octets = flood_counter();
+	CHECK(sim.flood_octets != NULL);
 	list_init(&sim.conns);
 	sim.base = event_base_new();
 	CHECK(sim.base != NULL);

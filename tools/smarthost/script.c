@@ -267,6 +267,28 @@ parse_end(struct lexer *l, struct rule *r)
 	return false;
 }
 
+/* KIND N, or N with M behind it: a million. */
+static void
+take_flood(struct lexer *l, struct rule *r)
+{
+	char *end = NULL;
+
+	if (!lex_next(l) ||
+	    !flood_kind_of(buf_slice(&l->word), &r->flood.kind)) {
+		l->why = l->why ? l->why : "unknown kind of flood";
+		return;
+	}
+	if (lex_next(l))
+		r->flood.octets = strtoull(buf_str(&l->word), &end, 10);
+	if (end != NULL && *end == 'M') {
+		r->flood.octets *= 1000000;
+		end++;
+	}
+	if (end == NULL || *end != '\0' || r->flood.octets == 0)
+		l->why = l->why ? l->why : "not a number of octets";
+	r->end = RULE_FLOOD;
+}
+
 static void
 parse_action(struct lexer *l, struct rule *r)
 {
@@ -294,6 +316,8 @@ parse_action(struct lexer *l, struct rule *r)
 	} else if (word_is(l, "accept-then-close")) {
 		r->is_accept = r->is_silent = true;
 		r->end = RULE_CLOSE;
+	} else if (word_is(l, "flood")) {
+		take_flood(l, r);
 	} else if (word_is(l, "go-ahead")) {
 		r->is_go_ahead = true;
 	} else if (!word_is(l, "normal") && !parse_end(l, r)) {

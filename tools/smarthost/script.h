@@ -15,6 +15,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/slice.h"
+#include "tools/smarthost/flood.h"
 
 #define STAGES(X)                                                              \
 	X(CONNECT, "connect")                                                  \
@@ -48,6 +49,7 @@ enum rule_end {
 	RULE_RESET, /* the same with RST */
 	RULE_STALL, /* read on, say nothing more */
 	RULE_FREEZE, /* neither read nor write */
+	RULE_FLOOD, /* flood.h; as close without TLS */
 };
 
 struct rule {
@@ -61,6 +63,7 @@ struct rule {
 	bool is_accept; /* message counts as taken, whatever is said */
 	bool is_go_ahead; /* 354 although no recipient was accepted */
 	unsigned delay_ms, drip_ms;
+	struct flood flood;
 	int64_t cut_after; /* octets still read before the cut; -1: none */
 	bool is_cut_hard;
 };

@@ -21,6 +21,7 @@ struct sim {
 	struct ledger ledger;
 	FILE *transcript; /* NULL: none */
 	struct list conns; /* struct conn */
+	uint64_t *flood_octets; /* shared with the processes that send them */
 	double rate_tat_us; /* GCRA: theoretical arrival time, monotonic */
 };
 

@@ -35,6 +35,7 @@
 	X(content_bytes)                                                       \
 	X(bytes_in)                                                            \
 	X(bytes_out)                                                           \
+	X(flood_bytes)                                                         \
 	X(pipeline_commands_max)
 
 #define VIOLATIONS(X)                                                          \
