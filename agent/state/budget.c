@@ -23,6 +23,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/state/board_writer.h"
@@ -181,13 +182,22 @@ is_in_order(int fd, uint64_t boot)
 	       head.row_count == SLOTS_MAX && head.boot == boot;
 }
 
+static bool
+is_empty(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && st.st_size == 0;
+}
+
 /* What is known from before. The file itself is never replaced: the locks of
  * running lanes are on it. Rows of unknown meaning become CLEAN. */
 static bool
-load_or_reset(
-    struct budget *b, uint64_t boot, const char *account, char *error, size_t n)
+load_or_reset(struct budget *b, const struct statefile_dir *dir,
+    const char *account, char *error, size_t n)
 {
 	struct slots_head old;
+	bool is_made = is_empty(b->fd);
 	bool is_known = statefile_read(b->fd, &old, sizeof(old), 0) &&
 			old.magic == SLOTS_MAGIC &&
 			old.version == SLOTS_VERSION &&
@@ -199,11 +209,14 @@ load_or_reset(
 		is_known =
 		    statefile_read(b->fd, &b->slots, sizeof(b->slots), 0);
 	slots_repair(&b->slots);
-	if (is_known && old.boot == boot)
+	if (is_known && old.boot == dir->boot)
 		return true;
 	/* After a reboot no connection and no time is left. */
 	memset(&b->slots, 0, sizeof(b->slots));
-	init_head(b, account, boot);
+	init_head(b, account, dir->boot);
+	/* Somebody removed one: lanes that hold slots there follow soon. */
+	if (is_made && !dir->is_new)
+		b->slots.head.made_ms = clock_mono_ms();
 	if (statefile_write(b->fd, &b->slots, sizeof(b->slots), 0))
 		return true;
 	(void)snprintf(error, n, "write: %s", statefile_why());
@@ -238,8 +251,7 @@ open_file(struct budget *b, const struct statefile_dir *dir,
 		(void)snprintf(error, n, "%s: lock held too long", b->name);
 		return false;
 	}
-	if (!load_or_reset(b, dir->boot, account, error, n) ||
-	    !join(b, error, n))
+	if (!load_or_reset(b, dir, account, error, n) || !join(b, error, n))
 		return false;
 	return true;
 }
@@ -275,7 +287,7 @@ budget_open(struct loop *loop, const struct settings *set,
     const struct statefile_dir *dir, const char *lane_name, const char *account,
     budget_fn *on_room, void *ctx)
 {
-	struct statefile_dir own = {-1, 0};
+	struct statefile_dir own = {-1, 0, false};
 	struct budget *b = mem_zalloc(sizeof(*b));
 	char error[256] = "";
 
@@ -502,6 +514,12 @@ take_row(struct budget *b, int most, int64_t now_ms)
 	return slot;
 }
 
+static bool
+is_lately(int64_t at_ms, int64_t now_ms)
+{
+	return at_ms != 0 && now_ms >= at_ms && now_ms - at_ms < FOLLOWED_MS;
+}
+
 bool
 budget_take(struct budget *b, int64_t now_ms, struct budget_answer *out)
 {
@@ -520,7 +538,8 @@ budget_take(struct budget *b, int64_t now_ms, struct budget_answer *out)
 		return refuse_for_now(b, "another lane is taking a slot",
 		    now_ms + POLL_WANT_MS, out);
 	look(b, now_ms, has_mutex, &sum);
-	why = b->followed_ms != 0 && now_ms - b->followed_ms < FOLLOWED_MS
+	why = is_lately(b->followed_ms, now_ms) ||
+		      is_lately(b->slots.head.made_ms, now_ms)
 		  ? "the slots are being entered in another file"
 		  : why_not(b, &sum);
 	if (why == NULL) {

@@ -192,6 +192,7 @@ budget_follow(struct budget *b, int wait_ms, int64_t now_ms)
 	enter_rows(b, fd);
 	(void)close(b->fd);
 	b->fd = fd;
-	b->followed_ms = now_ms;
+	/* For who opens the file next, if nobody made it in order before. */
+	b->slots.head.made_ms = b->followed_ms = now_ms;
 	return true;
 }

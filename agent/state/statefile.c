@@ -17,6 +17,7 @@ enum {
 	OPEN_TRIES = 200,
 	/* read-locked by all who have the file open; behind all other locks */
 	LOCK_USE = (1 << 30) + 4096,
+	NEW_DIR_S = 10,
 };
 
 static int fail(char *error, size_t n, const char *format, ...)
@@ -69,12 +70,26 @@ statefile_open_dir(const char *dir, char *error, size_t n)
 	return -1;
 }
 
+/* A file system that keeps no time of birth says nothing. */
+static bool
+is_newborn(int fd)
+{
+	struct statx st;
+	time_t now = time(NULL);
+
+	return fd >= 0 && statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &st) == 0 &&
+	       (st.stx_mask & STATX_BTIME) != 0 &&
+	       now - st.stx_btime.tv_sec < NEW_DIR_S &&
+	       now - st.stx_btime.tv_sec > -NEW_DIR_S;
+}
+
 bool
 statefile_dir_open(
     struct statefile_dir *d, const char *dir, char *error, size_t n)
 {
 	d->fd = statefile_open_dir(dir, error, n);
 	d->boot = statefile_boot();
+	d->is_new = is_newborn(d->fd);
 	return d->fd >= 0;
 }
 

@@ -20,6 +20,7 @@
 struct statefile_dir {
 	int fd;
 	uint64_t boot; /* statefile_boot() */
+	bool is_new; /* made so lately that nobody can have used it before */
 };
 
 /* False with fd -1: error. */

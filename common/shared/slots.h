@@ -79,7 +79,10 @@ struct slots_head {
 	uint64_t refusals;
 	char label[64]; /* board_label() */
 	int64_t refused_hold_ms; /* how long that counts in full */
-	uint64_t spare[16];
+	/* The file was made in the place of one where slots may be held; 0: or
+	 * nobody can have had one. */
+	int64_t made_ms;
+	uint64_t spare[15];
 };
 
 struct slots {

@@ -710,6 +710,65 @@ budget_keeps_to_its_limit_whatever_happens_to_the_file(void **state)
 	statefile_dir_close(&dir);
 }
 
+static struct budget *
+lane_in(const struct statefile_dir *dir, const char *name)
+{
+	struct settings set = {.lane_account_connection_limit = 3};
+
+	return budget_open(
+	    NULL, &set, dir, name, "smtp.example.com joe", NULL, NULL);
+}
+
+/* The file is removed, and lanes start before the others have looked; the one
+ * that makes the new file may be any of them. */
+static void
+budget_new_lane_waits_for_those_of_a_removed_file(void **state)
+{
+	struct statefile_dir dir;
+	char error[256], name[64];
+
+	assert_true(statefile_dir_open(&dir, *state, error, sizeof(error)));
+	assert_true(dir.is_new);
+	dir.is_new = false;
+	(void)snprintf(name, sizeof(name), "slots.%016llx",
+	    (unsigned long long)board_hash("smtp.example.com joe"));
+	for (int old_first = 0; old_first < 2; old_first++) {
+		struct budget *a = lane_in(&dir, "a"), *b = lane_in(&dir, "b");
+		struct budget *c, *d;
+		struct budget_answer answer;
+		int64_t now = clock_mono_ms() + 1000;
+
+		assert_int_equal(take_up_to(a, 2, now, NULL), 2);
+		assert_int_equal(take_up_to(b, 1, now, NULL), 1);
+		assert_int_equal(unlinkat(dir.fd, name, 0), 0);
+		now = clock_mono_ms();
+		if (old_first == 1)
+			budget_look(a, now);
+		c = lane_in(&dir, "c");
+		d = lane_in(&dir, "d");
+		assert_false(budget_take(c, now + 10, &answer));
+		assert_string_equal(
+		    answer.why, "the slots are being entered in another file");
+		assert_false(budget_take(d, now + 20, &answer));
+		/* as by their timers */
+		budget_look(a, now + 100);
+		budget_look(b, now + 100);
+		now = clock_mono_ms() + 1000;
+		assert_false(budget_take(c, now, &answer));
+		assert_string_equal(
+		    answer.why, "account connection limit reached");
+		budget_close(&a);
+		budget_close(&b);
+		/* they rest as those of the dead */
+		budget_look(d, now);
+		assert_int_equal(take_up_to(d, 3, now + 5000, NULL), 3);
+		budget_close(&c);
+		budget_close(&d);
+		assert_int_equal(unlinkat(dir.fd, name, 0), 0);
+	}
+	statefile_dir_close(&dir);
+}
+
 int
 main(void)
 {
@@ -732,6 +791,7 @@ main(void)
 	    IN_STATEDIR(budget_shows_its_figures_on_the_board),
 	    IN_STATEDIR(budget_lane_stopped_with_the_mutex_stops_nobody),
 	    IN_STATEDIR(budget_keeps_to_its_limit_whatever_happens_to_the_file),
+	    IN_STATEDIR(budget_new_lane_waits_for_those_of_a_removed_file),
 	    IN_STATEDIR(budget_survives_any_octets_in_its_file),
 	};
 
