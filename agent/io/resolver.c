@@ -179,18 +179,13 @@ read_settings(struct resolver *r, const struct settings *set)
 }
 
 static int
-open_dns(struct resolver *r, const char *path)
+open_dns(struct resolver *r)
 {
 	struct ares_options options = {0};
-	char lookups[] = "b", resolv[256];
-	int mask = ARES_OPT_SOCK_STATE_CB | ARES_OPT_LOOKUPS |
-		   ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_RESOLVCONF;
+	int mask = ARES_OPT_SOCK_STATE_CB | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES;
 
-	(void)snprintf(resolv, sizeof(resolv), "%s", path);
 	options.sock_state_cb = on_socket;
 	options.sock_state_cb_data = r;
-	options.lookups = lookups;
-	options.resolvconf_path = resolv;
 	options.timeout = r->conf.timeout_s * 1000;
 	options.tries = r->conf.attempts;
 	mask |= r->conf.rotate ? ARES_OPT_ROTATE : ARES_OPT_NOROTATE;
@@ -231,7 +226,7 @@ resolver_new_from(
 	resolvconf_read(&r->conf, resolv_conf);
 	rc = ares_library_init(ARES_LIB_INIT_ALL);
 	if (rc == ARES_SUCCESS)
-		rc = open_dns(r, resolv_conf);
+		rc = open_dns(r);
 	if (rc == ARES_SUCCESS) {
 		rc = open_files(r);
 		if (rc != ARES_SUCCESS)

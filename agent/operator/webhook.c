@@ -18,7 +18,6 @@
 
 enum {
 	RETRY_FACTOR = 4,
-	CONNECT_MS = 5000,
 	PIN_MAX = 4096, /* "host:port:address,..." for libcurl */
 	HTTP_TIMEOUT = 408,
 	HTTP_TOO_MANY = 429,
@@ -292,8 +291,7 @@ ignore_answer(char *octets, size_t size, size_t count, void *ctx)
 
 /* ---- a try ------------------------------------------------------------- */
 
-#define SET(option, value)                                                     \
-	(curl_easy_setopt(easy, CURLOPT_##option, value) == CURLE_OK)
+#define SET(option, value) (curl_easy_setopt(easy, option, value) == CURLE_OK)
 
 static bool
 set_security(struct webhook *w, CURL *easy)
@@ -306,13 +304,11 @@ set_security(struct webhook *w, CURL *easy)
 	} octets = {ca.p};
 	struct curl_blob blob = {octets.out, ca.n, CURL_BLOB_NOCOPY};
 
-	if (ca.n > 0 && !SET(CAINFO_BLOB, &blob))
+	if (ca.n > 0 && !SET(CURLOPT_CAINFO_BLOB, &blob))
 		return false;
-	return SET(CAPATH, NULL) && SET(SSL_VERIFYPEER, 1L) &&
-	       SET(SSL_VERIFYHOST, 2L) &&
-	       SET(SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) &&
-	       SET(PROTOCOLS_STR, "http,https") && SET(FOLLOWLOCATION, 0L) &&
-	       SET(PROXY, "") && SET(NETRC, (long)CURL_NETRC_IGNORED);
+	return SET(CURLOPT_CAPATH, NULL) && SET(CURLOPT_SSL_VERIFYPEER, 1L) &&
+	       SET(CURLOPT_SSL_VERIFYHOST, 2L) &&
+	       SET(CURLOPT_FOLLOWLOCATION, 0L) && SET(CURLOPT_PROXY, "");
 }
 
 static bool
@@ -320,17 +316,15 @@ set_options(struct webhook *w, CURL *easy)
 {
 	const struct body *b = head(w);
 
-	return SET(URL, w->url) && SET(ERRORBUFFER, w->error) &&
-	       SET(NOSIGNAL, 1L) && SET(TIMEOUT_MS, (long)w->timeout_ms) &&
-	       SET(CONNECTTIMEOUT_MS, (long)CONNECT_MS) &&
+	return SET(CURLOPT_URL, w->url) && SET(CURLOPT_ERRORBUFFER, w->error) &&
+	       SET(CURLOPT_TIMEOUT_MS, (long)w->timeout_ms) &&
 	       /* An alarm is rare: no connection is kept for the next. */
-	       SET(FORBID_REUSE, 1L) && SET(FRESH_CONNECT, 1L) &&
-	       SET(HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) &&
-	       SET(USERAGENT, "postlane") && SET(HTTPHEADER, w->headers) &&
-	       SET(WRITEFUNCTION, ignore_answer) && SET(POST, 1L) &&
-	       SET(POSTFIELDSIZE, (long)strlen(b->text)) &&
-	       SET(POSTFIELDS, b->text) &&
-	       (w->pin == NULL || SET(RESOLVE, w->pin)) &&
+	       SET(CURLOPT_FORBID_REUSE, 1L) &&
+	       SET(CURLOPT_USERAGENT, "postlane") &&
+	       SET(CURLOPT_HTTPHEADER, w->headers) &&
+	       SET(CURLOPT_WRITEFUNCTION, ignore_answer) &&
+	       SET(CURLOPT_POSTFIELDS, b->text) &&
+	       (w->pin == NULL || SET(CURLOPT_RESOLVE, w->pin)) &&
 	       set_security(w, easy);
 }
 

@@ -287,6 +287,33 @@ resolver_reads_the_hosts_file_under_native_alone(void **state)
 	(void)unlink(path);
 }
 
+/* Neither by a question that nobody would read the answer to, nor by a socket
+ * to find out which address is near: the order is that of the file. */
+static void
+resolver_reads_the_hosts_file_and_asks_nobody(void **state)
+{
+	char *path = write_file("192.0.2.41 known.example\n"
+				"127.0.0.1 known.example\n");
+	struct dnsbench b;
+	int before, after;
+
+	(void)state;
+	assert_int_equal(setenv("CARES_HOSTS", path, 1), 0);
+	dnsbench_begin_with(&b, "inet_protocols=ipv4;smtp_host_lookup=native",
+	    "/nonexistent", false);
+	before = dup(0);
+	assert_int_equal(close(before), 0);
+	(void)dnsbench_find(&b, "unknown.example", false);
+	after = dup(0);
+	assert_int_equal(close(after), 0);
+	assert_int_equal(after, before);
+	(void)dnsbench_find(&b, "known.example", false);
+	assert_string_equal(buf_str(&b.got), " 192.0.2.41 127.0.0.1");
+	dnsbench_end(&b);
+	assert_int_equal(unsetenv("CARES_HOSTS"), 0);
+	(void)unlink(path);
+}
+
 /* The number of questions shows the attempts, and that an answer comes at all
  * before the test's own patience ends shows the time. */
 static void
@@ -398,6 +425,7 @@ main(void)
 	    cmocka_unit_test(resolver_asks_for_no_name_but_the_given_one),
 	    cmocka_unit_test(resolver_searches_where_it_is_told_to),
 	    cmocka_unit_test(resolver_reads_the_hosts_file_under_native_alone),
+	    cmocka_unit_test(resolver_reads_the_hosts_file_and_asks_nobody),
 	    cmocka_unit_test(resolver_is_as_patient_as_resolv_conf_says),
 	    cmocka_unit_test(
 		resolver_does_not_wait_for_a_family_that_is_not_answered),

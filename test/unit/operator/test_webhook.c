@@ -1,3 +1,4 @@
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -6,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -60,12 +62,14 @@ tear_down(void **state)
 	return 0;
 }
 
+static int64_t timeout_ms = 5000;
+
 static void
 open_hook(const char *scheme, const char *host, int port, const char *ca_file)
 {
 	char url[128];
 	struct webhook_config config = {
-	    url, ca_file, RETRY_MS, 5000, NULL, NULL};
+	    url, ca_file, RETRY_MS, timeout_ms, NULL, NULL};
 
 	(void)snprintf(
 	    url, sizeof(url), "%s://%s:%d/hook/s3cret", scheme, host, port);
@@ -177,6 +181,38 @@ webhook_tries_again_after_a_refused_connection(void **state)
 }
 
 static void
+webhook_waits_so_long_for_an_answer_and_no_longer(void **state)
+{
+	(void)state;
+	web.is_silent = true;
+	timeout_ms = 200;
+	open_hook("http", "127.0.0.1", web.port, NULL);
+	timeout_ms = 5000;
+	webhook_post(hook, "[1]");
+	while (strstr(logged, "next try") == NULL)
+		loop_once(loop);
+	assert_int_equal(web.count, 1);
+}
+
+/* Nobody is at the place that the environment names. */
+static void
+webhook_goes_through_no_proxy(void **state)
+{
+	char proxy[64];
+
+	(void)state;
+	(void)snprintf(
+	    proxy, sizeof(proxy), "http://127.0.0.1:%d", webserver_free_port());
+	assert_int_equal(setenv("http_proxy", proxy, 1), 0);
+	open_hook("http", "127.0.0.1", web.port, NULL);
+	webhook_post(hook, "[1]");
+	assert_true(webserver_wait(&web, 1));
+	wait_done();
+	assert_string_equal(logged, "");
+	assert_int_equal(unsetenv("http_proxy"), 0);
+}
+
+static void
 webhook_gives_up_in_the_end_and_goes_on(void **state)
 {
 	static const int statuses[] = {500, 500, 500, 500, 500, 200, 0};
@@ -268,7 +304,7 @@ webhook_can_be_freed_or_drained_at_any_time(void **state)
 static const char *const tls_script[] = {"tls", "<POST /hook/s3cret",
     "<Host:", "<User-Agent: postlane",
     "<Accept:", "<Content-Type: application/json", "<Content-Length: 2", "<",
-    "sink 2", ">HTTP/1.1 204 Fine", ">", NULL};
+    "sink 2", ">HTTP/1.1 204 Fine", ">", "hang", NULL};
 static const char *const no_tls_script[] = {"tls", "hang", NULL};
 
 static void
@@ -329,24 +365,89 @@ webhook_works_without_privileges_in_an_empty_root(void **state)
 }
 
 static void
-webhook_tells_nothing_to_a_stranger(void **state)
+expect_refused(const char *name, bool is_trusted, const char *why)
 {
 	struct fake_ca *ca = fake_ca_new("test");
-	struct fake_cert *cert = fake_cert_new(ca, "localhost");
+	struct fake_cert *cert = fake_cert_new(ca, name);
 	struct fake *fake = fake_start(no_tls_script, cert);
 
-	(void)state;
-	open_hook("https", "localhost", fake_port(fake), NULL);
+	open_hook("https", "localhost", fake_port(fake),
+	    is_trusted ? fake_ca_file(ca) : NULL);
 	webhook_post(hook, "[]");
 	while (strstr(logged, "next try") == NULL)
 		loop_once(loop);
-	assert_non_null(strstr(logged, "certificate"));
+	assert_non_null(strstr(logged, why));
 	webhook_free(&hook);
 	(void)fake_finish(fake);
 	assert_string_equal(fake_heard(fake), "");
 	fake_free(&fake);
 	fake_cert_free(&cert);
 	fake_ca_free(&ca);
+}
+
+static void
+webhook_tells_nothing_to_a_stranger(void **state)
+{
+	(void)state;
+	expect_refused("localhost", false, "local issuer certificate");
+}
+
+static void
+webhook_tells_nothing_to_another_host(void **state)
+{
+	(void)state;
+	expect_refused("other.example", true, "localhost");
+}
+
+/* Whoever names authorities trusts no other: the system's are not asked. Seen
+ * in a name space where the system's are our own. */
+static void
+webhook_trusts_no_authority_but_those_given(void **state)
+{
+	struct fake_ca *ca, *given;
+	struct fake_cert *cert;
+	struct fake *fake;
+	char command[400];
+	int status;
+	pid_t pid;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	ca = fake_ca_new("test");
+	given = fake_ca_new("given");
+	cert = fake_cert_new(ca, "localhost");
+	fake = fake_start(no_tls_script, cert);
+	pid = loop_fork(loop);
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		(void)snprintf(command, sizeof(command),
+		    "mkdir /tmp/c.$$ && cp %s /tmp/c.$$/ca.pem && "
+		    "openssl rehash /tmp/c.$$ && "
+		    "mount -t tmpfs none /etc/ssl/certs && "
+		    "cp -a /tmp/c.$$/. /etc/ssl/certs/ && rm -r /tmp/c.$$",
+		    fake_ca_file(ca));
+		if (unshare(CLONE_NEWNS) != 0 ||
+		    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+		    system(command) != 0)
+			_exit(77);
+		open_hook(
+		    "https", "localhost", fake_port(fake), fake_ca_file(given));
+		webhook_post(hook, "[]");
+		while (strstr(logged, "next try") == NULL)
+			loop_once(loop);
+		_exit(strstr(logged, "certificate") != NULL ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	(void)fake_finish(fake);
+	assert_string_equal(fake_heard(fake), "");
+	fake_free(&fake);
+	fake_cert_free(&cert);
+	fake_ca_free(&given);
+	fake_ca_free(&ca);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+		skip();
+	assert_int_equal(status, 0);
 }
 
 static void
@@ -371,6 +472,8 @@ main(void)
 	    TEST(webhook_keeps_the_order),
 	    TEST(webhook_tries_again_after_500_and_429),
 	    TEST(webhook_tries_again_after_a_refused_connection),
+	    TEST(webhook_waits_so_long_for_an_answer_and_no_longer),
+	    TEST(webhook_goes_through_no_proxy),
 	    TEST(webhook_gives_up_in_the_end_and_goes_on),
 	    TEST(webhook_takes_no_for_an_answer_and_follows_nobody),
 	    TEST(webhook_never_logs_the_path),
@@ -379,6 +482,8 @@ main(void)
 	    TEST(webhook_trusts_the_authorities_given),
 	    TEST(webhook_works_without_privileges_in_an_empty_root),
 	    TEST(webhook_tells_nothing_to_a_stranger),
+	    TEST(webhook_tells_nothing_to_another_host),
+	    TEST(webhook_trusts_no_authority_but_those_given),
 	    TEST(webhook_refuses_what_is_no_url),
 	};
 
