@@ -263,6 +263,8 @@ lane_add_session(struct lane *lane, struct route *route,
 	ls->io = io;
 	ls->announced_quota =
 	    ehlo->limits_mailmax < INT32_MAX ? (int)ehlo->limits_mailmax : 0;
+	ls->rcpt_max = ehlo->limits_rcptmax;
+	ls->domain_max = ehlo->limits_rcptdomainmax;
 	ls->session = session_new(lane->set, &route->manner, ehlo, peer,
 	    &session_handlers, ls, now.ms);
 	session_count_in(ls->session, &lane->figures.wire);

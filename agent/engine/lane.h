@@ -41,6 +41,10 @@ struct lane_session {
 	struct route *route;
 	struct session *session;
 	int announced_quota;
+	/* RFC 9422, as the server announced; 0: it did not. */
+	size_t rcpt_max, domain_max;
+	uint64_t *domains; /* of the recipients it had, hashed; owned */
+	size_t domain_count;
 	void *io; /* the adapter's, from lane_add_session() */
 	bool is_used_up; /* a rule said: its share of messages is taken */
 	bool was_paced; /* a rule said: too fast */

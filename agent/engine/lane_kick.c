@@ -11,6 +11,7 @@ lane_free_session(struct lane_session *ls)
 	ls->route->session_count--;
 	ls->lane->sessions--;
 	session_free(&ls->session);
+	mem_free(ls->domains);
 	mem_free(ls);
 }
 
@@ -79,10 +80,11 @@ retire(struct lane *lane, struct route *r, int64_t now_ms)
 	}
 }
 
-/* The session to take one more message: an idle one, the most recently used
+/* The session to take t: an idle one, the most recently used
  * first so that surplus ages out; else the least loaded within depth. */
 static struct lane_session *
-pick_session(struct route *r, int depth, int64_t now_ms)
+pick_session(
+    struct route *r, const struct transaction *t, int depth, int64_t now_ms)
 {
 	struct lane_session *best = NULL;
 
@@ -91,7 +93,8 @@ pick_session(struct route *r, int depth, int64_t now_ms)
 		size_t load = session_load(ls->session), least;
 
 		if (!session_has_room(ls->session, depth,
-			lane_session_quota(ls, now_ms), now_ms))
+			lane_session_quota(ls, now_ms), now_ms) ||
+		    !lane_fits(ls, t))
 			continue;
 		if (best == NULL) {
 			best = ls;
@@ -113,6 +116,7 @@ assign(struct lane *lane, struct lane_session *ls, struct transaction *t,
 {
 	struct pacer_cost cost = lane_cost_of(t);
 
+	lane_note_domains(ls, t);
 	lane_take_token(t, &cost, now.ms * 1000);
 	lane_take_waiting(lane, t);
 	t->carrier = ls;
@@ -191,8 +195,9 @@ serve_first(struct lane *lane, struct route *r, struct lane_no *no,
 	}
 	if (!may_go(lane, t, &cost, no, &is_refused, now))
 		return is_refused;
-	ls = pick_session(r, 1, now.ms);
+	ls = pick_session(r, t, 1, now.ms);
 	if (ls == NULL) {
+		lane_retire_unfit(r, t, now.ms);
 		lane_no_set(no, LANE_NO_CONNECTION, INT64_MAX);
 		if (r->dialing >= lane_unparked(r))
 			return false;
@@ -200,10 +205,12 @@ serve_first(struct lane *lane, struct route *r, struct lane_no *no,
 		    lane_add_dial(lane, r, false, no, now.ms))
 			return true;
 		/* What the pace lets go now is lost when it waits. */
-		ls = pick_session(r, r->depth, now.ms);
+		ls = pick_session(r, t, r->depth, now.ms);
 		if (ls == NULL)
 			return false;
 	}
+	if (lane_fit(lane, ls, t, now_us))
+		return true; /* and ask again: it has become smaller */
 	if (!pacer_take(&lane->pacer, &cost, now_us))
 		return true; /* and ask again: another lane was quicker */
 	assign(lane, ls, t, now);

@@ -190,6 +190,14 @@ lane_may_drop(const struct request *req)
 }
 
 void
+lane_put_behind(
+    struct lane *lane, struct transaction *t, struct transaction *other)
+{
+	(void)lane_queue_of(t);
+	put_waiting(lane, t, &other->link);
+}
+
+void
 lane_put_last(struct lane *lane, struct transaction *t)
 {
 	put_waiting(lane, t, lane_queue_of(t)->prev);

@@ -8,6 +8,7 @@
  *   lane_admit.c   what may come in
  *   lane_hosts.c   from one host of a list to the next, and back
  *   lane_dial.c    is a session worth it, and who makes room for it
+ *   lane_fit.c     what a transaction may hold for a session
  *   lane_replies.c what replies teach: pace, pauses, alarms
  *   lane_queue.c   what waits: coming, going back, leaving with a verdict
  *   lane_park.c    mail for domains with a limit of their own
@@ -97,6 +98,10 @@ session_of(struct list *link)
 
 /* t, which is in no queue, waits as the last of its queue. */
 void lane_put_last(struct lane *lane, struct transaction *t);
+
+/* ... as the next after another that waits in the same queue. */
+void lane_put_behind(
+    struct lane *lane, struct transaction *t, struct transaction *other);
 
 /* Gives every newly decided recipient of t to report: the request may be gone
  * then. / All of t is decided, which is freed. */
@@ -235,6 +240,22 @@ bool lane_is_lost(
 bool lane_owe(
     struct lane *lane, const struct transaction *t, enum lane_owed_for why);
 void lane_on_back(struct lane *lane, const struct route *r);
+
+/* ---- lane_fit.c --------------------------------------------------------- */
+
+/* ls may have some recipients of t / says QUIT to idle sessions of r that may
+ * have none. */
+bool lane_fits(const struct lane_session *ls, const struct transaction *t);
+void lane_retire_unfit(
+    struct route *r, const struct transaction *t, int64_t now_ms);
+
+/* Recipients of t, which waits and of which ls may have some, that ls may not
+ * have go on as another transaction. True: there were such. */
+bool lane_fit(struct lane *lane, const struct lane_session *ls,
+    struct transaction *t, int64_t now_us);
+
+/* t is about to be given to ls. */
+void lane_note_domains(struct lane_session *ls, const struct transaction *t);
 
 /* ---- lane_replies.c ----------------------------------------------------- */
 

@@ -260,3 +260,20 @@ def test_recipients_of_a_message_under_different_limits(
               f"{excess(events, per_s):.2f} above the rate of {per_s}/s")
         assert ahead(events, per_s, began) <= burst + 0.1
         assert free < events[-1][0]
+
+
+def test_announced_limits_are_kept_to(base, certs, origin, started):
+    sim = started(Simulator(base, certs, max_connections=4, max_messages=5,
+                            max_rcpts=3, announce_limits=True))
+    origin.agent("lane", "fast", "class=fast")
+    origin.relay_to(sim, transport="fast")
+    started(origin)
+    sent = messages.generate(6, recipients=7, size=300)
+    origin.inject(sent)
+    origin.wait_empty()
+    verdict = messages.compare(sent, sim.taken())
+    assert verdict.is_clean(), verdict
+    assert sorted(len(e.recipients) for e in sim.ledger()) == [1] * 6 + [3] * 12
+    assert max(sim.per_connection().values()) <= 5
+    assert origin.log.statuses("/smtp") == {"sent": 42}
+    assert not origin.log.problems()

@@ -25,7 +25,7 @@
 #include "test/support/queue_source.h"
 
 enum {
-	WORLD_RCPTS_MAX = 4,
+	WORLD_RCPTS_MAX = 8,
 	WORLD_TEXT_SIZE = 160,
 	WORLD_CLOSE = -1, /* a judge's verdict: hang up */
 	WORLD_SILENCE = -2, /* ... never answer again */
@@ -90,6 +90,8 @@ struct world_conn {
 	size_t octets_due; /* of a BDAT chunk */
 	bool is_last_chunk, in_data, is_refused;
 	int accepted;
+	char domains[WORLD_RCPTS_MAX][32]; /* of its recipients */
+	size_t domain_count;
 	int64_t free_ms; /* the server's next reply at the earliest */
 };
 
@@ -136,6 +138,7 @@ struct world {
 	size_t taken_by[8]; /* messages, by the number of the host */
 	int64_t pause_told_us; /* to the other lanes */
 	char alarm[WORLD_TEXT_SIZE]; /* "what: reply" of the last one */
+	size_t rcpts_peak, domains_peak; /* of a transaction, of a session */
 	size_t load_peak; /* most messages inside one session */
 	int most_per_session;
 	int64_t *arrivals_ms; /* when MAIL was seen by the server */

@@ -140,6 +140,24 @@ on_mail(struct world_conn *c, const char *line)
 		c->is_refused = true;
 }
 
+/* "RCPT TO:<to.3@one.test>": one more domain, perhaps. */
+static void
+note_domain(struct world_conn *c, const char *line)
+{
+	const char *at = strchr(line, '@');
+	size_t n = at != NULL ? strcspn(at + 1, ">") : 0;
+
+	assert_true(n > 0 && n < sizeof(c->domains[0]));
+	for (size_t i = 0; i < c->domain_count; i++)
+		if (strlen(c->domains[i]) == n &&
+		    memcmp(c->domains[i], at + 1, n) == 0)
+			return;
+	if (c->domain_count < WORLD_RCPTS_MAX)
+		memcpy(c->domains[c->domain_count++], at + 1, n);
+	if (c->domain_count > c->w->domains_peak)
+		c->w->domains_peak = c->domain_count;
+}
+
 static void
 on_rcpt(struct world_conn *c, const char *line)
 {
@@ -155,6 +173,9 @@ on_rcpt(struct world_conn *c, const char *line)
 	} else if (is_as_usual(c, line)) {
 		c->has_rcpt[i] = true;
 		c->rcpts++;
+		if (c->rcpts > c->w->rcpts_peak)
+			c->w->rcpts_peak = c->rcpts;
+		note_domain(c, line);
 		say(c, "250 2.1.5 ok\r\n");
 	}
 }

@@ -61,6 +61,7 @@ static const struct entry entries[] = {
     {"enforce-lockstep", ON, AT(enforce_lockstep)},
     {"refuse-overlap", ON, AT(refuse_overlap)},
     {"always-go-ahead", ON, AT(always_go_ahead)},
+    {"announce-limits", ON, AT(announce_limits)},
     {"ledger-sync", ON, AT(ledger_sync)},
     {"tls12", ON, AT(tls12)},
     {"no-tickets", OFF, AT(tickets)},

@@ -35,6 +35,7 @@ struct options {
 	bool token_asked;
 	bool starttls, pipelining, chunking, size_offered, eightbit, smtputf8;
 	bool dsn, enhanced, enforce_lockstep, tls12, tickets, nodelay;
+	bool announce_limits; /* LIMITS: max_messages, max_rcpts */
 	bool always_go_ahead, ledger_sync, quickack, refuse_overlap;
 	uint64_t size;
 	uint64_t max_connections, max_messages, max_rcpts;

@@ -90,6 +90,18 @@ must_be_last(struct session *s, const char *verb)
 		session_violation(s, VIOLATION_PIPELINING, verb);
 }
 
+/* RFC 9422 */
+static void
+offer_limits(const struct options *o, struct buf *b)
+{
+	buf_add_str(b, "\nLIMITS");
+	if (o->max_messages > 0)
+		buf_addf(
+		    b, " MAILMAX=%llu", (unsigned long long)o->max_messages);
+	if (o->max_rcpts > 0)
+		buf_addf(b, " RCPTMAX=%llu", (unsigned long long)o->max_rcpts);
+}
+
 static void
 offer(struct session *s, struct buf *b)
 {
@@ -116,6 +128,8 @@ offer(struct session *s, struct buf *b)
 		buf_add_str(b, "\nSMTPUTF8");
 	if (o->chunking)
 		buf_add_str(b, "\nCHUNKING");
+	if (o->announce_limits && o->max_messages + o->max_rcpts > 0)
+		offer_limits(o, b);
 }
 
 static void
