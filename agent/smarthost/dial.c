@@ -8,6 +8,11 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
+enum {
+	QUIT_LIMIT_MS = 1000, /* politeness must not cost a slot more */
+	TOKEN_SHOWN = 16, /* so many octets of a token would tell something */
+};
+
 const char *
 dial_stage_name(enum dial_stage stage)
 {
@@ -107,6 +112,89 @@ dial_fail(struct dial *dial, enum dial_stage stage, const char *status,
 		candidate_rest(&dial->dialer->rests, &dial->at.sa,
 		    loop_now_ms(dial->dialer->loop));
 	log_info("%s, session=%s", r->dsn.text, dial->session);
+}
+
+enum dial_stage
+dial_stage_of(enum dial_state state)
+{
+	switch (state) {
+	case DIAL_STATE_GREETING:
+		return DIAL_GREETING;
+	case DIAL_STATE_EHLO:
+	case DIAL_STATE_HELO:
+		return DIAL_EHLO;
+	case DIAL_STATE_STARTTLS:
+		return DIAL_STARTTLS;
+	case DIAL_STATE_TLS:
+		return DIAL_TLS;
+	case DIAL_STATE_AUTH:
+		return DIAL_AUTH;
+	case DIAL_STATE_LOOKUP:
+	case DIAL_STATE_CONNECT:
+	case DIAL_STATE_QUIT:
+	case DIAL_STATE_OVER:
+		break;
+	}
+	return DIAL_CONNECT;
+}
+
+void
+dial_enter(struct dial *dial, enum dial_state state)
+{
+	const struct settings *set = dial->dialer->set;
+	int64_t ms = set->smtp_helo_timeout_ms;
+
+	dial->state = state;
+	if (state == DIAL_STATE_TLS || state == DIAL_STATE_STARTTLS)
+		ms = set->smtp_starttls_timeout_ms;
+	else if (state == DIAL_STATE_QUIT)
+		ms = QUIT_LIMIT_MS;
+	dial_set_timer(dial, ms);
+}
+
+void
+dial_quit(struct dial *dial, const char *words)
+{
+	dial_enter(dial, DIAL_STATE_QUIT);
+	buf_fini_secret(&dial->out);
+	(void)buf_add_str(&dial->out, words);
+	link_kick(dial->link);
+}
+
+/* Some servers repeat what they were told. The end is gone with it, since the
+ * text may have been cut in the middle of the token. */
+void
+dial_hide_token(const struct dial *dial, char *text)
+{
+	char begin[TOKEN_SHOWN + 1], *at;
+
+	if (dial->token == NULL)
+		return;
+	(void)snprintf(begin, sizeof(begin), "%s", dial->token);
+	at = strstr(text, begin);
+	if (at != NULL)
+		(void)snprintf(at, 3, "..");
+}
+
+void
+dial_fail_reply(struct dial *dial, const char *status,
+    const struct reply *reply, const char *before)
+{
+	char text[DSN_TEXT_MAX];
+
+	reply_text(reply, text, sizeof(text));
+	dial_hide_token(dial, text);
+	dial_fail(
+	    dial, dial_stage_of(dial->state), status, "%s%s", before, text);
+	dial->result.reply_text = mem_strdup(text);
+	dial->result.reply_code = reply->code;
+	dial_quit(dial, "QUIT\r\n");
+}
+
+void
+dial_soften(char *out, size_t n, const char *status)
+{
+	(void)snprintf(out, n, "4%s", status + 1);
 }
 
 void

@@ -1,9 +1,10 @@
-/* dial: one dial, as dialer.c and handshake.c see it. A file calls those below
+/* dial: one dial, as its files see it. A file calls those below
  * it:
  *
  *   dialer.c       which address: policy, credentials, connect, what next
- *   handshake.c    one connection: greeting, EHLO, STARTTLS, login, QUIT
- *   dial.c         what both do to a dial: time, failure, end of a connection
+ *   handshake.c    one connection: greeting, EHLO, STARTTLS, QUIT
+ *   login.c        AUTH
+ *   dial.c         what all do to a dial: time, failure, end of a connection
  */
 #ifndef DIAL_H
 #define DIAL_H
@@ -122,6 +123,27 @@ void dial_set_timer(struct dial *dial, int64_t ms);
 /* Fills the result with a failure of the address in hand. */
 void dial_fail(struct dial *dial, enum dial_stage stage, const char *status,
     const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* The stage in which a dial fails in this state of the handshake. */
+enum dial_stage dial_stage_of(enum dial_state state);
+
+/* The server said something that ends this attempt: fails it with the reply
+ * behind the words before, and says QUIT. */
+void dial_fail_reply(struct dial *dial, const char *status,
+    const struct reply *reply, const char *before);
+
+/* A status with the first digit of a temporary one. */
+void dial_soften(char *out, size_t n, const char *status);
+
+/* Takes the dial's access token out of a server's text. */
+void dial_hide_token(const struct dial *dial, char *text);
+
+/* Next state of the handshake, with its timeout. */
+void dial_enter(struct dial *dial, enum dial_state state);
+
+/* Says good-bye in these words and waits a little: a server that counts
+ * connections should have seen the end of this one before there is another. */
+void dial_quit(struct dial *dial, const char *words);
 
 void dial_close_connection(struct dial *dial);
 

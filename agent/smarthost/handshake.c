@@ -16,21 +16,17 @@
 #include <string.h>
 
 #include "agent/smarthost/handshake.h"
-#include "agent/smarthost/bearer.h"
+#include "agent/smarthost/login.h"
 #include "common/smtp/command.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
 enum {
-	QUIT_LIMIT_MS = 1000, /* politeness must not cost a slot more */
 	KEYWORDS_MAX = 1024, /* of smtp_discard_ehlo_keyword_address_maps */
-	AUTH_LINE_MAX = 512, /* RFC 4954 4: else no initial response */
 	NAME_SIZE = 400,
-	TOKEN_SHOWN = 16, /* so many octets of a token would tell something */
 };
 
 static void send_ehlo(struct dial *dial);
-static void log_in(struct dial *dial);
 
 /* What smtp(8) says we were doing; it has no words for the login. */
 static const char *
@@ -58,44 +54,6 @@ doing(enum dial_state state)
 	return "connecting";
 }
 
-static enum dial_stage
-stage_of(enum dial_state state)
-{
-	switch (state) {
-	case DIAL_STATE_GREETING:
-		return DIAL_GREETING;
-	case DIAL_STATE_EHLO:
-	case DIAL_STATE_HELO:
-		return DIAL_EHLO;
-	case DIAL_STATE_STARTTLS:
-		return DIAL_STARTTLS;
-	case DIAL_STATE_TLS:
-		return DIAL_TLS;
-	case DIAL_STATE_AUTH:
-		return DIAL_AUTH;
-	case DIAL_STATE_LOOKUP:
-	case DIAL_STATE_CONNECT:
-	case DIAL_STATE_QUIT:
-	case DIAL_STATE_OVER:
-		break;
-	}
-	return DIAL_CONNECT;
-}
-
-static void
-enter(struct dial *dial, enum dial_state state)
-{
-	const struct settings *set = dial->dialer->set;
-	int64_t ms = set->smtp_helo_timeout_ms;
-
-	dial->state = state;
-	if (state == DIAL_STATE_TLS || state == DIAL_STATE_STARTTLS)
-		ms = set->smtp_starttls_timeout_ms;
-	else if (state == DIAL_STATE_QUIT)
-		ms = QUIT_LIMIT_MS;
-	dial_set_timer(dial, ms);
-}
-
 /* The last thing that is done to the connection here. */
 static void
 conclude(struct dial *dial, enum handshake_end how)
@@ -105,55 +63,6 @@ conclude(struct dial *dial, enum handshake_end how)
 	CHECK(on_end != NULL);
 	dial->on_handshake_end = NULL;
 	on_end(dial, how);
-}
-
-/* Says good-bye and waits a little: a server that counts connections should
- * have seen the end of this one before there is another. */
-static void
-quit(struct dial *dial, const char *words)
-{
-	enter(dial, DIAL_STATE_QUIT);
-	buf_fini_secret(&dial->out);
-	(void)buf_add_str(&dial->out, words);
-	link_kick(dial->link);
-}
-
-/* Some servers repeat what they were told. The end is gone with it, since the
- * text may have been cut in the middle of the token. */
-static void
-hide_token(const struct dial *dial, char *text)
-{
-	char begin[TOKEN_SHOWN + 1], *at;
-
-	if (dial->token == NULL)
-		return;
-	(void)snprintf(begin, sizeof(begin), "%s", dial->token);
-	at = strstr(text, begin);
-	if (at != NULL)
-		(void)snprintf(at, 3, "..");
-}
-
-/* The server said something that ends this attempt; before holds the words
- * in front of its reply. */
-static void
-fail_reply(struct dial *dial, const char *status, const struct reply *reply,
-    const char *before)
-{
-	char text[DSN_TEXT_MAX];
-
-	reply_text(reply, text, sizeof(text));
-	hide_token(dial, text);
-	dial_fail(dial, stage_of(dial->state), status, "%s%s", before, text);
-	dial->result.reply_text = mem_strdup(text);
-	dial->result.reply_code = reply->code;
-	quit(dial, "QUIT\r\n");
-}
-
-/* A status with the first digit of a temporary one. */
-static void
-soften(char *out, size_t n, const char *status)
-{
-	(void)snprintf(out, n, "4%s", status + 1);
 }
 
 static void
@@ -168,10 +77,10 @@ refused(struct dial *dial, const struct reply *reply)
 	    "host %s refused to talk to me: ",
 	    dial_namaddr(dial, name, sizeof(name)));
 	if (is_soft)
-		soften(status, sizeof(status), reply->status);
+		dial_soften(status, sizeof(status), reply->status);
 	else
 		(void)snprintf(status, sizeof(status), "%s", reply->status);
-	fail_reply(dial, status, reply, before);
+	dial_fail_reply(dial, status, reply, before);
 }
 
 static void
@@ -179,7 +88,7 @@ fail_lost(struct dial *dial)
 {
 	char name[NAME_SIZE];
 
-	dial_fail(dial, stage_of(dial->state), "4.4.2",
+	dial_fail(dial, dial_stage_of(dial->state), "4.4.2",
 	    "lost connection with %s while %s",
 	    dial_namaddr(dial, name, sizeof(name)), doing(dial->state));
 	dial->result.is_transport = true;
@@ -290,12 +199,12 @@ on_tls(void *ctx, bool ok, enum link_end end, const char *text)
 		dial->result.is_certificate = true;
 		/* The next handshake shall show the certificate anew. */
 		tls_forget(d->tls, dial->tls_key);
-		quit(dial, "QUIT\r\n");
+		dial_quit(dial, "QUIT\r\n");
 		return;
 	}
 	set_tls_word(dial, "", "");
 	if (d->set->smtp_tls_wrappermode)
-		enter(dial, DIAL_STATE_GREETING);
+		dial_enter(dial, DIAL_STATE_GREETING);
 	else
 		send_ehlo(dial);
 }
@@ -315,7 +224,7 @@ start_tls(struct dial *dial)
 		conclude(dial, HANDSHAKE_FAILED);
 		return;
 	}
-	enter(dial, DIAL_STATE_TLS);
+	dial_enter(dial, DIAL_STATE_TLS);
 	link_start_tls(dial->link, ssl, on_tls, dial);
 }
 
@@ -330,9 +239,9 @@ secure(struct dial *dial)
 	    dial->is_plain_retry) {
 		if (dial->is_plain_retry)
 			set_tls_word(dial, "", ":none");
-		log_in(dial);
+		login_start(dial);
 	} else if (dial->result.ehlo.starttls) {
-		enter(dial, DIAL_STATE_STARTTLS);
+		dial_enter(dial, DIAL_STATE_STARTTLS);
 		(void)command_starttls(&dial->out);
 		link_kick(dial->link);
 	} else if (level > TLS_LEVEL_MAY) {
@@ -341,10 +250,10 @@ secure(struct dial *dial)
 		dial_fail(dial, DIAL_STARTTLS, "4.7.4",
 		    "TLS is required, but was not offered by host %s",
 		    dial_namaddr(dial, name, sizeof(name)));
-		quit(dial, "QUIT\r\n");
+		dial_quit(dial, "QUIT\r\n");
 	} else {
 		set_tls_word(dial, "", ":none");
-		log_in(dial);
+		login_start(dial);
 	}
 }
 
@@ -357,14 +266,14 @@ on_starttls_reply(struct dial *dial, const struct reply *reply, bool has_more)
 	if (reply->code / 100 != 2) {
 		if (dial->policy.level <= TLS_LEVEL_MAY) {
 			set_tls_word(dial, "", ":none");
-			log_in(dial);
+			login_start(dial);
 			return;
 		}
 		set_tls_word(dial, "!", "");
 		(void)snprintf(before, sizeof(before),
 		    "TLS is required, but host %s refused to start TLS: ",
 		    name);
-		fail_reply(dial, reply->status, reply, before);
+		dial_fail_reply(dial, reply->status, reply, before);
 		return;
 	}
 	if (has_more) {
@@ -379,223 +288,18 @@ on_starttls_reply(struct dial *dial, const struct reply *reply, bool has_more)
 	start_tls(dial);
 }
 
-/* ---- login ---- */
-
-static void
-fail_login(struct dial *dial, const char *words, const char *why)
-{
-	char name[NAME_SIZE];
-	bool is_midway = dial->state == DIAL_STATE_AUTH;
-
-	dial_fail(dial, DIAL_AUTH, "4.7.0", "SASL authentication failed%s %s%s",
-	    words, dial_namaddr(dial, name, sizeof(name)), why);
-	/* "*" cancels the exchange: RFC 4954 4. */
-	quit(dial, is_midway ? "*\r\nQUIT\r\n" : "QUIT\r\n");
-}
-
-static void
-fail_mechanism(struct dial *dial, const char *why)
-{
-	char text[300];
-
-	(void)snprintf(text, sizeof(text), ": %s", why);
-	fail_login(dial, "; cannot authenticate to server", text);
-}
-
-static void
-send_auth(struct dial *dial, struct buf *initial, bool has_initial)
-{
-	size_t n = strlen(dial->mech) + buf_len(initial) + 8;
-
-	enter(dial, DIAL_STATE_AUTH);
-	log_debug("> AUTH %s <hidden>", dial->mech);
-	if (has_initial && n <= AUTH_LINE_MAX) {
-		(void)buf_addf(&dial->out, "AUTH %s ", dial->mech);
-		(void)buf_add_slice(&dial->out, buf_slice(initial));
-		(void)buf_add_str(&dial->out, "\r\n");
-	} else {
-		(void)buf_addf(&dial->out, "AUTH %s\r\n", dial->mech);
-		if (has_initial && !slice_eq(buf_slice(initial), "="))
-			(void)buf_add_slice(
-			    &dial->deferred, buf_slice(initial));
-	}
-	link_kick(dial->link);
-}
-
-static const char *
-security_options(const struct dial *dial)
-{
-	const struct settings *set = dial->dialer->set;
-
-	if (dial->result.peer.is_verified)
-		return set->smtp_sasl_tls_verified_security_options;
-	if (dial->result.peer.is_tls)
-		return set->smtp_sasl_tls_security_options;
-	return set->smtp_sasl_security_options;
-}
-
-static void
-start_login(struct dial *dial, const char *mechs)
-{
-	struct sasl_login login = {
-	    .host = dial->at.host,
-	    .user = dial->user,
-	    .password = dial->password,
-	    .options = security_options(dial),
-	    .has_authzid = dial->dialer->set->send_cyrus_sasl_authzid,
-	    .token = dial->token,
-	    .port = dial->at.port,
-	};
-	struct buf initial;
-	char why[200] = "";
-	bool has_initial = false;
-	bool ok = false;
-
-	buf_init(&initial, SASL_LINE_MAX);
-	dial->sasl_steps = 0;
-	dial->sasl = sasl_new(&login, why, sizeof(why));
-	if (dial->sasl != NULL)
-		ok = sasl_start(dial->sasl, mechs, &dial->mech, &initial,
-		    &has_initial, why, sizeof(why));
-	if (ok)
-		send_auth(dial, &initial, has_initial);
-	else
-		fail_mechanism(dial, why);
-	buf_fini_secret(&initial);
-}
-
-static void
-log_in(struct dial *dial)
-{
-	struct dialer *d = dial->dialer;
-	const struct ehlo *ehlo = &dial->result.ehlo;
-	char mechs[EHLO_AUTH_SIZE];
-	const char *error = NULL;
-
-	if (!dial->has_credentials) {
-		dial->is_ready = true;
-		return;
-	}
-	if (dial->token != NULL && !dial->result.peer.is_tls) {
-		fail_login(dial, "; not with",
-		    ": an access token is sent over TLS only (see "
-		    "smtp_tls_security_level)");
-		return;
-	}
-	if (!d->has_sasl && dial->token == NULL) {
-		fail_mechanism(dial, d->sasl_why);
-		return;
-	}
-	/* smtp(8) goes on as a stranger here, and the mail bounces with
-	 * "relay access denied". Who configures a password wants a login. */
-	if (!ehlo->auth) {
-		fail_login(dial, ": server",
-		    ehlo->starttls && !dial->result.peer.is_tls
-			? " does not offer AUTH without TLS (see "
-			  "smtp_tls_security_level)"
-			: " does not offer AUTH");
-		return;
-	}
-	if (!sasl_filter(d->set->smtp_sasl_mechanism_filter, ehlo->auth_mechs,
-		mechs, sizeof(mechs), &error)) {
-		fail_mechanism(dial, error);
-		return;
-	}
-	if (mechs[0] == '\0') {
-		fail_login(dial, ": server",
-		    " offered no compatible authentication mechanisms for "
-		    "this type of connection security");
-		return;
-	}
-	start_login(dial, mechs);
-}
-
-/* What follows the code of a 334 reply. */
-static struct slice
-challenge_of(const struct reply *reply)
-{
-	struct slice s = buf_slice(&reply->text);
-
-	if (s.n < 4)
-		return slice_of("", 0);
-	return slice_of(s.p + 4, s.n - 4);
-}
-
-static void
-answer_challenge(struct dial *dial, const struct reply *reply)
-{
-	struct slice challenge = challenge_of(reply);
-	char why[200] = "";
-
-	if (++dial->sasl_steps > SASL_STEPS_MAX) {
-		fail_login(
-		    dial, "; authentication protocol loop with server", "");
-		return;
-	}
-	if (buf_len(&dial->deferred) > 0) {
-		if (challenge.n > 0) {
-			fail_login(dial,
-			    "; non-empty initial challenge from server", "");
-			return;
-		}
-		(void)buf_add_slice(&dial->out, buf_slice(&dial->deferred));
-		buf_fini_secret(&dial->deferred);
-	} else if (!sasl_next(
-		       dial->sasl, challenge, &dial->out, why, sizeof(why))) {
-		fail_mechanism(dial, why);
-		return;
-	}
-	(void)buf_add_str(&dial->out, "\r\n");
-	enter(dial, DIAL_STATE_AUTH);
-	link_kick(dial->link);
-}
-
-static void
-on_auth_reply(struct dial *dial, const struct reply *reply)
-{
-	char name[NAME_SIZE], before[NAME_SIZE + BEARER_REFUSAL_SIZE + 60];
-	char status[DSN_STATUS_SIZE];
-	const char *said;
-
-	if (reply->code / 100 == 3) {
-		answer_challenge(dial, reply);
-		return;
-	}
-	(void)dial_namaddr(dial, name, sizeof(name));
-	if (reply->code / 100 == 2) {
-		if (sasl_is_mutual(dial->sasl) && !sasl_is_done(dial->sasl)) {
-			/* Welcome without the proof of knowing us. */
-			dial->state = DIAL_STATE_EHLO;
-			fail_login(
-			    dial, "; server", " did not authenticate itself");
-			return;
-		}
-		dial->is_ready = true;
-		return;
-	}
-	dial->dialer->tally.auths_failed++;
-	said = sasl_refusal(dial->sasl);
-	(void)snprintf(before, sizeof(before),
-	    "SASL authentication failed; server %s said: %s%s%s", name,
-	    said[0] != '\0' ? "(" : "", said, said[0] != '\0' ? ") " : "");
-	(void)snprintf(status, sizeof(status), "%s", reply->status);
-	if (status[0] == '5' && dial->dialer->set->smtp_sasl_auth_soft_bounce)
-		soften(status, sizeof(status), reply->status);
-	fail_reply(dial, status, reply, before);
-}
-
 /* ---- greeting and EHLO ---- */
 
 static void
 send_ehlo(struct dial *dial)
 {
-	enter(dial, DIAL_STATE_EHLO);
+	dial_enter(dial, DIAL_STATE_EHLO);
 	memset(&dial->result.ehlo, 0, sizeof(dial->result.ehlo));
 	dial->ehlo_sent_us = loop_now_us(dial->dialer->loop);
 	if (!command_ehlo(&dial->out, dial->dialer->set->smtp_helo_name)) {
 		dial_fail(dial, DIAL_CONFIG, "4.3.5",
 		    "bad parameter value: smtp_helo_name");
-		quit(dial, "QUIT\r\n");
+		dial_quit(dial, "QUIT\r\n");
 		return;
 	}
 	link_kick(dial->link);
@@ -604,7 +308,7 @@ send_ehlo(struct dial *dial)
 static void
 send_helo(struct dial *dial)
 {
-	enter(dial, DIAL_STATE_HELO);
+	dial_enter(dial, DIAL_STATE_HELO);
 	/* The name was good enough for EHLO. */
 	if (command_helo(&dial->out, dial->dialer->set->smtp_helo_name))
 		link_kick(dial->link);
@@ -673,7 +377,7 @@ on_ehlo_reply(struct dial *dial, const struct reply *reply)
 		dial_fail(dial, DIAL_EHLO, "4.3.0",
 		    "local data error while talking to %s",
 		    dial_namaddr(dial, name, sizeof(name)));
-		quit(dial, "QUIT\r\n");
+		dial_quit(dial, "QUIT\r\n");
 		return;
 	}
 	ehlo_parse(reply, discard_mask, ehlo);
@@ -689,7 +393,7 @@ on_ehlo_reply(struct dial *dial, const struct reply *reply)
 		    dial->session);
 		dial_fail(dial, DIAL_EHLO, "4.4.6",
 		    "mail for %s loops back to myself", dial->at.domain);
-		quit(dial, "QUIT\r\n");
+		dial_quit(dial, "QUIT\r\n");
 		return;
 	}
 	secure(dial);
@@ -700,7 +404,7 @@ fail_protocol(struct dial *dial)
 {
 	char name[NAME_SIZE];
 
-	dial_fail(dial, stage_of(dial->state), "4.5.0",
+	dial_fail(dial, dial_stage_of(dial->state), "4.5.0",
 	    "protocol error in the reply of host %s while %s",
 	    dial_namaddr(dial, name, sizeof(name)), doing(dial->state));
 	conclude(dial, HANDSHAKE_FAILED);
@@ -722,7 +426,7 @@ on_reply(struct dial *dial, const struct reply *reply, bool has_more)
 
 	if (log_is_verbose()) {
 		reply_text(reply, text, sizeof(text));
-		hide_token(dial, text);
+		dial_hide_token(dial, text);
 		log_debug("< %s: %s", dial->at.host,
 		    dial->state == DIAL_STATE_AUTH && reply->code == 334
 			? "334 <hidden>"
@@ -753,7 +457,7 @@ on_reply(struct dial *dial, const struct reply *reply, bool has_more)
 		on_starttls_reply(dial, reply, has_more);
 		break;
 	case DIAL_STATE_AUTH:
-		on_auth_reply(dial, reply);
+		login_on_reply(dial, reply);
 		break;
 	case DIAL_STATE_QUIT:
 		if (reply->code == 221)
@@ -843,7 +547,7 @@ handshake_on_timeout(struct dial *dial)
 		fail_handshake(dial, true, "Connection timed out");
 		return;
 	}
-	dial_fail(dial, stage_of(dial->state), "4.4.2",
+	dial_fail(dial, dial_stage_of(dial->state), "4.4.2",
 	    "conversation with %s timed out while %s",
 	    dial_namaddr(dial, name, sizeof(name)), doing(dial->state));
 	dial->result.is_transport = true;
@@ -871,5 +575,5 @@ handshake_start(struct dial *dial, handshake_end_fn *on_end)
 	if (set->smtp_tls_wrappermode && !dial->is_plain_retry)
 		start_tls(dial);
 	else
-		enter(dial, DIAL_STATE_GREETING);
+		dial_enter(dial, DIAL_STATE_GREETING);
 }
