@@ -699,10 +699,9 @@ static bool
 make_lane(struct agent *a)
 {
 	char error[512];
-	struct upstreams_env env = {
+	struct accounts_env env = {
 	    .loop = a->env.loop,
 	    .set = a->env.set,
-	    .dialer = a->env.dialer,
 	    .credentials = a->env.credentials,
 	    .board = a->env.board,
 	    .state = a->env.state,
@@ -732,7 +731,7 @@ make_lane(struct agent *a)
 	lane_set_rates(a->lane, rate_store_own(a->rates), &pacer_handlers, a,
 	    clock_mono_us());
 	env.rates = a->rates;
-	a->ups = upstreams_new(&env);
+	a->ups = upstreams_new(a->env.dialer, &env);
 	upstreams_set_lane(a->ups, a->lane);
 	return true;
 }

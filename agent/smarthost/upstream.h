@@ -2,9 +2,9 @@
  *
  *   start_dial -> slot taken -> dialling -> link + session -> ended -> slot
  *
- * The adapter behind lane_ops for everything that faces the smarthost. One
- * struct account per budget; an upstream keeps its slot from before connect
- * until the provider can have seen the end.
+ * The adapter behind lane_ops for everything that faces the smarthost. An
+ * upstream keeps its slot of the account from before connect until the provider
+ * can have seen the end.
  */
 #ifndef UPSTREAM_H
 #define UPSTREAM_H
@@ -12,32 +12,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "agent/state/board_writer.h"
-#include "agent/smarthost/credentials.h"
-#include "agent/smarthost/dialer.h"
 #include "agent/engine/lane.h"
-#include "agent/io/loop.h"
-#include "agent/state/rate_store.h"
-#include "agent/engine/settings.h"
-#include "agent/state/statefile.h"
+#include "agent/smarthost/account.h"
+#include "agent/smarthost/dialer.h"
 
 struct upstreams;
 
-struct upstreams_env {
-	struct loop *loop;
-	const struct settings *set;
-	struct dialer *dialer;
-	struct credentials *credentials;
-	struct board_writer *board; /* may be NULL */
-	const struct statefile_dir *state; /* may be NULL */
-	struct rate_store *rates; /* not owned */
-	const char *lane_name;
-	/* Something changed: lane_kick() is due. */
-	loop_fn *want_kick;
-	void *ctx;
-};
-
-struct upstreams *upstreams_new(const struct upstreams_env *env);
+/* The dialer is borrowed. */
+struct upstreams *upstreams_new(
+    struct dialer *dialer, const struct accounts_env *env);
 
 /* The lane whose sessions these are; before the first dial. */
 void upstreams_set_lane(struct upstreams *ups, struct lane *lane);

@@ -1,0 +1,471 @@
+#include "agent/smarthost/account.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/state/budget.h"
+#include "agent/state/pace_store.h"
+#include "common/base/clock.h"
+#include "common/base/list.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/smtp/nexthop.h"
+
+enum {
+	/* Accounts that no route uses stay open up to so many: each has
+	 * descriptors, and with a nexthop for each domain there is no end. */
+	ACCOUNTS_KEPT = 16,
+};
+
+/* Whose slots a route's sessions take. */
+struct account {
+	struct list link;
+	struct accounts *accounts;
+	char *name;
+	struct budget *budget;
+	struct rate_account *rates;
+	int held;
+};
+
+/* Which account a route belongs to, found out once. */
+struct binding {
+	struct list link;
+	struct accounts *accounts;
+	struct route *route;
+	char *host;
+	struct account *account; /* NULL: still looking */
+	struct credentials_query *query;
+	size_t want, dials;
+	int64_t wanting_since_us; /* for a session; 0: no mail wants one */
+	int depth_known; /* as it stands on the board, */
+	int64_t quota_known_ms; /* and when the quota there was learned */
+	int manner_known; /* as it stands there */
+};
+
+struct accounts {
+	struct accounts_env env;
+	struct lane *lane;
+	struct list all, bindings;
+	size_t count;
+	bool is_draining;
+};
+
+struct accounts *
+accounts_new(const struct accounts_env *env)
+{
+	struct accounts *accounts = mem_zalloc(sizeof(*accounts));
+
+	accounts->env = *env;
+	list_init(&accounts->all);
+	list_init(&accounts->bindings);
+	return accounts;
+}
+
+void
+accounts_set_lane(struct accounts *accounts, struct lane *lane)
+{
+	accounts->lane = lane;
+}
+
+static struct binding *
+binding_of(const struct route *route)
+{
+	return route->io;
+}
+
+static void
+free_binding(struct binding *b)
+{
+	credentials_cancel(&b->query);
+	list_remove(&b->link);
+	mem_free(b->host);
+	mem_free(b);
+}
+
+static void
+close_account(struct account *a)
+{
+	list_remove(&a->link);
+	a->accounts->count--;
+	budget_close(&a->budget);
+	mem_free(a->name);
+	mem_free(a);
+}
+
+static bool
+is_account_used(const struct account *a)
+{
+	list_each (link, &a->accounts->bindings)
+		if (list_entry(link, struct binding, link)->account == a)
+			return true;
+	return a->held > 0;
+}
+
+/* The oldest first. What has no file is remembered here alone, and takes no
+ * descriptor. */
+static void
+close_unused_accounts(struct accounts *accounts)
+{
+	if (accounts->env.state == NULL)
+		return;
+	list_each_safe (link, &accounts->all) {
+		struct account *a = list_entry(link, struct account, link);
+
+		if (accounts->count <= ACCOUNTS_KEPT)
+			return;
+		if (is_account_used(a))
+			continue;
+		rate_store_forget(accounts->env.rates, &a->rates);
+		close_account(a);
+	}
+}
+
+void
+accounts_forget_route(struct accounts *accounts, struct route *route)
+{
+	if (binding_of(route) != NULL)
+		free_binding(binding_of(route));
+	route->io = NULL;
+	close_unused_accounts(accounts);
+}
+
+void
+accounts_free(struct accounts **accounts)
+{
+	struct accounts *old = *accounts;
+
+	*accounts = NULL;
+	if (old == NULL)
+		return;
+	list_each_safe (link, &old->bindings)
+		free_binding(list_entry(link, struct binding, link));
+	list_each_safe (link, &old->all)
+		close_account(list_entry(link, struct account, link));
+	mem_free(old);
+}
+
+/* ---- the account of a route -------------------------------------------- */
+
+static bool
+is_route_of(void *ctx, const struct route *route)
+{
+	const struct binding *b = binding_of(route);
+
+	return b != NULL && b->account == ctx;
+}
+
+/* A slot may be free for us, or another lane wants an idle one of ours. */
+static void
+on_budget_room(void *ctx)
+{
+	struct account *a = ctx;
+	int surplus;
+
+	if (a->accounts->is_draining)
+		return;
+	surplus = budget_surplus(a->budget);
+	if (surplus > 0)
+		lane_close_idle(a->accounts->lane, (size_t)surplus, is_route_of,
+		    a, clock_moment());
+	a->accounts->env.want_kick(a->accounts->env.ctx);
+}
+
+static struct account *
+find_account(struct accounts *accounts, const char *name)
+{
+	struct account *a;
+
+	list_each (link, &accounts->all) {
+		a = list_entry(link, struct account, link);
+		if (strcmp(a->name, name) == 0)
+			return a;
+	}
+	a = mem_zalloc(sizeof(*a));
+	a->accounts = accounts;
+	a->name = mem_strdup(name);
+	list_init(&a->link);
+	list_push(&accounts->all, &a->link);
+	accounts->count++;
+	a->budget = budget_open(accounts->env.loop, accounts->env.set,
+	    accounts->env.state, accounts->env.lane_name, name, on_budget_room,
+	    a);
+	a->rates = rate_store_account(
+	    accounts->env.rates, name, loop_now_us(accounts->env.loop));
+	(void)board_writer_set_account(accounts->env.board, name);
+	budget_set_board(a->budget, accounts->env.board);
+	return a;
+}
+
+/* What an earlier process, or another lane of the account, proved need not be
+ * proved again; and a pause is one for a new route, too. */
+static void
+recall(struct binding *b)
+{
+	const struct settings *set = b->accounts->env.set;
+	struct board_writer *board = b->accounts->env.board;
+	uint64_t account = board_hash(b->account->name) | 1; /* not 0 */
+	struct moment now = clock_moment();
+	struct controller_stored stored;
+	int64_t age_ms;
+	int messages = board_writer_host_messages(board, b->host, &age_ms);
+
+	route_load_quota(
+	    b->route, messages, loop_now_ms(b->accounts->env.loop) - age_ms);
+	b->quota_known_ms = b->route->quota_learned_ms;
+	b->manner_known = board_writer_host_manner(board, b->host, &age_ms);
+	manner_load(&b->route->manner, b->manner_known,
+	    loop_now_ms(b->accounts->env.loop) - age_ms,
+	    loop_now_ms(b->accounts->env.loop));
+	b->depth_known = board_writer_host_depth(board, b->host);
+	if (b->depth_known > set->lane_pipeline_depth)
+		b->depth_known = set->lane_pipeline_depth;
+	if (b->depth_known > b->route->depth)
+		b->route->depth = b->depth_known;
+	lane_set_account(b->accounts->lane, b->route, account,
+	    b->depth_known > 1 ? b->depth_known * set->lane_connection_limit
+			       : 0,
+	    pace_store_find(board, account, &stored) ? &stored : NULL, now);
+	lane_pause(b->accounts->lane, b->route,
+	    rate_store_paused_until(b->account->rates), now);
+}
+
+/* lane_account, or the host in lower case and the login. */
+static void
+bind(struct binding *b, const char *login)
+{
+	const struct settings *set = b->accounts->env.set;
+	char *name = set->lane_account[0] != '\0'
+			 ? mem_strdup(set->lane_account)
+			 : mem_printf("%s%s%s", b->host,
+			       login[0] != '\0' ? " " : "", login);
+
+	b->account = find_account(b->accounts, name);
+	mem_free(name);
+	recall(b);
+	b->accounts->env.want_kick(b->accounts->env.ctx);
+}
+
+static void
+on_credentials(void *ctx, enum maps_result result, const char *user,
+    const char *password, const char *error)
+{
+	struct binding *b = ctx;
+
+	(void)password;
+	b->query = NULL;
+	if (result == MAPS_ERROR) {
+		/* The dial will meet the same error and report it; the slot
+		 * it takes on the way is that of the host. */
+		log_debug("%s: %s", b->route->nexthops, error);
+		user = "";
+	}
+	bind(b, result == MAPS_FOUND ? user : "");
+}
+
+static void
+begin_binding(struct accounts *accounts, struct route *route)
+{
+	struct slice list = slice_str(route->nexthops);
+	struct nexthop hop;
+	const char *error = NULL;
+	struct binding *b = mem_zalloc(sizeof(*b));
+
+	b->accounts = accounts;
+	b->route = route;
+	route->io = b;
+	list_init(&b->link);
+	list_push(&accounts->bindings, &b->link);
+	b->host = mem_strdup(
+	    nexthop_next(&list, &hop, &error) ? hop.host : route->nexthops);
+	for (char *p = b->host; *p != '\0'; p++)
+		*p = (char)tolower((unsigned char)*p);
+	if (accounts->env.set->lane_account[0] != '\0')
+		bind(b, "");
+	else
+		b->query = credentials_find(accounts->env.credentials,
+		    route->sender, b->host, route->nexthops, on_credentials, b);
+}
+
+struct account *
+accounts_of(struct accounts *accounts, struct route *route)
+{
+	struct binding *b = binding_of(route);
+
+	if (b == NULL) {
+		begin_binding(accounts, route);
+		return NULL;
+	}
+	if (b->wanting_since_us == 0)
+		b->wanting_since_us = loop_now_us(accounts->env.loop);
+	return b->account;
+}
+
+const char *
+accounts_host(const struct route *route)
+{
+	return binding_of(route)->host;
+}
+
+struct rate_account *
+accounts_rates(const struct route *route)
+{
+	const struct binding *b = binding_of(route);
+
+	return b != NULL && b->account != NULL ? b->account->rates : NULL;
+}
+
+/* ---- connections ------------------------------------------------------- */
+
+bool
+account_take(struct account *a, int *slot, struct lane_no *no)
+{
+	struct loop *loop = a->accounts->env.loop;
+	int64_t now_us = loop_now_us(loop), now_ms = loop_now_ms(loop);
+	int64_t wait_us = rate_store_connect_wait_us(a->rates, now_us);
+	struct budget_answer answer = {.slot = -1};
+
+	if (wait_us == 0) {
+		if (!budget_take(a->budget, now_ms, &answer)) {
+			lane_no_set(no, LANE_NO_SLOT, answer.not_before_ms);
+			no->detail = answer.why;
+			return false;
+		}
+		if (rate_store_connect_take(a->rates, now_us)) {
+			a->held++;
+			*slot = answer.slot;
+			return true;
+		}
+		budget_release(a->budget, answer.slot, true, 0, now_ms);
+		wait_us = 1000; /* another lane was quicker */
+	}
+	lane_no_set(no, LANE_NO_CONNECTION_RATE,
+	    wait_us == RATE_NEVER ? INT64_MAX
+				  : now_ms + (wait_us + 999) / 1000);
+	return false;
+}
+
+void
+account_give_back(struct account *a, int slot, bool is_clean, int64_t rtt_ms)
+{
+	budget_release(a->budget, slot, is_clean, rtt_ms,
+	    loop_now_ms(a->accounts->env.loop));
+	a->held--;
+	CHECK(a->held >= 0);
+}
+
+void
+accounts_dial_begins(const struct route *route)
+{
+	binding_of(route)->dials++;
+}
+
+void
+accounts_dial_ends(const struct route *route, bool has_session)
+{
+	struct binding *b = binding_of(route);
+	int64_t now_us = loop_now_us(b->accounts->env.loop);
+
+	CHECK(b->dials > 0);
+	b->dials--;
+	if (!has_session)
+		return;
+	if (b->wanting_since_us > 0)
+		board_writer_observe(b->accounts->env.board,
+		    BOARD_HIST_session_wait, now_us - b->wanting_since_us);
+	b->wanting_since_us = b->dials > 0 ? now_us : 0;
+}
+
+void
+accounts_refused(const struct route *route, bool was_open)
+{
+	struct account *a = binding_of(route)->account;
+
+	if (a != NULL)
+		budget_refused(a->budget, a->held - was_open,
+		    loop_now_ms(a->accounts->env.loop));
+}
+
+void
+accounts_want(struct accounts *accounts, struct route *route, size_t count)
+{
+	struct binding *mine = binding_of(route);
+	size_t total = 0;
+
+	if (mine != NULL && count == 0 && mine->dials == 0)
+		mine->wanting_since_us = 0;
+	/* Asked of every route at every kick. */
+	if (mine == NULL || mine->account == NULL || mine->want == count)
+		return;
+	mine->want = count;
+	list_each (link, &accounts->bindings) {
+		struct binding *b = list_entry(link, struct binding, link);
+
+		if (b->account == mine->account)
+			total += b->want;
+	}
+	if (total > (size_t)accounts->env.set->lane_connection_limit)
+		total = (size_t)accounts->env.set->lane_connection_limit;
+	budget_want(mine->account->budget, (int)total);
+}
+
+void
+accounts_drain(struct accounts *accounts)
+{
+	accounts->is_draining = true;
+	list_each (link, &accounts->all)
+		budget_drain(list_entry(link, struct account, link)->budget);
+}
+
+/* ---- what is learned --------------------------------------------------- */
+
+void
+accounts_listen(struct accounts *accounts, struct moment now)
+{
+	struct rate_store_news news;
+
+	list_each (link, &accounts->bindings) {
+		struct binding *b = list_entry(link, struct binding, link);
+
+		/* Once for an account: its routes share the lesson. */
+		if (b->account == NULL ||
+		    !rate_store_news(b->account->rates, &news))
+			continue;
+		if (news.refused_us > 0)
+			lane_yield(
+			    accounts->lane, b->route, news.refused_us, now);
+		if (news.pause_until_us > 0)
+			lane_pause(
+			    accounts->lane, b->route, news.pause_until_us, now);
+	}
+}
+
+static void
+show_learned(struct binding *b)
+{
+	struct board_writer *board = b->accounts->env.board;
+
+	if (b->depth_known != b->route->depth) {
+		b->depth_known = b->route->depth;
+		board_writer_set_host_depth(board, b->host, b->depth_known);
+	}
+	if (b->manner_known != manner_pack(&b->route->manner)) {
+		b->manner_known = manner_pack(&b->route->manner);
+		board_writer_set_host_manner(board, b->host, b->manner_known);
+	}
+	if (b->quota_known_ms != b->route->quota_learned_ms) {
+		b->quota_known_ms = b->route->quota_learned_ms;
+		board_writer_set_host_messages(board, b->host, b->route->quota);
+	}
+}
+
+void
+accounts_show(struct accounts *accounts)
+{
+	list_each (link, &accounts->bindings) {
+		struct binding *b = list_entry(link, struct binding, link);
+
+		if (b->account != NULL)
+			show_learned(b);
+	}
+}
