@@ -543,7 +543,7 @@ rates_take(void *ctx, const struct pacer_cost *cost, int64_t now_us)
 	return account == NULL || rate_store_take(account, cost, now_us);
 }
 
-static const struct fairshare *
+static const struct limitset *
 rates_peek(void *ctx, struct route *route)
 {
 	struct agent *a = ctx;
@@ -554,7 +554,7 @@ rates_peek(void *ctx, struct route *route)
 }
 
 static void
-rates_save(void *ctx, const struct fairshare *own)
+rates_save(void *ctx, const struct limitset *own)
 {
 	rate_store_save_own(((struct agent *)ctx)->rates, own);
 }

@@ -106,7 +106,7 @@ fill_row(struct board_rate *row, const struct limiter *l, int64_t now_us)
 }
 
 size_t
-figures_rates(const struct fairshare *s, enum board_rate_unit unit,
+figures_rates(const struct limitset *s, enum board_rate_unit unit,
     struct board_rate *rows, size_t max, struct moment now)
 {
 	int64_t wall_ms =
@@ -114,13 +114,12 @@ figures_rates(const struct fairshare *s, enum board_rate_unit unit,
 	int64_t now_us = now.ms * 1000;
 	size_t count = 0;
 
-	for (size_t i = 0; s != NULL && i < FAIRSHARE_LIMITS && count < max;
-	     i++) {
-		const struct fairshare_limit *limit = &s->limits[i];
+	for (size_t i = 0; s != NULL && i < LIMITSET_MAX && count < max; i++) {
+		const struct limitset_limit *limit = &s->limits[i];
 		struct board_rate *row = &rows[count];
 		int64_t wait_us;
 
-		if (limit->lanes == 0 || limit->limiter.kind == LIMITER_NONE)
+		if (limit->users == 0 || limit->limiter.kind == LIMITER_NONE)
 			continue;
 		*row = (struct board_rate){
 		    .unit = (uint64_t)unit + (uint64_t)limit->unit};

@@ -46,7 +46,7 @@ int64_t figures_due_ms(const struct figures *f);
 
 /* The limits of s that somebody asks for, as rows, up to max; how many. unit:
  * what the share's first unit is; now is the time of both clocks. */
-size_t figures_rates(const struct fairshare *s, enum board_rate_unit unit,
+size_t figures_rates(const struct limitset *s, enum board_rate_unit unit,
     struct board_rate *rows, size_t max, struct moment now);
 
 /* Recipient i has its verdict: where the time went, by the first of them. */

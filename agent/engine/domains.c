@@ -8,12 +8,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
-enum { LATENESS_MAX_US = 10000, BUCKETS_FIRST = 64, WORD_MAX = 128 };
-
-struct domain_limit {
-	enum pacer_unit unit;
-	struct rate rate;
-};
+enum { BUCKETS_FIRST = 64, WORD_MAX = 128 };
 
 /* What was taken, and who waits. */
 struct domain_state {
@@ -22,7 +17,7 @@ struct domain_state {
 	struct list queues;
 	size_t holders;
 	int64_t due_us; /* the latest no was until then; 0: taken since */
-	struct limiter limiters[DOMAIN_LIMITS_MAX];
+	struct limitset_limit limits[DOMAIN_LIMITS_MAX]; /* of dom->count */
 	int slots[DOMAIN_LIMITS_MAX]; /* where they are kept; -1: nowhere */
 };
 
@@ -39,7 +34,7 @@ struct domain {
 	struct domains *owner;
 	struct domain_state *state; /* NULL: full and unused */
 	size_t count; /* limits; 0: "none" */
-	struct domain_limit limits[DOMAIN_LIMITS_MAX];
+	struct limitset_rate limits[DOMAIN_LIMITS_MAX];
 	char name[];
 };
 
@@ -276,7 +271,8 @@ is_limit(struct slice word)
 static bool
 add_limit(struct domain *dom, struct slice word, char *error, size_t error_size)
 {
-	struct domain_limit limit = {.unit = PACER_MESSAGES};
+	struct limitset_rate limit;
+	enum pacer_unit unit = PACER_MESSAGES;
 	size_t prefix;
 
 	if (slice_eq(word, "none"))
@@ -287,7 +283,8 @@ add_limit(struct domain *dom, struct slice word, char *error, size_t error_size)
 		    DOMAIN_LIMITS_MAX);
 		return false;
 	}
-	prefix = unit_prefix(word, &limit.unit);
+	prefix = unit_prefix(word, &unit);
+	limit.unit = (int)unit;
 	if (!rate_parse(slice_of(word.p + prefix, word.n - prefix), &limit.rate,
 		error, error_size))
 		return false;
@@ -419,14 +416,6 @@ domains_add_list(struct domains *d, const char *text, struct buf *tables,
 
 /* ---- what is kept ------------------------------------------------------- */
 
-static int64_t
-latest_us(const struct limiter *l)
-{
-	return l->kind == LIMITER_BUCKET  ? l->bucket.last_us
-	       : l->kind == LIMITER_QUOTA ? l->quota.last_us
-					  : INT64_MIN;
-}
-
 void
 domains_keep(struct domains *d, const struct domains_kept *found,
     int64_t shift_us, int64_t now_us,
@@ -446,9 +435,9 @@ domains_keep(struct domains *d, const struct domains_kept *found,
 			continue;
 		}
 		/* A clock that is ahead would stand still. */
-		if (latest_us(&slot->limiter) > now_us)
-			limiter_shift(
-			    &slot->limiter, now_us - latest_us(&slot->limiter));
+		if (limiter_latest_us(&slot->limiter) > now_us)
+			limiter_shift(&slot->limiter,
+			    now_us - limiter_latest_us(&slot->limiter));
 	}
 }
 
@@ -495,16 +484,19 @@ begin_limit(struct domain_state *state, size_t i, int64_t now_us)
 	struct domain *dom = state->dom;
 	struct keeper *k = dom->owner->keeper;
 	const struct rate *rate = &dom->limits[i].rate;
+	struct limitset_limit *l = &state->limits[i];
 	int at = find_slot(k, key_of(dom, i));
 
+	l->unit = dom->limits[i].unit;
+	l->users = 1;
 	state->slots[i] = at;
 	if (at < 0) {
-		limiter_init(&state->limiters[i], rate, now_us);
+		limiter_init(&l->limiter, rate, now_us);
 		return;
 	}
 	k->is_owned[at] = true;
-	state->limiters[i] = k->kept.slots[at].limiter;
-	limiter_set_rate(&state->limiters[i], rate, now_us);
+	l->limiter = k->kept.slots[at].limiter;
+	limiter_set_rate(&l->limiter, rate, now_us);
 }
 
 static void
@@ -523,7 +515,7 @@ keep(struct domain_state *state, int64_t now_us)
 			continue;
 		k->is_owned[at] = true;
 		k->kept.slots[at].key = key_of(state->dom, i);
-		k->kept.slots[at].limiter = state->limiters[i];
+		k->kept.slots[at].limiter = state->limits[i].limiter;
 	}
 	k->store(k->ctx, &k->kept);
 }
@@ -564,107 +556,48 @@ domain_queues(struct domain *dom)
 	return &dom->state->queues;
 }
 
-/* *which_out: the limit that makes it so long. */
-static int64_t
-longest_wait_us(const struct domain *dom, const struct pacer_cost *cost,
-    int64_t now_us, size_t *which_out)
-{
-	int64_t longest = 0;
-
-	*which_out = 0;
-	for (size_t i = 0; i < dom->count; i++) {
-		int64_t wait = limiter_wait_us(&dom->state->limiters[i],
-		    cost->units[dom->limits[i].unit], now_us);
-
-		if (wait <= longest)
-			continue;
-		longest = wait;
-		*which_out = i;
-	}
-	return longest;
-}
-
 int64_t
 domain_wait_us(
     struct domain *dom, const struct pacer_cost *cost, int64_t now_us)
 {
-	size_t which;
-	int64_t wait = longest_wait_us(dom, cost, now_us, &which);
+	struct limitset_cost c = pacer_limit_cost(cost);
+	int64_t wait = limitset_wait_us(
+	    dom->state->limits, dom->count, &c, false, now_us, NULL);
 
 	if (wait > 0)
 		dom->state->due_us = wait == RATE_NEVER ? 0 : now_us + wait;
 	return wait;
 }
 
-/* As one oversized message more than the burst would be let through. */
-static bool
-are_ready(const struct domain *dom, const struct pacer_cost *cost, size_t n,
-    int64_t now_us)
-{
-	for (size_t i = 0; i < dom->count; i++) {
-		const struct domain_limit *l = &dom->limits[i];
-		uint64_t all = cost->units[l->unit] * n;
-
-		if (n > 1 && !l->rate.is_quota && all > (uint64_t)l->rate.burst)
-			return false;
-		if (limiter_wait_us(&dom->state->limiters[i], all, now_us) > 0)
-			return false;
-	}
-	return true;
-}
-
 size_t
 domain_ready(const struct domain *dom, const struct pacer_cost *cost,
     size_t max, int64_t now_us)
 {
-	size_t low = 0, high = max;
+	struct limitset_cost c = pacer_limit_cost(cost);
 
-	while (low < high) {
-		size_t middle = low + (high - low + 1) / 2;
-
-		if (are_ready(dom, cost, middle, now_us))
-			low = middle;
-		else
-			high = middle - 1;
-	}
-	return low;
+	return limitset_ready(dom->state->limits, dom->count, &c, max, now_us);
 }
 
 int64_t
 domain_expected(const struct domain *dom, const struct pacer_cost *cost,
     int64_t span_us, int64_t max)
 {
-	double least = (double)max;
+	struct limitset_cost c = pacer_limit_cost(cost);
 
-	for (size_t i = 0; i < dom->count; i++) {
-		const struct rate *rate = &dom->limits[i].rate;
-		double each = (double)cost->units[dom->limits[i].unit], n;
-
-		if (rate->is_quota || each < 1)
-			continue;
-		n = (double)rate->count_milli / 1000 * (double)span_us /
-		    (double)rate->period_us / each;
-		if (n < least)
-			least = n;
-	}
-	return (int64_t)least;
+	return limitset_expected(
+	    dom->state->limits, dom->count, &c, span_us, max);
 }
 
 void
 domain_take(struct domain *dom, const struct pacer_cost *cost, int64_t now_us)
 {
 	struct domain_state *state = dom->state;
-	int64_t due_us = state->due_us;
-	size_t which;
+	struct limitset_cost c = pacer_limit_cost(cost);
 
-	if (due_us > 0 && due_us <= now_us &&
-	    now_us - due_us <= LATENESS_MAX_US &&
-	    longest_wait_us(dom, cost, due_us, &which) == 0)
-		now_us = due_us;
+	now_us = limitset_time_of_take(
+	    state->limits, dom->count, &c, false, state->due_us, now_us);
 	state->due_us = 0;
-	for (size_t i = 0; i < dom->count; i++)
-		CHECK(limiter_take(&state->limiters[i],
-		    cost->units[dom->limits[i].unit], now_us));
+	CHECK(limitset_take(state->limits, dom->count, &c, now_us));
 	keep(state, now_us);
 }
 
@@ -672,9 +605,9 @@ void
 domain_give_back(
     struct domain *dom, const struct pacer_cost *cost, int64_t taken_us)
 {
-	for (size_t i = 0; i < dom->count; i++)
-		limiter_give_back(&dom->state->limiters[i],
-		    cost->units[dom->limits[i].unit], taken_us);
+	struct limitset_cost c = pacer_limit_cost(cost);
+
+	limitset_give_back(dom->state->limits, dom->count, &c, taken_us);
 	keep(dom->state, taken_us);
 }
 
@@ -682,24 +615,19 @@ void
 domain_explain(const struct domain *dom, const struct pacer_cost *cost,
     int64_t now_us, char *out, size_t n)
 {
+	struct limitset_cost c = pacer_limit_cost(cost);
+	const struct limitset_limit *limit = dom->state->limits;
 	char rate[RATE_TEXT_SIZE];
-	size_t which;
 	enum pacer_unit unit;
+	size_t which;
 
-	(void)longest_wait_us(dom, cost, now_us, &which);
-	unit = dom->limits[which].unit;
+	(void)limitset_wait_us(
+	    dom->state->limits, dom->count, &c, false, now_us, &limit);
+	which = (size_t)(limit - dom->state->limits);
+	unit = (enum pacer_unit)limit->unit;
 	rate_to_text(&dom->limits[which].rate, rate, sizeof(rate));
 	(void)snprintf(out, n, "lane_domain_rate_limits: %s=%s%s", dom->name,
 	    unit == PACER_MESSAGES ? "" : units[unit].prefix, rate);
-}
-
-static bool
-are_full(const struct domain_state *state, int64_t now_us)
-{
-	for (size_t i = 0; i < state->dom->count; i++)
-		if (!limiter_is_full(&state->limiters[i], now_us))
-			return false;
-	return true;
 }
 
 void
@@ -712,7 +640,8 @@ domains_sweep(struct domains *d, int64_t now_us)
 		struct domain_state *state =
 		    list_entry(link, struct domain_state, link);
 
-		if (state->holders == 0 && are_full(state, now_us))
+		if (state->holders == 0 &&
+		    limitset_is_full(state->limits, state->dom->count, now_us))
 			forget(d, state);
 	}
 }

@@ -28,6 +28,7 @@
 #include "agent/engine/pacer.h"
 #include "common/base/buf.h"
 #include "common/limits/limiter.h"
+#include "common/limits/limitset.h"
 #include "common/base/list.h"
 #include "common/base/slice.h"
 

@@ -18,13 +18,13 @@ lane_set_rules(struct lane *lane, const struct rules *rules)
 }
 
 void
-lane_set_rates(struct lane *lane, const struct fairshare *saved,
+lane_set_rates(struct lane *lane, const struct limitset *saved,
     const struct pacer_ops *ops, void *ctx, int64_t now_us)
 {
 	pacer_attach(&lane->pacer, lane->set, saved, ops, ctx, now_us);
 }
 
-const struct fairshare *
+const struct limitset *
 lane_rates(const struct lane *lane)
 {
 	return &lane->pacer.own;

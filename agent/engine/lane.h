@@ -160,11 +160,11 @@ struct lane *lane_new(const struct settings *set, const struct lane_ops *ops,
 
 /* Limits kept outside, shared with other lanes or by the lane's next process;
  * see pacer_attach(). Before the first request. */
-void lane_set_rates(struct lane *lane, const struct fairshare *saved,
+void lane_set_rates(struct lane *lane, const struct limitset *saved,
     const struct pacer_ops *ops, void *ctx, int64_t now_us);
 
 /* The lane's own limits, as they are now. */
-const struct fairshare *lane_rates(const struct lane *lane);
+const struct limitset *lane_rates(const struct lane *lane);
 
 /* What replies mean beyond their code (borrowed; NULL: nothing). */
 void lane_set_rules(struct lane *lane, const struct rules *rules);

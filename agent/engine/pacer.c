@@ -7,12 +7,11 @@
 
 #include "common/base/log.h"
 
-static_assert((int)PACER_UNITS == (int)FAIRSHARE_UNITS, "units");
-static_assert(
-    (int)PACER_UNITS * RATE_LIST_MAX <= (int)FAIRSHARE_LIMITS, "limits");
+static_assert((int)PACER_UNITS == (int)LIMITSET_UNITS, "units");
+static_assert((int)PACER_UNITS * RATE_LIST_MAX <= (int)LIMITSET_MAX, "limits");
 
 /* The lane's own limits have one user. */
-enum { ME = 0, MY_KEY = 1 };
+enum { ME = 1 };
 
 static const char *const parameters[PACER_SCOPES][PACER_UNITS] = {
     [PACER_LANE] =
@@ -32,8 +31,8 @@ static const char *const parameters[PACER_SCOPES][PACER_UNITS] = {
 
 bool
 pacer_rates(const struct settings *set, enum pacer_scope scope,
-    struct fairshare_rate rates[FAIRSHARE_LIMITS], size_t *count_out,
-    char *error, size_t error_size)
+    struct limitset_rate rates[LIMITSET_MAX], size_t *count_out, char *error,
+    size_t error_size)
 {
 	const char *texts[PACER_SCOPES][PACER_UNITS] = {
 	    [PACER_LANE] = {set->lane_message_rate_limit,
@@ -62,7 +61,7 @@ pacer_rates(const struct settings *set, enum pacer_scope scope,
 			return false;
 		}
 		for (size_t i = 0; i < count; i++)
-			rates[n++] = (struct fairshare_rate){unit, list[i]};
+			rates[n++] = (struct limitset_rate){unit, list[i]};
 	}
 	*count_out = n;
 	return true;
@@ -72,23 +71,23 @@ bool
 pacer_init(struct pacer *p, const struct settings *set, int64_t now_us,
     char *error, size_t error_size)
 {
-	struct fairshare_rate rates[FAIRSHARE_LIMITS];
+	struct limitset_rate rates[LIMITSET_MAX];
 	size_t count;
 
 	memset(p, 0, sizeof(*p));
 	if (!pacer_rates(set, PACER_LANE, rates, &count, error, error_size))
 		return false;
-	fairshare_join(&p->own, ME, MY_KEY, 1, false, now_us);
-	CHECK(fairshare_configure(&p->own, ME, rates, count, NULL, now_us));
+	CHECK(limitset_configure(
+	    p->own.limits, LIMITSET_MAX, ME, 0, rates, count, now_us));
 	return true;
 }
 
 void
 pacer_attach(struct pacer *p, const struct settings *set,
-    const struct fairshare *saved, const struct pacer_ops *ops, void *ctx,
+    const struct limitset *saved, const struct pacer_ops *ops, void *ctx,
     int64_t now_us)
 {
-	struct fairshare_rate rates[FAIRSHARE_LIMITS];
+	struct limitset_rate rates[LIMITSET_MAX];
 	char error[256];
 	size_t count;
 
@@ -97,23 +96,23 @@ pacer_attach(struct pacer *p, const struct settings *set,
 	CHECK(
 	    pacer_rates(set, PACER_LANE, rates, &count, error, sizeof(error)));
 	p->own = *saved;
-	(void)fairshare_repair(&p->own, now_us);
-	fairshare_join(&p->own, ME, MY_KEY, 1, false, now_us);
-	CHECK(fairshare_configure(&p->own, ME, rates, count, NULL, now_us));
+	(void)limitset_repair(p->own.limits, LIMITSET_MAX, ME, now_us);
+	CHECK(limitset_configure(
+	    p->own.limits, LIMITSET_MAX, ME, 0, rates, count, now_us));
 }
 
-struct fairshare_cost
-pacer_share_cost(const struct pacer_cost *cost)
+struct limitset_cost
+pacer_limit_cost(const struct pacer_cost *cost)
 {
-	struct fairshare_cost c;
+	struct limitset_cost c;
 
 	memcpy(c.units, cost->units, sizeof(c.units));
 	return c;
 }
 
 void
-pacer_explain(struct pacer_limit *why, const struct fairshare_limit *limit,
-    bool is_shared)
+pacer_explain(
+    struct pacer_limit *why, const struct limitset_limit *limit, bool is_shared)
 {
 	const struct bucket *b = &limit->limiter.bucket;
 	const struct quota *q = &limit->limiter.quota;
@@ -138,21 +137,24 @@ int64_t
 pacer_wait_us(struct pacer *p, const struct pacer_cost *cost, int64_t now_us,
     const struct pacer_limit **why_out)
 {
-	struct fairshare_cost c = pacer_share_cost(cost);
-	const struct fairshare_limit *limit = NULL;
-	int64_t wait = fairshare_wait_us(&p->own, ME, &c, now_us, &limit);
+	struct limitset_cost c = pacer_limit_cost(cost);
+	const struct limitset_limit *limit = NULL;
+	int64_t wait = limitset_wait_us(
+	    p->own.limits, LIMITSET_MAX, &c, false, now_us, &limit);
 
 	/* A place among the lanes is only for who could use it. */
-	if (wait > 0)
+	if (wait > 0) {
 		pacer_explain(&p->why, limit, false);
-	else if (p->ops != NULL && p->ops->wait_us != NULL)
+		p->due_us = wait == RATE_NEVER ? 0 : now_us + wait;
+	}
+	if (wait == 0 && p->ops != NULL && p->ops->wait_us != NULL)
 		wait = p->ops->wait_us(p->ctx, cost, now_us, &p->why);
 	if (wait > 0 && why_out != NULL)
 		*why_out = &p->why;
 	return wait;
 }
 
-static const struct fairshare *
+static const struct limitset *
 peek(const struct pacer *p, struct route *route)
 {
 	if (p->ops == NULL || p->ops->peek == NULL)
@@ -164,25 +166,30 @@ size_t
 pacer_ready(const struct pacer *p, const struct pacer_cost *cost, size_t max,
     int64_t now_us)
 {
-	struct fairshare_cost c = pacer_share_cost(cost);
-	const struct fairshare *shared;
+	struct limitset_cost c = pacer_limit_cost(cost);
+	const struct limitset *shared;
 
-	max = fairshare_ready(&p->own, &c, max, now_us);
+	max = limitset_ready(p->own.limits, LIMITSET_MAX, &c, max, now_us);
 	shared = max > 0 ? peek(p, cost->route) : NULL;
-	return shared != NULL ? fairshare_ready(shared, &c, max, now_us) : max;
+	return shared != NULL ? limitset_ready(shared->limits, LIMITSET_MAX, &c,
+				    max, now_us)
+			      : max;
 }
 
 bool
 pacer_take(struct pacer *p, const struct pacer_cost *cost, int64_t now_us)
 {
-	struct fairshare_cost c = pacer_share_cost(cost);
+	struct limitset_cost c = pacer_limit_cost(cost);
 
 	if (p->ops != NULL && p->ops->take != NULL &&
 	    !p->ops->take(p->ctx, cost, now_us))
 		return false;
-	CHECK(fairshare_take(&p->own, ME, &c, now_us));
+	CHECK(limitset_take(p->own.limits, LIMITSET_MAX, &c,
+	    limitset_time_of_take(
+		p->own.limits, LIMITSET_MAX, &c, false, p->due_us, now_us)));
+	p->due_us = 0;
 	if (p->ops != NULL && p->ops->save != NULL &&
-	    fairshare_is_limited(&p->own))
+	    limitset_is_limited(p->own.limits, LIMITSET_MAX))
 		p->ops->save(p->ctx, &p->own);
 	return true;
 }
@@ -191,19 +198,22 @@ int64_t
 pacer_expected(const struct pacer *p, const struct pacer_cost *cost,
     int64_t span_us, int64_t max)
 {
-	struct fairshare_cost c = pacer_share_cost(cost);
-	const struct fairshare *shared = peek(p, cost->route);
+	struct limitset_cost c = pacer_limit_cost(cost);
+	const struct limitset *shared = peek(p, cost->route);
 
-	max = fairshare_expected(&p->own, &c, span_us, max);
-	return shared != NULL ? fairshare_expected(shared, &c, span_us, max)
+	max = limitset_expected(p->own.limits, LIMITSET_MAX, &c, span_us, max);
+	return shared != NULL ? limitset_expected(shared->limits, LIMITSET_MAX,
+				    &c, span_us, max)
 			      : max;
 }
 
 static int64_t
-messages_per_s(const struct fairshare *s, int64_t now_us)
+messages_per_s(const struct limitset *s, int64_t now_us)
 {
-	int64_t messages = fairshare_per_s(s, PACER_MESSAGES, now_us);
-	int64_t recipients = fairshare_per_s(s, PACER_RECIPIENTS, now_us);
+	int64_t messages =
+	    limitset_per_s(s->limits, LIMITSET_MAX, PACER_MESSAGES, now_us);
+	int64_t recipients =
+	    limitset_per_s(s->limits, LIMITSET_MAX, PACER_RECIPIENTS, now_us);
 
 	return messages < recipients ? messages : recipients;
 }
@@ -212,7 +222,7 @@ int64_t
 pacer_messages_per_s(const struct pacer *p, int64_t now_us)
 {
 	int64_t own = messages_per_s(&p->own, now_us), all = INT64_MAX;
-	const struct fairshare *shared = peek(p, NULL);
+	const struct limitset *shared = peek(p, NULL);
 
 	if (shared != NULL)
 		all = messages_per_s(shared, now_us);

@@ -18,6 +18,7 @@
 #include "agent/engine/settings.h"
 #include "common/limits/rate.h"
 #include "common/limits/fairshare.h"
+#include "common/limits/limitset.h"
 
 struct route;
 
@@ -43,15 +44,16 @@ struct pacer_ops {
 	    int64_t now_us, struct pacer_limit *why_out);
 	/* false: another lane was quicker. */
 	bool (*take)(void *ctx, const struct pacer_cost *cost, int64_t now_us);
-	/* The account's state as it is now, valid until the next call; NULL:
-	 * no limits. route NULL: whichever account the lane uses. */
-	const struct fairshare *(*peek)(void *ctx, struct route *route);
+	/* The account's limits as they are now, valid until the next call;
+	 * NULL: none. route NULL: whichever account the lane uses. */
+	const struct limitset *(*peek)(void *ctx, struct route *route);
 	/* The lane's own state changed. */
-	void (*save)(void *ctx, const struct fairshare *own);
+	void (*save)(void *ctx, const struct limitset *own);
 };
 
 struct pacer {
-	struct fairshare own;
+	struct limitset own;
+	int64_t due_us; /* of the latest no; 0: taken since */
 	struct pacer_limit why; /* of the last no */
 	const struct pacer_ops *ops; /* may be NULL */
 	void *ctx;
@@ -66,7 +68,7 @@ bool pacer_init(struct pacer *p, const struct settings *set, int64_t now_us,
  * after pacer_init(). saved may be damaged or zeroed. ops and ctx are used from
  * now on. */
 void pacer_attach(struct pacer *p, const struct settings *set,
-    const struct fairshare *saved, const struct pacer_ops *ops, void *ctx,
+    const struct limitset *saved, const struct pacer_ops *ops, void *ctx,
     int64_t now_us);
 
 /* Microseconds until a message of this cost may go; 0: now. *why_out (may be
@@ -106,12 +108,12 @@ enum pacer_scope {
 
 /* What is configured. false: a value is wrong, error says which and how. */
 bool pacer_rates(const struct settings *set, enum pacer_scope scope,
-    struct fairshare_rate rates[FAIRSHARE_LIMITS], size_t *count_out,
-    char *error, size_t error_size);
+    struct limitset_rate rates[LIMITSET_MAX], size_t *count_out, char *error,
+    size_t error_size);
 
-struct fairshare_cost pacer_share_cost(const struct pacer_cost *cost);
+struct limitset_cost pacer_limit_cost(const struct pacer_cost *cost);
 
-void pacer_explain(struct pacer_limit *why, const struct fairshare_limit *limit,
+void pacer_explain(struct pacer_limit *why, const struct limitset_limit *limit,
     bool is_shared);
 
 /* lane_priority as a weight, 1 to FAIRSHARE_WEIGHT_MAX; 0: it is wrong. */

@@ -56,7 +56,7 @@ struct account_limits {
 	int64_t alone_us; /* since when */
 	int alone_me;
 	uint64_t factor; /* the account is so much more than our part */
-	struct fairshare_cost owed; /* taken so */
+	struct limitset_cost owed; /* taken so */
 };
 
 /* ---- the value --------------------------------------------------------- */
@@ -131,7 +131,7 @@ account_limits_is_spent(int fd, uint64_t boot, int64_t now_us)
 
 static void
 configured(const struct account_limits *f,
-    struct fairshare_rate rates[FAIRSHARE_LIMITS], size_t *count_out)
+    struct limitset_rate rates[LIMITSET_MAX], size_t *count_out)
 {
 	char error[256];
 
@@ -171,7 +171,7 @@ static bool
 enter(const struct account_limits *f, struct fairshare *s, int row,
     const bool *in_use, int64_t now_us)
 {
-	struct fairshare_rate rates[FAIRSHARE_LIMITS];
+	struct limitset_rate rates[LIMITSET_MAX];
 	size_t count;
 
 	configured(f, rates, &count);
@@ -198,7 +198,7 @@ join(struct account_limits *f, int64_t now_us)
 	if (!enter(f, &f->share, row, in_use, now_us))
 		log_warn("account %s: lanes ask for more than %d different "
 			 "limits, some are not in force",
-		    f->label, FAIRSHARE_LIMITS);
+		    f->label, LIMITSET_MAX);
 	else if (!fairshare_agrees(&f->share, row, in_use))
 		log_warn("lanes of account %s disagree on its rates: all that "
 			 "any of them asks for are in force",
@@ -252,7 +252,7 @@ go_alone(struct account_limits *f, int64_t now_us)
 	f->alone = s;
 	f->alone_me = me;
 	f->alone_us = now_us;
-	f->owed = (struct fairshare_cost){0};
+	f->owed = (struct limitset_cost){0};
 	if (fairshare_is_limited(s))
 		log_warn("rates of %s: another lane keeps the file locked, "
 			 "going on with a part of 1/%llu",
@@ -270,12 +270,12 @@ come_back(struct account_limits *f, int64_t now_us)
 	f->alone = NULL;
 }
 
-static struct fairshare_cost
-alone_cost(const struct account_limits *f, const struct fairshare_cost *cost)
+static struct limitset_cost
+alone_cost(const struct account_limits *f, const struct limitset_cost *cost)
 {
-	struct fairshare_cost all = *cost;
+	struct limitset_cost all = *cost;
 
-	for (int i = 0; i < FAIRSHARE_UNITS; i++)
+	for (int i = 0; i < LIMITSET_UNITS; i++)
 		if (__builtin_mul_overflow(
 			all.units[i], f->factor, &all.units[i]))
 			all.units[i] = UINT64_MAX;
@@ -395,7 +395,7 @@ account_limits_close(struct account_limits **f)
 bool
 account_limits_is_limited(struct account_limits *f)
 {
-	struct fairshare_rate rates[FAIRSHARE_LIMITS];
+	struct limitset_rate rates[LIMITSET_MAX];
 	size_t count;
 
 	if (f->me >= 0 || f->is_pending) {
@@ -413,20 +413,20 @@ account_limits_is_limited(struct account_limits *f)
 /* ---- takes ------------------------------------------------------------- */
 
 /* When it is not known which limit it is the first must do. */
-static const struct fairshare_limit *
+static const struct limitset_limit *
 any_limit(const struct fairshare *s)
 {
-	for (int i = 0; i < FAIRSHARE_LIMITS; i++)
-		if (s->limits[i].lanes != 0)
-			return &s->limits[i];
-	return &s->limits[0];
+	for (int i = 0; i < LIMITSET_MAX; i++)
+		if (s->set.limits[i].users != 0)
+			return &s->set.limits[i];
+	return &s->set.limits[0];
 }
 
 static int64_t
-wait_alone_us(struct account_limits *f, const struct fairshare_cost *cost,
-    int64_t now_us, const struct fairshare_limit **limit_out)
+wait_alone_us(struct account_limits *f, const struct limitset_cost *cost,
+    int64_t now_us, const struct limitset_limit **limit_out)
 {
-	struct fairshare_cost all;
+	struct limitset_cost all;
 
 	if (f->alone == NULL)
 		return COME_AGAIN_US;
@@ -437,9 +437,8 @@ wait_alone_us(struct account_limits *f, const struct fairshare_cost *cost,
 
 /* False: our place among the lanes did, which is to be stored. */
 static bool
-wait_changes_nothing(struct account_limits *f,
-    const struct fairshare_cost *cost, int64_t now_us,
-    const struct fairshare_limit **limit_out, int64_t *wait_out)
+wait_changes_nothing(struct account_limits *f, const struct limitset_cost *cost,
+    int64_t now_us, const struct limitset_limit **limit_out, int64_t *wait_out)
 {
 	struct fairshare_lane before = f->share.lanes[f->me];
 
@@ -451,8 +450,8 @@ wait_changes_nothing(struct account_limits *f,
 
 int64_t
 account_limits_wait_us(struct account_limits *f,
-    const struct fairshare_cost *cost, int64_t now_us,
-    const struct fairshare_limit **limit_out)
+    const struct limitset_cost *cost, int64_t now_us,
+    const struct limitset_limit **limit_out)
 {
 	int64_t wait;
 
@@ -476,23 +475,23 @@ account_limits_wait_us(struct account_limits *f,
 
 static bool
 take_alone(
-    struct account_limits *f, const struct fairshare_cost *cost, int64_t now_us)
+    struct account_limits *f, const struct limitset_cost *cost, int64_t now_us)
 {
-	struct fairshare_cost all;
+	struct limitset_cost all;
 
 	if (f->alone == NULL)
 		return false;
 	all = alone_cost(f, cost);
 	if (!fairshare_take(f->alone, f->alone_me, &all, now_us))
 		return false;
-	for (int i = 0; i < FAIRSHARE_UNITS; i++)
+	for (int i = 0; i < LIMITSET_UNITS; i++)
 		f->owed.units[i] += cost->units[i];
 	return true;
 }
 
 bool
 account_limits_take(
-    struct account_limits *f, const struct fairshare_cost *cost, int64_t now_us)
+    struct account_limits *f, const struct limitset_cost *cost, int64_t now_us)
 {
 	bool is_taken;
 

@@ -64,10 +64,10 @@ bool account_limits_is_limited(struct account_limits *f);
 
 /* As in share.h. *limit_out is valid until the next call. */
 int64_t account_limits_wait_us(struct account_limits *f,
-    const struct fairshare_cost *cost, int64_t now_us,
-    const struct fairshare_limit **limit_out);
-bool account_limits_take(struct account_limits *f,
-    const struct fairshare_cost *cost, int64_t now_us);
+    const struct limitset_cost *cost, int64_t now_us,
+    const struct limitset_limit **limit_out);
+bool account_limits_take(
+    struct account_limits *f, const struct limitset_cost *cost, int64_t now_us);
 
 /* The lane waits for nothing any more. */
 void account_limits_quit(struct account_limits *f);

@@ -20,9 +20,8 @@ struct rate_account {
 struct rate_store {
 	struct account_limits_env env;
 	struct persist *own_file;
-	struct fairshare own; /* as found */
-	struct fairshare
-	    planned; /* the account's limits, before one is known */
+	struct fairshare own; /* as stored: without lanes */
+	struct limitset planned; /* the account's, before one is known */
 	struct list accounts; /* the last opened first */
 	bool has_warned, is_drained;
 };
@@ -41,14 +40,14 @@ warn_once(struct rate_store *book, const char *error)
 static void
 plan(struct rate_store *book, int64_t now_us)
 {
-	struct fairshare_rate rates[FAIRSHARE_LIMITS];
+	struct limitset_rate rates[LIMITSET_MAX];
 	size_t count;
 	char error[256];
 
 	if (pacer_rates(book->env.set, PACER_ACCOUNT, rates, &count, error,
 		sizeof(error)))
-		(void)fairshare_configure(
-		    &book->planned, 0, rates, count, NULL, now_us);
+		(void)limitset_configure(book->planned.limits, LIMITSET_MAX, 1,
+		    0, rates, count, now_us);
 }
 
 struct rate_store *
@@ -72,6 +71,7 @@ rate_store_new(const struct settings *set, const struct statefile_dir *dir,
 	warn_once(book, error);
 	(void)account_limits_load(
 	    book->own_file, &book->own, lane_name, now_us);
+	memset(book->own.lanes, 0, sizeof(book->own.lanes));
 	return book;
 }
 
@@ -126,17 +126,18 @@ rate_store_free(struct rate_store **book)
 	mem_free(old);
 }
 
-const struct fairshare *
+const struct limitset *
 rate_store_own(const struct rate_store *book)
 {
-	return &book->own;
+	return &book->own.set;
 }
 
 void
-rate_store_save_own(struct rate_store *book, const struct fairshare *own)
+rate_store_save_own(struct rate_store *book, const struct limitset *own)
 {
+	book->own.set = *own;
 	if (book->own_file != NULL)
-		persist_store(book->own_file, own);
+		persist_store(book->own_file, &book->own);
 }
 
 static struct rate_account *
@@ -180,8 +181,8 @@ int64_t
 rate_store_wait_us(struct rate_account *a, const struct pacer_cost *cost,
     int64_t now_us, struct pacer_limit *why_out)
 {
-	struct fairshare_cost c = pacer_share_cost(cost);
-	const struct fairshare_limit *limit = NULL;
+	struct limitset_cost c = pacer_limit_cost(cost);
+	const struct limitset_limit *limit = NULL;
 	int64_t wait;
 
 	if (a->book->is_drained)
@@ -196,7 +197,7 @@ bool
 rate_store_take(
     struct rate_account *a, const struct pacer_cost *cost, int64_t now_us)
 {
-	struct fairshare_cost c = pacer_share_cost(cost);
+	struct limitset_cost c = pacer_limit_cost(cost);
 
 	if (a->book->is_drained)
 		return false;
@@ -206,22 +207,23 @@ rate_store_take(
 	return true;
 }
 
-const struct fairshare *
+const struct limitset *
 rate_store_peek(struct rate_store *book, struct rate_account *a)
 {
 	struct list *first = list_first(&book->accounts);
 
 	if (a == NULL && first != NULL)
 		a = list_entry(first, struct rate_account, link);
-	if (a == NULL && fairshare_is_limited(&book->planned))
+	if (a == NULL &&
+	    limitset_is_limited(book->planned.limits, LIMITSET_MAX))
 		return &book->planned;
 	if (a == NULL || book->is_drained ||
 	    !account_limits_is_limited(a->mail))
 		return NULL;
-	return account_limits_peek(a->mail);
+	return &account_limits_peek(a->mail)->set;
 }
 
-const struct fairshare *
+const struct limitset *
 rate_store_peek_connects(struct rate_store *book)
 {
 	struct list *first = list_first(&book->accounts);
@@ -231,15 +233,15 @@ rate_store_peek_connects(struct rate_store *book)
 	if (a == NULL || book->is_drained ||
 	    !account_limits_is_limited(a->connects))
 		return NULL;
-	return account_limits_peek(a->connects);
+	return &account_limits_peek(a->connects)->set;
 }
 
-static const struct fairshare_cost one_connection = {{1}};
+static const struct limitset_cost one_connection = {{1}};
 
 int64_t
 rate_store_connect_wait_us(struct rate_account *a, int64_t now_us)
 {
-	const struct fairshare_limit *limit = NULL;
+	const struct limitset_limit *limit = NULL;
 
 	if (a->book->is_drained)
 		return DRAINED_WAIT_US;

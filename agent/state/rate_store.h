@@ -44,8 +44,8 @@ void rate_store_free(struct rate_store **book);
 void rate_store_drain(struct rate_store *book);
 
 /* The lane's own state as it was left, in times of now; and as it is. */
-const struct fairshare *rate_store_own(const struct rate_store *book);
-void rate_store_save_own(struct rate_store *book, const struct fairshare *own);
+const struct limitset *rate_store_own(const struct rate_store *book);
+void rate_store_save_own(struct rate_store *book, const struct limitset *own);
 
 /* The account of this name ("host" or "host login"), opened once; the book's,
  * until rate_store_forget() or rate_store_free(). */
@@ -62,10 +62,10 @@ bool rate_store_take(
     struct rate_account *a, const struct pacer_cost *cost, int64_t now_us);
 /* NULL: no limits. a NULL: the account opened last, or before one was, what is
  * configured. */
-const struct fairshare *rate_store_peek(
+const struct limitset *rate_store_peek(
     struct rate_store *book, struct rate_account *a);
 /* Of new connections; the account opened last. */
-const struct fairshare *rate_store_peek_connects(struct rate_store *book);
+const struct limitset *rate_store_peek_connects(struct rate_store *book);
 
 /* lane_connection_rate_limit: microseconds until one more connection may be
  * begun, 0: now; and one is. take false: another lane was quicker. */

@@ -5,22 +5,15 @@
 
 #include "common/base/log.h"
 
-__extension__ typedef __int128 wide;
-
 /* A stored layout: no padding. */
-static_assert(sizeof(struct fairshare_limit) ==
-		  2 * sizeof(int64_t) + sizeof(struct limiter),
-    "layout");
 static_assert(sizeof(struct fairshare_lane) == 9 * sizeof(int64_t), "layout");
 static_assert(sizeof(struct fairshare) ==
-		  2 * sizeof(int64_t) +
-		      FAIRSHARE_LIMITS * sizeof(struct fairshare_limit) +
+		  2 * sizeof(int64_t) + sizeof(struct limitset) +
 		      FAIRSHARE_LANES * sizeof(struct fairshare_lane),
     "layout");
 static_assert(FAIRSHARE_LANES < 63, "bits");
 
 enum {
-	LATENESS_MAX_US = 10000,
 	/* A place is kept so long after it is due, if the limits have as much
 	 * burst to make up for it. */
 	GRACE_MAX_US = 20000,
@@ -30,7 +23,6 @@ enum {
 	/* How far a lane may go ahead of its turn: handing over for every
 	 * message would cost more than a fast account gives. */
 	AHEAD_MAX_NS = 10000000,
-	RESERVE_SHARE = 4, /* of a bucket, one part is for heavier lanes */
 	/* Nobody is held up for one that waits longer: it cannot say when it
 	 * gives up. */
 	KEEP_MAX_US = 300 * 1000000,
@@ -43,9 +35,7 @@ enum {
 /* A longer pause is taken for damage. */
 #define PAUSE_MAX_US (INT64_C(86400) * 1000000)
 
-/* Virtual time of one cost: bounded, so that centuries fit. Of limits that are
- * all quotas a message counts as a millisecond. */
-#define COST_MAX_NS INT64_C(3600000000000)
+/* Virtual time of one cost of limits that are all quotas. */
 #define COST_UNKNOWN_NS 1000000
 #define TURN_MAX_NS (INT64_MAX / 4)
 
@@ -54,41 +44,10 @@ enum {
 
 /* ---- what is stored ---------------------------------------------------- */
 
-static int64_t
-limiter_latest_us(const struct limiter *l)
-{
-	if (l->kind == LIMITER_BUCKET)
-		return l->bucket.last_us;
-	return l->kind == LIMITER_QUOTA ? l->quota.last_us : INT64_MIN;
-}
-
-static int64_t
-latest_us(const struct fairshare *s)
-{
-	int64_t latest = INT64_MIN;
-
-	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++) {
-		int64_t us = limiter_latest_us(&s->limits[i].limiter);
-
-		if (us > latest)
-			latest = us;
-	}
-	return latest;
-}
-
 static bool
 is_between(int64_t n, int64_t least, int64_t most)
 {
 	return n >= least && n <= most;
-}
-
-static bool
-limit_is_sound(const struct fairshare_limit *l)
-{
-	return l->unit >= 0 && l->unit < FAIRSHARE_UNITS && l->lanes >= 0 &&
-	       l->lanes < INT64_C(1) << FAIRSHARE_LANES &&
-	       (l->lanes == 0 || l->limiter.kind != LIMITER_NONE) &&
-	       limiter_is_valid(&l->limiter);
 }
 
 static bool
@@ -109,18 +68,9 @@ lane_is_sound(const struct fairshare_lane *lane, int64_t now_us)
 bool
 fairshare_repair(struct fairshare *s, int64_t now_us)
 {
-	bool was_wrong = false;
+	bool was_wrong = limitset_repair(s->set.limits, LIMITSET_MAX,
+	    (INT64_C(1) << FAIRSHARE_LANES) - 1, now_us);
 
-	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++)
-		if (!limit_is_sound(&s->limits[i])) {
-			memset(&s->limits[i], 0, sizeof(s->limits[i]));
-			was_wrong = true;
-		}
-	if (latest_us(s) > now_us) {
-		/* A bucket whose clock is ahead would stand still. */
-		fairshare_shift(s, now_us - latest_us(s));
-		was_wrong = true;
-	}
 	for (size_t i = 0; i < FAIRSHARE_LANES; i++)
 		if (!lane_is_sound(&s->lanes[i], now_us)) {
 			memset(&s->lanes[i], 0, sizeof(s->lanes[i]));
@@ -140,8 +90,7 @@ fairshare_repair(struct fairshare *s, int64_t now_us)
 void
 fairshare_shift(struct fairshare *s, int64_t delta_us)
 {
-	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++)
-		limiter_shift(&s->limits[i].limiter, delta_us);
+	limitset_shift(s->set.limits, LIMITSET_MAX, delta_us);
 	for (size_t i = 0; i < FAIRSHARE_LANES; i++) {
 		s->lanes[i].due_us = s->lanes[i].until_us = 0;
 		s->lanes[i].used_us = 0;
@@ -194,117 +143,20 @@ fairshare_join(struct fairshare *s, int me, int64_t key, int weight,
 	lane->used_us = now_us;
 }
 
-static bool
-is_alike(const struct limiter *l, const struct rate *rate)
-{
-	if (rate->is_quota)
-		return l->kind == LIMITER_QUOTA &&
-		       l->quota.period_us == rate->period_us;
-	return l->kind == LIMITER_BUCKET;
-}
-
-/* A row for one more limit; one that is not in force loses its count. */
-static struct fairshare_limit *
-room(struct fairshare *s)
-{
-	struct fairshare_limit *found = NULL;
-
-	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++) {
-		struct fairshare_limit *l = &s->limits[i];
-
-		if (l->limiter.kind == LIMITER_NONE)
-			return l;
-		if (l->lanes == 0 &&
-		    (found == NULL || limiter_latest_us(&l->limiter) <
-					  limiter_latest_us(&found->limiter)))
-			found = l;
-	}
-	return found;
-}
-
-static struct fairshare_limit *
-find_exact(struct fairshare *s, const struct fairshare_rate *want, int64_t bit)
-{
-	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++) {
-		struct fairshare_limit *l = &s->limits[i];
-
-		if (l->limiter.kind != LIMITER_NONE && l->unit == want->unit &&
-		    (l->lanes & bit) == 0 &&
-		    limiter_matches(&l->limiter, &want->rate))
-			return l;
-	}
-	return NULL;
-}
-
-/* What is known of a limit that was set to another value: best of one that
- * nobody asks for, since that is the one that was changed. */
-static struct fairshare_limit *
-find_alike(struct fairshare *s, const struct fairshare_rate *want, int64_t bit)
-{
-	struct fairshare_limit *found = NULL;
-
-	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++) {
-		struct fairshare_limit *l = &s->limits[i];
-
-		if (l->unit != want->unit || (l->lanes & bit) != 0 ||
-		    !is_alike(&l->limiter, &want->rate))
-			continue;
-		if (found == NULL || (found->lanes != 0 && l->lanes == 0))
-			found = l;
-	}
-	return found;
-}
-
-static bool
-add_limit(struct fairshare *s, const struct fairshare_rate *want, int64_t bit,
-    int64_t now_us)
-{
-	struct fairshare_limit *from = find_alike(s, want, bit), *to = from;
-
-	if (from == NULL || from->lanes != 0) {
-		to = room(s);
-		if (to == NULL)
-			return false;
-		to->unit = want->unit;
-		if (from != NULL)
-			to->limiter = from->limiter;
-		else
-			limiter_init(&to->limiter, NULL, now_us);
-	}
-	limiter_set_rate(&to->limiter, &want->rate, now_us);
-	to->lanes = bit;
-	return true;
-}
-
 bool
 fairshare_configure(struct fairshare *s, int me,
-    const struct fairshare_rate *rates, size_t count, const bool *in_use,
+    const struct limitset_rate *rates, size_t count, const bool *in_use,
     int64_t now_us)
 {
-	int64_t bit = INT64_C(1) << me, keep = 0;
-	bool is_done[FAIRSHARE_LIMITS] = {false};
-	bool has_all = count <= FAIRSHARE_LIMITS;
+	int64_t keep = 0;
 
-	if (!has_all)
-		count = FAIRSHARE_LIMITS;
 	for (int i = 0; i < FAIRSHARE_LANES; i++)
 		if (i != me && in_use != NULL && in_use[i])
 			keep |= INT64_C(1) << i;
 		else
 			s->lanes[i].until_us = 0;
-	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++)
-		s->limits[i].lanes &= keep;
-	for (size_t i = 0; i < count; i++) {
-		struct fairshare_limit *l = find_exact(s, &rates[i], bit);
-
-		is_done[i] = l != NULL;
-		if (l != NULL)
-			l->lanes |= bit;
-	}
-	for (size_t i = 0; i < count; i++)
-		if (!is_done[i] && !add_limit(s, &rates[i], bit, now_us))
-			has_all = false;
-	return has_all;
+	return limitset_configure(s->set.limits, LIMITSET_MAX, INT64_C(1) << me,
+	    keep, rates, count, now_us);
 }
 
 bool
@@ -315,8 +167,9 @@ fairshare_agrees(const struct fairshare *s, int me, const bool *in_use)
 	for (int i = 0; i < FAIRSHARE_LANES; i++)
 		if (in_use[i])
 			all |= INT64_C(1) << i;
-	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++)
-		if (s->limits[i].lanes != 0 && s->limits[i].lanes != all)
+	for (size_t i = 0; i < LIMITSET_MAX; i++)
+		if (s->set.limits[i].users != 0 &&
+		    s->set.limits[i].users != all)
 			return false;
 	return true;
 }
@@ -324,19 +177,14 @@ fairshare_agrees(const struct fairshare *s, int me, const bool *in_use)
 bool
 fairshare_is_limited(const struct fairshare *s)
 {
-	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++)
-		if (s->limits[i].lanes != 0)
-			return true;
-	return false;
+	return limitset_is_limited(s->set.limits, LIMITSET_MAX);
 }
 
 bool
 fairshare_is_spent(const struct fairshare *s, int64_t now_us)
 {
-	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++)
-		if (!limiter_is_full(&s->limits[i].limiter, now_us))
-			return false;
-	return s->pause_until_us <= now_us;
+	return limitset_is_full(s->set.limits, LIMITSET_MAX, now_us) &&
+	       s->pause_until_us <= now_us;
 }
 
 /* ---- turns ------------------------------------------------------------- */
@@ -351,81 +199,26 @@ has_heavier(const struct fairshare *s, int me)
 	return false;
 }
 
-/* What is left in a bucket for lanes of more weight, so that their messages
- * need not even wait for the next token. It costs no throughput: the bucket
- * never overflows for it. One that holds a single token has nothing to
- * spare. */
-static uint64_t
-reserve_of(const struct fairshare_limit *l, uint64_t cost)
-{
-	uint64_t burst, reserve;
-
-	if (l->limiter.kind != LIMITER_BUCKET || l->limiter.bucket.burst < 2)
-		return 0;
-	burst = (uint64_t)l->limiter.bucket.burst;
-	reserve = burst < RESERVE_SHARE ? 1 : burst / RESERVE_SHARE;
-	return cost > 0 && cost <= burst - reserve ? reserve : 0;
-}
-
+/* Lanes of more weight find something left in the buckets, so that their
+ * messages need not even wait for the next token. */
 static int64_t
 limits_wait_us(const struct fairshare *s, int me,
-    const struct fairshare_cost *cost, int64_t now_us,
-    const struct fairshare_limit **limit_out)
+    const struct limitset_cost *cost, int64_t now_us,
+    const struct limitset_limit **limit_out)
 {
-	bool must_leave = has_heavier(s, me);
-	int64_t longest = 0;
-
-	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++) {
-		const struct fairshare_limit *l = &s->limits[i];
-		uint64_t units = cost->units[l->unit];
-		int64_t wait;
-
-		if (l->lanes == 0)
-			continue;
-		if (must_leave)
-			units += reserve_of(l, units);
-		wait = limiter_wait_us(&l->limiter, units, now_us);
-		if (wait <= longest)
-			continue;
-		longest = wait;
-		if (limit_out != NULL)
-			*limit_out = l;
-	}
-	return longest;
-}
-
-static int64_t
-span_ns(const struct bucket *b, uint64_t units)
-{
-	wide ns;
-
-	if (units > (uint64_t)RATE_COUNT_MAX)
-		units = (uint64_t)RATE_COUNT_MAX;
-	ns = (wide)units * b->period_us * 1000000 / b->count_milli;
-	return ns < COST_MAX_NS ? (int64_t)ns : COST_MAX_NS;
+	return limitset_wait_us(s->set.limits, LIMITSET_MAX, cost,
+	    has_heavier(s, me), now_us, limit_out);
 }
 
 /* The time the account needs for a cost, and the limit that takes longest. */
 static int64_t
-cost_ns(const struct fairshare *s, const struct fairshare_cost *cost,
-    const struct fairshare_limit **limit_out)
+cost_ns(const struct fairshare *s, const struct limitset_cost *cost,
+    const struct limitset_limit **limit_out)
 {
-	int64_t longest = 0;
+	int64_t ns =
+	    limitset_cost_ns(s->set.limits, LIMITSET_MAX, cost, limit_out);
 
-	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++) {
-		const struct fairshare_limit *l = &s->limits[i];
-		int64_t ns;
-
-		if (l->lanes == 0 || l->limiter.kind != LIMITER_BUCKET)
-			continue;
-		ns = span_ns(&l->limiter.bucket, cost->units[l->unit]);
-		if (ns <= longest)
-			continue;
-		longest = ns;
-		if (limit_out != NULL)
-			*limit_out = l;
-	}
-	return longest > 0 ? longest : COST_UNKNOWN_NS;
+	return ns > 0 ? ns : COST_UNKNOWN_NS;
 }
 
 /* For how long a late lane may keep a token from the others without loss: half
@@ -433,20 +226,10 @@ cost_ns(const struct fairshare *s, const struct fairshare_cost *cost,
 static int64_t
 grace_us(const struct fairshare *s)
 {
-	int64_t grace = GRACE_MAX_US;
+	int64_t grace = limitset_fill_ns(s->set.limits, LIMITSET_MAX,
+			    INT64_C(2000) * GRACE_MAX_US) /
+			2000;
 
-	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++) {
-		const struct fairshare_limit *l = &s->limits[i];
-		int64_t half;
-
-		if (l->lanes == 0 || l->limiter.kind != LIMITER_BUCKET)
-			continue;
-		half = span_ns(&l->limiter.bucket,
-			   (uint64_t)l->limiter.bucket.burst) /
-		       2000;
-		if (half < grace)
-			grace = half;
-	}
 	return grace > GRACE_MIN_US ? grace : GRACE_MIN_US;
 }
 
@@ -516,9 +299,8 @@ others_wait_us(const struct fairshare *s, int me, int64_t now_us)
 }
 
 int64_t
-fairshare_wait_us(struct fairshare *s, int me,
-    const struct fairshare_cost *cost, int64_t now_us,
-    const struct fairshare_limit **limit_out)
+fairshare_wait_us(struct fairshare *s, int me, const struct limitset_cost *cost,
+    int64_t now_us, const struct limitset_limit **limit_out)
 {
 	struct fairshare_lane *lane = &s->lanes[me];
 	int64_t wait;
@@ -543,20 +325,8 @@ fairshare_wait_us(struct fairshare *s, int me,
 	return wait;
 }
 
-static int64_t
-time_of_take(const struct fairshare *s, int me,
-    const struct fairshare_cost *cost, int64_t now_us)
-{
-	int64_t due = s->lanes[me].due_us;
-
-	if (due > 0 && due <= now_us && now_us - due <= LATENESS_MAX_US &&
-	    limits_wait_us(s, me, cost, due, NULL) == 0)
-		return due;
-	return now_us;
-}
-
 bool
-fairshare_take(struct fairshare *s, int me, const struct fairshare_cost *cost,
+fairshare_take(struct fairshare *s, int me, const struct limitset_cost *cost,
     int64_t now_us)
 {
 	struct fairshare_lane *lane = &s->lanes[me];
@@ -566,14 +336,11 @@ fairshare_take(struct fairshare *s, int me, const struct fairshare_cost *cost,
 	if (limits_wait_us(s, me, cost, now_us, NULL) > 0 ||
 	    others_wait_us(s, me, now_us) > 0)
 		return false;
-	at_us = time_of_take(s, me, cost, now_us);
-	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++) {
-		struct fairshare_limit *l = &s->limits[i];
-
-		/* What is not in force may say no. What is has said yes, or
-		 * is damaged: one message does not matter then. */
-		(void)!limiter_take(&l->limiter, cost->units[l->unit], at_us);
-	}
+	at_us = limitset_time_of_take(s->set.limits, LIMITSET_MAX, cost,
+	    has_heavier(s, me), lane->due_us, now_us);
+	/* What has said yes and says no now is damaged: one message does not
+	 * matter then. */
+	(void)!limitset_take(s->set.limits, LIMITSET_MAX, cost, at_us);
 	move_turn(s, me, lane->turn_ns, now_us);
 	lane->turn_ns += cost_ns(s, cost, NULL) / lane->weight;
 	lane->due_us = lane->until_us = 0;
@@ -582,16 +349,10 @@ fairshare_take(struct fairshare *s, int me, const struct fairshare_cost *cost,
 }
 
 void
-fairshare_charge(struct fairshare *s, const struct fairshare_cost *cost,
+fairshare_charge(struct fairshare *s, const struct limitset_cost *cost,
     int64_t since_us, int64_t now_us)
 {
-	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++) {
-		struct fairshare_limit *l = &s->limits[i];
-
-		if (l->lanes != 0)
-			limiter_charge(&l->limiter, cost->units[l->unit],
-			    since_us, now_us);
-	}
+	limitset_charge(s->set.limits, LIMITSET_MAX, cost, since_us, now_us);
 }
 
 bool
@@ -650,95 +411,4 @@ fairshare_pause(struct fairshare *s, int64_t until_us)
 		return false;
 	s->pause_until_us = until_us;
 	return true;
-}
-
-/* ---- figures ----------------------------------------------------------- */
-
-/* A multiple of a cost that is above the burst would be let through as one
- * oversized message; several messages would not. */
-static bool
-are_ready(const struct fairshare *s, const struct fairshare_cost *cost,
-    size_t n, int64_t now_us)
-{
-	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++) {
-		const struct fairshare_limit *l = &s->limits[i];
-		uint64_t all = cost->units[l->unit] * n;
-
-		if (l->lanes == 0)
-			continue;
-		if (n > 1 && l->limiter.kind == LIMITER_BUCKET &&
-		    all > (uint64_t)l->limiter.bucket.burst)
-			return false;
-		if (limiter_wait_us(&l->limiter, all, now_us) > 0)
-			return false;
-	}
-	return true;
-}
-
-size_t
-fairshare_ready(const struct fairshare *s, const struct fairshare_cost *cost,
-    size_t max, int64_t now_us)
-{
-	size_t low = 0, high = max;
-
-	if (!fairshare_is_limited(s))
-		return max;
-	while (low < high) {
-		size_t middle = low + (high - low + 1) / 2;
-
-		if (are_ready(s, cost, middle, now_us))
-			low = middle;
-		else
-			high = middle - 1;
-	}
-	return low;
-}
-
-int64_t
-fairshare_expected(const struct fairshare *s, const struct fairshare_cost *cost,
-    int64_t span_us, int64_t max)
-{
-	double least = (double)max;
-
-	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++) {
-		const struct fairshare_limit *l = &s->limits[i];
-		const struct bucket *b = &l->limiter.bucket;
-		double units = (double)cost->units[l->unit];
-		double n;
-
-		if (l->lanes == 0 || l->limiter.kind != LIMITER_BUCKET ||
-		    units < 1)
-			continue;
-		n = (double)b->count_milli / 1000 * (double)span_us /
-		    (double)b->period_us / units;
-		if (n < least)
-			least = n;
-	}
-	return (int64_t)least;
-}
-
-int64_t
-fairshare_per_s(const struct fairshare *s, int unit, int64_t now_us)
-{
-	int64_t least = INT64_MAX;
-
-	for (size_t i = 0; i < FAIRSHARE_LIMITS; i++) {
-		const struct fairshare_limit *l = &s->limits[i];
-		const struct bucket *b = &l->limiter.bucket;
-		const struct quota *q = &l->limiter.quota;
-		int64_t per_s;
-
-		if (l->lanes == 0 || l->unit != unit)
-			continue;
-		if (l->limiter.kind == LIMITER_BUCKET)
-			per_s = (int64_t)((double)b->count_milli * 1000.0 /
-					  (double)b->period_us);
-		else /* A quota says how many, not how fast. */
-			per_s = q->limit - quota_used(q, now_us);
-		if (per_s < 0)
-			per_s = 0;
-		if (per_s < least)
-			least = per_s;
-	}
-	return least;
 }

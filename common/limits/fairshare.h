@@ -37,29 +37,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "common/limits/limiter.h"
-#include "common/limits/rate.h"
+#include "common/limits/limitset.h"
 
 enum {
-	FAIRSHARE_LIMITS = 12,
 	FAIRSHARE_LANES = 32,
-	FAIRSHARE_UNITS = 3, /* what the units are is the caller's affair */
 	FAIRSHARE_WEIGHT_MAX = 100,
-};
-
-struct fairshare_cost {
-	uint64_t units[FAIRSHARE_UNITS];
-};
-
-struct fairshare_rate {
-	int unit; /* index of fairshare_cost.units */
-	struct rate rate;
-};
-
-struct fairshare_limit {
-	int64_t unit;
-	int64_t lanes; /* bit per row that asks for it; 0: not in force */
-	struct limiter limiter; /* LIMITER_NONE: row not in use */
 };
 
 struct fairshare_lane {
@@ -77,7 +59,7 @@ struct fairshare_lane {
 struct fairshare {
 	int64_t turn_ns; /* virtual time of the last take */
 	int64_t pause_until_us; /* nothing goes before */
-	struct fairshare_limit limits[FAIRSHARE_LIMITS];
+	struct limitset set; /* users are lanes, by row */
 	struct fairshare_lane lanes[FAIRSHARE_LANES];
 };
 
@@ -100,7 +82,7 @@ void fairshare_join(struct fairshare *s, int me, int64_t key, int weight,
  * be used where that can be said (limiter_set_rate). false: there is no room
  * for all of them. */
 bool fairshare_configure(struct fairshare *s, int me,
-    const struct fairshare_rate *rates, size_t count, const bool *in_use,
+    const struct limitset_rate *rates, size_t count, const bool *in_use,
     int64_t now_us);
 
 /* Do the lanes of all rows that are in_use, and `me`, ask for the same? */
@@ -116,19 +98,18 @@ bool fairshare_is_limited(const struct fairshare *s);
  * keeps its place. *limit_out (may be NULL) is then the limit that holds it
  * back. */
 int64_t fairshare_wait_us(struct fairshare *s, int me,
-    const struct fairshare_cost *cost, int64_t now_us,
-    const struct fairshare_limit **limit_out);
+    const struct limitset_cost *cost, int64_t now_us,
+    const struct limitset_limit **limit_out);
 
-/* Takes it, if it may go. What comes within 10 ms after the time it was told
- * counts as of that time: timers are late by a moment, every time, and a
- * bucket of one would lose that much with every message. */
+/* Takes it, if it may go: as of the time it was told, if that was a moment ago
+ * (limitset_time_of_take). */
 bool fairshare_take(struct fairshare *s, int me,
-    const struct fairshare_cost *cost, int64_t now_us)
+    const struct limitset_cost *cost, int64_t now_us)
     __attribute__((warn_unused_result));
 
 /* Takes what went without asking, from since_us until now: the limits may be in
  * debt then. */
-void fairshare_charge(struct fairshare *s, const struct fairshare_cost *cost,
+void fairshare_charge(struct fairshare *s, const struct limitset_cost *cost,
     int64_t since_us, int64_t now_us);
 
 /* Lane `me` sends, and no limit is in force that would note it with the take.
@@ -147,18 +128,5 @@ bool fairshare_pause(struct fairshare *s, int64_t until_us);
 
 /* Lane `me` waits for nothing any more. True: it did. */
 bool fairshare_quit(struct fairshare *s, int me);
-
-/* How many of that cost the limits let go now, counting at most up to max. */
-size_t fairshare_ready(const struct fairshare *s,
-    const struct fairshare_cost *cost, size_t max, int64_t now_us);
-
-/* How many of that cost the rates allow in a span of time, apart from bursts
- * and quotas; at most max. */
-int64_t fairshare_expected(const struct fairshare *s,
-    const struct fairshare_cost *cost, int64_t span_us, int64_t max);
-
-/* Units that can go within the next second, apart from a burst: of a quota
- * what is left; the least over all limits in that unit. INT64_MAX: no limit. */
-int64_t fairshare_per_s(const struct fairshare *s, int unit, int64_t now_us);
 
 #endif

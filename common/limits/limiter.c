@@ -172,3 +172,11 @@ limiter_shift(struct limiter *l, int64_t delta_us)
 		l->quota.last_us = moved(l->quota.last_us, delta_us);
 	}
 }
+
+int64_t
+limiter_latest_us(const struct limiter *l)
+{
+	if (l->kind == LIMITER_BUCKET)
+		return l->bucket.last_us;
+	return l->kind == LIMITER_QUOTA ? l->quota.last_us : INT64_MIN;
+}

@@ -49,6 +49,9 @@ bool limiter_is_valid(const struct limiter *l);
 /* Is nothing of it used? A new one would be the same. */
 bool limiter_is_full(const struct limiter *l, int64_t now_us);
 
+/* The latest time it knows of; INT64_MIN: none. */
+int64_t limiter_latest_us(const struct limiter *l);
+
 /* Same rate in use? */
 bool limiter_matches(const struct limiter *l, const struct rate *rate);
 

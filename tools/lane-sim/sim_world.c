@@ -270,7 +270,7 @@ rates_take(void *ctx, const struct pacer_cost *cost, int64_t at_us)
 	return rate_store_take(member_of(ctx)->rates, cost, at_us);
 }
 
-static const struct fairshare *
+static const struct limitset *
 rates_peek(void *ctx, struct route *route)
 {
 	const struct sim_member *m = member_of(ctx);
@@ -280,7 +280,7 @@ rates_peek(void *ctx, struct route *route)
 }
 
 static void
-rates_save(void *ctx, const struct fairshare *own)
+rates_save(void *ctx, const struct limitset *own)
 {
 	rate_store_save_own(member_of(ctx)->book, own);
 }

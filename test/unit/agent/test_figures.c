@@ -15,10 +15,10 @@ enum { ROWS = 8 };
 static const struct moment now = {
     .ms = 1000000, .wall = {.tv_sec = 1700000000, .tv_usec = 500000}};
 
-static struct fairshare_rate
+static struct limitset_rate
 rate_of(int unit, const char *text)
 {
-	struct fairshare_rate r = {.unit = unit};
+	struct limitset_rate r = {.unit = unit};
 	char error[256];
 
 	assert_true(rate_parse(slice_str(text), &r.rate, error, sizeof(error)));
@@ -26,17 +26,18 @@ rate_of(int unit, const char *text)
 }
 
 /* An account with two limits, of which one was just used up. */
-static struct fairshare *
-used_share(void)
+static struct limitset *
+used_limits(void)
 {
-	const struct fairshare_cost cost = {{1, 3, 0}};
-	struct fairshare *s = mem_zalloc(sizeof(*s));
-	struct fairshare_rate rates[] = {
+	const struct limitset_cost cost = {{1, 3, 0}};
+	struct limitset *s = mem_zalloc(sizeof(*s));
+	struct limitset_rate rates[] = {
 	    rate_of(0, "2/1s"), rate_of(1, "50/1d!")};
 
-	fairshare_join(s, 0, 1, 1, true, now.ms * 1000);
-	assert_true(fairshare_configure(s, 0, rates, 2, NULL, now.ms * 1000));
-	assert_true(fairshare_take(s, 0, &cost, now.ms * 1000));
+	assert_true(limitset_configure(
+	    s->limits, LIMITSET_MAX, 1, 0, rates, 2, now.ms * 1000));
+	assert_true(
+	    limitset_take(s->limits, LIMITSET_MAX, &cost, now.ms * 1000));
 	return s;
 }
 
@@ -44,7 +45,7 @@ static void
 figures_of_limits_say_what_is_used_and_when_more_may_go(void **state)
 {
 	struct board_rate rows[ROWS] = {{0}};
-	struct fairshare *s = used_share();
+	struct limitset *s = used_limits();
 
 	(void)state;
 	assert_int_equal(
@@ -66,7 +67,7 @@ static void
 figures_of_limits_are_bounded_and_may_be_none(void **state)
 {
 	struct board_rate rows[ROWS] = {{0}};
-	struct fairshare *s = used_share();
+	struct limitset *s = used_limits();
 
 	(void)state;
 	assert_int_equal(

@@ -17,10 +17,10 @@
 
 static const int64_t start_us = 1000 * SECOND;
 
-static struct fairshare_rate
+static struct limitset_rate
 rate_of(int unit, const char *text)
 {
-	struct fairshare_rate r = {.unit = unit};
+	struct limitset_rate r = {.unit = unit};
 	char error[256];
 
 	assert_true(rate_parse(slice_str(text), &r.rate, error, sizeof(error)));
@@ -32,7 +32,7 @@ static struct fairshare *
 account_of(const char *text, const int *weights, int lanes)
 {
 	struct fairshare *s = mem_zalloc(sizeof(*s));
-	struct fairshare_rate r = rate_of(0, text);
+	struct limitset_rate r = rate_of(0, text);
 	bool in_use[FAIRSHARE_LANES] = {false};
 
 	for (int i = 0; i < lanes; i++) {
@@ -44,13 +44,13 @@ account_of(const char *text, const int *weights, int lanes)
 	return s;
 }
 
-static const struct fairshare_cost one = {{1, 1, 1}};
+static const struct limitset_cost one = {{1, 1, 1}};
 
 static void
 share_without_limits_lets_all_go(void **state)
 {
 	struct fairshare *s = mem_zalloc(sizeof(*s));
-	struct fairshare_cost huge = {{1, 1000000, UINT64_MAX / 4096}};
+	struct limitset_cost huge = {{1, 1000000, UINT64_MAX / 4096}};
 
 	(void)state;
 	assert_false(fairshare_is_limited(s));
@@ -58,9 +58,14 @@ share_without_limits_lets_all_go(void **state)
 	fairshare_join(s, 0, 1, 1, true, start_us);
 	assert_int_equal(fairshare_wait_us(s, 0, &huge, start_us, NULL), 0);
 	assert_true(fairshare_take(s, 0, &huge, start_us));
-	assert_int_equal(fairshare_ready(s, &huge, 99, start_us), 99);
-	assert_int_equal(fairshare_expected(s, &huge, SECOND, 99), 99);
-	assert_true(fairshare_per_s(s, 0, start_us) == INT64_MAX);
+	assert_int_equal(
+	    limitset_ready(s->set.limits, LIMITSET_MAX, &huge, 99, start_us),
+	    99);
+	assert_int_equal(
+	    limitset_expected(s->set.limits, LIMITSET_MAX, &huge, SECOND, 99),
+	    99);
+	assert_true(limitset_per_s(s->set.limits, LIMITSET_MAX, 0, start_us) ==
+		    INT64_MAX);
 	mem_free(s);
 }
 
@@ -69,7 +74,7 @@ share_waiting_lane_keeps_its_place(void **state)
 {
 	const int weights[] = {1, 1};
 	struct fairshare *s = account_of("10/1s:1", weights, 2);
-	const struct fairshare_limit *why = NULL;
+	const struct limitset_limit *why = NULL;
 	int64_t now = start_us;
 
 	(void)state;
@@ -87,7 +92,7 @@ share_waiting_lane_keeps_its_place(void **state)
 	now += SECOND / 10;
 	/* Now it is lane 1's turn, and lane 0 waits until that was used ... */
 	assert_int_equal(fairshare_wait_us(s, 0, &one, now, &why), 2 * MS);
-	assert_ptr_equal(why, &s->limits[0]);
+	assert_ptr_equal(why, &s->set.limits[0]);
 	assert_false(fairshare_take(s, 0, &one, now));
 	assert_int_equal(fairshare_wait_us(s, 1, &one, now + MS, NULL), 0);
 	assert_true(fairshare_take(s, 1, &one, now + MS));
@@ -114,10 +119,10 @@ share_waiting_lane_keeps_its_place(void **state)
 static void
 share_limits_count_together(void **state)
 {
-	struct fairshare_rate rates[3];
+	struct limitset_rate rates[3];
 	struct fairshare *s = mem_zalloc(sizeof(*s));
-	struct fairshare_cost c = {{1, 10, 0}}, many = {{1, 101, 0}};
-	const struct fairshare_limit *why = NULL;
+	struct limitset_cost c = {{1, 10, 0}}, many = {{1, 101, 0}};
+	const struct limitset_limit *why = NULL;
 
 	(void)state;
 	rates[0] = rate_of(0, "10/1s:10");
@@ -125,10 +130,14 @@ share_limits_count_together(void **state)
 	rates[2] = rate_of(1, "100/1d!");
 	fairshare_join(s, 3, 7, 1, true, start_us);
 	assert_true(fairshare_configure(s, 3, rates, 3, NULL, start_us));
-	assert_int_equal(fairshare_ready(s, &c, 99, start_us), 2);
-	assert_int_equal(fairshare_expected(s, &c, SECOND, 99), 2);
-	assert_int_equal(fairshare_per_s(s, 0, start_us), 10);
-	assert_int_equal(fairshare_per_s(s, 1, start_us), 20);
+	assert_int_equal(
+	    limitset_ready(s->set.limits, LIMITSET_MAX, &c, 99, start_us), 2);
+	assert_int_equal(
+	    limitset_expected(s->set.limits, LIMITSET_MAX, &c, SECOND, 99), 2);
+	assert_int_equal(
+	    limitset_per_s(s->set.limits, LIMITSET_MAX, 0, start_us), 10);
+	assert_int_equal(
+	    limitset_per_s(s->set.limits, LIMITSET_MAX, 1, start_us), 20);
 	assert_true(fairshare_take(s, 3, &c, start_us));
 	assert_true(fairshare_take(s, 3, &c, start_us));
 	assert_int_equal(
@@ -137,7 +146,9 @@ share_limits_count_together(void **state)
 	assert_int_equal(why->limiter.kind, LIMITER_BUCKET);
 	for (int i = 1; i <= 8; i++)
 		assert_true(fairshare_take(s, 3, &c, start_us + i * SECOND));
-	assert_int_equal(fairshare_per_s(s, 1, start_us + 9 * SECOND), 0);
+	assert_int_equal(limitset_per_s(s->set.limits, LIMITSET_MAX, 1,
+			     start_us + 9 * SECOND),
+	    0);
 	assert_true(fairshare_wait_us(s, 3, &c, start_us + 9 * SECOND, &why) >
 		    3600 * SECOND);
 	assert_int_equal(why->limiter.kind, LIMITER_QUOTA);
@@ -155,8 +166,8 @@ share_new_value_keeps_what_is_used(void **state)
 {
 	const int weights[] = {1, 1};
 	struct fairshare *s = account_of("100/1h!", weights, 2);
-	struct fairshare_rate more = rate_of(0, "120/1h!");
-	struct fairshare_rate both[2];
+	struct limitset_rate more = rate_of(0, "120/1h!");
+	struct limitset_rate both[2];
 	bool in_use[FAIRSHARE_LANES] = {true, true};
 	int64_t now = start_us;
 
@@ -171,7 +182,8 @@ share_new_value_keeps_what_is_used(void **state)
 	assert_false(fairshare_agrees(s, 0, in_use));
 	assert_false(fairshare_take(s, 0, &one, now));
 	assert_true(fairshare_configure(s, 1, both, 2, in_use, now));
-	assert_int_equal(fairshare_per_s(s, 0, now), 14);
+	assert_int_equal(
+	    limitset_per_s(s->set.limits, LIMITSET_MAX, 0, now), 14);
 	/* 14/1s: as full as new; of 120 there are 20 left. */
 	for (int i = 0; i < 20; i++) {
 		now += SECOND;
@@ -183,7 +195,8 @@ share_new_value_keeps_what_is_used(void **state)
 	assert_true(fairshare_configure(s, 0, NULL, 0, NULL, now));
 	assert_false(fairshare_is_limited(s));
 	assert_true(fairshare_configure(s, 1, &more, 1, in_use, now));
-	assert_int_equal(fairshare_per_s(s, 0, now), 0);
+	assert_int_equal(
+	    limitset_per_s(s->set.limits, LIMITSET_MAX, 0, now), 0);
 	mem_free(s);
 }
 
@@ -191,26 +204,26 @@ static void
 share_room_for_limits_is_bounded(void **state)
 {
 	struct fairshare *s = mem_zalloc(sizeof(*s));
-	struct fairshare_rate rates[FAIRSHARE_LIMITS + 1];
+	struct limitset_rate rates[LIMITSET_MAX + 1];
 	bool in_use[FAIRSHARE_LANES] = {true, true};
 	char text[32];
 
 	(void)state;
-	for (int i = 0; i <= FAIRSHARE_LIMITS; i++) {
+	for (int i = 0; i <= LIMITSET_MAX; i++) {
 		(void)snprintf(text, sizeof(text), "%d/%dh!", i + 1, i + 1);
 		rates[i] = rate_of(0, text);
 	}
-	assert_true(fairshare_configure(
-	    s, 0, rates, FAIRSHARE_LIMITS, in_use, start_us));
-	assert_true(fairshare_configure(
-	    s, 1, rates, FAIRSHARE_LIMITS, in_use, start_us));
+	assert_true(
+	    fairshare_configure(s, 0, rates, LIMITSET_MAX, in_use, start_us));
+	assert_true(
+	    fairshare_configure(s, 1, rates, LIMITSET_MAX, in_use, start_us));
 	assert_false(fairshare_configure(
-	    s, 1, rates + FAIRSHARE_LIMITS, 1, in_use, start_us));
+	    s, 1, rates + LIMITSET_MAX, 1, in_use, start_us));
 	assert_false(fairshare_configure(
-	    s, 1, rates, FAIRSHARE_LIMITS + 1, in_use, start_us));
+	    s, 1, rates, LIMITSET_MAX + 1, in_use, start_us));
 	in_use[0] = false;
 	assert_true(fairshare_configure(
-	    s, 1, rates + FAIRSHARE_LIMITS, 1, in_use, start_us));
+	    s, 1, rates + LIMITSET_MAX, 1, in_use, start_us));
 	mem_free(s);
 }
 
@@ -273,7 +286,7 @@ static void
 share_takes_any_octets_for_a_file(void **state)
 {
 	struct fairshare *s = mem_zalloc(sizeof(*s));
-	struct fairshare_rate rates[] = {
+	struct limitset_rate rates[] = {
 	    rate_of(0, "10/1s"), rate_of(1, "9/1h!")};
 	struct fixture_random random;
 	bool in_use[FAIRSHARE_LANES];
@@ -284,7 +297,7 @@ share_takes_any_octets_for_a_file(void **state)
 		uint64_t *words = (uint64_t *)(void *)s;
 		int64_t now = start_us + (int64_t)fixture_random_below(
 					     &random, 1000 * SECOND);
-		const struct fairshare_limit *why = NULL;
+		const struct limitset_limit *why = NULL;
 		int me = (int)fixture_random_below(&random, FAIRSHARE_LANES);
 
 		for (size_t i = 0; i < sizeof(*s) / sizeof(*words); i++) {
@@ -293,8 +306,8 @@ share_takes_any_octets_for_a_file(void **state)
 			/* small numbers too, which are kinds and bits */
 			words[i] = random.state >> shift;
 		}
-		for (size_t i = 0; i < FAIRSHARE_LIMITS; i++)
-			s->limits[i].limiter.kind =
+		for (size_t i = 0; i < LIMITSET_MAX; i++)
+			s->set.limits[i].limiter.kind =
 			    (int64_t)fixture_random_below(&random, 4);
 		for (int i = 0; i < FAIRSHARE_LANES; i++)
 			in_use[i] = fixture_random_below(&random, 2) > 0;
@@ -314,9 +327,11 @@ share_takes_any_octets_for_a_file(void **state)
 		fairshare_note_use(s, me, now);
 		(void)fairshare_tell(s, me, in_use, now, now);
 		(void)fairshare_pause(s, now + SECOND);
-		(void)fairshare_ready(s, &one, 99, now);
-		(void)fairshare_expected(s, &one, SECOND, 99);
-		(void)fairshare_per_s(s, 0, now);
+		(void)limitset_ready(
+		    s->set.limits, LIMITSET_MAX, &one, 99, now);
+		(void)limitset_expected(
+		    s->set.limits, LIMITSET_MAX, &one, SECOND, 99);
+		(void)limitset_per_s(s->set.limits, LIMITSET_MAX, 0, now);
 		(void)fairshare_quit(s, me);
 	}
 	mem_free(s);
@@ -379,8 +394,8 @@ static void
 run(struct fairshare *s, const struct scene *scene,
     struct fixture_random *random)
 {
-	double per_s = (double)s->limits[0].limiter.bucket.count_milli * 1e3 /
-		       (double)s->limits[0].limiter.bucket.period_us;
+	double per_s = (double)s->set.limits[0].limiter.bucket.count_milli *
+		       1e3 / (double)s->set.limits[0].limiter.bucket.period_us;
 	double least = 1e18;
 	int64_t count = 0, end = start_us + scene->length_us;
 
@@ -468,7 +483,7 @@ share_is_never_above_the_limit_and_wastes_nothing(void **state)
 	for (size_t i = 0; i < sizeof(scenes) / sizeof(scenes[0]); i++) {
 		const struct scene *c = &scenes[i];
 		struct fairshare *s = account_of(c->rate, c->weights, c->lanes);
-		const struct bucket *b = &s->limits[0].limiter.bucket;
+		const struct bucket *b = &s->set.limits[0].limiter.bucket;
 		double per_s =
 		    (double)b->count_milli * 1e3 / (double)b->period_us;
 		double due = per_s * (double)c->length_us / 1e6;
@@ -495,7 +510,7 @@ share_urgent_lane_waits_for_a_token_not_for_a_backlog(void **state)
 	for (size_t i = 0; i < 5; i++) {
 		const struct scene *c = &scenes[i];
 		struct fairshare *s = account_of(c->rate, c->weights, c->lanes);
-		const struct bucket *b = &s->limits[0].limiter.bucket;
+		const struct bucket *b = &s->set.limits[0].limiter.bucket;
 		double interval =
 		    (double)b->period_us * 1e3 / (double)b->count_milli;
 		double mean;

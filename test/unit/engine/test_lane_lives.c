@@ -44,7 +44,7 @@ take_shared(void *ctx, const struct pacer_cost *cost, int64_t now_us)
 	return rate_store_take(((struct life *)ctx)->account, cost, now_us);
 }
 
-static const struct fairshare *
+static const struct limitset *
 peek_shared(void *ctx, struct route *route)
 {
 	struct life *l = ctx;
@@ -54,7 +54,7 @@ peek_shared(void *ctx, struct route *route)
 }
 
 static void
-save_own(void *ctx, const struct fairshare *own)
+save_own(void *ctx, const struct limitset *own)
 {
 	rate_store_save_own(((struct life *)ctx)->book, own);
 }

@@ -23,7 +23,7 @@
 enum { HEAD = 128, COPY = 16 };
 
 static const char account[] = "smtp.example.com joe";
-static const struct fairshare_cost one = {{1, 1, 1}};
+static const struct limitset_cost one = {{1, 1, 1}};
 
 struct world {
 	struct settings set;
@@ -79,7 +79,7 @@ open_of(const struct account_limits_env *env, int64_t now_us)
 static int
 take_for(struct account_limits *f, int64_t *now_us, int64_t span_us)
 {
-	const struct fairshare_limit *why;
+	const struct limitset_limit *why;
 	int64_t end = *now_us + span_us;
 	int count = 0;
 
@@ -167,7 +167,7 @@ sharefile_opened_while_locked_joins_later(void **state)
 	struct world w;
 	struct account_limits *fast, *slow;
 	struct persist *holder;
-	const struct fairshare_limit *why;
+	const struct limitset_limit *why;
 	int64_t now = clock_mono_us();
 
 	set_up(&w, *state, "100/1s:1");
@@ -193,7 +193,7 @@ sharefile_lane_that_slept_moves_nobodys_time(void **state)
 {
 	struct world w;
 	struct account_limits *fast, *slow;
-	const struct fairshare_limit *why;
+	const struct limitset_limit *why;
 	int64_t now = clock_mono_us(), slept = now - 20 * SECOND;
 
 	set_up(&w, *state, "50/1m!");
@@ -230,7 +230,7 @@ sharefile_survives_any_octets_in_its_file(void **state)
 	fd = statefile_open(w.dir.fd, name, error, sizeof(error));
 	assert_true(fd >= 0);
 	for (int round = 0; round < 1000; round++) {
-		const struct fairshare_limit *why;
+		const struct limitset_limit *why;
 
 		now += SECOND / 7;
 		for (size_t i = 0; i < sizeof(junk) / 8; i++) {

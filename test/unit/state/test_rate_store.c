@@ -85,7 +85,7 @@ take_shared(void *ctx, const struct pacer_cost *cost, int64_t now_us)
 	    ((struct fake_lane *)ctx)->account, cost, now_us);
 }
 
-static const struct fairshare *
+static const struct limitset *
 peek_shared(void *ctx, struct route *route)
 {
 	struct fake_lane *l = ctx;
@@ -95,7 +95,7 @@ peek_shared(void *ctx, struct route *route)
 }
 
 static void
-save_own(void *ctx, const struct fairshare *own)
+save_own(void *ctx, const struct limitset *own)
 {
 	rate_store_save_own(((struct fake_lane *)ctx)->book, own);
 }
@@ -261,8 +261,7 @@ ratebook_draining_child_makes_way(void **state)
 {
 	struct fake_lane l, next;
 	struct statedir_child child;
-	const struct fairshare *s;
-	int rows = 0;
+	const struct limitset *s;
 
 	set_up_lane(&l, *state, "none", "5/1d!");
 	set_up_lane(&next, *state, "none", "5/1d!");
@@ -273,9 +272,7 @@ ratebook_draining_child_makes_way(void **state)
 	start(&next, "fast");
 	assert_int_equal(take_all(&next, 99), 3);
 	s = rate_store_peek(next.book, next.account);
-	for (int i = 0; i < FAIRSHARE_LANES; i++)
-		rows += s->lanes[i].key != 0;
-	assert_int_equal(rows, 1);
+	assert_int_equal(__builtin_popcountll((uint64_t)s->limits[0].users), 1);
 	statedir_tell(child.to, '.');
 	assert_true(WIFEXITED(statedir_end(&child, 0)));
 	fini(&next);

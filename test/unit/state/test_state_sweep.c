@@ -104,7 +104,7 @@ sweep_leaves_what_is_in_use(void **state)
 static void
 sweep_keeps_what_is_used_of_a_long_quota(void **state)
 {
-	const struct fairshare_cost one = {{1, 1, 1}};
+	const struct limitset_cost one = {{1, 1, 1}};
 	struct settings set;
 	struct account_limits_env env = {&set, &dir, "fast", 1};
 	struct account_limits *f;
