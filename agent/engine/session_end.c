@@ -152,17 +152,30 @@ is_believable(const struct session *s, const struct transaction *t,
 	       (t->is_failed && t->begin_off <= s->proven_off);
 }
 
-void
-session_let_go_held(
-    struct session *s, enum verdict_loss loss, struct moment now)
+static void
+let_go_held(struct session *s, enum verdict_loss if_taken,
+    enum verdict_loss if_refused, struct moment now)
 {
 	struct transaction *t;
 
 	while ((t = session_first(s)) != NULL && session_is_through(s, t))
-		if (is_believable(s, t, loss))
+		if (is_believable(s, t, t->is_failed ? if_refused : if_taken))
 			session_let_go(s, t, now.ms);
 		else
-			doubt(s, t, loss, now);
+			doubt(s, t, if_refused, now);
+}
+
+void
+session_let_go_held(
+    struct session *s, enum verdict_loss loss, struct moment now)
+{
+	let_go_held(s, loss, loss, now);
+}
+
+void
+session_let_go_at_quit(struct session *s, struct moment now)
+{
+	let_go_held(s, LOSS_TIMEOUT, LOSS_CONNECTION, now);
 }
 
 /* The stream broke under t. is_first: its reply was the next. */

@@ -34,6 +34,10 @@ void session_let_go(struct session *s, struct transaction *t, int64_t now_ms);
 void session_let_go_held(
     struct session *s, enum verdict_loss loss, struct moment now);
 
+/* The same when QUIT was refused. One reply too many before, and this is the
+ * refusal of the last message: nobody has taken it then, either. */
+void session_let_go_at_quit(struct session *s, struct moment now);
+
 /* The stream broke. */
 void session_lose(struct session *s, enum session_end how,
     enum verdict_loss loss, const char *why, struct moment now);

@@ -429,7 +429,7 @@ on_answer(struct session *s, const struct reply *reply, struct moment now)
 static void
 on_quit(struct session *s, const struct reply *reply, struct moment now)
 {
-	if (reply->code / 100 == 2 && reply->code != 221 &&
+	if (reply->code / 100 < 4 && reply->code != 221 &&
 	    session_held(s) > 0) {
 		session_lose_place(
 		    s, "reply that fits no such command", reply, now);
@@ -438,7 +438,7 @@ on_quit(struct session *s, const struct reply *reply, struct moment now)
 	if (reply->code == 221)
 		session_prove(s, s->pipe.answered_off, now);
 	pipeline_answered(&s->pipe, now.ms);
-	session_let_go_held(s, LOSS_TIMEOUT, now);
+	session_let_go_at_quit(s, now);
 	session_end(s, SESSION_END_QUIT, true, "QUIT");
 }
 

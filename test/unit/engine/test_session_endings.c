@@ -237,6 +237,39 @@ quit_is_answered_or_the_connection_closed(void **state)
 	}
 }
 
+/* With one reply too many before, what stands in the place of QUIT is the
+ * answer to the last message: what was taken may have been refused, what was
+ * refused was not taken. */
+static void
+refused_quit_leaves_doubt_about_what_was_taken_only(void **state)
+{
+	(void)state;
+	for (int is_refused = 0; is_refused <= 1; is_refused++) {
+		struct rig_message *m;
+		struct rig rig;
+
+		rig_init(&rig, SESSION_BDAT);
+		rig_open(&rig);
+		m = rig_send(&rig);
+		session_finish(rig.session, "test", rig.now.ms);
+		rig_expect(&rig, MESSAGE("1") "QUIT\r\n");
+		rig_say(&rig, RIG_MAIL);
+		rig_say(&rig, is_refused
+				  ? "550 5.1.1 no\r\n503 5.5.1 no\r\n"
+				  : "250 2.6.0 well\r\n250 2.6.0 well\r\n");
+		assert_int_equal(m->done, 0);
+		rig_say(&rig, "421 4.3.2 bye\r\n");
+		rig_check_over(&rig, SESSION_END_QUIT, true);
+		if (is_refused)
+			rig_check(m, 0, OUTCOME_BOUNCE, 550, "5.1.1", NULL);
+		else
+			rig_check(m, 0, OUTCOME_DEFER, 0, "4.4.2", NULL);
+		assert_int_equal(
+		    m->req->rcpts[0].verdict->dsn.maybe_accepted, !is_refused);
+		rig_fini(&rig);
+	}
+}
+
 /* Told to finish long ago, with a message inside: QUIT gets its time all the
  * same when that is through. */
 static void
@@ -642,6 +675,8 @@ main(void)
 		reply_421_without_an_end_is_about_its_command_alone),
 	    cmocka_unit_test(reply_421_is_the_last_word_of_a_silent_server),
 	    cmocka_unit_test(quit_is_answered_or_the_connection_closed),
+	    cmocka_unit_test(
+		refused_quit_leaves_doubt_about_what_was_taken_only),
 	    cmocka_unit_test(quit_has_its_time_after_the_last_message),
 	    cmocka_unit_test(idle_session_closed_by_the_server_is_no_loss),
 	    cmocka_unit_test(only_the_oldest_command_has_a_timer),

@@ -374,9 +374,9 @@ check_recipient(struct world *w, struct rig_message *m, size_t i)
 	}
 	if ((m->plan.is_corrupt || m->plan.is_unreadable) && !is_probe)
 		assert_int_not_equal(v->outcome, OUTCOME_SENT);
-	/* Which depends on how the message went. */
-	if (w->refuses_early && code == 552)
-		code = v->dsn.smtp_code == 250 ? 250 : 552;
+	/* By DATA it is judged at its end. */
+	if (w->refuses_early && code == 552 && v->dsn.smtp_code != 552)
+		code = m->plan.end_code != 0 ? m->plan.end_code : 250;
 	assert_int_equal(v->dsn.smtp_code, code);
 	assert_int_equal(v->outcome, outcome_of(code));
 	if (v->outcome != OUTCOME_SENT)
