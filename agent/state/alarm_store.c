@@ -1,5 +1,6 @@
 #include "agent/state/alarm_store.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,6 +12,9 @@
 
 /* "lane alm" and the version of struct alarm_rows. */
 #define MAGIC UINT64_C(0x6d6c612d656e0001)
+
+static_assert(sizeof(struct alarm_row) == 832 + 5 * sizeof(int64_t),
+    "a stored layout: no padding");
 
 static const int64_t kept_for_s = INT64_C(7) * 86400;
 static const int64_t told_ms_max = INT64_MAX / 2; /* it will be shifted */

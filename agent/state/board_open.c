@@ -52,15 +52,17 @@ fail:
 	return -1;
 }
 
-/* Opens the board of our version, making it if need be. */
+/* Opens the board of our version, making it if need be. A lane that starts puts
+ * its own in place of one of another version; one that runs leaves it to the
+ * release that made it, or two of them would do so by turns. */
 static int
-open_board(int dir_fd, char *error, size_t n)
+open_board(const struct board_writer *w, char *error, size_t n)
 {
-	struct board_head head;
+	struct board_head head = {0};
 	struct stat st = {0};
 	char why[80] = "unreadable";
-	int fd = statefile_open(dir_fd, "board", error, n);
-	bool is_new;
+	int fd = statefile_open(w->dir_fd, "board", error, n);
+	bool is_running = w->keep != NULL, is_new;
 
 	if (fd < 0)
 		return -1;
@@ -69,12 +71,18 @@ open_board(int dir_fd, char *error, size_t n)
 	    statefile_read(fd, &head, sizeof(head), 0) &&
 	    board_check(&head, (uint64_t)st.st_size, why, sizeof(why)))
 		return fd;
+	if (is_running && head.magic == BOARD_MAGIC &&
+	    head.version != BOARD_VERSION) {
+		(void)snprintf(error, n, "it is %s", why);
+		(void)close(fd);
+		return -1;
+	}
 	if (!is_new)
 		log_warn("the board is made anew, its figures start at zero: "
 			 "the old file is %s",
 		    why);
 	(void)close(fd);
-	return make_anew(dir_fd, error, n);
+	return make_anew(w->dir_fd, error, n);
 }
 
 /* Two lanes may start at once: all of it happens under one lock. */
@@ -90,7 +98,7 @@ open_locked(struct board_writer *w, char *error, size_t n)
 		(void)snprintf(error, n, "lock board.lock: held too long");
 		goto out;
 	}
-	w->fd = open_board(w->dir_fd, error, n);
+	w->fd = open_board(w, error, n);
 	if (w->fd < 0)
 		goto out;
 	w->board = mapguard_map(w->fd, BOARD_SIZE);

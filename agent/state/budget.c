@@ -198,11 +198,17 @@ load_or_reset(struct budget *b, const struct statefile_dir *dir,
 {
 	struct slots_head old;
 	bool is_made = is_empty(b->fd);
-	bool is_known = statefile_read(b->fd, &old, sizeof(old), 0) &&
-			old.magic == SLOTS_MAGIC &&
+	bool is_read = statefile_read(b->fd, &old, sizeof(old), 0);
+	bool is_known = is_read && old.magic == SLOTS_MAGIC &&
 			old.version == SLOTS_VERSION &&
 			old.row_count == SLOTS_MAX;
 
+	if (is_read && slots_is_other_version(&old))
+		log_warn(
+		    "%s in lane_state_directory is of version %u, this "
+		    "release has version %u: it is made anew; slots in use "
+		    "stay in use",
+		    b->name, old.version, (unsigned)SLOTS_VERSION);
 	if (!is_known && !statefile_allocate(b->fd, sizeof(b->slots), error, n))
 		return false;
 	if (is_known)

@@ -23,7 +23,8 @@ io_failed(struct budget *b, const char *what)
 static void
 put(struct budget *b, const void *p, size_t n, size_t at)
 {
-	if (b->fd >= 0 && !statefile_write(b->fd, p, n, (off_t)at))
+	if (b->fd >= 0 && !b->is_left &&
+	    !statefile_write(b->fd, p, n, (off_t)at))
 		io_failed(b, "write");
 }
 
@@ -67,6 +68,19 @@ is_head_sound(const struct slots_head *head)
 {
 	return head->magic == SLOTS_MAGIC && head->version == SLOTS_VERSION &&
 	       head->row_count == SLOTS_MAX;
+}
+
+/* A release that runs beside this one made the file anew. What it holds is the
+ * other's; the locks are the same in all versions, and keep the limit. */
+static void
+leave_to_other_version(struct budget *b, uint32_t version)
+{
+	if (!b->is_left)
+		log_warn("connection slots of %s: the file is of version %u by "
+			 "now, this release has version %u: only its locks are "
+			 "shared",
+		    b->slots.head.label, version, (unsigned)SLOTS_VERSION);
+	b->is_left = true;
 }
 
 /* Our own member is written by nobody else; so is a row that we hold. */
@@ -117,6 +131,12 @@ budget_read(struct budget *b)
 	char error[160];
 	bool is_whole = statefile_read(b->fd, now, sizeof(*now), 0);
 
+	if (slots_is_other_version(&now->head)) {
+		leave_to_other_version(b, now->head.version);
+		mem_free(now);
+		return;
+	}
+	b->is_left = false;
 	if (!is_whole || !is_as_left(b, now)) {
 		note_damage(b);
 		/* It keeps its length and its blocks; on a full disk each

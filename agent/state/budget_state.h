@@ -40,6 +40,7 @@ struct budget {
 	bool is_alone; /* for so long that we go on without it */
 	bool has_warned_limits, has_warned_io;
 	bool is_damaged; /* told, and not mended yet */
+	bool is_left; /* the file is another release's, all but its locks */
 	int64_t followed_ms; /* no slot is taken for a moment; 0: never */
 	bool mine[SLOTS_MAX]; /* by row */
 	int row_of[SLOTS_MAX]; /* of each slot that was given out */

@@ -1,5 +1,6 @@
 #include "agent/state/domain_store.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 #include "agent/state/persist.h"
@@ -10,6 +11,10 @@
 
 /* "lane dom" and the version of struct domains_kept. */
 #define MAGIC UINT64_C(0x6d6f642d656e0001)
+
+static_assert(sizeof(struct domains_kept) ==
+		  DOMAINS_KEPT * (sizeof(uint64_t) + sizeof(struct limiter)),
+    "a stored layout: no padding");
 
 struct domain_store {
 	struct domains *domains;

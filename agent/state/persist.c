@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
@@ -17,6 +18,7 @@ enum {
 	/* Between two looks whether the file has still its name, where no lock
 	 * is taken. */
 	LOOK_US = 200000,
+	VERSION_BITS = 16, /* of the magic, see persist_open() */
 };
 
 struct persist_head {
@@ -76,6 +78,31 @@ read_head(const struct persist *k, struct persist_head *head)
 	       head->which <= 1;
 }
 
+static unsigned
+version_of(uint64_t magic)
+{
+	return (unsigned)(magic & ((1U << VERSION_BITS) - 1));
+}
+
+static bool
+is_other_version(const struct persist *k, uint64_t magic)
+{
+	return magic != k->magic &&
+	       magic >> VERSION_BITS == k->magic >> VERSION_BITS &&
+	       version_of(magic) != 0;
+}
+
+/* Each release would make the other's file anew for ever. */
+static void
+leave_to_other_version(struct persist *k, uint64_t magic)
+{
+	log_warn("%s in lane_state_directory is of version %u by now, this "
+		 "release has version %u: going on in memory",
+	    k->name, version_of(magic), version_of(k->magic));
+	(void)close(k->fd);
+	k->fd = -1;
+}
+
 /* It is mended by the next store, of whatever lane. */
 static void
 note_damage(struct persist *k)
@@ -97,8 +124,12 @@ refresh(struct persist *k)
 
 	if (k->fd < 0)
 		return;
+	memset(&head, 0, sizeof(head));
 	if (!read_head(k, &head) || head.stores < k->head.stores) {
-		note_damage(k);
+		if (is_other_version(k, head.magic))
+			leave_to_other_version(k, head.magic);
+		else
+			note_damage(k);
 		return;
 	}
 	if (head.stores == k->head.stores)
@@ -147,10 +178,32 @@ begin_anew(struct persist *k)
 	};
 }
 
-/* Of another kind, or of none. */
+/* Before the file is made anew; nothing of one that was not there before. */
+static void
+say_what_is_forgotten(const struct persist *k)
+{
+	struct persist_head head = {0};
+	struct stat st;
+
+	if (fstat(k->fd, &st) != 0 || st.st_size == 0)
+		return;
+	if (statefile_read(k->fd, &head, sizeof(head), 0) &&
+	    is_other_version(k, head.magic))
+		log_warn("%s in lane_state_directory is of version %u, this "
+			 "release has version %u: it is made anew, what it "
+			 "held is forgotten",
+		    k->name, version_of(head.magic), version_of(k->magic));
+	else
+		log_warn("%s in lane_state_directory is damaged: it is made "
+			 "anew, what it held is forgotten",
+		    k->name);
+}
+
+/* Of another kind or version, or of none. */
 static bool
 make_file(struct persist *k, char *error, size_t n)
 {
+	say_what_is_forgotten(k);
 	if (!statefile_allocate(k->fd, k->all_size, error, n))
 		return false;
 	begin_anew(k);

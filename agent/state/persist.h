@@ -17,7 +17,10 @@
  * so that all have the same file.
  *
  * The value is a struct without pointers, of any fixed size; a file of another
- * kind or size is made anew, all zero. Its times are monotonic: the file knows
+ * kind, version or size is made anew, all zero, which is said. A file that
+ * becomes one of another version while it is open belongs to another release
+ * that runs beside this one: it is left to that, and this process goes on in
+ * memory. Its times are monotonic: the file knows
  * by how much they must be moved after a reboot.
  *
  * A file that cannot be used is no reason not to deliver: the value is then
@@ -37,8 +40,9 @@ struct persist;
 enum { PERSIST_MEMBERS = 32 };
 
 /* Never NULL. When the file cannot be used (dir NULL: there is none) *error is
- * one line, else "". magic tells one kind, and its version, from others. The
- * directory's descriptor is used as long as the file is. */
+ * one line, else "". magic tells one kind from others, and in its low 16 bits,
+ * never 0, the version of the struct. The directory's descriptor is used as
+ * long as the file is. */
 struct persist *persist_open(const struct statefile_dir *dir, const char *name,
     uint64_t magic, size_t size, char *error, size_t n);
 

@@ -20,6 +20,12 @@ max_int(int a, int b)
 	return a > b ? a : b;
 }
 
+bool
+slots_is_other_version(const struct slots_head *head)
+{
+	return head->magic == SLOTS_MAGIC && head->version != SLOTS_VERSION;
+}
+
 void
 slots_repair(struct slots *s)
 {

@@ -16,6 +16,10 @@
  *   HELD       in use            the holder died: rests, from when it is seen
  *   RESTING    (not possible)    counts as used until at_ms
  *
+ * Locks mean the same in every version of the layout. A release that finds a
+ * file of another version makes it anew when it starts, and leaves it alone
+ * when it becomes one later: then another release runs beside it.
+ *
  * Times are monotonic milliseconds of the boot that head.boot names; a rest
  * that ends further away than any rest lasts is over. Limits, each lane's own
  * view, differ: the smallest of the running lanes holds.
@@ -84,6 +88,9 @@ struct slots_head {
 	int64_t made_ms;
 	uint64_t spare[15];
 };
+
+/* Slots, but as another release of lane keeps them. */
+bool slots_is_other_version(const struct slots_head *head);
 
 struct slots {
 	struct slots_head head;

@@ -595,6 +595,41 @@ board_goes_on_whatever_happens_to_its_file(void **state)
 	}
 }
 
+/* A lane that runs beside another release, which has the board: it goes on with
+ * figures of its own. */
+static void
+board_is_left_to_another_release(void **state)
+{
+	struct board_writer *w = writer(*state, "fast");
+	char *path = mem_printf("%s/board", (char *)*state);
+	uint64_t version = BOARD_VERSION + 1, seen = 0;
+	char warning[200] = "";
+	int fd;
+
+	board_writer_add(w, BOARD_COUNTER_dials, 5);
+	board_writer_beat(w);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_int_equal(pwrite(fd, &version, sizeof(version),
+			     offsetof(struct board_head, version)),
+	    sizeof(version));
+	log_set_sink(keep_warning, warning);
+	for (int i = 0; i < 3; i++) {
+		w->looked_ms = 0;
+		board_writer_beat(w);
+	}
+	log_set_sink(NULL, NULL);
+	assert_non_null(strstr(warning, "going on with figures of our own"));
+	assert_int_equal(w->fd, -1);
+	assert_int_equal(pread(fd, &seen, sizeof(seen),
+			     offsetof(struct board_head, version)),
+	    sizeof(seen));
+	assert_int_equal(seen, version);
+	assert_true(board_writer_lane(w)->counters[BOARD_COUNTER_dials] >= 5);
+	(void)close(fd);
+	board_writer_close(&w);
+	mem_free(path);
+}
+
 int
 main(void)
 {
@@ -616,6 +651,7 @@ main(void)
 	    IN_STATEDIR(board_remembers_the_end_of_certificates),
 	    IN_STATEDIR(board_refuses_files_of_doubtful_origin),
 	    IN_STATEDIR(board_goes_on_whatever_happens_to_its_file),
+	    IN_STATEDIR(board_is_left_to_another_release),
 	    IN_STATEDIR(board_lanes_that_start_at_once_share_one_file),
 	};
 

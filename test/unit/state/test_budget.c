@@ -655,6 +655,37 @@ budget_survives_any_octets_in_its_file(void **state)
 	(void)close(fd);
 }
 
+/* The other release has the file; who holds a slot is told by locks, which are
+ * the same in both, so that the limit is kept while they run side by side. */
+static void
+budget_shares_locks_with_another_release(void **state)
+{
+	struct budget *old = lane(*state, "fast", 0), *ours;
+	struct slots_head head;
+	int fd = open_slots(*state), warnings = 0, slots[LIMIT];
+
+	assert_int_equal(take_up_to(old, 7, NOW, slots), 7);
+	assert_true(statefile_read(fd, &head, sizeof(head), 0));
+	head.version = SLOTS_VERSION + 1;
+	assert_true(statefile_write(fd, &head, sizeof(head), 0));
+	log_set_sink(count_warnings, &warnings);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(take_up_to(old, 1, NOW, slots + 7 + i), 1);
+	assert_int_equal(warnings, 1);
+	assert_true(statefile_read(fd, &head, sizeof(head), 0));
+	assert_int_equal(head.version, SLOTS_VERSION + 1);
+	/* our release, started beside that one */
+	ours = lane(*state, "slow", 0);
+	log_set_sink(NULL, NULL);
+	assert_int_equal(warnings, 2);
+	assert_true(statefile_read(fd, &head, sizeof(head), 0));
+	assert_int_equal(head.version, SLOTS_VERSION);
+	assert_int_equal(take_up_to(ours, LIMIT, NOW, NULL), LIMIT - 10);
+	budget_close(&ours);
+	budget_close(&old);
+	(void)close(fd);
+}
+
 /* Three lanes on one account; the file is damaged in one way or another. Never
  * more slots than the limit, which is nobody's but theirs; and all of them can
  * be had again. */
@@ -793,6 +824,7 @@ main(void)
 	    IN_STATEDIR(budget_keeps_to_its_limit_whatever_happens_to_the_file),
 	    IN_STATEDIR(budget_new_lane_waits_for_those_of_a_removed_file),
 	    IN_STATEDIR(budget_survives_any_octets_in_its_file),
+	    IN_STATEDIR(budget_shares_locks_with_another_release),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,12 +13,16 @@
 
 #include "agent/state/persist.h"
 #include "common/base/clock.h"
+#include "common/base/log.h"
 #include "common/base/mem.h"
 #include "test/support/filedamage.h"
 #include "test/support/fixture.h"
 #include "test/support/statedir.h"
 
-enum { MAGIC = 4711, WORDS = 1000, KILLS = 25 };
+/* A kind, and its version. */
+#define MAGIC UINT64_C(0x7473657400040007)
+
+enum { WORDS = 1000, KILLS = 25 };
 
 struct value {
 	uint64_t words[WORDS];
@@ -72,7 +76,7 @@ keepfile_value_is_there_again(void **state)
 	assert_int_equal(first_word(k), 8);
 	persist_close(&k);
 	/* Another kind of value: none. */
-	k = open_value(&dir, MAGIC + 1);
+	k = open_value(&dir, MAGIC + (1 << 16));
 	assert_int_equal(first_word(k), 0);
 	persist_close(&k);
 	assert_null(k);
@@ -298,6 +302,94 @@ persist_goes_on_whatever_happens_to_its_file(void **state)
 	statefile_dir_close(&dir);
 }
 
+static void
+keep_line(void *ctx, enum log_level level, const char *line)
+{
+	assert_int_equal(level, LOG_LEVEL_WARN);
+	(void)snprintf(ctx, 200, "%s", line);
+}
+
+/* What a release of ours finds of an older or a newer one. */
+static void
+persist_of_another_version_is_made_anew_and_said(void **state)
+{
+	static const uint64_t others[] = {MAGIC - 1, MAGIC + 1};
+	struct statefile_dir dir = open_dir(*state);
+	struct value v = {{7}};
+
+	for (size_t i = 0; i < 2; i++) {
+		struct persist *k = open_value(&dir, others[i]);
+		char line[200] = "", wanted[200];
+
+		persist_store(k, &v);
+		persist_close(&k);
+		(void)snprintf(wanted, sizeof(wanted),
+		    "value in lane_state_directory is of version %d, this "
+		    "release has version 7: it is made anew, what it held is "
+		    "forgotten",
+		    i == 0 ? 6 : 8);
+		log_set_sink(keep_line, line);
+		k = open_value(&dir, MAGIC);
+		log_set_sink(NULL, NULL);
+		assert_non_null(strstr(line, wanted));
+		assert_int_equal(first_word(k), 0);
+		persist_close(&k);
+	}
+	statefile_dir_close(&dir);
+}
+
+static void
+persist_of_the_same_version_is_opened_in_silence(void **state)
+{
+	struct statefile_dir dir = open_dir(*state);
+	char line[200] = "";
+	struct persist *k;
+
+	log_set_sink(keep_line, line);
+	for (int i = 0; i < 2; i++) {
+		k = open_value(&dir, MAGIC);
+		persist_close(&k);
+	}
+	log_set_sink(NULL, NULL);
+	assert_string_equal(line, "");
+	statefile_dir_close(&dir);
+}
+
+/* Two releases beside each other, as while a reload replaces one: neither
+ * undoes what the other did. */
+static void
+persist_leaves_its_file_to_another_release(void **state)
+{
+	struct statefile_dir dir = open_dir(*state);
+	struct persist *old = open_value(&dir, MAGIC), *new;
+	struct value v = {{1}};
+	char line[200] = "";
+
+	persist_store(old, &v);
+	new = open_value(&dir, MAGIC + 1);
+	v.words[0] = 2;
+	persist_store(new, &v);
+	log_set_sink(keep_line, line);
+	assert_int_equal(first_word(old), 1);
+	log_set_sink(NULL, NULL);
+	assert_non_null(strstr(line,
+	    "value in lane_state_directory is of version 8 by now, this "
+	    "release has version 7: going on in memory"));
+	assert_false(persist_is_shared(old));
+	for (int i = 3; i < 6; i++) {
+		assert_true(persist_lock(old, 0));
+		v.words[0] = (uint64_t)i;
+		persist_store(old, &v);
+		persist_unlock(old);
+		assert_int_equal(first_word(old), i);
+		assert_int_equal(first_word(new), 2);
+	}
+	assert_true(persist_is_shared(new));
+	persist_close(&old);
+	persist_close(&new);
+	statefile_dir_close(&dir);
+}
+
 int
 main(void)
 {
@@ -309,6 +401,9 @@ main(void)
 	    IN_STATEDIR(keepfile_that_cannot_be_used_is_memory),
 	    IN_STATEDIR(persist_goes_on_whatever_happens_to_its_file),
 	    IN_STATEDIR(keepfile_of_noise_is_made_anew),
+	    IN_STATEDIR(persist_of_another_version_is_made_anew_and_said),
+	    IN_STATEDIR(persist_of_the_same_version_is_opened_in_silence),
+	    IN_STATEDIR(persist_leaves_its_file_to_another_release),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

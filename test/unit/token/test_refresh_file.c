@@ -121,6 +121,31 @@ broken_write_leaves_the_old_one(void **state)
 	}
 }
 
+/* Neither the token of this release nor one that was written by hand. */
+static void
+another_layout_is_refused(void **state)
+{
+	static const char *const texts[] = {
+	    "refresh-token/2 1 sha3 0.AXoA-b_c\n",
+	    "refresh-token 1 0.AXoA-b_c\n", "{\"refresh\": \"0.AXoA\"}\n"};
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		char *found = NULL;
+		int fd = fresh();
+
+		(void)close(fd);
+		scratch_write("work.refresh", texts[i]);
+		assert_int_equal(chmod(path, 0600), 0);
+		fd = refresh_file_open(AT_FDCWD, path);
+		print_message("%s\n", texts[i]);
+		assert_int_equal(refresh_file_read(fd, &found), REFRESH_BAD);
+		assert_int_equal(errno, EILSEQ);
+		assert_null(found);
+		(void)close(fd);
+	}
+}
+
 static void
 hand_written_one_is_taken(void **state)
 {
@@ -240,6 +265,7 @@ main(void)
 	    cmocka_unit_test(last_one_holds),
 	    cmocka_unit_test(old_ones_are_overwritten),
 	    cmocka_unit_test(broken_write_leaves_the_old_one),
+	    cmocka_unit_test(another_layout_is_refused),
 	    cmocka_unit_test(hand_written_one_is_taken),
 	    cmocka_unit_test(what_is_no_token_is_said),
 	    cmocka_unit_test(others_must_not_reach_it),
