@@ -149,6 +149,13 @@ fake_cert_new(struct fake_ca *ca, const char *dns_name)
 }
 
 void
+fake_cert_speak(struct fake_cert *cert, int version)
+{
+	(void)SSL_CTX_set_min_proto_version(cert->ctx, version);
+	(void)SSL_CTX_set_max_proto_version(cert->ctx, version);
+}
+
+void
 fake_cert_free(struct fake_cert **cert)
 {
 	struct fake_cert *old = *cert;

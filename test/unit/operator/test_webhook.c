@@ -1,3 +1,5 @@
+#include <fcntl.h>
+#include <netdb.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -126,6 +128,45 @@ webhook_looks_names_up(void **state)
 	wait_done();
 	webhook_post(hook, "{\"again\":true}");
 	assert_true(webserver_wait(&web, 2));
+}
+
+/* Everybody's in this program, libcurl's too. */
+static bool is_asked;
+
+int
+getaddrinfo(const char *restrict name, const char *restrict service,
+    const struct addrinfo *restrict hints, struct addrinfo **restrict out)
+{
+	(void)name;
+	(void)service;
+	(void)hints;
+	(void)out;
+	is_asked = true;
+	return EAI_FAIL;
+}
+
+/* The addresses that our own resolver found, which waits for nothing. */
+static void
+webhook_has_no_names_looked_up_by_libcurl(void **state)
+{
+	char path[] = "/tmp/hosts-XXXXXX";
+	int fd = mkstemp(path);
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(dprintf(fd, "127.0.0.1 receiver.test\n"), 24);
+	(void)close(fd);
+	assert_int_equal(setenv("CARES_HOSTS", path, 1), 0);
+	assert_true(params_set(
+	    &set, params_find("smtp_host_lookup"), "native", NULL));
+	open_hook("http", "receiver.test", web.port, NULL);
+	is_asked = false;
+	webhook_post(hook, "{}");
+	assert_true(webserver_wait(&web, 1));
+	assert_non_null(strstr(web.head[0], "Host: receiver.test"));
+	assert_false(is_asked);
+	assert_int_equal(unsetenv("CARES_HOSTS"), 0);
+	assert_int_equal(unlink(path), 0);
 }
 
 static void
@@ -364,6 +405,52 @@ webhook_works_without_privileges_in_an_empty_root(void **state)
 	fake_ca_free(&ca);
 }
 
+static int
+open_fds(void)
+{
+	int n = 0;
+
+	for (int fd = 0; fd < 256; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+/* The server would keep the connection: we hang up. What it answers goes
+ * nowhere, since a lane's standard output is its master's. */
+static void
+webhook_keeps_neither_the_connection_nor_the_answer(void **state)
+{
+	static const char *const script[] = {"tls", "<POST", "<Host:", "<User",
+	    "<Accept:", "<Content-Type:", "<Content-Length: 2", "<", "sink 2",
+	    ">HTTP/1.1 200 Fine", ">Content-Length: 6", ">", ">spam", "hang",
+	    NULL};
+	struct fake_ca *ca = fake_ca_new("test");
+	struct fake_cert *cert = fake_cert_new(ca, "localhost");
+	struct fake *fake = fake_start(script, cert);
+	int before, out = dup(1);
+	FILE *kept = tmpfile();
+
+	(void)state;
+	assert_non_null(kept);
+	(void)fflush(stdout);
+	assert_int_equal(dup2(fileno(kept), 1), 1);
+	open_hook("https", "localhost", fake_port(fake), fake_ca_file(ca));
+	before = open_fds();
+	webhook_post(hook, "{}");
+	wait_done();
+	(void)fflush(stdout);
+	assert_int_equal(dup2(out, 1), 1);
+	assert_int_equal(lseek(fileno(kept), 0, SEEK_END), 0);
+	/* The server ends with the connection, or after some time. */
+	(void)fake_finish(fake);
+	assert_int_equal(open_fds(), before);
+	(void)fclose(kept);
+	(void)close(out);
+	fake_free(&fake);
+	fake_cert_free(&cert);
+	fake_ca_free(&ca);
+}
+
 static void
 expect_refused(const char *name, bool is_trusted, const char *why)
 {
@@ -469,6 +556,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(webhook_posts_json_at_once),
 	    TEST(webhook_looks_names_up),
+	    TEST(webhook_has_no_names_looked_up_by_libcurl),
 	    TEST(webhook_keeps_the_order),
 	    TEST(webhook_tries_again_after_500_and_429),
 	    TEST(webhook_tries_again_after_a_refused_connection),
@@ -481,6 +569,7 @@ main(void)
 	    TEST(webhook_can_be_freed_or_drained_at_any_time),
 	    TEST(webhook_trusts_the_authorities_given),
 	    TEST(webhook_works_without_privileges_in_an_empty_root),
+	    TEST(webhook_keeps_neither_the_connection_nor_the_answer),
 	    TEST(webhook_tells_nothing_to_a_stranger),
 	    TEST(webhook_tells_nothing_to_another_host),
 	    TEST(webhook_trusts_no_authority_but_those_given),

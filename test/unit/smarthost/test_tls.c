@@ -439,6 +439,46 @@ tls_asks_weak_servers_for_no_trust(void **state)
 	}
 }
 
+/* Where nobody need be trusted, an old server is better than none; its keys
+ * are exchanged with SHA-1, which OpenSSL has at level 0 alone. */
+static void
+tls_talks_to_old_servers_where_none_is_trusted(void **state)
+{
+	static const struct {
+		int version;
+		const char *level, *protocols;
+		bool ok;
+	} cases[] = {
+	    {TLS1_VERSION, "encrypt", ">=TLSv1", true},
+	    {TLS1_1_VERSION, "encrypt", ">=TLSv1", true},
+	    {TLS1_1_VERSION, "encrypt", ">=TLSv1.2", false},
+	    {TLS1_1_VERSION, "verify", ">=TLSv1", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct fake_cert *cert = fake_cert_new(bench_ca, "localhost");
+		struct bench b;
+
+		fake_cert_speak(cert, cases[i].version);
+		bench_begin(&b);
+		bench_serve(&b, cases[i].ok ? one_session : one_refusal, cert);
+		bench_set(&b, "smtp_tls_security_level", cases[i].level);
+		bench_set(
+		    &b, "smtp_tls_mandatory_protocols", cases[i].protocols);
+		bench_set(&b, "smtp_tls_verify_cert_match", "hostname");
+		bench_dial(&b);
+		if ((b.result.link != NULL) != cases[i].ok)
+			fail_msg("case %zu: %s", i, b.result.dsn.text);
+		if (!cases[i].ok) {
+			dial_result_fini(&b.result);
+			fake_free(&b.fake);
+		}
+		bench_end(&b);
+		fake_cert_free(&cert);
+	}
+}
+
 static void
 tls_wildcards_stand_for_one_label(void **state)
 {
@@ -684,6 +724,59 @@ tls_parameters_have_an_effect(void **state)
 	}
 }
 
+/* What tls_ssl_options names, and nothing else. */
+static void
+tls_options_by_name_reach_openssl(void **state)
+{
+	static const struct {
+		const char *name;
+		uint64_t bit;
+	} cases[] = {
+	    {"NO_TICKET", SSL_OP_NO_TICKET},
+	    {"no_session_resumption_on_renegotiation",
+		SSL_OP_NO_SESSION_RESUMPTION_ON_RENEGOTIATION},
+	    {"PRIORITIZE_CHACHA", SSL_OP_PRIORITIZE_CHACHA},
+	    {"LEGACY_SERVER_CONNECT", SSL_OP_LEGACY_SERVER_CONNECT},
+	    {"NO_COMPRESSION", SSL_OP_NO_COMPRESSION},
+	    {"NO_RENEGOTIATION", SSL_OP_NO_RENEGOTIATION},
+	    {"ENABLE_MIDDLEBOX_COMPAT", SSL_OP_ENABLE_MIDDLEBOX_COMPAT},
+	};
+	/* Set anyway. */
+	const uint64_t always =
+	    SSL_OP_LEGACY_SERVER_CONNECT | SSL_OP_NO_COMPRESSION |
+	    SSL_OP_NO_RENEGOTIATION | SSL_OP_ENABLE_MIDDLEBOX_COMPAT;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		for (int is_set = 0; is_set < 2; is_set++) {
+			struct tlspolicy policy;
+			char error[200];
+			struct bench b;
+			struct tls *tls;
+			SSL *ssl;
+			bool has;
+
+			bench_begin(&b);
+			bench_set(&b, "smtp_tls_security_level", "may");
+			if (is_set)
+				bench_set(&b, "tls_ssl_options", cases[i].name);
+			assert_true(tlspolicy_init(
+			    &policy, &b.set, error, sizeof(error)));
+			tls = tls_new(&b.set);
+			assert_null(tls_error(tls));
+			ssl = tls_open(tls, &policy, "localhost", "localhost",
+			    "key", error, sizeof(error));
+			assert_non_null(ssl);
+			has = (SSL_get_options(ssl) & cases[i].bit) != 0;
+			assert_int_equal(
+			    has, is_set || (cases[i].bit & always) != 0);
+			SSL_free(ssl);
+			tls_free(&tls);
+			bench_end(&b);
+		}
+	}
+}
+
 int
 main(void)
 {
@@ -701,12 +794,14 @@ main(void)
 	    cmocka_unit_test(tls_obeys_the_policy_of_a_nexthop),
 	    cmocka_unit_test(tls_resumes_tls_sessions),
 	    cmocka_unit_test(tls_asks_weak_servers_for_no_trust),
+	    cmocka_unit_test(tls_talks_to_old_servers_where_none_is_trusted),
 	    cmocka_unit_test(tls_wildcards_stand_for_one_label),
 	    cmocka_unit_test(tls_keeps_no_session_of_a_refused_server),
 	    cmocka_unit_test(tls_sees_the_certificate_once_an_hour),
 	    cmocka_unit_test(tls_resumes_nothing_beyond_the_certificate),
 	    cmocka_unit_test(tls_resumes_as_long_as_it_is_told_to),
 	    cmocka_unit_test(tls_parameters_have_an_effect),
+	    cmocka_unit_test(tls_options_by_name_reach_openssl),
 	};
 
 	return cmocka_run_group_tests(tests, bench_setup, bench_teardown);
