@@ -231,16 +231,14 @@ tls_new(const struct settings *set)
 	/* The cipher lists decide, as in smtp(8), not the distribution's. */
 	SSL_CTX_set_security_level(tls->ctx, 0);
 	(void)SSL_CTX_set_min_proto_version(tls->ctx, TLS1_VERSION);
-	(void)SSL_CTX_set_max_proto_version(tls->ctx, 0);
 	(void)SSL_CTX_set_mode(tls->ctx,
 	    SSL_MODE_ENABLE_PARTIAL_WRITE |
 		SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
 	/* Truncation cannot hurt SMTP, which frames itself, and to OpenSSL an
 	 * unannounced end would spoil the tickets. */
-	(void)SSL_CTX_set_options(
-	    tls->ctx, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_NO_RENEGOTIATION |
-			  SSL_OP_NO_COMPRESSION | SSL_OP_LEGACY_SERVER_CONNECT);
-	SSL_CTX_set_verify(tls->ctx, SSL_VERIFY_NONE, NULL);
+	(void)SSL_CTX_set_options(tls->ctx, SSL_OP_IGNORE_UNEXPECTED_EOF |
+						SSL_OP_NO_RENEGOTIATION |
+						SSL_OP_LEGACY_SERVER_CONNECT);
 	/* OpenSSL counts the trusted one, too. */
 	SSL_CTX_set_verify_depth(tls->ctx, set->smtp_tls_scert_verifydepth + 1);
 	tls->sessions = tlssession_cache_new(

@@ -148,6 +148,12 @@ fake_cert_new(struct fake_ca *ca, const char *dns_name)
 	return fake_cert_make(ca, dns_name, &usual);
 }
 
+struct ssl_ctx_st *
+fake_cert_ctx(const struct fake_cert *cert)
+{
+	return cert->ctx;
+}
+
 void
 fake_cert_speak(struct fake_cert *cert, int version)
 {

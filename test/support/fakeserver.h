@@ -43,6 +43,9 @@ struct fake_cert_kind {
 };
 struct fake_cert *fake_cert_make(struct fake_ca *ca, const char *dns_name,
     const struct fake_cert_kind *kind);
+/* What its servers are made from; borrowed. */
+struct ssl_ctx_st *fake_cert_ctx(const struct fake_cert *cert);
+
 /* Its servers speak this version of TLS alone. */
 void fake_cert_speak(struct fake_cert *cert, int version);
 void fake_cert_free(struct fake_cert **cert);

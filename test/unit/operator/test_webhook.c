@@ -157,8 +157,8 @@ webhook_has_no_names_looked_up_by_libcurl(void **state)
 	assert_int_equal(dprintf(fd, "127.0.0.1 receiver.test\n"), 24);
 	(void)close(fd);
 	assert_int_equal(setenv("CARES_HOSTS", path, 1), 0);
-	assert_true(params_set(
-	    &set, params_find("smtp_host_lookup"), "native", NULL));
+	assert_true(
+	    params_set(&set, params_find("smtp_host_lookup"), "native", NULL));
 	open_hook("http", "receiver.test", web.port, NULL);
 	is_asked = false;
 	webhook_post(hook, "{}");

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include <sasl/saslutil.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "agent/smarthost/sasl.h"
@@ -150,6 +151,69 @@ sasl_noplaintext_leaves_no_mechanism(void **state)
 	finish(&r);
 }
 
+/* What a mechanism lacks it is not chosen for; the library knows what each
+ * has. */
+static void
+sasl_options_choose_among_the_mechanisms(void **state)
+{
+	static const struct {
+		const char *offered, *options, *chosen;
+	} cases[] = {
+	    {"ANONYMOUS", "", "ANONYMOUS"},
+	    {"ANONYMOUS", "noanonymous", NULL},
+	    {"PLAIN", "noplaintext", NULL},
+	    {"PLAIN", "", "PLAIN"},
+	    {"CRAM-MD5", "noplaintext", "CRAM-MD5"},
+	    {"CRAM-MD5", "nodictionary", NULL},
+	    {"LOGIN", "noactive", NULL},
+	    {"LOGIN", "forward_secrecy", NULL},
+	    {"PLAIN SCRAM-SHA-1", "mutual_auth", "SCRAM-SHA-1"},
+	    {"PLAIN", "mutual_auth", NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct run r;
+		bool ok = start(&r, cases[i].offered, cases[i].options);
+
+		if (ok != (cases[i].chosen != NULL))
+			fail_msg("case %zu: %s", i, ok ? r.mech : r.why);
+		if (ok)
+			assert_string_equal(r.mech, cases[i].chosen);
+		finish(&r);
+	}
+}
+
+static char logged[2000];
+
+static void
+keep(void *ctx, enum log_level level, const char *line)
+{
+	size_t n = strlen(logged);
+
+	(void)ctx;
+	(void)level;
+	(void)snprintf(logged + n, sizeof(logged) - n, "%s\n", line);
+}
+
+/* A server that answers with something else than the mechanism asks for. */
+static void
+sasl_complaints_are_logged(void **state)
+{
+	struct run r;
+
+	(void)state;
+	logged[0] = '\0';
+	assert_true(start(&r, "SCRAM-SHA-1", ""));
+	log_set_sink(keep, NULL);
+	assert_false(
+	    sasl_next(r.sasl, slice_str("AAAA"), &r.out, r.why, sizeof(r.why)));
+	log_set_sink(NULL, NULL);
+	assert_non_null(strstr(logged, "SASL authentication "));
+	assert_null(strstr(logged, "secret"));
+	finish(&r);
+}
+
 static void
 sasl_refuses_unknown_options(void **state)
 {
@@ -234,6 +298,8 @@ main(void)
 	    cmocka_unit_test(sasl_login_answers_two_questions),
 	    cmocka_unit_test(sasl_cram_md5_answers_with_a_digest),
 	    cmocka_unit_test(sasl_noplaintext_leaves_no_mechanism),
+	    cmocka_unit_test(sasl_options_choose_among_the_mechanisms),
+	    cmocka_unit_test(sasl_complaints_are_logged),
 	    cmocka_unit_test(sasl_refuses_unknown_options),
 	    cmocka_unit_test(sasl_rejects_a_challenge_that_is_not_base64),
 	    cmocka_unit_test(sasl_rejects_a_challenge_without_end),
