@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/engine/verdict.h"
+
 enum { CODE_OCTETS = 4 }; /* with the blank or hyphen behind it */
 
 bool
@@ -63,7 +65,8 @@ is_wanted(enum rule_stage stage, int code)
 bool
 judgement_is_heard_again(enum rule_stage stage, int code)
 {
-	return code == 503 && (stage == RULE_RCPT || stage == RULE_DATA);
+	return (stage == RULE_EOD && verdict_knows_no_bdat(code)) ||
+	       (code == 503 && (stage == RULE_RCPT || stage == RULE_DATA));
 }
 
 /* As a session takes it (session_receive.c). */

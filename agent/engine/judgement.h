@@ -74,7 +74,8 @@ void judgement_of(struct judgement *j, const struct rules *rules,
 
 /* Said to commands that came in a group, after the first of them was accepted,
  * it may be about the group: the message is tried once more, one command at a
- * time, before this is judged. */
+ * time, before this is judged. To the first BDAT of a session it may be about
+ * that: then by DATA. */
 bool judgement_is_heard_again(enum rule_stage stage, int code);
 
 /* The session is not there yet. */

@@ -224,15 +224,41 @@ on_data(struct session *s, struct transaction *t, const struct reply *reply,
 	session_stop_rendering(s, t);
 }
 
+/* Nothing but a server that does not know BDAT says so to its first one. What
+ * stands behind it is read as commands there, so nothing more is said. */
+static bool
+is_bdat_unknown(const struct session *s, const struct transaction *t,
+    const struct reply *reply)
+{
+	return t->is_bdat && !s->is_bdat_known && !t->is_failed &&
+	       verdict_knows_no_bdat(reply->code);
+}
+
+static void
+on_unknown_bdat(struct session *s, struct transaction *t,
+    enum command_kind kind, const struct reply *reply, struct moment now)
+{
+	if (manner_slow_down(s->manner, SESSION_OVERLAP, now.ms))
+		tell_lesson(s, "refuses BDAT");
+	refuse(s, t, kind, MEANING_LATER, reply, now);
+	t->is_failed = true;
+	session_hang_up(s, "BDAT is refused", now);
+}
+
 static void
 on_end_of_data(struct session *s, struct transaction *t, enum command_kind kind,
     const struct reply *reply, struct moment now)
 {
 	if (t->is_failed)
 		return; /* decided; even a 250 is no delivery */
+	if (is_bdat_unknown(s, t, reply)) {
+		on_unknown_bdat(s, t, kind, reply, now);
+		return;
+	}
 	if (verdict_judge(kind, reply) == MEANING_OK) {
 		session_decide_all_by_reply(
 		    s, t, OUTCOME_SENT, kind, reply, now);
+		s->is_bdat_known = s->is_bdat_known || t->is_bdat;
 		/* Unless somebody has begun already. A window of BDAT is
 		 * alike from its first message to its last. */
 		if ((kind == COMMAND_BODY || s->manner->no_rset) &&
@@ -249,8 +275,14 @@ static void
 on_bdat(struct session *s, struct transaction *t, const struct reply *reply,
     struct moment now)
 {
+	if (verdict_judge(COMMAND_BDAT, reply) == MEANING_OK)
+		s->is_bdat_known = true;
 	if (verdict_judge(COMMAND_BDAT, reply) == MEANING_OK || t->is_failed)
 		return;
+	if (is_bdat_unknown(s, t, reply)) {
+		on_unknown_bdat(s, t, COMMAND_BDAT, reply, now);
+		return;
+	}
 	refuse(s, t, COMMAND_BDAT,
 	    session_judge(s, t, COMMAND_BDAT, reply, now), reply, now);
 	t->is_failed = true;

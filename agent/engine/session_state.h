@@ -90,6 +90,7 @@ struct session {
 	bool wants_rset; /* one of its own, whose reply proves the place */
 	bool is_rset_asked; /* ... was sent, and proved nothing so far */
 	bool is_strange; /* its replies are worded as never before */
+	bool is_bdat_known; /* it was answered by 2xx */
 	bool was_last_taken; /* the message answered last */
 	bool needs_rset;
 	bool is_finishing; /* nothing new; QUIT comes last */

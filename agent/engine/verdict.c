@@ -43,6 +43,12 @@ verdict_judge(enum command_kind kind, const struct reply *reply)
 	}
 }
 
+bool
+verdict_knows_no_bdat(int code)
+{
+	return code == 500 || code == 502 || code == 503 || code == 504;
+}
+
 void
 verdict_set_peer(struct verdict *v, const struct peer *peer)
 {

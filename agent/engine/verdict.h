@@ -26,6 +26,9 @@ enum meaning {
 /* The meaning of a reply to a command of this kind. */
 enum meaning verdict_judge(enum command_kind kind, const struct reply *reply);
 
+/* Such a code says that BDAT is not known, unless one was taken before. */
+bool verdict_knows_no_bdat(int code);
+
 /* The session's side of a verdict. */
 struct verdict_source {
 	const struct peer *peer;

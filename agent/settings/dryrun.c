@@ -174,13 +174,14 @@ print_wait(int64_t ms)
 }
 
 static void
-print_mail(const struct judgement *j, bool is_heard_again)
+print_mail(const struct judgement *j, enum rule_stage stage, int code)
 {
-	if (is_heard_again)
+	if (judgement_is_heard_again(stage, code))
 		(void)printf(
-		    "mail     kept: it is tried once more, one command "
-		    "at a time; when that\n"
+		    "mail     kept: it is tried once more, %s; when that\n"
 		    "         is answered so, %s\n",
+		    stage == RULE_EOD ? "by DATA if this is the first BDAT"
+				      : "one command at a time",
 		    judgement_fate_words(j->fate));
 	else
 		(void)printf("mail     %s\n", judgement_fate_words(j->fate));
@@ -211,7 +212,7 @@ answer(const struct dryrun *d, enum rule_stage stage, const char *text)
 	if (j.witness != WITNESS_NONE)
 		(void)printf("; %s", judgement_witness_words(j.witness));
 	(void)printf("\n");
-	print_mail(&j, judgement_is_heard_again(stage, code));
+	print_mail(&j, stage, code);
 	return is_hit ? 0 : STATUS_NONE;
 }
 

@@ -76,6 +76,25 @@ def test_a_refused_rset_doubles_nothing(
         +Counter(sent=len(good), bounced=len(sent) - len(good))
 
 
+@pytest.mark.parametrize("code", (502, 503))
+def test_a_server_that_offers_chunking_and_knows_no_bdat(
+        base, certs, origin, started, code):
+    """What stands behind BDAT is read as commands there. smtp(8) never uses
+    BDAT, and all is sent."""
+    sim = started(Simulator(
+        base, certs, store=True, personality="postfix",
+        script=f'bdat reply "{code} 5.5.1 what?" as-commands'))
+    configure(origin, sim)
+    started(origin)
+    sent = messages.generate(40)
+    let_go(origin, sent)
+    verdict = messages.compare(sent, sim.taken())
+    assert verdict.is_clean(), verdict
+    assert origin.log.statuses("/smtp") == {"sent": 40}
+    assert len(origin.log.lines("refuses BDAT")) == 1
+    assert sim.stats()["connections_total"] <= 2 * CONNECTIONS
+
+
 SERVERS = {
     "haraka": foreign.Haraka, "older_haraka": foreign.OlderHaraka,
     "smtp_server": foreign.SmtpServer, "aiosmtpd": foreign.Aiosmtpd,

@@ -318,6 +318,8 @@ parse_action(struct lexer *l, struct rule *r)
 		r->end = RULE_CLOSE;
 	} else if (word_is(l, "flood")) {
 		take_flood(l, r);
+	} else if (word_is(l, "as-commands")) {
+		r->is_as_commands = true;
 	} else if (word_is(l, "go-ahead")) {
 		r->is_go_ahead = true;
 	} else if (!word_is(l, "normal") && !parse_end(l, r)) {

@@ -445,6 +445,12 @@ ask_bdat(struct session *s)
 
 	if (a.rule == NULL)
 		return;
+	if (a.rule->is_as_commands) {
+		s->mode = MODE_COMMAND;
+		close_envelope(&s->env);
+		answer_give(s, &a);
+		return;
+	}
 	if (a.rule->has_reply && !a.rule->is_raw && a.code >= 300) {
 		s->conn->sim->stats.scripted++;
 		if (a.rule->delay_ms > 0)

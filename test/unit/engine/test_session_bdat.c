@@ -51,6 +51,59 @@ window_goes_out_in_one_write_with_rset_between(void **state)
 	rig_fini(&rig);
 }
 
+/* It says so at the first chunk, and would read the rest as commands. */
+static void
+server_that_knows_no_bdat_gets_the_message_by_data(void **state)
+{
+	static const char *const replies[] = {"500 5.5.2 what\r\n",
+	    "502 5.5.1 no\r\n", "503 5.5.1 no\r\n", "504 5.5.4 no\r\n"};
+
+	(void)state;
+	for (size_t i = 0; i < 8; i++) {
+		struct rig_plan plan = {.octets = i < 4 ? 0 : 100000};
+		struct rig_message *m;
+		struct rig rig;
+
+		rig_init(&rig, SESSION_BDAT);
+		manner_init(&rig.manner);
+		rig_open(&rig);
+		m = rig_add(&rig, &plan);
+		rig_assign(&rig, m);
+		(void)rig_pull(&rig, 65536);
+		rig_write(&rig, buf_len(&rig.out));
+		rig_say(&rig, RIG_RSET RIG_MAIL RIG_RCPT);
+		rig_say(&rig, replies[i % 4]);
+		rig_check_over(&rig, SESSION_END_OURS, false);
+		rig_say(&rig, "500 5.5.2 what\r\n");
+		rig_check_returned(m, 1);
+		assert_int_equal(session_in_doubt(rig.session), 0);
+		rig_open(&rig);
+		assert_int_equal(session_mode(rig.session), SESSION_OVERLAP);
+		rig_fini(&rig);
+	}
+}
+
+static void
+server_that_took_a_chunk_means_the_message(void **state)
+{
+	struct rig_message *m;
+	struct rig rig;
+
+	(void)state;
+	rig_init(&rig, SESSION_BDAT);
+	rig_open(&rig);
+	(void)rig_send(&rig);
+	m = rig_send(&rig);
+	rig_expect(&rig, MESSAGE("1") "RSET\r\n" MESSAGE("2"));
+	rig_say(&rig, RIG_SENT RIG_RSET RIG_MAIL RIG_RCPT "500 5.6.0 no\r\n");
+	assert_false(rig.is_over);
+	rig_expect(&rig, "RSET\r\n");
+	rig_say(&rig, RIG_RSET);
+	rig_check(m, 0, OUTCOME_BOUNCE, 500, "5.6.0", NULL);
+	assert_int_equal(session_mode(rig.session), SESSION_BDAT);
+	rig_fini(&rig);
+}
+
 /* Exim's way: 503 for all that follows a refused MAIL. */
 static void
 verdict_is_the_first_refusal_not_the_noise_behind_it(void **state)
@@ -599,6 +652,9 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(window_goes_out_in_one_write_with_rset_between),
+	    cmocka_unit_test(
+		server_that_knows_no_bdat_gets_the_message_by_data),
+	    cmocka_unit_test(server_that_took_a_chunk_means_the_message),
 	    cmocka_unit_test(
 		verdict_is_the_first_refusal_not_the_noise_behind_it),
 	    cmocka_unit_test(recipients_are_judged_one_by_one),

@@ -294,10 +294,11 @@ what_was_said_to_a_group_is_heard_again_alone(void **state)
 	static const struct {
 		enum rule_stage stage;
 		const char *reply;
-	} said[] = {{RULE_RCPT, "503 5.5.1 no"}, {RULE_DATA, "503 5.5.1 no"}};
+	} said[] = {{RULE_RCPT, "503 5.5.1 no"}, {RULE_DATA, "503 5.5.1 no"},
+	    {RULE_EOD, "503 5.5.1 no"}};
 
 	(void)state;
-	for (size_t i = 0; i < 2; i++) {
+	for (size_t i = 0; i < 3; i++) {
 		char wire[] = "503 5.5.1 no\r\n";
 		struct world w;
 
