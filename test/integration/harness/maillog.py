@@ -13,7 +13,8 @@ DELIVERY = re.compile(
     r"(?: orig_to=<(?P<orig_to>[^>]*)>,)? relay=(?P<relay>[^,]+),"
     r"(?: conn_use=(?P<conn_use>\d+),)? delay=(?P<delay>[\d.e+-]+),"
     r" delays=(?P<delays>[\d.e+/-]+), dsn=(?P<dsn>\d\.\d+\.\d+),"
-    r" status=(?P<status>\w+) \((?P<reason>.*)\)$")
+    # the log cuts a line after 2,000 octets
+    r" status=(?P<status>\w+) \((?P<reason>.*?)\)?$")
 
 
 @dataclass(frozen=True)
