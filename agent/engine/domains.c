@@ -7,6 +7,7 @@
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/base/words.h"
 
 enum { BUCKETS_FIRST = 64, WORD_MAX = 128 };
 
@@ -222,27 +223,6 @@ domain_name(const struct domain *dom)
 
 /* ---- what is written ---------------------------------------------------- */
 
-/* Up to a comma or blank outside braces. */
-static struct slice
-next_word(const char **at)
-{
-	static const char blanks[] = ", \t\r\n";
-	const char *p = *at + strspn(*at, blanks);
-	size_t n = 0;
-	int depth = 0;
-
-	for (; p[n] != '\0'; n++) {
-		if (p[n] == '{')
-			depth++;
-		else if (p[n] == '}' && depth > 0)
-			depth--;
-		else if (depth == 0 && strchr(blanks, p[n]) != NULL)
-			break;
-	}
-	*at = p + n;
-	return slice_of(p, n);
-}
-
 /* Octets of "recipients:" and so on at the front of word; 0: none. */
 static size_t
 unit_prefix(struct slice word, enum pacer_unit *unit_out)
@@ -332,20 +312,19 @@ domains_add(struct domains *d, const char *name, const char *limits,
     char *error, size_t error_size)
 {
 	struct domain *dom;
-	struct slice word;
-	const char *at = limits;
+	struct slice list = slice_str(limits), word;
 
 	if (is_known(d, slice_str(name)))
 		return true;
 	dom = new_domain(d, slice_str(name), error, error_size);
 	if (dom == NULL)
 		return false;
-	while ((word = next_word(&at)).n > 0)
+	while (words_cut_braced(&list, &word))
 		if (!add_limit(dom, word, error, error_size)) {
 			drop(d, dom);
 			return false;
 		}
-	if (at == limits + strspn(limits, ", \t\r\n")) {
+	if (list.p == limits + strspn(limits, WORDS_SEPARATORS)) {
 		(void)snprintf(error, error_size,
 		    "no limit is given: must be a rate, or none");
 		drop(d, dom);
@@ -398,11 +377,11 @@ domains_add_list(struct domains *d, const char *text, struct buf *tables,
     char *error, size_t error_size)
 {
 	struct domain *dom = NULL;
-	struct slice word;
+	struct slice list = slice_str(text), word;
 
 	if (strcasecmp(text, "none") == 0)
 		return true;
-	while ((word = next_word(&text)).n > 0)
+	while (words_cut_braced(&list, &word))
 		if (dom != NULL && is_limit(word) &&
 		    memchr(word.p, '=', word.n) == NULL) {
 			if (!add_limit(dom, word, error, error_size))

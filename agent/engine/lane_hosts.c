@@ -30,6 +30,7 @@
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/base/words.h"
 
 enum {
 	/* Of one nexthop for one message: smtp_mx_session_limit's default. */
@@ -47,8 +48,6 @@ struct key {
 	bool may_be_plain;
 };
 
-static const char separators[] = ", \t\r\n";
-
 /* The n-th word, from 1, of the list and then of smtp_fallback_relay; empty:
  * there are fewer. */
 static struct slice
@@ -57,15 +56,12 @@ word(const struct lane *lane, const char *list, int n)
 	const char *lists[] = {list, lane->set->smtp_fallback_relay};
 
 	for (size_t i = 0; i < 2; i++) {
-		const char *p = lists[i];
+		struct slice rest = slice_str(lists[i] != NULL ? lists[i] : "");
+		struct slice found;
 
-		while (p != NULL && *(p += strspn(p, separators)) != '\0') {
-			size_t length = strcspn(p, separators);
-
+		while (words_cut(&rest, WORDS_SEPARATORS, &found))
 			if (--n == 0)
-				return slice_of(p, length);
-			p += length;
-		}
+				return found;
 	}
 	return slice_of("", 0);
 }

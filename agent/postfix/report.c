@@ -12,6 +12,7 @@
 #include "common/base/list.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/base/words.h"
 
 enum {
 	APPEND_BYTES_MAX = 4 << 20, /* three addresses of intake's limit */
@@ -177,17 +178,13 @@ is_own_or_parent(struct slice name, struct slice domain)
 static bool
 is_flush_domain(const char *list, struct slice domain)
 {
-	static const char blanks[] = ", \t\r\n";
+	struct slice rest = slice_str(list), name;
 
-	while (domain.n > 0 && *(list += strspn(list, blanks)) != '\0') {
-		struct slice name = slice_of(list, strcspn(list, blanks));
-
+	while (domain.n > 0 && words_cut(&rest, WORDS_SEPARATORS, &name))
 		if (memchr(name.p, ':', name.n) == NULL &&
 		    memchr(name.p, '/', name.n) == NULL &&
 		    is_own_or_parent(name, domain))
 			return true;
-		list += name.n;
-	}
 	return false;
 }
 

@@ -9,6 +9,7 @@
 #include "agent/engine/pacer.h"
 #include "common/base/buf.h"
 #include "common/base/mem.h"
+#include "common/base/words.h"
 #include "common/smtp/nexthop.h"
 #include "common/limits/rate.h"
 
@@ -160,30 +161,18 @@ parse_time(const char *text, int64_t *out)
 	return false;
 }
 
-static const char *
-next_word(const char **at, size_t *n)
-{
-	const char *word;
-
-	*at += strspn(*at, ", \t\r\n");
-	word = *at;
-	*n = strcspn(word, ", \t\r\n");
-	*at += *n;
-	return *n > 0 ? word : NULL;
-}
-
-/* Whether the n octets at word are in the table's words; "-" stands for
+/* Whether word is in the table's words; "-" stands for
  * nothing at all. */
 static bool
-is_allowed(const struct param *param, const char *word, size_t n)
+is_allowed(const struct param *param, struct slice word)
 {
-	const char *at = param->words, *each;
-	size_t len;
+	struct slice list = slice_str(param->words), each;
 
-	while ((each = next_word(&at, &len)) != NULL) {
-		if (len == 1 && *each == '-')
-			len = 0;
-		if (len == n && strncasecmp(each, word, n) == 0)
+	while (words_cut(&list, WORDS_SEPARATORS, &each)) {
+		if (slice_eq(each, "-"))
+			each.n = 0;
+		if (each.n == word.n &&
+		    strncasecmp(each.p, word.p, word.n) == 0)
 			return true;
 	}
 	return false;
@@ -194,7 +183,7 @@ set_word(struct settings *set, const struct param *param, const char *text)
 {
 	char *lower;
 
-	if (!is_allowed(param, text, strlen(text)))
+	if (!is_allowed(param, slice_str(text)))
 		return false;
 	lower = mem_strdup(text);
 	/* tls_append_default_CA and its like are compared without case. */
@@ -208,11 +197,10 @@ set_word(struct settings *set, const struct param *param, const char *text)
 static bool
 set_words(struct settings *set, const struct param *param, const char *text)
 {
-	const char *at = text, *word;
-	size_t n;
+	struct slice list = slice_str(text), word;
 
-	while ((word = next_word(&at, &n)) != NULL)
-		if (!is_allowed(param, word, n))
+	while (words_cut(&list, WORDS_SEPARATORS, &word))
+		if (!is_allowed(param, word))
 			return false;
 	set_text(set, param, text);
 	return true;
@@ -311,21 +299,20 @@ params_set(struct settings *set, const struct param *param, const char *text,
 static char *
 list_words(const struct param *param)
 {
-	const char *at = param->words, *word, *next;
-	size_t n, next_n;
+	struct slice list = slice_str(param->words), word, next;
 	struct buf out;
 	char *text;
 
 	buf_init(&out, TEXT_MAX);
-	word = next_word(&at, &n);
-	for (; word != NULL; word = next, n = next_n) {
-		next = next_word(&at, &next_n);
+	(void)words_cut(&list, WORDS_SEPARATORS, &word);
+	for (; word.n > 0; word = next) {
+		(void)words_cut(&list, WORDS_SEPARATORS, &next);
 		if (buf_len(&out) > 0)
-			(void)buf_add_str(&out, next != NULL ? ", " : " or ");
-		if (n == 1 && *word == '-')
+			(void)buf_add_str(&out, next.n > 0 ? ", " : " or ");
+		if (slice_eq(word, "-"))
 			(void)buf_add_str(&out, "empty");
 		else
-			(void)buf_add(&out, word, n);
+			(void)buf_add_slice(&out, word);
 	}
 	text = mem_strdup(buf_str(&out));
 	buf_fini(&out);

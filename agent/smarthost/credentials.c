@@ -7,6 +7,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/slice.h"
+#include "common/base/words.h"
 
 /* Five forms of the sender, the host, the destination. */
 enum { KEYS_MAX = 7, KEYS_SHOWN = 3, EXPLANATION_MAX = 2000 };
@@ -63,20 +64,15 @@ static void
 each_destination(struct credentials *c, const char *list,
     void (*fn)(struct credentials *, const char *host, const char *nexthop))
 {
-	for (;;) {
-		size_t n;
-		char *one, *host;
+	struct slice rest = slice_str(list), word;
 
-		list += strspn(list, ", \t\r\n");
-		n = strcspn(list, ", \t\r\n");
-		if (n == 0)
-			return;
-		one = mem_strndup(list, n);
-		host = host_of(one);
+	while (words_cut(&rest, WORDS_SEPARATORS, &word)) {
+		char *one = mem_strndup(word.p, word.n);
+		char *host = host_of(one);
+
 		fn(c, host, one);
 		mem_free(host);
 		mem_free(one);
-		list += n;
 	}
 }
 

@@ -9,6 +9,7 @@
 #include "agent/smarthost/bearer.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/base/words.h"
 #include "common/shared/tokenproto.h"
 
 enum { SASL_WORD_MAX = 64, DECODED_MAX = SASL_CHALLENGE_MAX };
@@ -73,25 +74,6 @@ sasl_close(void)
 	(void)sasl_client_done();
 }
 
-/* Next word of a list separated by blanks and commas; false at the end. */
-static bool
-next_word(struct slice *list, struct slice *word_out)
-{
-	static const char blanks[] = ", \t\r\n";
-
-	while (list->n > 0 && strchr(blanks, *list->p) != NULL) {
-		list->p++;
-		list->n--;
-	}
-	*word_out = slice_of(list->p, 0);
-	while (list->n > 0 && strchr(blanks, *list->p) == NULL) {
-		list->p++;
-		list->n--;
-		word_out->n++;
-	}
-	return word_out->n > 0;
-}
-
 static bool
 option_flags(
     const char *options, unsigned *flags_out, char *bad, size_t bad_size)
@@ -101,7 +83,7 @@ option_flags(
 	size_t i;
 
 	*flags_out = 0;
-	while (next_word(&list, &word)) {
+	while (words_cut(&list, WORDS_SEPARATORS, &word)) {
 		for (i = 0; i < count; i++)
 			if (slice_eq_nocase(word, option_words[i].word))
 				break;
@@ -424,7 +406,7 @@ sasl_filter_allows(
 	bool had_word = false;
 
 	*error_out = NULL;
-	while (next_word(&list, &word)) {
+	while (words_cut(&list, WORDS_SEPARATORS, &word)) {
 		bool allow = true;
 
 		had_word = true;
@@ -456,7 +438,7 @@ sasl_filter(const char *filter, const char *offered, char *out, size_t n,
 
 	out[0] = '\0';
 	*error_out = NULL;
-	while (next_word(&list, &mech)) {
+	while (words_cut(&list, WORDS_SEPARATORS, &mech)) {
 		if (!sasl_filter_allows(filter, mech, error_out)) {
 			if (*error_out != NULL)
 				return false;

@@ -11,6 +11,7 @@
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/base/words.h"
 
 /* The addresses of one family that this host goes by, as far as it matters. */
 struct own {
@@ -79,22 +80,15 @@ add_host(struct own *own, const char *host)
 static bool
 add_listed(struct own *own, const char *list, char *why, size_t why_size)
 {
-	static const char separators[] = ", \t\r\n";
+	struct slice rest = slice_str(list), word;
 
-	for (;;) {
-		size_t n;
-		char *host, *bare;
-		bool is_found;
+	while (words_cut(&rest, WORDS_SEPARATORS, &word)) {
+		char *host = mem_strndup(word.p, word.n);
+		char *bare = *host == '['
+				 ? mem_strndup(host + 1, strcspn(host + 1, "]"))
+				 : mem_strdup(host);
+		bool is_found = add_host(own, bare);
 
-		list += strspn(list, separators);
-		n = strcspn(list, separators);
-		if (n == 0)
-			return true;
-		host = mem_strndup(list, n);
-		bare = *host == '['
-			   ? mem_strndup(host + 1, strcspn(host + 1, "]"))
-			   : mem_strdup(host);
-		is_found = add_host(own, bare);
 		if (!is_found)
 			(void)snprintf(why, why_size,
 			    "bad parameter: inet_interfaces = %s: host not "
@@ -104,8 +98,8 @@ add_listed(struct own *own, const char *list, char *why, size_t why_size)
 		mem_free(host);
 		if (!is_found)
 			return false;
-		list += n;
 	}
+	return true;
 }
 
 static bool

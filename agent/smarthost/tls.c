@@ -15,6 +15,7 @@
 #include "common/smtp/nexthop.h"
 #include "common/postfix/version.h"
 #include "common/base/slice.h"
+#include "common/base/words.h"
 
 enum {
 	CIPHERS_SIZE = 2048,
@@ -89,20 +90,18 @@ static void
 load_client_certs(struct tls *tls)
 {
 	const struct settings *set = tls->set;
-	const char *at = set->smtp_tls_chain_files;
+	const char *files = set->smtp_tls_chain_files;
+	struct slice rest = slice_str(files != NULL ? files : ""), word;
 	char file[1024];
-	size_t n;
 
 	/* Key and chain together in each file; they replace the pairs. */
-	if (is_set(at)) {
-		while (*(at += strspn(at, ", \t\r\n")) != '\0') {
-			n = strcspn(at, ", \t\r\n");
-			if (n < sizeof(file)) {
-				(void)snprintf(
-				    file, sizeof(file), "%.*s", (int)n, at);
-				load_pair(tls, file, file);
-			}
-			at += n;
+	if (is_set(files)) {
+		while (words_cut(&rest, WORDS_SEPARATORS, &word)) {
+			if (word.n >= sizeof(file))
+				continue;
+			(void)snprintf(
+			    file, sizeof(file), "%.*s", (int)word.n, word.p);
+			load_pair(tls, file, file);
 		}
 		return;
 	}
@@ -156,14 +155,12 @@ set_options(struct tls *tls)
 	    {"PRIORITIZE_CHACHA", SSL_OP_PRIORITIZE_CHACHA},
 	    {"ENABLE_MIDDLEBOX_COMPAT", SSL_OP_ENABLE_MIDDLEBOX_COMPAT},
 	};
-	const char *at = tls->set->tls_ssl_options;
+	struct slice rest = slice_str(tls->set->tls_ssl_options), each;
 	char word[64];
-	size_t n, i;
+	size_t i;
 
-	while (*(at += strspn(at, ", \t\r\n")) != '\0') {
-		n = strcspn(at, ", \t\r\n");
-		(void)snprintf(word, sizeof(word), "%.*s", (int)n, at);
-		at += n;
+	while (words_cut(&rest, WORDS_SEPARATORS, &each)) {
+		(void)snprintf(word, sizeof(word), "%.*s", (int)each.n, each.p);
 		for (i = 0; i < sizeof(known) / sizeof(known[0]); i++)
 			if (strcasecmp(known[i].name, word) == 0)
 				break;
@@ -200,16 +197,14 @@ set_groups(struct tls *tls)
 	char known[GROUPS_SIZE] = "";
 	bool is_given = false;
 
-	for (size_t i = 0; scratch != NULL && i < 2; i++)
-		for (const char *at = lists[i];
-		     *(at += strspn(at, group_separators)) != '\0';) {
-			size_t n = strcspn(at, group_separators);
+	for (size_t i = 0; scratch != NULL && i < 2; i++) {
+		struct slice rest = slice_str(lists[i]), word;
 
+		while (words_cut(&rest, group_separators, &word)) {
 			is_given = true;
-			add_group(
-			    scratch, slice_of(at, n), known, sizeof(known));
-			at += n;
+			add_group(scratch, word, known, sizeof(known));
 		}
+	}
 	SSL_CTX_free(scratch);
 	if (is_given && SSL_CTX_set1_groups_list(tls->ctx, known) != 1)
 		set_error(tls, "no usable group in tls_eecdh_auto_curves",
@@ -422,10 +417,9 @@ match_any(struct tls *tls, X509 *cert, const struct tlspolicy *policy,
 	bool by_digest = policy->level == TLS_LEVEL_FINGERPRINT;
 	const char *separators = by_digest ? "|, \t" : ":, \t";
 	const EVP_MD *md = NULL;
-	const char *at = policy->match;
+	struct slice rest = slice_str(policy->match), word;
 	char name[NAMES_SIZE];
 	bool is_match;
-	size_t n;
 
 	if (by_digest) {
 		md =
@@ -433,15 +427,12 @@ match_any(struct tls *tls, X509 *cert, const struct tlspolicy *policy,
 		if (md == NULL)
 			return false;
 	}
-	while (*(at += strspn(at, separators)) != '\0') {
-		n = strcspn(at, separators);
-		wanted_name(slice_of(at, n), host, nexthop, name, sizeof(name));
-		is_match = by_digest
-			       ? match_fingerprint(cert, md, slice_of(at, n))
-			       : match_name(tls->set, cert, name);
+	while (words_cut(&rest, separators, &word)) {
+		wanted_name(word, host, nexthop, name, sizeof(name));
+		is_match = by_digest ? match_fingerprint(cert, md, word)
+				     : match_name(tls->set, cert, name);
 		if (is_match)
 			return true;
-		at += n;
 	}
 	return false;
 }
@@ -491,16 +482,13 @@ describe_mismatch(X509 *cert, const struct tlspolicy *policy, const char *host,
     const char *nexthop, char *out, size_t size)
 {
 	char names[150], wanted[150] = "", name[NAMES_SIZE];
-	const char *at = policy->match;
+	struct slice rest = slice_str(policy->match), word;
 
 	list_names(cert, names, sizeof(names));
-	while (*(at += strspn(at, ":, \t")) != '\0') {
-		size_t n = strcspn(at, ":, \t");
-
-		wanted_name(slice_of(at, n), host, nexthop, name, sizeof(name));
+	while (words_cut(&rest, ":, \t", &word)) {
+		wanted_name(word, host, nexthop, name, sizeof(name));
 		if (*name != '\0')
 			add_word(wanted, sizeof(wanted), name, strlen(name));
-		at += n;
 	}
 	(void)snprintf(out, size,
 	    "num=%d:%s: certificate names: %s; wanted: %s",

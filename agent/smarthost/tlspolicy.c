@@ -7,6 +7,7 @@
 #include "common/smtp/nexthop.h"
 #include "common/postfix/version.h"
 #include "common/base/slice.h"
+#include "common/base/words.h"
 
 static const char blanks[] = ", \t\r\n";
 
@@ -47,36 +48,17 @@ trim(struct slice s)
 	return s;
 }
 
-/* Next word of a list; separators is the set of octets between words. */
-static bool
-next_word(struct slice *list, const char *separators, struct slice *word_out)
-{
-	while (list->n > 0 && strchr(separators, *list->p) != NULL) {
-		list->p++;
-		list->n--;
-	}
-	*word_out = slice_of(list->p, 0);
-	while (list->n > 0 && strchr(separators, *list->p) == NULL) {
-		list->p++;
-		list->n--;
-		word_out->n++;
-	}
-	return word_out->n > 0;
-}
-
-/* As next_word, but "{ a = b c }" is one word, without its braces. */
+/* As words_cut, but "{ a = b c }" is one word, without its braces. */
 static bool
 next_attribute(struct slice *list, struct slice *word_out, const char **error)
 {
 	const char *end;
 
 	*error = NULL;
-	while (list->n > 0 && strchr(blanks, *list->p) != NULL) {
-		list->p++;
-		list->n--;
-	}
+	while (list->n > 0 && strchr(blanks, *list->p) != NULL)
+		*list = slice_of(list->p + 1, list->n - 1);
 	if (list->n == 0 || *list->p != '{')
-		return next_word(list, blanks, word_out);
+		return words_cut(list, blanks, word_out);
 	end = memchr(list->p, '}', list->n);
 	if (end == NULL) {
 		*error = "missing \"}\"";
@@ -261,7 +243,7 @@ tlspolicy_parse(struct tlspolicy *p, const struct settings *set,
 	const char *why, *equals;
 
 	tlspolicy_set_level(p, set, TLS_LEVEL_NONE);
-	if (!next_word(&list, blanks, &word)) {
+	if (!words_cut(&list, blanks, &word)) {
 		(void)snprintf(error, error_size, "invalid empty policy");
 		return false;
 	}
@@ -356,7 +338,7 @@ tlspolicy_versions(const char *protocols, unsigned *mask_out)
 	struct slice list = slice_str(protocols), word;
 	unsigned wanted = 0, excluded = 0, range = ~0U;
 
-	while (next_word(&list, ", \t\r\n:", &word)) {
+	while (words_cut(&list, WORDS_SEPARATORS ":", &word)) {
 		if (!apply_version(word, &wanted, &excluded, &range))
 			return false;
 	}
@@ -403,7 +385,7 @@ tlspolicy_cipher_list(
 	    tls_level_must_match(p->level) ? ":!aNULL" : "");
 	if (used < 0 || (size_t)used >= n)
 		return false;
-	while (next_word(&list, ", \t\r\n:", &word)) {
+	while (words_cut(&list, WORDS_SEPARATORS ":", &word)) {
 		size_t left = n - (size_t)used;
 
 		if (word.n + 3 > left)

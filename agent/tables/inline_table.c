@@ -5,10 +5,9 @@
 
 #include "common/base/buf.h"
 #include "common/base/mem.h"
+#include "common/base/words.h"
 
 enum { TEXT_MAX = 1 << 20 };
-
-static const char separators[] = ", \t\r\n";
 
 static void
 wipe(char *text)
@@ -17,36 +16,15 @@ wipe(char *text)
 	mem_free(text);
 }
 
-size_t
-inline_item_length(const char *list)
-{
-	size_t n = 0;
-	int depth = 0;
-
-	for (; list[n] != '\0'; n++) {
-		if (list[n] == '{')
-			depth++;
-		else if (list[n] == '}' && depth > 0)
-			depth--;
-		else if (depth == 0 && strchr(separators, list[n]) != NULL)
-			break;
-	}
-	return n;
-}
-
 char *
 inline_next(const char **list)
 {
-	size_t n;
-	char *item;
+	struct slice rest = slice_str(*list), item;
 
-	*list += strspn(*list, separators);
-	n = inline_item_length(*list);
-	if (n == 0)
+	if (!words_cut_braced(&rest, &item))
 		return NULL;
-	item = mem_strndup(*list, n);
-	*list += n;
-	return item;
+	*list = rest.p;
+	return mem_strndup(item.p, item.n);
 }
 
 /* Octets up to the brace that closes the first one, 0: there is none. */

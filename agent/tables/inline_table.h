@@ -16,10 +16,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Length of the first item of list: up to a comma or blank outside braces.
- * Also for lists of tables, "type:name, type:{...}". */
-size_t inline_item_length(const char *list);
-
 /* Calls fn for each entry of what is behind "inline:". false: it is no table,
  * *why_out says so; fn may have been called. */
 typedef void inline_entry_fn(void *ctx, const char *key, const char *value);

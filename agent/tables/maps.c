@@ -5,11 +5,11 @@
 #include <string.h>
 
 #include "agent/settings/config.h"
-#include "agent/tables/inline_table.h"
 #include "agent/tables/pattern_table.h"
 #include "agent/tables/proxymap.h"
 #include "agent/tables/table.h"
 #include "common/base/mem.h"
+#include "common/base/words.h"
 
 struct maps {
 	struct maps_env env;
@@ -85,19 +85,12 @@ maps_open(const struct maps_env *env, const char *param, const char *list,
     struct problems *problems)
 {
 	struct maps *maps = mem_zalloc(sizeof(*maps));
+	struct slice rest = slice_str(list), name;
 
 	maps->env = *env;
 	maps->postmap = config_command(env->command_directory, "postmap");
-	for (;;) {
-		size_t n;
-
-		list += strspn(list, ", \t\r\n");
-		n = inline_item_length(list);
-		if (n == 0)
-			break;
-		add_table(maps, mem_strndup(list, n), param, problems);
-		list += n;
-	}
+	while (words_cut_braced(&rest, &name))
+		add_table(maps, mem_strndup(name.p, name.n), param, problems);
 	if (maps->count > 0 && env->loop != NULL)
 		maps->proxymap = proxymap_new(env->loop, env->proxymap_path,
 		    env->mail_version, env->timeout_ms);

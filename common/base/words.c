@@ -1,5 +1,7 @@
 #include "common/base/words.h"
 
+#include <string.h>
+
 static bool
 is_blank(char c)
 {
@@ -51,4 +53,54 @@ words_next(struct slice *rest, struct slice *word_out)
 	*word_out = slice_of(rest->p, n);
 	*rest = words_trim(slice_of(rest->p + n, rest->n - n));
 	return n > 0;
+}
+
+static bool
+is_among(char c, const char *separators)
+{
+	/* strchr() would find a NUL octet in any set. */
+	return c != '\0' && strchr(separators, c) != NULL;
+}
+
+static void
+skip(struct slice *rest, const char *separators)
+{
+	while (rest->n > 0 && is_among(*rest->p, separators))
+		*rest = slice_of(rest->p + 1, rest->n - 1);
+}
+
+static bool
+cut(struct slice *rest, size_t n, struct slice *word_out)
+{
+	*word_out = slice_of(rest->p, n);
+	*rest = slice_of(rest->p + n, rest->n - n);
+	return n > 0;
+}
+
+bool
+words_cut(struct slice *rest, const char *separators, struct slice *word_out)
+{
+	size_t n = 0;
+
+	skip(rest, separators);
+	while (n < rest->n && !is_among(rest->p[n], separators))
+		n++;
+	return cut(rest, n, word_out);
+}
+
+bool
+words_cut_braced(struct slice *rest, struct slice *word_out)
+{
+	size_t n, depth = 0;
+
+	skip(rest, WORDS_SEPARATORS);
+	for (n = 0; n < rest->n; n++) {
+		if (rest->p[n] == '{')
+			depth++;
+		else if (rest->p[n] == '}' && depth > 0)
+			depth--;
+		else if (depth == 0 && is_among(rest->p[n], WORDS_SEPARATORS))
+			break;
+	}
+	return cut(rest, n, word_out);
 }

@@ -1,4 +1,5 @@
 #include "common/postfix/queueid.h"
+#include "common/base/words.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -70,16 +71,11 @@ long_usec(const char *p)
 static bool
 is_named(const char *list, const char *name)
 {
-	static const char separators[] = ", \t\r\n";
-	size_t want = strlen(name);
+	struct slice rest = slice_str(list), word;
 
-	while (*(list += strspn(list, separators)) != '\0') {
-		size_t n = strcspn(list, separators);
-
-		if (n == want && strncasecmp(list, name, n) == 0)
+	while (words_cut(&rest, WORDS_SEPARATORS, &word))
+		if (slice_eq_nocase(word, name))
 			return true;
-		list += n;
-	}
 	return false;
 }
 

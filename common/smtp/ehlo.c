@@ -1,4 +1,5 @@
 #include "common/smtp/ehlo.h"
+#include "common/base/words.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -35,24 +36,6 @@ discard_bit(struct slice word)
 	return 0;
 }
 
-/* Takes the next run of octets that are not in separators off *rest; empty
- * at the end. */
-static struct slice
-next_word(struct slice *rest, const char *separators)
-{
-	const char *p = rest->p, *end = p + rest->n;
-	const char *start;
-
-	/* strchr() would find a NUL octet in any set. */
-	while (p < end && *p != '\0' && strchr(separators, *p) != NULL)
-		p++;
-	start = p;
-	while (p < end && (*p == '\0' || strchr(separators, *p) == NULL))
-		p++;
-	*rest = slice_of(p, (size_t)(end - p));
-	return slice_of(start, (size_t)(p - start));
-}
-
 bool
 ehlo_discard_mask(
     const char *words, unsigned *mask_out, char *bad, size_t bad_size)
@@ -61,7 +44,7 @@ ehlo_discard_mask(
 	bool ok = true;
 
 	*mask_out = 0;
-	while ((word = next_word(&rest, ", \t\r\n")).n > 0) {
+	while (words_cut(&rest, WORDS_SEPARATORS, &word)) {
 		unsigned bit = discard_bit(word);
 
 		*mask_out |= bit;
@@ -117,7 +100,7 @@ has_mech(const char *mechs, struct slice mech)
 {
 	struct slice rest = slice_str(mechs), word;
 
-	while ((word = next_word(&rest, " ")).n > 0)
+	while (words_cut(&rest, " ", &word))
 		if (word.n == mech.n && memcmp(word.p, mech.p, mech.n) == 0)
 			return true;
 	return false;
@@ -159,16 +142,18 @@ parse_auth(struct ehlo *out, struct slice rest)
 
 	out->auth = true;
 	/* "AUTH=LOGIN" and "AUTH LOGIN,PLAIN" are old, and still said. */
-	while ((word = next_word(&rest, " \t=,;")).n > 0)
+	while (words_cut(&rest, " \t=,;", &word))
 		add_mech(out->auth_mechs, word);
 }
 
 static void
 parse_size(struct ehlo *out, struct slice rest)
 {
+	struct slice word;
+
 	out->size_offered = true;
-	if (!parse_number(
-		next_word(&rest, " \t="), UINT64_MAX, &out->size_limit))
+	(void)words_cut(&rest, " \t=", &word);
+	if (!parse_number(word, UINT64_MAX, &out->size_limit))
 		out->size_limit = 0;
 }
 
@@ -178,11 +163,13 @@ parse_limits(struct ehlo *out, struct slice rest)
 {
 	struct slice word;
 
-	while ((word = next_word(&rest, " \t")).n > 0) {
-		struct slice name = next_word(&word, "=");
+	while (words_cut(&rest, " \t", &word)) {
+		struct slice name, text;
 		uint64_t value;
 
-		if (!parse_number(next_word(&word, "="), 1000000000, &value))
+		(void)words_cut(&word, "=", &name);
+		(void)words_cut(&word, "=", &text);
+		if (!parse_number(text, 1000000000, &value))
 			continue;
 		if (slice_eq_nocase(name, "MAILMAX"))
 			out->limits_mailmax = (unsigned)value;
@@ -219,8 +206,9 @@ set_flag(struct ehlo *out, struct slice word)
 static void
 parse_keyword(struct ehlo *out, struct slice rest, unsigned discard_mask)
 {
-	struct slice word = next_word(&rest, " \t=");
+	struct slice word;
 
+	(void)words_cut(&rest, " \t=", &word);
 	if ((discard_bit(word) & discard_mask) != 0)
 		return;
 	if (slice_eq_nocase(word, "AUTH"))
@@ -256,15 +244,16 @@ ehlo_parse(const struct reply *reply, unsigned discard_mask, struct ehlo *out)
 	out->is_esmtp = reply->code / 100 == 2;
 	if (!out->is_esmtp)
 		return;
-	while ((line = next_word(&rest, "\n")).n > 0) {
+	while (words_cut(&rest, "\n", &line)) {
 		/* Half a line must not become another keyword or number. */
 		if (reply->is_cut && rest.n == 0)
 			break;
 		if (!strip_code(&line))
 			continue;
 		if (is_first) {
-			struct slice name = next_word(&line, " \t");
+			struct slice name;
 
+			(void)words_cut(&line, " \t", &name);
 			if (name.n < sizeof out->domain)
 				memcpy(out->domain, name.p, name.n);
 			is_first = false;

@@ -1,4 +1,5 @@
 #include "common/smtp/nexthop.h"
+#include "common/base/words.h"
 
 #include <arpa/inet.h>
 #include <string.h>
@@ -77,31 +78,6 @@ nexthop_port_number(const char *port)
 			return 0;
 	}
 	return value;
-}
-
-static bool
-is_separator(char c)
-{
-	return c == ',' || c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-static struct slice
-next_word(struct slice *list)
-{
-	struct slice word = slice_of("", 0);
-	size_t start = 0, end;
-
-	while (start < list->n && is_separator(list->p[start]))
-		start++;
-	if (start == list->n) {
-		list->n = 0;
-		return word;
-	}
-	for (end = start; end < list->n && !is_separator(list->p[end]);)
-		end++;
-	word = slice_of(list->p + start, end - start);
-	*list = slice_of(list->p + end, list->n - end);
-	return word;
 }
 
 /* A number in range or a service name; empty is fine. */
@@ -188,11 +164,11 @@ parse_bare(struct slice word, struct nexthop *out)
 bool
 nexthop_next(struct slice *list, struct nexthop *out, const char **error_out)
 {
-	struct slice word = next_word(list);
+	struct slice word;
 
 	*error_out = NULL;
 	memset(out, 0, sizeof *out);
-	if (word.n == 0)
+	if (!words_cut(list, WORDS_SEPARATORS, &word))
 		return false;
 	*error_out = word.p[0] == '[' ? parse_bracketed(word, out)
 				      : parse_bare(word, out);
