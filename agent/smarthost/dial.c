@@ -138,13 +138,41 @@ dial_stage_of(enum dial_state state)
 	return DIAL_CONNECT;
 }
 
+/* Bit per state that may come next. */
+#define TO(state) (1U << DIAL_STATE_##state)
+
+static const unsigned moves[DIAL_STATES] = {
+    [DIAL_STATE_LOOKUP] = TO(LOOKUP) | TO(CONNECT),
+    [DIAL_STATE_CONNECT] = TO(LOOKUP) | TO(TLS) | TO(GREETING),
+    /* ... and to connect: the address once more, without TLS */
+    [DIAL_STATE_TLS] =
+	TO(LOOKUP) | TO(CONNECT) | TO(GREETING) | TO(EHLO) | TO(QUIT),
+    [DIAL_STATE_GREETING] = TO(LOOKUP) | TO(EHLO) | TO(QUIT),
+    [DIAL_STATE_EHLO] =
+	TO(LOOKUP) | TO(HELO) | TO(STARTTLS) | TO(AUTH) | TO(QUIT),
+    [DIAL_STATE_HELO] = TO(LOOKUP) | TO(STARTTLS) | TO(QUIT),
+    [DIAL_STATE_STARTTLS] = TO(LOOKUP) | TO(TLS) | TO(AUTH) | TO(QUIT),
+    [DIAL_STATE_AUTH] = TO(LOOKUP) | TO(AUTH) | TO(QUIT),
+    [DIAL_STATE_QUIT] = TO(LOOKUP),
+};
+
+void
+dial_set_state(struct dial *dial, enum dial_state state)
+{
+	/* A dial may be over, or cancelled, at any time, once. */
+	CHECK(dial->state != DIAL_STATE_OVER);
+	CHECK(state == DIAL_STATE_OVER ||
+	      (moves[dial->state] & 1U << state) != 0);
+	dial->state = state;
+}
+
 void
 dial_enter(struct dial *dial, enum dial_state state)
 {
 	const struct settings *set = dial->dialer->set;
 	int64_t ms = set->smtp_helo_timeout_ms;
 
-	dial->state = state;
+	dial_set_state(dial, state);
 	if (state == DIAL_STATE_TLS || state == DIAL_STATE_STARTTLS)
 		ms = set->smtp_starttls_timeout_ms;
 	else if (state == DIAL_STATE_QUIT)

@@ -55,6 +55,8 @@ enum dial_state {
 	DIAL_STATE_OVER,
 };
 
+enum { DIAL_STATES = DIAL_STATE_OVER + 1 };
+
 struct dial;
 
 /* How talking to one address ended. */
@@ -72,7 +74,7 @@ struct dial {
 	void *ctx;
 	char *sender;
 	char session[SESSION_ID_SIZE]; /* stands in its lines in the log */
-	enum dial_state state;
+	enum dial_state state; /* written by dial_set_state() */
 	struct loop_timer *timer; /* of the state */
 
 	/* the address in hand */
@@ -137,6 +139,14 @@ void dial_soften(char *out, size_t n, const char *status);
 
 /* Takes the dial's access token out of a server's text. */
 void dial_hide_token(const struct dial *dial, char *text);
+
+/* The one way to another state; a move that no dial makes fails a CHECK.
+ *
+ *   lookup -> connect -> [tls] -> greeting -> ehlo [-> helo] -> [starttls ->
+ *   tls -> ehlo] -> [auth ...] -> over; from each one to lookup (the next
+ *   address) or over, from each reply by way of quit
+ */
+void dial_set_state(struct dial *dial, enum dial_state state);
 
 /* Next state of the handshake, with its timeout. */
 void dial_enter(struct dial *dial, enum dial_state state);

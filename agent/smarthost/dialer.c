@@ -126,7 +126,7 @@ dispose(struct dial *dial)
 {
 	struct loop *loop = dial->dialer->loop;
 
-	dial->state = DIAL_STATE_OVER;
+	dial_set_state(dial, DIAL_STATE_OVER);
 	dial_close_connection(dial);
 	candidates_free(&dial->candidates);
 	maps_cancel(&dial->policy_query);
@@ -405,6 +405,7 @@ static void
 renew_token(struct dial *dial)
 {
 	dial_close_connection(dial);
+	dial_set_state(dial, DIAL_STATE_LOOKUP);
 	dial->is_token_renewed = true;
 	dial->token_query = tokens_ask(dial->dialer->tokens, token_name(dial),
 	    dial->token_serial, on_next_token, dial);
@@ -512,7 +513,7 @@ start_connect(struct dial *dial)
 	socklen_t n = family == AF_INET6 ? sizeof(struct sockaddr_in6)
 					 : sizeof(struct sockaddr_in);
 
-	dial->state = DIAL_STATE_CONNECT;
+	dial_set_state(dial, DIAL_STATE_CONNECT);
 	dial->fd =
 	    socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (dial->fd < 0) {
@@ -608,7 +609,7 @@ on_candidate(void *ctx, const struct candidate *candidate)
 static void
 next_candidate(struct dial *dial)
 {
-	dial->state = DIAL_STATE_LOOKUP;
+	dial_set_state(dial, DIAL_STATE_LOOKUP);
 	candidates_next(dial->candidates, on_candidate, dial);
 }
 

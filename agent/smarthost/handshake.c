@@ -245,7 +245,7 @@ secure(struct dial *dial)
 		(void)command_starttls(&dial->out);
 		link_kick(dial->link);
 	} else if (level > TLS_LEVEL_MAY) {
-		dial->state = DIAL_STATE_STARTTLS;
+		dial_set_state(dial, DIAL_STATE_STARTTLS);
 		set_tls_word(dial, "!", "");
 		dial_fail(dial, DIAL_STARTTLS, "4.7.4",
 		    "TLS is required, but was not offered by host %s",

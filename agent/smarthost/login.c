@@ -12,15 +12,22 @@ enum {
 };
 
 static void
-fail_login(struct dial *dial, const char *words, const char *why)
+end_login(
+    struct dial *dial, const char *words, const char *why, const char *bye)
 {
 	char name[NAME_SIZE];
-	bool is_midway = dial->state == DIAL_STATE_AUTH;
 
 	dial_fail(dial, DIAL_AUTH, "4.7.0", "SASL authentication failed%s %s%s",
 	    words, dial_namaddr(dial, name, sizeof(name)), why);
+	dial_quit(dial, bye);
+}
+
+static void
+fail_login(struct dial *dial, const char *words, const char *why)
+{
 	/* "*" cancels the exchange: RFC 4954 4. */
-	dial_quit(dial, is_midway ? "*\r\nQUIT\r\n" : "QUIT\r\n");
+	end_login(dial, words, why,
+	    dial->state == DIAL_STATE_AUTH ? "*\r\nQUIT\r\n" : "QUIT\r\n");
 }
 
 static void
@@ -195,9 +202,8 @@ login_on_reply(struct dial *dial, const struct reply *reply)
 	if (reply->code / 100 == 2) {
 		if (sasl_is_mutual(dial->sasl) && !sasl_is_done(dial->sasl)) {
 			/* Welcome without the proof of knowing us. */
-			dial->state = DIAL_STATE_EHLO;
-			fail_login(
-			    dial, "; server", " did not authenticate itself");
+			end_login(dial, "; server",
+			    " did not authenticate itself", "QUIT\r\n");
 			return;
 		}
 		dial->is_ready = true;
