@@ -269,17 +269,45 @@ apply_provider(struct reader *in)
 	return true;
 }
 
-/* Secrets go over TLS; to this machine itself they need not. */
+static bool
+is_port(const char *digits, size_t n)
+{
+	return n > 0 && n <= 5 && strspn(digits, "0123456789") == n;
+}
+
+/* Secrets go over TLS; to this machine itself they need not. The host is what
+ * stands before the first slash: no user's name, that looks like one. */
 static bool
 is_endpoint(const char *url)
 {
-	static const char *const begins[] = {"https://",
+	static const char *const local[] = {
 	    "http://127.0.0.1:", "http://[::1]:", "http://localhost:"};
+	static const char tls[] = "https://";
+	const char *host = strstr(url, "://");
+	size_t n = host != NULL ? (size_t)(host + 3 - url) : strlen(url);
 
-	for (size_t i = 0; i < sizeof(begins) / sizeof(begins[0]); i++)
-		if (strncmp(url, begins[i], strlen(begins[i])) == 0)
-			return url[strlen(begins[i])] != '\0';
+	n += strcspn(url + n, "/?#");
+	if (strpbrk(url, " \\") != NULL || memchr(url, '@', n) != NULL)
+		return false;
+	if (strncmp(url, tls, strlen(tls)) == 0)
+		return n > strlen(tls);
+	for (size_t i = 0; i < sizeof(local) / sizeof(local[0]); i++)
+		if (strncmp(url, local[i], strlen(local[i])) == 0)
+			return is_port(
+			    url + strlen(local[i]), n - strlen(local[i]));
 	return false;
+}
+
+/* No user and password in it: the file that says it may be readable. */
+static bool
+is_proxy(const char *url)
+{
+	static const char begin[] = "http://";
+	const char *host = url + strlen(begin), *port = strrchr(url, ':');
+
+	return strncmp(url, begin, strlen(begin)) == 0 && port > host &&
+	       strpbrk(host, "@/?# \\") == NULL &&
+	       is_port(port + 1, strlen(port + 1));
 }
 
 static bool
@@ -296,6 +324,14 @@ check_endpoints(struct reader *in)
 			return complain(in,
 			    "bad %s: must be https://... (http:// only to "
 			    "127.0.0.1:PORT, [::1]:PORT, localhost:PORT)",
+			    names[i]);
+	if (*c->proxy != '\0' && !is_proxy(c->proxy))
+		return complain(in, "bad proxy: must be http://HOST:PORT");
+	for (size_t i = 0; i < 3 && *c->proxy != '\0'; i++)
+		if (strncmp(urls[i], "http://", 7) == 0)
+			return complain(in,
+			    "proxy: secrets go through one over TLS only, and "
+			    "%s is http://",
 			    names[i]);
 	return true;
 }

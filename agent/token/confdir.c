@@ -230,9 +230,10 @@ read_entries(struct confdir *dir, int fd)
 
 	if (count < 0)
 		dir->error = system_error(dir->path);
-	dir->entries = mem_zarray(CONFDIR_MAX, sizeof(dir->entries[0]));
+	dir->entries =
+	    mem_zarray(count > 0 ? (size_t)count : 1, sizeof(dir->entries[0]));
 	for (int i = 0; i < count; i++) {
-		if (name_of(list[i]->d_name, name) && dir->count < CONFDIR_MAX)
+		if (name_of(list[i]->d_name, name))
 			read_entry(fd, &dir->entries[dir->count++], name);
 		free(list[i]);
 	}

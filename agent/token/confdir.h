@@ -15,8 +15,6 @@
 
 #include "agent/token/conf.h"
 
-enum { CONFDIR_MAX = 256 }; /* files NAME.conf */
-
 struct confdir_entry {
 	struct conf conf; /* name is set in any case */
 	int refresh_fd; /* of refresh_token_file, opened; else -1 */

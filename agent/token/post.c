@@ -148,7 +148,8 @@ set_security(const struct conf *conf, CURL *easy)
 	       SET(SSL_VERIFYPEER, 1L) && SET(SSL_VERIFYHOST, 2L) &&
 	       SET(SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) &&
 	       SET(PROTOCOLS_STR, "http,https") && SET(FOLLOWLOCATION, 0L) &&
-	       SET(PROXY, conf->proxy) && SET(NETRC, (long)CURL_NETRC_IGNORED);
+	       SET(PROXY, conf->proxy) && SET(NOPROXY, "") &&
+	       SET(NETRC, (long)CURL_NETRC_IGNORED);
 }
 
 static bool

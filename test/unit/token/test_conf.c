@@ -138,6 +138,26 @@ what_is_wrong_is_said(void **state)
 		"bad token_endpoint: must be https://"},
 	    {APP "scope = s\ntoken_endpoint = http://127.0.0.1.evil/\n",
 		"bad token_endpoint: must be https://"},
+	    {APP "scope = s\ntoken_endpoint = "
+		 "http://localhost:80@evil.example/\n",
+		"bad token_endpoint: must be https://"},
+	    {APP "scope = s\ntoken_endpoint = http://[::1]:80.evil.example/\n",
+		"bad token_endpoint: must be https://"},
+	    {APP "scope = s\ntoken_endpoint = http://127.0.0.1:\n",
+		"bad token_endpoint: must be https://"},
+	    {APP "scope = s\ntoken_endpoint = https:///token\n",
+		"bad token_endpoint: must be https://"},
+	    {APP "scope = s\ntoken_endpoint = https://user:word@t.example/\n",
+		"bad token_endpoint: must be https://"},
+	    {APP "scope = s\ntoken_endpoint = https://t/\nproxy = p.example\n",
+		"bad proxy: must be http://HOST:PORT"},
+	    {APP "scope = s\ntoken_endpoint = https://t/\n"
+		 "proxy = http://user:word@p.example:3128\n",
+		"bad proxy: must be http://HOST:PORT"},
+	    {APP "scope = s\ntoken_endpoint = http://127.0.0.1:80/t\n"
+		 "proxy = http://p.example:3128\n",
+		"proxy: secrets go through one over TLS only, and "
+		"token_endpoint is http://"},
 	    {APP "provider = office356\n", "unknown provider \"office356\""},
 	    {APP "provider = office365\n", "tenant is missing or wrong"},
 	    {APP "provider = office365\ntenant = a/b\n",
