@@ -16,6 +16,7 @@ enum {
 	QUESTION_MAX = 1024,
 	ANSWER_MAX = 65536,
 	PAIRS_MAX = 16,
+	CROWD_MS = 100,
 };
 
 struct tokens {
@@ -31,6 +32,7 @@ struct tokens_query {
 	int fd;
 	struct loop_fd *watch;
 	struct loop_timer *timer; /* of the answer; or why it failed at once */
+	int64_t deadline_ms;
 	bool is_greeted;
 	int error_no;
 	struct buf out;
@@ -98,14 +100,6 @@ fail(struct tokens_query *q, const char *what)
 	answer(q, &(struct tokens_answer){
 		      .status = TOKENPROTO_LATER, .reason = text});
 	mem_free(text);
-}
-
-static void
-on_timer(void *ctx)
-{
-	struct tokens_query *q = ctx;
-
-	fail(q, q->error_no != 0 ? strerror(q->error_no) : "no answer");
 }
 
 static void
@@ -208,6 +202,41 @@ connect_to(struct tokens_query *q)
 	       connect(q->fd, (struct sockaddr *)&addr, sizeof(addr)) == 0;
 }
 
+/* A refusal is told from the loop, as everything is. EAGAIN: as many as the
+ * socket has room for wait already. */
+static void
+begin(struct tokens_query *q)
+{
+	struct loop *loop = q->tokens->loop;
+
+	if (connect_to(q)) {
+		q->error_no = 0;
+		q->watch = loop_watch(loop, q->fd, on_ready, q);
+		loop_want(q->watch, true, false);
+		loop_timer_at(q->timer, q->deadline_ms);
+		return;
+	}
+	q->error_no = errno;
+	loop_timer_at(q->timer,
+	    loop_now_ms(loop) + (q->error_no == EAGAIN ? CROWD_MS : 0));
+}
+
+static void
+on_timer(void *ctx)
+{
+	struct tokens_query *q = ctx;
+
+	if (q->error_no == EAGAIN &&
+	    loop_now_ms(q->tokens->loop) < q->deadline_ms) {
+		if (q->fd >= 0)
+			(void)close(q->fd);
+		q->fd = -1;
+		begin(q);
+		return;
+	}
+	fail(q, q->error_no != 0 ? strerror(q->error_no) : "no answer");
+}
+
 struct tokens_query *
 tokens_ask(struct tokens *t, const char *name, int64_t refused, tokens_fn *fn,
     void *ctx)
@@ -227,15 +256,8 @@ tokens_ask(struct tokens *t, const char *name, int64_t refused, tokens_fn *fn,
 	attr_put_str(&q->out, "name", slice_str(name));
 	attr_put_long(&q->out, "refused", refused);
 	attr_put_end(&q->out);
-	if (!connect_to(q)) {
-		/* Told from the loop, as everything is. */
-		q->error_no = errno;
-		loop_timer_at(q->timer, loop_now_ms(t->loop));
-		return q;
-	}
-	q->watch = loop_watch(t->loop, q->fd, on_ready, q);
-	loop_want(q->watch, true, false);
-	loop_timer_at(q->timer, loop_now_ms(t->loop) + t->timeout_ms);
+	q->deadline_ms = loop_now_ms(t->loop) + t->timeout_ms;
+	begin(q);
 	return q;
 }
 

@@ -563,6 +563,18 @@ greet(struct service *s, int fd)
 	loop_want(c->watch, true, true);
 }
 
+/* Directories keep others away from the socket, unless somebody changed their
+ * rights; nothing does when master.cf has a service of type inet. */
+static bool
+may_ask(int fd)
+{
+	struct ucred peer = {.uid = (uid_t)-1};
+	socklen_t n = sizeof(peer);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0 &&
+	       (peer.uid == 0 || peer.uid == geteuid());
+}
+
 /* Until nobody waits, or as many as there may be are here. */
 static void
 accept_all(struct service *s)
@@ -578,6 +590,12 @@ accept_all(struct service *s)
 		if (fd < 0) {
 			is_full = errno != EAGAIN;
 			break;
+		}
+		if (!may_ask(fd)) {
+			log_warn("a connection of neither mail_owner nor root "
+				 "to the service was refused");
+			(void)close(fd);
+			continue;
 		}
 		greet(s, fd);
 		if (!s->has_accepted) {

@@ -7,8 +7,8 @@
  * and is told the operator (alarm "token", whose place is NAME) is the
  * endpoint's host and its words, never a token or a secret.
  *
- * The master process has opened the socket; whoever may connect to it, mail_
- * owner and root, gets tokens.
+ * The master process has opened the socket. Processes of mail_owner (the one
+ * that the service itself has become) and of root get tokens, nobody else.
  */
 #ifndef TOKEN_SERVICE_H
 #define TOKEN_SERVICE_H

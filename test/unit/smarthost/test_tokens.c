@@ -7,6 +7,8 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "agent/smarthost/candidate.h"
@@ -332,6 +334,79 @@ dial_is_cancelled_while_it_waits_for_a_token(void **state)
 	bench_end(&b);
 }
 
+/* A socket whose queue is full, which is emptied when somebody was refused. */
+struct crowd {
+	struct loop *loop;
+	int listen_fd, others[2];
+	struct loop_timer *timer;
+	char reason[200];
+};
+
+static void
+connect_another(struct crowd *c, int i)
+{
+	struct sockaddr_un addr = {
+	    .sun_family = AF_UNIX, .sun_path = "crowded"};
+
+	c->others[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(
+	    connect(c->others[i], (struct sockaddr *)&addr, sizeof(addr)), 0);
+}
+
+static void
+empty_queue(void *ctx)
+{
+	struct crowd *c = ctx;
+
+	for (int i = 0; i < 2; i++) {
+		int fd = accept(c->listen_fd, NULL, NULL);
+
+		assert_true(fd >= 0);
+		(void)close(fd);
+	}
+	(void)close(c->listen_fd);
+}
+
+static void
+on_answer(void *ctx, const struct tokens_answer *answer)
+{
+	struct crowd *c = ctx;
+
+	(void)snprintf(c->reason, sizeof(c->reason), "%s", answer->reason);
+	loop_stop(c->loop);
+}
+
+static void
+crowd_at_the_socket_is_waited_for(void **state)
+{
+	struct sockaddr_un addr = {
+	    .sun_family = AF_UNIX, .sun_path = "crowded"};
+	struct crowd c = {.loop = loop_new()};
+	struct tokens *tokens = tokens_new(c.loop, "crowded", 60000);
+
+	(void)state;
+	assert_int_equal(chdir(scratch_dir()), 0);
+	(void)unlink(addr.sun_path);
+	c.listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(
+	    bind(c.listen_fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(listen(c.listen_fd, 1), 0);
+	connect_another(&c, 0);
+	connect_another(&c, 1);
+	c.timer = loop_timer_new(c.loop, empty_queue, &c);
+	assert_non_null(tokens_ask(tokens, "work", 0, on_answer, &c));
+	loop_timer_at(c.timer, loop_now_ms(c.loop));
+	loop_run(c.loop);
+	/* Told by the socket's end, and not by the crowd. */
+	assert_string_equal(
+	    c.reason, "token service at crowded: Connection refused");
+	loop_timer_free(&c.timer);
+	tokens_free(&tokens);
+	loop_free(&c.loop);
+	for (int i = 0; i < 2; i++)
+		(void)close(c.others[i]);
+}
+
 int
 main(void)
 {
@@ -349,6 +424,7 @@ main(void)
 	    cmocka_unit_test(without_a_mechanism_it_is_not_sent),
 	    cmocka_unit_test(without_a_token_nobody_is_called),
 	    cmocka_unit_test(without_a_service_it_is_said),
+	    cmocka_unit_test(crowd_at_the_socket_is_waited_for),
 	    cmocka_unit_test(bad_name_is_no_password),
 	    cmocka_unit_test(dial_is_cancelled_while_it_waits_for_a_token),
 	};
