@@ -5,12 +5,14 @@
 #include <string.h>
 #include <strings.h>
 
+#include "agent/token/post.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/shared/tokenproto.h"
 
 enum {
 	SECRET_SHOWN = 8, /* so many octets of a secret would tell something */
+	FORM_MAX = 64,
 	INTERVAL_S = 5, /* RFC 8628 3.2 */
 	INTERVAL_MAX_S = 60,
 };
@@ -114,6 +116,9 @@ take_device(struct answer *a, const json_t *json)
 	a->device_code = mem_strdup(code);
 	a->user_code = printable(user);
 	a->verification_uri = printable(uri);
+	a->life_s = number_of(json, "expires_in");
+	if (a->life_s < 1)
+		a->life_s = ANSWER_DEVICE_LIFE_S;
 	a->interval_s = number_of(json, "interval");
 	if (a->interval_s < 1)
 		a->interval_s = INTERVAL_S;
@@ -121,21 +126,35 @@ take_device(struct answer *a, const json_t *json)
 		a->interval_s = INTERVAL_MAX_S;
 }
 
-/* From where a secret begins the rest is left out: the end of a long one may
- * have been cut. */
+static void
+cut_at(char *text, const char *begin)
+{
+	char *at = strstr(text, begin);
+
+	if (at != NULL)
+		*at = '\0';
+}
+
+/* From where a secret begins, as it is or as it stood in the form, the rest is
+ * left out: the end of a long one may have been cut. */
 static void
 hide(char *text, const char *const *secrets, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		char begin[SECRET_SHOWN + 1], *at;
+		char begin[SECRET_SHOWN + 1];
+		struct buf form;
 
 		if (secrets[i] == NULL || secrets[i][0] == '\0')
 			continue;
 		(void)snprintf(begin, sizeof(begin), "%s", secrets[i]);
-		at = strstr(text, begin);
-		if (at != NULL)
-			*at = '\0';
+		buf_init(&form, FORM_MAX);
+		post_add(&form, "", begin);
+		cut_at(text, begin);
+		cut_at(text, buf_str(&form) + 1);
+		buf_fini_secret(&form);
 	}
+	/* {"alg": of an assertion's header, in base64url */
+	cut_at(text, "eyJhbGciO");
 }
 
 static void

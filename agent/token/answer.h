@@ -8,7 +8,8 @@
  *
  * The error is made of "error" and "error_description", cleaned and cut. An
  * endpoint that repeats what it was sent does not know better, so everything
- * that was secret in the question is looked for and left out.
+ * that was secret in the question is looked for and left out, as is what looks
+ * like an assertion.
  */
 #ifndef TOKEN_ANSWER_H
 #define TOKEN_ANSWER_H
@@ -25,6 +26,7 @@ enum {
 	ANSWER_CODE_SIZE = 64,
 	ANSWER_LIFE_MAX_S = 86400, /* longer lives are cut to this */
 	ANSWER_LIFE_UNKNOWN_S = 600,
+	ANSWER_DEVICE_LIFE_S = 900, /* when it is not said */
 	ANSWER_DEVICE_MAX = 4096,
 };
 
@@ -40,7 +42,7 @@ struct answer {
 	/* a token */
 	char *access_token; /* secrets, wiped by answer_free() */
 	char *refresh_token; /* NULL: none was sent */
-	int64_t life_s;
+	int64_t life_s; /* of a device code, too */
 	/* a device: what the user is told */
 	char *device_code; /* a secret */
 	char *user_code, *verification_uri; /* printable */

@@ -17,6 +17,7 @@
 
 enum {
 	SLOWER_S = 5, /* RFC 8628 3.5 */
+	SLOWEST_S = 60,
 	PASTE_MAX = 16384,
 	RANDOM_OCTETS = 32,
 };
@@ -27,7 +28,9 @@ enum {
 struct asked {
 	struct answer answer;
 	bool is_heard;
-	int64_t retry_after_s;
+	long code; /* of HTTP */
+	/* what was secret in the question, as service.c has it */
+	const char *secrets[3];
 };
 
 static int
@@ -50,17 +53,36 @@ on_answer(void *ctx, const struct post_result *r)
 		return;
 	}
 	a->is_heard = true;
-	answer_parse(&a->answer, r->body, NULL, 0);
+	a->code = r->code;
+	answer_parse(&a->answer, r->body, a->secrets,
+	    sizeof(a->secrets) / sizeof(a->secrets[0]));
 }
 
-/* False: said why. a is to be freed if true. */
+/* Adds who we are, and asks. code and verifier (may be NULL): what is secret in
+ * form. False: said why. a->answer is to be freed if true. */
 static bool
-ask(const struct conf *conf, const char *url, struct buf *form, struct asked *a)
+ask(const struct conf *conf, const char *url, struct buf *form,
+    const char *code, const char *verifier, struct asked *a)
 {
-	*a = (struct asked){.is_heard = false};
-	post_now(conf, url, buf_slice(form), on_answer, a);
+	char error[CONF_ERROR_SIZE];
+
+	*a = (struct asked){.secrets = {conf->client_secret, code, verifier}};
+	if (grant_add_client(conf, time(NULL), form, error, sizeof(error)))
+		post_now(conf, url, buf_slice(form), on_answer, a);
+	else
+		(void)fail(error);
 	buf_fini_secret(form);
 	return a->is_heard;
+}
+
+/* What the endpoint said instead of what was asked for. */
+static int
+refuse(const struct asked *a)
+{
+	(void)fprintf(stderr, "lane: %ld %s\n", a->code,
+	    a->answer.text[0] != '\0' ? a->answer.text
+				      : "with an answer to another question");
+	return 1;
 }
 
 static int
@@ -85,15 +107,53 @@ is_error(const struct answer *a, const char *code)
 	return a->kind == ANSWER_ERROR && strcmp(a->code, code) == 0;
 }
 
-/* Asks until the person has decided. */
+static time_t
+uptime_s(void)
+{
+	struct timespec now = {0, 0};
+
+	(void)clock_gettime(CLOCK_BOOTTIME, &now);
+	return now.tv_sec;
+}
+
+static int
+expired(void)
+{
+	return fail("the code has expired, nobody logged in with it in time");
+}
+
+/* -1: to be asked again; else the exit status. What may pass by itself is said
+ * and waited for, as long as the code is good. */
+static int
+look_at_poll(
+    const struct confdir_entry *e, const struct asked *a, int64_t *interval_s)
+{
+	if (a->answer.kind == ANSWER_TOKEN)
+		return keep(e, &a->answer);
+	if (is_error(&a->answer, "authorization_pending"))
+		return -1;
+	if (is_error(&a->answer, "slow_down")) {
+		*interval_s += SLOWER_S;
+		return -1;
+	}
+	if (is_error(&a->answer, "expired_token"))
+		return expired();
+	(void)refuse(a);
+	return a->code == 429 || a->code >= 500 ||
+		       is_error(&a->answer, "temporarily_unavailable") ||
+		       is_error(&a->answer, "server_error")
+		   ? -1
+		   : 1;
+}
+
+/* Asks until the person has decided, or the code has expired. */
 static int
 poll_device(const struct confdir_entry *e, const struct answer *device)
 {
-	const struct conf *conf = &e->conf;
+	time_t end = uptime_s() + (time_t)device->life_s;
 	int64_t interval_s = device->interval_s;
-	char error[CONF_ERROR_SIZE];
 
-	for (;;) {
+	while (uptime_s() + interval_s < end) {
 		struct asked a;
 		struct buf form;
 		int status = -1;
@@ -103,23 +163,17 @@ poll_device(const struct confdir_entry *e, const struct answer *device)
 		post_add(&form, "grant_type",
 		    "urn:ietf:params:oauth:grant-type:device_code");
 		post_add(&form, "device_code", device->device_code);
-		if (!grant_add_client(
-			conf, time(NULL), &form, error, sizeof(error))) {
-			buf_fini_secret(&form);
-			return fail(error);
+		if (ask(&e->conf, e->conf.token_endpoint, &form,
+			device->device_code, NULL, &a)) {
+			status = look_at_poll(e, &a, &interval_s);
+			answer_free(&a.answer);
+		} else if ((interval_s *= 2) > SLOWEST_S) {
+			interval_s = SLOWEST_S;
 		}
-		if (!ask(conf, conf->token_endpoint, &form, &a))
-			continue;
-		if (a.answer.kind == ANSWER_TOKEN)
-			status = keep(e, &a.answer);
-		else if (is_error(&a.answer, "slow_down"))
-			interval_s += SLOWER_S;
-		else if (!is_error(&a.answer, "authorization_pending"))
-			status = fail(a.answer.text);
-		answer_free(&a.answer);
 		if (status >= 0)
 			return status;
 	}
+	return expired();
 }
 
 static int
@@ -131,13 +185,11 @@ by_device(const struct confdir_entry *e)
 	int status;
 
 	buf_init(&form, POST_FORM_MAX);
-	post_add(&form, "client_id", conf->client_id);
 	post_add(&form, "scope", conf->scope);
-	if (!ask(conf, conf->device_endpoint, &form, &a))
+	if (!ask(conf, conf->device_endpoint, &form, NULL, NULL, &a))
 		return 1;
 	if (a.answer.kind != ANSWER_DEVICE) {
-		status = fail(a.answer.text[0] != '\0' ? a.answer.text
-						       : "no code was given");
+		status = refuse(&a);
 	} else {
 		(void)printf("Open %s, enter %s and log in as the sender.\n",
 		    a.answer.verification_uri, a.answer.user_code);
@@ -225,10 +277,12 @@ tell_address(const struct conf *conf, const char *state, const char *challenge)
 	post_add(&query, "access_type", "offline");
 	post_add(&query, "prompt", "consent");
 	(void)printf("Open this in a browser and log in as the sender:\n\n"
-		     "%s?%s\n\n"
+		     "%s%c%s\n\n"
 		     "The browser then cannot show a page at " REDIRECT
 		     "...: copy that\naddress, all of it, and enter it here:\n",
-	    conf->authorization_endpoint, buf_str(&query));
+	    conf->authorization_endpoint,
+	    strchr(conf->authorization_endpoint, '?') != NULL ? '&' : '?',
+	    buf_str(&query));
 	(void)fflush(stdout);
 	buf_fini(&query);
 }
@@ -237,7 +291,6 @@ static int
 exchange(const struct confdir_entry *e, const char *code, const char *verifier)
 {
 	const struct conf *conf = &e->conf;
-	char error[CONF_ERROR_SIZE];
 	struct asked a;
 	struct buf form;
 	int status;
@@ -247,15 +300,38 @@ exchange(const struct confdir_entry *e, const char *code, const char *verifier)
 	post_add(&form, "code", code);
 	post_add(&form, "redirect_uri", REDIRECT);
 	post_add(&form, "code_verifier", verifier);
-	if (!grant_add_client(conf, time(NULL), &form, error, sizeof(error))) {
-		buf_fini_secret(&form);
-		return fail(error);
-	}
-	if (!ask(conf, conf->token_endpoint, &form, &a))
+	if (!ask(conf, conf->token_endpoint, &form, code, verifier, &a))
 		return 1;
-	status = a.answer.kind == ANSWER_TOKEN ? keep(e, &a.answer)
-					       : fail(a.answer.text);
+	status =
+	    a.answer.kind == ANSWER_TOKEN ? keep(e, &a.answer) : refuse(&a);
 	answer_free(&a.answer);
+	return status;
+}
+
+/* The address that was pasted: RFC 6749 4.1.2. */
+static int
+take_address(const struct confdir_entry *e, const char *line, const char *state,
+    const char *verifier)
+{
+	char *code = login_query_value(line, "code");
+	char *given = login_query_value(line, "state");
+	char *error = login_query_value(line, "error");
+	int status;
+
+	if (given == NULL || strcmp(given, state) != 0 ||
+	    (code == NULL && error == NULL)) {
+		status = fail("that is not the address of this login");
+	} else if (code == NULL) {
+		log_safe(error, strlen(error));
+		status = fail(error);
+	} else {
+		status = exchange(e, code, verifier);
+	}
+	if (code != NULL)
+		mem_wipe(code, strlen(code));
+	mem_free(code);
+	mem_free(given);
+	mem_free(error);
 	return status;
 }
 
@@ -263,7 +339,7 @@ static int
 by_address(const struct confdir_entry *e)
 {
 	char state[2 * RANDOM_OCTETS + 1], verifier[2 * RANDOM_OCTETS + 1];
-	char challenge[64], *line, *code = NULL, *given = NULL;
+	char challenge[64], *line;
 	int status;
 
 	if (!random_hex(state) || !random_hex(verifier))
@@ -271,18 +347,11 @@ by_address(const struct confdir_entry *e)
 	challenge_of(verifier, challenge);
 	tell_address(&e->conf, state, challenge);
 	line = mem_zalloc(PASTE_MAX);
-	if (fgets(line, PASTE_MAX, stdin) != NULL) {
-		code = login_query_value(line, "code");
-		given = login_query_value(line, "state");
-	}
-	if (code == NULL || given == NULL || strcmp(given, state) != 0)
-		status = fail("that is not the address of this login");
-	else
-		status = exchange(e, code, verifier);
+	status = fgets(line, PASTE_MAX, stdin) != NULL
+		     ? take_address(e, line, state, verifier)
+		     : fail("no address was entered");
 	mem_wipe(line, PASTE_MAX);
 	mem_free(line);
-	mem_free(code);
-	mem_free(given);
 	return status;
 }
 

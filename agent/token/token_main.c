@@ -116,13 +116,21 @@ open_state(struct startup *s)
 	mem_free(error);
 }
 
+static void
+forbid_core(void)
+{
+	struct rlimit none = {0, 0};
+
+	(void)setrlimit(RLIMIT_CORE, &none);
+}
+
 /* No core file, no swap and no neighbour has them. */
 static void
 guard_secrets(void)
 {
-	struct rlimit none = {0, 0}, all = {RLIM_INFINITY, RLIM_INFINITY};
+	struct rlimit all = {RLIM_INFINITY, RLIM_INFINITY};
 
-	(void)setrlimit(RLIMIT_CORE, &none);
+	forbid_core();
 	if (setrlimit(RLIMIT_MEMLOCK, &all) != 0 ||
 	    mlockall(MCL_CURRENT | MCL_FUTURE) != 0)
 		log_info("secrets cannot be kept out of the swap area: %s",
@@ -271,6 +279,8 @@ log_in(const struct settings *set, const char *name)
 		(void)fprintf(stderr, "lane: only root can log in\n");
 		return 1;
 	}
+	forbid_core();
+	(void)prctl(PR_SET_DUMPABLE, 0);
 	(void)umask(077);
 	confdir_read(&dir, set->lane_token_directory);
 	entry = confdir_find(&dir, name);

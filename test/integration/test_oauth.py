@@ -1,9 +1,17 @@
 """Logins with access tokens, and all that goes wrong with them."""
 import base64
+import hashlib
 import json
 import os
+import pwd
+import re
+import resource
+import signal
+import socket
 import subprocess
+import threading
 import time
+import urllib.parse
 
 import pytest
 
@@ -468,3 +476,238 @@ def test_files_that_cannot_be_used_are_named(
     deferred(origin, "no access token work: .*" + words)
     assert not server.asked
     oauth.check_secrets(origin, server)
+
+
+def prepare_login(origin, sim, server, how="device", **settings):
+    """Nothing is stored yet."""
+    place = {"device": "device_endpoint", "address": "authorization_endpoint"}
+    settings[place[how]] = server.url.replace("/token", "/device")
+    oauth.use(origin, sim, server, flow="refresh_token", **settings)
+    os.unlink(os.path.join(origin.etc, "lane-token.d/work.refresh"))
+
+
+def stored(origin):
+    path = os.path.join(origin.etc, "lane-token.d/work.refresh")
+    with open(path, encoding="ascii", errors="replace") as f:
+        return f.read().strip("\0\n ")
+
+
+def pending(error="authorization_pending", text="wait"):
+    return refusal(error, text)
+
+
+def test_login_by_device(base, certs, origin, started, endpoint):
+    """From nothing stored to mail, without a reload."""
+    server = endpoint()
+    sim = simulator(base, certs, started, server)
+    server.polls = [pending(), (502, b"<html>", {}), pending("slow_down")]
+    prepare_login(origin, sim, server)
+    started(origin)
+    out, err = oauth.log_in(origin).communicate(timeout=120)
+    assert out == (
+        "Open https://login.example/device, enter ABCD1234 and log in as the "
+        "sender.\nThe refresh token is stored in work.refresh.\n"), err
+    assert err == "lane: 502 an answer that is no JSON object\n"
+    # RFC 8628 3.5: five seconds more
+    assert server.asked_at[3] - server.asked_at[2] >= 6
+    # RFC 8628 3.1: who we are is told there, too
+    assert server.asked_device == [{
+        "scope": "mail", "client_id": "lane",
+        "client_secret": oauth.SECRET}]
+    send(origin, sim, 3)
+    assert not origin.log.lines("alarm|status=deferred")
+    oauth.check_secrets(origin, server)
+
+
+DENIED = {
+    "denied": ([pending(), pending("access_denied", "The person said no")],
+               "lane: 400 access_denied: The person said no\n"),
+    "expired": ([pending("expired_token", "gone")],
+                "lane: the code has expired, nobody logged in with it in "
+                "time\n"),
+    "garbage": ([(200, b"\xff\x00", {})],
+                "lane: 200 an answer that is no JSON object\n"),
+    "told": ([pending("invalid_grant", "what is device~code-never-seen?")],
+             "lane: 400 invalid_grant: what is \n"),
+    "told as it was sent": (
+        [pending("invalid_client", "client_secret=client~secret-never-to&")],
+        "lane: 400 invalid_client: client_secret=\n"),
+    "no token to keep": (
+        [(200, json.dumps({"access_token": "abc"}).encode(), {})],
+        "lane: logged in, but no refresh token was given: the scope must "
+        "allow it (offline_access)\n"),
+}
+
+
+@pytest.mark.parametrize("case", DENIED)
+def test_login_that_is_not_given(
+        base, certs, origin, started, endpoint, case):
+    server = endpoint()
+    server.polls, words = DENIED[case]
+    sim = simulator(base, certs, started, server)
+    prepare_login(origin, sim, server)
+    started(origin)
+    asked = oauth.log_in(origin)
+    _, err = asked.communicate(timeout=60)
+    assert (asked.returncode, err) == (1, words)
+    assert not stored(origin)
+
+
+def test_login_ends_with_its_code(base, certs, origin, started, endpoint):
+    """Also when the endpoint does not say so, or cannot be reached."""
+    server = endpoint()
+    server.device = 200, server.device[1].replace(b": 900", b": 4"), {}
+    server.polls = [pending()] * 100
+    sim = simulator(base, certs, started, server)
+    prepare_login(origin, sim, server)
+    started(origin)
+    asked = oauth.log_in(origin)
+    _, err = asked.communicate(timeout=60)
+    assert (asked.returncode, err) == (1, DENIED["expired"][1])
+    asked = oauth.log_in(origin)
+    asked.stdout.readline()
+    server.stop()
+    _, err = asked.communicate(timeout=60)
+    assert asked.returncode == 1
+    assert "Failed to connect" in err and err.endswith(DENIED["expired"][1])
+
+
+@pytest.mark.parametrize("sig", ["SIGINT", "SIGHUP", "SIGQUIT"])
+def test_login_that_is_given_up(base, certs, origin, started, endpoint, sig):
+    """Ctrl-C, a terminal that is closed, and what else would leave a core
+    file: nothing is stored, and the next one begins anew."""
+    server = endpoint()
+    server.polls = [pending()]
+    sim = simulator(base, certs, started, server)
+    prepare_login(origin, sim, server)
+    started(origin)
+    asked = oauth.log_in(
+        origin, cwd=base, preexec_fn=lambda: resource.setrlimit(
+            resource.RLIMIT_CORE, (resource.RLIM_INFINITY,) * 2))
+    asked.stdout.readline()
+    with open(f"/proc/{asked.pid}/limits", encoding="ascii") as f:
+        assert re.search(r"^Max core file size +0 +0 ", f.read(), re.M)
+    asked.send_signal(getattr(signal, sig))
+    asked.communicate(timeout=60)
+    assert asked.returncode == -getattr(signal, sig)
+    assert not stored(origin)
+    server.polls = []
+    assert oauth.log_in(origin).wait(timeout=60) == 0
+    assert stored(origin)
+
+
+def address_of(asked):
+    """What a browser is to open, by its query's names."""
+    for line in asked.stdout:
+        if line.startswith("http"):
+            return urllib.parse.parse_qs(line.strip().split("?", 1)[1])
+    return None
+
+
+def test_login_by_address(base, certs, origin, started, endpoint):
+    server = endpoint()
+    sim = simulator(base, certs, started, server)
+    prepare_login(origin, sim, server, how="address")
+    started(origin)
+    asked = oauth.log_in(origin)
+    query = address_of(asked)
+    out, err = asked.communicate(
+        f"http://127.0.0.1:1/?state={query['state'][0]}&code=4%2F0Ab&x=y\n",
+        timeout=60)
+    assert out.endswith("The refresh token is stored in work.refresh.\n"), err
+    form = server.asked[0]
+    assert form["code"] == "4/0Ab"
+    assert form["client_secret"] == oauth.SECRET
+    made = base64.urlsafe_b64encode(hashlib.sha256(
+        form["code_verifier"].encode()).digest()).rstrip(b"=").decode()
+    assert query["code_challenge"] == [made]
+    assert form["redirect_uri"] == query["redirect_uri"][0]
+    send(origin, sim, 3)
+
+
+PASTED = {
+    "another login's": ("http://127.0.0.1:1/?state=x&code=c\n",
+                        "lane: that is not the address of this login\n"),
+    "denied": ("http://127.0.0.1:1/?state=STATE&error=access_denied\n",
+               "lane: access_denied\n"),
+    "denied to another": ("http://127.0.0.1:1/?error=access_denied\n",
+                          "lane: that is not the address of this login\n"),
+    "nothing": ("", "lane: no address was entered\n"),
+    "an empty line": ("\n", "lane: that is not the address of this login\n"),
+}
+
+
+@pytest.mark.parametrize("case", PASTED)
+def test_address_that_is_none(base, certs, origin, started, endpoint, case):
+    pasted, words = PASTED[case]
+    server = endpoint()
+    sim = simulator(base, certs, started, server)
+    prepare_login(origin, sim, server, how="address")
+    started(origin)
+    asked = oauth.log_in(origin)
+    state = address_of(asked)["state"][0]
+    _, err = asked.communicate(pasted.replace("STATE", state), timeout=60)
+    assert (asked.returncode, err) == (1, words)
+    assert not server.asked and not stored(origin)
+
+
+def connected(origin, uid):
+    """What the service says first to a process of that user."""
+    code = ("import os, socket, sys\n"
+            f"os.setgroups([]); os.setgid({uid}); os.setuid({uid})\n"
+            "s = socket.socket(socket.AF_UNIX)\n"
+            "s.connect(sys.argv[1])\n"
+            "s.settimeout(60)\n"
+            "sys.stdout.buffer.write(s.recv(100))\n")
+    return subprocess.run(
+        ["/usr/bin/python3", "-c", code,
+         os.path.join(origin.queue_directory, "private/lane-token")],
+        check=True, capture_output=True).stdout
+
+
+def test_nobody_else_gets_tokens(base, certs, origin, started, endpoint):
+    """Not even where the directory of the socket lets others in."""
+    server = endpoint()
+    sim = simulator(base, certs, started, server)
+    oauth.use(origin, sim, server)
+    started(origin)
+    os.chmod(os.path.join(origin.queue_directory, "private"), 0o711)
+    owner = pwd.getpwnam("postfix").pw_uid
+    for uid in (0, owner):
+        assert b"lane_token_protocol" in connected(origin, uid)
+    assert connected(origin, pwd.getpwnam("nobody").pw_uid) == b""
+    origin.log.wait("a connection of neither mail_owner nor root")
+
+
+def test_a_thousand_ask_at_once(base, certs, origin, started, endpoint):
+    """More than are served at a time: all get the one token."""
+    server = endpoint()
+    server.wait_s = 1
+    sim = simulator(base, certs, started, server)
+    oauth.use(origin, sim, server)
+    started(origin)
+    path = os.path.join(origin.queue_directory, "private/lane-token")
+    question = b"request\0token\0name\0work\0refused\0000\0\0"
+    answers = []
+
+    def ask():
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(path)     # waits while the queue of the socket is full
+            s.settimeout(120)
+            s.sendall(question)
+            got = b""
+            while got.count(b"\0\0") < 2:
+                more = s.recv(4096)
+                if not more:
+                    break
+                got += more
+            answers.append(got)
+    crowd = [threading.Thread(target=ask) for _ in range(1000)]
+    for each in crowd:
+        each.start()
+    for each in crowd:
+        each.join()
+    assert len(server.asked) == 1
+    token = server.granted[0].encode()
+    assert len(answers) == 1000
+    assert not [a for a in answers if b"\0token\0" + token not in a]

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import secrets
+import subprocess
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,6 +30,9 @@ class Endpoint:
     wait_s      so long each answer takes
     on_grant    called with the refresh token that is granted, before the
                 answer leaves
+    polls       what each question of a device flow is answered with, in turn;
+                then the person has logged in. `device` is what the device
+                endpoint says
     """
 
     def __init__(self, base, life_s=3600, size=200, knows=True, rotates=True):
@@ -37,6 +41,13 @@ class Endpoint:
         self.rotates = rotates
         self.answer = self.on_grant = None
         self.wait_s = 0
+        self.polls = []
+        self.device = 200, json.dumps({
+            "device_code": "device~code-never-seen", "user_code": "ABCD1234",
+            "verification_uri": "https://login.example/device",
+            "expires_in": 900, "interval": 1}).encode(), {}
+        self.asked_device = []
+        self.asked_at = []
         self.asked = []         # forms
         self.granted = []       # access tokens
         self.refresh_tokens = ["refresh-token-of-" + secrets.token_hex(16)]
@@ -60,7 +71,7 @@ class Endpoint:
                 n = int(self.headers["Content-Length"])
                 form = {k: v[0] for k, v in parse_qs(
                     self.rfile.read(n).decode("ascii")).items()}
-                code, body, headers = endpoint.handle(form)
+                code, body, headers = endpoint.handle(form, self.path)
                 with contextlib.suppress(OSError):
                     self.send_response(code)
                     for name, value in headers.items():
@@ -86,13 +97,19 @@ class Endpoint:
 
     destroy = stop
 
-    def handle(self, form):
+    def handle(self, form, path):
         with self._lock:
+            if path == "/device":
+                self.asked_device.append(form)
+                return self.device
+            self.asked_at.append(time.monotonic())
             self.asked.append(form)
             answer, wait_s = self.answer, self.wait_s
         time.sleep(wait_s)
         if answer is not None:
             return answer
+        if form["grant_type"].endswith(":device_code") and self.polls:
+            return self.polls.pop(0)
         with self._lock:
             return self._grant(form)
 
@@ -105,7 +122,7 @@ class Endpoint:
         self.granted.append(token)
         said = {"token_type": "Bearer", "expires_in": self.life_s,
                 "access_token": token}
-        if form["grant_type"] == "refresh_token" and self.rotates:
+        if form["grant_type"] != "client_credentials" and self.rotates:
             fresh = "refresh-token-of-" + secrets.token_hex(16)
             self.refresh_tokens.append(fresh)
             said["refresh_token"] = fresh
@@ -198,6 +215,15 @@ def use(origin, sim, endpoint, transports=("fast",), options=None,
         smtp_sasl_security_options="noplaintext, noanonymous",
         smtp_sasl_password_maps=origin.map(
             "tokens", {hop: f"{USER}:oauth2:work"}, mode=0o600))
+
+
+def log_in(origin, *words, **options):
+    """A started "lane token work --login", without a terminal."""
+    return subprocess.Popen(
+        [os.path.join(origin.libexec, "lane"), "token", "work", "--login",
+         *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, **{
+            "env": {"MAIL_CONFIG": origin.etc}, **options})
 
 
 def service_pids(origin):

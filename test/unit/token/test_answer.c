@@ -13,12 +13,12 @@
 #include "common/shared/tokenproto.h"
 
 static const char *const secrets[] = {
-    "s3cr3t-of-client", NULL, "", "old-token-x"};
+    "s3cr3t-of-client", NULL, "", "old-token-x", "1//0refresh"};
 
 static void
 parse(struct answer *a, const char *body)
 {
-	answer_parse(a, slice_str(body), secrets, 4);
+	answer_parse(a, slice_str(body), secrets, 5);
 }
 
 static void
@@ -101,6 +101,13 @@ error_is_told_without_secrets(void **state)
 	     "\"you sent s3cr3t-of-client!\"}",
 		"invalid_client: you sent ", true},
 	    {"{\"error\":\"old-token-x is no good\"}", "", true},
+	    /* as it stood in the form */
+	    {"{\"error\":\"e\",\"error_description\":"
+	     "\"refresh_token=1%2F%2F0refresh\"}",
+		"e: refresh_token=", true},
+	    {"{\"error\":\"e\",\"error_description\":"
+	     "\"assertion=eyJhbGciOiJQUzI1NiJ9.e.c\"}",
+		"e: assertion=", true},
 	    {"{\"error\":\"a\\u0007\",\"error_description\":\"b\\u001b[1m\"}",
 		"a?: b?[1m", true},
 	};
@@ -150,12 +157,14 @@ device_is_taken(void **state)
 	assert_string_equal(a.user_code, "WDJB-MJHT");
 	assert_string_equal(a.verification_uri, "https://example.com/device");
 	assert_int_equal(a.interval_s, 7);
+	assert_int_equal(a.life_s, 1800);
 	answer_free(&a);
 	parse(&a, "{\"device_code\":\"g\",\"user_code\":\"W\\u001b\","
 		  "\"verification_url\":\"u\"}");
 	assert_int_equal(a.kind, ANSWER_DEVICE);
 	assert_string_equal(a.user_code, "W?");
 	assert_int_equal(a.interval_s, 5);
+	assert_int_equal(a.life_s, ANSWER_DEVICE_LIFE_S);
 	answer_free(&a);
 }
 
