@@ -84,6 +84,21 @@ ask(int fd, const char *name, struct attr_reader *in)
 	return ok;
 }
 
+static const char *
+hint_of(int error_no)
+{
+	switch (error_no) {
+	case ENOENT:
+		return " (is it in master.cf, and Postfix reloaded?)";
+	case ECONNREFUSED:
+		return " (is Postfix running?)";
+	case EACCES:
+		return " (only root and mail_owner may)";
+	default:
+		return "";
+	}
+}
+
 bool
 status_ask(struct status *out, const struct settings *set, const char *name)
 {
@@ -95,8 +110,9 @@ status_ask(struct status *out, const struct settings *set, const char *name)
 	memset(out, 0, sizeof(*out));
 	if (fd < 0) {
 		(void)snprintf(out->text, sizeof(out->text),
-		    "service %s cannot be asked: %s",
-		    set->lane_token_service_name, strerror(errno));
+		    "service %s cannot be asked: %s%s",
+		    set->lane_token_service_name, strerror(errno),
+		    hint_of(errno));
 		return false;
 	}
 	attr_reader_init(&in, LIST_MAX, PAIRS_MAX);
