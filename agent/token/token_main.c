@@ -116,12 +116,15 @@ open_state(struct startup *s)
 	mem_free(error);
 }
 
+/* The limit is for files: a program that gets cores by a pipe is kept away by
+ * the other. */
 static void
 forbid_core(void)
 {
 	struct rlimit none = {0, 0};
 
 	(void)setrlimit(RLIMIT_CORE, &none);
+	(void)prctl(PR_SET_DUMPABLE, 0);
 }
 
 /* No core file, no swap and no neighbour has them. */
@@ -280,7 +283,6 @@ log_in(const struct settings *set, const char *name)
 		return 1;
 	}
 	forbid_core();
-	(void)prctl(PR_SET_DUMPABLE, 0);
 	(void)umask(077);
 	confdir_read(&dir, set->lane_token_directory);
 	entry = confdir_find(&dir, name);
