@@ -23,6 +23,7 @@ struct peer {
 	bool is_tls, is_verified;
 	bool is_resumed;
 	int64_t certificate_end_s; /* since the epoch; 0: not known */
+	bool is_traced; /* its dialogue goes to the log */
 	int others; /* addresses that are as good as this one */
 	/* has a say over each line of its replies; borrowed, NULL: none */
 	const struct rewriter *replies;

@@ -4,6 +4,7 @@
 #include "agent/engine/session_place.h"
 #include "agent/engine/session_state.h"
 #include "agent/engine/session_verdict.h"
+#include "agent/engine/trace.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
@@ -523,9 +524,10 @@ session_input(struct session *s, const char *p, size_t n, struct moment now)
 
 		p += used;
 		n -= used;
-		if (result == REPLY_DONE)
+		if (result == REPLY_DONE) {
+			trace_received(&s->peer, reply_get(&s->parser));
 			on_reply(s, reply_get(&s->parser), now);
-		else if (result == REPLY_BAD)
+		} else if (result == REPLY_BAD)
 			session_lose_place(
 			    s, "malformed reply", reply_get(&s->parser), now);
 	}

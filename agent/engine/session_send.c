@@ -4,6 +4,7 @@
 #include "agent/engine/session_place.h"
 #include "agent/engine/session_state.h"
 #include "agent/engine/session_verdict.h"
+#include "agent/engine/trace.h"
 #include "common/smtp/command.h"
 #include "common/base/log.h"
 
@@ -394,17 +395,43 @@ begin_next(struct session *s, struct buf *out, struct moment now)
 	return true;
 }
 
+/* What one step has appended: a command, or content. */
+static void
+trace(const struct session *s, struct buf *out, size_t from)
+{
+	struct slice text = buf_slice(out);
+	struct pipelined *newest;
+	size_t line;
+
+	if (!s->peer.is_traced || text.n <= from || s->pipe.count == 0)
+		return;
+	text = slice_of(text.p + from, text.n - from);
+	newest = list_entry(s->pipe.awaiting.prev, struct pipelined, link);
+	line = 0;
+	if (newest->kind != COMMAND_BODY) {
+		const char *end = memchr(text.p, '\n', text.n);
+
+		line = end != NULL ? (size_t)(end + 1 - text.p) : text.n;
+		trace_sent(&s->peer, slice_of(text.p, line));
+	}
+	if (text.n > line)
+		trace_sent_octets(&s->peer, text.n - line, "content");
+}
+
 void
 session_output(
     struct session *s, struct buf *out, size_t max, struct moment now)
 {
-	size_t before = buf_len(out);
+	size_t before = buf_len(out), at = before;
 
 	while (!s->is_over && !s->is_quit_rendered &&
 	       buf_len(out) - before < max && may_render(s) &&
 	       (s->cur != NULL ? render_step(s, out, buf_len(out) - before, now)
-			       : begin_next(s, out, now)))
-		continue;
+			       : begin_next(s, out, now))) {
+		trace(s, out, at);
+		at = buf_len(out);
+	}
+	trace(s, out, at);
 }
 
 void

@@ -62,6 +62,7 @@ struct settings {
 	int64_t smtp_rcpt_timeout_ms, smtp_data_init_timeout_ms;
 	int64_t smtp_data_xfer_timeout_ms, smtp_data_done_timeout_ms;
 	int64_t smtp_rset_timeout_ms;
+	char *debug_peer_list;
 	bool smtp_per_request_deadline;
 	int smtp_min_data_rate; /* octets a second */
 	int smtp_connection_reuse_count_limit;

@@ -119,6 +119,8 @@ static const struct param table[] = {
     TIME(smtp_data_done_timeout, "600s", 1, YEAR,
 	"for the reply to the end of data"),
     TIME(smtp_rset_timeout, "20s", 1, YEAR, "for the reply to RSET"),
+    STR(debug_peer_list, "",
+	"servers whose dialogue goes to the log, secrets hidden"),
     BOOL(smtp_per_request_deadline, "no",
 	"bound the time for all of a message's content, too"),
     INT(smtp_min_data_rate, "500", 1, INT32_MAX,

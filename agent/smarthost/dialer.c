@@ -15,6 +15,7 @@
 
 #include "agent/smarthost/dial.h"
 #include "agent/smarthost/handshake.h"
+#include "agent/smarthost/peer_list.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
@@ -59,6 +60,10 @@ dialer_new(struct loop *loop, const struct settings *set,
 		&d->discard_mask, bad, sizeof(bad)))
 		log_warn(
 		    "smtp_discard_ehlo_keywords: unknown word \"%s\"", bad);
+	if (!peer_list_is_plain(set->debug_peer_list, bad, sizeof(bad)))
+		log_warn("debug_peer_list: %s: not supported by lane: must be "
+			 "a name or an address",
+		    bad);
 	return d;
 }
 
@@ -601,6 +606,8 @@ on_candidate(void *ctx, const struct candidate *candidate)
 	(void)snprintf(peer->tls, sizeof(peer->tls), "unknown");
 	peer->replies = dial->dialer->replies;
 	memcpy(peer->session, dial->session, sizeof(peer->session));
+	peer->is_traced = peer_list_has(
+	    dial->dialer->set->debug_peer_list, peer->host, peer->addr);
 	peer->others = candidates_alike(dial->candidates) - 1;
 	dial->policy_key = dial->at.nexthop;
 	look_up_policy(dial);

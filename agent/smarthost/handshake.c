@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "agent/smarthost/handshake.h"
+#include "agent/engine/trace.h"
 #include "agent/smarthost/login.h"
 #include "common/smtp/command.h"
 #include "common/base/log.h"
@@ -433,6 +434,11 @@ on_reply(struct dial *dial, const struct reply *reply, bool has_more)
 			: text);
 	}
 	dial->dialer->tally.replies_421 += reply->code == 421;
+	/* Some servers repeat what they were told. */
+	if (dial->state == DIAL_STATE_AUTH)
+		trace_received_hidden(&dial->result.peer, reply->code);
+	else
+		trace_received(&dial->result.peer, reply);
 	if (is_too_early(dial, reply)) {
 		fail_protocol(dial);
 		return;
@@ -502,11 +508,26 @@ on_input(void *ctx, const char *p, size_t n)
 	}
 }
 
+/* Whatever belongs to a login is hidden. */
+static void
+trace_output(const struct dial *dial)
+{
+	const struct peer *peer = &dial->result.peer;
+	struct slice text = buf_slice(&dial->out);
+
+	if (text.n > 0 &&
+	    (dial->state == DIAL_STATE_AUTH || strncmp(text.p, "AUTH", 4) == 0))
+		trace_sent_octets(peer, text.n, "login, hidden");
+	else
+		trace_sent(peer, text);
+}
+
 static void
 on_output(void *ctx, struct buf *out)
 {
 	struct dial *dial = ctx;
 
+	trace_output(dial);
 	(void)buf_add_slice(out, buf_slice(&dial->out));
 	/* Possibly a password. */
 	buf_fini_secret(&dial->out);

@@ -166,3 +166,23 @@ def test_a_session_ends_after_so_many_messages(base, certs, origin, started):
     for entry in taken:
         by_session[entry.connection] = by_session.get(entry.connection, 0) + 1
     assert max(by_session.values()) == 3
+
+
+def test_the_dialogue_of_a_peer_is_logged_without_secrets(
+        base, certs, origin, started):
+    sim = started(Simulator(base, certs, store=True))
+    origin.agent("lane", "fast", "class=fast")
+    origin.relay_to(sim, transport="fast")
+    origin.set(debug_peer_list="192.0.2.0/24, 127.0.0.1")
+    started(origin)
+    origin.inject(messages.generate(1, size=2000))
+    origin.wait_empty()
+    for line in ("< {}: 220 ", "> {}: EHLO ", "< {}: 250-PIPELINING",
+                 "> {}: <\\d+ octets of login, hidden>", "< {}: 235 ",
+                 "> {}: MAIL FROM:<m-0@sender.example>",
+                 "> {}: RCPT TO:<m-0-r0@rcpt.example>",
+                 "> {}: <\\d+ octets of content>", "< {}: 250 "):
+        origin.log.wait(line.format(r"127\.0\.0\.1\[127\.0\.0\.1\]:\d+"))
+    said = [l.text for l in origin.log.parsed() if l.text[:2] in ("> ", "< ")]
+    assert not [text for text in said if "AUTH " in text and "> " == text[:2]]
+    assert not [text for text in said if "Subject:" in text]
