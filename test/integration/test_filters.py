@@ -178,7 +178,7 @@ def test_the_dialogue_of_a_peer_is_logged_without_secrets(
     origin.inject(messages.generate(1, size=2000))
     origin.wait_empty()
     for line in ("< {}: 220 ", "> {}: EHLO ", "< {}: 250-PIPELINING",
-                 "> {}: <\\d+ octets of login, hidden>", "< {}: 235 ",
+                 "> {}: <\\d+ octets of login, hidden>", "< {}: 235 <hidden>",
                  "> {}: MAIL FROM:<m-0@sender.example>",
                  "> {}: RCPT TO:<m-0-r0@rcpt.example>",
                  "> {}: <\\d+ octets of content>", "< {}: 250 "):
