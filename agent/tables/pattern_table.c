@@ -461,8 +461,10 @@ read_endif(struct reader *r, char *p)
 }
 
 static bool
-read_logical_line(struct reader *r, char *p)
+read_logical_line(void *ctx, char *p)
 {
+	struct reader *r = ctx;
+
 	if (!is_word(*p))
 		return read_rule(r, p);
 	if (strncasecmp(p, "if", 2) == 0 && !is_word(p[2]))
@@ -473,104 +475,17 @@ read_logical_line(struct reader *r, char *p)
 			   "\"endif\"");
 }
 
-/* Next line of text without its end; false when there is none. */
-static bool
-next_line(struct slice *text, struct slice *out)
-{
-	const char *end;
-
-	if (text->n == 0)
-		return false;
-	end = memchr(text->p, '\n', text->n);
-	*out =
-	    slice_of(text->p, end != NULL ? (size_t)(end - text->p) : text->n);
-	text->p += out->n;
-	text->n -= out->n;
-	if (end != NULL) {
-		text->p++;
-		text->n--;
-	}
-	return true;
-}
-
-/* Comments and blank lines are none, wherever they stand. */
-static bool
-is_ignored(struct slice line)
-{
-	size_t i = 0;
-
-	while (i < line.n && is_blank(line.p[i]))
-		i++;
-	return i == line.n || line.p[i] == '#';
-}
-
-static bool
-take_logical_line(struct reader *r, struct buf *joined)
-{
-	char *text, *end;
-	bool is_good;
-
-	if (buf_len(joined) == 0)
-		return true;
-	text = mem_strdup(buf_str(joined));
-	for (end = text + strlen(text); end > text && is_blank(end[-1]);)
-		*--end = '\0';
-	end = text + buf_len(joined);
-	is_good = read_logical_line(r, text);
-	mem_wipe(text, (size_t)(end - text));
-	mem_free(text);
-	buf_wipe(joined);
-	return is_good;
-}
-
-static bool
-read_text(struct reader *r, struct slice text)
-{
-	struct slice line;
-	struct buf joined;
-	int number = 0;
-	bool is_good = true;
-
-	buf_init(&joined, PATTERN_TEXT_MAX);
-	while (is_good && next_line(&text, &line)) {
-		number++;
-		if (is_ignored(line))
-			continue;
-		if (!is_blank(*line.p)) {
-			is_good = take_logical_line(r, &joined);
-			if (is_good)
-				r->line = number;
-		} else if (buf_len(&joined) == 0) {
-			r->line = number;
-			is_good = complain(r, "the first line begins with a "
-					      "blank");
-		}
-		(void)buf_add_slice(&joined, line);
-	}
-	is_good = is_good && take_logical_line(r, &joined);
-	if (is_good && r->nesting > 0) {
-		r->line = r->table->rules[r->ifs[r->nesting - 1]].line;
-		is_good = complain(r, "\"if\" without \"endif\"");
-	}
-	buf_fini_secret(&joined);
-	return is_good;
-}
-
 static bool
 read_table(struct reader *r, struct slice text)
 {
-	const char *nul = memchr(text.p, '\0', text.n);
+	const char *why = NULL;
 
-	r->line = 1;
-	if (nul != NULL) {
-		for (const char *p = text.p; p < nul; p++)
-			r->line += *p == '\n';
-		return complain(r, "there is a NUL");
-	}
-	if (text.n > PATTERN_TEXT_MAX)
-		return complain(
-		    r, "the table has more than %d octets", PATTERN_TEXT_MAX);
-	return read_text(r, text);
+	if (!logical_lines_read(text, read_logical_line, r, &r->line, &why))
+		return why != NULL ? complain(r, "%s", why) : false;
+	if (r->nesting == 0)
+		return true;
+	r->line = r->table->rules[r->ifs[r->nesting - 1]].line;
+	return complain(r, "\"if\" without \"endif\"");
 }
 
 static void

@@ -27,6 +27,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "agent/tables/logical_lines.h"
 #include "common/base/buf.h"
 #include "common/base/slice.h"
 
@@ -39,7 +40,7 @@ enum pattern_result {
 };
 
 enum {
-	PATTERN_TEXT_MAX = 16 << 20, /* octets of a table */
+	PATTERN_TEXT_MAX = LOGICAL_LINES_MAX, /* octets of a table */
 	PATTERN_KEY_MAX = 128 << 10, /* of a key: more than any header has */
 	PATTERN_RESULT_MAX = 256 << 10,
 	PATTERN_MATCH_MAX = 1000000, /* steps; tens of milliseconds */

@@ -65,7 +65,7 @@ rewrite_table_open(const struct maps_env *env, const char *param,
 		problems_addf(problems,
 		    "bad parameter: %s = %s: not supported by lane: must be of "
 		    "types that can be read at start, such as hash, texthash, "
-		    "regexp, pcre, inline and static",
+		    "regexp, pcre, cidr, inline and static",
 		    param, list);
 	if (!maps_is_empty(table->maps))
 		table->rewriter = (struct rewriter){rewrite, table};

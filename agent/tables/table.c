@@ -1,19 +1,20 @@
 #include "agent/tables/table.h"
 
-#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
 
 #include "agent/io/command_output.h"
+#include "agent/tables/cidr_table.h"
 #include "agent/tables/inline_table.h"
 #include "agent/tables/pattern_table.h"
+#include "agent/tables/table_name.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
@@ -29,9 +30,11 @@ enum table_kind {
 	KIND_STATIC, /* the same answer to every key, in entries[0] */
 	KIND_RANDOM, /* any of the values in entries */
 	KIND_PATTERNS, /* regexp and pcre, evaluated here */
+	KIND_CIDR,
 	KIND_UNION, /* the values that parts have, with commas between */
 	KIND_PIPE, /* the value of a part is the next one's key */
 	KIND_ASKED, /* entries are what was preloaded; else proxymap */
+	KIND_FAIL, /* of type fail: no answer to any key */
 	KIND_BAD, /* error says why */
 };
 
@@ -41,13 +44,12 @@ struct table {
 	char *shown; /* the same without the values of inline: and its like */
 	const char *postmap, *config_directory;
 	bool is_pattern; /* asked for whole keys, as they are */
-	bool is_cidr; /* asked for addresses only */
 	struct entry *entries; /* sorted by key, except while loading */
 	size_t count;
 	struct pattern_table *patterns;
+	struct cidr_table *networks;
 	struct table **parts; /* KIND_UNION, KIND_PIPE */
 	size_t part_count;
-	int rules_fd; /* KIND_ASKED: the rules of cidr:{...}; else -1 */
 	char *error; /* KIND_ASKED: postmap could not ask it at start */
 };
 
@@ -107,55 +109,6 @@ fold(const char *key)
 	return copy;
 }
 
-static bool
-is_one_of(const char *type, const char *const *list)
-{
-	for (; *list != NULL; list++)
-		if (strcmp(*list, type) == 0)
-			return true;
-	return false;
-}
-
-/* inline:{...}, static:..., unionmap:{...} and so on have values, passwords
- * perhaps, in their name. */
-static bool
-has_values(const char *name)
-{
-	return strchr(name, '{') != NULL || strstr(name, "static:") != NULL;
-}
-
-/* What Postfix has had by 3.12. Anything else is no table, but perhaps a login
- * that stands where its table should. */
-static bool
-is_known_type(const char *type)
-{
-	static const char *const types[] = {"btree", "cdb", "cidr", "dbm",
-	    "environ", "fail", "hash", "inline", "internal", "ldap", "lmdb",
-	    "memcache", "mongodb", "mysql", "netinfo", "nis", "nisplus", "pcre",
-	    "pgsql", "pipemap", "proxy", "randmap", "regexp", "sdbm",
-	    "socketmap", "sqlite", "static", "tcp", "texthash", "unionmap",
-	    "unix", NULL};
-
-	return is_one_of(type, types);
-}
-
-static char *
-show(const char *name)
-{
-	size_t type = strcspn(name, ":");
-	char *word = mem_strndup(name, type);
-	bool is_known = is_known_type(word);
-
-	free_secret(word);
-	if (!is_known)
-		return mem_strdup("...");
-	if (!has_values(name))
-		return mem_strdup(name);
-	if (strncmp(name, "proxy:", 6) == 0)
-		type += 1 + strcspn(name + 6, ":");
-	return mem_printf("%.*s:...", (int)type, name);
-}
-
 /* One line of what postmap said; never its standard output. */
 static void
 set_error(struct table *t, struct command_output_result *run)
@@ -164,7 +117,7 @@ set_error(struct table *t, struct command_output_result *run)
 	size_t n = said.n < ERROR_MAX ? said.n : ERROR_MAX;
 
 	/* It repeats what it does not like. */
-	if (has_values(t->name))
+	if (table_name_has_values(t->name))
 		n = 0;
 	while (n > 0 && isspace((unsigned char)said.p[n - 1]))
 		n--;
@@ -203,13 +156,6 @@ load_lines(struct table *t, const char *text)
 	sort(t);
 }
 
-/* What a command may be told: never a value. */
-static const char *
-argument_of(const struct table *t)
-{
-	return t->rules_fd >= 0 ? "cidr:/dev/stdin" : t->name;
-}
-
 /* Its own files are read to the end, however long that takes. */
 static void
 run_postmap(struct command_output_result *run, const struct table *t,
@@ -226,12 +172,12 @@ run_postmap(struct command_output_result *run, const struct table *t,
 	argv[n++] = option;
 	if (key != NULL)
 		argv[n++] = key;
-	argv[n++] = argument_of(t);
+	argv[n++] = t->name;
 	argv[n] = NULL;
 	if (key == NULL)
 		command_output_run(run, argv);
 	else
-		command_output_try(run, argv, t->rules_fd, TABLE_ASK_LIMIT_MS);
+		command_output_try(run, argv, -1, TABLE_ASK_LIMIT_MS);
 }
 
 static void
@@ -255,8 +201,6 @@ load_key(struct table *t, const char *key)
 	struct command_output_result run;
 	struct slice out;
 
-	if (t->rules_fd >= 0)
-		(void)lseek(t->rules_fd, 0, SEEK_SET);
 	run_postmap(&run, t, "-q", key);
 	out = buf_slice(&run.out);
 	while (out.n > 0 && out.p[out.n - 1] == '\n')
@@ -347,19 +291,26 @@ read_file(const char *path, struct buf *out)
 }
 
 static void
-compile(struct table *t, enum pattern_kind kind, const char *path,
-    struct slice text)
+compile(struct table *t, const char *path, struct slice text)
 {
+	bool is_pcre = strncmp(t->name, "pcre:", 5) == 0;
 	char error[PATTERN_ERROR_SIZE] = "";
 
-	t->kind = KIND_PATTERNS;
-	t->patterns = pattern_table_new(kind, path, text, error, sizeof(error));
-	if (t->patterns == NULL)
+	if (strncmp(t->name, "cidr:", 5) == 0) {
+		t->kind = KIND_CIDR;
+		t->networks = cidr_table_new(path, text, error, sizeof(error));
+	} else {
+		t->kind = KIND_PATTERNS;
+		t->patterns =
+		    pattern_table_new(is_pcre ? PATTERN_PCRE : PATTERN_REGEXP,
+			path, text, error, sizeof(error));
+	}
+	if (t->networks == NULL && t->patterns == NULL)
 		set_bad(t, error);
 }
 
 static void
-load_patterns(struct table *t, enum pattern_kind kind, const char *path)
+load_rules(struct table *t, const char *path)
 {
 	const char *why = "";
 	struct buf text;
@@ -371,59 +322,18 @@ load_patterns(struct table *t, enum pattern_kind kind, const char *path)
 			set_bad(t, why);
 			return;
 		}
-		compile(t, kind, t->shown, slice_str(rules));
+		compile(t, t->shown, slice_str(rules));
 		free_secret(rules);
 		return;
 	}
 	buf_init(&text, PATTERN_TEXT_MAX);
 	if (read_file(path, &text)) {
-		compile(t, kind, path, buf_slice(&text));
+		compile(t, path, buf_slice(&text));
 	} else {
 		t->kind = KIND_BAD;
 		t->error = mem_printf("open %s: %s", path, strerror(errno));
 	}
 	buf_fini_secret(&text);
-}
-
-/* The type of "type:name"; of unionmap and pipemap that of the first table
- * inside, which decides how they are asked. */
-static char *
-type_of(const char *name)
-{
-	for (;;) {
-		size_t n = strcspn(name, ":");
-		const char *rest = name + n + (name[n] == ':');
-
-		if (strncmp(name, "proxy:", 6) != 0 &&
-		    strncmp(name, "unionmap:", 9) != 0 &&
-		    strncmp(name, "pipemap:", 8) != 0)
-			return mem_strndup(name, n);
-		name = rest + strspn(rest, "{, \t\r\n");
-	}
-}
-
-static bool
-is_proxied(const struct table *t)
-{
-	return strncmp(t->name, "proxy:", 6) == 0;
-}
-
-/* The rules, in memory, for a postmap to read. */
-static void
-keep_rules(struct table *t, const char *text)
-{
-	const char *why = "";
-	char *rules = inline_rules(text, &why);
-	size_t n = rules != NULL ? strlen(rules) : 0;
-
-	if (rules == NULL) {
-		set_bad(t, why);
-		return;
-	}
-	t->rules_fd = memfd_create("rules", MFD_CLOEXEC);
-	if (t->rules_fd < 0 || write(t->rules_fd, rules, n) != (ssize_t)n)
-		set_bad(t, strerror(errno));
-	free_secret(rules);
 }
 
 static void
@@ -475,22 +385,27 @@ static void
 load_asked(struct table *t, const char *rest)
 {
 	t->kind = KIND_ASKED;
-	if (is_proxied(t) || strchr(rest, '{') == NULL)
-		return;
-	if (t->is_cidr && *rest == '{')
-		keep_rules(t, rest);
-	else
+	if (!table_name_is_proxied(t->name) && strchr(rest, '{') != NULL)
 		set_bad(t, "values in the name of a table of this type would "
 			   "be seen by all users: put them into a file");
+}
+
+static bool
+is_listed(const char *type)
+{
+	static const char *const listed[] = {
+	    "hash", "btree", "lmdb", "cdb", "dbm", "sdbm", "texthash"};
+
+	for (size_t i = 0; i < sizeof(listed) / sizeof(listed[0]); i++)
+		if (strcmp(listed[i], type) == 0)
+			return true;
+	return false;
 }
 
 static void
 open_contents(struct table *t, const char *type, const char *rest)
 {
-	static const char *const listed[] = {
-	    "hash", "btree", "lmdb", "cdb", "dbm", "sdbm", "texthash", NULL};
-
-	if (is_one_of(type, listed))
+	if (is_listed(type))
 		load_all(t);
 	else if (strcmp(type, "inline") == 0)
 		load_inline(t, rest);
@@ -498,15 +413,16 @@ open_contents(struct table *t, const char *type, const char *rest)
 		load_static(t, rest);
 	else if (strcmp(type, "randmap") == 0)
 		load_random(t, rest);
-	else if (strcmp(type, "regexp") == 0)
-		load_patterns(t, PATTERN_REGEXP, rest);
-	else if (strcmp(type, "pcre") == 0)
-		load_patterns(t, PATTERN_PCRE, rest);
+	else if (strcmp(type, "regexp") == 0 || strcmp(type, "pcre") == 0 ||
+		 strcmp(type, "cidr") == 0)
+		load_rules(t, rest);
 	else if (strcmp(type, "unionmap") == 0)
 		load_parts(t, KIND_UNION, rest);
 	else if (strcmp(type, "pipemap") == 0)
 		load_parts(t, KIND_PIPE, rest);
-	else if (is_known_type(type))
+	else if (strcmp(type, "fail") == 0)
+		t->kind = KIND_FAIL;
+	else if (table_name_is_known(type))
 		load_asked(t, rest);
 	else
 		set_bad(t, "no type of table that Postfix has");
@@ -515,26 +431,21 @@ open_contents(struct table *t, const char *type, const char *rest)
 struct table *
 table_open(char *name, const char *postmap, const char *config_directory)
 {
-	/* DICT_FLAG_PATTERN in Postfix. */
-	static const char *const patterns[] = {"regexp", "pcre", "cidr", "fail",
-	    "randmap", "tcp", "socketmap", NULL};
 	struct table *t = mem_zalloc(sizeof(*t));
 	const char *colon = strchr(name, ':');
 	char *type, *asked_as;
 
 	*t = (struct table){.name = name,
-	    .shown = show(name),
+	    .shown = table_name_shown(name),
 	    .postmap = postmap,
-	    .config_directory = config_directory,
-	    .rules_fd = -1};
+	    .config_directory = config_directory};
 	if (colon == NULL || colon == name || colon[1] == '\0') {
 		set_bad(t, "must be type:name");
 		return t;
 	}
 	type = mem_strndup(name, (size_t)(colon - name));
-	asked_as = type_of(name);
-	t->is_pattern = is_one_of(asked_as, patterns);
-	t->is_cidr = strcmp(type, "cidr") == 0;
+	asked_as = table_name_type(name);
+	t->is_pattern = table_name_is_pattern(asked_as);
 	open_contents(t, type, colon + 1);
 	mem_free(type);
 	mem_free(asked_as);
@@ -555,11 +466,10 @@ table_close(struct table **table)
 	}
 	for (size_t i = 0; i < t->part_count; i++)
 		table_close(&t->parts[i]);
-	if (t->rules_fd >= 0)
-		(void)close(t->rules_fd);
 	mem_free(t->entries);
 	mem_free(t->parts);
 	pattern_table_free(&t->patterns);
+	cidr_table_free(&t->networks);
 	free_secret(t->name);
 	mem_free(t->shown);
 	mem_free(t->error);
@@ -575,7 +485,8 @@ table_shown(const struct table *t)
 const char *
 table_proxied_name(const struct table *t)
 {
-	return is_proxied(t) ? t->name + strlen("proxy:") : t->name;
+	return table_name_is_proxied(t->name) ? t->name + strlen("proxy:")
+					      : t->name;
 }
 
 const char *
@@ -608,15 +519,6 @@ table_each(const struct table *t, table_entry_fn *fn, void *ctx)
 	return t->kind == KIND_LISTED;
 }
 
-static bool
-is_address(const char *key)
-{
-	unsigned char octets[16];
-
-	return inet_pton(AF_INET, key, octets) == 1 ||
-	       inet_pton(AF_INET6, key, octets) == 1;
-}
-
 static char *
 key_for(const struct table *t, const char *key)
 {
@@ -629,8 +531,7 @@ preload_one(struct table *t, const char *key)
 	char *wanted;
 
 	/* Each attempt may take its time, as with a dead server. */
-	if (is_proxied(t) || t->error != NULL ||
-	    (t->is_cidr && !is_address(key)))
+	if (table_name_is_proxied(t->name) || t->error != NULL)
 		return;
 	wanted = key_for(t, key);
 	if (lookup(t, wanted) == NULL) {
@@ -754,6 +655,17 @@ give(const struct entry *e, struct buf *value)
 	return TABLE_FOUND;
 }
 
+static enum table_answer
+find_network(const struct table *t, const char *key, struct buf *value)
+{
+	const char *found = cidr_table_find(t->networks, key);
+
+	if (found == NULL)
+		return TABLE_NONE;
+	(void)buf_add_str(value, found);
+	return TABLE_FOUND;
+}
+
 static const struct entry *
 any_of(const struct table *t)
 {
@@ -773,10 +685,7 @@ find_entry(struct table *t, const char *key, struct buf *value)
 	enum table_answer answer = give(e, value);
 
 	free_secret(wanted);
-	if (e == NULL && t->kind == KIND_ASKED &&
-	    !(t->is_cidr && !is_address(key)))
-		return TABLE_ASK;
-	return answer;
+	return e == NULL && t->kind == KIND_ASKED ? TABLE_ASK : answer;
 }
 
 enum table_answer
@@ -792,6 +701,8 @@ table_find(struct table *t, const char *key, bool is_partial, struct buf *value,
 		return give(any_of(t), value);
 	case KIND_PATTERNS:
 		return match(t, key, value, error, error_size);
+	case KIND_CIDR:
+		return find_network(t, key, value);
 	case KIND_UNION:
 		return find_in_union(t, key, value, error, error_size);
 	case KIND_PIPE:
@@ -799,9 +710,11 @@ table_find(struct table *t, const char *key, bool is_partial, struct buf *value,
 	case KIND_LISTED:
 	case KIND_ASKED:
 		return find_entry(t, key, value);
+	case KIND_FAIL:
 	case KIND_BAD:
 		break;
 	}
-	(void)snprintf(error, error_size, "%s", t->error);
+	(void)snprintf(error, error_size, "%s",
+	    t->error != NULL ? t->error : "it never answers");
 	return TABLE_ERROR;
 }

@@ -1,16 +1,17 @@
 /* table: one lookup table, "type:name", as far as it can be read here.
  *
  *   hash, btree, lmdb, cdb, dbm, sdbm, texthash    listed by postmap -s
- *   inline, static, randmap, regexp, pcre          read and evaluated here
+ *   inline, static, randmap, regexp, pcre, cidr    read and evaluated here
+ *   fail                                           an error for every key
  *   unionmap, pipemap                              of what their parts say
  *   all others                                     table_preload(), postmap -q
  *
  * Values may be secrets. Everybody may read the arguments of a process, so a
- * name that has values in it is never given to a command: rules of
- * cidr:{...} go to postmap's standard input, other types with a brace in
- * their name are refused. Keys are folded to lower case except for tables of
- * patterns, as users of dict(3) in Postfix do. Source: DATABASE_README; what
- * unionmap and pipemap give is from dict_union(3) and dict_pipe(3).
+ * name that has values in it is never given to a command: of types that only
+ * postmap knows those with a brace in their name are refused. Keys are folded
+ * to lower case except for tables of patterns, as users of dict(3) in Postfix
+ * do. Source: DATABASE_README; what unionmap and pipemap give is from
+ * dict_union(3) and dict_pipe(3).
  */
 #ifndef TABLE_H
 #define TABLE_H

@@ -108,10 +108,11 @@ def test_a_softened_bounce_is_filtered_before(base, certs, started):
     assert "dsn=4.1.1, status=SOFTBOUNCE (told otherwise)" in line
 
 
-@pytest.mark.parametrize("type", ["texthash", "regexp"])
+@pytest.mark.parametrize("type", ["texthash", "regexp", "cidr"])
 def test_offers_are_passed_over_by_address(base, certs, started, type):
     rules = {"texthash": "127.0.0.1 size, dsn\n",
-             "regexp": "/^127\\./ size, dsn\n"}
+             "regexp": "/^127\\./ size, dsn\n",
+             "cidr": "127.0.0.0/8 size, dsn\n"}
     pair, said = run(base, certs, started,
                      "smtp_discard_ehlo_keyword_address_maps", rules[type],
                      ["fine"], type=type)

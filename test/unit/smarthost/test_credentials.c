@@ -157,7 +157,8 @@ credentials_need_auth_enable_and_readable_tables(void **state)
 	assert_string_equal(find("", "", "h", "h"), "none|");
 }
 
-/* cidr: stands for all that only postmap and proxymap can ask. */
+/* The system's accounts stand for all that only postmap and proxymap can
+ * ask. */
 static void
 credentials_preload_asks_for_known_destinations(void **state)
 {
@@ -168,17 +169,14 @@ credentials_preload_asks_for_known_destinations(void **state)
 	(void)state;
 	maps_env_init(&env, NULL, &set);
 	maps = maps_open(&env, "smtp_sasl_password_maps",
-	    "cidr:{{192.0.2.0/24 user:pass}}", NULL);
+	    "pipemap:{unix:passwd.byname, pcre:{{/^(\\w+):/ $1:pass}}}", NULL);
 	c = credentials_new(&set, maps);
-	credentials_preload(c, "[192.0.2.1]:25, [192.0.2.2]:587");
-	(void)credentials_find(
-	    c, "", "192.0.2.2", "[192.0.2.2]:587", on_found, NULL);
-	assert_string_equal(got, "user|pass");
-	(void)credentials_find(
-	    c, "", "192.0.2.1", "[192.0.2.1]:25", on_found, NULL);
-	assert_string_equal(got, "user|pass");
-	(void)credentials_find(
-	    c, "", "192.0.2.3", "[192.0.2.3]:25", on_found, NULL);
+	credentials_preload(c, "root, daemon");
+	(void)credentials_find(c, "", "daemon", "daemon", on_found, NULL);
+	assert_string_equal(got, "daemon|pass");
+	(void)credentials_find(c, "", "root", "root", on_found, NULL);
+	assert_string_equal(got, "root|pass");
+	(void)credentials_find(c, "", "bin", "bin", on_found, NULL);
 	assert_string_equal(got, "error|");
 	credentials_free(&c);
 	maps_close(&maps);

@@ -317,20 +317,23 @@ maps_of_maps_give_what_postmap_gives(void **state)
 	}
 }
 
-/* postmap is asked for what only it can, once for each of the parts. */
+/* postmap is asked for what only it can, once for each of the parts. The
+ * system's accounts are such a table. */
 static void
 maps_of_maps_ask_for_what_is_not_read(void **state)
 {
 	static const char list[] =
-	    "pipemap:{inline:{k=192.0.2.1},cidr:{{192.0.2.0/24 "
-	    "joe:secret}}}, unionmap:{cidr:{{192.0.2.7/32 one}},static:two}";
+	    "pipemap:{inline:{k=root},unix:passwd.byname,"
+	    "pcre:{{/^(\\w+):/ $1:found}}}, "
+	    "unionmap:{pipemap:{unix:passwd.byname,static:one},static:two}";
 	struct maps *maps = open_as(list);
 
 	(void)state;
 	maps_preload(maps, "k");
-	expect(maps, "k", "found joe:secret");
-	maps_preload(maps, "192.0.2.7");
-	expect(maps, "192.0.2.7", "found one,two");
+	expect(maps, "k", "found root:found");
+	maps_preload(maps, "root");
+	expect(maps, "root", "found one,two");
+	expect(maps, "daemon", "error");
 	maps_close(&maps);
 }
 
@@ -420,7 +423,7 @@ maps_patterns_are_not_asked_for_parts(void **state)
 	(void)state;
 	scratch_write("pattern", "/./ any\n");
 	maps = open_list("regexp:", "pattern",
-	    ", cidr:/nonexistent, fail:x, unionmap:{regexp:{{/./ y}}}"
+	    ", cidr:{{::/0 x}}, fail:x, unionmap:{regexp:{{/./ y}}}"
 	    ", inline:{@a.b=part}");
 	(void)snprintf(got, sizeof(got), "nothing");
 	assert_null(maps_find_partial(maps, "@a.b", on_found, NULL));
@@ -429,20 +432,53 @@ maps_patterns_are_not_asked_for_parts(void **state)
 	maps_close(&maps);
 }
 
-/* A host name is in no network: there is nothing to ask. */
+/* A host name is in no network, and a table that cannot be asked is not. */
 static void
-maps_cidr_is_asked_for_addresses_only(void **state)
+maps_cidr_is_evaluated_here(void **state)
+{
+	struct maps_env nowhere = {.command_directory = "/nonexistent"};
+	struct maps *maps;
+
+	(void)state;
+	problems_fini(&problems);
+	maps = maps_open(&nowhere, "some_maps",
+	    "cidr:{{192.0.2.0/24 user:p}, {2001:db8::/32 v:6}}", &problems);
+	assert_int_equal(problems.count, 0);
+	assert_true(maps_is_whole(maps));
+	expect(maps, "192.0.2.7", "found user:p");
+	expect(maps, "2001:DB8::1", "found v:6");
+	expect(maps, "[192.0.2.7]:25", "none");
+	expect(maps, "mail.example", "none");
+	expect(maps, "192.0.3.8", "none");
+	maps_close(&maps);
+}
+
+static void
+maps_cidr_that_cannot_be_read_is_told(void **state)
 {
 	struct maps *maps;
 
 	(void)state;
-	scratch_write("networks", "192.0.2.0/24 user:p\n");
+	scratch_write("networks", "192.0.2.0/24 a\n192.0.2.1/24 b:secret\n");
 	maps = open_list("cidr:", "networks", "");
-	maps_preload(maps, "192.0.2.7");
-	expect(maps, "192.0.2.7", "found user:p");
-	expect(maps, "[192.0.2.7]:25", "none");
-	expect(maps, "mail.example", "none");
-	expect(maps, "192.0.2.8", "error");
+	assert_int_equal(problems.count, 1);
+	assert_non_null(strstr(problems.text[0], "networks, line 2: "));
+	assert_null(strstr(problems.text[0], "secret"));
+	expect(maps, "192.0.2.7", "error");
+	maps_close(&maps);
+}
+
+static void
+maps_of_type_fail_do(void **state)
+{
+	struct maps *maps = open_as("inline:{a=b}, fail:always");
+
+	(void)state;
+	assert_int_equal(problems.count, 0);
+	assert_true(maps_is_whole(maps));
+	expect(maps, "a", "found b");
+	expect(maps, "x", "error");
+	assert_string_equal(error_text, "table fail:always: it never answers");
 	maps_close(&maps);
 }
 
@@ -450,7 +486,7 @@ maps_cidr_is_asked_for_addresses_only(void **state)
 static void
 maps_preload_failure_ends_no_table(void **state)
 {
-	struct maps *maps = open_as("fail:once");
+	struct maps *maps = open_as("unix:nonesuch");
 
 	(void)state;
 	assert_int_equal(problems.count, 0);
@@ -504,7 +540,9 @@ main(void)
 	    cmocka_unit_test(maps_patterns_are_used_as_a_whole_or_not_at_all),
 	    cmocka_unit_test(maps_patterns_may_stand_in_the_name),
 	    cmocka_unit_test(maps_patterns_are_not_asked_for_parts),
-	    cmocka_unit_test(maps_cidr_is_asked_for_addresses_only),
+	    cmocka_unit_test(maps_cidr_is_evaluated_here),
+	    cmocka_unit_test(maps_cidr_that_cannot_be_read_is_told),
+	    cmocka_unit_test(maps_of_type_fail_do),
 	    cmocka_unit_test(maps_preload_failure_ends_no_table),
 	    cmocka_unit_test(maps_empty_values_are_errors),
 	    cmocka_unit_test(maps_static_answers_everything),
