@@ -226,7 +226,7 @@ set_attribute(struct tlspolicy *p, struct slice name, struct slice value,
 			return "not valid at this security level";
 		ok = add_match(p, value, is_first_match);
 	} else if (slice_eq_nocase(name, "tafile")) {
-		return "not supported here";
+		return "not supported here: use smtp_tls_CAfile";
 	} else {
 		return "unknown attribute";
 	}

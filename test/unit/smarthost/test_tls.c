@@ -114,7 +114,7 @@ tls_policies_that_are_wrong_say_why(void **state)
 	    {"secure match=", "empty value"},
 	    {"secure match", "missing \"=\""},
 	    {"secure {match=a", "missing \"}\""},
-	    {"verify tafile=/x", "not supported"},
+	    {"verify tafile=/x", "not supported here: use smtp_tls_CAfile"},
 	    {"verify color=red", "unknown attribute"},
 	    {"verify servername=a_b..c", "invalid host name"},
 	};
