@@ -113,6 +113,7 @@ class Postfix:
         self.service("smtpd", self.smtp_endpoint(), "inet", private="n")
         self._make_directories()
         self._run_delay = None  # while transports are held
+        self.tail = ""      # text behind what `main` has
         self.main = self._base_main()
         self.main.update(main)
         self.write()
@@ -249,7 +250,8 @@ class Postfix:
     def write(self):
         """Write main.cf and master.cf from `main` and `services`."""
         self._write_file("main.cf", "".join(
-            f"{name} = {value}\n" for name, value in self.main.items()))
+            f"{name} = {value}\n" for name, value in self.main.items())
+            + self.tail)
         self._write_file("master.cf", "".join(
             service.line() + "\n" for service in self.services.values()))
 
