@@ -1,6 +1,7 @@
 /* main: starts the lane as master(8)'s child, in an order that matters:
  * whatever needs root (configuration, tables, keys, resolver, log socket)
  * comes before the privileges go. */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -129,37 +130,6 @@ open_tables(struct startup *s)
 	maps_preload(s->policies, set->lane_smarthost);
 }
 
-/* What the lanes share, while its path still leads there. */
-static void
-open_state(struct startup *s)
-{
-	enum state_directory result;
-	char why[512], *error = NULL;
-
-	s->state.fd = -1;
-	result = master_make_state_directory(&s->set, &error);
-	if (result == STATE_DIRECTORY_FOREIGN) {
-		problems_addf(&s->problems, "%s", error);
-		log_lasting_fatal("%s", error);
-	} else if (result != STATE_DIRECTORY_OK) {
-		log_warn("%s", error);
-	} else if (statefile_dir_open(&s->state, s->set.lane_state_directory,
-		       why, sizeof(why))) {
-		/* What is wrong is said by those who need it. */
-		(void)state_sweep_state(&s->state, clock_mono_us());
-	}
-	mem_free(error);
-	s->lane_name = s->set.multi_instance_name[0] != '\0'
-			   ? mem_printf("%s/%s", s->set.multi_instance_name,
-				 s->opt.service_name)
-			   : mem_strdup(s->opt.service_name);
-	s->board = board_writer_open(s->set.lane_state_directory, s->lane_name,
-	    s->set.lane_class, why, sizeof(why));
-	if (s->board == NULL)
-		log_warn("%s: %s; going on without figures",
-		    s->set.lane_state_directory, why);
-}
-
 /* Told by what failed for the system's sake: no descriptors, no processes, no
  * memory. It may be over in a second or in an hour, and until then master(8)
  * has no better process than this one. */
@@ -177,6 +147,66 @@ wait_for_system(void *ctx, const char *why)
 	if (!master_pause(RETRY_MS))
 		exit(0);
 	return true;
+}
+
+static bool
+is_passing(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOMEM ||
+	       error == EAGAIN || error == EINTR;
+}
+
+static enum state_directory
+open_directory(struct startup *s, char **error_out)
+{
+	char why[512];
+	enum state_directory result =
+	    master_make_state_directory(&s->set, error_out);
+
+	if (result != STATE_DIRECTORY_OK ||
+	    statefile_dir_open(
+		&s->state, s->set.lane_state_directory, why, sizeof(why)))
+		return result;
+	*error_out = mem_strdup(why);
+	return STATE_DIRECTORY_UNUSABLE;
+}
+
+/* What the lanes share, while its path still leads there. For want of
+ * descriptors or memory it is waited for: a lane without it counts its
+ * connections and rates alone for as long as it lives. */
+static void
+open_state(struct startup *s)
+{
+	enum state_directory result;
+	char why[512], *error = NULL;
+
+	s->state.fd = -1;
+	for (;;) {
+		errno = 0;
+		result = open_directory(s, &error);
+		if (result != STATE_DIRECTORY_UNUSABLE || !is_passing(errno))
+			break;
+		(void)wait_for_system(s, error);
+		mem_free(error);
+	}
+	if (result == STATE_DIRECTORY_FOREIGN) {
+		problems_addf(&s->problems, "%s", error);
+		log_lasting_fatal("%s", error);
+	} else if (result != STATE_DIRECTORY_OK) {
+		log_warn("%s", error);
+	} else {
+		(void)state_sweep_state(&s->state, clock_mono_us());
+	}
+	mem_free(error);
+	s->lane_name = s->set.multi_instance_name[0] != '\0'
+			   ? mem_printf("%s/%s", s->set.multi_instance_name,
+				 s->opt.service_name)
+			   : mem_strdup(s->opt.service_name);
+	s->board = board_writer_open(s->set.lane_state_directory, s->lane_name,
+	    s->set.lane_class, why, sizeof(why));
+	if (s->board == NULL)
+		log_warn("%s: %s; going on without figures",
+		    s->set.lane_state_directory, why);
 }
 
 /* Without its settings a lane knows not even whose queue it is to serve: it

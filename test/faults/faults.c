@@ -11,6 +11,9 @@
  *   EOF     read and recv see the end, write and send took nothing
  *   SHORT   half of what was asked for is read or written
  *
+ * "loop" is epoll_create1(), "epoll" epoll_ctl(), "drop" what gives up
+ * privileges: chroot(), setgid(), initgroups(), setuid().
+ *
  * A descriptor's name is the path it was opened by, or what it was connected
  * to ("127.0.0.1:25", a socket's path).
  *
@@ -29,6 +32,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <spawn.h>
@@ -72,6 +76,8 @@
 	X(unlink)                                                              \
 	X(mmap)                                                                \
 	X(epoll)                                                               \
+	X(loop)                                                                \
+	X(drop)                                                                \
 	X(malloc)
 
 #define ROW(name) CALL_##name,
@@ -716,6 +722,41 @@ unlinkat(int dir, const char *path, int flags)
 {
 	REAL(unlinkat);
 	return fails(CALL_unlink, path) ? -1 : real_unlinkat(dir, path, flags);
+}
+
+int
+epoll_create1(int flags)
+{
+	REAL(epoll_create1);
+	return fails(CALL_loop, NULL) ? -1 : real_epoll_create1(flags);
+}
+
+int
+chroot(const char *path)
+{
+	REAL(chroot);
+	return fails(CALL_drop, path) ? -1 : real_chroot(path);
+}
+
+int
+initgroups(const char *user, gid_t group)
+{
+	REAL(initgroups);
+	return fails(CALL_drop, NULL) ? -1 : real_initgroups(user, group);
+}
+
+int
+setgid(gid_t gid)
+{
+	REAL(setgid);
+	return fails(CALL_drop, NULL) ? -1 : real_setgid(gid);
+}
+
+int
+setuid(uid_t uid)
+{
+	REAL(setuid);
+	return fails(CALL_drop, NULL) ? -1 : real_setuid(uid);
 }
 
 int
