@@ -1023,6 +1023,30 @@ tls_resumes_after_an_end_without_notice(void **state)
 	}
 }
 
+/* OpenSSL's own cache, which no client ever reads, would only grow. */
+static void
+tls_keeps_sessions_in_one_place(void **state)
+{
+	struct tls *tls;
+	struct bench b;
+	SSL *client, *server;
+	char text[] = "250 2.0.0 Ok";
+
+	(void)state;
+	bench_begin(&b);
+	tls = tls_new(&b.set);
+	client = open_client(&b, tls, "encrypt");
+	server = SSL_new(fake_cert_ctx(bench_good_cert));
+	shake(client, server);
+	assert_true(SSL_write(server, text, sizeof(text)) > 0);
+	assert_true(SSL_read(client, text, sizeof(text)) > 0);
+	assert_int_equal(SSL_CTX_sess_number(SSL_get_SSL_CTX(client)), 0);
+	SSL_free(client);
+	SSL_free(server);
+	tls_free(&tls);
+	bench_end(&b);
+}
+
 /* Its request for another handshake is not heard. */
 static void
 tls_does_not_renegotiate(void **state)
@@ -1103,6 +1127,7 @@ main(void)
 #endif
 	    cmocka_unit_test(tls_resumes_after_an_end_without_notice),
 	    cmocka_unit_test(tls_does_not_renegotiate),
+	    cmocka_unit_test(tls_keeps_sessions_in_one_place),
 	};
 
 	return cmocka_run_group_tests(tests, set_up_group, bench_teardown);
