@@ -1,0 +1,181 @@
+"""Names of hosts by real name servers, with the resolv.conf of a mount name
+space of its own: how long it takes beside smtp(8), and whom anybody speaks to.
+With -s a table is shown."""
+import os
+import re
+import socket
+import struct
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from harness.sidebyside import Pair
+from test_outcomes import DATA, PATIENT
+
+A, AAAA = 1, 28
+NET = f"127.83.{os.getpid() % 250 + 1}"      # nobody else's meanwhile
+RIGHT, WRONG = "127.0.0.1", f"{NET}.9"
+GOOD, DEAD = f"{NET}.1", f"{NET}.2"
+NAME = "smtp.provider.test"
+
+
+class NameServer(threading.Thread):
+    """Answers A and nothing else, by UDP: {name or "*.parent": address}.
+    mute: question types that get no answer."""
+
+    def __init__(self, address, zone, mute=()):
+        super().__init__(daemon=True)
+        self.zone, self.mute, self.asked = zone, mute, []
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind((address, 53))
+        self.socket.settimeout(0.1)
+        self.over = False
+        self.start()
+
+    def run(self):
+        while not self.over:
+            try:
+                packet, peer = self.socket.recvfrom(4096)
+            except TimeoutError:
+                continue
+            labels, at = [], 12
+            while packet[at]:
+                labels.append(packet[at + 1:at + 1 + packet[at]].decode())
+                at += 1 + packet[at]
+            kind = struct.unpack_from(">H", packet, at + 1)[0]
+            name = ".".join(labels).lower()
+            self.asked.append((name, kind))
+            if kind not in self.mute:
+                self.socket.sendto(self._answer(
+                    packet[:2], packet[12:at + 5], name, kind), peer)
+
+    def _find(self, name):
+        while name:
+            if name in self.zone:
+                return self.zone[name]
+            name = "*." + name.removeprefix("*.").partition(".")[2]
+            if name == "*.":
+                return None
+        return None
+
+    def _answer(self, number, question, name, kind):
+        address = self._find(name)
+        answer = b""
+        if address and kind == A:
+            answer = (b"\xc0\x0c" + struct.pack(">HHIH", A, 1, 1, 4)
+                      + socket.inet_aton(address))
+        return (number + struct.pack(">HHHHH", 0x8180 if address else 0x8183,
+                                     1, 1 if answer else 0, 0, 0)
+                + question + answer)
+
+    def destroy(self):
+        self.over = True
+        self.join()
+        self.socket.close()
+
+
+class Stranger(threading.Thread):
+    """Where only a search list leads: counts what it is told."""
+
+    def __init__(self, port):
+        super().__init__(daemon=True)
+        self.octets = self.connections = 0
+        self.listener = socket.create_server((WRONG, port))
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            with client:
+                client.settimeout(5)
+                try:
+                    client.sendall(b"220 stranger\r\n")
+                    self.octets += len(client.recv(4096))
+                except OSError:
+                    pass
+
+    def destroy(self):
+        self.listener.close()
+
+
+OURS = {NAME: RIGHT}
+TRAP = {NAME: RIGHT, "*.corp.test": WRONG}
+CASES = {
+    # resolv.conf behind the name servers, zone, mute, servers, status
+    "plain": ("", OURS, (), (GOOD,), "sent"),
+    "AAAA unanswered": ("options timeout:1 attempts:2", OURS, (AAAA,),
+                        (GOOD,), "sent"),
+    "first server dead": ("options timeout:1 attempts:2", OURS, (),
+                          (DEAD, GOOD), "sent"),
+    "search list": ("search corp.test", TRAP, (), (GOOD,), "sent"),
+    "search, ndots:5": ("search corp.test\noptions ndots:5", TRAP, (),
+                        (GOOD,), "sent"),
+    "only the wildcard": ("search corp.test\noptions ndots:5",
+                          {"*.corp.test": WRONG}, (), (GOOD,), "deferred"),
+}
+
+
+def is_private():
+    """This process sees a file of ours there, which it may write to."""
+    conf = os.environ.get("POSTLANE_RESOLV_CONF")
+    return bool(conf) and os.path.samefile(conf, "/etc/resolv.conf")
+
+
+@pytest.mark.skipif(is_private() or os.geteuid() != 0, reason="see below")
+def test_names_beside_smtp(base):
+    conf = os.path.join(base, "resolv.conf")
+    with open(conf, "w", encoding="ascii") as f:
+        os.fchmod(f.fileno(), 0o644)
+    done = subprocess.run(
+        ["unshare", "-m", "--propagation", "private", "sh", "-c",
+         'mount --bind "$0" /etc/resolv.conf && exec "$@"', conf,
+         sys.executable, "-B", "-m", "pytest", "-q", "-s",
+         "-p", "no:cacheprovider", __file__],
+        env={**os.environ, "POSTLANE_RESOLV_CONF": conf},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        timeout=300, check=False)
+    print("\n" + "\n".join(line for line in done.stdout.splitlines()
+                           if line.startswith("| ")))
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.skipif(not is_private(), reason="in a name space of mounts")
+@pytest.mark.parametrize("case", CASES)
+def test_one_way_of_names(base, certs, started, case):
+    more, zone, mute, servers, status = CASES[case]
+    with open("/etc/resolv.conf", "w", encoding="ascii") as f:
+        f.write("".join(f"nameserver {s}\n" for s in servers) + more + "\n")
+    good = NameServer(GOOD, zone, mute)
+    dead = NameServer(DEAD, {}, mute=(A, AAAA))
+    strangers = []
+
+    def setup(side):
+        host = f"[{NAME}]:{side.upstream.port}"
+        strangers.append(Stranger(side.upstream.port))
+        side.origin.set(
+            relayhost=host, smtp_host_lookup="dns", inet_protocols="all",
+            smtp_tls_security_level="encrypt",
+            smtp_sasl_password_maps=side.origin.map(
+                "relay_auth", {host: ":".join(side.upstream.login)},
+                mode=0o600))
+    try:
+        pair = Pair(base, certs, started, setup=setup, main=PATIENT)
+        pair.submit(DATA, ["one@rcpt.example"])
+        pair.wait(r"/smtp\[.* status=", timeout_s=60)
+        for side, stranger in zip(pair.sides, strangers):
+            line = side.origin.log.lines(r"/smtp\[.* status=")[0]
+            took = re.search(r"delays=[\d.]+/[\d.]+/([\d.]+)", line)[1]
+            print(f"\n| {case} | {side.agent} | "
+                  f"{re.search(r'status=(.*?) ', line)[1]} | {took} s | "
+                  f"{stranger.octets} octets to another host |")
+            assert f"status={status}" in line
+            assert stranger.connections == 0
+    finally:
+        for one in (good, dead, *strangers):
+            one.destroy()
