@@ -141,7 +141,7 @@ bench: setup
 
 MAN_DIR ?= $(PREFIX)/share/man
 DOC_DIR ?= $(PREFIX)/share/doc/postlane
-install: all tools
+install: all $(BUILD)/boarddump
 	install -d $(DESTDIR)$(DAEMON_DIR) $(DESTDIR)$(PREFIX)/bin \
 	    $(DESTDIR)$(PROVIDER_DIR) $(DESTDIR)$(MAN_DIR)/man1 $(DESTDIR)$(MAN_DIR)/man5 \
 	    $(DESTDIR)$(MAN_DIR)/man8 $(DESTDIR)$(DOC_DIR)
