@@ -284,6 +284,7 @@ defer_here(struct agent *a, struct request *req, enum dsn_cause cause,
 
 		v->dsn.cause = cause;
 		request_decide(req, i, v);
+		request_set_rcpt_state(req, i, RCPT_HANDED_OVER);
 		on_decided(a, req, i);
 	}
 }

@@ -344,7 +344,7 @@ lane_close_idle(struct lane *lane, size_t count, lane_route_fn *is_of,
 	for (; count > 0 &&
 	       (s = lane_oldest_idle(lane, false, is_of, ctx)) != NULL;
 	     count--)
-		session_finish(s, LANE_WHY_WANTED, now.ms);
+		session_finish(s, FINISH_WANTED, now.ms);
 }
 
 void
@@ -360,7 +360,7 @@ lane_drain(struct lane *lane, struct moment now)
 
 			while ((t = session_unsent(ls->session)) != NULL)
 				CHECK(withdraw(lane, t));
-			session_finish(ls->session, LANE_WHY_DRAINING, now.ms);
+			session_finish(ls->session, FINISH_DRAINING, now.ms);
 		}
 	}
 	lane->ops->want_kick(lane->ctx);

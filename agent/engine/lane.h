@@ -60,15 +60,6 @@ struct lane_session {
  * as a server's restart, is none. */
 enum { LANE_OUTAGE_MS = 300000 };
 
-/* Why a session was finished, as on_session_ended() is told when it ended with
- * QUIT. Others are texts. */
-#define LANE_WHY_SPENT "spent"
-#define LANE_WHY_OLD "old"
-#define LANE_WHY_USED_UP "used up"
-#define LANE_WHY_IDLE "idle"
-#define LANE_WHY_WANTED "its place is wanted"
-#define LANE_WHY_DRAINING "draining"
-
 /* What may be called back when a host can be used again. */
 enum lane_owed_for {
 	LANE_OWED_OUTAGE, /* none could be used */

@@ -70,7 +70,7 @@ make_room(struct lane *lane, struct route *r, int64_t now_ms)
 			idle = find_idle(lane);
 			if (idle == NULL)
 				return;
-			session_finish(idle, LANE_WHY_WANTED, now_ms);
+			session_finish(idle, FINISH_WANTED, now_ms);
 			lane->finishing++;
 		}
 		lane->claimed++;

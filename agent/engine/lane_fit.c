@@ -139,6 +139,6 @@ lane_retire_unfit(struct route *r, const struct transaction *t, int64_t now_ms)
 
 		if (!session_is_finishing(ls->session) &&
 		    session_load(ls->session) == 0 && !lane_fits(ls, t))
-			session_finish(ls->session, LANE_WHY_SPENT, now_ms);
+			session_finish(ls->session, FINISH_SPENT, now_ms);
 	}
 }

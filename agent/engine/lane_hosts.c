@@ -407,7 +407,7 @@ ask_for_place(struct lane *lane, struct route *r, int64_t now_ms)
 	}
 	r->place_asked_ms = now_ms;
 	if (least != NULL)
-		session_finish(least->session, LANE_WHY_WANTED, now_ms);
+		session_finish(least->session, FINISH_WANTED, now_ms);
 }
 
 /* Its mail is elsewhere, or has been given back for want of any host. */

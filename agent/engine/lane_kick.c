@@ -67,16 +67,16 @@ retire(struct lane *lane, struct route *r, int64_t now_ms)
 		if (session_is_finishing(s))
 			continue;
 		if (session_is_old(s, now_ms))
-			session_finish(s, LANE_WHY_OLD, now_ms);
+			session_finish(s, FINISH_OLD, now_ms);
 		else if (session_is_spent(
 			     s, lane_session_quota(ls, now_ms), now_ms))
-			session_finish(s, LANE_WHY_SPENT, now_ms);
+			session_finish(s, FINISH_SPENT, now_ms);
 		else if (session_load(s) == 0 &&
 			 now_ms - session_idle_since_ms(s) >=
 			     lane->set->lane_connection_idle_limit_ms)
-			session_finish(s, LANE_WHY_IDLE, now_ms);
+			session_finish(s, FINISH_IDLE, now_ms);
 		else if (lane->is_draining)
-			session_finish(s, LANE_WHY_DRAINING, now_ms);
+			session_finish(s, FINISH_DRAINING, now_ms);
 	}
 }
 
@@ -129,7 +129,7 @@ assign(struct lane *lane, struct lane_session *ls, struct transaction *t,
 	    session_is_spent(
 		ls->session, lane_session_quota(ls, now.ms), now.ms)) {
 		/* QUIT travels in its last group. */
-		session_finish(ls->session, LANE_WHY_SPENT, now.ms);
+		session_finish(ls->session, FINISH_SPENT, now.ms);
 		/* A session of one message says nothing of the next. */
 		if (session_messages(ls->session) > 1)
 			t->route->spent_ms = now.ms;

@@ -36,15 +36,15 @@ lane_hand_over(struct lane *lane, const struct transaction *t)
 	for (size_t i = 0; i < t->total; i++) {
 		const struct recipient *r = &req->rcpts[t->rcpts[i]];
 
-		left += r->state == RCPT_DECIDED && !r->is_handed_over;
+		left += r->state == RCPT_DECIDED;
 	}
 	for (size_t i = 0; left > 0; i++) {
-		struct recipient *r = &req->rcpts[t->rcpts[i]];
+		const struct recipient *r = &req->rcpts[t->rcpts[i]];
 
-		if (r->state != RCPT_DECIDED || r->is_handed_over)
+		if (r->state != RCPT_DECIDED)
 			continue;
 		left--;
-		r->is_handed_over = true;
+		request_set_rcpt_state(req, t->rcpts[i], RCPT_HANDED_OVER);
 		count(lane, r->verdict);
 		lane->ops->on_decided(lane->ctx, req, t->rcpts[i]);
 	}

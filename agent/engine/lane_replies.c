@@ -183,8 +183,7 @@ stop(struct lane *lane, struct route *r, const struct peer *peer,
 	    r, dsn, peer, text, lane->set->lane_alert_retry_ms, now_ms);
 	lane->figures.alarms += r->alarms != alarms;
 	list_each (link, &r->sessions)
-		session_finish(
-		    session_of(link)->session, "stopped by an alarm", now_ms);
+		session_finish(session_of(link)->session, FINISH_ALARM, now_ms);
 }
 
 static void
@@ -295,7 +294,7 @@ is_confirmed(struct lane_session *ls, const struct transaction *t,
 	    rule_outcome_name(j->outcome), judgement_witness_words(j->witness),
 	    j->hit.file, j->hit.line);
 	if (j->witness == WITNESS_SESSION)
-		session_finish(ls->session, LANE_WHY_USED_UP, now_ms);
+		session_finish(ls->session, FINISH_USED_UP, now_ms);
 	return false;
 }
 
@@ -341,10 +340,10 @@ learn(struct lane_session *ls, struct transaction *t, const struct judgement *j,
 		return;
 	case RULE_RECONNECT:
 		ls->is_used_up = true;
-		session_finish(ls->session, LANE_WHY_USED_UP, now.ms);
+		session_finish(ls->session, FINISH_USED_UP, now.ms);
 		return;
 	case RULE_CONNECTIONS:
-		session_finish(ls->session, "too many connections", now.ms);
+		session_finish(ls->session, FINISH_TOO_MANY, now.ms);
 		too_many(lane, ls->route, true, text, j, now.ms);
 		return;
 	case RULE_SLOW:

@@ -238,23 +238,43 @@ request_free(struct request **req)
 	mem_free(r);
 }
 
+#define TO(state) (1u << (state))
+
+static const unsigned rcpt_moves[] = {
+    [RCPT_WAITING] = TO(RCPT_IN_FLIGHT) | TO(RCPT_DECIDED),
+    [RCPT_IN_FLIGHT] = TO(RCPT_WAITING) | TO(RCPT_DECIDED),
+    [RCPT_DECIDED] = TO(RCPT_IN_FLIGHT) | TO(RCPT_HANDED_OVER),
+    [RCPT_HANDED_OVER] = TO(RCPT_REPORTED),
+    [RCPT_REPORTED] = 0,
+};
+
+void
+request_set_rcpt_state(struct request *req, size_t i, enum rcpt_state state)
+{
+	struct recipient *r;
+
+	CHECK(i < req->rcpt_count);
+	r = &req->rcpts[i];
+	CHECK((rcpt_moves[r->state] & TO(state)) != 0);
+	r->state = state;
+	CHECK((r->verdict != NULL) == (state >= RCPT_DECIDED));
+}
+
 void
 request_decide(struct request *req, size_t i, struct verdict *verdict)
 {
 	CHECK(i < req->rcpt_count);
 	CHECK(req->rcpts[i].verdict == NULL);
 	req->rcpts[i].verdict = verdict;
-	req->rcpts[i].state = RCPT_DECIDED;
+	request_set_rcpt_state(req, i, RCPT_DECIDED);
 }
 
 void
 request_undecide(struct request *req, size_t i)
 {
-	struct recipient *r = &req->rcpts[i];
-
-	CHECK(r->state == RCPT_DECIDED && !r->is_handed_over);
-	verdict_free(&r->verdict);
-	r->state = RCPT_IN_FLIGHT;
+	CHECK(i < req->rcpt_count && req->rcpts[i].state == RCPT_DECIDED);
+	verdict_free(&req->rcpts[i].verdict);
+	request_set_rcpt_state(req, i, RCPT_IN_FLIGHT);
 }
 
 size_t

@@ -4,8 +4,11 @@
  * attributes, lane and session decide each recipient, report carries the
  * decisions out, and intake answers the queue manager when none is left.
  *
- *   RCPT_WAITING -> RCPT_IN_FLIGHT -> RCPT_DECIDED -> RCPT_REPORTED
- *        ^______________|   (its session was lost before any octet counted)
+ *   RCPT_WAITING <-> RCPT_IN_FLIGHT <-> RCPT_DECIDED -> RCPT_HANDED_OVER
+ *        |______________________________^                 -> RCPT_REPORTED
+ *
+ * Back: the session was lost, or the reply was another command's. Its life is
+ * that of its recipients: it ends when all of them are reported.
  *
  * The strings live in blocks owned by the request, one for each attribute
  * list; a waiting request is small (well below 1 kB with one recipient).
@@ -72,9 +75,10 @@ struct verdict {
 };
 
 enum rcpt_state {
-	RCPT_WAITING,
-	RCPT_IN_FLIGHT,
-	RCPT_DECIDED,
+	RCPT_WAITING, /* for a session */
+	RCPT_IN_FLIGHT, /* with one */
+	RCPT_DECIDED, /* it has a verdict */
+	RCPT_HANDED_OVER, /* ... which is being reported: it is final */
 	RCPT_REPORTED,
 };
 
@@ -84,8 +88,7 @@ struct recipient {
 	const char *orcpt; /* "type;address", decoded, may be empty */
 	int64_t offset; /* of its R record; -1: none */
 	int notify_flags;
-	enum rcpt_state state;
-	bool is_handed_over; /* decided and given to report */
+	enum rcpt_state state; /* request_set_rcpt_state() writes it */
 	/* Place in its session's stream of the command whose reply decided it,
 	 * or put it off; 0: we did. */
 	uint64_t decided_off;
@@ -138,6 +141,10 @@ bool request_is_complete(const struct request *req);
 
 /* All memory, message included. */
 void request_free(struct request **req);
+
+/* One move of the life of recipient i; CHECKs that it is allowed. */
+void request_set_rcpt_state(
+    struct request *req, size_t i, enum rcpt_state state);
 
 /* Gives recipient i its verdict, owned from now on: RCPT_DECIDED. A second
  * verdict for the same recipient is a bug of ours. */

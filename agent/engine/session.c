@@ -43,8 +43,9 @@ session_free(struct session **s)
 	*s = NULL;
 	if (old == NULL)
 		return;
+	session_check_outside(old);
 	CHECK(list_is_empty(&old->inside));
-	session_forget_held_421(old);
+	session_free_held_421(&old->held_421);
 	pipeline_fini(&old->pipe);
 	reply_parser_fini(&old->parser);
 	buf_fini(&old->chunk);
@@ -195,18 +196,17 @@ session_assign(struct session *s, struct transaction *t, struct moment now)
 	struct verdict_source from = session_source(s, t, now);
 	struct verdict *refusal = refuse_locally(s, t, &from);
 
+	session_check_outside(s);
 	CHECK(!session_is_finishing(s));
+	transaction_set_state(t, TRANSACTION_ASSIGNED);
 	list_remove(&t->link);
 	list_push(&s->inside, &t->link);
 	s->load++;
-	t->state = TRANSACTION_ASSIGNED;
 	if (t->req->deadline_ms < s->request_deadline_ms)
 		s->request_deadline_ms = t->req->deadline_ms;
 	for (size_t i = 0; i < t->count; i++) {
-		struct recipient *r = &t->req->rcpts[t->rcpts[i]];
-
-		r->state = RCPT_IN_FLIGHT;
-		r->decided_off = 0;
+		request_set_rcpt_state(t->req, t->rcpts[i], RCPT_IN_FLIGHT);
+		t->req->rcpts[t->rcpts[i]].decided_off = 0;
 	}
 	if (refusal != NULL) {
 		session_decide_all(s, t, refusal->outcome, &refusal->dsn, now);
@@ -215,7 +215,7 @@ session_assign(struct session *s, struct transaction *t, struct moment now)
 		return;
 	}
 	s->messages++;
-	s->ops->on_changed(s->ctx);
+	session_tell_changed(s);
 }
 
 static bool
@@ -230,6 +230,7 @@ is_inside(const struct session *s, const struct transaction *t)
 bool
 session_withdraw(struct session *s, struct transaction *t)
 {
+	session_check_outside(s);
 	if (t->state != TRANSACTION_ASSIGNED || !is_inside(s, t))
 		return false;
 	s->messages--;
@@ -245,11 +246,12 @@ void
 session_closed(
     struct session *s, bool is_eof, const char *text, struct moment now)
 {
-	if (s->is_over || session_close_by_held_421(s, true, now))
+	session_check_outside(s);
+	if (session_is_over(s) || session_close_by_held_421(s, true, now))
 		return;
 	session_let_go_held(s, LOSS_CONNECTION, now);
 	if (list_is_empty(&s->inside) &&
-	    (s->is_quit_rendered || s->pipe.count == 0)) {
+	    (s->state == SESSION_QUITTING || s->pipe.count == 0)) {
 		session_end(s, SESSION_END_QUIT, is_eof, text);
 		return;
 	}
@@ -291,7 +293,7 @@ session_deadline_ms(const struct session *s)
 	struct pipelined *oldest = pipeline_oldest(&s->pipe);
 	int64_t due = s->request_deadline_ms;
 
-	if (s->is_over)
+	if (session_is_over(s))
 		return INT64_MAX;
 	if (oldest != NULL) {
 		int64_t stage =
@@ -299,9 +301,9 @@ session_deadline_ms(const struct session *s)
 
 		if (stage < due)
 			due = stage;
-		if (s->held_421 != NULL && s->held_ms + HELD_421_WAIT_MS < due)
+		if (session_is_held(s) && s->held_ms + HELD_421_WAIT_MS < due)
 			due = s->held_ms + HELD_421_WAIT_MS;
-	} else if (s->is_finishing && s->load == 0) {
+	} else if (session_is_finishing(s) && s->load == 0) {
 		int64_t from = s->finishing_since_ms > s->idle_since_ms
 				   ? s->finishing_since_ms
 				   : s->idle_since_ms;
@@ -314,11 +316,12 @@ session_deadline_ms(const struct session *s)
 void
 session_on_timer(struct session *s, struct moment now)
 {
-	if (s->is_over || now.ms < session_deadline_ms(s) ||
+	session_check_outside(s);
+	if (session_is_over(s) || now.ms < session_deadline_ms(s) ||
 	    session_close_by_held_421(s, false, now))
 		return;
-	if (s->load == session_held(s) && s->is_finishing &&
-	    (s->pipe.count == 0 || s->is_quit_rendered)) {
+	if (s->load == session_held(s) && session_is_finishing(s) &&
+	    (s->pipe.count == 0 || s->state == SESSION_QUITTING)) {
 		session_let_go_held(s, LOSS_TIMEOUT, now);
 		session_end(s, SESSION_END_QUIT, false, "no answer to QUIT");
 	} else {

@@ -66,17 +66,41 @@ struct session_tally {
 	uint64_t manners; /* lessons that made it slower */
 };
 
+/* Why a session takes no more transactions, and says QUIT. */
+enum session_finish_reason {
+	FINISH_NONE, /* it does not, or did not before its end */
+	FINISH_SPENT, /* its share of messages */
+	FINISH_OLD,
+	FINISH_USED_UP, /* the server says that its share is taken */
+	FINISH_IDLE,
+	FINISH_WANTED, /* another wants its place */
+	FINISH_DRAINING,
+	FINISH_ALARM,
+	FINISH_TOO_MANY, /* connections of ours */
+	FINISH_REFUSED, /* several messages in a row */
+	FINISH_OUT_OF_STEP, /* MAIL was answered with 503 */
+	FINISH_GARBAGE, /* between replies */
+	FINISH_421, /* the server said so, and may close or go on */
+	FINISH_NO_PROOF, /* what is held needs 221 to be believed */
+	FINISH_NO_RSET, /* refused, and the next message needs it */
+};
+
+/* As a few words for the log: static text. */
+const char *session_finish_words(enum session_finish_reason why);
+
+/* While one of these runs the session is inside one of its own functions: of
+ * session.h it may be asked anything, and session_finish() may be called. */
 struct session_ops {
-	/* t is out of the session and none of its commands is unanswered; all
-	 * its recipients are decided. */
+	/* t is out of the session and TRANSACTION_DONE: all its recipients are
+	 * decided. */
 	void (*on_done)(void *ctx, struct transaction *t);
-	/* t is out of the session undecided: its RCPT_WAITING recipients are
-	 * for another session. is_its_fault: this attempt counts as a try;
-	 * t->last_error says what happened. */
+	/* t is out of the session and TRANSACTION_WAITING: its RCPT_WAITING
+	 * recipients, at least one, are for another session. is_its_fault: this
+	 * attempt counts as a try; t->last_error says what happened. */
 	void (*on_returned)(
 	    void *ctx, struct transaction *t, bool is_its_fault);
-	/* The session is over, after every transaction has left it. The
-	 * receiver closes the connection and frees the session, not from
+	/* The session is over, after every transaction has left it: told once.
+	 * The receiver closes the connection and frees the session, not from
 	 * inside the callback. is_clean: the server has seen the end. */
 	void (*on_ended)(
 	    void *ctx, enum session_end end, bool is_clean, const char *why);
@@ -87,7 +111,7 @@ struct session_ops {
 	void (*on_rendering)(void *ctx, struct transaction *t, bool begins);
 	/* A reply that is not the wanted one, to a command of t (NULL: nobody
 	 * asked). Returns what it means, `meaning` being what the code alone
-	 * says; never MEANING_OK. May call session_finish(). May be NULL. */
+	 * says; never MEANING_OK. May be NULL. */
 	enum meaning (*judge)(void *ctx, struct transaction *t,
 	    enum command_kind kind, const struct reply *reply,
 	    enum meaning meaning, struct moment now);
@@ -138,9 +162,12 @@ void session_written(struct session *s, size_t n, struct moment now);
 void session_closed(
     struct session *s, bool is_eof, const char *text, struct moment now);
 
-/* No new transactions; QUIT when those inside are through. why is a literal:
- * on_ended() is told of it if the session ends in this way. */
-void session_finish(struct session *s, const char *why, int64_t now_ms);
+/* No new transactions; QUIT when those inside are through. The first reason
+ * stays; its words are what on_ended() is told if the session ends in this way.
+ */
+void session_finish(
+    struct session *s, enum session_finish_reason why, int64_t now_ms);
+enum session_finish_reason session_finish_reason(const struct session *s);
 
 /* Ends now: what is written and unanswered is in doubt. */
 void session_abort(struct session *s, const char *why, struct moment now);

@@ -11,8 +11,11 @@
 void
 session_note_rendering(struct session *s, struct transaction *t, bool begins)
 {
-	if (s->ops->on_rendering != NULL)
-		s->ops->on_rendering(s->ctx, t, begins);
+	if (s->ops->on_rendering == NULL)
+		return;
+	session_call_begins(s);
+	s->ops->on_rendering(s->ctx, t, begins);
+	session_call_ends(s);
 }
 
 void
@@ -21,7 +24,7 @@ session_stop_rendering(struct session *s, struct transaction *t)
 	CHECK(s->cur == t);
 	s->cur = NULL;
 	session_note_rendering(s, t, false);
-	t->state = TRANSACTION_AWAITING;
+	transaction_set_state(t, TRANSACTION_AWAITING);
 	buf_reset(&s->chunk);
 }
 
@@ -41,6 +44,8 @@ find_request_deadline(struct session *s)
 void
 session_detach(struct session *s, struct transaction *t, int64_t now_ms)
 {
+	CHECK(s->load > 0);
+	CHECK((s->cur == t) == (t->state == TRANSACTION_RENDERING));
 	list_remove(&t->link);
 	t->left_ms = now_ms;
 	s->load--;
@@ -62,14 +67,18 @@ session_give_back(struct session *s, struct transaction *t, bool is_its_fault,
     const struct dsn *why, int64_t now_ms)
 {
 	session_detach(s, t, now_ms);
+	session_call_begins(s);
 	if (transaction_undecided(t) == 0) {
+		transaction_set_state(t, TRANSACTION_DONE);
 		s->ops->on_done(s->ctx, t);
-		return;
+	} else {
+		if (why != NULL)
+			transaction_set_error(t, why, &s->peer);
+		CHECK(t->last_error != NULL);
+		transaction_reset(t);
+		s->ops->on_returned(s->ctx, t, is_its_fault);
 	}
-	if (why != NULL)
-		transaction_set_error(t, why, &s->peer);
-	transaction_reset(t);
-	s->ops->on_returned(s->ctx, t, is_its_fault);
+	session_call_ends(s);
 }
 
 void
@@ -158,7 +167,7 @@ let_go_held(struct session *s, enum verdict_loss if_taken,
 {
 	struct transaction *t;
 
-	while ((t = session_first(s)) != NULL && session_is_through(s, t))
+	while ((t = session_first(s)) != NULL && t->state == TRANSACTION_HELD)
 		if (is_believable(s, t, t->is_failed ? if_refused : if_taken))
 			session_let_go(s, t, now.ms);
 		else
@@ -215,55 +224,63 @@ lose_one(struct session *s, struct transaction *t, enum command_kind stage,
 	}
 }
 
+static void
+tell_end(
+    struct session *s, enum session_end how, bool is_clean, const char *why)
+{
+	session_set_state(s, SESSION_OVER);
+	session_call_begins(s);
+	s->ops->on_ended(s->ctx, how, is_clean, why);
+	session_call_ends(s);
+}
+
 void
 session_lose(struct session *s, enum session_end how, enum verdict_loss loss,
     const char *why, struct moment now)
 {
 	struct pipelined *oldest = pipeline_oldest(&s->pipe);
 	enum command_kind stage = oldest != NULL ? oldest->kind : COMMAND_MAIL;
+	struct transaction *t;
 	bool is_first = true;
 
-	if (s->is_over)
-		return;
-	s->is_over = true;
+	session_set_state(s, SESSION_ENDING);
 	s->answering_off = 0;
 	if (loss != LOSS_PLACE)
 		session_let_go_held(s, loss, now);
-	while (!list_is_empty(&s->inside)) {
-		lose_one(s,
-		    list_entry(s->inside.next, struct transaction, link), stage,
-		    loss, is_first, now);
+	while ((t = session_first(s)) != NULL) {
+		lose_one(s, t, stage, loss, is_first, now);
 		is_first = false;
 	}
-	s->ops->on_ended(s->ctx, how, false, why);
+	tell_end(s, how, false, why);
 }
 
 /* ---- the session ends -------------------------------------------------------
  */
 
 void
-session_finish(struct session *s, const char *why, int64_t now_ms)
+session_finish(
+    struct session *s, enum session_finish_reason why, int64_t now_ms)
 {
+	CHECK(why != FINISH_NONE);
 	if (session_is_finishing(s))
 		return;
 	log_debug("%s[%s]: finishing session: %s, %d messages, session=%s",
-	    s->peer.host, s->peer.addr, why, s->messages, s->peer.session);
-	s->is_finishing = true;
-	s->finishing_why = why;
+	    s->peer.host, s->peer.addr, session_finish_words(why), s->messages,
+	    s->peer.session);
+	session_set_state(s, SESSION_FINISHING);
+	s->finish_reason = why;
 	s->finishing_since_ms = now_ms;
-	s->ops->on_changed(s->ctx);
+	session_tell_changed(s);
 }
 
 void
 session_end(
     struct session *s, enum session_end how, bool is_clean, const char *why)
 {
-	if (s->is_over)
-		return;
-	s->is_over = true;
-	if (how == SESSION_END_QUIT && s->finishing_why != NULL)
-		why = s->finishing_why;
-	s->ops->on_ended(s->ctx, how, is_clean, why);
+	session_set_state(s, SESSION_ENDING);
+	if (how == SESSION_END_QUIT && s->finish_reason != FINISH_NONE)
+		why = session_finish_words(s->finish_reason);
+	tell_end(s, how, is_clean, why);
 }
 
 /* A 421 answers the oldest command: nothing from there on was taken. */
@@ -275,13 +292,11 @@ session_close_by_421(struct session *s, enum command_kind kind,
 	struct dsn why;
 	/* After a message was accepted this is a quota, not a refusal. */
 	bool is_first = s->accepted == 0, is_oldest = true;
-	struct transaction *head;
+	struct transaction *head, *t;
 	bool is_blameless;
 
 	session_let_go_held(s, LOSS_CONNECTION, now);
-	head = list_is_empty(&s->inside)
-		   ? NULL
-		   : list_entry(s->inside.next, struct transaction, link);
+	head = session_first(s);
 	is_blameless =
 	    session_judge(s, head, kind, reply, now) == MEANING_LATER;
 	reply_text(reply, text, sizeof(text));
@@ -292,11 +307,8 @@ session_close_by_421(struct session *s, enum command_kind kind,
 	dsn_set(&why, reply->status, "host %s[%s] said: %s (in reply to %s)",
 	    s->peer.host, s->peer.addr, text, verdict_command_name(kind));
 	why.smtp_code = 421;
-	s->is_over = true;
-	while (!list_is_empty(&s->inside)) {
-		struct transaction *t =
-		    list_entry(s->inside.next, struct transaction, link);
-
+	session_set_state(s, SESSION_ENDING);
+	while ((t = session_first(s)) != NULL) {
 		/* Unless it is always the same message. */
 		if (is_oldest && !is_blameless &&
 		    t->state != TRANSACTION_ASSIGNED &&
@@ -311,27 +323,60 @@ session_close_by_421(struct session *s, enum command_kind kind,
 		is_first = is_oldest = false;
 		kind = COMMAND_MAIL;
 	}
-	s->ops->on_ended(s->ctx, SESSION_END_421, is_clean, why.text);
+	tell_end(s, SESSION_END_421, is_clean, why.text);
 }
 
 void
-session_forget_held_421(struct session *s)
+session_hold_421(
+    struct session *s, const struct reply *reply, struct moment now)
 {
-	if (s->held_421 == NULL)
-		return;
-	buf_fini(&s->held_421->text);
-	mem_free(s->held_421);
+	session_finish(s, FINISH_421, now.ms);
+	s->held_421 = mem_alloc(sizeof(*s->held_421));
+	*s->held_421 = *reply;
+	buf_init(&s->held_421->text, REPLY_TEXT_MAX);
+	(void)buf_add_slice(&s->held_421->text, buf_slice(&reply->text));
+	s->held_ms = now.ms;
+	session_set_state(s, s->state == SESSION_QUITTING
+				 ? SESSION_HELD_QUITTING
+				 : SESSION_HELD_FINISHING);
+	/* It may have been finishing before: the deadline is another now. */
+	session_tell_changed(s);
+}
+
+struct reply *
+session_take_held_421(struct session *s)
+{
+	struct reply *reply = s->held_421;
+
+	CHECK(session_is_held(s) && reply != NULL);
 	s->held_421 = NULL;
+	session_set_state(s, s->state == SESSION_HELD_QUITTING
+				 ? SESSION_QUITTING
+				 : SESSION_FINISHING);
+	return reply;
+}
+
+void
+session_free_held_421(struct reply **reply)
+{
+	if (*reply == NULL)
+		return;
+	buf_fini(&(*reply)->text);
+	mem_free(*reply);
+	*reply = NULL;
 }
 
 bool
 session_close_by_held_421(struct session *s, bool is_clean, struct moment now)
 {
-	if (s->held_421 == NULL)
+	struct reply *reply;
+
+	if (!session_is_held(s))
 		return false;
+	reply = session_take_held_421(s);
 	session_close_by_421(
-	    s, pipeline_oldest(&s->pipe)->kind, s->held_421, is_clean, now);
-	session_forget_held_421(s);
+	    s, pipeline_oldest(&s->pipe)->kind, reply, is_clean, now);
+	session_free_held_421(&reply);
 	return true;
 }
 
@@ -339,8 +384,6 @@ static void
 break_off(
     struct session *s, enum session_end how, const char *why, struct moment now)
 {
-	if (s->is_over)
-		return;
 	log_debug(
 	    "%s[%s]: closing session: %s", s->peer.host, s->peer.addr, why);
 	session_lose(s, how, LOSS_CONNECTION, why, now);
@@ -355,5 +398,7 @@ session_hang_up(struct session *s, const char *why, struct moment now)
 void
 session_abort(struct session *s, const char *why, struct moment now)
 {
-	break_off(s, SESSION_END_ABORT, why, now);
+	session_check_outside(s);
+	if (!session_is_over(s))
+		break_off(s, SESSION_END_ABORT, why, now);
 }

@@ -51,9 +51,14 @@ void session_end(
 void session_close_by_421(struct session *s, enum command_kind kind,
     const struct reply *reply, bool is_clean, struct moment now);
 
-/* The held 421 was the last word; false: there is none. */
+/* Keeps a 421 to the oldest command until it is known what it means: nothing
+ * is rendered meanwhile. / It was the last word; false: there is none. / The
+ * server went on: gives the reply, which is now the caller's. */
+void session_hold_421(
+    struct session *s, const struct reply *reply, struct moment now);
 bool session_close_by_held_421(
     struct session *s, bool is_clean, struct moment now);
-void session_forget_held_421(struct session *s);
+struct reply *session_take_held_421(struct session *s);
+void session_free_held_421(struct reply **reply);
 
 #endif

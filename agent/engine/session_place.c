@@ -109,13 +109,16 @@ session_prove(struct session *s, uint64_t off, struct moment now)
 
 	if (off > s->proven_off)
 		s->proven_off = off;
-	while ((t = session_first(s)) != NULL && session_is_through(s, t) &&
+	while ((t = session_first(s)) != NULL && t->state == TRANSACTION_HELD &&
 	       t->answered_off <= s->proven_off) {
 		learn(s, t);
 		session_let_go(s, t, now.ms);
 	}
-	if (t == NULL || !session_is_through(s, t))
-		s->wants_rset = s->is_rset_asked = s->is_strange = false;
+	if (t != NULL && t->state == TRANSACTION_HELD)
+		return;
+	if (s->proof != PROOF_NOT_ASKED)
+		session_set_proof(s, PROOF_NOT_ASKED);
+	s->is_strange = false;
 }
 
 /* Keeps count of luck, and leaves a session that has run out of it. */
@@ -134,17 +137,22 @@ count_result(struct session *s, const struct transaction *t, int64_t now_ms)
 			 */
 	s->failed_in_row++;
 	if (s->failed_in_row >= FAILURES_IN_A_ROW_MAX)
-		session_finish(s, "several messages refused in a row", now_ms);
+		session_finish(s, FINISH_REFUSED, now_ms);
+}
+
+void
+session_hold(struct session *s, struct transaction *t, struct moment now)
+{
+	if (t->state != TRANSACTION_AWAITING || t->commands_unanswered > 0)
+		return;
+	transaction_set_state(t, TRANSACTION_HELD);
+	count_result(s, t, now.ms);
 }
 
 void
 session_settle(struct session *s, struct transaction *t, struct moment now)
 {
-	if (!session_is_through(s, t))
-		return;
-	if (!t->is_counted)
-		count_result(s, t, now.ms);
-	t->is_counted = true;
+	session_hold(s, t, now);
 	session_prove(s, 0, now);
 }
 
@@ -155,24 +163,26 @@ session_ask_for_proof(struct session *s, struct moment now)
 {
 	if (!manner_is_known(s->manner, ANSWER_END))
 		s->manner->is_ambiguous = true;
-	if (!s->is_rset_asked && !s->manner->no_rset &&
+	if (s->proof != PROOF_ASKED && !s->manner->no_rset &&
 	    manner_is_known(s->manner, ANSWER_RSET)) {
-		s->wants_rset = true;
-		s->ops->on_changed(s->ctx);
+		if (s->proof == PROOF_NOT_ASKED)
+			session_set_proof(s, PROOF_WANTED);
+		session_tell_changed(s);
 		return true;
 	}
 	s->is_strange = true;
 	if (session_unsent(s) != NULL)
-		s->ops->on_changed(s->ctx);
+		session_tell_changed(s);
 	else
-		session_finish(s, "replies that prove no place", now.ms);
+		session_finish(s, FINISH_NO_PROOF, now.ms);
 	return true;
 }
 
 void
 session_batch_ends(struct session *s, struct moment now)
 {
-	if (s->is_over || s->pipe.count > 0 || reply_is_partial(&s->parser))
+	if (session_is_over(s) || s->pipe.count > 0 ||
+	    reply_is_partial(&s->parser))
 		return;
 	if (s->mode != SESSION_BDAT)
 		session_prove(s, s->pipe.answered_off, now);
@@ -190,8 +200,6 @@ session_lose_place(struct session *s, const char *why,
 	char text[DSN_TEXT_MAX + 1] = "";
 	int before = s->in_doubt;
 
-	if (s->is_over)
-		return;
 	if (reply != NULL)
 		reply_text(reply, text, sizeof(text));
 	if (manner_lost_place(s->manner, s->mode, now.ms)) {

@@ -30,8 +30,9 @@ enum place session_weigh(
 /* Replies up to off are their commands'. */
 void session_prove(struct session *s, uint64_t off, struct moment now);
 
-/* t may be through: rendered, and every reply read. Lets go what is, and is
- * believed. */
+/* t may be through: rendered, and every reply read. It is held then, and its
+ * result counts. / Lets go what is held and believed, too. */
+void session_hold(struct session *s, struct transaction *t, struct moment now);
 void session_settle(
     struct session *s, struct transaction *t, struct moment now);
 

@@ -6,7 +6,6 @@
 #include "agent/engine/session_verdict.h"
 #include "agent/engine/trace.h"
 #include "common/base/log.h"
-#include "common/base/mem.h"
 
 /* Not for ever, and there is another host that has not been asked. */
 static bool
@@ -65,8 +64,7 @@ on_bad_sequence(struct session *s, struct transaction *t, struct moment now)
 			    s, "takes nothing behind the end of a message");
 	} else {
 		/* The server thinks another transaction is open. */
-		session_finish(
-		    s, "out of step: MAIL was answered with 503", now.ms);
+		session_finish(s, FINISH_OUT_OF_STEP, now.ms);
 	}
 }
 
@@ -321,24 +319,11 @@ is_doubt_behind(const struct session *s, const struct pipelined *c)
 		struct transaction *t =
 		    list_entry(link, struct transaction, link);
 
-		if (session_is_in_doubt(s, t) && !session_is_through(s, t) &&
+		if (session_is_in_doubt(s, t) && t->state != TRANSACTION_HELD &&
 		    !(is_end && t == c->owner))
 			return true;
 	}
 	return false;
-}
-
-static void
-hold_421(struct session *s, const struct reply *reply, struct moment now)
-{
-	session_finish(s, "the server said 421", now.ms);
-	s->held_421 = mem_alloc(sizeof(*s->held_421));
-	*s->held_421 = *reply;
-	buf_init(&s->held_421->text, REPLY_TEXT_MAX);
-	(void)buf_add_slice(&s->held_421->text, buf_slice(&reply->text));
-	s->held_ms = now.ms;
-	/* It may have been finishing before: the deadline is another now. */
-	s->ops->on_changed(s->ctx);
 }
 
 /* What the reply means for whoever asked; t is NULL for a RSET of our own. */
@@ -433,7 +418,7 @@ on_answer(struct session *s, const struct reply *reply, struct moment now)
 		return;
 	}
 	if (reply->had_garbage)
-		session_finish(s, "garbage between replies", now.ms);
+		session_finish(s, FINISH_GARBAGE, now.ms);
 	pipeline_answered(&s->pipe, now.ms);
 	if (t != NULL)
 		note_answer(s, t, &c, reply, wording);
@@ -442,8 +427,10 @@ on_answer(struct session *s, const struct reply *reply, struct moment now)
 	s->answering_off = c.end_off;
 	take_answer(s, t, c.kind, c.rcpt, reply, now);
 	s->answering_off = 0;
-	if (s->is_over)
+	if (session_is_over(s))
 		return;
+	if (t != NULL)
+		session_hold(s, t, now);
 	if (is_early && c.kind == COMMAND_BODY) {
 		/* Answered before it was complete: there is no way to stop
 		 * but to hang up. */
@@ -452,11 +439,8 @@ on_answer(struct session *s, const struct reply *reply, struct moment now)
 	}
 	if (place == PLACE_PROVEN)
 		s->proven_off = c.end_off;
-	if (t != NULL)
-		session_settle(s, t, now);
-	else
-		session_prove(s, 0, now);
-	s->ops->on_changed(s->ctx);
+	session_prove(s, 0, now);
+	session_tell_changed(s);
 }
 
 static void
@@ -495,10 +479,12 @@ on_reply(struct session *s, const struct reply *reply, struct moment now)
 	struct pipelined *c;
 
 	s->tally->replies_421 += reply->code == 421;
-	if (s->held_421 != NULL) {
-		on_answer(s, s->held_421, now);
-		session_forget_held_421(s);
-		if (s->is_over)
+	if (session_is_held(s)) {
+		struct reply *held = session_take_held_421(s);
+
+		on_answer(s, held, now);
+		session_free_held_421(&held);
+		if (session_is_over(s))
 			return;
 	}
 	c = pipeline_oldest(&s->pipe);
@@ -509,7 +495,7 @@ on_reply(struct session *s, const struct reply *reply, struct moment now)
 	} else if (reply->code != 421) {
 		on_answer(s, reply, now);
 	} else if (is_doubt_behind(s, c)) {
-		hold_421(s, reply, now);
+		session_hold_421(s, reply, now);
 	} else {
 		session_close_by_421(s, c->kind, reply, true, now);
 	}
@@ -518,7 +504,8 @@ on_reply(struct session *s, const struct reply *reply, struct moment now)
 void
 session_input(struct session *s, const char *p, size_t n, struct moment now)
 {
-	while (n > 0 && !s->is_over) {
+	session_check_outside(s);
+	while (n > 0 && !session_is_over(s)) {
 		size_t used = 0;
 		enum reply_result result = reply_feed(&s->parser, p, n, &used);
 

@@ -37,8 +37,9 @@ begin(struct session *s, struct transaction *t, struct moment now)
 	s->chunk_is_last = false;
 	t->is_overlapped = s->pipe.count > 0;
 	t->begin_off = s->pipe.rendered_off;
-	s->wants_rset = false;
-	t->state = TRANSACTION_RENDERING;
+	if (s->proof == PROOF_WANTED) /* its RSET, or its 354, will do */
+		session_set_proof(s, PROOF_NOT_ASKED);
+	transaction_set_state(t, TRANSACTION_RENDERING);
 	t->began = now.wall;
 	t->began_ms = now.ms;
 	message = transaction_message(t);
@@ -328,7 +329,7 @@ render_quit(struct session *s, struct buf *out, int64_t now_ms)
 
 	CHECK(command_quit(out));
 	session_push(s, COMMAND_QUIT, NULL, 0, buf_len(out) - before, now_ms);
-	s->is_quit_rendered = true;
+	session_set_state(s, SESSION_QUITTING);
 }
 
 /* Room in the pipeline for another command? Content that follows its 354 is
@@ -336,7 +337,7 @@ render_quit(struct session *s, struct buf *out, int64_t now_ms)
 static bool
 may_render(const struct session *s)
 {
-	if (s->held_421 != NULL)
+	if (session_is_held(s))
 		return false;
 	if (s->pipe.count == 0 || (s->cur != NULL && s->step == STEP_BODY))
 		return true;
@@ -353,8 +354,8 @@ render_own_rset(struct session *s, struct buf *out, int64_t now_ms)
 
 	CHECK(command_rset(out));
 	session_push(s, COMMAND_RSET, NULL, 0, buf_len(out) - before, now_ms);
-	s->wants_rset = s->needs_rset = false;
-	s->is_rset_asked = true;
+	s->needs_rset = false;
+	session_set_proof(s, PROOF_ASKED);
 }
 
 /* It would begin in an open transaction, and the server refuses RSET. */
@@ -365,7 +366,7 @@ turn_away(struct session *s, struct transaction *t, int64_t now_ms)
 
 	dsn_set(&why, "4.5.1", "host %s[%s] refuses RSET", s->peer.host,
 	    s->peer.addr);
-	session_finish(s, "RSET is refused", now_ms);
+	session_finish(s, FINISH_NO_RSET, now_ms);
 	session_give_back(s, t, false, &why, now_ms);
 }
 
@@ -385,9 +386,9 @@ begin_next(struct session *s, struct buf *out, struct moment now)
 		turn_away(s, t, now.ms);
 	else if (t != NULL)
 		begin(s, t, now);
-	else if (s->is_finishing)
+	else if (session_is_finishing(s))
 		render_quit(s, out, now.ms);
-	else if (s->wants_rset)
+	else if (s->proof == PROOF_WANTED)
 		render_own_rset(s, out, now.ms);
 	else
 		return s->mode == SESSION_BDAT && s->pipe.count == 0 &&
@@ -424,7 +425,8 @@ session_output(
 {
 	size_t before = buf_len(out), at = before;
 
-	while (!s->is_over && !s->is_quit_rendered &&
+	session_check_outside(s);
+	while (!session_is_over(s) && s->state != SESSION_QUITTING &&
 	       buf_len(out) - before < max && may_render(s) &&
 	       (s->cur != NULL ? render_step(s, out, buf_len(out) - before, now)
 			       : begin_next(s, out, now))) {
@@ -439,6 +441,7 @@ session_written(struct session *s, size_t n, struct moment now)
 {
 	/* The link may tell of more than was entered: of content that broke
 	 * off in the middle of a pull. Nobody asks any more. */
-	if (!s->is_over)
+	session_check_outside(s);
+	if (!session_is_over(s))
 		pipeline_written(&s->pipe, n, now.ms);
 }

@@ -1,5 +1,118 @@
 #include "agent/engine/session_state.h"
 
+#include "common/base/log.h"
+
+#define TO(state) (1u << (state))
+
+static const unsigned moves[] = {
+    [SESSION_OPEN] = TO(SESSION_FINISHING) | TO(SESSION_ENDING),
+    [SESSION_FINISHING] =
+	TO(SESSION_QUITTING) | TO(SESSION_HELD_FINISHING) | TO(SESSION_ENDING),
+    [SESSION_QUITTING] = TO(SESSION_HELD_QUITTING) | TO(SESSION_ENDING),
+    [SESSION_HELD_FINISHING] = TO(SESSION_FINISHING) | TO(SESSION_ENDING),
+    [SESSION_HELD_QUITTING] = TO(SESSION_QUITTING) | TO(SESSION_ENDING),
+    [SESSION_ENDING] = TO(SESSION_OVER),
+    [SESSION_OVER] = 0,
+};
+
+static const unsigned proof_moves[] = {
+    [PROOF_NOT_ASKED] = TO(PROOF_WANTED),
+    [PROOF_WANTED] = TO(PROOF_ASKED) | TO(PROOF_NOT_ASKED),
+    [PROOF_ASKED] = TO(PROOF_NOT_ASKED),
+};
+
+void
+session_set_state(struct session *s, enum session_state state)
+{
+	CHECK((moves[s->state] & TO(state)) != 0);
+	CHECK(state != SESSION_OVER || list_is_empty(&s->inside));
+	s->state = state;
+	CHECK(!session_is_held(s) || s->held_421 != NULL);
+}
+
+void
+session_set_proof(struct session *s, enum session_proof proof)
+{
+	CHECK((proof_moves[s->proof] & TO(proof)) != 0);
+	s->proof = proof;
+}
+
+bool
+session_is_over(const struct session *s)
+{
+	return s->state == SESSION_ENDING || s->state == SESSION_OVER;
+}
+
+bool
+session_is_finishing(const struct session *s)
+{
+	return s->state != SESSION_OPEN;
+}
+
+bool
+session_is_held(const struct session *s)
+{
+	return s->state == SESSION_HELD_FINISHING ||
+	       s->state == SESSION_HELD_QUITTING;
+}
+
+enum session_finish_reason
+session_finish_reason(const struct session *s)
+{
+	return s->finish_reason;
+}
+
+const char *
+session_finish_words(enum session_finish_reason why)
+{
+	static const char *const words[] = {
+	    [FINISH_NONE] = "closed",
+	    [FINISH_SPENT] = "spent",
+	    [FINISH_OLD] = "old",
+	    [FINISH_USED_UP] = "used up",
+	    [FINISH_IDLE] = "idle",
+	    [FINISH_WANTED] = "its place is wanted",
+	    [FINISH_DRAINING] = "draining",
+	    [FINISH_ALARM] = "stopped by an alarm",
+	    [FINISH_TOO_MANY] = "too many connections",
+	    [FINISH_REFUSED] = "several messages refused in a row",
+	    [FINISH_OUT_OF_STEP] = "out of step: MAIL was answered with 503",
+	    [FINISH_GARBAGE] = "garbage between replies",
+	    [FINISH_421] = "the server said 421",
+	    [FINISH_NO_PROOF] = "replies that prove no place",
+	    [FINISH_NO_RSET] = "RSET is refused",
+	};
+
+	return words[why];
+}
+
+void
+session_call_begins(struct session *s)
+{
+	s->calling++;
+}
+
+void
+session_call_ends(struct session *s)
+{
+	CHECK(s->calling > 0);
+	s->calling--;
+}
+
+void
+session_check_outside(const struct session *s)
+{
+	CHECK(s->calling == 0);
+}
+
+void
+session_tell_changed(struct session *s)
+{
+	session_call_begins(s);
+	s->ops->on_changed(s->ctx);
+	session_call_ends(s);
+}
+
 struct transaction *
 session_first(const struct session *s)
 {
@@ -32,33 +145,14 @@ session_next_assigned(struct session *s)
 	return NULL;
 }
 
-bool
-session_is_over(const struct session *s)
-{
-	return s->is_over;
-}
-
-bool
-session_is_finishing(const struct session *s)
-{
-	return s->is_finishing || s->is_over;
-}
-
-bool
-session_is_through(const struct session *s, const struct transaction *t)
-{
-	return t != s->cur && t->state == TRANSACTION_AWAITING &&
-	       t->commands_unanswered == 0;
-}
-
 size_t
 session_held(const struct session *s)
 {
 	size_t n = 0;
 
 	list_each (link, &s->inside) {
-		if (!session_is_through(
-			s, list_entry(link, struct transaction, link)))
+		if (list_entry(link, struct transaction, link)->state !=
+		    TRANSACTION_HELD)
 			break;
 		n++;
 	}

@@ -51,6 +51,26 @@ enum {
 	HELD_421_WAIT_MS = 10000,
 };
 
+/* Its life; session_set_state() knows which move is allowed. */
+enum session_state {
+	SESSION_OPEN, /* takes transactions */
+	SESSION_FINISHING, /* nothing new; QUIT comes last */
+	SESSION_QUITTING, /* QUIT was rendered */
+	/* As the two before, and a 421 is held until the server closes, or goes
+	 * on: nothing is rendered. */
+	SESSION_HELD_FINISHING,
+	SESSION_HELD_QUITTING,
+	SESSION_ENDING, /* the stream is over: transactions leave */
+	SESSION_OVER, /* on_ended() was told */
+};
+
+/* What is done to prove the places of those that are held. */
+enum session_proof {
+	PROOF_NOT_ASKED,
+	PROOF_WANTED, /* a RSET of the session's own is to be rendered */
+	PROOF_ASKED, /* it was; so far it proved nothing */
+};
+
 enum session_step {
 	STEP_RSET,
 	STEP_MAIL,
@@ -67,6 +87,8 @@ struct session {
 	const struct settings *set;
 	const struct session_ops *ops;
 	void *ctx;
+	int calling; /* callbacks that run */
+	enum session_state state; /* session_set_state() alone writes it */
 	struct ehlo ehlo;
 	struct peer peer;
 	struct manner *manner; /* borrowed */
@@ -83,33 +105,41 @@ struct session {
 
 	struct pipeline pipe;
 	struct reply_parser parser;
-	struct reply *held_421; /* owned; answers the oldest command */
+	/* owned; answers the oldest command while the state is one of HELD */
+	struct reply *held_421;
 	int64_t held_ms;
 	uint64_t answering_off; /* end of the command being answered; else 0 */
 	uint64_t proven_off; /* replies up to there are their commands' */
-	bool wants_rset; /* one of its own, whose reply proves the place */
-	bool is_rset_asked; /* ... was sent, and proved nothing so far */
+	enum session_proof proof; /* session_set_proof() alone writes it */
 	bool is_strange; /* its replies are worded as never before */
 	bool is_bdat_known; /* it was answered by 2xx */
 	bool was_last_taken; /* the message answered last */
 	bool needs_rset;
-	bool is_finishing; /* nothing new; QUIT comes last */
-	bool is_quit_rendered;
-	bool is_over;
 	int messages, accepted, failed_in_row, in_doubt;
 	int64_t born_ms, idle_since_ms, finishing_since_ms;
-	const char *finishing_why; /* NULL: not finishing */
+	enum session_finish_reason finish_reason;
 	int64_t request_deadline_ms; /* the earliest of those inside */
 };
+
+/* One move of its life; CHECKs that it is allowed. */
+void session_set_state(struct session *s, enum session_state state);
+void session_set_proof(struct session *s, enum session_proof proof);
+
+/* A 421 is held. */
+bool session_is_held(const struct session *s);
+
+/* Around each callback; and what only those outside of one may do. */
+void session_call_begins(struct session *s);
+void session_call_ends(struct session *s);
+void session_check_outside(const struct session *s);
+
+void session_tell_changed(struct session *s);
 
 /* The oldest inside / the oldest of which no octet was rendered; or NULL. */
 struct transaction *session_first(const struct session *s);
 struct transaction *session_next_assigned(struct session *s);
 
-/* All of it was rendered and every reply read. */
-bool session_is_through(const struct session *s, const struct transaction *t);
-
-/* How many are through, and not yet believed. */
+/* How many at the head are TRANSACTION_HELD: through, and not yet believed. */
 size_t session_held(const struct session *s);
 
 /* Every octet of t was written. */

@@ -1,6 +1,7 @@
 #include "agent/engine/session_verdict.h"
 
 #include "agent/engine/session_state.h"
+#include "common/base/log.h"
 
 struct verdict_source
 session_source(
@@ -77,7 +78,11 @@ session_judge(struct session *s, struct transaction *t, enum command_kind kind,
 
 	if (meaning == MEANING_OK || s->ops->judge == NULL)
 		return meaning;
-	return s->ops->judge(s->ctx, t, kind, reply, meaning, now);
+	session_call_begins(s);
+	meaning = s->ops->judge(s->ctx, t, kind, reply, meaning, now);
+	session_call_ends(s);
+	CHECK(meaning != MEANING_OK);
+	return meaning;
 }
 
 void
@@ -89,7 +94,7 @@ session_put_off(struct session *s, struct transaction *t, size_t i,
 
 	if (!is_in_flight(t, i))
 		return;
-	t->req->rcpts[t->rcpts[i]].state = RCPT_WAITING;
+	request_set_rcpt_state(t->req, t->rcpts[i], RCPT_WAITING);
 	t->req->rcpts[t->rcpts[i]].decided_off = s->answering_off;
 	if (t->is_put_off)
 		return;
@@ -111,7 +116,8 @@ session_take_back(struct session *s, struct transaction *t)
 		if (r->state == RCPT_DECIDED)
 			request_undecide(t->req, t->rcpts[i]);
 		else if (r->state == RCPT_WAITING)
-			r->state = RCPT_IN_FLIGHT;
+			request_set_rcpt_state(
+			    t->req, t->rcpts[i], RCPT_IN_FLIGHT);
 		r->decided_off = 0;
 	}
 	t->goes_on = false;

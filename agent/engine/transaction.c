@@ -8,6 +8,25 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
+#define TO(state) (1u << (state))
+#define LEAVES (TO(TRANSACTION_WAITING) | TO(TRANSACTION_DONE))
+
+static const unsigned moves[] = {
+    [TRANSACTION_WAITING] = TO(TRANSACTION_ASSIGNED),
+    [TRANSACTION_ASSIGNED] = TO(TRANSACTION_RENDERING) | LEAVES,
+    [TRANSACTION_RENDERING] = TO(TRANSACTION_AWAITING) | LEAVES,
+    [TRANSACTION_AWAITING] = TO(TRANSACTION_HELD) | LEAVES,
+    [TRANSACTION_HELD] = LEAVES,
+    [TRANSACTION_DONE] = 0,
+};
+
+void
+transaction_set_state(struct transaction *t, enum transaction_state state)
+{
+	CHECK((moves[t->state] & TO(state)) != 0);
+	t->state = state;
+}
+
 static struct transaction *
 make(struct request *req, size_t room, int64_t now_ms)
 {
@@ -50,6 +69,8 @@ transaction_free(struct transaction **t)
 	*t = NULL;
 	if (old == NULL)
 		return;
+	CHECK(old->state == TRANSACTION_WAITING ||
+	      old->state == TRANSACTION_DONE);
 	list_remove(&old->link);
 	message_free(&old->message);
 	mem_free(old->last_error);
@@ -108,17 +129,18 @@ transaction_reset(struct transaction *t)
 
 		if (!transaction_is_open(t, i))
 			continue;
-		t->req->rcpts[index].state = RCPT_WAITING;
+		if (t->req->rcpts[index].state == RCPT_IN_FLIGHT)
+			request_set_rcpt_state(t->req, index, RCPT_WAITING);
 		t->rcpts[i] = t->rcpts[kept];
 		t->rcpts[kept++] = index;
 	}
 	t->count = kept;
-	t->state = TRANSACTION_WAITING;
+	transaction_set_state(t, TRANSACTION_WAITING);
 	t->mail = MAIL_UNANSWERED;
 	t->rcpts_accepted = t->rcpts_answered = t->commands_unanswered = 0;
 	t->is_failed = t->is_bad_sequence = t->is_put_off = false;
 	t->is_bdat = t->is_teacher = t->was_cut = false;
-	t->is_overlapped = t->is_rset_refused = t->is_counted = false;
+	t->is_overlapped = t->is_rset_refused = false;
 	t->is_cautious = t->wants_caution;
 	t->wants_caution = t->is_turned_away = t->follows_proof = t->was_last =
 	    false;

@@ -7,8 +7,8 @@
  * to a session, and comes back either done (every recipient has a verdict) or
  * returned (nobody may have taken it; it goes to another session).
  *
- *   waiting -> assigned -> rendering -> awaiting replies -> done
- *      ^___________|____________|_______________|  returned
+ *   waiting -> assigned -> rendering -> awaiting replies -> held -> done
+ *      ^___________|____________|_______________|____________|  returned
  *
  * Plain state shared by session (which drives it) and lane (which keeps it).
  */
@@ -37,6 +37,8 @@ enum transaction_state {
 	TRANSACTION_ASSIGNED, /* in a session's queue, no octet rendered */
 	TRANSACTION_RENDERING, /* its octets are being produced */
 	TRANSACTION_AWAITING, /* all octets produced, replies due */
+	TRANSACTION_HELD, /* all replies read, not yet believed */
+	TRANSACTION_DONE, /* all its recipients are decided */
 };
 
 enum mail_reply { MAIL_UNANSWERED, MAIL_ACCEPTED, MAIL_REFUSED };
@@ -44,7 +46,7 @@ enum mail_reply { MAIL_UNANSWERED, MAIL_ACCEPTED, MAIL_REFUSED };
 struct transaction {
 	struct list link; /* the lane's waiting list or the session's */
 	struct request *req;
-	enum transaction_state state;
+	enum transaction_state state; /* transaction_set_state() writes it */
 	struct transaction *sibling; /* the request's next one */
 	bool is_part; /* the request has, or had, others */
 	struct message *message; /* owned; a part's own, once it was read */
@@ -69,7 +71,6 @@ struct transaction {
 	bool is_rset_refused; /* the RSET that led it */
 	bool wants_caution; /* commands of its group got 503 */
 	bool is_turned_away; /* the server takes nothing behind a final dot */
-	bool is_counted; /* its result, in the session's figures */
 	/* When its last reply came, all before it was proven; nothing else was
 	 * unanswered. Believed if the stream just ends. */
 	bool follows_proof, was_last;
@@ -105,7 +106,12 @@ struct transaction *transaction_new(struct request *req, int64_t now_ms);
 /* A part, with room for so many recipients; none yet. */
 struct transaction *transaction_new_part(
     struct request *req, size_t room, int64_t now_ms);
+
+/* Not while a session has it. */
 void transaction_free(struct transaction **t);
+
+/* One move of its life; CHECKs that it is allowed. */
+void transaction_set_state(struct transaction *t, enum transaction_state state);
 
 /* The i-th recipient of t has no verdict yet. */
 bool transaction_is_open(const struct transaction *t, size_t i);

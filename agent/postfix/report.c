@@ -440,7 +440,7 @@ complete(struct job *job)
 
 	settle_mark(job);
 	write_line(job);
-	recipient(job)->state = RCPT_REPORTED;
+	request_set_rcpt_state(req, i, RCPT_REPORTED);
 	job_free(job);
 	report->on_done(report->ctx, req, i);
 }
@@ -602,7 +602,7 @@ report_recipient(struct report *report, struct request *req, size_t i)
 {
 	struct job *job = mem_zalloc(sizeof(*job));
 
-	CHECK(i < req->rcpt_count && req->rcpts[i].state == RCPT_DECIDED);
+	CHECK(i < req->rcpt_count && req->rcpts[i].state == RCPT_HANDED_OVER);
 	job->report = report;
 	job->req = req;
 	job->i = i;

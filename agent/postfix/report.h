@@ -61,7 +61,7 @@ void report_limit(struct report *report, size_t parallel);
 /* Breaks off what is under way, without on_done. */
 void report_free(struct report **report);
 
-/* Carries out the verdict of recipient i (RCPT_DECIDED). The request must
+/* Carries out the verdict of recipient i (RCPT_HANDED_OVER). The request must
  * live until on_done was called for it. */
 void report_recipient(struct report *report, struct request *req, size_t i);
 

@@ -1,7 +1,5 @@
 #include "agent/smarthost/endings.h"
 
-#include <string.h>
-
 #include "common/base/log.h"
 
 enum { MINUTE_US = 60000000, NAME_PREFIX = 7 /* of "closed_" */ };
@@ -22,29 +20,36 @@ endings_init(struct endings *ends, int64_t now_us)
 /* What the lane finished a session for; with another reason somebody had to
  * say no. */
 static enum board_counter
-finished_counter(const char *why)
+finished_counter(enum session_finish_reason why)
 {
-	static const struct {
-		const char *why;
-		enum board_counter counter;
-	} reasons[] = {
-	    {LANE_WHY_SPENT, BOARD_COUNTER_closed_spent},
-	    {LANE_WHY_OLD, BOARD_COUNTER_closed_age},
-	    {LANE_WHY_USED_UP, BOARD_COUNTER_closed_spent},
-	    {LANE_WHY_IDLE, BOARD_COUNTER_closed_idle},
-	    {LANE_WHY_WANTED, BOARD_COUNTER_closed_surplus},
-	    {LANE_WHY_DRAINING, BOARD_COUNTER_closed_stop},
-	};
-
-	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
-		if (strcmp(why, reasons[i].why) == 0)
-			return reasons[i].counter;
+	switch (why) {
+	case FINISH_SPENT:
+	case FINISH_USED_UP:
+		return BOARD_COUNTER_closed_spent;
+	case FINISH_OLD:
+		return BOARD_COUNTER_closed_age;
+	case FINISH_NONE: /* the server has closed it, nothing was under way */
+	case FINISH_IDLE:
+		return BOARD_COUNTER_closed_idle;
+	case FINISH_WANTED:
+		return BOARD_COUNTER_closed_surplus;
+	case FINISH_DRAINING:
+		return BOARD_COUNTER_closed_stop;
+	case FINISH_ALARM:
+	case FINISH_TOO_MANY:
+	case FINISH_REFUSED:
+	case FINISH_OUT_OF_STEP:
+	case FINISH_GARBAGE:
+	case FINISH_421:
+	case FINISH_NO_PROOF:
+	case FINISH_NO_RSET:
+		break;
+	}
 	return BOARD_COUNTER_closed_errors;
 }
 
 enum board_counter
-endings_counter(
-    enum session_end how, const struct session *session, const char *why)
+endings_counter(enum session_end how, const struct session *session)
 {
 	switch (how) {
 	case SESSION_END_421:
@@ -60,9 +65,7 @@ endings_counter(
 	case SESSION_END_QUIT:
 		break;
 	}
-	/* Otherwise the server has closed it, and nothing was under way. */
-	return session_is_finishing(session) ? finished_counter(why)
-					     : BOARD_COUNTER_closed_idle;
+	return finished_counter(session_finish_reason(session));
 }
 
 static bool
@@ -78,7 +81,7 @@ endings_tell(struct endings *ends, enum session_end how,
     int64_t now_us)
 {
 	const struct peer *peer = session_peer(session);
-	enum board_counter counter = endings_counter(how, session, why);
+	enum board_counter counter = endings_counter(how, session);
 
 	if (!bucket_take(&ends->lines, 1, now_us) && !is_trouble(how)) {
 		ends->left_out++;

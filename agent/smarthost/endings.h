@@ -27,7 +27,7 @@ struct endings {
 void endings_init(struct endings *ends, int64_t now_us);
 
 enum board_counter endings_counter(
-    enum session_end how, const struct session *session, const char *why);
+    enum session_end how, const struct session *session);
 
 /* age_ms: since the dial began. */
 void endings_tell(struct endings *ends, enum session_end how,

@@ -378,8 +378,7 @@ upstreams_on_session_ended(void *ctx, struct lane_session *ls,
 
 	endings_tell(&ups->ends, how, ls->session, why,
 	    (now_us - u->began_us) / 1000, now_us);
-	board_writer_add(
-	    ups->env.board, endings_counter(how, ls->session, why), 1);
+	board_writer_add(ups->env.board, endings_counter(how, ls->session), 1);
 	link_free(&u->conn);
 	release(u, is_clean);
 	u->ls = NULL;

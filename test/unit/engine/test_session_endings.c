@@ -187,7 +187,7 @@ reply_421_is_the_last_word_of_a_silent_server(void **state)
 	for (int is_spent = 0; is_spent <= 1; is_spent++) {
 		start_three(&rig, sizeof(THREE) - 1);
 		if (is_spent) {
-			session_finish(rig.session, "spent", rig.now.ms);
+			session_finish(rig.session, FINISH_SPENT, rig.now.ms);
 			rig_expect(&rig, "QUIT\r\n");
 		}
 		rig_say(&rig, RIG_SENT);
@@ -216,7 +216,7 @@ quit_is_answered_or_the_connection_closed(void **state)
 
 		rig_init(&rig, SESSION_BDAT);
 		rig_open(&rig);
-		session_finish(rig.session, "test", rig.now.ms);
+		session_finish(rig.session, FINISH_SPENT, rig.now.ms);
 		assert_false(session_has_room(rig.session, 10, 50, rig.now.ms));
 		rig_expect(&rig, "QUIT\r\n");
 		if (i == 0)
@@ -251,7 +251,7 @@ refused_quit_leaves_doubt_about_what_was_taken_only(void **state)
 		rig_init(&rig, SESSION_BDAT);
 		rig_open(&rig);
 		m = rig_send(&rig);
-		session_finish(rig.session, "test", rig.now.ms);
+		session_finish(rig.session, FINISH_SPENT, rig.now.ms);
 		rig_expect(&rig, MESSAGE("1") "QUIT\r\n");
 		rig_say(&rig, RIG_MAIL);
 		rig_say(&rig, is_refused
@@ -283,7 +283,7 @@ quit_has_its_time_after_the_last_message(void **state)
 	rig_open(&rig);
 	m = rig_send(&rig);
 	rig_expect(&rig, MESSAGE("1"));
-	session_finish(rig.session, "test", rig.now.ms);
+	session_finish(rig.session, FINISH_SPENT, rig.now.ms);
 	rig_wait(&rig, 10000);
 	rig_say(&rig, RIG_SENT);
 	rig_check_sent(m);

@@ -130,7 +130,7 @@ assign(struct world *w)
 		rig_assign(&w->rig, m);
 	if (next_waiting(w) == NULL ||
 	    session_is_spent(w->rig.session, 1000, w->rig.now.ms))
-		session_finish(w->rig.session, "no more", w->rig.now.ms);
+		session_finish(w->rig.session, FINISH_SPENT, w->rig.now.ms);
 }
 
 /* A reply that is held back in the middle of a line comes later. */

@@ -182,7 +182,7 @@ assign(struct world *w)
 	}
 	if (!session_is_finishing(s) &&
 	    (m == NULL || session_is_spent(s, w->quota, w->rig.now.ms))) {
-		session_finish(s, "no more", w->rig.now.ms);
+		session_finish(s, FINISH_SPENT, w->rig.now.ms);
 		return true;
 	}
 	return false;

@@ -51,12 +51,14 @@ reset_forgets_the_attempt_and_keeps_the_life(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < 3; i++)
-		req->rcpts[i].state = RCPT_IN_FLIGHT;
+		request_set_rcpt_state(req, i, RCPT_IN_FLIGHT);
 	request_decide(req, 1, verdict_new(OUTCOME_BOUNCE));
 	assert_int_equal(transaction_undecided(t), 2);
 	assert_true(transaction_is_open(t, 0));
 	assert_false(transaction_is_open(t, 1));
-	t->state = TRANSACTION_AWAITING;
+	transaction_set_state(t, TRANSACTION_ASSIGNED);
+	transaction_set_state(t, TRANSACTION_RENDERING);
+	transaction_set_state(t, TRANSACTION_AWAITING);
 	t->mail = MAIL_REFUSED;
 	t->rcpts_accepted = t->rcpts_answered = t->commands_unanswered = 2;
 	t->is_failed = t->is_bad_sequence = true;
@@ -112,7 +114,9 @@ part_takes_who_is_put_in(void **state)
 	assert_true(t->is_part);
 	t->rcpts[t->count++] = 0;
 	t->rcpts[t->count++] = 2;
-	req->rcpts[0].state = req->rcpts[2].state = RCPT_IN_FLIGHT;
+	transaction_set_state(t, TRANSACTION_ASSIGNED);
+	request_set_rcpt_state(req, 0, RCPT_IN_FLIGHT);
+	request_set_rcpt_state(req, 2, RCPT_IN_FLIGHT);
 	request_decide(req, 0, verdict_new(OUTCOME_BOUNCE));
 	transaction_reset(t);
 	/* Who is decided stays known, behind the others. */

@@ -215,6 +215,7 @@ decide(struct request *req, size_t i, enum outcome outcome, const char *status,
 		    "(in reply to RCPT TO command)",
 		    reply);
 	request_decide(req, i, v);
+	request_set_rcpt_state(req, i, RCPT_HANDED_OVER);
 }
 
 static void
