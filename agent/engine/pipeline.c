@@ -56,6 +56,7 @@ pipeline_extend(struct pipeline *p, size_t n)
 
 	CHECK(p->count > 0);
 	c = list_entry(p->awaiting.prev, struct pipelined, link);
+	CHECK(c->end_off == p->rendered_off);
 	p->rendered_off += n;
 	c->end_off = p->rendered_off;
 }
@@ -99,7 +100,8 @@ pipeline_answered(struct pipeline *p, int64_t now_ms)
 {
 	struct pipelined *c = pipeline_oldest(p);
 
-	CHECK(c != NULL);
+	CHECK(c != NULL && p->count > 0);
+	CHECK(c->begin_off >= p->answered_off);
 	list_remove(&c->link);
 	p->count--;
 	p->answered_off = c->end_off;

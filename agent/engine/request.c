@@ -96,15 +96,24 @@ read_numbers(struct request *req, const struct attr_reader *list,
 	return false;
 }
 
+static enum content_encoding
+encoding_of(const char *word)
+{
+	if (strcmp(word, "8bit") == 0)
+		return ENCODING_8BIT;
+	return strcmp(word, "7bit") == 0 ? ENCODING_7BIT : ENCODING_UNKNOWN;
+}
+
 static bool
 read_strings(
     struct request *req, const struct attr_reader *list, const char **why_out)
 {
+	const char *encoding = "";
 	struct wanted wanted[] = {
 	    {"queue_name", &req->queue_name, {NULL, 0}},
 	    {"queue_id", &req->queue_id, {NULL, 0}},
 	    {"nexthop", &req->nexthop, {NULL, 0}},
-	    {"encoding", &req->encoding, {NULL, 0}},
+	    {"encoding", &encoding, {NULL, 0}},
 	    {"sender", &req->sender, {NULL, 0}},
 	    {"envelope_id", &req->envelope_id, {NULL, 0}},
 	    {"sasl_username", &req->sasl_username, {NULL, 0}},
@@ -113,6 +122,7 @@ read_strings(
 	if (!keep_strings(
 		req, list, wanted, sizeof(wanted) / sizeof(wanted[0]), why_out))
 		return false;
+	req->encoding = encoding_of(encoding);
 	if (!queueid_queue_name_is_valid(slice_str(req->queue_name)))
 		*why_out = "queue_name";
 	else if (!queueid_is_valid(slice_str(req->queue_id)))

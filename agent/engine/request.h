@@ -57,6 +57,13 @@ enum {
 
 enum { REQUEST_RCPT_MAX = 20000, REQUEST_BYTES_MAX = 16 << 20 };
 
+/* `encoding` */
+enum content_encoding {
+	ENCODING_UNKNOWN, /* empty, or a word that says nothing to us */
+	ENCODING_7BIT,
+	ENCODING_8BIT,
+};
+
 enum outcome { OUTCOME_SENT, OUTCOME_DEFER, OUTCOME_BOUNCE };
 
 /* What became of one recipient, complete enough to be logged and reported
@@ -100,7 +107,8 @@ struct request {
 	int sendopts;
 	int ret_flags; /* 0, 1 FULL, 2 HDRS */
 	int64_t content_off, size;
-	const char *queue_name, *queue_id, *nexthop, *encoding;
+	const char *queue_name, *queue_id, *nexthop;
+	enum content_encoding encoding;
 	const char *sender, *envelope_id, *sasl_username;
 	struct delay_times times;
 	size_t rcpt_count; /* lists added so far */

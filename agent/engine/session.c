@@ -1,5 +1,7 @@
 #include "agent/engine/session.h"
 
+#include <string.h>
+
 #include "agent/engine/session_end.h"
 #include "agent/engine/session_place.h"
 #include "agent/engine/session_state.h"
@@ -14,9 +16,13 @@ session_new(const struct settings *set, struct manner *manner,
 {
 	struct session *s = mem_zalloc(sizeof(*s));
 
+	CHECK(ops->on_done != NULL && ops->on_returned != NULL);
+	CHECK(ops->on_ended != NULL && ops->on_changed != NULL);
 	s->set = set;
 	s->ops = ops;
 	s->ctx = ctx;
+	s->probes_end_at_data =
+	    strcmp(set->smtp_address_verify_target, "data") == 0;
 	s->ehlo = *ehlo;
 	s->peer = *peer;
 	s->manner = manner;
@@ -198,6 +204,7 @@ session_assign(struct session *s, struct transaction *t, struct moment now)
 
 	session_check_outside(s);
 	CHECK(!session_is_finishing(s));
+	CHECK(t->count > 0 && transaction_undecided(t) == t->count);
 	transaction_set_state(t, TRANSACTION_ASSIGNED);
 	list_remove(&t->link);
 	list_push(&s->inside, &t->link);
@@ -233,6 +240,7 @@ session_withdraw(struct session *s, struct transaction *t)
 	session_check_outside(s);
 	if (t->state != TRANSACTION_ASSIGNED || !is_inside(s, t))
 		return false;
+	CHECK(s->messages > 0);
 	s->messages--;
 	session_detach(s, t, s->idle_since_ms);
 	transaction_reset(t);

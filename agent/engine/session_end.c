@@ -76,6 +76,7 @@ session_give_back(struct session *s, struct transaction *t, bool is_its_fault,
 			transaction_set_error(t, why, &s->peer);
 		CHECK(t->last_error != NULL);
 		transaction_reset(t);
+		CHECK(t->count > 0);
 		s->ops->on_returned(s->ctx, t, is_its_fault);
 	}
 	session_call_ends(s);
@@ -261,7 +262,7 @@ void
 session_finish(
     struct session *s, enum session_finish_reason why, int64_t now_ms)
 {
-	CHECK(why != FINISH_NONE);
+	CHECK(why > FINISH_NONE && why <= FINISH_NO_RSET);
 	if (session_is_finishing(s))
 		return;
 	log_debug("%s[%s]: finishing session: %s, %d messages, session=%s",

@@ -107,6 +107,7 @@ session_prove(struct session *s, uint64_t off, struct moment now)
 {
 	struct transaction *t;
 
+	CHECK(off <= s->pipe.answered_off);
 	if (off > s->proven_off)
 		s->proven_off = off;
 	while ((t = session_first(s)) != NULL && t->state == TRANSACTION_HELD &&

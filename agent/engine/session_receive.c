@@ -1,5 +1,3 @@
-#include <string.h>
-
 #include "agent/engine/session_end.h"
 #include "agent/engine/session_place.h"
 #include "agent/engine/session_state.h"
@@ -150,6 +148,7 @@ static void
 on_rcpt(struct session *s, struct transaction *t, size_t i,
     const struct reply *reply, struct moment now)
 {
+	CHECK(i < t->count && t->rcpts_answered < t->count);
 	t->rcpts_answered++;
 	if (verdict_judge(COMMAND_RCPT, reply) == MEANING_OK) {
 		t->rcpts_accepted++;
@@ -170,7 +169,7 @@ on_probe_rcpt(struct session *s, struct transaction *t, size_t i,
 {
 	if (t->mail == MAIL_ACCEPTED && !t->is_bad_sequence &&
 	    verdict_judge(COMMAND_RCPT, reply) == MEANING_OK &&
-	    strcmp(s->set->smtp_address_verify_target, "data") != 0)
+	    !s->probes_end_at_data)
 		session_decide_by_reply(
 		    s, t, i, OUTCOME_SENT, COMMAND_RCPT, reply, now);
 }
@@ -331,6 +330,7 @@ static void
 take_answer(struct session *s, struct transaction *t, enum command_kind kind,
     size_t rcpt, const struct reply *reply, struct moment now)
 {
+	CHECK(t != NULL || kind == COMMAND_RSET);
 	switch (kind) {
 	case COMMAND_RSET:
 		on_rset(s, t, reply, now);
@@ -368,6 +368,7 @@ note_answer(struct session *s, struct transaction *t, const struct pipelined *c,
 	enum manner_answer answer = manner_answer_to(c->kind);
 	const struct pipelined *next = pipeline_oldest(&s->pipe);
 
+	CHECK(t->commands_unanswered > 0);
 	t->commands_unanswered--;
 	t->answered_off = c->end_off;
 	t->follows_proof = c->begin_off <= s->proven_off;

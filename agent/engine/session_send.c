@@ -1,5 +1,3 @@
-#include <string.h>
-
 #include "agent/engine/session_end.h"
 #include "agent/engine/session_place.h"
 #include "agent/engine/session_state.h"
@@ -23,6 +21,7 @@ begin(struct session *s, struct transaction *t, struct moment now)
 {
 	struct message *message;
 
+	CHECK(s->cur == NULL);
 	s->cur = t;
 	session_note_rendering(s, t, true);
 	s->rcpt_next = 0;
@@ -50,11 +49,13 @@ begin(struct session *s, struct transaction *t, struct moment now)
 static enum command_body
 body_type(const struct session *s, const struct request *req)
 {
-	if (!s->ehlo.eightbitmime)
-		return BODY_NONE;
-	if (strcmp(req->encoding, "8bit") == 0)
-		return BODY_8BIT;
-	return strcmp(req->encoding, "7bit") == 0 ? BODY_7BIT : BODY_NONE;
+	static const enum command_body bodies[] = {
+	    [ENCODING_UNKNOWN] = BODY_NONE,
+	    [ENCODING_7BIT] = BODY_7BIT,
+	    [ENCODING_8BIT] = BODY_8BIT,
+	};
+
+	return s->ehlo.eightbitmime ? bodies[req->encoding] : BODY_NONE;
 }
 
 /* The envelope cannot be put on a line: only its own fault. */
@@ -126,6 +127,7 @@ render_rcpt(struct session *s, struct buf *out, struct moment now)
 			"bad recipient address syntax"));
 		t->rcpts_answered++;
 	}
+	CHECK(t->rcpts_answered <= t->count);
 	if (s->rcpt_next < t->count)
 		return;
 	if (t->rcpts_answered == t->count && t->rcpts_accepted == 0)
@@ -133,7 +135,7 @@ render_rcpt(struct session *s, struct buf *out, struct moment now)
 	/* A probe has no content, and BDAT would be that. */
 	if (!request_is_probe(t->req))
 		s->step = s->mode == SESSION_BDAT ? STEP_BDAT : STEP_DATA;
-	else if (strcmp(s->set->smtp_address_verify_target, "data") == 0)
+	else if (s->probes_end_at_data)
 		s->step = STEP_DATA;
 	else
 		s->step = STEP_LAST_RSET;
@@ -270,6 +272,7 @@ render_step(
 	struct transaction *t = s->cur;
 	size_t before = buf_len(out);
 
+	CHECK(t->state == TRANSACTION_RENDERING);
 	switch (s->step) {
 	case STEP_RSET:
 		CHECK(command_rset(out));

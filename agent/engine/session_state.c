@@ -197,6 +197,8 @@ void
 session_push(struct session *s, enum command_kind kind, struct transaction *t,
     size_t rcpt, size_t n, int64_t now_ms)
 {
+	CHECK(s->state == SESSION_OPEN || s->state == SESSION_FINISHING);
+	CHECK(t == NULL || t == s->cur);
 	count_command(s->tally, kind);
 	pipeline_push(&s->pipe, kind, t, rcpt, n, now_ms);
 	if (t != NULL)

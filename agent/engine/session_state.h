@@ -89,6 +89,7 @@ struct session {
 	void *ctx;
 	int calling; /* callbacks that run */
 	enum session_state state; /* session_set_state() alone writes it */
+	bool probes_end_at_data; /* smtp_address_verify_target; else at RCPT */
 	struct ehlo ehlo;
 	struct peer peer;
 	struct manner *manner; /* borrowed */

@@ -30,6 +30,7 @@ session_decide_by_reply(struct session *s, struct transaction *t, size_t i,
 {
 	struct verdict_source from = session_source(s, t, now);
 
+	CHECK(i < t->count);
 	if (!is_in_flight(t, i))
 		return;
 	request_decide(t->req, t->rcpts[i],
@@ -92,6 +93,7 @@ session_put_off(struct session *s, struct transaction *t, size_t i,
 	struct verdict_source from = session_source(s, t, now);
 	struct verdict *v;
 
+	CHECK(i < t->count);
 	if (!is_in_flight(t, i))
 		return;
 	request_set_rcpt_state(t->req, t->rcpts[i], RCPT_WAITING);

@@ -124,6 +124,7 @@ transaction_reset(struct transaction *t)
 {
 	size_t kept = 0;
 
+	CHECK(t->count <= t->total);
 	for (size_t i = 0; i < t->count; i++) {
 		uint32_t index = t->rcpts[i];
 

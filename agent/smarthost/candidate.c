@@ -21,6 +21,12 @@ struct lookup {
 	unsigned preference;
 };
 
+enum candidates_problem {
+	CANDIDATES_FINE,
+	CANDIDATES_TROUBLE, /* it may pass */
+	CANDIDATES_MISTAKE, /* of the configuration */
+};
+
 struct candidates {
 	struct loop *loop;
 	struct resolver *resolver;
@@ -41,7 +47,7 @@ struct candidates {
 	struct lookup lookups[RESOLVER_MX_MAX];
 	size_t lookup_count, lookups_open;
 	int skip_number;
-	bool has_problem, is_soft;
+	enum candidates_problem what; /* the problem is */
 	struct dsn problem;
 	struct loop_timer *timer;
 	candidate_fn *fn; /* NULL: nobody waits */
@@ -124,18 +130,23 @@ candidate_port(const char *port)
 	return service == NULL ? 0 : ntohs((uint16_t)service->s_port);
 }
 
-/* A soft problem is not replaced by a hard one of the same dial. */
+/* What may pass is not replaced by what will not, of the same dial. */
 static void
-note_problem(struct candidates *c, const char *status, const char *text)
+note_problem(struct candidates *c, enum candidates_problem what,
+    const char *status, const char *text)
 {
-	bool is_soft = strcmp(status, "4.3.5") != 0;
-
-	if (c->has_problem && c->is_soft && !is_soft)
+	if (c->what == CANDIDATES_TROUBLE && what == CANDIDATES_MISTAKE)
 		return;
 	dsn_set(&c->problem, status, "%s", text);
-	c->problem.cause = is_soft ? DSN_CAUSE_UNREACHABLE : DSN_CAUSE_CONFIG;
-	c->has_problem = true;
-	c->is_soft = is_soft;
+	c->problem.cause = what == CANDIDATES_TROUBLE ? DSN_CAUSE_UNREACHABLE
+						      : DSN_CAUSE_CONFIG;
+	c->what = what;
+}
+
+static void
+note_mistake(struct candidates *c, const char *text)
+{
+	note_problem(c, CANDIDATES_MISTAKE, "4.3.5", text);
 }
 
 /* All nexthops are the site's own choice: what can never resolve is a
@@ -143,9 +154,10 @@ note_problem(struct candidates *c, const char *status, const char *text)
 static void
 note_answer(struct candidates *c, const struct resolver_answer *answer)
 {
-	note_problem(c,
-	    answer->status == RESOLVER_TEMPORARY ? "4.4.3" : "4.3.5",
-	    answer->reason);
+	if (answer->status == RESOLVER_TEMPORARY)
+		note_problem(c, CANDIDATES_TROUBLE, "4.4.3", answer->reason);
+	else
+		note_mistake(c, answer->reason);
 }
 
 static void
@@ -264,7 +276,8 @@ choose_level(struct candidates *c)
 			c->chosen[kept++] = *one;
 	}
 	if (kept == 0 && c->found_count > 0)
-		note_problem(c, "4.4.4", "no other host is known for it");
+		note_problem(c, CANDIDATES_TROUBLE, "4.4.4",
+		    "no other host is known for it");
 	memcpy(c->found, c->chosen, kept * sizeof(*c->found));
 	c->levels = level + 1;
 	c->alike = (int)kept;
@@ -292,7 +305,7 @@ arrange(struct candidates *c)
 			c->found[kept++] = c->found[i];
 	}
 	if (c->found_count > 0)
-		c->has_problem = false;
+		c->what = CANDIDATES_FINE;
 	c->found_count = kept;
 	c->found_at = 0;
 }
@@ -377,7 +390,7 @@ on_mx(void *ctx, const struct resolver_answer *answer)
 		(void)snprintf(text, sizeof(text),
 		    "Domain %s does not accept mail (nullMX)",
 		    c->current.domain);
-		note_problem(c, "4.3.5", text);
+		note_mistake(c, text);
 		advance(c);
 		return;
 	}
@@ -419,7 +432,7 @@ start_nexthop(struct candidates *c, const struct nexthop *nexthop)
 		(void)snprintf(text, sizeof(text), "unknown service: %s/tcp",
 		    nexthop->port[0] != '\0' ? nexthop->port
 					     : c->set->smtp_tcp_port);
-		note_problem(c, "4.3.5", text);
+		note_mistake(c, text);
 		loop_timer_at(c->timer, 0);
 	} else if (nexthop->is_literal) {
 		if (parse_literal(nexthop->host, &sa) &&
@@ -429,7 +442,7 @@ start_nexthop(struct candidates *c, const struct nexthop *nexthop)
 			(void)snprintf(text, sizeof(text),
 			    "%s: address family is not in inet_protocols",
 			    nexthop->host);
-			note_problem(c, "4.3.5", text);
+			note_mistake(c, text);
 		}
 		arrange(c);
 		loop_timer_at(c->timer, 0);
@@ -461,7 +474,7 @@ next_nexthop(struct candidates *c)
 		(void)snprintf(text, sizeof(text),
 		    "invalid destination \"%.*s\": %s",
 		    (int)strcspn(begin, ", \t\r\n"), begin, error);
-		note_problem(c, "4.3.5", text);
+		note_mistake(c, text);
 		loop_timer_at(c->timer, 0);
 		return;
 	}
@@ -549,5 +562,12 @@ candidates_alike(const struct candidates *candidates)
 const struct dsn *
 candidates_problem(const struct candidates *candidates)
 {
-	return candidates->has_problem ? &candidates->problem : NULL;
+	return candidates->what != CANDIDATES_FINE ? &candidates->problem
+						   : NULL;
+}
+
+bool
+candidates_is_mistake(const struct candidates *candidates)
+{
+	return candidates->what == CANDIDATES_MISTAKE;
 }

@@ -81,6 +81,9 @@ int candidates_alike(const struct candidates *candidates);
 /* Why the last nexthop gave no address; NULL when it gave one. */
 const struct dsn *candidates_problem(const struct candidates *candidates);
 
+/* It is one of the configuration: trying again without a change is in vain. */
+bool candidates_is_mistake(const struct candidates *candidates);
+
 /* Notes that an address failed, or works. */
 void candidate_rest(struct candidate_rests *rests,
     const struct sockaddr_storage *sa, int64_t now_ms);

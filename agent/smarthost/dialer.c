@@ -575,7 +575,7 @@ give_result(struct dial *dial)
 		r->reply_code = 0;
 		r->stage = DIAL_RESOLVE;
 		r->dsn = *problem;
-		r->is_config_error = strcmp(problem->status, "4.3.5") == 0;
+		r->is_config_error = candidates_is_mistake(dial->candidates);
 		r->is_transport = false;
 	} else if (!dial->has_failed) {
 		r->stage = DIAL_CONFIG;

@@ -89,7 +89,7 @@ hand_in(struct world *w, size_t number)
 	(void)snprintf(m->queue_id, sizeof(m->queue_id), "4WoRlD%zu", number);
 	req->queue_id = m->queue_id;
 	req->nexthop = w->nexthop;
-	req->encoding = "7bit";
+	req->encoding = ENCODING_7BIT;
 	req->sender = m->sender;
 	req->envelope_id = req->sasl_username = "";
 	req->received_ms = w->now.ms;

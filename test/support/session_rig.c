@@ -255,7 +255,7 @@ make_request(struct rig_message *m, const struct rig *rig)
 	req->queue_name = "active";
 	req->queue_id = "4TestId";
 	req->nexthop = "mx.test";
-	req->encoding = "7bit";
+	req->encoding = ENCODING_7BIT;
 	req->sender = m->sender;
 	req->envelope_id = req->sasl_username = "";
 	req->flags = m->plan.flags;

@@ -246,7 +246,7 @@ sim_mail_take(struct sim_mail *m, struct moment now)
 	req->queue_name = "active";
 	req->queue_id = "4SiM";
 	req->nexthop = req->envelope_id = req->sasl_username = nothing;
-	req->encoding = "7bit";
+	req->encoding = ENCODING_7BIT;
 	req->sender = s->sender;
 	req->received_ms = now.ms;
 	req->size = source.size + ENVELOPE;

@@ -104,7 +104,7 @@ request_has_the_values_of_the_worked_example(void **state)
 	assert_int_equal(req->content_off, 676);
 	assert_int_equal(req->size, 366);
 	assert_string_equal(req->nexthop, "example.org");
-	assert_string_equal(req->encoding, "");
+	assert_int_equal(req->encoding, ENCODING_UNKNOWN);
 	assert_string_equal(req->sender, "alice@example.com");
 	assert_string_equal(req->envelope_id, "");
 	assert_int_equal(req->times.arrival.tv_sec, 1795295012);

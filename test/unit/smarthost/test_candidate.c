@@ -29,6 +29,8 @@ on_candidate(void *ctx, const struct candidate *c)
 		return;
 	}
 	problem = candidates_problem(b->candidates);
+	assert_int_equal(candidates_is_mistake(b->candidates),
+	    problem != NULL && strcmp(problem->status, "4.3.5") == 0);
 	if (problem != NULL)
 		(void)buf_addf(
 		    &b->got, " %s %s", problem->status, problem->text);
