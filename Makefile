@@ -110,6 +110,9 @@ $(BUILD)/fuzz/%: test/fuzz/%.c $(COMMON_SRC)
 $(BUILD)/fuzz/fuzz_preset: agent/settings/provider.c agent/engine/rules.c
 $(BUILD)/fuzz/fuzz_token: agent/token/answer.c
 $(BUILD)/fuzz/fuzz_token: FUZZ_LIBS = -ljansson
+FUZZ_MAIL := test/fuzz/mail.c $(wildcard agent/engine/session*.c) \
+             $(patsubst %,agent/engine/%.c,manner message pipeline request transaction verdict)
+$(BUILD)/fuzz/fuzz_session $(BUILD)/fuzz/fuzz_smuggle: $(FUZZ_MAIL)
 fuzz: $(FUZZ_BIN)
 
 setup:
