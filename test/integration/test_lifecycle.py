@@ -522,13 +522,8 @@ def test_verbose_shows_the_dialogue_but_no_password(
     assert "bGFuZQ" not in text     # of the login, in Base64
 
 
-def test_board_says_why_sessions_were_closed(base, certs, origin, started):
-    start(base, certs, origin, started, options={
-        "lane_connection_limit": "1", "lane_messages_per_connection": "5",
-        "lane_connection_idle_limit": "2s"})
-    origin.inject(messages.generate(32))
-    origin.wait_empty()
-
+def closed_counters(origin):
+    """dials_ok and closed_*, once every session that was opened is closed."""
     def counters():
         done = subprocess.run(
             [paths.built("boarddump"), "-j",
@@ -541,7 +536,27 @@ def test_board_says_why_sessions_were_closed(base, certs, origin, started):
     def closed():
         now = counters()
         return sum(now.values()) == 2 * now["dials_ok"] and now
-    found = wait_until(closed, 30, lambda: f"all closed: {counters()}")
+    return wait_until(closed, 30, lambda: f"all closed: {counters()}")
+
+
+def test_board_says_why_sessions_were_closed(base, certs, origin, started):
+    start(base, certs, origin, started, options={
+        "lane_connection_limit": "1", "lane_messages_per_connection": "5",
+        "lane_connection_idle_limit": "2s"})
+    origin.inject(messages.generate(32))
+    origin.wait_empty()
+    found = closed_counters(origin)
     assert found["closed_spent"] >= 2
     assert found["closed_idle"] >= 1
     assert found["closed_spent"] + found["closed_idle"] == found["dials_ok"]
+
+
+def test_board_counts_a_session_the_server_closes_unused_as_idle(
+        base, certs, origin, started):
+    sim = start(base, certs, origin, started,
+                options={"lane_connection_idle_limit": "1h"})
+    origin.inject(messages.generate(4))
+    origin.wait_empty()
+    sim.stop()
+    found = closed_counters(origin)
+    assert found["closed_idle"] == found["dials_ok"] > 0
