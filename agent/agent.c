@@ -754,6 +754,7 @@ agent_new(const struct agent_env *env)
 	    outages_new(loop, env->set, pacer_weight(env->set->lane_priority));
 	a->intake = intake_new(
 	    loop, env->set, master_listen_fd(env->master), &intake_handlers, a);
+	intake_rewrite(a->intake, env->rewriting);
 	a->report = report_new(loop, env->set, on_reported, intake_mark, a);
 	report_filter(a->report, env->verdicts);
 	intake_limit(a->intake, (size_t)env->descriptors.requests);

@@ -38,6 +38,7 @@ struct agent_env {
 	const struct statefile_dir *state; /* may be NULL */
 	struct mapwatch *tables;
 	const struct rewriter *verdicts; /* smtp_delivery_status_filter */
+	const struct rewriting_rules *rewriting;
 	const char *lane_name;
 	struct descriptors descriptors; /* as they are planned */
 	/* The configuration cannot be used: mail is deferred with this text

@@ -20,6 +20,7 @@
 #include "agent/io/loop.h"
 #include "agent/tables/mapwatch.h"
 #include "agent/tables/maps.h"
+#include "agent/tables/content_tables.h"
 #include "agent/tables/rewrite_table.h"
 #include "agent/postfix/master.h"
 #include "agent/postfix/report.h"
@@ -44,6 +45,7 @@ struct startup {
 	struct master *master;
 	struct maps *passwords, *policies;
 	struct rewrite_table *replies, *verdicts, *ehlo_words;
+	struct content_tables *content;
 	struct mapwatch *tables;
 	struct credentials *credentials;
 	struct domains *domains;
@@ -89,6 +91,7 @@ open_rewrite_tables(struct startup *s, const struct maps_env *env)
 	    rewrite_table_open(env, "smtp_discard_ehlo_keyword_address_maps",
 		set->smtp_discard_ehlo_keyword_address_maps, s->tables,
 		&s->problems);
+	s->content = content_tables_open(env, set, s->tables, &s->problems);
 	log_problems(&s->problems, before);
 }
 
@@ -322,6 +325,7 @@ finish(struct startup *s)
 	rewrite_table_close(&s->replies);
 	rewrite_table_close(&s->verdicts);
 	rewrite_table_close(&s->ehlo_words);
+	content_tables_close(&s->content);
 	logsink_attach(NULL);
 	master_close(&s->master);
 	loop_free(&s->loop);
@@ -361,6 +365,7 @@ main(int argc, char **argv)
 	    .state = s.state.fd >= 0 ? &s.state : NULL,
 	    .tables = s.tables,
 	    .verdicts = rewrite_table_rewriter(s.verdicts),
+	    .rewriting = content_tables_rules(s.content),
 	    .lane_name = s.lane_name,
 	    .descriptors = s.descriptors,
 	    .problem = s.problems.count > 0 ? s.problems.text[0] : NULL,

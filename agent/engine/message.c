@@ -1,5 +1,6 @@
 #include "agent/engine/message.h"
 
+#include "agent/engine/rewriting.h"
 #include "common/smtp/content.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -17,6 +18,10 @@ struct message {
 	struct record record; /* being encoded, valid while has_record */
 	size_t done; /* octets of it that were encoded */
 	bool has_record;
+	const struct rewriting_rules *rules; /* NULL: none */
+	const char *queue_id;
+	bool to_7bit, is_at_end;
+	struct rewriting *rewriting; /* NULL: lines are sent as they are */
 	enum message_result result; /* MESSAGE_MORE while there is more */
 	uint64_t octets;
 };
@@ -39,7 +44,25 @@ message_new(
 struct message *
 message_dup(const struct message *m)
 {
-	return message_new(m->source, m->content_off, (int)m->content.limit);
+	struct message *dup =
+	    message_new(m->source, m->content_off, (int)m->content.limit);
+
+	message_set_rules(dup, m->rules, m->queue_id);
+	return dup;
+}
+
+void
+message_set_rules(struct message *m, const struct rewriting_rules *rules,
+    const char *queue_id)
+{
+	m->rules = rules;
+	m->queue_id = queue_id;
+}
+
+void
+message_set_conversion(struct message *m, bool to_7bit)
+{
+	m->to_7bit = to_7bit;
 }
 
 void
@@ -48,6 +71,7 @@ message_free(struct message **m)
 	if (*m == NULL)
 		return;
 	record_reader_fini(&(*m)->reader);
+	rewriting_free(&(*m)->rewriting);
 	mem_free(*m);
 	*m = NULL;
 }
@@ -58,7 +82,11 @@ message_rewind(struct message *m, bool dot_stuffing)
 	record_reader_fini(&m->reader);
 	record_reader_init(&m->reader, m->source, m->content_off);
 	content_restart(&m->content, dot_stuffing);
+	rewriting_free(&m->rewriting);
+	if (rewriting_is_wanted(m->rules, m->to_7bit))
+		m->rewriting = rewriting_new(m->rules, m->queue_id, m->to_7bit);
 	m->has_record = false;
+	m->is_at_end = false;
 	m->done = 0;
 	m->octets = 0;
 	m->result = MESSAGE_MORE;
@@ -67,6 +95,11 @@ message_rewind(struct message *m, bool dot_stuffing)
 void
 message_release(struct message *m)
 {
+	/* What is rewritten was copied. */
+	if (m->rewriting != NULL) {
+		record_reader_release(&m->reader);
+		return;
+	}
 	/* The record lies in the window: it has to be read once more, and
 	 * `done` says how much of it to pass over then. */
 	if (m->has_record)
@@ -123,7 +156,41 @@ finish(struct message *m, enum message_result result, struct buf *out)
 	if (result == MESSAGE_END)
 		content_end(&m->content, out);
 	m->result = result;
+	rewriting_free(&m->rewriting);
+	m->has_record = false;
 	record_reader_release(&m->reader);
+}
+
+/* The next piece of the rewritten lines stands in for a record. */
+static enum message_result
+next_piece(struct message *m)
+{
+	enum rewriting_result rewritten = REWRITING_OK;
+	enum message_result result;
+	bool ends_line;
+
+	while (!rewriting_take(m->rewriting, &m->record.data, &ends_line)) {
+		if (m->is_at_end)
+			return MESSAGE_END;
+		result = next_record(m);
+		m->has_record = false;
+		if (result == MESSAGE_MORE) {
+			rewritten = rewriting_put(m->rewriting, m->record.data,
+			    m->record.type == RECORD_TYPE_NORM);
+		} else if (result == MESSAGE_END) {
+			m->is_at_end = true;
+			rewritten = rewriting_end(m->rewriting);
+		} else {
+			return result;
+		}
+		if (rewritten != REWRITING_OK)
+			return rewritten == REWRITING_TOO_DEEP
+				   ? MESSAGE_REFUSED
+				   : MESSAGE_TABLE_ERROR;
+	}
+	m->record.type = ends_line ? RECORD_TYPE_NORM : RECORD_TYPE_CONT;
+	m->has_record = true;
+	return MESSAGE_MORE;
 }
 
 enum message_result
@@ -138,7 +205,9 @@ message_read(struct message *m, struct buf *out, size_t max)
 		max = room - MESSAGE_SLACK;
 	while (m->result == MESSAGE_MORE) {
 		if (!m->has_record) {
-			enum message_result result = next_record(m);
+			enum message_result result = m->rewriting != NULL
+							 ? next_piece(m)
+							 : next_record(m);
 
 			if (result != MESSAGE_MORE) {
 				finish(m, result, out);
@@ -174,5 +243,6 @@ message_has_8bit(const struct message *m)
 size_t
 message_memory(const struct message *m)
 {
-	return sizeof(*m) + record_reader_held(&m->reader);
+	return sizeof(*m) + record_reader_held(&m->reader) +
+	       (m->rewriting != NULL ? rewriting_memory(m->rewriting) : 0);
 }

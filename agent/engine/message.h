@@ -1,6 +1,7 @@
 /* message: the content of a queue file as a stream of SMTP octets.
  *
- *   queue file -> record_reader -> content -> the caller's buffer
+ *   queue file -> record_reader [-> rewriting] -> content -> the caller's
+ * buffer
  *
  * Resumable and bounded: message_read() adds a stretch and stops; between two
  * calls the message may give its window back (message_release), after which it
@@ -11,7 +12,9 @@
  * The end is the X record and nothing else. A file that stops earlier, or has
  * any other record in its content, is MESSAGE_CORRUPT, and the caller must not
  * let the peer see an end of data. MESSAGE_IO_ERROR is a read that failed:
- * says nothing about the file. Both last until message_rewind().
+ * says nothing about the file, and so does MESSAGE_TABLE_ERROR, a table that
+ * was asked (rewriting.h). MESSAGE_REFUSED is content that cannot be converted
+ * for this server. All last until message_rewind().
  *
  * Source: Postfix src/smtp/smtp_proto.c; RFC 5321 4.1.1.4, RFC 3030.
  */
@@ -26,12 +29,15 @@
 #include "common/postfix/record.h"
 
 struct message;
+struct rewriting_rules;
 
 enum message_result {
 	MESSAGE_MORE,
 	MESSAGE_END,
 	MESSAGE_CORRUPT,
 	MESSAGE_IO_ERROR,
+	MESSAGE_TABLE_ERROR,
+	MESSAGE_REFUSED,
 };
 
 /* message_read() goes over its max by less than this. */
@@ -42,6 +48,13 @@ enum { MESSAGE_SLACK = 8192 };
  * Ready to be read with dot stuffing. src must outlive the message. */
 struct message *message_new(
     struct record_source src, int64_t content_off, int line_length_limit);
+
+/* What is to become of its lines; both are borrowed. Before it is read. */
+void message_set_rules(struct message *m, const struct rewriting_rules *rules,
+    const char *queue_id);
+
+/* To be converted to 7 bit, or not (the default), from the next rewind on. */
+void message_set_conversion(struct message *m, bool to_7bit);
 
 /* Another reader of the same content, at its first octet, so that two
  * sessions can read at once. Less than 1 kB while it does not read. */

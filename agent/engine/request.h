@@ -27,6 +27,7 @@
 #include "common/base/list.h"
 
 struct message;
+struct rewriting_rules;
 
 /* `flags` of a request (Postfix deliver_request.h) */
 enum {
@@ -116,6 +117,7 @@ struct request {
 	struct recipient *rcpts;
 
 	struct message *message; /* owned; NULL for probes */
+	const struct rewriting_rules *rules; /* of what goes out; NULL: none */
 	int64_t received_ms; /* when the request was complete */
 	int64_t decided_us; /* when report was given the last verdict so far */
 	int64_t deadline_ms; /* final reply due at the latest */

@@ -1,3 +1,4 @@
+#include "agent/engine/rewriting.h"
 #include "agent/engine/session_end.h"
 #include "agent/engine/session_place.h"
 #include "agent/engine/session_state.h"
@@ -70,6 +71,39 @@ fail_address(struct session *s, struct transaction *t, struct moment now)
 	session_stop_rendering(s, t);
 }
 
+/* An address of the envelope as it goes out, which may be `mapped` then; one
+ * line of an error otherwise. */
+static bool
+map_address(const struct request *req, const char *address, struct buf *mapped,
+    struct slice *out)
+{
+	*out = slice_str(address);
+	if (req->rules == NULL)
+		return true;
+	switch (generic_map(&req->rules->generic, address, mapped)) {
+	case REWRITER_KEPT:
+		return true;
+	case REWRITER_DONE:
+		*out = buf_slice(mapped);
+		return true;
+	case REWRITER_FAILED:
+		break;
+	}
+	return false;
+}
+
+/* Where smtp(8) gives up, and the queue manager tries it later. */
+static void
+fail_mapping(struct session *s, struct transaction *t, struct moment now)
+{
+	struct dsn dsn;
+
+	dsn_set(&dsn, "4.3.0", "smtp_generic_maps lookup error");
+	session_decide_all(s, t, OUTCOME_DEFER, &dsn, now);
+	t->is_failed = true;
+	session_stop_rendering(s, t);
+}
+
 static void
 render_mail(struct session *s, struct buf *out, struct moment now)
 {
@@ -77,7 +111,6 @@ render_mail(struct session *s, struct buf *out, struct moment now)
 	const struct request *req = t->req;
 	size_t before = buf_len(out);
 	struct command_mail mail = {
-	    .sender = slice_str(req->sender),
 	    .use_size = s->ehlo.size_offered,
 	    .size = (uint64_t)(req->size > 0 ? req->size : 0),
 	    .body = body_type(s, req),
@@ -90,14 +123,35 @@ render_mail(struct session *s, struct buf *out, struct moment now)
 			  (req->sendopts & SENDOPT_REQUIRETLS) != 0,
 	    .auth_empty = s->ehlo.auth && s->set->smtp_send_dummy_mail_auth,
 	};
+	struct buf mapped;
 
-	if (!command_mail(out, &mail)) {
+	buf_init(&mapped, COMMAND_LINE_MAX);
+	if (!map_address(req, req->sender, &mapped, &mail.sender))
+		fail_mapping(s, t, now);
+	else if (!command_mail(out, &mail))
 		fail_address(s, t, now);
+	buf_fini(&mapped);
+	if (t->is_failed) {
 		session_settle(s, t, now);
 		return;
 	}
 	session_push(s, COMMAND_MAIL, t, 0, buf_len(out) - before, now.ms);
 	s->step = STEP_RCPT;
+}
+
+/* Recipient i is not for this server to hear of. */
+static void
+fail_rcpt(struct session *s, struct transaction *t, size_t i, bool is_bad,
+    struct moment now)
+{
+	struct verdict_source from = session_source(s, t, now);
+
+	request_decide(t->req, t->rcpts[i],
+	    is_bad ? verdict_local(OUTCOME_BOUNCE, &from, "5.1.3",
+			 "bad recipient address syntax")
+		   : verdict_local(OUTCOME_DEFER, &from, "4.3.0",
+			 "smtp_generic_maps lookup error"));
+	t->rcpts_answered++;
 }
 
 static void
@@ -108,25 +162,23 @@ render_rcpt(struct session *s, struct buf *out, struct moment now)
 	const struct recipient *r = &t->req->rcpts[t->rcpts[i]];
 	size_t before = buf_len(out);
 	struct command_rcpt rcpt = {
-	    .recipient = slice_str(r->address),
 	    .use_dsn = s->ehlo.dsn,
 	    .notify_flags = r->notify_flags,
 	    .orcpt = slice_str(r->orcpt),
 	    .original_recipient = slice_str(r->original),
 	    .smtputf8 = (t->req->sendopts & SENDOPT_UTF8_REQUESTED) != 0,
 	};
+	struct buf mapped;
 
-	if (command_rcpt(out, &rcpt)) {
+	buf_init(&mapped, COMMAND_LINE_MAX);
+	if (!map_address(t->req, r->address, &mapped, &rcpt.recipient))
+		fail_rcpt(s, t, i, false, now);
+	else if (command_rcpt(out, &rcpt))
 		session_push(
 		    s, COMMAND_RCPT, t, i, buf_len(out) - before, now.ms);
-	} else {
-		struct verdict_source from = session_source(s, t, now);
-
-		request_decide(t->req, t->rcpts[i],
-		    verdict_local(OUTCOME_BOUNCE, &from, "5.1.3",
-			"bad recipient address syntax"));
-		t->rcpts_answered++;
-	}
+	else
+		fail_rcpt(s, t, i, true, now);
+	buf_fini(&mapped);
 	CHECK(t->rcpts_answered <= t->count);
 	if (s->rcpt_next < t->count)
 		return;
@@ -152,6 +204,14 @@ fail_content(struct session *s, struct transaction *t,
 		t->req->is_corrupt = true;
 		dsn_set(&dsn, "5.3.0", "unreadable mail queue entry");
 		session_decide_all(s, t, OUTCOME_BOUNCE, &dsn, now);
+	} else if (result == MESSAGE_REFUSED) {
+		dsn_set(&dsn, "5.6.0", "MIME nesting exceeds safety limit");
+		session_decide_all(s, t, OUTCOME_BOUNCE, &dsn, now);
+	} else if (result == MESSAGE_TABLE_ERROR) {
+		dsn_set(&dsn, "4.3.0",
+		    "local data error while talking to %s[%s]", s->peer.host,
+		    s->peer.addr);
+		session_decide_all(s, t, OUTCOME_DEFER, &dsn, now);
 	} else {
 		dsn_set(&dsn, "4.3.0", "error reading mail queue file");
 		session_decide_all(s, t, OUTCOME_DEFER, &dsn, now);
@@ -179,7 +239,7 @@ read_chunk(struct session *s, struct transaction *t, struct moment now)
 	if (buf_len(&s->chunk) > 0 || s->chunk_is_last)
 		return true;
 	result = message_read(transaction_message(t), &s->chunk, CHUNK_OCTETS);
-	if (result == MESSAGE_CORRUPT || result == MESSAGE_IO_ERROR) {
+	if (result != MESSAGE_MORE && result != MESSAGE_END) {
 		fail_content(s, t, result, now);
 		return false;
 	}
@@ -243,7 +303,7 @@ render_body(struct session *s, struct buf *out, struct moment now)
 	enum message_result result =
 	    message_read(transaction_message(t), out, CHUNK_OCTETS / 2);
 
-	if (result == MESSAGE_CORRUPT || result == MESSAGE_IO_ERROR) {
+	if (result != MESSAGE_MORE && result != MESSAGE_END) {
 		/* After 354 there is no way to take a message back but to
 		 * hang up; what was appended must not look like an end. */
 		fail_content(s, t, result, now);

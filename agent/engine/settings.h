@@ -55,6 +55,15 @@ struct settings {
 	char *smtp_discard_ehlo_keywords;
 	char *smtp_discard_ehlo_keyword_address_maps;
 	char *smtp_reply_filter, *smtp_delivery_status_filter;
+	char *smtp_generic_maps; /* see generic.h, also for what follows */
+	char *propagate_unmatched_extensions, *mydestination, *mydomain;
+	char *double_bounce_sender;
+	bool append_at_myorigin, append_dot_mydomain;
+	bool swap_bangpath, allow_percent_hack, owner_request_special;
+	char *smtp_header_checks, *smtp_mime_header_checks;
+	char *smtp_nested_header_checks, *smtp_body_checks;
+	bool disable_mime_output_conversion;
+	int header_size_limit, mime_boundary_length_limit, mime_nesting_limit;
 	char *smtp_address_verify_target; /* rcpt or data */
 	bool smtp_log_tls_feature_status;
 	int64_t smtp_connect_timeout_ms, smtp_helo_timeout_ms;

@@ -63,6 +63,7 @@ struct intake {
 	const struct settings *set;
 	const struct intake_ops *ops;
 	void *ctx;
+	const struct rewriting_rules *rules;
 	int listen_fd;
 	struct loop_fd *listen_watch; /* NULL after intake_stop() */
 	struct loop_timer *accept_timer, *hello_timer, *linger_timer;
@@ -317,6 +318,9 @@ open_file(struct conn *c)
 	else if (!request_is_probe(req))
 		req->message = message_new(
 		    source, req->content_off, set->smtp_line_length_limit);
+	req->rules = c->intake->rules;
+	if (req->message != NULL)
+		message_set_rules(req->message, req->rules, req->queue_id);
 	buf_fini(&path);
 	return result == QUEUEFILE_OK;
 }
@@ -650,6 +654,12 @@ intake_new(struct loop *loop, const struct settings *set, int listen_fd,
 	    loop_watch(loop, listen_fd, on_connection, intake);
 	loop_want(intake->listen_watch, true, false);
 	return intake;
+}
+
+void
+intake_rewrite(struct intake *intake, const struct rewriting_rules *rules)
+{
+	intake->rules = rules;
 }
 
 void

@@ -31,6 +31,7 @@
 #include "agent/engine/settings.h"
 
 struct intake;
+struct rewriting_rules;
 
 struct intake_ops {
 	/* May one more request come in? false: wait; *until_ms_out is when to
@@ -54,6 +55,9 @@ struct intake_ops {
  * working directory is the queue directory. */
 struct intake *intake_new(struct loop *loop, const struct settings *set,
     int listen_fd, const struct intake_ops *ops, void *ctx);
+
+/* What is to become of addresses and content of the requests; borrowed. */
+void intake_rewrite(struct intake *intake, const struct rewriting_rules *rules);
 
 /* At most so many connections at once, whatever may_greet says; others wait
  * in the socket's queue. */

@@ -17,9 +17,6 @@
 static const struct foreign table[] = {
 
     /* content and envelope */
-    REFUSE("smtp_generic_maps", "3.4", "-",
-	"rewrite addresses before the queue: canonical_maps or "
-	"sender_canonical_maps"),
     REFUSE("smtp_header_checks", "3.4", "-",
 	"use header_checks, or a cleanup(8) service of its own"),
     REFUSE("smtp_mime_header_checks", "3.4", "-",
@@ -38,8 +35,6 @@ static const struct foreign table[] = {
     FINE("tls_required_enable", "3.10",
 	"a header \"TLS-Required: no\" weakens nothing, as with no"),
     FINE("smtp_xforward_timeout", "3.4", "there is no XFORWARD"),
-    FINE("propagate_unmatched_extensions", "3.4", "for smtp_generic_maps"),
-    FINE("header_size_limit", "3.4", "for smtp_header_checks"),
     FINE("mime_boundary_length_limit", "3.4", "for smtp_header_checks"),
     FINE("mime_nesting_limit", "3.4", "for smtp_header_checks"),
     FINE("header_address_token_limit", "3.4", "for smtp_generic_maps"),
@@ -113,8 +108,6 @@ static const struct foreign table[] = {
     REFUSE("smtp_cname_overrides_servername", "3.4", "no",
 	"put the final name into the nexthop"),
     FINE("proxy_interfaces", "3.4",
-	"a loop shows by the name in the server's reply to EHLO"),
-    FINE("mydestination", "3.4",
 	"a loop shows by the name in the server's reply to EHLO"),
     WARN("known_tcp_ports", "3.6",
 	"lmtp=24, smtp=25, smtps=submissions=465, submission=587",
@@ -228,8 +221,6 @@ static const struct foreign table[] = {
     FINE("proxywrite_service_name", "3.4", "nothing is written to tables"),
     FINE("parent_domain_matches_subdomains", "3.4",
 	"flush(8) looks at its domains itself"),
-    FINE("owner_request_special", "3.4",
-	"owner-NAME and NAME-request are never split"),
 
     /* process */
     FINE("max_use", "3.4", "one process serves as long as there is mail"),
@@ -262,7 +253,6 @@ static const struct foreign table[] = {
     FINE("process_name", "3.4", "known to the process"),
     FINE("service_name", "3.4", "known to the process"),
     FINE("compatibility_level", "3.4", "postconf(1) chooses defaults by it"),
-    FINE("mydomain", "3.4", "in values of others"),
     FINE("mail_name", "3.4", "in values of others"),
     FINE("mail_release_date", "3.4", "in values of others"),
     FINE("mynetworks", "3.4", "in values of others"),
@@ -273,7 +263,6 @@ static const struct foreign table[] = {
     FINE("address_verify_sender", "3.4", "of programs that take mail in"),
     FINE("alias_database", "3.4", "of newaliases(1)"),
     FINE("alternate_config_directories", "3.4", "of set-gid programs"),
-    FINE("append_dot_mydomain", "3.4", "of trivial-rewrite(8)"),
     FINE("backwards_bounce_logfile_compatibility", "3.4", "of bounce(8)"),
     FINE("body_checks", "3.4", "of cleanup(8)"),
     FINE("header_checks", "3.4", "of cleanup(8)"),
@@ -288,7 +277,6 @@ static const struct foreign table[] = {
     FINE("default_verp_delimiters", "3.4", "of the queue manager"),
     FINE("disable_mime_input_processing", "3.4", "of cleanup(8)"),
     FINE("dont_remove", "3.4", "of the queue manager"),
-    FINE("double_bounce_sender", "3.4", "of bounce(8)"),
     FINE("enable_long_queue_ids", "3.4", "of programs that take mail in"),
     FINE("enable_original_recipient", "3.4", "of programs that take mail in"),
     FINE("error_service_name", "3.4", "of the queue manager"),

@@ -6,7 +6,7 @@
 struct rewrite_table {
 	const char *param;
 	struct maps *maps;
-	struct rewriter rewriter;
+	struct rewriter rewriter, partial;
 };
 
 /* One look-up. */
@@ -37,16 +37,24 @@ on_answer(
 	}
 }
 
+/* Without a loop there is nobody who could be waited for. */
 static enum rewriter_result
 rewrite(void *ctx, const char *text, struct buf *out)
 {
 	struct rewrite_table *table = ctx;
 	struct asking asking = {table->param, out, REWRITER_FAILED};
-	struct maps_query *query;
 
-	query = maps_find(table->maps, text, on_answer, &asking);
-	/* Without a loop there is nobody who could be waited for. */
-	CHECK(query == NULL);
+	CHECK(maps_find(table->maps, text, on_answer, &asking) == NULL);
+	return asking.result;
+}
+
+static enum rewriter_result
+rewrite_partial(void *ctx, const char *text, struct buf *out)
+{
+	struct rewrite_table *table = ctx;
+	struct asking asking = {table->param, out, REWRITER_FAILED};
+
+	CHECK(maps_find_partial(table->maps, text, on_answer, &asking) == NULL);
 	return asking.result;
 }
 
@@ -67,8 +75,10 @@ rewrite_table_open(const struct maps_env *env, const char *param,
 		    "types that can be read at start, such as hash, texthash, "
 		    "regexp, pcre, cidr, inline and static",
 		    param, list);
-	if (!maps_is_empty(table->maps))
+	if (!maps_is_empty(table->maps)) {
 		table->rewriter = (struct rewriter){rewrite, table};
+		table->partial = (struct rewriter){rewrite_partial, table};
+	}
 	return table;
 }
 
@@ -88,4 +98,10 @@ const struct rewriter *
 rewrite_table_rewriter(const struct rewrite_table *table)
 {
 	return &table->rewriter;
+}
+
+const struct rewriter *
+rewrite_table_partial(const struct rewrite_table *table)
+{
+	return &table->partial;
 }

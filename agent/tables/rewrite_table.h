@@ -25,4 +25,7 @@ void rewrite_table_close(struct rewrite_table **table);
 const struct rewriter *rewrite_table_rewriter(
     const struct rewrite_table *table);
 
+/* The same for parts of addresses, see maps_find_partial(). */
+const struct rewriter *rewrite_table_partial(const struct rewrite_table *table);
+
 #endif
