@@ -171,8 +171,12 @@ def test_flood_inside_tls_delays_no_other_mail(
         server = started(Simulator(
             home, certs, name="flood", login=None, tls12=what == "tls12",
             script=f"mail flood {kind} {MB}M\n"))
-        sent = lambda: server.stats()["flood_bytes"]
-        has_begun = lambda: sent() > 0
+
+        def sent():
+            return server.stats()["flood_bytes"]
+
+        def has_begun():
+            return sent() > 0
     sim = start(base, certs, origin, started, server.port, level="encrypt")
     origin.inject(messages.generate(1, prefix="bad", domain="bad.example"))
     wait_until(has_begun, 30, "the flood has begun")
