@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -30,15 +29,13 @@ enum {
 	/* A new table: nothing is let in until the next process is there, so
 	 * what is inside gets so long to be on its way. */
 	RESTART_WAIT_MS = 2000,
-	/* What is on the wire then is not broken off for the sake of a table:
-	 * a server may take ten minutes for its last reply, and longer for a
-	 * large message. */
+	/* What is on the wire is not broken off for a table: the last reply to
+	 * a large message may take longer than ten minutes. */
 	RESTART_DRAIN_MS = 30 * 60 * 1000,
 	RECALL_SPEED = 2,
+	/* A message that was in hand at so many crashes is set aside. */
+	CRASHES_MAX = 2,
 };
-
-/* A message that was in hand at so many crashes is set aside. */
-enum { CRASHES_MAX = 2 };
 
 enum phase {
 	SERVING,
@@ -59,7 +56,6 @@ struct agent {
 	struct loop_timer *timer; /* lane_deadline_ms() */
 	struct loop_timer *finale; /* the end of draining or stopping */
 	bool is_kick_due;
-	bool is_draining_child;
 	bool is_out_of_time;
 	struct request *suspect; /* being tried alone */
 	struct activequeue crowd;
@@ -119,8 +115,7 @@ is_empty(const struct agent *a)
 	       0;
 }
 
-/* What is left waits for limits of domains, minutes perhaps: too long to let
- * all other mail wait for the next process. */
+/* What is left waits for limits of domains: too long for all other mail. */
 static bool
 is_only_parked(const struct agent *a)
 {
@@ -667,7 +662,6 @@ leave_child(void *ctx)
 	}
 	if (pid > 0)
 		_exit(0);
-	a->is_draining_child = true;
 	master_detach(a->env.master);
 	board_writer_drain(a->env.board);
 	upstreams_drain(a->ups);
