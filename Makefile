@@ -108,10 +108,11 @@ $(BUILD)/fuzz/%: test/fuzz/%.c $(COMMON_SRC)
 	clang -std=c11 -D_GNU_SOURCE -I. -g -O1 -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=all -o $@ $^ $(FUZZ_LIBS)
 $(BUILD)/fuzz/fuzz_preset: agent/settings/provider.c agent/engine/rules.c
-$(BUILD)/fuzz/fuzz_token: agent/token/answer.c
+$(BUILD)/fuzz/fuzz_token: agent/token/answer.c agent/token/form.c
 $(BUILD)/fuzz/fuzz_token: FUZZ_LIBS = -ljansson
 FUZZ_MAIL := test/fuzz/mail.c $(wildcard agent/engine/session*.c) \
-             $(patsubst %,agent/engine/%.c,manner message pipeline request transaction verdict)
+             $(patsubst %,agent/engine/%.c,generic manner message pipeline request rewriting trace transaction \
+                          verdict)
 $(BUILD)/fuzz/fuzz_session $(BUILD)/fuzz/fuzz_smuggle: $(FUZZ_MAIL)
 fuzz: $(FUZZ_BIN)
 
