@@ -5,7 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "agent/token/post.h"
+#include "agent/token/form.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/shared/tokenproto.h"
@@ -148,13 +148,32 @@ hide(char *text, const char *const *secrets, size_t count)
 			continue;
 		(void)snprintf(begin, sizeof(begin), "%s", secrets[i]);
 		buf_init(&form, FORM_MAX);
-		post_add(&form, "", begin);
+		form_add(&form, "", begin);
 		cut_at(text, begin);
 		cut_at(text, buf_str(&form) + 1);
 		buf_fini_secret(&form);
 	}
 	/* {"alg": of an assertion's header, in base64url */
 	cut_at(text, "eyJhbGciO");
+}
+
+/* A word that the RFCs have may have letters of a short secret in it by
+ * chance, and it decides what is done. */
+static bool
+is_known(const char *code)
+{
+	static const char *const known[] = {"invalid_request", "invalid_client",
+	    "invalid_grant", "unauthorized_client", "unsupported_grant_type",
+	    "invalid_scope", "access_denied", "unsupported_response_type",
+	    "server_error",
+	    "temporarily_unavailable", /* RFC 6749 4.1.2.1, 5.2 */
+	    "authorization_pending", "slow_down",
+	    "expired_token"}; /* 8628 3.5 */
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (strcmp(code, known[i]) == 0)
+			return true;
+	return false;
 }
 
 static void
@@ -168,7 +187,8 @@ take_error(struct answer *a, const char *code, const json_t *json,
 
 	a->kind = ANSWER_ERROR;
 	(void)snprintf(a->code, sizeof(a->code), "%s", code);
-	hide(a->code, secrets, count);
+	if (!is_known(a->code))
+		hide(a->code, secrets, count);
 	log_safe(a->code, strlen(a->code));
 	if (text == NULL) {
 		(void)snprintf(a->text, sizeof(a->text), "%s", a->code);

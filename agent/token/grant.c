@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/token/jwt.h"
+#include "agent/token/form.h"
 #include "agent/token/post.h"
 #include "common/base/mem.h"
 
@@ -46,7 +47,7 @@ add_assertion(const struct conf *conf, struct jwt_claims *claims, int64_t now_s,
 	    conf->algorithm, conf->key, conf->certificate, claims, error, n);
 	if (jwt == NULL)
 		return false;
-	post_add(form, name, jwt);
+	form_add(form, name, jwt);
 	mem_wipe(jwt, strlen(jwt));
 	mem_free(jwt);
 	return true;
@@ -59,12 +60,12 @@ grant_add_client(const struct conf *conf, int64_t now_s, struct buf *form,
 	struct jwt_claims claims = {
 	    .issuer = conf->client_id, .subject = conf->client_id};
 
-	post_add(form, "client_id", conf->client_id);
+	form_add(form, "client_id", conf->client_id);
 	if (*conf->client_secret != '\0')
-		post_add(form, "client_secret", conf->client_secret);
+		form_add(form, "client_secret", conf->client_secret);
 	if (*conf->certificate == '\0')
 		return true;
-	post_add(form, "client_assertion_type", JWT_BEARER_ASSERTION);
+	form_add(form, "client_assertion_type", JWT_BEARER_ASSERTION);
 	return add_assertion(
 	    conf, &claims, now_s, "client_assertion", form, error, n);
 }
@@ -80,18 +81,18 @@ grant_form(const struct conf *conf, const char *refresh_token, int64_t now_s,
 
 	switch (conf->flow) {
 	case CONF_CLIENT_CREDENTIALS:
-		post_add(form, "grant_type", "client_credentials");
-		post_add(form, "scope", conf->scope);
+		form_add(form, "grant_type", "client_credentials");
+		form_add(form, "scope", conf->scope);
 		ok = grant_add_client(conf, now_s, form, error, n);
 		break;
 	case CONF_REFRESH_TOKEN:
-		post_add(form, "grant_type", "refresh_token");
-		post_add(form, "refresh_token", refresh_token);
-		post_add(form, "scope", conf->scope);
+		form_add(form, "grant_type", "refresh_token");
+		form_add(form, "refresh_token", refresh_token);
+		form_add(form, "scope", conf->scope);
 		ok = grant_add_client(conf, now_s, form, error, n);
 		break;
 	case CONF_JWT_BEARER:
-		post_add(form, "grant_type", JWT_BEARER_GRANT);
+		form_add(form, "grant_type", JWT_BEARER_GRANT);
 		ok = add_assertion(
 		    conf, &claims, now_s, "assertion", form, error, n);
 		break;

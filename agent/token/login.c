@@ -10,6 +10,7 @@
 
 #include "agent/token/answer.h"
 #include "agent/token/grant.h"
+#include "agent/token/form.h"
 #include "agent/token/post.h"
 #include "agent/token/refresh_file.h"
 #include "common/base/log.h"
@@ -160,9 +161,9 @@ poll_device(const struct confdir_entry *e, const struct answer *device)
 
 		(void)sleep((unsigned)interval_s);
 		buf_init(&form, POST_FORM_MAX);
-		post_add(&form, "grant_type",
+		form_add(&form, "grant_type",
 		    "urn:ietf:params:oauth:grant-type:device_code");
-		post_add(&form, "device_code", device->device_code);
+		form_add(&form, "device_code", device->device_code);
 		if (ask(&e->conf, e->conf.token_endpoint, &form,
 			device->device_code, NULL, &a)) {
 			status = look_at_poll(e, &a, &interval_s);
@@ -185,7 +186,7 @@ by_device(const struct confdir_entry *e)
 	int status;
 
 	buf_init(&form, POST_FORM_MAX);
-	post_add(&form, "scope", conf->scope);
+	form_add(&form, "scope", conf->scope);
 	if (!ask(conf, conf->device_endpoint, &form, NULL, NULL, &a))
 		return 1;
 	if (a.answer.kind != ANSWER_DEVICE) {
@@ -267,15 +268,15 @@ tell_address(const struct conf *conf, const char *state, const char *challenge)
 	struct buf query;
 
 	buf_init(&query, POST_FORM_MAX);
-	post_add(&query, "response_type", "code");
-	post_add(&query, "client_id", conf->client_id);
-	post_add(&query, "redirect_uri", REDIRECT);
-	post_add(&query, "scope", conf->scope);
-	post_add(&query, "state", state);
-	post_add(&query, "code_challenge", challenge);
-	post_add(&query, "code_challenge_method", "S256");
-	post_add(&query, "access_type", "offline");
-	post_add(&query, "prompt", "consent");
+	form_add(&query, "response_type", "code");
+	form_add(&query, "client_id", conf->client_id);
+	form_add(&query, "redirect_uri", REDIRECT);
+	form_add(&query, "scope", conf->scope);
+	form_add(&query, "state", state);
+	form_add(&query, "code_challenge", challenge);
+	form_add(&query, "code_challenge_method", "S256");
+	form_add(&query, "access_type", "offline");
+	form_add(&query, "prompt", "consent");
 	(void)printf("Open this in a browser and log in as the sender:\n\n"
 		     "%s%c%s\n\n"
 		     "The browser then cannot show a page at " REDIRECT
@@ -296,10 +297,10 @@ exchange(const struct confdir_entry *e, const char *code, const char *verifier)
 	int status;
 
 	buf_init(&form, POST_FORM_MAX);
-	post_add(&form, "grant_type", "authorization_code");
-	post_add(&form, "code", code);
-	post_add(&form, "redirect_uri", REDIRECT);
-	post_add(&form, "code_verifier", verifier);
+	form_add(&form, "grant_type", "authorization_code");
+	form_add(&form, "code", code);
+	form_add(&form, "redirect_uri", REDIRECT);
+	form_add(&form, "code_verifier", verifier);
 	if (!ask(conf, conf->token_endpoint, &form, code, verifier, &a))
 		return 1;
 	status =

@@ -36,9 +36,6 @@ struct post;
 /* Valid during the call, which comes from the loop, once. */
 typedef void post_fn(void *ctx, const struct post_result *result);
 
-/* Adds "&name=value" in the form's encoding. */
-void post_add(struct buf *form, const char *name, const char *value);
-
 /* form is copied, and wiped in the end. conf is borrowed as long as it lasts:
  * ca and proxy are used. NULL: libcurl refuses to work. */
 struct post *post_start(struct curl_loop *curl, const struct conf *conf,

@@ -124,6 +124,19 @@ error_is_told_without_secrets(void **state)
 }
 
 static void
+error_that_has_a_meaning_is_never_cut(void **state)
+{
+	static const char *const short_ones[] = {"d", "p"};
+	static const char body[] = "{\"error\":\"authorization_pending\"}";
+	struct answer a;
+
+	(void)state;
+	answer_parse(&a, (struct slice){body, sizeof(body) - 1}, short_ones, 2);
+	assert_string_equal(a.code, "authorization_pending");
+	answer_free(&a);
+}
+
+static void
 garbage_is_garbage(void **state)
 {
 	static const char *const cases[] = {"", "{", "[]", "\"x\"", "null",
@@ -210,6 +223,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(token_is_taken),
 	    cmocka_unit_test(error_is_told_without_secrets),
+	    cmocka_unit_test(error_that_has_a_meaning_is_never_cut),
 	    cmocka_unit_test(garbage_is_garbage),
 	    cmocka_unit_test(device_is_taken),
 	    cmocka_unit_test(sizes_are_bounded),

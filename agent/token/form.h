@@ -1,0 +1,14 @@
+/*
+ * form: fields as application/x-www-form-urlencoded has them (RFC 6749
+ * appendix B): what a token endpoint is sent, and what an address asks.
+ */
+#ifndef AGENT_TOKEN_FORM_H
+#define AGENT_TOKEN_FORM_H
+
+#include "common/base/buf.h"
+
+/* Adds "name=value", behind "&" when the form is not empty. The name stands as
+ * it is; of the value all but RFC 3986's unreserved characters is encoded. */
+void form_add(struct buf *form, const char *name, const char *value);
+
+#endif
