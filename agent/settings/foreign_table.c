@@ -132,8 +132,8 @@ static const struct foreign table[] = {
     /* login */
     REFUSE("smtp_sasl_type", "3.4", "cyrus", "use cyrus"),
     FINE("smtp_sasl_path", "3.4", "without effect for the type cyrus"),
-    REFUSE("cyrus_sasl_config_path", "3.4", "-",
-	"put the files where libsasl2 looks for them"),
+    FINE("cyrus_sasl_config_path", "3.4",
+	"libsasl2 reads no file of it for a client"),
     FINE("smtp_sasl_auth_cache_name", "3.4",
 	"a refused login stops the lane until it works again"),
     FINE("smtp_sasl_auth_cache_time", "3.4", "lane_alert_retry"),

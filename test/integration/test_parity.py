@@ -1,5 +1,6 @@
 """No parameter of smtp(8) is passed over in silence: what lane does not do is
 refused by name, or told, and every name that smtp(8) reads is in a table."""
+import glob
 import importlib.machinery
 import importlib.util
 import os
@@ -64,6 +65,19 @@ def test_what_is_not_supported_is_refused(parity, base, certs, origin, started):
     assert not sim.ledger()
 
 
+def test_what_distributions_set_is_refused_by_no_name(parity):
+    """Else a lane beside a distribution's own main.cf defers all mail."""
+    files = glob.glob("/usr/share/postfix/main.cf.*") + [
+        os.path.join(paths.ROOT, "test/fixtures/distributions.cf")]
+    assert len(files) > 1
+    names = set()
+    for path in files:
+        with open(path) as f:
+            names |= set(re.findall(r"^(\w+) *=", f.read(), re.M))
+    assert len(names) > 35
+    assert not names & set(of_kind(parity, "REFUSE"))
+
+
 def test_what_is_missing_and_changes_no_mail_is_told(
         parity, base, certs, origin, started):
     sim = started(Simulator(base, certs))
@@ -71,8 +85,8 @@ def test_what_is_missing_and_changes_no_mail_is_told(
     origin.agent("lane", "fast", "class=fast", {"fast_recipient_limit": 3})
     origin.relay_to(sim, transport="fast")
     values = {name: "yes" for name in names}
-    values.update(known_tcp_ports="smtp=25", notify_classes="bounce", tcp_windowsize="65536",
-                  smtp_tls_securty_level="may")
+    values.update(known_tcp_ports="smtp=25", notify_classes="bounce",
+                  tcp_windowsize="65536", smtp_tls_securty_level="may")
     origin.set(**values)
     started(origin)
     origin.inject(messages.generate(1))
