@@ -371,6 +371,8 @@ rewriting_take(
 			buf_fini(&r->lines);
 		return false;
 	}
+	/* Said, or gcc sees a head in the "" of buf_slice(). */
+	CHECK(r->lines.data != NULL);
 	memcpy(&head, buf_slice(&r->lines).p, sizeof(head));
 	*piece_out = slice_of(buf_slice(&r->lines).p + sizeof(head), head.n);
 	*ends_line_out = head.ends_line;
