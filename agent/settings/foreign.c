@@ -3,6 +3,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/base/words.h"
+
 static const char *const queue_manager_endings[] = {
     "_destination_concurrency_limit",
     "_destination_concurrency_failed_cohort_limit",
@@ -56,8 +58,35 @@ is_same(const char *a, size_t a_n, const char *b)
 }
 
 static bool
+has_word(const char *list, const char *word, size_t n)
+{
+	size_t word_n;
+
+	for (;; list += word_n + 1) {
+		word_n = strcspn(list, "|");
+		if (word_n == n && strncasecmp(list, word, n) == 0)
+			return true;
+		if (list[word_n] == '\0')
+			return false;
+	}
+}
+
+static bool
+has_none_of(const char *list, const char *value)
+{
+	struct slice rest = slice_of(value, strlen(value)), word;
+
+	while (words_cut(&rest, WORDS_SEPARATORS, &word))
+		if (has_word(list, word.p, word.n))
+			return false;
+	return true;
+}
+
+static bool
 is_harmless(const char *list, const char *value)
 {
+	if (*list == '!')
+		return has_none_of(list + 1, value);
 	for (;;) {
 		size_t n = strcspn(list, "|");
 		bool is_empty = n == 1 && *list == '-';

@@ -28,8 +28,9 @@ struct foreign {
 	const char *name;
 	enum foreign_kind kind;
 	const char *since; /* first release of it, "3.4" or later */
-	/* values that ask for nothing, '|' between, "-": empty; NULL: none, but
-	 * for what Postfix has when nothing is written */
+	/* values that ask for nothing, '|' between, "-": empty; behind "!" the
+	 * words that do ask for something, any other is harmless; NULL: no
+	 * value is but what Postfix has when nothing is written */
 	const char *harmless;
 	const char *about; /* what to use instead, or why nothing is lost */
 };

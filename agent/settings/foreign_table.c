@@ -58,7 +58,7 @@ static const struct foreign table[] = {
     /* replies and verdicts */
     FINE("default_delivery_status_filter", "3.4",
 	"the default of smtp_delivery_status_filter"),
-    WARN("notify_classes", "3.4", "resource, software",
+    WARN("notify_classes", "3.4", "!protocol|data",
 	"no transcript of a session is sent to the postmaster; bounce(8) sends "
 	"its notices all the same"),
     FINE("error_notice_recipient", "3.4", "no transcript of a session is sent"),

@@ -85,7 +85,7 @@ def test_what_is_missing_and_changes_no_mail_is_told(
     origin.agent("lane", "fast", "class=fast", {"fast_recipient_limit": 3})
     origin.relay_to(sim, transport="fast")
     values = {name: "yes" for name in names}
-    values.update(known_tcp_ports="smtp=25", notify_classes="bounce",
+    values.update(known_tcp_ports="smtp=25", notify_classes="protocol",
                   tcp_windowsize="65536", smtp_tls_securty_level="may")
     origin.set(**values)
     started(origin)
