@@ -614,19 +614,21 @@ __recv_chk(int fd, void *p, size_t n, size_t room, int flags)
 	return n > room ? (abort(), -1) : recv(fd, p, n, flags);
 }
 
-int
-fsync(int fd)
-{
-	REAL(fsync);
-	return fails(CALL_fsync, name_of(fd)) ? -1 : real_fsync(fd);
-}
+#define BY_DESCRIPTOR(call, name, parameters, arguments)                       \
+	int name parameters                                                    \
+	{                                                                      \
+		REAL(name);                                                    \
+		return fails(CALL_##call, name_of(fd))                         \
+			   ? -1                                                \
+			   : real_##name arguments;                            \
+	}
 
-int
-fdatasync(int fd)
-{
-	REAL(fdatasync);
-	return fails(CALL_fsync, name_of(fd)) ? -1 : real_fdatasync(fd);
-}
+BY_DESCRIPTOR(fsync, fsync, (int fd), (fd))
+BY_DESCRIPTOR(fsync, fdatasync, (int fd), (fd))
+BY_DESCRIPTOR(dup, dup, (int fd), (fd))
+BY_DESCRIPTOR(allocate, ftruncate, (int fd, off_t n), (fd, n))
+BY_DESCRIPTOR(chmod, fchmod, (int fd, mode_t mode), (fd, mode))
+BY_DESCRIPTOR(chown, fchown, (int fd, uid_t uid, gid_t gid), (fd, uid, gid))
 
 static int
 control(int fd, int what, void *arg)
@@ -665,40 +667,12 @@ flock(int fd, int what)
 }
 
 int
-dup(int fd)
-{
-	REAL(dup);
-	return fails(CALL_dup, name_of(fd)) ? -1 : real_dup(fd);
-}
-
-int
 posix_fallocate(int fd, off_t at, off_t n)
 {
 	REAL(posix_fallocate);
 	return fails(CALL_allocate, name_of(fd))
 		   ? errno
 		   : real_posix_fallocate(fd, at, n);
-}
-
-int
-ftruncate(int fd, off_t n)
-{
-	REAL(ftruncate);
-	return fails(CALL_allocate, name_of(fd)) ? -1 : real_ftruncate(fd, n);
-}
-
-int
-fchmod(int fd, mode_t mode)
-{
-	REAL(fchmod);
-	return fails(CALL_chmod, name_of(fd)) ? -1 : real_fchmod(fd, mode);
-}
-
-int
-fchown(int fd, uid_t uid, gid_t gid)
-{
-	REAL(fchown);
-	return fails(CALL_chown, name_of(fd)) ? -1 : real_fchown(fd, uid, gid);
 }
 
 int

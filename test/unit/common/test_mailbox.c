@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -84,12 +85,12 @@ mailbox_list_keeps_names_short(void **state)
 
 	(void)state;
 	memset(text, 'n', 250);
-	strcpy(text + 248, " <a@b>");
+	(void)snprintf(text + 248, sizeof(text) - 248, " <a@b>");
 	memcpy(want, text, sizeof(text));
-	strcpy(want + 248, " <a@bx>");
+	(void)snprintf(want + 248, sizeof(want) - 248, " <a@bx>");
 	assert_string_equal(mapped(text), "<a@bx>");
-	strcpy(text + 247, " <a@b>");
-	strcpy(want + 247, " <a@bx>");
+	(void)snprintf(text + 247, sizeof(text) - 247, " <a@b>");
+	(void)snprintf(want + 247, sizeof(want) - 247, " <a@bx>");
 	assert_string_equal(mapped(text), want);
 }
 

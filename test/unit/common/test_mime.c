@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -133,9 +134,7 @@ mime_converts_what_says_it_is_8bit(void **state)
 	}
 	memset(line, 'x', 80);
 	line[80] = '\0';
-	strcpy(script, EIGHT "|");
-	strcat(script, line);
-	strcat(script, "|");
+	(void)snprintf(script, sizeof(script), EIGHT "|%s|", line);
 	assert_true(tell(script, true, true, &out));
 	line[73] = '\0';
 	assert_non_null(strstr(buf_str(&out), line));

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -17,10 +18,9 @@ static enum rewriter_result
 look_up(void *ctx, const char *text, struct buf *to)
 {
 	const char *p = ctx;
-	size_t n = strlen(text);
+	size_t n = strlen(text), asked_n = strlen(asked);
 
-	strcat(asked, text);
-	strcat(asked, " ");
+	(void)snprintf(asked + asked_n, sizeof(asked) - asked_n, "%s ", text);
 	for (; *p != '\0'; p += strcspn(p, "|"), p += *p == '|') {
 		if (strncmp(p, text, n) != 0 || p[n] != '=')
 			continue;
@@ -54,19 +54,19 @@ mapped(const char *table, const char *address)
 	struct generic generic = {.set = &set};
 	struct buf out;
 
-	strcpy(copy, table);
+	(void)snprintf(copy, sizeof(copy), "%s", table);
 	generic.maps = generic.partial = (struct rewriter){look_up, copy};
 	asked[0] = '\0';
 	buf_init(&out, OUT_MAX);
 	switch (generic_map(&generic, address, &out)) {
 	case REWRITER_KEPT:
-		strcpy(text, "kept");
+		(void)snprintf(text, sizeof(text), "%s", "kept");
 		break;
 	case REWRITER_FAILED:
-		strcpy(text, "failed");
+		(void)snprintf(text, sizeof(text), "%s", "failed");
 		break;
 	case REWRITER_DONE:
-		strcpy(text, buf_str(&out));
+		(void)snprintf(text, sizeof(text), "%s", buf_str(&out));
 		break;
 	}
 	buf_fini(&out);
