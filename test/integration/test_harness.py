@@ -103,7 +103,7 @@ def test_state_tells_where_mail_is_held_up(base, certs, origin, started):
     assert "active 1," in text
     assert re.search(r"^\d+ lane [A-Z] \w+", text, re.M)
     assert re.search(r"tcp \d+ -> " + str(sim.port), text)
-    assert re.search(r"session 0 busy .* in_flight=1 ", text)
+    assert re.search(r"session=\w+ busy .* in_flight=1 ", text)
     [wakeup] = re.findall(r"looks again in (\S+)s", text)
     assert 0 < float(wakeup) < 310
     assert "--- simulator" in text

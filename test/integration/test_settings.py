@@ -20,8 +20,9 @@ REFUSED = {
     "lane_state_directory": "here", "lane_alert_url": "ftp://x",
     "lane_alert_command": "here", "lane_domain_rate_limits": "x=y",
 }
-# Any text is one: what it does is looked at elsewhere (test_budget.py).
-ANY_TEXT = {"lane_account"}
+# Any text is one to a lane: what it does is looked at elsewhere
+# (test_budget.py, test_oauth.py).
+ANY_TEXT = {"lane_account", "lane_token_directory", "lane_token_service_name"}
 
 
 def names():

@@ -20,8 +20,7 @@ HEAD = "From: <{0}>\r\nTo: <{1}>\r\nSubject: {2}\r\n" \
 QUEUED_AS = re.compile(r"(Ok: )(?:\d+ bytes )?queued as \S+?\)")
 
 # What lane refuses by name, mail waiting meanwhile.
-REFUSED = {"generic": ["smtp_generic_maps"],
-           "header_checks": ["smtp_header_checks", "smtp_mime_header_checks"]}
+REFUSED = {"header_checks": ["smtp_header_checks", "smtp_mime_header_checks"]}
 # Which upstream got how many of the messages.
 TAKEN = {"senders": (2, 1), "policies": (2, 1), "filter": (3, 0)}
 
