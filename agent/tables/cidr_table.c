@@ -87,7 +87,7 @@ read_network(struct reader *r, char **at, struct rule *rule)
 	*at = skip_blanks(end);
 	*end = '\0';
 	if (!netblock_parse(p, &rule->net))
-		return complain(r, "allowed is a network or address, as in "
+		return complain(r, "must be a network or address, as in "
 				   "192.0.2.0/24 or 2001:db8::/32");
 	return netblock_is_network(&rule->net) ||
 	       complain(r, "the address has bits behind those of its network");

@@ -471,7 +471,7 @@ read_logical_line(void *ctx, char *p)
 		return read_if(r, p + 2);
 	if (strncasecmp(p, "endif", 5) == 0 && !is_word(p[5]))
 		return read_endif(r, p + 5);
-	return complain(r, "allowed is /pattern/flags result, \"if\" or "
+	return complain(r, "must be /pattern/flags result, \"if\" or "
 			   "\"endif\"");
 }
 

@@ -61,14 +61,14 @@ cidr_table_that_is_not_understood_is_none(void **state)
 	static const char *const cases[][2] = {
 	    {"1.2.3.0/24\n", "line 1: there is no result"},
 	    {"\n1.2.3.1/24 secret\n", "line 2: the address has bits"},
-	    {"foo secret\n", "line 1: allowed is a network"},
-	    {"1.2.3.0/33 secret\n", "line 1: allowed is a network"},
-	    {"! secret\n", "line 1: allowed is a network"},
+	    {"foo secret\n", "line 1: must be a network"},
+	    {"1.2.3.0/33 secret\n", "line 1: must be a network"},
+	    {"! secret\n", "line 1: must be a network"},
 	    {"if 1.2.3.4\n1.2.3.4 secret\n", "\"if\" without \"endif\""},
 	    {"endif\n", "line 1: \"endif\" without \"if\""},
 	    {"if 1.2.3.4 secret\nendif\n", "line 1: text behind \"if\""},
 	    {"if 1.2.3.4\nendif secret\n", "line 2: text behind \"endif\""},
-	    {"if\nendif\n", "line 1: allowed is a network"},
+	    {"if\nendif\n", "line 1: must be a network"},
 	    {" 1.2.3.4 secret\n", "line 1: the first line begins with a blank"},
 	};
 

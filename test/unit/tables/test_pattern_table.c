@@ -416,7 +416,7 @@ pattern_table_refuses_what_postfix_would_skip(void **state)
 	    {"/(a)/ ${1\n", "line 1: bad $"},
 	    {"/a/ x$\n", "line 1: bad $"},
 	    {"!/(a)/ $1\n", "line 1: $1 in the result of a pattern that"},
-	    {"/a/ 1\nmail.example user:pass\n", "line 2: allowed is"},
+	    {"/a/ 1\nmail.example user:pass\n", "line 2: must be"},
 	    {"/a/ 1\nendif\n", "line 2: \"endif\" without"},
 	    {"/a/ 1\nif /b/\n/c/ 2\n", "line 2: \"if\" without"},
 	    {"if /b/\n  /c/ 2\nendif\n", "line 1: text behind \"if\""},
