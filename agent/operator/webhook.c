@@ -9,9 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/io/curl_loop.h"
 #include "agent/io/resolver.h"
 #include "common/base/buf.h"
-#include "common/base/clock.h"
 #include "common/base/list.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -31,13 +31,6 @@ struct body {
 	int tries;
 };
 
-struct sock {
-	struct list link;
-	struct webhook *hook;
-	struct loop_fd *watch;
-	int fd;
-};
-
 struct webhook {
 	struct loop *loop;
 	char *url, *host, *port;
@@ -52,11 +45,11 @@ struct webhook {
 	bool is_drained;
 
 	struct resolver_query *query;
-	struct loop_timer *pause, *curl_timer;
-	CURLM *multi;
+	struct loop_timer *pause;
+	struct curl_loop *curl;
 	CURL *easy; /* the transfer */
+	struct curl_loop_call call;
 	struct curl_slist *headers, *pin;
-	struct list socks;
 	char error[CURL_ERROR_SIZE];
 };
 
@@ -124,7 +117,7 @@ end_transfer(struct webhook *w)
 {
 	if (w->easy == NULL)
 		return;
-	(void)curl_multi_remove_handle(w->multi, w->easy);
+	curl_loop_end(w->curl, w->easy);
 	curl_easy_cleanup(w->easy);
 	w->easy = NULL;
 	curl_slist_free_all(w->pin);
@@ -178,8 +171,9 @@ is_lasting(long code)
 }
 
 static void
-on_transferred(struct webhook *w, CURLcode result)
+on_transferred(void *ctx, CURLcode result)
 {
+	struct webhook *w = ctx;
 	char why[CURL_ERROR_SIZE + 32];
 	long code = 0;
 
@@ -195,90 +189,6 @@ on_transferred(struct webhook *w, CURLcode result)
 		succeed(w);
 	else
 		fail(w, why, result == CURLE_OK && is_lasting(code));
-}
-
-/* ---- libcurl on the loop ----------------------------------------------- */
-
-static void
-look_for_end(struct webhook *w)
-{
-	CURLMsg *message;
-	int left;
-
-	while ((message = curl_multi_info_read(w->multi, &left)) != NULL)
-		if (message->msg == CURLMSG_DONE &&
-		    message->easy_handle == w->easy)
-			on_transferred(w, message->data.result);
-}
-
-static void
-on_fd(void *ctx, bool readable, bool writable)
-{
-	struct sock *s = ctx;
-	struct webhook *w = s->hook;
-	int what = (readable ? CURL_CSELECT_IN : 0) |
-		   (writable ? CURL_CSELECT_OUT : 0);
-	int running;
-
-	(void)curl_multi_socket_action(w->multi, s->fd, what, &running);
-	look_for_end(w);
-}
-
-static void
-on_curl_timer(void *ctx)
-{
-	struct webhook *w = ctx;
-	int running;
-
-	(void)curl_multi_socket_action(
-	    w->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-	look_for_end(w);
-}
-
-static int
-set_timer(CURLM *multi, long wait_ms, void *ctx)
-{
-	struct webhook *w = ctx;
-
-	(void)multi;
-	if (wait_ms < 0)
-		loop_timer_cancel(w->curl_timer);
-	else
-		loop_timer_at(w->curl_timer, clock_mono_ms() + wait_ms);
-	return 0;
-}
-
-static void
-sock_free(struct sock *s)
-{
-	list_remove(&s->link);
-	loop_unwatch(&s->watch);
-	loop_defer(s->hook->loop, mem_free, s);
-}
-
-static int
-set_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *known)
-{
-	struct webhook *w = ctx;
-	struct sock *s = known;
-
-	(void)easy;
-	if (what == CURL_POLL_REMOVE) {
-		if (s != NULL)
-			sock_free(s);
-		return 0;
-	}
-	if (s == NULL) {
-		s = mem_zalloc(sizeof(*s));
-		s->hook = w;
-		s->fd = fd;
-		s->watch = loop_watch(w->loop, fd, on_fd, s);
-		list_push(&w->socks, &s->link);
-		(void)curl_multi_assign(w->multi, fd, s);
-	}
-	loop_want(
-	    s->watch, (what & CURL_POLL_IN) != 0, (what & CURL_POLL_OUT) != 0);
-	return 0;
 }
 
 static size_t
@@ -336,7 +246,7 @@ start_transfer(struct webhook *w)
 	w->error[0] = '\0';
 	w->easy = curl_easy_init();
 	if (w->easy == NULL || !set_options(w, w->easy) ||
-	    curl_multi_add_handle(w->multi, w->easy) != CURLM_OK) {
+	    !curl_loop_begin(w->curl, w->easy, &w->call)) {
 		end_transfer(w);
 		fail(w, "libcurl refuses to work", false);
 	}
@@ -469,16 +379,10 @@ is_address(const char *host)
 static bool
 set_up_curl(struct webhook *w)
 {
-	w->multi = curl_multi_init();
+	w->curl = curl_loop_new(w->loop);
+	w->call = (struct curl_loop_call){on_transferred, w};
 	w->headers = curl_slist_append(NULL, "Content-Type: application/json");
-	return w->multi != NULL && w->headers != NULL &&
-	       curl_multi_setopt(
-		   w->multi, CURLMOPT_SOCKETFUNCTION, set_socket) == CURLM_OK &&
-	       curl_multi_setopt(w->multi, CURLMOPT_SOCKETDATA, w) ==
-		   CURLM_OK &&
-	       curl_multi_setopt(w->multi, CURLMOPT_TIMERFUNCTION, set_timer) ==
-		   CURLM_OK &&
-	       curl_multi_setopt(w->multi, CURLMOPT_TIMERDATA, w) == CURLM_OK;
+	return w->curl != NULL && w->headers != NULL;
 }
 
 struct webhook *
@@ -495,11 +399,8 @@ webhook_new(struct loop *loop, const struct settings *set,
 	w->ctx = config->ctx;
 	buf_init(&w->authorities, WEBHOOK_CA_MAX);
 	list_init(&w->queue);
-	list_init(&w->socks);
 	w->pause = loop_timer_new(loop, on_pause_over, w);
-	w->curl_timer = loop_timer_new(loop, on_curl_timer, w);
-	(void)curl_global_init(CURL_GLOBAL_DEFAULT);
-	if (!take_apart(w) || !set_up_curl(w)) {
+	if (!set_up_curl(w) || !take_apart(w)) {
 		log_warn("lane_alert_url: libcurl cannot use it");
 		webhook_free(&w);
 		return NULL;
@@ -542,15 +443,10 @@ webhook_free(struct webhook **hook)
 	if (w == NULL)
 		return;
 	let_go(w);
-	if (w->multi != NULL)
-		(void)curl_multi_cleanup(w->multi);
-	list_each_safe (it, &w->socks)
-		sock_free(list_entry(it, struct sock, link));
 	curl_slist_free_all(w->headers);
-	curl_global_cleanup();
+	curl_loop_free(&w->curl);
 	resolver_free(&w->resolver);
 	loop_timer_free(&w->pause);
-	loop_timer_free(&w->curl_timer);
 	buf_fini(&w->authorities);
 	mem_free(w->url);
 	mem_free(w->host);
