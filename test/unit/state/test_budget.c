@@ -19,65 +19,23 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/shared/slots.h"
+#include "test/support/budgetbench.h"
 #include "test/support/filedamage.h"
 #include "test/support/fixture.h"
 #include "test/support/statedir.h"
 
-enum { NOW = 1000000, LIMIT = 20 };
-
-struct lane_spec {
-	char *dir;
-	const char *name;
-	int limit, reserve;
-};
-
-static struct budget *
-open_lane(
-    const struct lane_spec *spec, struct loop *loop, budget_fn *fn, void *ctx)
-{
-	struct settings set = {
-	    .lane_state_directory = spec->dir,
-	    .lane_account_connection_limit = spec->limit,
-	    .lane_connection_reserve = spec->reserve,
-	    .lane_connection_limit = 0,
-	};
-
-	return budget_open(
-	    loop, &set, NULL, spec->name, "smtp.example.com joe", fn, ctx);
-}
-
-static struct budget *
-lane(char *dir, const char *name, int reserve)
-{
-	struct lane_spec spec = {dir, name, LIMIT, reserve};
-
-	return open_lane(&spec, NULL, NULL, NULL);
-}
-
-static int
-take_up_to(struct budget *b, int count, int64_t now_ms, int *slots)
-{
-	struct budget_answer a;
-	int got = 0;
-
-	while (got < count && budget_take(b, now_ms, &a)) {
-		if (slots != NULL)
-			slots[got] = a.slot;
-		got++;
-	}
-	return got;
-}
+enum { NOW = 1000000 };
 
 static void
 budget_lanes_share_one_limit(void **state)
 {
-	struct budget *a = lane(*state, "fast", 0);
-	struct budget *b = lane(*state, "slow", 0);
+	struct budget *a = bench_lane(*state, "fast", 0);
+	struct budget *b = bench_lane(*state, "slow", 0);
 	struct budget_answer answer;
-	int slots[LIMIT] = {0};
+	int slots[BENCH_LIMIT] = {0};
 
-	assert_int_equal(take_up_to(a, 12, NOW, slots), 12);
-	assert_int_equal(take_up_to(b, LIMIT, NOW, NULL), 8);
+	assert_int_equal(bench_take(a, 12, NOW, slots), 12);
+	assert_int_equal(bench_take(b, BENCH_LIMIT, NOW, NULL), 8);
 	assert_false(budget_take(a, NOW, &answer));
 	assert_string_equal(answer.why, "account connection limit reached");
 	assert_true(answer.not_before_ms > NOW);
@@ -91,29 +49,30 @@ budget_lanes_share_one_limit(void **state)
 static void
 budget_reserve_is_there_when_the_lane_comes(void **state)
 {
-	struct budget *fast = lane(*state, "fast", 4);
-	struct budget *slow = lane(*state, "slow", 0);
+	struct budget *fast = bench_lane(*state, "fast", 4);
+	struct budget *slow = bench_lane(*state, "slow", 0);
 	struct budget_answer answer;
 
-	assert_int_equal(take_up_to(slow, LIMIT, NOW, NULL), 16);
-	assert_int_equal(take_up_to(fast, LIMIT, NOW, NULL), 4);
+	assert_int_equal(bench_take(slow, BENCH_LIMIT, NOW, NULL), 16);
+	assert_int_equal(bench_take(fast, BENCH_LIMIT, NOW, NULL), 4);
 	assert_false(budget_take(fast, NOW, &answer));
 	budget_close(&fast);
 	/* its slots were not given back in order, and its reserve is gone */
 	assert_false(budget_take(slow, NOW, &answer));
-	assert_int_equal(take_up_to(slow, LIMIT, NOW + 1000, NULL), 4);
+	assert_int_equal(bench_take(slow, BENCH_LIMIT, NOW + 1000, NULL), 4);
 	budget_close(&slow);
 }
 
 static void
 budget_waiting_lane_makes_surplus_close(void **state)
 {
-	struct budget *fast = lane(*state, "fast", 4);
-	struct budget *slow = lane(*state, "slow", 0);
+	struct budget *fast = bench_lane(*state, "fast", 4);
+	struct budget *slow = bench_lane(*state, "slow", 0);
 	struct budget_answer answer;
-	int slots[LIMIT] = {0};
+	int slots[BENCH_LIMIT] = {0};
 
-	assert_int_equal(take_up_to(fast, LIMIT, NOW, slots), LIMIT);
+	assert_int_equal(
+	    bench_take(fast, BENCH_LIMIT, NOW, slots), BENCH_LIMIT);
 	budget_want(slow, 2);
 	/* wanting is not yet waiting */
 	budget_release(fast, slots[0], true, 0, NOW);
@@ -135,12 +94,12 @@ budget_waiting_lane_makes_surplus_close(void **state)
 static void
 budget_lane_within_its_reserve_gives_nothing_up(void **state)
 {
-	struct budget *fast = lane(*state, "fast", 4);
-	struct budget *slow = lane(*state, "slow", 0);
+	struct budget *fast = bench_lane(*state, "fast", 4);
+	struct budget *slow = bench_lane(*state, "slow", 0);
 	struct budget_answer answer;
 
-	assert_int_equal(take_up_to(fast, 4, NOW, NULL), 4);
-	assert_int_equal(take_up_to(slow, LIMIT, NOW, NULL), 16);
+	assert_int_equal(bench_take(fast, 4, NOW, NULL), 4);
+	assert_int_equal(bench_take(slow, BENCH_LIMIT, NOW, NULL), 16);
 	budget_want(slow, 3);
 	assert_false(budget_take(slow, NOW, &answer));
 	assert_false(budget_take(fast, NOW, &answer));
@@ -152,8 +111,8 @@ budget_lane_within_its_reserve_gives_nothing_up(void **state)
 static void
 budget_unclean_release_rests(void **state)
 {
-	struct lane_spec spec = {*state, "fast", 1, 0};
-	struct budget *b = open_lane(&spec, NULL, NULL, NULL);
+	struct bench_lane_spec spec = {*state, "fast", 1, 0};
+	struct budget *b = bench_open_lane(&spec, NULL, NULL, NULL);
 	struct budget_answer answer;
 
 	assert_true(budget_take(b, NOW, &answer));
@@ -167,13 +126,13 @@ budget_unclean_release_rests(void **state)
 static void
 budget_refusal_lowers_for_all_lanes_and_is_remembered(void **state)
 {
-	struct budget *fast = lane(*state, "fast", 0);
-	struct budget *slow = lane(*state, "slow", 0);
+	struct budget *fast = bench_lane(*state, "fast", 0);
+	struct budget *slow = bench_lane(*state, "slow", 0);
 	struct budget_answer answer;
-	int slots[LIMIT] = {0};
+	int slots[BENCH_LIMIT] = {0};
 
-	assert_int_equal(take_up_to(slow, 3, NOW, NULL), 3);
-	assert_int_equal(take_up_to(fast, 3, NOW, slots), 3);
+	assert_int_equal(bench_take(slow, 3, NOW, NULL), 3);
+	assert_int_equal(bench_take(fast, 3, NOW, slots), 3);
 	/* the third of fast was the one refused */
 	budget_release(fast, slots[2], true, 0, NOW);
 	budget_refused(fast, 2, NOW);
@@ -183,38 +142,31 @@ budget_refusal_lowers_for_all_lanes_and_is_remembered(void **state)
 	assert_string_equal(
 	    answer.why, "the server allows no more connections");
 	budget_close(&fast);
-	fast = lane(*state, "fast", 0);
+	fast = bench_lane(*state, "fast", 0);
 	assert_int_equal(budget_limit(fast, NOW + 59999), 5);
 	assert_int_equal(budget_limit(fast, NOW + 60000), 6);
-	assert_int_equal(budget_limit(fast, NOW + 60000 + 14 * 30000), LIMIT);
+	assert_int_equal(
+	    budget_limit(fast, NOW + 60000 + 14 * 30000), BENCH_LIMIT);
 	budget_close(&fast);
 	budget_close(&slow);
 }
 
 static void
-count_warnings(void *ctx, enum log_level level, const char *line)
-{
-	(void)line;
-	if (level == LOG_LEVEL_WARN)
-		++*(int *)ctx;
-}
-
-static void
 budget_lanes_that_disagree_use_the_smallest_and_warn_once(void **state)
 {
-	struct lane_spec narrow_spec = {*state, "slow", 5, 0};
-	struct budget *wide = lane(*state, "fast", 0);
-	struct budget *narrow = open_lane(&narrow_spec, NULL, NULL, NULL);
+	struct bench_lane_spec narrow_spec = {*state, "slow", 5, 0};
+	struct budget *wide = bench_lane(*state, "fast", 0);
+	struct budget *narrow = bench_open_lane(&narrow_spec, NULL, NULL, NULL);
 	int warnings = 0;
 
-	log_set_sink(count_warnings, &warnings);
-	assert_int_equal(take_up_to(wide, LIMIT, NOW, NULL), 5);
-	assert_int_equal(take_up_to(narrow, LIMIT, NOW, NULL), 0);
+	log_set_sink(bench_count_warnings, &warnings);
+	assert_int_equal(bench_take(wide, BENCH_LIMIT, NOW, NULL), 5);
+	assert_int_equal(bench_take(narrow, BENCH_LIMIT, NOW, NULL), 0);
 	assert_int_equal(budget_limit(wide, NOW), 5);
 	log_set_sink(NULL, NULL);
 	assert_int_equal(warnings, 1);
 	budget_close(&narrow);
-	assert_int_equal(take_up_to(wide, LIMIT, NOW, NULL), 15);
+	assert_int_equal(bench_take(wide, BENCH_LIMIT, NOW, NULL), 15);
 	budget_close(&wide);
 }
 
@@ -222,17 +174,17 @@ static void
 budget_without_directory_counts_alone(void **state)
 {
 	static char nowhere[] = "/nonexistent/postlane";
-	struct lane_spec spec = {nowhere, "fast", 3, 0};
+	struct bench_lane_spec spec = {nowhere, "fast", 3, 0};
 	struct budget *b;
 	struct budget_answer answer;
 	int warnings = 0;
 
 	(void)state;
-	log_set_sink(count_warnings, &warnings);
-	b = open_lane(&spec, NULL, NULL, NULL);
+	log_set_sink(bench_count_warnings, &warnings);
+	b = bench_open_lane(&spec, NULL, NULL, NULL);
 	log_set_sink(NULL, NULL);
 	assert_int_equal(warnings, 1);
-	assert_int_equal(take_up_to(b, 9, NOW, NULL), 3);
+	assert_int_equal(bench_take(b, 9, NOW, NULL), 3);
 	budget_release(b, 1, false, 0, NOW);
 	assert_false(budget_take(b, NOW + 999, &answer));
 	assert_true(budget_take(b, NOW + 1000, &answer));
@@ -245,7 +197,7 @@ static void
 budget_refuses_files_of_doubtful_origin(void **state)
 {
 	char *link = mem_printf("%s/x", (char *)*state), *file;
-	struct budget *b = lane(*state, "fast", 0);
+	struct budget *b = bench_lane(*state, "fast", 0);
 	struct settings set = {
 	    .lane_state_directory = *state, .lane_account_connection_limit = 2};
 	int warnings = 0;
@@ -255,12 +207,12 @@ budget_refuses_files_of_doubtful_origin(void **state)
 	file = mem_printf("%s/slots.%016llx", (char *)*state,
 	    (unsigned long long)board_hash("other"));
 	assert_int_equal(symlink(link, file), 0);
-	log_set_sink(count_warnings, &warnings);
+	log_set_sink(bench_count_warnings, &warnings);
 	b = budget_open(NULL, &set, NULL, "fast", "other", NULL, NULL);
 	log_set_sink(NULL, NULL);
 	assert_int_equal(warnings, 1);
 	assert_int_equal(access(link, F_OK), -1);
-	assert_int_equal(take_up_to(b, 9, NOW, NULL), 2);
+	assert_int_equal(bench_take(b, 9, NOW, NULL), 2);
 	budget_close(&b);
 	mem_free(link);
 	mem_free(file);
@@ -271,22 +223,22 @@ budget_refuses_files_of_doubtful_origin(void **state)
 static void
 take_five_and_wait(void *ctx, int in, int out)
 {
-	struct budget *b = lane(ctx, "slow", 0);
+	struct budget *b = bench_lane(ctx, "slow", 0);
 
-	statedir_tell(out, (char)('0' + take_up_to(b, 5, NOW, NULL)));
+	statedir_tell(out, (char)('0' + bench_take(b, 5, NOW, NULL)));
 	(void)statedir_hear(in);
 }
 
 static void
 budget_slots_of_a_killed_lane_rest_then_return(void **state)
 {
-	struct budget *b = lane(*state, "fast", 0);
+	struct budget *b = bench_lane(*state, "fast", 0);
 	struct statedir_child child;
 	struct budget_answer answer;
 
 	statedir_fork(&child, take_five_and_wait, *state);
 	assert_int_equal(statedir_hear(child.from), '5');
-	assert_int_equal(take_up_to(b, LIMIT, NOW, NULL), 15);
+	assert_int_equal(bench_take(b, BENCH_LIMIT, NOW, NULL), 15);
 	(void)statedir_end(&child, SIGKILL);
 	/* seen now: from here it rests */
 	assert_false(budget_take(b, NOW + 5000, &answer));
@@ -294,7 +246,7 @@ budget_slots_of_a_killed_lane_rest_then_return(void **state)
 	    answer.why, "a slot rests after a connection broke off");
 	assert_false(budget_take(b, NOW + 5999, &answer));
 	assert_int_equal(answer.not_before_ms, NOW + 6000);
-	assert_int_equal(take_up_to(b, LIMIT, NOW + 6000, NULL), 5);
+	assert_int_equal(bench_take(b, BENCH_LIMIT, NOW + 6000, NULL), 5);
 	budget_close(&b);
 }
 
@@ -320,29 +272,29 @@ drain(void *ctx, int in, int out)
 static void
 budget_slots_survive_the_fork_of_a_draining_lane(void **state)
 {
-	struct drain d = {.budget = lane(*state, "fast", 4)};
-	struct budget *slow = lane(*state, "slow", 0), *fast;
+	struct drain d = {.budget = bench_lane(*state, "fast", 4)};
+	struct budget *slow = bench_lane(*state, "slow", 0), *fast;
 	struct statedir_child child;
 
-	assert_int_equal(take_up_to(d.budget, 5, NOW, d.slots), 5);
+	assert_int_equal(bench_take(d.budget, 5, NOW, d.slots), 5);
 	statedir_fork(&child, drain, &d);
 	assert_int_equal(statedir_hear(child.from), 'd');
 	budget_close(&d.budget);
-	fast = lane(*state, "fast", 4);
+	fast = bench_lane(*state, "fast", 4);
 	/* 20 less the child's 5 less the new process's whole reserve */
-	assert_int_equal(take_up_to(slow, LIMIT, NOW, NULL), 11);
-	assert_int_equal(take_up_to(fast, LIMIT, NOW, NULL), 4);
+	assert_int_equal(bench_take(slow, BENCH_LIMIT, NOW, NULL), 11);
+	assert_int_equal(bench_take(fast, BENCH_LIMIT, NOW, NULL), 4);
 	statedir_tell(child.to, 'x');
 	assert_int_equal(statedir_hear(child.from), 'r');
-	assert_int_equal(take_up_to(fast, LIMIT, NOW, NULL), 2);
+	assert_int_equal(bench_take(fast, BENCH_LIMIT, NOW, NULL), 2);
 	(void)statedir_end(&child, SIGKILL);
-	assert_int_equal(take_up_to(slow, LIMIT, NOW, NULL), 0);
-	assert_int_equal(take_up_to(slow, LIMIT, NOW + 1000, NULL), 3);
+	assert_int_equal(bench_take(slow, BENCH_LIMIT, NOW, NULL), 0);
+	assert_int_equal(bench_take(slow, BENCH_LIMIT, NOW + 1000, NULL), 3);
 	budget_close(&fast);
 	budget_close(&slow);
 }
 
-enum { HAMMERS = 4, HAMMER_LIMIT = 3, HAMMER_ROUNDS = 400 };
+enum { HAMMERS = 4, HAMMER_BENCH_LIMIT = 3, HAMMER_ROUNDS = 400 };
 
 struct hammer {
 	char *dir;
@@ -382,10 +334,10 @@ hammer(void *ctx, int in, int out)
 {
 	struct hammer *h = ctx;
 	char name[] = {(char)('a' + h->number), '\0'};
-	struct lane_spec spec = {h->dir, name, HAMMER_LIMIT, 0};
-	struct budget *b = open_lane(&spec, NULL, NULL, NULL);
+	struct bench_lane_spec spec = {h->dir, name, HAMMER_BENCH_LIMIT, 0};
+	struct budget *b = bench_open_lane(&spec, NULL, NULL, NULL);
 	struct fixture_random r = {h->seed + (uint64_t)h->number};
-	int held[HAMMER_LIMIT], count = 0;
+	int held[HAMMER_BENCH_LIMIT], count = 0;
 
 	statedir_tell(out, 'r');
 	(void)statedir_hear(in);
@@ -406,7 +358,7 @@ budget_many_processes_never_exceed_the_limit(void **state)
 	struct statedir_child children[HAMMERS];
 	struct fixture_random r;
 	struct budget *b;
-	int slots[HAMMER_LIMIT] = {0};
+	int slots[HAMMER_BENCH_LIMIT] = {0};
 
 	fixture_random_init(&r);
 	assert_true(tally != MAP_FAILED);
@@ -424,13 +376,14 @@ budget_many_processes_never_exceed_the_limit(void **state)
 		assert_int_equal(statedir_end(&children[i], 0), 0);
 	}
 	assert_int_equal(tally->open, 0);
-	assert_in_range(tally->most, 1, HAMMER_LIMIT);
+	assert_in_range(tally->most, 1, HAMMER_BENCH_LIMIT);
 	assert_true(tally->grants > HAMMER_ROUNDS / 4);
 	print_message(
 	    "%d grants, at most %d at once\n", tally->grants, tally->most);
-	b = lane(*state, "after", 0);
+	b = bench_lane(*state, "after", 0);
 	assert_int_equal(
-	    take_up_to(b, HAMMER_LIMIT, clock_mono_ms(), slots), HAMMER_LIMIT);
+	    bench_take(b, HAMMER_BENCH_LIMIT, clock_mono_ms(), slots),
+	    HAMMER_BENCH_LIMIT);
 	budget_close(&b);
 	(void)munmap(tally, sizeof(*tally));
 }
@@ -473,16 +426,16 @@ static void
 budget_tells_of_room_and_of_others_in_want(void **state)
 {
 	struct looker fast_eye = {loop_new(), 0}, slow_eye = {loop_new(), 0};
-	struct lane_spec fast_spec = {*state, "fast", 2, 0};
-	struct lane_spec slow_spec = {*state, "slow", 2, 0};
+	struct bench_lane_spec fast_spec = {*state, "fast", 2, 0};
+	struct bench_lane_spec slow_spec = {*state, "slow", 2, 0};
 	struct budget *fast =
-	    open_lane(&fast_spec, fast_eye.loop, on_room, &fast_eye);
+	    bench_open_lane(&fast_spec, fast_eye.loop, on_room, &fast_eye);
 	struct budget *slow =
-	    open_lane(&slow_spec, slow_eye.loop, on_room, &slow_eye);
+	    bench_open_lane(&slow_spec, slow_eye.loop, on_room, &slow_eye);
 	struct budget_answer answer;
 	int slots[2] = {0};
 
-	assert_int_equal(take_up_to(slow, 2, clock_mono_ms(), slots), 2);
+	assert_int_equal(bench_take(slow, 2, clock_mono_ms(), slots), 2);
 	budget_want(fast, 1);
 	assert_false(budget_take(fast, clock_mono_ms(), &answer));
 	run_until_room(&slow_eye);
@@ -502,8 +455,8 @@ static void
 budget_own_release_tells_the_waiting_lane_at_once(void **state)
 {
 	struct looker eye = {loop_new(), 0};
-	struct lane_spec spec = {*state, "fast", 1, 0};
-	struct budget *b = open_lane(&spec, eye.loop, on_room, &eye);
+	struct bench_lane_spec spec = {*state, "fast", 1, 0};
+	struct budget *b = bench_open_lane(&spec, eye.loop, on_room, &eye);
 	struct budget_answer answer, second;
 
 	assert_true(budget_take(b, clock_mono_ms(), &answer));
@@ -522,18 +475,18 @@ budget_shows_its_figures_on_the_board(void **state)
 	char error[200];
 	struct board_writer *w =
 	    board_writer_open(*state, "fast", "fast", error, sizeof(error));
-	struct budget *b = lane(*state, "fast", 4);
+	struct budget *b = bench_lane(*state, "fast", 4);
 	struct board_account *a;
 
 	assert_non_null(w);
 	assert_true(board_writer_set_account(w, "smtp.example.com joe"));
 	budget_set_board(b, w);
-	assert_int_equal(take_up_to(b, 7, NOW, NULL), 7);
+	assert_int_equal(bench_take(b, 7, NOW, NULL), 7);
 	budget_want(b, 3);
 	budget_refused(b, 6, NOW);
 	a = board_writer_account(w);
 	assert_string_equal(a->label, "smtp.example.com");
-	assert_int_equal(a->limit, LIMIT);
+	assert_int_equal(a->limit, BENCH_LIMIT);
 	assert_int_equal(a->limit_now, 6);
 	assert_int_equal(a->held, 7);
 	assert_int_equal(board_writer_lane(w)->held, 7);

@@ -19,64 +19,14 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/shared/slots.h"
+#include "test/support/budgetbench.h"
 #include "test/support/filedamage.h"
 #include "test/support/fixture.h"
 #include "test/support/statedir.h"
 
-enum { NOW = 1000000, LIMIT = 20 };
+enum { NOW = 1000000 };
 
-struct lane_spec {
-	char *dir;
-	const char *name;
-	int limit, reserve;
-};
-
-static struct budget *
-open_lane(
-    const struct lane_spec *spec, struct loop *loop, budget_fn *fn, void *ctx)
-{
-	struct settings set = {
-	    .lane_state_directory = spec->dir,
-	    .lane_account_connection_limit = spec->limit,
-	    .lane_connection_reserve = spec->reserve,
-	    .lane_connection_limit = 0,
-	};
-
-	return budget_open(
-	    loop, &set, NULL, spec->name, "smtp.example.com joe", fn, ctx);
-}
-
-static struct budget *
-lane(char *dir, const char *name, int reserve)
-{
-	struct lane_spec spec = {dir, name, LIMIT, reserve};
-
-	return open_lane(&spec, NULL, NULL, NULL);
-}
-
-static int
-take_up_to(struct budget *b, int count, int64_t now_ms, int *slots)
-{
-	struct budget_answer a;
-	int got = 0;
-
-	while (got < count && budget_take(b, now_ms, &a)) {
-		if (slots != NULL)
-			slots[got] = a.slot;
-		got++;
-	}
-	return got;
-}
-
-static void
-count_warnings(void *ctx, enum log_level level, const char *line)
-{
-	(void)line;
-	if (level == LOG_LEVEL_WARN)
-		++*(int *)ctx;
-}
-
-/* The file of the account that open_lane() uses. */
+/* The file of the account that bench_open_lane() uses. */
 static int
 open_slots(const char *dir)
 {
@@ -106,32 +56,32 @@ hold_mutex(const char *dir)
 static void
 budget_lane_stopped_with_the_mutex_stops_nobody(void **state)
 {
-	struct budget *stopped = lane(*state, "stopped", 0);
-	struct budget *a = lane(*state, "fast", 0), *b;
+	struct budget *stopped = bench_lane(*state, "stopped", 0);
+	struct budget *a = bench_lane(*state, "fast", 0), *b;
 	struct budget_answer answer;
 	int64_t began = clock_mono_ms(), now = NOW;
-	int slots[LIMIT] = {0}, got, holder;
+	int slots[BENCH_LIMIT] = {0}, got, holder;
 
-	assert_int_equal(take_up_to(stopped, 3, now, NULL), 3);
-	assert_int_equal(take_up_to(a, 2, now, slots), 2);
+	assert_int_equal(bench_take(stopped, 3, now, NULL), 3);
+	assert_int_equal(bench_take(a, 2, now, slots), 2);
 	holder = hold_mutex(*state);
 	assert_false(budget_take(a, now, &answer));
 	assert_string_equal(answer.why, "another lane is taking a slot");
 	/* a lane that starts now joins all the same */
-	b = lane(*state, "slow", 0);
+	b = bench_lane(*state, "slow", 0);
 	budget_release(a, slots[0], true, 10, now);
 	assert_false(budget_take(b, now, &answer));
 	now += 2000;
 	/* 20 for three: 6 each */
-	assert_int_equal(take_up_to(a, LIMIT, now, slots), 5);
-	assert_int_equal(take_up_to(b, LIMIT, now, NULL), 6);
+	assert_int_equal(bench_take(a, BENCH_LIMIT, now, slots), 5);
+	assert_int_equal(bench_take(b, BENCH_LIMIT, now, NULL), 6);
 	assert_false(budget_take(a, now, &answer));
 	assert_string_equal(answer.why, "another lane keeps the slots locked");
 	assert_true(clock_mono_ms() - began < 1000);
 	(void)close(holder);
-	got = take_up_to(a, LIMIT, now + 2000, NULL);
-	got += take_up_to(b, LIMIT, now + 2000, NULL);
-	assert_int_equal(got, LIMIT - 3 - 6 - 6);
+	got = bench_take(a, BENCH_LIMIT, now + 2000, NULL);
+	got += bench_take(b, BENCH_LIMIT, now + 2000, NULL);
+	assert_int_equal(got, BENCH_LIMIT - 3 - 6 - 6);
 	budget_close(&a);
 	budget_close(&b);
 	budget_close(&stopped);
@@ -141,7 +91,7 @@ budget_lane_stopped_with_the_mutex_stops_nobody(void **state)
 static void
 budget_survives_any_octets_in_its_file(void **state)
 {
-	struct budget *a = lane(*state, "fast", 4);
+	struct budget *a = bench_lane(*state, "fast", 4);
 	struct fixture_random random;
 	struct budget_answer answer;
 	int fd = open_slots(*state);
@@ -173,12 +123,12 @@ budget_survives_any_octets_in_its_file(void **state)
 		(void)budget_surplus(a);
 		budget_refused(a, round % 7, now);
 		assert_true(budget_limit(a, now) >= 1);
-		assert_true(budget_limit(a, now) <= LIMIT);
+		assert_true(budget_limit(a, now) <= BENCH_LIMIT);
 		if (slot >= 0)
 			budget_release(a, slot, round % 3 > 0, round, now);
 		if (round % 10 == 0) {
 			budget_close(&a);
-			a = lane(*state, "fast", 4);
+			a = bench_lane(*state, "fast", 4);
 		}
 	}
 	budget_drain(a);
@@ -191,27 +141,28 @@ budget_survives_any_octets_in_its_file(void **state)
 static void
 budget_shares_locks_with_another_release(void **state)
 {
-	struct budget *old = lane(*state, "fast", 0), *ours;
+	struct budget *old = bench_lane(*state, "fast", 0), *ours;
 	struct slots_head head;
-	int fd = open_slots(*state), warnings = 0, slots[LIMIT];
+	int fd = open_slots(*state), warnings = 0, slots[BENCH_LIMIT];
 
-	assert_int_equal(take_up_to(old, 7, NOW, slots), 7);
+	assert_int_equal(bench_take(old, 7, NOW, slots), 7);
 	assert_true(statefile_read(fd, &head, sizeof(head), 0));
 	head.version = SLOTS_VERSION + 1;
 	assert_true(statefile_write(fd, &head, sizeof(head), 0));
-	log_set_sink(count_warnings, &warnings);
+	log_set_sink(bench_count_warnings, &warnings);
 	for (int i = 0; i < 3; i++)
-		assert_int_equal(take_up_to(old, 1, NOW, slots + 7 + i), 1);
+		assert_int_equal(bench_take(old, 1, NOW, slots + 7 + i), 1);
 	assert_int_equal(warnings, 1);
 	assert_true(statefile_read(fd, &head, sizeof(head), 0));
 	assert_int_equal(head.version, SLOTS_VERSION + 1);
 	/* our release, started beside that one */
-	ours = lane(*state, "slow", 0);
+	ours = bench_lane(*state, "slow", 0);
 	log_set_sink(NULL, NULL);
 	assert_int_equal(warnings, 2);
 	assert_true(statefile_read(fd, &head, sizeof(head), 0));
 	assert_int_equal(head.version, SLOTS_VERSION);
-	assert_int_equal(take_up_to(ours, LIMIT, NOW, NULL), LIMIT - 10);
+	assert_int_equal(
+	    bench_take(ours, BENCH_LIMIT, NOW, NULL), BENCH_LIMIT - 10);
 	budget_close(&ours);
 	budget_close(&old);
 	(void)close(fd);
@@ -232,19 +183,19 @@ budget_keeps_to_its_limit_whatever_happens_to_the_file(void **state)
 	for (int i = 0; i < DAMAGE_COUNT; i++) {
 		struct settings set = {
 		    .lane_state_directory = *state,
-		    .lane_account_connection_limit = LIMIT,
+		    .lane_account_connection_limit = BENCH_LIMIT,
 		};
 		struct budget *b[3];
 		struct budget_answer answer;
-		int slots[LIMIT] = {0}, other[LIMIT] = {0}, got;
+		int slots[BENCH_LIMIT] = {0}, other[BENCH_LIMIT] = {0}, got;
 		int64_t now = NOW;
 
 		for (int j = 0; j < 2; j++)
 			b[j] = budget_open(NULL, &set, &dir, j == 0 ? "a" : "b",
 			    "smtp.example.com joe", NULL, NULL);
 		filedamage_keep(*state, name);
-		assert_int_equal(take_up_to(b[0], 8, now, slots), 8);
-		assert_int_equal(take_up_to(b[1], 6, now, other), 6);
+		assert_int_equal(bench_take(b[0], 8, now, slots), 8);
+		assert_int_equal(bench_take(b[1], 6, now, other), 6);
 		print_message("%s\n", filedamage_names[i]);
 		filedamage_do(*state, name, (enum filedamage)i);
 		/* as their timers do each 100 ms */
@@ -253,15 +204,15 @@ budget_keeps_to_its_limit_whatever_happens_to_the_file(void **state)
 		now += 1000;
 		b[2] = budget_open(
 		    NULL, &set, &dir, "c", "smtp.example.com joe", NULL, NULL);
-		got = take_up_to(b[2], LIMIT, now, NULL);
-		got += take_up_to(b[0], LIMIT, now, NULL);
-		got += take_up_to(b[1], LIMIT, now, NULL);
-		assert_int_equal(got, LIMIT - 8 - 6);
-		assert_int_equal(budget_limit(b[0], now), LIMIT);
+		got = bench_take(b[2], BENCH_LIMIT, now, NULL);
+		got += bench_take(b[0], BENCH_LIMIT, now, NULL);
+		got += bench_take(b[1], BENCH_LIMIT, now, NULL);
+		assert_int_equal(got, BENCH_LIMIT - 8 - 6);
+		assert_int_equal(budget_limit(b[0], now), BENCH_LIMIT);
 		/* given back by one, had by another */
 		budget_release(b[0], slots[3], true, 0, now);
 		budget_release(b[1], other[0], true, 0, now);
-		assert_int_equal(take_up_to(b[2], LIMIT, now, NULL), 2);
+		assert_int_equal(bench_take(b[2], BENCH_LIMIT, now, NULL), 2);
 		assert_false(budget_take(b[0], now, &answer));
 		assert_string_equal(
 		    answer.why, "account connection limit reached");
@@ -300,8 +251,8 @@ budget_new_lane_waits_for_those_of_a_removed_file(void **state)
 		struct budget_answer answer;
 		int64_t now = clock_mono_ms() + 1000;
 
-		assert_int_equal(take_up_to(a, 2, now, NULL), 2);
-		assert_int_equal(take_up_to(b, 1, now, NULL), 1);
+		assert_int_equal(bench_take(a, 2, now, NULL), 2);
+		assert_int_equal(bench_take(b, 1, now, NULL), 1);
 		assert_int_equal(unlinkat(dir.fd, name, 0), 0);
 		now = clock_mono_ms();
 		if (old_first == 1)
@@ -323,7 +274,7 @@ budget_new_lane_waits_for_those_of_a_removed_file(void **state)
 		budget_close(&b);
 		/* they rest as those of the dead */
 		budget_look(d, now);
-		assert_int_equal(take_up_to(d, 3, now + 5000, NULL), 3);
+		assert_int_equal(bench_take(d, 3, now + 5000, NULL), 3);
 		budget_close(&c);
 		budget_close(&d);
 		assert_int_equal(unlinkat(dir.fd, name, 0), 0);
