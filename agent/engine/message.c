@@ -20,7 +20,7 @@ struct message {
 	bool has_record;
 	const struct rewriting_rules *rules; /* NULL: none */
 	const char *queue_id;
-	bool to_7bit, is_at_end;
+	bool is_at_end;
 	struct rewriting *rewriting; /* NULL: lines are sent as they are */
 	enum message_result result; /* MESSAGE_MORE while there is more */
 	uint64_t octets;
@@ -60,12 +60,6 @@ message_set_rules(struct message *m, const struct rewriting_rules *rules,
 }
 
 void
-message_set_conversion(struct message *m, bool to_7bit)
-{
-	m->to_7bit = to_7bit;
-}
-
-void
 message_free(struct message **m)
 {
 	if (*m == NULL)
@@ -83,8 +77,8 @@ message_rewind(struct message *m, bool dot_stuffing)
 	record_reader_init(&m->reader, m->source, m->content_off);
 	content_restart(&m->content, dot_stuffing);
 	rewriting_free(&m->rewriting);
-	if (rewriting_is_wanted(m->rules, m->to_7bit))
-		m->rewriting = rewriting_new(m->rules, m->queue_id, m->to_7bit);
+	if (rewriting_is_wanted(m->rules))
+		m->rewriting = rewriting_new(m->rules, m->queue_id);
 	m->has_record = false;
 	m->is_at_end = false;
 	m->done = 0;
@@ -184,9 +178,7 @@ next_piece(struct message *m)
 			return result;
 		}
 		if (rewritten != REWRITING_OK)
-			return rewritten == REWRITING_TOO_DEEP
-				   ? MESSAGE_REFUSED
-				   : MESSAGE_TABLE_ERROR;
+			return MESSAGE_TABLE_ERROR;
 	}
 	m->record.type = ends_line ? RECORD_TYPE_NORM : RECORD_TYPE_CONT;
 	m->has_record = true;

@@ -12,10 +12,8 @@
 
 enum {
 	LINES_MAX = 64 << 20,
-	ACTION_MAX = 1 << 20,
 	/* Addresses of a changed header are put on one line up to here. */
 	FOLD_COLUMN = 70,
-	LOGGED_OCTETS = 200,
 	/* Storage that a large header left is given back. */
 	KEPT_OCTETS = 8192,
 };
@@ -63,136 +61,6 @@ put_lines(struct rewriting *r, const char *text, bool wants_blank)
 		line = line[n] == '\n' ? line + n + 1 : NULL;
 	}
 }
-
-/* Checks */
-
-enum action { ACTION_KEEP, ACTION_REPLACE, ACTION_DROP };
-
-struct check {
-	struct rewriting *r;
-	const char *param; /* of its tables */
-	const char *where; /* header or body */
-	const char *text; /* what is checked */
-};
-
-static void
-log_action(const struct check *c, const char *action, const char *argument)
-{
-	log_info("%s: %s: %s %.*s%s%s", c->r->queue_id, action, c->where,
-	    LOGGED_OCTETS, c->text, argument[0] != '\0' ? ": " : "", argument);
-}
-
-static bool
-is_header_check(const struct check *c)
-{
-	return strcmp(c->where, "header") == 0;
-}
-
-/* The text that an action has to have. */
-static bool
-has_argument(const struct check *c, const char *action, const char *argument)
-{
-	if (argument[0] == '\0') {
-		log_warn("%s action without text in %s map", action, c->param);
-		return false;
-	}
-	if (is_header_check(c) &&
-	    header_name_length(slice_str(argument)) == 0) {
-		log_warn("bad %s header text \"%s\" in %s map -- need "
-			 "\"headername: headervalue\"",
-		    action, argument, c->param);
-		return false;
-	}
-	return true;
-}
-
-/* value: an action and, perhaps, its argument, which *argument_out becomes. */
-static enum action
-act(const struct check *c, const char *value, const char **argument_out)
-{
-	size_t n = strcspn(value, " \t");
-	struct slice word = slice_of(value, n);
-	const char *argument = value + n + strspn(value + n, " \t\r\n\v\f");
-
-	*argument_out = argument;
-	if (slice_eq_nocase(word, "WARN")) {
-		log_action(c, "warning", argument);
-	} else if (slice_eq_nocase(word, "INFO")) {
-		log_action(c, "info", argument);
-	} else if (slice_eq_nocase(word, "REPLACE")) {
-		if (!has_argument(c, "REPLACE", argument))
-			return ACTION_KEEP;
-		log_action(c, "replace", argument);
-		return ACTION_REPLACE;
-	} else if (slice_eq_nocase(word, "PREPEND")) {
-		if (has_argument(c, "PREPEND", argument)) {
-			log_action(c, "prepend", argument);
-			put_piece(c->r, slice_str(argument), true);
-		}
-	} else if (slice_eq_nocase(word, "STRIP")) {
-		log_action(c, "strip", argument);
-		return ACTION_DROP;
-	} else if (slice_eq_nocase(word, "IGNORE")) {
-		return ACTION_DROP;
-	} else if (!slice_eq_nocase(word, "DUNNO") &&
-		   !slice_eq_nocase(word, "OK")) {
-		log_warn("unsupported command in %s map: %s", c->param, value);
-	}
-	return ACTION_KEEP;
-}
-
-/* Asks and acts; what replaces the text is put in its place in `out`. */
-static enum action
-check(const struct check *c, const struct rewriter *table, struct buf *out)
-{
-	struct buf value;
-	const char *argument;
-	enum action action = ACTION_KEEP;
-
-	buf_init(&value, ACTION_MAX);
-	switch (rewriter_ask(table, c->text, &value)) {
-	case REWRITER_KEPT:
-		break;
-	case REWRITER_DONE:
-		action = act(c, buf_str(&value), &argument);
-		break;
-	case REWRITER_FAILED:
-		log_warn("%s: smtp %s checks lookup error", c->r->queue_id,
-		    c->where);
-		c->r->result = REWRITING_FAILED;
-		action = ACTION_DROP;
-		break;
-	}
-	if (action == ACTION_REPLACE) {
-		buf_reset(out);
-		(void)buf_add_str(out, argument);
-	}
-	buf_fini(&value);
-	return action;
-}
-
-static enum action
-check_header(struct rewriting *r, enum mime_class class, enum header_kind kind,
-    struct buf *text)
-{
-	const struct rewriting_rules *rules = r->rules;
-	bool is_mime = class == MIME_MULTIPART || kind == HEADER_MIME ||
-		       kind == HEADER_CONTENT_TYPE ||
-		       kind == HEADER_CONTENT_ENCODING;
-	struct check c = {r, "smtp_header_checks", "header", buf_str(text)};
-
-	if (is_mime) {
-		c.param = "smtp_mime_header_checks";
-		return check(&c, &rules->mime_header_checks, text);
-	}
-	if (class == MIME_NESTED) {
-		c.param = "smtp_nested_header_checks";
-		return check(&c, &rules->nested_header_checks, text);
-	}
-	return check(&c, &rules->header_checks, text);
-}
-
-/* Addresses */
 
 static bool
 map_address(void *ctx, const char *internal, struct buf *out)
@@ -253,59 +121,28 @@ on_header(
     void *ctx, enum mime_class class, enum header_kind kind, struct buf *text)
 {
 	struct rewriting *r = ctx;
-	enum action action = check_header(r, class, kind, text);
 
-	if (action == ACTION_DROP || r->result != REWRITING_OK)
+	if (r->result != REWRITING_OK)
 		return;
-	if (action == ACTION_REPLACE)
-		kind = header_kind(buf_str(text));
-	if (r->rules->generic.maps.fn == NULL || class != MIME_PRIMARY ||
-	    kind != HEADER_ADDRESSES || !put_with_addresses(r, buf_str(text)))
+	if (class != MIME_PRIMARY || kind != HEADER_ADDRESSES ||
+	    !put_with_addresses(r, buf_str(text)))
 		put_lines(r, buf_str(text), false);
 }
 
 static void
 on_body(void *ctx, struct slice piece, bool ends_line)
 {
-	struct rewriting *r = ctx;
-	struct check c = {r, "smtp_body_checks", "body", NULL};
-	struct buf text;
-	enum action action;
-
-	if (r->rules->body_checks.fn == NULL) {
-		put_piece(r, piece, ends_line);
-		return;
-	}
-	buf_init(&text, LINES_MAX);
-	(void)buf_add_slice(&text, piece);
-	c.text = buf_str(&text);
-	action = check(&c, &r->rules->body_checks, &text);
-	if (action == ACTION_REPLACE)
-		put_piece(r, slice_str(buf_str(&text)), ends_line);
-	else if (action == ACTION_KEEP)
-		put_piece(r, piece, ends_line);
-	buf_fini(&text);
-}
-
-static bool
-has_checks(const struct rewriting_rules *rules)
-{
-	return rules->header_checks.fn != NULL ||
-	       rules->mime_header_checks.fn != NULL ||
-	       rules->nested_header_checks.fn != NULL ||
-	       rules->body_checks.fn != NULL;
+	put_piece(ctx, piece, ends_line);
 }
 
 bool
-rewriting_is_wanted(const struct rewriting_rules *rules, bool to_7bit)
+rewriting_is_wanted(const struct rewriting_rules *rules)
 {
-	return rules != NULL &&
-	       (to_7bit || rules->generic.maps.fn != NULL || has_checks(rules));
+	return rules != NULL && rules->generic.maps.fn != NULL;
 }
 
 struct rewriting *
-rewriting_new(
-    const struct rewriting_rules *rules, const char *queue_id, bool to_7bit)
+rewriting_new(const struct rewriting_rules *rules, const char *queue_id)
 {
 	static const struct mime_ops ops = {on_header, on_body};
 	const struct settings *set = rules->generic.set;
@@ -318,7 +155,7 @@ rewriting_new(
 
 	r->rules = rules;
 	r->queue_id = queue_id;
-	r->mime = mime_new(&limits, !has_checks(rules), to_7bit, &ops, r);
+	r->mime = mime_new(&limits, true, false, &ops, r);
 	buf_init(&r->lines, LINES_MAX);
 	return r;
 }
@@ -340,7 +177,7 @@ static enum rewriting_result
 result_of(struct rewriting *r, bool is_ok)
 {
 	if (r->result == REWRITING_OK && !is_ok)
-		r->result = REWRITING_TOO_DEEP;
+		r->result = REWRITING_FAILED;
 	return r->result;
 }
 

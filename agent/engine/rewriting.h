@@ -1,20 +1,14 @@
 /* rewriting: the lines of a message as smtp(8) changes them on their way out.
  *
- *   records -> mime -> checks, generic -> lines -> content
+ *   records -> mime -> generic -> lines -> content
  *
  * smtp_generic_maps: addresses of the primary headers that have some.
- * smtp_header_checks, smtp_mime_header_checks, smtp_nested_header_checks: each
- * header as a whole, its lines joined by LF, those with content descriptions
- * by the second. smtp_body_checks: each piece of the body. Actions: WARN, INFO,
- * REPLACE, PREPEND, STRIP, IGNORE, DUNNO; others are logged and passed over.
- * Conversion to 7 bit: mime.h.
  *
- * Where none of this is wanted there is no rewriting: the message goes from
+ * Where that is not wanted there is no rewriting: the message goes from
  * its records to the wire untouched. Lines are taken out as they are put in, so
  * what is kept is one header, or one piece of the body.
  *
- * Source: header_checks(5), generic(5); Postfix src/smtp/smtp_proto.c
- * (smtp_header_rewrite), src/global/header_body_checks.c.
+ * Source: generic(5); Postfix src/smtp/smtp_proto.c (smtp_header_rewrite).
  */
 #ifndef REWRITING_H
 #define REWRITING_H
@@ -31,23 +25,19 @@ struct rewriting;
 /* What is wanted of each message; lives as long as the process. */
 struct rewriting_rules {
 	struct generic generic; /* set in it is never NULL */
-	struct rewriter header_checks, mime_header_checks;
-	struct rewriter nested_header_checks, body_checks;
 };
 
 enum rewriting_result {
 	REWRITING_OK,
 	REWRITING_FAILED, /* a table gave an error; logged */
-	REWRITING_TOO_DEEP, /* cannot be converted: nested too deeply */
 };
 
-/* Something may be changed by these rules, or by a conversion. rules may be
- * NULL. */
-bool rewriting_is_wanted(const struct rewriting_rules *rules, bool to_7bit);
+/* Something may be changed by these rules, which may be NULL. */
+bool rewriting_is_wanted(const struct rewriting_rules *rules);
 
 /* For one message, from its first octet. rules and queue_id are borrowed. */
 struct rewriting *rewriting_new(
-    const struct rewriting_rules *rules, const char *queue_id, bool to_7bit);
+    const struct rewriting_rules *rules, const char *queue_id);
 void rewriting_free(struct rewriting **r);
 
 /* One record (content.h), or the end of all. What came of the one before must

@@ -204,9 +204,6 @@ fail_content(struct session *s, struct transaction *t,
 		t->req->is_corrupt = true;
 		dsn_set(&dsn, "5.3.0", "unreadable mail queue entry");
 		session_decide_all(s, t, OUTCOME_BOUNCE, &dsn, now);
-	} else if (result == MESSAGE_REFUSED) {
-		dsn_set(&dsn, "5.6.0", "MIME nesting exceeds safety limit");
-		session_decide_all(s, t, OUTCOME_BOUNCE, &dsn, now);
 	} else if (result == MESSAGE_TABLE_ERROR) {
 		dsn_set(&dsn, "4.3.0",
 		    "local data error while talking to %s[%s]", s->peer.host,
