@@ -32,7 +32,7 @@ def endpoint(base, started):
         return made[-1]
     yield make
     for each in made:
-        each.stop()
+        each.destroy()
 
 
 def simulator(base, certs, started, endpoint, mechs="LOGIN XOAUTH2",
@@ -397,6 +397,14 @@ def test_reload_during_a_refresh(base, certs, origin, started, endpoint):
 def test_wrong_clock(base, certs, origin, started, endpoint, flow, ahead_s):
     """Lives are counted by the monotonic clock; what has to have a date in it
     gets the endpoint's."""
+    def issued_at(form):
+        body = form["assertion"].split(".")[1]
+        return json.loads(base64.urlsafe_b64decode(body + "=="))["iat"]
+
+    def judge(form):
+        if abs(issued_at(form) - time.time()) > 300:
+            return refusal("invalid_grant", "Invalid JWT")
+        return None
     server = endpoint()
     sim = simulator(base, certs, started, server)
     settings = {}
@@ -406,7 +414,7 @@ def test_wrong_clock(base, certs, origin, started, endpoint, flow, ahead_s):
                        capture_output=True)
         os.chmod(key, 0o600)
         settings = {"key_file": key, "subject": oauth.USER}
-        server.answer = refusal("invalid_grant", "Invalid JWT")
+        server.judge = judge
     oauth.use(origin, sim, server, flow=flow, **settings)
     origin.lane_environment(
         LD_PRELOAD=built("clock.so"), CLOCK_AHEAD_S=ahead_s,
@@ -416,19 +424,11 @@ def test_wrong_clock(base, certs, origin, started, endpoint, flow, ahead_s):
         send(origin, sim, 3)
         assert not origin.log.lines("alarm|status=deferred")
         return
-
-    def issued_at(form):
-        body = form["assertion"].split(".")[1]
-        return json.loads(base64.urlsafe_b64decode(body + "=="))["iat"]
-    sent = messages.generate(2)
-    origin.inject(sent)
-    wait_until(lambda: len(server.asked) >= 2, 30, "asked twice")
-    server.answer = None
+    send(origin, sim, 2)
     first, second = map(issued_at, server.asked[:2])
     assert abs(first - time.time() - ahead_s) < 300
-    assert -300 < second - time.time() < 0
-    origin.wait_empty()
-    assert messages.compare(sent, sim.taken()).is_clean()
+    assert abs(second - time.time()) < 300
+    assert len(server.asked) == 2
     origin.log.wait("the clock of this machine is (3600|3599|3601) s "
                     + ("ahead of" if ahead_s > 0 else "behind"))
 

@@ -27,6 +27,7 @@ class Endpoint:
     knows       tokens go into the file
     rotates     a refresh token is replaced with each use
     answer      (code, body, headers): what everybody gets instead of a token
+    judge       called with the form: such an answer, or None
     wait_s      so long each answer takes
     on_grant    called with the refresh token that is granted, before the
                 answer leaves
@@ -39,7 +40,7 @@ class Endpoint:
         self.tokens = os.path.join(base, "tokens.txt")
         self.life_s, self.size, self.knows = life_s, size, knows
         self.rotates = rotates
-        self.answer = self.on_grant = None
+        self.answer = self.judge = self.on_grant = None
         self.wait_s = 0
         self.polls = []
         self.device = 200, json.dumps({
@@ -53,6 +54,7 @@ class Endpoint:
         self.refresh_tokens = ["refresh-token-of-" + secrets.token_hex(16)]
         self.clock = time.time
         self._valid = []        # (until, token)
+        self._timers = []
         self._lock = threading.RLock()
         self._write()
         self.port = free_port()
@@ -95,7 +97,10 @@ class Endpoint:
             self._server.server_close()
         self._server = None
 
-    destroy = stop
+    def destroy(self):
+        self.stop()
+        for timer in self._timers:
+            timer.cancel()
 
     def handle(self, form, path):
         with self._lock:
@@ -106,6 +111,8 @@ class Endpoint:
             self.asked.append(form)
             answer, wait_s = self.answer, self.wait_s
         time.sleep(wait_s)
+        if answer is None and self.judge:
+            answer = self.judge(form)
         if answer is not None:
             return answer
         if form["grant_type"].endswith(":device_code") and self.polls:
@@ -131,7 +138,10 @@ class Endpoint:
         if self.knows:
             self._valid.append((time.monotonic() + self.life_s, token))
             self._write()
-            threading.Timer(self.life_s, self._write).start()
+            timer = threading.Timer(self.life_s, self._write)
+            timer.daemon = True
+            timer.start()
+            self._timers.append(timer)
         return 200, json.dumps(said).encode(), {
             "Content-Type": "application/json"}
 

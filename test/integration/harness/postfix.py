@@ -412,12 +412,14 @@ class Postfix:
 
     def queued(self, *names):
         """Files in these queues, counted without asking a daemon."""
-        return sum(len(files) for name in names for _, _, files in os.walk(
-            os.path.join(self.queue_directory, name)))
+        return len({file for name in names for _, _, files in os.walk(
+            os.path.join(self.queue_directory, name)) for file in files})
 
     def queue_count(self):
+        """What is between active and deferred goes both ways: one of three
+        looks finds a file that is moved meanwhile."""
         return self.queued("maildrop", "incoming", "active", "deferred",
-                           "hold")
+                           "active", "hold")
 
     def wait_empty(self, timeout_s=60):
         wait_until(lambda: self.queue_count() == 0, timeout_s,
