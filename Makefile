@@ -43,6 +43,8 @@ ALL_LDFLAGS = -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS) $(HARDEN
 
 COMMON_SRC := $(wildcard common/*/*.c)
 AGENT_SRC  := $(filter-out agent/main.c,$(wildcard agent/*.c agent/*/*.c))
+MONITOR_SRC := $(wildcard monitor/*.c)
+MONITOR_DIRS := $(patsubst %/main.c,%,$(wildcard monitor/*/main.c))
 UNIT_SRC   := $(wildcard test/unit/*/test_*.c)
 FUZZ_SRC   := $(wildcard test/fuzz/fuzz_*.c)
 TOOL_DIRS  := $(wildcard tools/smarthost tools/delayproxy tools/smtpblast tools/boarddump)
@@ -50,11 +52,13 @@ TOOL_DIRS  := $(wildcard tools/smarthost tools/delayproxy tools/smtpblast tools/
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 COMMON_LIB := $(BUILD)/libcommon.a
 AGENT_LIB  := $(BUILD)/libagent.a
+MONITOR_LIB := $(BUILD)/libmonitor.a
+MONITOR_BIN := $(patsubst monitor/%,$(BUILD)/%,$(MONITOR_DIRS))
 UNIT_BIN   := $(patsubst %.c,$(BUILD)/unit/%,$(notdir $(UNIT_SRC)))
 FUZZ_BIN   := $(patsubst test/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_SRC))
 TOOL_BIN   := $(patsubst tools/%,$(BUILD)/%,$(TOOL_DIRS))
 
-all: $(BUILD)/lane
+all: $(BUILD)/lane $(MONITOR_LIB) $(MONITOR_BIN)
 
 $(BUILD)/lane: $(BUILD)/agent/main.o $(AGENT_LIB) $(COMMON_LIB)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
@@ -73,6 +77,17 @@ $(COMMON_LIB): $(call obj,$(COMMON_SRC))
 $(AGENT_LIB): $(call obj,$(AGENT_SRC))
 	@rm -f $@
 	$(AR) rcs $@ $^
+
+$(MONITOR_LIB): $(call obj,$(MONITOR_SRC))
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+# monitor/NAME/*.c makes build/NAME, what operators look with.
+define monitor_rule
+$(BUILD)/$(notdir $(1)): $(call obj,$(wildcard $(1)/*.c)) $(MONITOR_LIB) $(AGENT_LIB) $(COMMON_LIB)
+	$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -o $$@ $$^ $$(PKG_LIBS)
+endef
+$(foreach d,$(MONITOR_DIRS),$(eval $(call monitor_rule,$(d))))
 
 # tools/NAME/*.c makes build/NAME.
 define tool_rule
@@ -95,7 +110,7 @@ $(BUILD)/lane-sim: $(call obj,tools/lane-sim/main.c $(SIM_SRC)) $(AGENT_LIB) $(C
 # test/unit/FOLDER/test_NAME.c makes build/unit/test_NAME.
 SUPPORT := $(call obj,$(wildcard test/support/*.c))
 define unit_rule
-$(BUILD)/unit/$(basename $(notdir $(1))): $(call obj,$(1) $(SIM_SRC)) $(SUPPORT) $(AGENT_LIB) $(COMMON_LIB)
+$(BUILD)/unit/$(basename $(notdir $(1))): $(call obj,$(1) $(SIM_SRC)) $(SUPPORT) $(MONITOR_LIB) $(AGENT_LIB) $(COMMON_LIB)
 	@mkdir -p $$(@D)
 	$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -o $$@ $$^ $$(PKG_LIBS) -lcmocka -lm
 endef

@@ -44,11 +44,6 @@ void figures_show(struct figures *f, struct moment now);
 /* When to call it again though nothing happens; INT64_MAX: never. */
 int64_t figures_due_ms(const struct figures *f);
 
-/* The limits of s that somebody asks for, as rows, up to max; how many. unit:
- * what the share's first unit is; now is the time of both clocks. */
-size_t figures_rates(const struct limitset *s, enum board_rate_unit unit,
-    struct board_rate *rows, size_t max, struct moment now);
-
 /* Recipient i has its verdict: where the time went, by the first of them. */
 void figures_on_decided(
     struct board_writer *board, struct request *req, size_t i, int64_t now_us);

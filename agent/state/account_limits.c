@@ -115,18 +115,27 @@ account_limits_load(struct persist *file, struct fairshare *out,
 }
 
 bool
+account_limits_look(
+    int fd, uint64_t boot, int64_t now_us, struct fairshare *out)
+{
+	int64_t shift_us;
+
+	if (!persist_read(fd, boot, MAGIC, out, sizeof(*out), &shift_us))
+		return false;
+	if (shift_us != 0)
+		fairshare_shift(out, shift_us);
+	(void)fairshare_repair(out, now_us + AHEAD_US);
+	return true;
+}
+
+bool
 account_limits_is_spent(int fd, uint64_t boot, int64_t now_us)
 {
 	struct fairshare s;
-	int64_t shift_us;
 
 	/* Of another version it is of no use to anybody. */
-	if (!persist_read(fd, boot, MAGIC, &s, sizeof(s), &shift_us))
-		return true;
-	if (shift_us != 0)
-		fairshare_shift(&s, shift_us);
-	(void)fairshare_repair(&s, now_us + AHEAD_US);
-	return fairshare_is_spent(&s, now_us);
+	return !account_limits_look(fd, boot, now_us, &s) ||
+	       fairshare_is_spent(&s, now_us);
 }
 
 static void

@@ -47,6 +47,11 @@ struct persist *account_limits_keep(const struct statefile_dir *dir,
 bool account_limits_load(struct persist *file, struct fairshare *out,
     const char *what, int64_t now_us);
 
+/* The value of an open file, as it counts now, without opening it as one; no
+ * lock is taken. False: it is of another kind or version. */
+bool account_limits_look(
+    int fd, uint64_t boot, int64_t now_us, struct fairshare *out);
+
 /* An open file of such a kind holds nothing that is still of use. */
 bool account_limits_is_spent(int fd, uint64_t boot, int64_t now_us);
 

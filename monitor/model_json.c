@@ -1,0 +1,271 @@
+#include "monitor/model_json.h"
+
+#include "common/base/log.h"
+#include "common/base/release.h"
+
+/* No value here can fail to be one: texts are UTF-8 (log_safe), keys ours. */
+static void
+put(json_t *object, const char *key, json_t *value)
+{
+	CHECK(json_object_set_new(object, key, value) == 0);
+}
+
+static void
+add(json_t *array, json_t *value)
+{
+	CHECK(json_array_append_new(array, value) == 0);
+}
+
+static void
+put_text(json_t *object, const char *key, const char *text)
+{
+	put(object, key, json_string(text));
+}
+
+static void
+put_number(json_t *object, const char *key, int64_t n)
+{
+	put(object, key, json_integer(n));
+}
+
+/* Counts beyond what JSON readers take are cut to that. */
+static void
+put_count(json_t *object, const char *key, uint64_t n)
+{
+	put_number(object, key, n < INT64_MAX ? (int64_t)n : INT64_MAX);
+}
+
+#define TEXT(object, from, field) put_text(object, #field, (from)->field)
+#define NUMBER(object, from, field) put_number(object, #field, (from)->field)
+#define COUNT(object, from, field) put_count(object, #field, (from)->field)
+#define BOOL(object, from, field)                                              \
+	put(object, #field, json_boolean((from)->field))
+
+static json_t *
+rates(const struct model_rate *rates, size_t n)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < n; i++) {
+		const struct model_rate *rate = &rates[i];
+		json_t *o = json_object();
+
+		TEXT(o, rate, unit);
+		put_text(o, "limit", rate->text);
+		BOOL(o, rate, is_quota);
+		NUMBER(o, rate, used);
+		NUMBER(o, rate, next_wall_ms);
+		add(array, o);
+	}
+	return array;
+}
+
+/* ---- accounts ----------------------------------------------------------- */
+
+static json_t *
+hosts(const struct model_account *a)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < a->host_count; i++) {
+		const struct model_host *h = &a->hosts[i];
+		json_t *o = json_object();
+
+		TEXT(o, h, host);
+		COUNT(o, h, depth);
+		COUNT(o, h, messages);
+		NUMBER(o, h, rtt_us);
+		NUMBER(o, h, certificate_wall_ms);
+		NUMBER(o, h, updated_wall_ms);
+		add(array, o);
+	}
+	return array;
+}
+
+static json_t *
+slots(const struct slotsfile *s)
+{
+	json_t *o = json_object(), *array = json_array();
+
+	NUMBER(o, s, held);
+	NUMBER(o, s, resting);
+	NUMBER(o, s, draining);
+	NUMBER(o, s, wants);
+	for (int i = 0; i < s->member_count; i++) {
+		const struct slotsfile_member *member = &s->members[i];
+		json_t *lane = json_object();
+
+		TEXT(lane, member, name);
+		NUMBER(lane, member, holds);
+		NUMBER(lane, member, reserve);
+		NUMBER(lane, member, wants);
+		NUMBER(lane, member, limit);
+		add(array, lane);
+	}
+	put(o, "lanes", array);
+	return o;
+}
+
+json_t *
+model_json_account(const struct model_account *a, size_t index)
+{
+	json_t *o = json_object();
+
+	put_count(o, "index", index);
+	TEXT(o, a, label);
+	BOOL(o, a, is_in_use);
+	NUMBER(o, a, limit);
+	NUMBER(o, a, limit_now);
+	NUMBER(o, a, limited_until_wall_ms);
+	put(o, "slots", slots(&a->slots));
+	COUNT(o, a, refusals);
+	NUMBER(o, a, refused_wall_ms);
+	TEXT(o, a, refusal);
+	put(o, "rates", rates(a->rates, a->rate_count));
+	put(o, "hosts", hosts(a));
+	return o;
+}
+
+/* ---- lanes -------------------------------------------------------------- */
+
+static json_t *
+sessions(const struct model_lane *lane)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < lane->session_count; i++) {
+		const struct model_session *s = &lane->sessions[i];
+		json_t *o = json_object();
+
+		put_text(o, "session", s->id);
+		TEXT(o, s, state);
+		TEXT(o, s, peer);
+		COUNT(o, s, messages);
+		COUNT(o, s, in_flight);
+		COUNT(o, s, depth);
+		COUNT(o, s, octets);
+		NUMBER(o, s, since_wall_ms);
+		NUMBER(o, s, opened_wall_ms);
+		add(array, o);
+	}
+	return array;
+}
+
+static json_t *
+poison(const struct model_lane *lane)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < lane->poison_count; i++) {
+		const struct model_poison *p = &lane->poison[i];
+		json_t *o = json_object();
+
+		TEXT(o, p, id);
+		BOOL(o, p, is_in_hand);
+		COUNT(o, p, crashes);
+		NUMBER(o, p, since_wall_ms);
+		add(array, o);
+	}
+	return array;
+}
+
+static json_t *
+latencies(const struct model_lane *lane)
+{
+	json_t *all = json_object();
+
+	for (size_t i = 0; i < BOARD_HIST_COUNT; i++) {
+		const struct board_hist *h = &lane->hists[i];
+		json_t *o = json_object();
+
+		COUNT(o, h, count);
+		COUNT(o, h, sum);
+		put_count(o, "p50", board_hist_quantile(h, 0.5));
+		put_count(o, "p95", board_hist_quantile(h, 0.95));
+		put_count(o, "p99", board_hist_quantile(h, 0.99));
+		put_count(o, "max", board_hist_quantile(h, 1));
+		put(all, board_hists[i].name, o);
+	}
+	return all;
+}
+
+static void
+put_figures(json_t *o, const struct model_lane *lane)
+{
+	json_t *counters = json_object(), *gauges = json_object();
+
+	for (size_t i = 0; i < BOARD_COUNTER_COUNT; i++)
+		put_count(counters, board_counters[i].name, lane->counters[i]);
+	for (size_t i = 0; i < BOARD_GAUGE_COUNT; i++)
+		put_number(gauges, board_gauges[i].name, lane->gauges[i]);
+	put(o, "counters", counters);
+	put(o, "gauges", gauges);
+	put(o, "latency_us", latencies(lane));
+}
+
+json_t *
+model_json_lane(const struct model_lane *lane)
+{
+	json_t *o = json_object();
+
+	TEXT(o, lane, name);
+	TEXT(o, lane, class);
+	put(o, "is_in_master_cf", json_boolean(lane->site != NULL));
+	put_text(o, "state", model_process_name(lane->process));
+	COUNT(o, lane, pid);
+	NUMBER(o, lane, started_wall_ms);
+	NUMBER(o, lane, counted_since_wall_ms);
+	NUMBER(o, lane, beat_wall_ms);
+	NUMBER(o, lane, held);
+	NUMBER(o, lane, reserve);
+	NUMBER(o, lane, wants);
+	NUMBER(o, lane, connection_limit);
+	put(o, "account",
+	    lane->account >= 0 ? json_integer(lane->account) : json_null());
+	put(o, "rates", rates(lane->rates, lane->rate_count));
+	put_figures(o, lane);
+	put(o, "sessions", sessions(lane));
+	put(o, "poison", poison(lane));
+	return o;
+}
+
+/* ------------------------------------------------------------------------- */
+
+static json_t *
+boards(const struct model *m)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < m->board_count; i++) {
+		const struct model_board *b = &m->boards[i];
+		json_t *o = json_object();
+
+		TEXT(o, b, directory);
+		COUNT(o, b, version);
+		NUMBER(o, b, made_wall_ms);
+		BOOL(o, b, is_bad);
+		TEXT(o, b, why);
+		add(array, o);
+	}
+	return array;
+}
+
+json_t *
+model_json(const struct model *m)
+{
+	json_t *o = json_object(), *accounts = json_array();
+	json_t *lanes = json_array();
+
+	put_number(o, "schema", MODEL_SCHEMA);
+	put_text(o, "release", release_version());
+	put_number(o, "version", BOARD_VERSION);
+	put_number(o, "now_wall_ms", model_wall_ms(m));
+	put(o, "boards", boards(m));
+	for (size_t i = 0; i < m->account_count; i++)
+		add(accounts, model_json_account(&m->accounts[i], i));
+	for (size_t i = 0; i < m->lane_count; i++)
+		add(lanes, model_json_lane(&m->lanes[i]));
+	put(o, "accounts", accounts);
+	put(o, "lanes", lanes);
+	return o;
+}
