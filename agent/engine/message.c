@@ -20,7 +20,7 @@ struct message {
 	bool has_record;
 	const struct rewriting_rules *rules; /* NULL: none */
 	const char *queue_id;
-	bool is_at_end;
+	bool to_7bit, is_at_end;
 	struct rewriting *rewriting; /* NULL: lines are sent as they are */
 	enum message_result result; /* MESSAGE_MORE while there is more */
 	uint64_t octets;
@@ -60,6 +60,12 @@ message_set_rules(struct message *m, const struct rewriting_rules *rules,
 }
 
 void
+message_set_conversion(struct message *m, bool to_7bit)
+{
+	m->to_7bit = to_7bit;
+}
+
+void
 message_free(struct message **m)
 {
 	if (*m == NULL)
@@ -77,8 +83,8 @@ message_rewind(struct message *m, bool dot_stuffing)
 	record_reader_init(&m->reader, m->source, m->content_off);
 	content_restart(&m->content, dot_stuffing);
 	rewriting_free(&m->rewriting);
-	if (rewriting_is_wanted(m->rules))
-		m->rewriting = rewriting_new(m->rules, m->queue_id);
+	if (rewriting_is_wanted(m->rules, m->to_7bit))
+		m->rewriting = rewriting_new(m->rules, m->queue_id, m->to_7bit);
 	m->has_record = false;
 	m->is_at_end = false;
 	m->done = 0;
@@ -177,6 +183,8 @@ next_piece(struct message *m)
 		} else {
 			return result;
 		}
+		if (rewritten == REWRITING_TOO_DEEP)
+			return MESSAGE_TOO_DEEP;
 		if (rewritten != REWRITING_OK)
 			return MESSAGE_TABLE_ERROR;
 	}

@@ -13,7 +13,8 @@
  * any other record in its content, is MESSAGE_CORRUPT, and the caller must not
  * let the peer see an end of data. MESSAGE_IO_ERROR is a read that failed:
  * says nothing about the file, and so does MESSAGE_TABLE_ERROR, a table that
- * was asked (rewriting.h). All last until message_rewind().
+ * was asked (rewriting.h). MESSAGE_TOO_DEEP is content that cannot be converted
+ * for this server. All last until message_rewind().
  *
  * Source: Postfix src/smtp/smtp_proto.c; RFC 5321 4.1.1.4, RFC 3030.
  */
@@ -36,6 +37,7 @@ enum message_result {
 	MESSAGE_CORRUPT,
 	MESSAGE_IO_ERROR,
 	MESSAGE_TABLE_ERROR,
+	MESSAGE_TOO_DEEP,
 };
 
 /* message_read() goes over its max by less than this. */
@@ -50,6 +52,10 @@ struct message *message_new(
 /* What is to become of its lines; both are borrowed. Before it is read. */
 void message_set_rules(struct message *m, const struct rewriting_rules *rules,
     const char *queue_id);
+
+/* To be converted to 7 bit (mime.h), or not (the default), from the next rewind
+ * on. Needs rules, for the limits in them. */
+void message_set_conversion(struct message *m, bool to_7bit);
 
 /* Another reader of the same content, at its first octet, so that two
  * sessions can read at once. Less than 1 kB while it does not read. */

@@ -124,8 +124,8 @@ on_header(
 
 	if (r->result != REWRITING_OK)
 		return;
-	if (class != MIME_PRIMARY || kind != HEADER_ADDRESSES ||
-	    !put_with_addresses(r, buf_str(text)))
+	if (r->rules->generic.maps.fn == NULL || class != MIME_PRIMARY ||
+	    kind != HEADER_ADDRESSES || !put_with_addresses(r, buf_str(text)))
 		put_lines(r, buf_str(text), false);
 }
 
@@ -136,13 +136,14 @@ on_body(void *ctx, struct slice piece, bool ends_line)
 }
 
 bool
-rewriting_is_wanted(const struct rewriting_rules *rules)
+rewriting_is_wanted(const struct rewriting_rules *rules, bool to_7bit)
 {
-	return rules != NULL && rules->generic.maps.fn != NULL;
+	return rules != NULL && (to_7bit || rules->generic.maps.fn != NULL);
 }
 
 struct rewriting *
-rewriting_new(const struct rewriting_rules *rules, const char *queue_id)
+rewriting_new(
+    const struct rewriting_rules *rules, const char *queue_id, bool to_7bit)
 {
 	static const struct mime_ops ops = {on_header, on_body};
 	const struct settings *set = rules->generic.set;
@@ -155,7 +156,7 @@ rewriting_new(const struct rewriting_rules *rules, const char *queue_id)
 
 	r->rules = rules;
 	r->queue_id = queue_id;
-	r->mime = mime_new(&limits, true, false, &ops, r);
+	r->mime = mime_new(&limits, true, to_7bit, &ops, r);
 	buf_init(&r->lines, LINES_MAX);
 	return r;
 }
@@ -177,7 +178,7 @@ static enum rewriting_result
 result_of(struct rewriting *r, bool is_ok)
 {
 	if (r->result == REWRITING_OK && !is_ok)
-		r->result = REWRITING_FAILED;
+		r->result = REWRITING_TOO_DEEP;
 	return r->result;
 }
 

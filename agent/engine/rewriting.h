@@ -3,8 +3,9 @@
  *   records -> mime -> generic -> lines -> content
  *
  * smtp_generic_maps: addresses of the primary headers that have some.
+ * Conversion to 7 bit: mime.h.
  *
- * Where that is not wanted there is no rewriting: the message goes from
+ * Where none of this is wanted there is no rewriting: the message goes from
  * its records to the wire untouched. Lines are taken out as they are put in, so
  * what is kept is one header, or one piece of the body.
  *
@@ -30,14 +31,16 @@ struct rewriting_rules {
 enum rewriting_result {
 	REWRITING_OK,
 	REWRITING_FAILED, /* a table gave an error; logged */
+	REWRITING_TOO_DEEP, /* cannot be converted: nested too deeply */
 };
 
-/* Something may be changed by these rules, which may be NULL. */
-bool rewriting_is_wanted(const struct rewriting_rules *rules);
+/* Something may be changed by these rules, which may be NULL: then nothing is,
+ * or by a conversion. */
+bool rewriting_is_wanted(const struct rewriting_rules *rules, bool to_7bit);
 
 /* For one message, from its first octet. rules and queue_id are borrowed. */
 struct rewriting *rewriting_new(
-    const struct rewriting_rules *rules, const char *queue_id);
+    const struct rewriting_rules *rules, const char *queue_id, bool to_7bit);
 void rewriting_free(struct rewriting **r);
 
 /* One record (content.h), or the end of all. What came of the one before must

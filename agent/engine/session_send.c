@@ -17,6 +17,16 @@ end_group(struct session *s, struct transaction *t)
 		session_stop_rendering(s, t);
 }
 
+/* To 7 bit, as the server does not take 8. Whether there is anything to convert
+ * shows only when the content is read. */
+static bool
+is_converted(const struct session *s, const struct request *req)
+{
+	return req->rules != NULL && !s->ehlo.eightbitmime &&
+	       !s->set->disable_mime_output_conversion &&
+	       req->encoding != ENCODING_7BIT;
+}
+
 static void
 begin(struct session *s, struct transaction *t, struct moment now)
 {
@@ -43,8 +53,10 @@ begin(struct session *s, struct transaction *t, struct moment now)
 	t->began = now.wall;
 	t->began_ms = now.ms;
 	message = transaction_message(t);
-	if (message != NULL)
-		message_rewind(message, s->mode != SESSION_BDAT);
+	if (message == NULL)
+		return;
+	message_set_conversion(message, is_converted(s, t->req));
+	message_rewind(message, s->mode != SESSION_BDAT);
 }
 
 static enum command_body
@@ -111,7 +123,8 @@ render_mail(struct session *s, struct buf *out, struct moment now)
 	const struct request *req = t->req;
 	size_t before = buf_len(out);
 	struct command_mail mail = {
-	    .use_size = s->ehlo.size_offered,
+	    /* What comes of a conversion is not known beforehand. */
+	    .use_size = s->ehlo.size_offered && !is_converted(s, req),
 	    .size = (uint64_t)(req->size > 0 ? req->size : 0),
 	    .body = body_type(s, req),
 	    .use_dsn = s->ehlo.dsn,
@@ -203,6 +216,9 @@ fail_content(struct session *s, struct transaction *t,
 	if (result == MESSAGE_CORRUPT) {
 		t->req->is_corrupt = true;
 		dsn_set(&dsn, "5.3.0", "unreadable mail queue entry");
+		session_decide_all(s, t, OUTCOME_BOUNCE, &dsn, now);
+	} else if (result == MESSAGE_TOO_DEEP) {
+		dsn_set(&dsn, "5.6.0", "MIME nesting exceeds safety limit");
 		session_decide_all(s, t, OUTCOME_BOUNCE, &dsn, now);
 	} else if (result == MESSAGE_TABLE_ERROR) {
 		dsn_set(&dsn, "4.3.0",

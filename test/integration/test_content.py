@@ -229,3 +229,44 @@ def test_generic_maps_of_no_address_defer(base, certs, started):
         "x", "john@in.example", ("r@lane.example",), b"\r\n", "")])
     pair.origin.log.wait(r"dsn=4.3.0, status=deferred \(smtp_generic_maps")
     assert not pair.upstream.ledger()
+
+
+SMALL = {"no_8bitmime": True, "no_smtputf8": True}
+
+
+@pytest.mark.parametrize("offer", [{}, {"no_chunking": True}],
+                         ids=["bdat", "data"])
+def test_a_server_without_8bitmime_gets_seven_bits(
+        base, certs, started, offer):
+    pair = run(base, certs, started, {}, **SMALL, **offer)
+    taken = same(pair, len(MESSAGES))
+    assert all(not entry[1] for entry in taken)     # no SIZE
+    contents = [entry[-1] for entry in taken]
+    assert any(b"=FC=FC" in c for c in contents)
+    sent = SIGNED.replace(b"\n", b"\r\n") + b"\r\n"
+    assert any(c.endswith(sent) for c in contents)
+
+
+def test_conversion_can_be_switched_off(base, certs, started):
+    pair = run(base, certs, started, {"disable_mime_output_conversion": "yes"},
+               **SMALL)
+    taken = same(pair, len(MESSAGES))
+    assert all(entry[1].startswith("SIZE=") for entry in taken)
+    assert any(b"\xfc\xfc" in entry[-1] for entry in taken)
+
+
+def test_what_says_it_is_7bit_is_not_converted(base, certs, started):
+    pair = run(base, certs, started, {}, options=("BODY=7BIT",), **SMALL)
+    taken = same(pair, len(MESSAGES))
+    assert any(entry[1].startswith("SIZE=") for entry in taken)
+
+
+def test_parts_too_deep_to_convert_bounce(base, certs, started):
+    pair = run(base, certs, started, {"mime_nesting_limit": "20"}, ["deep"],
+               sender="a@sender.example", **SMALL)
+    assert not pair.took("lane.example") and not pair.took("smtp.example")
+    said = [re.search(r"dsn=.*", line).group()
+            for agent in ("lane", "smtp") for line in lines_of(pair, agent)
+            if "status=" in line]
+    assert said == ["dsn=5.6.0, status=bounced "
+                    "(MIME nesting exceeds safety limit)"] * 2

@@ -9,8 +9,6 @@ must be equal. What differs, and why:
 - A bare CR, which Postfix up to 3.5.23 left in queue files, is a blank in
   what lane sends: a smarthost that takes it for a line end could be made to
   see another message in it (SMTP smuggling). smtp(8) sends it as it is.
-- 8-bit content for a smarthost without 8BITMIME: smtp(8) turns it into
-  quoted-printable, see the test.
 """
 import dataclasses
 import glob
@@ -161,24 +159,3 @@ def test_milter_edits_are_followed(base, certs, started, chunking):
         assert b"X-Gone" not in head and b"X-Old: changed" in head
         assert b"\r\nX-First: one" in b"\r\n" + head
         assert text.replace(b"\r\n ", b"") == Milter.BODY
-
-
-def test_eight_bit_without_8bitmime_is_not_rewritten(base, certs, started):
-    """Where the smarthost does not announce 8BITMIME, smtp(8) rewrites the
-    content as quoted-printable, which breaks DKIM signatures made before the
-    queue; lane sends the octets as they are. Every provider announces it."""
-    pair = Both(base, certs, started, no_8bitmime=True, no_smtputf8=True)
-    m = messages.make("mime", "a@sender.example",
-                      ("r@lane.example", "r@smtp.example"),
-                      BODIES["eight_bit"],
-                      ["MIME-Version: 1.0",
-                       "Content-Type: text/plain; charset=iso-8859-1",
-                       "Content-Transfer-Encoding: 8bit"])
-    pair.origin.inject([m], options=["BODY=8BITMIME"])
-    pair.origin.wait_empty()
-    (by_lane,), (by_smtp,) = (pair.took(a + ".example")
-                              for a in ("lane", "smtp"))
-    assert bytes(range(128, 256)) in by_lane[-1]
-    assert b"Content-Transfer-Encoding: quoted-printable" in by_smtp[-1]
-    # its size is not known beforehand
-    assert by_lane[1].startswith("SIZE=") and by_smtp[1] == ""
