@@ -573,10 +573,14 @@ intake_finish(struct intake *intake, struct request *req)
 	buf_init(&status, STATUS_BYTES_MAX);
 	put_status(&status, req);
 	request_free(&c->req);
+	/* Before the queue manager knows: it may open the file at once, and one
+	 * that it finds locked waits in incoming/ for a minute and then for the
+	 * next look there, five minutes apart. All that this process had to say
+	 * in the file is said. */
+	queuefile_close(&c->file);
 	if (c->fd < 0 || !send_whole(c, &status)) {
 		conn_close(c);
 	} else {
-		/* The file stays locked until the queue manager has read it. */
 		set_state(c, CONN_ANSWERED);
 		if (intake->counts[CONN_ANSWERED] == 1)
 			loop_timer_at(

@@ -9,9 +9,9 @@
  * The hello and the final status are one write each: the queue manager reads
  * them blocking. A connection that ends before its request is complete is
  * normal. A request that is complete owns an open, share-locked queue file
- * until it is answered and the queue manager has hung up. When the file cannot
- * be had the request is given back with status -1 rather than dropped, since
- * older queue managers suspend the whole transport after a lost connection.
+ * until just before it is answered. When the file cannot be had the request is
+ * given back with status -1 rather than dropped, since older queue managers
+ * suspend the whole transport after a lost connection.
  *
  * A waiting request takes two descriptors and about 1 kB. The second
  * descriptor is reserved before the hello goes out, so that running out of
