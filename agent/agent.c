@@ -6,18 +6,18 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/postfix/activequeue.h"
-#include "agent/state/domain_store.h"
-#include "agent/figures.h"
-#include "agent/postfix/intake.h"
 #include "agent/engine/lane.h"
+#include "agent/engine/verdict.h"
+#include "agent/figures.h"
 #include "agent/io/logsink.h"
-#include "agent/state/rate_store.h"
-#include "agent/postfix/outages.h"
-#include "agent/postfix/requeue.h"
+#include "agent/operator/lane_alarms.h"
+#include "agent/phase.h"
+#include "agent/postfix/intake.h"
+#include "agent/postfix/relief.h"
 #include "agent/postfix/report.h"
 #include "agent/smarthost/upstream.h"
-#include "agent/engine/verdict.h"
+#include "agent/state/domain_store.h"
+#include "agent/state/rate_store.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -32,36 +32,24 @@ enum {
 	/* What is on the wire is not broken off for a table: the last reply to
 	 * a large message may take longer than ten minutes. */
 	RESTART_DRAIN_MS = 30 * 60 * 1000,
-	RECALL_SPEED = 2,
 	/* A message that was in hand at so many crashes is set aside. */
 	CRASHES_MAX = 2,
 };
 
-enum phase {
-	SERVING,
-	RESTARTING, /* serves what is inside, takes nothing new, for a moment */
-	DRAINING,
-	STOPPING,
-};
-
 struct agent {
 	struct agent_env env;
-	enum phase phase;
+	enum phase phase; /* written by phase_set() */
 	struct intake *intake;
 	struct lane *lane; /* NULL: the configuration cannot be used */
 	struct upstreams *ups;
 	struct rate_store *rates;
 	struct domain_store *domains;
 	struct report *report;
+	struct relief *relief;
 	struct loop_timer *timer; /* lane_deadline_ms() */
-	struct loop_timer *finale; /* the end of draining or stopping */
+	struct loop_timer *finale; /* the end of a phase */
 	bool is_kick_due;
-	bool is_out_of_time;
 	struct request *suspect; /* being tried alone */
-	struct activequeue crowd;
-	struct requeue *recall; /* what was given back for it */
-	struct outages *outages;
-	struct loop_timer *look_timer; /* activequeue_due_ms() */
 	struct figures figures;
 };
 
@@ -100,8 +88,7 @@ set_timer(struct agent *a, struct moment now)
 static bool
 is_finished(const struct agent *a)
 {
-	return (a->phase == DRAINING || a->phase == STOPPING) &&
-	       report_pending(a->report) == 0 &&
+	return phase_is_end(a->phase) && report_pending(a->report) == 0 &&
 	       intake_greeted(a->intake) == 0 &&
 	       (a->lane == NULL || lane_is_drained(a->lane));
 }
@@ -126,46 +113,6 @@ is_only_parked(const struct agent *a)
 		   0;
 }
 
-/* As long as there is mail, here or given back, the active queue is watched. */
-static void
-watch_active(struct agent *a)
-{
-	size_t mail = lane_waiting(a->lane) + lane_in_flight(a->lane) +
-		      requeue_count(a->recall) + outages_due(a->outages);
-
-	if (a->phase == SERVING && mail > 0)
-		loop_timer_at(a->look_timer, activequeue_due_ms(&a->crowd));
-}
-
-/* What was given back, and what an outage that is over deferred. */
-static void
-call_back(struct agent *a)
-{
-	size_t room = activequeue_room(&a->crowd);
-	/* Somewhat faster than it is sent, or there would never be room. */
-	double per_s = RECALL_SPEED * a->crowd.per_s;
-
-	requeue_allow(a->recall, room, per_s);
-	outages_allow(a->outages, room, per_s);
-}
-
-static void
-on_look(void *ctx)
-{
-	struct agent *a = ctx;
-	int64_t now_ms = clock_mono_ms();
-	bool was_on = a->crowd.is_on;
-
-	if (a->phase != SERVING)
-		return;
-	activequeue_look(&a->crowd, lane_figures(a->lane)->messages,
-	    lane_has_surplus(a->lane, now_ms), now_ms);
-	call_back(a);
-	if (a->crowd.is_on != was_on || activequeue_gives_back(&a->crowd))
-		intake_kick(a->intake);
-	watch_active(a);
-}
-
 static void
 agent_kick(void *ctx)
 {
@@ -179,12 +126,12 @@ agent_kick(void *ctx)
 		if (lane_waiting(a->lane) == lane_parked(a->lane))
 			rate_store_idle(a->rates);
 		figures_show(&a->figures, now);
-		watch_active(a);
+		relief_watch(a->relief);
 		set_timer(a, now);
 	}
 	if (intake_waiting(a->intake) > 0)
 		intake_kick(a->intake);
-	if (a->phase == RESTARTING && (is_empty(a) || is_only_parked(a)))
+	if (a->phase == PHASE_RESTARTING && (is_empty(a) || is_only_parked(a)))
 		hand_over(a, RESTART_DRAIN_MS);
 	if (is_finished(a))
 		loop_stop(a->env.loop);
@@ -212,14 +159,15 @@ look_at_tables(struct agent *a)
 	int64_t now_ms = loop_now_ms(a->env.loop);
 	const char *table;
 
-	if (a->phase != SERVING)
+	if (a->phase != PHASE_SERVING)
 		return;
 	table = mapwatch_changed(a->env.tables, now_ms);
 	if (table == NULL)
 		return;
 	log_info("table %s has changed -- restarting", table);
-	a->phase = RESTARTING;
+	phase_set(&a->phase, PHASE_RESTARTING);
 	intake_stop(a->intake);
+	relief_stop(a->relief);
 	loop_timer_at(a->finale, now_ms + RESTART_WAIT_MS);
 	want_kick(a);
 }
@@ -235,10 +183,10 @@ may_greet(void *ctx, int64_t now_ms, int64_t *until_ms_out)
 
 	look_at_tables(a);
 	*until_ms_out = 0;
-	if (a->phase != SERVING)
+	if (a->phase != PHASE_SERVING)
 		return false;
 	/* Let in to be given back, see on_request(). */
-	may = may || activequeue_gives_back(&a->crowd);
+	may = may || relief_gives_back(a->relief);
 	*until_ms_out = until == INT64_MAX ? 0 : until;
 	return may && a->suspect == NULL;
 }
@@ -307,9 +255,8 @@ is_set_aside(struct agent *a, struct request *req)
 static void
 give_back(struct agent *a, struct request *req)
 {
-	activequeue_on_given(&a->crowd);
 	board_writer_add(a->env.board, BOARD_COUNTER_crowd_deferred, 1);
-	requeue_add(a->recall, req->queue_id);
+	relief_on_given(a->relief, req->queue_id);
 	defer_here(a, req, DSN_CAUSE_CROWDED, "4.4.5",
 	    "the active queue is crowded and this lane's mail is more than its "
 	    "limit can send soon");
@@ -322,7 +269,7 @@ on_request(void *ctx, struct request *req)
 	char text[512];
 
 	board_writer_add(a->env.board, BOARD_COUNTER_requests, 1);
-	if (a->phase == DRAINING || a->phase == STOPPING) {
+	if (phase_is_end(a->phase)) {
 		/* Greeted before the end began: another process's. */
 		req->must_retry = true;
 		intake_finish(a->intake, req);
@@ -335,7 +282,7 @@ on_request(void *ctx, struct request *req)
 		defer_here(a, req, DSN_CAUSE_NONE, "4.3.0",
 		    "set aside: the delivery agent crashed with this message "
 		    "in hand");
-	} else if (activequeue_gives_back(&a->crowd) &&
+	} else if (relief_gives_back(a->relief) &&
 		   lane_has_surplus(a->lane, loop_now_ms(a->env.loop))) {
 		give_back(a, req);
 	} else {
@@ -378,249 +325,67 @@ on_first_accept(void *ctx)
 	master_avail(a->env.master);
 }
 
-/* ---- lane_ops, passed on ----------------------------------------------- */
-
-static bool
-start_dial(void *ctx, struct route *route, struct lane_no *no)
-{
-	return upstreams_start_dial(((struct agent *)ctx)->ups, route, no);
-}
-
-static void
-on_want(void *ctx, struct route *route, size_t count)
-{
-	upstreams_on_want(((struct agent *)ctx)->ups, route, count);
-}
-
-static void
-on_output(void *ctx, struct lane_session *ls)
-{
-	upstreams_on_output(((struct agent *)ctx)->ups, ls);
-}
-
-static void
-on_session_ended(void *ctx, struct lane_session *ls, enum session_end how,
-    bool is_clean, const char *why)
-{
-	upstreams_on_session_ended(
-	    ((struct agent *)ctx)->ups, ls, how, is_clean, why);
-}
-
-static void
-hang_up(void *ctx, struct lane_session *ls)
-{
-	upstreams_hang_up(((struct agent *)ctx)->ups, ls);
-}
-
-static void
-on_turned_away(void *ctx, struct lane_session *ls)
-{
-	upstreams_on_turned_away(((struct agent *)ctx)->ups, ls);
-}
-
-static bool
-on_outage(
-    void *ctx, uint64_t id, const struct request *req, enum lane_owed_for why)
-{
-	struct outages *outages = ((struct agent *)ctx)->outages;
-
-	return why == LANE_OWED_DOUBT
-		   ? outages_add_doubtful(outages, id, req->queue_id)
-		   : outages_add(outages, id, req->queue_id);
-}
-
-static void
-on_back(void *ctx, uint64_t id)
-{
-	struct agent *a = ctx;
-
-	outages_over(a->outages, id);
-	if (a->phase == SERVING)
-		call_back(a);
-	watch_active(a);
-}
-
-static bool
-on_throttled(void *ctx, struct route *route, int64_t sent_us, int64_t now_us)
-{
-	struct rate_account *account = upstreams_rates(route);
-
-	(void)ctx;
-	return account != NULL &&
-	       rate_store_throttled(account, sent_us, now_us);
-}
-
-static void
-on_pause(void *ctx, struct route *route, int64_t until_us)
-{
-	struct rate_account *account = upstreams_rates(route);
-
-	(void)ctx;
-	if (account != NULL)
-		rate_store_pause(account, until_us);
-}
-
-static void
-on_too_many(void *ctx, struct route *route, bool was_open, const char *reply)
-{
-	upstreams_on_too_many(
-	    ((struct agent *)ctx)->ups, route, was_open, reply);
-}
-
-/* Where it is: logins and lists have names of their own. */
-static const char *
-place_of(const struct route *route, enum alarm_kind kind)
-{
-	switch (kind) {
-	case ALARM_LOGIN:
-		return route->login;
-	case ALARM_OUTAGE:
-		return route->list;
-	case ALARM_BLOCKED:
-	case ALARM_CERTIFICATE:
-	case ALARM_TOKEN:
-		break;
-	}
-	return route->nexthops;
-}
-
-static void
-on_alarm(
-    void *ctx, struct route *route, enum alarm_kind kind, const char *reply)
-{
-	struct agent *a = ctx;
-
-	alarm_raise(a->env.alarm, kind, place_of(route, kind), reply);
-}
-
-static void
-on_all_clear(void *ctx, struct route *route, enum alarm_kind kind)
-{
-	struct agent *a = ctx;
-
-	alarm_clear(a->env.alarm, kind, place_of(route, kind));
-}
-
-static bool
-is_alarmed(void *ctx, const struct route *route)
-{
-	const struct agent *a = ctx;
-
-	return alarm_is_raised(a->env.alarm, ALARM_LOGIN, route->login) ||
-	       alarm_is_raised(a->env.alarm, ALARM_BLOCKED, route->nexthops);
-}
-
-static void
-on_route_gone(void *ctx, struct route *route)
-{
-	upstreams_on_route_gone(((struct agent *)ctx)->ups, route);
-}
-
-/* ---- pacer_ops, passed on ---------------------------------------------- */
-
-static int64_t
-rates_wait_us(void *ctx, const struct pacer_cost *cost, int64_t now_us,
-    struct pacer_limit *why_out)
-{
-	struct rate_account *account = upstreams_rates(cost->route);
-
-	(void)ctx;
-	return account != NULL
-		   ? rate_store_wait_us(account, cost, now_us, why_out)
-		   : 0;
-}
-
-static bool
-rates_take(void *ctx, const struct pacer_cost *cost, int64_t now_us)
-{
-	struct rate_account *account = upstreams_rates(cost->route);
-
-	(void)ctx;
-	return account == NULL || rate_store_take(account, cost, now_us);
-}
-
-static const struct limitset *
-rates_peek(void *ctx, struct route *route)
-{
-	struct agent *a = ctx;
-	struct rate_account *account =
-	    route != NULL ? upstreams_rates(route) : NULL;
-
-	return rate_store_peek(a->rates, account);
-}
-
-static void
-rates_save(void *ctx, const struct limitset *own)
-{
-	rate_store_save_own(((struct agent *)ctx)->rates, own);
-}
-
-static const struct pacer_ops pacer_handlers = {
-    .wait_us = rates_wait_us,
-    .take = rates_take,
-    .peek = rates_peek,
-    .save = rates_save,
-};
-
-static const struct lane_ops lane_handlers = {
-    .start_dial = start_dial,
-    .on_want = on_want,
+static const struct lane_owner_ops lane_handlers = {
     .on_decided = on_decided,
-    .on_output = on_output,
-    .on_session_ended = on_session_ended,
-    .want_kick = want_kick,
     .on_rendering = on_rendering,
-    .hang_up = hang_up,
-    .on_alarm = on_alarm,
-    .on_all_clear = on_all_clear,
-    .is_alarmed = is_alarmed,
-    .on_throttled = on_throttled,
-    .on_pause = on_pause,
-    .on_too_many = on_too_many,
-    .on_turned_away = on_turned_away,
-    .on_outage = on_outage,
-    .on_back = on_back,
-    .on_route_gone = on_route_gone,
+    .want_kick = want_kick,
 };
 
 static const struct intake_ops intake_handlers = {
     may_greet, on_request, on_hangup, on_first_accept, want_kick};
 
+static void
+on_relief_look(void *ctx)
+{
+	intake_kick(((struct agent *)ctx)->intake);
+}
+
 /* ---- the end ----------------------------------------------------------- */
 
+/* What was broken off is to be told, and in the log. Reports that take longer
+ * have their recipients left in the queue file: they are tried again. */
 static void
-on_finale(void *ctx)
+break_off(struct agent *a)
 {
-	struct agent *a = ctx;
-
-	if (a->phase == RESTARTING) {
-		hand_over(a, RESTART_DRAIN_MS);
-		return;
-	}
+	phase_set(&a->phase, PHASE_OUT_OF_TIME);
 	if (a->lane != NULL) {
 		lane_abort(a->lane, "out of time", clock_moment());
 		upstreams_cancel_dials(a->ups);
 		lane_kick(a->lane, clock_moment());
 		intake_release_unsent(a->intake);
 	}
-	if (a->is_out_of_time)
-		loop_stop(a->env.loop);
-	/* What was broken off is to be told, and in the log. Reports that take
-	 * longer have their recipients left in the queue file: they are tried
-	 * again. */
-	a->is_out_of_time = true;
 	loop_timer_at(a->finale, clock_mono_ms() + REPORT_WAIT_MS);
 	want_kick(a);
+}
+
+static void
+on_finale(void *ctx)
+{
+	struct agent *a = ctx;
+
+	switch (a->phase) {
+	case PHASE_RESTARTING:
+		hand_over(a, RESTART_DRAIN_MS);
+		break;
+	case PHASE_DRAINING:
+	case PHASE_STOPPING:
+		break_off(a);
+		break;
+	case PHASE_OUT_OF_TIME:
+		loop_stop(a->env.loop);
+		break;
+	case PHASE_SERVING:
+		CHECK(false);
+	}
 }
 
 /* No new mail: what is not on the wire goes back to the queue manager. */
 static void
 wind_up(struct agent *a, enum phase phase, int64_t wait_ms)
 {
-	a->phase = phase;
+	phase_set(&a->phase, phase);
 	intake_stop(a->intake);
-	requeue_allow(a->recall, 0, 0);
-	outages_allow(a->outages, 0, 0);
+	relief_stop(a->relief);
 	if (a->lane != NULL) {
 		upstreams_cancel_dials(a->ups);
 		lane_drain(a->lane, clock_moment());
@@ -635,10 +400,10 @@ on_sigterm(void *ctx)
 {
 	struct agent *a = ctx;
 
-	if (a->phase == STOPPING)
+	if (a->phase == PHASE_STOPPING || a->phase == PHASE_OUT_OF_TIME)
 		return;
 	logsink_bypass();
-	wind_up(a, STOPPING, STOP_WAIT_MS);
+	wind_up(a, PHASE_STOPPING, STOP_WAIT_MS);
 }
 
 /* The parent leaves at once, so that master starts a new process for new
@@ -650,7 +415,7 @@ leave_child(void *ctx)
 	pid_t pid;
 
 	/* A stop may have come in the same turn as the end of the channel. */
-	if (a->phase != DRAINING || is_finished(a))
+	if (a->phase != PHASE_DRAINING || is_finished(a))
 		return;
 	pid = loop_fork(a->env.loop);
 	if (pid < 0) {
@@ -664,16 +429,18 @@ leave_child(void *ctx)
 		_exit(0);
 	master_detach(a->env.master);
 	board_writer_drain(a->env.board);
+	alarm_drain(a->env.alarm);
+	if (a->lane == NULL)
+		return;
 	upstreams_drain(a->ups);
 	rate_store_drain(a->rates);
 	domain_store_drain(a->domains);
-	alarm_drain(a->env.alarm);
 }
 
 static void
 hand_over(struct agent *a, int64_t drain_ms)
 {
-	wind_up(a, DRAINING, drain_ms);
+	wind_up(a, PHASE_DRAINING, drain_ms);
 	loop_defer(a->env.loop, leave_child, a);
 }
 
@@ -683,14 +450,28 @@ on_master_gone(void *ctx)
 {
 	struct agent *a = ctx;
 
-	if (a->phase == DRAINING || a->phase == STOPPING)
+	if (phase_is_end(a->phase))
 		return;
 	hand_over(a, a->env.set->lane_drain_limit_ms);
 }
 
 /* ---- life -------------------------------------------------------------- */
 
-static bool
+static struct lane *
+wire_lane(struct agent *a, char *error, size_t error_size)
+{
+	int64_t now_us = clock_mono_us();
+	struct lane_ops ops = {.owner = &lane_handlers, .owner_ctx = a};
+
+	upstreams_serve(a->ups, &ops);
+	lane_alarms_serve(a->env.alarm, &ops);
+	relief_serve(a->relief, &ops);
+	return lane_new(a->env.set, &ops,
+	    (uint32_t)now_us ^ (uint32_t)getpid() << 16, now_us, error,
+	    error_size);
+}
+
+static void
 make_lane(struct agent *a)
 {
 	char error[512];
@@ -705,30 +486,24 @@ make_lane(struct agent *a)
 	    .ctx = a,
 	};
 
-	if (a->env.problem != NULL)
-		return false;
-	a->lane = lane_new(a->env.set, &lane_handlers, a,
-	    (uint32_t)clock_mono_us() ^ (uint32_t)getpid() << 16,
-	    clock_mono_us(), error, sizeof(error));
+	a->rates = rate_store_new(
+	    a->env.set, a->env.state, a->env.lane_name, clock_mono_us());
+	env.rates = a->rates;
+	a->ups = upstreams_new(a->env.dialer, &env);
+	a->lane = wire_lane(a, error, sizeof(error));
 	if (a->lane == NULL) {
 		/* config has checked every value before. */
 		log_error("%s", error);
 		a->env.problem = "see the log";
-		return false;
+		return;
 	}
-	lane_set_rules(a->lane, a->env.rules);
 	alarm_keep(a->env.alarm, a->env.state);
 	a->domains =
 	    domain_store_new(a->env.domains, a->env.state, a->env.lane_name);
+	lane_set_rules(a->lane, a->env.rules);
 	lane_set_domains(a->lane, a->env.domains);
-	a->rates = rate_store_new(
-	    a->env.set, a->env.state, a->env.lane_name, clock_mono_us());
-	lane_set_rates(a->lane, rate_store_own(a->rates), &pacer_handlers, a,
-	    clock_mono_us());
-	env.rates = a->rates;
-	a->ups = upstreams_new(a->env.dialer, &env);
 	upstreams_set_lane(a->ups, a->lane);
-	return true;
+	relief_set_lane(a->relief, a->lane);
 }
 
 struct agent *
@@ -738,14 +513,11 @@ agent_new(const struct agent_env *env)
 	struct loop *loop = env->loop;
 
 	a->env = *env;
-	(void)make_lane(a);
-	activequeue_init(&a->crowd, env->set, clock_mono_ms());
+	a->relief = relief_new(loop, env->set, on_relief_look, a);
+	if (env->problem == NULL)
+		make_lane(a);
 	a->timer = loop_timer_new(loop, on_timer, a);
 	a->finale = loop_timer_new(loop, on_finale, a);
-	a->look_timer = loop_timer_new(loop, on_look, a);
-	a->recall = requeue_new(loop, env->set);
-	a->outages =
-	    outages_new(loop, env->set, pacer_weight(env->set->lane_priority));
 	a->intake = intake_new(
 	    loop, env->set, master_listen_fd(env->master), &intake_handlers, a);
 	intake_rewrite(a->intake, env->rewriting);
@@ -759,8 +531,7 @@ agent_new(const struct agent_env *env)
 	    .ups = a->ups,
 	    .rates = a->rates,
 	    .report = a->report,
-	    .crowd = &a->crowd,
-	    .recall = a->recall,
+	    .relief = a->relief,
 	    .dialer = env->dialer,
 	};
 	figures_begin(&a->figures);
@@ -793,8 +564,6 @@ agent_free(struct agent **agent)
 	domain_store_free(&a->domains);
 	loop_timer_free(&a->timer);
 	loop_timer_free(&a->finale);
-	loop_timer_free(&a->look_timer);
-	requeue_free(&a->recall);
-	outages_free(&a->outages);
+	relief_free(&a->relief);
 	mem_free(a);
 }

@@ -40,7 +40,8 @@ show_counters(struct figures *f)
 	now[BOARD_COUNTER_tls_resumed] = dials->tls_resumed;
 	now[BOARD_COUNTER_auths_failed] = dials->auths_failed;
 	now[BOARD_COUNTER_reports_failed] = report_failures(f->report);
-	now[BOARD_COUNTER_crowd_called_back] = requeue_called(f->recall);
+	now[BOARD_COUNTER_crowd_called_back] =
+	    relief_figures(f->relief).called_back;
 	for (size_t i = 0; i < BOARD_COUNTER_COUNT; i++) {
 		if (now[i] != f->shown[i])
 			board_writer_add(f->board, (enum board_counter)i,
@@ -70,6 +71,7 @@ oldest_wall_ms(const struct lane *lane, struct moment now)
 static void
 show_gauges(const struct figures *f, struct moment now)
 {
+	struct relief_figures relief = relief_figures(f->relief);
 	struct board_writer *b = f->board;
 
 	board_writer_set(
@@ -84,10 +86,10 @@ show_gauges(const struct figures *f, struct moment now)
 	    b, BOARD_GAUGE_sessions_dialing, (int64_t)lane_dialing(f->lane));
 	board_writer_set(
 	    b, BOARD_GAUGE_oldest_wall_ms, oldest_wall_ms(f->lane, now));
-	board_writer_set(b, BOARD_GAUGE_messages_active, f->crowd->count);
-	board_writer_set(b, BOARD_GAUGE_crowd_relieving, f->crowd->is_on);
+	board_writer_set(b, BOARD_GAUGE_messages_active, relief.active);
+	board_writer_set(b, BOARD_GAUGE_crowd_relieving, relief.is_crowded);
 	board_writer_set(
-	    b, BOARD_GAUGE_crowd_given_back, (int64_t)requeue_count(f->recall));
+	    b, BOARD_GAUGE_crowd_given_back, (int64_t)relief.given_back);
 }
 
 /* ---- rates -------------------------------------------------------------- */

@@ -9,14 +9,13 @@
 
 #include <stdint.h>
 
-#include "agent/state/board_writer.h"
-#include "agent/postfix/activequeue.h"
 #include "agent/engine/lane.h"
-#include "agent/state/rate_store.h"
-#include "agent/postfix/requeue.h"
+#include "agent/postfix/relief.h"
 #include "agent/postfix/report.h"
 #include "agent/smarthost/dialer.h"
 #include "agent/smarthost/upstream.h"
+#include "agent/state/board_writer.h"
+#include "agent/state/rate_store.h"
 #include "common/base/clock.h"
 
 struct figures {
@@ -25,8 +24,7 @@ struct figures {
 	struct upstreams *ups;
 	struct rate_store *rates;
 	const struct report *report;
-	const struct activequeue *crowd;
-	const struct requeue *recall;
+	const struct relief *relief;
 	const struct dialer *dialer;
 	/* as shown last */
 	int64_t shown_ms;

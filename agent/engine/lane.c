@@ -37,14 +37,13 @@ lane_set_domains(struct lane *lane, struct domains *domains)
 }
 
 struct lane *
-lane_new(const struct settings *set, const struct lane_ops *ops, void *ctx,
+lane_new(const struct settings *set, const struct lane_ops *ops,
     uint32_t random, int64_t now_us, char *error, size_t error_size)
 {
 	struct lane *lane = mem_zalloc(sizeof(*lane));
 
 	lane->set = set;
-	lane->ops = ops;
-	lane->ctx = ctx;
+	lane->ops = *ops;
 	lane->random = random | 1;
 	lane->look_again_ms = INT64_MAX;
 	list_init(&lane->routes);
@@ -115,7 +114,7 @@ on_done(void *ctx, struct transaction *t)
 		    ls->route, t->began_ms, lane->set->lane_pipeline_depth);
 	lane_conclude(lane, t);
 	/* No reply need follow: it may have failed while it was written. */
-	lane->ops->want_kick(lane->ctx);
+	lane_want_kick(lane);
 }
 
 static void
@@ -147,7 +146,7 @@ on_returned(void *ctx, struct transaction *t, bool is_its_fault)
 	} else {
 		lane_hand_over(lane, t);
 	}
-	lane->ops->want_kick(lane->ctx);
+	lane_want_kick(lane);
 }
 
 /* The session is inside one of its own functions: lane_kick() buries it. */
@@ -155,31 +154,33 @@ static void
 on_ended(void *ctx, enum session_end how, bool is_clean, const char *why)
 {
 	struct lane_session *ls = ctx;
+	const struct lane_ops *ops = &ls->lane->ops;
 
 	ls->end_how = how;
 	ls->end_is_clean = is_clean;
 	(void)snprintf(ls->end_why, sizeof(ls->end_why), "%s", why);
-	if (ls->lane->ops->hang_up != NULL)
-		ls->lane->ops->hang_up(ls->lane->ctx, ls);
-	ls->lane->ops->want_kick(ls->lane->ctx);
+	ops->connections->hang_up(ops->connections_ctx, ls);
+	lane_want_kick(ls->lane);
 }
 
 static void
 on_changed(void *ctx)
 {
 	struct lane_session *ls = ctx;
+	const struct lane_ops *ops = &ls->lane->ops;
 
-	ls->lane->ops->on_output(ls->lane->ctx, ls);
-	ls->lane->ops->want_kick(ls->lane->ctx);
+	ops->connections->on_output(ops->connections_ctx, ls);
+	lane_want_kick(ls->lane);
 }
 
 static void
 on_rendering(void *ctx, struct transaction *t, bool begins)
 {
 	struct lane_session *ls = ctx;
+	const struct lane_ops *ops = &ls->lane->ops;
 
-	if (ls->lane->ops->on_rendering != NULL)
-		ls->lane->ops->on_rendering(ls->lane->ctx, t->req, begins);
+	if (ops->owner->on_rendering != NULL)
+		ops->owner->on_rendering(ops->owner_ctx, t->req, begins);
 }
 
 static enum meaning
@@ -213,7 +214,7 @@ lane_submit(struct lane *lane, struct request *req, struct moment now)
 		t->number = ++lane->numbered;
 		lane_put_last(lane, t);
 	}
-	lane->ops->want_kick(lane->ctx);
+	lane_want_kick(lane);
 }
 
 /* The assigned transaction goes back among those that wait. */
@@ -226,7 +227,7 @@ withdraw(struct lane *lane, struct transaction *t)
 	lane_give_back_token(t);
 	lane->in_flight--;
 	lane_put_back(lane, t);
-	lane->ops->want_kick(lane->ctx);
+	lane_want_kick(lane);
 	return true;
 }
 
@@ -277,7 +278,7 @@ lane_add_session(struct lane *lane, struct route *route,
 	lane_clear_alarm(lane, route, ALARM_OUTAGE);
 	if (is_authenticated)
 		lane_clear_alarm(lane, route, ALARM_LOGIN);
-	lane->ops->want_kick(lane->ctx);
+	lane_want_kick(lane);
 	return ls;
 }
 
@@ -295,7 +296,7 @@ lane_dial_failed(struct lane *lane, struct route *route, const struct dsn *dsn,
 	route_on_dial_failed(route, dsn, peer, reply, patience_ms,
 	    lane_next_random(lane), now.ms);
 	lane_alarm_of_outage(lane, route, now.ms);
-	lane->ops->want_kick(lane->ctx);
+	lane_want_kick(lane);
 }
 
 int64_t
@@ -363,7 +364,7 @@ lane_drain(struct lane *lane, struct moment now)
 			session_finish(ls->session, FINISH_DRAINING, now.ms);
 		}
 	}
-	lane->ops->want_kick(lane->ctx);
+	lane_want_kick(lane);
 }
 
 void
@@ -375,7 +376,7 @@ lane_abort(struct lane *lane, const char *why, struct moment now)
 		list_each (s, &r->sessions)
 			session_abort(session_of(s)->session, why, now);
 	}
-	lane->ops->want_kick(lane->ctx);
+	lane_want_kick(lane);
 }
 
 bool

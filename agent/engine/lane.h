@@ -10,7 +10,7 @@
  * lane has at most one message in doubt per session. Every "no" has a reason
  * and a time (lane_no.h), which the log tells when mail is deferred.
  *
- * Engine: the outside world is struct lane_ops.
+ * Engine: the outside world is struct lane_ops (lane_ops.h).
  */
 #ifndef LANE_H
 #define LANE_H
@@ -21,6 +21,7 @@
 
 #include "agent/engine/alarm_kind.h"
 #include "agent/engine/lane_no.h"
+#include "agent/engine/lane_ops.h"
 #include "agent/engine/pacer.h"
 #include "agent/engine/controller.h"
 #include "agent/engine/peer.h"
@@ -60,79 +61,6 @@ struct lane_session {
  * as a server's restart, is none. */
 enum { LANE_OUTAGE_MS = 300000 };
 
-/* What may be called back when a host can be used again. */
-enum lane_owed_for {
-	LANE_OWED_OUTAGE, /* none could be used */
-	LANE_OWED_DOUBT, /* the connection broke and left it in doubt; what was
-			    in doubt before waits for its backoff, since it may
-			    be what breaks them */
-};
-
-struct lane_ops {
-	/* Begin a dial for route. false: no slot; *no says why and when.
-	 * Ends in lane_add_session() or lane_dial_failed(). */
-	bool (*start_dial)(void *ctx, struct route *route, struct lane_no *no);
-	/* Would open so many more sessions if it could. */
-	void (*on_want)(void *ctx, struct route *route, size_t count);
-	/* Recipient i has its verdict: report it. The request may be gone when
-	 * this returns. */
-	void (*on_decided)(void *ctx, struct request *req, size_t i);
-	/* There may be output for this session. */
-	void (*on_output)(void *ctx, struct lane_session *ls);
-	/* The session is over and empty: close its connection, free the slot.
-	 * ls and its session are freed when this returns. Called by
-	 * lane_kick(). */
-	void (*on_session_ended)(void *ctx, struct lane_session *ls,
-	    enum session_end how, bool is_clean, const char *why);
-	/* Something changed: call lane_kick() soon, not from inside. */
-	void (*want_kick)(void *ctx);
-	/* A message is being read and written / is out of hand again. May be
-	 * NULL. */
-	void (*on_rendering)(void *ctx, const struct request *req, bool begins);
-	/* The session is over: not one more octet may leave its connection,
-	 * for what was pulled and not written belongs to messages that are
-	 * already on their way elsewhere. on_session_ended() follows. May be
-	 * NULL. */
-	void (*hang_up)(void *ctx, struct lane_session *ls);
-	/* Something is wrong at the smarthost; reply says why. The lane stops
-	 * there (LOGIN, BLOCKED), or no host of the route's list could be
-	 * reached for LANE_OUTAGE_MS while mail wants to go. / It is not, or
-	 * not any more; also told when nothing was wrong. This is the one way
-	 * for alarms. May be NULL. */
-	void (*on_alarm)(void *ctx, struct route *route, enum alarm_kind kind,
-	    const char *reply);
-	void (*on_all_clear)(
-	    void *ctx, struct route *route, enum alarm_kind kind);
-	/* Asked when a route is new: did an earlier process raise an alarm for
-	 * it that has not ended? May be NULL. */
-	bool (*is_alarmed)(void *ctx, const struct route *route);
-	/* It refused what was sent at sent_us, or since then: the account is
-	 * too fast. Asked once for all refusals of a flight. True: less urgent
-	 * lanes of the account are busy and are told to slow down
-	 * (lane_yield), so this one is not to. May be NULL. */
-	bool (*on_throttled)(
-	    void *ctx, struct route *route, int64_t sent_us, int64_t now_us);
-	/* It wants nothing of the account before until_us: for the other lanes
-	 * (lane_pause). May be NULL. */
-	void (*on_pause)(void *ctx, struct route *route, int64_t until_us);
-	/* It has as many connections of ours as it wants; was_open: and told
-	 * so on one that still counts as ours. May be NULL. */
-	void (*on_too_many)(
-	    void *ctx, struct route *route, bool was_open, const char *reply);
-	/* The server ended the session before it took a message: its address
-	 * is better tried after those that are as good. May be NULL. */
-	void (*on_turned_away)(void *ctx, struct lane_session *ls);
-	/* The request is deferred for the sake of its list of hosts: note it
-	 * under id, for on_back(). False: it is not called back. / One of them
-	 * can be used again. May be NULL. */
-	bool (*on_outage)(void *ctx, uint64_t id, const struct request *req,
-	    enum lane_owed_for why);
-	void (*on_back)(void *ctx, uint64_t id);
-	/* The route is about to be freed; it has no session and no dial. May
-	 * be NULL. */
-	void (*on_route_gone)(void *ctx, struct route *route);
-};
-
 /* Never reset. */
 struct lane_figures {
 	uint64_t sent, deferred, bounced; /* recipients */
@@ -145,9 +73,9 @@ struct lane_figures {
 };
 
 /* error (of error_size octets) says what is wrong when NULL is returned.
- * random: a seed for jitter. */
+ * random: a seed for jitter. *ops is copied, its tables are borrowed. */
 struct lane *lane_new(const struct settings *set, const struct lane_ops *ops,
-    void *ctx, uint32_t random, int64_t now_us, char *error, size_t error_size);
+    uint32_t random, int64_t now_us, char *error, size_t error_size);
 
 /* Limits kept outside, shared with other lanes or by the lane's next process;
  * see pacer_attach(). Before the first request. */

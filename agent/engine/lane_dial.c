@@ -81,7 +81,8 @@ static bool
 start_dial(
     struct lane *lane, struct route *r, struct lane_no *no, int64_t now_ms)
 {
-	if (!lane->ops->start_dial(lane->ctx, r, no))
+	if (!lane->ops.connections->start_dial(
+		lane->ops.connections_ctx, r, no))
 		return false;
 	r->dialing++;
 	route_on_dial(r, now_ms);

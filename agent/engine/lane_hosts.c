@@ -106,8 +106,8 @@ make(struct lane *lane, const struct key *key, int64_t now_us)
 	r->may_be_plain = key->may_be_plain;
 	r->id = ++lane->route_ids;
 	lane_begin_pace(lane, r, now_us);
-	if (lane->ops->is_alarmed != NULL &&
-	    lane->ops->is_alarmed(lane->ctx, r))
+	if (lane->ops.alarms != NULL &&
+	    lane->ops.alarms->is_stopped(lane->ops.alarms_ctx, r))
 		route_recall_alarm(r);
 	list_push(&lane->routes, &r->link);
 	lane->route_count++;
@@ -363,8 +363,9 @@ lane_on_turned_away(struct lane *lane, struct lane_session *ls, int64_t now_ms)
 		ls->end_how != SESSION_END_LOST &&
 		ls->end_how != SESSION_END_TIMEOUT))
 		return;
-	if (lane->ops->on_turned_away != NULL)
-		lane->ops->on_turned_away(lane->ctx, ls);
+	if (lane->ops.connections->on_turned_away != NULL)
+		lane->ops.connections->on_turned_away(
+		    lane->ops.connections_ctx, ls);
 	r->turned_away++;
 	/* Others live on, or another of its addresses is to be asked first. */
 	if (r->session_count > 1 ||
@@ -521,8 +522,9 @@ lane_owe(struct lane *lane, const struct transaction *t, enum lane_owed_for why)
 {
 	struct route *first = first_of(lane, t->route);
 
-	if (first == NULL || lane->ops->on_outage == NULL ||
-	    !lane->ops->on_outage(lane->ctx, first->id, t->req, why))
+	if (first == NULL || lane->ops.outages == NULL ||
+	    !lane->ops.outages->on_outage(
+		lane->ops.outages_ctx, first->id, t->req, why))
 		return false;
 	first->owed++;
 	return true;
@@ -539,5 +541,5 @@ lane_on_back(struct lane *lane, const struct route *r)
 	if (first == NULL || first->owed == 0)
 		return;
 	first->owed = 0;
-	lane->ops->on_back(lane->ctx, first->id);
+	lane->ops.outages->on_back(lane->ops.outages_ctx, first->id);
 }

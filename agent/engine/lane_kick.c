@@ -41,8 +41,9 @@ bury_ended(struct lane *lane, struct route *r, int64_t now_ms)
 			continue;
 		judge_end(lane, ls, now_ms);
 		lane_on_turned_away(lane, ls, now_ms);
-		lane->ops->on_session_ended(
-		    lane->ctx, ls, ls->end_how, ls->end_is_clean, ls->end_why);
+		lane->ops.connections->on_session_ended(
+		    lane->ops.connections_ctx, ls, ls->end_how,
+		    ls->end_is_clean, ls->end_why);
 		lane_free_session(ls);
 	}
 }
@@ -266,7 +267,8 @@ kick_route(struct lane *lane, struct route *r, struct moment now)
 		if (no.not_before_ms < lane->look_again_ms)
 			lane->look_again_ms = no.not_before_ms;
 	}
-	lane->ops->on_want(lane->ctx, r, lane_dials_wanted(lane, r, now_us));
+	lane->ops.accounts->on_want(
+	    lane->ops.accounts_ctx, r, lane_dials_wanted(lane, r, now_us));
 	return is_served;
 }
 
@@ -289,8 +291,9 @@ forget_unused(struct lane *lane, struct route *r, int64_t now_ms)
 	if (lane->route_count <= ROUTE_MANY &&
 	    controller_paused_until(&r->pace->adapt) > now_ms * 1000)
 		return;
-	if (lane->ops->on_route_gone != NULL)
-		lane->ops->on_route_gone(lane->ctx, r);
+	if (lane->ops.connections->on_route_gone != NULL)
+		lane->ops.connections->on_route_gone(
+		    lane->ops.connections_ctx, r);
 	lane->route_count--;
 	lane_leave_pace(r);
 	route_free(&r);

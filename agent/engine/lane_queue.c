@@ -46,7 +46,8 @@ lane_hand_over(struct lane *lane, const struct transaction *t)
 		left--;
 		request_set_rcpt_state(req, t->rcpts[i], RCPT_HANDED_OVER);
 		count(lane, r->verdict);
-		lane->ops->on_decided(lane->ctx, req, t->rcpts[i]);
+		lane->ops.owner->on_decided(
+		    lane->ops.owner_ctx, req, t->rcpts[i]);
 	}
 }
 

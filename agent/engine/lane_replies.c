@@ -22,15 +22,16 @@ void
 lane_raise_alarm(struct lane *lane, struct route *route, enum alarm_kind kind,
     const char *reply)
 {
-	if (lane->ops->on_alarm != NULL)
-		lane->ops->on_alarm(lane->ctx, route, kind, reply);
+	if (lane->ops.alarms != NULL)
+		lane->ops.alarms->raise(
+		    lane->ops.alarms_ctx, route, kind, reply);
 }
 
 void
 lane_clear_alarm(struct lane *lane, struct route *route, enum alarm_kind kind)
 {
-	if (lane->ops->on_all_clear != NULL)
-		lane->ops->on_all_clear(lane->ctx, route, kind);
+	if (lane->ops.alarms != NULL)
+		lane->ops.alarms->clear(lane->ops.alarms_ctx, route, kind);
 }
 
 static enum rule_stage
@@ -109,8 +110,7 @@ tell_wait(const struct route *r, const char *text, const struct judgement *j,
 static void
 tell_pause(struct lane *lane, struct route *r, int64_t until_us)
 {
-	if (lane->ops->on_pause != NULL)
-		lane->ops->on_pause(lane->ctx, r, until_us);
+	lane->ops.accounts->on_pause(lane->ops.accounts_ctx, r, until_us);
 }
 
 static void
@@ -138,8 +138,8 @@ slow_down(struct lane *lane, struct route *r, struct transaction *t,
 	if (t != NULL && t->is_throttled)
 		return;
 	yields = controller_is_news(pace, sent_us) &&
-		 lane->ops->on_throttled != NULL &&
-		 lane->ops->on_throttled(lane->ctx, r, sent_us, now_us);
+		 lane->ops.accounts->on_throttled(
+		     lane->ops.accounts_ctx, r, sent_us, now_us);
 	if (t == NULL) {
 		controller_on_turned_away(
 		    pace, sent_us, wait_us, yields, now_us);
@@ -222,8 +222,8 @@ too_many(struct lane *lane, struct route *r, bool was_open, const char *text,
 {
 	lane->figures.fewer++;
 	route_rest(r, now_ms + j->wait_ms);
-	if (lane->ops->on_too_many != NULL)
-		lane->ops->on_too_many(lane->ctx, r, was_open, text);
+	lane->ops.accounts->on_too_many(
+	    lane->ops.accounts_ctx, r, was_open, text);
 }
 
 /* ---- witnesses ---------------------------------------------------------- */

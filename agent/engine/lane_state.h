@@ -39,8 +39,7 @@ struct lane_pace {
 
 struct lane {
 	const struct settings *set;
-	const struct lane_ops *ops;
-	void *ctx;
+	struct lane_ops ops;
 	struct pacer pacer;
 	const struct rules *rules; /* borrowed; NULL: codes alone count */
 	struct domains *domains; /* borrowed; NULL: none is limited */
@@ -86,6 +85,13 @@ lane_next_random(struct lane *lane)
 	lane->random ^= lane->random >> 17;
 	lane->random ^= lane->random << 5;
 	return lane->random;
+}
+
+/* Something changed: the lane is to be kicked, not from inside. */
+static inline void
+lane_want_kick(struct lane *lane)
+{
+	lane->ops.owner->want_kick(lane->ops.owner_ctx);
 }
 
 static inline struct lane_session *

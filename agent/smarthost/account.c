@@ -62,12 +62,6 @@ accounts_new(const struct accounts_env *env)
 	return accounts;
 }
 
-void
-accounts_set_lane(struct accounts *accounts, struct lane *lane)
-{
-	accounts->lane = lane;
-}
-
 static struct binding *
 binding_of(const struct route *route)
 {
@@ -307,14 +301,6 @@ accounts_host(const struct route *route)
 	return binding_of(route)->host;
 }
 
-struct rate_account *
-accounts_rates(const struct route *route)
-{
-	const struct binding *b = binding_of(route);
-
-	return b != NULL && b->account != NULL ? b->account->rates : NULL;
-}
-
 /* ---- connections ------------------------------------------------------- */
 
 bool
@@ -377,39 +363,6 @@ accounts_dial_ends(const struct route *route, bool has_session)
 }
 
 void
-accounts_refused(const struct route *route, bool was_open)
-{
-	struct account *a = binding_of(route)->account;
-
-	if (a != NULL)
-		budget_refused(a->budget, a->held - was_open,
-		    loop_now_ms(a->accounts->env.loop));
-}
-
-void
-accounts_want(struct accounts *accounts, struct route *route, size_t count)
-{
-	struct binding *mine = binding_of(route);
-	size_t total = 0;
-
-	if (mine != NULL && count == 0 && mine->dials == 0)
-		mine->wanting_since_us = 0;
-	/* Asked of every route at every kick. */
-	if (mine == NULL || mine->account == NULL || mine->want == count)
-		return;
-	mine->want = count;
-	list_each (link, &accounts->bindings) {
-		struct binding *b = list_entry(link, struct binding, link);
-
-		if (b->account == mine->account)
-			total += b->want;
-	}
-	if (total > (size_t)accounts->env.set->lane_connection_limit)
-		total = (size_t)accounts->env.set->lane_connection_limit;
-	budget_want(mine->account->budget, (int)total);
-}
-
-void
 accounts_drain(struct accounts *accounts)
 {
 	accounts->is_draining = true;
@@ -468,4 +421,136 @@ accounts_show(struct accounts *accounts)
 		if (b->account != NULL)
 			show_learned(b);
 	}
+}
+
+/* ---- what the lane tells ----------------------------------------------- */
+
+static void
+on_want(void *ctx, struct route *route, size_t count)
+{
+	struct accounts *accounts = ctx;
+	struct binding *mine = binding_of(route);
+	size_t total = 0;
+
+	if (mine != NULL && count == 0 && mine->dials == 0)
+		mine->wanting_since_us = 0;
+	/* Asked of every route at every kick. */
+	if (mine == NULL || mine->account == NULL || mine->want == count)
+		return;
+	mine->want = count;
+	list_each (link, &accounts->bindings) {
+		struct binding *b = list_entry(link, struct binding, link);
+
+		if (b->account == mine->account)
+			total += b->want;
+	}
+	if (total > (size_t)accounts->env.set->lane_connection_limit)
+		total = (size_t)accounts->env.set->lane_connection_limit;
+	budget_want(mine->account->budget, (int)total);
+}
+
+static void
+on_too_many(void *ctx, struct route *route, bool was_open, const char *reply)
+{
+	struct accounts *accounts = ctx;
+	struct account *a = binding_of(route)->account;
+
+	board_writer_refusal(accounts->env.board, reply);
+	board_writer_add(accounts->env.board, BOARD_COUNTER_dials_refused, 1);
+	if (a != NULL)
+		budget_refused(a->budget, a->held - was_open,
+		    loop_now_ms(accounts->env.loop));
+}
+
+/* NULL: not known yet, and no session of the route was dialled yet. */
+static struct rate_account *
+rates_of(const struct route *route)
+{
+	const struct binding *b = route != NULL ? binding_of(route) : NULL;
+
+	return b != NULL && b->account != NULL ? b->account->rates : NULL;
+}
+
+static bool
+on_throttled(void *ctx, struct route *route, int64_t sent_us, int64_t now_us)
+{
+	struct rate_account *rates = rates_of(route);
+
+	(void)ctx;
+	return rates != NULL && rate_store_throttled(rates, sent_us, now_us);
+}
+
+static void
+on_pause(void *ctx, struct route *route, int64_t until_us)
+{
+	struct rate_account *rates = rates_of(route);
+
+	(void)ctx;
+	if (rates != NULL)
+		rate_store_pause(rates, until_us);
+}
+
+static const struct lane_account_ops lane_handlers = {
+    .on_want = on_want,
+    .on_too_many = on_too_many,
+    .on_throttled = on_throttled,
+    .on_pause = on_pause,
+};
+
+void
+accounts_serve(struct accounts *accounts, struct lane_ops *ops)
+{
+	ops->accounts = &lane_handlers;
+	ops->accounts_ctx = accounts;
+}
+
+static int64_t
+wait_us(void *ctx, const struct pacer_cost *cost, int64_t now_us,
+    struct pacer_limit *why_out)
+{
+	struct rate_account *rates = rates_of(cost->route);
+
+	(void)ctx;
+	return rates != NULL ? rate_store_wait_us(rates, cost, now_us, why_out)
+			     : 0;
+}
+
+static bool
+take(void *ctx, const struct pacer_cost *cost, int64_t now_us)
+{
+	struct rate_account *rates = rates_of(cost->route);
+
+	(void)ctx;
+	return rates == NULL || rate_store_take(rates, cost, now_us);
+}
+
+static const struct limitset *
+peek(void *ctx, struct route *route)
+{
+	struct accounts *accounts = ctx;
+
+	return rate_store_peek(accounts->env.rates, rates_of(route));
+}
+
+static void
+save(void *ctx, const struct limitset *own)
+{
+	struct accounts *accounts = ctx;
+
+	rate_store_save_own(accounts->env.rates, own);
+}
+
+static const struct pacer_ops pacer_handlers = {
+    .wait_us = wait_us,
+    .take = take,
+    .peek = peek,
+    .save = save,
+};
+
+void
+accounts_set_lane(struct accounts *accounts, struct lane *lane)
+{
+	accounts->lane = lane;
+	lane_set_rates(lane, rate_store_own(accounts->env.rates),
+	    &pacer_handlers, accounts, clock_mono_us());
 }

@@ -42,8 +42,12 @@ struct accounts_env {
 
 struct accounts *accounts_new(const struct accounts_env *env);
 
-/* The lane whose routes these are; before the first accounts_of(). */
+/* Will hear what a lane that is about to be made has to tell. */
+void accounts_serve(struct accounts *accounts, struct lane_ops *ops);
+
+/* That lane; before the first accounts_of(). Its rates are kept from now on. */
 void accounts_set_lane(struct accounts *accounts, struct lane *lane);
+
 void accounts_free(struct accounts **accounts);
 
 /* The account of a route of the lane, for which a session is wanted; NULL: it
@@ -61,9 +65,6 @@ void accounts_dial_ends(const struct route *route, bool has_session);
 /* The first host of a route's nexthops, in lower case; after accounts_of(). */
 const char *accounts_host(const struct route *route);
 
-/* Where the rates of a route's account are kept; NULL: not known yet. */
-struct rate_account *accounts_rates(const struct route *route);
-
 /* A connection's slot, within the account's connections at a time and in a
  * time; false: no says why not. */
 bool account_take(struct account *account, int *slot, struct lane_no *no);
@@ -71,14 +72,6 @@ bool account_take(struct account *account, int *slot, struct lane_no *no);
 /* After the server can have seen the end of the connection. */
 void account_give_back(
     struct account *account, int slot, bool is_clean, int64_t rtt_ms);
-
-/* The server says that there are too many connections; was_open: the one on
- * which it said so is among them. After accounts_of(). */
-void accounts_refused(const struct route *route, bool was_open);
-
-/* So many connections would be of use to a route. */
-void accounts_want(
-    struct accounts *accounts, struct route *route, size_t count);
 
 /* What other lanes were told by the smarthosts reaches this one. */
 void accounts_listen(struct accounts *accounts, struct moment now);

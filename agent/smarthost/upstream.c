@@ -85,8 +85,8 @@ free_upstream(struct upstream *u)
 	mem_free(u);
 }
 
-void
-upstreams_on_route_gone(void *ctx, struct route *route)
+static void
+on_route_gone(void *ctx, struct route *route)
 {
 	struct upstreams *ups = ctx;
 
@@ -283,8 +283,8 @@ on_dialled(void *ctx, struct dial_result *result)
 	dial_result_fini(result);
 }
 
-bool
-upstreams_start_dial(void *ctx, struct route *route, struct lane_no *no)
+static bool
+start_dial(void *ctx, struct route *route, struct lane_no *no)
 {
 	struct upstreams *ups = ctx;
 	struct account *account = accounts_of(ups->accounts, route);
@@ -322,16 +322,8 @@ upstreams_start_dial(void *ctx, struct route *route, struct lane_no *no)
 	return true;
 }
 
-void
-upstreams_on_want(void *ctx, struct route *route, size_t count)
-{
-	struct upstreams *ups = ctx;
-
-	accounts_want(ups->accounts, route, count);
-}
-
-void
-upstreams_on_output(void *ctx, struct lane_session *ls)
+static void
+on_lane_output(void *ctx, struct lane_session *ls)
 {
 	struct upstream *u = ls->io;
 
@@ -340,27 +332,16 @@ upstreams_on_output(void *ctx, struct lane_session *ls)
 		link_kick(u->conn);
 }
 
-void
-upstreams_on_too_many(
-    void *ctx, struct route *route, bool was_open, const char *reply)
-{
-	struct upstreams *ups = ctx;
-
-	board_writer_refusal(ups->env.board, reply);
-	board_writer_add(ups->env.board, BOARD_COUNTER_dials_refused, 1);
-	accounts_refused(route, was_open);
-}
-
-void
-upstreams_on_turned_away(void *ctx, struct lane_session *ls)
+static void
+on_turned_away(void *ctx, struct lane_session *ls)
 {
 	struct upstreams *ups = ctx;
 
 	dialer_rest(ups->dialer, session_peer(ls->session));
 }
 
-void
-upstreams_hang_up(void *ctx, struct lane_session *ls)
+static void
+hang_up(void *ctx, struct lane_session *ls)
 {
 	struct upstream *u = ls->io;
 
@@ -368,9 +349,9 @@ upstreams_hang_up(void *ctx, struct lane_session *ls)
 	link_free(&u->conn);
 }
 
-void
-upstreams_on_session_ended(void *ctx, struct lane_session *ls,
-    enum session_end how, bool is_clean, const char *why)
+static void
+on_session_ended(void *ctx, struct lane_session *ls, enum session_end how,
+    bool is_clean, const char *why)
 {
 	struct upstreams *ups = ctx;
 	struct upstream *u = ls->io;
@@ -383,6 +364,23 @@ upstreams_on_session_ended(void *ctx, struct lane_session *ls,
 	release(u, is_clean);
 	u->ls = NULL;
 	free_upstream(u);
+}
+
+static const struct lane_connection_ops lane_handlers = {
+    .start_dial = start_dial,
+    .on_output = on_lane_output,
+    .hang_up = hang_up,
+    .on_session_ended = on_session_ended,
+    .on_turned_away = on_turned_away,
+    .on_route_gone = on_route_gone,
+};
+
+void
+upstreams_serve(struct upstreams *ups, struct lane_ops *ops)
+{
+	ops->connections = &lane_handlers;
+	ops->connections_ctx = ups;
+	accounts_serve(ups->accounts, ops);
 }
 
 void
@@ -402,12 +400,6 @@ upstreams_cancel_dials(struct upstreams *ups)
 		    INT64_MAX, clock_moment());
 		free_upstream(u);
 	}
-}
-
-struct rate_account *
-upstreams_rates(const struct route *route)
-{
-	return accounts_rates(route);
 }
 
 void

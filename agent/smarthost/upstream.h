@@ -2,9 +2,10 @@
  *
  *   start_dial -> slot taken -> dialling -> link + session -> ended -> slot
  *
- * The adapter behind lane_ops for everything that faces the smarthost. An
- * upstream keeps its slot of the account from before connect until the provider
- * can have seen the end.
+ * The adapter behind lane_connection_ops, with account behind lane_account_ops
+ * and pacer_ops: everything that faces the smarthost. An upstream keeps its
+ * slot of the account from before connect until the provider can have seen the
+ * end.
  */
 #ifndef UPSTREAM_H
 #define UPSTREAM_H
@@ -22,27 +23,14 @@ struct upstreams;
 struct upstreams *upstreams_new(
     struct dialer *dialer, const struct accounts_env *env);
 
-/* The lane whose sessions these are; before the first dial. */
+/* Will open and close the sessions of a lane that is about to be made. */
+void upstreams_serve(struct upstreams *ups, struct lane_ops *ops);
+
+/* That lane; before the first dial. */
 void upstreams_set_lane(struct upstreams *ups, struct lane *lane);
 
 /* After lane_free(): what is left is closed without a word. */
 void upstreams_free(struct upstreams **ups);
-
-/* lane_ops, with ctx being the struct upstreams. */
-bool upstreams_start_dial(void *ctx, struct route *route, struct lane_no *no);
-void upstreams_on_want(void *ctx, struct route *route, size_t count);
-void upstreams_on_output(void *ctx, struct lane_session *ls);
-void upstreams_on_route_gone(void *ctx, struct route *route);
-void upstreams_on_too_many(
-    void *ctx, struct route *route, bool was_open, const char *reply);
-void upstreams_on_turned_away(void *ctx, struct lane_session *ls);
-void upstreams_hang_up(void *ctx, struct lane_session *ls);
-void upstreams_on_session_ended(void *ctx, struct lane_session *ls,
-    enum session_end how, bool is_clean, const char *why);
-
-/* Where the rates of a route's account are kept; NULL: not known yet, and no
- * session of the route was dialled yet. */
-struct rate_account *upstreams_rates(const struct route *route);
 
 /* What other lanes were told by the smarthosts reaches this one; before each
  * lane_kick(). */

@@ -223,10 +223,11 @@ world_set_domains(struct world *w, const char *text)
 static void
 begin_lane(struct world *w)
 {
+	struct lane_ops ops = world_lane_ops(w);
 	char error[256];
 
-	w->lane = lane_new(&w->set, &world_lane_ops, w, 12345, w->now.ms * 1000,
-	    error, sizeof(error));
+	w->lane = lane_new(
+	    &w->set, &ops, 12345, w->now.ms * 1000, error, sizeof(error));
 	if (w->lane == NULL)
 		fail_msg("%s", error);
 	lane_set_rules(w->lane, w->rules);

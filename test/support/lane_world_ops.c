@@ -147,8 +147,8 @@ hang_up_session(void *ctx, struct lane_session *ls)
 }
 
 static void
-on_alarm(
-    void *ctx, struct route *route, enum alarm_kind kind, const char *reply)
+raise_alarm(void *ctx, const struct route *route, enum alarm_kind kind,
+    const char *reply)
 {
 	struct world *w = ctx;
 
@@ -159,14 +159,14 @@ on_alarm(
 }
 
 static void
-on_all_clear(void *ctx, struct route *route, enum alarm_kind kind)
+clear_alarm(void *ctx, const struct route *route, enum alarm_kind kind)
 {
 	(void)route;
 	((struct world *)ctx)->all_clears[kind]++;
 }
 
 static bool
-is_alarmed(void *ctx, const struct route *route)
+is_stopped(void *ctx, const struct route *route)
 {
 	(void)route;
 	return ((struct world *)ctx)->was_alarmed;
@@ -229,22 +229,51 @@ on_back(void *ctx, uint64_t id)
 	((struct world *)ctx)->backs++;
 }
 
-const struct lane_ops world_lane_ops = {
-    .start_dial = start_dial,
-    .on_want = on_want,
+static const struct lane_owner_ops owner_handlers = {
     .on_decided = on_decided,
-    .on_output = on_output,
-    .on_session_ended = on_session_ended,
-    .want_kick = want_kick,
     .on_rendering = on_rendering,
+    .want_kick = want_kick,
+};
+
+static const struct lane_connection_ops connection_handlers = {
+    .start_dial = start_dial,
+    .on_output = on_output,
     .hang_up = hang_up_session,
-    .on_alarm = on_alarm,
-    .on_all_clear = on_all_clear,
-    .is_alarmed = is_alarmed,
+    .on_session_ended = on_session_ended,
+    .on_turned_away = on_turned_away,
+};
+
+static const struct lane_account_ops account_handlers = {
+    .on_want = on_want,
+    .on_too_many = on_too_many,
     .on_throttled = on_throttled,
     .on_pause = on_pause,
-    .on_too_many = on_too_many,
-    .on_turned_away = on_turned_away,
+};
+
+static const struct lane_alarm_ops alarm_handlers = {
+    .raise = raise_alarm,
+    .clear = clear_alarm,
+    .is_stopped = is_stopped,
+};
+
+static const struct lane_outage_ops outage_handlers = {
     .on_outage = on_outage,
     .on_back = on_back,
 };
+
+struct lane_ops
+world_lane_ops(struct world *w)
+{
+	return (struct lane_ops){
+	    .owner = &owner_handlers,
+	    .owner_ctx = w,
+	    .connections = &connection_handlers,
+	    .connections_ctx = w,
+	    .accounts = &account_handlers,
+	    .accounts_ctx = w,
+	    .alarms = &alarm_handlers,
+	    .alarms_ctx = w,
+	    .outages = &outage_handlers,
+	    .outages_ctx = w,
+	};
+}

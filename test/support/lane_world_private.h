@@ -20,7 +20,8 @@ event_of(struct list *link)
 	return list_entry(link, struct event, link);
 }
 
-extern const struct lane_ops world_lane_ops;
+/* The world as its lane sees it. */
+struct lane_ops world_lane_ops(struct world *w);
 
 enum { WORLD_OUT_MAX = 8 << 20 };
 

@@ -241,18 +241,24 @@ on_pause(void *ctx, struct route *route, int64_t until_us)
 	rate_store_pause(member_of(ctx)->rates, until_us);
 }
 
-static const struct lane_ops lane_handlers = {
-    .start_dial = start_dial,
-    .on_want = on_want,
+static const struct lane_owner_ops owner_handlers = {
     .on_decided = on_decided,
-    .on_output = on_output,
-    .on_session_ended = on_session_ended,
     .want_kick = want_kick,
+};
+
+static const struct lane_connection_ops connection_handlers = {
+    .start_dial = start_dial,
+    .on_output = on_output,
     .hang_up = hang_up,
+    .on_session_ended = on_session_ended,
+    .on_route_gone = on_route_gone,
+};
+
+static const struct lane_account_ops account_handlers = {
+    .on_want = on_want,
+    .on_too_many = on_too_many,
     .on_throttled = on_throttled,
     .on_pause = on_pause,
-    .on_too_many = on_too_many,
-    .on_route_gone = on_route_gone,
 };
 
 /* ---- pacer_ops --------------------------------------------------------- */
@@ -658,6 +664,14 @@ static void
 begin_lane(struct sim_world *w, int me)
 {
 	struct sim_lane *l = &w->lanes[me];
+	struct lane_ops ops = {
+	    .owner = &owner_handlers,
+	    .owner_ctx = l,
+	    .connections = &connection_handlers,
+	    .connections_ctx = l,
+	    .accounts = &account_handlers,
+	    .accounts_ctx = l,
+	};
 	struct problems problems = {0};
 	char error[256];
 
@@ -669,8 +683,8 @@ begin_lane(struct sim_world *w, int me)
 	if (problems.count > 0)
 		log_fatal("%s", problems.text[0]);
 	problems_fini(&problems);
-	l->lane = lane_new(&l->set, &lane_handlers, l, (uint32_t)(me + 12345),
-	    now_us(w), error, sizeof(error));
+	l->lane = lane_new(&l->set, &ops, (uint32_t)(me + 12345), now_us(w),
+	    error, sizeof(error));
 	if (l->lane == NULL)
 		log_fatal("%s", error);
 	lane_set_rules(l->lane, l->rules.rules);

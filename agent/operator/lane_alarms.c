@@ -1,0 +1,54 @@
+#include "agent/operator/lane_alarms.h"
+
+#include "agent/engine/route.h"
+
+static const char *
+place_of(const struct route *route, enum alarm_kind kind)
+{
+	switch (kind) {
+	case ALARM_LOGIN:
+		return route->login;
+	case ALARM_OUTAGE:
+		return route->list;
+	case ALARM_BLOCKED:
+	case ALARM_CERTIFICATE:
+	case ALARM_TOKEN:
+		break;
+	}
+	return route->nexthops;
+}
+
+static void
+raise_alarm(void *ctx, const struct route *route, enum alarm_kind kind,
+    const char *reply)
+{
+	alarm_raise(ctx, kind, place_of(route, kind), reply);
+}
+
+static void
+clear_alarm(void *ctx, const struct route *route, enum alarm_kind kind)
+{
+	alarm_clear(ctx, kind, place_of(route, kind));
+}
+
+static bool
+is_stopped(void *ctx, const struct route *route)
+{
+	return alarm_is_raised(
+		   ctx, ALARM_LOGIN, place_of(route, ALARM_LOGIN)) ||
+	       alarm_is_raised(
+		   ctx, ALARM_BLOCKED, place_of(route, ALARM_BLOCKED));
+}
+
+static const struct lane_alarm_ops lane_handlers = {
+    .raise = raise_alarm,
+    .clear = clear_alarm,
+    .is_stopped = is_stopped,
+};
+
+void
+lane_alarms_serve(struct alarm *alarm, struct lane_ops *ops)
+{
+	ops->alarms = &lane_handlers;
+	ops->alarms_ctx = alarm;
+}

@@ -1,0 +1,165 @@
+#include "agent/postfix/relief.h"
+
+#include "agent/engine/pacer.h"
+#include "agent/postfix/activequeue.h"
+#include "agent/postfix/outages.h"
+#include "agent/postfix/requeue.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+
+enum { CALL_BACK_SPEED = 2 };
+
+struct relief {
+	const struct lane *lane; /* NULL: the configuration is wrong */
+	struct activequeue crowd;
+	struct requeue *requeue; /* what was given back for it */
+	struct outages *outages;
+	struct loop_timer *timer; /* activequeue_due_ms() */
+	loop_fn *on_look;
+	void *ctx;
+	bool is_stopped;
+};
+
+/* What was given back, and what an outage that is over deferred. */
+static void
+call_back(struct relief *r)
+{
+	size_t room = activequeue_room(&r->crowd);
+	/* Somewhat faster than it is sent, or there would never be room. */
+	double per_s = CALL_BACK_SPEED * r->crowd.per_s;
+
+	CHECK(!r->is_stopped);
+	requeue_allow(r->requeue, room, per_s);
+	outages_allow(r->outages, room, per_s);
+}
+
+static void
+look(void *ctx)
+{
+	struct relief *r = ctx;
+	int64_t now_ms = clock_mono_ms();
+	bool was_on = r->crowd.is_on;
+
+	if (r->is_stopped)
+		return;
+	activequeue_look(&r->crowd, lane_figures(r->lane)->messages,
+	    lane_has_surplus(r->lane, now_ms), now_ms);
+	call_back(r);
+	if (r->crowd.is_on != was_on || activequeue_gives_back(&r->crowd))
+		r->on_look(r->ctx);
+	relief_watch(r);
+}
+
+struct relief *
+relief_new(
+    struct loop *loop, const struct settings *set, loop_fn *on_look, void *ctx)
+{
+	struct relief *r = mem_zalloc(sizeof(*r));
+
+	activequeue_init(&r->crowd, set, clock_mono_ms());
+	r->requeue = requeue_new(loop, set);
+	r->outages = outages_new(loop, set, pacer_weight(set->lane_priority));
+	r->timer = loop_timer_new(loop, look, r);
+	r->on_look = on_look;
+	r->ctx = ctx;
+	return r;
+}
+
+void
+relief_free(struct relief **relief)
+{
+	struct relief *old = *relief;
+
+	*relief = NULL;
+	if (old == NULL)
+		return;
+	loop_timer_free(&old->timer);
+	requeue_free(&old->requeue);
+	outages_free(&old->outages);
+	mem_free(old);
+}
+
+static bool
+on_outage(
+    void *ctx, uint64_t id, const struct request *req, enum lane_owed_for why)
+{
+	struct relief *r = ctx;
+
+	return why == LANE_OWED_DOUBT
+		   ? outages_add_doubtful(r->outages, id, req->queue_id)
+		   : outages_add(r->outages, id, req->queue_id);
+}
+
+static void
+on_back(void *ctx, uint64_t id)
+{
+	struct relief *r = ctx;
+
+	outages_over(r->outages, id);
+	if (!r->is_stopped)
+		call_back(r);
+	relief_watch(r);
+}
+
+static const struct lane_outage_ops lane_handlers = {
+    .on_outage = on_outage,
+    .on_back = on_back,
+};
+
+void
+relief_serve(struct relief *r, struct lane_ops *ops)
+{
+	ops->outages = &lane_handlers;
+	ops->outages_ctx = r;
+}
+
+void
+relief_set_lane(struct relief *r, const struct lane *lane)
+{
+	r->lane = lane;
+}
+
+void
+relief_watch(struct relief *r)
+{
+	size_t mail = lane_waiting(r->lane) + lane_in_flight(r->lane) +
+		      requeue_count(r->requeue) + outages_due(r->outages);
+
+	if (!r->is_stopped && mail > 0)
+		loop_timer_at(r->timer, activequeue_due_ms(&r->crowd));
+}
+
+bool
+relief_gives_back(const struct relief *r)
+{
+	return activequeue_gives_back(&r->crowd);
+}
+
+void
+relief_on_given(struct relief *r, const char *queue_id)
+{
+	CHECK(relief_gives_back(r));
+	activequeue_on_given(&r->crowd);
+	requeue_add(r->requeue, queue_id);
+}
+
+void
+relief_stop(struct relief *r)
+{
+	r->is_stopped = true;
+	loop_timer_cancel(r->timer);
+	requeue_allow(r->requeue, 0, 0);
+	outages_allow(r->outages, 0, 0);
+}
+
+struct relief_figures
+relief_figures(const struct relief *r)
+{
+	return (struct relief_figures){
+	    .active = r->crowd.count,
+	    .is_crowded = r->crowd.is_on,
+	    .given_back = requeue_count(r->requeue),
+	    .called_back = requeue_called(r->requeue),
+	};
+}
