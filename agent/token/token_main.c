@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -11,14 +10,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "agent/io/command_output.h"
 #include "agent/io/logsink.h"
 #include "agent/io/loop.h"
 #include "agent/operator/alarm.h"
-#include "agent/postfix/master.h"
+#include "agent/postfix/startup.h"
 #include "agent/settings/config.h"
-#include "agent/settings/options.h"
-#include "agent/state/statefile.h"
 #include "agent/token/confdir.h"
 #include "agent/token/login.h"
 #include "agent/token/service.h"
@@ -27,16 +23,13 @@
 #include "common/base/mem.h"
 #include "common/shared/tokenproto.h"
 
-enum { RETRY_MS = 1000, CONFIG_TRIES = 5, STATUS_WRONG = 2 };
+enum { STATUS_WRONG = 2 };
 
-struct startup {
-	struct options opt;
-	struct problems problems;
-	struct settings set;
+/* The service and what it borrows. */
+struct parts {
+	struct startup startup;
 	struct loop *loop;
-	struct master *master;
 	struct confdir dir;
-	struct statefile_dir state;
 	struct alarm *alarm;
 	struct service *service;
 };
@@ -60,39 +53,6 @@ token_is_wanted(int argc, char *const *argv)
 /* ---- the service -----------------------------------------------------------
  */
 
-static bool
-wait_for_system(void *ctx, const char *why)
-{
-	(void)ctx;
-	log_warn("%s -- cannot start, trying again", why);
-	if (!master_pause(RETRY_MS))
-		exit(0);
-	return true;
-}
-
-static void
-read_settings(struct startup *s, int argc, char **argv)
-{
-	for (int tries = 1;; tries++) {
-		char *why;
-
-		options_parse(&s->opt, argc, argv, &s->problems);
-		if (config_load(&s->set, NULL, &s->opt, &s->problems, NULL) &&
-		    !s->problems.may_pass)
-			return;
-		why = mem_strdup(s->problems.text[s->problems.count - 1]);
-		if (!s->problems.may_pass && tries >= CONFIG_TRIES) {
-			logsink_tell_syslog(why);
-			log_fatal("%s", why);
-		}
-		(void)wait_for_system(s, why);
-		mem_free(why);
-		settings_free(&s->set);
-		problems_fini(&s->problems);
-		options_fini(&s->opt);
-	}
-}
-
 static void
 set_log_name(struct startup *s)
 {
@@ -102,17 +62,14 @@ set_log_name(struct startup *s)
 	s->set.lane_log_name = mem_strdup("lane-token");
 }
 
+/* Its alarms are kept there. */
 static void
 open_state(struct startup *s)
 {
-	char *error = NULL, why[512];
+	char *error = NULL;
 
-	s->state.fd = -1;
-	if (master_make_state_directory(&s->set, &error) != STATE_DIRECTORY_OK)
+	if (startup_open_state(s, &error) != STATE_DIRECTORY_OK)
 		log_warn("%s", error);
-	else if (!statefile_dir_open(
-		     &s->state, s->set.lane_state_directory, why, sizeof(why)))
-		log_warn("%s", why);
 	mem_free(error);
 }
 
@@ -141,33 +98,25 @@ guard_secrets(void)
 }
 
 static void
-log_confdir(const struct startup *s)
+log_confdir(const struct confdir *dir)
 {
-	if (s->dir.error != NULL)
-		log_error("%s", s->dir.error);
-	for (size_t i = 0; i < s->dir.count; i++)
-		if (s->dir.entries[i].error != NULL)
-			log_error("token %s: %s", s->dir.entries[i].conf.name,
-			    s->dir.entries[i].error);
+	if (dir->error != NULL)
+		log_error("%s", dir->error);
+	for (size_t i = 0; i < dir->count; i++)
+		if (dir->entries[i].error != NULL)
+			log_error("token %s: %s", dir->entries[i].conf.name,
+			    dir->entries[i].error);
 }
 
 static void
-start(struct startup *s, int argc, char **argv)
+start(struct parts *p, int argc, char **argv)
 {
+	struct startup *s = &p->startup;
 	char *error = NULL;
 
-	options_parse(&s->opt, argc, argv, &s->problems);
-	logsink_open(
-	    "lane-token", s->opt.log_to_stderr || getenv("GENERATION") == NULL);
-	log_set_verbose(s->opt.verbose);
-	s->master = master_open(&s->opt, &error);
-	if (s->master == NULL)
-		log_fatal("%s", error);
-	options_fini(&s->opt);
-	problems_fini(&s->problems);
+	startup_begin(s, "lane-token", argc, argv);
 	guard_secrets();
-	command_output_patience(wait_for_system, s);
-	read_settings(s, argc, argv);
+	startup_read_settings(s, NULL);
 	set_log_name(s);
 	logsink_configure(&s->set);
 	if (s->opt.chroot)
@@ -175,14 +124,13 @@ start(struct startup *s, int argc, char **argv)
 		    "lane token cannot work in a chroot: set the chroot "
 		    "column of %s in master.cf to n",
 		    s->opt.service_name);
-	for (size_t i = 0; i < s->problems.count; i++)
-		log_lasting_fatal("%s", s->problems.text[i]);
+	startup_log_problems(s, 0);
 	open_state(s);
-	s->loop = loop_new();
-	logsink_attach(s->loop);
-	confdir_read(&s->dir, s->set.lane_token_directory);
-	log_confdir(s);
-	s->alarm = alarm_new(s->loop, &s->set, s->opt.service_name);
+	p->loop = loop_new();
+	logsink_attach(p->loop);
+	confdir_read(&p->dir, s->set.lane_token_directory);
+	log_confdir(&p->dir);
+	p->alarm = alarm_new(p->loop, &s->set, s->opt.service_name);
 	/* As root it could read more than it was told to. */
 	s->opt.unprivileged = true;
 	s->opt.chroot = false;
@@ -190,24 +138,24 @@ start(struct startup *s, int argc, char **argv)
 		log_fatal("%s", error);
 	(void)prctl(PR_SET_DUMPABLE, 0);
 	if (s->state.fd >= 0)
-		alarm_keep(s->alarm, &s->state);
+		alarm_keep(p->alarm, &s->state);
 }
 
 static void
 on_first_accept(void *ctx)
 {
-	struct startup *s = ctx;
+	struct parts *p = ctx;
 
-	master_taken(s->master);
-	master_avail(s->master);
+	master_taken(p->startup.master);
+	master_avail(p->startup.master);
 }
 
 static void
 on_drained(void *ctx)
 {
-	struct startup *s = ctx;
+	struct parts *p = ctx;
 
-	loop_stop(s->loop);
+	loop_stop(p->loop);
 }
 
 /* Reload, stop, or files that only root can read again: the next process does
@@ -215,47 +163,44 @@ on_drained(void *ctx)
 static void
 on_end(void *ctx)
 {
-	struct startup *s = ctx;
+	struct parts *p = ctx;
 
-	service_drain(s->service, on_drained, s);
+	service_drain(p->service, on_drained, p);
 }
 
 static void
-finish(struct startup *s)
+finish(struct parts *p)
 {
-	service_free(&s->service);
-	statefile_dir_close(&s->state);
-	alarm_free(&s->alarm);
-	confdir_free(&s->dir);
+	service_free(&p->service);
+	alarm_free(&p->alarm);
+	confdir_free(&p->dir);
 	logsink_attach(NULL);
-	master_close(&s->master);
-	loop_free(&s->loop);
-	problems_fini(&s->problems);
-	settings_free(&s->set);
-	options_fini(&s->opt);
+	master_close(&p->startup.master);
+	loop_free(&p->loop);
+	startup_fini(&p->startup);
 }
 
 static int
 serve(int argc, char **argv)
 {
-	struct startup s = {.loop = NULL};
+	struct parts p = {.loop = NULL};
+	const struct startup *s = &p.startup;
 	struct service_env env;
 
-	(void)signal(SIGPIPE, SIG_IGN);
-	start(&s, argc, argv);
-	env = (struct service_env){.loop = s.loop,
-	    .listen_fd = master_listen_fd(s.master),
-	    .dir = &s.dir,
-	    .alarm = s.alarm,
-	    .problem = s.problems.count > 0 ? s.problems.text[0] : NULL,
+	start(&p, argc, argv);
+	env = (struct service_env){.loop = p.loop,
+	    .listen_fd = master_listen_fd(s->master),
+	    .dir = &p.dir,
+	    .alarm = p.alarm,
+	    .problem = s->problems.count > 0 ? s->problems.text[0] : NULL,
 	    .on_first_accept = on_first_accept,
 	    .on_stale = on_end,
-	    .ctx = &s};
-	s.service = service_new(&env);
-	master_watch(s.master, s.loop, on_end, &s);
-	loop_on_signal(s.loop, SIGTERM, on_end, &s);
-	loop_run(s.loop);
-	finish(&s);
+	    .ctx = &p};
+	p.service = service_new(&env);
+	master_watch(s->master, p.loop, on_end, &p);
+	loop_on_signal(p.loop, SIGTERM, on_end, &p);
+	loop_run(p.loop);
+	finish(&p);
 	return 0;
 }
 
