@@ -283,18 +283,18 @@ lane_add_session(struct lane *lane, struct route *route,
 }
 
 void
-lane_dial_failed(struct lane *lane, struct route *route, const struct dsn *dsn,
-    const struct peer *peer, const char *reply, int64_t patience_ms,
-    struct moment now)
+lane_dial_failed(struct lane *lane, struct route *route,
+    const struct route_failure *failure, struct moment now)
 {
+	struct route_failure f = *failure;
+
 	CHECK(route->dialing > 0);
 	route->dialing--;
 	lane->dialing--;
 	route->has_next = lane_has_next(lane, route);
 	if (route->has_next)
-		patience_ms = 0;
-	route_on_dial_failed(route, dsn, peer, reply, patience_ms,
-	    lane_next_random(lane), now.ms);
+		f.patience_ms = 0;
+	route_on_dial_failed(route, &f, lane_next_random(lane), now.ms);
 	lane_alarm_of_outage(lane, route, now.ms);
 	lane_want_kick(lane);
 }

@@ -143,14 +143,12 @@ bool lane_drop(struct lane *lane, struct request *req);
 void lane_kick(struct lane *lane, struct moment now);
 
 /* A dial ended in a session; is_authenticated: with a login that the server
- * took. / It failed; peer: who would not have us, NULL: there was no
- * connection. */
+ * took. / It failed. */
 struct lane_session *lane_add_session(struct lane *lane, struct route *route,
     const struct ehlo *ehlo, const struct peer *peer, bool is_authenticated,
     void *io, struct moment now);
 void lane_dial_failed(struct lane *lane, struct route *route,
-    const struct dsn *dsn, const struct peer *peer, const char *reply,
-    int64_t patience_ms, struct moment now);
+    const struct route_failure *failure, struct moment now);
 
 /* May one more request come in, besides `coming` that were let in and are not
  * here yet? Bounds what waits here, so that the queue manager keeps the choice

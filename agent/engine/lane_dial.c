@@ -109,7 +109,7 @@ lane_add_dial(struct lane *lane, struct route *r, bool is_probe,
 		lane_no_set(no, LANE_NO_REST, r->rest_until_ms);
 		return false;
 	}
-	if (r->is_alarmed && r->session_count + r->dialing > 0) {
+	if (r->trust == ROUTE_ALARMED && r->session_count + r->dialing > 0) {
 		lane_no_set(no, LANE_NO_ALARM, INT64_MAX);
 		return false;
 	}

@@ -66,7 +66,7 @@ explain_wait(
 		dsn_set(out, "4.4.5", "not sent within %llds: %s = %s", held_s,
 		    pacer_parameter(lane->paced_by), rate);
 		out->cause = DSN_CAUSE_RATE;
-	} else if (r->failing_since_ms > 0) {
+	} else if (r->reach != ROUTE_REACHABLE) {
 		*out = r->failure;
 		return r->failure_peer;
 	} else if (t->last_error != NULL) {
@@ -100,11 +100,12 @@ expire(struct lane *lane, struct transaction *t, int64_t now_ms)
 	if (route_is_in_outage(r, now_ms)) {
 		/* Who is called back when it is over need not be kept from
 		 * coming; nor others, while any host of the list works. */
-		bool is_hop =
-		    !r->is_failure_final && lane_is_lost(lane, t, now_ms) &&
-		    !lane_owe(lane, t, LANE_OWED_OUTAGE) && !r->is_failure_soft;
+		bool is_hop = !r->failure_kind.is_final &&
+			      lane_is_lost(lane, t, now_ms) &&
+			      !lane_owe(lane, t, LANE_OWED_OUTAGE) &&
+			      !r->failure_kind.is_soft;
 
-		if (r->is_failure_final)
+		if (r->failure_kind.is_final)
 			lane_bounce_waiting(lane, t, &r->failure,
 			    r->failure_peer, r->failure_reply);
 		else

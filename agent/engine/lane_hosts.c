@@ -240,7 +240,7 @@ pause_left_ms(const struct route *r, int64_t now_ms)
 static bool
 is_unusable(const struct lane *lane, const struct route *r, int64_t now_ms)
 {
-	return r->is_down || r->is_suspect || r->is_alarmed ||
+	return r->reach == ROUTE_DOWN || r->trust != ROUTE_TRUSTED ||
 	       pause_left_ms(r, now_ms) > lane->set->lane_wait_limit_ms;
 }
 
@@ -250,7 +250,7 @@ may_be_tried(const struct route *r)
 {
 	bool may = false;
 
-	if (r->is_down || (!r->is_suspect && !r->is_alarmed))
+	if (r->reach == ROUTE_DOWN || r->trust == ROUTE_TRUSTED)
 		return false;
 	list_each (link, &r->sessions) {
 		const struct session *s = session_of(link)->session;
@@ -268,10 +268,10 @@ tell(struct route *r, const struct route *next, int64_t now_ms)
 	if (r->is_bypassed)
 		return;
 	r->is_bypassed = true;
-	if (r->failing_since_ms > 0)
+	if (r->reach != ROUTE_REACHABLE)
 		log_warn("%s is unavailable (%s), using %s", r->nexthops,
 		    r->failure.text, next->nexthops);
-	else if (r->is_alarmed)
+	else if (r->trust == ROUTE_ALARMED)
 		log_warn("%s is unavailable (its alarm is not over), using %s",
 		    r->nexthops, next->nexthops);
 	else
@@ -419,14 +419,14 @@ is_missed(const struct lane *lane, const struct route *r, int64_t now_ms)
 
 	if (*r->past != '\0' || r->session_count + r->dialing > 0)
 		return false;
-	if ((r->is_down || r->is_suspect || r->is_alarmed) &&
+	if ((r->reach == ROUTE_DOWN || r->trust != ROUTE_TRUSTED) &&
 	    r->passed_ms > 0 && now_ms - r->passed_ms < MISSED_MS)
 		return true;
 	/* Where somebody answers and says no, only mail asks again: many dials
 	 * would be many wrong passwords. */
 	first = first_of(lane, r);
 	return first != NULL && first->owed > 0 &&
-	       (r->is_transport || r->failing_since_ms == 0);
+	       (r->failure_kind.is_transport || r->reach == ROUTE_REACHABLE);
 }
 
 bool
@@ -509,11 +509,11 @@ void
 lane_alarm_of_outage(struct lane *lane, struct route *r, int64_t now_ms)
 {
 	/* What refuses us has its own alarm. */
-	if (!r->is_down || r->is_alarmed)
+	if (r->reach != ROUTE_DOWN || r->trust == ROUTE_ALARMED)
 		return;
-	if (r->is_certificate)
+	if (r->failure_kind.is_certificate)
 		lane_raise_alarm(lane, r, ALARM_CERTIFICATE, r->failure.text);
-	else if (!r->is_told && is_long_outage(lane, r, now_ms))
+	else if (!r->failure_kind.is_told && is_long_outage(lane, r, now_ms))
 		lane_raise_alarm(lane, r, ALARM_OUTAGE, r->failure.text);
 }
 

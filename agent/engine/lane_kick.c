@@ -284,7 +284,8 @@ forget_unused(struct lane *lane, struct route *r, int64_t now_ms)
 		r->used_ms = now_ms;
 		return;
 	}
-	if (r->is_alarmed || r->owed > 0 || now_ms - r->used_ms < memory_ms)
+	if (r->trust == ROUTE_ALARMED || r->owed > 0 ||
+	    now_ms - r->used_ms < memory_ms)
 		return; /* remembered until mail goes again */
 	/* And a pause until it is over; of very many routes the account alone
 	 * remembers it. */

@@ -3,6 +3,45 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
+#define TO(state) (1u << (state))
+
+static const unsigned reach_moves[] = {
+    [ROUTE_REACHABLE] = TO(ROUTE_FAILING) | TO(ROUTE_DOWN),
+    [ROUTE_FAILING] = TO(ROUTE_DOWN) | TO(ROUTE_REACHABLE),
+    [ROUTE_DOWN] = TO(ROUTE_REACHABLE),
+};
+
+static const unsigned trust_moves[] = {
+    [ROUTE_TRUSTED] = TO(ROUTE_SUSPECT) | TO(ROUTE_ALARMED),
+    [ROUTE_SUSPECT] = TO(ROUTE_TRUSTED) | TO(ROUTE_ALARMED),
+    [ROUTE_ALARMED] = TO(ROUTE_TRUSTED),
+};
+
+static void
+set_reach(struct route *r, enum route_reach reach, int64_t now_ms)
+{
+	CHECK((reach_moves[r->reach] & TO(reach)) != 0);
+	if (r->reach == ROUTE_REACHABLE)
+		r->failing_since_ms = now_ms;
+	else if (reach == ROUTE_REACHABLE)
+		r->failing_since_ms = 0;
+	r->reach = reach;
+}
+
+static void
+set_trust(struct route *r, enum route_trust trust)
+{
+	CHECK((trust_moves[r->trust] & TO(trust)) != 0);
+	r->trust = trust;
+}
+
+static void
+set_down(struct route *r, int64_t now_ms)
+{
+	if (r->reach != ROUTE_DOWN)
+		set_reach(r, ROUTE_DOWN, now_ms);
+}
+
 struct route *
 route_new(const char *nexthops, const char *sender)
 {
@@ -217,10 +256,10 @@ void
 route_on_dial_ok(struct route *r, int64_t now_ms)
 {
 	r->dial_took_ms = now_ms - take_began_ms(r);
-	if (r->is_down && !r->has_next)
+	if (r->reach == ROUTE_DOWN && !r->has_next)
 		log_info("%s is reachable again", r->nexthops);
-	r->is_down = false;
-	r->failing_since_ms = 0;
+	if (r->reach != ROUTE_REACHABLE)
+		set_reach(r, ROUTE_REACHABLE, now_ms);
 	r->worked_ms = now_ms;
 	r->refused_in_row = 0;
 	/* A pause that another dial or session was the cause of lasts. */
@@ -233,7 +272,7 @@ route_is_being_tried(const struct route *r)
 {
 	if (r->sessions_proven > 0)
 		return r->session_count + r->dialing > r->sessions_proven;
-	return r->failing_since_ms > 0 && r->dialing > 0;
+	return r->reach != ROUTE_REACHABLE && r->dialing > 0;
 }
 
 bool
@@ -243,22 +282,22 @@ route_may_replace(const struct route *r)
 }
 
 static void
-remember_failure(struct route *r, const struct dsn *dsn,
-    const struct peer *peer, const char *reply)
+remember_failure(struct route *r, const struct route_failure *f)
 {
-	r->failure = *dsn;
+	r->failure = *f->dsn;
 	if (r->failure.cause == DSN_CAUSE_NONE)
 		r->failure.cause = DSN_CAUSE_UNREACHABLE;
 	/* Mail is kept, so its reason must not read as final. */
 	dsn_set_class(&r->failure, '4');
+	r->failure_kind = f->kind;
 	mem_free(r->failure_peer);
 	r->failure_peer = NULL;
-	if (peer != NULL) {
-		r->failure_peer = mem_alloc(sizeof(*peer));
-		*r->failure_peer = *peer;
+	if (f->peer != NULL) {
+		r->failure_peer = mem_alloc(sizeof(*f->peer));
+		*r->failure_peer = *f->peer;
 	}
 	mem_free(r->failure_reply);
-	r->failure_reply = reply != NULL ? mem_strdup(reply) : NULL;
+	r->failure_reply = f->reply != NULL ? mem_strdup(f->reply) : NULL;
 }
 
 void
@@ -269,38 +308,39 @@ route_set_no_login(struct route *r, const char *text)
 }
 
 void
-route_on_dial_failed(struct route *r, const struct dsn *dsn,
-    const struct peer *peer, const char *reply, int64_t patience_ms,
+route_on_dial_failed(struct route *r, const struct route_failure *failure,
     uint32_t random, int64_t now_ms)
 {
+	int64_t patience_ms = failure->patience_ms;
+
 	(void)take_began_ms(r);
-	back_off(r, r->is_transport, random, now_ms);
-	remember_failure(r, dsn, peer, reply);
-	if (r->failing_since_ms == 0)
-		r->failing_since_ms = now_ms;
+	back_off(r, failure->kind.is_transport, random, now_ms);
+	remember_failure(r, failure);
+	if (r->reach == ROUTE_REACHABLE)
+		set_reach(r, ROUTE_FAILING, now_ms);
 	/* Those under way were not refused so far. */
 	r->sessions_proven = r->session_count + r->dialing;
 	if (r->session_count > 0)
 		return;
 	if (r->worked_ms > 0 && now_ms - r->worked_ms < ROUTE_WORKED_MS &&
-	    patience_ms < ROUTE_PATIENCE_MS && !r->is_alarmed)
+	    patience_ms < ROUTE_PATIENCE_MS && r->trust != ROUTE_ALARMED)
 		patience_ms = ROUTE_PATIENCE_MS;
 	if (now_ms - r->failing_since_ms < patience_ms)
 		return;
-	if (!r->is_down && !r->has_next)
+	if (r->reach != ROUTE_DOWN && !r->has_next)
 		log_warn("%s cannot be used, mail is deferred: %s", r->nexthops,
 		    r->failure.text);
-	r->is_down = true;
+	set_down(r, now_ms);
 }
 
 void
 route_on_turned_away(struct route *r, const struct dsn *dsn,
     const struct peer *peer, int64_t now_ms)
 {
-	remember_failure(r, dsn, peer, NULL);
-	if (r->failing_since_ms == 0)
-		r->failing_since_ms = now_ms;
-	r->is_suspect = r->is_down = true;
+	remember_failure(r, &(struct route_failure){.dsn = dsn, .peer = peer});
+	set_down(r, now_ms);
+	if (r->trust == ROUTE_TRUSTED)
+		set_trust(r, ROUTE_SUSPECT);
 	r->has_next = true;
 	r->sessions_proven = 0;
 	r->depth = 1;
@@ -310,7 +350,8 @@ route_on_turned_away(struct route *r, const struct dsn *dsn,
 void
 route_on_good(struct route *r)
 {
-	r->is_suspect = false;
+	if (r->trust == ROUTE_SUSPECT)
+		set_trust(r, ROUTE_TRUSTED);
 	r->turned_away = 0;
 	for (size_t i = 0; i < WITNESS_DIALS; i++)
 		r->suspicions[i].since_ms = 0;
@@ -322,19 +363,19 @@ route_on_alarm(struct route *r, const struct dsn *dsn, const struct peer *peer,
 {
 	/* Many replies of one flight say the same. A session whose dial was
 	 * under way has found the host reachable in the meantime. */
-	if (r->is_alarmed && now_ms < r->rest_until_ms) {
-		r->is_down = true;
+	if (r->trust == ROUTE_ALARMED && now_ms < r->rest_until_ms) {
+		set_down(r, now_ms);
 		return;
 	}
 	r->alarm_wait_ms =
 	    r->alarm_wait_ms == 0 ? first_ms : r->alarm_wait_ms * 2;
 	if (r->alarm_wait_ms > first_ms * ROUTE_ALARM_WAITS)
 		r->alarm_wait_ms = first_ms * ROUTE_ALARM_WAITS;
-	remember_failure(r, dsn, peer, reply);
-	r->is_failure_final = false;
-	if (r->failing_since_ms == 0)
-		r->failing_since_ms = now_ms;
-	r->is_alarmed = r->is_down = true;
+	remember_failure(r,
+	    &(struct route_failure){.dsn = dsn, .peer = peer, .reply = reply});
+	set_down(r, now_ms);
+	if (r->trust != ROUTE_ALARMED)
+		set_trust(r, ROUTE_ALARMED);
 	r->alarms++;
 	/* Nothing that was proven before holds. */
 	r->sessions_proven = 0;
@@ -347,7 +388,7 @@ bool
 route_may_doubt(struct route *r, int64_t now_ms)
 {
 	r->refused_in_row++;
-	if (r->is_alarmed)
+	if (r->trust == ROUTE_ALARMED)
 		return false;
 	if (r->session_count > 0 || r->dialing > 1)
 		return true;
@@ -374,16 +415,16 @@ route_suspect(
 void
 route_recall_alarm(struct route *r)
 {
-	r->is_alarmed = true;
+	set_trust(r, ROUTE_ALARMED);
 }
 
 bool
 route_on_all_clear(struct route *r, unsigned alarms_before)
 {
 	/* What an older session had under way proves nothing. */
-	if (!r->is_alarmed || alarms_before != r->alarms)
+	if (r->trust != ROUTE_ALARMED || alarms_before != r->alarms)
 		return false;
-	r->is_alarmed = false;
+	set_trust(r, ROUTE_TRUSTED);
 	r->alarm_wait_ms = 0;
 	return true;
 }
@@ -426,6 +467,6 @@ route_quota(
 bool
 route_is_in_outage(const struct route *r, int64_t now_ms)
 {
-	return r->is_down && r->session_count == 0 && r->dialing == 0 &&
-	       now_ms < r->dial_not_before_ms;
+	return r->reach == ROUTE_DOWN && r->session_count == 0 &&
+	       r->dialing == 0 && now_ms < r->dial_not_before_ms;
 }

@@ -15,7 +15,10 @@
  *   outage   no session and no dial that worked for some time: requests are
  *            deferred with the reason until a dial works again
  *
- * Engine; the fields are lane's to read, the functions' to change.
+ * Two of its states are written by one function each, in route.c, which knows
+ * the allowed moves: can it be reached, and is it to be trusted with mail.
+ * Engine; the lane's files write what is marked as theirs, all else is theirs
+ * to read and these functions' to change.
  */
 #ifndef ROUTE_H
 #define ROUTE_H
@@ -65,6 +68,47 @@ enum {
 	ROUTE_SUSPICION_MESSAGES = 10,
 };
 
+/* What the last dials say. It goes downwards, a step may be left out; a dial
+ * that works leads back to the first. */
+enum route_reach {
+	ROUTE_REACHABLE,
+	ROUTE_FAILING,
+	/* Waiting helps no more: mail is deferred, or goes to another host. */
+	ROUTE_DOWN,
+};
+
+/* What sessions and logins there say. It goes downwards, a step may be left
+ * out; mail that is taken leads back to the first. */
+enum route_trust {
+	ROUTE_TRUSTED,
+	/* A session that took no message at all was ended by the server: mail
+	 * is kept from it, but for one at a time, until one is taken. */
+	ROUTE_SUSPECT,
+	/* Somebody has to look; until mail goes again. */
+	ROUTE_ALARMED,
+};
+
+/* What kind of failure the last one was. */
+struct route_failure_kind {
+	bool is_soft; /* no reason to suspend the site */
+	bool is_final; /* returns what waits in an outage */
+	bool is_certificate; /* for the server's certificate */
+	bool is_told; /* for want of a token: the operator knows already */
+	bool is_transport; /* nobody answered: it costs nothing to ask */
+};
+
+/* A dial that failed; all is borrowed. */
+struct route_failure {
+	const struct dsn *dsn;
+	const struct peer *peer; /* NULL: there was no connection */
+	const char *reply; /* NULL: nothing was said */
+	/* How long failures may go on, without a session, until it is called
+	 * an outage; 0 where waiting cannot help (wrong password,
+	 * configuration). */
+	int64_t patience_ms;
+	struct route_failure_kind kind;
+};
+
 /* Somebody was told that we are not wanted; nobody else was, so far. */
 struct suspicion {
 	int64_t since_ms; /* 0: none */
@@ -77,7 +121,8 @@ struct lane_pace;
 struct route {
 	struct list link;
 	uint64_t id; /* no other route of this lane ever has it */
-	/* The host, or hosts that are as good as each other (lane_hosts.c): */
+	/* The lane's: the host, or hosts that are as good as each other
+	 * (lane_hosts.c), */
 	char *list; /* whose mail comes here: as the request names it */
 	char *nexthops; /* for the dialer: one of the list */
 	int number; /* which of them, from 1; smtp_fallback_relay last */
@@ -91,6 +136,7 @@ struct route {
 	struct lane_pace *pace; /* the lane's: what its account takes */
 	void *io; /* the adapter's, NULL at first */
 
+	/* ... its mail, its sessions, */
 	int64_t used_ms; /* it had mail or a connection */
 	struct list waiting; /* transactions */
 	struct list parkings; /* ... those for limited domains, lane_park.c */
@@ -101,6 +147,13 @@ struct route {
 	size_t claimed; /* places of other routes' sessions, in one kick */
 	int64_t spent_ms; /* a session got its last message; 0: none lately */
 	struct lane_no no; /* why the first that waits does not go */
+	/* ... and what became of the mail while it could not be used. */
+	bool has_next; /* at the last failure: another host takes its mail */
+	bool is_bypassed; /* and that one does, as the log was told */
+	int64_t passed_ms; /* mail went on to that one; 0: never */
+	size_t owed; /* messages deferred since all hosts of the list failed */
+	int64_t place_asked_ms; /* a session elsewhere was ended for a probe */
+	int turned_away; /* sessions that took nothing since mail was taken */
 
 	/* How long a dial takes: the newest was begun then, the last that
 	 * worked took so long (0: none has). Those under way end in about the
@@ -123,32 +176,19 @@ struct route {
 	/* Sessions and dials beside the one that was refused: so many may be
 	 * had, and are replaced without a pause. 0: nothing was refused. */
 	size_t sessions_proven;
-	int64_t failing_since_ms; /* 0: the last dial worked */
+	enum route_reach reach;
+	int64_t failing_since_ms; /* 0: it is reachable */
+	enum route_trust trust;
 	int64_t worked_ms; /* a dial did; 0: never yet */
 	int refused_in_row; /* dials, with the words of an alarm */
 	struct suspicion suspicions[WITNESS_DIALS]; /* by enum witness */
-	bool is_down;
-	bool is_alarmed; /* somebody has to look; until mail goes again */
 	int64_t alarm_wait_ms; /* between tries while alarmed */
 	unsigned alarms; /* of its life */
 	int64_t rest_until_ms; /* no dial before, not even a replacement */
-	/* A session that took no message at all was ended by the server: mail
-	 * is kept from it, but for one at a time, until one is taken. */
-	bool is_suspect;
-	int turned_away; /* such ends since a message was taken */
-	bool has_next; /* at the last failure: another host takes its mail */
-	bool is_bypassed; /* and that one does, as the log was told */
-	int64_t passed_ms; /* mail went on to that one; 0: never */
-	size_t owed; /* messages deferred since all hosts of the list failed */
-	int64_t place_asked_ms; /* a session elsewhere was ended for a probe */
-	struct dsn failure; /* of the last failed dial; valid when failing */
-	bool is_failure_soft; /* ... which is no reason to suspend the site, */
-	bool is_failure_final; /* ... which returns what waits in an outage, */
-	bool is_certificate; /* ... for the server's certificate */
-	bool is_told; /* ... for want of a token: the operator knows already */
-	bool is_transport; /* ... nobody answered: it costs nothing to ask */
+	struct dsn failure; /* the last; valid unless it is reachable */
+	struct route_failure_kind failure_kind;
 	struct peer *failure_peer; /* NULL: there was no connection */
-	char *failure_reply;
+	char *failure_reply; /* NULL: nothing was said */
 };
 
 struct route *route_new(const char *nexthops, const char *sender);
@@ -185,11 +225,8 @@ bool route_is_being_tried(const struct route *r);
 /* A dial now would only replace a session that is known to be allowed. */
 bool route_may_replace(const struct route *r);
 
-/* random: 32 random bits for the jitter. patience_ms: how long failures may
- * go on, without a session, until it is called an outage; 0 where waiting
- * cannot help (wrong password, configuration). */
-void route_on_dial_failed(struct route *r, const struct dsn *dsn,
-    const struct peer *peer, const char *reply, int64_t patience_ms,
+/* random: 32 random bits for the jitter. */
+void route_on_dial_failed(struct route *r, const struct route_failure *failure,
     uint32_t random, int64_t now_ms);
 
 /* Its last session ended without a message taken, and there is another host:

@@ -185,22 +185,25 @@ on_dial_failed(struct upstream *u, struct dial_result *result)
 {
 	struct upstreams *ups = u->ups;
 	struct route *route = u->route;
-	int64_t patience = patience_ms(u, result);
+	struct route_failure failure = {
+	    .dsn = &result->dsn,
+	    .peer = is_refusal(result->stage) ? &result->peer : NULL,
+	    .reply = result->reply_text,
+	    .patience_ms = patience_ms(u, result),
+	    .kind = {.is_soft = result->is_soft,
+		.is_final = is_final(result),
+		.is_certificate = result->is_certificate,
+		.is_told = result->is_told,
+		.is_transport = result->is_transport},
+	};
 
 	/* The dialer has logged each address it tried. */
 	log_debug("%s: cannot open a session (%s): %s", route->nexthops,
 	    dial_stage_name(result->stage), result->dsn.text);
 	board_writer_add(ups->env.board, BOARD_COUNTER_dials_failed, 1);
 	release(u, !result->had_connection);
-	route->is_failure_soft = result->is_soft;
-	route->is_transport = result->is_transport;
-	route->is_certificate = result->is_certificate;
-	route->is_told = result->is_told;
-	(void)judge(u, result, &patience);
-	route->is_failure_final = is_final(result);
-	lane_dial_failed(ups->lane, route, &result->dsn,
-	    is_refusal(result->stage) ? &result->peer : NULL,
-	    result->reply_text, patience, clock_moment());
+	(void)judge(u, result, &failure.patience_ms);
+	lane_dial_failed(ups->lane, route, &failure, clock_moment());
 	dial_result_fini(result);
 	free_upstream(u);
 }
@@ -396,8 +399,10 @@ upstreams_cancel_dials(struct upstreams *ups)
 		accounts_dial_ends(u->route, false);
 		dsn_set(&dsn, "4.3.2", "stopping");
 		release(u, false);
-		lane_dial_failed(ups->lane, u->route, &dsn, NULL, NULL,
-		    INT64_MAX, clock_moment());
+		lane_dial_failed(ups->lane, u->route,
+		    &(struct route_failure){
+			.dsn = &dsn, .patience_ms = INT64_MAX},
+		    clock_moment());
 		free_upstream(u);
 	}
 }

@@ -402,9 +402,13 @@ refuse_dial(struct world *w, struct world_conn *c, const char *reply)
 	    (int)strtol(text, NULL, 10), text, w->now, &patience_ms);
 	if (w->server.is_refusal_final)
 		patience_ms = 0;
-	route->is_failure_final = w->server.is_refusal_final;
-	lane_dial_failed(
-	    w->lane, route, &dsn, &relay, text, patience_ms, w->now);
+	lane_dial_failed(w->lane, route,
+	    &(struct route_failure){.dsn = &dsn,
+		.peer = &relay,
+		.reply = text,
+		.patience_ms = patience_ms,
+		.kind = {.is_final = w->server.is_refusal_final}},
+	    w->now);
 }
 
 /* The first host is w->peer. */
@@ -461,22 +465,25 @@ on_dialled(struct world *w, struct world_conn *c)
 	if (reply != NULL) {
 		refuse_dial(w, c, reply);
 	} else if (w->server.has_expired) {
-		route->is_transport = false;
-		route->is_certificate = true;
 		dsn_set(&dsn, "4.7.5",
 		    "Server certificate not verified: certificate has expired");
 		world_conn_free(c);
-		lane_dial_failed(w->lane, route, &dsn, &peer, NULL, 0, w->now);
+		lane_dial_failed(w->lane, route,
+		    &(struct route_failure){.dsn = &dsn,
+			.peer = &peer,
+			.kind = {.is_certificate = true}},
+		    w->now);
 	} else if (w->server.is_down || (w->server.is_host_down != NULL &&
 					    w->server.is_host_down(w, route))) {
-		route->is_transport = true;
-		route->is_certificate = false;
 		dsn_set(&dsn, "4.4.1",
 		    "connect to relay.test[192.0.2.1]:25: refused");
 		world_conn_free(c);
 		w->conns_refused++;
-		lane_dial_failed(
-		    w->lane, route, &dsn, NULL, NULL, w->patience_ms, w->now);
+		lane_dial_failed(w->lane, route,
+		    &(struct route_failure){.dsn = &dsn,
+			.patience_ms = w->patience_ms,
+			.kind = {.is_transport = true}},
+		    w->now);
 	} else if (c->is_one_too_many) {
 		refuse_dial(w, c, "421 too many connections");
 	} else {

@@ -332,8 +332,12 @@ on_dial_refused(struct sim_conn *c)
 	give_up(c);
 	(void)lane_judge_dial(l->lane, route, RULE_CONNECT,
 	    (int)strtol(reply, NULL, 10), reply, w->now, &patience_ms);
-	lane_dial_failed(
-	    l->lane, route, &dsn, &w->peer, reply, patience_ms, w->now);
+	lane_dial_failed(l->lane, route,
+	    &(struct route_failure){.dsn = &dsn,
+		.peer = &w->peer,
+		.reply = reply,
+		.patience_ms = patience_ms},
+	    w->now);
 }
 
 static void

@@ -39,15 +39,28 @@ teardown(void **state)
 }
 
 static void
-refuse(struct route *r, const char *status, int64_t patience_ms,
-    uint32_t random, int64_t now_ms)
+refuse_as(struct route *r, struct route_failure_kind kind, const char *status,
+    int64_t patience_ms, uint32_t random, int64_t now_ms)
 {
 	static const struct peer relay = {.host = "relay.test"};
 	struct dsn dsn;
 
 	dsn_set(&dsn, status, "connect to relay.test: refused");
-	route_on_dial_failed(
-	    r, &dsn, &relay, "no", patience_ms, random, now_ms);
+	route_on_dial_failed(r,
+	    &(struct route_failure){.dsn = &dsn,
+		.peer = &relay,
+		.reply = "no",
+		.patience_ms = patience_ms,
+		.kind = kind},
+	    random, now_ms);
+}
+
+static void
+refuse(struct route *r, const char *status, int64_t patience_ms,
+    uint32_t random, int64_t now_ms)
+{
+	refuse_as(r, (struct route_failure_kind){0}, status, patience_ms,
+	    random, now_ms);
 }
 
 static void
@@ -132,9 +145,9 @@ silent_host_is_tried_again_within_ten_seconds(void **state)
 	struct route *r = *state;
 	int64_t now = NOW;
 
-	r->is_transport = true;
 	for (int i = 0; i < 20; i++) {
-		refuse(r, "4.4.1", INT64_MAX, UINT32_MAX, now);
+		refuse_as(r, (struct route_failure_kind){.is_transport = true},
+		    "4.4.1", INT64_MAX, UINT32_MAX, now);
 		assert_true(r->dial_not_before_ms <= now + 10000);
 		now = r->dial_not_before_ms;
 	}
@@ -203,17 +216,158 @@ outage_begins_when_patience_is_over(void **state)
 
 		if (after > 0) {
 			refuse(r, "4.4.1", cases[i].patience_ms, 0, NOW);
-			assert_false(r->is_down);
+			assert_true(r->reach != ROUTE_DOWN);
 			refuse(r, "4.4.1", cases[i].patience_ms, 0,
 			    NOW + after - 1);
-			assert_false(r->is_down);
+			assert_true(r->reach != ROUTE_DOWN);
 		}
 		refuse(r, "4.4.1", cases[i].patience_ms, 0, NOW + after);
-		assert_true(r->is_down);
+		assert_true(r->reach == ROUTE_DOWN);
 		assert_string_equal(r->failure_peer->host, "relay.test");
 		assert_string_equal(r->failure_reply, "no");
 		route_on_dial_ok(r, NOW);
-		assert_false(r->is_down);
+		assert_true(r->reach != ROUTE_DOWN);
+		route_free(&r);
+	}
+}
+
+/* What may happen to a route, and the letters of its states. */
+static void
+dial_works(struct route *r)
+{
+	route_on_dial_ok(r, NOW + 2);
+}
+
+static void
+dial_fails(struct route *r)
+{
+	refuse(r, "4.4.1", INT64_MAX, 0, NOW + 2);
+}
+
+static void
+dial_fails_for_good(struct route *r)
+{
+	r->worked_ms = 0;
+	refuse(r, "5.7.8", 0, 0, NOW + 2);
+}
+
+static void
+session_is_turned_away(struct route *r)
+{
+	struct dsn dsn;
+
+	dsn_set(&dsn, "4.4.2", "lost connection");
+	route_on_turned_away(r, &dsn, NULL, NOW + 2);
+}
+
+static void
+alarm_rings(struct route *r)
+{
+	struct dsn dsn;
+
+	dsn_set(&dsn, "5.7.1", "blocked");
+	route_on_alarm(r, &dsn, NULL, "blocked", 1000, NOW + 2);
+}
+
+static void
+old_session_is_good(struct route *r)
+{
+	route_on_good(r);
+	assert_false(route_on_all_clear(r, r->alarms + 1));
+}
+
+static void
+new_session_is_good(struct route *r)
+{
+	route_on_good(r);
+	(void)route_on_all_clear(r, r->alarms);
+}
+
+static const struct {
+	char letter;
+	void (*happen)(struct route *r);
+} events[] = {
+    {'w', dial_works},
+    {'f', dial_fails},
+    {'F', dial_fails_for_good},
+    {'t', session_is_turned_away},
+    {'a', alarm_rings},
+    {'o', old_session_is_good},
+    {'n', new_session_is_good},
+};
+
+static void
+happen(struct route *r, char letter)
+{
+	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
+		if (events[i].letter == letter)
+			events[i].happen(r);
+}
+
+/* The two states, and what the two are after each event, in their order. */
+static void
+each_event_moves_a_route_as_the_table_says(void **state)
+{
+	static const struct {
+		const char *way; /* that leads to the state */
+		const char *is, *then;
+	} cases[] = {
+	    /*               w  f  F  t  a  o  n */
+	    {"", "RT", "RT FT DT DS DA RT RT"},
+	    {"f", "FT", "RT FT DT DS DA FT FT"},
+	    {"F", "DT", "RT DT DT DS DA DT DT"},
+	    {"tw", "RS", "RS FS DS DS DA RT RT"},
+	    {"twf", "FS", "RS FS DS DS DA FT FT"},
+	    {"t", "DS", "RS DS DS DS DA DT DT"},
+	    {"aw", "RA", "RA FA DA DA DA RA RT"},
+	    {"awf", "FA", "RA FA DA DA DA FA FT"},
+	    {"a", "DA", "RA DA DA DA DA DA DT"},
+	};
+	const size_t count = sizeof(events) / sizeof(events[0]);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		for (size_t j = 0; j <= count; j++) {
+			const char *want =
+			    j < count ? cases[i].then + 3 * j : cases[i].is;
+			struct route *r = route_new("[relay.test]", "");
+
+			for (const char *p = cases[i].way; *p != '\0'; p++)
+				happen(r, *p);
+			if (j < count)
+				events[j].happen(r);
+			if ("RFD"[r->reach] != want[0] ||
+			    "TSA"[r->trust] != want[1])
+				fail_msg("%s, then %c: %c%c, not %.2s",
+				    cases[i].is,
+				    j < count ? events[j].letter : '-',
+				    "RFD"[r->reach], "TSA"[r->trust], want);
+			assert_int_equal(r->failing_since_ms == 0,
+			    r->reach == ROUTE_REACHABLE);
+			route_free(&r);
+		}
+}
+
+/* Else mail would be returned for what an earlier dial was told. */
+static void
+each_failure_is_of_its_own_kind(void **state)
+{
+	static const struct route_failure_kind all = {
+	    true, true, true, true, true};
+	static const char without_kind[] = "fta";
+
+	(void)state;
+	for (const char *p = without_kind; *p != '\0'; p++) {
+		struct route *r = route_new("[relay.test]", "");
+
+		refuse_as(r, all, "5.7.8", 0, 0, NOW);
+		assert_true(r->failure_kind.is_final);
+		route_on_dial_ok(r, NOW + 1);
+		happen(r, *p);
+		assert_false(
+		    r->failure_kind.is_final || r->failure_kind.is_soft ||
+		    r->failure_kind.is_certificate || r->failure_kind.is_told ||
+		    r->failure_kind.is_transport);
 		route_free(&r);
 	}
 }
@@ -225,10 +379,10 @@ failed_dials_beside_live_sessions_are_no_outage(void **state)
 
 	r->session_count = 1;
 	refuse(r, "4.7.0", 0, 0, NOW);
-	assert_false(r->is_down);
+	assert_true(r->reach != ROUTE_DOWN);
 	r->session_count = 0;
 	refuse(r, "4.7.0", 0, 0, NOW);
-	assert_true(r->is_down);
+	assert_true(r->reach == ROUTE_DOWN);
 }
 
 /* 8 sessions and 2 dials when one more was refused. */
@@ -543,6 +697,8 @@ main(void)
 	    TEST(success_of_one_dial_does_not_end_the_pause_of_another),
 	    TEST(backoff_grows_until_a_session_was_of_use),
 	    TEST(outage_begins_when_patience_is_over),
+	    TEST(each_event_moves_a_route_as_the_table_says),
+	    TEST(each_failure_is_of_its_own_kind),
 	    TEST(failed_dials_beside_live_sessions_are_no_outage),
 	    TEST(sessions_that_were_proven_are_replaced_without_a_pause),
 	    TEST(after_a_failure_one_dial_tries),
