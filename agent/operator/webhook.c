@@ -25,6 +25,25 @@ enum {
 
 #define CA_FILE "/etc/ssl/certs/ca-certificates.crt"
 
+/* What is being done with the first that waits. */
+enum hook_state {
+	HOOK_IDLE, /* none waits */
+	HOOK_LOOKING_UP,
+	HOOK_POSTING,
+	HOOK_PAUSED, /* till the next try */
+	HOOK_DRAINED, /* another process's, from now on */
+};
+
+#define TO(state) (1U << HOOK_##state)
+
+static const unsigned moves[] = {
+    [HOOK_IDLE] = TO(LOOKING_UP) | TO(POSTING) | TO(DRAINED),
+    [HOOK_LOOKING_UP] = TO(POSTING) | TO(PAUSED) | TO(IDLE) | TO(DRAINED),
+    [HOOK_POSTING] = TO(PAUSED) | TO(IDLE) | TO(DRAINED),
+    [HOOK_PAUSED] = TO(LOOKING_UP) | TO(POSTING) | TO(DRAINED),
+    [HOOK_DRAINED] = 0,
+};
+
 struct body {
 	struct list link;
 	char *text;
@@ -41,8 +60,7 @@ struct webhook {
 	struct resolver *resolver; /* NULL: the host is an address */
 	struct list queue; /* struct body; the first is being sent */
 	size_t pending;
-	bool is_busy; /* with the first: look-up, transfer or pause */
-	bool is_drained;
+	enum hook_state state; /* written by set_state() */
 
 	struct resolver_query *query;
 	struct loop_timer *pause;
@@ -55,6 +73,15 @@ struct webhook {
 
 static void start_try(struct webhook *w);
 
+static void
+set_state(struct webhook *w, enum hook_state state)
+{
+	CHECK((moves[w->state] & 1U << state) != 0);
+	/* Each is about the first of the queue. */
+	CHECK(w->pending > 0 || state == HOOK_IDLE || state == HOOK_DRAINED);
+	w->state = state;
+}
+
 /* ---- the queue --------------------------------------------------------- */
 
 static void
@@ -66,20 +93,18 @@ drop(struct webhook *w, struct body *b)
 	mem_free(b);
 }
 
-/* Only when something is pending. */
 static struct body *
 head(struct webhook *w)
 {
+	CHECK(w->pending > 0);
 	return list_entry(w->queue.next, struct body, link);
 }
 
 static void
 kick(struct webhook *w)
 {
-	if (w->is_busy || w->pending == 0)
-		return;
-	w->is_busy = true;
-	start_try(w);
+	if (w->state == HOOK_IDLE && w->pending > 0)
+		start_try(w);
 }
 
 void
@@ -87,7 +112,7 @@ webhook_post(struct webhook *hook, const char *body)
 {
 	struct body *b;
 
-	if (hook->is_drained)
+	if (hook->state == HOOK_DRAINED)
 		return;
 	if (hook->pending == WEBHOOK_QUEUE_MAX) {
 		/* The newest say how things stand; the first is under way. */
@@ -128,7 +153,7 @@ static void
 succeed(struct webhook *w)
 {
 	drop(w, head(w));
-	w->is_busy = false;
+	set_state(w, HOOK_IDLE);
 	if (w->on_done != NULL)
 		w->on_done(w->ctx);
 	kick(w);
@@ -153,6 +178,7 @@ fail(struct webhook *w, const char *why, bool is_final)
 	log_warn("lane_alert_url: an alarm for %s is not posted yet, next try "
 		 "in %.3g s: %s",
 	    w->host, (double)wait_ms / 1000, why);
+	set_state(w, HOOK_PAUSED);
 	loop_timer_at(w->pause, loop_now_ms(w->loop) + wait_ms);
 }
 
@@ -243,6 +269,7 @@ set_options(struct webhook *w, CURL *easy)
 static void
 start_transfer(struct webhook *w)
 {
+	set_state(w, HOOK_POSTING);
 	w->error[0] = '\0';
 	w->easy = curl_easy_init();
 	if (w->easy == NULL || !set_options(w, w->easy) ||
@@ -298,10 +325,12 @@ on_addrs(void *ctx, const struct resolver_answer *answer)
 static void
 start_try(struct webhook *w)
 {
-	if (w->resolver == NULL)
+	if (w->resolver == NULL) {
 		start_transfer(w);
-	else
-		w->query = resolver_addrs(w->resolver, w->host, on_addrs, w);
+		return;
+	}
+	set_state(w, HOOK_LOOKING_UP);
+	w->query = resolver_addrs(w->resolver, w->host, on_addrs, w);
 }
 
 /* ---- life -------------------------------------------------------------- */
@@ -424,14 +453,13 @@ let_go(struct webhook *w)
 	loop_timer_cancel(w->pause);
 	while (w->pending > 0)
 		drop(w, head(w));
-	w->is_busy = false;
 }
 
 void
 webhook_drain(struct webhook *hook)
 {
 	let_go(hook);
-	hook->is_drained = true;
+	set_state(hook, HOOK_DRAINED);
 }
 
 void

@@ -43,30 +43,61 @@ enum {
 	TEXT_SIZE = 256,
 };
 
+enum life {
+	LIFE_PLAIN,
+	LIFE_HANDSHAKE, /* of TLS; a callback says how it ended */
+	LIFE_SECURE,
+	LIFE_OVER, /* on_closed was called, or never will be */
+	LIFE_FREED, /* the memory goes at the end of the turn */
+};
+
+enum sending {
+	SENDING_OPEN,
+	SENDING_SHUTTING, /* what is unsent, then close_notify and FIN */
+	SENDING_SHUT,
+	SENDING_BROKEN, /* writing failed; what came in is read first */
+};
+
+#define TO(state) (1U << (state))
+
+static const unsigned life_moves[] = {
+    [LIFE_PLAIN] = TO(LIFE_HANDSHAKE) | TO(LIFE_OVER) | TO(LIFE_FREED),
+    [LIFE_HANDSHAKE] = TO(LIFE_SECURE) | TO(LIFE_OVER) | TO(LIFE_FREED),
+    [LIFE_SECURE] = TO(LIFE_OVER) | TO(LIFE_FREED),
+    [LIFE_OVER] = TO(LIFE_FREED),
+    [LIFE_FREED] = 0,
+};
+
+static const unsigned sending_moves[] = {
+    [SENDING_OPEN] = TO(SENDING_SHUTTING) | TO(SENDING_BROKEN),
+    [SENDING_SHUTTING] = TO(SENDING_SHUT) | TO(SENDING_BROKEN),
+    [SENDING_SHUT] = 0,
+    [SENDING_BROKEN] = 0,
+};
+
 struct link {
 	struct loop *loop;
 	struct loop_fd *watch;
 	struct loop_timer *again;
-	int fd; /* -1: freed, memory goes at the end of the turn */
+	int fd;
+	enum life life; /* written by set_life() */
+	enum sending sending; /* written by set_sending() */
 	struct ssl_st *ssl;
 	const struct link_ops *ops;
 	void *ctx;
 	struct buf unread; /* given back by link_unread() */
 	struct buf out; /* pulled, not yet taken by the kernel */
-	link_tls_fn *on_tls; /* set while the handshake runs */
+	link_tls_fn *on_tls; /* NULL but during the handshake */
 	void *tls_ctx;
 	bool is_paused;
-	bool is_over; /* on_closed was or will not be called any more */
 	bool want_output; /* kicked since on_output last gave nothing */
 	bool is_blocked; /* the socket takes no more for now */
-	bool is_shutting, has_shut; /* close_notify and FIN: asked for, done */
 	bool has_more; /* the read budget of this turn was used up */
 	bool handshake_wants_write; /* the same for what SSL_read() answers */
 	bool write_wants_read; /* SSL_write() needs the rest of a message */
 	size_t tls_budget; /* octets OpenSSL may read in this turn */
 	int handshakes; /* messages since the handshake */
-	bool is_established;
-	bool is_write_dead; /* writing failed; what came in is read first */
+	/* when sending is broken: by what */
 	enum link_end write_end;
 	char write_text[TEXT_SIZE];
 };
@@ -79,10 +110,33 @@ struct io_end {
 	char text[TEXT_SIZE];
 };
 
+static void
+set_life(struct link *link, enum life life)
+{
+	CHECK((life_moves[link->life] & TO(life)) != 0);
+	link->life = life;
+	CHECK((life == LIFE_HANDSHAKE) == (link->on_tls != NULL) ||
+	      life == LIFE_FREED);
+}
+
+static void
+set_sending(struct link *link, enum sending sending)
+{
+	CHECK((sending_moves[link->sending] & TO(sending)) != 0);
+	link->sending = sending;
+}
+
 static bool
 is_freed(const struct link *link)
 {
-	return link->fd < 0;
+	return link->life == LIFE_FREED;
+}
+
+/* Octets of the handlers may come and go. */
+static bool
+is_open(const struct link *link)
+{
+	return link->life == LIFE_PLAIN || link->life == LIFE_SECURE;
 }
 
 static void
@@ -218,10 +272,8 @@ report_end(struct link *link, const struct io_end *end)
 {
 	struct io_end copy = *end;
 
-	if (link->is_over)
-		return;
-	link->is_over = true;
-	if (link->is_write_dead) {
+	set_life(link, LIFE_OVER);
+	if (link->sending == SENDING_BROKEN) {
 		/* The write's error came first and says more than an EOF. */
 		end_set(&copy, link->write_end, link->write_text);
 	}
@@ -231,8 +283,7 @@ report_end(struct link *link, const struct io_end *end)
 static bool
 may_read(const struct link *link)
 {
-	return !is_freed(link) && link->ops != NULL && !link->is_paused &&
-	       !link->is_over && link->on_tls == NULL;
+	return is_open(link) && link->ops != NULL && !link->is_paused;
 }
 
 static void
@@ -262,7 +313,8 @@ read_input(struct link *link)
 
 	link->handshake_wants_write = false;
 	while (may_read(link) && buf_len(&link->unread) == 0) {
-		if (!link->is_write_dead && reads++ == READS_PER_TURN) {
+		if (link->sending != SENDING_BROKEN &&
+		    reads++ == READS_PER_TURN) {
 			link->has_more = true;
 			break;
 		}
@@ -278,7 +330,7 @@ read_input(struct link *link)
 		return;
 	if (result == IO_END)
 		report_end(link, &end);
-	else if (link->is_write_dead && result == IO_AGAIN &&
+	else if (link->sending == SENDING_BROKEN && result == IO_AGAIN &&
 		 buf_len(&link->unread) == 0) {
 		/* The socket is broken: nothing more can come. */
 		end_set(&end, link->write_end, link->write_text);
@@ -301,14 +353,14 @@ shut(struct link *link)
 			return;
 		}
 	}
-	link->has_shut = true;
+	set_sending(link, SENDING_SHUT);
 	(void)shutdown(link->fd, SHUT_WR);
 }
 
 static void
 note_write_error(struct link *link, const struct io_end *end)
 {
-	link->is_write_dead = true;
+	set_sending(link, SENDING_BROKEN);
 	link->write_end = end->end == LINK_EOF ? LINK_RESET : end->end;
 	(void)snprintf(
 	    link->write_text, sizeof(link->write_text), "%s", end->text);
@@ -343,8 +395,8 @@ write_output(struct link *link)
 
 	link->is_blocked = false;
 	link->write_wants_read = false;
-	if (link->is_write_dead || link->has_shut || link->is_over ||
-	    link->on_tls != NULL)
+	if (!is_open(link) || link->sending == SENDING_BROKEN ||
+	    link->sending == SENDING_SHUT)
 		return;
 	while (pull(link)) {
 		if (writes++ == WRITES_PER_TURN) {
@@ -362,10 +414,10 @@ write_output(struct link *link)
 		}
 		buf_consume(&link->out, n);
 		link->ops->on_written(link->ctx, n);
-		if (is_freed(link) || link->is_over)
+		if (!is_open(link))
 			return;
 	}
-	if (!is_freed(link) && link->is_shutting)
+	if (!is_freed(link) && link->sending == SENDING_SHUTTING)
 		shut(link);
 }
 
@@ -393,10 +445,10 @@ step_handshake(struct link *link)
 		if (end.end == LINK_TLS_ERROR && verify != X509_V_OK)
 			end_set(&end, LINK_TLS_ERROR,
 			    X509_verify_cert_error_string(verify));
-		link->is_over = true;
+		set_life(link, LIFE_OVER);
 	} else {
 		link->has_more = true; /* may hold octets poll cannot see */
-		link->is_established = true;
+		set_life(link, LIFE_SECURE);
 	}
 	done(link->tls_ctx, result == IO_OK, end.end, end.text);
 }
@@ -408,7 +460,7 @@ update_watch(struct link *link)
 
 	if (is_freed(link))
 		return;
-	if (link->on_tls != NULL) {
+	if (link->life == LIFE_HANDSHAKE) {
 		loop_want(link->watch, true, link->handshake_wants_write);
 		if (link->has_more)
 			wake(link);
@@ -416,10 +468,10 @@ update_watch(struct link *link)
 	}
 	/* Waiting for what does not help would be a busy wait. */
 	read = (may_read(link) && !link->handshake_wants_write) ||
-	       (link->write_wants_read && !link->is_over);
+	       (link->write_wants_read && link->life != LIFE_OVER);
 	write = ((link->is_blocked && !link->write_wants_read) ||
 		    link->handshake_wants_write) &&
-		!link->is_over;
+		link->life != LIFE_OVER;
 	loop_want(link->watch, read, write);
 	if (link->has_more && may_read(link))
 		wake(link);
@@ -430,9 +482,9 @@ run(struct link *link)
 {
 	link->has_more = false;
 	link->tls_budget = TLS_BYTES_PER_TURN;
-	if (link->on_tls != NULL && link->ssl != NULL)
+	if (link->life == LIFE_HANDSHAKE && link->ssl != NULL)
 		step_handshake(link);
-	if (!is_freed(link) && link->on_tls == NULL) {
+	if (!is_freed(link) && link->life != LIFE_HANDSHAKE) {
 		give_back(link);
 		read_input(link);
 		if (!is_freed(link))
@@ -455,11 +507,11 @@ on_again(void *ctx)
 	struct link *link = ctx;
 
 	/* A refused start of TLS: no ssl, but a callback to make. */
-	if (link->on_tls != NULL && link->ssl == NULL) {
+	if (link->life == LIFE_HANDSHAKE && link->ssl == NULL) {
 		link_tls_fn *done = link->on_tls;
 
 		link->on_tls = NULL;
-		link->is_over = true;
+		set_life(link, LIFE_OVER);
 		done(link->tls_ctx, false, LINK_TLS_ERROR,
 		    "server sent plaintext after agreeing to TLS");
 		return;
@@ -504,6 +556,7 @@ link_free(struct link **link)
 	}
 	(void)close(old->fd);
 	old->fd = -1;
+	set_life(old, LIFE_FREED);
 	buf_fini_secret(&old->unread);
 	buf_fini_secret(&old->out);
 	loop_defer(old->loop, mem_free, old);
@@ -614,7 +667,7 @@ on_message(int is_write, int version, int type, const void *data, size_t n,
 	(void)data;
 	(void)n;
 	(void)ssl;
-	if (!is_write && type == SSL3_RT_HANDSHAKE && link->is_established)
+	if (!is_write && type == SSL3_RT_HANDSHAKE && link->life == LIFE_SECURE)
 		link->handshakes++;
 }
 
@@ -624,9 +677,10 @@ link_start_tls(
 {
 	BIO *bio;
 
-	CHECK(link->ssl == NULL && link->on_tls == NULL);
+	CHECK(link->ssl == NULL);
 	link->on_tls = on_done;
 	link->tls_ctx = ctx;
+	set_life(link, LIFE_HANDSHAKE);
 	wake(link);
 	if (buf_len(&link->unread) > 0) {
 		SSL_free(ssl);
@@ -677,7 +731,8 @@ link_rtt_us(const struct link *link)
 void
 link_shutdown(struct link *link)
 {
-	link->is_shutting = true;
+	if (link->sending == SENDING_OPEN)
+		set_sending(link, SENDING_SHUTTING);
 	/* What the handlers still have to say goes first. */
 	link->want_output = true;
 	if (!link->is_blocked)

@@ -47,19 +47,53 @@ enum {
 	FOLLOWED_MS = 4 * BUDGET_POLL_HOLD_MS,
 };
 
+#define TO(state) (1U << (state))
+
+static const unsigned mutex_moves[] = {
+    [BUDGET_MUTEX_HAD] = TO(BUDGET_MUTEX_MISSED),
+    [BUDGET_MUTEX_MISSED] = TO(BUDGET_MUTEX_HAD) | TO(BUDGET_MUTEX_ALONE),
+    [BUDGET_MUTEX_ALONE] = TO(BUDGET_MUTEX_HAD),
+};
+
+static const unsigned need_moves[] = {
+    [BUDGET_CONTENT] = TO(BUDGET_REFUSED) | TO(BUDGET_DRAINING),
+    [BUDGET_REFUSED] = TO(BUDGET_CONTENT) | TO(BUDGET_DRAINING),
+    [BUDGET_DRAINING] = 0,
+};
+
 static void
-set_alone(struct budget *b, bool is_alone)
+set_need(struct budget *b, enum budget_need need)
 {
-	if (b->is_alone == is_alone)
+	if (b->need == need)
 		return;
-	b->is_alone = is_alone;
-	if (is_alone)
+	CHECK((need_moves[b->need] & TO(need)) != 0);
+	b->need = need;
+}
+
+static void
+set_mutex(struct budget *b, enum budget_mutex mutex, int64_t now_ms)
+{
+	bool was_alone = b->mutex == BUDGET_MUTEX_ALONE;
+
+	if (b->mutex == mutex)
+		return;
+	CHECK((mutex_moves[b->mutex] & TO(mutex)) != 0);
+	b->mutex = mutex;
+	if (mutex == BUDGET_MUTEX_MISSED)
+		b->missed_ms = now_ms;
+	if (mutex == BUDGET_MUTEX_ALONE)
 		log_warn("connection slots of %s: another lane keeps the file "
 			 "locked, going on with a part of them",
 		    b->slots.head.label);
-	else
+	else if (was_alone)
 		log_info("connection slots of %s: shared again",
 		    b->slots.head.label);
+}
+
+static bool
+is_in_want(const struct budget *b)
+{
+	return b->need == BUDGET_REFUSED && b->wants > 0;
 }
 
 /* Who could not have it once does not wait for it any more, until it is had
@@ -67,18 +101,17 @@ set_alone(struct budget *b, bool is_alone)
 static bool
 lock_mutex(struct budget *b, int wait_ms, int64_t now_ms)
 {
-	if (b->missed_ms != 0)
+	if (b->mutex != BUDGET_MUTEX_HAD)
 		wait_ms = 0;
 	if (b->fd < 0 || (statefile_lock(b->fd, SLOTS_LOCK_MUTEX, wait_ms) &&
 			     budget_follow(b, wait_ms, now_ms))) {
-		b->missed_ms = 0;
-		set_alone(b, false);
+		set_mutex(b, BUDGET_MUTEX_HAD, now_ms);
 		return true;
 	}
-	if (b->missed_ms == 0)
-		b->missed_ms = now_ms;
+	if (b->mutex == BUDGET_MUTEX_HAD)
+		set_mutex(b, BUDGET_MUTEX_MISSED, now_ms);
 	else if (now_ms - b->missed_ms >= ALONE_AFTER_MS)
-		set_alone(b, true);
+		set_mutex(b, BUDGET_MUTEX_ALONE, now_ms);
 	return false;
 }
 
@@ -148,7 +181,7 @@ show_mine(struct budget *b)
 static void
 show(struct budget *b, const struct slots_sum *sum, int64_t now_ms)
 {
-	if (b->board == NULL || b->is_draining)
+	if (b->board == NULL || b->need == BUDGET_DRAINING)
 		return;
 	show_mine(b);
 	board_writer_set_limits(b->board, sum->limit, sum->limit_now,
@@ -321,6 +354,8 @@ budget_open(struct loop *loop, const struct settings *set,
 		b->fd = -1;
 		memset(&b->slots, 0, sizeof(b->slots));
 		init_head(b, account, 0);
+	} else {
+		budget_set_file(b, BUDGET_FILE_SHARED);
 	}
 	statefile_dir_close(&own);
 	become_member(b, lane_name);
@@ -355,10 +390,9 @@ budget_close(struct budget **budget)
 void
 budget_drain(struct budget *b)
 {
-	b->is_draining = true;
+	set_need(b, BUDGET_DRAINING);
 	b->board = NULL;
 	b->wants = 0;
-	b->is_refused = false;
 	b->surplus = 0;
 	/* It looks on whether the file is still the one all have. */
 	if (b->timer != NULL)
@@ -376,7 +410,7 @@ why_not(const struct budget *b, const struct slots_sum *sum)
 {
 	int lanes = 0, part;
 
-	if (b->is_alone) {
+	if (b->mutex == BUDGET_MUTEX_ALONE) {
 		for (int m = 0; m < SLOTS_MEMBERS; m++)
 			lanes += b->locks.members[m];
 		part = sum->limit_now / (lanes > 0 ? lanes : 1);
@@ -400,7 +434,7 @@ set_timer(struct budget *b)
 	if (b->timer == NULL)
 		return;
 	at_ms = loop_now_ms(b->loop);
-	if (b->is_refused && b->wants > 0 && !b->is_all_mine) {
+	if (is_in_want(b) && !b->is_all_mine) {
 		at_ms += POLL_WANT_MS;
 	} else if (b->mine_count > 0 && b->fd >= 0) {
 		at_ms += BUDGET_POLL_HOLD_MS;
@@ -422,7 +456,7 @@ budget_look(struct budget *b, int64_t now_ms)
 	bool has_mutex, has_room;
 
 	has_mutex = lock_mutex(b, 0, now_ms);
-	if (!has_mutex && !b->is_alone) {
+	if (!has_mutex && b->mutex != BUDGET_MUTEX_ALONE) {
 		set_timer(b);
 		return;
 	}
@@ -430,10 +464,10 @@ budget_look(struct budget *b, int64_t now_ms)
 	if (has_mutex)
 		unlock_mutex(b);
 	set_timer(b);
-	if (b->is_draining)
+	if (b->need == BUDGET_DRAINING)
 		return;
 	show(b, &sum, now_ms);
-	has_room = b->is_refused && b->wants > 0 && why_not(b, &sum) == NULL;
+	has_room = is_in_want(b) && why_not(b, &sum) == NULL;
 	if (has_room || b->surplus > 0)
 		b->on_room(b->ctx); /* may close the budget */
 }
@@ -455,9 +489,9 @@ static void
 publish_wants(struct budget *b)
 {
 	struct slots_member *m = &b->slots.members[b->me];
-	int32_t wants = b->is_refused ? b->wants : 0;
+	int32_t wants = is_in_want(b) ? b->wants : 0;
 
-	if (m->wants == wants || b->is_draining)
+	if (m->wants == wants || b->need == BUDGET_DRAINING)
 		return;
 	m->wants = wants;
 	budget_put_me(b);
@@ -478,7 +512,7 @@ static bool
 refuse_for_now(struct budget *b, const char *why, int64_t not_before_ms,
     struct budget_answer *out)
 {
-	b->is_refused = true;
+	set_need(b, BUDGET_REFUSED);
 	publish_wants(b);
 	set_timer(b);
 	return refuse(b, why, not_before_ms, out);
@@ -534,13 +568,13 @@ budget_take(struct budget *b, int64_t now_ms, struct budget_answer *out)
 	bool has_mutex;
 	int slot = -1;
 
-	if (b->is_draining)
+	if (b->need == BUDGET_DRAINING)
 		return refuse(b, "draining", INT64_MAX, out);
 	if (b->mine_count >= b->lane_limit)
 		return refuse(b, "lane_connection_limit reached",
 		    now_ms + ASK_AGAIN_MS, out);
 	has_mutex = lock_mutex(b, MUTEX_WAIT_MS, now_ms);
-	if (!has_mutex && !b->is_alone)
+	if (!has_mutex && b->mutex != BUDGET_MUTEX_ALONE)
 		return refuse_for_now(b, "another lane is taking a slot",
 		    now_ms + POLL_WANT_MS, out);
 	look(b, now_ms, has_mutex, &sum);
@@ -549,8 +583,8 @@ budget_take(struct budget *b, int64_t now_ms, struct budget_answer *out)
 		  ? "the slots are being entered in another file"
 		  : why_not(b, &sum);
 	if (why == NULL) {
-		slot = take_row(
-		    b, b->is_alone ? sum.limit_now : SLOTS_MAX, now_ms);
+		slot =
+		    take_row(b, has_mutex ? SLOTS_MAX : sum.limit_now, now_ms);
 		if (slot >= 0)
 			sum.held++;
 		else
@@ -565,7 +599,7 @@ budget_take(struct budget *b, int64_t now_ms, struct budget_answer *out)
 			? sum.rest_over_ms
 			: now_ms + ASK_AGAIN_MS,
 		    out);
-	b->is_refused = false;
+	set_need(b, BUDGET_CONTENT);
 	publish_wants(b);
 	set_timer(b);
 	board_writer_add(b->board, BOARD_COUNTER_slots_taken, 1);
@@ -607,7 +641,7 @@ budget_release(
 		b->is_all_mine = false;
 	set_timer(b);
 	/* Whoever waits for a slot should not wait for the next look. */
-	if (b->timer != NULL && is_clean && b->is_refused && b->wants > 0) {
+	if (b->timer != NULL && is_clean && is_in_want(b)) {
 		b->timer_ms = loop_now_ms(b->loop);
 		loop_timer_at(b->timer, b->timer_ms);
 	}
@@ -616,11 +650,11 @@ budget_release(
 void
 budget_want(struct budget *b, int count)
 {
-	if (b->is_draining || b->wants == count)
+	if (b->need == BUDGET_DRAINING || b->wants == count)
 		return;
 	b->wants = count;
 	if (count == 0)
-		b->is_refused = false;
+		set_need(b, BUDGET_CONTENT);
 	publish_wants(b);
 	show_mine(b);
 	set_timer(b);
@@ -645,7 +679,7 @@ budget_refused(struct budget *b, int held_count, int64_t now_ms)
 	bool is_locked;
 	int before;
 
-	if (b->is_draining)
+	if (b->need == BUDGET_DRAINING)
 		return;
 	/* Without the mutex two refusals at once may count as one. */
 	is_locked = lock_mutex(b, MUTEX_WAIT_MS, now_ms);

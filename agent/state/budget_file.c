@@ -9,6 +9,25 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
+#define TO(state) (1U << BUDGET_FILE_##state)
+
+static const unsigned moves[] = {
+    [BUDGET_FILE_NONE] = TO(SHARED),
+    [BUDGET_FILE_SHARED] = TO(DAMAGED) | TO(LEFT),
+    [BUDGET_FILE_DAMAGED] = TO(SHARED) | TO(LEFT),
+    [BUDGET_FILE_LEFT] = TO(SHARED) | TO(DAMAGED),
+};
+
+void
+budget_set_file(struct budget *b, enum budget_file file)
+{
+	if (b->file == file)
+		return;
+	CHECK((moves[b->file] & 1U << file) != 0);
+	CHECK(b->fd >= 0);
+	b->file = file;
+}
+
 /* The file ------------------------------------------------------------ */
 
 static void
@@ -23,7 +42,7 @@ io_failed(struct budget *b, const char *what)
 static void
 put(struct budget *b, const void *p, size_t n, size_t at)
 {
-	if (b->fd >= 0 && !b->is_left &&
+	if (b->file != BUDGET_FILE_NONE && b->file != BUDGET_FILE_LEFT &&
 	    !statefile_write(b->fd, p, n, (off_t)at))
 		io_failed(b, "write");
 }
@@ -55,12 +74,12 @@ budget_put_head(struct budget *b)
 static void
 note_damage(struct budget *b)
 {
-	if (!b->is_damaged)
+	if (b->file != BUDGET_FILE_DAMAGED)
 		log_warn(
 		    "connection slots of %s: the file was changed, cut or "
 		    "removed by somebody else: going on with what is known",
 		    b->slots.head.label);
-	b->is_damaged = true;
+	budget_set_file(b, BUDGET_FILE_DAMAGED);
 }
 
 static bool
@@ -75,12 +94,12 @@ is_head_sound(const struct slots_head *head)
 static void
 leave_to_other_version(struct budget *b, uint32_t version)
 {
-	if (!b->is_left)
+	if (b->file != BUDGET_FILE_LEFT)
 		log_warn("connection slots of %s: the file is of version %u by "
 			 "now, this release has version %u: only its locks are "
 			 "shared",
 		    b->slots.head.label, version, (unsigned)SLOTS_VERSION);
-	b->is_left = true;
+	budget_set_file(b, BUDGET_FILE_LEFT);
 }
 
 /* Our own member is written by nobody else; so is a row that we hold. */
@@ -91,7 +110,7 @@ is_as_left(const struct budget *b, const struct slots *now)
 
 	if (!is_head_sound(&now->head) || now->head.boot != b->slots.head.boot)
 		return false;
-	if (!b->is_draining &&
+	if (b->need != BUDGET_DRAINING &&
 	    (now->members[b->me].limit != m->limit ||
 		now->members[b->me].generation != m->generation))
 		return false;
@@ -110,7 +129,7 @@ mend(struct budget *b, struct slots *now)
 
 	if (!is_head_sound(&now->head) || now->head.boot != b->slots.head.boot)
 		budget_put_head(b);
-	if (!b->is_draining)
+	if (b->need != BUDGET_DRAINING)
 		budget_put_me(b);
 	for (int i = 0; i < SLOTS_MAX; i++) {
 		const struct slots_row *known = &b->slots.rows[i];
@@ -121,7 +140,7 @@ mend(struct budget *b, struct slots *now)
 			budget_put_row(b, i);
 	}
 	if (statefile_read(b->fd, now, sizeof(*now), 0))
-		b->is_damaged = false;
+		budget_set_file(b, BUDGET_FILE_SHARED);
 }
 
 void
@@ -136,8 +155,9 @@ budget_read(struct budget *b)
 		mem_free(now);
 		return;
 	}
-	b->is_left = false;
-	if (!is_whole || !is_as_left(b, now)) {
+	if (is_whole && is_as_left(b, now)) {
+		budget_set_file(b, BUDGET_FILE_SHARED);
+	} else {
 		note_damage(b);
 		/* It keeps its length and its blocks; on a full disk each
 		 * write may fail and is told. */
@@ -146,7 +166,7 @@ budget_read(struct budget *b)
 			    b->fd, sizeof(*now), error, sizeof(error));
 		mend(b, now);
 	}
-	if (!b->is_damaged)
+	if (b->file == BUDGET_FILE_SHARED)
 		b->slots = *now;
 	mem_free(now);
 }
@@ -202,7 +222,7 @@ budget_follow(struct budget *b, int wait_ms, int64_t now_ms)
 		statefile_unlock(b->fd, SLOTS_LOCK_MUTEX);
 		return false;
 	}
-	for (int i = 0; !b->is_draining && i < SLOTS_MEMBERS &&
+	for (int i = 0; b->need != BUDGET_DRAINING && i < SLOTS_MEMBERS &&
 			!statefile_lock(fd, SLOTS_LOCK_MEMBER + me, 0);
 	     i++)
 		me = (b->me + i + 1) % SLOTS_MEMBERS;

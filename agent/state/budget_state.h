@@ -16,13 +16,37 @@ enum {
 	BUDGET_NO_ROW = -2, /* held, but entered nowhere */
 };
 
+/* What the file is to this process. */
+enum budget_file {
+	BUDGET_FILE_NONE, /* it counts alone, for good */
+	BUDGET_FILE_SHARED,
+	BUDGET_FILE_DAMAGED, /* told, and not mended yet */
+	BUDGET_FILE_LEFT, /* another release's, all but its locks */
+};
+
+enum budget_mutex {
+	BUDGET_MUTEX_HAD, /* whenever it was wanted */
+	BUDGET_MUTEX_MISSED, /* since missed_ms */
+	BUDGET_MUTEX_ALONE, /* for so long that we go on without it */
+};
+
+enum budget_need {
+	BUDGET_CONTENT,
+	BUDGET_REFUSED, /* the last take was, for want of a slot */
+	BUDGET_DRAINING, /* takes none any more */
+};
+
 struct budget {
 	struct loop *loop; /* NULL in tests: then no timer */
 	struct loop_timer *timer;
 	budget_fn *on_room;
 	void *ctx;
 	struct board_writer *board; /* not owned, may be NULL */
-	int fd; /* -1: this process alone counts */
+	int fd; /* -1: there is no file */
+	enum budget_file file; /* written by budget_set_file() */
+	enum budget_mutex mutex; /* these by functions of budget.c */
+	enum budget_need need;
+	int64_t missed_ms; /* when that was not had first */
 	int dir_fd; /* borrowed; -1: the file is not followed */
 	char name[32];
 	int me; /* member index */
@@ -33,20 +57,17 @@ struct budget {
 	int mine_count;
 	int64_t timer_ms; /* when it fires; 0: not set */
 	int64_t rtt_ms; /* last one told */
-	bool is_refused; /* the last take was, for want of a slot */
 	bool is_all_mine; /* only we ourselves can make room */
-	bool is_draining;
-	int64_t missed_ms; /* since when the mutex is not had; 0: it is */
-	bool is_alone; /* for so long that we go on without it */
 	bool has_warned_limits, has_warned_io;
-	bool is_damaged; /* told, and not mended yet */
-	bool is_left; /* the file is another release's, all but its locks */
 	int64_t followed_ms; /* no slot is taken for a moment; 0: never */
 	bool mine[SLOTS_MAX]; /* by row */
 	int row_of[SLOTS_MAX]; /* of each slot that was given out */
 	struct slots slots; /* the file as last read; the truth without one */
 	struct slots_locks locks;
 };
+
+/* The one way to another state of the file; to the same one does nothing. */
+void budget_set_file(struct budget *b, enum budget_file file);
 
 /* To the file, if there is one; what fails is told once. */
 void budget_put_row(void *ctx, int row);

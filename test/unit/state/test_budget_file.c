@@ -1,5 +1,6 @@
 #include <stdarg.h>
 #include <stddef.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdint.h>
@@ -282,6 +283,62 @@ budget_new_lane_waits_for_those_of_a_removed_file(void **state)
 	statefile_dir_close(&dir);
 }
 
+static void
+count_call(void *ctx)
+{
+	(*(int *)ctx)++;
+}
+
+/* As `cp -p` and `mv` do it. */
+static void
+replace_by_copy(int dir_fd, const char *name)
+{
+	struct slots slots;
+	char error[128];
+	int from = openat(dir_fd, name, O_RDONLY | O_CLOEXEC), to;
+
+	assert_true(from >= 0);
+	assert_true(statefile_read(from, &slots, sizeof(slots), 0));
+	(void)close(from);
+	to = statefile_open(dir_fd, "copy", error, sizeof(error));
+	assert_true(to >= 0);
+	assert_true(statefile_write(to, &slots, sizeof(slots), 0));
+	(void)close(to);
+	assert_int_equal(renameat(dir_fd, "copy", dir_fd, name), 0);
+}
+
+/* Nothing in it needs mending. */
+static void
+budget_goes_on_sharing_a_file_that_was_copied(void **state)
+{
+	struct settings set = {.lane_account_connection_limit = 3};
+	int64_t now = clock_mono_ms() + 1000;
+	struct statefile_dir dir;
+	struct budget_answer answer;
+	struct budget *a, *b;
+	char error[256], name[64];
+	int calls = 0;
+
+	assert_true(statefile_dir_open(&dir, *state, error, sizeof(error)));
+	(void)snprintf(name, sizeof(name), "slots.%016llx",
+	    (unsigned long long)board_hash("smtp.example.com joe"));
+	a = budget_open(
+	    NULL, &set, &dir, "a", "smtp.example.com joe", count_call, &calls);
+	assert_int_equal(bench_take(a, 3, now, NULL), 3);
+	replace_by_copy(dir.fd, name);
+	budget_look(a, now);
+	b = lane_in(&dir, "b");
+	budget_want(b, 1);
+	assert_false(budget_take(b, now, &answer));
+	assert_int_equal(budget_surplus(a), 0);
+	budget_look(a, now + 1000);
+	assert_int_equal(budget_surplus(a), 1);
+	assert_int_equal(calls, 1);
+	budget_close(&a);
+	budget_close(&b);
+	statefile_dir_close(&dir);
+}
+
 int
 main(void)
 {
@@ -289,6 +346,7 @@ main(void)
 	    IN_STATEDIR(budget_lane_stopped_with_the_mutex_stops_nobody),
 	    IN_STATEDIR(budget_keeps_to_its_limit_whatever_happens_to_the_file),
 	    IN_STATEDIR(budget_new_lane_waits_for_those_of_a_removed_file),
+	    IN_STATEDIR(budget_goes_on_sharing_a_file_that_was_copied),
 	    IN_STATEDIR(budget_survives_any_octets_in_its_file),
 	    IN_STATEDIR(budget_shares_locks_with_another_release),
 	};
