@@ -116,29 +116,98 @@ put_with_addresses(struct rewriting *r, const char *text)
 	return is_changed;
 }
 
+/* Does as a check says. false: nothing is left of the text; otherwise *text_out
+ * is what stands in its place, perhaps in out. */
+static bool
+is_left(struct rewriting *r, enum check_result result, struct buf *out,
+    const char **text_out)
+{
+	switch (result) {
+	case CHECK_KEEP:
+		return true;
+	case CHECK_PREPEND:
+		put_piece(r, buf_slice(out), true);
+		return true;
+	case CHECK_REPLACE:
+		*text_out = buf_str(out);
+		return true;
+	case CHECK_DROP:
+		return false;
+	case CHECK_FAILED:
+		break;
+	}
+	r->result = REWRITING_FAILED;
+	return false;
+}
+
+static void
+put_header(struct rewriting *r, enum mime_class class, enum header_kind kind,
+    const char *text)
+{
+	if (r->rules->generic.maps.fn == NULL || class != MIME_PRIMARY ||
+	    kind != HEADER_ADDRESSES || !put_with_addresses(r, text))
+		put_lines(r, text, false);
+}
+
 static void
 on_header(
-    void *ctx, enum mime_class class, enum header_kind kind, struct buf *text)
+    void *ctx, enum mime_class class, enum header_kind kind, struct buf *header)
 {
 	struct rewriting *r = ctx;
+	const char *text = buf_str(header);
+	enum check_result result;
+	struct buf out;
 
 	if (r->result != REWRITING_OK)
 		return;
-	if (r->rules->generic.maps.fn == NULL || class != MIME_PRIMARY ||
-	    kind != HEADER_ADDRESSES || !put_with_addresses(r, buf_str(text)))
-		put_lines(r, buf_str(text), false);
+	buf_init(&out, LINES_MAX);
+	result = checks_header(
+	    &r->rules->checks, r->queue_id, class, kind, text, &out);
+	if (is_left(r, result, &out, &text)) {
+		if (result == CHECK_REPLACE && kind == HEADER_ADDRESSES)
+			kind = header_kind(text);
+		put_header(r, class, kind, text);
+	}
+	buf_fini(&out);
+}
+
+static void
+check_body(struct rewriting *r, struct slice piece, bool ends_line)
+{
+	struct buf text, out;
+	const char *line;
+	enum check_result result;
+
+	buf_init(&text, LINES_MAX);
+	buf_init(&out, LINES_MAX);
+	(void)buf_add_slice(&text, piece);
+	line = buf_str(&text);
+	result = checks_body(&r->rules->checks, r->queue_id, line, &out);
+	if (is_left(r, result, &out, &line))
+		put_piece(r, result == CHECK_REPLACE ? buf_slice(&out) : piece,
+		    ends_line);
+	buf_fini(&text);
+	buf_fini(&out);
 }
 
 static void
 on_body(void *ctx, struct slice piece, bool ends_line)
 {
-	put_piece(ctx, piece, ends_line);
+	struct rewriting *r = ctx;
+
+	if (r->result != REWRITING_OK)
+		return;
+	if (checks_want_body(&r->rules->checks))
+		check_body(r, piece, ends_line);
+	else
+		put_piece(r, piece, ends_line);
 }
 
 bool
 rewriting_is_wanted(const struct rewriting_rules *rules, bool to_7bit)
 {
-	return rules != NULL && (to_7bit || rules->generic.maps.fn != NULL);
+	return rules != NULL && (to_7bit || rules->generic.maps.fn != NULL ||
+				    checks_are_wanted(&rules->checks));
 }
 
 struct rewriting *
@@ -156,7 +225,8 @@ rewriting_new(
 
 	r->rules = rules;
 	r->queue_id = queue_id;
-	r->mime = mime_new(&limits, true, to_7bit, &ops, r);
+	r->mime = mime_new(
+	    &limits, !checks_are_wanted(&rules->checks), to_7bit, &ops, r);
 	buf_init(&r->lines, LINES_MAX);
 	return r;
 }

@@ -1,15 +1,18 @@
 /* rewriting: the lines of a message as smtp(8) changes them on their way out.
  *
- *   records -> mime -> generic -> lines -> content
+ *   records -> mime -> checks, generic -> lines -> content
  *
- * smtp_generic_maps: addresses of the primary headers that have some.
- * Conversion to 7 bit: mime.h.
+ * Conversion to 7 bit: mime.h. smtp_header_checks and its like: checks.h; they
+ * see what was converted. smtp_generic_maps: addresses of the primary headers
+ * that have some; one that a check replaced is such a header if it was one
+ * before and is one now (smtp(8) goes by the length of the former name).
  *
  * Where none of this is wanted there is no rewriting: the message goes from
  * its records to the wire untouched. Lines are taken out as they are put in, so
  * what is kept is one header, or one piece of the body.
  *
- * Source: generic(5); Postfix src/smtp/smtp_proto.c (smtp_header_rewrite).
+ * Source: generic(5), header_checks(5); Postfix src/smtp/smtp_proto.c
+ * (smtp_header_rewrite, smtp_body_rewrite).
  */
 #ifndef REWRITING_H
 #define REWRITING_H
@@ -17,6 +20,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "agent/engine/checks.h"
 #include "agent/engine/generic.h"
 #include "common/base/rewriter.h"
 #include "common/base/slice.h"
@@ -26,6 +30,7 @@ struct rewriting;
 /* What is wanted of each message; lives as long as the process. */
 struct rewriting_rules {
 	struct generic generic; /* set in it is never NULL */
+	struct checks checks;
 };
 
 enum rewriting_result {

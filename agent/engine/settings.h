@@ -60,6 +60,8 @@ struct settings {
 	char *double_bounce_sender;
 	bool append_at_myorigin, append_dot_mydomain;
 	bool swap_bangpath, allow_percent_hack, owner_request_special;
+	char *smtp_header_checks, *smtp_mime_header_checks;
+	char *smtp_nested_header_checks, *smtp_body_checks;
 	bool disable_mime_output_conversion;
 	int header_size_limit, mime_boundary_length_limit, mime_nesting_limit;
 	char *smtp_address_verify_target; /* rcpt or data */

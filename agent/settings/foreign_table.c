@@ -17,14 +17,6 @@
 static const struct foreign table[] = {
 
     /* content and envelope */
-    REFUSE("smtp_header_checks", "3.4", "-",
-	"use header_checks, or a cleanup(8) service of its own"),
-    REFUSE("smtp_mime_header_checks", "3.4", "-",
-	"use mime_header_checks, or a cleanup(8) service of its own"),
-    REFUSE("smtp_nested_header_checks", "3.4", "-",
-	"use nested_header_checks, or a cleanup(8) service of its own"),
-    REFUSE("smtp_body_checks", "3.4", "-",
-	"use body_checks, or a cleanup(8) service of its own"),
     REFUSE("smtp_send_xforward_command", "3.4", "no",
 	"deliver to that server with smtp(8)"),
     REFUSE("smtp_requiretls_policy", "3.11", NULL,

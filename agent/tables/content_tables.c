@@ -6,10 +6,10 @@
 #include "common/base/buf.h"
 #include "common/base/mem.h"
 
-enum { LIST_MAX = 1 << 20 };
+enum { LIST_MAX = 1 << 20, CHECKS = 4 };
 
 struct content_tables {
-	struct rewrite_table *generic, *destinations;
+	struct rewrite_table *generic, *destinations, *checks[CHECKS];
 	struct rewriting_rules rules;
 };
 
@@ -63,6 +63,31 @@ open_generic(struct content_tables *tables, const struct maps_env *env,
 	buf_fini(&list);
 }
 
+static void
+open_checks(struct content_tables *tables, const struct maps_env *env,
+    const struct settings *set, struct mapwatch *watch,
+    struct problems *problems)
+{
+	struct checks *checks = &tables->rules.checks;
+	const struct {
+		const char *param, *list;
+		struct rewriter *rewriter;
+	} all[CHECKS] = {
+	    {"smtp_header_checks", set->smtp_header_checks, &checks->header},
+	    {"smtp_mime_header_checks", set->smtp_mime_header_checks,
+		&checks->mime_header},
+	    {"smtp_nested_header_checks", set->smtp_nested_header_checks,
+		&checks->nested_header},
+	    {"smtp_body_checks", set->smtp_body_checks, &checks->body},
+	};
+
+	for (int i = 0; i < CHECKS; i++) {
+		tables->checks[i] = rewrite_table_open(
+		    env, all[i].param, all[i].list, watch, problems);
+		*all[i].rewriter = *rewrite_table_rewriter(tables->checks[i]);
+	}
+}
+
 struct content_tables *
 content_tables_open(const struct maps_env *env, const struct settings *set,
     struct mapwatch *watch, struct problems *problems)
@@ -70,6 +95,7 @@ content_tables_open(const struct maps_env *env, const struct settings *set,
 	struct content_tables *tables = mem_zalloc(sizeof(*tables));
 
 	open_generic(tables, env, set, watch, problems);
+	open_checks(tables, env, set, watch, problems);
 	return tables;
 }
 
@@ -83,6 +109,8 @@ content_tables_close(struct content_tables **tables)
 		return;
 	rewrite_table_close(&old->generic);
 	rewrite_table_close(&old->destinations);
+	for (int i = 0; i < CHECKS; i++)
+		rewrite_table_close(&old->checks[i]);
 	mem_free(old);
 }
 

@@ -1,8 +1,9 @@
 /* content_tables: the tables that say how messages are changed on their way
  * out.
  *
- * smtp_generic_maps, with the tables of mydestination that it goes by. As
- * rewrite_table.h: what cannot be read at start is a problem.
+ * smtp_generic_maps, with the tables of mydestination that it goes by, and
+ * smtp_header_checks and its like. As rewrite_table.h: what cannot be read at
+ * start is a problem.
  */
 #ifndef CONTENT_TABLES_H
 #define CONTENT_TABLES_H

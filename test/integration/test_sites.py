@@ -11,7 +11,6 @@ from harness import paths
 from harness.postfix import Postfix
 from harness.sidebyside import Side, submit
 from harness.simulator import Simulator
-from harness.wait import wait_until
 
 SITES = os.path.join(paths.ROOT, "test/fixtures/sites")
 HEAD = "From: <{0}>\r\nTo: <{1}>\r\nSubject: {2}\r\n" \
@@ -19,8 +18,6 @@ HEAD = "From: <{0}>\r\nTo: <{1}>\r\nSubject: {2}\r\n" \
     "Date: Thu, 01 Jan 2026 00:00:00 +0000\r\n{3}\r\n"
 QUEUED_AS = re.compile(r"(Ok: )(?:\d+ bytes )?queued as \S+?\)")
 
-# What lane refuses by name, mail waiting meanwhile.
-REFUSED = {"header_checks": ["smtp_header_checks", "smtp_mime_header_checks"]}
 # Which upstream got how many of the messages.
 TAKEN = {"senders": (2, 1), "policies": (2, 1), "filter": (3, 0)}
 
@@ -144,7 +141,7 @@ def test_there_are_ten():
     assert len(NAMES) == 10
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n not in REFUSED])
+@pytest.mark.parametrize("name", NAMES)
 def test_what_goes_out_is_equal(base, certs, started, name):
     lane, smtp = sites(name, base, certs, started)
     for site in (lane, smtp):
@@ -152,15 +149,3 @@ def test_what_goes_out_is_equal(base, certs, started, name):
     assert lane.went_out() == smtp.went_out()
     assert lane.encryption() == smtp.encryption()
     assert lane.delivery_lines() == smtp.delivery_lines()
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_is_refused_is_named_and_mail_waits(base, certs, started, name):
-    lane, smtp = sites(name, base, certs, started)
-    smtp.wait_taken((3, 0))
-    for parameter in REFUSED[name]:
-        lane.origin.log.wait(rf"fatal: bad parameter: {parameter} = .*: "
-                             "not supported by lane: ")
-    lane.origin.log.wait(r"dsn=4\.3\.5, status=deferred", count=4)
-    wait_until(lambda: len(lane.mailq()) == 4, 20, "mail waits")
-    assert not any(up.ledger() for up in lane.upstreams)
