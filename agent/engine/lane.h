@@ -174,6 +174,12 @@ typedef bool lane_route_fn(void *ctx, const struct route *route);
 void lane_close_idle(struct lane *lane, size_t count, lane_route_fn *is_of,
     void *ctx, struct moment now);
 
+/* A route of these wants a place that idle sessions of the others have: one
+ * that no mail waits for, and that carried some, ends when it was idle for a
+ * second, unless one is ending. May be called by ops->start_dial(). */
+void lane_yield_idle(
+    struct lane *lane, lane_route_fn *is_of, void *ctx, struct moment now);
+
 /* Begins the end: no dials, assigned but unsent transactions return to
  * waiting, sessions QUIT when what they carry is answered. */
 void lane_drain(struct lane *lane, struct moment now);

@@ -7,7 +7,11 @@
 #include "common/base/log.h"
 
 /* How long a spent session's successor is tried for: QUIT and its reply. */
-enum { SUCCESSION_MS = 2500 };
+enum {
+	SUCCESSION_MS = 2500,
+	/* What was used a moment ago may be wanted again. */
+	YIELD_AFTER_MS = 1000,
+};
 
 int
 lane_session_quota(const struct lane_session *ls, int64_t now_ms)
@@ -54,6 +58,37 @@ find_idle(struct lane *lane)
 	if (idle == NULL)
 		lane->none_idle_at = lane->moves;
 	return idle;
+}
+
+static bool
+is_ending_one(const struct lane *lane, lane_route_fn *is_of, void *ctx)
+{
+	list_each (link, &lane->routes) {
+		struct route *r = route_of(link);
+
+		if (!is_of(ctx, r))
+			continue;
+		list_each (l, &r->sessions)
+			if (session_is_finishing(session_of(l)->session))
+				return true;
+	}
+	return false;
+}
+
+void
+lane_yield_idle(
+    struct lane *lane, lane_route_fn *is_of, void *ctx, struct moment now)
+{
+	struct session *idle;
+
+	if (lane->none_idle_at == lane->moves ||
+	    is_ending_one(lane, is_of, ctx))
+		return;
+	idle = lane_oldest_idle(lane, true, is_of, ctx);
+	/* One that is new found out whether its host is back. */
+	if (idle != NULL && session_messages(idle) > 0 &&
+	    now.ms - session_idle_since_ms(idle) >= YIELD_AFTER_MS)
+		session_finish(idle, FINISH_WANTED, now.ms);
 }
 
 /* Routes share lane_connection_limit: those that have idle sessions give them

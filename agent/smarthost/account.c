@@ -315,6 +315,9 @@ account_take(struct account *a, int *slot, struct lane_no *no)
 		if (!budget_take(a->budget, now_ms, &answer)) {
 			lane_no_set(no, LANE_NO_SLOT, answer.not_before_ms);
 			no->detail = answer.why;
+			if (answer.is_full)
+				lane_yield_idle(a->accounts->lane, is_route_of,
+				    a, clock_moment());
 			return false;
 		}
 		if (rate_store_connect_take(a->rates, now_us)) {

@@ -502,6 +502,7 @@ refuse(struct budget *b, const char *why, int64_t not_before_ms,
     struct budget_answer *out)
 {
 	out->slot = -1;
+	out->is_full = false;
 	out->why = why;
 	out->not_before_ms = not_before_ms;
 	board_writer_add(b->board, BOARD_COUNTER_slots_refused, 1);
@@ -565,7 +566,7 @@ budget_take(struct budget *b, int64_t now_ms, struct budget_answer *out)
 {
 	struct slots_sum sum;
 	const char *why;
-	bool has_mutex;
+	bool has_mutex, is_moving, is_full;
 	int slot = -1;
 
 	if (b->need == BUDGET_DRAINING)
@@ -578,10 +579,11 @@ budget_take(struct budget *b, int64_t now_ms, struct budget_answer *out)
 		return refuse_for_now(b, "another lane is taking a slot",
 		    now_ms + POLL_WANT_MS, out);
 	look(b, now_ms, has_mutex, &sum);
-	why = is_lately(b->followed_ms, now_ms) ||
-		      is_lately(b->slots.head.made_ms, now_ms)
-		  ? "the slots are being entered in another file"
-		  : why_not(b, &sum);
+	is_moving = is_lately(b->followed_ms, now_ms) ||
+		    is_lately(b->slots.head.made_ms, now_ms);
+	why = is_moving ? "the slots are being entered in another file"
+			: why_not(b, &sum);
+	is_full = !is_moving && why != NULL;
 	if (why == NULL) {
 		slot =
 		    take_row(b, has_mutex ? SLOTS_MAX : sum.limit_now, now_ms);
@@ -593,12 +595,15 @@ budget_take(struct budget *b, int64_t now_ms, struct budget_answer *out)
 	if (has_mutex)
 		unlock_mutex(b);
 	show(b, &sum, now_ms);
-	if (slot < 0)
-		return refuse_for_now(b, why,
+	if (slot < 0) {
+		(void)refuse_for_now(b, why,
 		    sum.rest_over_ms < now_ms + ASK_AGAIN_MS
 			? sum.rest_over_ms
 			: now_ms + ASK_AGAIN_MS,
 		    out);
+		out->is_full = is_full;
+		return false;
+	}
 	set_need(b, BUDGET_CONTENT);
 	publish_wants(b);
 	set_timer(b);

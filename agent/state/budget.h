@@ -32,6 +32,7 @@ struct budget_answer {
 	int slot; /* >= 0: granted */
 	int64_t not_before_ms; /* else: when to ask again at the latest */
 	const char *why; /* static text, e.g. "account limit reached" */
+	bool is_full; /* none before one is given back, by us or another */
 };
 
 typedef void budget_fn(void *ctx);

@@ -416,6 +416,48 @@ close_idle_leaves_routes_of_other_accounts_alone(void **state)
 	world_fini(&w);
 }
 
+static bool
+is_any(void *ctx, const struct route *route)
+{
+	(void)ctx;
+	(void)route;
+	return true;
+}
+
+/* Two routes of an account whose connections are all taken. */
+static void
+yield_idle_ends_one_at_a_time_of_those_that_have_no_mail(void **state)
+{
+	char second[] = "[second.example]";
+	struct world w;
+
+	(void)state;
+	world_init(&w);
+	world_open(&w, 100);
+	world_submit(&w, 2);
+	world_run(&w, 2000);
+	assert_int_equal(lane_sessions(w.lane), 2);
+	lane_yield_idle(w.lane, is_named, second, w.now);
+	world_run(&w, 200);
+	assert_int_equal(lane_sessions(w.lane), 2);
+	lane_yield_idle(w.lane, is_any, NULL, w.now);
+	lane_yield_idle(w.lane, is_any, NULL, w.now);
+	world_run(&w, 200);
+	assert_int_equal(lane_sessions(w.lane), 1);
+	world_submit(&w, 1);
+	world_settle(&w);
+	lane_yield_idle(w.lane, is_any, NULL, w.now);
+	world_run(&w, 500);
+	lane_yield_idle(w.lane, is_any, NULL, w.now);
+	world_run(&w, 1000);
+	assert_int_equal(lane_sessions(w.lane), 1);
+	lane_yield_idle(w.lane, is_any, NULL, w.now);
+	world_run(&w, 200);
+	assert_int_equal(lane_sessions(w.lane), 0);
+	world_check_all_sent(&w);
+	world_fini(&w);
+}
+
 static void
 close_idle_takes_those_used_least_lately_and_no_busy_one(void **state)
 {
@@ -590,6 +632,8 @@ main(void)
 	    cmocka_unit_test(spent_session_has_a_successor_before_mail_comes),
 	    cmocka_unit_test(spent_session_without_prospect_has_no_successor),
 	    cmocka_unit_test(close_idle_leaves_routes_of_other_accounts_alone),
+	    cmocka_unit_test(
+		yield_idle_ends_one_at_a_time_of_those_that_have_no_mail),
 	    cmocka_unit_test(
 		close_idle_takes_those_used_least_lately_and_no_busy_one),
 	    cmocka_unit_test(overlap_and_lockstep_keep_to_their_windows),
