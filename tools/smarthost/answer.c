@@ -181,6 +181,9 @@ answer_end(struct session *s, enum rule_end end)
 	case RULE_RESET:
 		conn_then(s->conn, CONN_RESET);
 		break;
+	case RULE_HALF_CLOSE:
+		conn_then(s->conn, CONN_HALF_CLOSE);
+		break;
 	case RULE_STALL:
 		conn_stall(s->conn, false);
 		break;

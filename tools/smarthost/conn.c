@@ -283,6 +283,16 @@ start_flood(struct conn *c)
 	c->is_dead = true;
 }
 
+/* What comes from now on is read and thrown away. */
+static void
+half_close(struct conn *c)
+{
+	if (c->tls == CONN_SECURE)
+		(void)SSL_shutdown(c->ssl);
+	(void)shutdown(c->fd, SHUT_WR);
+	conn_stall(c, false);
+}
+
 static void
 flush(struct conn *c)
 {
@@ -304,6 +314,9 @@ flush(struct conn *c)
 			break;
 		case CONN_CLOSE:
 			c->is_dead = true;
+			break;
+		case CONN_HALF_CLOSE:
+			half_close(c);
 			break;
 		case CONN_TLS:
 			start_tls(c);

@@ -22,6 +22,7 @@ enum conn_end {
 	CONN_OPEN,
 	CONN_CLOSE, /* when all before it was sent */
 	CONN_RESET, /* the same, with RST */
+	CONN_HALF_CLOSE, /* the same for what we send; reads on in silence */
 	CONN_TLS, /* start the handshake */
 	CONN_FLOOD, /* another process takes it over */
 };

@@ -256,7 +256,8 @@ parse_end(struct lexer *l, struct rule *r)
 		const char *word;
 		enum rule_end end;
 	} ends[] = {{"close", RULE_CLOSE}, {"reset", RULE_RESET},
-	    {"stall", RULE_STALL}, {"freeze", RULE_FREEZE}};
+	    {"half-close", RULE_HALF_CLOSE}, {"stall", RULE_STALL},
+	    {"freeze", RULE_FREEZE}};
 
 	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
 		if (!word_is(l, ends[i].word))

@@ -47,6 +47,7 @@ enum rule_end {
 	RULE_GO_ON,
 	RULE_CLOSE, /* after what was said */
 	RULE_RESET, /* the same with RST */
+	RULE_HALF_CLOSE, /* says nothing more after that, and reads on */
 	RULE_STALL, /* read on, say nothing more */
 	RULE_FREEZE, /* neither read nor write */
 	RULE_FLOOD, /* flood.h; as close without TLS */
