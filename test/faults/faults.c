@@ -18,7 +18,9 @@
  * to ("127.0.0.1:25", a socket's path).
  *
  * FAULTS_PROGRAM names the program that is meant: children that run another
- * one are left alone. FAULTS_LOG names a file that gets a line
+ * one are left alone. FAULTS_ONCE names a file that the first such process
+ * makes: where it is there, nothing fails. FAULTS_LOG names a file that gets a
+ * line
  *
  *   PID fault CALL NUMBER ERROR    for each call that was made to fail
  *   PID count CALL NUMBER          for each class, when the process exits
@@ -197,10 +199,15 @@ static void __attribute__((constructor)) begin(void)
 {
 	const char *list = getenv("FAULTS"), *log = getenv("FAULTS_LOG");
 	const char *program = getenv("FAULTS_PROGRAM");
+	const char *once = getenv("FAULTS_ONCE");
 	char text[1024], *save = NULL;
 
 	if (program != NULL &&
 	    strcmp(program, program_invocation_short_name) != 0)
+		return;
+	if (once != NULL &&
+	    syscall(SYS_openat, AT_FDCWD, once,
+		O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600) < 0)
 		return;
 	if (log != NULL)
 		log_fd = (int)syscall(SYS_openat, AT_FDCWD, log,

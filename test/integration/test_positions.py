@@ -82,7 +82,9 @@ def cases(manner):
 
 def refusals_of(message, recipient):
     """The replies that this recipient has coming; none: it is delivered.
-    When two replies stand on one line, a message without a recipient left may
+    (Where the server did not carry out RCPT for the one that is to be refused
+    at the end, the message is taken for the other: that is in doubt.) When two
+    replies stand on one line, a message without a recipient left may
     be told by its other refusal."""
     if ".bad-rcpt@" in recipient:
         alone = len(message.recipients) == 1
@@ -114,10 +116,11 @@ def judge(case, deliveries):
                     d.status == "bounced" and said_by in d.reason
                     for d in lines for said_by in refusals):
                 wrong.append(f"another's refusal: {said}: {lines[-1].reason}")
-            if bool(taken) != (final == "sent"):
-                wrong.append(f"{'lost' if not taken else 'taken'}: {said}")
-            elif taken > 1 + doubts:
-                wrong.append(f"duplicate: {said}")
+            if final == "sent" and not taken:
+                wrong.append(f"lost: {said}")
+            elif taken > (final == "sent") + doubts:
+                wrong.append(f"{'duplicate' if taken > 1 else 'taken'}: "
+                             f"{said}")
     mixed = messages.compare(case.sent, case.sim.taken()).mixed_up
     return wrong + [f"mixed up: {case.name}: {what}" for what in mixed]
 

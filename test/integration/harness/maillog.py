@@ -1,5 +1,6 @@
 """The log of one instance: waiting for lines, and delivery lines as data."""
 import re
+import socket
 from collections import Counter
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ DELIVERY = re.compile(
     r" delays=(?P<delays>[\d.e+/-]+), dsn=(?P<dsn>\d\.\d+\.\d+),"
     # the log cuts a line after 2,000 octets
     r" status=(?P<status>\w+) \((?P<reason>.*?)\)?$")
+# What wait_written() puts there.
+WRITTEN = re.compile(r"^written up to here: \d+\n", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Delivery:
 class MailLog:
     def __init__(self, path):
         self.path = path
+        self.marks = 0
 
     def mark(self):
         """Position of the end now, for `since=`. Octets."""
@@ -56,9 +60,10 @@ class MailLog:
         try:
             with open(self.path, "rb") as f:
                 f.seek(since)
-                return f.read().decode("utf-8", "replace")
+                text = f.read().decode("utf-8", "replace")
         except FileNotFoundError:
             return ""
+        return WRITTEN.sub("", text)
 
     def lines(self, pattern="", since=0):
         """Raw lines in which the regular expression is found."""
@@ -95,6 +100,19 @@ class MailLog:
             lambda: f"{count} x /{pattern}/ in {self.path}, "
                     f"got {len(tail.found)}; end of log:\n"
                     + "\n".join(self.text(since).splitlines()[-15:]))
+
+    def wait_written(self, postlogd, timeout_s=30):
+        """Until all that was logged before is in the file: postlogd(8), whose
+        socket this is, may be behind. Nothing, when it is not there."""
+        self.marks += 1
+        mark = f"written up to here: {self.marks}"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+            try:
+                s.sendto(mark.encode() + b"\n", postlogd)
+            except OSError:
+                return
+        tail = _Tail(self.path, 0, re.compile(f"^{mark}$"))
+        wait_until(tail.read, timeout_s, f"the log is written to {self.path}")
 
     def problems(self, since=0):
         """Lines that no healthy run has."""

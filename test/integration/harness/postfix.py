@@ -167,15 +167,19 @@ class Postfix:
                     + f"exec env {' '.join(words)} {real} \"$@\"\n")
         os.rename(lane + ".new", lane)
 
-    def lane_faults(self, orders, limits=""):
+    def lane_faults(self, orders, limits="", once=False):
         """Make calls of lane fail: test/faults/faults.c. What failed is
-        told by faults()."""
+        told by faults(). once: those of the next process alone."""
         path = os.path.join(self.queue_directory, "faults.txt")
+        mark = path + ".once"
+        if os.path.exists(mark):
+            os.unlink(mark)
         with open(path, "w", encoding="ascii") as f:
             os.fchmod(f.fileno(), 0o666)
         self.lane_environment(
             limits, LD_PRELOAD=paths.built("faults.so"), FAULTS=orders,
-            FAULTS_PROGRAM="lane", FAULTS_LOG=path)
+            FAULTS_PROGRAM="lane", FAULTS_LOG=path,
+            **({"FAULTS_ONCE": mark} if once else {}))
 
     def faults(self, kind="fault"):
         """[pid, kind, call, number, error] of what lane_faults() ordered;
@@ -425,6 +429,8 @@ class Postfix:
         wait_until(lambda: self.queue_count() == 0, timeout_s,
                    lambda: f"queue empty; {self.queue_count()} left; log:\n"
                    + "\n".join(self.log.text().splitlines()[-10:]))
+        self.log.wait_written(os.path.join(self.queue_directory,
+                                           "public/postlog"))
 
     def processes(self, name=None):
         """Living processes of this instance, all or of one program."""
