@@ -75,16 +75,16 @@ def test_while_it_connects_in_vain(base, certs, origin, started):
 
 
 def test_as_a_draining_child(base, certs, origin, started):
-    sim = start(base, certs, origin, started, SLOW)
-    sent = messages.generate(2, prefix="slow")
+    sim = start(base, certs, origin, started, "bdat times 1 stall\n")
+    sent = messages.generate(1)
     origin.inject(sent)
-    wait_until(lambda: sim.stats()["connections"] >= 1, 20, "a session")
+    wait_until(lambda: sim.stats()["scripted"] >= 1, 20, "a delivery")
     old = origin.pids("lane")
     origin.reload()
     child = wait_until(
-        lambda: [p for p in origin.pids("lane") if p not in old], 10, "a child")
+        lambda: [p for p in origin.pids("lane") if p not in old], 30, "a child")
     os.kill(child[0], signal.SIGTERM)
-    wait_until(lambda: child[0] not in origin.pids("lane"), 10, "child gone")
+    wait_until(lambda: child[0] not in origin.pids("lane"), 30, "child gone")
     check(origin, sim, sent)
 
 
