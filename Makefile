@@ -47,7 +47,7 @@ MONITOR_SRC := $(wildcard monitor/*.c)
 MONITOR_DIRS := $(patsubst %/main.c,%,$(wildcard monitor/*/main.c))
 UNIT_SRC   := $(wildcard test/unit/*/test_*.c)
 FUZZ_SRC   := $(wildcard test/fuzz/fuzz_*.c)
-TOOL_DIRS  := $(wildcard tools/smarthost tools/delayproxy tools/smtpblast tools/boarddump)
+TOOL_DIRS  := $(wildcard tools/smarthost tools/delayproxy tools/smtpblast)
 
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 COMMON_LIB := $(BUILD)/libcommon.a
@@ -85,7 +85,7 @@ $(MONITOR_LIB): $(call obj,$(MONITOR_SRC))
 # monitor/NAME/*.c makes build/NAME, what operators look with.
 define monitor_rule
 $(BUILD)/$(notdir $(1)): $(call obj,$(wildcard $(1)/*.c)) $(MONITOR_LIB) $(AGENT_LIB) $(COMMON_LIB)
-	$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -o $$@ $$^ $$(PKG_LIBS)
+	$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -o $$@ $$^ $$(PKG_LIBS) -lm
 endef
 $(foreach d,$(MONITOR_DIRS),$(eval $(call monitor_rule,$(d))))
 
@@ -160,12 +160,12 @@ bench: setup
 
 MAN_DIR ?= $(PREFIX)/share/man
 DOC_DIR ?= $(PREFIX)/share/doc/postlane
-install: all $(BUILD)/boarddump
+install: all
 	install -d $(DESTDIR)$(DAEMON_DIR) $(DESTDIR)$(PREFIX)/bin \
 	    $(DESTDIR)$(PROVIDER_DIR) $(DESTDIR)$(MAN_DIR)/man1 $(DESTDIR)$(MAN_DIR)/man5 \
 	    $(DESTDIR)$(MAN_DIR)/man8 $(DESTDIR)$(DOC_DIR)
 	install -m 755 $(BUILD)/lane $(DESTDIR)$(DAEMON_DIR)/lane
-	install -m 755 $(BUILD)/boarddump $(DESTDIR)$(PREFIX)/bin/boarddump
+	install -m 755 $(MONITOR_BIN) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 providers/*.conf providers/*.replies $(DESTDIR)$(PROVIDER_DIR)
 	install -m 644 man/*.1 $(DESTDIR)$(MAN_DIR)/man1
 	install -m 644 man/*.5 $(DESTDIR)$(MAN_DIR)/man5

@@ -533,6 +533,7 @@ agent_new(const struct agent_env *env)
 	    .report = a->report,
 	    .relief = a->relief,
 	    .dialer = env->dialer,
+	    .alarm = env->alarm,
 	};
 	figures_begin(&a->figures);
 	loop_on_signal(loop, SIGTERM, on_sigterm, a);

@@ -1,5 +1,6 @@
 #include "agent/figures.h"
 
+#include "agent/engine/lane_why.h"
 #include "agent/state/pace_store.h"
 #include "common/shared/board_rates.h"
 
@@ -125,6 +126,20 @@ show_rates(struct figures *f, struct moment now)
 	store_rates(account->rates, all);
 }
 
+/* What the lane would say to an operator who asks. */
+static void
+show_words(struct figures *f, struct moment now)
+{
+	struct board_alarm alarms[BOARD_ALARMS] = {{0}};
+	char text[LANE_WHY_SIZE];
+
+	board_writer_set(f->board, BOARD_GAUGE_waits_reason,
+	    (int64_t)lane_waits_for(f->lane, now, text, sizeof(text)));
+	board_writer_set_waits_for(f->board, text);
+	board_writer_set_alarms(
+	    f->board, alarms, alarm_show(f->alarm, alarms, BOARD_ALARMS));
+}
+
 /* ------------------------------------------------------------------------- */
 
 void
@@ -140,6 +155,7 @@ figures_show(struct figures *f, struct moment now)
 	show_counters(f);
 	show_gauges(f, now);
 	show_rates(f, now);
+	show_words(f, now);
 	upstreams_show(f->ups);
 	pace_store_save(f->board, f->lane, now);
 	board_writer_beat(f->board);
@@ -219,8 +235,11 @@ count_recipient(struct board_writer *board, const struct request *req, size_t i)
 		return;
 	}
 	board_writer_add(board, counters[v->outcome], 1);
-	if (v->outcome == OUTCOME_DEFER)
-		board_writer_add(board, cause_of(&v->dsn), 1);
+	if (v->outcome != OUTCOME_DEFER)
+		return;
+	board_writer_add(board, cause_of(&v->dsn), 1);
+	if (v->dsn.cause != DSN_CAUSE_CROWDED)
+		board_writer_trouble(board, v->dsn.text);
 }
 
 static void
@@ -243,6 +262,8 @@ count_request(
 	for (size_t o = 0; o < 3 && !request_is_probe(req); o++)
 		if (has[o])
 			board_writer_add(board, counters[o], 1);
+	if (has[OUTCOME_SENT] && !request_is_probe(req))
+		board_writer_sent(board);
 }
 
 void

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "agent/engine/lane.h"
+#include "agent/operator/alarm.h"
 #include "agent/postfix/relief.h"
 #include "agent/postfix/report.h"
 #include "agent/smarthost/dialer.h"
@@ -26,6 +27,7 @@ struct figures {
 	const struct report *report;
 	const struct relief *relief;
 	const struct dialer *dialer;
+	const struct alarm *alarm;
 	/* as shown last */
 	int64_t shown_ms;
 	bool is_due; /* something changed since */

@@ -58,6 +58,7 @@ fill_rate(struct model_rate *to, const struct board_rate *row)
 		return false;
 	*to = (struct model_rate){
 	    .unit = board_rate_unit_name(row->unit),
+	    .per_s = (double)rate.count_milli * 1000 / (double)rate.period_us,
 	    .is_quota = rate.is_quota,
 	    .limit = rate.is_quota ? rate.count_milli / 1000 : 0,
 	    .used = rate.is_quota ? time_of(row->used) : 0,
@@ -223,6 +224,42 @@ fill_figures(struct model_lane *lane, const struct board_lane *from)
 		lane->hists[i] = from->hists[i];
 }
 
+static double
+per_s(const struct board_lane *from, unsigned span_s, struct moment now)
+{
+	return (double)board_ring_sum(
+		   &from->sent, span_s, (uint64_t)now.wall.tv_sec) /
+	       span_s;
+}
+
+static void
+fill_words(
+    struct model_lane *lane, const struct board_lane *from, struct moment now)
+{
+	uint64_t reason = from->gauges[BOARD_GAUGE_waits_reason];
+
+	lane->per_s_10s = per_s(from, 10, now);
+	lane->per_s_1min = per_s(from, 60, now);
+	lane->per_s_1h = per_s(from, 3600, now);
+	if (reason < BOARD_WAIT_COUNT)
+		lane->waits = (enum board_wait)reason;
+	TEXT(lane->waits_for, from->waits_for);
+	lane->trouble_wall_ms = time_of(from->trouble.wall_ms);
+	TEXT(lane->trouble, from->trouble.text);
+	for (size_t i = 0; i < BOARD_ALARMS; i++) {
+		const struct board_alarm *row = &from->alarms[i];
+		struct model_alarm *to = &lane->alarms[lane->alarm_count];
+
+		if (row->since_wall_ms == 0)
+			continue;
+		lane->alarm_count++;
+		to->since_wall_ms = time_of(row->since_wall_ms);
+		TEXT(to->what, row->what);
+		TEXT(to->where, row->where);
+		TEXT(to->reply, row->reply);
+	}
+}
+
 static struct model_lane *
 new_lane(struct model *m, const char *name)
 {
@@ -285,6 +322,7 @@ add_lane(struct reading *r, int i)
 	if (lane->account >= 0 && lane->process == MODEL_RUNNING)
 		r->m->accounts[lane->account].is_in_use = true;
 	fill_figures(lane, from);
+	fill_words(lane, from, r->m->now);
 	read_own_rates(r, lane, from);
 	fill_rows(lane, from);
 }

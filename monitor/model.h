@@ -33,6 +33,7 @@ enum {
 struct model_rate {
 	const char *unit; /* messages, recipients, octets, connections */
 	char text[RATE_TEXT_SIZE]; /* as it is written in main.cf: 5/1s */
+	double per_s; /* what it allows on average */
 	bool is_quota;
 	int64_t limit, used; /* of a quota, in the period that ends now */
 	int64_t next_wall_ms; /* one more may go then; 0: at once */
@@ -76,6 +77,12 @@ struct model_account {
 	size_t host_count;
 };
 
+struct model_alarm {
+	int64_t since_wall_ms;
+	char what[32]; /* login, blocked, certificate, token, outage */
+	char where[BOARD_NAME], reply[BOARD_WHY];
+};
+
 enum model_process {
 	MODEL_NOT_STARTED, /* no process since the board was made */
 	MODEL_RUNNING,
@@ -101,6 +108,14 @@ struct model_lane {
 	size_t rate_count;
 	struct model_session sessions[BOARD_SESSIONS];
 	size_t session_count;
+	/* messages delivered each second, over the last whole ... */
+	double per_s_10s, per_s_1min, per_s_1h;
+	enum board_wait waits; /* what most of its mail waits for; */
+	char waits_for[BOARD_WHY]; /* in words */
+	int64_t trouble_wall_ms; /* the last: 0 there was none */
+	char trouble[MODEL_REPLY];
+	struct model_alarm alarms[BOARD_ALARMS]; /* that have not ended */
+	size_t alarm_count;
 	struct model_poison poison[BOARD_POISON];
 	size_t poison_count;
 };

@@ -203,6 +203,24 @@ put_figures(json_t *o, const struct model_lane *lane)
 	put(o, "latency_us", latencies(lane));
 }
 
+static json_t *
+alarms(const struct model_lane *lane)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < lane->alarm_count; i++) {
+		const struct model_alarm *a = &lane->alarms[i];
+		json_t *o = json_object();
+
+		TEXT(o, a, what);
+		TEXT(o, a, where);
+		TEXT(o, a, reply);
+		NUMBER(o, a, since_wall_ms);
+		add(array, o);
+	}
+	return array;
+}
+
 json_t *
 model_json_lane(const struct model_lane *lane)
 {
@@ -212,6 +230,7 @@ model_json_lane(const struct model_lane *lane)
 	TEXT(o, lane, class);
 	put(o, "is_in_master_cf", json_boolean(lane->site != NULL));
 	put_text(o, "state", model_process_name(lane->process));
+	BOOL(o, lane, has_figures);
 	COUNT(o, lane, pid);
 	NUMBER(o, lane, started_wall_ms);
 	NUMBER(o, lane, counted_since_wall_ms);
@@ -222,6 +241,14 @@ model_json_lane(const struct model_lane *lane)
 	NUMBER(o, lane, connection_limit);
 	put(o, "account",
 	    lane->account >= 0 ? json_integer(lane->account) : json_null());
+	put(o, "per_s_10s", json_real(lane->per_s_10s));
+	put(o, "per_s_1min", json_real(lane->per_s_1min));
+	put(o, "per_s_1h", json_real(lane->per_s_1h));
+	put_text(o, "waits", board_wait_name(lane->waits));
+	TEXT(o, lane, waits_for);
+	NUMBER(o, lane, trouble_wall_ms);
+	TEXT(o, lane, trouble);
+	put(o, "alarms", alarms(lane));
 	put(o, "rates", rates(lane->rates, lane->rate_count));
 	put_figures(o, lane);
 	put(o, "sessions", sessions(lane));

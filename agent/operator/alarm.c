@@ -351,6 +351,43 @@ alarm_is_raised(
 	return st != NULL && st->is_raised;
 }
 
+/* When it was raised; of a row that was damaged, when it was raised last. */
+static uint64_t
+since_wall_ms(const struct state *st)
+{
+	struct tm utc = {.tm_sec = 0};
+	const char *end = strptime(st->since, "%Y-%m-%dT%H:%M:%SZ", &utc);
+	int64_t at_s = end != NULL ? timegm(&utc) : st->raised_wall_s;
+
+	return at_s > 0 ? (uint64_t)at_s * 1000 : 1;
+}
+
+static void
+show(struct board_alarm *row, const struct state *st)
+{
+	(void)snprintf(
+	    row->what, sizeof(row->what), "%s", alarm_kind_name(st->kind));
+	(void)snprintf(row->where, sizeof(row->where), "%.*s",
+	    (int)sizeof(row->where) - 1, st->smarthost);
+	(void)snprintf(row->reply, sizeof(row->reply), "%.*s",
+	    (int)sizeof(row->reply) - 1, st->reply);
+	row->since_wall_ms = since_wall_ms(st);
+}
+
+size_t
+alarm_show(const struct alarm *a, struct board_alarm *rows, size_t max)
+{
+	size_t n = 0;
+
+	list_each (it, &a->states) {
+		const struct state *st = list_entry(it, struct state, link);
+
+		if (st->is_raised && n < max)
+			show(&rows[n++], st);
+	}
+	return n;
+}
+
 size_t
 alarm_count(const struct alarm *a)
 {

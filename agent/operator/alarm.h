@@ -30,6 +30,7 @@
 #include "agent/engine/settings.h"
 #include "agent/io/loop.h"
 #include "agent/state/alarm_store.h"
+#include "common/shared/board.h"
 
 enum {
 	ALARM_PER_MINUTE = 10,
@@ -57,6 +58,9 @@ void alarm_clear(struct alarm *a, enum alarm_kind kind, const char *smarthost);
 
 bool alarm_is_raised(
     const struct alarm *a, enum alarm_kind kind, const char *smarthost);
+
+/* Those that are raised now, as the board shows them: up to max; how many. */
+size_t alarm_show(const struct alarm *a, struct board_alarm *rows, size_t max);
 
 /* How many are raised now. */
 size_t alarm_count(const struct alarm *a);

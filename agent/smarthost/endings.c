@@ -68,8 +68,8 @@ endings_counter(enum session_end how, const struct session *session)
 	return finished_counter(session_finish_reason(session));
 }
 
-static bool
-is_trouble(enum session_end how)
+bool
+endings_is_trouble(enum session_end how)
 {
 	return how == SESSION_END_LOST || how == SESSION_END_TIMEOUT ||
 	       how == SESSION_END_ABORT;
@@ -83,7 +83,7 @@ endings_tell(struct endings *ends, enum session_end how,
 	const struct peer *peer = session_peer(session);
 	enum board_counter counter = endings_counter(how, session);
 
-	if (!bucket_take(&ends->lines, 1, now_us) && !is_trouble(how)) {
+	if (!bucket_take(&ends->lines, 1, now_us) && !endings_is_trouble(how)) {
 		ends->left_out++;
 		return;
 	}

@@ -29,6 +29,9 @@ void endings_init(struct endings *ends, int64_t now_us);
 enum board_counter endings_counter(
     enum session_end how, const struct session *session);
 
+/* Nobody wanted it to end so: it was lost, timed out or out of step. */
+bool endings_is_trouble(enum session_end how);
+
 /* age_ms: since the dial began. */
 void endings_tell(struct endings *ends, enum session_end how,
     const struct session *session, const char *why, int64_t age_ms,

@@ -201,6 +201,7 @@ on_dial_failed(struct upstream *u, struct dial_result *result)
 	log_debug("%s: cannot open a session (%s): %s", route->nexthops,
 	    dial_stage_name(result->stage), result->dsn.text);
 	board_writer_add(ups->env.board, BOARD_COUNTER_dials_failed, 1);
+	board_writer_trouble(ups->env.board, result->dsn.text);
 	release(u, !result->had_connection);
 	(void)judge(u, result, &failure.patience_ms);
 	lane_dial_failed(ups->lane, route, &failure, clock_moment());
@@ -363,6 +364,8 @@ on_session_ended(void *ctx, struct lane_session *ls, enum session_end how,
 	endings_tell(&ups->ends, how, ls->session, why,
 	    (now_us - u->began_us) / 1000, now_us);
 	board_writer_add(ups->env.board, endings_counter(how, ls->session), 1);
+	if (endings_is_trouble(how))
+		board_writer_trouble(ups->env.board, why);
 	link_free(&u->conn);
 	release(u, is_clean);
 	u->ls = NULL;

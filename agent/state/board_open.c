@@ -210,6 +210,7 @@ clear_live(struct board_lane *lane)
 		board_store(&lane->sessions[i].state, BOARD_SESSION_FREE);
 	board_store(&lane->held, 0);
 	board_store(&lane->wants, 0);
+	board_store_text(lane->waits_for, sizeof(lane->waits_for), "");
 }
 
 static bool
@@ -341,6 +342,8 @@ board_writer_drain(struct board_writer *w)
 	}
 	free_sessions(w);
 	clear_live(w->lane);
+	/* It is left in order; only then the next process may have it. */
+	board_store(&w->lane->state, BOARD_LANE_STOPPED);
 	w->is_draining = true;
 	if (w->fd >= 0)
 		statefile_unlock(w->fd,

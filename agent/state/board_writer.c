@@ -325,6 +325,53 @@ board_writer_observe(
 }
 
 void
+board_writer_sent(struct board_writer *w)
+{
+	if (w != NULL)
+		board_ring_add(&w->lane->sent, (uint64_t)clock_wall().tv_sec);
+}
+
+void
+board_writer_trouble(struct board_writer *w, const char *text)
+{
+	struct board_trouble *t;
+
+	if (w == NULL)
+		return;
+	t = &w->lane->trouble;
+	board_store_text(t->text, sizeof(t->text), text);
+	board_store(&t->wall_ms, board_now_wall_ms());
+}
+
+void
+board_writer_set_waits_for(struct board_writer *w, const char *text)
+{
+	if (w != NULL && !w->is_draining)
+		board_store_text(
+		    w->lane->waits_for, sizeof(w->lane->waits_for), text);
+}
+
+void
+board_writer_set_alarms(
+    struct board_writer *w, const struct board_alarm *rows, size_t count)
+{
+	if (w == NULL || w->is_draining)
+		return;
+	for (size_t i = 0; i < BOARD_ALARMS; i++) {
+		struct board_alarm *to = &w->lane->alarms[i];
+
+		if (i >= count) {
+			board_store(&to->since_wall_ms, 0);
+			continue;
+		}
+		board_store_text(to->what, sizeof(to->what), rows[i].what);
+		board_store_text(to->where, sizeof(to->where), rows[i].where);
+		board_store_text(to->reply, sizeof(to->reply), rows[i].reply);
+		board_store(&to->since_wall_ms, rows[i].since_wall_ms);
+	}
+}
+
+void
 board_writer_beat(struct board_writer *w)
 {
 	if (w == NULL || w->is_draining)

@@ -47,6 +47,19 @@ void board_writer_set(
 void board_writer_observe(
     struct board_writer *w, enum board_hist_id which, int64_t us);
 
+/* A message was delivered, now; beside messages_sent. */
+void board_writer_sent(struct board_writer *w);
+
+/* Something went wrong, in its own words; the last holds. */
+void board_writer_trouble(struct board_writer *w, const char *text);
+
+/* What mail waits for; "": none does. */
+void board_writer_set_waits_for(struct board_writer *w, const char *text);
+
+/* The alarms that are raised; rows beyond count are cleared. */
+void board_writer_set_alarms(
+    struct board_writer *w, const struct board_alarm *rows, size_t count);
+
 /* The lane did something; now. */
 void board_writer_beat(struct board_writer *w);
 

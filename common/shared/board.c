@@ -37,6 +37,10 @@ _Static_assert(offsetof(struct board_lane, orders) == 56704, "orders");
 _Static_assert(offsetof(struct board_lane, learned) == 56960, "learned");
 _Static_assert(offsetof(struct board_lane, rates) == 57472, "rates");
 _Static_assert(sizeof(struct board_rate) == BOARD_RATE_WORDS * 8, "rate");
+_Static_assert(offsetof(struct board_lane, sent) == 58496, "ring");
+_Static_assert(offsetof(struct board_lane, trouble) == 62080, "trouble");
+_Static_assert(sizeof(struct board_alarm) == 232, "alarm");
+_Static_assert(offsetof(struct board_lane, waits_for) == 63272, "waits_for");
 _Static_assert(sizeof(struct board_lane) == 65536, "lane");
 _Static_assert(offsetof(struct board_account, refusal) == 256, "refusal");
 _Static_assert(offsetof(struct board_account, hosts) == 512, "hosts");
@@ -167,6 +171,17 @@ board_rate_unit_name(uint64_t unit)
 	return unit < BOARD_RATE_UNIT_COUNT ? names[unit] : "unknown";
 }
 
+const char *
+board_wait_name(uint64_t wait)
+{
+#define BOARD_ROW(name, text) [BOARD_WAIT_##name] = text,
+	static const char *const names[BOARD_WAIT_COUNT] = {
+	    BOARD_WAITS(BOARD_ROW)};
+#undef BOARD_ROW
+
+	return wait < BOARD_WAIT_COUNT ? names[wait] : "unknown";
+}
+
 /*
  *   us      0 .. 7 | 8 9 .. 15 | 16 18 .. 30 | 32 36 .. 60 | ...
  *   bucket  0 .. 7 | 8 9 .. 15 | 16 17 .. 23 | 24 25 .. 31 | ...
@@ -217,4 +232,61 @@ board_hist_quantile(const struct board_hist *h, double share)
 			return board_hist_floor(i + 1) - 1;
 	}
 	return board_hist_floor(BOARD_HIST_BUCKETS - 1);
+}
+
+/* ---- rings -------------------------------------------------------------- */
+
+enum { RING_SHIFT = 32 };
+
+static uint64_t
+span_of(uint64_t word)
+{
+	return word >> RING_SHIFT;
+}
+
+static uint64_t
+count_of(uint64_t word)
+{
+	return word & UINT32_MAX;
+}
+
+/* A word of an earlier round, or of a clock that was ahead, begins anew. */
+static void
+bump_span(uint64_t *word, uint64_t span)
+{
+	uint64_t was = board_load(word), now;
+
+	do {
+		now = span_of(was) == span ? was + 1 : span << RING_SHIFT | 1;
+	} while (!__atomic_compare_exchange_n(
+	    word, &was, now, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+}
+
+void
+board_ring_add(struct board_ring *r, uint64_t now_s)
+{
+	bump_span(&r->seconds[now_s % BOARD_RING_SECONDS], now_s);
+	bump_span(&r->tens[now_s / 10 % BOARD_RING_TENS], now_s / 10);
+}
+
+static uint64_t
+sum_of(const uint64_t *words, size_t size, uint64_t end, uint64_t spans)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < size; i++) {
+		uint64_t word = board_load(&words[i]), span = span_of(word);
+
+		if (span < end && span + spans >= end)
+			sum += count_of(word);
+	}
+	return sum;
+}
+
+uint64_t
+board_ring_sum(const struct board_ring *r, unsigned span_s, uint64_t now_s)
+{
+	if (span_s < BOARD_RING_SECONDS)
+		return sum_of(r->seconds, BOARD_RING_SECONDS, now_s, span_s);
+	return sum_of(r->tens, BOARD_RING_TENS, now_s / 10, span_s / 10);
 }

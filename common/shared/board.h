@@ -46,6 +46,10 @@ enum {
 	BOARD_RATES = 16, /* limits of a lane, or of an account */
 	BOARD_RATE_WORDS = 8, /* of each */
 	BOARD_LEARNED = 64, /* words */
+	BOARD_RING_SECONDS = 64,
+	BOARD_RING_TENS = 384, /* of ten seconds each: an hour and some */
+	BOARD_ALARMS = 4, /* shown of a lane; it may have more */
+	BOARD_WHY = 128,
 
 	/* lock octets in the board file */
 	BOARD_LOCK_LANE = 0,
@@ -133,7 +137,8 @@ enum {
 	X(crowd_relieving, "1: surplus is given back, active is crowded")      \
 	X(crowd_given_back, "messages to be called back when there is room")   \
 	X(wakeup_wall_ms, "when the lane looks again by itself, 0 never")      \
-	X(certificate_wall_ms, "end of our certificate, 0 there is none")
+	X(certificate_wall_ms, "end of our certificate, 0 there is none")      \
+	X(waits_reason, "what most of the mail waits for, see BOARD_WAITS")
 
 /* In microseconds. */
 #define BOARD_HISTS(X)                                                         \
@@ -142,6 +147,26 @@ enum {
 	X(wire_time, "from MAIL to the reply that decides")                    \
 	X(dial_time, "from connect to the session being ready")                \
 	X(report_time, "from the last verdict to the final status")
+
+/* What mail waits for: name, as shown and in JSON. They keep their order. */
+#define BOARD_WAITS(X)                                                         \
+	X(NOTHING, "nothing")                                                  \
+	X(TURN, "turn") /* comes in the next moment */                         \
+	X(RATE, "rate") /* a limit that was set, of lane or account */         \
+	X(PACE, "pace") /* the one that was found out by replies */            \
+	X(PAUSE, "pause") /* the smarthost asked for it */                     \
+	X(WINDOW, "window") /* as much under way as it is known to take */     \
+	X(CONNECTION, "connection") /* being set up */                         \
+	X(CONNECTION_LIMIT, "connection-limit") /* lane_connection_limit */    \
+	X(CONNECTION_RATE, "connection-rate")                                  \
+	X(SLOT, "slot") /* of the account's connections */                     \
+	X(REST, "rest") /* the smarthost wants no connection for a while */    \
+	X(ALARM, "alarm") /* one session finds out whether it is over */       \
+	X(BACKOFF, "backoff") /* after a failed connection */                  \
+	X(OUTAGE, "outage") /* no host can be reached */                       \
+	X(DOMAIN, "domain") /* a limit of the recipient domain */              \
+	X(OPERATOR, "operator") /* postlane pause */                           \
+	X(STOPPING, "stopping") /* the process ends, another takes over */
 
 /* State of a session row: name, as shown. */
 #define BOARD_SESSION_STATES(X)                                                \
@@ -180,6 +205,10 @@ enum board_lane_state {
 	BOARD_LANE_STOPPED, /* left in order; figures are kept */
 };
 
+#define BOARD_ENUM(name, text) BOARD_WAIT_##name,
+enum board_wait { BOARD_WAITS(BOARD_ENUM) BOARD_WAIT_COUNT };
+#undef BOARD_ENUM
+
 #define BOARD_ENUM(name, text) BOARD_RATE_##name,
 enum board_rate_unit { BOARD_RATE_UNITS(BOARD_ENUM) BOARD_RATE_UNIT_COUNT };
 #undef BOARD_ENUM
@@ -217,6 +246,26 @@ struct board_session {
 	char peer[BOARD_NAME]; /* numeric address:port */
 };
 
+/* How often something happened lately: of each second, and of each ten seconds.
+ * A word is the number of its span since the epoch, << 32, and the count. */
+struct board_ring {
+	uint64_t seconds[BOARD_RING_SECONDS];
+	uint64_t tens[BOARD_RING_TENS];
+};
+
+/* The last thing that went wrong, in its own words. */
+struct board_trouble {
+	uint64_t wall_ms; /* 0: nothing did */
+	char text[256];
+};
+
+/* What has stopped the lane, for somebody to look at. */
+struct board_alarm {
+	uint64_t since_wall_ms; /* 0: row not in use */
+	char what[32]; /* alarm_kind_name() */
+	char where[BOARD_NAME], reply[BOARD_WHY];
+};
+
 /* A limit in force, as a copy to look at. */
 struct board_rate {
 	uint64_t unit; /* enum board_rate_unit */
@@ -246,8 +295,11 @@ struct board_lane {
 	uint64_t learned[BOARD_LEARNED]; /* its own layout,
 					    agent/state/pace_store.c */
 	struct board_rate rates[BOARD_RATES]; /* its own */
-	uint64_t spare_rate[BOARD_RATE_BYTES / 8 - BOARD_LEARNED -
-			    BOARD_RATES * BOARD_RATE_WORDS];
+	struct board_ring sent; /* messages_sent */
+	struct board_trouble trouble;
+	struct board_alarm alarms[BOARD_ALARMS];
+	char waits_for[BOARD_WHY]; /* what mail waits for; "": none does */
+	uint64_t spare_rate[219];
 	uint64_t spare_end[48];
 };
 
@@ -349,8 +401,17 @@ void board_text(const char *field, size_t field_size, char *text, size_t n);
 /* Stores text in a string field, cut to fit, always terminated. */
 void board_store_text(char *field, size_t field_size, const char *text);
 
+/* One more at now_s, seconds since the epoch. Several processes may. */
+void board_ring_add(struct board_ring *r, uint64_t now_s);
+
+/* How many in the span_s whole seconds before now_s: 1 to 60, or a multiple of
+ * ten up to 3600, which then ends at the last whole ten seconds. */
+uint64_t board_ring_sum(
+    const struct board_ring *r, unsigned span_s, uint64_t now_s);
+
 const char *board_session_state_name(uint64_t state);
 const char *board_rate_unit_name(uint64_t unit);
+const char *board_wait_name(uint64_t wait);
 
 /* The bucket that counts us, and the smallest value a bucket counts. */
 unsigned board_hist_bucket(uint64_t us);

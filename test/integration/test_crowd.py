@@ -3,15 +3,13 @@ delayed, the account's rate is used to the full, nothing is lost.
 
 POSTLANE_LONG=1 takes 30,000 messages, again 30,000 after four minutes, at
 100/s with Postfix's own limits, which is ten minutes. Figures go to stdout."""
-import json
 import os
-import subprocess
 import threading
 import time
 
 import pytest
 
-from harness import messages, paths
+from harness import messages
 from harness.backlog import Backlog, files_in
 from harness.load import Load, wait_clock
 from harness.simulator import Simulator
@@ -136,7 +134,7 @@ def test_backlog_of_bulk_delays_no_urgent_mail(base, certs, origin, started):
                      Filler(backlog, COUNT, INJECT_S), began)
     wait_until(lambda: len(urgent.delays_s()) == len(urgent.sent), 30,
                "all urgent mail sent")
-    account, = board(origin)["accounts"]
+    account, = origin.lanes()["accounts"]
     assert [r["limit"] for r in account["rates"]][0].startswith(f"{PER_S}/1s")
     bulk = [e for e in sim.ledger() if e.id.startswith("bulk")]
     rates = per_s_of_stretches(
@@ -163,19 +161,6 @@ def test_backlog_of_bulk_delays_no_urgent_mail(base, certs, origin, started):
     assert share(busy, .5) <= COUNT / PER_S / 4
 
 
-def board(origin):
-    """What build/boarddump says."""
-    done = subprocess.run(
-        [paths.built("boarddump"), "-j", origin.data_directory + "/postlane"],
-        check=True, capture_output=True, text=True)
-    return json.loads(done.stdout)
-
-
-def slow_lane(origin):
-    lane, = (e for e in board(origin)["lanes"] if e["name"] == "slow")
-    return lane
-
-
 def test_surplus_of_a_slow_lane_leaves_the_active_queue(
         base, certs, origin, started):
     """With the queue manager's windows as they are by default."""
@@ -194,9 +179,9 @@ def test_surplus_of_a_slow_lane_leaves_the_active_queue(
     origin.log.wait(r"giving back its surplus", 30)
     origin.log.wait(r"status=deferred \(the active queue is crowded", 30)
     # the board is written a few times a second
-    wait_until(lambda: slow_lane(origin)["gauges"]["crowd_given_back"] > 0,
+    wait_until(lambda: origin.lane("slow")["gauges"]["crowd_given_back"] > 0,
                10, "crowd_given_back on the board")
-    slow = slow_lane(origin)
+    slow = origin.lane("slow")
     assert [r["limit"] for r in slow["rates"]] == ["2/1s:1"]
     assert slow["counters"]["crowd_deferred"] > 0
     assert slow["gauges"]["crowd_given_back"] \

@@ -1,7 +1,6 @@
 """What the board shows is what log, ledger and transcript say; how one session
 of many is followed; a board of another version."""
 import calendar
-import json
 import os
 import re
 import struct
@@ -33,19 +32,8 @@ def recipients(number):
             for name in KINDS.get(number, [f"fine-{number}"])]
 
 
-def dump(origin, *options):
-    return subprocess.run(
-        [paths.built("boarddump"), *options,
-         origin.data_directory + DIRECTORY],
-        capture_output=True, text=True, check=False)
-
-
-def board(origin):
-    return json.loads(dump(origin, "-j").stdout)
-
-
 def lane_of(origin):
-    [lane] = board(origin)["lanes"]
+    [lane] = origin.lanes()["lanes"]
     return lane
 
 
@@ -153,7 +141,7 @@ def test_each_figure_is_what_happened(base, certs, origin, started):
     assert 1 <= times["session_wait"]["count"] <= found["dials_ok"]
     assert times["session_wait"]["max"] >= times["dial_time"]["p50"]
     assert lane["gauges"]["certificate_wall_ms"] == end_of(certs.good.cert)
-    [account] = board(origin)["accounts"]
+    [account] = origin.lanes()["accounts"]
     [host] = account["hosts"]
     assert host["certificate_wall_ms"] == end_of(certs.good.cert)
     for name in ("oldest_wall_ms", "sessions_idle", "sessions_busy",
@@ -165,13 +153,12 @@ def test_gauges_of_what_is_under_way(base, certs, origin, started):
     """Two messages on one session, and its farewell; each stage is held by
     the server for as long as it takes to look."""
     sim = start(base, certs, origin, started,
-                script='eod if sender "m-0@" delay 2500\nquit delay 1900\n')
+                options={"lane_connection_idle_limit": "6s"},
+                script='eod if sender "m-0@" delay 4000\nquit delay 6000\n')
     started(origin)
     origin.inject(messages.generate(2), connections=1)
 
     def gauges(**wanted):
-        if dump(origin).returncode != 0:
-            return False    # no lane has begun yet
         now = lane_of(origin)["gauges"]
         return all(now[k] == v for k, v in wanted.items()) and now
     found = wait_until(
@@ -219,15 +206,15 @@ def test_a_session_can_be_followed(base, certs, origin, started):
     assert text.count(refused) == 2     # with the TLS line
 
 
-def test_boarddump_tells_versions_and_refuses_others(
+def test_board_of_another_version_is_told_and_made_anew(
         base, certs, origin, started):
     start(base, certs, origin, started)
     started(origin)
     origin.inject(messages.generate(1))
     origin.wait_empty()
-    assert dump(origin).stdout.startswith(
-        f"postlane {RELEASE} board {BOARD_VERSION}\n")
-    found = board(origin)
+    assert origin.postlane("-V").stdout == RELEASE + "\n"
+    found = origin.lanes()
+    assert found["schema"] == 1
     assert (found["release"], found["version"]) == (RELEASE, BOARD_VERSION)
     since = found["lanes"][0]["counted_since_wall_ms"]
     assert since == found["lanes"][0]["started_wall_ms"]
@@ -244,10 +231,12 @@ def test_boarddump_tells_versions_and_refuses_others(
         with open(path, "r+b") as f:
             f.seek(8)
             f.write(struct.pack("<Q", other))
-        refused = dump(origin, "-j")
-        assert (refused.returncode, refused.stdout) == (1, "")
-        assert refused.stderr.endswith(
-            f"/board: of version {other}, not {BOARD_VERSION}\n")
+        refused = origin.postlane("status")
+        assert refused.returncode == 2
+        [told] = origin.lanes()["boards"]
+        assert told["is_bad"] and told["why"].startswith(
+            f"the board is of version {other}, not {BOARD_VERSION}: ")
+        assert not lane_of(origin)["has_figures"]
     origin.start()
     origin.inject(messages.generate(1, prefix="anew"))
     origin.wait_empty()

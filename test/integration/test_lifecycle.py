@@ -1,17 +1,15 @@
 """Reload, kill, stop: nothing is lost, and what comes twice is what was in
 doubt. POSTLANE_LONG=1 takes the longer variants; figures go to stdout."""
-import json
 import os
 import random
 import re
 import signal
-import subprocess
 import time
 from collections import Counter
 
 import pytest
 
-from harness import messages, paths
+from harness import messages
 from harness.load import Load, wait_clock, wait_taken_by_all_means
 from harness.process import session_processes
 from harness.simulator import Simulator
@@ -525,11 +523,7 @@ def test_verbose_shows_the_dialogue_but_no_password(
 def closed_counters(origin):
     """dials_ok and closed_*, once every session that was opened is closed."""
     def counters():
-        done = subprocess.run(
-            [paths.built("boarddump"), "-j",
-             origin.data_directory + "/postlane"],
-            check=True, capture_output=True, text=True)
-        [lane] = json.loads(done.stdout)["lanes"]
+        [lane] = origin.lanes()["lanes"]
         return {name: n for name, n in lane["counters"].items()
                 if name == "dials_ok" or name.startswith("closed_")}
 

@@ -333,6 +333,23 @@ class Postfix:
         self.main.update(main)
         self.write()
 
+    def postlane(self, *words, user=None):
+        """A run of postlane(1) for this instance."""
+        program = os.path.join(self.home, "postlane")
+        if not os.path.exists(program):     # where every user may run it
+            shutil.copy2(paths.built("postlane"), program)
+        return subprocess.run(
+            [program, "-c", self.etc, *words], check=False, user=user,
+            capture_output=True, text=True, timeout=60)
+
+    def lanes(self):
+        """What postlane shows: accounts, lanes, boards."""
+        return json.loads(self.postlane("-j", "status").stdout)
+
+    def lane(self, name):
+        [lane] = (e for e in self.lanes()["lanes"] if e["name"] == name)
+        return lane
+
     # commands
 
     def command(self, program, *args, check=True, input=None):

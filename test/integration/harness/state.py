@@ -5,13 +5,11 @@ For a Postfix: its queues, how long its log has been silent, its processes
 with the kernel function they sleep in, octets that lie in sockets, the board
 of its lanes. For any other daemon the end of its log.
 """
-import glob
 import os
 import shutil
 import subprocess
 import time
 
-from . import paths
 from .process import session_processes
 
 QUEUES = ("maildrop", "incoming", "active", "deferred", "corrupt", "hold")
@@ -52,8 +50,7 @@ def _postfix(postfix, stacks):
             parts += _guarded(_sockets, process.pid)
         if stacks and process.name == "lane":
             parts.append(_guarded(_stack, process.pid))
-    for board in glob.glob(postfix.data_directory + "/*/board"):
-        parts.append(_guarded(_board, os.path.dirname(board)))
+    parts.append(_guarded(_lanes, postfix))
     return "\n".join(parts + [_tail(postfix.log.path)])
 
 
@@ -104,7 +101,7 @@ def _stack(pid):
                      if line.startswith("#"))
 
 
-def _board(directory):
-    return subprocess.run(
-        [paths.built("boarddump"), directory], check=False,
-        capture_output=True, text=True, timeout=10).stdout
+def _lanes(postfix):
+    return (postfix.postlane("status").stdout
+            + postfix.postlane("sessions").stdout
+            + postfix.postlane("-j", "status").stdout)

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -53,6 +54,14 @@ verdict_of(enum outcome outcome, enum dsn_cause cause, uint16_t code)
 	return v;
 }
 
+/* By the ring, with this second. */
+static uint64_t
+sent_lately(struct board_writer *board)
+{
+	return board_ring_sum(&board_writer_lane(board)->sent, 60,
+	    (uint64_t)clock_wall().tv_sec + 1);
+}
+
 static void
 figures_count_a_message_once_for_each_outcome(void **state)
 {
@@ -88,6 +97,7 @@ figures_count_a_message_once_for_each_outcome(void **state)
 	assert_int_equal(counted(board, BOARD_COUNTER_recipients_probed), 1);
 	assert_int_equal(counted(board, BOARD_COUNTER_recipients_sent), 2);
 	assert_int_equal(counted(board, BOARD_COUNTER_messages_sent), 1);
+	assert_int_equal(sent_lately(board), 1);
 	for (size_t i = 0; i < 5; i++)
 		verdict_free(&rcpts[i].verdict);
 	board_writer_close(&board);
@@ -131,12 +141,46 @@ figures_count_each_deferral_for_one_reason(void **state)
 	board_writer_close(&board);
 }
 
+static void
+figures_keep_the_last_trouble_but_not_what_is_no_trouble(void **state)
+{
+	struct board_writer *board = board_in(state);
+	const struct board_trouble *last = &board_writer_lane(board)->trouble;
+	static const struct {
+		enum outcome outcome;
+		enum dsn_cause cause;
+		const char *text, *last;
+	} rows[] = {
+	    {OUTCOME_SENT, DSN_CAUSE_NONE, "250 taken", ""},
+	    {OUTCOME_DEFER, DSN_CAUSE_NONE, "450 later", "450 later"},
+	    {OUTCOME_BOUNCE, DSN_CAUSE_NONE, "550 unknown", "450 later"},
+	    {OUTCOME_DEFER, DSN_CAUSE_CROWDED, "crowded", "450 later"},
+	    {OUTCOME_DEFER, DSN_CAUSE_LOST, "lost", "lost"},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct recipient rcpt = {
+		    .verdict = verdict_of(rows[i].outcome, rows[i].cause, 0)};
+		struct request req = {.rcpts = &rcpt, .rcpt_count = 1};
+
+		(void)snprintf(rcpt.verdict->dsn.text,
+		    sizeof(rcpt.verdict->dsn.text), "%s", rows[i].text);
+		report_all(board, &req);
+		assert_string_equal(last->text, rows[i].last);
+		assert_int_equal(last->wall_ms != 0, rows[i].last[0] != '\0');
+		verdict_free(&rcpt.verdict);
+	}
+	board_writer_close(&board);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    IN_STATEDIR(figures_count_a_message_once_for_each_outcome),
 	    IN_STATEDIR(figures_count_each_deferral_for_one_reason),
+	    IN_STATEDIR(
+		figures_keep_the_last_trouble_but_not_what_is_no_trouble),
 	};
 
 	return cmocka_run_group_tests_name("figures", tests, NULL, NULL);

@@ -69,6 +69,63 @@ board_histogram_quantiles_are_within_an_eighth(void **state)
 }
 
 static void
+board_ring_counts_whole_seconds_before_now(void **state)
+{
+	struct board_ring r = {.seconds = {0}};
+	const uint64_t now = 1700000005;
+
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		board_ring_add(&r, now);
+	board_ring_add(&r, now - 1);
+	board_ring_add(&r, now - 10);
+	board_ring_add(&r, now - 11);
+	/* The present second is not over. */
+	assert_int_equal(board_ring_sum(&r, 1, now), 1);
+	assert_int_equal(board_ring_sum(&r, 10, now), 2);
+	assert_int_equal(board_ring_sum(&r, 60, now), 3);
+	assert_int_equal(board_ring_sum(&r, 10, now + 1), 4);
+	/* Whole tens: that of now is not over either. */
+	assert_int_equal(board_ring_sum(&r, 3600, now), 2);
+	assert_int_equal(board_ring_sum(&r, 3600, now + 5), 6);
+	assert_int_equal(board_ring_sum(&r, 3600, now + 3600), 4);
+	assert_int_equal(board_ring_sum(&r, 3600, now + 3700), 0);
+}
+
+static void
+board_ring_forgets_earlier_rounds_and_a_clock_that_was_ahead(void **state)
+{
+	struct board_ring r = {.seconds = {0}};
+	const uint64_t now = 1700000000;
+
+	(void)state;
+	board_ring_add(&r, now);
+	board_ring_add(&r, now + BOARD_RING_SECONDS);
+	assert_int_equal(board_ring_sum(&r, 60, now + 1), 0);
+	assert_int_equal(
+	    board_ring_sum(&r, 1, now + BOARD_RING_SECONDS + 1), 1);
+	/* It was set back. */
+	board_ring_add(&r, now);
+	assert_int_equal(board_ring_sum(&r, 1, now + 1), 1);
+	assert_int_equal(board_ring_sum(&r, 60, now + BOARD_RING_SECONDS), 0);
+}
+
+static void
+board_ring_keeps_a_steady_rate_for_an_hour(void **state)
+{
+	struct board_ring r = {.seconds = {0}};
+	uint64_t now = 1700000000;
+
+	(void)state;
+	for (int i = 0; i < 2 * 3600; i++, now++)
+		for (int k = 0; k < 5; k++)
+			board_ring_add(&r, now);
+	assert_int_equal(board_ring_sum(&r, 10, now), 50);
+	assert_int_equal(board_ring_sum(&r, 60, now), 300);
+	assert_int_equal(board_ring_sum(&r, 3600, now), 18000);
+}
+
+static void
 board_label_shows_the_host_and_never_a_login(void **state)
 {
 	static const struct {
@@ -264,7 +321,10 @@ board_draining_child_counts_beside_its_successor(void **state)
 	(void)board_writer_poison_begin(w, "4INHAND");
 	statedir_fork(&child, drain, w);
 	assert_int_equal(statedir_hear(child.from), 'd');
+	/* Until there is one, it is not taken for crashed either. */
+	assert_int_equal(board_writer_lane(w)->state, BOARD_LANE_STOPPED);
 	next = writer(*state, "fast");
+	assert_int_equal(board_writer_lane(next)->state, BOARD_LANE_RUNNING);
 	board_writer_add(next, BOARD_COUNTER_messages_sent, 1);
 	board_writer_set(next, BOARD_GAUGE_messages_active, 5);
 	/* a reload is no crash */
@@ -635,6 +695,10 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(board_histogram_steps_are_an_eighth_of_an_octave),
+	    cmocka_unit_test(board_ring_counts_whole_seconds_before_now),
+	    cmocka_unit_test(
+		board_ring_forgets_earlier_rounds_and_a_clock_that_was_ahead),
+	    cmocka_unit_test(board_ring_keeps_a_steady_rate_for_an_hour),
 	    cmocka_unit_test(board_histogram_quantiles_are_within_an_eighth),
 	    cmocka_unit_test(board_label_shows_the_host_and_never_a_login),
 	    IN_STATEDIR(board_counters_go_on_in_the_next_process),

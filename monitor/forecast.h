@@ -1,0 +1,29 @@
+/* forecast: when what is in the queue for a lane will be gone.
+ *
+ * Of mail that the queue manager may hand out (incoming, active); what is
+ * deferred comes in its own time. Two answers: at the pace of the last minute,
+ * and at what the limits in force allow. Pure.
+ */
+#ifndef FORECAST_H
+#define FORECAST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "monitor/backlog.h"
+#include "monitor/model.h"
+
+struct forecast {
+	size_t messages;
+	double per_s; /* of the last minute */
+	int64_t empty_s; /* from now; -1: never, at that pace */
+	/* The limit that lets it take longest, messages of one recipient each;
+	 * "": none is in force. */
+	char limit[RATE_TEXT_SIZE + 32];
+	int64_t limit_s; /* as long as that at least; 0 without */
+};
+
+void forecast_of(struct forecast *out, const struct model *m,
+    const struct model_lane *lane, const struct backlog_share *share);
+
+#endif

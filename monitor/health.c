@@ -1,0 +1,296 @@
+#include "monitor/health.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "monitor/say.h"
+
+struct judging {
+	const struct model *m;
+	const struct model_lane *lane;
+	const struct model_account *account; /* NULL: none yet */
+	const struct backlog_share *share; /* NULL: not known */
+	enum postfix_state postfix;
+	int64_t now_ms; /* wall clock */
+	struct health *out;
+};
+
+/* Each judge says true when it has said something. */
+typedef bool judge_fn(const struct judging *j);
+
+__attribute__((format(printf, 3, 4))) static bool
+say(const struct judging *j, enum health_state state, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(j->out->text, sizeof(j->out->text), format, args);
+	va_end(args);
+	j->out->state = state;
+	return true;
+}
+
+static const struct model_board *
+board_of(const struct judging *j)
+{
+	for (size_t i = 0; i < j->m->board_count; i++)
+		if (j->m->boards[i].directory == j->lane->directory)
+			return &j->m->boards[i];
+	return NULL;
+}
+
+/* ---- no process --------------------------------------------------------- */
+
+static bool
+judge_postfix(const struct judging *j)
+{
+	if (j->postfix != POSTFIX_STOPPED)
+		return false;
+	return say(j, HEALTH_DOWN, "Postfix is not running");
+}
+
+static bool
+judge_board(const struct judging *j)
+{
+	const struct model_board *board = board_of(j);
+
+	if (board == NULL || !board->is_bad)
+		return false;
+	return say(j, HEALTH_DOWN, "cannot look at it: %s: %s",
+	    board->directory, board->why);
+}
+
+static bool
+judge_configuration(const struct judging *j)
+{
+	const struct site_lane *site = j->lane->site;
+
+	if (site == NULL || site->problems.count == 0)
+		return false;
+	return say(j, HEALTH_ALARM,
+	    "with main.cf and master.cf as they are it would defer all mail: "
+	    "%s",
+	    site->problems.text[0]);
+}
+
+static bool
+judge_process(const struct judging *j)
+{
+	size_t active =
+	    j->share != NULL ? j->share->messages[BACKLOG_ACTIVE] : 0;
+	char text[SAY_SIZE];
+	int64_t age_ms;
+
+	if (j->lane->process == MODEL_RUNNING)
+		return false;
+	age_ms = j->share != NULL && j->share->oldest_wall_ms > 0
+		     ? j->now_ms - j->share->oldest_wall_ms
+		     : 0;
+	/* A moment ago is no reason: master(8) takes one to start it. */
+	if (active > 0 && age_ms > HEALTH_STUCK_MS &&
+	    j->now_ms - j->lane->beat_wall_ms > HEALTH_STUCK_MS)
+		return say(j, HEALTH_DOWN,
+		    "no process, though %zu messages are in the active queue "
+		    "for it, the oldest for %s: see the log of Postfix",
+		    active, say_ms(age_ms, text, sizeof(text)));
+	if (j->lane->process == MODEL_CRASHED)
+		return say(j, HEALTH_ALARM,
+		    "its process ended without a word, last seen %s ago: "
+		    "master(8) starts another with the next message",
+		    say_ms(
+			j->now_ms - j->lane->beat_wall_ms, text, sizeof(text)));
+	return say(j, HEALTH_WELL,
+	    "no process yet: master(8) starts it with the next message");
+}
+
+static bool
+judge_beat(const struct judging *j)
+{
+	int64_t silent_ms = j->now_ms - j->lane->beat_wall_ms;
+	int64_t waiting = j->lane->gauges[BOARD_GAUGE_requests_waiting];
+	char text[SAY_SIZE];
+
+	if (silent_ms <= HEALTH_STUCK_MS || waiting == 0)
+		return false;
+	/* It sleeps until then, and nothing can be done before. */
+	if (j->lane->gauges[BOARD_GAUGE_wakeup_wall_ms] > j->now_ms)
+		return false;
+	return say(j, HEALTH_DOWN,
+	    "its process (%llu) does not move: no sign of life for %s, while "
+	    "%lld messages wait",
+	    (unsigned long long)j->lane->pid,
+	    say_ms(silent_ms, text, sizeof(text)), (long long)waiting);
+}
+
+/* ---- it runs ------------------------------------------------------------ */
+
+static bool
+judge_alarms(const struct judging *j)
+{
+	const struct model_alarm *a = &j->lane->alarms[0];
+	char text[SAY_SIZE];
+
+	if (j->lane->alarm_count == 0)
+		return false;
+	return say(j, HEALTH_ALARM, "%s at %s since %s: %s", a->what, a->where,
+	    say_clock(a->since_wall_ms, j->now_ms, text, sizeof(text)),
+	    a->reply);
+}
+
+static bool
+judge_pause(const struct judging *j)
+{
+	int64_t until = j->lane->gauges[BOARD_GAUGE_paused_until_wall_ms];
+	char text[SAY_SIZE], left[SAY_SIZE];
+
+	if (until <= j->now_ms)
+		return false;
+	return say(j, HEALTH_PAUSED,
+	    "the smarthost asked for a pause until %s, in %s",
+	    say_clock(until, j->now_ms, text, sizeof(text)),
+	    say_ms(until - j->now_ms, left, sizeof(left)));
+}
+
+static bool
+judge_crowd(const struct judging *j)
+{
+	if (j->lane->gauges[BOARD_GAUGE_crowd_relieving] == 0)
+		return false;
+	return say(j, HEALTH_SLOWED,
+	    "the active queue holds %lld messages: surplus is deferred and "
+	    "called back when there is room, %lld so far",
+	    (long long)j->lane->gauges[BOARD_GAUGE_messages_active],
+	    (long long)j->lane->gauges[BOARD_GAUGE_crowd_given_back]);
+}
+
+/* Fewer connections than are set, and mail would use more. */
+static bool
+judge_connections(const struct judging *j)
+{
+	const struct model_account *a = j->account;
+
+	if (a == NULL || a->limit_now >= a->limit || j->lane->wants == 0)
+		return false;
+	return say(j, HEALTH_SLOWED,
+	    "the provider lets the account have %d of %d connections: %s",
+	    a->limit_now, a->limit, a->refusal);
+}
+
+/* Why mail waits, if any does. */
+static bool
+judge_wait(const struct judging *j)
+{
+	long long waiting =
+	    (long long)j->lane->gauges[BOARD_GAUGE_requests_waiting];
+	double rate = (double)j->lane->gauges[BOARD_GAUGE_rate_milli] / 1000;
+	const char *why = j->lane->waits_for;
+	char text[SAY_SIZE];
+
+	switch (j->lane->waits) {
+	case BOARD_WAIT_NOTHING:
+	case BOARD_WAIT_COUNT:
+		return false;
+	case BOARD_WAIT_PACE:
+		return say(j, HEALTH_SLOWED,
+		    "the smarthost takes %s messages a second, as its replies "
+		    "taught, and %lld wait",
+		    say_rate(rate, text, sizeof(text)), waiting);
+	case BOARD_WAIT_PAUSE:
+	case BOARD_WAIT_OPERATOR:
+		return say(j, HEALTH_PAUSED, "%s, and %lld wait", why, waiting);
+	case BOARD_WAIT_OUTAGE:
+	case BOARD_WAIT_ALARM:
+		return say(j, HEALTH_ALARM, "nothing goes: %s", why);
+	case BOARD_WAIT_BACKOFF:
+	case BOARD_WAIT_REST:
+		return say(j, HEALTH_SLOWED, "%lld wait for a connection: %s",
+		    waiting, why);
+	case BOARD_WAIT_RATE:
+		return say(j, HEALTH_WELL, "at its limit, %lld wait: %s",
+		    waiting, why);
+	case BOARD_WAIT_TURN:
+	case BOARD_WAIT_WINDOW:
+	case BOARD_WAIT_CONNECTION:
+	case BOARD_WAIT_CONNECTION_LIMIT:
+	case BOARD_WAIT_CONNECTION_RATE:
+	case BOARD_WAIT_SLOT:
+	case BOARD_WAIT_DOMAIN:
+	case BOARD_WAIT_STOPPING:
+		break;
+	}
+	return say(j, HEALTH_WELL, "sends, %lld wait: %s", waiting, why);
+}
+
+static bool
+judge_work(const struct judging *j)
+{
+	long long n =
+	    (long long)j->lane->gauges[BOARD_GAUGE_requests_in_flight];
+
+	if (n > 0)
+		return say(j, HEALTH_WELL, "sends, nothing waits");
+	return say(j, HEALTH_WELL, "idle, nothing waits");
+}
+
+void
+health_of(struct health *out, const struct model *m,
+    const struct model_lane *lane, const struct backlog *backlog,
+    enum postfix_state postfix)
+{
+	static judge_fn *const judges[] = {
+	    judge_postfix,
+	    judge_board,
+	    judge_configuration,
+	    judge_process,
+	    judge_beat,
+	    judge_alarms,
+	    judge_pause,
+	    judge_crowd,
+	    judge_connections,
+	    judge_wait,
+	    judge_work,
+	};
+	size_t at = (size_t)(lane - m->lanes);
+	struct judging j = {
+	    .m = m,
+	    .lane = lane,
+	    .account = lane->account >= 0 ? &m->accounts[lane->account] : NULL,
+	    .share =
+		backlog != NULL && backlog->is_known && at < backlog->lane_count
+		    ? &backlog->lanes[at]
+		    : NULL,
+	    .postfix = postfix,
+	    .now_ms = model_wall_ms(m),
+	    .out = out,
+	};
+
+	for (size_t i = 0; i < sizeof(judges) / sizeof(judges[0]); i++)
+		if (judges[i](&j))
+			return;
+}
+
+const char *
+health_name(enum health_state state)
+{
+	switch (state) {
+	case HEALTH_WELL:
+		return "well";
+	case HEALTH_SLOWED:
+		return "slowed";
+	case HEALTH_PAUSED:
+		return "paused";
+	case HEALTH_ALARM:
+		return "alarm";
+	case HEALTH_DOWN:
+		return "down";
+	}
+	return "down";
+}
+
+int
+health_status(enum health_state state)
+{
+	if (state == HEALTH_WELL)
+		return 0;
+	return state == HEALTH_DOWN ? 2 : 1;
+}

@@ -1,0 +1,46 @@
+/* health: how a lane is, in one word and one sentence.
+ *
+ * The worst that is true is what is said. Pure: of the model, the backlog and
+ * what is known of Postfix; time is the model's.
+ */
+#ifndef HEALTH_H
+#define HEALTH_H
+
+#include <stddef.h>
+
+#include "monitor/backlog.h"
+#include "monitor/model.h"
+#include "monitor/postfix_state.h"
+
+/* In the order of their weight. */
+enum health_state {
+	HEALTH_WELL,
+	HEALTH_SLOWED, /* slower than its settings let it be */
+	HEALTH_PAUSED, /* nothing is sent, for some time that is known */
+	HEALTH_ALARM, /* somebody has to act */
+	HEALTH_DOWN, /* there is no process that sends */
+};
+
+struct health {
+	enum health_state state;
+	char text[512]; /* one sentence, without a full stop */
+};
+
+enum {
+	/* Without a sign of life for so long, with mail waiting, it is stuck; a
+	 * process that is not there for so long does not come. */
+	HEALTH_STUCK_MS = 60000,
+};
+
+/* backlog may be NULL, or not known. lane is one of m. */
+void health_of(struct health *out, const struct model *m,
+    const struct model_lane *lane, const struct backlog *backlog,
+    enum postfix_state postfix);
+
+/* "well", "slowed", "paused", "alarm", "down". */
+const char *health_name(enum health_state state);
+
+/* Of the command: 0 well, 1 slowed, paused or alarm, 2 down. */
+int health_status(enum health_state state);
+
+#endif

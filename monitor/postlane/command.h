@@ -1,0 +1,55 @@
+/* command: what the verbs of postlane share.
+ *
+ * A verb is a function in a file of its own and a row in main.c. It looks at
+ * the site anew for each run of -w, prints to stdout, and returns the exit
+ * status: of its own, or one of sysexits(3).
+ */
+#ifndef COMMAND_H
+#define COMMAND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "monitor/backlog.h"
+#include "monitor/health.h"
+#include "monitor/model.h"
+#include "monitor/site.h"
+
+struct command {
+	bool is_json, is_quiet;
+	const char *lane; /* the argument LANE; NULL: all */
+	int argc; /* arguments behind the verb */
+	char **argv;
+	struct site site;
+};
+
+/* One look at everything. */
+struct look {
+	struct model *m;
+	struct backlog backlog;
+	enum postfix_state postfix;
+};
+
+void look_begin(struct look *look, const struct command *c);
+void look_end(struct look *look);
+
+/* Is this lane asked for? */
+bool command_wants(const struct command *c, const struct model_lane *lane);
+
+/* The lane's part of the backlog; NULL: it is not known. */
+const struct backlog_share *look_share(
+    const struct look *look, const struct model_lane *lane);
+
+/* Prints and frees the document, in one line. */
+struct json_t;
+void command_print_json(struct json_t *document);
+
+/* "postlane: ..." to stderr. */
+void command_complain(const char *format, ...)
+    __attribute__((format(printf, 1, 2)));
+
+int status_run(struct command *c);
+int sessions_run(struct command *c);
+int forecast_run(struct command *c);
+
+#endif

@@ -1,0 +1,81 @@
+/* forecast: when what waits will be gone. */
+#include "monitor/forecast.h"
+
+#include <stdio.h>
+
+#include <jansson.h>
+
+#include "monitor/postlane/command.h"
+#include "monitor/say.h"
+
+static void
+print_lane(const struct look *look, const struct model_lane *lane)
+{
+	const struct backlog_share *share = look_share(look, lane);
+	struct forecast f;
+	char rate[SAY_SIZE], empty[SAY_SIZE] = "never", least[SAY_SIZE] = "-";
+
+	if (share == NULL) {
+		printf("%-12s %s\n", lane->name,
+		    lane->site == NULL ? "not in master.cf"
+				       : look->backlog.why);
+		return;
+	}
+	forecast_of(&f, look->m, lane, share);
+	if (f.empty_s >= 0)
+		(void)say_ms(f.empty_s * 1000, empty, sizeof(empty));
+	if (f.limit_s > 0)
+		(void)say_ms(f.limit_s * 1000, least, sizeof(least));
+	printf("%-12s %s%-8zu %-8zu %-10s %-10s %-10s %s\n", lane->name,
+	    look->backlog.is_exact ? "" : "~", f.messages,
+	    share->messages[BACKLOG_DEFERRED],
+	    say_rate(f.per_s, rate, sizeof(rate)), empty, least, f.limit);
+}
+
+static json_t *
+json_of(const struct look *look, const struct model_lane *lane)
+{
+	const struct backlog_share *share = look_share(look, lane);
+	struct forecast f;
+
+	if (share == NULL)
+		return json_pack(
+		    "{s:s, s:s}", "name", lane->name, "why", look->backlog.why);
+	forecast_of(&f, look->m, lane, share);
+	return json_pack("{s:s, s:b, s:I, s:I, s:f, s:I, s:I, s:s}", "name",
+	    lane->name, "is_exact", look->backlog.is_exact, "messages",
+	    (json_int_t)f.messages, "deferred",
+	    (json_int_t)share->messages[BACKLOG_DEFERRED], "per_s", f.per_s,
+	    "empty_s", (json_int_t)f.empty_s, "limit_s", (json_int_t)f.limit_s,
+	    "limit", f.limit);
+}
+
+int
+forecast_run(struct command *c)
+{
+	struct look look;
+	json_t *lanes = json_array();
+
+	look_begin(&look, c);
+	if (!c->is_json)
+		printf("%-12s %-8s %-8s %-10s %-10s %-10s %s\n", "LANE",
+		    "QUEUED", "DEFERRED", "RATE/S", "GONE IN", "AT LEAST",
+		    "LIMIT");
+	for (size_t i = 0; i < look.m->lane_count; i++) {
+		const struct model_lane *lane = &look.m->lanes[i];
+
+		if (!command_wants(c, lane))
+			continue;
+		if (c->is_json)
+			(void)json_array_append_new(
+			    lanes, json_of(&look, lane));
+		else
+			print_lane(&look, lane);
+	}
+	if (c->is_json)
+		command_print_json(json_pack(
+		    "{s:i, s:O}", "schema", MODEL_SCHEMA, "lanes", lanes));
+	json_decref(lanes);
+	look_end(&look);
+	return 0;
+}

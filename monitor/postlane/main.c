@@ -1,0 +1,267 @@
+/* postlane: what operators look at lanes with; postlane(1). */
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/release.h"
+#include "monitor/postlane/command.h"
+
+enum { REPEAT_MAX_S = 86400 };
+
+static const struct verb {
+	const char *name, *arguments, *about;
+	int (*run)(struct command *c); /* NULL: help */
+	int arguments_max;
+	bool takes_lane; /* its first argument is one */
+} verbs[] = {
+    {"status", "[LANE]",
+	"Is it healthy? How each lane is, what waits, how full the account "
+	"is.\n"
+	"  Exit status: 0 well; 1 slowed, paused or alarm; 2 not running.",
+	status_run, 1, true},
+    {"sessions", "[LANE]", "The open sessions, each with what it does.",
+	sessions_run, 1, true},
+    {"forecast", "[LANE]", "When what waits will be gone.", forecast_run, 1,
+	true},
+    {"help", "", "This text.", NULL, 0, false},
+};
+
+enum { VERBS = sizeof(verbs) / sizeof(verbs[0]) };
+
+/* ---- shared ------------------------------------------------------------- */
+
+void
+command_complain(const char *format, ...)
+{
+	char text[1024];
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	log_safe(text, strlen(text));
+	(void)fprintf(stderr, "postlane: %s\n", text);
+}
+
+void
+command_print_json(struct json_t *document)
+{
+	char *text = json_dumps(document, JSON_COMPACT);
+
+	CHECK(text != NULL);
+	(void)puts(text);
+	free(text);
+	json_decref(document);
+}
+
+bool
+command_wants(const struct command *c, const struct model_lane *lane)
+{
+	if (c->lane == NULL)
+		return lane->site != NULL || lane->process == MODEL_RUNNING;
+	return strcmp(lane->name, c->lane) == 0 ||
+	       (lane->site != NULL &&
+		   strcmp(lane->site->opt.service_name, c->lane) == 0);
+}
+
+void
+look_begin(struct look *look, const struct command *c)
+{
+	look->m = model_read(&c->site, clock_moment());
+	look->postfix = postfix_state_of(&c->site);
+	backlog_read(&look->backlog, &c->site);
+}
+
+void
+look_end(struct look *look)
+{
+	backlog_fini(&look->backlog);
+	model_free(&look->m);
+}
+
+const struct backlog_share *
+look_share(const struct look *look, const struct model_lane *lane)
+{
+	size_t at = (size_t)(lane - look->m->lanes);
+
+	return look->backlog.is_known && at < look->backlog.lane_count
+		   ? &look->backlog.lanes[at]
+		   : NULL;
+}
+
+/* ---- the command line --------------------------------------------------- */
+
+static void
+print_help(FILE *to)
+{
+	(void)fprintf(to,
+	    "usage: postlane [-hjqV] [-c config_dir] [-w seconds] "
+	    "[verb [argument]...]\n\n");
+	for (size_t i = 0; i < VERBS; i++)
+		(void)fprintf(to, "%s %s\n  %s\n", verbs[i].name,
+		    verbs[i].arguments, verbs[i].about);
+	(void)fprintf(to,
+	    "\nWithout a verb: status. Only root and mail_owner may look.\n"
+	    "  -c  another config_directory than Postfix's own\n"
+	    "  -j  JSON, one object a line, with a schema number\n"
+	    "  -q  status: only what is not well\n"
+	    "  -w  again every so many seconds\n"
+	    "  -h  this text, -V: the version\n");
+}
+
+static const struct verb *
+find_verb(const char *name)
+{
+	for (size_t i = 0; i < VERBS; i++)
+		if (strcmp(verbs[i].name, name) == 0)
+			return &verbs[i];
+	return NULL;
+}
+
+/* 0: it is none. */
+static unsigned
+seconds_of(const char *text)
+{
+	char *end;
+	long n;
+
+	errno = 0;
+	n = strtol(text, &end, 10);
+	return *text != '\0' && *end == '\0' && errno == 0 && n >= 1 &&
+		       n <= REPEAT_MAX_S
+		   ? (unsigned)n
+		   : 0;
+}
+
+static bool
+is_lane_of_site(const struct command *c)
+{
+	struct model *m = model_read(&c->site, clock_moment());
+	bool is_there = model_find(m, c->lane) != NULL;
+
+	if (!is_there) {
+		command_complain("there is no lane \"%s\" in %s/master.cf",
+		    c->lane, c->site.set.config_directory);
+		if (m->lane_count == 0)
+			command_complain("it has no lane at all: see "
+					 "\"Five minutes to a start\" in "
+					 "README.md");
+	}
+	model_free(&m);
+	return is_there;
+}
+
+static bool
+open_site(struct command *c, const char *directory)
+{
+	char error[512];
+
+	if (site_open(&c->site, directory, error, sizeof(error)))
+		return true;
+	command_complain("%s", error);
+	return false;
+}
+
+static int
+run(const struct verb *verb, struct command *c, const char *directory,
+    unsigned every_s)
+{
+	int status;
+
+	if (!open_site(c, directory))
+		return EX_CONFIG;
+	for (;;) {
+		if (c->lane != NULL && !is_lane_of_site(c))
+			status = EX_USAGE;
+		else
+			status = verb->run(c);
+		if (fflush(stdout) != 0)
+			status = EX_IOERR;
+		if (every_s == 0 || status >= EX__BASE)
+			break;
+		(void)sleep(every_s);
+		if (site_has_changed(&c->site)) {
+			site_close(&c->site);
+			if (!open_site(c, directory))
+				return EX_CONFIG;
+		}
+	}
+	site_close(&c->site);
+	return status;
+}
+
+static int
+usage(void)
+{
+	(void)fprintf(stderr, "postlane: \"postlane help\" tells more\n");
+	return EX_USAGE;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct command c = {.is_json = false};
+	const char *directory = NULL, *name = "status";
+	const struct verb *verb;
+	unsigned every_s = 0;
+	int option;
+
+	while ((option = getopt(argc, argv, "c:hjqVw:")) != -1) {
+		switch (option) {
+		case 'c':
+			directory = optarg;
+			break;
+		case 'h':
+			print_help(stdout);
+			return EX_OK;
+		case 'j':
+			c.is_json = true;
+			break;
+		case 'q':
+			c.is_quiet = true;
+			break;
+		case 'V':
+			return puts(release_version()) < 0 ? EX_IOERR : EX_OK;
+		case 'w':
+			every_s = seconds_of(optarg);
+			if (every_s > 0)
+				break;
+			command_complain(
+			    "bad option: -w %s: must be 1 to %d seconds",
+			    optarg, REPEAT_MAX_S);
+			return usage();
+		default:
+			return usage();
+		}
+	}
+	if (optind < argc)
+		name = argv[optind++];
+	verb = find_verb(name);
+	if (verb == NULL) {
+		command_complain("there is no verb \"%s\"", name);
+		return usage();
+	}
+	if (verb->run == NULL) {
+		print_help(stdout);
+		return EX_OK;
+	}
+	c.argc = argc - optind;
+	c.argv = argv + optind;
+	if (c.argc > verb->arguments_max) {
+		command_complain("%s: too many arguments: it takes %s", name,
+		    *verb->arguments != '\0' ? verb->arguments : "none");
+		return usage();
+	}
+	if (verb->takes_lane && c.argc > 0)
+		c.lane = c.argv[0];
+	return run(verb, &c, directory, every_s);
+}

@@ -1,0 +1,348 @@
+/* status: how each lane and account is. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include <jansson.h>
+
+#include "monitor/forecast.h"
+#include "monitor/model_json.h"
+#include "monitor/origin.h"
+#include "monitor/postlane/command.h"
+#include "monitor/say.h"
+
+struct printing {
+	const struct command *c;
+	const struct look *look;
+	int64_t now_ms; /* wall clock */
+};
+
+/* ---- a lane, line by line ----------------------------------------------- */
+
+static const char *
+ago(const struct printing *p, int64_t wall_ms, char *text)
+{
+	return say_ms(p->now_ms - wall_ms, text, SAY_SIZE);
+}
+
+static void
+print_rates(const struct model_lane *lane)
+{
+	char a[SAY_SIZE], b[SAY_SIZE], c[SAY_SIZE];
+
+	printf("  sent         %s messages/s over 10 s, %s over 1 min, %s over "
+	       "1 h\n",
+	    say_rate(lane->per_s_10s, a, sizeof(a)),
+	    say_rate(lane->per_s_1min, b, sizeof(b)),
+	    say_rate(lane->per_s_1h, c, sizeof(c)));
+}
+
+static void
+print_inside(const struct printing *p, const struct model_lane *lane)
+{
+	int64_t oldest = lane->gauges[BOARD_GAUGE_oldest_wall_ms];
+	int64_t parked = lane->gauges[BOARD_GAUGE_requests_parked];
+	char text[SAY_SIZE];
+
+	printf("  inside       %" PRId64 " waiting, %" PRId64
+	       " on the wire, %" PRId64 " being reported",
+	    lane->gauges[BOARD_GAUGE_requests_waiting],
+	    lane->gauges[BOARD_GAUGE_requests_in_flight],
+	    lane->gauges[BOARD_GAUGE_reports_pending]);
+	if (parked > 0)
+		printf(", %" PRId64 " of the waiting for their domain", parked);
+	if (oldest > 0)
+		printf("; the oldest waits for %s", ago(p, oldest, text));
+	printf("\n");
+}
+
+static void
+print_forecast(const struct printing *p, const struct model_lane *lane,
+    const struct backlog_share *share)
+{
+	struct forecast f;
+	char text[SAY_SIZE];
+
+	forecast_of(&f, p->look->m, lane, share);
+	if (f.messages == 0)
+		return;
+	if (f.empty_s >= 0)
+		printf("  forecast     gone in %s at the pace of the last "
+		       "minute",
+		    say_ms(f.empty_s * 1000, text, sizeof(text)));
+	else
+		printf("  forecast     nothing was sent in the last minute");
+	if (f.limit_s > 0)
+		printf("; %s lets it take %s at least", f.limit,
+		    say_ms(f.limit_s * 1000, text, sizeof(text)));
+	printf("\n");
+}
+
+static void
+print_queue(const struct printing *p, const struct model_lane *lane)
+{
+	const struct backlog *b = &p->look->backlog;
+	const struct backlog_share *share = look_share(p->look, lane);
+	const char *about = b->is_exact ? "" : "about ";
+	char text[SAY_SIZE];
+
+	if (lane->site == NULL)
+		return;
+	if (share == NULL) {
+		printf("  queue        not known: %s\n", b->why);
+		return;
+	}
+	printf("  queue        %s%zu active, %s%zu deferred, %s%zu incoming",
+	    about, share->messages[BACKLOG_ACTIVE], about,
+	    share->messages[BACKLOG_DEFERRED], about,
+	    share->messages[BACKLOG_INCOMING]);
+	if (share->oldest_wall_ms > 0)
+		printf("; the oldest %s%s old",
+		    b->is_exact ? "is " : "of a sample is ",
+		    ago(p, share->oldest_wall_ms, text));
+	printf("\n");
+	print_forecast(p, lane, share);
+}
+
+static void
+print_sessions(const struct model_lane *lane)
+{
+	printf("  sessions     %zu of %d: %" PRId64 " busy, %" PRId64
+	       " idle, %" PRId64 " being set up, %" PRId64 " closing\n",
+	    lane->session_count, lane->site->set.lane_connection_limit,
+	    lane->gauges[BOARD_GAUGE_sessions_busy],
+	    lane->gauges[BOARD_GAUGE_sessions_idle],
+	    lane->gauges[BOARD_GAUGE_sessions_dialing],
+	    lane->gauges[BOARD_GAUGE_sessions_closing]);
+}
+
+static void
+print_rate(
+    const struct printing *p, const struct model_rate *rate, const char *origin)
+{
+	char text[SAY_SIZE];
+
+	printf("  limit        %s %s (%s)", rate->text, rate->unit, origin);
+	if (rate->is_quota)
+		printf(", %" PRId64 " used", rate->used);
+	if (rate->next_wall_ms > p->now_ms)
+		printf(", the next in %s",
+		    say_ms(rate->next_wall_ms - p->now_ms, text, sizeof(text)));
+	printf("\n");
+}
+
+static void
+print_limits(const struct printing *p, const struct model_lane *lane)
+{
+	double learned = (double)lane->gauges[BOARD_GAUGE_rate_milli] / 1000;
+	char origin[ORIGIN_SIZE + 64], text[SAY_SIZE];
+
+	for (size_t i = 0; i < lane->rate_count; i++)
+		print_rate(p, &lane->rates[i],
+		    origin_of_rate(lane->site, &lane->rates[i], false, origin,
+			sizeof(origin)));
+	if (learned > 0)
+		printf("  learned      %s messages/s, from the smarthost's "
+		       "replies\n",
+		    say_rate(learned, text, sizeof(text)));
+}
+
+static void
+print_waits(const struct model_lane *lane)
+{
+	const struct board_hist *queue = &lane->hists[BOARD_HIST_queue_wait];
+	const struct board_hist *wire = &lane->hists[BOARD_HIST_wire_time];
+	char a[SAY_SIZE], b[SAY_SIZE];
+
+	if (queue->count == 0)
+		return;
+	printf("  95%% of all   wait %s at most in the lane, and %s for the "
+	       "smarthost's reply\n",
+	    say_time((int64_t)board_hist_quantile(queue, 0.95), a, sizeof(a)),
+	    say_time((int64_t)board_hist_quantile(wire, 0.95), b, sizeof(b)));
+}
+
+static void
+print_trouble(const struct printing *p, const struct model_lane *lane)
+{
+	char text[SAY_SIZE];
+
+	for (size_t i = 0; i < lane->alarm_count; i++)
+		printf("  alarm        %s at %s for %s: %s\n",
+		    lane->alarms[i].what, lane->alarms[i].where,
+		    ago(p, lane->alarms[i].since_wall_ms, text),
+		    lane->alarms[i].reply);
+	if (lane->trouble_wall_ms > 0)
+		printf("  last trouble %s ago: %s\n",
+		    ago(p, lane->trouble_wall_ms, text), lane->trouble);
+}
+
+static void
+print_lane(const struct printing *p, const struct model_lane *lane,
+    const struct health *health)
+{
+	printf("lane %s: %s: %s\n", lane->name, health_name(health->state),
+	    health->text);
+	if (p->c->is_quiet)
+		return;
+	if (lane->process == MODEL_RUNNING) {
+		print_rates(lane);
+		print_inside(p, lane);
+	}
+	print_queue(p, lane);
+	if (lane->process == MODEL_RUNNING && lane->site != NULL)
+		print_sessions(lane);
+	print_limits(p, lane);
+	print_waits(lane);
+	print_trouble(p, lane);
+}
+
+/* ---- an account --------------------------------------------------------- */
+
+static void
+print_refusal(const struct printing *p, const struct model_account *a)
+{
+	char text[SAY_SIZE];
+
+	if (a->refusals > 0)
+		printf("  refused      %" PRIu64
+		       " times, the last %s ago: %s\n",
+		    a->refusals, ago(p, a->refused_wall_ms, text), a->refusal);
+	if (a->limited_until_wall_ms > p->now_ms)
+		printf("  all of them  again in %s, if the provider takes "
+		       "them\n",
+		    say_ms(a->limited_until_wall_ms - p->now_ms, text,
+			sizeof(text)));
+}
+
+static void
+print_account(const struct printing *p, size_t i)
+{
+	const struct model_account *a = &p->look->m->accounts[i];
+	char origin[ORIGIN_SIZE + 64];
+
+	printf("account %s: %d of %d connections held", a->label, a->slots.held,
+	    a->limit_now);
+	if (a->limit_now != a->limit)
+		printf(" (%d are set)", a->limit);
+	printf(
+	    ", %d resting, %d more wanted\n", a->slots.resting, a->slots.wants);
+	if (p->c->is_quiet)
+		return;
+	for (int k = 0; k < a->slots.member_count; k++) {
+		const struct slotsfile_member *lane = &a->slots.members[k];
+
+		printf("  lane %-7s holds %d, %d are kept for it, wants %d "
+		       "more\n",
+		    lane->name, lane->holds, lane->reserve, lane->wants);
+	}
+	if (a->slots.draining > 0)
+		printf("  draining     %d, of processes before a reload\n",
+		    a->slots.draining);
+	for (size_t k = 0; k < a->rate_count; k++)
+		print_rate(p, &a->rates[k],
+		    origin_of_account_rate(
+			p->look->m, i, &a->rates[k], origin, sizeof(origin)));
+	print_refusal(p, a);
+}
+
+/* ---- JSON ---------------------------------------------------------------- */
+
+static json_t *
+json_of_queue(const struct printing *p, const struct model_lane *lane)
+{
+	const struct backlog_share *share = look_share(p->look, lane);
+	struct forecast f;
+	json_t *o;
+
+	if (share == NULL)
+		return json_null();
+	forecast_of(&f, p->look->m, lane, share);
+	o = json_pack("{s:b, s:I, s:I}", "is_exact", p->look->backlog.is_exact,
+	    "oldest_wall_ms", (json_int_t)share->oldest_wall_ms, "empty_s",
+	    (json_int_t)f.empty_s);
+	for (int q = 0; q < BACKLOG_QUEUES; q++)
+		(void)json_object_set_new(o,
+		    backlog_queue_name((enum backlog_queue)q),
+		    json_integer((json_int_t)share->messages[q]));
+	(void)json_object_set_new(
+	    o, "limit_s", json_integer((json_int_t)f.limit_s));
+	(void)json_object_set_new(o, "limit", json_string(f.limit));
+	return o;
+}
+
+static void
+put_lane(const struct printing *p, json_t *o, const struct model_lane *lane,
+    const struct health *health)
+{
+	(void)json_object_set_new(
+	    o, "health", json_string(health_name(health->state)));
+	(void)json_object_set_new(o, "sentence", json_string(health->text));
+	(void)json_object_set_new(o, "queue", json_of_queue(p, lane));
+}
+
+/* ---- all ------------------------------------------------------------------
+ */
+
+static enum health_state
+print_lanes(const struct printing *p, json_t *lanes)
+{
+	const struct model *m = p->look->m;
+	enum health_state worst = HEALTH_WELL;
+	struct health health;
+
+	for (size_t i = 0; i < m->lane_count; i++) {
+		const struct model_lane *lane = &m->lanes[i];
+
+		health_of(
+		    &health, m, lane, &p->look->backlog, p->look->postfix);
+		if (lanes != NULL)
+			put_lane(p, json_array_get(lanes, i), lane, &health);
+		if (!command_wants(p->c, lane))
+			continue;
+		if (health.state > worst)
+			worst = health.state;
+		if (lanes == NULL &&
+		    (!p->c->is_quiet || health.state != HEALTH_WELL))
+			print_lane(p, lane, &health);
+	}
+	return worst;
+}
+
+static void
+print_accounts(const struct printing *p)
+{
+	const struct model *m = p->look->m;
+
+	for (size_t i = 0; i < m->account_count; i++)
+		if (m->accounts[i].is_in_use && !p->c->is_quiet)
+			print_account(p, i);
+}
+
+int
+status_run(struct command *c)
+{
+	struct look look;
+	struct printing p = {.c = c, .look = &look};
+	json_t *document = NULL;
+	enum health_state worst;
+
+	look_begin(&look, c);
+	p.now_ms = model_wall_ms(look.m);
+	if (c->is_json)
+		document = model_json(look.m);
+	worst = print_lanes(&p, json_object_get(document, "lanes"));
+	if (c->is_json) {
+		(void)json_object_set_new(
+		    document, "status", json_integer(health_status(worst)));
+		command_print_json(document);
+	} else {
+		print_accounts(&p);
+		if (look.m->lane_count == 0)
+			printf("%s/master.cf has no lane\n",
+			    c->site.set.config_directory);
+	}
+	look_end(&look);
+	return c->site.lane_count == 0 ? EX_CONFIG : health_status(worst);
+}

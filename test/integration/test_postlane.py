@@ -1,0 +1,223 @@
+"""What an operator asks of postlane(1), with lanes at work: how is it, what
+waits, how full is the account."""
+import json
+import os
+
+import pytest
+from harness import messages, paths
+from harness.simulator import Simulator
+from harness.wait import wait_until
+
+LATER = 600     # nothing comes back from the deferred queue meanwhile
+PROVIDERS = os.path.join(paths.ROOT, "providers")
+
+
+def start(base, certs, origin, started, options=None, words="class=fast",
+          **how):
+    sim = started(Simulator(base, certs, **how))
+    origin.agent("lane", "fast", words, {
+        "lane_connection_limit": "2", "lane_provider_directory": PROVIDERS,
+        **(options or {})})
+    origin.relay_to(sim, transport="fast")
+    origin.set(minimal_backoff_time=f"{LATER}s",
+               maximal_backoff_time=f"{LATER}s", queue_run_delay=f"{LATER}s")
+    return sim
+
+
+def sentence(origin, word):
+    """Waits until the lane is in that state; what is said then."""
+    def found():
+        lane = origin.lane("fast")
+        return lane["health"] == word and lane["sentence"]
+    return wait_until(found, 30, lambda: f"{word}: {origin.lane('fast')}")
+
+
+def test_status_of_a_system_that_is_not_started(origin, base, certs, started):
+    start(base, certs, origin, started)
+    done = origin.postlane("status")
+    assert done.returncode == 2
+    assert done.stdout.startswith("lane fast: down: Postfix is not running\n")
+    started(origin)
+    done = origin.postlane("status")
+    assert (done.returncode, done.stdout.splitlines()[0]) == (
+        0, "lane fast: well: no process yet: master(8) starts it with the "
+        "next message")
+    assert origin.postlane("-q", "status").stdout == ""
+
+
+def test_status_at_the_limit(origin, base, certs, started):
+    """Rate, queue, limit and who set it, forecast: of a lane that has more
+    mail than it may send."""
+    start(base, certs, origin, started,
+          options={"lane_message_rate_limit": "2/1s",
+                   "lane_account_recipient_rate_limit": "100000/1d!"})
+    started(origin)
+    origin.inject(messages.generate(60))
+    origin.log.wait(r"postfix/smtp\[.* status=sent", timeout_s=60, count=25)
+    text = origin.postlane("status").stdout
+    lane = origin.lane("fast")
+    assert lane["health"] == "well", text
+    assert lane["waits"] == "rate"
+    assert lane["waits_for"] == "lane_message_rate_limit = 2/1s:1"
+    queue = lane["queue"]
+    assert queue["is_exact"]
+    left = queue["active"] + queue["incoming"]
+    assert 0 < left <= 35
+    assert queue["deferred"] == 0
+    assert queue["limit"].startswith("2/1s:1 messages")
+    assert queue["limit_s"] == pytest.approx(left / 2, abs=1)
+    assert 0 < lane["per_s_10s"] <= 2.5
+    assert 0 < lane["per_s_1min"] <= 2.5
+    assert lane["per_s_1h"] < 0.1
+    assert ("limit        2/1s:1 messages (lane_message_rate_limit, "
+            "master.cf -o)") in text
+    assert ("limit        100000/1d! recipients "
+            "(lane_account_recipient_rate_limit, master.cf -o), ") in text
+    [account] = origin.lanes()["accounts"]
+    assert account["is_in_use"]
+    [member] = account["slots"]["lanes"]
+    assert member["name"] == "fast"
+    assert account["slots"]["held"] == member["holds"] >= 1
+    [quota] = [r for r in account["rates"] if r["is_quota"]]
+    assert quota["used"] >= 25
+    assert origin.postlane("status").returncode == 0
+
+
+def test_quota_counts_on_when_no_lane_runs(origin, base, certs, started):
+    """It is read from where it is kept, not from a copy."""
+    start(base, certs, origin, started,
+          options={"lane_account_message_rate_limit": "100/3600s!"})
+    started(origin)
+    origin.inject(messages.generate(7))
+    origin.wait_empty()
+    origin.stop()
+    lanes = origin.lanes()
+    assert lanes["lanes"][0]["state"] == "stopped"
+    [account] = lanes["accounts"]
+    assert not account["is_in_use"]
+    [quota] = account["rates"]
+    assert (quota["unit"], quota["limit"], quota["used"]) == (
+        "messages", "100/1h!", 7)
+
+
+def test_status_when_the_smarthost_slows_down_or_refuses(
+        origin, base, certs, started):
+    sim = start(base, certs, origin, started, script=(
+        'auth reply "535 5.7.8 bad credentials"\n'))
+    started(origin)
+    origin.inject(messages.generate(3))
+    text = sentence(origin, "alarm")
+    assert text.startswith("login at [127.0.0.1]:") and "535 5.7.8" in text
+    done = origin.postlane("-q", "status")
+    assert done.returncode == 1
+    assert done.stdout == f"lane fast: alarm: {text}\n"
+    lane = origin.lane("fast")
+    assert [a["what"] for a in lane["alarms"]] == ["login"]
+    assert "535 5.7.8" in lane["trouble"]
+    assert sim.stats()["connections_total"] >= 1
+
+
+def test_deferred_mail_of_others_is_not_the_lanes(
+        origin, base, certs, started):
+    """By transport: three queues, two transports, one lane that is asked."""
+    start(base, certs, origin, started, script=(
+        'rcpt if rcpt "later" reply "450 4.2.0 try later"\n'))
+    origin.service("smtp", "nowhere")
+    origin.set(transport_maps=origin.map(
+        "transport", {"else.example": "nowhere:[127.0.0.1]:1"}))
+    started(origin)
+    sent = messages.generate(3, recipients=lambda n: [f"later-{n}@d.example"])
+    sent += messages.generate(4, prefix="else", domain="else.example")
+    origin.inject(sent)
+    wait_until(lambda: origin.queued("deferred") == 7, 30, "all deferred")
+    queue = origin.lane("fast")["queue"]
+    assert (queue["active"], queue["deferred"]) == (0, 3)
+    assert queue["is_exact"]
+    lane = origin.lane("fast")
+    assert "450 4.2.0 try later" in lane["trouble"]
+    assert lane["health"] == "well"
+
+
+def test_counts_of_a_long_queue_are_estimates(origin, base, certs, started):
+    """Two thirds of 600 deferred messages are the lane's: said to be about
+    so many, from a sample of 200."""
+    start(base, certs, origin, started)
+    origin.service("smtp", "nowhere")
+    origin.set(transport_maps=origin.map(
+        "transport", {"else.example": "nowhere:[127.0.0.1]:1"}),
+        defer_transports="fast, nowhere")
+    started(origin)
+    origin.inject(messages.generate(400))
+    origin.inject(messages.generate(
+        200, prefix="else", domain="else.example"))
+    wait_until(lambda: origin.queued("deferred") == 600, 60, "all deferred")
+    queue = origin.lane("fast")["queue"]
+    assert not queue["is_exact"]
+    # four standard deviations of a sample of 200
+    assert 320 <= queue["deferred"] <= 480
+    assert "about " in origin.postlane("status").stdout
+
+
+def test_sessions_and_forecast(origin, base, certs, started):
+    sim = start(base, certs, origin, started,
+                script='eod if sender "m-0@" delay 2500\n')
+    started(origin)
+    origin.inject(messages.generate(1))
+
+    def busy():
+        lines = origin.postlane("sessions", "fast").stdout.splitlines()
+        return [line for line in lines[1:] if " busy " in line]
+    [line] = wait_until(busy, 20, "a busy session")
+    document = json.loads(origin.postlane("-j", "sessions").stdout)
+    assert document["schema"] == 1
+    [lane] = document["lanes"]
+    assert lane["name"] == "fast"
+    [session] = lane["sessions"]
+    assert session["session"] == line.split()[0]
+    assert session["peer"].startswith("127.0.0.1")
+    document = json.loads(origin.postlane("-j", "forecast").stdout)
+    assert document["lanes"][0]["messages"] in (0, 1)
+    assert origin.postlane("forecast").stdout.splitlines()[1].startswith(
+        "fast ")
+    sim.wait_taken(1)
+
+
+@pytest.mark.parametrize("words, status, told", [
+    (["nonsense"], 64, 'there is no verb "nonsense"'),
+    (["-w", "0", "status"], 64, "bad option: -w 0: must be 1 to 86400"),
+    (["status", "slow"], 64, 'there is no lane "slow" in '),
+    (["status", "fast", "more"], 64, "status: too many arguments"),
+    (["-x"], 64, "invalid option"),
+])
+def test_what_is_asked_wrongly_is_told(origin, base, certs, started, words,
+                                       status, told):
+    start(base, certs, origin, started)
+    done = origin.postlane(*words)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert told in done.stderr
+
+
+def test_without_lane_or_configuration(origin):
+    done = origin.postlane("status")
+    assert done.returncode == 78
+    assert done.stdout == f"{origin.etc}/master.cf has no lane\n"
+    origin.etc += "/nowhere"
+    done = origin.postlane("status")
+    assert done.returncode == 78
+    assert done.stderr.endswith("main.cf: No such file or directory\n")
+
+
+def test_only_root_and_mail_owner_may_look(origin, base, certs, started):
+    start(base, certs, origin, started)
+    started(origin)
+    origin.inject(messages.generate(1))
+    origin.wait_empty()
+
+    def as_user(name):
+        return origin.postlane("status", user=name)
+    mine = as_user("postfix")
+    assert mine.returncode == 0, mine
+    assert "\n  queue        0 active, 0 deferred" in mine.stdout
+    others = as_user("nobody")
+    assert others.returncode == 2
+    assert "only root and postfix may look" in others.stdout

@@ -1,0 +1,329 @@
+/* How a lane is: the worst that is true is what is said. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/base/mem.h"
+#include "monitor/forecast.h"
+#include "monitor/health.h"
+#include "monitor/say.h"
+
+#define NOW_S INT64_C(1700000000)
+#define NOW_MS (NOW_S * 1000)
+
+/* One lane that runs and has an account, in good health. */
+struct world {
+	struct model m;
+	struct model_board board;
+	struct model_account account;
+	struct model_lane *lane;
+	struct site_lane site;
+	struct backlog backlog;
+	struct backlog_share share;
+	enum postfix_state postfix;
+};
+
+static int
+set_up(void **state)
+{
+	static const char directory[] = "/state";
+	struct world *w = mem_zalloc(sizeof(*w));
+
+	w->board = (struct model_board){.directory = directory};
+	w->lane = mem_zalloc(sizeof(*w->lane));
+	w->lane->directory = directory;
+	w->lane->site = &w->site;
+	w->lane->process = MODEL_RUNNING;
+	w->lane->has_figures = true;
+	w->lane->beat_wall_ms = NOW_MS - 100;
+	w->account.limit = w->account.limit_now = 20;
+	(void)snprintf(
+	    w->account.refusal, sizeof(w->account.refusal), "421 too many");
+	w->m = (struct model){
+	    .now = {.ms = 1000000, .wall = {.tv_sec = NOW_S}},
+	    .boards = &w->board,
+	    .board_count = 1,
+	    .accounts = &w->account,
+	    .account_count = 1,
+	    .lanes = w->lane,
+	    .lane_count = 1,
+	};
+	w->backlog = (struct backlog){.is_known = true,
+	    .is_exact = true,
+	    .lanes = &w->share,
+	    .lane_count = 1};
+	w->postfix = POSTFIX_RUNS;
+	*state = w;
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	struct world *w = *state;
+
+	mem_free(w->lane);
+	mem_free(w);
+	return 0;
+}
+
+static void
+is(struct world *w, enum health_state state, const char *text)
+{
+	struct health h;
+
+	health_of(&h, &w->m, w->lane, &w->backlog, w->postfix);
+	assert_string_equal(h.text, text);
+	assert_string_equal(health_name(h.state), health_name(state));
+}
+
+static void
+waits(struct world *w, enum board_wait why, const char *text, int64_t n)
+{
+	w->lane->waits = why;
+	(void)snprintf(
+	    w->lane->waits_for, sizeof(w->lane->waits_for), "%s", text);
+	w->lane->gauges[BOARD_GAUGE_requests_waiting] = n;
+}
+
+static void
+health_of_a_lane_that_works_is_well(void **state)
+{
+	struct world *w = *state;
+
+	is(w, HEALTH_WELL, "idle, nothing waits");
+	w->lane->gauges[BOARD_GAUGE_requests_in_flight] = 3;
+	is(w, HEALTH_WELL, "sends, nothing waits");
+	waits(w, BOARD_WAIT_RATE, "lane_message_rate_limit = 5/1s", 7);
+	is(w, HEALTH_WELL,
+	    "at its limit, 7 wait: lane_message_rate_limit = 5/1s");
+	waits(
+	    w, BOARD_WAIT_CONNECTION_LIMIT, "lane_connection_limit reached", 4);
+	is(w, HEALTH_WELL, "sends, 4 wait: lane_connection_limit reached");
+}
+
+static void
+health_is_slowed_by_what_is_no_setting(void **state)
+{
+	struct world *w = *state;
+
+	waits(w, BOARD_WAIT_PACE, "the smarthost asked to slow down", 9);
+	w->lane->gauges[BOARD_GAUGE_rate_milli] = 4900;
+	is(w, HEALTH_SLOWED,
+	    "the smarthost takes 4.9 messages a second, as its replies "
+	    "taught, and 9 wait");
+	waits(w, BOARD_WAIT_BACKOFF, "connect to mx: refused", 9);
+	is(w, HEALTH_SLOWED, "9 wait for a connection: connect to mx: refused");
+	/* Fewer connections matter only to a lane that wants more. */
+	waits(w, BOARD_WAIT_SLOT, "no slot", 2);
+	w->account.limit_now = 6;
+	w->lane->account = -1;
+	is(w, HEALTH_WELL, "sends, 2 wait: no slot");
+	w->lane->account = 0;
+	is(w, HEALTH_WELL, "sends, 2 wait: no slot");
+	w->lane->wants = 1;
+	is(w, HEALTH_SLOWED,
+	    "the provider lets the account have 6 of 20 connections: 421 too "
+	    "many");
+	w->lane->gauges[BOARD_GAUGE_crowd_relieving] = 1;
+	w->lane->gauges[BOARD_GAUGE_messages_active] = 18000;
+	w->lane->gauges[BOARD_GAUGE_crowd_given_back] = 70;
+	is(w, HEALTH_SLOWED,
+	    "the active queue holds 18000 messages: surplus is deferred and "
+	    "called back when there is room, 70 so far");
+}
+
+static void
+health_is_paused_until_a_time_and_alarm_is_worse(void **state)
+{
+	struct world *w = *state;
+	struct health h;
+
+	w->lane->gauges[BOARD_GAUGE_paused_until_wall_ms] = NOW_MS - 1;
+	is(w, HEALTH_WELL, "idle, nothing waits");
+	w->lane->gauges[BOARD_GAUGE_paused_until_wall_ms] = NOW_MS + 90000;
+	health_of(&h, &w->m, w->lane, NULL, w->postfix);
+	assert_int_equal(h.state, HEALTH_PAUSED);
+	assert_non_null(
+	    strstr(h.text, "the smarthost asked for a pause until "));
+	assert_non_null(strstr(h.text, ", in 1m 30s"));
+	w->lane->alarm_count = 1;
+	w->lane->alarms[0] = (struct model_alarm){.since_wall_ms = NOW_MS,
+	    .what = "login",
+	    .where = "[mx]:587",
+	    .reply = "535 no"};
+	health_of(&h, &w->m, w->lane, NULL, w->postfix);
+	assert_int_equal(h.state, HEALTH_ALARM);
+	assert_non_null(strstr(h.text, "login at [mx]:587 since "));
+	assert_non_null(strstr(h.text, ": 535 no"));
+}
+
+static void
+health_without_a_process_depends_on_whether_one_is_needed(void **state)
+{
+	struct world *w = *state;
+
+	w->lane->process = MODEL_NOT_STARTED;
+	w->lane->beat_wall_ms = 0;
+	is(w, HEALTH_WELL,
+	    "no process yet: master(8) starts it with the next message");
+	w->share.messages[BACKLOG_ACTIVE] = 12;
+	w->share.oldest_wall_ms = NOW_MS - HEALTH_STUCK_MS + 1;
+	is(w, HEALTH_WELL,
+	    "no process yet: master(8) starts it with the next message");
+	w->share.oldest_wall_ms = NOW_MS - 125000;
+	is(w, HEALTH_DOWN,
+	    "no process, though 12 messages are in the active queue for it, "
+	    "the oldest for 2m 5s: see the log of Postfix");
+	w->share.messages[BACKLOG_ACTIVE] = 0;
+	w->lane->process = MODEL_CRASHED;
+	w->lane->beat_wall_ms = NOW_MS - 5000;
+	is(w, HEALTH_ALARM,
+	    "its process ended without a word, last seen 5.0s ago: master(8) "
+	    "starts another with the next message");
+	w->postfix = POSTFIX_STOPPED;
+	is(w, HEALTH_DOWN, "Postfix is not running");
+	w->postfix = POSTFIX_UNKNOWN;
+	w->board.is_bad = true;
+	(void)snprintf(w->board.why, sizeof(w->board.why), "of version 9");
+	is(w, HEALTH_DOWN, "cannot look at it: /state: of version 9");
+}
+
+static void
+health_of_a_process_that_does_not_move(void **state)
+{
+	struct world *w = *state;
+
+	w->lane->beat_wall_ms = NOW_MS - 2 * HEALTH_STUCK_MS;
+	w->lane->pid = 77;
+	/* Nothing to do, or asleep until a time of its own choice. */
+	is(w, HEALTH_WELL, "idle, nothing waits");
+	waits(w, BOARD_WAIT_RATE, "1/10m", 2);
+	w->lane->gauges[BOARD_GAUGE_wakeup_wall_ms] = NOW_MS + 1000;
+	is(w, HEALTH_WELL, "at its limit, 2 wait: 1/10m");
+	w->lane->gauges[BOARD_GAUGE_wakeup_wall_ms] = NOW_MS - 1000;
+	is(w, HEALTH_DOWN,
+	    "its process (77) does not move: no sign of life for 2m 0s, while "
+	    "2 messages wait");
+}
+
+static void
+health_decides_the_exit_status(void **state)
+{
+	(void)state;
+	assert_int_equal(health_status(HEALTH_WELL), 0);
+	assert_int_equal(health_status(HEALTH_SLOWED), 1);
+	assert_int_equal(health_status(HEALTH_PAUSED), 1);
+	assert_int_equal(health_status(HEALTH_ALARM), 1);
+	assert_int_equal(health_status(HEALTH_DOWN), 2);
+}
+
+/* ---- forecast ------------------------------------------------------------ */
+
+static void
+forecast_takes_the_pace_and_the_slowest_limit(void **state)
+{
+	struct world *w = *state;
+	struct forecast f;
+
+	forecast_of(&f, &w->m, w->lane, &w->share);
+	assert_int_equal(f.messages, 0);
+	assert_int_equal(f.empty_s, 0);
+	assert_int_equal(f.limit_s, 0);
+	w->share.messages[BACKLOG_ACTIVE] = 900;
+	w->share.messages[BACKLOG_INCOMING] = 100;
+	w->share.messages[BACKLOG_DEFERRED] = 5000;
+	forecast_of(&f, &w->m, w->lane, &w->share);
+	assert_int_equal(f.messages, 1000);
+	assert_int_equal(f.empty_s, -1);
+	w->lane->per_s_1min = 4;
+	w->lane->rates[w->lane->rate_count++] =
+	    (struct model_rate){.unit = "messages", .text = "5/1s", .per_s = 5};
+	/* Of octets nothing is known, connections hold no message back. */
+	w->lane->rates[w->lane->rate_count++] =
+	    (struct model_rate){.unit = "octets", .text = "1/1d", .per_s = .1};
+	forecast_of(&f, &w->m, w->lane, &w->share);
+	assert_int_equal(f.empty_s, 250);
+	assert_int_equal(f.limit_s, 200);
+	assert_string_equal(f.limit, "5/1s messages");
+	/* 600 are left of the quota, 400 come at its own pace. */
+	w->account.rates[w->account.rate_count++] =
+	    (struct model_rate){.unit = "recipients",
+		.text = "1000/1h!",
+		.per_s = 1000 / 3600.,
+		.is_quota = true,
+		.limit = 1000,
+		.used = 400};
+	forecast_of(&f, &w->m, w->lane, &w->share);
+	assert_int_equal(f.limit_s, 1440);
+	assert_string_equal(f.limit, "1000/1h! recipients of the account");
+	w->account.rates[0].used = 0;
+	forecast_of(&f, &w->m, w->lane, &w->share);
+	assert_int_equal(f.limit_s, 200);
+	w->lane->gauges[BOARD_GAUGE_rate_milli] = 2500;
+	forecast_of(&f, &w->m, w->lane, &w->share);
+	assert_int_equal(f.limit_s, 400);
+	assert_string_equal(f.limit, "2.5/1s, as replies taught");
+}
+
+static void
+say_times_and_rates_as_one_reads_them(void **state)
+{
+	static const struct {
+		int64_t us;
+		const char *text;
+	} times[] = {
+	    {-5, "0s"},
+	    {0, "0s"},
+	    {400, "400us"},
+	    {12999, "12ms"},
+	    {3299999, "3.2s"},
+	    {45000000, "45s"},
+	    {200000000, "3m 20s"},
+	    {7500000000, "2h 5m"},
+	    {INT64_C(273600000000), "3d 4h"},
+	};
+	static const struct {
+		double per_s;
+		const char *text;
+	} rates[] = {
+	    {0, "0"},
+	    {0.0416, "0.042"},
+	    {4.25, "4.2"},
+	    {123.4, "123"},
+	};
+	char text[SAY_SIZE];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++)
+		assert_string_equal(
+		    say_time(times[i].us, text, sizeof(text)), times[i].text);
+	for (size_t i = 0; i < sizeof(rates) / sizeof(rates[0]); i++)
+		assert_string_equal(
+		    say_rate(rates[i].per_s, text, sizeof(text)),
+		    rates[i].text);
+}
+
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    IN_WORLD(health_of_a_lane_that_works_is_well),
+	    IN_WORLD(health_is_slowed_by_what_is_no_setting),
+	    IN_WORLD(health_is_paused_until_a_time_and_alarm_is_worse),
+	    IN_WORLD(health_without_a_process_depends_on_whether_one_is_needed),
+	    IN_WORLD(health_of_a_process_that_does_not_move),
+	    cmocka_unit_test(health_decides_the_exit_status),
+	    IN_WORLD(forecast_takes_the_pace_and_the_slowest_limit),
+	    cmocka_unit_test(say_times_and_rates_as_one_reads_them),
+	};
+
+	return cmocka_run_group_tests_name("health", tests, NULL, NULL);
+}
