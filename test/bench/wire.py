@@ -2,7 +2,7 @@
 it is counted alike for every agent and server.
 
   with Wire(port) as wire: ...
-  wire.connections()     SYNs seen
+  wire.connections()     SYNs seen, without those sent again
   wire.span_s()          first SYN to the last reply that was a 250
   wire.manners()         Counter of messages by the manner of talking:
 
@@ -69,7 +69,7 @@ def manners_of(segment):
 class Wire:
     def __init__(self, port):
         self.port = port
-        self.syns = 0
+        self.syns = set()       # (client port, sequence number)
         self.first = self.last = None
         self.seen = Counter()
         self.read_to = {}       # by client port: sequence number
@@ -112,8 +112,9 @@ class Wire:
             if payload.startswith(b"250"):
                 self.last = time.monotonic()
         elif tcp[13] & 0x12 == 0x02:
-            self.syns += 1
-            self.read_to.pop(struct.unpack("!H", tcp[:2])[0], None)
+            client, _, sequence = struct.unpack("!HHI", tcp[:8])
+            self.syns.add((client, sequence))
+            self.read_to.pop(client, None)
             self.first = self.first or time.monotonic()
         elif payload:
             self._take(tcp, payload)
@@ -128,7 +129,7 @@ class Wire:
             self.seen += manners_of(payload)
 
     def connections(self):
-        return self.syns
+        return len(self.syns)
 
     def span_s(self):
         return self.last - self.first

@@ -1,6 +1,7 @@
 """What the bench of foreign servers reads off the wire."""
 import os
 import socket
+import struct
 import sys
 import threading
 
@@ -51,3 +52,19 @@ def test_connections_and_commands_of_one_port_are_seen():
     assert seen.connections() == 2
     assert seen.manners() == {"GROUP": 1, "LOCKSTEP": 1}
     assert seen.span_s() > 0
+
+
+def syn(client, port, sequence):
+    """An IPv4 packet, as far as it is looked at."""
+    tcp = struct.pack("!HHIIBBHHH", client, port, sequence, 0, 5 << 4, 0x02,
+                      65535, 0, 0)
+    return struct.pack("!BBH16s", 0x45, 0, 20 + len(tcp), b"") + tcp
+
+
+def test_a_syn_sent_again_is_no_connection_more():
+    """A server whose backlog is full drops them."""
+    seen = wire.Wire(25)
+    for client, sequence in ((4001, 7), (4002, 7), (4001, 7), (4001, 9)):
+        seen._look(syn(client, 25, sequence))   # pylint: disable=W0212
+    seen.socket.close()
+    assert seen.connections() == 3
