@@ -61,7 +61,7 @@ TOOL_BIN   := $(patsubst tools/%,$(BUILD)/%,$(TOOL_DIRS))
 all: $(BUILD)/lane $(MONITOR_LIB) $(MONITOR_BIN)
 
 $(BUILD)/lane: $(BUILD)/agent/main.o $(AGENT_LIB) $(COMMON_LIB)
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lm
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)

@@ -101,6 +101,7 @@ on_done(void *ctx, struct transaction *t)
 	lane_count_left(t, is_sent);
 	if (is_sent) {
 		lane->figures.messages++;
+		tempo_on_message(&ls->route->tempo, t->left_ms - ls->moved_ms);
 		route_on_good(ls->route);
 	}
 	if (is_sent && route_on_all_clear(ls->route, ls->alarms_before)) {
@@ -112,6 +113,7 @@ on_done(void *ctx, struct transaction *t)
 	else if (is_sent)
 		route_on_accepted(
 		    ls->route, t->began_ms, lane->set->lane_pipeline_depth);
+	ls->moved_ms = t->left_ms;
 	lane_conclude(lane, t);
 	/* No reply need follow: it may have failed while it was written. */
 	lane_want_kick(lane);
@@ -212,6 +214,7 @@ lane_submit(struct lane *lane, struct request *req, struct moment now)
 	for (; t != NULL; t = t->sibling) {
 		t->route = r;
 		t->number = ++lane->numbered;
+		tempo_on_coming(&r->tempo, now.ms);
 		lane_put_last(lane, t);
 	}
 	lane_want_kick(lane);

@@ -51,6 +51,7 @@ struct lane_session {
 	bool was_paced; /* a rule said: too fast */
 	unsigned alarms_before; /* route->alarms when it began */
 	uint64_t number; /* no other session of the lane had it */
+	int64_t moved_ms; /* it got work, or was rid of a message */
 	/* once the session is over, until lane_kick() buries it */
 	enum session_end end_how;
 	bool end_is_clean;

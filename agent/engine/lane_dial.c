@@ -6,11 +6,18 @@
 
 #include "common/base/log.h"
 
-/* How long a spent session's successor is tried for: QUIT and its reply. */
 enum {
+	/* How long a spent session's successor is tried for: QUIT and its
+	 * reply. */
 	SUCCESSION_MS = 2500,
 	/* What was used a moment ago may be wanted again. */
 	YIELD_AFTER_MS = 1000,
+	/* A route that wanted more sessions than it could have within that time
+	 * has a backlog; else it is quiet, and each message is worth one. */
+	BACKLOG_MS = 10000,
+	/* A dial that has taken so many times as long as usual may well fail.
+	 */
+	DIAL_LATE_TIMES = 4,
 };
 
 int
@@ -117,17 +124,21 @@ start_dial(
     struct lane *lane, struct route *r, struct lane_no *no, int64_t now_ms)
 {
 	if (!lane->ops.connections->start_dial(
-		lane->ops.connections_ctx, r, no))
+		lane->ops.connections_ctx, r, no)) {
+		if (no->reason == LANE_NO_SLOT ||
+		    no->reason == LANE_NO_CONNECTION_RATE)
+			r->full_ms = now_ms;
 		return false;
+	}
 	r->dialing++;
 	route_on_dial(r, now_ms);
 	lane->dialing++;
 	return true;
 }
 
-bool
-lane_add_dial(struct lane *lane, struct route *r, bool is_probe,
-    struct lane_no *no, int64_t now_ms)
+static bool
+may_dial(struct lane *lane, struct route *r, bool is_probe, struct lane_no *no,
+    int64_t now_ms)
 {
 	if (lane->is_draining) {
 		lane_no_set(no, LANE_NO_DRAINING, INT64_MAX);
@@ -136,6 +147,7 @@ lane_add_dial(struct lane *lane, struct route *r, bool is_probe,
 	if (lane->sessions + lane->dialing +
 		(is_probe ? 0 : lane->places_kept) >=
 	    (size_t)lane->set->lane_connection_limit) {
+		r->full_ms = now_ms;
 		make_room(lane, r, now_ms);
 		lane_no_set(no, LANE_NO_CONNECTION_LIMIT, INT64_MAX);
 		return false;
@@ -149,8 +161,9 @@ lane_add_dial(struct lane *lane, struct route *r, bool is_probe,
 		return false;
 	}
 	if (route_may_replace(r))
-		return start_dial(lane, r, no, now_ms);
+		return true;
 	if (route_is_being_tried(r)) {
+		r->full_ms = now_ms;
 		lane_no_set(no, LANE_NO_CONNECTION, INT64_MAX);
 		return false;
 	}
@@ -158,7 +171,15 @@ lane_add_dial(struct lane *lane, struct route *r, bool is_probe,
 		lane_no_set(no, LANE_NO_BACKOFF, r->dial_not_before_ms);
 		return false;
 	}
-	return start_dial(lane, r, no, now_ms);
+	return true;
+}
+
+bool
+lane_add_dial(struct lane *lane, struct route *r, bool is_probe,
+    struct lane_no *no, int64_t now_ms)
+{
+	return may_dial(lane, r, is_probe, no, now_ms) &&
+	       start_dial(lane, r, no, now_ms);
 }
 
 static bool
@@ -191,7 +212,7 @@ sessions_good_for(
 }
 
 /* How many messages a new session may carry. */
-static int64_t
+static int
 messages_per_session(
     const struct lane *lane, const struct route *r, int64_t now_ms)
 {
@@ -199,17 +220,24 @@ messages_per_session(
 	    r, lane->set->lane_messages_per_connection, 0, now_ms);
 }
 
+/* How many messages like this one the rates allow in so long, at most max. */
+static int64_t
+messages_expected(struct lane *lane, const struct route *r,
+    const struct pacer_cost *cost, int64_t us, int64_t max)
+{
+	int64_t n = pacer_expected(&lane->pacer, cost, us, max);
+	double learned = controller_rate(&r->pace->adapt) * (double)us / 1e6;
+
+	return learned < (double)n ? (int64_t)learned : n;
+}
+
 /* How many messages like this one can go in the time that a dial takes. */
 int64_t
 lane_messages_per_dial_time(
     struct lane *lane, const struct route *r, const struct pacer_cost *cost)
 {
-	int64_t us = r->dial_took_ms * 1000;
-	int64_t n =
-	    pacer_expected(&lane->pacer, cost, us, (int64_t)lane_unparked(r));
-	double learned = controller_rate(&r->pace->adapt) * (double)us / 1e6;
-
-	return learned < (double)n ? (int64_t)learned : n;
+	return messages_expected(
+	    lane, r, cost, r->dial_took_ms * 1000, (int64_t)lane_unparked(r));
 }
 
 /* Mail waits for a token that comes at at_ms, and a bucket of one loses those
@@ -292,6 +320,119 @@ lane_dials_worth_it(struct lane *lane, const struct route *r,
 	return now > (size_t)then ? now : (size_t)then;
 }
 
+/* ---- who can do it as soon ---------------------------------------------- */
+
+/* What they carry until a dial that is begun now has ended. */
+struct outlook {
+	const struct route *route;
+	double dial_ms;
+	double carried; /* messages, beside those that they have */
+	int64_t now_ms;
+	int64_t until_ms; /* it is so no longer than that, if nothing moves */
+};
+
+static void
+note_end(struct outlook *o, double at_ms)
+{
+	if (at_ms + 1 < (double)o->until_ms)
+		o->until_ms = (int64_t)at_ms + 1;
+}
+
+/* Some ms ago a dial under way began: false when it is too late to count on.
+ * That one has not ended yet shows how long they take at present. */
+static bool
+count_on_dial(struct outlook *o, int64_t began_ms)
+{
+	double late_ms = DIAL_LATE_TIMES * o->route->tempo.dial_ms;
+	double age_ms = (double)(o->now_ms - began_ms);
+
+	if (age_ms > late_ms)
+		return false;
+	note_end(o, (double)began_ms + late_ms);
+	if (age_ms > o->dial_ms)
+		o->dial_ms = age_ms;
+	return true;
+}
+
+/* They come so much sooner as they were begun. */
+static void
+add_dials(struct outlook *o, int quota)
+{
+	const struct route *r = o->route;
+
+	for (size_t i = 0; i < r->dials_count; i++) {
+		int64_t began_ms =
+		    r->dials_began_ms[(r->dials_first + i) % ROUTE_DIALS];
+
+		if (count_on_dial(o, began_ms))
+			o->carried +=
+			    fmin(quota, tempo_messages(&r->tempo,
+					    (double)(o->now_ms - began_ms)));
+	}
+}
+
+/* One that has been at a message for as long as a dial takes may be so for
+ * much longer. */
+static void
+add_session(struct outlook *o, const struct lane_session *ls)
+{
+	size_t load = session_load(ls->session);
+	int left =
+	    lane_session_quota(ls, o->now_ms) - session_messages(ls->session);
+	double busy_ms = load > 0 ? (double)(o->now_ms - ls->moved_ms) : 0;
+	double n;
+
+	if (busy_ms > o->dial_ms)
+		return;
+	if (load > 0)
+		note_end(o, (double)ls->moved_ms + o->dial_ms);
+	n = tempo_messages(&o->route->tempo, o->dial_ms + busy_ms);
+	o->carried += fmax(0, fmin(left, n - (double)load));
+}
+
+/* A dial for t would come too late, as it looks. */
+static bool
+can_do_without(struct lane *lane, const struct route *r,
+    const struct transaction *t, int64_t now_us, int64_t *until_ms_out)
+{
+	struct outlook o = {r, r->tempo.dial_ms, 0, now_us / 1000, INT64_MAX};
+	struct pacer_cost cost = lane_cost_of(t);
+	double most, allowed;
+
+	if (!r->tempo.knows_dial || !r->tempo.knows_message ||
+	    r->full_ms == 0 || o.now_ms - r->full_ms > BACKLOG_MS)
+		return false;
+	note_end(&o, (double)(r->full_ms + BACKLOG_MS));
+	add_dials(&o, messages_per_session(lane, r, o.now_ms));
+	list_each (link, &r->sessions) {
+		const struct lane_session *ls = session_of(link);
+
+		if (!session_is_finishing(ls->session) && lane_fits(ls, t))
+			add_session(&o, ls);
+	}
+	most = (double)lane_unparked(r) + tempo_coming(&r->tempo, o.now_ms);
+	allowed = (double)may_go_now(lane, r, &cost, now_us) +
+		  (double)messages_expected(lane, r, &cost,
+		      (int64_t)(o.dial_ms * 1000), (int64_t)most);
+	*until_ms_out = o.until_ms;
+	return fmin(most, allowed) <= o.carried;
+}
+
+bool
+lane_add_dial_for(struct lane *lane, struct route *r,
+    const struct transaction *t, struct lane_no *no, int64_t now_us)
+{
+	int64_t now_ms = now_us / 1000, until_ms;
+
+	if (!may_dial(lane, r, false, no, now_ms))
+		return false;
+	if (can_do_without(lane, r, t, now_us, &until_ms)) {
+		lane_no_set(no, LANE_NO_CONNECTION, until_ms);
+		return false;
+	}
+	return start_dial(lane, r, no, now_ms);
+}
+
 /* Sessions that would be opened if there were slots. */
 size_t
 lane_dials_wanted(struct lane *lane, struct route *r, int64_t now_us)
@@ -300,9 +441,11 @@ lane_dials_wanted(struct lane *lane, struct route *r, int64_t now_us)
 	size_t limit = (size_t)lane->set->lane_connection_limit;
 	size_t open = lane->sessions + lane->dialing, could, want;
 	struct pacer_cost cost;
+	int64_t until_ms;
 
 	if (t == NULL || lane->is_draining || open >= limit ||
-	    now_us < r->dial_not_before_ms * 1000)
+	    now_us < r->dial_not_before_ms * 1000 ||
+	    can_do_without(lane, r, t, now_us, &until_ms))
 		return 0;
 	cost = lane_cost_of(t);
 	could = may_go_now(lane, r, &cost, now_us);

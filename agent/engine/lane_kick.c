@@ -124,6 +124,8 @@ assign(struct lane *lane, struct lane_session *ls, struct transaction *t,
 	t->has_other_host =
 	    lane_has_other_host(lane, t, session_peer(ls->session));
 	lane->in_flight++;
+	if (session_load(ls->session) == 0)
+		ls->moved_ms = now.ms;
 	lane_count_taken(t, now.ms * 1000);
 	session_assign(ls->session, t, now);
 	if (!session_is_over(ls->session) &&
@@ -203,7 +205,7 @@ serve_first(struct lane *lane, struct route *r, struct lane_no *no,
 		if (r->dialing >= lane_unparked(r))
 			return false;
 		if (r->dialing < lane_dials_worth_it(lane, r, &cost, now_us) &&
-		    lane_add_dial(lane, r, false, no, now.ms))
+		    lane_add_dial_for(lane, r, t, no, now_us))
 			return true;
 		/* What the pace lets go now is lost when it waits. */
 		ls = pick_session(r, t, r->depth, now.ms);

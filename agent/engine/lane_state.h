@@ -147,6 +147,12 @@ struct route *lane_route_for(
 bool lane_add_dial(struct lane *lane, struct route *r, bool is_probe,
     struct lane_no *no, int64_t now_ms);
 
+/* ... for t, which waits. None when there is a backlog, and the sessions that
+ * live, or are being dialled, carry what waits, and what will come, in the time
+ * that a dial takes: to succeed one that is spent it would come too late. */
+bool lane_add_dial_for(struct lane *lane, struct route *r,
+    const struct transaction *t, struct lane_no *no, int64_t now_us);
+
 /* The idle session that was used least lately; without_mail: of the routes
  * that have nothing waiting. With mail it may be idle until the next look
  * only. NULL: there is none. */

@@ -256,6 +256,7 @@ void
 route_on_dial_ok(struct route *r, int64_t now_ms)
 {
 	r->dial_took_ms = now_ms - take_began_ms(r);
+	tempo_on_dial(&r->tempo, r->dial_took_ms);
 	if (r->reach == ROUTE_DOWN && !r->has_next)
 		log_info("%s is reachable again", r->nexthops);
 	if (r->reach != ROUTE_REACHABLE)

@@ -32,6 +32,7 @@
 #include "agent/engine/manner.h"
 #include "agent/engine/peer.h"
 #include "agent/engine/session.h"
+#include "agent/engine/tempo.h"
 #include "common/smtp/dsn.h"
 #include "common/base/list.h"
 
@@ -144,6 +145,7 @@ struct route {
 	size_t parked_count; /* those whose domain has no token included */
 	struct list sessions; /* lane_session.link */
 	size_t session_count, dialing;
+	int64_t full_ms; /* it wanted one more than it could have; 0: never */
 	size_t claimed; /* places of other routes' sessions, in one kick */
 	int64_t spent_ms; /* a session got its last message; 0: none lately */
 	struct lane_no no; /* why the first that waits does not go */
@@ -161,6 +163,7 @@ struct route {
 	int64_t dial_began_ms, dial_took_ms;
 	int64_t dials_began_ms[ROUTE_DIALS]; /* of those under way */
 	size_t dials_first, dials_count;
+	struct tempo tempo;
 	struct manner manner; /* how it may be talked to */
 	int depth, good_in_row;
 	int wary; /* so many are to be accepted before depth doubles; 0: never

@@ -42,6 +42,9 @@ struct world_server {
 	/* ... by the host of this route. May be NULL. */
 	bool (*is_host_down)(struct world *w, const struct route *route);
 	int64_t rtt_ms, dial_rtts;
+	/* ... how long the dial with this number (from 0) takes instead. May be
+	 * NULL. */
+	int64_t (*dial_ms)(struct world *w, size_t number);
 	int64_t reply_ms; /* time for each reply, one after the other */
 	int connections_max; /* 421 beyond; 0: no limit */
 	int rcpts_max; /* of a message, then 552 5.5.3; 0: no limit */

@@ -24,6 +24,17 @@ taken_connections(struct world *w)
 	return n;
 }
 
+static int64_t
+dial_takes_ms(struct world *w, const struct world_conn *c)
+{
+	const struct world_server *s = &w->server;
+
+	if (c->is_one_too_many)
+		return 2 * s->rtt_ms;
+	return s->dial_ms != NULL ? s->dial_ms(w, w->dials)
+				  : s->dial_rtts * s->rtt_ms;
+}
+
 static bool
 start_dial(void *ctx, struct route *route, struct lane_no *no)
 {
@@ -42,7 +53,6 @@ start_dial(void *ctx, struct route *route, struct lane_no *no)
 	buf_init(&c->in, WORLD_OUT_MAX);
 	list_init(&c->link);
 	list_push(&w->conns, &c->link);
-	w->dials++;
 	w->conns_now++;
 	if (w->conns_now > w->conns_peak)
 		w->conns_peak = w->conns_now;
@@ -50,9 +60,9 @@ start_dial(void *ctx, struct route *route, struct lane_no *no)
 	c->is_one_too_many =
 	    w->server.connections_max > 0 &&
 	    taken_connections(w) > (size_t)w->server.connections_max;
-	(void)world_event_new(c, EVENT_DIALLED,
-	    w->now.ms + (c->is_one_too_many ? 2 : w->server.dial_rtts) *
-			    w->server.rtt_ms);
+	(void)world_event_new(
+	    c, EVENT_DIALLED, w->now.ms + dial_takes_ms(w, c));
+	w->dials++;
 	return true;
 }
 

@@ -1,0 +1,43 @@
+/* tempo: how fast mail comes to a route and goes from it, against how long a
+ * dial takes. What lane_dial.c needs to know whether a dial would come too late
+ * to be of use.
+ *
+ *   dial      a new session takes so long, smoothed as a round trip is (RFC
+ *             6298: an eighth of the new one), but by a quarter, since dials
+ *             are few
+ *   message   from one message of a session to the next, while it has any: in a
+ *             window most take no time at all, and the first of it a round trip
+ *   coming    what comes in the time that a dial takes: each that came is
+ *             forgotten by and by over that time
+ *
+ * Pure values, in milliseconds; time is an argument.
+ */
+#ifndef TEMPO_H
+#define TEMPO_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Zeroed: nothing is known. */
+struct tempo {
+	double dial_ms, message_ms;
+	bool knows_dial, knows_message;
+	double came; /* as of then: */
+	int64_t came_ms;
+};
+
+/* A dial worked / a session that had mail was rid of one message. */
+void tempo_on_dial(struct tempo *t, int64_t took_ms);
+void tempo_on_message(struct tempo *t, int64_t took_ms);
+
+/* A message came, to be sent. */
+void tempo_on_coming(struct tempo *t, int64_t now_ms);
+
+/* How many more will come while somebody dials, if they go on as they do. */
+double tempo_coming(const struct tempo *t, int64_t now_ms);
+
+/* How many messages a session carries in so many milliseconds; INFINITY: as
+ * many as one likes. Both times must be known. */
+double tempo_messages(const struct tempo *t, double span_ms);
+
+#endif
