@@ -124,6 +124,7 @@ struct settings {
 	int lane_pipeline_depth;
 	int64_t lane_pipeline_bytes;
 	bool lane_chunking, lane_adaptive;
+	char *lane_tls_wrappermode_ports; /* numbers */
 	char *lane_message_rate_limit, *lane_recipient_rate_limit;
 	char *lane_byte_rate_limit;
 	char *lane_account_message_rate_limit;

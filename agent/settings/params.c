@@ -504,6 +504,23 @@ check_smarthost(const struct settings *set, struct problems *problems)
 		    set->lane_smarthost, error);
 }
 
+static void
+check_ports(const struct settings *set, struct problems *problems)
+{
+	struct slice list = slice_str(set->lane_tls_wrappermode_ports);
+	unsigned port;
+
+	while (nexthop_next_port(&list, &port))
+		if (port == 0) {
+			problems_addf(problems,
+			    "bad parameter: lane_tls_wrappermode_ports = %s: "
+			    "must be empty or port numbers, 1 to 65535, with "
+			    "blanks or commas between",
+			    set->lane_tls_wrappermode_ports);
+			return;
+		}
+}
+
 /* It stands in the tag of log lines, where others look for its end. */
 static void
 check_log_name(const struct settings *set, struct problems *problems)
@@ -537,6 +554,7 @@ void
 params_check(const struct settings *set, struct problems *problems)
 {
 	check_smarthost(set, problems);
+	check_ports(set, problems);
 	check_log_name(set, problems);
 	check_per_site(set, problems);
 	check_wrappermode(set, problems);

@@ -247,6 +247,8 @@ static const struct param table[] = {
 	"most octets unanswered on a session"),
     BOOL(lane_chunking, "yes", "use BDAT where offered"),
     BOOL(lane_adaptive, "yes", "find the smarthost's pace from its replies"),
+    STR(lane_tls_wrappermode_ports, "465",
+	"ports at which TLS comes before SMTP, as with smtp_tls_wrappermode"),
     RATE(lane_message_rate_limit, "none", "messages, e.g. 14/1s or 30/1m"),
     RATE(lane_recipient_rate_limit, "none", "recipients, likewise"),
     RATE(lane_byte_rate_limit, "none", "octets, likewise"),

@@ -7,6 +7,7 @@
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/smtp/nexthop.h"
 
 enum {
 	QUIT_LIMIT_MS = 1000, /* politeness must not cost a slot more */
@@ -44,6 +45,21 @@ dial_namaddrport(const struct dial *dial, char *out, size_t n)
 	(void)snprintf(out, n, "%s[%s]:%u", dial->at.host, dial->at.addr,
 	    (unsigned)dial->at.port);
 	return out;
+}
+
+bool
+dial_is_wrapped(const struct dial *dial)
+{
+	const struct settings *set = dial->dialer->set;
+	struct slice list = slice_str(set->lane_tls_wrappermode_ports);
+	unsigned port;
+
+	if (set->smtp_tls_wrappermode)
+		return true;
+	while (nexthop_next_port(&list, &port))
+		if (port == dial->at.port)
+			return true;
+	return false;
 }
 
 void

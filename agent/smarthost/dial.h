@@ -119,6 +119,9 @@ const char *dial_namaddr(const struct dial *dial, char *out, size_t n);
 /* "host[addr]:port" */
 const char *dial_namaddrport(const struct dial *dial, char *out, size_t n);
 
+/* TLS comes before the greeting: everywhere, or at this port. */
+bool dial_is_wrapped(const struct dial *dial);
+
 /* Starts the timer of the state in ms from now; 0: no limit. */
 void dial_set_timer(struct dial *dial, int64_t ms);
 

@@ -237,16 +237,24 @@ fail_policy(struct dial *dial, const char *detail)
 
 /* ---- the address in hand: policy, credentials, connect ---- */
 
+static const char *
+must_encrypt(const struct dial *dial)
+{
+	return dial->dialer->set->smtp_tls_wrappermode
+		   ? "smtp_tls_wrappermode requires "
+		     "\"smtp_tls_security_level = encrypt\" (or stronger)"
+		   : "lane_tls_wrappermode_ports has this port, which requires "
+		     "\"smtp_tls_security_level = encrypt\" (or stronger)";
+}
+
 static void
 check_policy(struct dial *dial)
 {
 	struct dialer *d = dial->dialer;
 	enum tls_level level = dial->policy.level;
 
-	if (d->set->smtp_tls_wrappermode && level < TLS_LEVEL_ENCRYPT) {
-		fail_policy(dial,
-		    "smtp_tls_wrappermode requires "
-		    "\"smtp_tls_security_level = encrypt\" (or stronger)");
+	if (dial_is_wrapped(dial) && level < TLS_LEVEL_ENCRYPT) {
+		fail_policy(dial, must_encrypt(dial));
 		return;
 	}
 	if (level > TLS_LEVEL_NONE && tls_error(d->tls) != NULL) {

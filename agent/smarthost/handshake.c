@@ -204,7 +204,7 @@ on_tls(void *ctx, bool ok, enum link_end end, const char *text)
 		return;
 	}
 	set_tls_word(dial, "", "");
-	if (d->set->smtp_tls_wrappermode)
+	if (dial_is_wrapped(dial))
 		dial_enter(dial, DIAL_STATE_GREETING);
 	else
 		send_ehlo(dial);
@@ -580,7 +580,6 @@ handshake_start(struct dial *dial, handshake_end_fn *on_end)
 {
 	static const struct link_ops ops = {
 	    on_input, on_output, on_written, on_closed};
-	const struct settings *set = dial->dialer->set;
 	const struct peer *peer = &dial->result.peer;
 
 	CHECK(dial->on_handshake_end == NULL);
@@ -593,7 +592,7 @@ handshake_start(struct dial *dial, handshake_end_fn *on_end)
 	dial->result.peer.is_tls = false;
 	memset(&dial->result.ehlo, 0, sizeof(dial->result.ehlo));
 	link_set_ops(dial->link, &ops, dial);
-	if (set->smtp_tls_wrappermode && !dial->is_plain_retry)
+	if (dial_is_wrapped(dial) && !dial->is_plain_retry)
 		start_tls(dial);
 	else
 		dial_enter(dial, DIAL_STATE_GREETING);

@@ -80,6 +80,23 @@ nexthop_port_number(const char *port)
 	return value;
 }
 
+bool
+nexthop_next_port(struct slice *list, unsigned *port_out)
+{
+	char port[NEXTHOP_PORT_SIZE];
+	struct slice word;
+
+	*port_out = 0;
+	if (!words_cut(list, WORDS_SEPARATORS, &word))
+		return false;
+	if (word.n < sizeof(port) && memchr(word.p, '\0', word.n) == NULL) {
+		memcpy(port, word.p, word.n);
+		port[word.n] = '\0';
+		*port_out = nexthop_port_number(port);
+	}
+	return true;
+}
+
 /* A number in range or a service name; empty is fine. */
 static const char *
 set_port(struct slice port, struct nexthop *out)

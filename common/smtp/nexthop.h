@@ -41,4 +41,8 @@ bool nexthop_is_address(struct slice text);
 /* 1..65535 in decimal: the number, else 0. */
 unsigned nexthop_port_number(const char *port);
 
+/* Takes the next port off a list of them, with blanks or commas between. False
+ * at the end; *port_out is 0 when what was taken off is no port number. */
+bool nexthop_next_port(struct slice *list, unsigned *port_out);
+
 #endif

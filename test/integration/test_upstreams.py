@@ -4,6 +4,7 @@ import pytest
 from harness import messages
 from harness.exim import Exim
 from harness.simulator import DelayProxy, Simulator
+from harness.upstream import PASSWORD, USER
 from harness.wait import wait_until
 
 
@@ -26,6 +27,27 @@ def test_simulator_ledger_matches(base, certs, origin, started, wrapped):
     assert verdict.is_clean(), verdict
     assert sim.stats()["violations"] == 0
     assert {e.login for e in sim.ledger()} == {"lane"}
+
+
+def test_port_of_the_list_begins_with_tls_beside_starttls(
+        base, certs, origin, started):
+    sim = started(Simulator(base, certs, store=True))
+    relays = [f"[127.0.0.1]:{port}" for port in (sim.port, sim.tls_port)]
+    origin.agent("lane", "fast")
+    origin.relay_to(
+        sim, transport="fast", lane_tls_wrappermode_ports=sim.tls_port,
+        sender_dependent_relayhost_maps=origin.map("relays", {
+            f"m-{i}@sender.example": relays[i % 2] for i in range(10)}),
+        smtp_sasl_password_maps=origin.map("both_auth", {
+            relay: f"{USER}:{PASSWORD}" for relay in relays}, mode=0o600))
+    started(origin)
+    sent = messages.generate(10)
+    origin.inject(sent)
+    origin.wait_empty()
+    assert messages.compare(sent, sim.taken()).is_clean()
+    for relay in relays:
+        assert origin.log.lines(
+            rf"relay=.*\]:{relay.rpartition(':')[2]}, .*sent")
 
 
 def test_simulator_script_can_change_while_it_runs(

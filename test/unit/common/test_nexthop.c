@@ -147,6 +147,27 @@ nexthop_port_numbers(void **state)
 	assert_int_equal(nexthop_port_number("25 "), 0);
 }
 
+static void
+nexthop_lists_of_ports(void **state)
+{
+	static const unsigned want[] = {465, 8465, 0, 0, 443};
+	struct slice list = slice_str(" 465, 8465 ,smtps,,65536\t443 ");
+	unsigned port;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
+		assert_true(nexthop_next_port(&list, &port));
+		assert_int_equal(port, want[i]);
+	}
+	assert_false(nexthop_next_port(&list, &port));
+	list = slice_of("25\0", 3);
+	assert_true(nexthop_next_port(&list, &port));
+	assert_int_equal(port, 0);
+	list = slice_str("00000000000000000000000000000000465");
+	assert_true(nexthop_next_port(&list, &port));
+	assert_int_equal(port, 0);
+}
+
 int
 main(void)
 {
@@ -156,6 +177,7 @@ main(void)
 	    cmocka_unit_test(nexthop_list_is_taken_one_by_one),
 	    cmocka_unit_test(nexthop_host_length_is_bounded),
 	    cmocka_unit_test(nexthop_port_numbers),
+	    cmocka_unit_test(nexthop_lists_of_ports),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -247,6 +247,28 @@ params_alert_command_is_an_absolute_path(void **state)
 }
 
 static void
+params_ports_are_numbers(void **state)
+{
+	static const char *const good[] = {"", "465", "465, 8465\t443"};
+	static const char *const bad[] = {"smtps", "0", "465;8465", "65536"};
+
+	(void)state;
+	set_by_name("lane_state_directory", "/here");
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		set_by_name("lane_tls_wrappermode_ports", good[i]);
+		params_check(&set, &problems);
+		assert_int_equal(problems.count, 0);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		set_by_name("lane_tls_wrappermode_ports", bad[i]);
+		params_check(&set, &problems);
+		assert_int_equal(problems.count, 1);
+		assert_non_null(strstr(problems.text[0], "must be empty or "));
+		problems_fini(&problems);
+	}
+}
+
+static void
 params_limits_of_domains_are_checked(void **state)
 {
 	(void)state;
@@ -283,6 +305,8 @@ main(void)
 		params_class_slow_has_presets, setup, teardown),
 	    cmocka_unit_test_setup_teardown(
 		params_rules_between_parameters_are_checked, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		params_ports_are_numbers, setup, teardown),
 	    cmocka_unit_test_setup_teardown(
 		params_limits_of_domains_are_checked, setup, teardown),
 	};

@@ -101,6 +101,27 @@ dialer_speaks_tls_at_once_in_wrappermode(void **state)
 }
 
 static void
+dialer_speaks_tls_at_once_at_a_port_of_the_list(void **state)
+{
+	static const char *const script[] = {
+	    "tls", ">220 mx.example", EHLO_AUTH, AUTH_OK, "hang", NULL};
+	struct bench b;
+	char ports[40];
+
+	(void)state;
+	bench_begin(&b);
+	bench_serve(&b, script, bench_good_cert);
+	bench_set(&b, "smtp_tls_security_level", "encrypt");
+	(void)snprintf(ports, sizeof(ports), "465, %u", fake_port(b.fake));
+	bench_set(&b, "lane_tls_wrappermode_ports", ports);
+	bench_use_password(&b);
+	bench_dial(&b);
+	bench_expect_success(&b);
+	assert_true(b.result.is_authenticated);
+	bench_end(&b);
+}
+
+static void
 dialer_falls_back_to_helo(void **state)
 {
 	static const char *const script[] = {">220 mx.example",
@@ -464,6 +485,8 @@ dialer_reports_configuration_errors(void **state)
 	    {"[127.0.0.1]:9", "none", "dane", "4.7.5",
 		"client TLS configuration problem: smtp_tls_policy_maps, "
 		"\"[127.0.0.1]:9\": TLS security level \"dane\" is not"},
+	    {"[127.0.0.1]:465", "may", NULL, "4.7.5",
+		"lane_tls_wrappermode_ports has this port, which requires"},
 	    {"[127.0.0.1]:9", "none", "may match=x", "4.7.5",
 		"attribute \"match\": not valid"},
 	};
@@ -592,6 +615,7 @@ main(void)
 	    cmocka_unit_test(dialer_logs_in_with_plain_over_tls),
 	    cmocka_unit_test(dialer_reads_replies_octet_by_octet),
 	    cmocka_unit_test(dialer_speaks_tls_at_once_in_wrappermode),
+	    cmocka_unit_test(dialer_speaks_tls_at_once_at_a_port_of_the_list),
 	    cmocka_unit_test(dialer_falls_back_to_helo),
 	    cmocka_unit_test(dialer_reports_each_misbehaviour),
 	    cmocka_unit_test(dialer_tells_a_broken_line_from_a_refusal),
