@@ -51,6 +51,8 @@ stage_of(const struct transaction *t, enum command_kind kind)
 	case COMMAND_BDAT_LAST:
 		return RULE_EOD;
 	case COMMAND_RSET:
+	case COMMAND_XFORWARD_CLIENT:
+	case COMMAND_XFORWARD_PROTOCOL:
 	case COMMAND_QUIT:
 		break;
 	}

@@ -149,6 +149,9 @@ manner_answer_to(enum command_kind kind)
 	switch (kind) {
 	case COMMAND_RSET:
 		return ANSWER_RSET;
+	case COMMAND_XFORWARD_CLIENT:
+	case COMMAND_XFORWARD_PROTOCOL:
+		return ANSWER_XFORWARD;
 	case COMMAND_MAIL:
 		return ANSWER_MAIL;
 	case COMMAND_RCPT:

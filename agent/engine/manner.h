@@ -35,6 +35,7 @@ enum session_mode {
 
 enum manner_answer {
 	ANSWER_RSET,
+	ANSWER_XFORWARD,
 	ANSWER_MAIL,
 	ANSWER_RCPT,
 	ANSWER_CHUNK, /* of BDAT, not the last */
@@ -112,7 +113,7 @@ enum manner_answer manner_only(const struct manner *m, uint64_t wording);
 bool manner_is_known(const struct manner *m, enum manner_answer answer);
 
 /* The end of each message of a window can be told from all else: answers of
- * the other kinds are known, too. */
+ * the other kinds, XFORWARD perhaps left aside, are known, too. */
 bool manner_tells_ends(const struct manner *m);
 
 const char *manner_name(enum session_mode mode);

@@ -27,6 +27,7 @@ struct wanted {
 	const char *name;
 	const char **field;
 	struct slice value;
+	bool is_optional; /* empty where the list has none */
 };
 
 /* Copies all values into one new block. */
@@ -39,7 +40,8 @@ keep_strings(struct request *req, const struct attr_reader *list,
 	char *at;
 
 	for (size_t i = 0; i < count; i++) {
-		if (!attr_find(list, wanted[i].name, &wanted[i].value)) {
+		if (!attr_find(list, wanted[i].name, &wanted[i].value) &&
+		    !wanted[i].is_optional) {
 			*why_out = wanted[i].name;
 			return false;
 		}
@@ -108,15 +110,22 @@ static bool
 read_strings(
     struct request *req, const struct attr_reader *list, const char **why_out)
 {
-	const char *encoding = "";
+	const char *encoding = "", **from = req->xforward;
 	struct wanted wanted[] = {
-	    {"queue_name", &req->queue_name, {NULL, 0}},
-	    {"queue_id", &req->queue_id, {NULL, 0}},
-	    {"nexthop", &req->nexthop, {NULL, 0}},
-	    {"encoding", &encoding, {NULL, 0}},
-	    {"sender", &req->sender, {NULL, 0}},
-	    {"envelope_id", &req->envelope_id, {NULL, 0}},
-	    {"sasl_username", &req->sasl_username, {NULL, 0}},
+	    {"queue_name", &req->queue_name, {NULL, 0}, false},
+	    {"queue_id", &req->queue_id, {NULL, 0}, false},
+	    {"nexthop", &req->nexthop, {NULL, 0}, false},
+	    {"encoding", &encoding, {NULL, 0}, false},
+	    {"sender", &req->sender, {NULL, 0}, false},
+	    {"envelope_id", &req->envelope_id, {NULL, 0}, false},
+	    {"sasl_username", &req->sasl_username, {NULL, 0}, false},
+	    {"log_client_name", &from[XFORWARD_NAME], {NULL, 0}, true},
+	    {"log_client_address", &from[XFORWARD_ADDR], {NULL, 0}, true},
+	    {"log_client_port", &from[XFORWARD_PORT], {NULL, 0}, true},
+	    {"log_protocol_name", &from[XFORWARD_PROTO], {NULL, 0}, true},
+	    {"log_helo_name", &from[XFORWARD_HELO], {NULL, 0}, true},
+	    {"log_ident", &from[XFORWARD_IDENT], {NULL, 0}, true},
+	    {"rewrite_context", &from[XFORWARD_SOURCE], {NULL, 0}, true},
 	};
 
 	if (!keep_strings(
@@ -198,9 +207,9 @@ request_add_rcpt(
 	CHECK(req->rcpt_count < req->rcpt_due);
 	r = &req->rcpts[req->rcpt_count];
 	struct wanted wanted[] = {
-	    {"recipient", &r->address, {NULL, 0}},
-	    {"original_recipient", &r->original, {NULL, 0}},
-	    {"dsn_orig_rcpt", &r->orcpt, {NULL, 0}},
+	    {"recipient", &r->address, {NULL, 0}, false},
+	    {"original_recipient", &r->original, {NULL, 0}, false},
+	    {"dsn_orig_rcpt", &r->orcpt, {NULL, 0}, false},
 	};
 	if (!attr_get_long(list, "offset", &r->offset) ||
 	    (r->offset <= 0 && r->offset != -1)) {

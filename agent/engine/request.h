@@ -24,6 +24,7 @@
 #include "common/postfix/attr.h"
 #include "common/postfix/delay.h"
 #include "common/smtp/dsn.h"
+#include "common/smtp/xforward.h"
 #include "common/base/list.h"
 
 struct message;
@@ -111,6 +112,7 @@ struct request {
 	const char *queue_name, *queue_id, *nexthop;
 	enum content_encoding encoding;
 	const char *sender, *envelope_id, *sasl_username;
+	const char *xforward[XFORWARD_ATTRIBUTES]; /* empty: not known */
 	struct delay_times times;
 	size_t rcpt_count; /* lists added so far */
 	size_t rcpt_due; /* lists announced; equal once complete */

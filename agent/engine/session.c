@@ -274,6 +274,9 @@ stage_timeout_ms(const struct session *s, const struct pipelined *c)
 	switch (c->kind) {
 	case COMMAND_RSET:
 		return set->smtp_rset_timeout_ms;
+	case COMMAND_XFORWARD_CLIENT:
+	case COMMAND_XFORWARD_PROTOCOL:
+		return set->smtp_xforward_timeout_ms;
 	case COMMAND_MAIL:
 		return set->smtp_mail_timeout_ms;
 	case COMMAND_RCPT:

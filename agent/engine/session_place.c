@@ -28,11 +28,28 @@ session_next_mode(
 	return mode;
 }
 
+unsigned
+session_xforward(const struct session *s, const struct transaction *t)
+{
+	return s->set->smtp_send_xforward_command
+		   ? s->ehlo.xforward & xforward_known(t->req->xforward)
+		   : 0;
+}
+
+/* Is answered as nobody knows, perhaps in the words of something else. */
+static bool
+is_xforward_new(const struct session *s, const struct transaction *t)
+{
+	return s->manner->wordings[ANSWER_XFORWARD][0] == 0 &&
+	       !s->is_xforward_refused && session_xforward(s, t) != 0;
+}
+
 bool
-session_teaches(const struct session *s, enum session_mode mode)
+session_teaches(const struct session *s, const struct transaction *t,
+    enum session_mode mode)
 {
 	return mode == SESSION_BDAT && !s->manner->no_rset &&
-	       !manner_tells_ends(s->manner);
+	       (!manner_tells_ends(s->manner) || is_xforward_new(s, t));
 }
 
 /* ---- what is believed -------------------------------------------------------
@@ -86,8 +103,13 @@ session_weigh(
 		return PLACE_UNKNOWN;
 	if (only == answer)
 		return is_telling(c, wording) ? PLACE_PROVEN : PLACE_UNKNOWN;
-	if (only == ANSWER_END)
-		return answer == ANSWER_CHUNK ? PLACE_UNKNOWN : PLACE_LOST;
+	if (only == ANSWER_END) {
+		bool is_new = answer == ANSWER_XFORWARD &&
+			      s->manner->wordings[ANSWER_XFORWARD][0] == 0;
+
+		return answer == ANSWER_CHUNK || is_new ? PLACE_UNKNOWN
+							: PLACE_LOST;
+	}
 	return answer == ANSWER_RSET && only != ANSWER_CHUNK ? PLACE_LOST
 							     : PLACE_UNKNOWN;
 }

@@ -13,9 +13,13 @@
 enum session_mode session_next_mode(
     const struct session *s, const struct transaction *t, int64_t now_ms);
 
-/* A transaction in this mode teaches how the server words its replies: alone,
- * and between two RSETs. */
-bool session_teaches(const struct session *s, enum session_mode mode);
+/* This transaction, in this mode, teaches how the server words its replies:
+ * alone, and between two RSETs. */
+bool session_teaches(const struct session *s, const struct transaction *t,
+    enum session_mode mode);
+
+/* What of it is told by XFORWARD: bits of xforward.h. */
+unsigned session_xforward(const struct session *s, const struct transaction *t);
 
 enum place {
 	PLACE_UNKNOWN, /* may be the reply to this command */

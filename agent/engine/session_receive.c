@@ -89,6 +89,21 @@ on_rset(struct session *s, struct transaction *t, const struct reply *reply,
 		learn_no_rset(s, now);
 }
 
+/* Nothing of the message: it goes on without, as with smtp(8). */
+static void
+on_xforward(
+    struct session *s, enum command_kind kind, const struct reply *reply)
+{
+	char text[DSN_TEXT_MAX + 1];
+
+	if (reply->code / 100 == 2)
+		return;
+	s->is_xforward_refused = true;
+	reply_text(reply, text, sizeof(text));
+	log_warn("host %s[%s]:%s said: %s (in reply to %s)", s->peer.host,
+	    s->peer.addr, s->peer.port, text, verdict_command_name(kind));
+}
+
 static void
 on_mail(struct session *s, struct transaction *t, const struct reply *reply,
     struct moment now)
@@ -334,6 +349,10 @@ take_answer(struct session *s, struct transaction *t, enum command_kind kind,
 	switch (kind) {
 	case COMMAND_RSET:
 		on_rset(s, t, reply, now);
+		break;
+	case COMMAND_XFORWARD_CLIENT:
+	case COMMAND_XFORWARD_PROTOCOL:
+		on_xforward(s, kind, reply);
 		break;
 	case COMMAND_MAIL:
 		on_mail(s, t, reply, now);

@@ -39,8 +39,9 @@ begin(struct session *s, struct transaction *t, struct moment now)
 	s->mode = session_next_mode(s, t, now.ms);
 	t->is_bdat = s->mode == SESSION_BDAT;
 	t->is_teacher =
-	    session_teaches(s, s->mode) && !request_is_probe(t->req);
-	s->step = s->needs_rset || t->is_teacher ? STEP_RSET : STEP_MAIL;
+	    session_teaches(s, t, s->mode) && !request_is_probe(t->req);
+	s->step =
+	    s->needs_rset || t->is_teacher ? STEP_RSET : STEP_XFORWARD_CLIENT;
 	/* Whoever comes next must start from a clean slate, unless this one
 	 * is known to have got through by then. */
 	s->needs_rset = true;
@@ -114,6 +115,24 @@ fail_mapping(struct session *s, struct transaction *t, struct moment now)
 	session_decide_all(s, t, OUTCOME_DEFER, &dsn, now);
 	t->is_failed = true;
 	session_stop_rendering(s, t);
+}
+
+/* With those of the attributes that are to be told, if there is one. */
+static void
+render_xforward(struct session *s, struct buf *out, enum command_kind kind,
+    unsigned attributes, int64_t now_ms)
+{
+	struct transaction *t = s->cur;
+	size_t before = buf_len(out);
+	unsigned mask = session_xforward(s, t) & attributes;
+
+	if (mask == 0)
+		return;
+	if (xforward_command(out, t->req->xforward, mask))
+		session_push(s, kind, t, 0, buf_len(out) - before, now_ms);
+	else
+		log_warn("%s: %s is too long, not sent", t->req->queue_id,
+		    verdict_command_name(kind));
 }
 
 static void
@@ -351,6 +370,16 @@ render_step(
 		CHECK(command_rset(out));
 		session_push(
 		    s, COMMAND_RSET, t, 0, buf_len(out) - before, now.ms);
+		s->step = STEP_XFORWARD_CLIENT;
+		return true;
+	case STEP_XFORWARD_CLIENT:
+		render_xforward(
+		    s, out, COMMAND_XFORWARD_CLIENT, XFORWARD_CLIENT, now.ms);
+		s->step = STEP_XFORWARD_PROTOCOL;
+		return true;
+	case STEP_XFORWARD_PROTOCOL:
+		render_xforward(s, out, COMMAND_XFORWARD_PROTOCOL,
+		    XFORWARD_PROTOCOL, now.ms);
 		s->step = STEP_MAIL;
 		return true;
 	case STEP_MAIL:
@@ -455,7 +484,8 @@ begin_next(struct session *s, struct buf *out, struct moment now)
 
 	/* Nothing stands behind a final dot, or what teaches. */
 	if (s->pipe.count > 0 &&
-	    (mode >= SESSION_GROUP || (t != NULL && session_teaches(s, mode))))
+	    (mode >= SESSION_GROUP ||
+		(t != NULL && session_teaches(s, t, mode))))
 		return false;
 	if (t != NULL && s->needs_rset && s->manner->no_rset &&
 	    s->pipe.count == 0)

@@ -185,6 +185,8 @@ count_command(struct session_tally *tally, enum command_kind kind)
 	case COMMAND_BDAT_LAST:
 		tally->bdats++;
 		break;
+	case COMMAND_XFORWARD_CLIENT:
+	case COMMAND_XFORWARD_PROTOCOL:
 	case COMMAND_RCPT:
 	case COMMAND_DATA:
 	case COMMAND_BODY:

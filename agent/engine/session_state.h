@@ -73,6 +73,8 @@ enum session_proof {
 
 enum session_step {
 	STEP_RSET,
+	STEP_XFORWARD_CLIENT,
+	STEP_XFORWARD_PROTOCOL,
 	STEP_MAIL,
 	STEP_RCPT,
 	STEP_DATA,
@@ -116,6 +118,7 @@ struct session {
 	bool is_bdat_known; /* it was answered by 2xx */
 	bool was_last_taken; /* the message answered last */
 	bool needs_rset;
+	bool is_xforward_refused; /* it was answered by no 2xx */
 	int messages, accepted, failed_in_row, in_doubt;
 	int64_t born_ms, idle_since_ms, finishing_since_ms;
 	enum session_finish_reason finish_reason;

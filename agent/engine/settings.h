@@ -70,7 +70,8 @@ struct settings {
 	int64_t smtp_starttls_timeout_ms, smtp_mail_timeout_ms;
 	int64_t smtp_rcpt_timeout_ms, smtp_data_init_timeout_ms;
 	int64_t smtp_data_xfer_timeout_ms, smtp_data_done_timeout_ms;
-	int64_t smtp_rset_timeout_ms;
+	int64_t smtp_rset_timeout_ms, smtp_xforward_timeout_ms;
+	bool smtp_send_xforward_command;
 	char *debug_peer_list;
 	bool smtp_per_request_deadline;
 	int smtp_min_data_rate; /* octets a second */

@@ -11,6 +11,10 @@ static const struct {
 	const char *reply_to, *doing;
 } words[] = {
     [COMMAND_RSET] = {"RSET command", "sending RSET"},
+    [COMMAND_XFORWARD_CLIENT] = {"XFORWARD name/address command",
+	"sending XFORWARD name/address"},
+    [COMMAND_XFORWARD_PROTOCOL] = {"XFORWARD helo/protocol command",
+	"sending XFORWARD protocol/helo_name"},
     [COMMAND_MAIL] = {"MAIL FROM command", "sending MAIL FROM"},
     [COMMAND_RCPT] = {"RCPT TO command", "sending RCPT TO"},
     [COMMAND_DATA] = {"DATA command", "sending DATA command"},

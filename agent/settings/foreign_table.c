@@ -17,14 +17,11 @@
 static const struct foreign table[] = {
 
     /* content and envelope */
-    REFUSE("smtp_send_xforward_command", "3.4", "no",
-	"deliver to that server with smtp(8)"),
     REFUSE("smtp_requiretls_policy", "3.11", NULL,
 	"REQUIRETLS is always enforced; requiretls_enable = no switches it "
 	"off"),
     FINE("tls_required_enable", "3.10",
 	"a header \"TLS-Required: no\" weakens nothing, as with no"),
-    FINE("smtp_xforward_timeout", "3.4", "there is no XFORWARD"),
     FINE("header_address_token_limit", "3.4", "for smtp_generic_maps"),
     FINE("line_length_limit", "3.4",
 	"records of a queue file may have any length"),

@@ -1,5 +1,6 @@
 #include "common/smtp/ehlo.h"
 #include "common/base/words.h"
+#include "common/smtp/xforward.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -180,6 +181,15 @@ parse_limits(struct ehlo *out, struct slice rest)
 	}
 }
 
+static void
+parse_xforward(struct ehlo *out, struct slice rest)
+{
+	struct slice word;
+
+	while (words_cut(&rest, " \t", &word))
+		out->xforward |= xforward_bit(word);
+}
+
 /* Keywords that say all by being there. */
 static void
 set_flag(struct ehlo *out, struct slice word)
@@ -217,6 +227,8 @@ parse_keyword(struct ehlo *out, struct slice rest, unsigned discard_mask)
 		parse_size(out, rest);
 	else if (slice_eq_nocase(word, "LIMITS"))
 		parse_limits(out, rest);
+	else if (slice_eq_nocase(word, "XFORWARD"))
+		parse_xforward(out, rest);
 	else
 		set_flag(out, word);
 }

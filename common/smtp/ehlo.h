@@ -43,6 +43,7 @@ struct ehlo {
 	bool pipelining, chunking, eightbitmime, smtputf8, dsn;
 	bool starttls, requiretls, enhancedstatuscodes;
 	bool auth, size_offered;
+	unsigned xforward; /* bits of xforward.h; 0: it is not offered */
 	uint64_t size_limit; /* octets; 0: none stated, or not understood */
 	/* Mechanisms in the order offered, upper case, one blank between, each
 	 * once; what does not fit whole is left out. */

@@ -32,22 +32,35 @@ hex_digit(char c)
 	return -1;
 }
 
-bool
-xtext_encode(struct buf *out, struct slice raw)
+static bool
+encode(struct buf *out, struct slice raw, bool keeps_equals)
 {
 	size_t mark = buf_len(out);
 	bool overflow = out->overflow;
 
 	for (size_t i = 0; i < raw.n; i++) {
 		char c = raw.p[i];
-		bool ok = is_plain(c) ? buf_add_char(out, c)
-				      : buf_addf(out, "+%02X",
-					    (unsigned)(unsigned char)c);
+		bool keeps = is_plain(c) || (keeps_equals && c == '=');
+		bool ok =
+		    keeps ? buf_add_char(out, c)
+			  : buf_addf(out, "+%02X", (unsigned)(unsigned char)c);
 
 		if (!ok)
 			return undo(out, mark, overflow);
 	}
 	return true;
+}
+
+bool
+xtext_encode(struct buf *out, struct slice raw)
+{
+	return encode(out, raw, false);
+}
+
+bool
+xtext_encode_value(struct buf *out, struct slice raw)
+{
+	return encode(out, raw, true);
 }
 
 bool

@@ -17,6 +17,9 @@
 /* False only for want of room. */
 bool xtext_encode(struct buf *out, struct slice raw);
 
+/* The same, but "=" stands for itself, as in values of XFORWARD. */
+bool xtext_encode_value(struct buf *out, struct slice raw);
+
 /* False when malformed ("+" without two hex digits, an octet outside of
  * "!".."~", "=") or for want of room. */
 bool xtext_decode(struct buf *out, struct slice encoded);
