@@ -41,6 +41,12 @@ def sent_lines(origin):
     return Counter(d.to for d in origin.log.deliveries("/smtp", "sent"))
 
 
+def wait_held(sim, count):
+    """So many messages have come as far as the script holds them."""
+    wait_until(lambda: sim.stats()["scripted"] >= count, 20,
+               f"{count} messages in flight")
+
+
 def longest_pause_s(sim, since_us=0, until_us=None):
     """Longest time without an accepted message between two times."""
     times = sorted(e.time_us for e in sim.ledger()
@@ -103,9 +109,8 @@ def test_reload_lets_a_delivery_in_flight_finish(
                 main={"queue_run_delay": "1s"})
     held = messages.generate(3, prefix="slow")
     origin.inject(held)
-    wait_until(lambda: sim.stats()["connections"] >= 3, 20, "three sessions")
+    wait_held(sim, len(held))
     old = origin.pids("lane")
-    wait_clock(0.3)
     origin.reload()
     sent = messages.generate(5, prefix="quick")
     origin.inject(sent)
@@ -132,8 +137,7 @@ def test_draining_child_keeps_its_slots(base, certs, origin, started):
                  f'delay {stretched_ms(2500)} normal\n'})
     held = messages.generate(LIMIT, prefix="slow")
     origin.inject(held)
-    wait_until(lambda: sim.stats()["connections"] >= LIMIT, 20, "20 sessions")
-    wait_clock(0.5)
+    wait_held(sim, len(held))
     origin.reload()
     more = messages.generate(30, prefix="more")
     origin.inject(more)
@@ -153,8 +157,7 @@ def test_drain_ends_at_its_limit(base, certs, origin, started):
                 options={"lane_drain_limit": "2s"})
     sent = messages.generate(1, prefix="stuck")
     origin.inject(sent)
-    wait_until(lambda: sim.stats()["connections"] >= 1, 20, "a session")
-    wait_clock(0.3)
+    wait_held(sim, len(sent))
     old = origin.pids("lane")
     origin.reload()
     wait_until(lambda: origin.pids("lane") not in ([], old), 10, "a child")
@@ -182,7 +185,7 @@ def test_changed_table_lets_mail_flow_while_a_delivery_is_slow(
                 main={"smtp_tls_policy_maps": table})
     held = messages.generate(3, prefix="slow")
     origin.inject(held)
-    wait_until(lambda: sim.stats()["connections"] >= 3, 20, "three sessions")
+    wait_held(sim, len(held))
     wait_clock(1.1)     # until the lane looks at its tables again
     old = origin.pids("lane")
     origin.map("policies", {"[another.example]": "encrypt"}, "texthash")
@@ -354,8 +357,7 @@ def test_stop_with_a_silent_provider_ends_in_time(
                 {"script": "eod times 1 stall\n"})
     sent = messages.generate(1)
     origin.inject(sent)
-    wait_until(lambda: sim.stats()["connections"] >= 1, 20, "a session")
-    wait_clock(0.3)
+    wait_held(sim, len(sent))
     origin.stop()
     # by itself, not because master(8) lost patience
     assert not origin.log.lines("(postfix-script|master).*(kill|SIGKILL)")
@@ -373,8 +375,7 @@ def test_death_of_master_ends_the_lane(base, certs, origin, started):
                  f'delay {stretched_ms(1500)} normal\n'})
     sent = messages.generate(2, prefix="slow")
     origin.inject(sent)
-    wait_until(lambda: sim.stats()["connections"] >= 1, 20, "a session")
-    wait_clock(0.3)
+    wait_held(sim, len(sent))
     master = origin.session
     os.kill(master, signal.SIGKILL)
     sim.wait_taken(2)
