@@ -11,8 +11,9 @@
  *   EOF     read and recv see the end, write and send took nothing
  *   SHORT   half of what was asked for is read or written
  *
- * "loop" is epoll_create1(), "epoll" epoll_ctl(), "drop" what gives up
- * privileges: chroot(), setgid(), initgroups(), setuid().
+ * "malloc" is malloc(), calloc() and realloc() until the first accept4(),
+ * "memory" those behind it. "loop" is epoll_create1(), "epoll" epoll_ctl(),
+ * "drop" what gives up privileges: chroot(), setgid(), initgroups(), setuid().
  *
  * A descriptor's name is the path it was opened by, or what it was connected
  * to ("127.0.0.1:25", a socket's path).
@@ -80,7 +81,8 @@
 	X(epoll)                                                               \
 	X(loop)                                                                \
 	X(drop)                                                                \
-	X(malloc)
+	X(malloc)                                                              \
+	X(memory)
 
 #define ROW(name) CALL_##name,
 enum call { CALLS(ROW) CALL_COUNT };
@@ -774,21 +776,28 @@ extern void *__libc_malloc(size_t n);
 extern void *__libc_calloc(size_t count, size_t n);
 extern void *__libc_realloc(void *p, size_t n);
 
+static bool
+memory_fails(void)
+{
+	return fails(
+	    counts[CALL_accept] == 0 ? CALL_malloc : CALL_memory, NULL);
+}
+
 void *
 malloc(size_t n)
 {
-	return fails(CALL_malloc, NULL) ? NULL : __libc_malloc(n);
+	return memory_fails() ? NULL : __libc_malloc(n);
 }
 
 void *
 calloc(size_t count, size_t n)
 {
-	return fails(CALL_malloc, NULL) ? NULL : __libc_calloc(count, n);
+	return memory_fails() ? NULL : __libc_calloc(count, n);
 }
 
 void *
 realloc(void *p, size_t n)
 {
-	return fails(CALL_malloc, NULL) ? NULL : __libc_realloc(p, n);
+	return memory_fails() ? NULL : __libc_realloc(p, n);
 }
 #endif
