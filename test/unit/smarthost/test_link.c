@@ -9,12 +9,19 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 
 #include "agent/smarthost/link.h"
 #include "common/base/mem.h"
 #include "test/support/fakeserver.h"
 
-enum { BIG = 3000000 };
+enum {
+	BIG = 3000000,
+	/* Data that lies in the socket at once. */
+	HEAP_LINE = 60000,
+	HEAP_LINES = 5,
+	TURN_BYTES = 65536, /* of a link; two of its turns may fall in one */
+};
 
 struct user {
 	struct link *link;
@@ -330,6 +337,8 @@ struct ticker {
 	bool is_full;
 	int fd;
 	int wanted; /* octets in the socket */
+	const struct buf *in; /* NULL, or what came */
+	size_t before, most; /* of it: so far, in one turn */
 };
 
 static void
@@ -339,6 +348,11 @@ on_tick(void *arg)
 	int n = 0;
 
 	t->turns++;
+	if (t->in != NULL) {
+		if (buf_len(t->in) - t->before > t->most)
+			t->most = buf_len(t->in) - t->before;
+		t->before = buf_len(t->in);
+	}
 	if (ioctl(t->fd, FIONREAD, &n) == 0 && n >= t->wanted)
 		t->is_full = true;
 	loop_timer_at(t->timer, 0);
@@ -382,6 +396,40 @@ link_reads_past_messages_without_data_a_few_a_turn(void **state)
 		finish(&u);
 	}
 	(void)SSL_CTX_set_max_proto_version(ctx, 0);
+}
+
+/* Data, too, is read so much a turn, whatever SSL_read() would take. */
+static void
+link_reads_no_more_of_tls_than_a_turns_worth(void **state)
+{
+	static char line[HEAP_LINE + 2] = ">";
+	const char *script[HEAP_LINES + 3] = {"tls"};
+	struct ticker t = {.wanted = HEAP_LINE * HEAP_LINES};
+	struct user u;
+	int room = 4 * HEAP_LINE * HEAP_LINES;
+
+	(void)state;
+	memset(line + 1, 'x', HEAP_LINE);
+	for (int i = 1; i <= HEAP_LINES; i++)
+		script[i] = line;
+	script[HEAP_LINES + 1] = "hang";
+	begin_tls(&u, script);
+	link_pause(u.link, true);
+	t.fd = link_fd(u.link);
+	assert_int_equal(
+	    setsockopt(t.fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room)), 0);
+	t.timer = loop_timer_new(loop, on_tick, &t);
+	loop_timer_at(t.timer, 0);
+	assert_true(fake_run_until(loop, &t.is_full));
+	t.in = &u.in;
+	t.before = buf_len(&u.in);
+	u.want_in = HEAP_LINES * (HEAP_LINE + 2);
+	link_pause(u.link, false);
+	assert_true(fake_run_until(loop, &u.enough));
+	on_tick(&t);
+	assert_true(t.most <= 2 * TURN_BYTES);
+	loop_timer_free(&t.timer);
+	finish(&u);
 }
 
 /* Fifty megabytes of it, were they taken. */
@@ -472,6 +520,7 @@ main(void)
 	    cmocka_unit_test(link_tls_reads_until_again),
 	    cmocka_unit_test(
 		link_reads_past_messages_without_data_a_few_a_turn),
+	    cmocka_unit_test(link_reads_no_more_of_tls_than_a_turns_worth),
 	    cmocka_unit_test(link_cuts_a_peer_that_sends_no_data),
 	    cmocka_unit_test(link_refuses_tls_after_plain_octets),
 	    cmocka_unit_test(link_reports_a_close_during_the_handshake),
