@@ -11,6 +11,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "tools/smarthost/forge.h"
 #include "tools/smarthost/tls.h"
 
 enum {
@@ -270,6 +271,7 @@ start_tls(struct conn *c)
 	if (session_before_tls(&c->session)) {
 		c->ssl = SSL_new(c->sim->tls);
 		CHECK(c->ssl != NULL && SSL_set_fd(c->ssl, c->fd) == 1);
+		forge_watch(c->ssl);
 		c->tls = CONN_SHAKING;
 	}
 }

@@ -7,6 +7,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "tools/smarthost/forge.h"
+
+enum { MIXED_ROW = 32, MIXED_ROWS = 5, FORGE_AT_ONCE = 500 };
+
 uint64_t *
 flood_counter(void)
 {
@@ -24,7 +28,9 @@ flood_kind_of(struct slice word, enum flood_kind *kind_out)
 		enum flood_kind kind;
 	} kinds[] = {{"keyupdate", FLOOD_KEYUPDATE},
 	    {"keyupdate-asking", FLOOD_KEYUPDATE_ASKING},
-	    {"hellorequest", FLOOD_HELLOREQUEST}, {"ticket", FLOOD_TICKET}};
+	    {"hellorequest", FLOOD_HELLOREQUEST}, {"ticket", FLOOD_TICKET},
+	    {"empty", FLOOD_EMPTY}, {"warning", FLOOD_WARNING},
+	    {"mixed", FLOOD_MIXED}};
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		if (!slice_eq(word, kinds[i].word))
@@ -53,6 +59,10 @@ send_one(SSL *ssl, enum flood_kind kind)
 	case FLOOD_TICKET:
 		is_due = SSL_new_session_ticket(ssl);
 		break;
+	case FLOOD_EMPTY:
+	case FLOOD_WARNING:
+	case FLOOD_MIXED:
+		break;
 	}
 	return is_due == 1 && SSL_do_handshake(ssl) == 1;
 }
@@ -65,6 +75,57 @@ throw_away(int fd, int flags)
 
 	while (recv(fd, part, sizeof(part), flags) > 0)
 		continue;
+}
+
+/* The nth of a flood: OpenSSL takes 32 empty records in a row and four
+ * warnings; a warning ends a row of the former, data one of both. */
+static size_t
+forge_one(
+    struct forge *f, enum flood_kind kind, uint64_t nth, unsigned char *out)
+{
+	static const unsigned char warnings[][2] = {
+	    {SSL3_AL_WARNING, SSL_AD_UNRECOGNIZED_NAME},
+	    {SSL3_AL_WARNING, SSL_AD_USER_CANCELLED}};
+	static const char line[] = "250-mixed\r\n";
+	uint64_t place = nth % MIXED_ROW, row = nth / MIXED_ROW;
+
+	if (kind == FLOOD_WARNING ||
+	    (kind == FLOOD_MIXED && place == MIXED_ROW - 1 &&
+		row % MIXED_ROWS != MIXED_ROWS - 1))
+		return forge_record(
+		    f, SSL3_RT_ALERT, warnings[f->is_tls13], 2, out);
+	if (kind == FLOOD_MIXED && place == MIXED_ROW - 1)
+		return forge_record(f, SSL3_RT_APPLICATION_DATA,
+		    &line[row / MIXED_ROWS % (sizeof(line) - 1)], 1, out);
+	return forge_record(f, SSL3_RT_APPLICATION_DATA, "", 0, out);
+}
+
+static void
+forge_all(SSL *ssl, int fd, const struct flood *flood, uint64_t *counter)
+{
+	unsigned char part[FORGE_AT_ONCE * FORGE_RECORD_MAX];
+	struct forge f;
+	uint64_t sent = 0, nth = 0;
+	ssize_t n = 0;
+
+	if (!forge_begin(&f, ssl))
+		return;
+	while (sent < flood->octets && n >= 0) {
+		size_t used = 0;
+
+		for (int i = 0; i < FORGE_AT_ONCE; i++)
+			used += forge_one(&f, flood->kind, nth++, part + used);
+		for (size_t at = 0; n >= 0 && at < used; at += (size_t)n) {
+			n = send(fd, part + at, used - at, MSG_NOSIGNAL);
+			if (n > 0)
+				(void)__atomic_add_fetch(
+				    counter, (uint64_t)n, __ATOMIC_RELAXED);
+		}
+		sent += used;
+		throw_away(fd, MSG_DONTWAIT);
+	}
+	forge_end(&f);
+	throw_away(fd, 0);
 }
 
 static void
@@ -91,7 +152,11 @@ flood_begin(SSL *ssl, int fd, const struct flood *flood, uint64_t *counter)
 	if (pid != 0)
 		return pid > 0;
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() == parent && fcntl(fd, F_SETFL, 0) == 0)
+	if (getppid() != parent || fcntl(fd, F_SETFL, 0) != 0)
+		_exit(0);
+	if (flood->kind >= FLOOD_EMPTY)
+		forge_all(ssl, fd, flood, counter);
+	else
 		send_all(ssl, fd, flood, counter);
 	_exit(0);
 }

@@ -3,9 +3,9 @@
  * A server that has them sent keeps a careless client inside SSL_read(), or
  * its cache of sessions busy. They are written by a process of their own, which
  * takes the connection over: OpenSSL sends them one at a time, and the
- * simulator goes on with its other connections. What the client answers is
- * read and thrown away. The process ends when the client hangs up or the
- * simulator ends.
+ * simulator goes on with its other connections; what OpenSSL does not send at
+ * all is forge.h's. What the client answers is read and thrown away. The
+ * process ends when the client hangs up or the simulator ends.
  */
 #ifndef SMARTHOST_FLOOD_H
 #define SMARTHOST_FLOOD_H
@@ -21,6 +21,9 @@ enum flood_kind {
 	FLOOD_KEYUPDATE_ASKING, /* ... each of which wants one back */
 	FLOOD_HELLOREQUEST, /* TLS 1.2 */
 	FLOOD_TICKET, /* TLS 1.3 */
+	FLOOD_EMPTY, /* records with nothing in them */
+	FLOOD_WARNING, /* alerts that end nothing */
+	FLOOD_MIXED, /* of both so many as OpenSSL allows, then one octet */
 };
 
 struct flood {

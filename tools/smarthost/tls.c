@@ -8,6 +8,7 @@
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "tools/smarthost/forge.h"
 
 enum { CERT_DAYS = 3650, READ_BUFFER = 128 << 10 };
 
@@ -105,6 +106,7 @@ tls_context(const struct options *o)
 		SSL_CTX_set_num_tickets(ctx, 0);
 		SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	}
+	forge_listen(ctx);
 	if (o->cert == NULL) {
 		use_made_cert(ctx, o);
 	} else if (SSL_CTX_use_certificate_chain_file(ctx, o->cert) != 1 ||
