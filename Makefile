@@ -126,7 +126,7 @@ $(BUILD)/fuzz/fuzz_preset: agent/settings/provider.c agent/engine/rules.c
 $(BUILD)/fuzz/fuzz_token: agent/token/answer.c agent/token/form.c
 $(BUILD)/fuzz/fuzz_token: FUZZ_LIBS = -ljansson
 FUZZ_MAIL := test/fuzz/mail.c $(wildcard agent/engine/session*.c) \
-             $(patsubst %,agent/engine/%.c,generic manner message pipeline request rewriting trace transaction \
+             $(patsubst %,agent/engine/%.c,checks generic manner message pipeline request rewriting trace transaction \
                           verdict)
 $(BUILD)/fuzz/fuzz_session $(BUILD)/fuzz/fuzz_smuggle: $(FUZZ_MAIL)
 fuzz: $(FUZZ_BIN)
