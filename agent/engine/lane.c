@@ -86,6 +86,7 @@ on_done(void *ctx, struct transaction *t)
 	struct request *req = t->req;
 	bool is_sent = false, is_deferred = false, is_in_doubt = false;
 
+	CHECK(t->carrier == ls && lane->in_flight > 0);
 	lane->in_flight--;
 	for (size_t i = 0; i < t->count; i++) {
 		const struct verdict *v = req->rcpts[t->rcpts[i]].verdict;
@@ -125,6 +126,7 @@ on_returned(void *ctx, struct transaction *t, bool is_its_fault)
 	struct lane_session *ls = ctx;
 	struct lane *lane = ls->lane;
 
+	CHECK(t->carrier == ls && lane->in_flight > 0);
 	lane->in_flight--;
 	lane->figures.returned++;
 	lane_count_left(t, false);
@@ -207,8 +209,12 @@ void
 lane_submit(struct lane *lane, struct request *req, struct moment now)
 {
 	struct route *r = lane_route_for(lane, req, now.ms * 1000);
-	struct transaction *t = lane_split(lane, req, now);
+	struct transaction *t;
 
+	/* Once, and whole. */
+	CHECK(req->lane_data == NULL);
+	CHECK(request_count(req, RCPT_WAITING) == req->rcpt_count);
+	t = lane_split(lane, req, now);
 	req->lane_data = t;
 	req->deadline_ms = req->received_ms + lane->set->lane_request_limit_ms;
 	for (; t != NULL; t = t->sibling) {
@@ -226,6 +232,7 @@ withdraw(struct lane *lane, struct transaction *t)
 {
 	if (!session_withdraw(t->carrier->session, t))
 		return false;
+	CHECK(lane->in_flight > 0);
 	lane_count_left(t, false);
 	lane_give_back_token(t);
 	lane->in_flight--;
@@ -257,7 +264,7 @@ lane_add_session(struct lane *lane, struct route *route,
 {
 	struct lane_session *ls = mem_zalloc(sizeof(*ls));
 
-	CHECK(route->dialing > 0);
+	CHECK(route->dialing > 0 && lane->dialing >= route->dialing);
 	route->dialing--;
 	lane->dialing--;
 	route_on_dial_ok(route, now.ms);

@@ -55,6 +55,7 @@ word(const struct lane *lane, const char *list, int n)
 {
 	const char *lists[] = {list, lane->set->smtp_fallback_relay};
 
+	CHECK(n > 0);
 	for (size_t i = 0; i < 2; i++) {
 		struct slice rest = slice_str(lists[i] != NULL ? lists[i] : "");
 		struct slice found;
@@ -220,6 +221,8 @@ lane_go_on(struct lane *lane, struct transaction *t)
 	struct key key;
 	int number = t->route->number;
 
+	/* It met somebody, and leaves one queue for another. */
+	CHECK(peer != NULL && t->parking == NULL && !list_is_linked(&t->link));
 	(void)snprintf(past, sizeof(past), "%s:%s", peer->addr, peer->port);
 	if (!other_key(lane, t, peer->others, past, &key))
 		return false;
@@ -304,6 +307,7 @@ last_but(const struct route *r, size_t kept)
 static void
 move(struct lane *lane, struct transaction *t, struct route *to)
 {
+	CHECK(to != t->route);
 	lane_take_waiting(lane, t);
 	t->hosts_met = 0;
 	t->route = to;

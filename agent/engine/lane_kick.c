@@ -7,6 +7,8 @@
 void
 lane_free_session(struct lane_session *ls)
 {
+	CHECK(ls->route->session_count > 0 &&
+	      ls->lane->sessions >= ls->route->session_count);
 	list_remove(&ls->link);
 	ls->route->session_count--;
 	ls->lane->sessions--;
@@ -117,6 +119,7 @@ assign(struct lane *lane, struct lane_session *ls, struct transaction *t,
 {
 	struct pacer_cost cost = lane_cost_of(t);
 
+	CHECK(t->carrier == NULL && t->route == ls->route);
 	lane_note_domains(ls, t);
 	lane_take_token(t, &cost, now.ms * 1000);
 	lane_take_waiting(lane, t);

@@ -62,6 +62,7 @@ lane_split(struct lane *lane, struct request *req, struct moment now)
 	struct keyed *all;
 	bool is_mixed;
 
+	CHECK(req->rcpt_count > 0);
 	if (lane->domains == NULL || domains_are_none(lane->domains))
 		return transaction_new(req, now.ms);
 	all = mem_zarray(req->rcpt_count, sizeof(*all));
@@ -93,6 +94,9 @@ lane_split(struct lane *lane, struct request *req, struct moment now)
 void
 parking_set_parked(struct lane *lane, struct parking *p, size_t n)
 {
+	CHECK(n <= p->count);
+	CHECK(p->route->parked_count >= p->parked &&
+	      lane->parked >= p->route->parked_count);
 	lane->moves += n != p->parked;
 	lane->parked = lane->parked - p->parked + n;
 	p->route->parked_count = p->route->parked_count - p->parked + n;
@@ -143,6 +147,8 @@ lane_on_parked(struct transaction *t)
 {
 	struct parking *p = t->parking;
 
+	/* lane_queue_of() has found it. */
+	CHECK(p != NULL && p->domain == t->domain && p->route == t->route);
 	p->count++;
 	p->mixed += parking_is_mixed(t);
 	if (parking_first(p) == t)
@@ -154,6 +160,7 @@ lane_on_unparked(struct lane *lane, struct transaction *t)
 {
 	struct parking *p = t->parking;
 
+	CHECK(p->count > 0 && p->mixed <= p->count);
 	t->parking = NULL;
 	p->count--;
 	p->mixed -= parking_is_mixed(t);

@@ -41,6 +41,8 @@ lane_hand_over(struct lane *lane, const struct transaction *t)
 	for (size_t i = 0; left > 0; i++) {
 		const struct recipient *r = &req->rcpts[t->rcpts[i]];
 
+		CHECK(i < t->total);
+
 		if (r->state != RCPT_DECIDED)
 			continue;
 		left--;
@@ -61,8 +63,9 @@ untie(struct transaction *t)
 		t->req->lane_data = t->sibling;
 		return;
 	}
-	while (other->sibling != t)
+	while (other != NULL && other->sibling != t)
 		other = other->sibling;
+	CHECK(other != NULL);
 	other->sibling = t->sibling;
 }
 
@@ -85,6 +88,7 @@ lane_forget(struct transaction *t)
 void
 lane_conclude(struct lane *lane, struct transaction *t)
 {
+	CHECK(transaction_undecided(t) == 0);
 	untie(t);
 	lane_hand_over(lane, t);
 	free_untied(t);
@@ -93,6 +97,7 @@ lane_conclude(struct lane *lane, struct transaction *t)
 static void
 put_waiting(struct lane *lane, struct transaction *t, struct list *after)
 {
+	CHECK(t->state == TRANSACTION_WAITING && !list_is_linked(&t->link));
 	t->carrier = NULL;
 	list_insert_after(after, &t->link);
 	t->route->waiting_count++;
@@ -120,6 +125,9 @@ lane_put_back(struct lane *lane, struct transaction *t)
 void
 lane_take_waiting(struct lane *lane, struct transaction *t)
 {
+	CHECK(t->state == TRANSACTION_WAITING && t->carrier == NULL);
+	CHECK(t->route->waiting_count > 0 &&
+	      lane->waiting >= t->route->waiting_count);
 	list_remove(&t->link);
 	t->route->waiting_count--;
 	lane->waiting--;

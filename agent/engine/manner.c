@@ -1,4 +1,5 @@
 #include "agent/engine/manner.h"
+#include "common/base/log.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -55,6 +56,7 @@ manner_fastest(struct manner *m, int64_t now_ms)
 bool
 manner_slow_down(struct manner *m, enum session_mode mode, int64_t now_ms)
 {
+	CHECK(mode <= SESSION_LOCKSTEP);
 	if (m->fastest >= mode)
 		return false;
 	m->fastest = mode;
@@ -180,6 +182,7 @@ is_among(const struct manner *m, enum manner_answer answer, uint64_t wording)
 void
 manner_learn(struct manner *m, enum manner_answer answer, uint64_t wording)
 {
+	CHECK(answer < ANSWER_KINDS);
 	if (wording == 0 || is_among(m, answer, wording))
 		return;
 	m->wordings[answer][m->next[answer]++ % MANNER_WORDINGS] = wording;
@@ -203,6 +206,7 @@ manner_only(const struct manner *m, uint64_t wording)
 bool
 manner_is_known(const struct manner *m, enum manner_answer answer)
 {
+	CHECK(answer < ANSWER_KINDS);
 	for (size_t i = 0; i < MANNER_WORDINGS; i++) {
 		uint64_t wording = m->wordings[answer][i];
 

@@ -142,6 +142,7 @@ encode_part(struct message *m, struct buf *out)
 	    slice_of(m->record.data.p + m->done, m->record.data.n - m->done);
 	bool is_rest = rest.n <= PART_MAX;
 
+	CHECK(m->has_record && m->done <= m->record.data.n);
 	if (!is_rest)
 		rest.n = PART_MAX;
 	content_put(&m->content, rest,

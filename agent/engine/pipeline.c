@@ -45,6 +45,8 @@ pipeline_push(struct pipeline *p, enum command_kind kind,
 	c->end_off = p->rendered_off;
 	if (p->count++ == 0)
 		p->timer_from_ms = now_ms;
+	CHECK(
+	    p->written_off <= c->begin_off && p->answered_off <= c->begin_off);
 	list_init(&c->link);
 	list_push(&p->awaiting, &c->link);
 }

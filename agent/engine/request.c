@@ -242,6 +242,7 @@ request_free(struct request **req)
 	*req = NULL;
 	if (r == NULL)
 		return;
+	CHECK(r->rcpt_count <= r->rcpt_due);
 	for (size_t i = 0; i < r->rcpt_count; i++)
 		verdict_free(&r->rcpts[i].verdict);
 	while (r->blocks != NULL) {

@@ -96,6 +96,7 @@ needed_to_grow(const struct route *r)
 void
 route_on_accepted(struct route *r, int64_t began_ms, int depth_max)
 {
+	CHECK(r->depth >= 1 && depth_max >= 1);
 	r->taken_since_doubt++;
 	if (r->taken_since_doubt / ROUTE_WARY_FORGOTTEN >= r->wary)
 		r->wary = 0;
@@ -178,6 +179,7 @@ back_off(struct route *r, bool is_silent, uint32_t random, int64_t now_ms)
 static void
 learn_quota(struct route *r, int accepted, int64_t now_ms)
 {
+	CHECK(accepted > 0); /* else it is no quota */
 	if (accepted != r->lost_after)
 		r->lost_in_row = 0;
 	r->lost_after = accepted;
@@ -244,6 +246,7 @@ take_began_ms(struct route *r)
 {
 	int64_t began_ms = r->dial_began_ms;
 
+	CHECK(r->dials_first < ROUTE_DIALS && r->dials_count <= ROUTE_DIALS);
 	if (r->dials_count == 0)
 		return began_ms;
 	began_ms = r->dials_began_ms[r->dials_first];

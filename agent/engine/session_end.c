@@ -331,6 +331,7 @@ void
 session_hold_421(
     struct session *s, const struct reply *reply, struct moment now)
 {
+	CHECK(s->held_421 == NULL && s->pipe.count > 0);
 	session_finish(s, FINISH_421, now.ms);
 	s->held_421 = mem_alloc(sizeof(*s->held_421));
 	*s->held_421 = *reply;

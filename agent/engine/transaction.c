@@ -57,6 +57,7 @@ transaction_new_part(struct request *req, size_t room, int64_t now_ms)
 {
 	struct transaction *t = make(req, room, now_ms);
 
+	CHECK(room > 0 && room <= req->rcpt_count);
 	t->is_part = true;
 	return t;
 }
@@ -81,8 +82,10 @@ transaction_free(struct transaction **t)
 bool
 transaction_is_open(const struct transaction *t, size_t i)
 {
-	enum rcpt_state state = t->req->rcpts[t->rcpts[i]].state;
+	enum rcpt_state state;
 
+	CHECK(i < t->count && t->rcpts[i] < t->req->rcpt_count);
+	state = t->req->rcpts[t->rcpts[i]].state;
 	return state == RCPT_WAITING || state == RCPT_IN_FLIGHT;
 }
 

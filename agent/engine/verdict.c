@@ -90,6 +90,7 @@ verdict_from_reply(enum outcome outcome, const struct verdict_source *from,
 	struct verdict *v = start(outcome, from);
 	char text[DSN_TEXT_MAX + 1];
 
+	CHECK(from != NULL); /* who said it */
 	reply_text(reply, text, sizeof(text));
 	if (outcome == OUTCOME_SENT)
 		/* 354 when a probe ends at DATA */

@@ -194,6 +194,7 @@ loop_watch(struct loop *loop, int fd, loop_fd_fn *fn, void *ctx)
 {
 	struct loop_fd *w = mem_zalloc(sizeof(*w));
 
+	CHECK(fd >= 0 && fn != NULL);
 	loop->handle_count++;
 	w->loop = loop;
 	w->fn = fn;
@@ -267,6 +268,7 @@ loop_unwatch(struct loop_fd **w)
 	*w = NULL;
 	if (old == NULL)
 		return;
+	CHECK(old->loop->handle_count > 0);
 	if (old->armed != 0)
 		(void)event_del(&old->ev);
 	if (list_is_linked(&old->link))
@@ -291,6 +293,7 @@ loop_timer_new(struct loop *loop, loop_fn *fn, void *ctx)
 {
 	struct loop_timer *t = mem_zalloc(sizeof(*t));
 
+	CHECK(fn != NULL);
 	loop->handle_count++;
 	t->loop = loop;
 	t->fn = fn;
@@ -327,6 +330,7 @@ loop_timer_free(struct loop_timer **t)
 	*t = NULL;
 	if (old == NULL)
 		return;
+	CHECK(old->loop->handle_count > 0);
 	(void)evtimer_del(&old->ev);
 	old->loop->handle_count--;
 	loop_defer(old->loop, mem_free, old);
@@ -337,6 +341,7 @@ loop_defer(struct loop *loop, loop_fn *fn, void *ctx)
 {
 	struct deferred *d = mem_alloc(sizeof(*d));
 
+	CHECK(fn != NULL);
 	d->fn = fn;
 	d->ctx = ctx;
 	list_push(&loop->deferred, &d->link);
@@ -357,7 +362,7 @@ loop_on_signal(struct loop *loop, int signo, loop_fn *fn, void *ctx)
 {
 	struct loop_signal *s;
 
-	CHECK(loop->signal_count < MAX_SIGNALS);
+	CHECK(loop->signal_count < MAX_SIGNALS && fn != NULL);
 	s = &loop->signals[loop->signal_count++];
 	s->fn = fn;
 	s->ctx = ctx;

@@ -322,6 +322,7 @@ deliver(struct resolver_query *q)
 static void
 settle(struct resolver_query *q)
 {
+	CHECK(!q->is_settled);
 	forget_questions(q);
 	q->is_settled = true;
 	loop_timer_at(q->timer, 0);
@@ -561,6 +562,7 @@ ask_type(struct resolver_query *q, const char *name, size_t i, unsigned type)
 {
 	struct question *question = mem_zalloc(sizeof(*question));
 
+	CHECK(i < TYPES_MAX && q->questions[i] == NULL && !q->is_settled);
 	question->query = q;
 	question->type = type;
 	q->questions[i] = question;

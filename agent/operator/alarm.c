@@ -264,6 +264,7 @@ find(const struct alarm *a, enum alarm_kind kind, const char *smarthost)
 static void
 state_free(struct alarm *a, struct state *st)
 {
+	CHECK(a->state_count > 0);
 	list_remove(&st->link);
 	a->state_count--;
 	mem_free(st);
@@ -292,6 +293,7 @@ add(struct alarm *a, enum alarm_kind kind, const char *smarthost)
 	if (a->state_count == ALARM_COUNT_MAX && !make_room(a))
 		return NULL;
 	st = mem_zalloc(sizeof(*st));
+	CHECK(a->state_count < ALARM_COUNT_MAX);
 	st->kind = kind;
 	set_text(st->smarthost, sizeof(st->smarthost), smarthost);
 	st->told_ms = -1;

@@ -101,6 +101,7 @@ on_end(void *ctx, bool readable, bool writable)
 
 	(void)readable;
 	(void)writable;
+	CHECK(s->pid > 0 && s->pid_fd >= 0);
 	/* The group keeps its number until we have waited for its leader. */
 	if (s->is_ours && s->is_late)
 		(void)kill(-s->pid, SIGKILL);
@@ -117,6 +118,8 @@ on_limit(void *ctx)
 {
 	struct spawn *s = ctx;
 
+	/* kill(2) of 0 or 1 would end this process or all there are. */
+	CHECK(s->pid > 1 && s->pid_fd >= 0);
 	s->is_late = true;
 	if (s->is_ours)
 		(void)kill(-s->pid, SIGKILL);
@@ -174,6 +177,7 @@ start(struct spawn *s, char *const *env)
 static void
 watch(struct spawn *s)
 {
+	CHECK(s->pid > 1 && s->watch == NULL);
 	s->is_ours = true;
 	s->is_late = false;
 	s->pid_fd = pidfd_open(s->pid, 0);
@@ -213,6 +217,7 @@ kick(struct spawn *s)
 void
 spawn_run(struct spawn *spawn, const char *const *env)
 {
+	CHECK(spawn->waiting <= SPAWN_QUEUE_MAX);
 	if (spawn->waiting == SPAWN_QUEUE_MAX) {
 		log_warn(
 		    "lane_alert_command: %s: too many wait, one is dropped",

@@ -81,6 +81,8 @@ set_state(struct conn *c, enum conn_state state)
 {
 	struct intake *intake = c->intake;
 
+	/* Only onwards. */
+	CHECK(list_is_linked(&c->link) ? state > c->state : state == CONN_HELD);
 	if (list_is_linked(&c->link)) {
 		list_remove(&c->link);
 		intake->counts[c->state]--;
@@ -130,6 +132,7 @@ hang_up(struct conn *c)
 static void
 conn_close(struct conn *c)
 {
+	CHECK(c->intake->counts[c->state] > 0);
 	list_remove(&c->link);
 	c->intake->counts[c->state]--;
 	hang_up(c);
@@ -331,6 +334,7 @@ on_complete(struct conn *c)
 	struct intake *intake = c->intake;
 	struct request *req = c->req;
 
+	CHECK(c->state == CONN_READING && request_is_complete(req));
 	stop_reading(c);
 	req->owner = c;
 	req->received_ms = loop_now_ms(intake->loop);
@@ -611,9 +615,11 @@ bool
 intake_mark(void *ctx, struct request *req, int64_t offset)
 {
 	struct conn *c = req->owner;
-	const char *why = queuefile_mark(&c->file, offset);
+	const char *why;
 
 	(void)ctx;
+	CHECK(c->req == req && c->state == CONN_WORKING);
+	why = queuefile_mark(&c->file, offset);
 	if (why != NULL)
 		log_warn("%s: cannot mark the recipient at offset %lld as "
 			 "done: %s",
@@ -627,6 +633,7 @@ intake_mark_corrupt(struct request *req)
 	struct conn *c = req->owner;
 	const char *why;
 
+	CHECK(c->req == req && c->state == CONN_WORKING);
 	req->must_retry = true;
 	log_warn("corrupted queue file: %s/%s", req->queue_name, req->queue_id);
 	why = queuefile_mark_corrupt(&c->file);
@@ -643,6 +650,8 @@ intake_new(struct loop *loop, const struct settings *set, int listen_fd,
 {
 	struct intake *intake = mem_zalloc(sizeof(*intake));
 
+	CHECK(ops->may_greet != NULL && ops->on_request != NULL);
+	CHECK(ops->on_hangup != NULL && ops->on_first_accept != NULL);
 	intake->loop = loop;
 	intake->set = set;
 	intake->ops = ops;

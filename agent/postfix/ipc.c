@@ -89,6 +89,7 @@ fail(struct ipc *ipc, const char *why)
 static void
 send_request(struct ipc *ipc)
 {
+	CHECK(ipc->state == IPC_SENDING);
 	while (buf_len(&ipc->request) > 0) {
 		struct slice rest = buf_slice(&ipc->request);
 		ssize_t n =
@@ -191,6 +192,7 @@ try_later(struct ipc *ipc)
 static void
 try_connect(struct ipc *ipc)
 {
+	CHECK(ipc->state == IPC_CONNECTING && ipc->fd < 0);
 	ipc->fd =
 	    socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (ipc->fd < 0) {
@@ -244,6 +246,7 @@ ipc_ask(struct loop *loop, const struct settings *set, const char *path,
 	int64_t limit_ms = set->ipc_timeout_ms;
 	size_t n = strlen(path);
 
+	CHECK(on_done != NULL);
 	if (limit_ms <= 0 || limit_ms > IPC_TIMEOUT_MAX_MS)
 		limit_ms = IPC_TIMEOUT_MAX_MS;
 	ipc->loop = loop;

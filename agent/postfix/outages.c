@@ -58,6 +58,7 @@ outage_of(struct list *link)
 static void
 forget(struct outages *o, struct outage *one)
 {
+	CHECK(o->count > 0);
 	list_remove(&one->link);
 	requeue_free(&one->ids);
 	mem_free(one);

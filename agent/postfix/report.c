@@ -265,6 +265,7 @@ plan_probe(struct job *job)
 static void
 plan(struct job *job)
 {
+	CHECK(job->ipc == NULL); /* a step under way would be lost */
 	job->step_count = job->at = 0;
 	if (request_is_probe(job->req)) {
 		plan_probe(job);
@@ -321,6 +322,7 @@ replace(struct verdict *v, const char *text)
 	bool maybe_accepted = v->dsn.maybe_accepted;
 	char status[DSN_STATUS_SIZE], *old = mem_strdup(v->dsn.text);
 
+	CHECK(n > 0 && n < sizeof(status)); /* is_fit() */
 	memcpy(status, text, n);
 	status[n] = '\0';
 	text += n + strspn(text + n, " \t");
@@ -455,6 +457,7 @@ next_step(struct job *job)
 		run_step(job);
 		return;
 	}
+	CHECK(report->active_count > 0);
 	report->active_count--;
 	list_remove(&job->link);
 	start_waiting(report);
@@ -546,6 +549,7 @@ on_answer(void *ctx, bool is_answered, int32_t status)
 	struct job *job = ctx;
 	enum step step = job->steps[job->at];
 
+	CHECK(job->ipc != NULL && job->at < job->step_count);
 	job->ipc = NULL;
 	/* A deferral is logged before the less important steps. */
 	if (step == STEP_DEFER && verdict(job)->outcome == OUTCOME_DEFER)
@@ -566,6 +570,7 @@ run_step(struct job *job)
 	char path[PATH_BYTES_MAX];
 	struct buf out;
 
+	CHECK(job->ipc == NULL && job->at < job->step_count);
 	buf_init(&out, APPEND_BYTES_MAX);
 	switch (step) {
 	case STEP_BOUNCE:
@@ -628,6 +633,7 @@ report_new(struct loop *loop, const struct settings *set, report_fn *on_done,
 {
 	struct report *report = mem_zalloc(sizeof(*report));
 
+	CHECK(on_done != NULL && mark_fn != NULL);
 	report->loop = loop;
 	report->set = set;
 	report->on_done = on_done;

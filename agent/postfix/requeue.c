@@ -65,6 +65,7 @@ requeue_free(struct requeue **recall)
 static void
 drop_oldest(struct requeue *r)
 {
+	CHECK(r->count > 0 && r->count <= r->room);
 	r->first = (r->first + 1) % r->room;
 	r->count--;
 }
@@ -77,6 +78,7 @@ grow(struct requeue *r)
 
 	if (room > REQUEUE_MAX)
 		room = REQUEUE_MAX;
+	CHECK(room > r->count);
 	ring = mem_zarray(room, sizeof(*ring));
 	for (size_t i = 0; i < r->count; i++)
 		ring[i] = r->ring[(r->first + i) % r->room];
@@ -130,6 +132,7 @@ on_answer(void *ctx, bool is_answered, int32_t status)
 {
 	struct requeue *r = ctx;
 
+	CHECK(r->ipc != NULL && r->per_s > 0);
 	r->ipc = NULL;
 	if (is_answered && status == 0) {
 		r->called++;
@@ -148,6 +151,7 @@ ask(struct requeue *r, const char *id)
 	char path[PATH_BYTES_MAX];
 	struct buf request;
 
+	CHECK(r->ipc == NULL && r->allowed > 0);
 	(void)snprintf(
 	    path, sizeof(path), "public/%s", r->set->flush_service_name);
 	buf_init(&request, REQUEST_BYTES_MAX);

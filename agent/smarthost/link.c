@@ -142,6 +142,7 @@ is_open(const struct link *link)
 static void
 wake(struct link *link)
 {
+	CHECK(!is_freed(link));
 	loop_timer_at(link->again, 0);
 }
 
@@ -249,6 +250,7 @@ write_some(struct link *link, struct slice s, size_t *n_out, struct io_end *end)
 	ssize_t n;
 	int rc;
 
+	CHECK(s.n > 0); /* nothing would look like the end to SSL_write() */
 	if (link->ssl != NULL) {
 		ERR_clear_error();
 		errno = 0;
@@ -272,6 +274,7 @@ report_end(struct link *link, const struct io_end *end)
 {
 	struct io_end copy = *end;
 
+	CHECK(link->ops != NULL);
 	set_life(link, LIFE_OVER);
 	if (link->sending == SENDING_BROKEN) {
 		/* The write's error came first and says more than an EOF. */
@@ -344,6 +347,7 @@ shut(struct link *link)
 {
 	int rc;
 
+	CHECK(buf_len(&link->out) == 0);
 	if (link->ssl != NULL) {
 		ERR_clear_error();
 		rc = SSL_shutdown(link->ssl);

@@ -257,6 +257,7 @@ on_dialled(void *ctx, struct dial_result *result)
 	struct upstream *u = ctx;
 	struct upstreams *ups = u->ups;
 
+	CHECK(u->dial != NULL && u->ls == NULL && u->conn == NULL);
 	u->dial = NULL;
 	accounts_dial_ends(u->route, result->link != NULL);
 	u->rtt_ms = result->peer.rtt_ms;
@@ -361,6 +362,7 @@ on_session_ended(void *ctx, struct lane_session *ls, enum session_end how,
 	struct upstream *u = ls->io;
 	int64_t now_us = loop_now_us(ups->env.loop);
 
+	CHECK(u->ls == ls && u->dial == NULL);
 	endings_tell(&ups->ends, how, ls->session, why,
 	    (now_us - u->began_us) / 1000, now_us);
 	board_writer_add(ups->env.board, endings_counter(how, ls->session), 1);

@@ -319,6 +319,7 @@ void
 board_writer_observe(
     struct board_writer *w, enum board_hist_id which, int64_t us)
 {
+	CHECK(which < BOARD_HIST_COUNT);
 	if (w != NULL)
 		board_hist_add(
 		    &w->lane->hists[which], us > 0 ? (uint64_t)us : 0);

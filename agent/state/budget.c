@@ -537,6 +537,7 @@ take_row(struct budget *b, int most, int64_t now_ms)
 	}
 	if (i < 0)
 		return -1;
+	CHECK(i < SLOTS_MAX && !b->mine[i]);
 	b->slots.rows[i] = (struct slots_row){
 	    .state = SLOTS_HELD,
 	    .member = (uint32_t)b->me,
@@ -632,6 +633,7 @@ budget_release(
 {
 	CHECK(
 	    slot >= 0 && slot < SLOTS_MAX && b->row_of[slot] != BUDGET_NO_SLOT);
+	CHECK(b->mine_count > 0);
 	if (rtt_ms > 0)
 		b->rtt_ms = rtt_ms;
 	if (b->row_of[slot] >= 0)
@@ -655,6 +657,7 @@ budget_release(
 void
 budget_want(struct budget *b, int count)
 {
+	CHECK(count >= 0);
 	if (b->need == BUDGET_DRAINING || b->wants == count)
 		return;
 	b->wants = count;
@@ -684,6 +687,7 @@ budget_refused(struct budget *b, int held_count, int64_t now_ms)
 	bool is_locked;
 	int before;
 
+	CHECK(held_count >= 0);
 	if (b->need == BUDGET_DRAINING)
 		return;
 	/* Without the mutex two refusals at once may count as one. */
