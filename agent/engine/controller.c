@@ -438,13 +438,6 @@ controller_wait_until(struct controller *a, int64_t until_us)
 		a->pause_until_us = until_us;
 }
 
-void
-controller_resume(struct controller *a, int64_t now_us)
-{
-	a->pause_until_us = now_us;
-	a->refused_in_row = 0;
-}
-
 double
 controller_settled(const struct controller *a)
 {

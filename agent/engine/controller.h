@@ -137,13 +137,12 @@ void controller_on_other(struct controller *a);
 void controller_yield(struct controller *a, int64_t sent_us, int64_t now_us);
 
 /* Nothing goes before then (a quota is used up); the rate stays. An earlier
- * time than the present one is ignored; controller_resume() ends it. */
+ * time than the present one is ignored. */
 void controller_pause_until(struct controller *a, int64_t until_us);
 
 /* Likewise for a pause that is part of the pace, such as that of a provider
  * that counts messages per minute: it belongs to what is measured. */
 void controller_wait_until(struct controller *a, int64_t until_us);
-void controller_resume(struct controller *a, int64_t now_us);
 
 /* Messages per second allowed now; INFINITY when never throttled. */
 double controller_rate(const struct controller *a);

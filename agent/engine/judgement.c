@@ -8,8 +8,9 @@
 
 enum { CODE_OCTETS = 4 }; /* with the blank or hyphen behind it */
 
-bool
-judgement_is_dial(enum rule_stage stage)
+/* The session is not there yet. */
+static bool
+is_dial(enum rule_stage stage)
 {
 	return stage == RULE_CONNECT || stage == RULE_EHLO ||
 	       stage == RULE_STARTTLS || stage == RULE_AUTH;
@@ -73,7 +74,7 @@ judgement_is_heard_again(enum rule_stage stage, int code)
 static bool
 is_out_of_step(enum rule_stage stage, int code)
 {
-	if (judgement_is_dial(stage) || stage == RULE_IDLE)
+	if (is_dial(stage) || stage == RULE_IDLE)
 		return false;
 	return code == 221 || code / 100 == (stage == RULE_DATA ? 2 : 3);
 }
@@ -86,8 +87,7 @@ fate_by_code(enum rule_stage stage, int code)
 		return FATE_OUT_OF_STEP;
 	if (stage != RULE_IDLE && is_wanted(stage, code))
 		return FATE_AS_WANTED;
-	if (judgement_is_dial(stage) || stage == RULE_RSET ||
-	    stage == RULE_IDLE)
+	if (is_dial(stage) || stage == RULE_RSET || stage == RULE_IDLE)
 		return FATE_WAITS;
 	/* The session has lost step, which is nothing against the message. */
 	if (code == 421 || (stage == RULE_MAIL && code == 503))
@@ -125,7 +125,7 @@ witness_of(const struct judgement *j, enum rule_stage stage)
 		return WITNESS_MESSAGE;
 	if (j->outcome != RULE_ALARM)
 		return WITNESS_NONE;
-	if (judgement_is_dial(stage))
+	if (is_dial(stage))
 		return WITNESS_DIALS;
 	if (stage == RULE_RSET || stage == RULE_IDLE)
 		return WITNESS_NONE; /* it is not about a message */

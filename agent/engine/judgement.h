@@ -78,9 +78,6 @@ void judgement_of(struct judgement *j, const struct rules *rules,
  * that: then by DATA. */
 bool judgement_is_heard_again(enum rule_stage stage, int code);
 
-/* The session is not there yet. */
-bool judgement_is_dial(enum rule_stage stage);
-
 /* The whole of it in one word: an outcome of rules.h, or, where the code alone
  * counts, bounce, defer, elsewhere, wait or ok; "suspect" for an alarm that
  * needs a witness other than WITNESS_DIALS. */

@@ -431,15 +431,3 @@ lane_figures(const struct lane *lane)
 {
 	return &lane->figures;
 }
-
-void
-lane_each_session(const struct lane *lane,
-    void (*fn)(void *ctx, const struct lane_session *ls), void *ctx)
-{
-	list_each (link, &lane->routes) {
-		struct route *r = route_of(link);
-
-		list_each (s, &r->sessions)
-			fn(ctx, session_of(s));
-	}
-}

@@ -200,10 +200,6 @@ size_t lane_sessions(const struct lane *lane);
 size_t lane_dialing(const struct lane *lane);
 const struct lane_figures *lane_figures(const struct lane *lane);
 
-/* Every session, for figures. */
-void lane_each_session(const struct lane *lane,
-    void (*fn)(void *ctx, const struct lane_session *ls), void *ctx);
-
 /* Where a request goes: lane_smarthost; else, when its nexthop is just the
  * domain of its recipients (`transport:` without a nexthop), relayhost; else
  * its nexthop. */

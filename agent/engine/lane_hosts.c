@@ -284,13 +284,29 @@ tell(struct route *r, const struct route *next, int64_t now_ms)
 		    next->nexthops);
 }
 
+/* What was deferred for want of a host may be called back, if r has a session.
+ */
+static void
+call_back(struct lane *lane, const struct route *r)
+{
+	struct route *first;
+
+	if (r->session_count == 0)
+		return;
+	first = first_of(lane, r);
+	if (first == NULL || first->owed == 0)
+		return;
+	first->owed = 0;
+	lane->ops.outages->on_back(lane->ops.outages_ctx, first->id);
+}
+
 static void
 tell_return(struct lane *lane, struct route *r)
 {
 	if (r->is_bypassed)
 		log_info("%s is available again", r->nexthops);
 	r->is_bypassed = false;
-	lane_on_back(lane, r);
+	call_back(lane, r);
 }
 
 /* The last that waits and is not to stay. */
@@ -463,8 +479,9 @@ lane_probe(struct lane *lane, struct route *r, struct moment now)
 
 /* ---- when there is none ------------------------------------------------- */
 
-bool
-lane_has_no_host(const struct lane *lane, const struct route *r, int64_t now_ms)
+/* Nothing of the list that begins with r can be used. */
+static bool
+has_no_host(const struct lane *lane, const struct route *r, int64_t now_ms)
 {
 	struct key key;
 
@@ -482,7 +499,7 @@ bool
 lane_is_list_down(
     const struct lane *lane, const struct route *r, int64_t now_ms)
 {
-	return is_first(r) && lane_has_no_host(lane, r, now_ms);
+	return is_first(r) && has_no_host(lane, r, now_ms);
 }
 
 static bool
@@ -490,7 +507,7 @@ is_list_lost(const struct lane *lane, const struct route *r, int64_t now_ms)
 {
 	const struct route *first = first_of(lane, r);
 
-	return first == NULL || lane_has_no_host(lane, first, now_ms);
+	return first == NULL || has_no_host(lane, first, now_ms);
 }
 
 bool
@@ -532,18 +549,4 @@ lane_owe(struct lane *lane, const struct transaction *t, enum lane_owed_for why)
 		return false;
 	first->owed++;
 	return true;
-}
-
-void
-lane_on_back(struct lane *lane, const struct route *r)
-{
-	struct route *first;
-
-	if (r->session_count == 0)
-		return;
-	first = first_of(lane, r);
-	if (first == NULL || first->owed == 0)
-		return;
-	first->owed = 0;
-	lane->ops.outages->on_back(lane->ops.outages_ctx, first->id);
 }

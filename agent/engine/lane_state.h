@@ -233,10 +233,7 @@ void lane_probe(struct lane *lane, struct route *r, struct moment now);
 bool lane_is_probe_due(
     const struct lane *lane, const struct route *r, int64_t now_ms);
 
-/* Nothing of the list that begins with r can be used / r begins one, and so it
- * is. */
-bool lane_has_no_host(
-    const struct lane *lane, const struct route *r, int64_t now_ms);
+/* r begins a list of which nothing can be used. */
 bool lane_is_list_down(
     const struct lane *lane, const struct route *r, int64_t now_ms);
 
@@ -247,11 +244,9 @@ void lane_alarm_of_outage(struct lane *lane, struct route *r, int64_t now_ms);
 bool lane_is_lost(
     const struct lane *lane, const struct transaction *t, int64_t now_ms);
 
-/* t is deferred for that reason: true when it will be called back / that is so
- * now, if r has a session. */
+/* t is deferred for that reason: true when it will be called back. */
 bool lane_owe(
     struct lane *lane, const struct transaction *t, enum lane_owed_for why);
-void lane_on_back(struct lane *lane, const struct route *r);
 
 /* ---- lane_fit.c --------------------------------------------------------- */
 

@@ -136,12 +136,6 @@ rule_outcome_words(enum rule_outcome outcome)
 	return outcomes[outcome].words;
 }
 
-bool
-rule_outcome_keeps_mail(enum rule_outcome outcome)
-{
-	return outcome != RULE_OK && outcome != RULE_BOUNCE;
-}
-
 const char *
 rule_stage_name(enum rule_stage stage)
 {

@@ -127,9 +127,6 @@ bool rules_add_text(struct rules *rules, const char *file, struct slice text,
 bool rules_match(const struct rules *rules, const struct rules_query *query,
     struct rule_hit *hit);
 
-/* The mail is kept for another try, whatever the code says. */
-bool rule_outcome_keeps_mail(enum rule_outcome outcome);
-
 const char *rule_outcome_name(enum rule_outcome outcome);
 const char *rule_outcome_words(enum rule_outcome outcome); /* a sentence */
 const char *rule_stage_name(enum rule_stage stage);

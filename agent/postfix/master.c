@@ -122,12 +122,6 @@ master_listen_fd(const struct master *master)
 	return MASTER_LISTEN_FD;
 }
 
-int
-master_listen_count(const struct master *master)
-{
-	return master->listen_count;
-}
-
 static void
 tell(struct master *master, enum master_state state)
 {

@@ -45,9 +45,8 @@ struct master *master_open(const struct options *opt, char **error_out);
 /* Frees the object; the descriptors stay open. */
 void master_close(struct master **master);
 
-/* First listening socket, and their number. */
+/* First listening socket. */
 int master_listen_fd(const struct master *master);
-int master_listen_count(const struct master *master);
 
 /* Tells master; errors are logged, there is nothing else to do. */
 void master_taken(struct master *master);

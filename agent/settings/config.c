@@ -213,8 +213,9 @@ told(const struct loading *l, const struct param *param)
 	return value;
 }
 
-enum config_origin
-config_default_origin(const struct param *param, const char *class)
+/* Where a value comes from that nobody set: the class, or the program. */
+static enum config_origin
+default_origin(const struct param *param, const char *class)
 {
 	return strcmp(params_default(param, class), param->fallback) == 0
 		   ? CONFIG_BUILT_IN
@@ -230,7 +231,7 @@ note_origins(struct loading *l)
 
 		enum config_origin *origin = &l->origins->params[i];
 
-		*origin = config_default_origin(param, l->opt->class);
+		*origin = default_origin(param, l->opt->class);
 		if (postconf_value(&l->pc, name) != NULL)
 			*origin = main_cf_find(&l->cf, name) != NULL
 				      ? CONFIG_MAIN_CF

@@ -50,10 +50,6 @@ bool config_load(struct settings *set, struct provider_set *provider,
     const struct options *opt, struct problems *problems,
     struct config_origins *origins);
 
-/* Where a value comes from that nobody set: the class, or the program. */
-enum config_origin config_default_origin(
-    const struct param *param, const char *class);
-
 /* Absolute path of a Postfix command ("postconf"), without PATH; the caller
  * frees. command_directory may be NULL or "". */
 char *config_command(const char *command_directory, const char *name);

@@ -277,24 +277,6 @@ set_value(struct settings *set, const struct param *param, const char *text,
 	return false;
 }
 
-bool
-params_set(struct settings *set, const struct param *param, const char *text,
-    struct problems *problems)
-{
-	char error[512] = "";
-	char *allowed;
-
-	if (set_value(set, param, text, error, sizeof(error)))
-		return true;
-	/* What is wrong with a rate says what is allowed, too. */
-	allowed = *error == '\0' ? params_allowed(param) : NULL;
-	problems_addf(problems, "bad parameter: %s = %s: %s%s", param->name,
-	    text, allowed != NULL ? "must be " : error,
-	    allowed != NULL ? allowed : "");
-	mem_free(allowed);
-	return false;
-}
-
 /* "a, b or c" of the words in the table. */
 static char *
 list_words(const struct param *param)
@@ -327,8 +309,9 @@ time_text(int64_t s)
 	return mem_printf("%llds", (long long)s);
 }
 
-char *
-params_allowed(const struct param *param)
+/* What is allowed, as in the text of a problem; the caller frees. */
+static char *
+allowed_for(const struct param *param)
 {
 	char *words, *low, *high, *text;
 
@@ -361,6 +344,24 @@ params_allowed(const struct param *param)
 				  "or 50000/1d!");
 	}
 	return mem_strdup("any text");
+}
+
+bool
+params_set(struct settings *set, const struct param *param, const char *text,
+    struct problems *problems)
+{
+	char error[512] = "";
+	char *allowed;
+
+	if (set_value(set, param, text, error, sizeof(error)))
+		return true;
+	/* What is wrong with a rate says what is allowed, too. */
+	allowed = *error == '\0' ? allowed_for(param) : NULL;
+	problems_addf(problems, "bad parameter: %s = %s: %s%s", param->name,
+	    text, allowed != NULL ? "must be " : error,
+	    allowed != NULL ? allowed : "");
+	mem_free(allowed);
+	return false;
 }
 
 char *

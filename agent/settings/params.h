@@ -69,9 +69,6 @@ bool params_is_class(const char *class);
 /* What one value alone cannot show: rules between parameters. */
 void params_check(const struct settings *set, struct problems *problems);
 
-/* What is allowed, as in the text of a problem; the caller frees. */
-char *params_allowed(const struct param *param);
-
 /* The value as text (yes, 30s, ...); the caller frees. */
 char *params_text(const struct settings *set, const struct param *param);
 

@@ -109,8 +109,9 @@ is_at_rest(const struct candidates *c, const struct sockaddr_storage *sa)
 	return false;
 }
 
-uint16_t
-candidate_port(const char *port)
+/* Number of a port given as number or service name, 0: unknown. */
+static uint16_t
+number_of_port(const char *port)
 {
 	/* What must work where /etc/services is missing (in a chroot). */
 	static const struct {
@@ -426,7 +427,7 @@ start_nexthop(struct candidates *c, const struct nexthop *nexthop)
 	(void)snprintf(
 	    c->current.domain, sizeof(c->current.domain), "%s", nexthop->host);
 	c->current.use_mx = nexthop->use_mx;
-	c->current.port = candidate_port(
+	c->current.port = number_of_port(
 	    nexthop->port[0] != '\0' ? nexthop->port : c->set->smtp_tcp_port);
 	if (c->current.port == 0) {
 		(void)snprintf(text, sizeof(text), "unknown service: %s/tcp",

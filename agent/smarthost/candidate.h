@@ -90,7 +90,4 @@ void candidate_rest(struct candidate_rests *rests,
 void candidate_wake(
     struct candidate_rests *rests, const struct sockaddr_storage *sa);
 
-/* Number of a port given as number or service name, 0: unknown. */
-uint16_t candidate_port(const char *port);
-
 #endif

@@ -118,12 +118,6 @@ dialer_own_end_s(const struct dialer *dialer)
 	return tls_own_end_s(dialer->tls);
 }
 
-struct resolver *
-dialer_resolver(struct dialer *dialer)
-{
-	return dialer->resolver;
-}
-
 /* Frees all but the result; the memory goes at the end of the turn, since
  * callers up the stack may still look at the state. */
 static void

@@ -119,9 +119,6 @@ void dial_cancel(struct dial **dial);
 /* The peer took a connection and nothing else: it is tried last for a while. */
 void dialer_rest(struct dialer *dialer, const struct peer *peer);
 
-/* The resolver in use (tests point it at servers of their own). */
-struct resolver *dialer_resolver(struct dialer *dialer);
-
 /* Frees what is inside a result (link included if still there). */
 void dial_result_fini(struct dial_result *result);
 

@@ -51,13 +51,6 @@ enum life {
 	LIFE_FREED, /* the memory goes at the end of the turn */
 };
 
-enum sending {
-	SENDING_OPEN,
-	SENDING_SHUTTING, /* what is unsent, then close_notify and FIN */
-	SENDING_SHUT,
-	SENDING_BROKEN, /* writing failed; what came in is read first */
-};
-
 #define TO(state) (1U << (state))
 
 static const unsigned life_moves[] = {
@@ -68,20 +61,12 @@ static const unsigned life_moves[] = {
     [LIFE_FREED] = 0,
 };
 
-static const unsigned sending_moves[] = {
-    [SENDING_OPEN] = TO(SENDING_SHUTTING) | TO(SENDING_BROKEN),
-    [SENDING_SHUTTING] = TO(SENDING_SHUT) | TO(SENDING_BROKEN),
-    [SENDING_SHUT] = 0,
-    [SENDING_BROKEN] = 0,
-};
-
 struct link {
 	struct loop *loop;
 	struct loop_fd *watch;
 	struct loop_timer *again;
 	int fd;
 	enum life life; /* written by set_life() */
-	enum sending sending; /* written by set_sending() */
 	struct ssl_st *ssl;
 	const struct link_ops *ops;
 	void *ctx;
@@ -89,7 +74,6 @@ struct link {
 	struct buf out; /* pulled, not yet taken by the kernel */
 	link_tls_fn *on_tls; /* NULL but during the handshake */
 	void *tls_ctx;
-	bool is_paused;
 	bool want_output; /* kicked since on_output last gave nothing */
 	bool is_blocked; /* the socket takes no more for now */
 	bool has_more; /* the read budget of this turn was used up */
@@ -97,7 +81,7 @@ struct link {
 	bool write_wants_read; /* SSL_write() needs the rest of a message */
 	size_t tls_budget; /* octets OpenSSL may read in this turn */
 	int handshakes; /* messages since the handshake */
-	/* when sending is broken: by what */
+	bool is_write_dead; /* writing failed; what came in is read first */
 	enum link_end write_end;
 	char write_text[TEXT_SIZE];
 };
@@ -117,13 +101,6 @@ set_life(struct link *link, enum life life)
 	link->life = life;
 	CHECK((life == LIFE_HANDSHAKE) == (link->on_tls != NULL) ||
 	      life == LIFE_FREED);
-}
-
-static void
-set_sending(struct link *link, enum sending sending)
-{
-	CHECK((sending_moves[link->sending] & TO(sending)) != 0);
-	link->sending = sending;
 }
 
 static bool
@@ -276,7 +253,7 @@ report_end(struct link *link, const struct io_end *end)
 
 	CHECK(link->ops != NULL);
 	set_life(link, LIFE_OVER);
-	if (link->sending == SENDING_BROKEN) {
+	if (link->is_write_dead) {
 		/* The write's error came first and says more than an EOF. */
 		end_set(&copy, link->write_end, link->write_text);
 	}
@@ -286,7 +263,7 @@ report_end(struct link *link, const struct io_end *end)
 static bool
 may_read(const struct link *link)
 {
-	return is_open(link) && link->ops != NULL && !link->is_paused;
+	return is_open(link) && link->ops != NULL;
 }
 
 static void
@@ -316,8 +293,7 @@ read_input(struct link *link)
 
 	link->handshake_wants_write = false;
 	while (may_read(link) && buf_len(&link->unread) == 0) {
-		if (link->sending != SENDING_BROKEN &&
-		    reads++ == READS_PER_TURN) {
+		if (!link->is_write_dead && reads++ == READS_PER_TURN) {
 			link->has_more = true;
 			break;
 		}
@@ -333,7 +309,7 @@ read_input(struct link *link)
 		return;
 	if (result == IO_END)
 		report_end(link, &end);
-	else if (link->sending == SENDING_BROKEN && result == IO_AGAIN &&
+	else if (link->is_write_dead && result == IO_AGAIN &&
 		 buf_len(&link->unread) == 0) {
 		/* The socket is broken: nothing more can come. */
 		end_set(&end, link->write_end, link->write_text);
@@ -341,30 +317,11 @@ read_input(struct link *link)
 	}
 }
 
-/* close_notify, then FIN. */
-static void
-shut(struct link *link)
-{
-	int rc;
-
-	CHECK(buf_len(&link->out) == 0);
-	if (link->ssl != NULL) {
-		ERR_clear_error();
-		rc = SSL_shutdown(link->ssl);
-		if (rc < 0 &&
-		    SSL_get_error(link->ssl, rc) == SSL_ERROR_WANT_WRITE) {
-			link->is_blocked = true;
-			return;
-		}
-	}
-	set_sending(link, SENDING_SHUT);
-	(void)shutdown(link->fd, SHUT_WR);
-}
-
 static void
 note_write_error(struct link *link, const struct io_end *end)
 {
-	set_sending(link, SENDING_BROKEN);
+	CHECK(!link->is_write_dead);
+	link->is_write_dead = true;
 	link->write_end = end->end == LINK_EOF ? LINK_RESET : end->end;
 	(void)snprintf(
 	    link->write_text, sizeof(link->write_text), "%s", end->text);
@@ -399,8 +356,7 @@ write_output(struct link *link)
 
 	link->is_blocked = false;
 	link->write_wants_read = false;
-	if (!is_open(link) || link->sending == SENDING_BROKEN ||
-	    link->sending == SENDING_SHUT)
+	if (!is_open(link) || link->is_write_dead)
 		return;
 	while (pull(link)) {
 		if (writes++ == WRITES_PER_TURN) {
@@ -421,8 +377,6 @@ write_output(struct link *link)
 		if (!is_open(link))
 			return;
 	}
-	if (!is_freed(link) && link->sending == SENDING_SHUTTING)
-		shut(link);
 }
 
 static void
@@ -571,7 +525,6 @@ link_set_ops(struct link *link, const struct link_ops *ops, void *ctx)
 {
 	link->ops = ops;
 	link->ctx = ctx;
-	link->is_paused = false;
 	/* The login passed through here. */
 	if (buf_len(&link->out) == 0 && link->out.data != NULL)
 		mem_wipe(link->out.data, link->out.cap);
@@ -594,15 +547,6 @@ link_kick(struct link *link)
 	link->want_output = true;
 	if (!link->is_blocked)
 		wake(link);
-}
-
-void
-link_pause(struct link *link, bool paused)
-{
-	if (link->is_paused == paused)
-		return;
-	link->is_paused = paused;
-	wake(link);
 }
 
 /* BIO_read() of the bounded BIO. */
@@ -730,15 +674,4 @@ link_rtt_us(const struct link *link)
 	if (getsockopt(link->fd, IPPROTO_TCP, TCP_INFO, &info, &n) != 0)
 		return 0;
 	return info.tcpi_rtt;
-}
-
-void
-link_shutdown(struct link *link)
-{
-	if (link->sending == SENDING_OPEN)
-		set_sending(link, SENDING_SHUTTING);
-	/* What the handlers still have to say goes first. */
-	link->want_output = true;
-	if (!link->is_blocked)
-		wake(link);
 }

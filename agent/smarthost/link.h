@@ -68,9 +68,6 @@ void link_unread(struct link *link, const char *p, size_t n);
 /* There may be output: on_output is called when the socket takes some. */
 void link_kick(struct link *link);
 
-/* Stop and resume reading (while a handler changes). */
-void link_pause(struct link *link, bool paused);
-
 /* Turns the connection into TLS with ssl (owned from now on; connect state
  * set). on_done comes from the loop; when it is not ok, end and text say why:
  * LINK_TLS_ERROR, or the connection broke in the middle. Plain-text octets
@@ -89,9 +86,5 @@ size_t link_unsent(const struct link *link);
 
 /* Kernel's smoothed round-trip time, microseconds; 0 unknown. */
 int64_t link_rtt_us(const struct link *link);
-
-/* Sends TLS close_notify (if TLS) and a FIN after what is unsent; the peer's
- * EOF comes as on_closed. */
-void link_shutdown(struct link *link);
 
 #endif

@@ -97,14 +97,6 @@ option_flags(
 	return true;
 }
 
-bool
-sasl_options_are_valid(const char *options, char *bad, size_t bad_size)
-{
-	unsigned flags;
-
-	return option_flags(options, &flags, bad, bad_size);
-}
-
 static int
 get_user(void *ctx, int id, const char **result, unsigned *len)
 {
@@ -398,9 +390,8 @@ same_word(struct slice a, struct slice b)
 	return a.n == b.n && strncasecmp(a.p, b.p, a.n) == 0;
 }
 
-bool
-sasl_filter_allows(
-    const char *filter, struct slice mech, const char **error_out)
+static bool
+filter_allows(const char *filter, struct slice mech, const char **error_out)
 {
 	struct slice list = slice_str(filter), word;
 	bool had_word = false;
@@ -439,7 +430,7 @@ sasl_filter(const char *filter, const char *offered, char *out, size_t n,
 	out[0] = '\0';
 	*error_out = NULL;
 	while (words_cut(&list, WORDS_SEPARATORS, &mech)) {
-		if (!sasl_filter_allows(filter, mech, error_out)) {
+		if (!filter_allows(filter, mech, error_out)) {
 			if (*error_out != NULL)
 				return false;
 			continue;

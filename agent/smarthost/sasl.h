@@ -36,9 +36,6 @@ struct sasl;
 bool sasl_open(const char **why_out);
 void sasl_close(void);
 
-/* Checks a list of security options; false with the first bad word. */
-bool sasl_options_are_valid(const char *options, char *bad, size_t bad_size);
-
 /* Who logs in where, and how. */
 struct sasl_login {
 	const char *host; /* the server's name; mechanisms use it */
@@ -81,13 +78,10 @@ bool sasl_is_done(const struct sasl *sasl);
 /* The mechanism lets the server prove itself (SCRAM, GSSAPI, DIGEST-MD5). */
 bool sasl_is_mutual(const struct sasl *sasl);
 
-/* One mechanism against one list of smtp_sasl_mechanism_filter: words, "!"
- * negates, the first match decides, no match is no; an empty list lets all
- * pass. False with *error_out set for a word of a kind not known here. */
-bool sasl_filter_allows(
-    const char *filter, struct slice mech, const char **error_out);
-
-/* Writes the offered mechanisms that pass the filter, blanks between. */
+/* Writes the offered mechanisms that smtp_sasl_mechanism_filter lets pass,
+ * blanks between: words, "!" negates, the first match decides, no match is no;
+ * an empty list lets all pass. False with *error_out set for a word of a kind
+ * not known here. */
 bool sasl_filter(const char *filter, const char *offered, char *out, size_t n,
     const char **error_out);
 

@@ -124,9 +124,9 @@ take(char *out, size_t size, const char *value)
 		(void)snprintf(out, size, "%s", value);
 }
 
-void
-tlspolicy_set_level(
-    struct tlspolicy *p, const struct settings *set, enum tls_level level)
+/* Puts another level in force, with main.cf's parameters for it. */
+static void
+set_level(struct tlspolicy *p, const struct settings *set, enum tls_level level)
 {
 	bool mandatory = level > TLS_LEVEL_MAY;
 	char exclude[TLSPOLICY_TEXT_SIZE * 2];
@@ -156,7 +156,7 @@ tlspolicy_init(struct tlspolicy *p, const struct settings *set, char *error,
 
 	if (*word != '\0') {
 		if (!parse_level(slice_str(word), &level, error, error_size)) {
-			tlspolicy_set_level(p, set, TLS_LEVEL_NONE);
+			set_level(p, set, TLS_LEVEL_NONE);
 			return false;
 		}
 	} else if (set->smtp_enforce_tls) {
@@ -165,7 +165,7 @@ tlspolicy_init(struct tlspolicy *p, const struct settings *set, char *error,
 	} else if (set->smtp_use_tls) {
 		level = TLS_LEVEL_MAY;
 	}
-	tlspolicy_set_level(p, set, level);
+	set_level(p, set, level);
 	return true;
 }
 
@@ -242,14 +242,14 @@ tlspolicy_parse(struct tlspolicy *p, const struct settings *set,
 	bool is_first_match = true;
 	const char *why, *equals;
 
-	tlspolicy_set_level(p, set, TLS_LEVEL_NONE);
+	set_level(p, set, TLS_LEVEL_NONE);
 	if (!words_cut(&list, blanks, &word)) {
 		(void)snprintf(error, error_size, "invalid empty policy");
 		return false;
 	}
 	if (!parse_level(word, &level, error, error_size))
 		return false;
-	tlspolicy_set_level(p, set, level);
+	set_level(p, set, level);
 	while (next_attribute(&list, &word, &why)) {
 		if (level == TLS_LEVEL_NONE)
 			continue;

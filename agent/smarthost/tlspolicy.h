@@ -45,10 +45,6 @@ bool tlspolicy_init(struct tlspolicy *p, const struct settings *set,
 bool tlspolicy_parse(struct tlspolicy *p, const struct settings *set,
     const char *value, char *error, size_t error_size);
 
-/* Puts another level in force, with main.cf's parameters for it. */
-void tlspolicy_set_level(
-    struct tlspolicy *p, const struct settings *set, enum tls_level level);
-
 const char *tls_level_name(enum tls_level level);
 
 /* At these levels the certificate must match, or there is no delivery. */

@@ -668,12 +668,6 @@ budget_want(struct budget *b, int count)
 	set_timer(b);
 }
 
-bool
-budget_others_want(struct budget *b)
-{
-	return b->surplus > 0;
-}
-
 int
 budget_surplus(const struct budget *b)
 {

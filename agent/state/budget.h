@@ -75,11 +75,10 @@ void budget_want(struct budget *budget, int count);
  * wanted or held and there is a loop. */
 void budget_look(struct budget *budget, int64_t now_ms);
 
-/* Another lane of the account waits and we hold more than our reserve: idle
- * sessions should be closed. As of the last look, at most 100 ms ago; on_room
- * is called after each look that finds it so. */
-bool budget_others_want(struct budget *budget);
-/* How many of ours they could use; each release counts it down. */
+/* Another lane of the account waits and we hold more than our reserve: so many
+ * of ours it could use, idle sessions should be closed. As of the last look, at
+ * most 100 ms ago; on_room is called after each look that finds it so; each
+ * release counts it down. */
 int budget_surplus(const struct budget *budget);
 
 /* The provider itself refused a connection for their number while we held

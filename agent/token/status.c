@@ -18,6 +18,13 @@
 
 enum { LIST_MAX = 4096, PAIRS_MAX = 16 };
 
+enum { STATUS_TEXT_SIZE = 1000, STATUS_WAIT_S = 5 };
+
+struct status {
+	int64_t lives_s; /* 0: there is no token */
+	char text[STATUS_TEXT_SIZE]; /* the last failure; "": none */
+};
+
 /* -1: errno. */
 static int
 connect_to(const struct settings *set)
@@ -99,8 +106,10 @@ hint_of(int error_no)
 	}
 }
 
-bool
-status_ask(struct status *out, const struct settings *set, const char *name)
+/* Waits up to STATUS_WAIT_S. False: the service cannot be asked; text says
+ * why. */
+static bool
+ask_for(struct status *out, const struct settings *set, const char *name)
 {
 	int fd = connect_to(set);
 	struct attr_reader in;
@@ -136,7 +145,7 @@ bool
 status_print_one(const struct settings *set, const char *name)
 {
 	struct status status;
-	bool is_told = status_ask(&status, set, name);
+	bool is_told = ask_for(&status, set, name);
 
 	(void)printf("token %s: ", name);
 	if (!is_told)

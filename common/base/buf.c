@@ -111,8 +111,8 @@ buf_add_char(struct buf *b, char c)
 	return buf_add(b, &c, 1);
 }
 
-bool
-buf_vaddf(struct buf *b, const char *format, va_list ap)
+__attribute__((format(printf, 2, 0))) static bool
+add_formatted(struct buf *b, const char *format, va_list ap)
 {
 	va_list again;
 	int n;
@@ -135,7 +135,7 @@ buf_addf(struct buf *b, const char *format, ...)
 	bool ok;
 
 	va_start(ap, format);
-	ok = buf_vaddf(b, format, ap);
+	ok = add_formatted(b, format, ap);
 	va_end(ap);
 	return ok;
 }

@@ -68,8 +68,6 @@ bool buf_add_slice(struct buf *b, struct slice s);
 bool buf_add_char(struct buf *b, char c);
 bool buf_addf(struct buf *b, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-bool buf_vaddf(struct buf *b, const char *format, va_list ap)
-    __attribute__((format(printf, 2, 0)));
 
 /* Room for up to n octets to be filled in place (n <= max - content, else
  * NULL); commit what was really filled with buf_commit(). */

@@ -44,12 +44,6 @@ attr_reader_wipe(struct attr_reader *r)
 	attr_reader_reset(r);
 }
 
-bool
-attr_reader_is_midway(const struct attr_reader *r)
-{
-	return r->result == ATTR_MORE && buf_len(&r->octets) > 0;
-}
-
 static bool
 keep_pair(struct attr_reader *r, size_t value_len)
 {

@@ -69,9 +69,6 @@ void attr_reader_wipe(struct attr_reader *r);
 enum attr_result attr_reader_feed(
     struct attr_reader *r, const char *p, size_t n, size_t *used_out);
 
-/* True while a list has been begun and not finished: EOF now would be early. */
-bool attr_reader_is_midway(const struct attr_reader *r);
-
 /* The pairs, in wire order. i < attr_count(). */
 size_t attr_count(const struct attr_reader *r);
 struct attr_pair attr_at(const struct attr_reader *r, size_t i);

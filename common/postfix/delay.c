@@ -12,8 +12,9 @@ to_us(struct timeval t)
 	return (int64_t)t.tv_sec * MILLION + t.tv_usec;
 }
 
-struct timeval
-delay_between(struct timeval earlier, struct timeval later)
+/* later - earlier, not below zero. */
+static struct timeval
+between(struct timeval earlier, struct timeval later)
 {
 	int64_t us = to_us(later) - to_us(earlier);
 
@@ -80,7 +81,7 @@ delay_to_text(const struct delay_times *times, struct timeval now,
 	const struct timeval zero = {0, 0};
 	struct timeval end =
 	    is_set(times->deliver_done) ? times->deliver_done : now;
-	struct timeval part[5] = {delay_between(times->arrival, end)};
+	struct timeval part[5] = {between(times->arrival, end)};
 	char text[5][32];
 
 	/* Each stage that was not reached leaves its time to the one before,
@@ -88,18 +89,17 @@ delay_to_text(const struct delay_times *times, struct timeval now,
 	if (!is_set(times->active)) {
 		part[1] = part[0];
 	} else if (!is_set(times->handoff)) {
-		part[1] = delay_between(times->arrival, times->active);
-		part[2] = delay_between(times->active, end);
+		part[1] = between(times->arrival, times->active);
+		part[2] = between(times->active, end);
 	} else {
 		bool has_conn = is_set(times->conn_done);
 
-		part[1] = delay_between(times->arrival, times->active);
-		part[2] = delay_between(times->active, times->handoff);
-		part[3] = has_conn
-			      ? delay_between(times->handoff, times->conn_done)
-			      : zero;
-		part[4] = delay_between(
-		    has_conn ? times->conn_done : times->handoff, end);
+		part[1] = between(times->arrival, times->active);
+		part[2] = between(times->active, times->handoff);
+		part[3] =
+		    has_conn ? between(times->handoff, times->conn_done) : zero;
+		part[4] =
+		    between(has_conn ? times->conn_done : times->handoff, end);
 	}
 	for (size_t i = 0; i < 5; i++)
 		delay_format(text[i], sizeof text[i], part[i], max_decimals);

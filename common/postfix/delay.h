@@ -33,7 +33,4 @@ void delay_format(
 void delay_to_text(const struct delay_times *times, struct timeval now,
     int max_decimals, char *out, size_t n);
 
-/* later - earlier, not below zero. */
-struct timeval delay_between(struct timeval earlier, struct timeval later);
-
 #endif

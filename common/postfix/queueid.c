@@ -44,12 +44,6 @@ long_separator(struct slice id)
 	return z && z - id.p >= LONG_TIME_MIN ? (size_t)(z - id.p) : 0;
 }
 
-bool
-queueid_is_long(struct slice id)
-{
-	return long_separator(id) != 0;
-}
-
 /* The microseconds of a long id; 0 when they are no number, as Postfix. */
 static uint32_t
 long_usec(const char *p)

@@ -27,7 +27,6 @@ enum {
 
 bool queueid_is_valid(struct slice id);
 bool queueid_queue_name_is_valid(struct slice name);
-bool queueid_is_long(struct slice id);
 
 /* Appends the path relative to the queue directory, "active/4F69BA7A8B9".
  * hash_queue_names: names separated by commas or white space, case ignored.

@@ -20,14 +20,7 @@ bool xtext_encode(struct buf *out, struct slice raw);
 /* The same, but "=" stands for itself, as in values of XFORWARD. */
 bool xtext_encode_value(struct buf *out, struct slice raw);
 
-/* False when malformed ("+" without two hex digits, an octet outside of
- * "!".."~", "=") or for want of room. */
-bool xtext_decode(struct buf *out, struct slice encoded);
-
 /* False when raw is not well-formed UTF-8, or for want of room. */
 bool unitext_encode(struct buf *out, struct slice raw);
-
-/* Also takes UTF-8 as it is (utf-8-addr-unitext). False when malformed. */
-bool unitext_decode(struct buf *out, struct slice encoded);
 
 #endif

@@ -5,9 +5,7 @@
 #include <cmocka.h>
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "common/base/utf8.h"
 #include "common/smtp/xtext.h"
@@ -33,44 +31,42 @@ xtext_escapes_what_it_must(void **state)
 	buf_fini(&out);
 }
 
-static void
-xtext_decodes_what_it_encoded(void **state)
+/* As RFC 3461 4 says what an encoder has to have done. */
+static size_t
+decode(const char *text, char *out)
 {
-	struct buf coded, raw;
-	char all[256];
+	size_t n = 0;
 
-	(void)state;
-	buf_init(&coded, 1000);
-	buf_init(&raw, 1000);
-	for (size_t i = 0; i < sizeof all; i++)
-		all[i] = (char)i;
-	assert_true(xtext_encode(&coded, slice_of(all, sizeof all)));
-	assert_true(xtext_decode(&raw, buf_slice(&coded)));
-	assert_int_equal(buf_len(&raw), sizeof all);
-	assert_memory_equal(buf_slice(&raw).p, all, sizeof all);
-	buf_reset(&raw);
-	assert_true(xtext_decode(&raw, slice_str("+2b+2B")));
-	assert_text(&raw, "++");
-	buf_fini(&coded);
-	buf_fini(&raw);
+	for (; *text != '\0'; text++) {
+		unsigned value;
+
+		if (*text != '+') {
+			assert_true(
+			    *text > ' ' && *text < 0x7f && *text != '=');
+			out[n++] = *text;
+			continue;
+		}
+		assert_int_equal(sscanf(text, "+%2X", &value), 1);
+		out[n++] = (char)value;
+		text += 2;
+	}
+	return n;
 }
 
 static void
-xtext_refuses_malformed_text_and_leaves_out_alone(void **state)
+xtext_stands_for_any_octet(void **state)
 {
-	static const char *const t[] = {
-	    "a+", "a+2", "a+2G", "a+G2", "a b", "a=b", "a\xc3\xa4", "a\x7f"};
-	struct buf out;
+	struct buf coded;
+	char all[256], raw[256];
 
 	(void)state;
-	buf_init(&out, 1000);
-	assert_true(buf_add_str(&out, "was"));
-	for (size_t i = 0; i < sizeof t / sizeof t[0]; i++) {
-		assert_false(xtext_decode(&out, slice_str(t[i])));
-		assert_text(&out, "was");
-		assert_true(buf_ok(&out));
-	}
-	buf_fini(&out);
+	buf_init(&coded, 1000);
+	for (size_t i = 0; i < sizeof all; i++)
+		all[i] = (char)i;
+	assert_true(xtext_encode(&coded, slice_of(all, sizeof all)));
+	assert_int_equal(decode(buf_str(&coded), raw), sizeof all);
+	assert_memory_equal(raw, all, sizeof all);
+	buf_fini(&coded);
 }
 
 static void
@@ -93,13 +89,7 @@ unitext_is_seven_bit(void **state)
 		buf_reset(&out);
 		assert_true(unitext_encode(&out, slice_str(t[i].raw)));
 		assert_text(&out, t[i].coded);
-		buf_reset(&out);
-		assert_true(unitext_decode(&out, slice_str(t[i].coded)));
-		assert_text(&out, t[i].raw);
 	}
-	buf_reset(&out);
-	assert_true(unitext_decode(&out, slice_str("a\xc3\xa4")));
-	assert_text(&out, "a\xc3\xa4");
 	buf_fini(&out);
 }
 
@@ -108,9 +98,6 @@ unitext_refuses_malformed_text(void **state)
 {
 	static const char *const bad_raw[] = {"\xff", "a\xc3", "\xc0\x80",
 	    "\xed\xa0\x80", "\xf4\x90\x80\x80", "\x80"};
-	static const char *const bad_coded[] = {"\\", "\\x", "\\x{", "\\x{}",
-	    "\\x{4", "\\x{G}", "\\x{D800}", "\\x{110000}", "\\x{0000041}",
-	    "\\y{41}", "a b", "a+b", "a=b", "\xc3"};
 	struct buf out;
 
 	(void)state;
@@ -119,10 +106,6 @@ unitext_refuses_malformed_text(void **state)
 	for (size_t i = 0; i < sizeof bad_raw / sizeof bad_raw[0]; i++) {
 		assert_false(utf8_is_valid(slice_str(bad_raw[i])));
 		assert_false(unitext_encode(&out, slice_str(bad_raw[i])));
-		assert_text(&out, "was");
-	}
-	for (size_t i = 0; i < sizeof bad_coded / sizeof bad_coded[0]; i++) {
-		assert_false(unitext_decode(&out, slice_str(bad_coded[i])));
 		assert_text(&out, "was");
 	}
 	buf_fini(&out);
@@ -138,37 +121,8 @@ encoders_without_room_leave_out_alone(void **state)
 	assert_true(buf_add_str(&out, "was"));
 	assert_false(xtext_encode(&out, slice_str("a b c")));
 	assert_false(unitext_encode(&out, slice_str("a b")));
-	assert_false(xtext_decode(&out, slice_str("abcdefgh")));
-	assert_false(unitext_decode(&out, slice_str("abcdefgh")));
 	assert_text(&out, "was");
 	assert_true(buf_ok(&out));
-	buf_fini(&out);
-}
-
-static void
-random_octets_survive_the_decoders(void **state)
-{
-	unsigned seed = (unsigned)time(NULL);
-	static const char alphabet[] = "+=\\x{}0aF \xc3\xa4z";
-	struct buf out;
-
-	(void)state;
-	printf("seed %u\n", seed);
-	srandom(seed);
-	buf_init(&out, 1000);
-	for (int round = 0; round < 20000; round++) {
-		char text[12];
-		size_t n = (size_t)random() % sizeof text;
-
-		for (size_t i = 0; i < n; i++)
-			text[i] =
-			    alphabet[(size_t)random() % (sizeof alphabet - 1)];
-		buf_reset(&out);
-		(void)xtext_decode(&out, slice_of(text, n));
-		buf_reset(&out);
-		if (unitext_decode(&out, slice_of(text, n)))
-			assert_true(utf8_is_valid(buf_slice(&out)));
-	}
 	buf_fini(&out);
 }
 
@@ -177,12 +131,10 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(xtext_escapes_what_it_must),
-	    cmocka_unit_test(xtext_decodes_what_it_encoded),
-	    cmocka_unit_test(xtext_refuses_malformed_text_and_leaves_out_alone),
+	    cmocka_unit_test(xtext_stands_for_any_octet),
 	    cmocka_unit_test(unitext_is_seven_bit),
 	    cmocka_unit_test(unitext_refuses_malformed_text),
 	    cmocka_unit_test(encoders_without_room_leave_out_alone),
-	    cmocka_unit_test(random_octets_survive_the_decoders),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 
+#include "agent/engine/lane_state.h"
 #include "test/support/lane_world.h"
 
 struct loads {
@@ -15,9 +16,8 @@ struct loads {
 };
 
 static void
-count_load(void *ctx, const struct lane_session *ls)
+count_load(struct loads *l, const struct lane_session *ls)
 {
-	struct loads *l = ctx;
 	size_t load = session_load(ls->session);
 
 	l->sessions++;
@@ -34,7 +34,12 @@ loads(struct world *w)
 {
 	struct loads l = {.least = SIZE_MAX};
 
-	lane_each_session(w->lane, count_load, &l);
+	list_each (link, &w->lane->routes) {
+		struct route *r = route_of(link);
+
+		list_each (s, &r->sessions)
+			count_load(&l, session_of(s));
+	}
 	return l;
 }
 

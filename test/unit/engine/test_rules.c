@@ -255,17 +255,6 @@ rules_line_with_nul_is_refused(void **state)
 	assert_non_null(strstr(error, "NUL"));
 }
 
-static void
-rules_only_ok_and_bounce_let_mail_go(void **state)
-{
-	(void)state;
-	assert_false(rule_outcome_keeps_mail(RULE_OK));
-	assert_false(rule_outcome_keeps_mail(RULE_BOUNCE));
-	assert_true(rule_outcome_keeps_mail(RULE_SLOW));
-	assert_true(rule_outcome_keeps_mail(RULE_ALARM));
-	assert_true(rule_outcome_keeps_mail(RULE_DEFER));
-}
-
 int
 main(void)
 {
@@ -280,7 +269,6 @@ main(void)
 	    T(rules_say_what_is_wrong_and_what_is_allowed),
 	    T(rules_good_lines_count_beside_bad_ones),
 	    T(rules_line_with_nul_is_refused),
-	    T(rules_only_ok_and_bounce_let_mail_go),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -223,11 +223,11 @@ link_reads_replies_after_a_failed_write(void **state)
 	link_kick(u.link);
 	while (u.written == 0)
 		loop_once(loop);
-	link_pause(u.link, true);
+	link_set_ops(u.link, NULL, NULL);
 	assert_null(fake_finish(fake));
 	u.big_left = BIG;
 	link_kick(u.link);
-	link_pause(u.link, false);
+	link_set_ops(u.link, &ops, &u);
 	assert_true(fake_run_until(loop, &u.is_closed));
 	assert_int_equal(u.end, LINK_RESET);
 	assert_string_equal(buf_str(&u.in), "421 closing\r\n");
@@ -262,53 +262,6 @@ link_gives_unread_octets_first(void **state)
 	assert_true(fake_run_until(loop, &u.is_closed));
 	assert_string_equal(buf_str(&u.in), "abcdef\r\n");
 	finish(&u);
-}
-
-static void
-link_paused_reads_nothing(void **state)
-{
-	static const char *const script[] = {">abc", "<go", "close", NULL};
-	struct user u;
-
-	(void)state;
-	begin(&u, script);
-	link_set_ops(u.link, &ops, &u);
-	link_pause(u.link, true);
-	(void)buf_add_str(&u.to_send, "go\r\n");
-	link_kick(u.link);
-	while (u.written == 0)
-		loop_once(loop);
-	assert_null(fake_finish(fake));
-	assert_int_equal(buf_len(&u.in), 0);
-	assert_false(u.is_closed);
-	link_pause(u.link, false);
-	assert_true(fake_run_until(loop, &u.is_closed));
-	assert_string_equal(buf_str(&u.in), "abc\r\n");
-	finish(&u);
-}
-
-static void
-link_shutdown_sends_what_is_left_and_fin(void **state)
-{
-	static const char *const plain[] = {"<QUIT", "hang", NULL};
-	static const char *const tls[] = {"tls", "<QUIT", "hang", NULL};
-	struct user u;
-
-	(void)state;
-	for (int i = 0; i < 2; i++) {
-		if (i == 0) {
-			begin(&u, plain);
-			link_set_ops(u.link, &ops, &u);
-		} else {
-			begin_tls(&u, tls);
-		}
-		(void)buf_add_str(&u.to_send, "QUIT\r\n");
-		link_shutdown(u.link);
-		assert_true(fake_run_until(loop, &u.is_closed));
-		assert_int_equal(u.end, LINK_EOF);
-		assert_int_equal(u.written, 6);
-		finish(&u);
-	}
 }
 
 static void
@@ -379,7 +332,7 @@ link_reads_past_messages_without_data_a_few_a_turn(void **state)
 
 		(void)SSL_CTX_set_max_proto_version(ctx, floods[i].version);
 		begin_tls(&u, floods[i].script);
-		link_pause(u.link, true);
+		link_set_ops(u.link, NULL, NULL);
 		t.fd = link_fd(u.link);
 		t.wanted = 300 * floods[i].record_bytes;
 		t.timer = loop_timer_new(loop, on_tick, &t);
@@ -387,7 +340,7 @@ link_reads_past_messages_without_data_a_few_a_turn(void **state)
 		assert_true(fake_run_until(loop, &t.is_full));
 		t.turns = 0;
 		u.want_in = 7;
-		link_pause(u.link, false);
+		link_set_ops(u.link, &ops, &u);
 		assert_true(fake_run_until(loop, &u.enough));
 		assert_string_equal(buf_str(&u.in), "after\r\n");
 		/* Without the bound: one or two. */
@@ -414,7 +367,7 @@ link_reads_no_more_of_tls_than_a_turns_worth(void **state)
 		script[i] = line;
 	script[HEAP_LINES + 1] = "hang";
 	begin_tls(&u, script);
-	link_pause(u.link, true);
+	link_set_ops(u.link, NULL, NULL);
 	t.fd = link_fd(u.link);
 	assert_int_equal(
 	    setsockopt(t.fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room)), 0);
@@ -424,7 +377,7 @@ link_reads_no_more_of_tls_than_a_turns_worth(void **state)
 	t.in = &u.in;
 	t.before = buf_len(&u.in);
 	u.want_in = HEAP_LINES * (HEAP_LINE + 2);
-	link_pause(u.link, false);
+	link_set_ops(u.link, &ops, &u);
 	assert_true(fake_run_until(loop, &u.enough));
 	on_tick(&t);
 	assert_true(t.most <= 2 * TURN_BYTES);
@@ -467,7 +420,6 @@ link_refuses_tls_after_plain_octets(void **state)
 	(void)state;
 	begin(&u, script);
 	link_set_ops(u.link, &ops, &u);
-	link_pause(u.link, true);
 	link_unread(u.link, "250 injected\r\n", 14);
 	link_start_tls(u.link, ssl, on_tls, &u);
 	assert_true(fake_run_until(loop, &u.is_tls_done));
@@ -515,8 +467,6 @@ main(void)
 	    cmocka_unit_test(link_reads_replies_after_a_failed_write),
 	    cmocka_unit_test(link_survives_being_freed_by_its_handler),
 	    cmocka_unit_test(link_gives_unread_octets_first),
-	    cmocka_unit_test(link_paused_reads_nothing),
-	    cmocka_unit_test(link_shutdown_sends_what_is_left_and_fin),
 	    cmocka_unit_test(link_tls_reads_until_again),
 	    cmocka_unit_test(
 		link_reads_past_messages_without_data_a_few_a_turn),

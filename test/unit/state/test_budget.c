@@ -77,16 +77,16 @@ budget_waiting_lane_makes_surplus_close(void **state)
 	/* wanting is not yet waiting */
 	budget_release(fast, slots[0], true, 0, NOW);
 	assert_true(budget_take(fast, NOW, &answer));
-	assert_false(budget_others_want(fast));
+	assert_int_equal(budget_surplus(fast), 0);
 	assert_false(budget_take(slow, NOW, &answer));
 	assert_false(budget_take(fast, NOW, &answer));
-	assert_true(budget_others_want(fast));
+	assert_true(budget_surplus(fast) > 0);
 	assert_int_equal(budget_surplus(fast), 2);
 	budget_release(fast, slots[1], true, 0, NOW);
 	assert_int_equal(budget_surplus(fast), 1);
 	assert_true(budget_take(slow, NOW, &answer));
 	assert_false(budget_take(fast, NOW, &answer));
-	assert_false(budget_others_want(fast));
+	assert_int_equal(budget_surplus(fast), 0);
 	budget_close(&fast);
 	budget_close(&slow);
 }
@@ -103,7 +103,7 @@ budget_lane_within_its_reserve_gives_nothing_up(void **state)
 	budget_want(slow, 3);
 	assert_false(budget_take(slow, NOW, &answer));
 	assert_false(budget_take(fast, NOW, &answer));
-	assert_false(budget_others_want(fast));
+	assert_int_equal(budget_surplus(fast), 0);
 	budget_close(&fast);
 	budget_close(&slow);
 }
@@ -439,9 +439,9 @@ budget_tells_of_room_and_of_others_in_want(void **state)
 	budget_want(fast, 1);
 	assert_false(budget_take(fast, clock_mono_ms(), &answer));
 	run_until_room(&slow_eye);
-	assert_true(budget_others_want(slow));
+	assert_true(budget_surplus(slow) > 0);
 	budget_release(slow, slots[1], true, 0, clock_mono_ms());
-	assert_false(budget_others_want(slow));
+	assert_int_equal(budget_surplus(slow), 0);
 	run_until_room(&fast_eye);
 	assert_int_equal(fast_eye.calls, 1);
 	assert_true(budget_take(fast, clock_mono_ms(), &answer));

@@ -120,7 +120,7 @@ budget_survives_any_octets_in_its_file(void **state)
 		if (budget_take(a, now, &answer))
 			slot = answer.slot;
 		budget_want(a, round % 5);
-		(void)budget_others_want(a);
+		(void)budget_surplus(a);
 		(void)budget_surplus(a);
 		budget_refused(a, round % 7, now);
 		assert_true(budget_limit(a, now) >= 1);
