@@ -122,7 +122,7 @@ $(BUILD)/fuzz/%: test/fuzz/%.c $(COMMON_SRC)
 	@mkdir -p $(@D)
 	clang -std=c11 -D_GNU_SOURCE -I. -g -O1 -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=all -o $@ $^ $(FUZZ_LIBS)
-$(BUILD)/fuzz/fuzz_preset: agent/settings/provider.c agent/engine/rules.c
+$(BUILD)/fuzz/fuzz_provider: agent/settings/provider.c agent/engine/rules.c
 $(BUILD)/fuzz/fuzz_token: agent/token/answer.c agent/token/form.c
 $(BUILD)/fuzz/fuzz_token: FUZZ_LIBS = -ljansson
 FUZZ_MAIL := test/fuzz/mail.c $(wildcard agent/engine/session*.c) \

@@ -344,7 +344,7 @@ ask(int argc, char *const *argv)
 
 /* ---- -P ---------------------------------------------------------------- */
 
-/* The parameters a preset can fill, with what is in force. */
+/* The parameters a provider can fill, with what is in force. */
 static void
 print_parameters(const struct dryrun *d)
 {
@@ -386,7 +386,7 @@ print_origin(const struct dryrun *d, size_t i)
 		if (provider_set_value(&d->provider, param->name, ignored,
 			sizeof(ignored), &from))
 			(void)printf(
-			    "%s:%d", d->provider.preset.file, from->line);
+			    "%s:%d", d->provider.chosen.file, from->line);
 		return;
 	case CONFIG_MAIN_CF:
 		(void)printf("main.cf");
@@ -468,9 +468,9 @@ print_limit(const struct provider *p, const struct provider_limit *l)
 }
 
 static void
-print_preset(const struct dryrun *d)
+print_provider(const struct dryrun *d)
 {
-	const struct provider *p = &d->provider.preset;
+	const struct provider *p = &d->provider.chosen;
 
 	if (d->set.lane_provider[0] == '\0')
 		(void)printf("lane_provider is not set\n");
@@ -499,7 +499,7 @@ show(int argc, char *const *argv, dryrun_more_fn *more)
 	bool is_good = load(&d, argc, argv, 2);
 
 	if (is_good) {
-		print_preset(&d);
+		print_provider(&d);
 		more(&d.set);
 	}
 	unload(&d);

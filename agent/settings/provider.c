@@ -80,7 +80,7 @@ provider_name_is_valid(const char *name)
 /* ---- reading ----------------------------------------------------------- */
 
 struct reader {
-	struct provider *preset;
+	struct provider *provider;
 	struct rules *rules;
 	struct slice rest; /* of the line */
 	int line;
@@ -142,7 +142,7 @@ find_name(struct reader *in, const char *what, const char *const *names,
 	    word.p, allowed);
 }
 
-/* One more item in an array of a preset: its zeroed place. */
+/* One more item in an array of a provider: its zeroed place. */
 static void *
 grow(void *array, size_t count, size_t size, void **place)
 {
@@ -168,20 +168,20 @@ set_text(struct reader *in, char **to)
 static bool
 read_provider(struct reader *in)
 {
-	if (!set_text(in, &in->preset->name))
+	if (!set_text(in, &in->provider->name))
 		return false;
-	if (provider_name_is_valid(in->preset->name))
+	if (provider_name_is_valid(in->provider->name))
 		return true;
 	return complain(in,
 	    "bad name \"%.60s\": must be letters, digits, "
 	    "- and _",
-	    in->preset->name);
+	    in->provider->name);
 }
 
 static bool
 read_source(struct reader *in)
 {
-	struct provider *p = in->preset;
+	struct provider *p = in->provider;
 	struct slice name = {NULL, 0}, date = {NULL, 0};
 	struct provider_source *s;
 	void *place;
@@ -205,7 +205,7 @@ read_source(struct reader *in)
 static bool
 read_note(struct reader *in)
 {
-	struct provider *p = in->preset;
+	struct provider *p = in->provider;
 	void *place;
 	char **note;
 
@@ -309,7 +309,7 @@ read_limit_words(struct reader *in, struct provider_limit *l)
 static bool
 has_source(struct reader *in, const struct provider_limit *l)
 {
-	if (provider_find_source(in->preset, l->source) != NULL ||
+	if (provider_find_source(in->provider, l->source) != NULL ||
 	    (l->standing == PROVIDER_UNVERIFIED && strcmp(l->source, "-") == 0))
 		return true;
 	return complain(in,
@@ -329,7 +329,7 @@ limit_fini(struct provider_limit *l)
 static bool
 read_limit(struct reader *in)
 {
-	struct provider *p = in->preset;
+	struct provider *p = in->provider;
 	struct provider_limit l = {.line = in->line}, *kept;
 	void *place;
 
@@ -352,7 +352,7 @@ read_line(struct reader *in)
 
 	(void)words_next(&in->rest, &word);
 	if (slice_eq_nocase(word, "reply"))
-		return rules_add_line(in->rules, in->preset->file, in->line,
+		return rules_add_line(in->rules, in->provider->file, in->line,
 		    in->rest, in->error, sizeof(in->error));
 	if (slice_eq_nocase(word, "limit"))
 		return read_limit(in);
@@ -363,7 +363,7 @@ read_line(struct reader *in)
 	if (slice_eq_nocase(word, "provider"))
 		return read_provider(in);
 	if (slice_eq_nocase(word, "about"))
-		return set_text(in, &in->preset->about);
+		return set_text(in, &in->provider->about);
 	return complain(in,
 	    "bad word \"%.*s\": must be provider, about, source, limit, "
 	    "note or reply",
@@ -371,20 +371,20 @@ read_line(struct reader *in)
 }
 
 bool
-provider_parse(struct provider *preset, const char *file, struct slice text,
+provider_parse(struct provider *provider, const char *file, struct slice text,
     struct rules *rules, struct buf *errors)
 {
 	struct lines lines = lines_of(text);
 	struct slice line;
 	bool is_good = true;
 
-	*preset = (struct provider){
+	*provider = (struct provider){
 	    .file = mem_strdup(file),
 	    .name = mem_strdup(""),
 	    .about = mem_strdup(""),
 	};
 	while (lines_next(&lines, &line)) {
-		struct reader in = {preset, rules, line, lines.number, ""};
+		struct reader in = {provider, rules, line, lines.number, ""};
 
 		if (memchr(line.p, '\0', line.n) != NULL)
 			(void)complain(&in, "the line contains a NUL octet");
@@ -398,34 +398,34 @@ provider_parse(struct provider *preset, const char *file, struct slice text,
 }
 
 void
-provider_fini(struct provider *preset)
+provider_fini(struct provider *provider)
 {
-	for (size_t i = 0; i < preset->limit_count; i++)
-		limit_fini(&preset->limits[i]);
-	for (size_t i = 0; i < preset->source_count; i++) {
-		mem_free(preset->sources[i].name);
-		mem_free(preset->sources[i].read_on);
-		mem_free(preset->sources[i].where);
+	for (size_t i = 0; i < provider->limit_count; i++)
+		limit_fini(&provider->limits[i]);
+	for (size_t i = 0; i < provider->source_count; i++) {
+		mem_free(provider->sources[i].name);
+		mem_free(provider->sources[i].read_on);
+		mem_free(provider->sources[i].where);
 	}
-	for (size_t i = 0; i < preset->note_count; i++)
-		mem_free(preset->notes[i]);
-	mem_free(preset->limits);
-	mem_free(preset->sources);
-	mem_free(preset->notes);
-	mem_free(preset->file);
-	mem_free(preset->name);
-	mem_free(preset->about);
-	*preset = (struct provider){.file = NULL};
+	for (size_t i = 0; i < provider->note_count; i++)
+		mem_free(provider->notes[i]);
+	mem_free(provider->limits);
+	mem_free(provider->sources);
+	mem_free(provider->notes);
+	mem_free(provider->file);
+	mem_free(provider->name);
+	mem_free(provider->about);
+	*provider = (struct provider){.file = NULL};
 }
 
 /* ---- asking ------------------------------------------------------------ */
 
 const struct provider_source *
-provider_find_source(const struct provider *preset, const char *name)
+provider_find_source(const struct provider *provider, const char *name)
 {
-	for (size_t i = 0; i < preset->source_count; i++)
-		if (strcmp(preset->sources[i].name, name) == 0)
-			return &preset->sources[i];
+	for (size_t i = 0; i < provider->source_count; i++)
+		if (strcmp(provider->sources[i].name, name) == 0)
+			return &provider->sources[i];
 	return NULL;
 }
 
@@ -452,14 +452,14 @@ is_for(const struct provider_limit *l, const char *parameter)
 }
 
 bool
-provider_value(const struct provider *preset, const char *parameter, char *out,
-    size_t n, const struct provider_limit **from_out)
+provider_value(const struct provider *provider, const char *parameter,
+    char *out, size_t n, const struct provider_limit **from_out)
 {
 	const struct provider_limit *from = NULL;
 	size_t at = 0, joined = 0;
 
-	for (size_t i = 0; i < preset->limit_count; i++) {
-		const struct provider_limit *l = &preset->limits[i];
+	for (size_t i = 0; i < provider->limit_count; i++) {
+		const struct provider_limit *l = &provider->limits[i];
 
 		if (!is_for(l, parameter))
 			continue;

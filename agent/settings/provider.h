@@ -102,11 +102,11 @@ struct provider {
 	size_t source_count, limit_count, note_count;
 };
 
-/* Fills *preset, always; its reply lines are added to rules. false: some lines
- * were wrong, errors has "FILE:LINE: ..." and LF for each. */
-bool provider_parse(struct provider *preset, const char *file,
+/* Fills *provider, always; its reply lines are added to rules. false: some
+ * lines were wrong, errors has "FILE:LINE: ..." and LF for each. */
+bool provider_parse(struct provider *provider, const char *file,
     struct slice text, struct rules *rules, struct buf *errors);
-void provider_fini(struct provider *preset);
+void provider_fini(struct provider *provider);
 
 /* A limit of this standing becomes a parameter's value. */
 bool provider_is_applied(const struct provider_limit *limit);
@@ -114,14 +114,14 @@ bool provider_is_applied(const struct provider_limit *limit);
 /* The parameter such a limit is for; NULL when it is for none of lane's. */
 const char *provider_parameter(const struct provider_limit *limit);
 
-/* The value the preset has for a parameter; false: none. *from_out (may be
+/* The value the provider has for a parameter; false: none. *from_out (may be
  * NULL) is the limit it comes from, the first when several are joined. */
-bool provider_value(const struct provider *preset, const char *parameter,
+bool provider_value(const struct provider *provider, const char *parameter,
     char *out, size_t n, const struct provider_limit **from_out);
 
 /* NULL when the file has no such source. */
 const struct provider_source *provider_find_source(
-    const struct provider *preset, const char *name);
+    const struct provider *provider, const char *name);
 
 const char *provider_unit_name(enum provider_unit unit);
 const char *provider_scope_name(enum provider_scope scope);

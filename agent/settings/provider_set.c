@@ -114,7 +114,7 @@ load_own(struct provider_set *p, const char *path, struct problems *problems)
 }
 
 static void
-load_preset(struct provider_set *p, const char *directory, const char *name,
+load_provider(struct provider_set *p, const char *directory, const char *name,
     struct problems *problems)
 {
 	char *path = mem_printf("%s/%s.conf", directory, name);
@@ -137,7 +137,7 @@ load_preset(struct provider_set *p, const char *directory, const char *name,
 		    name, path, buf_str(&names));
 	}
 	if (!provider_parse(
-		&p->preset, path, buf_slice(&text), p->rules, &errors))
+		&p->chosen, path, buf_slice(&text), p->rules, &errors))
 		add_problems(problems, "lane_provider", &errors);
 	mem_free(path);
 	buf_fini(&text);
@@ -216,7 +216,7 @@ provider_set_load(struct provider_set *p, const struct settings *set,
 	check_directory(set->lane_provider_directory, problems);
 	load_own(p, set->lane_reply_rules, problems);
 	p->own_rules = count = rules_count(p->rules);
-	load_preset(
+	load_provider(
 	    p, set->lane_provider_directory, set->lane_provider, problems);
 	p->provider_rules = rules_count(p->rules) - count;
 	count = rules_count(p->rules);
@@ -229,7 +229,7 @@ provider_set_load(struct provider_set *p, const struct settings *set,
 void
 provider_set_fini(struct provider_set *p)
 {
-	provider_fini(&p->preset);
+	provider_fini(&p->chosen);
 	rules_free(&p->rules);
 }
 
@@ -241,7 +241,7 @@ provider_set_value(const struct provider_set *p, const char *parameter,
 	const struct provider_limit *from;
 
 	if (param == NULL ||
-	    !provider_value(&p->preset, parameter, out, n, &from))
+	    !provider_value(&p->chosen, parameter, out, n, &from))
 		return false;
 	if (param->type == PARAM_INT && from->count > param->max)
 		(void)snprintf(out, n, "%lld", (long long)param->max);

@@ -20,7 +20,7 @@
 #include "agent/engine/settings.h"
 
 struct provider_set {
-	struct provider preset; /* name "" without lane_provider */
+	struct provider chosen; /* name "" without lane_provider */
 	struct rules *rules;
 	size_t own_rules, provider_rules, general_rules; /* how many */
 };
@@ -36,7 +36,7 @@ void provider_set_fini(struct provider_set *provider);
 /* Adds a file of at most RULES_FILE_MAX octets to out: 0, or an errno value. */
 int provider_read_file(const char *path, struct buf *out);
 
-/* The value the preset has for one of our parameters; false: none. A count
+/* The value the provider has for one of our parameters; false: none. A count
  * above what the parameter takes is cut to that. */
 bool provider_set_value(const struct provider_set *provider,
     const char *parameter, char *out, size_t n,

@@ -12,7 +12,7 @@
 #include "common/base/mem.h"
 
 static struct rules *rules;
-static struct provider preset;
+static struct provider provider;
 static struct buf errors;
 
 static int
@@ -28,7 +28,7 @@ static int
 teardown(void **state)
 {
 	(void)state;
-	provider_fini(&preset);
+	provider_fini(&provider);
 	rules_free(&rules);
 	buf_fini(&errors);
 	return 0;
@@ -37,8 +37,9 @@ teardown(void **state)
 static void
 read_text(const char *text)
 {
-	provider_fini(&preset);
-	if (!provider_parse(&preset, "x.conf", slice_str(text), rules, &errors))
+	provider_fini(&provider);
+	if (!provider_parse(
+		&provider, "x.conf", slice_str(text), rules, &errors))
 		fail_msg("%s", buf_str(&errors));
 }
 
@@ -53,8 +54,8 @@ read_file(const char *path)
 		fail_msg("%s cannot be read", path);
 	n = fread(text, 1, RULES_FILE_MAX, file);
 	(void)fclose(file);
-	provider_fini(&preset);
-	if (!provider_parse(&preset, path, slice_of(text, n), rules, &errors))
+	provider_fini(&provider);
+	if (!provider_parse(&provider, path, slice_of(text, n), rules, &errors))
 		fail_msg("%s", buf_str(&errors));
 	mem_free(text);
 }
@@ -62,7 +63,7 @@ read_file(const char *path)
 #define SOURCE "source A 2026-08 example.com/page one\n"
 
 static void
-preset_keeps_what_it_reads(void **state)
+provider_keeps_what_it_reads(void **state)
 {
 	const struct provider_limit *l;
 
@@ -71,28 +72,28 @@ preset_keeps_what_it_reads(void **state)
 		  "limit message-size 40M per message published A\n"
 		  "limit messages 0.5/1s:3 per mailbox plan A # for some\n"
 		  "note ask them\nreply mail 454 * * slow\n");
-	assert_string_equal(preset.name, "acme");
-	assert_string_equal(preset.about, "Acme, Inc.");
+	assert_string_equal(provider.name, "acme");
+	assert_string_equal(provider.about, "Acme, Inc.");
+	assert_string_equal(provider_find_source(&provider, "A")->where,
+	    "example.com/page one");
 	assert_string_equal(
-	    provider_find_source(&preset, "A")->where, "example.com/page one");
-	assert_string_equal(
-	    provider_find_source(&preset, "A")->read_on, "2026-08");
-	assert_int_equal(preset.limit_count, 2);
-	l = &preset.limits[0];
+	    provider_find_source(&provider, "A")->read_on, "2026-08");
+	assert_int_equal(provider.limit_count, 2);
+	l = &provider.limits[0];
 	assert_int_equal(l->unit, PROVIDER_MESSAGE_SIZE);
 	assert_int_equal(l->count, 40 * 1048576);
 	assert_int_equal(l->line, 4);
-	l = &preset.limits[1];
+	l = &provider.limits[1];
 	assert_int_equal(l->scope, PROVIDER_MAILBOX);
 	assert_int_equal(l->standing, PROVIDER_PLAN);
 	assert_int_equal(l->rate.count_milli, 500);
 	assert_string_equal(l->remark, "for some");
-	assert_string_equal(preset.notes[0], "ask them");
+	assert_string_equal(provider.notes[0], "ask them");
 	assert_int_equal(rules_count(rules), 1);
 }
 
 static void
-preset_fills_parameters_by_what_is_sure(void **state)
+provider_fills_parameters_by_what_is_sure(void **state)
 {
 	const struct provider_limit *from;
 	char value[200];
@@ -107,25 +108,25 @@ preset_fills_parameters_by_what_is_sure(void **state)
 			 "limit connection-age 20m per session published A\n"
 			 "limit messages-per-connection 5 per session "
 			 "unverified -\n");
-	assert_true(provider_value(&preset, "lane_account_connection_limit",
+	assert_true(provider_value(&provider, "lane_account_connection_limit",
 	    value, sizeof(value), &from));
 	assert_string_equal(value, "15");
 	assert_int_equal(from->line, 4);
-	assert_true(provider_value(&preset, "lane_account_message_rate_limit",
+	assert_true(provider_value(&provider, "lane_account_message_rate_limit",
 	    value, sizeof(value), &from));
 	assert_string_equal(value, "30/1m 5000/1d!");
 	assert_int_equal(from->line, 5);
-	assert_true(provider_value(
-	    &preset, "lane_connection_age_limit", value, sizeof(value), NULL));
+	assert_true(provider_value(&provider, "lane_connection_age_limit",
+	    value, sizeof(value), NULL));
 	assert_string_equal(value, "1200s");
-	assert_false(provider_value(&preset, "lane_messages_per_connection",
+	assert_false(provider_value(&provider, "lane_messages_per_connection",
 	    value, sizeof(value), NULL));
 	assert_false(provider_value(
-	    &preset, "lane_wait_limit", value, sizeof(value), NULL));
+	    &provider, "lane_wait_limit", value, sizeof(value), NULL));
 }
 
 static void
-preset_says_what_is_wrong_and_what_is_allowed(void **state)
+provider_says_what_is_wrong_and_what_is_allowed(void **state)
 {
 	static const struct {
 		const char *line, *says;
@@ -156,9 +157,9 @@ preset_says_what_is_wrong_and_what_is_allowed(void **state)
 
 		(void)snprintf(text, sizeof(text), SOURCE "%s\n", t[i].line);
 		buf_reset(&errors);
-		provider_fini(&preset);
+		provider_fini(&provider);
 		if (provider_parse(
-			&preset, "x.conf", slice_str(text), rules, &errors) ||
+			&provider, "x.conf", slice_str(text), rules, &errors) ||
 		    strncmp(buf_str(&errors), "x.conf:2: ", 10) != 0 ||
 		    strstr(buf_str(&errors), t[i].says) == NULL)
 			fail_msg("%s: %s", t[i].line, buf_str(&errors));
@@ -168,7 +169,7 @@ preset_says_what_is_wrong_and_what_is_allowed(void **state)
 /* Every file we ship is good, is called what it says, and fills parameters
  * with what these allow. */
 static void
-preset_shipped_files_are_good(void **state)
+provider_shipped_files_are_good(void **state)
 {
 	glob_t files;
 
@@ -181,20 +182,20 @@ preset_shipped_files_are_good(void **state)
 		rules_free(&rules);
 		rules = rules_new();
 		read_file(files.gl_pathv[i]);
-		assert_true(preset.about[0] != '\0');
+		assert_true(provider.about[0] != '\0');
 		if (strstr(files.gl_pathv[i], "general") != NULL)
 			continue;
 		(void)snprintf(
-		    want, sizeof(want), "providers/%s.conf", preset.name);
+		    want, sizeof(want), "providers/%s.conf", provider.name);
 		assert_string_equal(files.gl_pathv[i], want);
-		assert_true(preset.source_count > 0);
+		assert_true(provider.source_count > 0);
 	}
 	globfree(&files);
 }
 
 /* The texts real providers send, and what follows from them. */
 static void
-preset_shipped_rules_know_real_replies(void **state)
+provider_shipped_rules_know_real_replies(void **state)
 {
 	static const struct {
 		const char *provider;
@@ -325,11 +326,11 @@ main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-	    T(preset_keeps_what_it_reads),
-	    T(preset_fills_parameters_by_what_is_sure),
-	    T(preset_says_what_is_wrong_and_what_is_allowed),
-	    T(preset_shipped_files_are_good),
-	    T(preset_shipped_rules_know_real_replies),
+	    T(provider_keeps_what_it_reads),
+	    T(provider_fills_parameters_by_what_is_sure),
+	    T(provider_says_what_is_wrong_and_what_is_allowed),
+	    T(provider_shipped_files_are_good),
+	    T(provider_shipped_rules_know_real_replies),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

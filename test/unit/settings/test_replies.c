@@ -38,7 +38,7 @@ static struct rules *
 read_rules(const char *provider)
 {
 	struct rules *rules = rules_new();
-	struct provider preset = {0};
+	struct provider parsed = {0};
 	char *text = mem_alloc(RULES_FILE_MAX);
 	struct buf errors;
 	char path[128];
@@ -54,9 +54,9 @@ read_rules(const char *provider)
 		n = fread(text, 1, RULES_FILE_MAX, file);
 		(void)fclose(file);
 		if (!provider_parse(
-			&preset, path, slice_of(text, n), rules, &errors))
+			&parsed, path, slice_of(text, n), rules, &errors))
 			fail_msg("%s", buf_str(&errors));
-		provider_fini(&preset);
+		provider_fini(&parsed);
 	}
 	buf_fini(&errors);
 	mem_free(text);

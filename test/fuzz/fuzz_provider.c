@@ -15,12 +15,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum { TEXT_MAX = 8192, ERRORS_MAX = 1024 * 1024 };
 
 static void
-check_limits(const struct provider *preset)
+check_limits(const struct provider *provider)
 {
 	char text[RATE_TEXT_SIZE], value[400], error[200];
 
-	for (size_t i = 0; i < preset->limit_count; i++) {
-		const struct provider_limit *limit = &preset->limits[i];
+	for (size_t i = 0; i < provider->limit_count; i++) {
+		const struct provider_limit *limit = &provider->limits[i];
 		const char *parameter = provider_parameter(limit);
 		struct rate again;
 
@@ -35,7 +35,7 @@ check_limits(const struct provider *preset)
 		} else {
 			CHECK(limit->count > 0);
 		}
-		if (parameter != NULL && provider_value(preset, parameter,
+		if (parameter != NULL && provider_value(provider, parameter,
 					     value, sizeof(value), NULL))
 			CHECK(
 			    value[0] != '\0' && strlen(value) < sizeof(value));
@@ -67,7 +67,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct rules *rules = rules_new();
 	struct buf errors;
-	struct provider preset;
+	struct provider provider;
 	char *text, *reply;
 	size_t n;
 
@@ -82,12 +82,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (size_t i = 0; i < n; i++)
 		if (strchr("{\\(+", text[i]) != NULL)
 			text[i] = '.';
-	CHECK(provider_parse(&preset, "fuzz.conf", (struct slice){text, n},
+	CHECK(provider_parse(&provider, "fuzz.conf", (struct slice){text, n},
 		  rules, &errors) == (buf_len(&errors) == 0));
 	CHECK(rules_count(rules) <= RULES_MAX);
-	check_limits(&preset);
+	check_limits(&provider);
 	check_match(rules, reply);
-	provider_fini(&preset);
+	provider_fini(&provider);
 	rules_free(&rules);
 	buf_fini(&errors);
 	mem_free(text);
