@@ -486,7 +486,7 @@ make_lane(struct agent *a)
 	    .ctx = a,
 	};
 
-	a->rates = rate_store_new(
+	a->rates = rate_store_open(
 	    a->env.set, a->env.state, a->env.lane_name, clock_mono_us());
 	env.rates = a->rates;
 	a->ups = upstreams_new(a->env.dialer, &env);
@@ -499,7 +499,7 @@ make_lane(struct agent *a)
 	}
 	alarm_keep(a->env.alarm, a->env.state);
 	a->domains =
-	    domain_store_new(a->env.domains, a->env.state, a->env.lane_name);
+	    domain_store_open(a->env.domains, a->env.state, a->env.lane_name);
 	lane_set_rules(a->lane, a->env.rules);
 	lane_set_domains(a->lane, a->env.domains);
 	upstreams_set_lane(a->ups, a->lane);
@@ -561,8 +561,8 @@ agent_free(struct agent **agent)
 		lane_free(&a->lane);
 	intake_free(&a->intake);
 	upstreams_free(&a->ups);
-	rate_store_free(&a->rates);
-	domain_store_free(&a->domains);
+	rate_store_close(&a->rates);
+	domain_store_close(&a->domains);
 	loop_timer_free(&a->timer);
 	loop_timer_free(&a->finale);
 	relief_free(&a->relief);

@@ -10,18 +10,18 @@
 #ifndef AGENT_H
 #define AGENT_H
 
-#include "agent/operator/alarm.h"
-#include "agent/state/board_writer.h"
-#include "agent/smarthost/credentials.h"
-#include "agent/smarthost/dialer.h"
 #include "agent/engine/domains.h"
-#include "agent/io/descriptors.h"
-#include "agent/io/loop.h"
-#include "agent/tables/mapwatch.h"
-#include "agent/postfix/master.h"
 #include "agent/engine/rules.h"
 #include "agent/engine/settings.h"
+#include "agent/io/descriptors.h"
+#include "agent/io/loop.h"
+#include "agent/operator/alarm.h"
+#include "agent/postfix/master.h"
+#include "agent/smarthost/credentials.h"
+#include "agent/smarthost/dialer.h"
+#include "agent/state/board_writer.h"
 #include "agent/state/statefile.h"
+#include "agent/tables/mapwatch.h"
 
 struct agent;
 

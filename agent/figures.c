@@ -157,7 +157,7 @@ figures_show(struct figures *f, struct moment now)
 	show_rates(f, now);
 	show_words(f, now);
 	upstreams_show(f->ups);
-	pace_store_save(f->board, f->lane, now);
+	pace_store_store(f->board, f->lane, now);
 	board_writer_beat(f->board);
 }
 

@@ -27,7 +27,7 @@ say_provider(
 		&lane->provider, name, value, sizeof(value), &from) &&
 	    from != NULL)
 		(void)snprintf(
-		    text, n, "%s:%d", lane->provider.preset.file, from->line);
+		    text, n, "%s:%d", lane->provider.chosen.file, from->line);
 	else
 		(void)snprintf(
 		    text, n, "lane_provider = %s", lane->set.lane_provider);

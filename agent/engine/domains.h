@@ -27,10 +27,10 @@
 
 #include "agent/engine/pacer.h"
 #include "common/base/buf.h"
-#include "common/limits/limiter.h"
-#include "common/limits/limitset.h"
 #include "common/base/list.h"
 #include "common/base/slice.h"
+#include "common/limits/limiter.h"
+#include "common/limits/limitset.h"
 
 enum {
 	DOMAIN_LIMITS_MAX = 4,

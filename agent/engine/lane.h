@@ -20,10 +20,10 @@
 #include <stdint.h>
 
 #include "agent/engine/alarm_kind.h"
+#include "agent/engine/controller.h"
 #include "agent/engine/lane_no.h"
 #include "agent/engine/lane_ops.h"
 #include "agent/engine/pacer.h"
-#include "agent/engine/controller.h"
 #include "agent/engine/peer.h"
 #include "agent/engine/request.h"
 #include "agent/engine/route.h"

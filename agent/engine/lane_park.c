@@ -16,9 +16,9 @@
 
 #include <stdlib.h>
 
-#include "common/smtp/address.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/smtp/address.h"
 
 /* ---- splitting ---------------------------------------------------------- */
 

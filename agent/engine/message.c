@@ -1,9 +1,9 @@
 #include "agent/engine/message.h"
 
 #include "agent/engine/rewriting.h"
-#include "common/smtp/content.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/smtp/content.h"
 
 /* A record is encoded in parts of at most PART_MAX octets. Even a limit of 2
  * (each octet folded) makes no more than four octets of one, so the last part

@@ -16,9 +16,9 @@
 #include <stdint.h>
 
 #include "agent/engine/settings.h"
-#include "common/limits/rate.h"
 #include "common/limits/fairshare.h"
 #include "common/limits/limitset.h"
+#include "common/limits/rate.h"
 
 struct route;
 

@@ -21,11 +21,11 @@
 #include <stdint.h>
 #include <sys/time.h>
 
+#include "common/base/list.h"
 #include "common/postfix/attr.h"
 #include "common/postfix/delay.h"
 #include "common/smtp/dsn.h"
 #include "common/smtp/xforward.h"
-#include "common/base/list.h"
 
 struct message;
 struct rewriting_rules;

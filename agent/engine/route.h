@@ -33,8 +33,8 @@
 #include "agent/engine/peer.h"
 #include "agent/engine/session.h"
 #include "agent/engine/tempo.h"
-#include "common/smtp/dsn.h"
 #include "common/base/list.h"
+#include "common/smtp/dsn.h"
 
 enum {
 	/* With its jitter of a quarter a host is tried again within a minute;

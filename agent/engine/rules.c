@@ -4,9 +4,9 @@
 #include <regex.h>
 #include <stdio.h>
 
-#include "common/smtp/dsn.h"
 #include "common/base/mem.h"
 #include "common/base/words.h"
+#include "common/smtp/dsn.h"
 
 enum {
 	GROUPS = 3, /* the whole, \1 and \2 */

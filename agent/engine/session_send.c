@@ -4,8 +4,8 @@
 #include "agent/engine/session_state.h"
 #include "agent/engine/session_verdict.h"
 #include "agent/engine/trace.h"
-#include "common/smtp/command.h"
 #include "common/base/log.h"
+#include "common/smtp/command.h"
 
 /* No more of t: what teaches ends with RSET. */
 static void

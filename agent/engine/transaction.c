@@ -4,9 +4,9 @@
 
 #include "agent/engine/message.h"
 #include "agent/engine/request.h"
-#include "common/smtp/dsn.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/smtp/dsn.h"
 
 #define TO(state) (1u << (state))
 #define LEAVES (TO(TRANSACTION_WAITING) | TO(TRANSACTION_DONE))

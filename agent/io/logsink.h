@@ -23,8 +23,8 @@
 
 #include <stdbool.h>
 
-#include "agent/io/loop.h"
 #include "agent/engine/settings.h"
+#include "agent/io/loop.h"
 
 /* From the environment; installs the sink. with_stderr: copies too (-V). */
 void logsink_open(const char *program, bool with_stderr);

@@ -20,8 +20,8 @@
 #include <stddef.h>
 #include <sys/socket.h>
 
-#include "agent/io/loop.h"
 #include "agent/engine/settings.h"
+#include "agent/io/loop.h"
 
 enum {
 	RESOLVER_CACHE_MAX = 256,

@@ -10,8 +10,8 @@
  * times a minute; what waits is told later if it still holds then, so that the
  * last word is always true. Nothing here blocks.
  *
- * What is known is kept for the lane's next process (alarmbook.h): an alarm is
- * told once, and its end once, whichever process meets it.
+ * What is known is kept for the lane's next process (alarm_store.h): an alarm
+ * is told once, and its end once, whichever process meets it.
  *
  * The URL gets, as application/json:
  *   {"event": "alarm" or "clear", "lane": ..., "smarthost": ..., "what": ...,
@@ -47,7 +47,7 @@ struct alarm *alarm_new(
 void alarm_free(struct alarm **alarm);
 
 /* Goes on from what the lane's last process knew, and keeps what is known from
- * now on. Before anything is raised; as mail_owner, dir as in alarmbook.h. */
+ * now on. Before anything is raised; as mail_owner, dir as in alarm_store.h. */
 void alarm_keep(struct alarm *a, const struct statefile_dir *dir);
 
 /* Raising what is raised, and clearing what is not, is harmless and cheap:

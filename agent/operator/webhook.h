@@ -17,8 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/io/loop.h"
 #include "agent/engine/settings.h"
+#include "agent/io/loop.h"
 
 enum {
 	WEBHOOK_TRIES = 5,

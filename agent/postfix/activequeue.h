@@ -12,7 +12,7 @@
  * So above ACTIVEQUEUE_ON a lane that needs long for what is there gives its
  * surplus back to the deferred queue, message by message, until ACTIVEQUEUE_OFF
  * is reached. What is left is still more than it can send soon; when it has
- * sent that, what was given back is called for again (recall.h).
+ * sent that, what was given back is called for again (requeue.h).
  *
  * How long is long is a matter of lane_priority: a lane of weight 1 gives way
  * when the excess over ACTIVEQUEUE_OFF would take it ACTIVEQUEUE_PATIENCE_S, an

@@ -16,13 +16,13 @@
 
 #include "agent/engine/message.h"
 #include "agent/postfix/queuefile.h"
-#include "common/postfix/version.h"
-#include "common/postfix/attr.h"
 #include "common/base/clock.h"
 #include "common/base/list.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/postfix/attr.h"
 #include "common/postfix/queueid.h"
+#include "common/postfix/version.h"
 
 enum {
 	ACCEPT_BATCH = 64, /* connections taken in one turn */

@@ -26,9 +26,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/io/loop.h"
 #include "agent/engine/request.h"
 #include "agent/engine/settings.h"
+#include "agent/io/loop.h"
 
 struct intake;
 struct rewriting_rules;

@@ -6,10 +6,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "common/postfix/version.h"
-#include "common/postfix/attr.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/postfix/attr.h"
+#include "common/postfix/version.h"
 
 enum {
 	REPLY_BYTES_MAX = 4096,

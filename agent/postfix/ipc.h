@@ -16,8 +16,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "agent/io/loop.h"
 #include "agent/engine/settings.h"
+#include "agent/io/loop.h"
 #include "common/base/buf.h"
 
 enum { IPC_TIMEOUT_MAX_MS = 600000 };

@@ -3,10 +3,10 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/base/log.h"
+#include "common/postfix/delay.h"
 #include "common/postfix/version.h"
 #include "common/smtp/address.h"
-#include "common/postfix/delay.h"
-#include "common/base/log.h"
 
 static void
 put_address(struct buf *out, const struct settings *set, const char *label,

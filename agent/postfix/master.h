@@ -16,9 +16,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/engine/settings.h"
 #include "agent/io/loop.h"
 #include "agent/settings/options.h"
-#include "agent/engine/settings.h"
 
 enum {
 	MASTER_FLOW_READ = 3,

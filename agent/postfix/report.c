@@ -6,13 +6,13 @@
 
 #include "agent/postfix/ipc.h"
 #include "agent/postfix/logline.h"
-#include "common/smtp/address.h"
-#include "common/postfix/attr.h"
 #include "common/base/clock.h"
 #include "common/base/list.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/words.h"
+#include "common/postfix/attr.h"
+#include "common/smtp/address.h"
 
 enum {
 	APPEND_BYTES_MAX = 4 << 20, /* three addresses of intake's limit */

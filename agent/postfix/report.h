@@ -33,9 +33,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/io/loop.h"
 #include "agent/engine/request.h"
 #include "agent/engine/settings.h"
+#include "agent/io/loop.h"
 #include "common/base/rewriter.h"
 
 enum { REPORT_PARALLEL = 16 };

@@ -5,9 +5,9 @@
 #include <sys/stat.h>
 
 #include "agent/postfix/ipc.h"
-#include "common/postfix/attr.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/postfix/attr.h"
 #include "common/postfix/queueid.h"
 
 enum {

@@ -2,12 +2,13 @@
  *
  *   add --> [oldest ... newest] --pace--> flush(8): send_file ID --> incoming/
  *
- * Mail that was deferred only because the active queue was crowded (crowd.h)
- * would come back when its backoff is over and the next run of the deferred
- * queue begins, five to ten minutes later by Postfix's defaults; by then the
- * lane has long run dry. So its ids are kept in their order, and when there is
- * room the oldest are asked for, as `postqueue -i ID` does, from the
- * service that Postfix has for it. The queue manager's files are not touched.
+ * Mail that was deferred only because the active queue was crowded
+ * (activequeue.h) would come back when its backoff is over and the next run of
+ * the deferred queue begins, five to ten minutes later by Postfix's defaults;
+ * by then the lane has long run dry. So its ids are kept in their order, and
+ * when there is room the oldest are asked for, as `postqueue -i ID` does, from
+ * the service that Postfix has for it. The queue manager's files are not
+ * touched.
  *
  * One question at a time, evenly paced, so that new mail in incoming/ does not
  * stand behind a heap of old. An id that has left the deferred queue meanwhile
@@ -24,8 +25,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/io/loop.h"
 #include "agent/engine/settings.h"
+#include "agent/io/loop.h"
 
 enum {
 	REQUEUE_MAX = 100000,

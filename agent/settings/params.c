@@ -10,8 +10,8 @@
 #include "common/base/buf.h"
 #include "common/base/mem.h"
 #include "common/base/words.h"
-#include "common/smtp/nexthop.h"
 #include "common/limits/rate.h"
+#include "common/smtp/nexthop.h"
 
 enum { TEXT_MAX = 65536 };
 

@@ -11,8 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/settings/problems.h"
 #include "agent/engine/settings.h"
+#include "agent/settings/problems.h"
 
 enum param_type {
 	PARAM_STRING, /* char * */

@@ -40,8 +40,8 @@
 
 #include "agent/engine/rules.h"
 #include "common/base/buf.h"
-#include "common/limits/rate.h"
 #include "common/base/slice.h"
+#include "common/limits/rate.h"
 
 enum provider_unit {
 	PROVIDER_MESSAGES,

@@ -14,10 +14,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "agent/settings/provider.h"
-#include "agent/settings/problems.h"
 #include "agent/engine/rules.h"
 #include "agent/engine/settings.h"
+#include "agent/settings/problems.h"
+#include "agent/settings/provider.h"
 
 struct provider_set {
 	struct provider chosen; /* name "" without lane_provider */

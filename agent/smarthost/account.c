@@ -219,7 +219,7 @@ recall(struct binding *b)
 	lane_set_account(b->accounts->lane, b->route, account,
 	    b->depth_known > 1 ? b->depth_known * set->lane_connection_limit
 			       : 0,
-	    pace_store_find(board, account, &stored) ? &stored : NULL, now);
+	    pace_store_load(board, account, &stored) ? &stored : NULL, now);
 	lane_pause(b->accounts->lane, b->route,
 	    rate_store_paused_until(b->account->rates), now);
 }
@@ -540,7 +540,7 @@ save(void *ctx, const struct limitset *own)
 {
 	struct accounts *accounts = ctx;
 
-	rate_store_save_own(accounts->env.rates, own);
+	rate_store_store(accounts->env.rates, own);
 }
 
 static const struct pacer_ops pacer_handlers = {
@@ -554,6 +554,6 @@ void
 accounts_set_lane(struct accounts *accounts, struct lane *lane)
 {
 	accounts->lane = lane;
-	lane_set_rates(lane, rate_store_own(accounts->env.rates),
+	lane_set_rates(lane, rate_store_load(accounts->env.rates),
 	    &pacer_handlers, accounts, clock_mono_us());
 }

@@ -20,9 +20,9 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "agent/engine/settings.h"
 #include "agent/io/loop.h"
 #include "agent/io/resolver.h"
-#include "agent/engine/settings.h"
 #include "common/smtp/dsn.h"
 
 enum {

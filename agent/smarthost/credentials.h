@@ -14,8 +14,8 @@
 
 #include <stdbool.h>
 
-#include "agent/tables/maps.h"
 #include "agent/engine/settings.h"
+#include "agent/tables/maps.h"
 
 struct credentials;
 struct credentials_query;

@@ -13,11 +13,11 @@
 #include "agent/smarthost/credentials.h"
 #include "agent/smarthost/dialer.h"
 #include "agent/smarthost/link.h"
-#include "agent/tables/maps.h"
 #include "agent/smarthost/sasl.h"
 #include "agent/smarthost/source_address.h"
 #include "agent/smarthost/tls.h"
 #include "agent/smarthost/tokens.h"
+#include "agent/tables/maps.h"
 #include "common/smtp/reply.h"
 
 struct dialer {

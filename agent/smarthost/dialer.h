@@ -16,9 +16,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "agent/io/loop.h"
 #include "agent/engine/peer.h"
 #include "agent/engine/settings.h"
+#include "agent/io/loop.h"
 #include "common/smtp/dsn.h"
 #include "common/smtp/ehlo.h"
 

@@ -15,12 +15,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/smarthost/handshake.h"
 #include "agent/engine/trace.h"
+#include "agent/smarthost/handshake.h"
 #include "agent/smarthost/login.h"
-#include "common/smtp/command.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/smtp/command.h"
 
 enum {
 	KEYWORDS_MAX = 1024, /* of smtp_discard_ehlo_keyword_address_maps */

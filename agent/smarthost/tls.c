@@ -12,10 +12,10 @@
 #include "agent/smarthost/tlssession.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
-#include "common/smtp/nexthop.h"
-#include "common/postfix/version.h"
 #include "common/base/slice.h"
 #include "common/base/words.h"
+#include "common/postfix/version.h"
+#include "common/smtp/nexthop.h"
 
 enum {
 	CIPHERS_SIZE = 2048,

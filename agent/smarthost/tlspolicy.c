@@ -4,10 +4,10 @@
 #include <string.h>
 #include <strings.h>
 
-#include "common/smtp/nexthop.h"
-#include "common/postfix/version.h"
 #include "common/base/slice.h"
 #include "common/base/words.h"
+#include "common/postfix/version.h"
+#include "common/smtp/nexthop.h"
 
 static const char blanks[] = ", \t\r\n";
 

@@ -4,8 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/smarthost/link.h"
 #include "agent/smarthost/endings.h"
+#include "agent/smarthost/link.h"
 #include "common/base/clock.h"
 #include "common/base/list.h"
 #include "common/base/log.h"

@@ -5,10 +5,10 @@
 #include <string.h>
 
 #include "agent/state/persist.h"
-#include "common/shared/board.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/shared/board.h"
 
 static_assert((int)FAIRSHARE_LANES == (int)PERSIST_MEMBERS, "members");
 

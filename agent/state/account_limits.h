@@ -67,7 +67,7 @@ void account_limits_close(struct account_limits **f);
 /* A look without the lock: is any limit in force? */
 bool account_limits_is_limited(struct account_limits *f);
 
-/* As in share.h. *limit_out is valid until the next call. */
+/* As in fairshare.h. *limit_out is valid until the next call. */
 int64_t account_limits_wait_us(struct account_limits *f,
     const struct limitset_cost *cost, int64_t now_us,
     const struct limitset_limit **limit_out);

@@ -5,10 +5,10 @@
 #include <string.h>
 
 #include "agent/state/persist.h"
-#include "common/shared/board.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/shared/board.h"
 
 /* "lane alm" and the version of struct alarm_rows. */
 #define MAGIC UINT64_C(0x6d6c612d656e0001)
@@ -26,24 +26,24 @@ struct alarm_store {
 struct alarm_store *
 alarm_store_open(const struct statefile_dir *dir, const char *lane_name)
 {
-	struct alarm_store *book = mem_zalloc(sizeof(*book));
+	struct alarm_store *store = mem_zalloc(sizeof(*store));
 	char name[64], error[256];
 
 	(void)snprintf(name, sizeof(name), "alarms.%016llx",
 	    (unsigned long long)board_hash(lane_name));
-	book->file = persist_open(
+	store->file = persist_open(
 	    dir, name, MAGIC, sizeof(struct alarm_rows), error, sizeof(error));
 	if (*error != '\0')
 		log_warn("alarms are forgotten with each process: %s", error);
-	return book;
+	return store;
 }
 
 void
-alarm_store_close(struct alarm_store **book)
+alarm_store_close(struct alarm_store **store)
 {
-	struct alarm_store *old = *book;
+	struct alarm_store *old = *store;
 
-	*book = NULL;
+	*store = NULL;
 	if (old == NULL)
 		return;
 	persist_close(&old->file);
@@ -82,12 +82,12 @@ clean(char *text)
 }
 
 void
-alarm_store_load(const struct alarm_store *book, struct alarm_rows *out)
+alarm_store_load(const struct alarm_store *store, struct alarm_rows *out)
 {
-	int64_t shift_ms = persist_shift_us(book->file) / 1000;
+	int64_t shift_ms = persist_shift_us(store->file) / 1000;
 	int64_t now_ms = clock_mono_ms(), wall_s = clock_wall().tv_sec;
 
-	memcpy(out, persist_value(book->file), sizeof(*out));
+	memcpy(out, persist_value(store->file), sizeof(*out));
 	for (size_t i = 0; i < ALARM_COUNT_MAX; i++) {
 		struct alarm_row *r = &out->row[i];
 
@@ -115,7 +115,7 @@ alarm_store_load(const struct alarm_store *book, struct alarm_rows *out)
 }
 
 void
-alarm_store_store(struct alarm_store *book, const struct alarm_rows *rows)
+alarm_store_store(struct alarm_store *store, const struct alarm_rows *rows)
 {
-	persist_store(book->file, rows);
+	persist_store(store->file, rows);
 }

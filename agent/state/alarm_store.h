@@ -1,6 +1,6 @@
 /* alarm_store: alarms that a lane's next process has to know.
  *
- * A file of lane_state_directory (keepfile.h), written when something of them
+ * A file of lane_state_directory (persist.h), written when something of them
  * changes: what was told is not told again after a reload, a stop or a crash,
  * what is over by then is told to be over, and an alert that the web server did
  * not get yet is posted again. Alarms of more than a week ago are forgotten.
@@ -44,10 +44,11 @@ struct alarm_store;
 /* As mail_owner. dir (NULL: none) is borrowed. */
 struct alarm_store *alarm_store_open(
     const struct statefile_dir *dir, const char *lane_name);
-void alarm_store_close(struct alarm_store **book);
+void alarm_store_close(struct alarm_store **store);
 
 /* What is known from before, in times of this boot; only sound rows. */
-void alarm_store_load(const struct alarm_store *book, struct alarm_rows *out);
-void alarm_store_store(struct alarm_store *book, const struct alarm_rows *rows);
+void alarm_store_load(const struct alarm_store *store, struct alarm_rows *out);
+void alarm_store_store(
+    struct alarm_store *store, const struct alarm_rows *rows);
 
 #endif

@@ -29,10 +29,10 @@
 #include "agent/state/board_writer.h"
 #include "agent/state/budget_state.h"
 #include "agent/state/statefile.h"
-#include "common/shared/board.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/shared/board.h"
 #include "common/shared/slots.h"
 
 enum {

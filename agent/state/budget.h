@@ -21,8 +21,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "agent/io/loop.h"
 #include "agent/engine/settings.h"
+#include "agent/io/loop.h"
 #include "agent/state/statefile.h"
 
 struct board_writer;

@@ -2,7 +2,7 @@
  *
  * lane_state_directory/domains.HASH, one for each lane with such limits: a
  * reload, a stop or a crash lets no new burst through, and quotas survive a
- * reboot (keepfile.h). Written at every message for a limited domain; where
+ * reboot (persist.h). Written at every message for a limited domain; where
  * the file cannot be used, a warning is all.
  */
 #ifndef DOMAIN_STORE_H
@@ -15,12 +15,12 @@ struct domain_store;
 
 /* Makes domains (borrowed) go on from the file; NULL when none has a limit.
  * dir may be NULL. */
-struct domain_store *domain_store_new(struct domains *domains,
+struct domain_store *domain_store_open(struct domains *domains,
     const struct statefile_dir *dir, const char *lane_name);
 
 /* Another process goes on from here: nothing is written any more. */
-void domain_store_drain(struct domain_store *book);
+void domain_store_drain(struct domain_store *store);
 
-void domain_store_free(struct domain_store **book);
+void domain_store_close(struct domain_store **store);
 
 #endif

@@ -19,7 +19,7 @@ row(struct rows *rows, int i)
 }
 
 bool
-pace_store_find(
+pace_store_load(
     struct board_writer *board, uint64_t account, struct controller_stored *out)
 {
 	struct rows rows;
@@ -83,7 +83,7 @@ show(struct board_writer *board, const struct lane *lane, struct moment now)
 }
 
 void
-pace_store_save(
+pace_store_store(
     struct board_writer *board, const struct lane *lane, struct moment now)
 {
 	struct rows rows;

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-#include "agent/state/persist.h"
 #include "agent/state/account_limits.h"
+#include "agent/state/persist.h"
 #include "common/base/list.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -12,7 +12,7 @@ enum { DRAINED_WAIT_US = 1000000 };
 
 struct rate_account {
 	struct list link;
-	struct rate_store *book;
+	struct rate_store *store;
 	char *name;
 	struct account_limits *mail, *connects; /* NULL: drained */
 };
@@ -27,52 +27,52 @@ struct rate_store {
 };
 
 static void
-warn_once(struct rate_store *book, const char *error)
+warn_once(struct rate_store *store, const char *error)
 {
-	if (*error == '\0' || book->has_warned)
+	if (*error == '\0' || store->has_warned)
 		return;
-	book->has_warned = true;
+	store->has_warned = true;
 	log_warn("rates are counted for this lane alone and from its "
 		 "start: %s: %s",
-	    book->env.set->lane_state_directory, error);
+	    store->env.set->lane_state_directory, error);
 }
 
 static void
-plan(struct rate_store *book, int64_t now_us)
+plan(struct rate_store *store, int64_t now_us)
 {
 	struct limitset_rate rates[LIMITSET_MAX];
 	size_t count;
 	char error[256];
 
-	if (pacer_rates(book->env.set, PACER_ACCOUNT, rates, &count, error,
+	if (pacer_rates(store->env.set, PACER_ACCOUNT, rates, &count, error,
 		sizeof(error)))
-		(void)limitset_configure(book->planned.limits, LIMITSET_MAX, 1,
+		(void)limitset_configure(store->planned.limits, LIMITSET_MAX, 1,
 		    0, rates, count, now_us);
 }
 
 struct rate_store *
-rate_store_new(const struct settings *set, const struct statefile_dir *dir,
+rate_store_open(const struct settings *set, const struct statefile_dir *dir,
     const char *lane_name, int64_t now_us)
 {
-	struct rate_store *book = mem_zalloc(sizeof(*book));
+	struct rate_store *store = mem_zalloc(sizeof(*store));
 	int weight = pacer_weight(set->lane_priority);
 	char error[256];
 
-	book->env = (struct account_limits_env){
+	store->env = (struct account_limits_env){
 	    .set = set,
 	    .dir = dir,
 	    .lane_name = lane_name,
 	    .weight = weight > 0 ? weight : 1,
 	};
-	list_init(&book->accounts);
-	plan(book, now_us);
-	book->own_file =
+	list_init(&store->accounts);
+	plan(store, now_us);
+	store->own_file =
 	    account_limits_keep(dir, "pace", lane_name, error, sizeof(error));
-	warn_once(book, error);
+	warn_once(store, error);
 	(void)account_limits_load(
-	    book->own_file, &book->own, lane_name, now_us);
-	memset(book->own.lanes, 0, sizeof(book->own.lanes));
-	return book;
+	    store->own_file, &store->own, lane_name, now_us);
+	memset(store->own.lanes, 0, sizeof(store->own.lanes));
+	return store;
 }
 
 /* ---- the account ------------------------------------------------------- */
@@ -93,31 +93,31 @@ account_free(struct rate_account *a)
 }
 
 void
-rate_store_forget(struct rate_store *book, struct rate_account **account)
+rate_store_forget(struct rate_store *store, struct rate_account **account)
 {
 	struct rate_account *a = *account;
 
 	*account = NULL;
-	if (!book->is_drained)
+	if (!store->is_drained)
 		account_close(a);
 	account_free(a);
 }
 
 void
-rate_store_drain(struct rate_store *book)
+rate_store_drain(struct rate_store *store)
 {
-	book->is_drained = true;
-	list_each (link, &book->accounts)
+	store->is_drained = true;
+	list_each (link, &store->accounts)
 		account_close(list_entry(link, struct rate_account, link));
-	persist_close(&book->own_file);
+	persist_close(&store->own_file);
 }
 
 void
-rate_store_free(struct rate_store **book)
+rate_store_close(struct rate_store **store)
 {
-	struct rate_store *old = *book;
+	struct rate_store *old = *store;
 
-	*book = NULL;
+	*store = NULL;
 	if (old == NULL)
 		return;
 	rate_store_drain(old);
@@ -127,23 +127,23 @@ rate_store_free(struct rate_store **book)
 }
 
 const struct limitset *
-rate_store_own(const struct rate_store *book)
+rate_store_load(const struct rate_store *store)
 {
-	return &book->own.set;
+	return &store->own.set;
 }
 
 void
-rate_store_save_own(struct rate_store *book, const struct limitset *own)
+rate_store_store(struct rate_store *store, const struct limitset *own)
 {
-	book->own.set = *own;
-	if (book->own_file != NULL)
-		persist_store(book->own_file, &book->own);
+	store->own.set = *own;
+	if (store->own_file != NULL)
+		persist_store(store->own_file, &store->own);
 }
 
 static struct rate_account *
-find(struct rate_store *book, const char *account)
+find(struct rate_store *store, const char *account)
 {
-	list_each (link, &book->accounts) {
+	list_each (link, &store->accounts) {
 		struct rate_account *a =
 		    list_entry(link, struct rate_account, link);
 
@@ -154,24 +154,25 @@ find(struct rate_store *book, const char *account)
 }
 
 struct rate_account *
-rate_store_account(struct rate_store *book, const char *account, int64_t now_us)
+rate_store_account(
+    struct rate_store *store, const char *account, int64_t now_us)
 {
-	struct rate_account *a = find(book, account);
+	struct rate_account *a = find(store, account);
 	char error[256];
 
 	if (a != NULL)
 		return a;
 	a = mem_zalloc(sizeof(*a));
-	a->book = book;
+	a->store = store;
 	a->name = mem_strdup(account);
 	list_init(&a->link);
-	list_push_front(&book->accounts, &a->link);
-	a->mail = account_limits_open(&book->env, "rates", account,
+	list_push_front(&store->accounts, &a->link);
+	a->mail = account_limits_open(&store->env, "rates", account,
 	    PACER_ACCOUNT, now_us, error, sizeof(error));
-	warn_once(book, error);
-	a->connects = account_limits_open(&book->env, "connects", account,
+	warn_once(store, error);
+	a->connects = account_limits_open(&store->env, "connects", account,
 	    PACER_CONNECTIONS, now_us, error, sizeof(error));
-	warn_once(book, error);
+	warn_once(store, error);
 	return a;
 }
 
@@ -185,7 +186,7 @@ rate_store_wait_us(struct rate_account *a, const struct pacer_cost *cost,
 	const struct limitset_limit *limit = NULL;
 	int64_t wait;
 
-	if (a->book->is_drained)
+	if (a->store->is_drained)
 		return DRAINED_WAIT_US;
 	wait = account_limits_wait_us(a->mail, &c, now_us, &limit);
 	if (wait > 0)
@@ -199,7 +200,7 @@ rate_store_take(
 {
 	struct limitset_cost c = pacer_limit_cost(cost);
 
-	if (a->book->is_drained)
+	if (a->store->is_drained)
 		return false;
 	if (account_limits_is_limited(a->mail))
 		return account_limits_take(a->mail, &c, now_us);
@@ -208,29 +209,29 @@ rate_store_take(
 }
 
 const struct limitset *
-rate_store_peek(struct rate_store *book, struct rate_account *a)
+rate_store_peek(struct rate_store *store, struct rate_account *a)
 {
-	struct list *first = list_first(&book->accounts);
+	struct list *first = list_first(&store->accounts);
 
 	if (a == NULL && first != NULL)
 		a = list_entry(first, struct rate_account, link);
 	if (a == NULL &&
-	    limitset_is_limited(book->planned.limits, LIMITSET_MAX))
-		return &book->planned;
-	if (a == NULL || book->is_drained ||
+	    limitset_is_limited(store->planned.limits, LIMITSET_MAX))
+		return &store->planned;
+	if (a == NULL || store->is_drained ||
 	    !account_limits_is_limited(a->mail))
 		return NULL;
 	return &account_limits_peek(a->mail)->set;
 }
 
 const struct limitset *
-rate_store_peek_connects(struct rate_store *book)
+rate_store_peek_connects(struct rate_store *store)
 {
-	struct list *first = list_first(&book->accounts);
+	struct list *first = list_first(&store->accounts);
 	struct rate_account *a =
 	    first == NULL ? NULL : list_entry(first, struct rate_account, link);
 
-	if (a == NULL || book->is_drained ||
+	if (a == NULL || store->is_drained ||
 	    !account_limits_is_limited(a->connects))
 		return NULL;
 	return &account_limits_peek(a->connects)->set;
@@ -243,7 +244,7 @@ rate_store_connect_wait_us(struct rate_account *a, int64_t now_us)
 {
 	const struct limitset_limit *limit = NULL;
 
-	if (a->book->is_drained)
+	if (a->store->is_drained)
 		return DRAINED_WAIT_US;
 	return account_limits_wait_us(
 	    a->connects, &one_connection, now_us, &limit);
@@ -252,7 +253,7 @@ rate_store_connect_wait_us(struct rate_account *a, int64_t now_us)
 bool
 rate_store_connect_take(struct rate_account *a, int64_t now_us)
 {
-	return !a->book->is_drained &&
+	return !a->store->is_drained &&
 	       account_limits_take(a->connects, &one_connection, now_us);
 }
 
@@ -261,21 +262,21 @@ rate_store_connect_take(struct rate_account *a, int64_t now_us)
 bool
 rate_store_throttled(struct rate_account *a, int64_t sent_us, int64_t now_us)
 {
-	return !a->book->is_drained &&
+	return !a->store->is_drained &&
 	       account_limits_tell(a->mail, sent_us, now_us);
 }
 
 void
 rate_store_pause(struct rate_account *a, int64_t until_us)
 {
-	if (!a->book->is_drained)
+	if (!a->store->is_drained)
 		account_limits_pause(a->mail, until_us);
 }
 
 int64_t
 rate_store_paused_until(struct rate_account *a)
 {
-	return a->book->is_drained
+	return a->store->is_drained
 		   ? 0
 		   : account_limits_peek(a->mail)->pause_until_us;
 }
@@ -284,17 +285,17 @@ bool
 rate_store_news(struct rate_account *a, struct rate_store_news *out)
 {
 	*out = (struct rate_store_news){0};
-	return !a->book->is_drained &&
+	return !a->store->is_drained &&
 	       account_limits_news(
 		   a->mail, &out->refused_us, &out->pause_until_us);
 }
 
 void
-rate_store_idle(struct rate_store *book)
+rate_store_idle(struct rate_store *store)
 {
-	if (book->is_drained)
+	if (store->is_drained)
 		return;
-	list_each (link, &book->accounts) {
+	list_each (link, &store->accounts) {
 		struct rate_account *a =
 		    list_entry(link, struct rate_account, link);
 

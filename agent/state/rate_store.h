@@ -4,7 +4,7 @@
  *   rates.HASH    the account's: messages, recipients, octets  } all lanes,
  *   connects.HASH the account's: new connections               } under a lock
  *
- * Files of lane_state_directory (keepfile.h), HASH of the lane's or account's
+ * Files of lane_state_directory (persist.h), HASH of the lane's or account's
  * name. What was taken is in the file before the message is on its way, so
  * neither reload nor kill -9 gives a burst or loses a quota, and a reboot costs
  * what the kernel had not written back. Limits that change in the configuration
@@ -16,7 +16,7 @@
  * at mapped memory, and a note that the lane sends some times a second.
  *
  * In the account's file lanes also tell each other what the provider said of
- * its pace: see share.h.
+ * its pace: see fairshare.h.
  *
  * Without the directory a lane counts for itself alone, and says so once.
  */
@@ -35,25 +35,25 @@ struct rate_account;
 
 /* dir (may be NULL), set and lane_name are borrowed. Time is an argument here
  * and below, in monotonic microseconds. */
-struct rate_store *rate_store_new(const struct settings *set,
+struct rate_store *rate_store_open(const struct settings *set,
     const struct statefile_dir *dir, const char *lane_name, int64_t now_us);
-void rate_store_free(struct rate_store **book);
+void rate_store_close(struct rate_store **store);
 
 /* In the draining child, after fork: the lane's next process has the files. No
  * message goes any more. */
-void rate_store_drain(struct rate_store *book);
+void rate_store_drain(struct rate_store *store);
 
 /* The lane's own state as it was left, in times of now; and as it is. */
-const struct limitset *rate_store_own(const struct rate_store *book);
-void rate_store_save_own(struct rate_store *book, const struct limitset *own);
+const struct limitset *rate_store_load(const struct rate_store *store);
+void rate_store_store(struct rate_store *store, const struct limitset *own);
 
-/* The account of this name ("host" or "host login"), opened once; the book's,
- * until rate_store_forget() or rate_store_free(). */
+/* The account of this name ("host" or "host login"), opened once; the store's,
+ * until rate_store_forget() or rate_store_close(). */
 struct rate_account *rate_store_account(
-    struct rate_store *book, const char *account, int64_t now_us);
+    struct rate_store *store, const char *account, int64_t now_us);
 
 /* Closes an account that is not used for now; what was taken stays known. */
-void rate_store_forget(struct rate_store *book, struct rate_account **account);
+void rate_store_forget(struct rate_store *store, struct rate_account **account);
 
 /* As in struct pacer_ops. */
 int64_t rate_store_wait_us(struct rate_account *a,
@@ -63,9 +63,9 @@ bool rate_store_take(
 /* NULL: no limits. a NULL: the account opened last, or before one was, what is
  * configured. */
 const struct limitset *rate_store_peek(
-    struct rate_store *book, struct rate_account *a);
+    struct rate_store *store, struct rate_account *a);
 /* Of new connections; the account opened last. */
-const struct limitset *rate_store_peek_connects(struct rate_store *book);
+const struct limitset *rate_store_peek_connects(struct rate_store *store);
 
 /* lane_connection_rate_limit: microseconds until one more connection may be
  * begun, 0: now; and one is. take false: another lane was quicker. */
@@ -94,6 +94,6 @@ struct rate_store_news {
 bool rate_store_news(struct rate_account *a, struct rate_store_news *out);
 
 /* The lane has no mail waiting: its places are free. */
-void rate_store_idle(struct rate_store *book);
+void rate_store_idle(struct rate_store *store);
 
 #endif

@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "agent/state/safepath.h"
-#include "common/shared/board.h"
 #include "common/base/clock.h"
+#include "common/shared/board.h"
 
 enum {
 	OPEN_TRIES = 200,

@@ -29,7 +29,7 @@ bool statefile_dir_open(
 void statefile_dir_close(struct statefile_dir *d);
 
 /* The directory: ours or root's, not writable by others, by a way that is safe
- * (statepath.h). Root may use any user's, and acts as that user then. -1:
+ * (safepath.h). Root may use any user's, and acts as that user then. -1:
  * error. */
 int statefile_open_dir(const char *dir, char *error, size_t n);
 

@@ -9,9 +9,9 @@
 #define DOMAIN_TABLES_H
 
 #include "agent/engine/domains.h"
-#include "agent/tables/maps.h"
-#include "agent/settings/problems.h"
 #include "agent/engine/settings.h"
+#include "agent/settings/problems.h"
+#include "agent/tables/maps.h"
 
 /* Never NULL. What is wrong with a table is a new problem, also logged; what is
  * wrong with the rest params_check() has told. Blocks. */

@@ -15,9 +15,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "agent/engine/settings.h"
 #include "agent/io/loop.h"
 #include "agent/settings/problems.h"
-#include "agent/engine/settings.h"
 
 struct maps;
 struct maps_query;

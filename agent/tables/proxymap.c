@@ -10,12 +10,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "common/postfix/version.h"
-#include "common/postfix/attr.h"
 #include "common/base/buf.h"
 #include "common/base/list.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/postfix/attr.h"
+#include "common/postfix/version.h"
 
 enum {
 	ANSWER_MAX = 256 << 10,

@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/token/jwt.h"
 #include "agent/token/form.h"
+#include "agent/token/jwt.h"
 #include "agent/token/post.h"
 #include "common/base/mem.h"
 

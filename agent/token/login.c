@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "agent/token/answer.h"
-#include "agent/token/grant.h"
 #include "agent/token/form.h"
+#include "agent/token/grant.h"
 #include "agent/token/post.h"
 #include "agent/token/refresh_file.h"
 #include "common/base/log.h"

@@ -1,5 +1,5 @@
-#include "common/postfix/queueid.h"
 #include "common/base/words.h"
+#include "common/postfix/queueid.h"
 
 #include <stdint.h>
 #include <stdio.h>

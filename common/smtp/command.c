@@ -3,8 +3,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "common/smtp/address.h"
 #include "common/base/utf8.h"
+#include "common/smtp/address.h"
 #include "common/smtp/xtext.h"
 
 /* A line in the making at the end of `out`; once something fails, finish()

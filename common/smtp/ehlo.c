@@ -1,5 +1,5 @@
-#include "common/smtp/ehlo.h"
 #include "common/base/words.h"
+#include "common/smtp/ehlo.h"
 #include "common/smtp/xforward.h"
 
 #include <stdio.h>

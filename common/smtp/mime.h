@@ -29,9 +29,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "common/smtp/header.h"
 #include "common/base/buf.h"
 #include "common/base/slice.h"
+#include "common/smtp/header.h"
 
 enum mime_class { MIME_PRIMARY, MIME_MULTIPART, MIME_NESTED, MIME_BODY };
 

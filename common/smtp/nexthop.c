@@ -1,5 +1,5 @@
-#include "common/smtp/nexthop.h"
 #include "common/base/words.h"
+#include "common/smtp/nexthop.h"
 
 #include <arpa/inet.h>
 #include <string.h>

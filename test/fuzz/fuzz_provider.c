@@ -5,8 +5,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "agent/settings/provider.h"
 #include "agent/engine/rules.h"
+#include "agent/settings/provider.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 

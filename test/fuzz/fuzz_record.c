@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/smtp/content.h"
 #include "common/postfix/record.h"
+#include "common/smtp/content.h"
 
 enum { OUT_MAX = 4194304, SIZE_RECORD = 97, SIZE_FIELD = 15 };
 

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/smtp/ehlo.h"
 #include "common/base/log.h"
+#include "common/smtp/ehlo.h"
 #include "common/smtp/reply.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

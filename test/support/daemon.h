@@ -10,9 +10,9 @@
 #include <stdint.h>
 
 #include "agent/io/loop.h"
-#include "common/postfix/attr.h"
 #include "common/base/buf.h"
 #include "common/base/list.h"
+#include "common/postfix/attr.h"
 
 enum daemon_manner {
 	DAEMON_OBEY,

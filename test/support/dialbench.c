@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/smarthost/candidate.h"
 #include "agent/settings/params.h"
+#include "agent/smarthost/candidate.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "test/support/dialbench.h"

@@ -10,10 +10,10 @@
 
 #include <stdbool.h>
 
+#include "agent/engine/settings.h"
 #include "agent/smarthost/credentials.h"
 #include "agent/smarthost/dialer.h"
 #include "agent/tables/maps.h"
-#include "agent/engine/settings.h"
 #include "common/base/buf.h"
 #include "test/support/fakeserver.h"
 

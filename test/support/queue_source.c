@@ -5,9 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/postfix/attr.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/postfix/attr.h"
 
 void
 queue_source_init(struct queue_source *s, struct slice file)

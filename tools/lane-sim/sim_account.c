@@ -35,7 +35,7 @@ sim_account_fini(struct sim_account *a)
 	const struct dirent *e;
 
 	for (int i = 0; i < SIM_LANES; i++)
-		rate_store_free(&a->members[i].book);
+		rate_store_close(&a->members[i].book);
 	while (d != NULL && (e = readdir(d)) != NULL)
 		if (e->d_name[0] != '.')
 			(void)unlinkat(dirfd(d), e->d_name, 0);
@@ -60,7 +60,7 @@ sim_account_join(
 	m->reserve = set->lane_connection_reserve;
 	a->locks.members[me] = true;
 	member->reserve = m->reserve;
-	member->book = rate_store_new(set, &a->dir, names[me], now_us);
+	member->book = rate_store_open(set, &a->dir, names[me], now_us);
 	member->rates =
 	    rate_store_account(member->book, name_of_account, now_us);
 }

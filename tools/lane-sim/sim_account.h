@@ -17,8 +17,8 @@
 #include <stdint.h>
 
 #include "agent/engine/lane.h"
-#include "agent/state/rate_store.h"
 #include "agent/engine/settings.h"
+#include "agent/state/rate_store.h"
 #include "agent/state/statefile.h"
 #include "common/shared/slots.h"
 

@@ -288,7 +288,7 @@ rates_peek(void *ctx, struct route *route)
 static void
 rates_save(void *ctx, const struct limitset *own)
 {
-	rate_store_save_own(member_of(ctx)->book, own);
+	rate_store_store(member_of(ctx)->book, own);
 }
 
 static const struct pacer_ops pacer_handlers = {
@@ -693,7 +693,7 @@ begin_lane(struct sim_world *w, int me)
 		log_fatal("%s", error);
 	lane_set_rules(l->lane, l->rules.rules);
 	sim_account_join(&w->account, me, &l->set, now_us(w));
-	lane_set_rates(l->lane, rate_store_own(member_of(l)->book),
+	lane_set_rates(l->lane, rate_store_load(member_of(l)->book),
 	    &pacer_handlers, l, now_us(w));
 	sim_mail_begin(&l->mail, (uint64_t)me + 88172645463325252, w->now.ms);
 	l->is_kick_due = true;

@@ -4,8 +4,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "common/postfix/attr.h"
 #include "common/base/mem.h"
+#include "common/postfix/attr.h"
 #include "test/support/fixture.h"
 
 enum { MAX_BYTES = 65536, MAX_PAIRS = 64 };

@@ -13,9 +13,9 @@
 
 #include "agent/state/board_state.h"
 #include "agent/state/board_writer.h"
-#include "common/shared/board.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/shared/board.h"
 #include "test/support/filedamage.h"
 #include "test/support/statedir.h"
 

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "common/smtp/mime.h"
 #include "common/base/mem.h"
+#include "common/smtp/mime.h"
 
 enum { OUT_MAX = 4 << 20 };
 

@@ -4,8 +4,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "common/postfix/attr.h"
 #include "common/base/mem.h"
+#include "common/postfix/attr.h"
 #include "common/postfix/record.h"
 #include "test/support/fixture.h"
 #include "test/support/queue_source.h"

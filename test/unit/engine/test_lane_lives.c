@@ -56,7 +56,7 @@ peek_shared(void *ctx, struct route *route)
 static void
 save_own(void *ctx, const struct limitset *own)
 {
-	rate_store_save_own(((struct life *)ctx)->book, own);
+	rate_store_store(((struct life *)ctx)->book, own);
 }
 
 static const struct pacer_ops ops = {
@@ -69,12 +69,12 @@ load_rates(struct world *w)
 	struct life *l = w->ctx;
 	int64_t now_us = w->now.ms * 1000;
 
-	rate_store_free(&l->book);
+	rate_store_close(&l->book);
 	/* Every third time the machine was started anew as well. */
 	if (++l->lives % 3 == 0)
 		l->dir.boot++;
-	l->book = rate_store_new(&w->set, &l->dir, "fast", now_us);
-	lane_set_rates(w->lane, rate_store_own(l->book), &ops, l, now_us);
+	l->book = rate_store_open(&w->set, &l->dir, "fast", now_us);
+	lane_set_rates(w->lane, rate_store_load(l->book), &ops, l, now_us);
 	l->account = rate_store_account(l->book, account, now_us);
 }
 
@@ -101,7 +101,7 @@ static void
 end(struct world *w, struct life *l)
 {
 	world_fini(w);
-	rate_store_free(&l->book);
+	rate_store_close(&l->book);
 	statefile_dir_close(&l->dir);
 	statedir_remove(&l->dir_name);
 }

@@ -6,10 +6,10 @@
 
 #include <stdio.h>
 
-#include "common/postfix/version.h"
 #include "agent/engine/request.h"
 #include "common/base/mem.h"
 #include "common/postfix/queueid.h"
+#include "common/postfix/version.h"
 #include "test/support/fixture.h"
 
 static const struct timeval now = {2000000000, 5};

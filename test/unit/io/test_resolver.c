@@ -13,8 +13,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "agent/settings/params.h"
 #include "agent/io/resolver.h"
+#include "agent/settings/params.h"
 #include "common/base/buf.h"
 #include "common/base/log.h"
 #include "test/support/dnsbench.h"

@@ -15,8 +15,8 @@
 
 #include <cmocka.h>
 
-#include "agent/settings/params.h"
 #include "agent/operator/webhook.h"
+#include "agent/settings/params.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "test/support/fakeserver.h"

@@ -17,8 +17,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "agent/postfix/intake.h"
 #include "agent/engine/message.h"
+#include "agent/postfix/intake.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"

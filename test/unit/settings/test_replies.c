@@ -13,8 +13,8 @@
 
 #include "agent/settings/provider.h"
 #include "common/base/clock.h"
-#include "common/smtp/dsn.h"
 #include "common/base/mem.h"
+#include "common/smtp/dsn.h"
 
 enum {
 	CONNECT = 1 << RULE_CONNECT,

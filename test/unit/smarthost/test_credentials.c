@@ -7,8 +7,8 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "agent/smarthost/credentials.h"
 #include "agent/settings/params.h"
+#include "agent/smarthost/credentials.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "test/support/scratch.h"

@@ -8,12 +8,12 @@
 
 #include <cmocka.h>
 
-#include "agent/state/persist.h"
 #include "agent/settings/params.h"
 #include "agent/state/account_limits.h"
-#include "common/shared/board.h"
+#include "agent/state/persist.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/shared/board.h"
 #include "test/support/fixture.h"
 #include "test/support/statedir.h"
 

@@ -15,10 +15,10 @@
 
 #include "agent/state/board_writer.h"
 #include "agent/state/budget.h"
-#include "common/shared/board.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/shared/board.h"
 #include "common/shared/slots.h"
 #include "test/support/budgetbench.h"
 #include "test/support/filedamage.h"

@@ -40,7 +40,7 @@ take_one(void *ctx, int in, int out)
 	struct domain *dom = domains_find(d, slice_str("a.test"));
 
 	(void)in;
-	(void)domain_store_new(d, ctx, "lane");
+	(void)domain_store_open(d, ctx, "lane");
 	domain_hold(dom, clock_mono_us());
 	domain_take(dom, &one, clock_mono_us());
 	statedir_tell(out, 't');
@@ -51,12 +51,12 @@ wait_us(const struct statefile_dir *dir, const char *lane_name)
 {
 	struct domains *d = make("a.test=1/1h:1");
 	struct domain *dom = domains_find(d, slice_str("a.test"));
-	struct domain_store *book = domain_store_new(d, dir, lane_name);
+	struct domain_store *book = domain_store_open(d, dir, lane_name);
 	int64_t wait;
 
 	domain_hold(dom, clock_mono_us());
 	wait = domain_wait_us(dom, &one, clock_mono_us());
-	domain_store_free(&book);
+	domain_store_close(&book);
 	domains_free(&d);
 	return wait;
 }
@@ -89,7 +89,7 @@ without_a_directory_limits_hold_in_memory(void **state)
 	(void)state;
 	warnings = 0;
 	log_set_sink(count_warnings, NULL);
-	assert_null(domain_store_new(none, NULL, "lane"));
+	assert_null(domain_store_open(none, NULL, "lane"));
 	assert_int_equal(warnings, 0);
 	assert_int_equal(wait_us(NULL, "lane"), 0);
 	assert_int_equal(warnings, 1);

@@ -54,7 +54,7 @@ open_world(struct world *w, uint64_t account, struct board_writer *b)
 	world_open(w, 10);
 	world_submit(w, 1);
 	lane_set_account(w->lane, world_route(w), account, 0,
-	    pace_store_find(b, account, &stored) ? &stored : NULL, w->now);
+	    pace_store_load(b, account, &stored) ? &stored : NULL, w->now);
 }
 
 static struct controller *
@@ -87,7 +87,7 @@ learn(struct world *w, struct board_writer *b, int64_t pause_ms)
 	w->now.wall.tv_sec += 4;
 	if (pause_ms > 0)
 		controller_pause_until(a, us + pause_ms * 1000);
-	pace_store_save(b, w->lane, w->now);
+	pace_store_store(b, w->lane, w->now);
 	return lane_learned_rate(w->lane);
 }
 
@@ -129,9 +129,9 @@ pause_is_kept_though_nothing_else_was_learned(void **state)
 	open_world(&w, 7, b);
 	wall_ms = (int64_t)w.now.wall.tv_sec * 1000;
 	controller_pause_until(pace(&w), w.now.ms * 1000 + 60000000);
-	pace_store_save(b, w.lane, w.now);
+	pace_store_store(b, w.lane, w.now);
 	close_world(&w);
-	assert_true(pace_store_find(b, 7, &stored));
+	assert_true(pace_store_load(b, 7, &stored));
 	assert_in_range(stored.pause_until_wall_ms - wall_ms, 60000, 61000);
 	open_world(&w, 7, b);
 	assert_in_range(lane_paused_until_ms(w.lane) - w.now.ms, 59000, 61000);
@@ -175,7 +175,7 @@ accounts_that_learned_last_are_kept(void **state)
 	}
 	for (uint64_t account = 1; account <= 20; account++)
 		assert_int_equal(
-		    pace_store_find(b, account, &stored), account > 8);
+		    pace_store_load(b, account, &stored), account > 8);
 	board_writer_close(&b);
 }
 
@@ -194,7 +194,7 @@ lane_that_does_not_adapt_ignores_it(void **state)
 	w.set.lane_adaptive = false;
 	world_open(&w, 10);
 	world_submit(&w, 1);
-	assert_true(pace_store_find(b, 7, &stored));
+	assert_true(pace_store_load(b, 7, &stored));
 	lane_set_account(w.lane, world_route(&w), 7, 0, &stored, w.now);
 	assert_true(isinf(lane_learned_rate(w.lane)));
 	close_world(&w);

@@ -11,14 +11,14 @@
 
 #include <cmocka.h>
 
-#include "agent/state/persist.h"
 #include "agent/engine/pacer.h"
 #include "agent/settings/params.h"
+#include "agent/state/persist.h"
 #include "agent/state/rate_store.h"
-#include "common/shared/board.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/shared/board.h"
 #include "test/support/statedir.h"
 
 #define SECOND INT64_C(1000000)
@@ -97,7 +97,7 @@ peek_shared(void *ctx, struct route *route)
 static void
 save_own(void *ctx, const struct limitset *own)
 {
-	rate_store_save_own(((struct fake_lane *)ctx)->book, own);
+	rate_store_store(((struct fake_lane *)ctx)->book, own);
 }
 
 static const struct pacer_ops ops = {
@@ -109,9 +109,10 @@ start(struct fake_lane *l, const char *name)
 	int64_t now = clock_mono_us();
 	char error[256] = "";
 
-	l->book = rate_store_new(&l->set, &l->dir, name, now);
+	l->book = rate_store_open(&l->set, &l->dir, name, now);
 	assert_true(pacer_init(&l->pacer, &l->set, now, error, sizeof(error)));
-	pacer_attach(&l->pacer, &l->set, rate_store_own(l->book), &ops, l, now);
+	pacer_attach(
+	    &l->pacer, &l->set, rate_store_load(l->book), &ops, l, now);
 	l->account = rate_store_account(l->book, account, now);
 	assert_ptr_equal(rate_store_account(l->book, account, now), l->account);
 }
@@ -119,7 +120,7 @@ start(struct fake_lane *l, const char *name)
 static void
 stop(struct fake_lane *l)
 {
-	rate_store_free(&l->book);
+	rate_store_close(&l->book);
 }
 
 static void
@@ -253,7 +254,7 @@ drain_child(void *ctx, int in, int out)
 		: 'n');
 	rate_store_idle(l->book);
 	(void)statedir_hear(in);
-	rate_store_free(&l->book);
+	rate_store_close(&l->book);
 }
 
 static void

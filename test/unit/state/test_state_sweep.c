@@ -17,8 +17,8 @@
 #include "agent/settings/params.h"
 #include "agent/state/account_limits.h"
 #include "agent/state/state_sweep.h"
-#include "common/shared/board.h"
 #include "common/base/clock.h"
+#include "common/shared/board.h"
 #include "test/support/statedir.h"
 
 #define SECOND INT64_C(1000000)

@@ -10,8 +10,8 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "agent/tables/maps.h"
 #include "agent/io/command_output.h"
+#include "agent/tables/maps.h"
 #include "common/base/mem.h"
 #include "test/support/scratch.h"
 

@@ -13,8 +13,8 @@
 
 #include "agent/tables/maps.h"
 #include "agent/tables/proxymap.h"
-#include "common/postfix/attr.h"
 #include "common/base/mem.h"
+#include "common/postfix/attr.h"
 #include "test/support/scratch.h"
 
 /* The server is a child: one connection after the other, at most
