@@ -232,6 +232,9 @@ resolver_new_from(
 		if (rc != ARES_SUCCESS)
 			ares_destroy(r->channel);
 	}
+	/* Not for the life of the process: that is started again. */
+	if (rc == ARES_ENOMEM)
+		log_fatal("out of memory");
 	r->is_usable = rc == ARES_SUCCESS;
 	if (!r->is_usable)
 		log_warn("cannot start the resolver: %s", ares_strerror(rc));

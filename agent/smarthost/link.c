@@ -597,7 +597,8 @@ bounded_method(void)
 	if (method == NULL) {
 		method = BIO_meth_new(
 		    BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "bounded");
-		CHECK(method != NULL);
+		if (method == NULL)
+			log_fatal("out of memory");
 		(void)BIO_meth_set_read_ex(method, read_bounded);
 		(void)BIO_meth_set_ctrl(method, control_bounded);
 	}
@@ -639,9 +640,10 @@ link_start_tls(
 	SSL_set_msg_callback(ssl, on_message);
 	SSL_set_msg_callback_arg(ssl, link);
 	if (SSL_set_fd(ssl, link->fd) != 1)
-		log_panic("SSL_set_fd failed");
+		log_fatal("out of memory");
 	bio = BIO_new(bounded_method());
-	CHECK(bio != NULL);
+	if (bio == NULL)
+		log_fatal("out of memory");
 	BIO_set_data(bio, link);
 	BIO_set_init(bio, 1);
 	SSL_set0_rbio(ssl, bio);

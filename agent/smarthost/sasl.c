@@ -64,6 +64,8 @@ sasl_open(const char **why_out)
 
 	if (rc == SASL_OK)
 		return true;
+	if (rc == SASL_NOMEM)
+		log_fatal("out of memory");
 	*why_out = sasl_errstring(rc, NULL, NULL);
 	return false;
 }

@@ -1,5 +1,6 @@
 #include "agent/smarthost/tls.h"
 
+#include <errno.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -34,6 +35,17 @@ struct tls {
 	char *error;
 };
 
+/* What memory was short for must not pass for a wrong parameter, which would be
+ * believed until the next reload, nor for a file with one certificate less.
+ * OpenSSL says so, or leaves it in errno, which tls_new() has cleared. */
+static void
+check_memory(void)
+{
+	if (errno == ENOMEM ||
+	    ERR_GET_REASON(ERR_peek_error()) == ERR_R_MALLOC_FAILURE)
+		log_fatal("out of memory");
+}
+
 /* Takes the first error off OpenSSL's queue, empties it, and keeps what went
  * wrong when nothing did before. */
 static void
@@ -42,6 +54,7 @@ set_error(struct tls *tls, const char *what, const char *value)
 	unsigned long code = ERR_peek_error();
 	const char *reason = ERR_reason_error_string(code);
 
+	check_memory();
 	if (tls->error == NULL)
 		tls->error = mem_printf("%s %s: %s", what, value,
 		    reason != NULL ? reason : "unknown error");
@@ -218,6 +231,7 @@ tls_new(const struct settings *set)
 
 	(void)signal(SIGPIPE, SIG_IGN);
 	tls->set = set;
+	errno = 0;
 	tls->ctx = SSL_CTX_new(TLS_client_method());
 	if (tls->ctx == NULL) {
 		set_error(tls, "cannot start", "OpenSSL");
@@ -240,8 +254,11 @@ tls_new(const struct settings *set)
 	    tls->ctx, set->smtp_tls_session_cache_timeout_ms / 1000);
 	set_options(tls);
 	set_groups(tls);
+	check_memory();
 	load_cas(tls);
+	check_memory();
 	load_client_certs(tls);
+	check_memory();
 	return tls;
 }
 

@@ -163,7 +163,8 @@ tlssession_cache_new(struct ssl_ctx_st *ctx, int64_t max_age_s)
 	list_init(&cache->entries);
 	cache->ssl_index =
 	    SSL_get_ex_new_index(0, NULL, NULL, NULL, on_free_note);
-	CHECK(cache->ssl_index >= 0);
+	if (cache->ssl_index < 0)
+		log_fatal("out of memory");
 	(void)SSL_CTX_set_app_data(ctx, cache);
 	(void)SSL_CTX_set_session_cache_mode(
 	    ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);

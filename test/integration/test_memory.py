@@ -13,7 +13,7 @@ from harness.wait import wait_until
 
 # Of the start, most of which are of patterns and certificates; of the delivery.
 PLACES = {"malloc": 60, "memory": 240} if os.environ.get("POSTLANE_LONG") \
-    else {"malloc": 2, "memory": 8}
+    else {"malloc": 2, "memory": 4}
 COUNT = 3
 DIED = r"exit status 1$|bad command startup -- throttling"
 
@@ -36,9 +36,9 @@ def deliver(origin, sim, prefix):
         return origin.queue_count() == 0 or origin.log.lines(
             "throttling", since=mark)
     wait_until(is_over, 60, f"{prefix} delivered, or lane has died")
-    if origin.queue_count() > 0:
-        origin.reload()     # master waits a minute before it tries again
-        origin.flush()
+    if origin.log.lines("throttling", since=mark):
+        origin.stop()       # master waits a minute before it tries again
+        origin.start()
     origin.wait_empty()
     taken = Counter(e.id for e in sim.ledger())
     return mark, [taken[m.id] for m in sent]
