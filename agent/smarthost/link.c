@@ -655,12 +655,6 @@ link_ssl(const struct link *link)
 	return link->ssl;
 }
 
-int
-link_fd(const struct link *link)
-{
-	return link->fd;
-}
-
 size_t
 link_unsent(const struct link *link)
 {

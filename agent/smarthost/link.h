@@ -79,7 +79,6 @@ void link_start_tls(
 
 /* The TLS object, NULL in plain text. Borrowed. */
 struct ssl_st *link_ssl(const struct link *link);
-int link_fd(const struct link *link);
 
 /* Octets accepted from on_output and not yet taken by the kernel. */
 size_t link_unsent(const struct link *link);
