@@ -15,51 +15,24 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
-#include "test/support/daemon.h"
+#include "test/support/flushbench.h"
 
 enum { DEADLINE_MS = 20000 };
 
 struct world {
-	struct loop *loop;
-	struct settings set;
-	struct daemon daemon;
+	struct flushbench bench;
 	struct outages *outages;
-	int home_fd;
-	char dir[64];
 };
 
-static char release_new[] = "3.7.11", service[] = "flush", none[] = "";
-static char hashed[] = "defer";
-
-static void
-swallow(void *ctx, enum log_level level, const char *line)
-{
-	(void)ctx;
-	(void)level;
-	(void)line;
-}
+static char none[] = "";
 
 static int
 set_up(void **state)
 {
 	struct world *w = mem_zalloc(sizeof(*w));
 
-	w->home_fd = open(".", O_RDONLY | O_DIRECTORY);
-	snprintf(w->dir, sizeof(w->dir), "/tmp/outages.XXXXXX");
-	assert_non_null(mkdtemp(w->dir));
-	assert_int_equal(chdir(w->dir), 0);
-	assert_int_equal(mkdir("public", 0700), 0);
-	assert_int_equal(mkdir("deferred", 0700), 0);
-	log_set_sink(swallow, NULL);
-	w->loop = loop_new();
-	w->set.mail_version = release_new;
-	w->set.flush_service_name = service;
-	w->set.hash_queue_names = hashed;
-	w->set.hash_queue_depth = 1;
-	w->set.ipc_timeout_ms = 3600000;
-	daemon_open(
-	    &w->daemon, w->loop, "public/flush", "queue_flush_protocol");
-	w->outages = outages_new(w->loop, &w->set, 4);
+	flushbench_open(&w->bench);
+	w->outages = outages_new(w->bench.loop, &w->bench.set, 4);
 	*state = w;
 	return 0;
 }
@@ -70,49 +43,9 @@ tear_down(void **state)
 	struct world *w = *state;
 
 	outages_free(&w->outages);
-	daemon_close(&w->daemon);
-	loop_free(&w->loop);
-	assert_int_equal(rmdir("public"), 0);
-	assert_int_equal(rmdir("deferred"), 0);
-	assert_int_equal(fchdir(w->home_fd), 0);
-	close(w->home_fd);
-	assert_int_equal(rmdir(w->dir), 0);
-	log_set_sink(NULL, NULL);
+	flushbench_close(&w->bench);
 	mem_free(w);
 	return 0;
-}
-
-static void
-turn(struct world *w)
-{
-	struct loop_timer *tick = loop_timer_new(w->loop, mem_free, NULL);
-
-	loop_timer_at(tick, clock_mono_ms() + 5);
-	loop_once(w->loop);
-	loop_timer_free(&tick);
-}
-
-static void
-wait_called(struct world *w, size_t count)
-{
-	int64_t end_ms = clock_mono_ms() + DEADLINE_MS;
-
-	while (w->daemon.requests < count) {
-		assert_true(clock_mono_ms() < end_ms);
-		turn(w);
-	}
-}
-
-static void
-put_deferred(const char *id)
-{
-	char path[100];
-	int fd;
-
-	(void)snprintf(path, sizeof(path), "deferred/%s", id);
-	fd = open(path, O_WRONLY | O_CREAT, 0700);
-	assert_true(fd >= 0);
-	assert_int_equal(close(fd), 0);
 }
 
 static void
@@ -129,9 +62,9 @@ what_one_outage_deferred_is_called_when_that_one_is_over(void **state)
 {
 	struct world *w = *state;
 
-	put_deferred("A1");
-	put_deferred("B2");
-	put_deferred("C3");
+	flushbench_put_deferred("A1");
+	flushbench_put_deferred("B2");
+	flushbench_put_deferred("C3");
 	assert_true(outages_add(w->outages, 1, "A1"));
 	assert_true(outages_add(w->outages, 2, "B2"));
 	assert_true(outages_add(w->outages, 1, "C3"));
@@ -141,12 +74,12 @@ what_one_outage_deferred_is_called_when_that_one_is_over(void **state)
 	outages_over(w->outages, 1);
 	assert_int_equal(outages_due(w->outages), 2);
 	outages_allow(w->outages, 100, 0);
-	wait_called(w, 2);
+	flushbench_wait_requests(&w->bench, 2);
 	assert_int_equal(outages_count(w->outages), 1);
 	assert_int_equal(outages_due(w->outages), 0);
 	outages_over(w->outages, 2);
 	outages_allow(w->outages, 100, 0);
-	wait_called(w, 3);
+	flushbench_wait_requests(&w->bench, 3);
 	remove_deferred("A1");
 	remove_deferred("B2");
 	remove_deferred("C3");
@@ -216,7 +149,7 @@ without_a_flush_service_nothing_is_promised(void **state)
 {
 	struct world *w = *state;
 
-	w->set.flush_service_name = none;
+	w->bench.set.flush_service_name = none;
 	assert_false(outages_add(w->outages, 1, "A1"));
 	assert_int_equal(outages_count(w->outages), 0);
 }

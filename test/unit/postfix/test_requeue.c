@@ -15,52 +15,22 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
-#include "test/support/daemon.h"
+#include "test/support/flushbench.h"
 
 enum { DEADLINE_MS = 20000 };
 
 struct world {
-	struct loop *loop;
-	struct settings set;
-	struct daemon daemon;
+	struct flushbench bench;
 	struct requeue *recall;
-	int home_fd;
-	char dir[64];
-	char warning[200];
 };
-
-static char release_new[] = "3.7.11", service[] = "flush", hashed[] = "defer";
-
-static void
-keep_warning(void *ctx, enum log_level level, const char *line)
-{
-	struct world *w = ctx;
-
-	(void)level;
-	snprintf(w->warning, sizeof(w->warning), "%s", line);
-}
 
 static int
 set_up(void **state)
 {
 	struct world *w = mem_zalloc(sizeof(*w));
 
-	w->home_fd = open(".", O_RDONLY | O_DIRECTORY);
-	snprintf(w->dir, sizeof(w->dir), "/tmp/recall.XXXXXX");
-	assert_non_null(mkdtemp(w->dir));
-	assert_int_equal(chdir(w->dir), 0);
-	assert_int_equal(mkdir("public", 0700), 0);
-	assert_int_equal(mkdir("deferred", 0700), 0);
-	log_set_sink(keep_warning, w);
-	w->loop = loop_new();
-	w->set.mail_version = release_new;
-	w->set.flush_service_name = service;
-	w->set.hash_queue_names = hashed;
-	w->set.hash_queue_depth = 1;
-	w->set.ipc_timeout_ms = 3600000;
-	daemon_open(
-	    &w->daemon, w->loop, "public/flush", "queue_flush_protocol");
-	w->recall = requeue_new(w->loop, &w->set);
+	flushbench_open(&w->bench);
+	w->recall = requeue_new(w->bench.loop, &w->bench.set);
 	*state = w;
 	return 0;
 }
@@ -71,26 +41,9 @@ tear_down(void **state)
 	struct world *w = *state;
 
 	requeue_free(&w->recall);
-	daemon_close(&w->daemon);
-	loop_free(&w->loop);
-	assert_int_equal(rmdir("public"), 0);
-	assert_int_equal(rmdir("deferred"), 0);
-	assert_int_equal(fchdir(w->home_fd), 0);
-	close(w->home_fd);
-	assert_int_equal(rmdir(w->dir), 0);
-	log_set_sink(NULL, NULL);
+	flushbench_close(&w->bench);
 	mem_free(w);
 	return 0;
-}
-
-static void
-turn(struct world *w)
-{
-	struct loop_timer *tick = loop_timer_new(w->loop, mem_free, NULL);
-
-	loop_timer_at(tick, clock_mono_ms() + 5);
-	loop_once(w->loop);
-	loop_timer_free(&tick);
 }
 
 static void
@@ -100,31 +53,8 @@ wait_for(struct world *w, size_t left)
 
 	while (requeue_count(w->recall) > left) {
 		assert_true(clock_mono_ms() < end_ms);
-		turn(w);
+		flushbench_turn(&w->bench);
 	}
-}
-
-static void
-wait_requests(struct world *w, size_t count)
-{
-	int64_t end_ms = clock_mono_ms() + DEADLINE_MS;
-
-	while (w->daemon.requests < count) {
-		assert_true(clock_mono_ms() < end_ms);
-		turn(w);
-	}
-}
-
-static void
-put_deferred(const char *id)
-{
-	char path[100];
-	int fd;
-
-	(void)snprintf(path, sizeof(path), "deferred/%s", id);
-	fd = open(path, O_WRONLY | O_CREAT, 0700);
-	assert_true(fd >= 0);
-	assert_int_equal(close(fd), 0);
 }
 
 static void
@@ -139,7 +69,7 @@ take_deferred(const char *id)
 static bool
 last_request_has(const struct world *w, const char *text)
 {
-	struct slice s = buf_slice(&w->daemon.last);
+	struct slice s = buf_slice(&w->bench.daemon.last);
 
 	return memmem(s.p, s.n, text, strlen(text)) != NULL;
 }
@@ -149,23 +79,23 @@ recall_calls_in_order_what_is_deferred_and_passes_the_rest_over(void **state)
 {
 	struct world *w = *state;
 
-	put_deferred("A1");
-	put_deferred("C3");
+	flushbench_put_deferred("A1");
+	flushbench_put_deferred("C3");
 	requeue_add(w->recall, "A1");
 	requeue_add(w->recall, "B2");
 	requeue_add(w->recall, "C3");
 	requeue_allow(w->recall, 10, 1000);
 	/* The queue manager may not have put them there yet. */
-	turn(w);
+	flushbench_turn(&w->bench);
 	assert_int_equal(requeue_count(w->recall), 3);
-	wait_requests(w, 1);
+	flushbench_wait_requests(&w->bench, 1);
 	assert_true(last_request_has(w, "send_file"));
 	assert_true(last_request_has(w, "A1"));
-	wait_requests(w, 2);
+	flushbench_wait_requests(&w->bench, 2);
 	assert_true(last_request_has(w, "C3"));
 	assert_int_equal(requeue_count(w->recall), 0);
 	while (requeue_called(w->recall) < 2)
-		turn(w);
+		flushbench_turn(&w->bench);
 	take_deferred("A1");
 	take_deferred("C3");
 }
@@ -175,19 +105,19 @@ recall_stops_where_it_is_told_to(void **state)
 {
 	struct world *w = *state;
 
-	put_deferred("A1");
+	flushbench_put_deferred("A1");
 	for (int i = 0; i < 5; i++)
 		requeue_add(w->recall, "A1");
 	requeue_allow(w->recall, 2, 1000);
 	wait_for(w, 3);
 	for (int i = 0; i < 20; i++)
-		turn(w);
+		flushbench_turn(&w->bench);
 	assert_int_equal(requeue_count(w->recall), 3);
 	requeue_allow(w->recall, 1, 1000);
 	wait_for(w, 2);
 	requeue_allow(w->recall, 0, 0);
 	for (int i = 0; i < 20; i++)
-		turn(w);
+		flushbench_turn(&w->bench);
 	assert_int_equal(requeue_count(w->recall), 2);
 	take_deferred("A1");
 }
@@ -197,19 +127,19 @@ recall_rests_when_the_service_does_not_answer(void **state)
 {
 	struct world *w = *state;
 
-	put_deferred("A1");
-	w->daemon.manner = DAEMON_HANG_UP;
+	flushbench_put_deferred("A1");
+	w->bench.daemon.manner = DAEMON_HANG_UP;
 	requeue_add(w->recall, "A1");
 	requeue_add(w->recall, "A1");
 	requeue_allow(w->recall, 10, 1000);
-	wait_requests(w, 1);
-	while (strstr(w->warning, "service flush") == NULL)
-		turn(w);
+	flushbench_wait_requests(&w->bench, 1);
+	while (strstr(w->bench.warning, "service flush") == NULL)
+		flushbench_turn(&w->bench);
 	for (int i = 0; i < 20; i++) {
 		requeue_allow(w->recall, 10, 1000);
-		turn(w);
+		flushbench_turn(&w->bench);
 	}
-	assert_int_equal(w->daemon.requests, 1);
+	assert_int_equal(w->bench.daemon.requests, 1);
 	assert_int_equal(requeue_count(w->recall), 1);
 	assert_int_equal(requeue_called(w->recall), 0);
 	take_deferred("A1");
@@ -228,9 +158,9 @@ recall_forgets_the_oldest_of_too_many(void **state)
 	assert_int_equal(requeue_count(w->recall), REQUEUE_MAX);
 	requeue_add(w->recall, "muchtoolongforanyqueueidofthisworld");
 	assert_int_equal(requeue_count(w->recall), REQUEUE_MAX);
-	put_deferred("F10");
+	flushbench_put_deferred("F10");
 	requeue_allow(w->recall, 1, 1000);
-	wait_requests(w, 1);
+	flushbench_wait_requests(&w->bench, 1);
 	assert_true(last_request_has(w, "F10"));
 	take_deferred("F10");
 }
