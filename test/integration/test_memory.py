@@ -50,10 +50,12 @@ def judge(origin, mark, taken):
     died = bool(origin.log.lines(DIED, since=mark))
     fatal = origin.log.lines(r"/smtp\[\d+\]: fatal: .*(out of|allocate) memory",
                              since=mark)
-    # one that dies between the reply and the mark in the file may send again
+    # one that dies between the reply and the mark in the file sends again;
+    # between the mark and the log, nobody tells
     if min(taken) < 1 or max(taken) > (2 if died else 1):
         return f"taken {taken}"
-    if status["sent"] != COUNT or status["bounced"]:
+    if status["bounced"] or status["sent"] > COUNT or (
+            status["sent"] < COUNT and not died):
         return f"said {status}"
     if died and not fatal:
         return "died without a reason"
