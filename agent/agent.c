@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/desk.h"
 #include "agent/engine/lane.h"
 #include "agent/engine/verdict.h"
 #include "agent/figures.h"
@@ -51,6 +52,7 @@ struct agent {
 	bool is_kick_due;
 	struct request *suspect; /* being tried alone */
 	struct figures figures;
+	struct desk *desk;
 };
 
 static void agent_kick(void *ctx);
@@ -428,6 +430,7 @@ leave_child(void *ctx)
 	if (pid > 0)
 		_exit(0);
 	master_detach(a->env.master);
+	desk_close(&a->desk);
 	board_writer_drain(a->env.board);
 	alarm_drain(a->env.alarm);
 	if (a->lane == NULL)
@@ -536,6 +539,7 @@ agent_new(const struct agent_env *env)
 	    .alarm = env->alarm,
 	};
 	figures_begin(&a->figures);
+	a->desk = desk_open(loop, a->lane, a->intake, env);
 	loop_on_signal(loop, SIGTERM, on_sigterm, a);
 	master_watch(env->master, loop, on_master_gone, a);
 	return a;
@@ -555,6 +559,7 @@ agent_free(struct agent **agent)
 	*agent = NULL;
 	if (a == NULL)
 		return;
+	desk_close(&a->desk);
 	report_free(&a->report);
 	if (a->lane != NULL && lane_waiting(a->lane) == 0 &&
 	    lane_in_flight(a->lane) == 0)

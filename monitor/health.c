@@ -163,6 +163,27 @@ judge_crowd(const struct judging *j)
 	    (long long)j->lane->gauges[BOARD_GAUGE_crowd_given_back]);
 }
 
+static bool
+judge_orders(const struct judging *j)
+{
+	char until[SAY_SIZE];
+
+	for (size_t i = 0; i < j->lane->order_count; i++) {
+		const struct steer_order *o = &j->lane->orders[i];
+
+		if (o->verb != STEER_PAUSE && o->verb != STEER_DRAIN)
+			continue;
+		return say(j, HEALTH_PAUSED,
+		    "%s by %s until %s, %lld wait inside",
+		    o->verb == STEER_PAUSE ? "paused" : "drained", o->who,
+		    o->until_s == 0 ? "postlane resume"
+				    : say_clock(o->until_s * 1000, j->now_ms,
+					  until, sizeof(until)),
+		    (long long)j->lane->gauges[BOARD_GAUGE_requests_waiting]);
+	}
+	return false;
+}
+
 /* Fewer connections than are set, and mail would use more. */
 static bool
 judge_connections(const struct judging *j)
@@ -241,6 +262,7 @@ health_of(struct health *out, const struct model *m,
 	    judge_postfix,
 	    judge_board,
 	    judge_configuration,
+	    judge_orders,
 	    judge_process,
 	    judge_beat,
 	    judge_alarms,

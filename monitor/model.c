@@ -13,6 +13,7 @@
 #include "common/base/mem.h"
 #include "common/shared/board_rates.h"
 #include "monitor/boardfile.h"
+#include "monitor/steerfile.h"
 
 /* One state directory while it is read. */
 struct reading {
@@ -127,7 +128,9 @@ read_own_rates(const struct reading *r, struct model_lane *lane,
 	struct board_rate rows[BOARD_RATES] = {{0}};
 	size_t n = 0;
 
-	if (read_limits(r, "pace", board_hash(lane->name), BOARD_RATE_MESSAGES,
+	/* A lane that runs knows best; the file is stored with each take. */
+	if (lane->process != MODEL_RUNNING &&
+	    read_limits(r, "pace", board_hash(lane->name), BOARD_RATE_MESSAGES,
 		rows, &n))
 		lane->rate_count = fill_rates(lane->rates, rows);
 	else
@@ -345,6 +348,29 @@ take_board(struct reading *r)
 	boardfile_fini(&r->file);
 }
 
+/* Lanes that the board has and master.cf has not are not steered. */
+static void
+read_orders(struct model *m, struct model_board *board)
+{
+	struct steer *s = mem_zalloc(sizeof(*s));
+
+	if (!steerfile_read(board->directory, s, board->steer_why,
+		sizeof(board->steer_why)))
+		s->count = 0;
+	steer_expire(s, m->now.wall.tv_sec);
+	for (size_t i = 0; i < s->count; i++)
+		for (size_t k = 0; k < m->lane_count; k++) {
+			struct model_lane *lane = &m->lanes[k];
+
+			if (strcmp(lane->name, s->orders[i].lane) == 0 &&
+			    strcmp(lane->directory, board->directory) == 0 &&
+			    lane->order_count < STEER_VERBS)
+				lane->orders[lane->order_count++] =
+				    s->orders[i];
+		}
+	mem_free(s);
+}
+
 static void
 read_directory(struct model *m, struct model_board *board)
 {
@@ -365,6 +391,7 @@ read_directory(struct model *m, struct model_board *board)
 			    "no lane has run here");
 		return;
 	}
+	read_orders(m, board);
 	switch (
 	    boardfile_read(&r.file, r.dir_fd, board->why, sizeof(board->why))) {
 	case BOARDFILE_OK:

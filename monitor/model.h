@@ -21,6 +21,7 @@
 #include "common/limits/rate.h"
 #include "common/shared/board.h"
 #include "common/shared/session_id.h"
+#include "common/shared/steer.h"
 #include "monitor/site.h"
 #include "monitor/slotsfile.h"
 
@@ -116,6 +117,9 @@ struct model_lane {
 	char trouble[MODEL_REPLY];
 	struct model_alarm alarms[BOARD_ALARMS]; /* that have not ended */
 	size_t alarm_count;
+	/* what operators asked of it, and is in force or will be */
+	struct steer_order orders[STEER_VERBS];
+	size_t order_count;
 	struct model_poison poison[BOARD_POISON];
 	size_t poison_count;
 };
@@ -127,6 +131,7 @@ struct model_board {
 	int64_t made_wall_ms;
 	bool is_bad; /* there is one, and it cannot be read */
 	char why[200]; /* one sentence; "": it was read */
+	char steer_why[200]; /* likewise, of what operators asked for */
 };
 
 struct model {

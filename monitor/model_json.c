@@ -204,6 +204,25 @@ put_figures(json_t *o, const struct model_lane *lane)
 }
 
 static json_t *
+orders(const struct model_lane *lane)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < lane->order_count; i++) {
+		const struct steer_order *from = &lane->orders[i];
+		json_t *o = json_object();
+
+		put_text(o, "verb", steer_verb_name(from->verb));
+		TEXT(o, from, value);
+		put_text(o, "by", from->who);
+		NUMBER(o, from, at_s);
+		NUMBER(o, from, until_s);
+		add(array, o);
+	}
+	return array;
+}
+
+static json_t *
 alarms(const struct model_lane *lane)
 {
 	json_t *array = json_array();
@@ -249,6 +268,7 @@ model_json_lane(const struct model_lane *lane)
 	NUMBER(o, lane, trouble_wall_ms);
 	TEXT(o, lane, trouble);
 	put(o, "alarms", alarms(lane));
+	put(o, "orders", orders(lane));
 	put(o, "rates", rates(lane->rates, lane->rate_count));
 	put_figures(o, lane);
 	put(o, "sessions", sessions(lane));
@@ -272,6 +292,7 @@ boards(const struct model *m)
 		NUMBER(o, b, made_wall_ms);
 		BOOL(o, b, is_bad);
 		TEXT(o, b, why);
+		TEXT(o, b, steer_why);
 		add(array, o);
 	}
 	return array;

@@ -61,6 +61,74 @@ origin_of_parameter(
 	return text;
 }
 
+/* "name = ..." at the beginning of a line, or, of an entry, "-o name=". */
+static bool
+sets(const char *line, const char *name, bool is_entry)
+{
+	const char *at = line;
+	size_t n = strlen(name);
+
+	if (is_entry) {
+		at = strstr(line, name);
+		return at != NULL && strchr(" {\t", at > line ? at[-1] : ' ') &&
+		       at[n + strspn(at + n, " \t")] == '=';
+	}
+	return strncmp(line, name, n) == 0 &&
+	       line[n + strspn(line + n, " \t")] == '=';
+}
+
+/* The last such line of main.cf / the one within the entry of master.cf; 0:
+ * there is none, such as for a name that another one stands for. */
+static int
+line_of(const char *path, const char *name, const char *service)
+{
+	FILE *file = fopen(path, "re");
+	char line[4096];
+	int number = 0, found = 0;
+	bool is_inside = service == NULL;
+
+	while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+		size_t n = service != NULL ? strlen(service) : 0;
+
+		number++;
+		if (line[0] == '#')
+			continue;
+		if (service != NULL && strchr(" \t\n", line[0]) == NULL)
+			is_inside = strncmp(line, service, n) == 0 &&
+				    strchr(" \t", line[n]) != NULL;
+		if (is_inside && sets(line, name, service != NULL))
+			found = number;
+	}
+	if (file != NULL)
+		(void)fclose(file);
+	return found;
+}
+
+const char *
+origin_place_of_parameter(
+    const struct site_lane *lane, const char *name, char *text, size_t n)
+{
+	size_t i = index_of(name);
+	bool is_entry;
+	char *path;
+	int line;
+
+	if (i == params_count() ||
+	    (lane->origins.params[i] != CONFIG_MAIN_CF &&
+		lane->origins.params[i] != CONFIG_COMMAND_LINE))
+		return origin_of_parameter(lane, name, text, n);
+	is_entry = lane->origins.params[i] == CONFIG_COMMAND_LINE;
+	path = mem_printf("%s/%s", lane->set.config_directory,
+	    is_entry ? "master.cf" : "main.cf");
+	line = line_of(path, name, is_entry ? lane->opt.service_name : NULL);
+	if (line > 0)
+		(void)snprintf(text, n, "%s:%d", path, line);
+	else
+		(void)origin_of_parameter(lane, name, text, n);
+	mem_free(path);
+	return text;
+}
+
 const char *
 origin_parameter(const char *unit, bool is_account)
 {
@@ -127,8 +195,10 @@ origin_of_rate(const struct site_lane *lane, const struct model_rate *rate,
 		(void)snprintf(text, n, "%s, %s", name,
 		    origin_of_parameter(lane, name, from, sizeof(from)));
 	else
-		(void)snprintf(
-		    text, n, "%s, as it was when the process started", name);
+		(void)snprintf(text, n,
+		    "%s, of postlane rate or as it was when the process "
+		    "started",
+		    name);
 	return text;
 }
 

@@ -18,6 +18,10 @@ enum { ORIGIN_SIZE = 256 };
 const char *origin_of_parameter(
     const struct site_lane *lane, const char *name, char *text, size_t n);
 
+/* Where it is set: "FILE:LINE" when that can be found, else as above. */
+const char *origin_place_of_parameter(
+    const struct site_lane *lane, const char *name, char *text, size_t n);
+
 /* The parameter that asks for such a limit: lane_message_rate_limit ... */
 const char *origin_parameter(const char *unit, bool is_account);
 

@@ -42,7 +42,7 @@ lane_new(const struct settings *set, const struct lane_ops *ops,
 {
 	struct lane *lane = mem_zalloc(sizeof(*lane));
 
-	lane->set = set;
+	lane->set = lane->as_set = set;
 	lane->ops = *ops;
 	lane->random = random | 1;
 	lane->look_again_ms = INT64_MAX;

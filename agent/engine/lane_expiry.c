@@ -61,7 +61,9 @@ explain_wait(
 	long long held_s = (long long)lane->set->lane_wait_limit_ms / 1000;
 	char rate[RATE_TEXT_SIZE];
 
-	if (r->no.reason == LANE_NO_RATE && lane->paced_by != NULL) {
+	if (r->no.reason == LANE_NO_OPERATOR) {
+		lane_explain_hold(lane, out);
+	} else if (r->no.reason == LANE_NO_RATE && lane->paced_by != NULL) {
 		rate_to_text(&lane->paced_by->rate, rate, sizeof(rate));
 		dsn_set(out, "4.4.5", "not sent within %llds: %s = %s", held_s,
 		    pacer_parameter(lane->paced_by), rate);

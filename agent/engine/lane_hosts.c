@@ -291,7 +291,8 @@ call_back(struct lane *lane, const struct route *r)
 {
 	struct route *first;
 
-	if (r->session_count == 0)
+	/* Nor while an operator keeps it from going. */
+	if (r->session_count == 0 || lane->was_paused)
 		return;
 	first = first_of(lane, r);
 	if (first == NULL || first->owed == 0)

@@ -188,6 +188,8 @@ serve_first(struct lane *lane, struct route *r, struct lane_no *no,
 	struct lane_session *ls;
 	bool is_refused;
 
+	if (lane_is_held(lane, t, now.ms))
+		return lane_hold(lane, t, no, now.ms);
 	if (wait_us / 1000 > lane->set->lane_wait_limit_ms) {
 		lane_refuse_to_wait(lane, t, wait_us);
 		return true;
@@ -272,8 +274,9 @@ kick_route(struct lane *lane, struct route *r, struct moment now)
 		if (no.not_before_ms < lane->look_again_ms)
 			lane->look_again_ms = no.not_before_ms;
 	}
-	lane->ops.accounts->on_want(
-	    lane->ops.accounts_ctx, r, lane_dials_wanted(lane, r, now_us));
+	lane->ops.accounts->on_want(lane->ops.accounts_ctx, r,
+	    no.reason == LANE_NO_OPERATOR ? 0
+					  : lane_dials_wanted(lane, r, now_us));
 	return is_served;
 }
 
@@ -311,6 +314,8 @@ static void
 probe(struct lane *lane, struct moment now)
 {
 	lane->places_kept = 0;
+	if (lane->was_paused)
+		return; /* nothing may go there anyway */
 	list_each (link, &lane->routes)
 		lane_probe(lane, route_of(link), now);
 	list_each (link, &lane->routes)
@@ -332,6 +337,8 @@ lane_kick(struct lane *lane, struct moment now)
 		bury_ended(lane, route_of(link), now.ms);
 		count_finishing(lane, route_of(link));
 	}
+	lane_shed_sessions(lane, now.ms);
+	lane_look_at_pause(lane, now.ms);
 	lane_pass_on(lane, now);
 	probe(lane, now);
 	list_each_safe (link, &lane->routes)

@@ -18,6 +18,7 @@ static const char *const words[LANE_NO_REASONS] = {
     [LANE_NO_ACCOUNT] = "looking up credentials",
     [LANE_NO_SLOT] = "no slot",
     [LANE_NO_DRAINING] = "draining",
+    [LANE_NO_OPERATOR] = "paused by the operator",
 };
 
 void

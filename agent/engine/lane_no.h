@@ -22,9 +22,10 @@ enum lane_no_reason {
 	LANE_NO_ACCOUNT, /* it is being looked up */
 	LANE_NO_SLOT, /* the account has none for us: see detail */
 	LANE_NO_DRAINING,
+	LANE_NO_OPERATOR, /* who paused the lane */
 };
 
-enum { LANE_NO_REASONS = LANE_NO_DRAINING + 1 };
+enum { LANE_NO_REASONS = LANE_NO_OPERATOR + 1 };
 
 struct lane_no {
 	enum lane_no_reason reason;

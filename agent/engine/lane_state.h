@@ -4,6 +4,7 @@
  *   lane.c         life, the adapters' side, what sessions tell
  *   lane_routes.c  which route a request takes
  *   lane_kick.c    looking again: whose turn it is
+ *   lane_steer.c   what an operator asked for
  *   lane_expiry.c  who waited in vain, or would
  *   lane_admit.c   what may come in
  *   lane_hosts.c   from one host of a list to the next, and back
@@ -18,6 +19,7 @@
 #define LANE_STATE_H
 
 #include "agent/engine/lane.h"
+#include "agent/engine/lane_steer.h"
 
 #include "agent/engine/controller.h"
 #include "agent/engine/domains.h"
@@ -38,7 +40,8 @@ struct lane_pace {
 };
 
 struct lane {
-	const struct settings *set;
+	const struct settings *set; /* as steered, or as set */
+	const struct settings *as_set;
 	struct lane_ops ops;
 	struct pacer pacer;
 	const struct rules *rules; /* borrowed; NULL: codes alone count */
@@ -59,6 +62,11 @@ struct lane {
 	size_t places_kept; /* for probes that found none (lane_hosts.c) */
 	uint64_t moves; /* of what waits: coming, going, parking */
 	uint64_t none_idle_at; /* moves when no session was without work */
+	/* what an operator asked for (lane_steer.c) */
+	struct lane_steering steering;
+	struct settings steered; /* a copy that borrows its strings */
+	int64_t steered_ms; /* when that was */
+	bool was_paused; /* when it was looked at last */
 	struct lane_figures figures;
 };
 
@@ -139,6 +147,24 @@ void lane_put_back(struct lane *lane, struct transaction *t);
 /* Where a new request goes in. */
 struct route *lane_route_for(
     struct lane *lane, const struct request *req, int64_t now_us);
+
+/* ---- lane_steer.c ------------------------------------------------------- */
+
+/* An operator holds t back. */
+bool lane_is_held(
+    const struct lane *lane, const struct transaction *t, int64_t now_ms);
+
+/* ... which waits, *no says until when; true: it was deferred, as it would wait
+ * for too long. */
+bool lane_hold(struct lane *lane, struct transaction *t, struct lane_no *no,
+    int64_t now_ms);
+void lane_explain_hold(const struct lane *lane, struct dsn *out);
+
+/* Sessions beyond the limit that was asked for leave. */
+void lane_shed_sessions(struct lane *lane, int64_t now_ms);
+
+/* In each kick: a pause that is over calls back what it deferred. */
+void lane_look_at_pause(struct lane *lane, int64_t now_ms);
 
 /* ---- lane_dial.c -------------------------------------------------------- */
 

@@ -36,6 +36,8 @@ wait_of(enum lane_no_reason reason)
 		return BOARD_WAIT_SLOT;
 	case LANE_NO_DRAINING:
 		return BOARD_WAIT_STOPPING;
+	case LANE_NO_OPERATOR:
+		return BOARD_WAIT_OPERATOR;
 	}
 	return BOARD_WAIT_TURN;
 }
@@ -48,6 +50,10 @@ explain_route(const struct lane *lane, const struct route *r, int64_t now_ms,
 	    controller_paused_until(&r->pace->adapt) - now_ms * 1000;
 	char rate[RATE_TEXT_SIZE];
 
+	if (r->no.reason == LANE_NO_OPERATOR) {
+		(void)snprintf(text, n, "%s", lane->steering.why);
+		return BOARD_WAIT_OPERATOR;
+	}
 	if (route_is_in_outage(r, now_ms)) {
 		(void)snprintf(text, n, "%s", r->failure.text);
 		return BOARD_WAIT_OUTAGE;
@@ -57,6 +63,13 @@ explain_route(const struct lane *lane, const struct route *r, int64_t now_ms,
 		    "the smarthost asked for a pause, %llds are left",
 		    (long long)((paused_us + 999999) / 1000000));
 		return BOARD_WAIT_PAUSE;
+	}
+	/* All places are dials: it waits for one of them to become a session.
+	 */
+	if (r->no.reason == LANE_NO_CONNECTION_LIMIT && r->dialing > 0 &&
+	    r->session_count == 0) {
+		(void)snprintf(text, n, "waiting for a connection");
+		return BOARD_WAIT_CONNECTION;
 	}
 	if (r->no.reason == LANE_NO_BACKOFF && r->failing_since_ms > 0) {
 		(void)snprintf(text, n, "%s", r->failure.text);
@@ -100,4 +113,169 @@ lane_waits_for(const struct lane *lane, struct moment now, char *text, size_t n)
 		return BOARD_WAIT_NOTHING;
 	(void)snprintf(text, n, "limits of recipient domains");
 	return BOARD_WAIT_DOMAIN;
+}
+
+/* ---- one of them -------------------------------------------------------- */
+
+enum { SPAN_MAX_S = 400 * 86400 };
+
+static struct list *
+queue_of(const struct transaction *t)
+{
+	return t->parking != NULL ? &t->parking->waiting : &t->route->waiting;
+}
+
+static void
+find_place(const struct transaction *t, struct lane_why *why)
+{
+	const struct list *queue = queue_of(t);
+
+	for (const struct list *l = queue->next; l != queue; l = l->next) {
+		why->of++;
+		if (l == &t->link)
+			why->place = why->of;
+	}
+}
+
+/* How many like t the limits allow in a span of time. */
+static int64_t
+allowed(const struct lane *lane, const struct transaction *t, int64_t span_s,
+    int64_t max)
+{
+	struct pacer_cost cost = lane_cost_of(t);
+	int64_t n = pacer_expected(&lane->pacer, &cost, span_s * 1000000, max);
+	double learned = lane_learned_rate(lane) * (double)span_s;
+
+	if (t->parking != NULL) {
+		int64_t of_domain =
+		    domain_expected(t->domain, &cost, span_s * 1000000, max);
+
+		if (of_domain < n)
+			n = of_domain;
+	}
+	return learned < (double)n ? (int64_t)learned : n;
+}
+
+/* Until those before it have gone, by the limits that are known; 0 also where
+ * none is. */
+static int64_t
+ahead_ms(const struct lane *lane, const struct transaction *t, size_t before)
+{
+	int64_t n = (int64_t)before, low = 0, high = 1;
+
+	if (n == 0 || allowed(lane, t, 1, n) >= n)
+		return 0;
+	while (high < SPAN_MAX_S && allowed(lane, t, high, n) < n) {
+		low = high;
+		high *= 2;
+	}
+	while (high - low > 1) {
+		int64_t middle = low + (high - low) / 2;
+
+		if (allowed(lane, t, middle, n) < n)
+			low = middle;
+		else
+			high = middle;
+	}
+	return high * 1000;
+}
+
+/* Until the first of its queue may go. */
+static int64_t
+first_ms(const struct lane *lane, const struct transaction *t,
+    enum board_wait wait, int64_t now_ms)
+{
+	const struct route *r = t->route;
+	int64_t until_ms = r->no.not_before_ms;
+
+	if (wait == BOARD_WAIT_PAUSE)
+		until_ms = controller_paused_until(&r->pace->adapt) / 1000;
+	if (wait == BOARD_WAIT_OPERATOR)
+		until_ms = lane->steering.paused_until_ms;
+	if (wait == BOARD_WAIT_DOMAIN) {
+		int64_t wait_us = parking_wait_us(t->parking, now_ms * 1000);
+
+		return wait_us == RATE_NEVER ? -1 : wait_us / 1000;
+	}
+	if (until_ms == INT64_MAX)
+		return -1;
+	return until_ms > now_ms ? until_ms - now_ms : 0;
+}
+
+static void
+explain_waiting(const struct lane *lane, const struct transaction *t,
+    struct moment now, struct lane_why *why)
+{
+	int64_t now_us = now.ms * 1000, first;
+	struct pacer_cost cost = lane_cost_of(t);
+
+	find_place(t, why);
+	why->wait =
+	    explain_route(lane, t->route, now.ms, why->text, sizeof(why->text));
+	if (t->parking != NULL && parking_wait_us(t->parking, now_us) > 0) {
+		why->wait = BOARD_WAIT_DOMAIN;
+		domain_explain(
+		    t->domain, &cost, now_us, why->text, sizeof(why->text));
+	}
+	first = first_ms(lane, t, why->wait, now.ms);
+	why->expected_ms =
+	    first < 0 ? -1 : first + ahead_ms(lane, t, why->place - 1);
+}
+
+/* A reason that one setting is. */
+static const char *
+parameter_of(const struct lane *lane, enum board_wait wait)
+{
+	switch (wait) {
+	case BOARD_WAIT_RATE:
+		return lane->paced_by != NULL ? pacer_parameter(lane->paced_by)
+					      : "";
+	case BOARD_WAIT_CONNECTION_LIMIT:
+		return "lane_connection_limit";
+	case BOARD_WAIT_CONNECTION_RATE:
+		return "lane_connection_rate_limit";
+	case BOARD_WAIT_SLOT:
+		return "lane_account_connection_limit";
+	case BOARD_WAIT_DOMAIN:
+		return "lane_domain_rate_limits";
+	case BOARD_WAIT_ALARM:
+		return "lane_alert_retry";
+	case BOARD_WAIT_NOTHING:
+	case BOARD_WAIT_TURN:
+	case BOARD_WAIT_PACE:
+	case BOARD_WAIT_PAUSE:
+	case BOARD_WAIT_WINDOW:
+	case BOARD_WAIT_CONNECTION:
+	case BOARD_WAIT_REST:
+	case BOARD_WAIT_BACKOFF:
+	case BOARD_WAIT_OUTAGE:
+	case BOARD_WAIT_OPERATOR:
+	case BOARD_WAIT_STOPPING:
+	case BOARD_WAIT_COUNT:
+		break;
+	}
+	return "";
+}
+
+void
+lane_why_each(const struct lane *lane, const struct request *req,
+    struct moment now, lane_why_fn *fn, void *ctx)
+{
+	for (const struct transaction *t = req->lane_data; t != NULL;
+	     t = t->sibling) {
+		struct lane_why why = {.route = t->route, .expected_ms = -1};
+
+		if (t->carrier != NULL) {
+			const struct lane_session *ls = t->carrier;
+
+			why.expected_ms = 0;
+			why.peer = session_peer(ls->session);
+			(void)snprintf(
+			    why.text, sizeof(why.text), "it is with a session");
+		} else {
+			explain_waiting(lane, t, now, &why);
+		}
+		why.parameter = parameter_of(lane, why.wait);
+		fn(ctx, &why, t);
+	}
 }

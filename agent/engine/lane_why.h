@@ -17,4 +17,24 @@ enum { LANE_WHY_SIZE = 256 };
 enum board_wait lane_waits_for(
     const struct lane *lane, struct moment now, char *text, size_t n);
 
+/* Why one part of a request is where it is. */
+struct lane_why {
+	enum board_wait wait; /* NOTHING: it is with a session */
+	char text[LANE_WHY_SIZE];
+	const char *parameter; /* that says so; "": none does */
+	size_t place, of; /* among those that wait for the same, from 1 */
+	/* When it is its turn, from now, if all goes on as it does; -1: that
+	 * cannot be said. */
+	int64_t expected_ms;
+	const struct route *route;
+	const struct peer *peer; /* of the session that has it; or NULL */
+};
+
+/* For each part of req that is not decided yet; at most some milliseconds for
+ * 100,000 that wait. */
+typedef void lane_why_fn(
+    void *ctx, const struct lane_why *why, const struct transaction *t);
+void lane_why_each(const struct lane *lane, const struct request *req,
+    struct moment now, lane_why_fn *fn, void *ctx);
+
 #endif

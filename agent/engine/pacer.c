@@ -83,22 +83,28 @@ pacer_init(struct pacer *p, const struct settings *set, int64_t now_us,
 }
 
 void
-pacer_attach(struct pacer *p, const struct settings *set,
-    const struct limitset *saved, const struct pacer_ops *ops, void *ctx,
-    int64_t now_us)
+pacer_reconfigure(struct pacer *p, const struct settings *set, int64_t now_us)
 {
 	struct limitset_rate rates[LIMITSET_MAX];
 	char error[256];
 	size_t count;
 
-	p->ops = ops;
-	p->ctx = ctx;
 	CHECK(
 	    pacer_rates(set, PACER_LANE, rates, &count, error, sizeof(error)));
-	p->own = *saved;
-	(void)limitset_repair(p->own.limits, LIMITSET_MAX, ME, now_us);
 	CHECK(limitset_configure(
 	    p->own.limits, LIMITSET_MAX, ME, 0, rates, count, now_us));
+}
+
+void
+pacer_attach(struct pacer *p, const struct settings *set,
+    const struct limitset *saved, const struct pacer_ops *ops, void *ctx,
+    int64_t now_us)
+{
+	p->ops = ops;
+	p->ctx = ctx;
+	p->own = *saved;
+	(void)limitset_repair(p->own.limits, LIMITSET_MAX, ME, now_us);
+	pacer_reconfigure(p, set, now_us);
 }
 
 struct limitset_cost

@@ -71,6 +71,11 @@ void pacer_attach(struct pacer *p, const struct settings *set,
     const struct limitset *saved, const struct pacer_ops *ops, void *ctx,
     int64_t now_us);
 
+/* From now on these settings, which were checked; what is known to be used
+ * counts on where that can be said. */
+void pacer_reconfigure(
+    struct pacer *p, const struct settings *set, int64_t now_us);
+
 /* Microseconds until a message of this cost may go; 0: now. *why_out (may be
  * NULL) tells the parameter that holds it back, and its value, until the next
  * call. */

@@ -434,6 +434,15 @@ route_on_all_clear(struct route *r, unsigned alarms_before)
 }
 
 void
+route_retry(struct route *r)
+{
+	r->backoff_ms = 0;
+	r->alarm_wait_ms = 0;
+	r->rest_until_ms = 0;
+	r->dial_not_before_ms = 0;
+}
+
+void
 route_rest(struct route *r, int64_t until_ms)
 {
 	if (until_ms > r->rest_until_ms)

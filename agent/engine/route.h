@@ -264,6 +264,9 @@ void route_recall_alarm(struct route *r);
  * that ends the alarm. */
 bool route_on_all_clear(struct route *r, unsigned alarms_before);
 
+/* An operator wants it tried now, whatever failed and whoever asked not to. */
+void route_retry(struct route *r);
+
 /* No dial before then. */
 void route_rest(struct route *r, int64_t until_ms);
 

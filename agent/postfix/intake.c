@@ -747,3 +747,19 @@ intake_working(const struct intake *intake)
 {
 	return intake->counts[CONN_WORKING];
 }
+
+void
+intake_each(const struct intake *intake, struct slice queue_id,
+    void (*fn)(void *ctx, const struct request *req), void *ctx)
+{
+	const struct list *working = &intake->conns[CONN_WORKING];
+
+	for (const struct list *l = working->next; l != working; l = l->next) {
+		const struct conn *c =
+		    (const struct conn *)((const char *)l -
+					  offsetof(struct conn, link));
+
+		if (c->req != NULL && slice_eq(queue_id, c->req->queue_id))
+			fn(ctx, c->req);
+	}
+}

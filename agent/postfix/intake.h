@@ -93,6 +93,10 @@ bool intake_mark(void *ctx, struct request *req, int64_t offset);
  * at the mode only after a status that is not 0, so must_retry is set too. */
 void intake_mark_corrupt(struct request *req);
 
+/* Calls fn with each request for this message that is not answered yet. */
+void intake_each(const struct intake *intake, struct slice queue_id,
+    void (*fn)(void *ctx, const struct request *req), void *ctx);
+
 /* Connections by state: waiting for a hello (those not accepted count as
  * one); greeted, the request is still to
  * come (each of these will probably bring one); with a request not yet

@@ -17,6 +17,7 @@
 
 struct command {
 	bool is_json, is_quiet;
+	int64_t for_s; /* --for; 0: it was not given */
 	const char *lane; /* the argument LANE; NULL: all */
 	int argc; /* arguments behind the verb */
 	char **argv;
@@ -48,6 +49,16 @@ void command_print_json(struct json_t *document);
 void command_complain(const char *format, ...)
     __attribute__((format(printf, 1, 2)));
 
+/* Takes --for; false: it is no time, which was told. */
+bool command_for(struct command *c, const char *text);
+
+int pause_run(struct command *c);
+int resume_run(struct command *c);
+int drain_run(struct command *c);
+int rate_run(struct command *c);
+int connections_run(struct command *c);
+int retry_run(struct command *c);
+int why_run(struct command *c);
 int status_run(struct command *c);
 int sessions_run(struct command *c);
 int forecast_run(struct command *c);

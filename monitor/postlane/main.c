@@ -1,17 +1,13 @@
 /* postlane: what operators look at lanes with; postlane(1). */
 #include <errno.h>
 #include <getopt.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
 
-#include <jansson.h>
-
 #include "common/base/clock.h"
-#include "common/base/log.h"
 #include "common/base/release.h"
 #include "monitor/postlane/command.h"
 
@@ -20,83 +16,43 @@ enum { REPEAT_MAX_S = 86400 };
 static const struct verb {
 	const char *name, *arguments, *about;
 	int (*run)(struct command *c); /* NULL: help */
-	int arguments_max;
+	int arguments_min, arguments_max;
 	bool takes_lane; /* its first argument is one */
+	bool takes_time; /* --for */
 } verbs[] = {
     {"status", "[LANE]",
 	"Is it healthy? How each lane is, what waits, how full the account "
 	"is.\n"
 	"  Exit status: 0 well; 1 slowed, paused or alarm; 2 not running.",
-	status_run, 1, true},
+	status_run, 0, 1, true, false},
+    {"why", "QUEUEID [RECIPIENT]",
+	"Why does this message wait? Where it is, what it waits for, which "
+	"setting says\n  so, its place and when its turn comes.",
+	why_run, 1, 2, false, false},
     {"sessions", "[LANE]", "The open sessions, each with what it does.",
-	sessions_run, 1, true},
-    {"forecast", "[LANE]", "When what waits will be gone.", forecast_run, 1,
-	true},
-    {"help", "", "This text.", NULL, 0, false},
+	sessions_run, 0, 1, true, false},
+    {"forecast", "[LANE]", "When what waits will be gone.", forecast_run, 0, 1,
+	true, false},
+    {"pause", "LANE [--for TIME]",
+	"Send nothing: what is on the wire ends, mail waits in the queue.",
+	pause_run, 1, 1, true, true},
+    {"drain", "LANE [--for TIME]",
+	"Send what is inside, and nothing that comes from now on.", drain_run,
+	1, 1, true, true},
+    {"resume", "LANE", "The end of pause and drain.", resume_run, 1, 1, true,
+	false},
+    {"rate", "LANE RATE|default [--for TIME]",
+	"Another lane_message_rate_limit, such as 5/1s or none.", rate_run, 2,
+	2, true, true},
+    {"connections", "LANE NUMBER|default [--for TIME]",
+	"Another lane_connection_limit.", connections_run, 2, 2, true, true},
+    {"retry", "[LANE]",
+	"Dial now, and call back what was deferred for want of a host.",
+	retry_run, 0, 1, true, false},
+    {"help", "", "This text.", NULL, 0, 0, false, false},
 };
 
 enum { VERBS = sizeof(verbs) / sizeof(verbs[0]) };
-
-/* ---- shared ------------------------------------------------------------- */
-
-void
-command_complain(const char *format, ...)
-{
-	char text[1024];
-	va_list args;
-
-	va_start(args, format);
-	(void)vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	log_safe(text, strlen(text));
-	(void)fprintf(stderr, "postlane: %s\n", text);
-}
-
-void
-command_print_json(struct json_t *document)
-{
-	char *text = json_dumps(document, JSON_COMPACT);
-
-	CHECK(text != NULL);
-	(void)puts(text);
-	free(text);
-	json_decref(document);
-}
-
-bool
-command_wants(const struct command *c, const struct model_lane *lane)
-{
-	if (c->lane == NULL)
-		return lane->site != NULL || lane->process == MODEL_RUNNING;
-	return strcmp(lane->name, c->lane) == 0 ||
-	       (lane->site != NULL &&
-		   strcmp(lane->site->opt.service_name, c->lane) == 0);
-}
-
-void
-look_begin(struct look *look, const struct command *c)
-{
-	look->m = model_read(&c->site, clock_moment());
-	look->postfix = postfix_state_of(&c->site);
-	backlog_read(&look->backlog, &c->site);
-}
-
-void
-look_end(struct look *look)
-{
-	backlog_fini(&look->backlog);
-	model_free(&look->m);
-}
-
-const struct backlog_share *
-look_share(const struct look *look, const struct model_lane *lane)
-{
-	size_t at = (size_t)(lane - look->m->lanes);
-
-	return look->backlog.is_known && at < look->backlog.lane_count
-		   ? &look->backlog.lanes[at]
-		   : NULL;
-}
 
 /* ---- the command line --------------------------------------------------- */
 
@@ -110,7 +66,9 @@ print_help(FILE *to)
 		(void)fprintf(to, "%s %s\n  %s\n", verbs[i].name,
 		    verbs[i].arguments, verbs[i].about);
 	(void)fprintf(to,
-	    "\nWithout a verb: status. Only root and mail_owner may look.\n"
+	    "\nWithout a verb: status. Only root and mail_owner may look and "
+	    "steer. What\nlanes are told holds at once, over reloads, and "
+	    "TIME (90s, 30m, 1h, 2d) long.\n"
 	    "  -c  another config_directory than Postfix's own\n"
 	    "  -j  JSON, one object a line, with a schema number\n"
 	    "  -q  status: only what is not well\n"
@@ -206,6 +164,31 @@ usage(void)
 	return EX_USAGE;
 }
 
+static bool
+is_usage_right(const struct verb *verb, const struct command *c)
+{
+	const char *takes =
+	    *verb->arguments != '\0' ? verb->arguments : "no argument";
+
+	if (c->argc > verb->arguments_max)
+		command_complain(
+		    "%s: too many arguments: it takes %s", verb->name, takes);
+	else if (c->argc < verb->arguments_min)
+		command_complain(
+		    "%s: too few arguments: it takes %s", verb->name, takes);
+	else if (c->for_s > 0 && !verb->takes_time)
+		command_complain("%s: it takes no --for", verb->name);
+	else
+		return true;
+	return false;
+}
+
+static const struct option long_options[] = {
+    {"for", required_argument, NULL, 'f'},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
 int
 main(int argc, char **argv)
 {
@@ -215,8 +198,13 @@ main(int argc, char **argv)
 	unsigned every_s = 0;
 	int option;
 
-	while ((option = getopt(argc, argv, "c:hjqVw:")) != -1) {
+	while ((option = getopt_long(
+		    argc, argv, "c:hjqVw:", long_options, NULL)) != -1) {
 		switch (option) {
+		case 'f':
+			if (!command_for(&c, optarg))
+				return usage();
+			break;
 		case 'c':
 			directory = optarg;
 			break;
@@ -256,11 +244,8 @@ main(int argc, char **argv)
 	}
 	c.argc = argc - optind;
 	c.argv = argv + optind;
-	if (c.argc > verb->arguments_max) {
-		command_complain("%s: too many arguments: it takes %s", name,
-		    *verb->arguments != '\0' ? verb->arguments : "none");
+	if (!is_usage_right(verb, &c))
 		return usage();
-	}
 	if (verb->takes_lane && c.argc > 0)
 		c.lane = c.argv[0];
 	return run(verb, &c, directory, every_s);

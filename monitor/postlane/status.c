@@ -1,6 +1,7 @@
 /* status: how each lane and account is. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 
@@ -106,11 +107,40 @@ print_queue(const struct printing *p, const struct model_lane *lane)
 }
 
 static void
+print_orders(const struct printing *p, const struct model_lane *lane)
+{
+	char since[SAY_SIZE], until[SAY_SIZE];
+
+	for (size_t i = 0; i < lane->order_count; i++) {
+		const struct steer_order *o = &lane->orders[i];
+		bool has_value =
+		    o->verb == STEER_RATE || o->verb == STEER_CONNECTIONS;
+
+		printf("  asked for    %s%s%s by %s %s ago, until %s\n",
+		    steer_verb_name(o->verb), has_value ? " " : "",
+		    has_value ? o->value : "", o->who,
+		    ago(p, o->at_s * 1000, since),
+		    o->until_s == 0 ? "it is told otherwise"
+				    : say_clock(o->until_s * 1000, p->now_ms,
+					  until, sizeof(until)));
+	}
+}
+
+static int
+connection_limit(const struct model_lane *lane)
+{
+	for (size_t i = 0; i < lane->order_count; i++)
+		if (lane->orders[i].verb == STEER_CONNECTIONS)
+			return (int)strtol(lane->orders[i].value, NULL, 10);
+	return lane->site->set.lane_connection_limit;
+}
+
+static void
 print_sessions(const struct model_lane *lane)
 {
 	printf("  sessions     %zu of %d: %" PRId64 " busy, %" PRId64
 	       " idle, %" PRId64 " being set up, %" PRId64 " closing\n",
-	    lane->session_count, lane->site->set.lane_connection_limit,
+	    lane->session_count, connection_limit(lane),
 	    lane->gauges[BOARD_GAUGE_sessions_busy],
 	    lane->gauges[BOARD_GAUGE_sessions_idle],
 	    lane->gauges[BOARD_GAUGE_sessions_dialing],
@@ -193,6 +223,7 @@ print_lane(const struct printing *p, const struct model_lane *lane,
 	print_queue(p, lane);
 	if (lane->process == MODEL_RUNNING && lane->site != NULL)
 		print_sessions(lane);
+	print_orders(p, lane);
 	print_limits(p, lane);
 	print_waits(lane);
 	print_trouble(p, lane);

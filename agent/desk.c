@@ -1,0 +1,70 @@
+#include "agent/desk.h"
+
+#include <string.h>
+
+#include "agent/operator/ask.h"
+#include "agent/operator/steering.h"
+#include "agent/why.h"
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "common/base/words.h"
+
+struct desk {
+	struct lane *lane;
+	const struct intake *intake;
+	const char *problem;
+	struct ask *ask;
+	struct steering *steering; /* NULL without a lane */
+};
+
+static void
+on_question(void *ctx, struct slice question, struct buf *out)
+{
+	struct desk *d = ctx;
+	struct slice verb, id;
+
+	if (!words_next(&question, &verb))
+		(void)buf_add_str(out, "error there is no question");
+	else if (d->lane == NULL)
+		(void)buf_addf(out, "error mail is deferred: %s",
+		    d->problem != NULL ? d->problem : "see the log");
+	else if (slice_eq(verb, "steer"))
+		(void)buf_addf(out, "ok %llu",
+		    (unsigned long long)steering_look(d->steering));
+	else if (slice_eq(verb, "retry")) {
+		lane_retry(d->lane, clock_moment());
+		(void)buf_add_str(out, "ok");
+	} else if (slice_eq(verb, "why") && words_next(&question, &id))
+		why_answer(d->lane, d->intake, id, words_trim(question), out);
+	else
+		(void)buf_add_str(out, "error there is no such question");
+}
+
+struct desk *
+desk_open(struct loop *loop, struct lane *lane, const struct intake *intake,
+    const struct agent_env *env)
+{
+	struct desk *d = mem_zalloc(sizeof(*d));
+
+	d->lane = lane;
+	d->intake = intake;
+	d->problem = env->problem;
+	if (lane != NULL)
+		d->steering =
+		    steering_new(loop, lane, env->state, env->lane_name);
+	d->ask = ask_open(loop, env->state, env->lane_name, on_question, d);
+	return d;
+}
+
+void
+desk_close(struct desk **desk)
+{
+	struct desk *old = *desk;
+
+	*desk = NULL;
+	if (old == NULL)
+		return;
+	ask_close(&old->ask);
+	steering_free(&old->steering);
+	mem_free(old);
+}

@@ -1,0 +1,150 @@
+#include "agent/engine/lane_steer.h"
+
+#include <stdio.h>
+
+#include "agent/engine/lane_state.h"
+#include "common/base/log.h"
+
+int64_t
+lane_steer_paused_until_ms(const struct lane *lane, int64_t now_ms)
+{
+	int64_t until_ms = lane->steering.paused_until_ms;
+
+	return until_ms > now_ms ? until_ms : 0;
+}
+
+bool
+lane_is_held(
+    const struct lane *lane, const struct transaction *t, int64_t now_ms)
+{
+	return lane_steer_paused_until_ms(lane, now_ms) > 0 &&
+	       (!lane->steering.is_drain ||
+		   t->req->received_ms >= lane->steered_ms);
+}
+
+bool
+lane_hold(struct lane *lane, struct transaction *t, struct lane_no *no,
+    int64_t now_ms)
+{
+	int64_t until_ms = lane_steer_paused_until_ms(lane, now_ms);
+	struct dsn dsn;
+
+	if (until_ms - now_ms <= lane->set->lane_wait_limit_ms) {
+		lane_no_set(no, LANE_NO_OPERATOR, until_ms);
+		return false;
+	}
+	lane_explain_hold(lane, &dsn);
+	(void)lane_owe(lane, t, LANE_OWED_OUTAGE);
+	lane_defer_waiting(lane, t, &dsn, NULL, NULL, false);
+	return true;
+}
+
+void
+lane_explain_hold(const struct lane *lane, struct dsn *out)
+{
+	dsn_set(out, "4.3.2", "%s", lane->steering.why);
+	out->cause = DSN_CAUSE_PAUSE;
+}
+
+/* The session that is missed least: an idle one, else the least loaded. */
+static struct session *
+least_loaded(const struct lane *lane)
+{
+	struct session *best = lane_oldest_idle(lane, false, NULL, NULL);
+
+	if (best != NULL)
+		return best;
+	list_each (link, &lane->routes)
+		list_each (l, &route_of(link)->sessions) {
+			struct session *s = session_of(l)->session;
+
+			if (!session_is_finishing(s) &&
+			    (best == NULL ||
+				session_load(s) < session_load(best)))
+				best = s;
+		}
+	return best;
+}
+
+void
+lane_shed_sessions(struct lane *lane, int64_t now_ms)
+{
+	size_t limit = (size_t)lane->set->lane_connection_limit;
+
+	if (lane->steering.connection_limit == 0)
+		return;
+	while (lane->sessions - lane->finishing > limit) {
+		struct session *s = least_loaded(lane);
+
+		if (s == NULL)
+			return;
+		session_finish(s, FINISH_WANTED, now_ms);
+		lane->finishing++;
+	}
+}
+
+/* What a pause deferred comes back. */
+static void
+call_back_all(struct lane *lane)
+{
+	list_each (link, &lane->routes) {
+		struct route *r = route_of(link);
+
+		if (r->owed == 0)
+			continue;
+		r->owed = 0;
+		lane->ops.outages->on_back(lane->ops.outages_ctx, r->id);
+	}
+}
+
+static void
+apply_settings(struct lane *lane, struct moment now)
+{
+	const struct lane_steering *order = &lane->steering;
+
+	lane->steered = *lane->as_set;
+	if (order->connection_limit > 0)
+		lane->steered.lane_connection_limit = order->connection_limit;
+	if (order->rate[0] != '\0')
+		lane->steered.lane_message_rate_limit = lane->steering.rate;
+	lane->set = &lane->steered;
+	pacer_reconfigure(&lane->pacer, lane->set, now.ms * 1000);
+}
+
+void
+lane_steer(
+    struct lane *lane, const struct lane_steering *order, struct moment now)
+{
+	bool was_paused = lane_steer_paused_until_ms(lane, now.ms) > 0;
+
+	lane->steering = *order;
+	lane->steered_ms = now.ms;
+	apply_settings(lane, now);
+	if (was_paused && lane_steer_paused_until_ms(lane, now.ms) == 0)
+		call_back_all(lane);
+	lane->was_paused = lane_steer_paused_until_ms(lane, now.ms) > 0;
+	lane_want_kick(lane);
+}
+
+/* A pause ends by itself as well. */
+void
+lane_look_at_pause(struct lane *lane, int64_t now_ms)
+{
+	bool is_paused = lane_steer_paused_until_ms(lane, now_ms) > 0;
+
+	if (is_paused && lane->steering.paused_until_ms < lane->look_again_ms)
+		lane->look_again_ms = lane->steering.paused_until_ms;
+	if (lane->was_paused && !is_paused)
+		call_back_all(lane);
+	lane->was_paused = is_paused;
+}
+
+void
+lane_retry(struct lane *lane, struct moment now)
+{
+	(void)now;
+	list_each (link, &lane->routes)
+		route_retry(route_of(link));
+	call_back_all(lane);
+	lane_want_kick(lane);
+}

@@ -1,0 +1,148 @@
+#include "agent/why.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include <jansson.h>
+
+#include "agent/engine/lane_why.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+
+enum { RCPTS_SHOWN = 20 };
+
+struct answering {
+	const struct lane *lane;
+	struct slice rcpt;
+	struct moment now;
+	json_t *parts;
+};
+
+static bool
+is_asked_for(const struct answering *a, const char *address)
+{
+	return a->rcpt.n == 0 ||
+	       (strlen(address) == a->rcpt.n &&
+		   strncasecmp(address, a->rcpt.p, a->rcpt.n) == 0);
+}
+
+/* Texts that are no UTF-8 are left out. */
+static void
+put(json_t *o, const char *key, const char *text)
+{
+	json_t *value = json_string(text);
+
+	(void)json_object_set_new(
+	    o, key, value != NULL ? value : json_string("?"));
+}
+
+static json_t *
+new_part(const char *state, json_t *rcpts)
+{
+	json_t *o = json_object();
+
+	put(o, "state", state);
+	(void)json_object_set_new(o, "recipients", rcpts);
+	return o;
+}
+
+static void
+add_rcpt(json_t *rcpts, const char *address)
+{
+	json_t *value =
+	    json_array_size(rcpts) < RCPTS_SHOWN ? json_string(address) : NULL;
+
+	if (value != NULL)
+		(void)json_array_append_new(rcpts, value);
+}
+
+static void
+on_part(void *ctx, const struct lane_why *why, const struct transaction *t)
+{
+	struct answering *a = ctx;
+	json_t *rcpts = json_array(), *o;
+
+	for (size_t i = 0; i < t->count; i++) {
+		const char *address = t->req->rcpts[t->rcpts[i]].address;
+
+		if (transaction_is_open(t, i) && is_asked_for(a, address))
+			add_rcpt(rcpts, address);
+	}
+	if (json_array_size(rcpts) == 0) {
+		json_decref(rcpts);
+		return;
+	}
+	o = new_part(why->peer != NULL ? "on the wire" : "waiting", rcpts);
+	put(o, "waits", board_wait_name(why->wait));
+	put(o, "because", why->text);
+	put(o, "parameter", why->parameter);
+	put(o, "nexthop", why->route->nexthops);
+	if (why->peer != NULL) {
+		put(o, "session", why->peer->session);
+		put(o, "smarthost", why->peer->addr);
+	} else {
+		(void)json_object_set_new(
+		    o, "place", json_integer((json_int_t)why->place));
+		(void)json_object_set_new(
+		    o, "of", json_integer((json_int_t)why->of));
+	}
+	(void)json_object_set_new(o, "expected_s",
+	    json_integer(why->expected_ms < 0
+			     ? -1
+			     : (json_int_t)(why->expected_ms + 999) / 1000));
+	(void)json_object_set_new(o, "since_s",
+	    json_integer((a->now.ms - t->req->received_ms) / 1000));
+	(void)json_array_append_new(a->parts, o);
+}
+
+/* Those that have their verdict, which is being told to others. */
+static void
+add_reported(struct answering *a, const struct request *req)
+{
+	json_t *rcpts = json_array();
+
+	for (size_t i = 0; i < req->rcpt_count; i++) {
+		const struct recipient *r = &req->rcpts[i];
+
+		if ((r->state == RCPT_DECIDED ||
+			r->state == RCPT_HANDED_OVER) &&
+		    is_asked_for(a, r->address))
+			add_rcpt(rcpts, r->address);
+	}
+	if (json_array_size(rcpts) > 0)
+		(void)json_array_append_new(
+		    a->parts, new_part("being reported", rcpts));
+	else
+		json_decref(rcpts);
+}
+
+static void
+on_request(void *ctx, const struct request *req)
+{
+	struct answering *a = ctx;
+
+	lane_why_each(a->lane, req, a->now, on_part, a);
+	add_reported(a, req);
+}
+
+void
+why_answer(const struct lane *lane, const struct intake *intake,
+    struct slice queue_id, struct slice rcpt, struct buf *out)
+{
+	struct answering a = {
+	    .lane = lane,
+	    .rcpt = rcpt,
+	    .now = clock_moment(),
+	    .parts = json_array(),
+	};
+	json_t *document = json_object();
+	char *text;
+
+	intake_each(intake, queue_id, on_request, &a);
+	(void)json_object_set_new(document, "parts", a.parts);
+	text = json_dumps(document, JSON_COMPACT);
+	(void)buf_addf(out, "ok %s", text != NULL ? text : "{}");
+	free(text);
+	json_decref(document);
+}

@@ -1,0 +1,307 @@
+/* pause, resume, drain, rate, connections, retry: lanes while they run. */
+#include <errno.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "monitor/asking.h"
+#include "monitor/postlane/command.h"
+#include "monitor/say.h"
+#include "monitor/steerfile.h"
+
+/* What one run wants of one lane. */
+struct wish {
+	struct steer_order order;
+	bool is_clear; /* takes the order of this kind away */
+	size_t cleared;
+};
+
+/* ---- who and for how long ------------------------------------------------ */
+
+static void
+say_who(char *text, size_t n)
+{
+	const struct passwd *pw = getpwuid(getuid());
+	const char *sudo = getenv("SUDO_USER"), *tty = ttyname(STDIN_FILENO);
+
+	(void)snprintf(text, n, "%.30s%s%.30s%s%.20s",
+	    pw != NULL ? pw->pw_name : "somebody", sudo != NULL ? " for " : "",
+	    sudo != NULL ? sudo : "", tty != NULL ? " on " : "",
+	    tty != NULL ? tty + strspn(tty, "/dev") : "");
+	for (char *p = text; *p != '\0'; p++)
+		if (*p < ' ' || *p > '~')
+			*p = '?';
+}
+
+/* Seconds of 90, 90s, 30m, 1h, 2d, 1w; 0: it is none of these. */
+static int64_t
+duration_s(const char *text)
+{
+	static const struct {
+		char unit;
+		int64_t s;
+	} units[] = {
+	    {'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 7 * 86400}};
+	const int64_t max_s = INT64_C(400) * 86400;
+	char *end;
+	long long n;
+
+	errno = 0;
+	n = strtoll(text, &end, 10);
+	if (end == text || errno != 0 || n < 1 || n > max_s)
+		return 0;
+	if (*end == '\0')
+		return n;
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
+		if (*end == units[i].unit && end[1] == '\0')
+			return n * units[i].s <= max_s ? n * units[i].s : 0;
+	return 0;
+}
+
+/* ---- one lane --------------------------------------------------------------
+ */
+
+static bool
+change(void *ctx, struct steer *s)
+{
+	struct wish *wish = ctx;
+
+	if (!wish->is_clear)
+		return steer_set(s, &wish->order);
+	wish->cleared = steer_clear(s, wish->order.lane, wish->order.verb);
+	return wish->cleared > 0;
+}
+
+static bool
+may_steer(const struct model_lane *lane)
+{
+	struct stat st;
+
+	if (geteuid() == 0 ||
+	    (stat(lane->directory, &st) == 0 && st.st_uid == geteuid()))
+		return true;
+	command_complain("only root and %s may steer lanes",
+	    lane->site != NULL ? lane->site->set.mail_owner : "mail_owner");
+	return false;
+}
+
+static void
+print_done(const struct command *c, const struct model_lane *lane,
+    const char *what, const char *effect)
+{
+	if (!c->is_json) {
+		printf("lane %s: %s: %s\n", lane->name, what, effect);
+		return;
+	}
+	command_print_json(json_pack("{s:i, s:s, s:s, s:s}", "schema",
+	    MODEL_SCHEMA, "lane", lane->name, "done", what, "effect", effect));
+}
+
+/* Tells the lane's process; the exit status. */
+static int
+tell_lane(const struct command *c, const struct model_lane *lane,
+    const char *question, const char *what, bool is_kept)
+{
+	char answer[512];
+
+	switch (asking_ask(
+	    lane->directory, lane->name, question, answer, sizeof(answer))) {
+	case ASKING_OK:
+		print_done(c, lane, what, "in force");
+		return EX_OK;
+	case ASKING_NOBODY:
+		print_done(c, lane, what,
+		    is_kept ? "kept: no process runs, the next one obeys it"
+			    : "no process runs: there is nobody to do it");
+		return is_kept ? EX_OK : EX_UNAVAILABLE;
+	case ASKING_REFUSED:
+		command_complain("lane %s: %s", lane->name, answer);
+		return EX_UNAVAILABLE;
+	case ASKING_SILENT:
+		break;
+	}
+	command_complain("lane %s: its process (%llu) does not answer%s",
+	    lane->name, (unsigned long long)lane->pid,
+	    is_kept ? "; what was asked for is kept" : "");
+	return EX_TEMPFAIL;
+}
+
+static int
+store(const struct command *c, const struct model_lane *lane, struct wish *wish,
+    const char *what)
+{
+	char error[512];
+	struct steer *s = calloc(1, sizeof(*s));
+	int status = EX_CANTCREAT;
+
+	CHECK(s != NULL);
+	if (steerfile_change(
+		lane->directory, change, wish, s, error, sizeof(error)))
+		status = tell_lane(c, lane, "steer", what, true);
+	else
+		command_complain("%s: %s", lane->directory, error);
+	free(s);
+	return status;
+}
+
+static void
+fill(struct wish *wish, const struct command *c, const struct model_lane *lane,
+    enum steer_verb verb)
+{
+	int64_t now_s = clock_wall().tv_sec;
+
+	memset(wish, 0, sizeof(*wish));
+	(void)snprintf(
+	    wish->order.lane, sizeof(wish->order.lane), "%s", lane->name);
+	wish->order.verb = verb;
+	wish->order.at_s = now_s;
+	wish->order.until_s = c->for_s > 0 ? now_s + c->for_s : 0;
+	say_who(wish->order.who, sizeof(wish->order.who));
+}
+
+static void
+say_until(const struct command *c, char *text, size_t n)
+{
+	char left[SAY_SIZE];
+
+	if (c->for_s == 0)
+		(void)snprintf(text, n, "until it is told otherwise");
+	else
+		(void)snprintf(text, n, "for %s",
+		    say_ms(c->for_s * 1000, left, sizeof(left)));
+}
+
+/* ---- the verbs -------------------------------------------------------------
+ */
+
+static int
+give(struct command *c, enum steer_verb verb, const char *value)
+{
+	struct model *m = model_read(&c->site, clock_moment());
+	const struct model_lane *lane = model_find(m, c->lane);
+	char what[256], until[64], why[256];
+	const char *wrong = steer_check(verb, value, why, sizeof(why));
+	bool is_default = strcmp(value, "default") == 0;
+	struct wish wish;
+	int status = EX_NOPERM;
+
+	if (wrong != NULL && !is_default) {
+		command_complain(
+		    "%s %s: %s", steer_verb_name(verb), value, wrong);
+		status = EX_USAGE;
+	} else if (strlen(value) >= sizeof(wish.order.value) ||
+		   strpbrk(value, " \t\n") != NULL) {
+		command_complain("%s %s: must be one word, of less than %zu "
+				 "letters",
+		    steer_verb_name(verb), value, sizeof(wish.order.value));
+		status = EX_USAGE;
+	} else if (may_steer(lane)) {
+		fill(&wish, c, lane, verb);
+		wish.is_clear = is_default;
+		(void)snprintf(
+		    wish.order.value, sizeof(wish.order.value), "%s", value);
+		say_until(c, until, sizeof(until));
+		if (is_default)
+			(void)snprintf(what, sizeof(what), "%s as set",
+			    steer_verb_name(verb));
+		else
+			(void)snprintf(what, sizeof(what), "%s %s %s",
+			    steer_verb_name(verb), value, until);
+		status = store(c, lane, &wish, what);
+	}
+	model_free(&m);
+	return status;
+}
+
+static int
+hold(struct command *c, enum steer_verb verb, bool is_clear)
+{
+	struct model *m = model_read(&c->site, clock_moment());
+	const struct model_lane *lane = model_find(m, c->lane);
+	char what[128], until[64];
+	struct wish wish;
+	int status = EX_NOPERM;
+
+	if (may_steer(lane)) {
+		fill(&wish, c, lane, verb);
+		wish.is_clear = is_clear;
+		say_until(c, until, sizeof(until));
+		(void)snprintf(what, sizeof(what), "%s %s",
+		    verb == STEER_DRAIN ? "drained" : "paused", until);
+		status = store(c, lane, &wish, is_clear ? "resumed" : what);
+	}
+	model_free(&m);
+	return status;
+}
+
+int
+pause_run(struct command *c)
+{
+	return hold(c, STEER_PAUSE, false);
+}
+
+int
+drain_run(struct command *c)
+{
+	return hold(c, STEER_DRAIN, false);
+}
+
+int
+resume_run(struct command *c)
+{
+	return hold(c, STEER_PAUSE, true);
+}
+
+int
+rate_run(struct command *c)
+{
+	return give(c, STEER_RATE, c->argv[1]);
+}
+
+int
+connections_run(struct command *c)
+{
+	return give(c, STEER_CONNECTIONS, c->argv[1]);
+}
+
+int
+retry_run(struct command *c)
+{
+	struct model *m = model_read(&c->site, clock_moment());
+	int status = EX_OK;
+
+	for (size_t i = 0; i < m->lane_count; i++) {
+		const struct model_lane *lane = &m->lanes[i];
+		int one;
+
+		if (!command_wants(c, lane))
+			continue;
+		one = may_steer(lane) ? tell_lane(c, lane, "retry",
+					    "dials now, calls back", false)
+				      : EX_NOPERM;
+		if (one != EX_OK)
+			status = one;
+	}
+	model_free(&m);
+	return status;
+}
+
+bool
+command_for(struct command *c, const char *text)
+{
+	c->for_s = duration_s(text);
+	if (c->for_s == 0)
+		command_complain(
+		    "bad option: --for %s: must be a time such as 90s, 30m, "
+		    "1h or 2d, at most 400d",
+		    text);
+	return c->for_s > 0;
+}

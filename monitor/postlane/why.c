@@ -1,0 +1,352 @@
+/* why: what one message waits for. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sysexits.h>
+
+#include <jansson.h>
+
+#include "common/base/log.h"
+#include "common/shared/askproto.h"
+#include "monitor/asking.h"
+#include "monitor/origin.h"
+#include "monitor/postlane/command.h"
+#include "monitor/queuefind.h"
+#include "monitor/say.h"
+#include "monitor/transports.h"
+
+enum { STATUS_UNKNOWN = 1 };
+
+struct asking {
+	const struct command *c;
+	const char *id, *rcpt; /* rcpt NULL: all of them */
+	struct model *m;
+	json_t *document;
+	bool is_silent; /* a lane did not answer */
+};
+
+static void
+put(json_t *o, const char *key, const char *text)
+{
+	json_t *value = json_string(text);
+
+	(void)json_object_set_new(
+	    o, key, value != NULL ? value : json_string("?"));
+}
+
+static const char *
+text_of(const json_t *o, const char *key)
+{
+	const char *text = json_string_value(json_object_get(o, key));
+
+	return text != NULL ? text : "";
+}
+
+static int64_t
+number_of(const json_t *o, const char *key)
+{
+	return json_integer_value(json_object_get(o, key));
+}
+
+/* ---- in a lane ------------------------------------------------------------
+ */
+
+/* What the lane says; NULL: it does not have it. */
+static json_t *
+ask_lane(struct asking *a, const struct model_lane *lane)
+{
+	char question[ASKPROTO_QUESTION_MAX];
+	char *answer = malloc(ASKPROTO_ANSWER_MAX);
+	json_t *found = NULL;
+
+	CHECK(answer != NULL);
+	(void)snprintf(question, sizeof(question), "why %s %.700s", a->id,
+	    a->rcpt != NULL ? a->rcpt : "");
+	switch (asking_ask(lane->directory, lane->name, question, answer,
+	    ASKPROTO_ANSWER_MAX)) {
+	case ASKING_OK:
+		found = json_loads(answer, 0, NULL);
+		break;
+	case ASKING_SILENT:
+		command_complain("lane %s: its process (%" PRIu64
+				 ") does not answer",
+		    lane->name, lane->pid);
+		a->is_silent = true;
+		break;
+	case ASKING_REFUSED:
+	case ASKING_NOBODY:
+		break;
+	}
+	free(answer);
+	if (json_array_size(json_object_get(found, "parts")) > 0)
+		return found;
+	json_decref(found);
+	return NULL;
+}
+
+/* Which setting it is, and who has the slots. */
+static void
+complete_part(
+    const struct asking *a, const struct model_lane *lane, json_t *part)
+{
+	const char *parameter = text_of(part, "parameter");
+	char place[ORIGIN_SIZE];
+	json_t *holders;
+
+	if (*parameter != '\0' && lane->site != NULL)
+		put(part, "set_in",
+		    origin_place_of_parameter(
+			lane->site, parameter, place, sizeof(place)));
+	if (strcmp(text_of(part, "waits"), "slot") != 0 || lane->account < 0)
+		return;
+	holders = json_array();
+	for (int i = 0; i < a->m->accounts[lane->account].slots.member_count;
+	     i++) {
+		const struct slotsfile_member *member =
+		    &a->m->accounts[lane->account].slots.members[i];
+
+		(void)json_array_append_new(holders,
+		    json_pack("{s:s, s:i, s:i}", "lane", member->name, "holds",
+			member->holds, "reserve", member->reserve));
+	}
+	(void)json_object_set_new(part, "slots_held_by", holders);
+}
+
+static bool
+find_in_lanes(struct asking *a)
+{
+	for (size_t i = 0; i < a->m->lane_count; i++) {
+		const struct model_lane *lane = &a->m->lanes[i];
+		json_t *found, *part;
+		size_t k;
+
+		if (lane->process != MODEL_RUNNING)
+			continue;
+		found = ask_lane(a, lane);
+		if (found == NULL)
+			continue;
+		json_array_foreach(json_object_get(found, "parts"), k, part)
+		    complete_part(a, lane, part);
+		put(a->document, "where", "lane");
+		put(a->document, "lane", lane->name);
+		(void)json_object_update(a->document, found);
+		json_decref(found);
+		return true;
+	}
+	return false;
+}
+
+/* ---- in a queue ------------------------------------------------------------
+ */
+
+static void
+put_rcpts(struct asking *a, const struct envelope *e)
+{
+	const struct site *site = &a->c->site;
+	json_t *rcpts = json_array();
+
+	for (size_t i = 0; i < e->rcpt_count; i++) {
+		char reason[QUEUEFIND_REASON] = "";
+		json_t *o;
+
+		if (a->rcpt != NULL && strcasecmp(a->rcpt, e->rcpts[i]) != 0)
+			continue;
+		o = json_object();
+		put(o, "address", e->rcpts[i]);
+		if (queuefind_reason(
+			site, a->id, e->rcpts[i], reason, sizeof(reason)))
+			put(o, "reason", reason);
+		(void)json_array_append_new(rcpts, o);
+	}
+	(void)json_object_set_new(a->document, "recipients", rcpts);
+	(void)json_object_set_new(a->document, "recipients_left",
+	    json_integer((json_int_t)e->rcpts_left));
+}
+
+static void
+put_transport(struct asking *a, const struct envelope *e)
+{
+	const struct site *site = &a->c->site;
+	struct transports *t =
+	    transports_open(site->set.queue_directory, "rewrite");
+	const char *name = e->filter;
+
+	if (name == NULL && e->rcpt_count > 0)
+		name = transports_of(t, e->sender, e->rcpts[0]);
+	if (name != NULL)
+		put(a->document, "transport", name);
+	transports_close(&t);
+}
+
+/* False: error says why it cannot be told; "": there is none. */
+static bool
+find_in_queue(struct asking *a, char *error, size_t n)
+{
+	struct queuefind f;
+
+	if (!queuefind_open(&f, &a->c->site, a->id, error, n))
+		return false;
+	put(a->document, "where", f.queue);
+	if (f.has_envelope) {
+		put_rcpts(a, &f.envelope);
+		put_transport(a, &f.envelope);
+		(void)json_object_set_new(a->document, "arrival_wall_ms",
+		    json_integer(f.envelope.arrival_wall_ms));
+		if (strcmp(f.queue, "deferred") == 0)
+			(void)json_object_set_new(a->document,
+			    "next_try_wall_ms",
+			    json_integer(f.envelope.next_try_wall_ms));
+	}
+	queuefind_close(&f);
+	return true;
+}
+
+/* ---- in words
+ * ---------------------------------------------------------------- */
+
+static void
+print_part(const json_t *part)
+{
+	const json_t *holders = json_object_get(part, "slots_held_by");
+	int64_t expected_s = number_of(part, "expected_s");
+	char text[SAY_SIZE];
+	const json_t *each;
+	size_t i;
+
+	json_array_foreach(json_object_get(part, "recipients"), i, each)
+	    printf("  %s\n", json_string_value(each));
+	printf("    state      %s%s%s\n", text_of(part, "state"),
+	    *text_of(part, "smarthost") != '\0' ? ", to " : "",
+	    text_of(part, "smarthost"));
+	if (strcmp(text_of(part, "state"), "waiting") != 0)
+		return;
+	printf("    waits for  %s: %s\n", text_of(part, "waits"),
+	    text_of(part, "because"));
+	if (*text_of(part, "set_in") != '\0')
+		printf("    set in     %s\n", text_of(part, "set_in"));
+	json_array_foreach(holders, i, each)
+	    printf("    slots      lane %s holds %" PRId64 ", %" PRId64
+		   " are kept for it\n",
+		text_of(each, "lane"), number_of(each, "holds"),
+		number_of(each, "reserve"));
+	printf("    place      %" PRId64 " of %" PRId64 ", its turn is %s%s\n",
+	    number_of(part, "place"), number_of(part, "of"),
+	    expected_s < 0 ? "not to be foreseen" : "expected in ",
+	    expected_s < 0 ? ""
+			   : say_ms(expected_s * 1000, text, sizeof(text)));
+}
+
+static void
+print_lane(const struct asking *a)
+{
+	const json_t *part;
+	size_t i;
+
+	printf("%s: in lane %s\n", a->id, text_of(a->document, "lane"));
+	json_array_foreach(json_object_get(a->document, "parts"), i, part)
+	    print_part(part);
+}
+
+static void
+print_next_try(const struct asking *a)
+{
+	int64_t next = number_of(a->document, "next_try_wall_ms");
+	int64_t now = model_wall_ms(a->m);
+	char text[SAY_SIZE], left[SAY_SIZE];
+
+	if (next > now)
+		printf("  next attempt at %s, in %s; at once: postqueue -i "
+		       "%s\n",
+		    say_clock(next, now, text, sizeof(text)),
+		    say_ms(next - now, left, sizeof(left)), a->id);
+	else if (next > 0)
+		printf("  next attempt with the next run of the queue; at "
+		       "once: postqueue -i %s\n",
+		    a->id);
+}
+
+static void
+print_queue(const struct asking *a)
+{
+	static const struct {
+		const char *queue, *words;
+	} rows[] = {
+	    {"active", "with the queue manager, which has not given it to a "
+		       "lane yet: before it comes what it got earlier for the "
+		       "same transport"},
+	    {"incoming", "come in, and not yet taken by the queue manager"},
+	    {"deferred", "deferred, tried again later"},
+	    {"hold", "on hold, by an administrator or an access table: it "
+		     "stays until postsuper -H"},
+	    {"corrupt", "set aside by Postfix as a damaged file"},
+	};
+	const char *where = text_of(a->document, "where");
+	const json_t *rcpt;
+	size_t i;
+
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (strcmp(rows[i].queue, where) == 0)
+			printf("%s: %s\n", a->id, rows[i].words);
+	json_array_foreach(json_object_get(a->document, "recipients"), i, rcpt)
+	    printf("  %s%s%s\n", text_of(rcpt, "address"),
+		*text_of(rcpt, "reason") != '\0' ? ": " : "",
+		text_of(rcpt, "reason"));
+	if (*text_of(a->document, "transport") != '\0')
+		printf("  transport %s\n", text_of(a->document, "transport"));
+	if (strcmp(where, "deferred") == 0)
+		print_next_try(a);
+}
+
+/* ------------------------------------------------------------------------------
+ */
+
+static int
+answer(struct asking *a)
+{
+	char error[256];
+
+	if (!find_in_lanes(a) && !find_in_queue(a, error, sizeof(error))) {
+		if (error[0] != '\0') {
+			command_complain("%s", error);
+			return strncmp(error, "bad", 3) == 0 ? EX_USAGE
+							     : EX_NOPERM;
+		}
+		put(a->document, "where", "unknown");
+	}
+	if (a->c->is_json)
+		command_print_json(json_incref(a->document));
+	else if (strcmp(text_of(a->document, "where"), "lane") == 0)
+		print_lane(a);
+	else if (strcmp(text_of(a->document, "where"), "unknown") == 0)
+		printf("%s: not in the queue: it was delivered or returned, "
+		       "or never was here; grep %s in the log\n",
+		    a->id, a->id);
+	else
+		print_queue(a);
+	if (strcmp(text_of(a->document, "where"), "unknown") == 0)
+		return a->is_silent ? EX_TEMPFAIL : STATUS_UNKNOWN;
+	return EX_OK;
+}
+
+int
+why_run(struct command *c)
+{
+	struct asking a = {
+	    .c = c,
+	    .id = c->argv[0],
+	    .rcpt = c->argc > 1 ? c->argv[1] : NULL,
+	    .m = model_read(&c->site, clock_moment()),
+	    .document = json_object(),
+	};
+	int status;
+
+	(void)json_object_set_new(
+	    a.document, "schema", json_integer(MODEL_SCHEMA));
+	put(a.document, "queue_id", a.id);
+	status = answer(&a);
+	json_decref(a.document);
+	model_free(&a.m);
+	return status;
+}

@@ -1,0 +1,112 @@
+#include "monitor/steerfile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/state/statefile.h"
+#include "common/base/clock.h"
+#include "monitor/boardfile.h"
+
+enum { LOCK_MS = 2000 };
+
+static bool
+fail(char *error, size_t n, const char *what)
+{
+	(void)snprintf(error, n, "%s: %s", what, strerror(errno));
+	return false;
+}
+
+static bool
+read_in(int dir_fd, struct steer *out, char *error, size_t n)
+{
+	char text[STEER_FILE_MAX], why[128];
+	int fd = boardfile_open(dir_fd, "steer");
+	ssize_t got;
+
+	memset(out, 0, sizeof(*out));
+	if (fd < 0)
+		return errno == ENOENT || fail(error, n, "steer");
+	got = pread(fd, text, sizeof(text), 0);
+	(void)close(fd);
+	if (got < 0)
+		return fail(error, n, "steer");
+	if (steer_parse(slice_of(text, (size_t)got), out, why, sizeof(why)))
+		return true;
+	(void)snprintf(error, n,
+	    "steer: %s: correct or remove the file, it has what operators "
+	    "asked for",
+	    why);
+	return false;
+}
+
+bool
+steerfile_read(const char *directory, struct steer *out, char *error, size_t n)
+{
+	int dir_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool is_read;
+
+	memset(out, 0, sizeof(*out));
+	if (dir_fd < 0)
+		return errno == ENOENT || fail(error, n, directory);
+	is_read = read_in(dir_fd, out, error, n);
+	(void)close(dir_fd);
+	return is_read;
+}
+
+static bool
+write_in(int dir_fd, const struct steer *s, char *error, size_t n)
+{
+	bool is_written = false;
+	struct buf text;
+	struct slice t;
+	int fd;
+
+	if (unlinkat(dir_fd, "steer.new", 0) != 0 && errno != ENOENT)
+		return fail(error, n, "steer.new");
+	fd = statefile_open(dir_fd, "steer.new", error, n);
+	if (fd < 0)
+		return false;
+	buf_init(&text, STEER_FILE_MAX);
+	steer_print(s, &text);
+	t = buf_slice(&text);
+	if (!buf_ok(&text) || !statefile_write(fd, t.p, t.n, 0) ||
+	    fsync(fd) != 0 ||
+	    renameat(dir_fd, "steer.new", dir_fd, "steer") != 0)
+		(void)fail(error, n, "steer.new");
+	else
+		is_written = true;
+	buf_fini(&text);
+	(void)close(fd);
+	return is_written;
+}
+
+bool
+steerfile_change(const char *directory, steerfile_fn *change, void *ctx,
+    struct steer *out, char *error, size_t n)
+{
+	int dir_fd = statefile_open_dir(directory, error, n), lock_fd;
+	bool is_done = false;
+
+	if (dir_fd < 0)
+		return false;
+	lock_fd = statefile_open(dir_fd, "steer.lock", error, n);
+	if (lock_fd >= 0 && !statefile_lock(lock_fd, 0, LOCK_MS)) {
+		(void)snprintf(
+		    error, n, "steer.lock: somebody else keeps it locked");
+	} else if (lock_fd >= 0 && read_in(dir_fd, out, error, n)) {
+		steer_expire(out, clock_wall().tv_sec);
+		if (change(ctx, out)) {
+			out->serial++;
+			is_done = write_in(dir_fd, out, error, n);
+		} else {
+			is_done = true;
+		}
+	}
+	if (lock_fd >= 0)
+		(void)close(lock_fd);
+	(void)close(dir_fd);
+	return is_done;
+}

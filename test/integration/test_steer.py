@@ -1,0 +1,228 @@
+"""What an operator tells lanes while they run: in force at once, kept over
+reloads, logged with who asked for it, and nothing is lost."""
+import os
+import re
+import stat
+
+import pytest
+from harness import messages
+from harness.simulator import Simulator
+from harness.wait import wait_until
+
+LATER = 600     # nothing comes back from the deferred queue by itself
+
+
+def start(base, certs, origin, started, options=None, **fields):
+    sim = started(Simulator(base, certs, store=True))
+    origin.agent("lane", "fast", "class=fast", {
+        "lane_connection_limit": "4", **(options or {})}, **fields)
+    origin.relay_to(sim, transport="fast")
+    origin.set(minimal_backoff_time=f"{LATER}s",
+               maximal_backoff_time=f"{LATER}s", queue_run_delay=f"{LATER}s")
+    return sim
+
+
+def done(origin, *words, **how):
+    """What was said; it must have gone well."""
+    found = origin.postlane(*words, **how)
+    assert found.returncode == 0, found
+    return found.stdout
+
+
+def no_loss(origin, sim, sent):
+    sim.wait_taken(len(sent))
+    origin.wait_empty()
+    verdict = messages.compare(sent, sim.taken())
+    assert verdict.is_clean(), verdict
+
+
+def test_pause_and_resume_under_load(origin, base, certs, started):
+    """What a pause without end holds back is deferred, so that the active
+    queue is free, and comes back with the resume."""
+    sim = start(base, certs, origin, started,
+                {"lane_message_rate_limit": "20/1s"})
+    started(origin)
+    sent = messages.generate(200)
+    origin.inject(sent)
+    sim.wait_taken(10)
+    assert re.fullmatch(
+        r"lane fast: paused until it is told otherwise: in force\n",
+        done(origin, "pause", "fast"))
+    # What was on the wire is answered; then nothing goes.
+    wait_until(lambda: origin.lane("fast")["gauges"]["requests_in_flight"] == 0
+               and origin.queued("active") == 0
+               and origin.queued("incoming") == 0, 60, "nothing is under way")
+    taken = len(sim.ledger())
+    assert taken < len(sent)
+    lane = origin.lane("fast")
+    assert lane["health"] == "paused"
+    assert lane["sentence"].startswith("paused by root")
+    [order] = lane["orders"]
+    assert (order["verb"], order["until_s"]) == ("pause", 0)
+    status = origin.postlane("status")
+    assert status.returncode == 1
+    assert "  asked for    pause by root" in status.stdout
+    [line] = origin.log.lines(r"lane fast: paused by root")
+    assert "postfix/smtp" in line
+    assert origin.log.lines(r"status=deferred \(paused by root")
+    assert origin.queued("deferred") == len(sent) - taken
+    assert len(sim.ledger()) == taken
+    assert done(origin, "resume", "fast") == "lane fast: resumed: in force\n"
+    no_loss(origin, sim, sent)
+    assert origin.lane("fast")["health"] == "well"
+    origin.log.wait(r"lane fast: goes on, no more paused")
+
+
+def test_orders_outlive_the_process(origin, base, certs, started):
+    """Over a reload, a stop and a start, and told to nobody who runs."""
+    sim = start(base, certs, origin, started)
+    started(origin)
+    first = messages.generate(1)
+    origin.inject(first)
+    no_loss(origin, sim, first)
+    done(origin, "pause", "fast")
+    done(origin, "connections", "fast", "1", "--for", "1h")
+    origin.reload()
+    sent = messages.generate(5, prefix="after")
+    origin.inject(sent)
+    wait_until(lambda: origin.queued("deferred") == 5, 30, "held back")
+    origin.stop()
+    assert done(origin, "rate", "fast", "50/1s") == (
+        "lane fast: rate 50/1s until it is told otherwise: kept: no process "
+        "runs, the next one obeys it\n")
+    origin.start()
+    last = messages.generate(1, prefix="last")
+    origin.inject(last)
+    wait_until(lambda: origin.queued("deferred") == 6, 30, "still")
+    lane = origin.lane("fast")
+    assert sorted(o["verb"] for o in lane["orders"]) == [
+        "connections", "pause", "rate"]
+    assert [r["limit"] for r in lane["rates"]] == ["50/1s:2"]
+    assert len(sim.ledger()) == 1
+    # An earlier process deferred five: they come in their own time.
+    done(origin, "resume", "fast")
+    origin.command("postqueue", "-f")
+    no_loss(origin, sim, first + sent + last)
+
+
+def test_rate_and_connections(origin, base, certs, started):
+    sim = start(base, certs, origin, started)
+    started(origin)
+    sent = messages.generate(40)
+    origin.inject(sent[:20])
+    sim.wait_taken(20)
+    done(origin, "rate", "fast", "2/1s", "--for", "1h")
+    done(origin, "connections", "fast", "1")
+    lane = origin.lane("fast")
+    assert [r["limit"] for r in lane["rates"]] == ["2/1s:1"]
+    wait_until(lambda: len(origin.lane("fast")["sessions"]) <= 1, 30,
+               "one session")
+    origin.inject(sent[20:])
+    wait_until(lambda: origin.lane("fast")["waits_for"]
+               == "lane_message_rate_limit = 2/1s:1", 30, "it waits for it")
+    text = origin.postlane("status").stdout
+    assert " of 1: " in text
+    assert "  asked for    rate 2/1s by root" in text
+    assert done(origin, "rate", "fast", "default") == (
+        "lane fast: rate as set: in force\n")
+    no_loss(origin, sim, sent)
+    assert not origin.lane("fast")["rates"]
+    origin.log.wait(r"lane fast: lane_message_rate_limit is now 2/1s, by root")
+    origin.log.wait(r"lane fast: lane_connection_limit is now 1, by root")
+
+
+def test_order_that_ends_by_itself(origin, base, certs, started):
+    sim = start(base, certs, origin, started)
+    started(origin)
+    sent = messages.generate(3)
+    origin.inject(sent[:1])
+    sim.wait_taken(1)
+    assert done(origin, "pause", "fast", "--for", "5s") == (
+        "lane fast: paused for 5.0s: in force\n")
+    origin.inject(sent[1:])
+    origin.log.wait(r"lane fast: goes on, no more paused", 30)
+    no_loss(origin, sim, sent)
+    assert not origin.lane("fast")["orders"]
+
+
+def test_drain_sends_what_is_inside(origin, base, certs, started):
+    sim = start(base, certs, origin, started,
+                {"lane_message_rate_limit": "4/1s"})
+    started(origin)
+    inside = messages.generate(4)
+    origin.inject(inside)
+    wait_until(lambda: origin.queued("active") + len(sim.ledger()) == 4, 30,
+               "all inside")
+    sim.wait_taken(1)
+    done(origin, "drain", "fast")
+    later = messages.generate(2, prefix="later")
+    origin.inject(later)
+    sim.wait_taken(4)
+    wait_until(lambda: origin.queued("deferred") == 2, 30, "not the others")
+    assert origin.lane("fast")["sentence"].startswith("drained by root")
+    done(origin, "resume", "fast")
+    no_loss(origin, sim, inside + later)
+
+
+@pytest.mark.parametrize("chroot", ["n", "y"])
+def test_who_may_steer(origin, base, certs, started, chroot):
+    sim = start(base, certs, origin, started, chroot=chroot)
+    started(origin)
+    sent = messages.generate(1)
+    origin.inject(sent)
+    no_loss(origin, sim, sent)
+    state = os.path.join(origin.data_directory, "postlane")
+    [socket] = [n for n in os.listdir(state) if n.startswith("ask.")]
+    mode = os.stat(os.path.join(state, socket)).st_mode
+    assert stat.S_ISSOCK(mode) and stat.S_IMODE(mode) == 0o600
+    others = origin.postlane("pause", "fast", user="nobody")
+    assert others.returncode == 77
+    assert others.stderr == ("postlane: only root and postfix may steer "
+                             "lanes\n")
+    assert not origin.lane("fast")["orders"]
+    assert "in force" in done(origin, "pause", "fast", user="postfix")
+    [order] = origin.lane("fast")["orders"]
+    assert order["by"].startswith("postfix")
+    assert os.stat(os.path.join(state, "steer")).st_mode & 0o777 == 0o600
+    assert "in force" in done(origin, "resume", "fast")
+    assert done(origin, "retry") == (
+        "lane fast: dials now, calls back: in force\n")
+
+
+@pytest.mark.parametrize("words, status, told", [
+    (["pause"], 64, "pause: too few arguments: it takes LANE [--for TIME]"),
+    (["pause", "slow"], 64, 'there is no lane "slow" in '),
+    (["pause", "fast", "--for", "soon"], 64,
+     "bad option: --for soon: must be a time such as 90s, 30m, 1h or 2d"),
+    (["resume", "fast", "--for", "1h"], 64, "resume: it takes no --for"),
+    (["rate", "fast", "quick"], 64, "rate quick: "),
+    (["connections", "fast", "0"], 64, "connections 0: must be 1 to 1000"),
+    (["pause", "fast"], 73, "/postlane: "),     # no lane has run
+])
+def test_what_is_asked_wrongly_is_told(origin, base, certs, started, words,
+                                       status, told):
+    start(base, certs, origin, started)
+    found = origin.postlane(*words)
+    assert (found.returncode, found.stdout) == (status, "")
+    assert told in found.stderr
+
+
+def test_damaged_orders_are_told_and_change_nothing(
+        origin, base, certs, started):
+    sim = start(base, certs, origin, started)
+    started(origin)
+    sent = messages.generate(2)
+    origin.inject(sent[:1])
+    no_loss(origin, sim, sent[:1])
+    done(origin, "rate", "fast", "30/1s")
+    path = os.path.join(origin.data_directory, "postlane/steer")
+    with open(path, "w", encoding="ascii") as f:
+        f.write("postlane-steer 1 7\nfast rate nonsense 0 0 me\n")
+    found = origin.postlane("connections", "fast", "2")
+    assert found.returncode == 73
+    assert ("steer: line 2 is not understood: correct or remove the file"
+            in found.stderr)
+    assert [r["limit"] for r in origin.lane("fast")["rates"]] == ["30/1s:1"]
+    assert "line 2" in origin.lanes()["boards"][0]["steer_why"]
+    origin.inject(sent[1:])
+    no_loss(origin, sim, sent)

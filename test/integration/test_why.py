@@ -1,0 +1,152 @@
+"""Why does this message wait: the answer of postlane(1), wherever it is."""
+import json
+import os
+
+from harness import messages
+from harness.simulator import Simulator
+from harness.wait import wait_until
+
+LATER = 600     # nothing comes back from the deferred queue by itself
+
+
+def start(base, certs, origin, started, options=None, **how):
+    sim = started(Simulator(base, certs, store=True, **how))
+    origin.agent("lane", "fast", "class=fast", {
+        "lane_connection_limit": "1", "lane_pipeline_depth": "1",
+        **(options or {})})
+    origin.relay_to(sim, transport="fast")
+    origin.set(minimal_backoff_time=f"{LATER}s",
+               maximal_backoff_time=f"{LATER}s", queue_run_delay=f"{LATER}s")
+    return sim
+
+
+def ids_in(origin, queue):
+    """Queue ids by recipient."""
+    return {entry["recipients"][0]["address"]: entry["queue_id"]
+            for entry in origin.queue() if entry["queue_name"] == queue}
+
+
+def why(origin, *words):
+    found = origin.postlane("-j", "why", *words)
+    assert found.returncode in (0, 1), found
+    return json.loads(found.stdout)
+
+
+def parts(origin, ids):
+    """The part of each message that is in the lane, by its recipient."""
+    answers = {rcpt: why(origin, ids[rcpt]) for rcpt in ids}
+    return {rcpt: a["parts"][0] for rcpt, a in answers.items()
+            if a["where"] == "lane"}
+
+
+def waiting(origin, reason):
+    """Of all that is active, those that wait for that."""
+    found = parts(origin, ids_in(origin, "active"))
+    return {rcpt: p for rcpt, p in found.items()
+            if p["state"] == "waiting" and p["waits"] == reason}
+
+
+def test_for_a_rate_with_its_place_and_time(origin, base, certs, started):
+    sim = start(base, certs, origin, started,
+                {"lane_message_rate_limit": "1/100s:1"})
+    started(origin)
+    origin.inject(messages.generate(4))
+    sim.wait_taken(1)
+
+    def three():
+        found = waiting(origin, "rate")
+        return len(found) == 3 and found
+    found = wait_until(three, 60, "three wait")
+    part = max(found.values(), key=lambda p: p["place"])
+    assert (part["place"], part["of"]) == (3, 3)
+    assert part["because"] == "lane_message_rate_limit = 1/100s:1"
+    assert part["parameter"] == "lane_message_rate_limit"
+    path, _, line = part["set_in"].rpartition(":")
+    assert path == os.path.join(origin.etc, "master.cf")
+    with open(path, encoding="utf-8") as f:
+        assert "lane_message_rate_limit" in f.readlines()[int(line) - 1]
+    # Two go before it, 100 s apart; and what is left of the first 100.
+    assert 200 <= part["expected_s"] <= 301
+    [rcpt] = part["recipients"]
+    text = origin.postlane("why", ids_in(origin, "active")[rcpt], rcpt).stdout
+    assert f"\n  {rcpt}\n    state      waiting\n" in text
+    assert "    waits for  rate: lane_message_rate_limit = 1/100s:1\n" in text
+    assert "    place      3 of 3, its turn is expected in " in text
+    # Somebody else's recipient is not in it.
+    other = why(origin, ids_in(origin, "active")[rcpt], "nobody@else.example")
+    assert other["where"] == "active"
+
+
+def test_on_the_wire_and_behind_it(origin, base, certs, started):
+    start(base, certs, origin, started,
+          script='eod if sender "m-0@" delay 100000\n')
+    started(origin)
+    origin.inject(messages.generate(2), connections=1)
+
+    def found():
+        states = {p["state"]: p for p in
+                  parts(origin, ids_in(origin, "active")).values()}
+        return set(states) == {"on the wire", "waiting"} and states
+    states = wait_until(found, 60, "one is on the wire")
+    assert states["on the wire"]["smarthost"].startswith("127.0.0.1")
+    assert states["waiting"]["waits"] == "connection-limit"
+    assert states["waiting"]["parameter"] == "lane_connection_limit"
+    assert states["waiting"]["place"] == 1
+
+
+def test_for_the_operator(origin, base, certs, started):
+    sim = start(base, certs, origin, started)
+    started(origin)
+    sent = messages.generate(1)
+    origin.inject(sent)
+    sim.wait_taken(1)
+    assert origin.postlane(
+        "pause", "fast", "--for", "4m").returncode == 0
+    origin.inject(messages.generate(1, prefix="held"))
+    [part] = wait_until(lambda: list(waiting(origin, "operator").values()),
+                        30, "it waits")
+    assert part["because"].startswith("paused by root")
+    assert 0 < part["expected_s"] <= 240
+
+
+def test_for_a_host_that_cannot_be_reached(origin, base, certs, started):
+    start(base, certs, origin, started)
+    origin.set(lane_smarthost="[127.0.0.1]:1")
+    started(origin)
+    origin.inject(messages.generate(1))
+    wait_until(lambda: origin.queued("deferred") == 1, 60, "deferred")
+    [(rcpt, name)] = ids_in(origin, "deferred").items()
+    answer = why(origin, name)
+    assert answer["where"] == "deferred"
+    assert answer["transport"] == "fast"
+    [shown] = answer["recipients"]
+    assert shown["address"] == rcpt
+    assert "connect to 127.0.0.1[127.0.0.1]:1: Connection refused" in (
+        shown["reason"])
+    left_s = (answer["next_try_wall_ms"] - answer["arrival_wall_ms"]) / 1000
+    assert left_s >= LATER
+    text = origin.postlane("why", name).stdout
+    assert text.startswith(f"{name}: deferred, tried again later\n  {rcpt}: ")
+    assert f"; at once: postqueue -i {name}\n" in text
+
+
+def test_elsewhere_in_the_queue(origin, base, certs, started):
+    """Held, with the queue manager, and nowhere."""
+    start(base, certs, origin, started)
+    origin.service("smtp", "quiet")
+    origin.set(transport_maps=origin.map(
+        "transport", {"else.example": "quiet:[127.0.0.1]:1"}),
+        smtpd_client_restrictions="static:HOLD")
+    started(origin)
+    origin.inject(messages.generate(1))
+    wait_until(lambda: origin.queued("hold") == 1, 30, "held")
+    [(rcpt, name)] = ids_in(origin, "hold").items()
+    answer = why(origin, name)
+    assert (answer["where"], answer["transport"]) == ("hold", "fast")
+    assert [r["address"] for r in answer["recipients"]] == [rcpt]
+    found = origin.postlane("why", "4ABCDEFGHIJKLMN")
+    assert found.returncode == 1
+    assert found.stdout.startswith("4ABCDEFGHIJKLMN: not in the queue: ")
+    found = origin.postlane("why", "../hold/" + name)
+    assert (found.returncode, found.stdout) == (64, "")
+    assert "bad queue id: " in found.stderr

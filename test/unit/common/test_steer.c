@@ -1,0 +1,189 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/base/mem.h"
+#include "common/shared/steer.h"
+
+enum { NOW_S = 1700000000 };
+
+static struct steer_order
+order(
+    const char *lane, enum steer_verb verb, const char *value, int64_t until_s)
+{
+	struct steer_order o = {
+	    .verb = verb, .until_s = until_s, .at_s = NOW_S};
+
+	(void)snprintf(o.lane, sizeof(o.lane), "%s", lane);
+	(void)snprintf(o.value, sizeof(o.value), "%s", value);
+	(void)snprintf(o.who, sizeof(o.who), "root on pts/3");
+	return o;
+}
+
+static void
+set(struct steer *s, struct steer_order o)
+{
+	assert_true(steer_set(s, &o));
+}
+
+static void
+steer_is_read_back_as_it_was_printed(void **state)
+{
+	struct steer *s = mem_zalloc(sizeof(*s)), *t = mem_zalloc(sizeof(*t));
+	char error[200] = "";
+	struct buf text;
+
+	(void)state;
+	buf_init(&text, STEER_FILE_MAX);
+	s->serial = 41;
+	set(s, order("fast", STEER_PAUSE, "-", 0));
+	set(s, order("out/slow", STEER_RATE, "5/1s,100/1d!", NOW_S + 60));
+	set(s, order("fast", STEER_CONNECTIONS, "3", 0));
+	steer_print(s, &text);
+	assert_string_equal(buf_str(&text),
+	    "postlane-steer 1 41\n"
+	    "fast pause - 0 1700000000 root on pts/3\n"
+	    "out/slow rate 5/1s,100/1d! 1700000060 1700000000 root on pts/3\n"
+	    "fast connections 3 0 1700000000 root on pts/3\n");
+	assert_true(steer_parse(buf_slice(&text), t, error, sizeof(error)));
+	assert_int_equal(t->serial, 41);
+	assert_int_equal(t->count, 3);
+	for (size_t i = 0; i < 3; i++) {
+		assert_string_equal(t->orders[i].lane, s->orders[i].lane);
+		assert_string_equal(t->orders[i].value, s->orders[i].value);
+		assert_string_equal(t->orders[i].who, s->orders[i].who);
+		assert_int_equal(t->orders[i].verb, s->orders[i].verb);
+		assert_int_equal(t->orders[i].until_s, s->orders[i].until_s);
+	}
+	buf_fini(&text);
+	mem_free(s);
+	mem_free(t);
+}
+
+static void
+steer_that_is_not_understood_is_nothing(void **state)
+{
+	static const struct {
+		const char *text, *error;
+	} rows[] = {
+	    {"", "line 0 is not understood"},
+	    {"postlane-steer 2 1\n", "line 1 is not understood"},
+	    {"postlane-steer 1\n", "line 1 is not understood"},
+	    {"postlane-steer 1 x\n", "line 1 is not understood"},
+	    {"postlane-steer 1 1\nfast pause - 0 1 me\nfast stop - 0 1 me\n",
+		"line 3 is not understood"},
+	    {"postlane-steer 1 1\nfast rate 5 0 1 me\n",
+		"line 2 is not understood"},
+	    {"postlane-steer 1 1\nfast connections 1001 0 1 me\n",
+		"line 2 is not understood"},
+	    {"postlane-steer 1 1\nfast pause - -5 1 me\n",
+		"line 2 is not understood"},
+	    {"postlane-steer 1 1\nfast pause -\n", "line 2 is not understood"},
+	    {"postlane-steer 1 1\nfast pause - 0 123456789012345678 me\n",
+		"line 2 is not understood"},
+	};
+	struct steer *s = mem_zalloc(sizeof(*s));
+	char error[200];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		assert_false(steer_parse(
+		    slice_str(rows[i].text), s, error, sizeof(error)));
+		assert_string_equal(error, rows[i].error);
+		assert_int_equal(s->count, 0);
+	}
+	mem_free(s);
+}
+
+static void
+steer_has_one_order_of_each_kind_for_a_lane(void **state)
+{
+	struct steer *s = mem_zalloc(sizeof(*s));
+	struct steer_order o;
+
+	(void)state;
+	set(s, order("fast", STEER_PAUSE, "-", 0));
+	set(s, order("slow", STEER_PAUSE, "-", 0));
+	set(s, order("fast", STEER_DRAIN, "-", 0));
+	assert_int_equal(s->count, 2);
+	assert_int_equal(
+	    steer_find(s, "fast", STEER_PAUSE, NOW_S)->verb, STEER_DRAIN);
+	set(s, order("fast", STEER_RATE, "5/1s", 0));
+	set(s, order("fast", STEER_RATE, "6/1s", 0));
+	assert_string_equal(
+	    steer_find(s, "fast", STEER_RATE, NOW_S)->value, "6/1s");
+	assert_null(steer_find(s, "fast", STEER_CONNECTIONS, NOW_S));
+	assert_int_equal(steer_clear(s, "fast", STEER_PAUSE), 1);
+	assert_int_equal(steer_clear(s, "fast", STEER_PAUSE), 0);
+	assert_non_null(steer_find(s, "slow", STEER_DRAIN, NOW_S));
+	for (int i = 0; i < STEER_ORDERS_MAX; i++) {
+		char name[16];
+
+		(void)snprintf(name, sizeof(name), "l%d", i);
+		o = order(name, STEER_PAUSE, "-", 0);
+		(void)steer_set(s, &o);
+	}
+	assert_int_equal(s->count, STEER_ORDERS_MAX);
+	o = order("more", STEER_PAUSE, "-", 0);
+	assert_false(steer_set(s, &o));
+	o = order("slow", STEER_DRAIN, "-", 0);
+	assert_true(steer_set(s, &o));
+	mem_free(s);
+}
+
+static void
+steer_orders_are_over_at_their_time(void **state)
+{
+	struct steer *s = mem_zalloc(sizeof(*s));
+
+	(void)state;
+	set(s, order("fast", STEER_PAUSE, "-", NOW_S + 1));
+	set(s, order("fast", STEER_CONNECTIONS, "2", 0));
+	assert_non_null(steer_find(s, "fast", STEER_PAUSE, NOW_S));
+	assert_null(steer_find(s, "fast", STEER_PAUSE, NOW_S + 1));
+	steer_expire(s, NOW_S);
+	assert_int_equal(s->count, 2);
+	steer_expire(s, NOW_S + 1);
+	assert_int_equal(s->count, 1);
+	assert_int_equal(s->orders[0].verb, STEER_CONNECTIONS);
+	mem_free(s);
+}
+
+static void
+steer_values_are_checked_with_a_reason(void **state)
+{
+	char text[256];
+
+	(void)state;
+	assert_null(steer_check(STEER_RATE, "5/1s", text, sizeof(text)));
+	assert_null(steer_check(STEER_RATE, "none", text, sizeof(text)));
+	assert_non_null(steer_check(STEER_RATE, "often", text, sizeof(text)));
+	assert_null(steer_check(STEER_CONNECTIONS, "20", text, sizeof(text)));
+	assert_string_equal(
+	    steer_check(STEER_CONNECTIONS, "0", text, sizeof(text)),
+	    "must be 1 to 1000");
+	assert_non_null(
+	    steer_check(STEER_CONNECTIONS, "-1", text, sizeof(text)));
+	assert_non_null(
+	    steer_check(STEER_CONNECTIONS, "3x", text, sizeof(text)));
+	assert_null(steer_check(STEER_PAUSE, "-", text, sizeof(text)));
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(steer_is_read_back_as_it_was_printed),
+	    cmocka_unit_test(steer_that_is_not_understood_is_nothing),
+	    cmocka_unit_test(steer_has_one_order_of_each_kind_for_a_lane),
+	    cmocka_unit_test(steer_orders_are_over_at_their_time),
+	    cmocka_unit_test(steer_values_are_checked_with_a_reason),
+	};
+
+	return cmocka_run_group_tests_name("steer", tests, NULL, NULL);
+}
