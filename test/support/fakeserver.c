@@ -345,10 +345,11 @@ step(struct fake *f, const char *s)
 	if (strncmp(s, ">>", 2) == 0)
 		return raw_write(f, s + 2, strlen(s + 2));
 	if (s[0] == '>') {
-		char line[4096];
-		int n = snprintf(line, sizeof(line), "%s\r\n", s + 1);
+		char *line = mem_printf("%s\r\n", s + 1);
+		bool result = raw_write(f, line, strlen(line));
 
-		return raw_write(f, line, (size_t)n);
+		mem_free(line);
+		return result;
 	}
 	if (s[0] == '<')
 		return read_line(f, s + 1);
