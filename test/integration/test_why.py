@@ -53,25 +53,26 @@ def test_for_a_rate_with_its_place_and_time(origin, base, certs, started):
     origin.inject(messages.generate(4))
     sim.wait_taken(1)
 
-    def three():
+    def two():
         found = waiting(origin, "rate")
-        return len(found) == 3 and found
-    found = wait_until(three, 60, "three wait")
+        return len(found) >= 2 and found
+    found = wait_until(two, 60, "two wait")
     part = max(found.values(), key=lambda p: p["place"])
-    assert (part["place"], part["of"]) == (3, 3)
+    place = part["place"]
+    assert 2 <= place == part["of"]
     assert part["because"] == "lane_message_rate_limit = 1/100s:1"
     assert part["parameter"] == "lane_message_rate_limit"
     path, _, line = part["set_in"].rpartition(":")
     assert path == os.path.join(origin.etc, "master.cf")
     with open(path, encoding="utf-8") as f:
         assert "lane_message_rate_limit" in f.readlines()[int(line) - 1]
-    # Two go before it, 100 s apart; and what is left of the first 100.
-    assert 200 <= part["expected_s"] <= 301
+    # Those before it go 100 s apart; and what is left of the first 100.
+    assert 0 <= part["expected_s"] - 100 * (place - 1) <= 101
     [rcpt] = part["recipients"]
     text = origin.postlane("why", ids_in(origin, "active")[rcpt], rcpt).stdout
     assert f"\n  {rcpt}\n    state      waiting\n" in text
     assert "    waits for  rate: lane_message_rate_limit = 1/100s:1\n" in text
-    assert "    place      3 of 3, its turn is expected in " in text
+    assert f"    place      {place} of {place}, its turn is expected in " in text
     # Somebody else's recipient is not in it.
     other = why(origin, ids_in(origin, "active")[rcpt], "nobody@else.example")
     assert other["where"] == "active"
@@ -89,8 +90,9 @@ def test_on_the_wire_and_behind_it(origin, base, certs, started):
         return set(states) == {"on the wire", "waiting"} and states
     states = wait_until(found, 60, "one is on the wire")
     assert states["on the wire"]["smarthost"].startswith("127.0.0.1")
-    assert states["waiting"]["waits"] == "connection-limit"
-    assert states["waiting"]["parameter"] == "lane_connection_limit"
+    # Nobody knows yet what the smarthost takes.
+    assert states["waiting"]["waits"] == "window"
+    assert states["waiting"]["parameter"] == ""
     assert states["waiting"]["place"] == 1
 
 
