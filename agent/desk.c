@@ -18,6 +18,19 @@ struct desk {
 };
 
 static void
+look_at_orders(struct desk *d, struct buf *out)
+{
+	uint64_t serial;
+
+	if (steering_look(d->steering, &serial))
+		(void)buf_addf(out, "ok %llu", (unsigned long long)serial);
+	else
+		(void)buf_add_str(out,
+		    "error what was asked for is kept and not obeyed: its file "
+		    "cannot be read or understood, see the log");
+}
+
+static void
 on_question(void *ctx, struct slice question, struct buf *out)
 {
 	struct desk *d = ctx;
@@ -29,8 +42,7 @@ on_question(void *ctx, struct slice question, struct buf *out)
 		(void)buf_addf(out, "error mail is deferred: %s",
 		    d->problem != NULL ? d->problem : "see the log");
 	else if (slice_eq(verb, "steer"))
-		(void)buf_addf(out, "ok %llu",
-		    (unsigned long long)steering_look(d->steering));
+		look_at_orders(d, out);
 	else if (slice_eq(verb, "retry")) {
 		lane_retry(d->lane, clock_moment());
 		(void)buf_add_str(out, "ok");

@@ -13,6 +13,12 @@ lane_steer_paused_until_ms(const struct lane *lane, int64_t now_ms)
 	return until_ms > now_ms ? until_ms : 0;
 }
 
+int
+lane_connection_limit(const struct lane *lane)
+{
+	return lane->set->lane_connection_limit;
+}
+
 bool
 lane_is_held(
     const struct lane *lane, const struct transaction *t, int64_t now_ms)
@@ -111,14 +117,23 @@ apply_settings(struct lane *lane, struct moment now)
 	pacer_reconfigure(&lane->pacer, lane->set, now.ms * 1000);
 }
 
+/* What came since it was asked for is not let go by an order of another kind.
+ */
+static bool
+is_same_drain(const struct lane_steering *a, const struct lane_steering *b)
+{
+	return a->is_drain && b->is_drain && a->asked_s == b->asked_s;
+}
+
 void
 lane_steer(
     struct lane *lane, const struct lane_steering *order, struct moment now)
 {
 	bool was_paused = lane_steer_paused_until_ms(lane, now.ms) > 0;
 
+	if (!is_same_drain(&lane->steering, order))
+		lane->steered_ms = now.ms;
 	lane->steering = *order;
-	lane->steered_ms = now.ms;
 	apply_settings(lane, now);
 	if (was_paused && lane_steer_paused_until_ms(lane, now.ms) == 0)
 		call_back_all(lane);

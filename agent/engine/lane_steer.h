@@ -25,6 +25,7 @@ enum { LANE_STEER_TEXT = 160 };
 struct lane_steering {
 	int64_t paused_until_ms; /* 0: it is not; INT64_MAX: until resume */
 	bool is_drain;
+	int64_t asked_s; /* when, as its order says: another is another drain */
 	char why[LANE_STEER_TEXT]; /* of the pause, as the log has it */
 	char rate[LANE_STEER_TEXT]; /* "": as set; checked by the caller */
 	int connection_limit; /* 0: as set */
@@ -38,6 +39,9 @@ void lane_steer(
 /* Dials at once where it waits after failed ones, or was told to, and calls
  * back what was deferred for want of a host. */
 void lane_retry(struct lane *lane, struct moment now);
+
+/* lane_connection_limit, or what was asked for in its place. */
+int lane_connection_limit(const struct lane *lane);
 
 /* The end of the pause that holds everything back; 0: there is none. */
 int64_t lane_steer_paused_until_ms(const struct lane *lane, int64_t now_ms);

@@ -28,6 +28,7 @@ struct ask {
 	struct loop *loop;
 	int fd;
 	struct loop_fd *watch;
+	struct loop_timer *rest; /* no descriptor: later again */
 	ask_fn *fn;
 	void *ctx;
 	struct client clients[ASK_CLIENTS_MAX];
@@ -118,8 +119,12 @@ on_connect(void *ctx, bool readable, bool writable)
 
 	(void)readable;
 	(void)writable;
-	if (fd < 0)
+	if (fd < 0) {
+		/* Whoever waits keeps the socket readable. */
+		loop_want(a->watch, false, false);
+		loop_timer_at(a->rest, clock_mono_ms() + ASK_REST_MS);
 		return;
+	}
 	if (c == NULL || !is_allowed(fd)) {
 		(void)close(fd);
 		return;
@@ -131,6 +136,14 @@ on_connect(void *ctx, bool readable, bool writable)
 	loop_want(c->watch, true, false);
 	c->timer = loop_timer_new(a->loop, on_time, c);
 	loop_timer_at(c->timer, clock_mono_ms() + ASK_TIME_MS);
+}
+
+static void
+on_rest_over(void *ctx)
+{
+	struct ask *a = ctx;
+
+	loop_want(a->watch, true, false);
 }
 
 /* A socket is made by its name alone, which must be a short one, and the
@@ -193,6 +206,7 @@ ask_open(struct loop *loop, const struct statefile_dir *dir,
 	a->fd = fd;
 	a->fn = fn;
 	a->ctx = ctx;
+	a->rest = loop_timer_new(loop, on_rest_over, a);
 	a->watch = loop_watch(loop, fd, on_connect, a);
 	loop_want(a->watch, true, false);
 	return a;
@@ -210,6 +224,7 @@ ask_close(struct ask **ask)
 		if (old->clients[i].ask != NULL)
 			hang_up(&old->clients[i]);
 	loop_unwatch(&old->watch);
+	loop_timer_free(&old->rest);
 	(void)close(old->fd);
 	mem_free(old);
 }

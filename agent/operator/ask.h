@@ -13,7 +13,7 @@
 #include "common/base/buf.h"
 #include "common/base/slice.h"
 
-enum { ASK_CLIENTS_MAX = 8, ASK_TIME_MS = 1000 };
+enum { ASK_CLIENTS_MAX = 8, ASK_TIME_MS = 1000, ASK_REST_MS = 200 };
 
 struct ask;
 

@@ -60,6 +60,7 @@ steering_orders(const struct steer *file, const char *lane_name,
 	if (o != NULL) {
 		out->paused_until_ms = until_ms(o->until_s, now);
 		out->is_drain = o->verb == STEER_DRAIN;
+		out->asked_s = o->at_s;
 		explain(o, out->why, sizeof(out->why));
 	}
 	o = steer_find(file, lane_name, STEER_RATE, now_s);
@@ -152,31 +153,37 @@ set_timer(struct steering *s, const struct steer *file, struct moment now)
 		    s->timer, now.ms + (next_s - now.wall.tv_sec) * 1000 + 10);
 }
 
-uint64_t
-steering_look(struct steering *s)
+bool
+steering_look(struct steering *s, uint64_t *serial_out)
 {
 	struct moment now = clock_moment();
 	struct lane_steering order;
 	struct steer *file;
+	bool is_read;
 
+	*serial_out = 0;
 	if (s->dir == NULL)
-		return 0;
+		return true;
 	file = mem_zalloc(sizeof(*file));
-	if (read_file(s, file)) {
+	is_read = read_file(s, file);
+	if (is_read) {
 		steering_orders(file, s->name, now, &order);
 		tell(s, file, &order, now);
 		lane_steer(s->lane, &order, now);
 		set_timer(s, file, now);
 		s->serial = file->serial;
 	}
+	*serial_out = s->serial;
 	mem_free(file);
-	return s->serial;
+	return is_read;
 }
 
 static void
 on_timer(void *ctx)
 {
-	(void)steering_look(ctx);
+	uint64_t serial;
+
+	(void)steering_look(ctx, &serial);
 }
 
 struct steering *
@@ -184,13 +191,14 @@ steering_new(struct loop *loop, struct lane *lane,
     const struct statefile_dir *dir, const char *lane_name)
 {
 	struct steering *s = mem_zalloc(sizeof(*s));
+	uint64_t serial;
 
 	s->loop = loop;
 	s->lane = lane;
 	s->dir = dir;
 	s->name = lane_name;
 	s->timer = loop_timer_new(loop, on_timer, s);
-	(void)steering_look(s);
+	(void)steering_look(s, &serial);
 	return s;
 }
 

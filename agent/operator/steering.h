@@ -25,8 +25,9 @@ struct steering *steering_new(struct loop *loop, struct lane *lane,
     const struct statefile_dir *dir, const char *lane_name);
 void steering_free(struct steering **s);
 
-/* Looks at the file again. The serial that is in force; 0: none. */
-uint64_t steering_look(struct steering *s);
+/* Looks at the file again; *serial_out is the one in force, 0: none. False: the
+ * file cannot be read or understood, which the log says. */
+bool steering_look(struct steering *s, uint64_t *serial_out);
 
 /* The orders of one lane as the engine takes them; now in both clocks. */
 void steering_orders(const struct steer *file, const char *lane_name,

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/engine/lane_steer.h"
 #include "agent/state/budget.h"
 #include "agent/state/pace_store.h"
 #include "common/base/clock.h"
@@ -312,6 +313,8 @@ account_take(struct account *a, int *slot, struct lane_no *no)
 	struct budget_answer answer = {.slot = -1};
 
 	if (wait_us == 0) {
+		budget_set_lane_limit(
+		    a->budget, lane_connection_limit(a->accounts->lane));
 		if (!budget_take(a->budget, now_ms, &answer)) {
 			lane_no_set(no, LANE_NO_SLOT, answer.not_before_ms);
 			no->detail = answer.why;
@@ -433,7 +436,7 @@ on_want(void *ctx, struct route *route, size_t count)
 {
 	struct accounts *accounts = ctx;
 	struct binding *mine = binding_of(route);
-	size_t total = 0;
+	size_t total = 0, limit;
 
 	if (mine != NULL && count == 0 && mine->dials == 0)
 		mine->wanting_since_us = 0;
@@ -447,8 +450,9 @@ on_want(void *ctx, struct route *route, size_t count)
 		if (b->account == mine->account)
 			total += b->want;
 	}
-	if (total > (size_t)accounts->env.set->lane_connection_limit)
-		total = (size_t)accounts->env.set->lane_connection_limit;
+	limit = (size_t)lane_connection_limit(accounts->lane);
+	if (total > limit)
+		total = limit;
 	budget_want(mine->account->budget, (int)total);
 }
 

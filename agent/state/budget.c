@@ -655,6 +655,16 @@ budget_release(
 }
 
 void
+budget_set_lane_limit(struct budget *b, int limit)
+{
+	CHECK(limit > 0);
+	if (b->lane_limit == limit)
+		return;
+	b->lane_limit = limit;
+	show_mine(b);
+}
+
+void
 budget_want(struct budget *b, int count)
 {
 	CHECK(count >= 0);

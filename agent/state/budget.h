@@ -56,6 +56,10 @@ void budget_set_board(struct budget *budget, struct board_writer *board);
 /* Closes without unlocking: a forked child may still hold the slots. */
 void budget_close(struct budget **budget);
 
+/* So many for this lane at most from now on, in the place of
+ * lane_connection_limit; those that are held stay. */
+void budget_set_lane_limit(struct budget *budget, int limit);
+
 /* Takes a slot if there is one for this lane. */
 bool budget_take(
     struct budget *budget, int64_t now_ms, struct budget_answer *out);

@@ -153,6 +153,34 @@ drained_lane_sends_what_is_inside_and_nothing_new(void **state)
 }
 
 static void
+drain_holds_what_came_after_it_when_other_orders_come(void **state)
+{
+	struct world w;
+	struct lane_steering order;
+
+	(void)state;
+	open_with_limit(&w, "");
+	order = pause_until(w.now.ms + MINUTE_MS);
+	order.is_drain = true;
+	order.asked_s = 7;
+	steer(&w, order);
+	world_run(&w, 100);
+	world_submit(&w, 5);
+	world_run(&w, 100);
+	order.connection_limit = 3;
+	steer(&w, order);
+	world_run(&w, 1000);
+	assert_int_equal(w.outcomes[OUTCOME_SENT], 0);
+	/* Another drain lets go what came until then. */
+	order.asked_s = 8;
+	steer(&w, order);
+	world_run(&w, 10000);
+	assert_int_equal(w.outcomes[OUTCOME_SENT], 5);
+	world_finish(&w, ENOUGH_MS);
+	world_fini(&w);
+}
+
+static void
 rate_is_another_from_now_on_and_then_as_set(void **state)
 {
 	struct world w;
@@ -238,6 +266,8 @@ main(void)
 		short_pause_keeps_its_mail_inside_and_ends_by_itself),
 	    cmocka_unit_test(pause_that_is_over_calls_back_what_it_deferred),
 	    cmocka_unit_test(drained_lane_sends_what_is_inside_and_nothing_new),
+	    cmocka_unit_test(
+		drain_holds_what_came_after_it_when_other_orders_come),
 	    cmocka_unit_test(rate_is_another_from_now_on_and_then_as_set),
 	    cmocka_unit_test(fewer_connections_are_reached_without_loss),
 	    cmocka_unit_test(retry_dials_at_once_and_calls_back),

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -163,6 +164,31 @@ ask_is_taken_over_by_the_next_process(void **state)
 	assert_null(ask_open(loop, NULL, "fast", echo, first));
 }
 
+/* A lane that has no descriptor left does not turn in its loop for it. */
+static void
+ask_rests_while_there_is_no_descriptor(void **state)
+{
+	struct ask *a = ask_open(loop, &dir, "fast", echo, first);
+	struct rlimit was, none;
+	char text[64];
+	int fd = connect_to(*state);
+	int64_t from_ms = clock_mono_ms();
+
+	assert_true(fd >= 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+	none = was;
+	none.rlim_cur = 3;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	loop_once(loop);
+	loop_once(loop);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+	assert_true(clock_mono_ms() - from_ms >= ASK_REST_MS);
+	say(fd, "steer\n");
+	hear(fd, text, sizeof(text));
+	assert_string_equal(text, "ok first\n");
+	ask_close(&a);
+}
+
 /* ---- orders ---------------------------------------------------------------
  */
 
@@ -184,6 +210,7 @@ steering_makes_orders_of_what_is_in_force(void **state)
 	steering_orders(s, "fast", now, &order);
 	assert_int_equal(order.paused_until_ms, 65000);
 	assert_true(order.is_drain);
+	assert_int_equal(order.asked_s, 1);
 	assert_non_null(strstr(order.why, "drained by root on pts/3 until "));
 	assert_string_equal(order.rate, "5/1s");
 	assert_int_equal(order.connection_limit, 0);
@@ -206,6 +233,7 @@ main(void)
 	    IN_LOOP(ask_answers_a_line_and_hangs_up),
 	    IN_LOOP(ask_is_not_held_up_by_who_says_too_much_or_nothing),
 	    IN_LOOP(ask_is_taken_over_by_the_next_process),
+	    IN_LOOP(ask_rests_while_there_is_no_descriptor),
 	    cmocka_unit_test(steering_makes_orders_of_what_is_in_force),
 	};
 

@@ -47,6 +47,27 @@ budget_lanes_share_one_limit(void **state)
 }
 
 static void
+budget_lane_limit_may_be_raised_and_lowered(void **state)
+{
+	struct budget *b = bench_lane(*state, "fast", 0);
+	struct budget_answer answer;
+
+	budget_set_lane_limit(b, 2);
+	assert_int_equal(bench_take(b, BENCH_LIMIT, NOW, NULL), 2);
+	assert_false(budget_take(b, NOW, &answer));
+	assert_string_equal(answer.why, "lane_connection_limit reached");
+	budget_set_lane_limit(b, 5);
+	assert_int_equal(bench_take(b, BENCH_LIMIT, NOW, NULL), 3);
+	/* The account's holds all the same. */
+	budget_set_lane_limit(b, BENCH_LIMIT + 1);
+	assert_int_equal(
+	    bench_take(b, BENCH_LIMIT, NOW, NULL), BENCH_LIMIT - 5);
+	assert_false(budget_take(b, NOW, &answer));
+	assert_string_equal(answer.why, "account connection limit reached");
+	budget_close(&b);
+}
+
+static void
 budget_reserve_is_there_when_the_lane_comes(void **state)
 {
 	struct budget *fast = bench_lane(*state, "fast", 4);
@@ -503,6 +524,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    IN_STATEDIR(budget_lanes_share_one_limit),
+	    IN_STATEDIR(budget_lane_limit_may_be_raised_and_lowered),
 	    IN_STATEDIR(budget_reserve_is_there_when_the_lane_comes),
 	    IN_STATEDIR(budget_waiting_lane_makes_surplus_close),
 	    IN_STATEDIR(budget_lane_within_its_reserve_gives_nothing_up),
