@@ -9,14 +9,18 @@
 #include "agent/engine/lane_why.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/mem.h"
 
-enum { RCPTS_SHOWN = 20 };
+/* PARTS_SHOWN of the longest fit in ASKPROTO_ANSWER_MAX if they have few
+ * recipients each, as they do when they are many. */
+enum { RCPTS_SHOWN = 20, PARTS_SHOWN = 40 };
 
 struct answering {
 	const struct lane *lane;
 	struct slice rcpt;
 	struct moment now;
 	json_t *parts;
+	int parts_left; /* there is no room for them */
 };
 
 static bool
@@ -27,14 +31,25 @@ is_asked_for(const struct answering *a, const char *address)
 		   strncasecmp(address, a->rcpt.p, a->rcpt.n) == 0);
 }
 
-/* Texts that are no UTF-8 are left out. */
+/* Addresses and replies are others' octets: what is not printable UTF-8 is '?'.
+ */
+static json_t *
+safe_string(const char *text)
+{
+	char *copy = mem_strdup(text);
+	json_t *value;
+
+	log_safe(copy, strlen(copy));
+	value = json_string(copy);
+	mem_free(copy);
+	CHECK(value != NULL);
+	return value;
+}
+
 static void
 put(json_t *o, const char *key, const char *text)
 {
-	json_t *value = json_string(text);
-
-	(void)json_object_set_new(
-	    o, key, value != NULL ? value : json_string("?"));
+	(void)json_object_set_new(o, key, safe_string(text));
 }
 
 static json_t *
@@ -50,11 +65,8 @@ new_part(const char *state, json_t *rcpts)
 static void
 add_rcpt(json_t *rcpts, const char *address)
 {
-	json_t *value =
-	    json_array_size(rcpts) < RCPTS_SHOWN ? json_string(address) : NULL;
-
-	if (value != NULL)
-		(void)json_array_append_new(rcpts, value);
+	if (json_array_size(rcpts) < RCPTS_SHOWN)
+		(void)json_array_append_new(rcpts, safe_string(address));
 }
 
 static void
@@ -71,6 +83,11 @@ on_part(void *ctx, const struct lane_why *why, const struct transaction *t)
 	}
 	if (json_array_size(rcpts) == 0) {
 		json_decref(rcpts);
+		return;
+	}
+	if (json_array_size(a->parts) == PARTS_SHOWN) {
+		json_decref(rcpts);
+		a->parts_left++;
 		return;
 	}
 	o = new_part(why->peer != NULL ? "on the wire" : "waiting", rcpts);
@@ -141,6 +158,8 @@ why_answer(const struct lane *lane, const struct intake *intake,
 
 	intake_each(intake, queue_id, on_request, &a);
 	(void)json_object_set_new(document, "parts", a.parts);
+	(void)json_object_set_new(
+	    document, "parts_left", json_integer(a.parts_left));
 	text = json_dumps(document, JSON_COMPACT);
 	(void)buf_addf(out, "ok %s", text != NULL ? text : "{}");
 	free(text);

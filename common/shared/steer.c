@@ -5,10 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/log.h"
 #include "common/base/words.h"
 #include "common/limits/rate.h"
 
 #define KIND "postlane-steer"
+
+enum { NUMBER_DIGITS = 12 };
 
 static const char *const names[STEER_VERBS] = {
     [STEER_PAUSE] = "pause",
@@ -78,15 +81,18 @@ take(char *to, size_t size, struct slice word)
 		return false;
 	memcpy(to, word.p, word.n);
 	to[word.n] = '\0';
+	/* It is shown on terminals and as JSON. */
+	log_safe(to, word.n);
 	return true;
 }
 
+/* Microseconds of it fit in 64 bits, too. */
 static bool
 take_number(struct slice word, int64_t *out)
 {
 	*out = 0;
 	for (size_t i = 0; i < word.n; i++) {
-		if (!isdigit((unsigned char)word.p[i]) || i == 17)
+		if (!isdigit((unsigned char)word.p[i]) || i == NUMBER_DIGITS)
 			return false;
 		*out = *out * 10 + (word.p[i] - '0');
 	}

@@ -22,6 +22,7 @@ struct wish {
 	struct steer_order order;
 	bool is_clear; /* takes the order of this kind away */
 	size_t cleared;
+	bool has_no_room;
 };
 
 /* ---- who and for how long ------------------------------------------------ */
@@ -35,7 +36,7 @@ say_who(char *text, size_t n)
 	(void)snprintf(text, n, "%.30s%s%.30s%s%.20s",
 	    pw != NULL ? pw->pw_name : "somebody", sudo != NULL ? " for " : "",
 	    sudo != NULL ? sudo : "", tty != NULL ? " on " : "",
-	    tty != NULL ? tty + strspn(tty, "/dev") : "");
+	    tty != NULL && strncmp(tty, "/dev/", 5) == 0 ? tty + 5 : "");
 	for (char *p = text; *p != '\0'; p++)
 		if (*p < ' ' || *p > '~')
 			*p = '?';
@@ -74,8 +75,10 @@ change(void *ctx, struct steer *s)
 {
 	struct wish *wish = ctx;
 
-	if (!wish->is_clear)
-		return steer_set(s, &wish->order);
+	if (!wish->is_clear) {
+		wish->has_no_room = !steer_set(s, &wish->order);
+		return !wish->has_no_room;
+	}
 	wish->cleared = steer_clear(s, wish->order.lane, wish->order.verb);
 	return wish->cleared > 0;
 }
@@ -143,11 +146,15 @@ store(const struct command *c, const struct model_lane *lane, struct wish *wish,
 	int status = EX_CANTCREAT;
 
 	CHECK(s != NULL);
-	if (steerfile_change(
+	if (!steerfile_change(
 		lane->directory, change, wish, s, error, sizeof(error)))
-		status = tell_lane(c, lane, "steer", what, true);
-	else
 		command_complain("%s: %s", lane->directory, error);
+	else if (wish->has_no_room)
+		command_complain("%s: steer: %d orders are kept already, and "
+				 "there is no room for more",
+		    lane->directory, STEER_ORDERS_MAX);
+	else
+		status = tell_lane(c, lane, "steer", what, true);
 	free(s);
 	return status;
 }

@@ -11,6 +11,7 @@
 #include "common/base/log.h"
 #include "common/shared/askproto.h"
 #include "monitor/asking.h"
+#include "monitor/clean.h"
 #include "monitor/origin.h"
 #include "monitor/postlane/command.h"
 #include "monitor/queuefind.h"
@@ -30,10 +31,7 @@ struct asking {
 static void
 put(json_t *o, const char *key, const char *text)
 {
-	json_t *value = json_string(text);
-
-	(void)json_object_set_new(
-	    o, key, value != NULL ? value : json_string("?"));
+	(void)json_object_set_new(o, key, clean_string(text));
 }
 
 static const char *
@@ -68,6 +66,7 @@ ask_lane(struct asking *a, const struct model_lane *lane)
 	    ASKPROTO_ANSWER_MAX)) {
 	case ASKING_OK:
 		found = json_loads(answer, 0, NULL);
+		clean_all(found);
 		break;
 	case ASKING_SILENT:
 		command_complain("lane %s: its process (%" PRIu64
@@ -76,6 +75,8 @@ ask_lane(struct asking *a, const struct model_lane *lane)
 		a->is_silent = true;
 		break;
 	case ASKING_REFUSED:
+		command_complain("lane %s: %s", lane->name, answer);
+		break;
 	case ASKING_NOBODY:
 		break;
 	}
@@ -247,6 +248,9 @@ print_lane(const struct asking *a)
 	printf("%s: in lane %s\n", a->id, text_of(a->document, "lane"));
 	json_array_foreach(json_object_get(a->document, "parts"), i, part)
 	    print_part(part);
+	if (number_of(a->document, "parts_left") > 0)
+		printf("  and %" PRId64 " more parts for other recipients\n",
+		    number_of(a->document, "parts_left"));
 }
 
 static void

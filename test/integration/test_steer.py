@@ -2,6 +2,7 @@
 reloads, logged with who asked for it, and nothing is lost."""
 import os
 import re
+import socket
 import stat
 
 import pytest
@@ -12,8 +13,8 @@ from harness.wait import wait_until
 LATER = 600     # nothing comes back from the deferred queue by itself
 
 
-def start(base, certs, origin, started, options=None, **fields):
-    sim = started(Simulator(base, certs, store=True))
+def start(base, certs, origin, started, options=None, script="", **fields):
+    sim = started(Simulator(base, certs, store=True, script=script))
     origin.agent("lane", "fast", "class=fast", {
         "lane_connection_limit": "4", **(options or {})}, **fields)
     origin.relay_to(sim, transport="fast")
@@ -131,6 +132,34 @@ def test_rate_and_connections(origin, base, certs, started):
     origin.log.wait(r"lane fast: lane_connection_limit is now 1, by root")
 
 
+def test_more_connections_than_are_set(origin, base, certs, started):
+    sim = start(base, certs, origin, started,
+                {"lane_connection_limit": "1"}, script="eod delay 1000\n")
+    started(origin)
+    sent = messages.generate(13)
+    origin.inject(sent[:1])
+    sim.wait_taken(1)
+    done(origin, "connections", "fast", "3")
+    origin.inject(sent[1:], connections=1)
+    wait_until(lambda: origin.lanes()["accounts"][0]["slots"]["held"] == 3, 30,
+               "three connections")
+    assert " of 3: " in origin.postlane("status").stdout
+    no_loss(origin, sim, sent)
+
+
+def ask(origin, question):
+    """What the lane's process says to that."""
+    state = os.path.join(origin.data_directory, "postlane")
+    [name] = [n for n in os.listdir(state) if n.startswith("ask.")]
+    directory = os.open(state, os.O_RDONLY)
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(20)
+        s.connect(f"/proc/self/fd/{directory}/{name}")
+        os.close(directory)
+        s.sendall(question + b"\n")
+        return s.makefile("rb").read()
+
+
 def test_order_that_ends_by_itself(origin, base, certs, started):
     sim = start(base, certs, origin, started)
     started(origin)
@@ -172,8 +201,8 @@ def test_who_may_steer(origin, base, certs, started, chroot):
     origin.inject(sent)
     no_loss(origin, sim, sent)
     state = os.path.join(origin.data_directory, "postlane")
-    [socket] = [n for n in os.listdir(state) if n.startswith("ask.")]
-    mode = os.stat(os.path.join(state, socket)).st_mode
+    [name] = [n for n in os.listdir(state) if n.startswith("ask.")]
+    mode = os.stat(os.path.join(state, name)).st_mode
     assert stat.S_ISSOCK(mode) and stat.S_IMODE(mode) == 0o600
     others = origin.postlane("pause", "fast", user="nobody")
     assert others.returncode == 77
@@ -222,7 +251,28 @@ def test_damaged_orders_are_told_and_change_nothing(
     assert found.returncode == 73
     assert ("steer: line 2 is not understood: correct or remove the file"
             in found.stderr)
+    # Whoever tells the lane of it is not told that it is in force.
+    assert ask(origin, b"steer").startswith(b"error what was asked for is ")
     assert [r["limit"] for r in origin.lane("fast")["rates"]] == ["30/1s:1"]
     assert "line 2" in origin.lanes()["boards"][0]["steer_why"]
     origin.inject(sent[1:])
     no_loss(origin, sim, sent)
+
+
+def test_order_for_which_there_is_no_room(origin, base, certs, started):
+    sim = start(base, certs, origin, started)
+    started(origin)
+    sent = messages.generate(1)
+    origin.inject(sent)
+    no_loss(origin, sim, sent)
+    state = os.path.join(origin.data_directory, "postlane")
+    path = os.path.join(state, "steer")
+    full = "postlane-steer 1 7\n" + "".join(
+        f"lane{i} pause - 0 1 root\n" for i in range(96))
+    with open(path, "w", encoding="ascii") as f:
+        f.write(full)
+    found = origin.postlane("pause", "fast")
+    assert (found.returncode, found.stdout) == (73, "")
+    assert "steer: 96 orders are kept already" in found.stderr
+    with open(path, encoding="ascii") as f:
+        assert f.read() == full

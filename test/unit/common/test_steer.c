@@ -84,7 +84,7 @@ steer_that_is_not_understood_is_nothing(void **state)
 	    {"postlane-steer 1 1\nfast pause - -5 1 me\n",
 		"line 2 is not understood"},
 	    {"postlane-steer 1 1\nfast pause -\n", "line 2 is not understood"},
-	    {"postlane-steer 1 1\nfast pause - 0 123456789012345678 me\n",
+	    {"postlane-steer 1 1\nfast pause - 1234567890123 1 me\n",
 		"line 2 is not understood"},
 	};
 	struct steer *s = mem_zalloc(sizeof(*s));
@@ -97,6 +97,21 @@ steer_that_is_not_understood_is_nothing(void **state)
 		assert_string_equal(error, rows[i].error);
 		assert_int_equal(s->count, 0);
 	}
+	mem_free(s);
+}
+
+static void
+steer_shows_nothing_that_steers_a_terminal(void **state)
+{
+	static const char file[] = "postlane-steer 1 1\n"
+				   "fa\x1bst pause - 0 1 \x1b]0;me\a \xfc\n";
+	struct steer *s = mem_zalloc(sizeof(*s));
+	char error[200];
+
+	(void)state;
+	assert_true(steer_parse(slice_str(file), s, error, sizeof(error)));
+	assert_string_equal(s->orders[0].lane, "fa?st");
+	assert_string_equal(s->orders[0].who, "?]0;me? ?");
 	mem_free(s);
 }
 
@@ -180,6 +195,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(steer_is_read_back_as_it_was_printed),
 	    cmocka_unit_test(steer_that_is_not_understood_is_nothing),
+	    cmocka_unit_test(steer_shows_nothing_that_steers_a_terminal),
 	    cmocka_unit_test(steer_has_one_order_of_each_kind_for_a_lane),
 	    cmocka_unit_test(steer_orders_are_over_at_their_time),
 	    cmocka_unit_test(steer_values_are_checked_with_a_reason),
