@@ -114,7 +114,7 @@ apply_settings(struct lane *lane, struct moment now)
 	if (order->rate[0] != '\0')
 		lane->steered.lane_message_rate_limit = lane->steering.rate;
 	lane->set = &lane->steered;
-	pacer_reconfigure(&lane->pacer, lane->set, now.ms * 1000);
+	pacer_reconfigure(&lane->pacer, lane->set, lane->as_set, now.ms * 1000);
 }
 
 /* What came since it was asked for is not let go by an order of another kind.

@@ -3,7 +3,8 @@
  *   pause        nothing is given to a session; what is on the wire ends
  *   drain        the same for what came after it was asked for: what is inside
  *                is sent
- *   rate         in the place of lane_message_rate_limit
+ *   rate         in the place of lane_message_rate_limit; its quotas hold on
+ *                where the order names none
  *   connections  in the place of lane_connection_limit: sessions beyond end
  *                when what they carry is answered
  *

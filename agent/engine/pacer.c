@@ -82,15 +82,43 @@ pacer_init(struct pacer *p, const struct settings *set, int64_t now_us,
 	return true;
 }
 
-void
-pacer_reconfigure(struct pacer *p, const struct settings *set, int64_t now_us)
+/* Moves quotas of messages to the front; how many there are. */
+static size_t
+quotas_first(struct limitset_rate *rates, size_t count)
 {
-	struct limitset_rate rates[LIMITSET_MAX];
-	char error[256];
-	size_t count;
+	size_t n = 0;
 
+	for (size_t i = 0; i < count; i++) {
+		struct limitset_rate rate = rates[i];
+
+		if (rate.unit != PACER_MESSAGES || !rate.rate.is_quota)
+			continue;
+		rates[i] = rates[n];
+		rates[n++] = rate;
+	}
+	return n;
+}
+
+void
+pacer_reconfigure(struct pacer *p, const struct settings *set,
+    const struct settings *kept, int64_t now_us)
+{
+	struct limitset_rate rates[2 * LIMITSET_MAX], others[LIMITSET_MAX];
+	size_t count, n;
+	char error[256];
+
+	CHECK(pacer_rates(kept, PACER_LANE, others, &n, error, sizeof(error)));
+	n = quotas_first(others, n);
 	CHECK(
 	    pacer_rates(set, PACER_LANE, rates, &count, error, sizeof(error)));
+	if (quotas_first(rates, count) == 0) {
+		memcpy(rates + count, others, n * sizeof(rates[0]));
+		count += n;
+		(void)quotas_first(rates, count);
+	}
+	/* Of more than there is room for, quotas are not what is left out. */
+	if (count > LIMITSET_MAX)
+		count = LIMITSET_MAX;
 	CHECK(limitset_configure(
 	    p->own.limits, LIMITSET_MAX, ME, 0, rates, count, now_us));
 }
@@ -104,7 +132,7 @@ pacer_attach(struct pacer *p, const struct settings *set,
 	p->ctx = ctx;
 	p->own = *saved;
 	(void)limitset_repair(p->own.limits, LIMITSET_MAX, ME, now_us);
-	pacer_reconfigure(p, set, now_us);
+	pacer_reconfigure(p, set, set, now_us);
 }
 
 struct limitset_cost

@@ -72,9 +72,11 @@ void pacer_attach(struct pacer *p, const struct settings *set,
     int64_t now_us);
 
 /* From now on these settings, which were checked; what is known to be used
- * counts on where that can be said. */
-void pacer_reconfigure(
-    struct pacer *p, const struct settings *set, int64_t now_us);
+ * counts on where that can be said. Quotas of messages that kept has hold as
+ * well, if set names none itself: who asks for another pace does not mean what
+ * is bought for a day, and what goes meanwhile counts. */
+void pacer_reconfigure(struct pacer *p, const struct settings *set,
+    const struct settings *kept, int64_t now_us);
 
 /* Microseconds until a message of this cost may go; 0: now. *why_out (may be
  * NULL) tells the parameter that holds it back, and its value, until the next

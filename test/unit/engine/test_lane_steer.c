@@ -209,6 +209,34 @@ rate_is_another_from_now_on_and_then_as_set(void **state)
 	world_fini(&w);
 }
 
+/* Sent in all after n more. */
+static size_t
+sent_after(struct world *w, const char *rate, size_t n)
+{
+	struct lane_steering order = {.paused_until_ms = 0};
+
+	(void)snprintf(order.rate, sizeof(order.rate), "%s", rate);
+	steer(w, order);
+	world_submit(w, n);
+	world_run(w, 10000);
+	return w->outcomes[OUTCOME_SENT];
+}
+
+static void
+quota_holds_at_another_rate_unless_that_names_one(void **state)
+{
+	struct world w;
+
+	(void)state;
+	open_with_limit(&w, "20/1d!");
+	assert_int_equal(sent_after(&w, "", 5), 5);
+	assert_int_equal(sent_after(&w, "50/1s", 5), 10);
+	assert_int_equal(sent_after(&w, "none", 15), 20);
+	assert_int_equal(sent_after(&w, "", 5), 20);
+	assert_int_equal(sent_after(&w, "9/1s,23/1d!", 5), 23);
+	world_fini(&w);
+}
+
 static void
 fewer_connections_are_reached_without_loss(void **state)
 {
@@ -269,6 +297,7 @@ main(void)
 	    cmocka_unit_test(
 		drain_holds_what_came_after_it_when_other_orders_come),
 	    cmocka_unit_test(rate_is_another_from_now_on_and_then_as_set),
+	    cmocka_unit_test(quota_holds_at_another_rate_unless_that_names_one),
 	    cmocka_unit_test(fewer_connections_are_reached_without_loss),
 	    cmocka_unit_test(retry_dials_at_once_and_calls_back),
 	};
