@@ -74,6 +74,40 @@ judge_configuration(const struct judging *j)
 }
 
 static bool
+judge_orders(const struct judging *j)
+{
+	char until[SAY_SIZE];
+
+	for (size_t i = 0; i < j->lane->order_count; i++) {
+		const struct steer_order *o = &j->lane->orders[i];
+
+		if (o->verb != STEER_PAUSE && o->verb != STEER_DRAIN)
+			continue;
+		return say(j, HEALTH_PAUSED,
+		    "%s by %s until %s, %lld wait inside",
+		    o->verb == STEER_PAUSE ? "paused" : "drained", o->who,
+		    o->until_s == 0 ? "postlane resume"
+				    : say_clock(o->until_s * 1000, j->now_ms,
+					  until, sizeof(until)),
+		    (long long)j->lane->gauges[BOARD_GAUGE_requests_waiting]);
+	}
+	return false;
+}
+
+/* The next process would not know what was asked for. */
+static bool
+judge_order_file(const struct judging *j)
+{
+	const struct model_board *board = board_of(j);
+
+	if (board == NULL || board->steer_why[0] == '\0')
+		return false;
+	return say(j, HEALTH_ALARM,
+	    "what operators asked for is not known: %s: %s", board->directory,
+	    board->steer_why);
+}
+
+static bool
 judge_process(const struct judging *j)
 {
 	size_t active =
@@ -99,6 +133,8 @@ judge_process(const struct judging *j)
 		    "master(8) starts another with the next message",
 		    say_ms(
 			j->now_ms - j->lane->beat_wall_ms, text, sizeof(text)));
+	if (judge_orders(j))
+		return true;
 	return say(j, HEALTH_WELL,
 	    "no process yet: master(8) starts it with the next message");
 }
@@ -161,27 +197,6 @@ judge_crowd(const struct judging *j)
 	    "called back when there is room, %lld so far",
 	    (long long)j->lane->gauges[BOARD_GAUGE_messages_active],
 	    (long long)j->lane->gauges[BOARD_GAUGE_crowd_given_back]);
-}
-
-static bool
-judge_orders(const struct judging *j)
-{
-	char until[SAY_SIZE];
-
-	for (size_t i = 0; i < j->lane->order_count; i++) {
-		const struct steer_order *o = &j->lane->orders[i];
-
-		if (o->verb != STEER_PAUSE && o->verb != STEER_DRAIN)
-			continue;
-		return say(j, HEALTH_PAUSED,
-		    "%s by %s until %s, %lld wait inside",
-		    o->verb == STEER_PAUSE ? "paused" : "drained", o->who,
-		    o->until_s == 0 ? "postlane resume"
-				    : say_clock(o->until_s * 1000, j->now_ms,
-					  until, sizeof(until)),
-		    (long long)j->lane->gauges[BOARD_GAUGE_requests_waiting]);
-	}
-	return false;
 }
 
 /* Fewer connections than are set, and mail would use more. */
@@ -262,10 +277,11 @@ health_of(struct health *out, const struct model *m,
 	    judge_postfix,
 	    judge_board,
 	    judge_configuration,
-	    judge_orders,
+	    judge_order_file,
 	    judge_process,
 	    judge_beat,
 	    judge_alarms,
+	    judge_orders,
 	    judge_pause,
 	    judge_crowd,
 	    judge_connections,

@@ -82,6 +82,15 @@ is(struct world *w, enum health_state state, const char *text)
 	assert_string_equal(health_name(h.state), health_name(state));
 }
 
+static enum health_state
+state_of(const struct world *w)
+{
+	struct health h;
+
+	health_of(&h, &w->m, w->lane, &w->backlog, w->postfix);
+	return h.state;
+}
+
 static void
 waits(struct world *w, enum board_wait why, const char *text, int64_t n)
 {
@@ -311,6 +320,38 @@ say_times_and_rates_as_one_reads_them(void **state)
 
 #define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
+/* A pause is meant, and hides nothing that is not. */
+static void
+health_is_paused_by_an_operator_and_down_is_worse(void **state)
+{
+	struct world *w = *state;
+
+	w->lane->orders[w->lane->order_count++] =
+	    (struct steer_order){.verb = STEER_PAUSE, .who = "root"};
+	waits(w, BOARD_WAIT_OPERATOR, "paused by root", 3);
+	is(w, HEALTH_PAUSED,
+	    "paused by root until postlane resume, 3 wait inside");
+	w->lane->beat_wall_ms = NOW_MS - 2 * HEALTH_STUCK_MS;
+	assert_int_equal(state_of(w), HEALTH_DOWN);
+	w->lane->process = MODEL_STOPPED;
+	is(w, HEALTH_PAUSED,
+	    "paused by root until postlane resume, 3 wait inside");
+	w->lane->process = MODEL_CRASHED;
+	assert_int_equal(state_of(w), HEALTH_ALARM);
+}
+
+static void
+health_is_alarm_when_orders_cannot_be_read(void **state)
+{
+	struct world *w = *state;
+
+	(void)snprintf(w->board.steer_why, sizeof(w->board.steer_why),
+	    "steer: line 2 is not understood");
+	is(w, HEALTH_ALARM,
+	    "what operators asked for is not known: /state: steer: line 2 is "
+	    "not understood");
+}
+
 int
 main(void)
 {
@@ -318,6 +359,8 @@ main(void)
 	    IN_WORLD(health_of_a_lane_that_works_is_well),
 	    IN_WORLD(health_is_slowed_by_what_is_no_setting),
 	    IN_WORLD(health_is_paused_until_a_time_and_alarm_is_worse),
+	    IN_WORLD(health_is_paused_by_an_operator_and_down_is_worse),
+	    IN_WORLD(health_is_alarm_when_orders_cannot_be_read),
 	    IN_WORLD(health_without_a_process_depends_on_whether_one_is_needed),
 	    IN_WORLD(health_of_a_process_that_does_not_move),
 	    cmocka_unit_test(health_decides_the_exit_status),
