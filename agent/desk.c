@@ -61,10 +61,12 @@ desk_open(struct loop *loop, struct lane *lane, const struct intake *intake,
 	d->lane = lane;
 	d->intake = intake;
 	d->problem = env->problem;
+	/* The socket first: who finds nobody there stored his order before the
+	 * file is read. */
+	d->ask = ask_open(loop, env->state, env->lane_name, on_question, d);
 	if (lane != NULL)
 		d->steering =
 		    steering_new(loop, lane, env->state, env->lane_name);
-	d->ask = ask_open(loop, env->state, env->lane_name, on_question, d);
 	return d;
 }
 
