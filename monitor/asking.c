@@ -15,13 +15,14 @@
 #include "common/shared/board.h"
 
 /* By the directory's descriptor, as a path may be longer than a socket's name
- * may be. */
+ * may be. -1: errno says why. */
 static int
 connect_to(const char *directory, const char *lane_name)
 {
 	struct sockaddr_un to = {.sun_family = AF_UNIX};
 	int dir_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int error;
 
 	(void)snprintf(to.sun_path, sizeof(to.sun_path),
 	    "/proc/self/fd/%d/" ASKPROTO_PREFIX "%016llx", dir_fd,
@@ -31,10 +32,12 @@ connect_to(const char *directory, const char *lane_name)
 		(void)close(dir_fd);
 		return fd;
 	}
+	error = errno;
 	if (dir_fd >= 0)
 		(void)close(dir_fd);
 	if (fd >= 0)
 		(void)close(fd);
+	errno = error;
 	return -1;
 }
 
@@ -76,8 +79,10 @@ asking_ask(const char *directory, const char *lane_name, const char *question,
 	bool is_answered;
 
 	answer[0] = '\0';
+	/* Whoever has too many that wait (EAGAIN) is there all the same. */
 	if (fd < 0)
-		return ASKING_NOBODY;
+		return errno == ENOENT || errno == ECONNREFUSED ? ASKING_NOBODY
+								: ASKING_SILENT;
 	is_answered = length > 0 && (size_t)length < sizeof(line) &&
 		      send(fd, line, (size_t)length, MSG_NOSIGNAL) == length &&
 		      receive(fd, text, sizeof(text));

@@ -1,0 +1,82 @@
+/* What a lane that is not there, or does not answer, is told apart by. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/shared/askproto.h"
+#include "common/shared/board.h"
+#include "monitor/asking.h"
+#include "test/support/statedir.h"
+
+enum { CALLERS_MAX = 64 };
+
+static struct sockaddr_un
+name_of(const char *dir, const char *lane)
+{
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+
+	(void)snprintf(to.sun_path, sizeof(to.sun_path),
+	    "%.80s/" ASKPROTO_PREFIX "%016llx", dir,
+	    (unsigned long long)board_hash(lane));
+	return to;
+}
+
+static int
+new_socket(void)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static enum asking_result
+ask(const char *dir)
+{
+	char answer[100];
+
+	return asking_ask(dir, "fast", "retry", answer, sizeof(answer));
+}
+
+static void
+asking_tells_nobody_from_who_is_too_busy(void **state)
+{
+	const char *dir = *state;
+	struct sockaddr_un to = name_of(dir, "fast");
+	int callers[CALLERS_MAX], n = 0, fd = new_socket();
+
+	assert_int_equal(ask("/nonexistent"), ASKING_NOBODY);
+	assert_int_equal(ask(dir), ASKING_NOBODY);
+	assert_int_equal(bind(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+	assert_int_equal(ask(dir), ASKING_NOBODY);
+	assert_int_equal(listen(fd, 0), 0);
+	do {
+		assert_true(n < CALLERS_MAX);
+		callers[n++] = new_socket();
+	} while (
+	    connect(callers[n - 1], (struct sockaddr *)&to, sizeof(to)) == 0);
+	assert_int_equal(errno, EAGAIN);
+	assert_int_equal(ask(dir), ASKING_SILENT);
+	while (n > 0)
+		(void)close(callers[--n]);
+	(void)close(fd);
+	assert_int_equal(ask(dir), ASKING_NOBODY);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    IN_STATEDIR(asking_tells_nobody_from_who_is_too_busy),
+	};
+
+	return cmocka_run_group_tests_name("asking", tests, NULL, NULL);
+}
