@@ -52,8 +52,8 @@ find_in(int fd, const char *dir, const char *id, int depth)
 	}
 	/* Directories for hashing have names of one letter. */
 	while (found == NULL && (e = readdir(d)) != NULL)
-		if (e->d_type == DT_DIR && e->d_name[0] != '.' &&
-		    e->d_name[1] == '\0') {
+		if ((e->d_type == DT_DIR || e->d_type == DT_UNKNOWN) &&
+		    e->d_name[0] != '.' && e->d_name[1] == '\0') {
 			char *sub = mem_printf("%s/%s", dir, e->d_name);
 
 			found = find_in(fd, sub, id, depth - 1);
