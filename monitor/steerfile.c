@@ -8,6 +8,8 @@
 
 #include "agent/state/statefile.h"
 #include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
 #include "monitor/boardfile.h"
 
 enum { LOCK_MS = 2000 };
@@ -57,11 +59,9 @@ steerfile_read(const char *directory, struct steer *out, char *error, size_t n)
 }
 
 static bool
-write_in(int dir_fd, const struct steer *s, char *error, size_t n)
+put_in_place(int dir_fd, struct slice text, char *error, size_t n)
 {
-	bool is_written = false;
-	struct buf text;
-	struct slice t;
+	bool is_there;
 	int fd;
 
 	if (unlinkat(dir_fd, "steer.new", 0) != 0 && errno != ENOENT)
@@ -69,17 +69,46 @@ write_in(int dir_fd, const struct steer *s, char *error, size_t n)
 	fd = statefile_open(dir_fd, "steer.new", error, n);
 	if (fd < 0)
 		return false;
+	is_there = statefile_write(fd, text.p, text.n, 0) && fsync(fd) == 0 &&
+		   renameat(dir_fd, "steer.new", dir_fd, "steer") == 0;
+	if (!is_there)
+		(void)fail(error, n, "steer.new");
+	(void)close(fd);
+	return is_there;
+}
+
+/* What could not be read back must not take the place of what can. */
+static bool
+is_read_back(const struct steer *s, struct slice text, char *error, size_t n)
+{
+	struct steer *again = mem_zalloc(sizeof(*again));
+	char why[128];
+	bool is_same = steer_parse(text, again, why, sizeof(why)) &&
+		       again->count == s->count;
+
+	for (size_t i = 0; is_same && i < s->count; i++)
+		is_same =
+		    strcmp(again->orders[i].lane, s->orders[i].lane) == 0 &&
+		    again->orders[i].verb == s->orders[i].verb;
+	if (!is_same)
+		(void)snprintf(
+		    error, n, "steer: an order that cannot be written in it");
+	mem_free(again);
+	return is_same;
+}
+
+static bool
+write_in(int dir_fd, const struct steer *s, char *error, size_t n)
+{
+	bool is_written = false;
+	struct buf text;
+
 	buf_init(&text, STEER_FILE_MAX);
 	steer_print(s, &text);
-	t = buf_slice(&text);
-	if (!buf_ok(&text) || !statefile_write(fd, t.p, t.n, 0) ||
-	    fsync(fd) != 0 ||
-	    renameat(dir_fd, "steer.new", dir_fd, "steer") != 0)
-		(void)fail(error, n, "steer.new");
-	else
-		is_written = true;
+	CHECK(buf_ok(&text));
+	if (is_read_back(s, buf_slice(&text), error, n))
+		is_written = put_in_place(dir_fd, buf_slice(&text), error, n);
 	buf_fini(&text);
-	(void)close(fd);
 	return is_written;
 }
 

@@ -44,6 +44,18 @@ is_same_kind(enum steer_verb a, enum steer_verb b)
 	       (a <= STEER_DRAIN || a == b);
 }
 
+/* A word of a line that is read back as it was. */
+static bool
+is_word(const char *text)
+{
+	size_t n = strlen(text);
+
+	for (size_t i = 0; i < n; i++)
+		if (!isgraph((unsigned char)text[i]))
+			return false;
+	return n > 0;
+}
+
 const char *
 steer_check(enum steer_verb verb, const char *value, char *text, size_t n)
 {
@@ -58,6 +70,11 @@ steer_check(enum steer_verb verb, const char *value, char *text, size_t n)
 	case STEER_VERBS:
 		return NULL;
 	case STEER_RATE:
+		if (!is_word(value)) {
+			(void)snprintf(
+			    text, n, "must be one word, such as 5/1s or none");
+			return text;
+		}
 		return rate_list_parse(slice_str(value), rates, RATE_LIST_MAX,
 			   &count, text, n)
 			   ? NULL

@@ -225,6 +225,7 @@ def test_who_may_steer(origin, base, certs, started, chroot):
      "bad option: --for soon: must be a time such as 90s, 30m, 1h or 2d"),
     (["resume", "fast", "--for", "1h"], 64, "resume: it takes no --for"),
     (["rate", "fast", "quick"], 64, "rate quick: "),
+    (["rate", "fast", ""], 64, "rate : must be one word, such as 5/1s"),
     (["connections", "fast", "0"], 64, "connections 0: must be 1 to 1000"),
     (["pause", "fast"], 73, "/postlane: "),     # no lane has run
 ])

@@ -178,6 +178,11 @@ steer_values_are_checked_with_a_reason(void **state)
 	assert_null(steer_check(STEER_RATE, "5/1s", text, sizeof(text)));
 	assert_null(steer_check(STEER_RATE, "none", text, sizeof(text)));
 	assert_non_null(steer_check(STEER_RATE, "often", text, sizeof(text)));
+	/* Such as would be another line when it is read back. */
+	assert_string_equal(steer_check(STEER_RATE, "", text, sizeof(text)),
+	    "must be one word, such as 5/1s or none");
+	assert_non_null(
+	    steer_check(STEER_RATE, "5/1s,\r6/1s", text, sizeof(text)));
 	assert_null(steer_check(STEER_CONNECTIONS, "20", text, sizeof(text)));
 	assert_string_equal(
 	    steer_check(STEER_CONNECTIONS, "0", text, sizeof(text)),
