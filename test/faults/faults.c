@@ -326,27 +326,21 @@ fork(void)
 	return fails(CALL_fork, NULL) ? -1 : real_fork();
 }
 
-int
-posix_spawn(pid_t *pid, const char *path,
-    const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr,
-    char *const argv[], char *const envp[])
-{
-	REAL(posix_spawn);
-	if (fails(CALL_spawn, path))
-		return errno;
-	return real_posix_spawn(pid, path, actions, attr, argv, envp);
-}
+#define SPAWN(name)                                                            \
+	int name(pid_t *pid, const char *file,                                 \
+	    const posix_spawn_file_actions_t *actions,                         \
+	    const posix_spawnattr_t *attr, char *const argv[],                 \
+	    char *const envp[])                                                \
+	{                                                                      \
+		REAL(name);                                                    \
+		return fails(CALL_spawn, file)                                 \
+			   ? errno                                             \
+			   : real_##name(                                      \
+				 pid, file, actions, attr, argv, envp);        \
+	}
 
-int
-posix_spawnp(pid_t *pid, const char *file,
-    const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr,
-    char *const argv[], char *const envp[])
-{
-	REAL(posix_spawnp);
-	if (fails(CALL_spawn, file))
-		return errno;
-	return real_posix_spawnp(pid, file, actions, attr, argv, envp);
-}
+SPAWN(posix_spawn)
+SPAWN(posix_spawnp)
 
 int
 pipe(int fds[2])
