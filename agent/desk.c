@@ -8,11 +8,13 @@
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/base/words.h"
+#include "common/shared/board.h"
 
 struct desk {
 	struct lane *lane;
 	const struct intake *intake;
 	const char *problem;
+	char name[BOARD_NAME]; /* as postlane reads it on the board */
 	struct ask *ask;
 	struct steering *steering; /* NULL without a lane */
 };
@@ -61,12 +63,13 @@ desk_open(struct loop *loop, struct lane *lane, const struct intake *intake,
 	d->lane = lane;
 	d->intake = intake;
 	d->problem = env->problem;
+	board_text(
+	    env->lane_name, strlen(env->lane_name), d->name, sizeof(d->name));
 	/* The socket first: who finds nobody there stored his order before the
 	 * file is read. */
-	d->ask = ask_open(loop, env->state, env->lane_name, on_question, d);
+	d->ask = ask_open(loop, env->state, d->name, on_question, d);
 	if (lane != NULL)
-		d->steering =
-		    steering_new(loop, lane, env->state, env->lane_name);
+		d->steering = steering_new(loop, lane, env->state, d->name);
 	return d;
 }
 
