@@ -20,8 +20,12 @@ struct steering {
 	const char *name;
 	struct loop_timer *timer; /* an order ends */
 	uint64_t serial;
+	bool has_orders; /* the file was read, or there was none */
 	struct lane_steering told; /* what the log knows */
 };
+
+/* How often a file is looked at that could not be read at the start. */
+enum { LOOK_AGAIN_MS = 10000 };
 
 /* ---- from words to the engine ------------------------------------------- */
 
@@ -107,13 +111,14 @@ tell(struct steering *s, const struct steer *file,
 
 /* ---- the file ------------------------------------------------------------ */
 
-/* False: there is one that cannot be read or understood. */
+/* False: there is one that cannot be read or understood; error says why. */
 static bool
-read_file(const struct steering *s, struct steer *out)
+read_file(
+    const struct steering *s, struct steer *out, char *error, size_t error_n)
 {
 	int fd = openat(s->dir->fd, "steer",
 	    O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-	char error[200], text[STEER_FILE_MAX];
+	char text[STEER_FILE_MAX];
 	ssize_t n;
 
 	memset(out, 0, sizeof(*out));
@@ -121,16 +126,11 @@ read_file(const struct steering *s, struct steer *out)
 		return true;
 	n = fd >= 0 ? pread(fd, text, sizeof(text), 0) : -1;
 	if (n < 0)
-		(void)snprintf(error, sizeof(error), "%s", strerror(errno));
+		(void)snprintf(error, error_n, "%s", strerror(errno));
 	if (fd >= 0)
 		(void)close(fd);
-	if (n >= 0 &&
-	    steer_parse(slice_of(text, (size_t)n), out, error, sizeof(error)))
-		return true;
-	log_warn("steer in lane_state_directory: %s: what operators asked for "
-		 "before stays in force",
-	    error);
-	return false;
+	return n >= 0 &&
+	       steer_parse(slice_of(text, (size_t)n), out, error, error_n);
 }
 
 /* The next order that ends by itself. */
@@ -153,20 +153,48 @@ set_timer(struct steering *s, const struct steer *file, struct moment now)
 		    s->timer, now.ms + (next_s - now.wall.tv_sec) * 1000 + 10);
 }
 
+/* Whoever has paused this lane must not find it sending because the file that
+ * says so was damaged. */
+static void
+hold(struct steering *s, const char *error, struct moment now)
+{
+	struct lane_steering order;
+
+	memset(&order, 0, sizeof(order));
+	order.paused_until_ms = INT64_MAX;
+	order.asked_s = now.wall.tv_sec;
+	(void)snprintf(order.why, sizeof(order.why),
+	    "paused: steer in lane_state_directory: %.120s", error);
+	if (strcmp(order.why, s->told.why) != 0)
+		log_warn("lane %s: %s: correct or remove the file", s->name,
+		    order.why);
+	s->told = order;
+	lane_steer(s->lane, &order, now);
+	loop_timer_at(s->timer, now.ms + LOOK_AGAIN_MS);
+}
+
 bool
 steering_look(struct steering *s, uint64_t *serial_out)
 {
 	struct moment now = clock_moment();
 	struct lane_steering order;
 	struct steer *file;
+	char error[200];
 	bool is_read;
 
 	*serial_out = 0;
 	if (s->dir == NULL)
 		return true;
 	file = mem_zalloc(sizeof(*file));
-	is_read = read_file(s, file);
-	if (is_read) {
+	is_read = read_file(s, file, error, sizeof(error));
+	if (!is_read && !s->has_orders)
+		hold(s, error, now);
+	else if (!is_read)
+		log_warn("steer in lane_state_directory: %s: what operators "
+			 "asked for before stays in force",
+		    error);
+	else {
+		s->has_orders = true;
 		steering_orders(file, s->name, now, &order);
 		tell(s, file, &order, now);
 		lane_steer(s->lane, &order, now);

@@ -5,7 +5,7 @@
  *
  * Read at start, when somebody says that it has changed, and when an order
  * ends. A file that cannot be understood is told, and what was in force
- * remains.
+ * remains; at the start, when nothing was, the lane is paused until it can.
  */
 #ifndef STEERING_H
 #define STEERING_H

@@ -260,6 +260,30 @@ def test_damaged_orders_are_told_and_change_nothing(
     no_loss(origin, sim, sent)
 
 
+def test_damaged_orders_pause_a_lane_that_starts(
+        origin, base, certs, started):
+    """What they were nobody knows: a pause may be among them."""
+    sim = start(base, certs, origin, started)
+    state = os.path.join(origin.data_directory, "postlane")
+    started(origin)
+    first = messages.generate(1, prefix="first")
+    origin.inject(first)
+    no_loss(origin, sim, first)
+    path = os.path.join(state, "steer")
+    with open(path, "w", encoding="ascii") as f:
+        f.write("postlane-steer 2 7\n")
+    origin.reload()
+    sent = messages.generate(1)
+    origin.inject(sent)
+    origin.log.wait("lane fast: paused: steer in lane_state_directory: ")
+    wait_until(lambda: origin.postlane("-q", "status").returncode == 1, 30,
+               "told by status")
+    assert len(sim.ledger()) == 1
+    os.remove(path)
+    no_loss(origin, sim, first + sent)
+    assert origin.log.lines("lane fast: goes on")
+
+
 def test_order_for_which_there_is_no_room(origin, base, certs, started):
     sim = start(base, certs, origin, started)
     started(origin)
