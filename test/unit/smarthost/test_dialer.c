@@ -112,7 +112,7 @@ dialer_speaks_tls_at_once_at_a_port_of_the_list(void **state)
 	bench_begin(&b);
 	bench_serve(&b, script, bench_good_cert);
 	bench_set(&b, "smtp_tls_security_level", "encrypt");
-	(void)snprintf(ports, sizeof(ports), "465, %u", fake_port(b.fake));
+	(void)snprintf(ports, sizeof(ports), "465, %d", fake_port(b.fake));
 	bench_set(&b, "lane_tls_wrappermode_ports", ports);
 	bench_use_password(&b);
 	bench_dial(&b);
