@@ -346,12 +346,12 @@ def test_alarm_is_told_once_over_processes(
     sim = alarmed(base, certs, origin, started, hook, stage)
     for n in range(2):
         # the second time by a process that has recalled it
-        since = origin.log.mark()
         if how == "kill":
             pids = [p for p in origin.pids("lane") if origin.kill9(p)]
             assert pids
         else:
             origin.reload()
+        since = origin.log.mark()
         if n == 0:
             # it tries at once, and meets the same trouble
             wait_flushed(origin, lambda: origin.log.deliveries(

@@ -95,9 +95,10 @@ def _body(rng, ident, kind):
 
 def generate(count, rng, share=0.2, kinds=tuple(KINDS)):
     """`count` messages of which a `share` fails, in a random order; of
-    unreadable ones there are about CORRUPT_MAX at most."""
+    unreadable ones there are about one in a hundred and CORRUPT_MAX at
+    most."""
     storm = Storm([])
-    few = CORRUPT_MAX * len(kinds) / (count * share)
+    few = min(CORRUPT_MAX, count / 100) * len(kinds) / (count * share)
     for n in range(count):
         ident = f"m-{n}"
         kind = rng.choice(kinds) if rng.random() < share else ""

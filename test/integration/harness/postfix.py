@@ -248,9 +248,6 @@ class Postfix:
             "maximal_backoff_time": "2s",
             "queue_run_delay": "1s",
             "transport_retry_time": "1s",
-            # a process that gets no turn for 10 s would be taken for stuck,
-            # and without a logger master(8) stands still
-            "postlogd_watchdog_timeout": "1h",
             "biff": "no",
         }
 
