@@ -186,7 +186,8 @@ class Postfix:
         kind "count": [pid, kind, call, number] of each class."""
         path = os.path.join(self.queue_directory, "faults.txt")
         with open(path, encoding="ascii") as f:
-            lines = [line.split() for line in f]
+            whole = f.read().rpartition("\n")[0]
+        lines = [line.split() for line in whole.splitlines()]
         wrong = [line for line in lines if line[1] == "wrong"]
         assert not wrong, wrong
         return [line for line in lines if line[1] == kind]

@@ -174,8 +174,10 @@ class Simulator(Daemon):
             try:
                 with open(self._ledger_path(run), encoding="latin-1",
                           newline="\n") as f:
-                    entries += [_entry(run, line) for line in f
-                                if line.endswith("\n")]
+                    # in one piece: the simulator writes meanwhile
+                    whole = f.read().rpartition("\n")[0]
+                entries += [_entry(run, line)
+                            for line in whole.split("\n") if line]
             except FileNotFoundError:
                 pass
         return entries
