@@ -7,8 +7,8 @@
 #include <jansson.h>
 
 #include "agent/engine/lane_why.h"
+#include "common/base/clean.h"
 #include "common/base/clock.h"
-#include "common/base/log.h"
 #include "common/base/mem.h"
 
 /* PARTS_SHOWN of the longest fit in ASKPROTO_ANSWER_MAX if they have few
@@ -31,25 +31,10 @@ is_asked_for(const struct answering *a, const char *address)
 		   strncasecmp(address, a->rcpt.p, a->rcpt.n) == 0);
 }
 
-/* Addresses and replies are others' octets: what is not printable UTF-8 is '?'.
- */
-static json_t *
-safe_string(const char *text)
-{
-	char *copy = mem_strdup(text);
-	json_t *value;
-
-	log_safe(copy, strlen(copy));
-	value = json_string(copy);
-	mem_free(copy);
-	CHECK(value != NULL);
-	return value;
-}
-
 static void
 put(json_t *o, const char *key, const char *text)
 {
-	(void)json_object_set_new(o, key, safe_string(text));
+	(void)json_object_set_new(o, key, clean_string(text));
 }
 
 static json_t *
@@ -66,7 +51,7 @@ static void
 add_rcpt(json_t *rcpts, const char *address)
 {
 	if (json_array_size(rcpts) < RCPTS_SHOWN)
-		(void)json_array_append_new(rcpts, safe_string(address));
+		(void)json_array_append_new(rcpts, clean_string(address));
 }
 
 static void

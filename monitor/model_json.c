@@ -1,5 +1,6 @@
 #include "monitor/model_json.h"
 
+#include "common/base/clean.h"
 #include "common/base/log.h"
 #include "common/base/release.h"
 
@@ -19,7 +20,7 @@ add(json_t *array, json_t *value)
 static void
 put_text(json_t *object, const char *key, const char *text)
 {
-	put(object, key, json_string(text));
+	put(object, key, clean_string(text));
 }
 
 static void

@@ -95,7 +95,7 @@ tell(struct steering *s, const struct steer *file,
 
 	if (strcmp(order->why, s->told.why) != 0)
 		log_info("lane %s: %s", s->name,
-		    is_paused ? order->why : "goes on, no more paused");
+		    is_paused ? order->why : "goes on: no longer paused");
 	if (strcmp(order->rate, s->told.rate) != 0)
 		log_info("lane %s: lane_message_rate_limit %s%s, by %s",
 		    s->name, order->rate[0] != '\0' ? "is now " : "is as set",

@@ -13,8 +13,8 @@
  * 10^12 units * 400 days is about 10^31 of these parts. */
 __extension__ typedef __int128 wide;
 
-/* Keeps every sum within 64 bits: 73 years. Only senseless configurations
- * reach it. */
+/* Keeps every sum within 64 bits: no bucket goes further than 73 years from
+ * now, in either direction. */
 #define SPAN_MAX_NS INT64_C(2300000000000000000)
 #define COST_MAX ((uint64_t)RATE_COUNT_MAX)
 

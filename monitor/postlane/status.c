@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 
+#include "common/base/clean.h"
 #include "monitor/forecast.h"
 #include "monitor/model_json.h"
 #include "monitor/origin.h"
@@ -299,7 +300,7 @@ json_of_queue(const struct printing *p, const struct model_lane *lane)
 		    json_integer((json_int_t)share->messages[q]));
 	(void)json_object_set_new(
 	    o, "limit_s", json_integer((json_int_t)f.limit_s));
-	(void)json_object_set_new(o, "limit", json_string(f.limit));
+	(void)json_object_set_new(o, "limit", clean_string(f.limit));
 	return o;
 }
 
@@ -309,7 +310,7 @@ put_lane(const struct printing *p, json_t *o, const struct model_lane *lane,
 {
 	(void)json_object_set_new(
 	    o, "health", json_string(health_name(health->state)));
-	(void)json_object_set_new(o, "sentence", json_string(health->text));
+	(void)json_object_set_new(o, "sentence", clean_string(health->text));
 	(void)json_object_set_new(o, "queue", json_of_queue(p, lane));
 }
 

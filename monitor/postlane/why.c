@@ -8,10 +8,10 @@
 
 #include <jansson.h>
 
+#include "common/base/clean.h"
 #include "common/base/log.h"
 #include "common/shared/askproto.h"
 #include "monitor/asking.h"
-#include "monitor/clean.h"
 #include "monitor/origin.h"
 #include "monitor/postlane/command.h"
 #include "monitor/queuefind.h"

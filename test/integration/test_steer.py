@@ -71,7 +71,7 @@ def test_pause_and_resume_under_load(origin, base, certs, started):
     assert done(origin, "resume", "fast") == "lane fast: resumed: in force\n"
     no_loss(origin, sim, sent)
     assert origin.lane("fast")["health"] == "well"
-    origin.log.wait(r"lane fast: goes on, no more paused")
+    origin.log.wait(r"lane fast: goes on: no longer paused")
 
 
 def test_orders_outlive_the_process(origin, base, certs, started):
@@ -169,7 +169,7 @@ def test_order_that_ends_by_itself(origin, base, certs, started):
     assert done(origin, "pause", "fast", "--for", "5s") == (
         "lane fast: paused for 5.0s: in force\n")
     origin.inject(sent[1:])
-    origin.log.wait(r"lane fast: goes on, no more paused", 30)
+    origin.log.wait(r"lane fast: goes on: no longer paused", 30)
     no_loss(origin, sim, sent)
     assert not origin.lane("fast")["orders"]
 

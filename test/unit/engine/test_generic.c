@@ -8,28 +8,20 @@
 
 #include "agent/engine/generic.h"
 #include "agent/engine/settings.h"
+#include "test/support/word_table.h"
 
 enum { OUT_MAX = 65536 };
 
 static char asked[1024];
 
-/* "key=value|..." as a table; "!": an error. What is asked is noted. */
+/* What is asked is noted. */
 static enum rewriter_result
 look_up(void *ctx, const char *text, struct buf *to)
 {
-	const char *p = ctx;
-	size_t n = strlen(text), asked_n = strlen(asked);
+	size_t n = strlen(asked);
 
-	(void)snprintf(asked + asked_n, sizeof(asked) - asked_n, "%s ", text);
-	for (; *p != '\0'; p += strcspn(p, "|"), p += *p == '|') {
-		if (strncmp(p, text, n) != 0 || p[n] != '=')
-			continue;
-		if (p[n + 1] == '!')
-			return REWRITER_FAILED;
-		(void)buf_add(to, p + n + 1, strcspn(p + n + 1, "|"));
-		return REWRITER_DONE;
-	}
-	return REWRITER_KEPT;
+	(void)snprintf(asked + n, sizeof(asked) - n, "%s ", text);
+	return word_table_ask(ctx, text, to);
 }
 
 static struct settings set = {

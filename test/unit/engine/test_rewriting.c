@@ -9,26 +9,9 @@
 #include "agent/engine/rewriting.h"
 #include "agent/engine/settings.h"
 #include "common/base/log.h"
+#include "test/support/word_table.h"
 
 enum { OUT_MAX = 1 << 20, TABLES = 16 };
-
-/* "text=value|..." as a table; a value of "!": an error. */
-static enum rewriter_result
-look_up(void *ctx, const char *text, struct buf *to)
-{
-	const char *p = ctx;
-	size_t n = strlen(text);
-
-	for (; *p != '\0'; p += strcspn(p, "|"), p += *p == '|') {
-		if (strncmp(p, text, n) != 0 || p[n] != '=')
-			continue;
-		if (p[n + 1] == '!')
-			return REWRITER_FAILED;
-		(void)buf_add(to, p + n + 1, strcspn(p + n + 1, "|"));
-		return REWRITER_DONE;
-	}
-	return REWRITER_KEPT;
-}
 
 static struct settings set = {
     .recipient_delimiter = (char[]){""},
@@ -52,7 +35,7 @@ table(const char *text)
 	if (text == NULL)
 		return (struct rewriter){NULL, NULL};
 	(void)snprintf(copy, sizeof(texts[0]), "%s", text);
-	return (struct rewriter){look_up, copy};
+	return (struct rewriter){word_table_ask, copy};
 }
 
 static struct rewriting_rules

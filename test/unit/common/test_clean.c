@@ -7,7 +7,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
-#include "monitor/clean.h"
+#include "common/base/clean.h"
 
 static void
 clean_string_is_printable_utf8_whatever_it_was(void **state)

@@ -1,4 +1,4 @@
-#include "monitor/clean.h"
+#include "common/base/clean.h"
 
 #include <string.h>
 
