@@ -117,18 +117,25 @@ endef
 $(foreach t,$(UNIT_SRC),$(eval $(call unit_rule,$(t))))
 unit: $(UNIT_BIN)
 
-# libFuzzer exists in clang only; the targets are built from sources directly.
-$(BUILD)/fuzz/%: test/fuzz/%.c $(COMMON_SRC)
-	@mkdir -p $(@D)
-	clang -std=c11 -D_GNU_SOURCE -I. -g -O1 -fsanitize=fuzzer,address,undefined \
-	    -fno-sanitize-recover=all -o $@ $^ $(FUZZ_LIBS)
-$(BUILD)/fuzz/fuzz_provider: agent/settings/provider.c agent/engine/rules.c
-$(BUILD)/fuzz/fuzz_token: agent/token/answer.c agent/token/form.c
-$(BUILD)/fuzz/fuzz_token: FUZZ_LIBS = -ljansson
+# libFuzzer exists in clang only: its objects are apart, and made once for all targets.
+FUZZ_CC = clang -std=c11 -D_GNU_SOURCE -I. -g -O1 -fsanitize=fuzzer,address,undefined \
+          -fno-sanitize-recover=all
+fuzz_obj = $(patsubst %.c,$(BUILD)/fuzz/%.o,$(1))
+FUZZ_LIB := $(BUILD)/fuzz/libcommon.a
 FUZZ_MAIL := test/fuzz/mail.c $(wildcard agent/engine/session*.c) \
              $(patsubst %,agent/engine/%.c,checks generic manner message pipeline request rewriting trace transaction \
                           verdict)
-$(BUILD)/fuzz/fuzz_session $(BUILD)/fuzz/fuzz_smuggle: $(FUZZ_MAIL)
+$(BUILD)/fuzz/%.o: %.c
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
+$(FUZZ_LIB): $(call fuzz_obj,$(COMMON_SRC))
+	@rm -f $@
+	$(AR) rcs $@ $^
+$(FUZZ_BIN): $(BUILD)/fuzz/%: $(BUILD)/fuzz/test/fuzz/%.o $(FUZZ_LIB)
+	$(FUZZ_CC) -Wl,--as-needed -o $@ $(filter %.o,$^) $(FUZZ_LIB) $(PKG_LIBS)
+$(BUILD)/fuzz/fuzz_provider: $(call fuzz_obj,agent/settings/provider.c agent/engine/rules.c)
+$(BUILD)/fuzz/fuzz_token: $(call fuzz_obj,agent/token/answer.c agent/token/form.c)
+$(BUILD)/fuzz/fuzz_session $(BUILD)/fuzz/fuzz_smuggle: $(call fuzz_obj,$(FUZZ_MAIL))
 fuzz: $(FUZZ_BIN)
 
 setup:
