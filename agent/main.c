@@ -5,22 +5,21 @@
 #include <string.h>
 
 #include "agent/agent.h"
+#include "agent/dialing.h"
 #include "agent/io/logsink.h"
 #include "agent/io/loop.h"
 #include "agent/operator/alarm.h"
 #include "agent/postfix/master.h"
 #include "agent/postfix/report.h"
 #include "agent/postfix/startup.h"
+#include "agent/probe.h"
 #include "agent/settings/dryrun.h"
 #include "agent/settings/problems.h"
 #include "agent/settings/provider_set.h"
-#include "agent/smarthost/credentials.h"
-#include "agent/smarthost/dialer.h"
 #include "agent/state/board_writer.h"
 #include "agent/state/state_sweep.h"
 #include "agent/tables/content_tables.h"
 #include "agent/tables/domain_tables.h"
-#include "agent/tables/maps.h"
 #include "agent/tables/mapwatch.h"
 #include "agent/tables/rewrite_table.h"
 #include "agent/token/status.h"
@@ -35,76 +34,47 @@ struct parts {
 	struct startup startup;
 	struct provider_set provider;
 	struct loop *loop;
-	struct maps *passwords, *policies;
-	struct rewrite_table *replies, *verdicts, *ehlo_words;
+	struct dialing dialing;
+	struct rewrite_table *verdicts;
 	struct content_tables *content;
-	struct mapwatch *tables;
-	struct credentials *credentials;
 	struct domains *domains;
-	struct dialer *dialer;
 	struct alarm *alarm;
 	struct board_writer *board;
 	char *lane_name;
 	struct descriptors descriptors;
 };
 
-/* Those without which mail would be judged, or servers talked to, otherwise
- * than the site wants: what cannot be read is a problem. */
-static void
-open_rewrite_tables(struct parts *p, const struct maps_env *env)
-{
-	const struct settings *set = &p->startup.set;
-	size_t before = p->startup.problems.count;
-
-	p->replies = rewrite_table_open(env, "smtp_reply_filter",
-	    set->smtp_reply_filter, p->tables, &p->startup.problems);
-	p->verdicts = rewrite_table_open(env, "smtp_delivery_status_filter",
-	    set->smtp_delivery_status_filter, p->tables, &p->startup.problems);
-	p->ehlo_words =
-	    rewrite_table_open(env, "smtp_discard_ehlo_keyword_address_maps",
-		set->smtp_discard_ehlo_keyword_address_maps, p->tables,
-		&p->startup.problems);
-	p->content =
-	    content_tables_open(env, set, p->tables, &p->startup.problems);
-	startup_log_problems(&p->startup, before);
-}
-
-/* Tables are read as root; what cannot be read becomes the problem of the
- * deliveries that need it, not of the service. */
+/* Those without which mail would be judged otherwise than the site wants: what
+ * cannot be read is a problem. */
 static void
 open_tables(struct parts *p)
 {
-	const struct settings *set = &p->startup.set;
-	struct problems unreadable = {0};
+	struct startup *s = &p->startup;
 	struct maps_env env;
+	size_t before = s->problems.count;
 
-	maps_env_init(&env, p->loop, set);
-	p->tables = mapwatch_new();
-	/* Before they are read: a change in between is noticed later. */
-	if (set->smtp_sasl_auth_enable)
-		mapwatch_add(p->tables, set->smtp_sasl_password_maps);
-	mapwatch_add(p->tables, set->smtp_tls_policy_maps);
-	p->passwords = maps_open(&env, "smtp_sasl_password_maps",
-	    set->smtp_sasl_auth_enable ? set->smtp_sasl_password_maps : "",
-	    &unreadable);
-	p->policies = maps_open(&env, "smtp_tls_policy_maps",
-	    set->smtp_tls_policy_maps, &unreadable);
-	mapwatch_follow(p->tables, p->passwords);
-	mapwatch_follow(p->tables, p->policies);
-	for (size_t i = 0; i < unreadable.count; i++)
-		log_error("%s", unreadable.text[i]);
-	problems_fini(&unreadable);
-	open_rewrite_tables(p, &env);
-	mapwatch_add(p->tables, set->lane_domain_rate_limits);
-	p->domains = domain_tables_open(&env, set, &p->startup.problems);
-	p->credentials = credentials_new(set, p->passwords);
-	credentials_preload(p->credentials, set->relayhost);
-	credentials_preload(p->credentials, set->lane_smarthost);
-	credentials_check(p->credentials, set->lane_smarthost[0] != '\0'
-					      ? set->lane_smarthost
-					      : set->relayhost);
-	maps_preload(p->policies, set->relayhost);
-	maps_preload(p->policies, set->lane_smarthost);
+	maps_env_init(&env, p->loop, &s->set);
+	p->verdicts = rewrite_table_open(&env, "smtp_delivery_status_filter",
+	    s->set.smtp_delivery_status_filter, p->dialing.tables,
+	    &s->problems);
+	p->content =
+	    content_tables_open(&env, &s->set, p->dialing.tables, &s->problems);
+	startup_log_problems(s, before);
+	mapwatch_add(p->dialing.tables, s->set.lane_domain_rate_limits);
+	p->domains = domain_tables_open(&env, &s->set, &s->problems);
+}
+
+static void
+open_dialing(struct parts *p)
+{
+	struct startup *s = &p->startup;
+	size_t before = s->problems.count;
+
+	dialing_open(&p->dialing, p->loop, &s->set, &s->problems);
+	startup_log_problems(s, before);
+	credentials_check(p->dialing.credentials,
+	    s->set.lane_smarthost[0] != '\0' ? s->set.lane_smarthost
+					     : s->set.relayhost);
 }
 
 /* What the lanes share, while its path still leads there. */
@@ -151,10 +121,8 @@ start(struct parts *p, int argc, char **argv)
 	open_state(p);
 	p->loop = loop_new();
 	logsink_attach(p->loop);
+	open_dialing(p);
 	open_tables(p);
-	p->dialer = dialer_new(p->loop, &s->set, p->credentials, p->policies);
-	dialer_filter(p->dialer, rewrite_table_rewriter(p->replies),
-	    rewrite_table_rewriter(p->ehlo_words));
 	p->alarm = alarm_new(p->loop, &s->set, p->lane_name);
 	if (!master_drop_privileges(&s->set, &s->opt, &error))
 		log_fatal("%s", error);
@@ -201,16 +169,10 @@ finish(struct parts *p)
 	board_writer_close(&p->board);
 	alarm_free(&p->alarm);
 	provider_set_fini(&p->provider);
-	dialer_free(&p->dialer);
-	credentials_free(&p->credentials);
 	domains_free(&p->domains);
-	mapwatch_free(&p->tables);
-	maps_close(&p->passwords);
-	maps_close(&p->policies);
-	rewrite_table_close(&p->replies);
 	rewrite_table_close(&p->verdicts);
-	rewrite_table_close(&p->ehlo_words);
 	content_tables_close(&p->content);
+	dialing_close(&p->dialing);
 	logsink_attach(NULL);
 	master_close(&p->startup.master);
 	loop_free(&p->loop);
@@ -230,6 +192,8 @@ main(int argc, char **argv)
 		return puts(release_version()) < 0;
 	if (dryrun_is_wanted(argc, argv))
 		return dryrun_main(argc, argv, status_print);
+	if (probe_is_wanted(argc, argv))
+		return probe_main(argc, argv);
 	if (token_is_wanted(argc, argv))
 		return token_main(argc, argv);
 	start(&p, argc, argv);
@@ -238,14 +202,14 @@ main(int argc, char **argv)
 	    .loop = p.loop,
 	    .set = &s->set,
 	    .master = s->master,
-	    .dialer = p.dialer,
-	    .credentials = p.credentials,
+	    .dialer = p.dialing.dialer,
+	    .credentials = p.dialing.credentials,
 	    .board = p.board,
 	    .alarm = p.alarm,
 	    .rules = p.provider.rules,
 	    .domains = p.domains,
 	    .state = s->state.fd >= 0 ? &s->state : NULL,
-	    .tables = p.tables,
+	    .tables = p.dialing.tables,
 	    .verdicts = rewrite_table_rewriter(p.verdicts),
 	    .rewriting = content_tables_rules(p.content),
 	    .lane_name = p.lane_name,

@@ -9,88 +9,25 @@
 #include "common/base/mem.h"
 #include "common/base/words.h"
 
-#define BLANKS " \t\r\n"
-
-enum {
-	FIELDS = 7, /* service ... maxproc */
-	POSTCONF_MS = 20000,
-};
+enum { POSTCONF_MS = 20000 };
 
 /* ---- master.cf ---------------------------------------------------------- */
 
-/* As master(8) cuts a line: at blanks that are not within braces. */
-static bool
-next_word(struct slice *rest, struct slice *word_out)
-{
-	size_t n = 0, depth = 0;
-
-	while (rest->n > 0 && strchr(BLANKS, rest->p[0]) != NULL)
-		*rest = slice_of(rest->p + 1, rest->n - 1);
-	for (; n < rest->n; n++) {
-		if (rest->p[n] == '{')
-			depth++;
-		else if (rest->p[n] == '}' && depth > 0)
-			depth--;
-		else if (depth == 0 && strchr(BLANKS, rest->p[n]) != NULL)
-			break;
-	}
-	*word_out = slice_of(rest->p, n);
-	*rest = slice_of(rest->p + n, rest->n - n);
-	return n > 0;
-}
-
-char **
-site_words(const char *line, size_t *count_out)
-{
-	struct slice rest = slice_str(line), word;
-	char **words = mem_zalloc(sizeof(words[0]));
-	size_t n = 0;
-
-	for (int i = 0; i < FIELDS; i++)
-		if (!next_word(&rest, &word))
-			rest = slice_of("", 0);
-	while (next_word(&rest, &word)) {
-		words = mem_realloc(words, (n + 2) * sizeof(words[0]));
-		words[n++] = mem_strndup(word.p, word.n);
-		words[n] = NULL;
-	}
-	*count_out = n;
-	return words;
-}
-
-void
-site_free_words(char **words)
-{
-	for (size_t i = 0; words[i] != NULL; i++)
-		mem_free(words[i]);
-	mem_free(words);
-}
-
-static bool
-is_lane(const char *command)
-{
-	const char *slash = strrchr(command, '/');
-
-	return strcmp(slash != NULL ? slash + 1 : command, "lane") == 0;
-}
-
 /* What master(8) would pass: the service's name first. */
 static void
-parse_options(
-    struct site_lane *lane, struct slice service, char **words, size_t count)
+parse_options(struct site_lane *lane)
 {
-	char **argv = mem_zarray(count + 3, sizeof(argv[0]));
+	const struct mastercf_entry *entry = &lane->entry;
+	char **argv = mem_zarray(entry->word_count + 3, sizeof(argv[0]));
 	char option[] = "-n";
-	char *name = mem_strndup(service.p, service.n);
 	size_t n = 0;
 
-	argv[n++] = words[0];
+	argv[n++] = entry->words[0];
 	argv[n++] = option;
-	argv[n++] = name;
-	for (size_t i = 1; i < count; i++)
-		argv[n++] = words[i];
+	argv[n++] = entry->fields[MASTERCF_SERVICE];
+	for (size_t i = 1; i < entry->word_count; i++)
+		argv[n++] = entry->words[i];
 	options_parse(&lane->opt, (int)n, argv, &lane->problems);
-	mem_free(name);
 	mem_free(argv);
 }
 
@@ -98,6 +35,7 @@ static void
 close_lane(struct site_lane *lane)
 {
 	mem_free(lane->name);
+	mastercf_fini(&lane->entry);
 	provider_set_fini(&lane->provider);
 	problems_fini(&lane->problems);
 	settings_free(&lane->set);
@@ -123,26 +61,22 @@ load_lane(struct site_lane *lane)
 static void
 add_line(struct site *site, const char *line)
 {
-	struct slice rest = slice_str(line), service, type;
-	size_t count;
-	char **words = site_words(line, &count);
 	struct site_lane lane = {.name = NULL};
+	struct mastercf_entry entry;
 
-	if (count == 0 || !is_lane(words[0]) || !next_word(&rest, &service) ||
-	    !next_word(&rest, &type))
-		goto out;
-	parse_options(&lane, service, words, count);
-	if (lane.opt.is_token) {
-		problems_fini(&lane.problems);
-		options_fini(&lane.opt);
-		goto out;
-	}
+	if (!mastercf_parse(&entry, line))
+		return;
+	site->entries = mem_realloc(
+	    site->entries, (site->entry_count + 1) * sizeof(site->entries[0]));
+	site->entries[site->entry_count++] = entry;
+	if (!mastercf_is_lane(&entry))
+		return;
+	(void)mastercf_parse(&lane.entry, line);
+	parse_options(&lane);
 	load_lane(&lane);
 	site->lanes = mem_realloc(
 	    site->lanes, (site->lane_count + 1) * sizeof(site->lanes[0]));
 	site->lanes[site->lane_count++] = lane;
-out:
-	site_free_words(words);
 }
 
 /* ---- postconf ----------------------------------------------------------- */
@@ -244,6 +178,9 @@ site_close(struct site *site)
 {
 	for (size_t i = 0; i < site->lane_count; i++)
 		close_lane(&site->lanes[i]);
+	for (size_t i = 0; i < site->entry_count; i++)
+		mastercf_fini(&site->entries[i]);
+	mem_free(site->entries);
 	mem_free(site->lanes);
 	settings_free(&site->set);
 	memset(site, 0, sizeof(*site));

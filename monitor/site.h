@@ -14,9 +14,11 @@
 #include <sys/stat.h>
 
 #include "agent/settings/config.h"
+#include "monitor/mastercf.h"
 
 struct site_lane {
 	char *name; /* as on the board: with the instance in front of it */
+	struct mastercf_entry entry;
 	struct options opt; /* service_name, class, overrides */
 	struct settings set; /* lane_state_directory, limits ... */
 	struct config_origins origins; /* where each comes from */
@@ -28,6 +30,8 @@ struct site {
 	struct settings set; /* as a lane without options would have it */
 	struct site_lane *lanes; /* in the order of master.cf */
 	size_t lane_count;
+	struct mastercf_entry *entries; /* all of master.cf */
+	size_t entry_count;
 	struct stat main_cf, master_cf; /* as they were read */
 };
 
@@ -45,12 +49,5 @@ const struct site_lane *site_find(const struct site *site, const char *service);
 /* Of lanes: how often lane_state_directory differs; each once, with i from 0
  * on. NULL at the end. Without lanes it is the site's. */
 const char *site_state_directory(const struct site *site, size_t i);
-
-/* The words of a line of "postconf -M" behind the seventh, which is the
- * command with its arguments; {...} is one word. NULL-terminated, each the
- * caller's as is the array (site_free_words()); *count_out without the NULL. A
- * line of fewer words has none. */
-char **site_words(const char *line, size_t *count_out);
-void site_free_words(char **words);
 
 #endif

@@ -1,5 +1,7 @@
 #include "agent/smarthost/dial.h"
 
+#include <ctype.h>
+#include <openssl/evp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,7 +13,9 @@
 
 enum {
 	QUIT_LIMIT_MS = 1000, /* politeness must not cost a slot more */
-	TOKEN_SHOWN = 16, /* so many octets of a token would tell something */
+	SECRET_SHOWN = 16, /* so many octets of one would tell something */
+	PASSWORD_HIDDEN_MIN = 5,
+	BASE64_MAX = 4096, /* octets in a run of it */
 };
 
 const char *
@@ -62,6 +66,32 @@ dial_is_wrapped(const struct dial *dial)
 	return false;
 }
 
+static void
+tell(const struct dial *dial, struct dial_note *note)
+{
+	const struct dialer *d = dial->dialer;
+
+	if (d->on_note == NULL)
+		return;
+	note->peer = &dial->result.peer;
+	note->level = tls_level_name(dial->policy.level);
+	note->has_login = dial->has_credentials;
+	note->mech = dial->sasl != NULL ? dial->mech : NULL;
+	note->now_us = loop_now_us(d->loop);
+	d->on_note(d->note_ctx, note);
+}
+
+void
+dial_tell(const struct dial *dial, enum dial_stage stage,
+    const struct reply *reply, struct ssl_st *ssl,
+    const struct tls_facts *facts)
+{
+	struct dial_note note = {
+	    .stage = stage, .reply = reply, .ssl = ssl, .facts = facts};
+
+	tell(dial, &note);
+}
+
 void
 dial_set_timer(struct dial *dial, int64_t ms)
 {
@@ -108,6 +138,7 @@ dial_fail(struct dial *dial, enum dial_stage stage, const char *status,
     const char *format, ...)
 {
 	struct dial_result *r = &dial->result;
+	struct dial_note note = {.stage = stage, .failure = &r->dsn};
 	char text[DSN_TEXT_MAX + 1];
 	va_list ap;
 
@@ -128,6 +159,7 @@ dial_fail(struct dial *dial, enum dial_stage stage, const char *status,
 		candidate_rest(&dial->dialer->rests, &dial->at.sa,
 		    loop_now_ms(dial->dialer->loop));
 	log_info("%s, session=%s", r->dsn.text, dial->session);
+	tell(dial, &note);
 }
 
 enum dial_stage
@@ -205,19 +237,75 @@ dial_quit(struct dial *dial, const char *words)
 	link_kick(dial->link);
 }
 
-/* Some servers repeat what they were told. The end is gone with it, since the
- * text may have been cut in the middle of the token. */
-void
-dial_hide_token(const struct dial *dial, char *text)
+static void
+hide(char *text, const char *secret)
 {
-	char begin[TOKEN_SHOWN + 1], *at;
+	char begin[SECRET_SHOWN + 1], *at;
 
-	if (dial->token == NULL)
-		return;
-	(void)snprintf(begin, sizeof(begin), "%s", dial->token);
+	(void)snprintf(begin, sizeof(begin), "%s", secret);
 	at = strstr(text, begin);
-	if (at != NULL)
+	if (at != NULL && begin[0] != '\0')
 		(void)snprintf(at, 3, "..");
+}
+
+static size_t
+base64_length(const char *p)
+{
+	size_t n = 0;
+
+	while (isalnum((unsigned char)p[n]) || p[n] == '+' || p[n] == '/')
+		n++;
+	return n;
+}
+
+/* Some of the octets that a run of n letters of Base64 stands for are the
+ * beginning of the secret, wherever its groups of four begin. */
+static bool
+stands_for(const char *p, size_t n, const char *secret)
+{
+	unsigned char plain[BASE64_MAX];
+
+	for (size_t off = 0; off < 4 && off < n; off++) {
+		size_t use = (n - off) & ~(size_t)3;
+		int got;
+
+		if (use == 0 || use / 4 * 3 > sizeof(plain))
+			continue;
+		got = EVP_DecodeBlock(
+		    plain, (const unsigned char *)p + off, (int)use);
+		if (got > 0 && memmem(plain, (size_t)got, secret,
+				   PASSWORD_HIDDEN_MIN) != NULL)
+			return true;
+	}
+	return false;
+}
+
+/* Likewise of what AUTH made of it. */
+static void
+hide_encoded(char *text, const char *secret)
+{
+	for (char *p = text; *p != '\0';) {
+		size_t n = base64_length(p);
+
+		if (stands_for(p, n, secret))
+			memset(p, '.', n);
+		p += n > 0 ? n : 1;
+	}
+}
+
+/* Some servers repeat what they were told. The end is gone with it, since the
+ * text may have been cut in the middle of the secret. */
+void
+dial_hide_secrets(const struct dial *dial, char *text)
+{
+	if (dial->token != NULL)
+		hide(text, dial->token);
+	/* Shorter ones are found in many a word. */
+	if (dial->password == NULL ||
+	    strlen(dial->password) < PASSWORD_HIDDEN_MIN)
+		return;
+	hide(text, dial->password);
+	hide_encoded(text, dial->password);
 }
 
 void
@@ -227,7 +315,7 @@ dial_fail_reply(struct dial *dial, const char *status,
 	char text[DSN_TEXT_MAX];
 
 	reply_text(reply, text, sizeof(text));
-	dial_hide_token(dial, text);
+	dial_hide_secrets(dial, text);
 	dial_fail(
 	    dial, dial_stage_of(dial->state), status, "%s%s", before, text);
 	dial->result.reply_text = mem_strdup(text);

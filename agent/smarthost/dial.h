@@ -40,6 +40,8 @@ struct dialer {
 	const struct rewriter *ehlo_words;
 	struct candidate_rests rests;
 	struct dialer_tally tally;
+	dial_note_fn *on_note; /* NULL: nobody looks on */
+	void *note_ctx;
 };
 
 enum dial_state {
@@ -122,6 +124,11 @@ const char *dial_namaddrport(const struct dial *dial, char *out, size_t n);
 /* TLS comes before the greeting: everywhere, or at this port. */
 bool dial_is_wrapped(const struct dial *dial);
 
+/* Tells who looks on. reply, ssl and facts may be NULL. */
+void dial_tell(const struct dial *dial, enum dial_stage stage,
+    const struct reply *reply, struct ssl_st *ssl,
+    const struct tls_facts *facts);
+
 /* Starts the timer of the state in ms from now; 0: no limit. */
 void dial_set_timer(struct dial *dial, int64_t ms);
 
@@ -140,8 +147,8 @@ void dial_fail_reply(struct dial *dial, const char *status,
 /* A status with the first digit of a temporary one. */
 void dial_soften(char *out, size_t n, const char *status);
 
-/* Takes the dial's access token out of a server's text. */
-void dial_hide_token(const struct dial *dial, char *text);
+/* Takes the dial's access token or password out of a server's text. */
+void dial_hide_secrets(const struct dial *dial, char *text);
 
 /* The one way to another state; a move that no dial makes fails a CHECK.
  *

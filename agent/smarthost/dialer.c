@@ -112,6 +112,13 @@ dialer_tally(const struct dialer *dialer)
 	return &dialer->tally;
 }
 
+void
+dialer_observe(struct dialer *dialer, dial_note_fn *fn, void *ctx)
+{
+	dialer->on_note = fn;
+	dialer->note_ctx = ctx;
+}
+
 int64_t
 dialer_own_end_s(const struct dialer *dialer)
 {
@@ -508,6 +515,7 @@ on_connected(void *ctx, bool readable, bool writable)
 	dial->result.had_connection = true;
 	rtt_ms = (loop_now_us(dial->dialer->loop) - dial->began_us) / 1000;
 	dial->result.peer.rtt_ms = rtt_ms > 0 ? rtt_ms : 0;
+	dial_tell(dial, DIAL_CONNECT, NULL, NULL, NULL);
 	dial->link = link_new(dial->dialer->loop, fd);
 	handshake_start(dial, on_handshake_end);
 }
@@ -539,6 +547,7 @@ start_connect(struct dial *dial)
 		return;
 	}
 	dial->began_us = loop_now_us(d->loop);
+	dial_tell(dial, DIAL_RESOLVE, NULL, NULL, NULL);
 	log_debug("connecting to %s[%s] port %u, session=%s", dial->at.host,
 	    dial->at.addr, (unsigned)dial->at.port, dial->session);
 	if (connect(dial->fd, (const void *)&dial->at.sa, n) != 0 &&

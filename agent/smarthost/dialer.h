@@ -28,6 +28,9 @@ struct dial;
 struct link;
 struct credentials;
 struct maps;
+struct reply;
+struct ssl_st;
+struct tls_facts;
 
 enum dial_stage {
 	DIAL_RESOLVE,
@@ -90,6 +93,28 @@ struct dialer_tally {
 	uint64_t replies_421;
 };
 const struct dialer_tally *dialer_tally(const struct dialer *dialer);
+
+/* Something that happened in a dial; all borrowed for the call. */
+struct dial_note {
+	/* resolve: an address is in hand; connect: it let us in; tls: the
+	 * handshake is over; others: a reply came in that stage */
+	enum dial_stage stage;
+	const struct peer *peer;
+	const struct dsn *failure; /* why the address will not do, else NULL */
+	const struct reply *reply; /* NULL: none */
+	struct ssl_st *ssl; /* with facts: after the handshake, else NULL */
+	const struct tls_facts *facts;
+	const char *level; /* name of the TLS level the policy asks for */
+	bool has_login; /* there is a login for this address */
+	const char *mech; /* of the login under way, else NULL */
+	int64_t now_us; /* of the loop */
+};
+
+/* Who looks on while dials go; must not touch them. One, NULL: none. Of a reply
+ * to AUTH only the code may be shown: some servers repeat what they were told.
+ */
+typedef void dial_note_fn(void *ctx, const struct dial_note *note);
+void dialer_observe(struct dialer *dialer, dial_note_fn *fn, void *ctx);
 
 /* When the first of our client certificates ends, in seconds since the epoch;
  * 0: there is none. */

@@ -188,6 +188,7 @@ on_tls(void *ctx, bool ok, enum link_end end, const char *text)
 	peer->is_verified = facts.is_matched;
 	peer->is_resumed = facts.is_resumed;
 	peer->certificate_end_s = facts.end_s;
+	dial_tell(dial, DIAL_TLS, NULL, ssl, &facts);
 	if (tls_level_must_match(dial->policy.level) && !facts.is_matched) {
 		set_tls_word(dial, "!", "");
 		log_info("%scertificate verification failed for %s: %s, "
@@ -427,13 +428,15 @@ on_reply(struct dial *dial, const struct reply *reply, bool has_more)
 
 	if (log_is_verbose()) {
 		reply_text(reply, text, sizeof(text));
-		dial_hide_token(dial, text);
+		dial_hide_secrets(dial, text);
 		log_debug("< %s: %s", dial->at.host,
 		    dial->state == DIAL_STATE_AUTH && reply->code == 334
 			? "334 <hidden>"
 			: text);
 	}
 	dial->dialer->tally.replies_421 += reply->code == 421;
+	if (dial->state != DIAL_STATE_QUIT)
+		dial_tell(dial, dial_stage_of(dial->state), reply, NULL, NULL);
 	/* Some servers repeat what they were told. */
 	if (dial->state == DIAL_STATE_AUTH)
 		trace_received_hidden(&dial->result.peer, reply->code);

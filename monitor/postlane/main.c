@@ -49,6 +49,10 @@ static const struct verb {
     {"retry", "[LANE]",
 	"Dial now, and call back what was deferred for want of a host.",
 	retry_run, 0, 1, true, false},
+    {"probe", "[LANE] [NEXTHOP]",
+	"What a lane finds at its smarthost: addresses, TLS, offers, login, "
+	"times. No\n  mail is sent.",
+	probe_run, 0, 2, false, false},
     {"help", "", "This text.", NULL, 0, 0, false, false},
 };
 

@@ -13,35 +13,6 @@
 #define FIELDS "unix - - n - 1 "
 
 static void
-words_are(const char *line, size_t n, const char *const *expected)
-{
-	size_t count;
-	char **words = site_words(line, &count);
-
-	assert_int_equal(count, n);
-	for (size_t i = 0; i < n; i++)
-		assert_string_equal(words[i], expected[i]);
-	assert_null(words[n]);
-	site_free_words(words);
-}
-
-static void
-site_words_are_cut_at_blanks_outside_of_braces(void **state)
-{
-	static const char *const plain[] = {
-	    "lane", "-o", "a=1,2", "class=slow"};
-	static const char *const braced[] = {
-	    "lane", "-o", "{ a = b {c d} }", "-o", "x=${y?{1 2}}"};
-
-	(void)state;
-	words_are("slow  " FIELDS "lane -o a=1,2  class=slow", 4, plain);
-	words_are("slow " FIELDS "lane -o { a = b {c d} } -o x=${y?{1 2}}", 5,
-	    braced);
-	words_are("slow unix - - n - 1", 0, NULL);
-	words_are("", 0, NULL);
-}
-
-static void
 open_or_fail(struct site *site)
 {
 	char error[512] = "";
@@ -156,7 +127,6 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(site_words_are_cut_at_blanks_outside_of_braces),
 	    cmocka_unit_test(
 		site_finds_the_lanes_of_master_cf_with_their_options),
 	    cmocka_unit_test(site_lists_each_state_directory_once),
