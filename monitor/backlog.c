@@ -228,3 +228,13 @@ backlog_fini(struct backlog *b)
 	mem_free(b->lanes);
 	memset(b, 0, sizeof(*b));
 }
+
+const struct backlog_share *
+backlog_share_of(const struct backlog *b, const struct model *m,
+    const struct model_lane *lane)
+{
+	size_t at = (size_t)(lane - m->lanes);
+
+	return b != NULL && b->is_known && at < b->lane_count ? &b->lanes[at]
+							      : NULL;
+}

@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "monitor/model.h"
 #include "monitor/site.h"
 
 enum { BACKLOG_SAMPLE = 200 };
@@ -42,6 +43,11 @@ struct backlog {
 
 void backlog_read(struct backlog *b, const struct site *site);
 void backlog_fini(struct backlog *b);
+
+/* What is the lane's, which is one of m; NULL: b is NULL, nothing is known, or
+ * master.cf has no such lane. */
+const struct backlog_share *backlog_share_of(const struct backlog *b,
+    const struct model *m, const struct model_lane *lane);
 
 /* "incoming", "active", "deferred": their directories, too. */
 const char *backlog_queue_name(enum backlog_queue queue);

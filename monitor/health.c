@@ -288,15 +288,11 @@ health_of(struct health *out, const struct model *m,
 	    judge_wait,
 	    judge_work,
 	};
-	size_t at = (size_t)(lane - m->lanes);
 	struct judging j = {
 	    .m = m,
 	    .lane = lane,
 	    .account = lane->account >= 0 ? &m->accounts[lane->account] : NULL,
-	    .share =
-		backlog != NULL && backlog->is_known && at < backlog->lane_count
-		    ? &backlog->lanes[at]
-		    : NULL,
+	    .share = backlog_share_of(backlog, m, lane),
 	    .postfix = postfix,
 	    .now_ms = model_wall_ms(m),
 	    .out = out,

@@ -450,18 +450,29 @@ model_free(struct model **model)
 	mem_free(m);
 }
 
+static bool
+is_called(const struct model_lane *lane, const char *name)
+{
+	return strcmp(lane->name, name) == 0 ||
+	       (lane->site != NULL &&
+		   strcmp(lane->site->opt.service_name, name) == 0);
+}
+
 const struct model_lane *
 model_find(const struct model *m, const char *name)
 {
-	for (size_t i = 0; i < m->lane_count; i++) {
-		const struct model_lane *lane = &m->lanes[i];
-
-		if (strcmp(lane->name, name) == 0 ||
-		    (lane->site != NULL &&
-			strcmp(lane->site->opt.service_name, name) == 0))
-			return lane;
-	}
+	for (size_t i = 0; i < m->lane_count; i++)
+		if (is_called(&m->lanes[i], name))
+			return &m->lanes[i];
 	return NULL;
+}
+
+bool
+model_is_asked_for(const struct model_lane *lane, const char *name)
+{
+	if (name == NULL)
+		return lane->site != NULL || lane->process == MODEL_RUNNING;
+	return is_called(lane, name);
 }
 
 const char *

@@ -153,6 +153,10 @@ void model_free(struct model **model);
 /* By the service's name or the one on the board; NULL: there is none. */
 const struct model_lane *model_find(const struct model *m, const char *name);
 
+/* Of what an operator asks for: the lane of this name, by either of both; NULL:
+ * each that master.cf has or that runs. */
+bool model_is_asked_for(const struct model_lane *lane, const char *name);
+
 const char *model_process_name(enum model_process process);
 
 static inline int64_t

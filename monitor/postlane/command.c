@@ -37,11 +37,7 @@ command_print_json(struct json_t *document)
 bool
 command_wants(const struct command *c, const struct model_lane *lane)
 {
-	if (c->lane == NULL)
-		return lane->site != NULL || lane->process == MODEL_RUNNING;
-	return strcmp(lane->name, c->lane) == 0 ||
-	       (lane->site != NULL &&
-		   strcmp(lane->site->opt.service_name, c->lane) == 0);
+	return model_is_asked_for(lane, c->lane);
 }
 
 void
@@ -62,9 +58,5 @@ look_end(struct look *look)
 const struct backlog_share *
 look_share(const struct look *look, const struct model_lane *lane)
 {
-	size_t at = (size_t)(lane - look->m->lanes);
-
-	return look->backlog.is_known && at < look->backlog.lane_count
-		   ? &look->backlog.lanes[at]
-		   : NULL;
+	return backlog_share_of(&look->backlog, look->m, lane);
 }

@@ -7,12 +7,11 @@
 
 #include <jansson.h>
 
-#include "common/base/clean.h"
 #include "monitor/forecast.h"
-#include "monitor/model_json.h"
 #include "monitor/origin.h"
 #include "monitor/postlane/command.h"
 #include "monitor/say.h"
+#include "monitor/status_json.h"
 
 struct printing {
 	const struct command *c;
@@ -279,46 +278,10 @@ print_account(const struct printing *p, size_t i)
 	print_refusal(p, a);
 }
 
-/* ---- JSON ---------------------------------------------------------------- */
-
-static json_t *
-json_of_queue(const struct printing *p, const struct model_lane *lane)
-{
-	const struct backlog_share *share = look_share(p->look, lane);
-	struct forecast f;
-	json_t *o;
-
-	if (share == NULL)
-		return json_null();
-	forecast_of(&f, p->look->m, lane, share);
-	o = json_pack("{s:b, s:I, s:I}", "is_exact", p->look->backlog.is_exact,
-	    "oldest_wall_ms", (json_int_t)share->oldest_wall_ms, "empty_s",
-	    (json_int_t)f.empty_s);
-	for (int q = 0; q < BACKLOG_QUEUES; q++)
-		(void)json_object_set_new(o,
-		    backlog_queue_name((enum backlog_queue)q),
-		    json_integer((json_int_t)share->messages[q]));
-	(void)json_object_set_new(
-	    o, "limit_s", json_integer((json_int_t)f.limit_s));
-	(void)json_object_set_new(o, "limit", clean_string(f.limit));
-	return o;
-}
-
-static void
-put_lane(const struct printing *p, json_t *o, const struct model_lane *lane,
-    const struct health *health)
-{
-	(void)json_object_set_new(
-	    o, "health", json_string(health_name(health->state)));
-	(void)json_object_set_new(o, "sentence", clean_string(health->text));
-	(void)json_object_set_new(o, "queue", json_of_queue(p, lane));
-}
-
-/* ---- all ------------------------------------------------------------------
- */
+/* ---- all ----------------------------------------------------------------- */
 
 static enum health_state
-print_lanes(const struct printing *p, json_t *lanes)
+print_lanes(const struct printing *p)
 {
 	const struct model *m = p->look->m;
 	enum health_state worst = HEALTH_WELL;
@@ -327,16 +290,13 @@ print_lanes(const struct printing *p, json_t *lanes)
 	for (size_t i = 0; i < m->lane_count; i++) {
 		const struct model_lane *lane = &m->lanes[i];
 
-		health_of(
-		    &health, m, lane, &p->look->backlog, p->look->postfix);
-		if (lanes != NULL)
-			put_lane(p, json_array_get(lanes, i), lane, &health);
 		if (!command_wants(p->c, lane))
 			continue;
+		health_of(
+		    &health, m, lane, &p->look->backlog, p->look->postfix);
 		if (health.state > worst)
 			worst = health.state;
-		if (lanes == NULL &&
-		    (!p->c->is_quiet || health.state != HEALTH_WELL))
+		if (!p->c->is_quiet || health.state != HEALTH_WELL)
 			print_lane(p, lane, &health);
 	}
 	return worst;
@@ -352,29 +312,40 @@ print_accounts(const struct printing *p)
 			print_account(p, i);
 }
 
+static int
+print_all(const struct printing *p)
+{
+	enum health_state worst = print_lanes(p);
+
+	print_accounts(p);
+	if (p->look->m->lane_count == 0)
+		printf("%s/master.cf has no lane\n",
+		    p->c->site.set.config_directory);
+	return health_status(worst);
+}
+
+static int
+print_document(const struct printing *p)
+{
+	json_t *document = status_json(
+	    p->look->m, &p->look->backlog, p->look->postfix, p->c->lane);
+	int status =
+	    (int)json_integer_value(json_object_get(document, "status"));
+
+	command_print_json(document);
+	return status;
+}
+
 int
 status_run(struct command *c)
 {
 	struct look look;
 	struct printing p = {.c = c, .look = &look};
-	json_t *document = NULL;
-	enum health_state worst;
+	int status;
 
 	look_begin(&look, c);
 	p.now_ms = model_wall_ms(look.m);
-	if (c->is_json)
-		document = model_json(look.m);
-	worst = print_lanes(&p, json_object_get(document, "lanes"));
-	if (c->is_json) {
-		(void)json_object_set_new(
-		    document, "status", json_integer(health_status(worst)));
-		command_print_json(document);
-	} else {
-		print_accounts(&p);
-		if (look.m->lane_count == 0)
-			printf("%s/master.cf has no lane\n",
-			    c->site.set.config_directory);
-	}
+	status = c->is_json ? print_document(&p) : print_all(&p);
 	look_end(&look);
-	return c->site.lane_count == 0 ? EX_CONFIG : health_status(worst);
+	return c->site.lane_count == 0 ? EX_CONFIG : status;
 }

@@ -1,0 +1,59 @@
+#include "monitor/status_json.h"
+
+#include "common/base/clean.h"
+#include "common/base/log.h"
+#include "monitor/forecast.h"
+#include "monitor/model_json.h"
+
+static void
+put(json_t *object, const char *key, json_t *value)
+{
+	CHECK(json_object_set_new(object, key, value) == 0);
+}
+
+static json_t *
+queue_of(const struct model *m, const struct model_lane *lane,
+    const struct backlog *b)
+{
+	const struct backlog_share *share = backlog_share_of(b, m, lane);
+	struct forecast f;
+	json_t *o;
+
+	if (share == NULL)
+		return json_null();
+	forecast_of(&f, m, lane, share);
+	o = json_object();
+	put(o, "is_exact", json_boolean(b->is_exact));
+	put(o, "oldest_wall_ms", json_integer(share->oldest_wall_ms));
+	put(o, "empty_s", json_integer(f.empty_s));
+	for (int q = 0; q < BACKLOG_QUEUES; q++)
+		put(o, backlog_queue_name((enum backlog_queue)q),
+		    json_integer((json_int_t)share->messages[q]));
+	put(o, "limit_s", json_integer(f.limit_s));
+	put(o, "limit", clean_string(f.limit));
+	return o;
+}
+
+json_t *
+status_json(const struct model *m, const struct backlog *b,
+    enum postfix_state postfix, const char *name)
+{
+	json_t *document = model_json(m);
+	json_t *lanes = json_object_get(document, "lanes");
+	enum health_state worst = HEALTH_WELL;
+	struct health health;
+
+	for (size_t i = 0; i < m->lane_count; i++) {
+		const struct model_lane *lane = &m->lanes[i];
+		json_t *o = json_array_get(lanes, i);
+
+		health_of(&health, m, lane, b, postfix);
+		put(o, "health", json_string(health_name(health.state)));
+		put(o, "sentence", clean_string(health.text));
+		put(o, "queue", queue_of(m, lane, b));
+		if (model_is_asked_for(lane, name) && health.state > worst)
+			worst = health.state;
+	}
+	put(document, "status", json_integer(health_status(worst)));
+	return document;
+}
