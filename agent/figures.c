@@ -1,6 +1,7 @@
 #include "agent/figures.h"
 
 #include "agent/engine/lane_why.h"
+#include "agent/io/logsink.h"
 #include "agent/state/pace_store.h"
 #include "common/shared/board_rates.h"
 
@@ -41,6 +42,7 @@ show_counters(struct figures *f)
 	now[BOARD_COUNTER_tls_resumed] = dials->tls_resumed;
 	now[BOARD_COUNTER_auths_failed] = dials->auths_failed;
 	now[BOARD_COUNTER_reports_failed] = report_failures(f->report);
+	now[BOARD_COUNTER_log_lines_lost] = logsink_lost();
 	now[BOARD_COUNTER_crowd_called_back] =
 	    relief_figures(f->relief).called_back;
 	for (size_t i = 0; i < BOARD_COUNTER_COUNT; i++) {
@@ -189,6 +191,10 @@ figures_on_decided(
 	    us_between(req->times.handoff, v->conn_done));
 	board_writer_observe(board, BOARD_HIST_wire_time,
 	    us_between(v->conn_done, v->deliver_done));
+	/* Once for a message, not at each try. */
+	if (v->outcome != OUTCOME_DEFER && !request_is_probe(req))
+		board_writer_observe(board, BOARD_HIST_postfix_wait,
+		    us_between(req->times.arrival, req->times.handoff));
 }
 
 static enum board_counter

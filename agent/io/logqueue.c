@@ -70,6 +70,7 @@ logqueue_put(struct logqueue *q, struct slice line, size_t most)
 		need += weight(LOST_LINE_MAX);
 	if (need > most || q->bytes > most - need) {
 		q->lost++;
+		q->lost_total++;
 		return;
 	}
 	if (q->lost > 0)

@@ -24,6 +24,7 @@ struct logqueue {
 	struct list lines;
 	size_t bytes; /* of all lines, with what it takes to keep them */
 	uint64_t lost; /* since the last line kept */
+	uint64_t lost_total;
 	logqueue_lost_fn *tell;
 };
 

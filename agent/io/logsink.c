@@ -420,6 +420,12 @@ logsink_open(const char *program, bool with_stderr)
 	log_set_sink(write_line, NULL);
 }
 
+uint64_t
+logsink_lost(void)
+{
+	return sink.queue.lost_total;
+}
+
 /* A log that is there and is a file: not /dev/stdout, which is not ours. */
 static int
 open_file(const char *path)

@@ -22,6 +22,7 @@
 #define LOGSINK_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "agent/engine/settings.h"
 #include "agent/io/loop.h"
@@ -36,6 +37,9 @@ void logsink_configure(const struct settings *set);
 /* From now on the loop looks after lines that are kept; NULL: no more, and
  * before it is freed. Without it each line tries to send those before it. */
 void logsink_attach(struct loop *loop);
+
+/* Lines that were lost since logsink_open(). */
+uint64_t logsink_lost(void);
 
 /* A fatal line to syslog, in addition: for a process that ends before it knows
  * where its log is. */

@@ -119,7 +119,8 @@ enum {
 	X(slots_refused, "connection slots asked for in vain")                 \
 	X(kicks, "runs of the scheduler")                                      \
 	X(crowd_deferred, "messages given back: active queue was crowded")     \
-	X(crowd_called_back, "of these, called back when there was room")
+	X(crowd_called_back, "of these, called back when there was room")      \
+	X(log_lines_lost, "log lines that no receiver took in time")
 
 #define BOARD_GAUGES(X)                                                        \
 	X(requests_waiting, "requests waiting for a session")                  \
@@ -146,7 +147,9 @@ enum {
 	X(session_wait, "from mail that wants a session to having one")        \
 	X(wire_time, "from MAIL to the reply that decides")                    \
 	X(dial_time, "from connect to the session being ready")                \
-	X(report_time, "from the last verdict to the final status")
+	X(report_time, "from the last verdict to the final status")            \
+	X(postfix_wait, "from arrival in Postfix to the request that ended "   \
+			"it, being read")
 
 /* What mail waits for: name, as shown and in JSON. They keep their order. */
 #define BOARD_WAITS(X)                                                         \

@@ -173,6 +173,42 @@ figures_keep_the_last_trouble_but_not_what_is_no_trouble(void **state)
 	board_writer_close(&board);
 }
 
+/* A message that is deferred comes again with the same time of arrival. */
+static void
+figures_take_the_wait_in_postfix_once_for_a_message(void **state)
+{
+	struct board_writer *board = board_in(state);
+	const struct board_hist *waits =
+	    &board_writer_lane(board)->hists[BOARD_HIST_postfix_wait];
+	static const struct {
+		enum outcome outcome;
+		int flags;
+		uint64_t count;
+	} rows[] = {
+	    {OUTCOME_DEFER, 0, 0},
+	    {OUTCOME_SENT, REQUEST_MTA_VRFY, 0},
+	    {OUTCOME_SENT, 0, 1},
+	    {OUTCOME_BOUNCE, 0, 2},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct recipient rcpt = {
+		    .verdict = verdict_of(rows[i].outcome, DSN_CAUSE_NONE, 0)};
+		struct request req = {.rcpts = &rcpt,
+		    .rcpt_count = 1,
+		    .flags = rows[i].flags,
+		    .times = {.arrival = {1000, 0}, .handoff = {1002, 500000}}};
+
+		rcpt.verdict->conn_done = (struct timeval){1003, 0};
+		rcpt.verdict->deliver_done = (struct timeval){1004, 0};
+		report_all(board, &req);
+		assert_int_equal(waits->count, rows[i].count);
+		assert_int_equal(waits->sum, rows[i].count * 2500000);
+		verdict_free(&rcpt.verdict);
+	}
+	board_writer_close(&board);
+}
+
 int
 main(void)
 {
@@ -181,6 +217,7 @@ main(void)
 	    IN_STATEDIR(figures_count_each_deferral_for_one_reason),
 	    IN_STATEDIR(
 		figures_keep_the_last_trouble_but_not_what_is_no_trouble),
+	    IN_STATEDIR(figures_take_the_wait_in_postfix_once_for_a_message),
 	};
 
 	return cmocka_run_group_tests_name("figures", tests, NULL, NULL);

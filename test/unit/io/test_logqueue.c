@@ -76,6 +76,8 @@ logqueue_tells_how_many_it_lost_where_they_were(void **state)
 	expect_first(&q, text);
 	expect_first(&q, "later");
 	assert_true(logqueue_is_empty(&q));
+	assert_int_equal(q.lost, 0);
+	assert_int_equal(q.lost_total, 100 - kept);
 	logqueue_fini(&q);
 }
 
