@@ -123,7 +123,7 @@ FUZZ_CC = clang -std=c11 -D_GNU_SOURCE -I. -g -O1 -fsanitize=fuzzer,address,unde
 fuzz_obj = $(patsubst %.c,$(BUILD)/fuzz/%.o,$(1))
 FUZZ_LIB := $(BUILD)/fuzz/libcommon.a
 FUZZ_MAIL := test/fuzz/mail.c $(wildcard agent/engine/session*.c) \
-             $(patsubst %,agent/engine/%.c,checks generic manner message pipeline request rewriting trace transaction \
+             $(patsubst %,agent/engine/%.c,answers checks generic manner message pipeline request rewriting trace transaction \
                           verdict)
 $(BUILD)/fuzz/%.o: %.c
 	@mkdir -p $(@D)

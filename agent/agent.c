@@ -19,6 +19,7 @@
 #include "agent/smarthost/upstream.h"
 #include "agent/state/domain_store.h"
 #include "agent/state/rate_store.h"
+#include "agent/tables/lookahead.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -41,6 +42,7 @@ struct agent {
 	struct agent_env env;
 	enum phase phase; /* written by phase_set() */
 	struct intake *intake;
+	struct lookahead *lookahead; /* NULL: all tables answer at once */
 	struct lane *lane; /* NULL: the configuration cannot be used */
 	struct upstreams *ups;
 	struct rate_store *rates;
@@ -104,14 +106,22 @@ is_empty(const struct agent *a)
 	       0;
 }
 
+/* Requests whose addresses are being asked for. */
+static size_t
+looked_up(const struct agent *a)
+{
+	return a->lookahead != NULL ? lookahead_count(a->lookahead) : 0;
+}
+
 /* What is left waits for limits of domains: too long for all other mail. */
 static bool
 is_only_parked(const struct agent *a)
 {
 	return a->lane != NULL &&
 	       lane_waiting(a->lane) == lane_parked(a->lane) &&
-	       lane_in_flight(a->lane) + intake_waiting(a->intake) +
-		       intake_greeted(a->intake) + report_pending(a->report) ==
+	       lane_in_flight(a->lane) + looked_up(a) +
+		       intake_waiting(a->intake) + intake_greeted(a->intake) +
+		       report_pending(a->report) ==
 		   0;
 }
 
@@ -181,7 +191,8 @@ may_greet(void *ctx, int64_t now_ms, int64_t *until_ms_out)
 	int64_t until = INT64_MAX;
 	bool may =
 	    a->lane == NULL ||
-	    lane_may_admit(a->lane, intake_greeted(a->intake), now_ms, &until);
+	    lane_may_admit(a->lane, intake_greeted(a->intake) + looked_up(a),
+		now_ms, &until);
 
 	look_at_tables(a);
 	*until_ms_out = 0;
@@ -287,9 +298,25 @@ on_request(void *ctx, struct request *req)
 	} else if (relief_gives_back(a->relief) &&
 		   lane_has_surplus(a->lane, loop_now_ms(a->env.loop))) {
 		give_back(a, req);
+	} else if (a->lookahead != NULL) {
+		lookahead_begin(a->lookahead, req);
 	} else {
 		lane_submit(a->lane, req, clock_moment());
 	}
+}
+
+/* In smtp(8)'s words where it gives up. */
+static void
+on_foreseen(void *ctx, struct request *req, bool is_ok)
+{
+	struct agent *a = ctx;
+
+	if (is_ok)
+		lane_submit(a->lane, req, clock_moment());
+	else
+		defer_here(a, req, DSN_CAUSE_NONE, "4.3.0",
+		    "smtp_generic_maps lookup error");
+	want_kick(a);
 }
 
 static void
@@ -308,7 +335,10 @@ on_hangup(void *ctx, struct request *req)
 {
 	struct agent *a = ctx;
 
-	if (a->lane == NULL || !lane_drop(a->lane, req))
+	if (a->lane == NULL)
+		return false;
+	if ((a->lookahead == NULL || !lookahead_drop(a->lookahead, req)) &&
+	    !lane_drop(a->lane, req))
 		return false;
 	if (req == a->suspect)
 		a->suspect = NULL;
@@ -523,7 +553,9 @@ agent_new(const struct agent_env *env)
 	a->finale = loop_timer_new(loop, on_finale, a);
 	a->intake = intake_new(
 	    loop, env->set, master_listen_fd(env->master), &intake_handlers, a);
-	intake_rewrite(a->intake, env->rewriting);
+	intake_rewrite(a->intake, content_tables_rules(env->content));
+	if (content_tables_must_ask(env->content))
+		a->lookahead = lookahead_new(loop, on_foreseen, a);
 	a->report = report_new(loop, env->set, on_reported, intake_mark, a);
 	report_filter(a->report, env->verdicts);
 	intake_limit(a->intake, (size_t)env->descriptors.requests);
@@ -564,6 +596,7 @@ agent_free(struct agent **agent)
 	if (a->lane != NULL && lane_waiting(a->lane) == 0 &&
 	    lane_in_flight(a->lane) == 0)
 		lane_free(&a->lane);
+	lookahead_free(&a->lookahead);
 	intake_free(&a->intake);
 	upstreams_free(&a->ups);
 	rate_store_close(&a->rates);

@@ -21,6 +21,7 @@
 #include "agent/smarthost/dialer.h"
 #include "agent/state/board_writer.h"
 #include "agent/state/statefile.h"
+#include "agent/tables/content_tables.h"
 #include "agent/tables/mapwatch.h"
 
 struct agent;
@@ -38,7 +39,7 @@ struct agent_env {
 	const struct statefile_dir *state; /* may be NULL */
 	struct mapwatch *tables;
 	const struct rewriter *verdicts; /* smtp_delivery_status_filter */
-	const struct rewriting_rules *rewriting;
+	const struct content_tables *content;
 	const char *lane_name;
 	struct descriptors descriptors; /* as they are planned */
 	/* The configuration cannot be used: mail is deferred with this text

@@ -211,7 +211,7 @@ main(int argc, char **argv)
 	    .state = s->state.fd >= 0 ? &s->state : NULL,
 	    .tables = p.dialing.tables,
 	    .verdicts = rewrite_table_rewriter(p.verdicts),
-	    .rewriting = content_tables_rules(p.content),
+	    .content = p.content,
 	    .lane_name = p.lane_name,
 	    .descriptors = p.descriptors,
 	    .problem = s->problems.count > 0 ? s->problems.text[0] : NULL,

@@ -98,23 +98,35 @@ on_part(void *ctx, const struct lane_why *why, const struct transaction *t)
 	(void)json_array_append_new(a->parts, o);
 }
 
-/* Those that have their verdict, which is being told to others. */
+/* Tables are asked for its addresses: no lane has it yet. */
+static bool
+is_looked_up(const struct request *req, const struct recipient *r)
+{
+	return req->lane_data == NULL && r->state == RCPT_WAITING;
+}
+
+/* It has its verdict, which is being told to others. */
+static bool
+is_being_reported(const struct request *req, const struct recipient *r)
+{
+	(void)req;
+	return r->state == RCPT_DECIDED || r->state == RCPT_HANDED_OVER;
+}
+
 static void
-add_reported(struct answering *a, const struct request *req)
+add_those(struct answering *a, const struct request *req, const char *state,
+    bool (*is_meant)(const struct request *req, const struct recipient *r))
 {
 	json_t *rcpts = json_array();
 
 	for (size_t i = 0; i < req->rcpt_count; i++) {
 		const struct recipient *r = &req->rcpts[i];
 
-		if ((r->state == RCPT_DECIDED ||
-			r->state == RCPT_HANDED_OVER) &&
-		    is_asked_for(a, r->address))
+		if (is_meant(req, r) && is_asked_for(a, r->address))
 			add_rcpt(rcpts, r->address);
 	}
 	if (json_array_size(rcpts) > 0)
-		(void)json_array_append_new(
-		    a->parts, new_part("being reported", rcpts));
+		(void)json_array_append_new(a->parts, new_part(state, rcpts));
 	else
 		json_decref(rcpts);
 }
@@ -125,7 +137,8 @@ on_request(void *ctx, const struct request *req)
 	struct answering *a = ctx;
 
 	lane_why_each(a->lane, req, a->now, on_part, a);
-	add_reported(a, req);
+	add_those(a, req, "being looked up", is_looked_up);
+	add_those(a, req, "being reported", is_being_reported);
 }
 
 void

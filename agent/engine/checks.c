@@ -11,13 +11,15 @@ struct check {
 	const struct rewriter *table;
 	const char *param; /* of the table */
 	const char *where; /* header or body */
-	const char *queue_id, *text;
+	const char *queue_id, *text; /* queue_id NULL: in silence */
 	bool is_header;
 };
 
 static void
 log_action(const struct check *c, const char *action, const char *argument)
 {
+	if (c->queue_id == NULL)
+		return;
 	log_info("%s: %s: %s %.*s%s%s", c->queue_id, action, c->where,
 	    LOGGED_OCTETS, c->text, argument[0] != '\0' ? ": " : "", argument);
 }
@@ -26,17 +28,20 @@ log_action(const struct check *c, const char *action, const char *argument)
 static bool
 has_argument(const struct check *c, const char *action, const char *argument)
 {
-	if (argument[0] == '\0') {
-		log_warn("%s action without text in %s map", action, c->param);
+	bool is_empty = argument[0] == '\0';
+
+	if (!is_empty &&
+	    (!c->is_header || header_name_length(slice_str(argument)) > 0))
+		return true;
+	if (c->queue_id == NULL)
 		return false;
-	}
-	if (c->is_header && header_name_length(slice_str(argument)) == 0) {
+	if (is_empty)
+		log_warn("%s action without text in %s map", action, c->param);
+	else
 		log_warn("bad %s header text \"%s\" in %s map -- need "
 			 "\"headername: headervalue\"",
 		    action, argument, c->param);
-		return false;
-	}
-	return true;
+	return false;
 }
 
 static enum check_result
@@ -73,7 +78,7 @@ act(const struct check *c, const char *value, struct buf *out)
 	} else if (slice_eq_nocase(word, "IGNORE")) {
 		return CHECK_DROP;
 	} else if (!slice_eq_nocase(word, "DUNNO") &&
-		   !slice_eq_nocase(word, "OK")) {
+		   !slice_eq_nocase(word, "OK") && c->queue_id != NULL) {
 		log_warn("unsupported command in %s map: %s", c->param, value);
 	}
 	return CHECK_KEEP;
@@ -92,9 +97,11 @@ ask(const struct check *c, struct buf *out)
 	case REWRITER_DONE:
 		result = act(c, buf_str(&value), out);
 		break;
+	case REWRITER_UNKNOWN: /* refused at start */
 	case REWRITER_FAILED:
-		log_warn(
-		    "%s: smtp %s checks lookup error", c->queue_id, c->where);
+		if (c->queue_id != NULL)
+			log_warn("%s: smtp %s checks lookup error", c->queue_id,
+			    c->where);
 		result = CHECK_FAILED;
 		break;
 	}

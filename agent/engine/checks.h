@@ -37,7 +37,8 @@ enum check_result {
 bool checks_are_wanted(const struct checks *checks);
 bool checks_want_body(const struct checks *checks);
 
-/* out must be empty. text is borrowed, and ends with its first NUL. */
+/* out must be empty. text is borrowed, and ends with its first NUL. queue_id
+ * NULL: nothing is logged, as what is found out is not done now. */
 enum check_result checks_header(const struct checks *checks,
     const char *queue_id, enum mime_class class, enum header_kind kind,
     const char *text, struct buf *out);

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "agent/engine/answers.h"
 #include "agent/engine/settings.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -13,6 +14,7 @@ enum { ADDRESS_MAX = 1 << 20 };
 /* One address that is looked for. */
 struct search {
 	const struct generic *generic;
+	struct answers *answers;
 	const char *address;
 	char *bare; /* without extension; NULL: it has none */
 	char *extension; /* with the delimiter */
@@ -56,6 +58,17 @@ split(struct search *s)
 	mem_free(user);
 }
 
+static enum rewriter_result
+ask_table(const struct search *s, const struct rewriter *table, const char *key,
+    struct buf *out)
+{
+	enum rewriter_result result = rewriter_ask(table, key, out);
+
+	return result == REWRITER_UNKNOWN
+		   ? answers_find(s->answers, table, key, out)
+		   : result;
+}
+
 /* One key, an address or (is_local) a local part. */
 static enum rewriter_result
 ask(struct search *s, const struct rewriter *maps, const char *key,
@@ -69,7 +82,7 @@ ask(struct search *s, const struct rewriter *maps, const char *key,
 		mailbox_quote_local(&external, key);
 	else
 		mailbox_quote(&external, key);
-	result = rewriter_ask(maps, buf_str(&external), &s->result);
+	result = ask_table(s, maps, buf_str(&external), &s->result);
 	buf_fini(&external);
 	return result;
 }
@@ -108,8 +121,9 @@ is_in(const char *names, const char *wanted)
 }
 
 static enum rewriter_result
-is_own_domain(const struct generic *g, const char *domain)
+is_own_domain(const struct search *s, const char *domain)
 {
+	const struct generic *g = s->generic;
 	struct buf value;
 	enum rewriter_result result;
 	size_t n = strlen(domain);
@@ -125,7 +139,7 @@ is_own_domain(const struct generic *g, const char *domain)
 	buf_init(&value, ADDRESS_MAX);
 	result = is_in(g->set->mydestination, name)
 		     ? REWRITER_DONE
-		     : rewriter_ask(&g->destinations, name, &value);
+		     : ask_table(s, &g->destinations, name, &value);
 	buf_fini(&value);
 	mem_free(name);
 	return result;
@@ -145,7 +159,7 @@ look(struct search *s)
 	}
 	if (result != REWRITER_KEPT || at == NULL)
 		return result;
-	result = is_own_domain(g, at + 1);
+	result = is_own_domain(s, at + 1);
 	if (result == REWRITER_DONE) {
 		result = ask_local(s, s->address);
 		if (result == REWRITER_KEPT && s->bare != NULL) {
@@ -154,7 +168,7 @@ look(struct search *s)
 		}
 	}
 	return result == REWRITER_KEPT
-		   ? rewriter_ask(&g->partial, at, &s->result)
+		   ? ask_table(s, &g->partial, at, &s->result)
 		   : result;
 }
 
@@ -228,9 +242,11 @@ finish(const struct search *s, struct buf *out)
 }
 
 enum rewriter_result
-generic_map(const struct generic *generic, const char *address, struct buf *out)
+generic_map(const struct generic *generic, struct answers *answers,
+    const char *address, struct buf *out)
 {
-	struct search s = {.generic = generic, .address = address};
+	struct search s = {
+	    .generic = generic, .answers = answers, .address = address};
 	enum rewriter_result result;
 
 	if (generic->maps.fn == NULL)

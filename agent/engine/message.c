@@ -19,6 +19,7 @@ struct message {
 	size_t done; /* octets of it that were encoded */
 	bool has_record;
 	const struct rewriting_rules *rules; /* NULL: none */
+	struct answers *answers;
 	const char *queue_id;
 	bool to_7bit, is_at_end;
 	struct rewriting *rewriting; /* NULL: lines are sent as they are */
@@ -48,6 +49,7 @@ message_dup(const struct message *m)
 	    message_new(m->source, m->content_off, (int)m->content.limit);
 
 	message_set_rules(dup, m->rules, m->queue_id);
+	dup->answers = m->answers;
 	return dup;
 }
 
@@ -57,6 +59,12 @@ message_set_rules(struct message *m, const struct rewriting_rules *rules,
 {
 	m->rules = rules;
 	m->queue_id = queue_id;
+}
+
+void
+message_set_answers(struct message *m, struct answers *answers)
+{
+	m->answers = answers;
 }
 
 void
@@ -84,7 +92,8 @@ message_rewind(struct message *m, bool dot_stuffing)
 	content_restart(&m->content, dot_stuffing);
 	rewriting_free(&m->rewriting);
 	if (rewriting_is_wanted(m->rules, m->to_7bit))
-		m->rewriting = rewriting_new(m->rules, m->queue_id, m->to_7bit);
+		m->rewriting = rewriting_new(
+		    m->rules, m->answers, m->queue_id, m->to_7bit);
 	m->has_record = false;
 	m->is_at_end = false;
 	m->done = 0;
@@ -192,6 +201,26 @@ next_piece(struct message *m)
 	m->record.type = ends_line ? RECORD_TYPE_NORM : RECORD_TYPE_CONT;
 	m->has_record = true;
 	return MESSAGE_MORE;
+}
+
+bool
+message_foresee(struct message *m)
+{
+	struct rewriting *ahead = rewriting_foresee(m->rules, m->answers);
+	enum rewriting_result rewritten = REWRITING_OK;
+	enum message_result result = MESSAGE_MORE;
+
+	message_rewind(m, true);
+	while (rewritten == REWRITING_OK && !rewriting_is_past_headers(ahead) &&
+	       (result = next_record(m)) == MESSAGE_MORE)
+		rewritten = rewriting_put(
+		    ahead, m->record.data, m->record.type == RECORD_TYPE_NORM);
+	/* Whatever else ends it is for those who send it to find out. */
+	if (rewritten == REWRITING_OK && result == MESSAGE_END)
+		rewritten = rewriting_end(ahead);
+	rewriting_free(&ahead);
+	message_rewind(m, true);
+	return rewritten != REWRITING_FAILED;
 }
 
 enum message_result

@@ -28,6 +28,7 @@
 #include "common/base/buf.h"
 #include "common/postfix/record.h"
 
+struct answers;
 struct message;
 struct rewriting_rules;
 
@@ -52,6 +53,14 @@ struct message *message_new(
 /* What is to become of its lines; both are borrowed. Before it is read. */
 void message_set_rules(struct message *m, const struct rewriting_rules *rules,
     const char *queue_id);
+
+/* Where answers of tables are that do not answer at once; borrowed. */
+void message_set_answers(struct message *m, struct answers *answers);
+
+/* Has those answers want what the addresses in its headers need, as far as can
+ * be said with what they know. At its first octet then. false: a table gave an
+ * error; logged. */
+bool message_foresee(struct message *m);
 
 /* To be converted to 7 bit (mime.h), or not (the default), from the next rewind
  * on. Needs rules, for the limits in them. */

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "agent/engine/answers.h"
 #include "agent/engine/message.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -252,6 +253,7 @@ request_free(struct request **req)
 		mem_free(block);
 	}
 	message_free(&r->message);
+	answers_free(&r->answers);
 	mem_free(r->rcpts);
 	mem_free(r->hop);
 	mem_free(r->hop_mta);

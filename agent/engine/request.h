@@ -27,6 +27,7 @@
 #include "common/smtp/dsn.h"
 #include "common/smtp/xforward.h"
 
+struct answers;
 struct message;
 struct rewriting_rules;
 
@@ -120,6 +121,7 @@ struct request {
 
 	struct message *message; /* owned; NULL for probes */
 	const struct rewriting_rules *rules; /* of what goes out; NULL: none */
+	struct answers *answers; /* owned; for rules, NULL: none wanted */
 	int64_t received_ms; /* when the request was complete */
 	int64_t decided_us; /* when report was given the last verdict so far */
 	int64_t deadline_ms; /* final reply due at the latest */
@@ -151,7 +153,7 @@ bool request_add_rcpt(
 /* recipient_count lists have been added. */
 bool request_is_complete(const struct request *req);
 
-/* All memory, message included. */
+/* All memory, message and answers included. */
 void request_free(struct request **req);
 
 /* One move of the life of recipient i; CHECKs that it is allowed. */

@@ -20,7 +20,9 @@ enum {
 
 struct rewriting {
 	const struct rewriting_rules *rules;
+	struct answers *answers;
 	const char *queue_id;
+	bool looks_ahead, is_past_headers;
 	struct mime *mime;
 	struct buf lines; /* piece_head and octets, of each */
 	size_t taken; /* octets of the piece that was taken last */
@@ -37,6 +39,8 @@ put_piece(struct rewriting *r, struct slice piece, bool ends_line)
 {
 	struct piece_head head = {piece.n, ends_line};
 
+	if (r->looks_ahead)
+		return;
 	if (!buf_add(&r->lines, &head, sizeof(head)) ||
 	    !buf_add_slice(&r->lines, piece))
 		r->result = REWRITING_FAILED;
@@ -67,9 +71,10 @@ map_address(void *ctx, const char *internal, struct buf *out)
 {
 	struct rewriting *r = ctx;
 	enum rewriter_result result =
-	    generic_map(&r->rules->generic, internal, out);
+	    generic_map(&r->rules->generic, r->answers, internal, out);
 
-	if (result == REWRITER_FAILED)
+	if (result == REWRITER_FAILED ||
+	    (result == REWRITER_UNKNOWN && !r->looks_ahead))
 		r->result = REWRITING_FAILED;
 	return result == REWRITER_DONE;
 }
@@ -195,7 +200,8 @@ on_body(void *ctx, struct slice piece, bool ends_line)
 {
 	struct rewriting *r = ctx;
 
-	if (r->result != REWRITING_OK)
+	r->is_past_headers = true;
+	if (r->result != REWRITING_OK || r->looks_ahead)
 		return;
 	if (checks_want_body(&r->rules->checks))
 		check_body(r, piece, ends_line);
@@ -210,9 +216,9 @@ rewriting_is_wanted(const struct rewriting_rules *rules, bool to_7bit)
 				    checks_are_wanted(&rules->checks));
 }
 
-struct rewriting *
-rewriting_new(
-    const struct rewriting_rules *rules, const char *queue_id, bool to_7bit)
+static struct rewriting *
+make(const struct rewriting_rules *rules, struct answers *answers,
+    bool headers_only, bool to_7bit)
 {
 	static const struct mime_ops ops = {on_header, on_body};
 	const struct settings *set = rules->generic.set;
@@ -224,10 +230,29 @@ rewriting_new(
 	struct rewriting *r = mem_zalloc(sizeof(*r));
 
 	r->rules = rules;
-	r->queue_id = queue_id;
-	r->mime = mime_new(
-	    &limits, !checks_are_wanted(&rules->checks), to_7bit, &ops, r);
+	r->answers = answers;
+	r->mime = mime_new(&limits, headers_only, to_7bit, &ops, r);
 	buf_init(&r->lines, LINES_MAX);
+	return r;
+}
+
+struct rewriting *
+rewriting_new(const struct rewriting_rules *rules, struct answers *answers,
+    const char *queue_id, bool to_7bit)
+{
+	struct rewriting *r =
+	    make(rules, answers, !checks_are_wanted(&rules->checks), to_7bit);
+
+	r->queue_id = queue_id;
+	return r;
+}
+
+struct rewriting *
+rewriting_foresee(const struct rewriting_rules *rules, struct answers *answers)
+{
+	struct rewriting *r = make(rules, answers, true, false);
+
+	r->looks_ahead = true;
 	return r;
 }
 
@@ -286,6 +311,12 @@ rewriting_take(
 	*ends_line_out = head.ends_line;
 	r->taken = sizeof(head) + head.n;
 	return true;
+}
+
+bool
+rewriting_is_past_headers(const struct rewriting *r)
+{
+	return r->is_past_headers;
 }
 
 size_t

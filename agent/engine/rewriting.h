@@ -8,8 +8,10 @@
  * before and is one now (smtp(8) goes by the length of the former name).
  *
  * Where none of this is wanted there is no rewriting: the message goes from
- * its records to the wire untouched. Lines are taken out as they are put in, so
- * what is kept is one header, or one piece of the body.
+ * its records to the wire untouched. Tables that do not answer at once were
+ * asked before (lookahead.h), by a rewriting that only looks ahead: it notes
+ * what addresses want of them and gives no lines. Lines are taken out as they
+ * are put in, so what is kept is one header, or one piece of the body.
  *
  * Source: generic(5), header_checks(5); Postfix src/smtp/smtp_proto.c
  * (smtp_header_rewrite, smtp_body_rewrite).
@@ -25,6 +27,7 @@
 #include "common/base/rewriter.h"
 #include "common/base/slice.h"
 
+struct answers;
 struct rewriting;
 
 /* What is wanted of each message; lives as long as the process. */
@@ -43,9 +46,13 @@ enum rewriting_result {
  * or by a conversion. */
 bool rewriting_is_wanted(const struct rewriting_rules *rules, bool to_7bit);
 
-/* For one message, from its first octet. rules and queue_id are borrowed. */
-struct rewriting *rewriting_new(
-    const struct rewriting_rules *rules, const char *queue_id, bool to_7bit);
+/* For one message, from its first octet. All is borrowed; answers may be NULL
+ * where all tables answer at once. */
+struct rewriting *rewriting_new(const struct rewriting_rules *rules,
+    struct answers *answers, const char *queue_id, bool to_7bit);
+/* Likewise, to look ahead. */
+struct rewriting *rewriting_foresee(
+    const struct rewriting_rules *rules, struct answers *answers);
 void rewriting_free(struct rewriting **r);
 
 /* One record (content.h), or the end of all. What came of the one before must
@@ -58,6 +65,9 @@ enum rewriting_result rewriting_end(struct rewriting *r)
 /* The next piece that came of it, borrowed until the next call; false: none. */
 bool rewriting_take(
     struct rewriting *r, struct slice *piece_out, bool *ends_line_out);
+
+/* No more addresses will come. */
+bool rewriting_is_past_headers(const struct rewriting *r);
 
 size_t rewriting_memory(const struct rewriting *r);
 

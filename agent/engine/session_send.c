@@ -93,12 +93,14 @@ map_address(const struct request *req, const char *address, struct buf *mapped,
 	*out = slice_str(address);
 	if (req->rules == NULL)
 		return true;
-	switch (generic_map(&req->rules->generic, address, mapped)) {
+	switch (
+	    generic_map(&req->rules->generic, req->answers, address, mapped)) {
 	case REWRITER_KEPT:
 		return true;
 	case REWRITER_DONE:
 		*out = buf_slice(mapped);
 		return true;
+	case REWRITER_UNKNOWN:
 	case REWRITER_FAILED:
 		break;
 	}

@@ -349,6 +349,7 @@ find_discard_mask(struct dial *dial, unsigned *mask_out)
 				 "unknown word \"%s\"",
 			    bad);
 		break;
+	case REWRITER_UNKNOWN:
 	case REWRITER_FAILED:
 		is_good = false;
 		break;

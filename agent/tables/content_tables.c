@@ -49,7 +49,7 @@ open_generic(struct content_tables *tables, const struct maps_env *env,
 	struct buf list;
 
 	generic->set = set;
-	tables->generic = rewrite_table_open(
+	tables->generic = rewrite_table_open_asked(
 	    env, "smtp_generic_maps", set->smtp_generic_maps, watch, problems);
 	generic->maps = *rewrite_table_rewriter(tables->generic);
 	generic->partial = *rewrite_table_partial(tables->generic);
@@ -57,7 +57,7 @@ open_generic(struct content_tables *tables, const struct maps_env *env,
 		return;
 	buf_init(&list, LIST_MAX);
 	pick_tables(set->mydestination, &list, problems);
-	tables->destinations = rewrite_table_open(
+	tables->destinations = rewrite_table_open_asked(
 	    env, "mydestination", buf_str(&list), watch, problems);
 	generic->destinations = *rewrite_table_rewriter(tables->destinations);
 	buf_fini(&list);
@@ -118,4 +118,12 @@ const struct rewriting_rules *
 content_tables_rules(const struct content_tables *tables)
 {
 	return &tables->rules;
+}
+
+bool
+content_tables_must_ask(const struct content_tables *tables)
+{
+	return !rewrite_table_is_whole(tables->generic) ||
+	       (tables->destinations != NULL &&
+		   !rewrite_table_is_whole(tables->destinations));
 }

@@ -1,9 +1,10 @@
 /* content_tables: the tables that say how messages are changed on their way
  * out.
  *
- * smtp_generic_maps, with the tables of mydestination that it goes by, and
- * smtp_header_checks and its like. As rewrite_table.h: what cannot be read at
- * start is a problem.
+ * smtp_generic_maps, with the tables of mydestination that it goes by: those
+ * that only proxymap(8) can ask are asked before a message goes out
+ * (lookahead.h). smtp_header_checks and its like would have to be asked for
+ * each line: what cannot be read at start is a problem there.
  */
 #ifndef CONTENT_TABLES_H
 #define CONTENT_TABLES_H
@@ -24,5 +25,8 @@ void content_tables_close(struct content_tables **tables);
 /* Borrowed; live as long as the tables. */
 const struct rewriting_rules *content_tables_rules(
     const struct content_tables *tables);
+
+/* Some addresses have to be asked for. */
+bool content_tables_must_ask(const struct content_tables *tables);
 
 #endif

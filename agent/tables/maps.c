@@ -25,6 +25,7 @@ struct maps_query {
 	size_t at; /* table being asked */
 	char *key, *folded;
 	bool is_partial;
+	bool is_now; /* no table is asked */
 	maps_fn *fn;
 	void *ctx;
 	struct proxymap_query *pending;
@@ -253,7 +254,10 @@ finish_found(struct maps_query *q, const char *value)
 		finish(q, MAPS_FOUND, value, NULL);
 }
 
-static bool search(struct maps_query *q);
+/* OVER: the query was finished (and freed). */
+enum step { STEP_OVER, STEP_WAITS, STEP_UNKNOWN, STEP_NEXT };
+
+static enum step search(struct maps_query *q);
 
 /* What postmap said at start may be what is wrong. */
 static void
@@ -298,11 +302,11 @@ ask(struct maps_query *q, const struct table *t)
 	    table_keeps_case(t) ? q->key : q->folded, on_proxymap, q);
 }
 
-enum step { STEP_OVER, STEP_WAITS, STEP_NEXT };
-
 static enum step
 wait_for(struct maps_query *q, const struct table *t)
 {
+	if (q->is_now)
+		return STEP_UNKNOWN;
 	if (q->maps->proxymap != NULL) {
 		ask(q, t);
 		return STEP_WAITS;
@@ -311,7 +315,7 @@ wait_for(struct maps_query *q, const struct table *t)
 	return STEP_OVER;
 }
 
-/* What one table has to say; STEP_OVER: q was finished (and freed). */
+/* What one table has to say. */
 static enum step
 search_one(struct maps_query *q, struct table *t)
 {
@@ -339,22 +343,22 @@ search_one(struct maps_query *q, struct table *t)
 	return step;
 }
 
-/* Goes on from table q->at; true when q was finished (and freed). */
-static bool
+/* Goes on from table q->at; never NEXT. */
+static enum step
 search(struct maps_query *q)
 {
 	for (; q->at < q->maps->count; q->at++) {
 		enum step step = search_one(q, q->maps->tables[q->at]);
 
 		if (step != STEP_NEXT)
-			return step == STEP_OVER;
+			return step;
 	}
 	finish(q, MAPS_NOT_FOUND, NULL, NULL);
-	return true;
+	return STEP_OVER;
 }
 
 static struct maps_query *
-find(
+query_new(
     struct maps *maps, const char *key, bool is_partial, maps_fn *fn, void *ctx)
 {
 	struct maps_query *q = mem_zalloc(sizeof(*q));
@@ -365,7 +369,29 @@ find(
 	q->is_partial = is_partial;
 	q->fn = fn;
 	q->ctx = ctx;
-	return search(q) ? NULL : q;
+	return q;
+}
+
+static struct maps_query *
+find(
+    struct maps *maps, const char *key, bool is_partial, maps_fn *fn, void *ctx)
+{
+	struct maps_query *q = query_new(maps, key, is_partial, fn, ctx);
+
+	return search(q) == STEP_OVER ? NULL : q;
+}
+
+bool
+maps_find_now(
+    struct maps *maps, const char *key, bool is_partial, maps_fn *fn, void *ctx)
+{
+	struct maps_query *q = query_new(maps, key, is_partial, fn, ctx);
+
+	q->is_now = true;
+	if (search(q) == STEP_OVER)
+		return true;
+	query_free(q);
+	return false;
 }
 
 struct maps_query *

@@ -92,6 +92,12 @@ struct maps_query *maps_find(
 struct maps_query *maps_find_partial(
     struct maps *maps, const char *key, maps_fn *fn, void *ctx);
 
+/* The answer, if no table has to be asked for it: the callback comes from
+ * inside this call. false: one has; there is no callback. is_partial: as for
+ * maps_find_partial(). */
+bool maps_find_now(struct maps *maps, const char *key, bool is_partial,
+    maps_fn *fn, void *ctx);
+
 /* No callback any more; *query may be NULL. Not from inside its callback. */
 void maps_cancel(struct maps_query **query);
 

@@ -182,6 +182,19 @@ fail(struct proxymap *p, const char *what)
 	mem_free(text);
 }
 
+/* Nobody is there: to have each that waits find out for itself would take the
+ * whole time for each. Those that are asked by a callback come behind. */
+static void
+fail_all(struct proxymap *p, const char *what)
+{
+	size_t waiting = 0;
+
+	list_each (link, &p->queue)
+		waiting++;
+	for (; waiting > 0; waiting--)
+		fail(p, what);
+}
+
 /* The server drops idle clients: a question that met this is asked again, on
  * a new connection, once. */
 static void
@@ -220,7 +233,7 @@ kick(void *ctx)
 	struct proxymap_query *q;
 
 	if (p->is_asking) {
-		fail(p, "timed out");
+		fail_all(p, "timed out");
 		return;
 	}
 	while ((q = head(p)) != NULL && q->fn == NULL)
@@ -229,7 +242,7 @@ kick(void *ctx)
 		return;
 	p->is_asking = true;
 	if (p->fd < 0 && !dial(p)) {
-		fail(p, strerror(errno));
+		fail_all(p, strerror(errno));
 		return;
 	}
 	put_question(p, q);

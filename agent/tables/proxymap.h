@@ -1,6 +1,8 @@
 /* proxymap: a client of proxymap(8), which reads tables for those who cannot.
  *
- * One connection, one question at a time, the rest wait in order. The server
+ * One connection, one question at a time, the rest wait in order; when one gets
+ * no answer in time, those behind it have waited as well and fail with it. The
+ * server
  * greets since Postfix 3.6; the form of a question changed in 3.11:
  *
  *   request=lookup table=T:N flags=F key=K                     -> status value

@@ -1,8 +1,13 @@
-/* rewrite_table: lookup tables that are asked for a text and answer at once.
+/* rewrite_table: lookup tables that are asked for a text.
  *
  * For smtp_reply_filter and its like, whose keys nobody knows at start and
  * whose answer cannot be waited for: tables that are read whole or evaluated
- * here (table.h). Others are refused: the parameter is a problem then.
+ * here (table.h), which answer at once. Others are refused, and the parameter
+ * is a problem then, unless it is one whose keys can be asked for before they
+ * are needed (lookahead.h): those tables answer UNKNOWN until then.
+ *
+ * "proxy:" is passed over where a table can be read here: its file is read as
+ * root, like all others.
  */
 #ifndef REWRITE_TABLE_H
 #define REWRITE_TABLE_H
@@ -19,6 +24,10 @@ struct rewrite_table;
 struct rewrite_table *rewrite_table_open(const struct maps_env *env,
     const char *param, const char *list, struct mapwatch *watch,
     struct problems *problems);
+/* The same, with tables that only proxymap(8) can ask. */
+struct rewrite_table *rewrite_table_open_asked(const struct maps_env *env,
+    const char *param, const char *list, struct mapwatch *watch,
+    struct problems *problems);
 void rewrite_table_close(struct rewrite_table **table);
 
 /* Borrowed; lives as long as the table. */
@@ -27,5 +36,12 @@ const struct rewriter *rewrite_table_rewriter(
 
 /* The same for parts of addresses, see maps_find_partial(). */
 const struct rewriter *rewrite_table_partial(const struct rewrite_table *table);
+
+/* It answers every key at once. */
+bool rewrite_table_is_whole(const struct rewrite_table *table);
+
+/* Asks for what the rewriter of such a table did not know; as maps_find(). */
+struct maps_query *rewrite_table_ask(
+    const struct rewriter *rewriter, const char *key, maps_fn *fn, void *ctx);
 
 #endif

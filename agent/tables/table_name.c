@@ -79,3 +79,21 @@ table_name_is_proxied(const char *name)
 {
 	return strncmp(name, "proxy:", 6) == 0;
 }
+
+const char *
+table_name_read_here(const char *name)
+{
+	static const char *const types[] = {"btree", "cdb", "cidr", "dbm",
+	    "fail", "hash", "inline", "lmdb", "pcre", "randmap", "regexp",
+	    "sdbm", "static", "texthash", NULL};
+	const char *direct = name + strlen("proxy:");
+	bool is_read_here;
+	char *type;
+
+	if (!table_name_is_proxied(name))
+		return name;
+	type = mem_strndup(direct, strcspn(direct, ":"));
+	is_read_here = is_one_of(type, types);
+	mem_free(type);
+	return is_read_here ? direct : name;
+}

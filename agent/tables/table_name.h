@@ -28,4 +28,8 @@ bool table_name_is_pattern(const char *type);
 
 bool table_name_is_proxied(const char *name);
 
+/* Without the "proxy:" of a table that can be read, or evaluated, here as well;
+ * points into name. */
+const char *table_name_read_here(const char *name);
+
 #endif

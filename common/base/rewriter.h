@@ -2,14 +2,20 @@
  *
  * fn puts what is to stand in the place of text at the end of out, which is
  * empty, and returns REWRITER_DONE; or leaves text as it is. FAILED: nobody
- * knows (the reason was logged). An fn of NULL keeps everything.
+ * knows (the reason was logged). UNKNOWN: somebody else has to be asked, who
+ * does not answer at once. An fn of NULL keeps everything.
  */
 #ifndef REWRITER_H
 #define REWRITER_H
 
 #include "common/base/buf.h"
 
-enum rewriter_result { REWRITER_KEPT, REWRITER_DONE, REWRITER_FAILED };
+enum rewriter_result {
+	REWRITER_KEPT,
+	REWRITER_DONE,
+	REWRITER_FAILED,
+	REWRITER_UNKNOWN,
+};
 
 struct rewriter {
 	enum rewriter_result (*fn)(

@@ -145,7 +145,7 @@ rewrite_line(struct reply_parser *parser)
 		memcpy(parser->line, buf_str(&out), buf_len(&out));
 	}
 	buf_fini(&out);
-	return result != REWRITER_FAILED;
+	return result == REWRITER_DONE || result == REWRITER_KEPT;
 }
 
 /* As the server sent it: two replies in the place of one show so. */

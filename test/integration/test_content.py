@@ -5,6 +5,8 @@ parameters and all octets must be equal.
 """
 import os
 import re
+import socket
+import threading
 
 import pytest
 
@@ -219,6 +221,71 @@ def test_generic_maps_of_patterns(base, certs, started):
         sender="john+ext@in.example")
     taken = same(pair, len(MESSAGES))
     assert {entry[0] for entry in taken} == {"john+ext.x@out.example"}
+
+
+def test_generic_maps_that_only_proxymap_can_ask(base, certs, started):
+    """Parts of addresses are looked for in them, and tables of mydestination
+    are asked likewise."""
+    maps = [f"unionmap:{{{table(base, name, text, 'texthash')}}}"
+            for name, text in (("generic", GENERIC),
+                               ("own", "own.example  x\n"))]
+    pair = run(base, certs, started, {
+        "smtp_generic_maps": "proxy:" + maps[0],
+        "mydestination": f"sender.example proxy:{maps[1]}",
+        "recipient_delimiter": "+", "myorigin": "local.example",
+        "proxy_read_maps": f"proxy:{maps[0]} proxy:{maps[1]}"})
+    taken = same(pair, len(MESSAGES))
+    assert all(entry[0] == "john.doe@out.example" for entry in taken)
+    assert any(b'"Doe, John" <john.doe@out.example>(the boss)' in entry[-1]
+               for entry in taken)
+
+
+class SocketMap:
+    """Answers NAME KEY with a mapped address, as long as it is told to."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.answers = threading.Event()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self):
+        while True:
+            client, _ = self.listener.accept()
+            threading.Thread(target=self._serve, args=(client,),
+                             daemon=True).start()
+
+    def _serve(self, client):
+        lines = client.makefile("rb")
+        while digits := lines.read(1):
+            while not digits.endswith(b":"):
+                digits += lines.read(1)
+            _, key = lines.read(int(digits[:-1]) + 1)[:-1].split(b" ", 1)
+            self.answers.wait()
+            user, _, domain = key.partition(b"@")
+            reply = b"OK " + user + b"@out.example" \
+                if domain == b"in.example" else b"NOTFOUND "
+            client.sendall(b"%d:%s," % (len(reply), reply))
+
+
+def test_mail_waits_for_tables_that_do_not_answer(base, certs, started):
+    server = SocketMap()
+    maps = f"socketmap:inet:127.0.0.1:{server.port}:x"
+    pair = Both(base, certs, started, main={
+        **PLAIN, "smtp_generic_maps": maps, "ipc_timeout": "2s",
+        "proxy_read_maps": f"proxy:{maps}"})
+    pair.origin.inject([messages.Message(
+        f"m{n}", "john@in.example", ("r@lane.example",),
+        b"To: jane@in.example\r\n\r\nx\r\n", "") for n in range(5)])
+    pair.origin.log.wait(r"dsn=4.3.0, status=deferred \(smtp_generic_maps",
+                         count=5)
+    pair.origin.log.wait(r"smtp_generic_maps: table socketmap:.*timed out")
+    assert not pair.upstream.ledger()
+    server.answers.set()
+    pair.origin.wait_empty()
+    assert {e.sender for e in pair.upstream.ledger()} == {"john@out.example"}
+    assert all(b"\r\nTo: jane@out.example\r\n" in b"\r\n" + content
+               for content in pair.upstream.contents())
 
 
 def test_generic_maps_of_no_address_defer(base, certs, started):

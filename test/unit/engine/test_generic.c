@@ -50,10 +50,11 @@ mapped(const char *table, const char *address)
 	generic.maps = generic.partial = (struct rewriter){look_up, copy};
 	asked[0] = '\0';
 	buf_init(&out, OUT_MAX);
-	switch (generic_map(&generic, address, &out)) {
+	switch (generic_map(&generic, NULL, address, &out)) {
 	case REWRITER_KEPT:
 		(void)snprintf(text, sizeof(text), "%s", "kept");
 		break;
+	case REWRITER_UNKNOWN:
 	case REWRITER_FAILED:
 		(void)snprintf(text, sizeof(text), "%s", "failed");
 		break;

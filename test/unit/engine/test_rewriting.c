@@ -70,7 +70,7 @@ static enum rewriting_result
 run(const struct rewriting_rules *rules, bool to_7bit, const char *text,
     struct buf *out)
 {
-	struct rewriting *r = rewriting_new(rules, "ID", to_7bit);
+	struct rewriting *r = rewriting_new(rules, NULL, "ID", to_7bit);
 	enum rewriting_result result = REWRITING_OK;
 
 	for (const char *p = text; *p != '\0' && result == REWRITING_OK;) {

@@ -85,7 +85,28 @@ rewrite_table_that_must_be_waited_for_is_refused(void **state)
 	assert_non_null(strstr(problems.text[0],
 	    "bad parameter: param = inline:{a=b}, tcp:[::1]:9: not supported"));
 	assert_int_equal(ask(table, "a"), REWRITER_DONE);
-	assert_int_equal(ask(table, "x"), REWRITER_FAILED);
+	assert_int_equal(ask(table, "x"), REWRITER_UNKNOWN);
+	rewrite_table_close(&table);
+}
+
+static void
+rewrite_table_reads_here_what_proxymap_need_not(void **state)
+{
+	struct rewrite_table *table =
+	    open_table("proxy:inline:{a=b}, proxy:regexp:{{/x/ y}}");
+
+	(void)state;
+	assert_int_equal(problems.count, 0);
+	assert_true(rewrite_table_is_whole(table));
+	assert_int_equal(ask(table, "a"), REWRITER_DONE);
+	assert_string_equal(buf_str(&out), "b");
+	assert_int_equal(ask(table, "xx"), REWRITER_DONE);
+	assert_string_equal(buf_str(&out), "y");
+	assert_int_equal(ask(table, "z"), REWRITER_KEPT);
+	rewrite_table_close(&table);
+	table = open_table("proxy:ldap:/etc/a");
+	assert_int_equal(problems.count, 1);
+	assert_false(rewrite_table_is_whole(table));
 	rewrite_table_close(&table);
 }
 
@@ -98,6 +119,7 @@ main(void)
 	    TEST(rewrite_table_answers_at_once),
 	    TEST(rewrite_table_of_nothing_keeps_everything),
 	    TEST(rewrite_table_that_must_be_waited_for_is_refused),
+	    TEST(rewrite_table_reads_here_what_proxymap_need_not),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
