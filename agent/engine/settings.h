@@ -91,6 +91,7 @@ struct settings {
 	bool smtp_use_tls, smtp_enforce_tls; /* obsolete forms of the level */
 	bool smtp_tls_wrappermode;
 	char *smtp_tls_CAfile, *smtp_tls_CApath;
+	char *smtp_tls_trust_anchor_file;
 	char *smtp_tls_chain_files, *smtp_tls_cert_file, *smtp_tls_key_file;
 	char *smtp_tls_eccert_file, *smtp_tls_eckey_file;
 	char *smtp_tls_verify_cert_match, *smtp_tls_secure_cert_match;

@@ -124,7 +124,6 @@ static const struct foreign table[] = {
     FINE("smtp_sasl_auth_cache_time", "3.4", "lane_alert_retry"),
 
     /* TLS */
-    REFUSE("smtp_tls_trust_anchor_file", "3.4", "-", "use smtp_tls_CAfile"),
     REFUSE("smtp_tls_dcert_file", "3.4", "-|none", "use smtp_tls_chain_files"),
     REFUSE("smtp_tls_dkey_file", "3.4", "-|none", "use smtp_tls_chain_files"),
     FINE("smtp_tls_connection_reuse", "3.4",

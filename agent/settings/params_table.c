@@ -182,6 +182,8 @@ static const struct param table[] = {
     BOOL(smtp_tls_wrappermode, "no", "TLS before SMTP (port 465)"),
     STR(smtp_tls_CAfile, "", "trusted authorities, a file"),
     STR(smtp_tls_CApath, "", "trusted authorities, a directory"),
+    STR(smtp_tls_trust_anchor_file, "",
+	"certificates and keys to trust in place of authorities"),
     STR(smtp_tls_chain_files, "", "client keys and certificates"),
     STR(smtp_tls_cert_file, "", "client certificate, RSA"),
     STR(smtp_tls_key_file, "", "its key"),

@@ -83,6 +83,7 @@ struct dial {
 	struct candidates *candidates;
 	struct candidate at;
 	struct tlspolicy policy;
+	struct trust_anchors *anchors; /* of its own tafile= */
 	struct maps_query *policy_query;
 	const char *policy_key; /* in at: the next one to look up */
 	struct credentials_query *credentials_query;

@@ -16,6 +16,7 @@
 #include "agent/smarthost/dial.h"
 #include "agent/smarthost/handshake.h"
 #include "agent/smarthost/peer_list.h"
+#include "agent/smarthost/trust_anchors.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
@@ -33,6 +34,7 @@ dialer_new(struct loop *loop, const struct settings *set,
     struct credentials *credentials, struct maps *tls_policy)
 {
 	struct dialer *d = mem_zalloc(sizeof(*d));
+	const char *anchors_why;
 	char bad[64], *service;
 
 	d->loop = loop;
@@ -53,6 +55,9 @@ dialer_new(struct loop *loop, const struct settings *set,
 		log_error("%s", d->source_error);
 	if (tls_error(d->tls) != NULL)
 		log_error("%s", tls_error(d->tls));
+	(void)tls_anchors(d->tls, &anchors_why);
+	if (anchors_why != NULL)
+		log_error("%s", anchors_why);
 	d->has_sasl = sasl_open(&d->sasl_why);
 	if (!d->has_sasl)
 		log_error("cannot start SASL: %s", d->sasl_why);
@@ -139,6 +144,7 @@ dispose(struct dial *dial)
 	credentials_cancel(&dial->credentials_query);
 	tokens_cancel(&dial->token_query);
 	dial_wipe_credentials(dial);
+	trust_anchors_free(&dial->anchors);
 	reply_parser_fini(&dial->parser);
 	loop_timer_free(&dial->timer);
 	mem_free(dial->sender);
@@ -248,11 +254,35 @@ must_encrypt(const struct dial *dial)
 		     "\"smtp_tls_security_level = encrypt\" (or stronger)";
 }
 
+/* Those of the policy are read when they are needed, as by smtp(8). false: why
+ * not. */
+static bool
+find_anchors(struct dial *dial, char *why, size_t size)
+{
+	struct tlspolicy *policy = &dial->policy;
+	const char *at_start = NULL;
+
+	trust_anchors_free(&dial->anchors);
+	policy->anchors = NULL;
+	if (!tls_level_has_issuer(policy->level))
+		return true;
+	if (policy->tafiles[0] == '\0') {
+		policy->anchors = tls_anchors(dial->dialer->tls, &at_start);
+		(void)snprintf(
+		    why, size, "%s", at_start != NULL ? at_start : "");
+		return at_start == NULL;
+	}
+	dial->anchors = trust_anchors_load(policy->tafiles, "\n", why, size);
+	policy->anchors = dial->anchors;
+	return dial->anchors != NULL;
+}
+
 static void
 check_policy(struct dial *dial)
 {
 	struct dialer *d = dial->dialer;
 	enum tls_level level = dial->policy.level;
+	char why[DSN_TEXT_MAX];
 
 	if (dial_is_wrapped(dial) && level < TLS_LEVEL_ENCRYPT) {
 		fail_policy(dial, must_encrypt(dial));
@@ -261,6 +291,10 @@ check_policy(struct dial *dial)
 	if (level > TLS_LEVEL_NONE && tls_error(d->tls) != NULL) {
 		fail_config(dial, "4.3.5", "client TLS configuration problem",
 		    tls_error(d->tls));
+		return;
+	}
+	if (!find_anchors(dial, why, sizeof(why))) {
+		fail_policy(dial, why);
 		return;
 	}
 	(void)snprintf(dial->result.peer.tls, sizeof(dial->result.peer.tls),

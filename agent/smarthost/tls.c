@@ -6,11 +6,13 @@
 #include <openssl/x509v3.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <time.h>
 
 #include "agent/smarthost/tlssession.h"
+#include "agent/smarthost/trust_anchors.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/slice.h"
@@ -22,6 +24,7 @@ enum {
 	CIPHERS_SIZE = 2048,
 	GROUPS_SIZE = 1024,
 	NAMES_SIZE = 300,
+	ANCHORS_ERROR_SIZE = 600,
 	DIGEST_TEXT_SIZE = EVP_MAX_MD_SIZE * 3 + 1,
 	KEY_BITS_MIN = 80, /* of strength: what security level 1 asks for */
 };
@@ -32,7 +35,8 @@ struct tls {
 	const struct settings *set;
 	SSL_CTX *ctx;
 	struct tlssession_cache *sessions;
-	char *error;
+	struct trust_anchors *anchors;
+	char *error, *anchors_error;
 };
 
 /* What memory was short for must not pass for a wrong parameter, which would be
@@ -75,6 +79,30 @@ load_cas(struct tls *tls)
 	if (strcasecmp(set->tls_append_default_CA, "yes") == 0 &&
 	    SSL_CTX_set_default_verify_paths(tls->ctx) != 1)
 		set_error(tls, "cannot load", "the system's CA certificates");
+}
+
+/* Only levels that ask for an issuer need them. */
+static void
+load_anchors(struct tls *tls)
+{
+	const char *files = tls->set->smtp_tls_trust_anchor_file;
+	char error[ANCHORS_ERROR_SIZE];
+
+	if (!trust_anchors_allow(tls->ctx))
+		set_error(tls, "cannot use", "trust anchors");
+	if (*files == '\0')
+		return;
+	tls->anchors =
+	    trust_anchors_load(files, WORDS_SEPARATORS, error, sizeof(error));
+	if (tls->anchors == NULL)
+		tls->anchors_error = mem_strdup(error);
+}
+
+const struct trust_anchors *
+tls_anchors(const struct tls *tls, const char **why_out)
+{
+	*why_out = tls->anchors_error;
+	return tls->anchors;
 }
 
 /* "none" is how one entry of master.cf undoes a certificate of main.cf. */
@@ -151,10 +179,27 @@ tls_own_end_s(const struct tls *tls)
 	return first;
 }
 
-/* tls_ssl_options: what smtp(8) knows by name. */
+/* Digits of a number of base 16, as smtp(8) has it for what has no name. */
+static bool
+read_mask(const char *word, uint64_t *mask_out)
+{
+	const char *digits = strncasecmp(word, "0x", 2) == 0 ? word + 2 : word;
+	size_t n = strlen(digits);
+
+	if (n == 0 || n > 16 || strspn(digits, "0123456789abcdefABCDEF") != n)
+		return false;
+	*mask_out = strtoull(digits, NULL, 16);
+	return true;
+}
+
+/* tls_ssl_options: what smtp(8) knows by name, and bits of OpenSSL. Those that
+ * parameters of their own are for are left alone. */
 static void
 set_options(struct tls *tls)
 {
+	const uint64_t managed = SSL_OP_ALL | SSL_OP_NO_SSL_MASK |
+				 SSL_OP_CIPHER_SERVER_PREFERENCE |
+				 SSL_OP_IGNORE_UNEXPECTED_EOF;
 	static const struct {
 		const char *name;
 		uint64_t bit;
@@ -170,6 +215,7 @@ set_options(struct tls *tls)
 	};
 	struct slice rest = slice_str(tls->set->tls_ssl_options), each;
 	char word[64];
+	uint64_t mask = 0;
 	size_t i;
 
 	while (words_cut(&rest, WORDS_SEPARATORS, &each)) {
@@ -177,10 +223,11 @@ set_options(struct tls *tls)
 		for (i = 0; i < sizeof(known) / sizeof(known[0]); i++)
 			if (strcasecmp(known[i].name, word) == 0)
 				break;
-		if (i == sizeof(known) / sizeof(known[0]))
+		if (i < sizeof(known) / sizeof(known[0]))
+			mask = known[i].bit;
+		else if (!read_mask(word, &mask))
 			set_error(tls, "not supported: tls_ssl_options", word);
-		else
-			(void)SSL_CTX_set_options(tls->ctx, known[i].bit);
+		(void)SSL_CTX_set_options(tls->ctx, mask & ~managed);
 	}
 }
 
@@ -257,6 +304,8 @@ tls_new(const struct settings *set)
 	check_memory();
 	load_cas(tls);
 	check_memory();
+	load_anchors(tls);
+	check_memory();
 	load_client_certs(tls);
 	check_memory();
 	return tls;
@@ -272,6 +321,8 @@ tls_free(struct tls **tls)
 		return;
 	tlssession_cache_free(&old->sessions);
 	SSL_CTX_free(old->ctx);
+	trust_anchors_free(&old->anchors);
+	mem_free(old->anchors_error);
 	mem_free(old->error);
 	mem_free(old);
 }
@@ -338,6 +389,9 @@ tls_open(struct tls *tls, const struct tlspolicy *policy, const char *host,
 		why = "invalid TLS cipher grade or exclusion list";
 	else if (!set_name(ssl, policy, host, nexthop))
 		why = "invalid TLS server name";
+	else if (policy->anchors != NULL &&
+		 !trust_anchors_use(policy->anchors, ssl))
+		why = "no usable trust anchor";
 	ERR_clear_error();
 	if (why != NULL) {
 		(void)snprintf(error, error_size, "%s", why);
@@ -559,6 +613,10 @@ describe_untrusted(SSL *ssl, X509 *cert, char *out, size_t n)
 	char issuer[200] = "";
 
 	switch (code) {
+	case X509_V_ERR_CERT_UNTRUSTED:
+	case X509_V_ERR_DANE_NO_MATCH:
+		(void)snprintf(out, n, "no trust anchor matches");
+		break;
 	case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
 		(void)snprintf(out, n, "self-signed certificate");
 		break;
@@ -605,6 +663,13 @@ judge_fingerprint(struct tls *tls, X509 *cert, const struct tlspolicy *policy,
 		    out->why, sizeof(out->why), "fingerprint does not match");
 }
 
+static bool
+is_anchor(const struct tlspolicy *policy, X509 *cert)
+{
+	return policy->anchors != NULL &&
+	       trust_anchors_have(policy->anchors, cert);
+}
+
 static void
 judge(struct tls *tls, SSL *ssl, X509 *cert, const struct tlspolicy *policy,
     const char *host, const char *nexthop, struct tls_facts *out)
@@ -618,8 +683,10 @@ judge(struct tls *tls, SSL *ssl, X509 *cert, const struct tlspolicy *policy,
 		describe_untrusted(ssl, cert, out->why, sizeof(out->why));
 		return;
 	}
-	/* A session that is resumed brings the judgement of its beginning. */
-	if (describe_date(cert, out->why, sizeof(out->why))) {
+	/* A session that is resumed brings the judgement of its beginning. What
+	 * is trusted by name may be of any age. */
+	if (!is_anchor(policy, cert) &&
+	    describe_date(cert, out->why, sizeof(out->why))) {
 		out->is_trusted = false;
 		return;
 	}
@@ -663,9 +730,11 @@ tls_key(
 {
 	unsigned char digest[EVP_MAX_MD_SIZE];
 	unsigned n = 0;
-	char *text = mem_printf("%s\n%d\n%s\n%s\n%s\n%s\n%s", where,
+	char *text = mem_printf("%s\n%d\n%s\n%s\n%s\n%s\n%s\n%s", where,
 	    (int)policy->level, policy->protocols, policy->ciphers,
-	    policy->exclude, policy->match, policy->servername);
+	    policy->exclude, policy->match, policy->servername,
+	    policy->anchors != NULL ? trust_anchors_digest(policy->anchors)
+				    : "");
 
 	if (EVP_Digest(text, strlen(text), digest, &n, EVP_sha256(), NULL) != 1)
 		log_panic("EVP_Digest failed");

@@ -44,6 +44,10 @@ void tls_free(struct tls **tls);
 /* What could not be loaded, NULL if all was: TLS must not be used then. */
 const char *tls_error(const struct tls *tls);
 
+/* smtp_tls_trust_anchor_file; NULL: there is none, or *why_out says why not. */
+const struct trust_anchors *tls_anchors(
+    const struct tls *tls, const char **why_out);
+
 /* When the first of our client certificates ends, in seconds since the epoch;
  * 0: there is none. */
 int64_t tls_own_end_s(const struct tls *tls);

@@ -187,6 +187,18 @@ add_match(struct tlspolicy *p, struct slice value, bool *is_first)
 }
 
 static bool
+add_tafile(struct tlspolicy *p, struct slice value)
+{
+	size_t used = strlen(p->tafiles);
+
+	if (used + value.n + 2 > sizeof(p->tafiles))
+		return false;
+	(void)snprintf(p->tafiles + used, sizeof(p->tafiles) - used, "%.*s\n",
+	    (int)value.n, value.p);
+	return true;
+}
+
+static bool
 is_ignored(struct slice name)
 {
 	static const char *const names[] = {"connection_reuse", "enable_rpk",
@@ -226,7 +238,9 @@ set_attribute(struct tlspolicy *p, struct slice name, struct slice value,
 			return "not valid at this security level";
 		ok = add_match(p, value, is_first_match);
 	} else if (slice_eq_nocase(name, "tafile")) {
-		return "not supported here: use smtp_tls_CAfile";
+		if (!tls_level_has_issuer(p->level))
+			return "not valid at this security level";
+		ok = add_tafile(p, value);
 	} else {
 		return "unknown attribute";
 	}

@@ -4,8 +4,8 @@
  *   "verify { match = nexthop } protocols=>=TLSv1.2"
  *
  * Pure text work. Levels: none, may, encrypt, fingerprint, verify, secure. The
- * DANE levels need a validating resolver and are refused in clear words, as is
- * tafile=. Attributes that only concern smtp(8)'s own machinery
+ * DANE levels need a validating resolver and are refused in clear words.
+ * Attributes that only concern smtp(8)'s own machinery
  * (connection_reuse, enable_rpk, policy_*) are read and ignored.
  */
 #ifndef TLSPOLICY_H
@@ -27,6 +27,8 @@ enum tls_level {
 
 enum { TLSPOLICY_TEXT_SIZE = 512, TLSPOLICY_ERROR_SIZE = 256 };
 
+struct trust_anchors;
+
 struct tlspolicy {
 	enum tls_level level;
 	char protocols[TLSPOLICY_TEXT_SIZE];
@@ -34,6 +36,10 @@ struct tlspolicy {
 	char exclude[TLSPOLICY_TEXT_SIZE]; /* blanks, commas or ":" between */
 	char match[TLSPOLICY_TEXT_SIZE]; /* ":" (names) or "|" between */
 	char servername[256]; /* "", a name, "hostname" or "nexthop" */
+	char tafiles[TLSPOLICY_TEXT_SIZE]; /* a line for each; "": main.cf's */
+	/* What they hold, for whoever is verified; NULL: authorities. Borrowed,
+	 * and set by whoever reads them. */
+	const struct trust_anchors *anchors;
 };
 
 /* The level main.cf asks for, with the parameters that go with it. False when
@@ -52,6 +58,13 @@ static inline bool
 tls_level_must_match(enum tls_level level)
 {
 	return level >= TLS_LEVEL_FINGERPRINT;
+}
+
+/* The certificate must have been issued by somebody who is trusted. */
+static inline bool
+tls_level_has_issuer(enum tls_level level)
+{
+	return level >= TLS_LEVEL_VERIFY;
 }
 
 /* Versions a list like ">=TLSv1.1, !TLSv1.2" or "!SSLv2 !SSLv3" allows, as

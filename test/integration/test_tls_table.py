@@ -55,11 +55,35 @@ KINDS = [
     Kind("listed", versions=UP_TO_12, ciphers="ECDHE-RSA-AES256-GCM-SHA384"),
     Kind("unlisted", versions=UP_TO_12, ciphers="AES128-SHA"),
     Kind("anonymous", versions=UP_TO_12, ciphers="aNULL"),
+    Kind("taroot", anchors=("root",)),
+    Kind("tarootkey", anchors=("rootkey",)),
+    Kind("taleaf", anchors=("leaf",)),
+    Kind("taleafkey", anchors=("leafkey",)),
+    Kind("taother", anchors=("other",)),
+    Kind("taboth", {"signer": "other"}, anchors=("root", "other")),
+    Kind("taself", {"signer": "self", "subject": "localhost"},
+         anchors=("leaf",)),
+    Kind("taselfkey", {"signer": "self", "subject": "localhost"},
+         anchors=("leafkey",)),
+    Kind("taold", {"dates": ("20200101000000Z", "20200201000000Z")},
+         anchors=("leaf",)),
+    Kind("taoldroot", {"dates": ("20200101000000Z", "20200201000000Z")},
+         anchors=("root",)),
+    Kind("tawrongname", {"alt": "DNS:other.example"}, anchors=("leaf",)),
+    Kind("taweak", {"bits": 512}, versions=UP_TO_12, anchors=("leaf",)),
+    Kind("tamid", chain=({}, {}), anchors=("mid",)),
+    Kind("tamidkey", chain=({}, {}), anchors=("midkey",)),
+    Kind("tamidhidden", chain=({},), hide_chain=True, anchors=("mid",)),
+    Kind("tahiddenkey", chain=({},), hide_chain=True, anchors=("midkey",)),
+    Kind("tamidold", chain=({"dates": ("20200101000000Z",
+                                       "20200201000000Z")},),
+         anchors=("leaf",)),
+    Kind("tadeep", chain=({}, {}, {}, {}), anchors=("root",)),
 ]
 
 # One of each sort; POSTLANE_LONG=1 takes all.
 FEW = """good rsa768 sha1 expired wrongname selfsigned wilddeep digest chain4
-tls11 curve384 unlisted""".split()
+tls11 curve384 unlisted taother taself""".split()
 
 MAIN = {
     "inet_protocols": "ipv4",
@@ -80,6 +104,13 @@ MAIN = {
 
 
 def policy(zoo, kind, level):
+    text = matches(zoo, kind, level)
+    if kind.anchors and level in ("verify", "secure"):
+        text += f" tafile={zoo.authority.tafiles[kind.name]}"
+    return text
+
+
+def matches(zoo, kind, level):
     if level == "fingerprint":
         return f"fingerprint match={zoo.digests[kind.name]}"
     if level in ("verify", "secure") and kind.match:

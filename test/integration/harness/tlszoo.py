@@ -43,6 +43,7 @@ class Kind:
     versions: tuple = (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_3)
     ciphers: str = "ALL:COMPLEMENTOFALL"
     curve: str = ""
+    anchors: tuple = ()     # what its tafile holds, see Authority.anchor()
 
 
 class Authority:
@@ -54,6 +55,7 @@ class Authority:
         self.count = 0
         self.keys = {}
         self.made = {}      # of kinds: files and digest
+        self.tafiles = {}   # of kinds that have anchors
         self.root = self._self_signed("Zoo CA")
         self.pem = self.root[0]
         self.other = self._self_signed("Other CA")
@@ -116,6 +118,19 @@ class Authority:
             self.made[kind.name] = self._make(kind)
         return self.made[kind.name]
 
+    def anchor(self, name, cert, between):
+        """root, other, leaf, or mid for the topmost intermediate; with "key"
+        behind it, its public key alone."""
+        path = {"root": self.root[0], "other": self.other[0], "leaf": cert,
+                "mid": between[-1] if between else None}[
+                    name.removesuffix("key")]
+        if not name.endswith("key"):
+            with open(path, encoding="ascii") as f:
+                return f.read()
+        return subprocess.run(
+            ["openssl", "x509", "-in", path, "-noout", "-pubkey"], check=True,
+            capture_output=True, text=True).stdout
+
     def _make(self, kind):
         issuer, between = self.root, []
         for step, options in enumerate(kind.chain):
@@ -125,6 +140,11 @@ class Authority:
                 options.get("md", "sha256"), options.get("dates"))
             between.insert(0, issuer[0])
         cert, key = self.leaf(issuer, **kind.cert)
+        if kind.anchors:
+            self.tafiles[kind.name] = self._path("pem")
+            with open(self.tafiles[kind.name], "w", encoding="ascii") as f:
+                f.writelines(self.anchor(name, cert, between)
+                             for name in kind.anchors)
         chain = self._path("pem")
         with open(chain, "w", encoding="ascii") as out:
             for name in [cert] + ([] if kind.hide_chain else between):
@@ -141,6 +161,7 @@ class Zoo:
     """A running set; (kind, level) -> port, logins, messages."""
 
     def __init__(self, authority, kinds, levels):
+        self.authority = authority
         self.ports, self.digests = {}, {}
         self.logins, self.mail = set(), set()
         self._listeners = {}

@@ -115,7 +115,9 @@ tls_policies_that_are_wrong_say_why(void **state)
 	    {"secure match=", "empty value"},
 	    {"secure match", "missing \"=\""},
 	    {"secure {match=a", "missing \"}\""},
-	    {"verify tafile=/x", "not supported here: use smtp_tls_CAfile"},
+	    {"encrypt tafile=/x", "\"tafile\": not valid"},
+	    {"fingerprint tafile=/x", "\"tafile\": not valid"},
+	    {"verify tafile=", "empty value"},
 	    {"verify color=red", "unknown attribute"},
 	    {"verify servername=a_b..c", "invalid host name"},
 	};

@@ -53,8 +53,8 @@ tls_parameters_have_an_effect(void **state)
 	} bad[] = {
 	    {"tls_eecdh_auto_curves", "unheard-of",
 		"no usable group in tls_eecdh_auto_curves unheard-of"},
-	    {"tls_ssl_options", "NO_TICKET, 0x4",
-		"not supported: tls_ssl_options 0x4"},
+	    {"tls_ssl_options", "NO_TICKET, 0xh4",
+		"not supported: tls_ssl_options 0xh4"},
 	    {"tls_medium_cipherlist", "UNHEARD-OF",
 		"invalid TLS cipher grade or exclusion list"},
 	};
@@ -110,6 +110,9 @@ tls_options_by_name_reach_openssl(void **state)
 	    {"NO_COMPRESSION", SSL_OP_NO_COMPRESSION},
 	    {"NO_RENEGOTIATION", SSL_OP_NO_RENEGOTIATION},
 	    {"ENABLE_MIDDLEBOX_COMPAT", SSL_OP_ENABLE_MIDDLEBOX_COMPAT},
+	    /* By number, as openssl/ssl.h has them. */
+	    {"0x4000", SSL_OP_NO_TICKET},
+	    {"80000", SSL_OP_NO_ENCRYPT_THEN_MAC},
 	};
 	/* Set anyway. */
 	const uint64_t always =
