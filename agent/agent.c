@@ -49,7 +49,7 @@ struct agent {
 	struct domain_store *domains;
 	struct report *report;
 	struct relief *relief;
-	struct loop_timer *timer; /* lane_deadline_ms() */
+	struct loop_timer *timer; /* lane_deadline_us() */
 	struct loop_timer *finale; /* the end of a phase */
 	bool is_kick_due;
 	struct request *suspect; /* being tried alone */
@@ -75,8 +75,9 @@ want_kick(void *ctx)
 static void
 set_timer(struct agent *a, struct moment now)
 {
-	int64_t due = lane_deadline_ms(a->lane);
-	int64_t since_epoch_ms = (int64_t)now.wall.tv_sec * 1000 - now.ms;
+	int64_t due = clock_ms_from_us(lane_deadline_us(a->lane));
+	int64_t since_epoch_ms =
+	    (int64_t)now.wall.tv_sec * 1000 - now.us / US_PER_MS;
 
 	/* The board must be true also when nothing more happens. */
 	if (due > figures_due_ms(&a->figures))
@@ -188,11 +189,11 @@ static bool
 may_greet(void *ctx, int64_t now_ms, int64_t *until_ms_out)
 {
 	struct agent *a = ctx;
-	int64_t until = INT64_MAX;
+	int64_t until_us = INT64_MAX;
 	bool may =
 	    a->lane == NULL ||
 	    lane_may_admit(a->lane, intake_greeted(a->intake) + looked_up(a),
-		now_ms, &until);
+		clock_us_from_ms(now_ms), &until_us);
 
 	look_at_tables(a);
 	*until_ms_out = 0;
@@ -200,7 +201,7 @@ may_greet(void *ctx, int64_t now_ms, int64_t *until_ms_out)
 		return false;
 	/* Let in to be given back, see on_request(). */
 	may = may || relief_gives_back(a->relief);
-	*until_ms_out = until == INT64_MAX ? 0 : until;
+	*until_ms_out = until_us == INT64_MAX ? 0 : clock_ms_from_us(until_us);
 	return may && a->suspect == NULL;
 }
 
@@ -296,7 +297,7 @@ on_request(void *ctx, struct request *req)
 		    "set aside: the delivery agent crashed with this message "
 		    "in hand");
 	} else if (relief_gives_back(a->relief) &&
-		   lane_has_surplus(a->lane, loop_now_ms(a->env.loop))) {
+		   lane_has_surplus(a->lane, loop_now_us(a->env.loop))) {
 		give_back(a, req);
 	} else if (a->lookahead != NULL) {
 		lookahead_begin(a->lookahead, req);
@@ -453,8 +454,9 @@ leave_child(void *ctx)
 	if (pid < 0) {
 		/* Finishing in place blocks the service for that time only. */
 		log_warn("fork: %s", strerror(errno));
-		loop_timer_at(a->finale,
-		    clock_mono_ms() + a->env.set->lane_drain_limit_ms);
+		loop_timer_at(
+		    a->finale, clock_mono_ms() +
+				   a->env.set->lane_drain_limit_us / US_PER_MS);
 		return;
 	}
 	if (pid > 0)
@@ -485,7 +487,7 @@ on_master_gone(void *ctx)
 
 	if (phase_is_end(a->phase))
 		return;
-	hand_over(a, a->env.set->lane_drain_limit_ms);
+	hand_over(a, a->env.set->lane_drain_limit_us / US_PER_MS);
 }
 
 /* ---- life -------------------------------------------------------------- */

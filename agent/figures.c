@@ -3,6 +3,7 @@
 #include "agent/engine/lane_why.h"
 #include "agent/io/logsink.h"
 #include "agent/state/pace_store.h"
+#include "common/base/clock.h"
 #include "common/shared/board_rates.h"
 
 enum { SHOW_EVERY_MS = 250 };
@@ -64,11 +65,13 @@ figures_begin(const struct figures *f)
 static int64_t
 oldest_wall_ms(const struct lane *lane, struct moment now)
 {
-	int64_t oldest_ms = lane_oldest_ms(lane);
+	int64_t oldest_us = lane_oldest_us(lane);
 	int64_t wall_ms =
 	    (int64_t)now.wall.tv_sec * 1000 + now.wall.tv_usec / 1000;
 
-	return oldest_ms == INT64_MAX ? 0 : wall_ms - (now.ms - oldest_ms);
+	return oldest_us == INT64_MAX
+		   ? 0
+		   : wall_ms - (now.us - oldest_us) / US_PER_MS;
 }
 
 static void
@@ -150,10 +153,11 @@ figures_show(struct figures *f, struct moment now)
 	bool is_idle = lane_waiting(f->lane) + lane_in_flight(f->lane) == 0;
 
 	/* The last state before a quiet time is shown whatever the hour. */
-	f->is_due = !is_idle && now.ms - f->shown_ms < SHOW_EVERY_MS;
+	f->is_due =
+	    !is_idle && now.us / US_PER_MS - f->shown_ms < SHOW_EVERY_MS;
 	if (f->is_due)
 		return;
-	f->shown_ms = now.ms;
+	f->shown_ms = now.us / US_PER_MS;
 	show_counters(f);
 	show_gauges(f, now);
 	show_rates(f, now);

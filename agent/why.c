@@ -90,11 +90,12 @@ on_part(void *ctx, const struct lane_why *why, const struct transaction *t)
 		    o, "of", json_integer((json_int_t)why->of));
 	}
 	(void)json_object_set_new(o, "expected_s",
-	    json_integer(why->expected_ms < 0
+	    json_integer(why->expected_us < 0
 			     ? -1
-			     : (json_int_t)(why->expected_ms + 999) / 1000));
+			     : (json_int_t)(why->expected_us + US_PER_S - 1) /
+				   US_PER_S));
 	(void)json_object_set_new(o, "since_s",
-	    json_integer((a->now.ms - t->req->received_ms) / 1000));
+	    json_integer((a->now.us - t->req->received_us) / US_PER_S));
 	(void)json_array_append_new(a->parts, o);
 }
 

@@ -5,10 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/limits/rate.h"
-
-enum { US_PER_S = 1000000 };
 
 static int
 sessions_of(const struct settings *set)

@@ -9,6 +9,7 @@
 
 #include "agent/state/account_limits.h"
 #include "agent/state/statefile.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/shared/board_rates.h"
@@ -97,7 +98,7 @@ read_limits(const struct reading *r, const char *kind, uint64_t key,
 	fd = boardfile_open(r->dir_fd, name);
 	if (fd < 0)
 		return false;
-	is_read = account_limits_look(fd, r->boot, r->m->now.ms * 1000, &share);
+	is_read = account_limits_look(fd, r->boot, r->m->now.us, &share);
 	(void)close(fd);
 	if (is_read)
 		*count += board_rates_fill(&share.set, unit, rows + *count,
@@ -172,7 +173,8 @@ add_account(struct reading *r, int i)
 	};
 	TEXT(a->label, from->label);
 	TEXT(a->refusal, from->refusal);
-	(void)slotsfile_read(&a->slots, r->dir_fd, a->key, m->now.ms);
+	(void)slotsfile_read(
+	    &a->slots, r->dir_fd, a->key, m->now.us / US_PER_MS);
 	read_account_rates(r, a, from);
 	for (size_t k = 0; k < BOARD_HOSTS; k++)
 		if (from->hosts[k].key != 0)

@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "common/base/clock.h"
+
 #define SECOND_US 1000000.0
 
 enum {
@@ -30,8 +32,8 @@ static const double pause_first_us = 250e3, pause_most_us = 600e6;
 static const double pause_for_others_us = 100e3;
 /* Learned never; what is remembered may be older than the clock. */
 static const int64_t nothing_us = INT64_MIN;
-static const int64_t stored_for_ms = INT64_C(7) * 86400 * 1000;
-static const int64_t hour_ms = INT64_C(3600) * 1000;
+static const int64_t stored_for_us = 7 * 86400 * US_PER_S;
+static const int64_t hour_us = 3600 * US_PER_S;
 static const int64_t ceiling_micro_max = INT64_C(1000000) * 1000000;
 
 static double
@@ -472,10 +474,10 @@ controller_save(const struct controller *a, struct controller_stored *out,
 	}
 	if (a->pause_until_us > now_us)
 		out->pause_until_wall_ms =
-		    wall_ms + (a->pause_until_us - now_us) / 1000;
+		    wall_ms + (a->pause_until_us - now_us) / US_PER_MS;
 	if (a->learned_us != nothing_us)
 		out->learned_wall_ms =
-		    wall_ms - (now_us - a->learned_us) / 1000;
+		    wall_ms - (now_us - a->learned_us) / US_PER_MS;
 	else if (out->pause_until_wall_ms > 0)
 		out->learned_wall_ms = wall_ms;
 }
@@ -484,26 +486,26 @@ void
 controller_load(struct controller *a, const struct controller_stored *in,
     int64_t now_us, int64_t wall_ms)
 {
-	int64_t age, pause_ms;
+	int64_t age_us, pause_us;
 
 	if (in->learned_wall_ms <= 0 || in->pause_until_wall_ms < 0 ||
 	    in->ceiling_micro < 0 || in->ceiling_micro > ceiling_micro_max ||
 	    in->agreement < 0 || in->agreement > AGREEMENT_MAX)
 		return;
-	age = wall_ms - in->learned_wall_ms;
-	if (age > stored_for_ms)
+	age_us = wall_ms > in->learned_wall_ms
+		     ? clock_us_from_ms(wall_ms - in->learned_wall_ms)
+		     : 0;
+	if (age_us > stored_for_us)
 		return;
-	if (age < 0)
-		age = 0;
-	a->learned_us = now_us - age * 1000;
-	pause_ms = in->pause_until_wall_ms - wall_ms;
-	if (pause_ms > 0 && pause_ms <= 24 * hour_ms)
-		a->pause_until_us = now_us + pause_ms * 1000;
+	a->learned_us = now_us - age_us;
+	pause_us = clock_us_from_ms(in->pause_until_wall_ms - wall_ms);
+	if (pause_us > 0 && pause_us <= 24 * hour_us)
+		a->pause_until_us = now_us + pause_us;
 	if (in->ceiling_micro == 0)
 		return;
 	a->is_limited = true;
 	a->ceiling = clamp(a, (double)in->ceiling_micro / 1e6);
-	a->agreement = (int)in->agreement - (int)(age / hour_ms);
+	a->agreement = (int)in->agreement - (int)(age_us / hour_us);
 	if (a->agreement < 0)
 		a->agreement = 0;
 	a->below = a->agreement >= AGREEMENT_SURE ? below_sure : below_unsure;

@@ -109,8 +109,8 @@ judge_login(struct judgement *j, int code)
 static void
 judge_rcpt(struct judgement *j)
 {
-	if (j->wait_ms > JUDGEMENT_RCPT_PAUSE_MS)
-		j->wait_ms = JUDGEMENT_RCPT_PAUSE_MS;
+	if (j->wait_us > JUDGEMENT_RCPT_PAUSE_US)
+		j->wait_us = JUDGEMENT_RCPT_PAUSE_US;
 	if (j->outcome == RULE_PAUSE)
 		j->witness = WITNESS_DOMAIN_PAUSE;
 	else if (j->outcome == RULE_ALARM && j->witness != WITNESS_SESSION)
@@ -120,7 +120,7 @@ judge_rcpt(struct judgement *j)
 static enum witness
 witness_of(const struct judgement *j, enum rule_stage stage)
 {
-	if (j->outcome == RULE_PAUSE && j->wait_ms > JUDGEMENT_PACE_MS &&
+	if (j->outcome == RULE_PAUSE && j->wait_us > JUDGEMENT_PACE_US &&
 	    (stage == RULE_DATA || stage == RULE_EOD))
 		return WITNESS_MESSAGE;
 	if (j->outcome != RULE_ALARM)
@@ -201,7 +201,7 @@ judgement_of(struct judgement *j, const struct rules *rules,
 		(void)rules_match(rules, &q, &j->hit);
 	}
 	j->outcome = j->hit.outcome;
-	j->wait_ms = j->hit.wait_ms;
+	j->wait_us = j->hit.wait_us;
 	if (stage == RULE_AUTH)
 		judge_login(j, code);
 	j->witness = witness_of(j, stage);

@@ -12,7 +12,7 @@
  * deferred when that takes too long. At RCPT smarthosts pass on what a
  * recipient's server told them, in words that read like their own: what stops
  * or pauses the lane there needs a recipient of a second domain, and is a pause
- * of JUDGEMENT_RCPT_PAUSE_MS at most. To the end of a message an alarm is as
+ * of JUDGEMENT_RCPT_PAUSE_US at most. To the end of a message an alarm is as
  * strong as its rule (rules.h, WITNESS). No rule is asked about a reply that
  * fits no such command: it belongs to something else.
  */
@@ -26,10 +26,10 @@
 #include "common/smtp/dsn.h"
 
 enum {
-	JUDGEMENT_RCPT_PAUSE_MS = 300000,
+	JUDGEMENT_RCPT_PAUSE_US = 300000000,
 	/* A pause up to this is about the pace; a longer one is a quota that
 	 * is used up, from which no rate can be learned. */
-	JUDGEMENT_PACE_MS = 300000,
+	JUDGEMENT_PACE_US = 300000000,
 };
 
 enum mail_fate {
@@ -60,7 +60,7 @@ enum witness {
 struct judgement {
 	struct rule_hit hit; /* hit.file NULL: no rule, the code alone */
 	enum rule_outcome outcome; /* as this stage allows */
-	int64_t wait_ms; /* of hit, as this stage allows */
+	int64_t wait_us; /* of hit, as this stage allows */
 	enum mail_fate fate; /* until the witness is there; and, */
 	enum mail_fate confirmed; /* ... from then on */
 	enum witness witness;

@@ -45,7 +45,7 @@ lane_new(const struct settings *set, const struct lane_ops *ops,
 	lane->set = lane->as_set = set;
 	lane->ops = *ops;
 	lane->random = random | 1;
-	lane->look_again_ms = INT64_MAX;
+	lane->look_again_us = INT64_MAX;
 	list_init(&lane->routes);
 	list_init(&lane->paces);
 	if (!pacer_init(&lane->pacer, set, now_us, error, error_size)) {
@@ -102,7 +102,7 @@ on_done(void *ctx, struct transaction *t)
 	lane_count_left(t, is_sent);
 	if (is_sent) {
 		lane->figures.messages++;
-		tempo_on_message(&ls->route->tempo, t->left_ms - ls->moved_ms);
+		tempo_on_message(&ls->route->tempo, t->left_us - ls->moved_us);
 		route_on_good(ls->route);
 	}
 	if (is_sent && route_on_all_clear(ls->route, ls->alarms_before)) {
@@ -113,8 +113,8 @@ on_done(void *ctx, struct transaction *t)
 		route_on_trouble(ls->route);
 	else if (is_sent)
 		route_on_accepted(
-		    ls->route, t->began_ms, lane->set->lane_pipeline_depth);
-	ls->moved_ms = t->left_ms;
+		    ls->route, t->began_us, lane->set->lane_pipeline_depth);
+	ls->moved_us = t->left_us;
 	lane_conclude(lane, t);
 	/* No reply need follow: it may have failed while it was written. */
 	lane_want_kick(lane);
@@ -208,7 +208,7 @@ static const struct session_ops session_handlers = {
 void
 lane_submit(struct lane *lane, struct request *req, struct moment now)
 {
-	struct route *r = lane_route_for(lane, req, now.ms * 1000);
+	struct route *r = lane_route_for(lane, req, now.us);
 	struct transaction *t;
 
 	/* Once, and whole. */
@@ -216,11 +216,11 @@ lane_submit(struct lane *lane, struct request *req, struct moment now)
 	CHECK(request_count(req, RCPT_WAITING) == req->rcpt_count);
 	t = lane_split(lane, req, now);
 	req->lane_data = t;
-	req->deadline_ms = req->received_ms + lane->set->lane_request_limit_ms;
+	req->deadline_us = req->received_us + lane->set->lane_request_limit_us;
 	for (; t != NULL; t = t->sibling) {
 		t->route = r;
 		t->number = ++lane->numbered;
-		tempo_on_coming(&r->tempo, now.ms);
+		tempo_on_coming(&r->tempo, now.us);
 		lane_put_last(lane, t);
 	}
 	lane_want_kick(lane);
@@ -267,7 +267,7 @@ lane_add_session(struct lane *lane, struct route *route,
 	CHECK(route->dialing > 0 && lane->dialing >= route->dialing);
 	route->dialing--;
 	lane->dialing--;
-	route_on_dial_ok(route, now.ms);
+	route_on_dial_ok(route, now.us);
 	ls->lane = lane;
 	ls->route = route;
 	ls->alarms_before = route->alarms;
@@ -277,7 +277,7 @@ lane_add_session(struct lane *lane, struct route *route,
 	ls->rcpt_max = ehlo->limits_rcptmax;
 	ls->domain_max = ehlo->limits_rcptdomainmax;
 	ls->session = session_new(lane->set, &route->manner, ehlo, peer,
-	    &session_handlers, ls, now.ms);
+	    &session_handlers, ls, now.us);
 	session_count_in(ls->session, &lane->figures.wire);
 	list_init(&ls->link);
 	list_push(&route->sessions, &ls->link);
@@ -303,30 +303,30 @@ lane_dial_failed(struct lane *lane, struct route *route,
 	lane->dialing--;
 	route->has_next = lane_has_next(lane, route);
 	if (route->has_next)
-		f.patience_ms = 0;
-	route_on_dial_failed(route, &f, lane_next_random(lane), now.ms);
-	lane_alarm_of_outage(lane, route, now.ms);
+		f.patience_us = 0;
+	route_on_dial_failed(route, &f, lane_next_random(lane), now.us);
+	lane_alarm_of_outage(lane, route, now.us);
 	lane_want_kick(lane);
 }
 
 int64_t
-lane_deadline_ms(const struct lane *lane)
+lane_deadline_us(const struct lane *lane)
 {
-	int64_t due = lane->look_again_ms;
+	int64_t due = lane->look_again_us;
 
 	list_each (link, &lane->routes) {
 		struct route *r = route_of(link);
 
-		if (lane_expiry_ms(lane, r) < due)
-			due = lane_expiry_ms(lane, r);
+		if (lane_expiry_us(lane, r) < due)
+			due = lane_expiry_us(lane, r);
 		list_each (s, &r->sessions) {
 			struct session *session = session_of(s)->session;
-			int64_t at = session_deadline_ms(session);
+			int64_t at = session_deadline_us(session);
 
 			if (session_load(session) == 0 &&
 			    !session_is_finishing(session))
-				at = session_idle_since_ms(session) +
-				     lane->set->lane_connection_idle_limit_ms;
+				at = session_idle_since_us(session) +
+				     lane->set->lane_connection_idle_limit_us;
 			if (at < due)
 				due = at;
 		}
@@ -355,7 +355,7 @@ lane_close_idle(struct lane *lane, size_t count, lane_route_fn *is_of,
 	for (; count > 0 &&
 	       (s = lane_oldest_idle(lane, false, is_of, ctx)) != NULL;
 	     count--)
-		session_finish(s, FINISH_WANTED, now.ms);
+		session_finish(s, FINISH_WANTED, now.us);
 }
 
 void
@@ -371,7 +371,7 @@ lane_drain(struct lane *lane, struct moment now)
 
 			while ((t = session_unsent(ls->session)) != NULL)
 				CHECK(withdraw(lane, t));
-			session_finish(ls->session, FINISH_DRAINING, now.ms);
+			session_finish(ls->session, FINISH_DRAINING, now.us);
 		}
 	}
 	lane_want_kick(lane);

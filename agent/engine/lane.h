@@ -51,7 +51,7 @@ struct lane_session {
 	bool was_paced; /* a rule said: too fast */
 	unsigned alarms_before; /* route->alarms when it began */
 	uint64_t number; /* no other session of the lane had it */
-	int64_t moved_ms; /* it got work, or was rid of a message */
+	int64_t moved_us; /* it got work, or was rid of a message */
 	/* once the session is over, until lane_kick() buries it */
 	enum session_end end_how;
 	bool end_is_clean;
@@ -60,7 +60,7 @@ struct lane_session {
 
 /* Dials fail for so long before that is an alarm: what passes by itself, such
  * as a server's restart, is none. */
-enum { LANE_OUTAGE_MS = 300000 };
+enum { LANE_OUTAGE_US = 300000000 };
 
 /* Never reset. */
 struct lane_figures {
@@ -110,7 +110,7 @@ void lane_each_pace(const struct lane *lane, struct moment now,
 /* Messages per second that the slowest account is known to take, INFINITY
  * unknown; and until when one wants none (past: none is paused). */
 double lane_learned_rate(const struct lane *lane);
-int64_t lane_paused_until_ms(const struct lane *lane);
+int64_t lane_paused_until_us(const struct lane *lane);
 
 /* What other lanes of the route's account were told, or earlier processes; call
  * it before lane_kick(), so that nothing more goes. A more urgent one was
@@ -122,11 +122,11 @@ void lane_pause(struct lane *lane, struct route *route, int64_t until_us,
     struct moment now);
 
 /* What a reply during a dial means; the lane takes its lesson. Fills
- * *patience_ms_out where the rules know how long waiting helps, and returns
+ * *patience_us_out where the rules know how long waiting helps, and returns
  * true then. */
 bool lane_judge_dial(struct lane *lane, struct route *route,
     enum rule_stage stage, int code, const char *reply, struct moment now,
-    int64_t *patience_ms_out);
+    int64_t *patience_us_out);
 
 /* No request may be left inside. Sessions and routes are freed. */
 void lane_free(struct lane **lane);
@@ -154,8 +154,8 @@ void lane_dial_failed(struct lane *lane, struct route *route,
 /* May one more request come in, besides `coming` that were let in and are not
  * here yet? Bounds what waits here, so that the queue manager keeps the choice
  * what to send next. */
-bool lane_may_admit(const struct lane *lane, size_t coming, int64_t now_ms,
-    int64_t *until_ms_out);
+bool lane_may_admit(const struct lane *lane, size_t coming, int64_t now_us,
+    int64_t *until_us_out);
 
 /* Most requests that can be inside: as many as the queue manager's window for a
  * destination has, or as sessions are good for. */
@@ -163,10 +163,10 @@ size_t lane_places(const struct lane *lane);
 
 /* More waits than the lane needs to go on at its pace: what comes now might as
  * well be given back, and half of the places are free for doing so. */
-bool lane_has_surplus(const struct lane *lane, int64_t now_ms);
+bool lane_has_surplus(const struct lane *lane, int64_t now_us);
 
 /* When lane_on_timer() is due; INT64_MAX: never. */
-int64_t lane_deadline_ms(const struct lane *lane);
+int64_t lane_deadline_us(const struct lane *lane);
 void lane_on_timer(struct lane *lane, struct moment now);
 
 /* Ends up to count idle sessions (another lane waits for their slots) of
@@ -194,7 +194,7 @@ bool lane_is_drained(const struct lane *lane);
 size_t lane_waiting(const struct lane *lane);
 size_t lane_parked(const struct lane *lane); /* ... for a domain's limit */
 /* When the oldest that waits was received; INT64_MAX: nothing does. */
-int64_t lane_oldest_ms(const struct lane *lane);
+int64_t lane_oldest_us(const struct lane *lane);
 size_t lane_in_flight(const struct lane *lane);
 size_t lane_sessions(const struct lane *lane);
 size_t lane_dialing(const struct lane *lane);

@@ -38,9 +38,9 @@ lane_places(const struct lane *lane)
 
 /* INT64_MAX: no limit. */
 static int64_t
-messages_per_s(const struct lane *lane, int64_t now_ms)
+messages_per_s(const struct lane *lane, int64_t now_us)
 {
-	int64_t per_s = pacer_messages_per_s(&lane->pacer, now_ms * 1000);
+	int64_t per_s = pacer_messages_per_s(&lane->pacer, now_us);
 	double learned = lane_learned_in_all(lane);
 
 	return learned < (double)per_s ? (int64_t)learned : per_s;
@@ -61,9 +61,9 @@ most_inside(const struct lane *lane)
 }
 
 bool
-lane_has_surplus(const struct lane *lane, int64_t now_ms)
+lane_has_surplus(const struct lane *lane, int64_t now_us)
 {
-	int64_t per_s = messages_per_s(lane, now_ms);
+	int64_t per_s = messages_per_s(lane, now_us);
 	size_t enough = lane_places(lane) / 2;
 	size_t inside = (size_t)most_inside(lane);
 
@@ -78,14 +78,14 @@ lane_has_surplus(const struct lane *lane, int64_t now_ms)
 }
 
 bool
-lane_may_admit(const struct lane *lane, size_t coming, int64_t now_ms,
-    int64_t *until_ms_out)
+lane_may_admit(const struct lane *lane, size_t coming, int64_t now_us,
+    int64_t *until_us_out)
 {
 	int64_t waiting = (int64_t)(lane->waiting - lane->parked + coming);
 	int64_t inside = waiting + (int64_t)lane->in_flight;
-	int64_t per_s = messages_per_s(lane, now_ms);
+	int64_t per_s = messages_per_s(lane, now_us);
 
-	*until_ms_out = INT64_MAX;
+	*until_us_out = INT64_MAX;
 	if (lane->is_draining)
 		return false;
 	if (inside >= most_inside(lane))
@@ -93,7 +93,7 @@ lane_may_admit(const struct lane *lane, size_t coming, int64_t now_ms,
 	/* In an outage each request is answered at once; that is how the
 	 * queue manager learns of it. */
 	list_each (link, &lane->routes)
-		if (lane_is_list_down(lane, route_of(link), now_ms))
+		if (lane_is_list_down(lane, route_of(link), now_us))
 			return true;
 	if (per_s == INT64_MAX)
 		return true;

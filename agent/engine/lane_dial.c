@@ -9,23 +9,23 @@
 enum {
 	/* How long a spent session's successor is tried for: QUIT and its
 	 * reply. */
-	SUCCESSION_MS = 2500,
+	SUCCESSION_US = 2500000,
 	/* What was used a moment ago may be wanted again. */
-	YIELD_AFTER_MS = 1000,
+	YIELD_AFTER_US = 1000000,
 	/* A route that wanted more sessions than it could have within that time
 	 * has a backlog; else it is quiet, and each message is worth one. */
-	BACKLOG_MS = 10000,
+	BACKLOG_US = 10000000,
 	/* A dial that has taken so many times as long as usual may well fail.
 	 */
 	DIAL_LATE_TIMES = 4,
 };
 
 int
-lane_session_quota(const struct lane_session *ls, int64_t now_ms)
+lane_session_quota(const struct lane_session *ls, int64_t now_us)
 {
 	return route_quota(ls->route,
 	    ls->lane->set->lane_messages_per_connection, ls->announced_quota,
-	    now_ms);
+	    now_us);
 }
 
 struct session *
@@ -45,8 +45,8 @@ lane_oldest_idle(
 			if ((without_mail && lane_unparked(r) > 0) ||
 			    session_load(s) > 0 || session_is_finishing(s))
 				continue;
-			if (oldest == NULL || session_idle_since_ms(s) <
-						  session_idle_since_ms(oldest))
+			if (oldest == NULL || session_idle_since_us(s) <
+						  session_idle_since_us(oldest))
 				oldest = s;
 		}
 	}
@@ -94,14 +94,14 @@ lane_yield_idle(
 	idle = lane_oldest_idle(lane, true, is_of, ctx);
 	/* One that is new found out whether its host is back. */
 	if (idle != NULL && session_messages(idle) > 0 &&
-	    now.ms - session_idle_since_ms(idle) >= YIELD_AFTER_MS)
-		session_finish(idle, FINISH_WANTED, now.ms);
+	    now.us - session_idle_since_us(idle) >= YIELD_AFTER_US)
+		session_finish(idle, FINISH_WANTED, now.us);
 }
 
 /* Routes share lane_connection_limit: those that have idle sessions give them
  * up to this one, as many as it can use. */
 static void
-make_room(struct lane *lane, struct route *r, int64_t now_ms)
+make_room(struct lane *lane, struct route *r, int64_t now_us)
 {
 	size_t waiting = lane_unparked(r);
 
@@ -112,7 +112,7 @@ make_room(struct lane *lane, struct route *r, int64_t now_ms)
 			idle = find_idle(lane);
 			if (idle == NULL)
 				return;
-			session_finish(idle, FINISH_WANTED, now_ms);
+			session_finish(idle, FINISH_WANTED, now_us);
 			lane->finishing++;
 		}
 		lane->claimed++;
@@ -121,24 +121,24 @@ make_room(struct lane *lane, struct route *r, int64_t now_ms)
 
 static bool
 start_dial(
-    struct lane *lane, struct route *r, struct lane_no *no, int64_t now_ms)
+    struct lane *lane, struct route *r, struct lane_no *no, int64_t now_us)
 {
 	if (!lane->ops.connections->start_dial(
 		lane->ops.connections_ctx, r, no)) {
 		if (no->reason == LANE_NO_SLOT ||
 		    no->reason == LANE_NO_CONNECTION_RATE)
-			r->full_ms = now_ms;
+			r->full_us = now_us;
 		return false;
 	}
 	r->dialing++;
-	route_on_dial(r, now_ms);
+	route_on_dial(r, now_us);
 	lane->dialing++;
 	return true;
 }
 
 static bool
 may_dial(struct lane *lane, struct route *r, bool is_probe, struct lane_no *no,
-    int64_t now_ms)
+    int64_t now_us)
 {
 	if (lane->is_draining) {
 		lane_no_set(no, LANE_NO_DRAINING, INT64_MAX);
@@ -147,13 +147,13 @@ may_dial(struct lane *lane, struct route *r, bool is_probe, struct lane_no *no,
 	if (lane->sessions + lane->dialing +
 		(is_probe ? 0 : lane->places_kept) >=
 	    (size_t)lane->set->lane_connection_limit) {
-		r->full_ms = now_ms;
-		make_room(lane, r, now_ms);
+		r->full_us = now_us;
+		make_room(lane, r, now_us);
 		lane_no_set(no, LANE_NO_CONNECTION_LIMIT, INT64_MAX);
 		return false;
 	}
-	if (now_ms < r->rest_until_ms) {
-		lane_no_set(no, LANE_NO_REST, r->rest_until_ms);
+	if (now_us < r->rest_until_us) {
+		lane_no_set(no, LANE_NO_REST, r->rest_until_us);
 		return false;
 	}
 	if (r->trust == ROUTE_ALARMED && r->session_count + r->dialing > 0) {
@@ -163,12 +163,12 @@ may_dial(struct lane *lane, struct route *r, bool is_probe, struct lane_no *no,
 	if (route_may_replace(r))
 		return true;
 	if (route_is_being_tried(r)) {
-		r->full_ms = now_ms;
+		r->full_us = now_us;
 		lane_no_set(no, LANE_NO_CONNECTION, INT64_MAX);
 		return false;
 	}
-	if (now_ms < r->dial_not_before_ms) {
-		lane_no_set(no, LANE_NO_BACKOFF, r->dial_not_before_ms);
+	if (now_us < r->dial_not_before_us) {
+		lane_no_set(no, LANE_NO_BACKOFF, r->dial_not_before_us);
 		return false;
 	}
 	return true;
@@ -176,23 +176,23 @@ may_dial(struct lane *lane, struct route *r, bool is_probe, struct lane_no *no,
 
 bool
 lane_add_dial(struct lane *lane, struct route *r, bool is_probe,
-    struct lane_no *no, int64_t now_ms)
+    struct lane_no *no, int64_t now_us)
 {
-	return may_dial(lane, r, is_probe, no, now_ms) &&
-	       start_dial(lane, r, no, now_ms);
+	return may_dial(lane, r, is_probe, no, now_us) &&
+	       start_dial(lane, r, no, now_us);
 }
 
 static bool
-add_dial(struct lane *lane, struct route *r, struct lane_no *no, int64_t now_ms)
+add_dial(struct lane *lane, struct route *r, struct lane_no *no, int64_t now_us)
 {
-	return lane_add_dial(lane, r, false, no, now_ms);
+	return lane_add_dial(lane, r, false, no, now_us);
 }
 
 /* Sessions that will last for the next `share` messages each, or are new; those
  * under way included. *busy_out: sessions in use now. */
 static size_t
 sessions_good_for(
-    struct route *r, int64_t share, int64_t now_ms, size_t *busy_out)
+    struct route *r, int64_t share, int64_t now_us, size_t *busy_out)
 {
 	size_t n = r->dialing;
 
@@ -206,7 +206,7 @@ sessions_good_for(
 			continue;
 		*busy_out += session_load(s) > 0;
 		n += begun == 0 ||
-		     lane_session_quota(ls, now_ms) - begun > share;
+		     lane_session_quota(ls, now_us) - begun > share;
 	}
 	return n;
 }
@@ -214,10 +214,10 @@ sessions_good_for(
 /* How many messages a new session may carry. */
 static int
 messages_per_session(
-    const struct lane *lane, const struct route *r, int64_t now_ms)
+    const struct lane *lane, const struct route *r, int64_t now_us)
 {
 	return route_quota(
-	    r, lane->set->lane_messages_per_connection, 0, now_ms);
+	    r, lane->set->lane_messages_per_connection, 0, now_us);
 }
 
 /* How many messages like this one the rates allow in so long, at most max. */
@@ -237,56 +237,56 @@ lane_messages_per_dial_time(
     struct lane *lane, const struct route *r, const struct pacer_cost *cost)
 {
 	return messages_expected(
-	    lane, r, cost, r->dial_took_ms * 1000, (int64_t)lane_unparked(r));
+	    lane, r, cost, r->dial_took_us, (int64_t)lane_unparked(r));
 }
 
-/* Mail waits for a token that comes at at_ms, and a bucket of one loses those
+/* Mail waits for a token that comes at at_us, and a bucket of one loses those
  * that come while a session is dialled: so the successor of a session that is
  * nearly spent is dialled as long before as that takes. share: messages that
  * are expected to go in that time. Returns when to look again. */
 int64_t
 lane_dial_ahead(struct lane *lane, struct route *r, int64_t share,
-    int64_t at_ms, int64_t now_ms)
+    int64_t at_us, int64_t now_us)
 {
-	struct lane_no no = {.not_before_ms = INT64_MAX};
-	int64_t took_ms = r->dial_took_ms;
+	struct lane_no no = {.not_before_us = INT64_MAX};
+	int64_t took_us = r->dial_took_us;
 	size_t busy, need;
 
-	(void)sessions_good_for(r, 0, now_ms, &busy);
+	(void)sessions_good_for(r, 0, now_us, &busy);
 	if (busy == 0)
 		busy = 1;
 	share /= (int64_t)busy;
 	/* Where a session carries less than that, several follow on one. */
 	need =
-	    busy * (size_t)(1 + share / messages_per_session(lane, r, now_ms));
-	if (took_ms == 0 ||
-	    sessions_good_for(r, share, now_ms, &(size_t){0}) >= need)
-		return at_ms;
-	if (now_ms < at_ms - took_ms)
-		return at_ms - took_ms;
-	while (sessions_good_for(r, share, now_ms, &(size_t){0}) < need &&
-	       add_dial(lane, r, &no, now_ms))
+	    busy * (size_t)(1 + share / messages_per_session(lane, r, now_us));
+	if (took_us == 0 ||
+	    sessions_good_for(r, share, now_us, &(size_t){0}) >= need)
+		return at_us;
+	if (now_us < at_us - took_us)
+		return at_us - took_us;
+	while (sessions_good_for(r, share, now_us, &(size_t){0}) < need &&
+	       add_dial(lane, r, &no, now_us))
 		;
-	return at_ms;
+	return at_us;
 }
 
 /* The last session that was there has its share of messages. It was in use more
  * often than it would have been closed as idle, so more mail is expected in
  * that time, which should not wait for a dial. */
 void
-lane_succeed_spent(struct lane *lane, struct route *r, int64_t now_ms)
+lane_succeed_spent(struct lane *lane, struct route *r, int64_t now_us)
 {
 	struct lane_no no;
 	size_t busy;
 
-	if (r->spent_ms == 0)
+	if (r->spent_us == 0)
 		return;
 	/* Its own place may be the only one, and is free when it has gone. */
-	if (now_ms - r->spent_ms > SUCCESSION_MS ||
-	    controller_paused_until(&r->pace->adapt) > now_ms * 1000 ||
-	    sessions_good_for(r, 0, now_ms, &busy) > 0 ||
-	    add_dial(lane, r, &no, now_ms))
-		r->spent_ms = 0;
+	if (now_us - r->spent_us > SUCCESSION_US ||
+	    controller_paused_until(&r->pace->adapt) > now_us ||
+	    sessions_good_for(r, 0, now_us, &busy) > 0 ||
+	    add_dial(lane, r, &no, now_us))
+		r->spent_us = 0;
 }
 
 /* Messages like this one that may go at once. */
@@ -315,7 +315,7 @@ lane_dials_worth_it(struct lane *lane, const struct route *r,
 {
 	size_t now = may_go_now(lane, r, cost, now_us);
 	int64_t then = 1 + lane_messages_per_dial_time(lane, r, cost) /
-			       messages_per_session(lane, r, now_us / 1000);
+			       messages_per_session(lane, r, now_us);
 
 	return now > (size_t)then ? now : (size_t)then;
 }
@@ -325,32 +325,32 @@ lane_dials_worth_it(struct lane *lane, const struct route *r,
 /* What they carry until a dial that is begun now has ended. */
 struct outlook {
 	const struct route *route;
-	double dial_ms;
+	double dial_us;
 	double carried; /* messages, beside those that they have */
-	int64_t now_ms;
-	int64_t until_ms; /* it is so no longer than that, if nothing moves */
+	int64_t now_us;
+	int64_t until_us; /* it is so no longer than that, if nothing moves */
 };
 
 static void
-note_end(struct outlook *o, double at_ms)
+note_end(struct outlook *o, double at_us)
 {
-	if (at_ms + 1 < (double)o->until_ms)
-		o->until_ms = (int64_t)at_ms + 1;
+	if (at_us + 1 < (double)o->until_us)
+		o->until_us = (int64_t)at_us + 1;
 }
 
-/* Some ms ago a dial under way began: false when it is too late to count on.
+/* A dial under way began then: false when it is too late to count on.
  * That one has not ended yet shows how long they take at present. */
 static bool
-count_on_dial(struct outlook *o, int64_t began_ms)
+count_on_dial(struct outlook *o, int64_t began_us)
 {
-	double late_ms = DIAL_LATE_TIMES * o->route->tempo.dial_ms;
-	double age_ms = (double)(o->now_ms - began_ms);
+	double late_us = DIAL_LATE_TIMES * o->route->tempo.dial_us;
+	double age_us = (double)(o->now_us - began_us);
 
-	if (age_ms > late_ms)
+	if (age_us > late_us)
 		return false;
-	note_end(o, (double)began_ms + late_ms);
-	if (age_ms > o->dial_ms)
-		o->dial_ms = age_ms;
+	note_end(o, (double)began_us + late_us);
+	if (age_us > o->dial_us)
+		o->dial_us = age_us;
 	return true;
 }
 
@@ -361,13 +361,13 @@ add_dials(struct outlook *o, int quota)
 	const struct route *r = o->route;
 
 	for (size_t i = 0; i < r->dials_count; i++) {
-		int64_t began_ms =
-		    r->dials_began_ms[(r->dials_first + i) % ROUTE_DIALS];
+		int64_t began_us =
+		    r->dials_began_us[(r->dials_first + i) % ROUTE_DIALS];
 
-		if (count_on_dial(o, began_ms))
+		if (count_on_dial(o, began_us))
 			o->carried +=
 			    fmin(quota, tempo_messages(&r->tempo,
-					    (double)(o->now_ms - began_ms)));
+					    (double)(o->now_us - began_us)));
 	}
 }
 
@@ -378,43 +378,43 @@ add_session(struct outlook *o, const struct lane_session *ls)
 {
 	size_t load = session_load(ls->session);
 	int left =
-	    lane_session_quota(ls, o->now_ms) - session_messages(ls->session);
-	double busy_ms = load > 0 ? (double)(o->now_ms - ls->moved_ms) : 0;
+	    lane_session_quota(ls, o->now_us) - session_messages(ls->session);
+	double busy_us = load > 0 ? (double)(o->now_us - ls->moved_us) : 0;
 	double n;
 
-	if (busy_ms > o->dial_ms)
+	if (busy_us > o->dial_us)
 		return;
 	if (load > 0)
-		note_end(o, (double)ls->moved_ms + o->dial_ms);
-	n = tempo_messages(&o->route->tempo, o->dial_ms + busy_ms);
+		note_end(o, (double)ls->moved_us + o->dial_us);
+	n = tempo_messages(&o->route->tempo, o->dial_us + busy_us);
 	o->carried += fmax(0, fmin(left, n - (double)load));
 }
 
 /* A dial for t would come too late, as it looks. */
 static bool
 can_do_without(struct lane *lane, const struct route *r,
-    const struct transaction *t, int64_t now_us, int64_t *until_ms_out)
+    const struct transaction *t, int64_t now_us, int64_t *until_us_out)
 {
-	struct outlook o = {r, r->tempo.dial_ms, 0, now_us / 1000, INT64_MAX};
+	struct outlook o = {r, r->tempo.dial_us, 0, now_us, INT64_MAX};
 	struct pacer_cost cost = lane_cost_of(t);
 	double most, allowed;
 
 	if (!r->tempo.knows_dial || !r->tempo.knows_message ||
-	    r->full_ms == 0 || o.now_ms - r->full_ms > BACKLOG_MS)
+	    r->full_us == 0 || o.now_us - r->full_us > BACKLOG_US)
 		return false;
-	note_end(&o, (double)(r->full_ms + BACKLOG_MS));
-	add_dials(&o, messages_per_session(lane, r, o.now_ms));
+	note_end(&o, (double)(r->full_us + BACKLOG_US));
+	add_dials(&o, messages_per_session(lane, r, o.now_us));
 	list_each (link, &r->sessions) {
 		const struct lane_session *ls = session_of(link);
 
 		if (!session_is_finishing(ls->session) && lane_fits(ls, t))
 			add_session(&o, ls);
 	}
-	most = (double)lane_unparked(r) + tempo_coming(&r->tempo, o.now_ms);
+	most = (double)lane_unparked(r) + tempo_coming(&r->tempo, o.now_us);
 	allowed = (double)may_go_now(lane, r, &cost, now_us) +
-		  (double)messages_expected(lane, r, &cost,
-		      (int64_t)(o.dial_ms * 1000), (int64_t)most);
-	*until_ms_out = o.until_ms;
+		  (double)messages_expected(
+		      lane, r, &cost, (int64_t)o.dial_us, (int64_t)most);
+	*until_us_out = o.until_us;
 	return fmin(most, allowed) <= o.carried;
 }
 
@@ -422,15 +422,15 @@ bool
 lane_add_dial_for(struct lane *lane, struct route *r,
     const struct transaction *t, struct lane_no *no, int64_t now_us)
 {
-	int64_t now_ms = now_us / 1000, until_ms;
+	int64_t until_us;
 
-	if (!may_dial(lane, r, false, no, now_ms))
+	if (!may_dial(lane, r, false, no, now_us))
 		return false;
-	if (can_do_without(lane, r, t, now_us, &until_ms)) {
-		lane_no_set(no, LANE_NO_CONNECTION, until_ms);
+	if (can_do_without(lane, r, t, now_us, &until_us)) {
+		lane_no_set(no, LANE_NO_CONNECTION, until_us);
 		return false;
 	}
-	return start_dial(lane, r, no, now_ms);
+	return start_dial(lane, r, no, now_us);
 }
 
 /* Sessions that would be opened if there were slots. */
@@ -441,11 +441,11 @@ lane_dials_wanted(struct lane *lane, struct route *r, int64_t now_us)
 	size_t limit = (size_t)lane->set->lane_connection_limit;
 	size_t open = lane->sessions + lane->dialing, could, want;
 	struct pacer_cost cost;
-	int64_t until_ms;
+	int64_t until_us;
 
 	if (t == NULL || lane->is_draining || open >= limit ||
-	    now_us < r->dial_not_before_ms * 1000 ||
-	    can_do_without(lane, r, t, now_us, &until_ms))
+	    now_us < r->dial_not_before_us ||
+	    can_do_without(lane, r, t, now_us, &until_us))
 		return 0;
 	cost = lane_cost_of(t);
 	could = may_go_now(lane, r, &cost, now_us);

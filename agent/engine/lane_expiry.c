@@ -1,6 +1,7 @@
 /* Who waited in vain, or would. */
 #include "agent/engine/lane_park.h"
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 
 static void
@@ -23,7 +24,7 @@ explain_parked(struct lane *lane, const struct transaction *t, int64_t now_us,
 		return false;
 	explain(t, now_us, text);
 	dsn_set(out, "4.4.5", "not sent within %llds: %s",
-	    (long long)lane->set->lane_wait_limit_ms / 1000, text);
+	    (long long)(lane->set->lane_wait_limit_us / US_PER_S), text);
 	out->cause = DSN_CAUSE_DOMAIN;
 	return true;
 }
@@ -44,7 +45,7 @@ lane_refuse_to_wait(struct lane *lane, struct transaction *t, int64_t wait_us)
 	} else {
 		dsn_set(&dsn, "4.4.5", "%s = %s is used up, more in %llds",
 		    pacer_parameter(limit), rate,
-		    (long long)(wait_us / 1000000));
+		    (long long)(wait_us / US_PER_S));
 		request_set_hop(t->req, &dsn, NULL);
 	}
 	dsn.cause = DSN_CAUSE_RATE;
@@ -58,7 +59,7 @@ explain_wait(
     const struct lane *lane, const struct transaction *t, struct dsn *out)
 {
 	const struct route *r = t->route;
-	long long held_s = (long long)lane->set->lane_wait_limit_ms / 1000;
+	long long held_s = lane->set->lane_wait_limit_us / US_PER_S;
 	char rate[RATE_TEXT_SIZE];
 
 	if (r->no.reason == LANE_NO_OPERATOR) {
@@ -84,26 +85,26 @@ explain_wait(
 
 /* When a waiting transaction is deferred. */
 static int64_t
-expiry_ms(const struct lane *lane, const struct transaction *t)
+expiry_us(const struct lane *lane, const struct transaction *t)
 {
-	int64_t held = t->waiting_since_ms + lane->set->lane_wait_limit_ms;
+	int64_t held = t->waiting_since_us + lane->set->lane_wait_limit_us;
 
-	return held < t->req->deadline_ms ? held : t->req->deadline_ms;
+	return held < t->req->deadline_us ? held : t->req->deadline_us;
 }
 
 /* True when t is deferred: its time is over, or no host can be used. */
 static bool
-expire(struct lane *lane, struct transaction *t, int64_t now_ms)
+expire(struct lane *lane, struct transaction *t, int64_t now_us)
 {
 	struct route *r = t->route;
 	const struct peer *peer = NULL;
 	struct dsn dsn;
 
-	if (route_is_in_outage(r, now_ms)) {
+	if (route_is_in_outage(r, now_us)) {
 		/* Who is called back when it is over need not be kept from
 		 * coming; nor others, while any host of the list works. */
 		bool is_hop = !r->failure_kind.is_final &&
-			      lane_is_lost(lane, t, now_ms) &&
+			      lane_is_lost(lane, t, now_us) &&
 			      !lane_owe(lane, t, LANE_OWED_OUTAGE) &&
 			      !r->failure_kind.is_soft;
 
@@ -115,9 +116,9 @@ expire(struct lane *lane, struct transaction *t, int64_t now_ms)
 			    r->failure_peer, r->failure_reply, is_hop);
 		return true;
 	}
-	if (now_ms < expiry_ms(lane, t))
+	if (now_us < expiry_us(lane, t))
 		return false;
-	if (!explain_parked(lane, t, now_ms * 1000, &dsn))
+	if (!explain_parked(lane, t, now_us, &dsn))
 		peer = explain_wait(lane, t, &dsn);
 	lane_defer_waiting(lane, t, &dsn, peer, NULL, false);
 	return true;
@@ -136,7 +137,7 @@ expire_queue(struct lane *lane, struct list *queue, struct moment now)
 {
 	struct transaction *t;
 
-	while ((t = first_in(queue)) != NULL && expire(lane, t, now.ms))
+	while ((t = first_in(queue)) != NULL && expire(lane, t, now.us))
 		continue;
 }
 
@@ -171,21 +172,21 @@ lane_expire_waiting(struct lane *lane, struct route *r, struct moment now)
 }
 
 int64_t
-lane_expiry_ms(const struct lane *lane, struct route *r)
+lane_expiry_us(const struct lane *lane, struct route *r)
 {
 	struct transaction *t = first_in(&r->waiting);
-	int64_t due = t != NULL ? expiry_ms(lane, t) : INT64_MAX;
+	int64_t due = t != NULL ? expiry_us(lane, t) : INT64_MAX;
 
 	list_each (link, &r->parkings) {
 		t = first_in(&parking_of(link)->waiting);
-		if (t != NULL && expiry_ms(lane, t) < due)
-			due = expiry_ms(lane, t);
+		if (t != NULL && expiry_us(lane, t) < due)
+			due = expiry_us(lane, t);
 	}
 	return due;
 }
 
 int64_t
-lane_oldest_ms(const struct lane *lane)
+lane_oldest_us(const struct lane *lane)
 {
 	int64_t oldest = INT64_MAX;
 
@@ -193,12 +194,12 @@ lane_oldest_ms(const struct lane *lane)
 		struct route *r = route_of(link);
 		struct transaction *t = first_in(&r->waiting);
 
-		if (t != NULL && t->req->received_ms < oldest)
-			oldest = t->req->received_ms;
+		if (t != NULL && t->req->received_us < oldest)
+			oldest = t->req->received_us;
 		list_each (each, &r->parkings) {
 			t = first_in(&parking_of(each)->waiting);
-			if (t != NULL && t->req->received_ms < oldest)
-				oldest = t->req->received_ms;
+			if (t != NULL && t->req->received_us < oldest)
+				oldest = t->req->received_us;
 		}
 	}
 	return oldest;
@@ -219,7 +220,7 @@ refuse_parked(
 		dsn_set(&dsn, "4.4.5", "message exceeds %s", text);
 	} else {
 		dsn_set(&dsn, "4.4.5", "%s is used up, more in %llds", text,
-		    (long long)(wait_us / 1000000));
+		    (long long)(wait_us / US_PER_S));
 		/* Only where the queue manager keeps this domain's mail
 		 * apart may it stop all that is for the same place. */
 		if (request_is_to_nexthop(t->req))
@@ -232,7 +233,7 @@ refuse_parked(
 static void
 look_at_parking(struct lane *lane, struct parking *p, int64_t now_us)
 {
-	int64_t hold_us = lane->set->lane_wait_limit_ms * 1000, wait_us = 0;
+	int64_t hold_us = lane->set->lane_wait_limit_us, wait_us = 0;
 	struct pacer_cost cost;
 	size_t can_go = 0;
 

@@ -74,7 +74,7 @@ static void
 split_off(struct lane *lane, struct transaction *t, size_t n, int64_t now_us)
 {
 	struct transaction *rest =
-	    transaction_new_part(t->req, t->count - n, t->waiting_since_ms);
+	    transaction_new_part(t->req, t->count - n, t->waiting_since_us);
 
 	while (n + rest->count < t->count) {
 		rest->rcpts[rest->count] = t->rcpts[n + rest->count];
@@ -132,13 +132,13 @@ lane_note_domains(struct lane_session *ls, const struct transaction *t)
 }
 
 void
-lane_retire_unfit(struct route *r, const struct transaction *t, int64_t now_ms)
+lane_retire_unfit(struct route *r, const struct transaction *t, int64_t now_us)
 {
 	list_each_safe (link, &r->sessions) {
 		struct lane_session *ls = session_of(link);
 
 		if (!session_is_finishing(ls->session) &&
 		    session_load(ls->session) == 0 && !lane_fits(ls, t))
-			session_finish(ls->session, FINISH_SPENT, now_ms);
+			session_finish(ls->session, FINISH_SPENT, now_us);
 	}
 }

@@ -28,6 +28,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/words.h"
@@ -36,9 +37,9 @@ enum {
 	/* Of one nexthop for one message: smtp_mx_session_limit's default. */
 	HOSTS_PER_NEXTHOP = 2,
 	/* Mail went on so lately that it is missed. */
-	MISSED_MS = 60000,
+	MISSED_US = 60000000,
 	/* Between two sessions that are ended to have a place for a probe. */
-	PLACE_MS = 20000,
+	PLACE_US = 20000000,
 };
 
 /* What tells a route from others; borrowed. */
@@ -228,23 +229,23 @@ lane_go_on(struct lane *lane, struct transaction *t)
 		return false;
 	log_info("%s: %s", t->req->queue_id, t->last_error->text);
 	t->hosts_met = key.number == number ? t->hosts_met + 1 : 0;
-	t->route = find_or_make(lane, &key, t->left_ms * 1000);
+	t->route = find_or_make(lane, &key, t->left_us);
 	return true;
 }
 
 /* ---- all mail ----------------------------------------------------------- */
 
 static int64_t
-pause_left_ms(const struct route *r, int64_t now_ms)
+pause_left_us(const struct route *r, int64_t now_us)
 {
-	return controller_paused_until(&r->pace->adapt) / 1000 - now_ms;
+	return controller_paused_until(&r->pace->adapt) - now_us;
 }
 
 static bool
-is_unusable(const struct lane *lane, const struct route *r, int64_t now_ms)
+is_unusable(const struct lane *lane, const struct route *r, int64_t now_us)
 {
 	return r->reach == ROUTE_DOWN || r->trust != ROUTE_TRUSTED ||
-	       pause_left_ms(r, now_ms) > lane->set->lane_wait_limit_ms;
+	       pause_left_us(r, now_us) > lane->set->lane_wait_limit_us;
 }
 
 /* A session is there, and nothing under way, to find out with one message. */
@@ -266,7 +267,7 @@ may_be_tried(const struct route *r)
 }
 
 static void
-tell(struct route *r, const struct route *next, int64_t now_ms)
+tell(struct route *r, const struct route *next, int64_t now_us)
 {
 	if (r->is_bypassed)
 		return;
@@ -280,7 +281,8 @@ tell(struct route *r, const struct route *next, int64_t now_ms)
 	else
 		log_warn("%s is unavailable (it asked for a pause, %llds are "
 			 "left), using %s",
-		    r->nexthops, (long long)pause_left_ms(r, now_ms) / 1000,
+		    r->nexthops,
+		    (long long)(pause_left_us(r, now_us) / US_PER_S),
 		    next->nexthops);
 }
 
@@ -340,21 +342,21 @@ pass_on(struct lane *lane, struct route *r, struct moment now)
 	struct transaction *t;
 	size_t kept;
 
-	if (!is_unusable(lane, r, now.ms)) {
+	if (!is_unusable(lane, r, now.us)) {
 		tell_return(lane, r);
 		return false;
 	}
 	kept = may_be_tried(r);
 	if (r->waiting_count <= kept || !next_key(lane, r, true, &key))
 		return false;
-	next = find_or_make(lane, &key, now.ms * 1000);
+	next = find_or_make(lane, &key, now.us);
 	/* From the end: what was there before is younger. */
 	while ((t = last_but(r, kept)) != NULL)
 		move(lane, t, next);
 	while ((t = lane_any_parked(r)) != NULL)
 		move(lane, t, next);
-	tell(r, next, now.ms);
-	r->passed_ms = now.ms;
+	tell(r, next, now.us);
+	r->passed_us = now.us;
 	return true;
 }
 
@@ -371,7 +373,7 @@ lane_pass_on(struct lane *lane, struct moment now)
 }
 
 void
-lane_on_turned_away(struct lane *lane, struct lane_session *ls, int64_t now_ms)
+lane_on_turned_away(struct lane *lane, struct lane_session *ls, int64_t now_us)
 {
 	struct route *r = ls->route;
 	const struct peer *peer = session_peer(ls->session);
@@ -399,7 +401,7 @@ lane_on_turned_away(struct lane *lane, struct lane_session *ls, int64_t now_ms)
 		dsn_set(&dsn, "4.4.2", "lost connection with %s[%s]: %s",
 		    peer->host, peer->addr, ls->end_why);
 	dsn.cause = DSN_CAUSE_LOST;
-	route_on_turned_away(r, &dsn, peer, now_ms);
+	route_on_turned_away(r, &dsn, peer, now_us);
 }
 
 /* ---- back again --------------------------------------------------------- */
@@ -407,11 +409,11 @@ lane_on_turned_away(struct lane *lane, struct lane_session *ls, int64_t now_ms)
 /* For a dial of a host that mail was kept from when all places are taken: one
  * of those that have its mail instead ends, now and then. */
 static void
-ask_for_place(struct lane *lane, struct route *r, int64_t now_ms)
+ask_for_place(struct lane *lane, struct route *r, int64_t now_us)
 {
 	struct lane_session *least = NULL;
 
-	if (now_ms - r->place_asked_ms < PLACE_MS)
+	if (now_us - r->place_asked_us < PLACE_US)
 		return;
 	list_each (link, &lane->routes) {
 		struct route *other = route_of(link);
@@ -427,21 +429,21 @@ ask_for_place(struct lane *lane, struct route *r, int64_t now_ms)
 				least = ls;
 		}
 	}
-	r->place_asked_ms = now_ms;
+	r->place_asked_us = now_us;
 	if (least != NULL)
-		session_finish(least->session, FINISH_WANTED, now_ms);
+		session_finish(least->session, FINISH_WANTED, now_us);
 }
 
 /* Its mail is elsewhere, or has been given back for want of any host. */
 static bool
-is_missed(const struct lane *lane, const struct route *r, int64_t now_ms)
+is_missed(const struct lane *lane, const struct route *r, int64_t now_us)
 {
 	const struct route *first;
 
 	if (*r->past != '\0' || r->session_count + r->dialing > 0)
 		return false;
 	if ((r->reach == ROUTE_DOWN || r->trust != ROUTE_TRUSTED) &&
-	    r->passed_ms > 0 && now_ms - r->passed_ms < MISSED_MS)
+	    r->passed_us > 0 && now_us - r->passed_us < MISSED_US)
 		return true;
 	/* Where somebody answers and says no, only mail asks again: many dials
 	 * would be many wrong passwords. */
@@ -452,90 +454,90 @@ is_missed(const struct lane *lane, const struct route *r, int64_t now_ms)
 
 bool
 lane_is_probe_due(
-    const struct lane *lane, const struct route *r, int64_t now_ms)
+    const struct lane *lane, const struct route *r, int64_t now_us)
 {
-	return now_ms >= r->dial_not_before_ms && is_missed(lane, r, now_ms);
+	return now_us >= r->dial_not_before_us && is_missed(lane, r, now_us);
 }
 
 void
 lane_probe(struct lane *lane, struct route *r, struct moment now)
 {
-	struct lane_no no = {.not_before_ms = r->dial_not_before_ms};
+	struct lane_no no = {.not_before_us = r->dial_not_before_us};
 
 	if (lane->is_draining || lane_unparked(r) > 0 ||
-	    !is_missed(lane, r, now.ms))
+	    !is_missed(lane, r, now.us))
 		return;
-	if (now.ms >= r->dial_not_before_ms) {
-		if (lane_add_dial(lane, r, true, &no, now.ms))
+	if (now.us >= r->dial_not_before_us) {
+		if (lane_add_dial(lane, r, true, &no, now.us))
 			return;
 		if (lane->sessions + lane->dialing >=
 		    (size_t)lane->set->lane_connection_limit) {
-			ask_for_place(lane, r, now.ms);
-			no.not_before_ms = r->place_asked_ms + PLACE_MS;
+			ask_for_place(lane, r, now.us);
+			no.not_before_us = r->place_asked_us + PLACE_US;
 		}
 	}
-	if (no.not_before_ms < lane->look_again_ms)
-		lane->look_again_ms = no.not_before_ms;
+	if (no.not_before_us < lane->look_again_us)
+		lane->look_again_us = no.not_before_us;
 }
 
 /* ---- when there is none ------------------------------------------------- */
 
 /* Nothing of the list that begins with r can be used. */
 static bool
-has_no_host(const struct lane *lane, const struct route *r, int64_t now_ms)
+has_no_host(const struct lane *lane, const struct route *r, int64_t now_us)
 {
 	struct key key;
 
 	while (next_key(lane, r, true, &key)) {
-		if (!is_unusable(lane, r, now_ms))
+		if (!is_unusable(lane, r, now_us))
 			return false;
 		r = find(lane, &key);
 		if (r == NULL)
 			return false;
 	}
-	return route_is_in_outage(r, now_ms);
+	return route_is_in_outage(r, now_us);
 }
 
 bool
 lane_is_list_down(
-    const struct lane *lane, const struct route *r, int64_t now_ms)
+    const struct lane *lane, const struct route *r, int64_t now_us)
 {
-	return is_first(r) && has_no_host(lane, r, now_ms);
+	return is_first(r) && has_no_host(lane, r, now_us);
 }
 
 static bool
-is_list_lost(const struct lane *lane, const struct route *r, int64_t now_ms)
+is_list_lost(const struct lane *lane, const struct route *r, int64_t now_us)
 {
 	const struct route *first = first_of(lane, r);
 
-	return first == NULL || has_no_host(lane, first, now_ms);
+	return first == NULL || has_no_host(lane, first, now_us);
 }
 
 bool
 lane_is_lost(
-    const struct lane *lane, const struct transaction *t, int64_t now_ms)
+    const struct lane *lane, const struct transaction *t, int64_t now_us)
 {
-	return is_list_lost(lane, t->route, now_ms);
+	return is_list_lost(lane, t->route, now_us);
 }
 
 /* A dial is begun for mail only, so that there is some. A pause that the server
  * asked for is none. */
 static bool
-is_long_outage(const struct lane *lane, const struct route *r, int64_t now_ms)
+is_long_outage(const struct lane *lane, const struct route *r, int64_t now_us)
 {
-	return now_ms - r->failing_since_ms >= LANE_OUTAGE_MS &&
-	       pause_left_ms(r, now_ms) <= 0 && is_list_lost(lane, r, now_ms);
+	return now_us - r->failing_since_us >= LANE_OUTAGE_US &&
+	       pause_left_us(r, now_us) <= 0 && is_list_lost(lane, r, now_us);
 }
 
 void
-lane_alarm_of_outage(struct lane *lane, struct route *r, int64_t now_ms)
+lane_alarm_of_outage(struct lane *lane, struct route *r, int64_t now_us)
 {
 	/* What refuses us has its own alarm. */
 	if (r->reach != ROUTE_DOWN || r->trust == ROUTE_ALARMED)
 		return;
 	if (r->failure_kind.is_certificate)
 		lane_raise_alarm(lane, r, ALARM_CERTIFICATE, r->failure.text);
-	else if (!r->failure_kind.is_told && is_long_outage(lane, r, now_ms))
+	else if (!r->failure_kind.is_told && is_long_outage(lane, r, now_us))
 		lane_raise_alarm(lane, r, ALARM_OUTAGE, r->failure.text);
 }
 

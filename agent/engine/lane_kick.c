@@ -1,6 +1,7 @@
 /* Looking again: whose turn it is, and on which session. */
 #include "agent/engine/lane_state.h"
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
@@ -19,7 +20,7 @@ lane_free_session(struct lane_session *ls)
 
 /* The route learns from its end. */
 static void
-judge_end(struct lane *lane, struct lane_session *ls, int64_t now_ms)
+judge_end(struct lane *lane, struct lane_session *ls, int64_t now_us)
 {
 	struct route *r = ls->route;
 	int quota = r->quota;
@@ -29,20 +30,20 @@ judge_end(struct lane *lane, struct lane_session *ls, int64_t now_ms)
 	if (ls->is_used_up)
 		ls->end_how = SESSION_END_421;
 	route_on_session_end(r, ls->end_how, session_accepted(ls->session),
-	    session_in_doubt(ls->session), lane_next_random(lane), now_ms);
+	    session_in_doubt(ls->session), lane_next_random(lane), now_us);
 	lane->figures.quotas += r->quota != quota;
 }
 
 static void
-bury_ended(struct lane *lane, struct route *r, int64_t now_ms)
+bury_ended(struct lane *lane, struct route *r, int64_t now_us)
 {
 	list_each_safe (link, &r->sessions) {
 		struct lane_session *ls = session_of(link);
 
 		if (!session_is_over(ls->session))
 			continue;
-		judge_end(lane, ls, now_ms);
-		lane_on_turned_away(lane, ls, now_ms);
+		judge_end(lane, ls, now_us);
+		lane_on_turned_away(lane, ls, now_us);
 		lane->ops.connections->on_session_ended(
 		    lane->ops.connections_ctx, ls, ls->end_how,
 		    ls->end_is_clean, ls->end_why);
@@ -61,7 +62,7 @@ count_finishing(struct lane *lane, struct route *r)
 
 /* Sessions that are spent, or idle for too long, say QUIT. */
 static void
-retire(struct lane *lane, struct route *r, int64_t now_ms)
+retire(struct lane *lane, struct route *r, int64_t now_us)
 {
 	list_each_safe (link, &r->sessions) {
 		struct lane_session *ls = session_of(link);
@@ -69,17 +70,17 @@ retire(struct lane *lane, struct route *r, int64_t now_ms)
 
 		if (session_is_finishing(s))
 			continue;
-		if (session_is_old(s, now_ms))
-			session_finish(s, FINISH_OLD, now_ms);
+		if (session_is_old(s, now_us))
+			session_finish(s, FINISH_OLD, now_us);
 		else if (session_is_spent(
-			     s, lane_session_quota(ls, now_ms), now_ms))
-			session_finish(s, FINISH_SPENT, now_ms);
+			     s, lane_session_quota(ls, now_us), now_us))
+			session_finish(s, FINISH_SPENT, now_us);
 		else if (session_load(s) == 0 &&
-			 now_ms - session_idle_since_ms(s) >=
-			     lane->set->lane_connection_idle_limit_ms)
-			session_finish(s, FINISH_IDLE, now_ms);
+			 now_us - session_idle_since_us(s) >=
+			     lane->set->lane_connection_idle_limit_us)
+			session_finish(s, FINISH_IDLE, now_us);
 		else if (lane->is_draining)
-			session_finish(s, FINISH_DRAINING, now_ms);
+			session_finish(s, FINISH_DRAINING, now_us);
 	}
 }
 
@@ -87,7 +88,7 @@ retire(struct lane *lane, struct route *r, int64_t now_ms)
  * first so that surplus ages out; else the least loaded within depth. */
 static struct lane_session *
 pick_session(
-    struct route *r, const struct transaction *t, int depth, int64_t now_ms)
+    struct route *r, const struct transaction *t, int depth, int64_t now_us)
 {
 	struct lane_session *best = NULL;
 
@@ -96,7 +97,7 @@ pick_session(
 		size_t load = session_load(ls->session), least;
 
 		if (!session_has_room(ls->session, depth,
-			lane_session_quota(ls, now_ms), now_ms) ||
+			lane_session_quota(ls, now_us), now_us) ||
 		    !lane_fits(ls, t))
 			continue;
 		if (best == NULL) {
@@ -106,8 +107,8 @@ pick_session(
 		least = session_load(best->session);
 		if (load < least ||
 		    (load == 0 && least == 0 &&
-			session_idle_since_ms(ls->session) >
-			    session_idle_since_ms(best->session)))
+			session_idle_since_us(ls->session) >
+			    session_idle_since_us(best->session)))
 			best = ls;
 	}
 	return best;
@@ -121,24 +122,24 @@ assign(struct lane *lane, struct lane_session *ls, struct transaction *t,
 
 	CHECK(t->carrier == NULL && t->route == ls->route);
 	lane_note_domains(ls, t);
-	lane_take_token(t, &cost, now.ms * 1000);
+	lane_take_token(t, &cost, now.us);
 	lane_take_waiting(lane, t);
 	t->carrier = ls;
 	t->has_other_host =
 	    lane_has_other_host(lane, t, session_peer(ls->session));
 	lane->in_flight++;
 	if (session_load(ls->session) == 0)
-		ls->moved_ms = now.ms;
-	lane_count_taken(t, now.ms * 1000);
+		ls->moved_us = now.us;
+	lane_count_taken(t, now.us);
 	session_assign(ls->session, t, now);
 	if (!session_is_over(ls->session) &&
 	    session_is_spent(
-		ls->session, lane_session_quota(ls, now.ms), now.ms)) {
+		ls->session, lane_session_quota(ls, now.us), now.us)) {
 		/* QUIT travels in its last group. */
-		session_finish(ls->session, FINISH_SPENT, now.ms);
+		session_finish(ls->session, FINISH_SPENT, now.us);
 		/* A session of one message says nothing of the next. */
 		if (session_messages(ls->session) > 1)
-			t->route->spent_ms = now.ms;
+			t->route->spent_us = now.us;
 	}
 }
 
@@ -148,18 +149,18 @@ may_go(struct lane *lane, struct transaction *t, const struct pacer_cost *cost,
     struct lane_no *no, bool *refused_out, struct moment now)
 {
 	struct controller *pace = &t->route->pace->adapt;
-	int64_t paused_us = controller_paused_until(pace) - now.ms * 1000;
+	int64_t paused_us = controller_paused_until(pace) - now.us;
 	int64_t wait_us = lane->set->lane_adaptive
-			      ? controller_wait_us(pace, now.ms * 1000)
+			      ? controller_wait_us(pace, now.us)
 			  : paused_us > 0 ? paused_us
 					  : 0;
 	struct dsn dsn;
 
 	*refused_out = false;
-	if (paused_us / 1000 > lane->set->lane_wait_limit_ms) {
+	if (paused_us > lane->set->lane_wait_limit_us) {
 		dsn_set(&dsn, "4.4.5",
 		    "the smarthost asked for a pause, %llds are left",
-		    (long long)(paused_us / 1000000));
+		    (long long)(paused_us / US_PER_S));
 		dsn.cause = DSN_CAUSE_PAUSE;
 		request_set_hop(t->req, &dsn, NULL);
 		lane_defer_waiting(lane, t, &dsn, NULL, NULL, false);
@@ -172,7 +173,7 @@ may_go(struct lane *lane, struct transaction *t, const struct pacer_cost *cost,
 		lane_no_set(no, LANE_NO_PACE,
 		    lane_dial_ahead(lane, t->route,
 			lane_messages_per_dial_time(lane, t->route, cost),
-			now.ms + (wait_us + 999) / 1000, now.ms));
+			now.us + wait_us, now.us));
 	return wait_us == 0;
 }
 
@@ -188,9 +189,9 @@ serve_first(struct lane *lane, struct route *r, struct lane_no *no,
 	struct lane_session *ls;
 	bool is_refused;
 
-	if (lane_is_held(lane, t, now.ms))
-		return lane_hold(lane, t, no, now.ms);
-	if (wait_us / 1000 > lane->set->lane_wait_limit_ms) {
+	if (lane_is_held(lane, t, now.us))
+		return lane_hold(lane, t, no, now.us);
+	if (wait_us > lane->set->lane_wait_limit_us) {
 		lane_refuse_to_wait(lane, t, wait_us);
 		return true;
 	}
@@ -198,14 +199,14 @@ serve_first(struct lane *lane, struct route *r, struct lane_no *no,
 		lane_no_set(no, LANE_NO_RATE,
 		    lane_dial_ahead(lane, r,
 			lane_messages_per_dial_time(lane, r, &cost),
-			now.ms + (wait_us + 999) / 1000, now.ms));
+			now.us + wait_us, now.us));
 		return false;
 	}
 	if (!may_go(lane, t, &cost, no, &is_refused, now))
 		return is_refused;
-	ls = pick_session(r, t, 1, now.ms);
+	ls = pick_session(r, t, 1, now.us);
 	if (ls == NULL) {
-		lane_retire_unfit(r, t, now.ms);
+		lane_retire_unfit(r, t, now.us);
 		lane_no_set(no, LANE_NO_CONNECTION, INT64_MAX);
 		if (r->dialing >= lane_unparked(r))
 			return false;
@@ -213,7 +214,7 @@ serve_first(struct lane *lane, struct route *r, struct lane_no *no,
 		    lane_add_dial_for(lane, r, t, no, now_us))
 			return true;
 		/* What the pace lets go now is lost when it waits. */
-		ls = pick_session(r, t, r->depth, now.ms);
+		ls = pick_session(r, t, r->depth, now.us);
 		if (ls == NULL)
 			return false;
 	}
@@ -231,7 +232,7 @@ serve_first(struct lane *lane, struct route *r, struct lane_no *no,
 static bool
 serve(struct lane *lane, struct route *r, struct lane_no *no, struct moment now)
 {
-	int64_t now_us = now.ms * 1000;
+	int64_t now_us = now.us;
 	bool is_served = false;
 
 	lane_look_at_parkings(lane, r, now_us);
@@ -245,34 +246,34 @@ serve(struct lane *lane, struct route *r, struct lane_no *no, struct moment now)
 static void
 await_token(struct lane *lane, struct route *r, struct moment now)
 {
-	int64_t share, at_us = lane_next_token(r, now.ms * 1000, &share), at_ms;
+	int64_t share, at_us = lane_next_token(r, now.us, &share);
 
 	if (at_us == INT64_MAX)
 		return;
-	at_ms = lane_dial_ahead(lane, r, share, (at_us + 999) / 1000, now.ms);
-	if (at_ms < lane->look_again_ms)
-		lane->look_again_ms = at_ms;
+	at_us = lane_dial_ahead(lane, r, share, at_us, now.us);
+	if (at_us < lane->look_again_us)
+		lane->look_again_us = at_us;
 }
 
 /* True when something was started. */
 static bool
 kick_route(struct lane *lane, struct route *r, struct moment now)
 {
-	struct lane_no no = {.not_before_ms = INT64_MAX};
-	int64_t now_us = now.ms * 1000;
+	struct lane_no no = {.not_before_us = INT64_MAX};
+	int64_t now_us = now.us;
 	bool is_served = false;
 
 	lane_expire_waiting(lane, r, now);
 	while (serve(lane, r, &no, now))
 		is_served = true;
 	lane_forget_parkings(r);
-	retire(lane, r, now.ms);
-	lane_succeed_spent(lane, r, now.ms);
+	retire(lane, r, now.us);
+	lane_succeed_spent(lane, r, now.us);
 	await_token(lane, r, now);
 	if (lane_unparked(r) > 0) {
 		r->no = no;
-		if (no.not_before_ms < lane->look_again_ms)
-			lane->look_again_ms = no.not_before_ms;
+		if (no.not_before_us < lane->look_again_us)
+			lane->look_again_us = no.not_before_us;
 	}
 	lane->ops.accounts->on_want(lane->ops.accounts_ctx, r,
 	    no.reason == LANE_NO_OPERATOR ? 0
@@ -282,23 +283,23 @@ kick_route(struct lane *lane, struct route *r, struct moment now)
 
 /* Forgets a route that was not used for long. */
 static void
-forget_unused(struct lane *lane, struct route *r, int64_t now_ms)
+forget_unused(struct lane *lane, struct route *r, int64_t now_us)
 {
-	int64_t memory_ms = lane->route_count > ROUTE_MANY
-				? ROUTE_MEMORY_SHORT_MS
-				: ROUTE_MEMORY_MS;
+	int64_t memory_us = lane->route_count > ROUTE_MANY
+				? ROUTE_MEMORY_SHORT_US
+				: ROUTE_MEMORY_US;
 
 	if (r->waiting_count + r->session_count + r->dialing > 0) {
-		r->used_ms = now_ms;
+		r->used_us = now_us;
 		return;
 	}
 	if (r->trust == ROUTE_ALARMED || r->owed > 0 ||
-	    now_ms - r->used_ms < memory_ms)
+	    now_us - r->used_us < memory_us)
 		return; /* remembered until mail goes again */
 	/* And a pause until it is over; of very many routes the account alone
 	 * remembers it. */
 	if (lane->route_count <= ROUTE_MANY &&
-	    controller_paused_until(&r->pace->adapt) > now_ms * 1000)
+	    controller_paused_until(&r->pace->adapt) > now_us)
 		return;
 	if (lane->ops.connections->on_route_gone != NULL)
 		lane->ops.connections->on_route_gone(
@@ -319,7 +320,7 @@ probe(struct lane *lane, struct moment now)
 	list_each (link, &lane->routes)
 		lane_probe(lane, route_of(link), now);
 	list_each (link, &lane->routes)
-		if (lane_is_probe_due(lane, route_of(link), now.ms))
+		if (lane_is_probe_due(lane, route_of(link), now.us))
 			lane->places_kept = 1;
 }
 
@@ -329,16 +330,16 @@ lane_kick(struct lane *lane, struct moment now)
 	CHECK(!lane->is_kicking);
 	lane->is_kicking = true;
 	lane->figures.kicks++;
-	lane->look_again_ms = INT64_MAX;
+	lane->look_again_us = INT64_MAX;
 	/* All of them first: whose turn it is chooses among all slots. */
 	lane->finishing = lane->claimed = 0;
 	lane->none_idle_at = lane->moves - 1;
 	list_each (link, &lane->routes) {
-		bury_ended(lane, route_of(link), now.ms);
+		bury_ended(lane, route_of(link), now.us);
 		count_finishing(lane, route_of(link));
 	}
-	lane_shed_sessions(lane, now.ms);
-	lane_look_at_pause(lane, now.ms);
+	lane_shed_sessions(lane, now.us);
+	lane_look_at_pause(lane, now.us);
 	lane_pass_on(lane, now);
 	probe(lane, now);
 	list_each_safe (link, &lane->routes)
@@ -347,10 +348,10 @@ lane_kick(struct lane *lane, struct moment now)
 			list_remove(link);
 			list_push(&lane->routes, link);
 		}
-	lane_trim_parkings(lane, now.ms * 1000);
+	lane_trim_parkings(lane, now.us);
 	if (lane->domains != NULL)
-		domains_sweep(lane->domains, now.ms * 1000);
+		domains_sweep(lane->domains, now.us);
 	list_each_safe (link, &lane->routes)
-		forget_unused(lane, route_of(link), now.ms);
+		forget_unused(lane, route_of(link), now.us);
 	lane->is_kicking = false;
 }

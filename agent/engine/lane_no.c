@@ -23,12 +23,12 @@ static const char *const words[LANE_NO_REASONS] = {
 
 void
 lane_no_set(
-    struct lane_no *no, enum lane_no_reason reason, int64_t not_before_ms)
+    struct lane_no *no, enum lane_no_reason reason, int64_t not_before_us)
 {
 	CHECK((size_t)reason < LANE_NO_REASONS);
 	no->reason = reason;
 	no->detail = NULL;
-	no->not_before_ms = not_before_ms;
+	no->not_before_us = not_before_us;
 }
 
 const char *

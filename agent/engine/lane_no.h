@@ -30,12 +30,12 @@ enum { LANE_NO_REASONS = LANE_NO_OPERATOR + 1 };
 struct lane_no {
 	enum lane_no_reason reason;
 	const char *detail; /* static words instead of the reason's; or NULL */
-	int64_t not_before_ms; /* look again then at the latest; INT64_MAX:
+	int64_t not_before_us; /* look again then at the latest; INT64_MAX:
 				  when something happens */
 };
 
 void lane_no_set(
-    struct lane_no *no, enum lane_no_reason reason, int64_t not_before_ms);
+    struct lane_no *no, enum lane_no_reason reason, int64_t not_before_us);
 
 /* "lane_connection_limit reached", ...: static text. */
 const char *lane_no_words(const struct lane_no *no);

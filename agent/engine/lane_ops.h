@@ -80,7 +80,7 @@ struct lane_account_ops {
 struct lane_alarm_ops {
 	/* Something is wrong at the smarthost; reply says why. The lane stops
 	 * there (LOGIN, BLOCKED), or no host of the route's list could be
-	 * reached for LANE_OUTAGE_MS while mail wants to go. / It is not, or
+	 * reached for LANE_OUTAGE_US while mail wants to go. / It is not, or
 	 * not any more; also told when nothing was wrong. */
 	void (*raise)(void *ctx, const struct route *route,
 	    enum alarm_kind kind, const char *reply);

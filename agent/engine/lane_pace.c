@@ -2,10 +2,9 @@
 
 #include <math.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
-
-enum { US_PER_MS = 1000 };
 
 static struct lane_pace *
 pace_of(struct list *link)
@@ -74,10 +73,10 @@ lane_set_account(struct lane *lane, struct route *r, uint64_t account,
 		if (pace_of(link)->account == account)
 			pace = pace_of(link);
 	if (pace == NULL) {
-		pace = begin(lane, account, now.ms * US_PER_MS);
+		pace = begin(lane, account, now.us);
 		if (stored != NULL && lane->set->lane_adaptive)
-			controller_load(&pace->adapt, stored,
-			    now.ms * US_PER_MS, wall_ms(now));
+			controller_load(
+			    &pace->adapt, stored, now.us, wall_ms(now));
 		/* An earlier process has told it. */
 		pace->told_settled = controller_settled(&pace->adapt);
 	}
@@ -100,8 +99,7 @@ lane_each_pace(const struct lane *lane, struct moment now,
 
 		if (pace->account == 0)
 			continue;
-		controller_save(
-		    &pace->adapt, &stored, now.ms * US_PER_MS, wall_ms(now));
+		controller_save(&pace->adapt, &stored, now.us, wall_ms(now));
 		fn(ctx, pace->account, &stored);
 	}
 }
@@ -152,7 +150,7 @@ lane_window_in_all(const struct lane *lane)
 }
 
 int64_t
-lane_paused_until_ms(const struct lane *lane)
+lane_paused_until_us(const struct lane *lane)
 {
 	int64_t latest_us = 0;
 
@@ -162,7 +160,7 @@ lane_paused_until_ms(const struct lane *lane)
 		if (us > latest_us)
 			latest_us = us;
 	}
-	return latest_us / US_PER_MS;
+	return latest_us;
 }
 
 void
@@ -174,7 +172,7 @@ lane_yield(
 
 	if (!lane->set->lane_adaptive)
 		return;
-	controller_yield(pace, sent_us, now.ms * US_PER_MS);
+	controller_yield(pace, sent_us, now.us);
 	if (pace->yields != before)
 		log_info("pace=slower nexthop=%s rate=%.3g/s "
 			 "reason=more-urgent-lane-refused",
@@ -186,14 +184,13 @@ lane_pause(
     struct lane *lane, struct route *r, int64_t until_us, struct moment now)
 {
 	struct controller *pace = &r->pace->adapt;
-	int64_t now_us = now.ms * US_PER_MS;
-	bool is_news =
-	    until_us > controller_paused_until(pace) + 1000 * US_PER_MS;
+	int64_t now_us = now.us;
+	bool is_news = until_us > controller_paused_until(pace) + US_PER_S;
 
 	(void)lane;
 	if (until_us <= now_us || until_us <= controller_paused_until(pace))
 		return;
-	if (until_us - now_us <= JUDGEMENT_PACE_MS * US_PER_MS) {
+	if (until_us - now_us <= JUDGEMENT_PACE_US) {
 		controller_wait_until(pace, until_us);
 		return;
 	}
@@ -201,7 +198,7 @@ lane_pause(
 	if (is_news)
 		log_info("pace=pause nexthop=%s wait=%llds "
 			 "reason=account-was-asked-for-it",
-		    r->nexthops, (long long)((until_us - now_us) / 1000000));
+		    r->nexthops, (long long)((until_us - now_us) / US_PER_S));
 	controller_pause_until(pace, until_us);
 }
 
@@ -234,8 +231,7 @@ lane_count_left(const struct transaction *t, bool is_accepted)
 	if (t->is_throttled)
 		return; /* counted when the reply was read */
 	if (is_accepted)
-		controller_on_accepted(
-		    pace, t->taken_us, t->left_ms * US_PER_MS);
+		controller_on_accepted(pace, t->taken_us, t->left_us);
 	else
 		controller_on_other(pace);
 }

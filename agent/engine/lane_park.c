@@ -64,7 +64,7 @@ lane_split(struct lane *lane, struct request *req, struct moment now)
 
 	CHECK(req->rcpt_count > 0);
 	if (lane->domains == NULL || domains_are_none(lane->domains))
-		return transaction_new(req, now.ms);
+		return transaction_new(req, now.us);
 	all = mem_zarray(req->rcpt_count, sizeof(*all));
 	is_mixed = look_up(lane, req, all);
 	if (is_mixed)
@@ -75,13 +75,13 @@ lane_split(struct lane *lane, struct request *req, struct moment now)
 		for (to = from;
 		     to < req->rcpt_count && all[to].key == all[from].key; to++)
 			continue;
-		t = is_mixed ? transaction_new_part(req, to - from, now.ms)
-			     : transaction_new(req, now.ms);
+		t = is_mixed ? transaction_new_part(req, to - from, now.us)
+			     : transaction_new(req, now.us);
 		for (size_t i = from; is_mixed && i < to; i++)
 			t->rcpts[t->count++] = all[i].rcpt;
 		t->domain = all[from].key;
 		if (t->domain != NULL)
-			domain_hold(t->domain, now.ms * 1000);
+			domain_hold(t->domain, now.us);
 		*at = t;
 		at = &t->sibling;
 	}
@@ -243,8 +243,8 @@ lane_next_token(struct route *r, int64_t now_us, int64_t *share_out)
 		if (p->count == 0 || p->not_before_us <= now_us)
 			continue;
 		cost = lane_cost_of(parking_first(p));
-		*share_out += domain_expected(p->domain, &cost,
-		    r->dial_took_ms * 1000, (int64_t)p->count);
+		*share_out += domain_expected(
+		    p->domain, &cost, r->dial_took_us, (int64_t)p->count);
 		if (p->not_before_us < at_us)
 			at_us = p->not_before_us;
 	}

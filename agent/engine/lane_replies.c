@@ -7,10 +7,10 @@
 
 #include "agent/engine/judgement.h"
 #include "agent/engine/verdict.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 
 enum {
-	US_PER_MS = 1000,
 	SLOW_WAIT_US = 1000000, /* for a reply that asks for no certain time */
 	WAIT_LINES_US = 60000000, /* least time between two lines about it */
 };
@@ -119,10 +119,9 @@ static void
 slow_down(struct lane *lane, struct route *r, struct transaction *t,
     const char *text, const struct judgement *j, int64_t now_us)
 {
-	int64_t wait_us = j->wait_ms * US_PER_MS;
+	int64_t wait_us = j->wait_us;
 	/* Dials begun together are answered together. */
-	int64_t sent_us =
-	    t != NULL ? t->taken_us : r->dial_began_ms * US_PER_MS;
+	int64_t sent_us = t != NULL ? t->taken_us : r->dial_began_us;
 	struct controller *pace = &r->pace->adapt;
 	bool yields;
 
@@ -157,17 +156,16 @@ static void
 pause_until(struct lane *lane, struct route *r, const char *text,
     const struct judgement *j, int64_t now_us)
 {
-	int64_t until_us = now_us + j->wait_ms * US_PER_MS;
+	int64_t until_us = now_us + j->wait_us;
 
 	lane->figures.throttled++;
 	/* The other replies of this flight say the same. */
-	if (until_us >
-	    controller_paused_until(&r->pace->adapt) + 1000 * US_PER_MS) {
+	if (until_us > controller_paused_until(&r->pace->adapt) + US_PER_S) {
 		lane->figures.paused++;
 		log_info("pace=pause nexthop=%s wait=%llds rule=%s:%d "
 			 "reply=\"%s\"",
-		    r->nexthops, (long long)j->wait_ms / 1000, j->hit.file,
-		    j->hit.line, text);
+		    r->nexthops, (long long)(j->wait_us / US_PER_S),
+		    j->hit.file, j->hit.line, text);
 	}
 	controller_pause_until(&r->pace->adapt, until_us);
 	tell_pause(lane, r, until_us);
@@ -176,27 +174,27 @@ pause_until(struct lane *lane, struct route *r, const char *text,
 /* dsn: what is said of the mail; text: the reply. */
 static void
 stop(struct lane *lane, struct route *r, const struct peer *peer,
-    struct dsn *dsn, const char *text, int64_t now_ms)
+    struct dsn *dsn, const char *text, int64_t now_us)
 {
 	unsigned alarms = r->alarms;
 
 	dsn->cause = DSN_CAUSE_ALARM;
 	route_on_alarm(
-	    r, dsn, peer, text, lane->set->lane_alert_retry_ms, now_ms);
+	    r, dsn, peer, text, lane->set->lane_alert_retry_us, now_us);
 	lane->figures.alarms += r->alarms != alarms;
 	list_each (link, &r->sessions)
-		session_finish(session_of(link)->session, FINISH_ALARM, now_ms);
+		session_finish(session_of(link)->session, FINISH_ALARM, now_us);
 }
 
 static void
 stop_and_alarm(struct lane *lane, struct route *r, const struct peer *peer,
-    enum alarm_kind kind, const char *text, int64_t now_ms)
+    enum alarm_kind kind, const char *text, int64_t now_us)
 {
 	struct dsn dsn;
 
 	dsn_set(&dsn, "4.7.0", "host %s refuses our mail: %s",
 	    peer != NULL ? peer->host : r->nexthops, text);
-	stop(lane, r, peer, &dsn, text, now_ms);
+	stop(lane, r, peer, &dsn, text, now_us);
 	lane_raise_alarm(lane, r, kind, text);
 }
 
@@ -204,26 +202,26 @@ stop_and_alarm(struct lane *lane, struct route *r, const struct peer *peer,
  * this host the table of passwords is where to look. */
 static void
 refuse_session(struct lane *lane, struct route *r, const struct peer *peer,
-    enum alarm_kind kind, const char *text, int64_t now_ms)
+    enum alarm_kind kind, const char *text, int64_t now_us)
 {
 	struct dsn dsn;
 
 	if (strncmp(text, "530", 3) != 0 || r->no_login == NULL) {
-		stop_and_alarm(lane, r, peer, kind, text, now_ms);
+		stop_and_alarm(lane, r, peer, kind, text, now_us);
 		return;
 	}
 	dsn_set(&dsn, "4.7.0", "%s; host %s said: %s", r->no_login, peer->host,
 	    text);
-	stop(lane, r, peer, &dsn, text, now_ms);
+	stop(lane, r, peer, &dsn, text, now_us);
 	lane_raise_alarm(lane, r, ALARM_LOGIN, dsn.text);
 }
 
 static void
 too_many(struct lane *lane, struct route *r, bool was_open, const char *text,
-    const struct judgement *j, int64_t now_ms)
+    const struct judgement *j, int64_t now_us)
 {
 	lane->figures.fewer++;
-	route_rest(r, now_ms + j->wait_ms);
+	route_rest(r, now_us + j->wait_us);
 	lane->ops.accounts->on_too_many(
 	    lane->ops.accounts_ctx, r, was_open, text);
 }
@@ -268,7 +266,7 @@ rcpt_domain_of(const struct transaction *t)
 /* False: so far nobody else was told so. */
 static bool
 is_confirmed(struct lane_session *ls, const struct transaction *t,
-    const struct judgement *j, const char *text, int64_t now_ms)
+    const struct judgement *j, const char *text, int64_t now_us)
 {
 	uint64_t who = 0;
 
@@ -290,13 +288,13 @@ is_confirmed(struct lane_session *ls, const struct transaction *t,
 		who = ls->number;
 		break;
 	}
-	if (route_suspect(ls->route, j->witness, who, now_ms))
+	if (route_suspect(ls->route, j->witness, who, now_us))
 		return true;
 	log_info("%s said: %s; %s %s (%s:%d)", ls->route->nexthops, text,
 	    rule_outcome_name(j->outcome), judgement_witness_words(j->witness),
 	    j->hit.file, j->hit.line);
 	if (j->witness == WITNESS_SESSION)
-		session_finish(ls->session, FINISH_USED_UP, now_ms);
+		session_finish(ls->session, FINISH_USED_UP, now_us);
 	return false;
 }
 
@@ -332,7 +330,7 @@ learn(struct lane_session *ls, struct transaction *t, const struct judgement *j,
     const char *text, struct moment now)
 {
 	struct lane *lane = ls->lane;
-	int64_t now_us = now.ms * US_PER_MS;
+	int64_t now_us = now.us;
 
 	switch (j->outcome) {
 	case RULE_OK:
@@ -342,11 +340,11 @@ learn(struct lane_session *ls, struct transaction *t, const struct judgement *j,
 		return;
 	case RULE_RECONNECT:
 		ls->is_used_up = true;
-		session_finish(ls->session, FINISH_USED_UP, now.ms);
+		session_finish(ls->session, FINISH_USED_UP, now.us);
 		return;
 	case RULE_CONNECTIONS:
-		session_finish(ls->session, FINISH_TOO_MANY, now.ms);
-		too_many(lane, ls->route, true, text, j, now.ms);
+		session_finish(ls->session, FINISH_TOO_MANY, now.us);
+		too_many(lane, ls->route, true, text, j, now.us);
 		return;
 	case RULE_SLOW:
 		ls->was_paced = true;
@@ -354,7 +352,7 @@ learn(struct lane_session *ls, struct transaction *t, const struct judgement *j,
 		return;
 	case RULE_PAUSE:
 		ls->was_paced = true;
-		if (j->hit.wait_ms <= JUDGEMENT_PACE_MS)
+		if (j->hit.wait_us <= JUDGEMENT_PACE_US)
 			slow_down(lane, ls->route, t, text, j, now_us);
 		else
 			pause_until(lane, ls->route, text, j, now_us);
@@ -362,7 +360,7 @@ learn(struct lane_session *ls, struct transaction *t, const struct judgement *j,
 	case RULE_ALARM:
 		refuse_session(lane, ls->route, session_peer(ls->session),
 		    j->witness == WITNESS_SESSION ? ALARM_LOGIN : ALARM_BLOCKED,
-		    text, now.ms);
+		    text, now.us);
 		return;
 	}
 }
@@ -392,7 +390,7 @@ lane_judge(struct lane_session *ls, struct transaction *t,
 		return meaning;
 	log_debug("%s[%s] said: %s: %s (%s:%d)", peer->host, peer->addr, text,
 	    rule_outcome_name(j.outcome), j.hit.file, j.hit.line);
-	if (!is_confirmed(ls, t, &j, text, now.ms))
+	if (!is_confirmed(ls, t, &j, text, now.us))
 		return meaning_of(j.fate, j.outcome, meaning);
 	learn(ls, t, &j, text, now);
 	meaning = meaning_of(j.confirmed, j.outcome, meaning);
@@ -403,23 +401,23 @@ lane_judge(struct lane_session *ls, struct transaction *t,
 
 static void
 alarm_by_dial(struct lane *lane, struct route *route, enum rule_stage stage,
-    const char *reply, struct moment now, int64_t *patience_ms_out)
+    const char *reply, struct moment now, int64_t *patience_us_out)
 {
-	if (route_may_doubt(route, now.ms)) {
+	if (route_may_doubt(route, now.us)) {
 		log_info("%s said: %s; trying again before an alarm",
 		    route->nexthops, reply);
 		return;
 	}
 	stop_and_alarm(lane, route, NULL,
-	    stage == RULE_AUTH ? ALARM_LOGIN : ALARM_BLOCKED, reply, now.ms);
-	*patience_ms_out = 0;
+	    stage == RULE_AUTH ? ALARM_LOGIN : ALARM_BLOCKED, reply, now.us);
+	*patience_us_out = 0;
 }
 
 bool
 lane_judge_dial(struct lane *lane, struct route *route, enum rule_stage stage,
-    int code, const char *reply, struct moment now, int64_t *patience_ms_out)
+    int code, const char *reply, struct moment now, int64_t *patience_us_out)
 {
-	int64_t now_us = now.ms * US_PER_MS;
+	int64_t now_us = now.us;
 	struct judgement j;
 
 	if (reply == NULL)
@@ -434,7 +432,7 @@ lane_judge_dial(struct lane *lane, struct route *route, enum rule_stage stage,
 	case RULE_RECONNECT:
 		break;
 	case RULE_CONNECTIONS:
-		too_many(lane, route, false, reply, &j, now.ms);
+		too_many(lane, route, false, reply, &j, now.us);
 		break;
 	case RULE_SLOW:
 		slow_down(lane, route, NULL, reply, &j, now_us);
@@ -443,10 +441,10 @@ lane_judge_dial(struct lane *lane, struct route *route, enum rule_stage stage,
 		pause_until(lane, route, reply, &j, now_us);
 		break;
 	case RULE_ALARM:
-		*patience_ms_out = lane->set->lane_wait_limit_ms;
-		alarm_by_dial(lane, route, stage, reply, now, patience_ms_out);
+		*patience_us_out = lane->set->lane_wait_limit_us;
+		alarm_by_dial(lane, route, stage, reply, now, patience_us_out);
 		return true;
 	}
-	*patience_ms_out = lane->set->lane_wait_limit_ms;
+	*patience_us_out = lane->set->lane_wait_limit_us;
 	return true;
 }

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/base/clock.h"
+
 const char *
 lane_nexthops(const struct settings *set, const struct request *req)
 {
@@ -42,8 +44,8 @@ may_be_plain(const struct settings *set, const struct request *req)
 		    : !set->smtp_use_tls))
 		return false;
 	return request_is_probe(req) ||
-	       ((int64_t)at->active.tv_sec - at->arrival.tv_sec) * 1000 >=
-		   set->minimal_backoff_time_ms;
+	       ((int64_t)at->active.tv_sec - at->arrival.tv_sec) * US_PER_S >=
+		   set->minimal_backoff_time_us;
 }
 
 struct route *

@@ -55,7 +55,7 @@ struct lane {
 	uint32_t random;
 	bool is_kicking, is_draining;
 	const struct pacer_limit *paced_by; /* the last limit that said no */
-	int64_t look_again_ms; /* the earliest not_before of the last kick */
+	int64_t look_again_us; /* the earliest not_before of the last kick */
 	/* In one kick: sessions that are about to leave their place, and how
 	 * many of the places are claimed by a route. */
 	size_t finishing, claimed;
@@ -65,7 +65,7 @@ struct lane {
 	/* what an operator asked for (lane_steer.c) */
 	struct lane_steering steering;
 	struct settings steered; /* a copy that borrows its strings */
-	int64_t steered_ms; /* when that was */
+	int64_t steered_us; /* when that was */
 	bool was_paused; /* when it was looked at last */
 	struct lane_figures figures;
 };
@@ -152,26 +152,26 @@ struct route *lane_route_for(
 
 /* An operator holds t back. */
 bool lane_is_held(
-    const struct lane *lane, const struct transaction *t, int64_t now_ms);
+    const struct lane *lane, const struct transaction *t, int64_t now_us);
 
 /* ... which waits, *no says until when; true: it was deferred, as it would wait
  * for too long. */
 bool lane_hold(struct lane *lane, struct transaction *t, struct lane_no *no,
-    int64_t now_ms);
+    int64_t now_us);
 void lane_explain_hold(const struct lane *lane, struct dsn *out);
 
 /* Sessions beyond the limit that was asked for leave. */
-void lane_shed_sessions(struct lane *lane, int64_t now_ms);
+void lane_shed_sessions(struct lane *lane, int64_t now_us);
 
 /* In each kick: a pause that is over calls back what it deferred. */
-void lane_look_at_pause(struct lane *lane, int64_t now_ms);
+void lane_look_at_pause(struct lane *lane, int64_t now_us);
 
 /* ---- lane_dial.c -------------------------------------------------------- */
 
 /* One more session, if there is need and nothing forbids it; is_probe: to find
  * out about a host that mail is kept from. */
 bool lane_add_dial(struct lane *lane, struct route *r, bool is_probe,
-    struct lane_no *no, int64_t now_ms);
+    struct lane_no *no, int64_t now_us);
 
 /* ... for t, which waits. None when there is a backlog, and the sessions that
  * live, or are being dialled, carry what waits, and what will come, in the time
@@ -186,7 +186,7 @@ struct session *lane_oldest_idle(const struct lane *lane, bool without_mail,
     lane_route_fn *is_of, void *ctx);
 
 /* How many messages a session may take in all. */
-int lane_session_quota(const struct lane_session *ls, int64_t now_ms);
+int lane_session_quota(const struct lane_session *ls, int64_t now_us);
 
 /* How many messages like this one can go in the time that a dial takes. */
 int64_t lane_messages_per_dial_time(
@@ -198,13 +198,13 @@ size_t lane_dials_worth_it(struct lane *lane, const struct route *r,
     const struct pacer_cost *cost, int64_t now_us);
 size_t lane_dials_wanted(struct lane *lane, struct route *r, int64_t now_us);
 
-/* Mail waits for a token that comes at at_ms, share messages in the time that a
+/* Mail waits for a token that comes at at_us, share messages in the time that a
  * dial takes: dials what they need. Returns when to look again. */
 int64_t lane_dial_ahead(struct lane *lane, struct route *r, int64_t share,
-    int64_t at_ms, int64_t now_ms);
+    int64_t at_us, int64_t now_us);
 
 /* The last session that was there has had its last message: dials another. */
-void lane_succeed_spent(struct lane *lane, struct route *r, int64_t now_ms);
+void lane_succeed_spent(struct lane *lane, struct route *r, int64_t now_us);
 
 /* ---- lane_kick.c -------------------------------------------------------- */
 
@@ -218,7 +218,7 @@ void lane_free_session(struct lane_session *ls);
 void lane_expire_waiting(struct lane *lane, struct route *r, struct moment now);
 
 /* When that is due for the first of r; INT64_MAX: never. */
-int64_t lane_expiry_ms(const struct lane *lane, struct route *r);
+int64_t lane_expiry_us(const struct lane *lane, struct route *r);
 
 /* Defers t, whose wait for a rate would be longer than lane_wait_limit. */
 void lane_refuse_to_wait(
@@ -252,23 +252,23 @@ void lane_pass_on(struct lane *lane, struct moment now);
 
 /* ls is over and about to be freed; did the server want nothing at all? */
 void lane_on_turned_away(
-    struct lane *lane, struct lane_session *ls, int64_t now_ms);
+    struct lane *lane, struct lane_session *ls, int64_t now_us);
 
 /* A dial finds out about a host that mail is kept from, when it is due. */
 void lane_probe(struct lane *lane, struct route *r, struct moment now);
 bool lane_is_probe_due(
-    const struct lane *lane, const struct route *r, int64_t now_ms);
+    const struct lane *lane, const struct route *r, int64_t now_us);
 
 /* r begins a list of which nothing can be used. */
 bool lane_is_list_down(
-    const struct lane *lane, const struct route *r, int64_t now_ms);
+    const struct lane *lane, const struct route *r, int64_t now_us);
 
 /* A dial of r has failed: for a certificate, or for so long that somebody
  * should know. */
-void lane_alarm_of_outage(struct lane *lane, struct route *r, int64_t now_ms);
+void lane_alarm_of_outage(struct lane *lane, struct route *r, int64_t now_us);
 
 bool lane_is_lost(
-    const struct lane *lane, const struct transaction *t, int64_t now_ms);
+    const struct lane *lane, const struct transaction *t, int64_t now_us);
 
 /* t is deferred for that reason: true when it will be called back. */
 bool lane_owe(
@@ -280,7 +280,7 @@ bool lane_owe(
  * have none. */
 bool lane_fits(const struct lane_session *ls, const struct transaction *t);
 void lane_retire_unfit(
-    struct route *r, const struct transaction *t, int64_t now_ms);
+    struct route *r, const struct transaction *t, int64_t now_us);
 
 /* Recipients of t, which waits and of which ls may have some, that ls may not
  * have go on as another transaction. True: there were such. */

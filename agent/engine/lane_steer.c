@@ -6,11 +6,11 @@
 #include "common/base/log.h"
 
 int64_t
-lane_steer_paused_until_ms(const struct lane *lane, int64_t now_ms)
+lane_steer_paused_until_us(const struct lane *lane, int64_t now_us)
 {
-	int64_t until_ms = lane->steering.paused_until_ms;
+	int64_t until_us = lane->steering.paused_until_us;
 
-	return until_ms > now_ms ? until_ms : 0;
+	return until_us > now_us ? until_us : 0;
 }
 
 int
@@ -21,22 +21,22 @@ lane_connection_limit(const struct lane *lane)
 
 bool
 lane_is_held(
-    const struct lane *lane, const struct transaction *t, int64_t now_ms)
+    const struct lane *lane, const struct transaction *t, int64_t now_us)
 {
-	return lane_steer_paused_until_ms(lane, now_ms) > 0 &&
+	return lane_steer_paused_until_us(lane, now_us) > 0 &&
 	       (!lane->steering.is_drain ||
-		   t->req->received_ms >= lane->steered_ms);
+		   t->req->received_us >= lane->steered_us);
 }
 
 bool
 lane_hold(struct lane *lane, struct transaction *t, struct lane_no *no,
-    int64_t now_ms)
+    int64_t now_us)
 {
-	int64_t until_ms = lane_steer_paused_until_ms(lane, now_ms);
+	int64_t until_us = lane_steer_paused_until_us(lane, now_us);
 	struct dsn dsn;
 
-	if (until_ms - now_ms <= lane->set->lane_wait_limit_ms) {
-		lane_no_set(no, LANE_NO_OPERATOR, until_ms);
+	if (until_us - now_us <= lane->set->lane_wait_limit_us) {
+		lane_no_set(no, LANE_NO_OPERATOR, until_us);
 		return false;
 	}
 	lane_explain_hold(lane, &dsn);
@@ -73,7 +73,7 @@ least_loaded(const struct lane *lane)
 }
 
 void
-lane_shed_sessions(struct lane *lane, int64_t now_ms)
+lane_shed_sessions(struct lane *lane, int64_t now_us)
 {
 	size_t limit = (size_t)lane->set->lane_connection_limit;
 
@@ -84,7 +84,7 @@ lane_shed_sessions(struct lane *lane, int64_t now_ms)
 
 		if (s == NULL)
 			return;
-		session_finish(s, FINISH_WANTED, now_ms);
+		session_finish(s, FINISH_WANTED, now_us);
 		lane->finishing++;
 	}
 }
@@ -114,7 +114,7 @@ apply_settings(struct lane *lane, struct moment now)
 	if (order->rate[0] != '\0')
 		lane->steered.lane_message_rate_limit = lane->steering.rate;
 	lane->set = &lane->steered;
-	pacer_reconfigure(&lane->pacer, lane->set, lane->as_set, now.ms * 1000);
+	pacer_reconfigure(&lane->pacer, lane->set, lane->as_set, now.us);
 }
 
 /* What came since it was asked for is not let go by an order of another kind.
@@ -129,26 +129,26 @@ void
 lane_steer(
     struct lane *lane, const struct lane_steering *order, struct moment now)
 {
-	bool was_paused = lane_steer_paused_until_ms(lane, now.ms) > 0;
+	bool was_paused = lane_steer_paused_until_us(lane, now.us) > 0;
 
 	if (!is_same_drain(&lane->steering, order))
-		lane->steered_ms = now.ms;
+		lane->steered_us = now.us;
 	lane->steering = *order;
 	apply_settings(lane, now);
-	if (was_paused && lane_steer_paused_until_ms(lane, now.ms) == 0)
+	if (was_paused && lane_steer_paused_until_us(lane, now.us) == 0)
 		call_back_all(lane);
-	lane->was_paused = lane_steer_paused_until_ms(lane, now.ms) > 0;
+	lane->was_paused = lane_steer_paused_until_us(lane, now.us) > 0;
 	lane_want_kick(lane);
 }
 
 /* A pause ends by itself as well. */
 void
-lane_look_at_pause(struct lane *lane, int64_t now_ms)
+lane_look_at_pause(struct lane *lane, int64_t now_us)
 {
-	bool is_paused = lane_steer_paused_until_ms(lane, now_ms) > 0;
+	bool is_paused = lane_steer_paused_until_us(lane, now_us) > 0;
 
-	if (is_paused && lane->steering.paused_until_ms < lane->look_again_ms)
-		lane->look_again_ms = lane->steering.paused_until_ms;
+	if (is_paused && lane->steering.paused_until_us < lane->look_again_us)
+		lane->look_again_us = lane->steering.paused_until_us;
 	if (lane->was_paused && !is_paused)
 		call_back_all(lane);
 	lane->was_paused = is_paused;

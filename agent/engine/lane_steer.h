@@ -24,7 +24,7 @@
 enum { LANE_STEER_TEXT = 160 };
 
 struct lane_steering {
-	int64_t paused_until_ms; /* 0: it is not; INT64_MAX: until resume */
+	int64_t paused_until_us; /* 0: it is not; INT64_MAX: until resume */
 	bool is_drain;
 	int64_t asked_s; /* when, as its order says: another is another drain */
 	char why[LANE_STEER_TEXT]; /* of the pause, as the log has it */
@@ -45,6 +45,6 @@ void lane_retry(struct lane *lane, struct moment now);
 int lane_connection_limit(const struct lane *lane);
 
 /* The end of the pause that holds everything back; 0: there is none. */
-int64_t lane_steer_paused_until_ms(const struct lane *lane, int64_t now_ms);
+int64_t lane_steer_paused_until_us(const struct lane *lane, int64_t now_us);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "agent/engine/lane_park.h"
 #include "agent/engine/lane_state.h"
+#include "common/base/clock.h"
 
 /* Of the reasons that a lane has for itself. */
 static enum board_wait
@@ -43,25 +44,24 @@ wait_of(enum lane_no_reason reason)
 }
 
 static enum board_wait
-explain_route(const struct lane *lane, const struct route *r, int64_t now_ms,
+explain_route(const struct lane *lane, const struct route *r, int64_t now_us,
     char *text, size_t n)
 {
-	int64_t paused_us =
-	    controller_paused_until(&r->pace->adapt) - now_ms * 1000;
+	int64_t paused_us = controller_paused_until(&r->pace->adapt) - now_us;
 	char rate[RATE_TEXT_SIZE];
 
 	if (r->no.reason == LANE_NO_OPERATOR) {
 		(void)snprintf(text, n, "%s", lane->steering.why);
 		return BOARD_WAIT_OPERATOR;
 	}
-	if (route_is_in_outage(r, now_ms)) {
+	if (route_is_in_outage(r, now_us)) {
 		(void)snprintf(text, n, "%s", r->failure.text);
 		return BOARD_WAIT_OUTAGE;
 	}
 	if (paused_us > 0) {
 		(void)snprintf(text, n,
 		    "the smarthost asked for a pause, %llds are left",
-		    (long long)((paused_us + 999999) / 1000000));
+		    (long long)((paused_us + US_PER_S - 1) / US_PER_S));
 		return BOARD_WAIT_PAUSE;
 	}
 	/* All places are dials: it waits for one of them to become a session.
@@ -71,7 +71,7 @@ explain_route(const struct lane *lane, const struct route *r, int64_t now_ms,
 		(void)snprintf(text, n, "waiting for a connection");
 		return BOARD_WAIT_CONNECTION;
 	}
-	if (r->no.reason == LANE_NO_BACKOFF && r->failing_since_ms > 0) {
+	if (r->no.reason == LANE_NO_BACKOFF && r->failing_since_us > 0) {
 		(void)snprintf(text, n, "%s", r->failure.text);
 	} else if (r->no.reason == LANE_NO_RATE && lane->paced_by != NULL) {
 		rate_to_text(&lane->paced_by->rate, rate, sizeof(rate));
@@ -108,7 +108,7 @@ lane_waits_for(const struct lane *lane, struct moment now, char *text, size_t n)
 
 	text[0] = '\0';
 	if (r != NULL)
-		return explain_route(lane, r, now.ms, text, n);
+		return explain_route(lane, r, now.us, text, n);
 	if (lane->parked == 0)
 		return BOARD_WAIT_NOTHING;
 	(void)snprintf(text, n, "limits of recipient domains");
@@ -143,12 +143,12 @@ allowed(const struct lane *lane, const struct transaction *t, int64_t span_s,
     int64_t max)
 {
 	struct pacer_cost cost = lane_cost_of(t);
-	int64_t n = pacer_expected(&lane->pacer, &cost, span_s * 1000000, max);
+	int64_t n = pacer_expected(&lane->pacer, &cost, span_s * US_PER_S, max);
 	double learned = lane_learned_rate(lane) * (double)span_s;
 
 	if (t->parking != NULL) {
 		int64_t of_domain =
-		    domain_expected(t->domain, &cost, span_s * 1000000, max);
+		    domain_expected(t->domain, &cost, span_s * US_PER_S, max);
 
 		if (of_domain < n)
 			n = of_domain;
@@ -159,7 +159,7 @@ allowed(const struct lane *lane, const struct transaction *t, int64_t span_s,
 /* Until those before it have gone, by the limits that are known; 0 also where
  * none is. */
 static int64_t
-ahead_ms(const struct lane *lane, const struct transaction *t, size_t before)
+ahead_us(const struct lane *lane, const struct transaction *t, size_t before)
 {
 	int64_t n = (int64_t)before, low = 0, high = 1;
 
@@ -177,49 +177,49 @@ ahead_ms(const struct lane *lane, const struct transaction *t, size_t before)
 		else
 			high = middle;
 	}
-	return high * 1000;
+	return high * US_PER_S;
 }
 
 /* Until the first of its queue may go. */
 static int64_t
-first_ms(const struct lane *lane, const struct transaction *t,
-    enum board_wait wait, int64_t now_ms)
+first_us(const struct lane *lane, const struct transaction *t,
+    enum board_wait wait, int64_t now_us)
 {
 	const struct route *r = t->route;
-	int64_t until_ms = r->no.not_before_ms;
+	int64_t until_us = r->no.not_before_us;
 
 	if (wait == BOARD_WAIT_PAUSE)
-		until_ms = controller_paused_until(&r->pace->adapt) / 1000;
+		until_us = controller_paused_until(&r->pace->adapt);
 	if (wait == BOARD_WAIT_OPERATOR)
-		until_ms = lane->steering.paused_until_ms;
+		until_us = lane->steering.paused_until_us;
 	if (wait == BOARD_WAIT_DOMAIN) {
-		int64_t wait_us = parking_wait_us(t->parking, now_ms * 1000);
+		int64_t wait_us = parking_wait_us(t->parking, now_us);
 
-		return wait_us == RATE_NEVER ? -1 : wait_us / 1000;
+		return wait_us == RATE_NEVER ? -1 : wait_us;
 	}
-	if (until_ms == INT64_MAX)
+	if (until_us == INT64_MAX)
 		return -1;
-	return until_ms > now_ms ? until_ms - now_ms : 0;
+	return until_us > now_us ? until_us - now_us : 0;
 }
 
 static void
 explain_waiting(const struct lane *lane, const struct transaction *t,
     struct moment now, struct lane_why *why)
 {
-	int64_t now_us = now.ms * 1000, first;
+	int64_t now_us = now.us, first;
 	struct pacer_cost cost = lane_cost_of(t);
 
 	find_place(t, why);
 	why->wait =
-	    explain_route(lane, t->route, now.ms, why->text, sizeof(why->text));
+	    explain_route(lane, t->route, now.us, why->text, sizeof(why->text));
 	if (t->parking != NULL && parking_wait_us(t->parking, now_us) > 0) {
 		why->wait = BOARD_WAIT_DOMAIN;
 		domain_explain(
 		    t->domain, &cost, now_us, why->text, sizeof(why->text));
 	}
-	first = first_ms(lane, t, why->wait, now.ms);
-	why->expected_ms =
-	    first < 0 ? -1 : first + ahead_ms(lane, t, why->place - 1);
+	first = first_us(lane, t, why->wait, now.us);
+	why->expected_us =
+	    first < 0 ? -1 : first + ahead_us(lane, t, why->place - 1);
 }
 
 /* A reason that one setting is. */
@@ -263,12 +263,12 @@ lane_why_each(const struct lane *lane, const struct request *req,
 {
 	for (const struct transaction *t = req->lane_data; t != NULL;
 	     t = t->sibling) {
-		struct lane_why why = {.route = t->route, .expected_ms = -1};
+		struct lane_why why = {.route = t->route, .expected_us = -1};
 
 		if (t->carrier != NULL) {
 			const struct lane_session *ls = t->carrier;
 
-			why.expected_ms = 0;
+			why.expected_us = 0;
 			why.peer = session_peer(ls->session);
 			(void)snprintf(
 			    why.text, sizeof(why.text), "it is with a session");

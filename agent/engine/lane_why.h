@@ -25,7 +25,7 @@ struct lane_why {
 	size_t place, of; /* among those that wait for the same, from 1 */
 	/* When it is its turn, from now, if all goes on as it does; -1: that
 	 * cannot be said. */
-	int64_t expected_ms;
+	int64_t expected_us;
 	const struct route *route;
 	const struct peer *peer; /* of the session that has it; or NULL */
 };

@@ -27,56 +27,56 @@ manner_pack(const struct manner *m)
 }
 
 void
-manner_load(struct manner *m, int packed, int64_t learned_ms, int64_t now_ms)
+manner_load(struct manner *m, int packed, int64_t learned_us, int64_t now_us)
 {
 	int mode = packed % PACKED_NO_RSET;
 
 	if (packed <= 0 || packed >= 2 * PACKED_NO_RSET ||
-	    mode > SESSION_LOCKSTEP || now_ms - learned_ms >= MANNER_MEMORY_MS)
+	    mode > SESSION_LOCKSTEP || now_us - learned_us >= MANNER_MEMORY_US)
 		return;
 	if (mode > (int)m->fastest)
 		m->fastest = (enum session_mode)mode;
 	if (packed >= PACKED_NO_RSET)
 		m->no_rset = true;
-	if (m->learned_ms == 0 || learned_ms > m->learned_ms)
-		m->learned_ms = learned_ms;
+	if (m->learned_us == 0 || learned_us > m->learned_us)
+		m->learned_us = learned_us;
 }
 
 enum session_mode
-manner_fastest(struct manner *m, int64_t now_ms)
+manner_fastest(struct manner *m, int64_t now_us)
 {
-	if (m->learned_ms != 0 && now_ms - m->learned_ms >= MANNER_MEMORY_MS) {
+	if (m->learned_us != 0 && now_us - m->learned_us >= MANNER_MEMORY_US) {
 		m->fastest = SESSION_BDAT;
 		m->no_rset = false;
-		m->learned_ms = 0;
+		m->learned_us = 0;
 	}
 	return m->fastest;
 }
 
 bool
-manner_slow_down(struct manner *m, enum session_mode mode, int64_t now_ms)
+manner_slow_down(struct manner *m, enum session_mode mode, int64_t now_us)
 {
 	CHECK(mode <= SESSION_LOCKSTEP);
 	if (m->fastest >= mode)
 		return false;
 	m->fastest = mode;
-	m->learned_ms = now_ms;
+	m->learned_us = now_us;
 	return true;
 }
 
 bool
-manner_without_rset(struct manner *m, int64_t now_ms)
+manner_without_rset(struct manner *m, int64_t now_us)
 {
 	bool is_news = !m->no_rset;
 
 	m->no_rset = true;
-	m->learned_ms = now_ms;
-	(void)manner_slow_down(m, SESSION_GROUP, now_ms);
+	m->learned_us = now_us;
+	(void)manner_slow_down(m, SESSION_GROUP, now_us);
 	return is_news;
 }
 
 bool
-manner_lost_place(struct manner *m, enum session_mode mode, int64_t now_ms)
+manner_lost_place(struct manner *m, enum session_mode mode, int64_t now_us)
 {
 	forget_wordings(m);
 	if (m->taken_since >= MANNER_LOST_APART)
@@ -87,7 +87,7 @@ manner_lost_place(struct manner *m, enum session_mode mode, int64_t now_ms)
 	if (++m->lost < MANNER_LOST_MAX)
 		return false;
 	m->lost = 0;
-	return manner_slow_down(m, mode + 1, now_ms);
+	return manner_slow_down(m, mode + 1, now_us);
 }
 
 void

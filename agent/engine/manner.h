@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #include "agent/engine/pipeline.h"
+#include "common/base/clock.h"
 #include "common/smtp/reply.h"
 
 enum session_mode {
@@ -49,13 +50,14 @@ enum {
 	 * in between: it does so because of how it is talked to. */
 	MANNER_LOST_MAX = 3,
 	MANNER_LOST_APART = 100,
-	MANNER_MEMORY_MS = 3 * 24 * 3600 * 1000, /* three days */
 };
+
+#define MANNER_MEMORY_US (3 * 24 * 3600 * US_PER_S) /* three days */
 
 struct manner {
 	enum session_mode fastest; /* of those that were not refused */
 	bool no_rset; /* RSET was refused */
-	int64_t learned_ms; /* when one of these was learned last; 0: none */
+	int64_t learned_us; /* when one of these was learned last; 0: none */
 	uint64_t wordings[ANSWER_KINDS][MANNER_WORDINGS]; /* 0: none */
 	unsigned next[ANSWER_KINDS]; /* to be written over */
 	/* A first message was answered so that its end could not be told from
@@ -70,27 +72,27 @@ void manner_init(struct manner *m);
  * slow it down. */
 int manner_pack(const struct manner *m);
 
-/* What an earlier process knew, at learned_ms of this clock (which may be
+/* What an earlier process knew, at learned_us of this clock (which may be
  * before its start). Days later, or malformed: ignored. */
 void manner_load(
-    struct manner *m, int packed, int64_t learned_ms, int64_t now_ms);
+    struct manner *m, int packed, int64_t learned_us, int64_t now_us);
 
 /* The fastest manner allowed now; forgets what was learned days ago. */
-enum session_mode manner_fastest(struct manner *m, int64_t now_ms);
+enum session_mode manner_fastest(struct manner *m, int64_t now_us);
 
 /* The server does not take anything faster than mode: true when that is news.
  */
-bool manner_slow_down(struct manner *m, enum session_mode mode, int64_t now_ms);
+bool manner_slow_down(struct manner *m, enum session_mode mode, int64_t now_us);
 
 /* RSET is refused, which every manner faster than SESSION_GROUP needs: true
  * when that is news. */
-bool manner_without_rset(struct manner *m, int64_t now_ms);
+bool manner_without_rset(struct manner *m, int64_t now_us);
 
 /* The replies of a session that talked in this manner could not be told apart
  * any more: nothing that was learned of their wording is relied on. True when
  * it was once too often, and the next slower manner is the fastest. */
 bool manner_lost_place(
-    struct manner *m, enum session_mode mode, int64_t now_ms);
+    struct manner *m, enum session_mode mode, int64_t now_us);
 
 /* A message was taken, without any doubt. */
 void manner_taken(struct manner *m);

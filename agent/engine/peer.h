@@ -27,7 +27,7 @@ struct peer {
 	int others; /* addresses that are as good as this one */
 	/* has a say over each line of its replies; borrowed, NULL: none */
 	const struct rewriter *replies;
-	int64_t rtt_ms; /* measured while dialling, at least 0 */
+	int64_t rtt_us; /* measured while dialling, at least 0 */
 };
 
 #endif

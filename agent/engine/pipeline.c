@@ -1,5 +1,6 @@
 #include "agent/engine/pipeline.h"
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
@@ -30,7 +31,7 @@ pipeline_fini(struct pipeline *p)
 
 void
 pipeline_push(struct pipeline *p, enum command_kind kind,
-    struct transaction *owner, size_t rcpt, size_t n, int64_t now_ms)
+    struct transaction *owner, size_t rcpt, size_t n, int64_t now_us)
 {
 	struct list *link = list_pop(&p->spare);
 	struct pipelined *c = link != NULL
@@ -44,7 +45,7 @@ pipeline_push(struct pipeline *p, enum command_kind kind,
 	p->rendered_off += n;
 	c->end_off = p->rendered_off;
 	if (p->count++ == 0)
-		p->timer_from_ms = now_ms;
+		p->timer_from_us = now_us;
 	CHECK(
 	    p->written_off <= c->begin_off && p->answered_off <= c->begin_off);
 	list_init(&c->link);
@@ -67,17 +68,18 @@ pipeline_extend(struct pipeline *p, size_t n)
  * smtp(8) with smtp_per_request_deadline, by what it may take at least, until
  * it is the reply that is waited for. */
 static void
-credit(struct pipeline *p, size_t n, bool is_last, int64_t now_ms)
+credit(struct pipeline *p, size_t n, bool is_last, int64_t now_us)
 {
-	int64_t later_ms = now_ms;
+	int64_t later_us = now_us;
 
 	if (p->min_per_s > 0 && !is_last)
-		later_ms = p->timer_from_ms + (int64_t)n * 1000 / p->min_per_s;
-	p->timer_from_ms = later_ms < now_ms ? later_ms : now_ms;
+		later_us =
+		    p->timer_from_us + (int64_t)n * US_PER_S / p->min_per_s;
+	p->timer_from_us = later_us < now_us ? later_us : now_us;
 }
 
 void
-pipeline_written(struct pipeline *p, size_t n, int64_t now_ms)
+pipeline_written(struct pipeline *p, size_t n, int64_t now_us)
 {
 	struct pipelined *oldest = pipeline_oldest(p);
 
@@ -85,7 +87,7 @@ pipeline_written(struct pipeline *p, size_t n, int64_t now_ms)
 	/* While the oldest command is still on its way out, what is waited for
 	 * is progress, not its reply. */
 	if (oldest != NULL && !pipelined_is_written(p, oldest))
-		credit(p, n, p->written_off + n >= oldest->end_off, now_ms);
+		credit(p, n, p->written_off + n >= oldest->end_off, now_us);
 	p->written_off += n;
 }
 
@@ -98,7 +100,7 @@ pipeline_oldest(const struct pipeline *p)
 }
 
 void
-pipeline_answered(struct pipeline *p, int64_t now_ms)
+pipeline_answered(struct pipeline *p, int64_t now_us)
 {
 	struct pipelined *c = pipeline_oldest(p);
 
@@ -107,7 +109,7 @@ pipeline_answered(struct pipeline *p, int64_t now_ms)
 	list_remove(&c->link);
 	p->count--;
 	p->answered_off = c->end_off;
-	p->timer_from_ms = now_ms;
+	p->timer_from_us = now_us;
 	list_push(&p->spare, &c->link);
 	p->spare_count++;
 }

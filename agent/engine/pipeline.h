@@ -52,7 +52,7 @@ struct pipeline {
 	struct list awaiting; /* rendered, reply not read */
 	size_t count;
 	uint64_t rendered_off, written_off, answered_off;
-	int64_t timer_from_ms; /* the oldest command is waited for since */
+	int64_t timer_from_us; /* the oldest command is waited for since */
 	/* Octets a second that must go out, else the time is running; 0: each
 	 * write begins it anew. */
 	int64_t min_per_s;
@@ -65,20 +65,20 @@ void pipeline_fini(struct pipeline *p);
 
 /* A command of n octets was appended to the output. */
 void pipeline_push(struct pipeline *p, enum command_kind kind,
-    struct transaction *owner, size_t rcpt, size_t n, int64_t now_ms);
+    struct transaction *owner, size_t rcpt, size_t n, int64_t now_us);
 
 /* n octets were appended that belong to the newest command (the content that
  * follows DATA's 354 is entered before it is complete). */
 void pipeline_extend(struct pipeline *p, size_t n);
 
 /* n more octets were taken by the kernel. */
-void pipeline_written(struct pipeline *p, size_t n, int64_t now_ms);
+void pipeline_written(struct pipeline *p, size_t n, int64_t now_us);
 
 /* The oldest command, whose reply comes next; NULL: none was asked for. */
 struct pipelined *pipeline_oldest(const struct pipeline *p);
 
 /* Its reply was read: the command is gone. */
-void pipeline_answered(struct pipeline *p, int64_t now_ms);
+void pipeline_answered(struct pipeline *p, int64_t now_us);
 
 /* Octets of storage held. */
 size_t pipeline_memory(const struct pipeline *p);

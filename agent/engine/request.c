@@ -180,7 +180,7 @@ read_times(
 }
 
 struct request *
-request_new(const struct attr_reader *list, struct timeval now, int64_t now_ms,
+request_new(const struct attr_reader *list, struct timeval now, int64_t now_us,
     const char **why_out)
 {
 	struct request *req = mem_zalloc(sizeof(*req));
@@ -192,7 +192,7 @@ request_new(const struct attr_reader *list, struct timeval now, int64_t now_ms,
 		return NULL;
 	}
 	read_times(req, list, now);
-	req->received_ms = now_ms;
+	req->received_us = now_us;
 	req->rcpt_due = (size_t)rcpts;
 	req->rcpts = mem_zarray(req->rcpt_due, sizeof(*req->rcpts));
 	return req;

@@ -122,9 +122,9 @@ struct request {
 	struct message *message; /* owned; NULL for probes */
 	const struct rewriting_rules *rules; /* of what goes out; NULL: none */
 	struct answers *answers; /* owned; for rules, NULL: none wanted */
-	int64_t received_ms; /* when the request was complete */
+	int64_t received_us; /* when the request was complete */
 	int64_t decided_us; /* when report was given the last verdict so far */
-	int64_t deadline_ms; /* final reply due at the latest */
+	int64_t deadline_us; /* final reply due at the latest */
 	bool is_corrupt; /* its content has no proper end */
 	bool must_retry; /* a recipient is left for the queue manager */
 	struct dsn *hop; /* owned; a problem of the site, or NULL */
@@ -139,11 +139,11 @@ struct request {
 /* Starts a request from the common attribute list that Postfix's queue manager
  * sends (src/global/deliver_request.c). NULL when an attribute that matters is
  * missing or malformed; *why_out (static text) then says which. Recipients
- * follow with request_add_rcpt(). now/now_ms stamp the hand-off time (unless
- * another agent had the message before) and received_ms; deadline_ms is left
+ * follow with request_add_rcpt(). now/now_us stamp the hand-off time (unless
+ * another agent had the message before) and received_us; deadline_us is left
  * to the caller. */
 struct request *request_new(const struct attr_reader *list, struct timeval now,
-    int64_t now_ms, const char **why_out);
+    int64_t now_us, const char **why_out);
 
 /* Adds one recipient list; true while more are due or complete, false when
  * the list is malformed. */

@@ -18,13 +18,13 @@ static const unsigned trust_moves[] = {
 };
 
 static void
-set_reach(struct route *r, enum route_reach reach, int64_t now_ms)
+set_reach(struct route *r, enum route_reach reach, int64_t now_us)
 {
 	CHECK((reach_moves[r->reach] & TO(reach)) != 0);
 	if (r->reach == ROUTE_REACHABLE)
-		r->failing_since_ms = now_ms;
+		r->failing_since_us = now_us;
 	else if (reach == ROUTE_REACHABLE)
-		r->failing_since_ms = 0;
+		r->failing_since_us = 0;
 	r->reach = reach;
 }
 
@@ -36,10 +36,10 @@ set_trust(struct route *r, enum route_trust trust)
 }
 
 static void
-set_down(struct route *r, int64_t now_ms)
+set_down(struct route *r, int64_t now_us)
 {
 	if (r->reach != ROUTE_DOWN)
-		set_reach(r, ROUTE_DOWN, now_ms);
+		set_reach(r, ROUTE_DOWN, now_us);
 }
 
 struct route *
@@ -94,14 +94,14 @@ needed_to_grow(const struct route *r)
 }
 
 void
-route_on_accepted(struct route *r, int64_t began_ms, int depth_max)
+route_on_accepted(struct route *r, int64_t began_us, int depth_max)
 {
 	CHECK(r->depth >= 1 && depth_max >= 1);
 	r->taken_since_doubt++;
 	if (r->taken_since_doubt / ROUTE_WARY_FORGOTTEN >= r->wary)
 		r->wary = 0;
 	/* What was on its way in a window shows nothing of a smaller one. */
-	if (r->wary > 0 && began_ms < r->wary_since_ms)
+	if (r->wary > 0 && began_us < r->wary_since_us)
 		return;
 	if (r->depth >= depth_max || ++r->good_in_row < needed_to_grow(r))
 		return;
@@ -135,14 +135,14 @@ wary_after(const struct route *r, bool is_window)
 
 /* A session broke with messages in doubt. */
 static void
-on_doubt(struct route *r, int in_doubt, int64_t now_ms)
+on_doubt(struct route *r, int in_doubt, int64_t now_us)
 {
 	/* Several sessions may break for one cause: one step. */
 	bool is_window = in_doubt > 1 && (r->depth > 1 || r->wary == 0);
 
 	if (is_window || r->wary > 0) {
 		r->wary = (int)wary_after(r, is_window);
-		r->wary_since_ms = now_ms;
+		r->wary_since_us = now_us;
 		r->good_in_row = 0;
 		r->depth = 1;
 	}
@@ -154,30 +154,30 @@ on_doubt(struct route *r, int in_doubt, int64_t now_ms)
 }
 
 static void
-back_off(struct route *r, bool is_silent, uint32_t random, int64_t now_ms)
+back_off(struct route *r, bool is_silent, uint32_t random, int64_t now_us)
 {
-	int64_t max_ms =
-	    is_silent ? ROUTE_BACKOFF_MAX_SILENT_MS : ROUTE_BACKOFF_MAX_MS;
+	int64_t max_us =
+	    is_silent ? ROUTE_BACKOFF_MAX_SILENT_US : ROUTE_BACKOFF_MAX_US;
 
 	/* Several dials or sessions may fail for one cause: one step back. */
-	if (now_ms < r->dial_not_before_ms)
+	if (now_us < r->dial_not_before_us)
 		return;
-	r->backoff_ms =
-	    r->backoff_ms == 0 ? ROUTE_BACKOFF_FIRST_MS : r->backoff_ms * 2;
-	if (r->backoff_ms > max_ms)
-		r->backoff_ms = max_ms;
+	r->backoff_us =
+	    r->backoff_us == 0 ? ROUTE_BACKOFF_FIRST_US : r->backoff_us * 2;
+	if (r->backoff_us > max_us)
+		r->backoff_us = max_us;
 	/* Jitter of a quarter each way keeps many lanes from knocking in
 	 * step. */
-	r->dial_not_before_ms =
-	    now_ms + r->backoff_ms * 3 / 4 +
-	    (int64_t)(random % (uint32_t)(r->backoff_ms / 2 + 1));
+	r->dial_not_before_us =
+	    now_us + r->backoff_us * 3 / 4 +
+	    (int64_t)(random % (uint32_t)(r->backoff_us / 2 + 1));
 }
 
 /* Once is an accident, or a server that is being stopped; several times in a
  * row at the same count is a rule. Twice happens by chance, soon when a line
  * or a server fails now and then, and then at a small count. */
 static void
-learn_quota(struct route *r, int accepted, int64_t now_ms)
+learn_quota(struct route *r, int accepted, int64_t now_us)
 {
 	CHECK(accepted > 0); /* else it is no quota */
 	if (accepted != r->lost_after)
@@ -189,15 +189,15 @@ learn_quota(struct route *r, int accepted, int64_t now_ms)
 		log_info("%s closes a session after %d messages", r->nexthops,
 		    accepted);
 	r->quota = accepted;
-	r->quota_learned_ms = now_ms;
+	r->quota_learned_us = now_us;
 }
 
 void
 route_on_session_end(struct route *r, enum session_end how, int accepted,
-    int in_doubt, uint32_t random, int64_t now_ms)
+    int in_doubt, uint32_t random, int64_t now_us)
 {
 	if (in_doubt > 0)
-		on_doubt(r, in_doubt, now_ms);
+		on_doubt(r, in_doubt, now_us);
 	switch (how) {
 	case SESSION_END_QUIT:
 	case SESSION_END_OURS:
@@ -207,64 +207,64 @@ route_on_session_end(struct route *r, enum session_end how, int accepted,
 		break;
 	case SESSION_END_421:
 		if (accepted > 0)
-			learn_quota(r, accepted, now_ms);
+			learn_quota(r, accepted, now_us);
 		else
-			back_off(r, false, random, now_ms);
+			back_off(r, false, random, now_us);
 		break;
 	case SESSION_END_LOST:
 		if (accepted > 0)
-			learn_quota(r, accepted, now_ms);
+			learn_quota(r, accepted, now_us);
 		else
-			back_off(r, true, random, now_ms);
+			back_off(r, true, random, now_us);
 		route_on_trouble(r);
 		break;
 	case SESSION_END_TIMEOUT:
 	case SESSION_END_ABORT:
 		if (accepted == 0)
-			back_off(r, false, random, now_ms);
+			back_off(r, false, random, now_us);
 		route_on_trouble(r);
 		break;
 	}
 	/* That a session did its work does not show that one more is allowed
 	 * than before. */
 	if (accepted > 0 && r->sessions_proven == 0)
-		r->backoff_ms = 0;
+		r->backoff_us = 0;
 }
 
 void
-route_on_dial(struct route *r, int64_t now_ms)
+route_on_dial(struct route *r, int64_t now_us)
 {
-	r->dial_began_ms = now_ms;
+	r->dial_began_us = now_us;
 	if (r->dials_count < ROUTE_DIALS)
-		r->dials_began_ms[(r->dials_first + r->dials_count++) %
-				  ROUTE_DIALS] = now_ms;
+		r->dials_began_us[(r->dials_first + r->dials_count++) %
+				  ROUTE_DIALS] = now_us;
 }
 
 /* Of the dial that ends now. */
 static int64_t
-take_began_ms(struct route *r)
+take_began_us(struct route *r)
 {
-	int64_t began_ms = r->dial_began_ms;
+	int64_t began_us = r->dial_began_us;
 
 	CHECK(r->dials_first < ROUTE_DIALS && r->dials_count <= ROUTE_DIALS);
 	if (r->dials_count == 0)
-		return began_ms;
-	began_ms = r->dials_began_ms[r->dials_first];
+		return began_us;
+	began_us = r->dials_began_us[r->dials_first];
 	r->dials_first = (r->dials_first + 1) % ROUTE_DIALS;
 	r->dials_count--;
-	return began_ms;
+	return began_us;
 }
 
 void
-route_on_dial_ok(struct route *r, int64_t now_ms)
+route_on_dial_ok(struct route *r, int64_t now_us)
 {
-	r->dial_took_ms = now_ms - take_began_ms(r);
-	tempo_on_dial(&r->tempo, r->dial_took_ms);
+	r->dial_took_us = now_us - take_began_us(r);
+	tempo_on_dial(&r->tempo, r->dial_took_us);
 	if (r->reach == ROUTE_DOWN && !r->has_next)
 		log_info("%s is reachable again", r->nexthops);
 	if (r->reach != ROUTE_REACHABLE)
-		set_reach(r, ROUTE_REACHABLE, now_ms);
-	r->worked_ms = now_ms;
+		set_reach(r, ROUTE_REACHABLE, now_us);
+	r->worked_us = now_us;
 	r->refused_in_row = 0;
 	/* A pause that another dial or session was the cause of lasts. */
 	if (r->session_count >= r->sessions_proven)
@@ -313,36 +313,36 @@ route_set_no_login(struct route *r, const char *text)
 
 void
 route_on_dial_failed(struct route *r, const struct route_failure *failure,
-    uint32_t random, int64_t now_ms)
+    uint32_t random, int64_t now_us)
 {
-	int64_t patience_ms = failure->patience_ms;
+	int64_t patience_us = failure->patience_us;
 
-	(void)take_began_ms(r);
-	back_off(r, failure->kind.is_transport, random, now_ms);
+	(void)take_began_us(r);
+	back_off(r, failure->kind.is_transport, random, now_us);
 	remember_failure(r, failure);
 	if (r->reach == ROUTE_REACHABLE)
-		set_reach(r, ROUTE_FAILING, now_ms);
+		set_reach(r, ROUTE_FAILING, now_us);
 	/* Those under way were not refused so far. */
 	r->sessions_proven = r->session_count + r->dialing;
 	if (r->session_count > 0)
 		return;
-	if (r->worked_ms > 0 && now_ms - r->worked_ms < ROUTE_WORKED_MS &&
-	    patience_ms < ROUTE_PATIENCE_MS && r->trust != ROUTE_ALARMED)
-		patience_ms = ROUTE_PATIENCE_MS;
-	if (now_ms - r->failing_since_ms < patience_ms)
+	if (r->worked_us > 0 && now_us - r->worked_us < ROUTE_WORKED_US &&
+	    patience_us < ROUTE_PATIENCE_US && r->trust != ROUTE_ALARMED)
+		patience_us = ROUTE_PATIENCE_US;
+	if (now_us - r->failing_since_us < patience_us)
 		return;
 	if (r->reach != ROUTE_DOWN && !r->has_next)
 		log_warn("%s cannot be used, mail is deferred: %s", r->nexthops,
 		    r->failure.text);
-	set_down(r, now_ms);
+	set_down(r, now_us);
 }
 
 void
 route_on_turned_away(struct route *r, const struct dsn *dsn,
-    const struct peer *peer, int64_t now_ms)
+    const struct peer *peer, int64_t now_us)
 {
 	remember_failure(r, &(struct route_failure){.dsn = dsn, .peer = peer});
-	set_down(r, now_ms);
+	set_down(r, now_us);
 	if (r->trust == ROUTE_TRUSTED)
 		set_trust(r, ROUTE_SUSPECT);
 	r->has_next = true;
@@ -358,26 +358,26 @@ route_on_good(struct route *r)
 		set_trust(r, ROUTE_TRUSTED);
 	r->turned_away = 0;
 	for (size_t i = 0; i < WITNESS_DIALS; i++)
-		r->suspicions[i].since_ms = 0;
+		r->suspicions[i].since_us = 0;
 }
 
 void
 route_on_alarm(struct route *r, const struct dsn *dsn, const struct peer *peer,
-    const char *reply, int64_t first_ms, int64_t now_ms)
+    const char *reply, int64_t first_us, int64_t now_us)
 {
 	/* Many replies of one flight say the same. A session whose dial was
 	 * under way has found the host reachable in the meantime. */
-	if (r->trust == ROUTE_ALARMED && now_ms < r->rest_until_ms) {
-		set_down(r, now_ms);
+	if (r->trust == ROUTE_ALARMED && now_us < r->rest_until_us) {
+		set_down(r, now_us);
 		return;
 	}
-	r->alarm_wait_ms =
-	    r->alarm_wait_ms == 0 ? first_ms : r->alarm_wait_ms * 2;
-	if (r->alarm_wait_ms > first_ms * ROUTE_ALARM_WAITS)
-		r->alarm_wait_ms = first_ms * ROUTE_ALARM_WAITS;
+	r->alarm_wait_us =
+	    r->alarm_wait_us == 0 ? first_us : r->alarm_wait_us * 2;
+	if (r->alarm_wait_us > first_us * ROUTE_ALARM_WAITS)
+		r->alarm_wait_us = first_us * ROUTE_ALARM_WAITS;
 	remember_failure(r,
 	    &(struct route_failure){.dsn = dsn, .peer = peer, .reply = reply});
-	set_down(r, now_ms);
+	set_down(r, now_us);
 	if (r->trust != ROUTE_ALARMED)
 		set_trust(r, ROUTE_ALARMED);
 	r->alarms++;
@@ -385,30 +385,30 @@ route_on_alarm(struct route *r, const struct dsn *dsn, const struct peer *peer,
 	r->sessions_proven = 0;
 	r->depth = 1;
 	r->good_in_row = 0;
-	route_rest(r, now_ms + r->alarm_wait_ms);
+	route_rest(r, now_us + r->alarm_wait_us);
 }
 
 bool
-route_may_doubt(struct route *r, int64_t now_ms)
+route_may_doubt(struct route *r, int64_t now_us)
 {
 	r->refused_in_row++;
 	if (r->trust == ROUTE_ALARMED)
 		return false;
 	if (r->session_count > 0 || r->dialing > 1)
 		return true;
-	return r->worked_ms > 0 && now_ms - r->worked_ms < ROUTE_DOUBT_MS &&
+	return r->worked_us > 0 && now_us - r->worked_us < ROUTE_DOUBT_US &&
 	       r->refused_in_row < ROUTE_DOUBTS;
 }
 
 bool
 route_suspect(
-    struct route *r, enum witness witness, uint64_t who, int64_t now_ms)
+    struct route *r, enum witness witness, uint64_t who, int64_t now_us)
 {
 	struct suspicion *s = &r->suspicions[witness];
 
 	CHECK(witness > WITNESS_NONE && witness < WITNESS_DIALS);
-	if (s->since_ms == 0 || now_ms - s->since_ms >= ROUTE_SUSPICION_MS) {
-		*s = (struct suspicion){now_ms, who, 1};
+	if (s->since_us == 0 || now_us - s->since_us >= ROUTE_SUSPICION_US) {
+		*s = (struct suspicion){now_us, who, 1};
 		return false;
 	}
 	s->count++;
@@ -429,35 +429,35 @@ route_on_all_clear(struct route *r, unsigned alarms_before)
 	if (r->trust != ROUTE_ALARMED || alarms_before != r->alarms)
 		return false;
 	set_trust(r, ROUTE_TRUSTED);
-	r->alarm_wait_ms = 0;
+	r->alarm_wait_us = 0;
 	return true;
 }
 
 void
 route_retry(struct route *r)
 {
-	r->backoff_ms = 0;
-	r->alarm_wait_ms = 0;
-	r->rest_until_ms = 0;
-	r->dial_not_before_ms = 0;
+	r->backoff_us = 0;
+	r->alarm_wait_us = 0;
+	r->rest_until_us = 0;
+	r->dial_not_before_us = 0;
 }
 
 void
-route_rest(struct route *r, int64_t until_ms)
+route_rest(struct route *r, int64_t until_us)
 {
-	if (until_ms > r->rest_until_ms)
-		r->rest_until_ms = until_ms;
-	if (until_ms > r->dial_not_before_ms)
-		r->dial_not_before_ms = until_ms;
+	if (until_us > r->rest_until_us)
+		r->rest_until_us = until_us;
+	if (until_us > r->dial_not_before_us)
+		r->dial_not_before_us = until_us;
 }
 
 void
-route_load_quota(struct route *r, int messages, int64_t learned_ms)
+route_load_quota(struct route *r, int messages, int64_t learned_us)
 {
-	if (messages <= 0 || (r->quota > 0 && learned_ms < r->quota_learned_ms))
+	if (messages <= 0 || (r->quota > 0 && learned_us < r->quota_learned_us))
 		return;
 	r->quota = messages;
-	r->quota_learned_ms = learned_ms;
+	r->quota_learned_us = learned_us;
 	/* Once it is forgotten one more close is enough to know it again. */
 	r->lost_after = messages;
 	r->lost_in_row = ROUTE_QUOTA_TIMES;
@@ -465,21 +465,21 @@ route_load_quota(struct route *r, int messages, int64_t learned_ms)
 
 int
 route_quota(
-    const struct route *r, int configured, int announced, int64_t now_ms)
+    const struct route *r, int configured, int announced, int64_t now_us)
 {
 	int quota = configured;
 
 	if (announced > 0 && announced < quota)
 		quota = announced;
 	if (r->quota > 0 && r->quota < quota &&
-	    now_ms - r->quota_learned_ms < ROUTE_QUOTA_MEMORY_MS)
+	    now_us - r->quota_learned_us < ROUTE_QUOTA_MEMORY_US)
 		quota = r->quota;
 	return quota;
 }
 
 bool
-route_is_in_outage(const struct route *r, int64_t now_ms)
+route_is_in_outage(const struct route *r, int64_t now_us)
 {
 	return r->reach == ROUTE_DOWN && r->session_count == 0 &&
-	       r->dialing == 0 && now_ms < r->dial_not_before_ms;
+	       r->dialing == 0 && now_us < r->dial_not_before_us;
 }

@@ -33,19 +33,20 @@
 #include "agent/engine/peer.h"
 #include "agent/engine/session.h"
 #include "agent/engine/tempo.h"
+#include "common/base/clock.h"
 #include "common/base/list.h"
 #include "common/smtp/dsn.h"
 
 enum {
 	/* With its jitter of a quarter a host is tried again within a minute;
 	 * one that does not answer much sooner, since that disturbs nobody. */
-	ROUTE_BACKOFF_FIRST_MS = 1000,
-	ROUTE_BACKOFF_MAX_MS = 45000,
-	ROUTE_BACKOFF_MAX_SILENT_MS = 8000,
+	ROUTE_BACKOFF_FIRST_US = 1000000,
+	ROUTE_BACKOFF_MAX_US = 45000000,
+	ROUTE_BACKOFF_MAX_SILENT_US = 8000000,
 	/* A route that nobody used is forgotten: sooner when there are
 	 * many, as with credentials by sender and senders by message. */
-	ROUTE_MEMORY_MS = 600000,
-	ROUTE_MEMORY_SHORT_MS = 5000,
+	ROUTE_MEMORY_US = 600000000,
+	ROUTE_MEMORY_SHORT_US = 5000000,
 	ROUTE_MANY = 100,
 	ROUTE_ALARM_WAITS = 10, /* the longest wait is so many first ones */
 	ROUTE_DIALS = 32, /* whose beginning is known */
@@ -54,20 +55,22 @@ enum {
 	ROUTE_WARY_MAX = 10000,
 	ROUTE_WARY_FORGOTTEN = 10, /* after so many times as many messages */
 	ROUTE_QUOTA_TIMES = 3, /* closed after so many: in a row, a rule */
-	ROUTE_QUOTA_MEMORY_MS = 3600 * 1000,
 	/* A dial that worked so long ago says that a refusal may be an
 	 * accident, until so many in a row are refused. */
-	ROUTE_DOUBT_MS = 600000,
+	ROUTE_DOUBT_US = 600000000,
 	ROUTE_DOUBTS = 3,
 	/* What failed a moment after it had worked is tried again for so long,
 	 * whatever it was, before it is called an outage. */
-	ROUTE_PATIENCE_MS = 10000,
-	ROUTE_WORKED_MS = 60000,
-	/* A suspicion is forgotten after that; of one sender alone it takes so
-	 * many messages, none accepted in between. */
-	ROUTE_SUSPICION_MS = 3600 * 1000,
+	ROUTE_PATIENCE_US = 10000000,
+	ROUTE_WORKED_US = 60000000,
+	/* Of one sender alone a suspicion takes so many messages, none accepted
+	 * in between. */
 	ROUTE_SUSPICION_MESSAGES = 10,
 };
+
+/* After so long a suspicion, and a learned quota, are forgotten. */
+#define ROUTE_SUSPICION_US (3600 * US_PER_S)
+#define ROUTE_QUOTA_MEMORY_US (3600 * US_PER_S)
 
 /* What the last dials say. It goes downwards, a step may be left out; a dial
  * that works leads back to the first. */
@@ -106,13 +109,13 @@ struct route_failure {
 	/* How long failures may go on, without a session, until it is called
 	 * an outage; 0 where waiting cannot help (wrong password,
 	 * configuration). */
-	int64_t patience_ms;
+	int64_t patience_us;
 	struct route_failure_kind kind;
 };
 
 /* Somebody was told that we are not wanted; nobody else was, so far. */
 struct suspicion {
-	int64_t since_ms; /* 0: none */
+	int64_t since_us; /* 0: none */
 	uint64_t who; /* the first witness */
 	int count;
 };
@@ -138,56 +141,56 @@ struct route {
 	void *io; /* the adapter's, NULL at first */
 
 	/* ... its mail, its sessions, */
-	int64_t used_ms; /* it had mail or a connection */
+	int64_t used_us; /* it had mail or a connection */
 	struct list waiting; /* transactions */
 	struct list parkings; /* ... those for limited domains, lane_park.c */
 	size_t waiting_count; /* all of them; */
 	size_t parked_count; /* those whose domain has no token included */
 	struct list sessions; /* lane_session.link */
 	size_t session_count, dialing;
-	int64_t full_ms; /* it wanted one more than it could have; 0: never */
+	int64_t full_us; /* it wanted one more than it could have; 0: never */
 	size_t claimed; /* places of other routes' sessions, in one kick */
-	int64_t spent_ms; /* a session got its last message; 0: none lately */
+	int64_t spent_us; /* a session got its last message; 0: none lately */
 	struct lane_no no; /* why the first that waits does not go */
 	/* ... and what became of the mail while it could not be used. */
 	bool has_next; /* at the last failure: another host takes its mail */
 	bool is_bypassed; /* and that one does, as the log was told */
-	int64_t passed_ms; /* mail went on to that one; 0: never */
+	int64_t passed_us; /* mail went on to that one; 0: never */
 	size_t owed; /* messages deferred since all hosts of the list failed */
-	int64_t place_asked_ms; /* a session elsewhere was ended for a probe */
+	int64_t place_asked_us; /* a session elsewhere was ended for a probe */
 	int turned_away; /* sessions that took nothing since mail was taken */
 
 	/* How long a dial takes: the newest was begun then, the last that
 	 * worked took so long (0: none has). Those under way end in about the
 	 * order in which they began. */
-	int64_t dial_began_ms, dial_took_ms;
-	int64_t dials_began_ms[ROUTE_DIALS]; /* of those under way */
+	int64_t dial_began_us, dial_took_us;
+	int64_t dials_began_us[ROUTE_DIALS]; /* of those under way */
 	size_t dials_first, dials_count;
 	struct tempo tempo;
 	struct manner manner; /* how it may be talked to */
 	int depth, good_in_row;
 	int wary; /* so many are to be accepted before depth doubles; 0: never
 		     mind */
-	int64_t wary_since_ms; /* of those that began since */
+	int64_t wary_since_us; /* of those that began since */
 	int64_t taken_since_doubt; /* messages, since a session died with any */
 	int quota; /* learned; 0: none */
-	int64_t quota_learned_ms;
+	int64_t quota_learned_us;
 	int lost_after; /* messages before the last close by the server */
 	int lost_in_row; /* closes at that count, none later in between */
 
-	int64_t backoff_ms, dial_not_before_ms;
+	int64_t backoff_us, dial_not_before_us;
 	/* Sessions and dials beside the one that was refused: so many may be
 	 * had, and are replaced without a pause. 0: nothing was refused. */
 	size_t sessions_proven;
 	enum route_reach reach;
-	int64_t failing_since_ms; /* 0: it is reachable */
+	int64_t failing_since_us; /* 0: it is reachable */
 	enum route_trust trust;
-	int64_t worked_ms; /* a dial did; 0: never yet */
+	int64_t worked_us; /* a dial did; 0: never yet */
 	int refused_in_row; /* dials, with the words of an alarm */
 	struct suspicion suspicions[WITNESS_DIALS]; /* by enum witness */
-	int64_t alarm_wait_ms; /* between tries while alarmed */
+	int64_t alarm_wait_us; /* between tries while alarmed */
 	unsigned alarms; /* of its life */
-	int64_t rest_until_ms; /* no dial before, not even a replacement */
+	int64_t rest_until_us; /* no dial before, not even a replacement */
 	struct dsn failure; /* the last; valid unless it is reachable */
 	struct route_failure_kind failure_kind;
 	struct peer *failure_peer; /* NULL: there was no connection */
@@ -200,8 +203,8 @@ void route_free(struct route **route);
 /* Of the newest session; text is copied, and NULL with a login. */
 void route_set_no_login(struct route *r, const char *text);
 
-/* A message was accepted that was begun at began_ms. */
-void route_on_accepted(struct route *r, int64_t began_ms, int depth_max);
+/* A message was accepted that was begun at began_us. */
+void route_on_accepted(struct route *r, int64_t began_us, int depth_max);
 
 /* A throttle, a lost connection or a 421: cut the depth. */
 void route_on_trouble(struct route *r);
@@ -213,13 +216,13 @@ void route_on_trouble(struct route *r);
  * such ends; and any session that leaves a message in doubt begins it anew.
  * This is forgotten when ten times as many went well. */
 void route_on_session_end(struct route *r, enum session_end how, int accepted,
-    int in_doubt, uint32_t random, int64_t now_ms);
+    int in_doubt, uint32_t random, int64_t now_us);
 
 /* A dial is begun. */
-void route_on_dial(struct route *r, int64_t now_ms);
+void route_on_dial(struct route *r, int64_t now_us);
 
 /* Before the new session is counted. */
-void route_on_dial_ok(struct route *r, int64_t now_ms);
+void route_on_dial_ok(struct route *r, int64_t now_us);
 
 /* After a failure one dial finds out whether more is possible again, and it
  * is under way: many would only be many wrong passwords. */
@@ -230,31 +233,31 @@ bool route_may_replace(const struct route *r);
 
 /* random: 32 random bits for the jitter. */
 void route_on_dial_failed(struct route *r, const struct route_failure *failure,
-    uint32_t random, int64_t now_ms);
+    uint32_t random, int64_t now_us);
 
 /* Its last session ended without a message taken, and there is another host:
  * an outage at once, over when it takes a message. */
 void route_on_turned_away(struct route *r, const struct dsn *dsn,
-    const struct peer *peer, int64_t now_ms);
+    const struct peer *peer, int64_t now_us);
 
 /* A message was accepted: what was suspected is not so. */
 void route_on_good(struct route *r);
 
 /* It refuses us until somebody looks: an outage at once, tried again with one
- * session after first_ms, then less often, until mail is taken. */
+ * session after first_us, then less often, until mail is taken. */
 void route_on_alarm(struct route *r, const struct dsn *dsn,
-    const struct peer *peer, const char *reply, int64_t first_ms,
-    int64_t now_ms);
+    const struct peer *peer, const char *reply, int64_t first_us,
+    int64_t now_us);
 
 /* A dial was refused with the words of an alarm, and is not counted as ended
  * yet: true while that may be an accident, because a session lives, another
  * dial is under way, or one worked lately. */
-bool route_may_doubt(struct route *r, int64_t now_ms);
+bool route_may_doubt(struct route *r, int64_t now_us);
 
 /* A reply that needs a witness of that kind came; who: which one it was. True:
  * it is not the first one, and nothing was accepted since then. */
 bool route_suspect(
-    struct route *r, enum witness witness, uint64_t who, int64_t now_ms);
+    struct route *r, enum witness witness, uint64_t who, int64_t now_us);
 
 /* An earlier process raised an alarm that nothing has ended: one session tries,
  * at once, since whoever reloads may have repaired something. */
@@ -268,17 +271,17 @@ bool route_on_all_clear(struct route *r, unsigned alarms_before);
 void route_retry(struct route *r);
 
 /* No dial before then. */
-void route_rest(struct route *r, int64_t until_ms);
+void route_rest(struct route *r, int64_t until_us);
 
-/* An earlier process learned a quota, at learned_ms of this clock (which may
+/* An earlier process learned a quota, at learned_us of this clock (which may
  * be before its start). An older one than is known is ignored. */
-void route_load_quota(struct route *r, int messages, int64_t learned_ms);
+void route_load_quota(struct route *r, int messages, int64_t learned_us);
 
 /* Messages a session may carry now. */
 int route_quota(
-    const struct route *r, int configured, int announced, int64_t now_ms);
+    const struct route *r, int configured, int announced, int64_t now_us);
 
 /* No session, no dial, and the next dial is not due yet. */
-bool route_is_in_outage(const struct route *r, int64_t now_ms);
+bool route_is_in_outage(const struct route *r, int64_t now_us);
 
 #endif

@@ -4,6 +4,7 @@
 #include <regex.h>
 #include <stdio.h>
 
+#include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/base/words.h"
 #include "common/smtp/dsn.h"
@@ -16,7 +17,7 @@ enum {
 	FILES_MAX = 16,
 	DAY_S = 86400,
 	/* A rule that reads its time from the text, and found none there. */
-	WAIT_UNREAD_MS = 60 * 1000,
+	WAIT_UNREAD_US = 60000000,
 };
 
 enum when { WHEN_UNSAID, WHEN_GIVEN, WHEN_READ, WHEN_READ_UNIT, WHEN_UNTIL };
@@ -32,7 +33,7 @@ struct rule {
 	enum rule_outcome outcome;
 	enum rule_witness witness;
 	enum when when;
-	int64_t wait_ms; /* GIVEN: the wait; READ: of one unit */
+	int64_t wait_us; /* GIVEN: the wait; READ: of one unit */
 	int64_t until_s; /* second of the day, UTC */
 	char *why;
 };
@@ -369,23 +370,23 @@ read_outcome(struct reader *in)
 	    word.p, outcomes_allowed);
 }
 
-/* Milliseconds of one s, m, h or d; 0 for another letter. */
+/* Microseconds of one s, m, h or d; 0 for another letter. */
 static int64_t
-unit_ms(char letter)
+us_of(char letter)
 {
 	switch (letter) {
 	case 's':
 	case 'S':
-		return 1000;
+		return US_PER_S;
 	case 'm':
 	case 'M':
-		return INT64_C(60) * 1000;
+		return 60 * US_PER_S;
 	case 'h':
 	case 'H':
-		return INT64_C(3600) * 1000;
+		return 3600 * US_PER_S;
 	case 'd':
 	case 'D':
-		return INT64_C(86400) * 1000;
+		return 86400 * US_PER_S;
 	default:
 		return 0;
 	}
@@ -407,8 +408,8 @@ read_number(struct slice s, int64_t *out)
 static int64_t
 clamp_wait(int64_t count, int64_t unit)
 {
-	if (unit > 0 && count > RULES_WAIT_MAX_MS / unit)
-		return RULES_WAIT_MAX_MS;
+	if (unit > 0 && count > RULES_WAIT_MAX_US / unit)
+		return RULES_WAIT_MAX_US;
 	return count * unit;
 }
 
@@ -434,17 +435,17 @@ read_time(struct reader *in)
 	}
 	if (word.n == 3 && memcmp(word.p, "\\1", 2) == 0 && has_groups(r, 1)) {
 		r->when = WHEN_READ;
-		r->wait_ms = unit_ms(word.p[2]);
-		if (r->wait_ms > 0)
+		r->wait_us = us_of(word.p[2]);
+		if (r->wait_us > 0)
 			return true;
 	}
 	n = read_number(word, &count);
 	r->when = WHEN_GIVEN;
 	if (n > 0 && n + 1 == word.n)
-		r->wait_ms = clamp_wait(count, unit_ms(word.p[n]));
+		r->wait_us = clamp_wait(count, us_of(word.p[n]));
 	else
-		r->wait_ms = 0;
-	if (r->wait_ms > 0)
+		r->wait_us = 0;
+	if (r->wait_us > 0)
 		return true;
 	return complain(in,
 	    "bad time \"%.*s\": must be a number and s, m, h or d (90s), "
@@ -666,11 +667,11 @@ status_matches(const struct rule *r, const char *status)
 }
 
 static int64_t
-until_ms(int64_t until_s, int64_t wall_s)
+until_us(int64_t until_s, int64_t wall_s)
 {
 	int64_t left = until_s - wall_s % DAY_S;
 
-	return (left > 0 ? left : left + DAY_S) * 1000;
+	return (left > 0 ? left : left + DAY_S) * US_PER_S;
 }
 
 static struct slice
@@ -687,14 +688,14 @@ read_wait(const struct rule *r, const char *text, const regmatch_t *groups)
 {
 	struct slice number = group_of(text, &groups[1]);
 	struct slice unit = group_of(text, &groups[2]);
-	int64_t ms = r->wait_ms, count, wait;
+	int64_t unit_us = r->wait_us, count, wait;
 
 	if (r->when == WHEN_READ_UNIT)
-		ms = unit.n > 0 ? unit_ms(unit.p[0]) : 1000;
+		unit_us = unit.n > 0 ? us_of(unit.p[0]) : US_PER_S;
 	if (read_number(words_trim(number), &count) == 0)
-		return WAIT_UNREAD_MS;
-	wait = clamp_wait(count, ms);
-	return wait > 0 ? wait : 1000;
+		return WAIT_UNREAD_US;
+	wait = clamp_wait(count, unit_us);
+	return wait > 0 ? wait : US_PER_S;
 }
 
 static int64_t
@@ -705,12 +706,12 @@ wait_of(const struct rule *r, const struct rules_query *q, const char *text,
 	case WHEN_UNSAID:
 		break;
 	case WHEN_GIVEN:
-		return r->wait_ms;
+		return r->wait_us;
 	case WHEN_READ:
 	case WHEN_READ_UNIT:
 		return read_wait(r, text, groups);
 	case WHEN_UNTIL:
-		return until_ms(r->until_s, q->wall_s);
+		return until_us(r->until_s, q->wall_s);
 	}
 	return 0;
 }
@@ -735,7 +736,7 @@ rules_match(const struct rules *rules, const struct rules_query *q,
 			continue;
 		hit->outcome = r->outcome;
 		hit->witness = r->witness;
-		hit->wait_ms = wait_of(r, q, text, groups);
+		hit->wait_us = wait_of(r, q, text, groups);
 		hit->file = r->file;
 		hit->line = r->line;
 		hit->why = r->why;

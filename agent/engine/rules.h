@@ -46,6 +46,7 @@
 #include <stdint.h>
 
 #include "common/base/buf.h"
+#include "common/base/clock.h"
 #include "common/base/slice.h"
 
 enum rule_stage {
@@ -83,7 +84,7 @@ enum {
 	RULES_ERROR_SIZE = 320,
 };
 
-#define RULES_WAIT_MAX_MS (INT64_C(24) * 3600 * 1000)
+#define RULES_WAIT_MAX_US (24 * 3600 * US_PER_S)
 
 struct rules;
 
@@ -98,7 +99,7 @@ struct rules_query {
 struct rule_hit {
 	enum rule_outcome outcome;
 	enum rule_witness witness;
-	int64_t wait_ms; /* 0: the rule says nothing about time */
+	int64_t wait_us; /* 0: the rule says nothing about time */
 	const char *file; /* NULL: no rule, outcome is RULE_OK */
 	int line;
 	const char *why;

@@ -12,7 +12,7 @@
 struct session *
 session_new(const struct settings *set, struct manner *manner,
     const struct ehlo *ehlo, const struct peer *peer,
-    const struct session_ops *ops, void *ctx, int64_t now_ms)
+    const struct session_ops *ops, void *ctx, int64_t now_us)
 {
 	struct session *s = mem_zalloc(sizeof(*s));
 
@@ -27,7 +27,7 @@ session_new(const struct settings *set, struct manner *manner,
 	s->peer = *peer;
 	s->manner = manner;
 	s->tally = &s->own_tally;
-	s->mode = session_next_mode(s, NULL, now_ms);
+	s->mode = session_next_mode(s, NULL, now_us);
 	list_init(&s->inside);
 	buf_init(&s->chunk, CHUNK_OCTETS);
 	pipeline_init(&s->pipe);
@@ -36,8 +36,8 @@ session_new(const struct settings *set, struct manner *manner,
 	reply_parser_init(&s->parser);
 	reply_parser_rewrite(
 	    &s->parser, peer->replies, peer->host, peer->addr, peer->port);
-	s->born_ms = s->idle_since_ms = now_ms;
-	s->request_deadline_ms = INT64_MAX;
+	s->born_us = s->idle_since_us = now_us;
+	s->request_deadline_us = INT64_MAX;
 	return s;
 }
 
@@ -101,9 +101,9 @@ session_in_doubt(const struct session *s)
 }
 
 int64_t
-session_idle_since_ms(const struct session *s)
+session_idle_since_us(const struct session *s)
 {
-	return s->idle_since_ms;
+	return s->idle_since_us;
 }
 
 uint64_t
@@ -121,9 +121,9 @@ session_memory(const struct session *s)
 
 /* Messages that may be inside at once. */
 static size_t
-window(const struct session *s, int depth, int64_t now_ms)
+window(const struct session *s, int depth, int64_t now_us)
 {
-	enum session_mode mode = session_next_mode(s, NULL, now_ms);
+	enum session_mode mode = session_next_mode(s, NULL, now_us);
 
 	/* After a refusal one at a time, until something is accepted again:
 	 * errors in a window are expensive. */
@@ -142,25 +142,25 @@ window(const struct session *s, int depth, int64_t now_ms)
 }
 
 bool
-session_is_old(const struct session *s, int64_t now_ms)
+session_is_old(const struct session *s, int64_t now_us)
 {
-	return now_ms - s->born_ms >= s->set->lane_connection_age_limit_ms;
+	return now_us - s->born_us >= s->set->lane_connection_age_limit_us;
 }
 
 bool
-session_is_spent(const struct session *s, int quota, int64_t now_ms)
+session_is_spent(const struct session *s, int quota, int64_t now_us)
 {
-	return s->messages >= quota || session_is_old(s, now_ms);
+	return s->messages >= quota || session_is_old(s, now_us);
 }
 
 bool
-session_has_room(const struct session *s, int depth, int quota, int64_t now_ms)
+session_has_room(const struct session *s, int depth, int quota, int64_t now_us)
 {
-	size_t most = window(s, depth, now_ms);
+	size_t most = window(s, depth, now_us);
 
 	/* Those held are answered, and in doubt should the stream break. */
 	return !session_is_finishing(s) &&
-	       !session_is_spent(s, quota, now_ms) && s->load < 2 * most &&
+	       !session_is_spent(s, quota, now_us) && s->load < 2 * most &&
 	       s->load - session_held(s) < most &&
 	       pipeline_octets_unanswered(&s->pipe) <
 		   (uint64_t)s->set->lane_pipeline_bytes;
@@ -209,8 +209,8 @@ session_assign(struct session *s, struct transaction *t, struct moment now)
 	list_remove(&t->link);
 	list_push(&s->inside, &t->link);
 	s->load++;
-	if (t->req->deadline_ms < s->request_deadline_ms)
-		s->request_deadline_ms = t->req->deadline_ms;
+	if (t->req->deadline_us < s->request_deadline_us)
+		s->request_deadline_us = t->req->deadline_us;
 	for (size_t i = 0; i < t->count; i++) {
 		request_set_rcpt_state(t->req, t->rcpts[i], RCPT_IN_FLIGHT);
 		t->req->rcpts[t->rcpts[i]].decided_off = 0;
@@ -218,7 +218,7 @@ session_assign(struct session *s, struct transaction *t, struct moment now)
 	if (refusal != NULL) {
 		session_decide_all(s, t, refusal->outcome, &refusal->dsn, now);
 		verdict_free(&refusal);
-		session_complete(s, t, now.ms);
+		session_complete(s, t, now.us);
 		return;
 	}
 	s->messages++;
@@ -242,7 +242,7 @@ session_withdraw(struct session *s, struct transaction *t)
 		return false;
 	CHECK(s->messages > 0);
 	s->messages--;
-	session_detach(s, t, s->idle_since_ms);
+	session_detach(s, t, s->idle_since_us);
 	transaction_reset(t);
 	return true;
 }
@@ -267,59 +267,59 @@ session_closed(
 }
 
 static int64_t
-stage_timeout_ms(const struct session *s, const struct pipelined *c)
+stage_timeout_us(const struct session *s, const struct pipelined *c)
 {
 	const struct settings *set = s->set;
 
 	switch (c->kind) {
 	case COMMAND_RSET:
-		return set->smtp_rset_timeout_ms;
+		return set->smtp_rset_timeout_us;
 	case COMMAND_XFORWARD_CLIENT:
 	case COMMAND_XFORWARD_PROTOCOL:
-		return set->smtp_xforward_timeout_ms;
+		return set->smtp_xforward_timeout_us;
 	case COMMAND_MAIL:
-		return set->smtp_mail_timeout_ms;
+		return set->smtp_mail_timeout_us;
 	case COMMAND_RCPT:
-		return set->smtp_rcpt_timeout_ms;
+		return set->smtp_rcpt_timeout_us;
 	case COMMAND_DATA:
-		return set->smtp_data_init_timeout_ms;
+		return set->smtp_data_init_timeout_us;
 	case COMMAND_BDAT:
-		return set->smtp_data_xfer_timeout_ms;
+		return set->smtp_data_xfer_timeout_us;
 	case COMMAND_BODY:
 	case COMMAND_BDAT_LAST:
 		return pipelined_is_written(&s->pipe, c) &&
 			       (s->cur == NULL || s->cur != c->owner)
-			   ? set->smtp_data_done_timeout_ms
-			   : set->smtp_data_xfer_timeout_ms;
+			   ? set->smtp_data_done_timeout_us
+			   : set->smtp_data_xfer_timeout_us;
 	case COMMAND_QUIT:
 		break;
 	}
 	/* Unless it is to prove something. */
-	return session_held(s) > 0 ? set->smtp_rset_timeout_ms : QUIT_WAIT_MS;
+	return session_held(s) > 0 ? set->smtp_rset_timeout_us : QUIT_WAIT_US;
 }
 
 int64_t
-session_deadline_ms(const struct session *s)
+session_deadline_us(const struct session *s)
 {
 	struct pipelined *oldest = pipeline_oldest(&s->pipe);
-	int64_t due = s->request_deadline_ms;
+	int64_t due = s->request_deadline_us;
 
 	if (session_is_over(s))
 		return INT64_MAX;
 	if (oldest != NULL) {
 		int64_t stage =
-		    s->pipe.timer_from_ms + stage_timeout_ms(s, oldest);
+		    s->pipe.timer_from_us + stage_timeout_us(s, oldest);
 
 		if (stage < due)
 			due = stage;
-		if (session_is_held(s) && s->held_ms + HELD_421_WAIT_MS < due)
-			due = s->held_ms + HELD_421_WAIT_MS;
+		if (session_is_held(s) && s->held_us + HELD_421_WAIT_US < due)
+			due = s->held_us + HELD_421_WAIT_US;
 	} else if (session_is_finishing(s) && s->load == 0) {
-		int64_t from = s->finishing_since_ms > s->idle_since_ms
-				   ? s->finishing_since_ms
-				   : s->idle_since_ms;
+		int64_t from = s->finishing_since_us > s->idle_since_us
+				   ? s->finishing_since_us
+				   : s->idle_since_us;
 
-		due = from + QUIT_WAIT_MS;
+		due = from + QUIT_WAIT_US;
 	}
 	return due;
 }
@@ -328,7 +328,7 @@ void
 session_on_timer(struct session *s, struct moment now)
 {
 	session_check_outside(s);
-	if (session_is_over(s) || now.ms < session_deadline_ms(s) ||
+	if (session_is_over(s) || now.us < session_deadline_us(s) ||
 	    session_close_by_held_421(s, false, now))
 		return;
 	if (s->load == session_held(s) && session_is_finishing(s) &&

@@ -121,7 +121,7 @@ struct session_ops {
  * peer copied. */
 struct session *session_new(const struct settings *set, struct manner *manner,
     const struct ehlo *ehlo, const struct peer *peer,
-    const struct session_ops *ops, void *ctx, int64_t now_ms);
+    const struct session_ops *ops, void *ctx, int64_t now_us);
 void session_free(struct session **s);
 
 /* Counts in *tally (borrowed) from now on; NULL: nobody asks. */
@@ -134,13 +134,13 @@ const struct peer *session_peer(const struct session *s);
 /* Room for one more transaction at this depth (messages unanswered), keeping
  * to at most quota messages in the session's life? */
 bool session_has_room(
-    const struct session *s, int depth, int quota, int64_t now_ms);
+    const struct session *s, int depth, int quota, int64_t now_us);
 
 /* It has carried its share of messages, or has grown old: time for
  * session_finish(). */
-bool session_is_spent(const struct session *s, int quota, int64_t now_ms);
+bool session_is_spent(const struct session *s, int quota, int64_t now_us);
 /* The latter. */
-bool session_is_old(const struct session *s, int64_t now_ms);
+bool session_is_old(const struct session *s, int64_t now_us);
 
 /* Hands over a waiting transaction. May decide it at once (too big for the
  * server, SMTPUTF8 not offered) and call on_done from inside. */
@@ -166,14 +166,14 @@ void session_closed(
  * stays; its words are what on_ended() is told if the session ends in this way.
  */
 void session_finish(
-    struct session *s, enum session_finish_reason why, int64_t now_ms);
+    struct session *s, enum session_finish_reason why, int64_t now_us);
 enum session_finish_reason session_finish_reason(const struct session *s);
 
 /* Ends now: what is written and unanswered is in doubt. */
 void session_abort(struct session *s, const char *why, struct moment now);
 
 /* When session_on_timer() is due; INT64_MAX: never. */
-int64_t session_deadline_ms(const struct session *s);
+int64_t session_deadline_us(const struct session *s);
 void session_on_timer(struct session *s, struct moment now);
 
 bool session_is_over(const struct session *s);
@@ -183,7 +183,7 @@ int session_messages(const struct session *s); /* begun in its life */
 int session_accepted(
     const struct session *s); /* of them, taken by the server */
 int session_in_doubt(const struct session *s); /* left so when it broke */
-int64_t session_idle_since_ms(const struct session *s); /* load 0 since */
+int64_t session_idle_since_us(const struct session *s); /* load 0 since */
 uint64_t session_octets_unanswered(const struct session *s);
 size_t session_memory(const struct session *s); /* octets held */
 

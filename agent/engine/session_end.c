@@ -31,27 +31,27 @@ session_stop_rendering(struct session *s, struct transaction *t)
 static void
 find_request_deadline(struct session *s)
 {
-	s->request_deadline_ms = INT64_MAX;
+	s->request_deadline_us = INT64_MAX;
 	list_each (link, &s->inside) {
 		int64_t due = list_entry(link, struct transaction, link)
-				  ->req->deadline_ms;
+				  ->req->deadline_us;
 
-		if (due < s->request_deadline_ms)
-			s->request_deadline_ms = due;
+		if (due < s->request_deadline_us)
+			s->request_deadline_us = due;
 	}
 }
 
 void
-session_detach(struct session *s, struct transaction *t, int64_t now_ms)
+session_detach(struct session *s, struct transaction *t, int64_t now_us)
 {
 	CHECK(s->load > 0);
 	CHECK((s->cur == t) == (t->state == TRANSACTION_RENDERING));
 	list_remove(&t->link);
-	t->left_ms = now_ms;
+	t->left_us = now_us;
 	s->load--;
 	if (s->load == 0)
-		s->idle_since_ms = now_ms;
-	if (t->req->deadline_ms <= s->request_deadline_ms)
+		s->idle_since_us = now_us;
+	if (t->req->deadline_us <= s->request_deadline_us)
 		find_request_deadline(s);
 	if (s->cur == t) {
 		s->cur = NULL;
@@ -64,9 +64,9 @@ session_detach(struct session *s, struct transaction *t, int64_t now_ms)
 
 void
 session_give_back(struct session *s, struct transaction *t, bool is_its_fault,
-    const struct dsn *why, int64_t now_ms)
+    const struct dsn *why, int64_t now_us)
 {
-	session_detach(s, t, now_ms);
+	session_detach(s, t, now_us);
 	session_call_begins(s);
 	if (transaction_undecided(t) == 0) {
 		transaction_set_state(t, TRANSACTION_DONE);
@@ -83,19 +83,19 @@ session_give_back(struct session *s, struct transaction *t, bool is_its_fault,
 }
 
 void
-session_complete(struct session *s, struct transaction *t, int64_t now_ms)
+session_complete(struct session *s, struct transaction *t, int64_t now_us)
 {
 	CHECK(t->is_put_off || transaction_undecided(t) == 0);
-	session_give_back(s, t, false, NULL, now_ms);
+	session_give_back(s, t, false, NULL, now_us);
 }
 
 void
-session_let_go(struct session *s, struct transaction *t, int64_t now_ms)
+session_let_go(struct session *s, struct transaction *t, int64_t now_us)
 {
 	struct dsn why;
 
 	if (!t->is_bad_sequence) {
-		session_complete(s, t, now_ms);
+		session_complete(s, t, now_us);
 		return;
 	}
 	dsn_set(&why, "4.5.1",
@@ -105,7 +105,7 @@ session_let_go(struct session *s, struct transaction *t, int64_t now_ms)
 		  "with 503",
 	    s->peer.host, s->peer.addr);
 	why.cause = DSN_CAUSE_LOST;
-	session_give_back(s, t, !t->is_turned_away, &why, now_ms);
+	session_give_back(s, t, !t->is_turned_away, &why, now_us);
 }
 
 /* ---- the stream ends under those inside -------------------------------------
@@ -126,7 +126,7 @@ doubt(struct session *s, struct transaction *t, enum verdict_loss loss,
 		t->was_cut = loss == LOSS_CONNECTION;
 		session_decide_all(s, t, OUTCOME_DEFER, &why, now);
 	}
-	session_give_back(s, t, !is_sent, &why, now.ms);
+	session_give_back(s, t, !is_sent, &why, now.us);
 }
 
 /* Its end was answered in words that belong to something else. */
@@ -170,7 +170,7 @@ let_go_held(struct session *s, enum verdict_loss if_taken,
 
 	while ((t = session_first(s)) != NULL && t->state == TRANSACTION_HELD)
 		if (is_believable(s, t, t->is_failed ? if_refused : if_taken))
-			session_let_go(s, t, now.ms);
+			session_let_go(s, t, now.us);
 		else
 			doubt(s, t, if_refused, now);
 }
@@ -216,12 +216,12 @@ lose_one(struct session *s, struct transaction *t, enum command_kind stage,
 	    loss != LOSS_PLACE && t->has_other_host && (in_doubt || is_slow);
 	if (!t->goes_on && (in_doubt || is_slow)) {
 		session_decide_all(s, t, OUTCOME_DEFER, &dsn, now);
-		session_give_back(s, t, false, &dsn, now.ms);
+		session_give_back(s, t, false, &dsn, now.us);
 	} else if (transaction_undecided(t) == 0) {
-		session_complete(s, t, now.ms);
+		session_complete(s, t, now.us);
 	} else {
 		session_give_back(s, t,
-		    is_first && t->state != TRANSACTION_ASSIGNED, &dsn, now.ms);
+		    is_first && t->state != TRANSACTION_ASSIGNED, &dsn, now.us);
 	}
 }
 
@@ -260,7 +260,7 @@ session_lose(struct session *s, enum session_end how, enum verdict_loss loss,
 
 void
 session_finish(
-    struct session *s, enum session_finish_reason why, int64_t now_ms)
+    struct session *s, enum session_finish_reason why, int64_t now_us)
 {
 	CHECK(why > FINISH_NONE && why <= FINISH_NO_RSET);
 	if (session_is_finishing(s))
@@ -270,7 +270,7 @@ session_finish(
 	    s->peer.session);
 	session_set_state(s, SESSION_FINISHING);
 	s->finish_reason = why;
-	s->finishing_since_ms = now_ms;
+	s->finishing_since_us = now_us;
 	session_tell_changed(s);
 }
 
@@ -301,7 +301,7 @@ session_close_by_421(struct session *s, enum command_kind kind,
 	is_blameless =
 	    session_judge(s, head, kind, reply, now) == MEANING_LATER;
 	reply_text(reply, text, sizeof(text));
-	if (head == NULL && now.ms - s->idle_since_ms >= IDLE_421_MS) {
+	if (head == NULL && now.us - s->idle_since_us >= IDLE_421_US) {
 		session_end(s, SESSION_END_QUIT, true, text);
 		return;
 	}
@@ -320,7 +320,7 @@ session_close_by_421(struct session *s, enum command_kind kind,
 			(is_first || kind == COMMAND_BODY ||
 			    kind == COMMAND_BDAT_LAST) &&
 			t->state != TRANSACTION_ASSIGNED,
-		    &why, now.ms);
+		    &why, now.us);
 		is_first = is_oldest = false;
 		kind = COMMAND_MAIL;
 	}
@@ -332,12 +332,12 @@ session_hold_421(
     struct session *s, const struct reply *reply, struct moment now)
 {
 	CHECK(s->held_421 == NULL && s->pipe.count > 0);
-	session_finish(s, FINISH_421, now.ms);
+	session_finish(s, FINISH_421, now.us);
 	s->held_421 = mem_alloc(sizeof(*s->held_421));
 	*s->held_421 = *reply;
 	buf_init(&s->held_421->text, REPLY_TEXT_MAX);
 	(void)buf_add_slice(&s->held_421->text, buf_slice(&reply->text));
-	s->held_ms = now.ms;
+	s->held_us = now.us;
 	session_set_state(s, s->state == SESSION_QUITTING
 				 ? SESSION_HELD_QUITTING
 				 : SESSION_HELD_FINISHING);

@@ -17,18 +17,18 @@ void session_note_rendering(
 void session_stop_rendering(struct session *s, struct transaction *t);
 
 /* Takes t off what is inside, with all that the session had for it. */
-void session_detach(struct session *s, struct transaction *t, int64_t now_ms);
+void session_detach(struct session *s, struct transaction *t, int64_t now_us);
 
 /* t leaves the session: done if all is decided, else returned because of why,
  * which is not NULL then unless it was put off. */
 void session_give_back(struct session *s, struct transaction *t,
-    bool is_its_fault, const struct dsn *why, int64_t now_ms);
+    bool is_its_fault, const struct dsn *why, int64_t now_us);
 
 /* t leaves: all of it is decided, or what is left was put off. */
-void session_complete(struct session *s, struct transaction *t, int64_t now_ms);
+void session_complete(struct session *s, struct transaction *t, int64_t now_us);
 
 /* t leaves: what its replies said is believed. */
-void session_let_go(struct session *s, struct transaction *t, int64_t now_ms);
+void session_let_go(struct session *s, struct transaction *t, int64_t now_us);
 
 /* The stream is at its end: those held are believed, or in doubt. */
 void session_let_go_held(

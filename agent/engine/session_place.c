@@ -9,12 +9,12 @@
 
 enum session_mode
 session_next_mode(
-    const struct session *s, const struct transaction *t, int64_t now_ms)
+    const struct session *s, const struct transaction *t, int64_t now_us)
 {
 	enum session_mode mode = s->ehlo.chunking && s->set->lane_chunking
 				     ? SESSION_BDAT
 				     : SESSION_OVERLAP;
-	enum session_mode fastest = manner_fastest(s->manner, now_ms);
+	enum session_mode fastest = manner_fastest(s->manner, now_us);
 
 	if (!s->ehlo.pipelining || (t != NULL && t->is_cautious))
 		return SESSION_LOCKSTEP;
@@ -135,7 +135,7 @@ session_prove(struct session *s, uint64_t off, struct moment now)
 	while ((t = session_first(s)) != NULL && t->state == TRANSACTION_HELD &&
 	       t->answered_off <= s->proven_off) {
 		learn(s, t);
-		session_let_go(s, t, now.ms);
+		session_let_go(s, t, now.us);
 	}
 	if (t != NULL && t->state == TRANSACTION_HELD)
 		return;
@@ -146,7 +146,7 @@ session_prove(struct session *s, uint64_t off, struct moment now)
 
 /* Keeps count of luck, and leaves a session that has run out of it. */
 static void
-count_result(struct session *s, const struct transaction *t, int64_t now_ms)
+count_result(struct session *s, const struct transaction *t, int64_t now_us)
 {
 	if (request_is_probe(t->req))
 		return;
@@ -160,7 +160,7 @@ count_result(struct session *s, const struct transaction *t, int64_t now_ms)
 			 */
 	s->failed_in_row++;
 	if (s->failed_in_row >= FAILURES_IN_A_ROW_MAX)
-		session_finish(s, FINISH_REFUSED, now_ms);
+		session_finish(s, FINISH_REFUSED, now_us);
 }
 
 void
@@ -169,7 +169,7 @@ session_hold(struct session *s, struct transaction *t, struct moment now)
 	if (t->state != TRANSACTION_AWAITING || t->commands_unanswered > 0)
 		return;
 	transaction_set_state(t, TRANSACTION_HELD);
-	count_result(s, t, now.ms);
+	count_result(s, t, now.us);
 }
 
 void
@@ -197,7 +197,7 @@ session_ask_for_proof(struct session *s, struct moment now)
 	if (session_unsent(s) != NULL)
 		session_tell_changed(s);
 	else
-		session_finish(s, FINISH_NO_PROOF, now.ms);
+		session_finish(s, FINISH_NO_PROOF, now.us);
 	return true;
 }
 
@@ -225,7 +225,7 @@ session_lose_place(struct session *s, const char *why,
 
 	if (reply != NULL)
 		reply_text(reply, text, sizeof(text));
-	if (manner_lost_place(s->manner, s->mode, now.ms)) {
+	if (manner_lost_place(s->manner, s->mode, now.us)) {
 		s->tally->manners++;
 		log_info(
 		    "%s[%s] lost synchronization %d times: going on with %s, "

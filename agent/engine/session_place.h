@@ -11,7 +11,7 @@
 
 /* How the next transaction is to be talked about; t may be NULL. */
 enum session_mode session_next_mode(
-    const struct session *s, const struct transaction *t, int64_t now_ms);
+    const struct session *s, const struct transaction *t, int64_t now_us);
 
 /* This transaction, in this mode, teaches how the server words its replies:
  * alone, and between two RSETs. */

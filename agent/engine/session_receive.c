@@ -57,12 +57,12 @@ on_bad_sequence(struct session *s, struct transaction *t, struct moment now)
 	t->is_bad_sequence = true;
 	if (is_turned_away(s, t)) {
 		t->is_turned_away = true;
-		if (manner_slow_down(s->manner, SESSION_GROUP, now.ms))
+		if (manner_slow_down(s->manner, SESSION_GROUP, now.us))
 			tell_lesson(
 			    s, "takes nothing behind the end of a message");
 	} else {
 		/* The server thinks another transaction is open. */
-		session_finish(s, FINISH_OUT_OF_STEP, now.ms);
+		session_finish(s, FINISH_OUT_OF_STEP, now.us);
 	}
 }
 
@@ -70,7 +70,7 @@ on_bad_sequence(struct session *s, struct transaction *t, struct moment now)
 static void
 learn_no_rset(struct session *s, struct moment now)
 {
-	if (manner_without_rset(s->manner, now.ms))
+	if (manner_without_rset(s->manner, now.us))
 		tell_lesson(s, "refuses RSET");
 }
 
@@ -168,7 +168,7 @@ on_rcpt(struct session *s, struct transaction *t, size_t i,
 	if (verdict_judge(COMMAND_RCPT, reply) == MEANING_OK) {
 		t->rcpts_accepted++;
 		if (t->is_cautious &&
-		    manner_slow_down(s->manner, SESSION_LOCKSTEP, now.ms))
+		    manner_slow_down(s->manner, SESSION_LOCKSTEP, now.us))
 			tell_lesson(s, "refuses commands that come together");
 	} else if (t->mail == MAIL_ACCEPTED && !t->is_bad_sequence) {
 		refuse_rcpt(s, t, i, reply, now);
@@ -223,7 +223,7 @@ on_data(struct session *s, struct transaction *t, const struct reply *reply,
 		s->step = STEP_BODY;
 		/* Entered before its octets, so that an early reply finds its
 		 * command. */
-		session_push(s, COMMAND_BODY, t, 0, 0, now.ms);
+		session_push(s, COMMAND_BODY, t, 0, 0, now.us);
 		return;
 	}
 	if (!t->is_failed && is_cautious_try_due(s, t, reply)) {
@@ -251,7 +251,7 @@ static void
 on_unknown_bdat(struct session *s, struct transaction *t,
     enum command_kind kind, const struct reply *reply, struct moment now)
 {
-	if (manner_slow_down(s->manner, SESSION_OVERLAP, now.ms))
+	if (manner_slow_down(s->manner, SESSION_OVERLAP, now.us))
 		tell_lesson(s, "refuses BDAT");
 	refuse(s, t, kind, MEANING_LATER, reply, now);
 	t->is_failed = true;
@@ -438,8 +438,8 @@ on_answer(struct session *s, const struct reply *reply, struct moment now)
 		return;
 	}
 	if (reply->had_garbage)
-		session_finish(s, FINISH_GARBAGE, now.ms);
-	pipeline_answered(&s->pipe, now.ms);
+		session_finish(s, FINISH_GARBAGE, now.us);
+	pipeline_answered(&s->pipe, now.us);
 	if (t != NULL)
 		note_answer(s, t, &c, reply, wording);
 	if (place == PLACE_PROVEN)
@@ -474,7 +474,7 @@ on_quit(struct session *s, const struct reply *reply, struct moment now)
 	}
 	if (reply->code == 221)
 		session_prove(s, s->pipe.answered_off, now);
-	pipeline_answered(&s->pipe, now.ms);
+	pipeline_answered(&s->pipe, now.us);
 	session_let_go_at_quit(s, now);
 	session_end(s, SESSION_END_QUIT, true, "QUIT");
 }
@@ -488,7 +488,7 @@ on_unasked(struct session *s, const struct reply *reply, struct moment now)
 		session_close_by_421(s, COMMAND_MAIL, reply, true, now);
 		return;
 	}
-	if (s->load == 0 && now.ms - s->idle_since_ms >= IDLE_421_MS)
+	if (s->load == 0 && now.us - s->idle_since_us >= IDLE_421_US)
 		(void)session_judge(s, NULL, COMMAND_MAIL, reply, now);
 	session_lose_place(s, "unexpected reply", reply, now);
 }

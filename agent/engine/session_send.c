@@ -36,7 +36,7 @@ begin(struct session *s, struct transaction *t, struct moment now)
 	s->cur = t;
 	session_note_rendering(s, t, true);
 	s->rcpt_next = 0;
-	s->mode = session_next_mode(s, t, now.ms);
+	s->mode = session_next_mode(s, t, now.us);
 	t->is_bdat = s->mode == SESSION_BDAT;
 	t->is_teacher =
 	    session_teaches(s, t, s->mode) && !request_is_probe(t->req);
@@ -52,7 +52,7 @@ begin(struct session *s, struct transaction *t, struct moment now)
 		session_set_proof(s, PROOF_NOT_ASKED);
 	transaction_set_state(t, TRANSACTION_RENDERING);
 	t->began = now.wall;
-	t->began_ms = now.ms;
+	t->began_us = now.us;
 	message = transaction_message(t);
 	if (message == NULL)
 		return;
@@ -122,7 +122,7 @@ fail_mapping(struct session *s, struct transaction *t, struct moment now)
 /* With those of the attributes that are to be told, if there is one. */
 static void
 render_xforward(struct session *s, struct buf *out, enum command_kind kind,
-    unsigned attributes, int64_t now_ms)
+    unsigned attributes, int64_t now_us)
 {
 	struct transaction *t = s->cur;
 	size_t before = buf_len(out);
@@ -131,7 +131,7 @@ render_xforward(struct session *s, struct buf *out, enum command_kind kind,
 	if (mask == 0)
 		return;
 	if (xforward_command(out, t->req->xforward, mask))
-		session_push(s, kind, t, 0, buf_len(out) - before, now_ms);
+		session_push(s, kind, t, 0, buf_len(out) - before, now_us);
 	else
 		log_warn("%s: %s is too long, not sent", t->req->queue_id,
 		    verdict_command_name(kind));
@@ -169,7 +169,7 @@ render_mail(struct session *s, struct buf *out, struct moment now)
 		session_settle(s, t, now);
 		return;
 	}
-	session_push(s, COMMAND_MAIL, t, 0, buf_len(out) - before, now.ms);
+	session_push(s, COMMAND_MAIL, t, 0, buf_len(out) - before, now.us);
 	s->step = STEP_RCPT;
 }
 
@@ -209,7 +209,7 @@ render_rcpt(struct session *s, struct buf *out, struct moment now)
 		fail_rcpt(s, t, i, false, now);
 	else if (command_rcpt(out, &rcpt))
 		session_push(
-		    s, COMMAND_RCPT, t, i, buf_len(out) - before, now.ms);
+		    s, COMMAND_RCPT, t, i, buf_len(out) - before, now.us);
 	else
 		fail_rcpt(s, t, i, true, now);
 	buf_fini(&mapped);
@@ -319,7 +319,7 @@ render_bdat(
 	CHECK(buf_add_slice(out, buf_slice(&s->chunk)));
 	s->tally->octets += n;
 	session_push(s, s->chunk_is_last ? COMMAND_BDAT_LAST : COMMAND_BDAT, t,
-	    0, buf_len(out) - before, now.ms);
+	    0, buf_len(out) - before, now.us);
 	buf_reset(&s->chunk);
 	if (s->chunk_is_last) {
 		t->last_off = s->pipe.rendered_off;
@@ -371,17 +371,17 @@ render_step(
 	case STEP_RSET:
 		CHECK(command_rset(out));
 		session_push(
-		    s, COMMAND_RSET, t, 0, buf_len(out) - before, now.ms);
+		    s, COMMAND_RSET, t, 0, buf_len(out) - before, now.us);
 		s->step = STEP_XFORWARD_CLIENT;
 		return true;
 	case STEP_XFORWARD_CLIENT:
 		render_xforward(
-		    s, out, COMMAND_XFORWARD_CLIENT, XFORWARD_CLIENT, now.ms);
+		    s, out, COMMAND_XFORWARD_CLIENT, XFORWARD_CLIENT, now.us);
 		s->step = STEP_XFORWARD_PROTOCOL;
 		return true;
 	case STEP_XFORWARD_PROTOCOL:
 		render_xforward(s, out, COMMAND_XFORWARD_PROTOCOL,
-		    XFORWARD_PROTOCOL, now.ms);
+		    XFORWARD_PROTOCOL, now.us);
 		s->step = STEP_MAIL;
 		return true;
 	case STEP_MAIL:
@@ -403,7 +403,7 @@ render_step(
 		}
 		CHECK(command_data(out));
 		session_push(
-		    s, COMMAND_DATA, t, 0, buf_len(out) - before, now.ms);
+		    s, COMMAND_DATA, t, 0, buf_len(out) - before, now.us);
 		s->step = STEP_WAIT_354;
 		return true;
 	case STEP_WAIT_354:
@@ -411,7 +411,7 @@ render_step(
 	case STEP_VAIN_DOT:
 		CHECK(buf_add_str(out, ".\r\n"));
 		session_push(
-		    s, COMMAND_BODY, t, 0, buf_len(out) - before, now.ms);
+		    s, COMMAND_BODY, t, 0, buf_len(out) - before, now.us);
 		session_stop_rendering(s, t);
 		return true;
 	case STEP_BODY:
@@ -421,7 +421,7 @@ render_step(
 	case STEP_LAST_RSET:
 		CHECK(command_rset(out));
 		session_push(
-		    s, COMMAND_RSET, t, 0, buf_len(out) - before, now.ms);
+		    s, COMMAND_RSET, t, 0, buf_len(out) - before, now.us);
 		s->needs_rset = false;
 		session_stop_rendering(s, t);
 		return true;
@@ -430,12 +430,12 @@ render_step(
 }
 
 static void
-render_quit(struct session *s, struct buf *out, int64_t now_ms)
+render_quit(struct session *s, struct buf *out, int64_t now_us)
 {
 	size_t before = buf_len(out);
 
 	CHECK(command_quit(out));
-	session_push(s, COMMAND_QUIT, NULL, 0, buf_len(out) - before, now_ms);
+	session_push(s, COMMAND_QUIT, NULL, 0, buf_len(out) - before, now_us);
 	session_set_state(s, SESSION_QUITTING);
 }
 
@@ -455,26 +455,26 @@ may_render(const struct session *s)
 
 /* One that belongs to no message. */
 static void
-render_own_rset(struct session *s, struct buf *out, int64_t now_ms)
+render_own_rset(struct session *s, struct buf *out, int64_t now_us)
 {
 	size_t before = buf_len(out);
 
 	CHECK(command_rset(out));
-	session_push(s, COMMAND_RSET, NULL, 0, buf_len(out) - before, now_ms);
+	session_push(s, COMMAND_RSET, NULL, 0, buf_len(out) - before, now_us);
 	s->needs_rset = false;
 	session_set_proof(s, PROOF_ASKED);
 }
 
 /* It would begin in an open transaction, and the server refuses RSET. */
 static void
-turn_away(struct session *s, struct transaction *t, int64_t now_ms)
+turn_away(struct session *s, struct transaction *t, int64_t now_us)
 {
 	struct dsn why;
 
 	dsn_set(&why, "4.5.1", "host %s[%s] refuses RSET", s->peer.host,
 	    s->peer.addr);
-	session_finish(s, FINISH_NO_RSET, now_ms);
-	session_give_back(s, t, false, &why, now_ms);
+	session_finish(s, FINISH_NO_RSET, now_us);
+	session_give_back(s, t, false, &why, now_us);
 }
 
 /* What comes next when no transaction is being rendered; false: nothing. */
@@ -482,7 +482,7 @@ static bool
 begin_next(struct session *s, struct buf *out, struct moment now)
 {
 	struct transaction *t = session_next_assigned(s);
-	enum session_mode mode = session_next_mode(s, t, now.ms);
+	enum session_mode mode = session_next_mode(s, t, now.us);
 
 	/* Nothing stands behind a final dot, or what teaches. */
 	if (s->pipe.count > 0 &&
@@ -491,13 +491,13 @@ begin_next(struct session *s, struct buf *out, struct moment now)
 		return false;
 	if (t != NULL && s->needs_rset && s->manner->no_rset &&
 	    s->pipe.count == 0)
-		turn_away(s, t, now.ms);
+		turn_away(s, t, now.us);
 	else if (t != NULL)
 		begin(s, t, now);
 	else if (session_is_finishing(s))
-		render_quit(s, out, now.ms);
+		render_quit(s, out, now.us);
 	else if (s->proof == PROOF_WANTED)
-		render_own_rset(s, out, now.ms);
+		render_own_rset(s, out, now.us);
 	else
 		return s->mode == SESSION_BDAT && s->pipe.count == 0 &&
 		       session_held(s) > 0 && session_ask_for_proof(s, now);
@@ -551,5 +551,5 @@ session_written(struct session *s, size_t n, struct moment now)
 	 * off in the middle of a pull. Nobody asks any more. */
 	session_check_outside(s);
 	if (!session_is_over(s))
-		pipeline_written(&s->pipe, n, now.ms);
+		pipeline_written(&s->pipe, n, now.us);
 }

@@ -197,12 +197,12 @@ count_command(struct session_tally *tally, enum command_kind kind)
 
 void
 session_push(struct session *s, enum command_kind kind, struct transaction *t,
-    size_t rcpt, size_t n, int64_t now_ms)
+    size_t rcpt, size_t n, int64_t now_us)
 {
 	CHECK(s->state == SESSION_OPEN || s->state == SESSION_FINISHING);
 	CHECK(t == NULL || t == s->cur);
 	count_command(s->tally, kind);
-	pipeline_push(&s->pipe, kind, t, rcpt, n, now_ms);
+	pipeline_push(&s->pipe, kind, t, rcpt, n, now_us);
 	if (t != NULL)
 		t->commands_unanswered++;
 }

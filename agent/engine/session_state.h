@@ -42,13 +42,13 @@ enum {
 	TURNED_AWAY_MAX = 3,
 	/* How long the answer to QUIT is waited for: the slot is ours until
 	 * the server has seen the end. */
-	QUIT_WAIT_MS = 2000,
+	QUIT_WAIT_US = 2000000,
 	/* A 421 to a session without mail comes at once when a quota is used
 	 * up. Later the server has just grown tired of waiting, which says
 	 * nothing about how many messages or connections it takes. */
-	IDLE_421_MS = 2000,
+	IDLE_421_US = 2000000,
 	/* How long a server that said 421 may neither close nor go on. */
-	HELD_421_WAIT_MS = 10000,
+	HELD_421_WAIT_US = 10000000,
 };
 
 /* Its life; session_set_state() knows which move is allowed. */
@@ -110,7 +110,7 @@ struct session {
 	struct reply_parser parser;
 	/* owned; answers the oldest command while the state is one of HELD */
 	struct reply *held_421;
-	int64_t held_ms;
+	int64_t held_us;
 	uint64_t answering_off; /* end of the command being answered; else 0 */
 	uint64_t proven_off; /* replies up to there are their commands' */
 	enum session_proof proof; /* session_set_proof() alone writes it */
@@ -120,9 +120,9 @@ struct session {
 	bool needs_rset;
 	bool is_xforward_refused; /* it was answered by no 2xx */
 	int messages, accepted, failed_in_row, in_doubt;
-	int64_t born_ms, idle_since_ms, finishing_since_ms;
+	int64_t born_us, idle_since_us, finishing_since_us;
 	enum session_finish_reason finish_reason;
-	int64_t request_deadline_ms; /* the earliest of those inside */
+	int64_t request_deadline_us; /* the earliest of those inside */
 };
 
 /* One move of its life; CHECKs that it is allowed. */
@@ -155,6 +155,6 @@ bool session_is_in_doubt(const struct session *s, const struct transaction *t);
 
 /* Enters a rendered command of n octets. */
 void session_push(struct session *s, enum command_kind kind,
-    struct transaction *t, size_t rcpt, size_t n, int64_t now_ms);
+    struct transaction *t, size_t rcpt, size_t n, int64_t now_us);
 
 #endif

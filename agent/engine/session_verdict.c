@@ -11,7 +11,7 @@ session_source(
 	    .peer = &s->peer,
 	    .conn_use = s->accepted + 1,
 	    .dsn_offered = s->ehlo.dsn,
-	    .conn_done = t->began_ms > 0 ? t->began : now.wall,
+	    .conn_done = t->began_us > 0 ? t->began : now.wall,
 	    .now = now.wall,
 	};
 }

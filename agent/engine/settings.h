@@ -1,7 +1,7 @@
 /* settings: every parameter the agent obeys, by its postconf name.
  *
  * Filled once at start by config, then const. Plain values only, so that any
- * layer may include this header. Times ending in _ms are milliseconds; a
+ * layer may include this header. Times ending in _us are microseconds; a
  * string is never NULL (empty means unset). What is not here is not obeyed.
  */
 #ifndef SETTINGS_H
@@ -29,7 +29,7 @@ struct settings {
 	char *recipient_delimiter, *fast_flush_domains;
 	bool soft_bounce;
 	bool address_verify_negative_cache;
-	int64_t daemon_timeout_ms, ipc_timeout_ms, minimal_backoff_time_ms;
+	int64_t daemon_timeout_us, ipc_timeout_us, minimal_backoff_time_us;
 	int delay_logging_resolution_limit;
 	char *info_log_address_format; /* "external" or "internal" */
 	int qmgr_message_active_limit;
@@ -66,17 +66,17 @@ struct settings {
 	int header_size_limit, mime_boundary_length_limit, mime_nesting_limit;
 	char *smtp_address_verify_target; /* rcpt or data */
 	bool smtp_log_tls_feature_status;
-	int64_t smtp_connect_timeout_ms, smtp_helo_timeout_ms;
-	int64_t smtp_starttls_timeout_ms, smtp_mail_timeout_ms;
-	int64_t smtp_rcpt_timeout_ms, smtp_data_init_timeout_ms;
-	int64_t smtp_data_xfer_timeout_ms, smtp_data_done_timeout_ms;
-	int64_t smtp_rset_timeout_ms, smtp_xforward_timeout_ms;
+	int64_t smtp_connect_timeout_us, smtp_helo_timeout_us;
+	int64_t smtp_starttls_timeout_us, smtp_mail_timeout_us;
+	int64_t smtp_rcpt_timeout_us, smtp_data_init_timeout_us;
+	int64_t smtp_data_xfer_timeout_us, smtp_data_done_timeout_us;
+	int64_t smtp_rset_timeout_us, smtp_xforward_timeout_us;
 	bool smtp_send_xforward_command;
 	char *debug_peer_list;
 	bool smtp_per_request_deadline;
 	int smtp_min_data_rate; /* octets a second */
 	int smtp_connection_reuse_count_limit;
-	int64_t smtp_connection_reuse_time_limit_ms;
+	int64_t smtp_connection_reuse_time_limit_us;
 
 	/* smtp(8)'s: SASL */
 	bool smtp_sasl_auth_enable, smtp_sender_dependent_authentication;
@@ -101,7 +101,7 @@ struct settings {
 	char *smtp_tls_exclude_ciphers, *smtp_tls_mandatory_exclude_ciphers;
 	char *smtp_tls_servername;
 	int smtp_tls_loglevel, smtp_tls_scert_verifydepth;
-	int64_t smtp_tls_session_cache_timeout_ms;
+	int64_t smtp_tls_session_cache_timeout_us;
 	bool smtp_tls_enforce_peername;
 	char *smtp_tls_per_site; /* not supported without policy maps */
 	char *tls_high_cipherlist, *tls_medium_cipherlist;
@@ -122,7 +122,7 @@ struct settings {
 	int lane_connection_limit, lane_connection_reserve;
 	int lane_account_connection_limit;
 	int lane_messages_per_connection;
-	int64_t lane_connection_idle_limit_ms, lane_connection_age_limit_ms;
+	int64_t lane_connection_idle_limit_us, lane_connection_age_limit_us;
 	int lane_pipeline_depth;
 	int64_t lane_pipeline_bytes;
 	bool lane_chunking, lane_adaptive;
@@ -136,9 +136,9 @@ struct settings {
 	char *lane_domain_rate_limits; /* see domains.h */
 	int lane_parked_limit;
 	char *lane_priority; /* urgent, normal, bulk, or a number */
-	int64_t lane_wait_limit_ms, lane_request_limit_ms, lane_drain_limit_ms;
+	int64_t lane_wait_limit_us, lane_request_limit_us, lane_drain_limit_us;
 	char *lane_alert_url, *lane_alert_command;
-	int64_t lane_alert_interval_ms, lane_alert_retry_ms;
+	int64_t lane_alert_interval_us, lane_alert_retry_us;
 	char *lane_token_directory, *lane_token_service_name;
 };
 

@@ -8,46 +8,46 @@
 enum { DIALS_SMOOTHED = 4, MESSAGES_SMOOTHED = 16 };
 
 static void
-smooth(double *mean, bool *is_known, int64_t took_ms, int parts)
+smooth(double *mean, bool *is_known, int64_t took_us, int parts)
 {
-	double took = took_ms > 0 ? (double)took_ms : 0;
+	double took = took_us > 0 ? (double)took_us : 0;
 
 	*mean = *is_known ? *mean + (took - *mean) / parts : took;
 	*is_known = true;
 }
 
 void
-tempo_on_dial(struct tempo *t, int64_t took_ms)
+tempo_on_dial(struct tempo *t, int64_t took_us)
 {
-	smooth(&t->dial_ms, &t->knows_dial, took_ms, DIALS_SMOOTHED);
+	smooth(&t->dial_us, &t->knows_dial, took_us, DIALS_SMOOTHED);
 }
 
 void
-tempo_on_message(struct tempo *t, int64_t took_ms)
+tempo_on_message(struct tempo *t, int64_t took_us)
 {
-	smooth(&t->message_ms, &t->knows_message, took_ms, MESSAGES_SMOOTHED);
+	smooth(&t->message_us, &t->knows_message, took_us, MESSAGES_SMOOTHED);
 }
 
 double
-tempo_coming(const struct tempo *t, int64_t now_ms)
+tempo_coming(const struct tempo *t, int64_t now_us)
 {
-	double since_ms = (double)(now_ms - t->came_ms);
+	double since_us = (double)(now_us - t->came_us);
 
-	if (t->dial_ms <= 0)
+	if (t->dial_us <= 0)
 		return 0;
-	return t->came * exp(-since_ms / t->dial_ms);
+	return t->came * exp(-since_us / t->dial_us);
 }
 
 void
-tempo_on_coming(struct tempo *t, int64_t now_ms)
+tempo_on_coming(struct tempo *t, int64_t now_us)
 {
-	t->came = tempo_coming(t, now_ms) + 1;
-	t->came_ms = now_ms;
+	t->came = tempo_coming(t, now_us) + 1;
+	t->came_us = now_us;
 }
 
 double
-tempo_messages(const struct tempo *t, double span_ms)
+tempo_messages(const struct tempo *t, double span_us)
 {
 	CHECK(t->knows_dial && t->knows_message);
-	return t->message_ms > 0 ? span_ms / t->message_ms : INFINITY;
+	return t->message_us > 0 ? span_us / t->message_us : INFINITY;
 }

@@ -10,7 +10,7 @@
  *   coming    what comes in the time that a dial takes: each that came is
  *             forgotten by and by over that time
  *
- * Pure values, in milliseconds; time is an argument.
+ * Pure values, in microseconds; time is an argument.
  */
 #ifndef TEMPO_H
 #define TEMPO_H
@@ -20,24 +20,24 @@
 
 /* Zeroed: nothing is known. */
 struct tempo {
-	double dial_ms, message_ms;
+	double dial_us, message_us;
 	bool knows_dial, knows_message;
 	double came; /* as of then: */
-	int64_t came_ms;
+	int64_t came_us;
 };
 
 /* A dial worked / a session that had mail was rid of one message. */
-void tempo_on_dial(struct tempo *t, int64_t took_ms);
-void tempo_on_message(struct tempo *t, int64_t took_ms);
+void tempo_on_dial(struct tempo *t, int64_t took_us);
+void tempo_on_message(struct tempo *t, int64_t took_us);
 
 /* A message came, to be sent. */
-void tempo_on_coming(struct tempo *t, int64_t now_ms);
+void tempo_on_coming(struct tempo *t, int64_t now_us);
 
 /* How many more will come while somebody dials, if they go on as they do. */
-double tempo_coming(const struct tempo *t, int64_t now_ms);
+double tempo_coming(const struct tempo *t, int64_t now_us);
 
-/* How many messages a session carries in so many milliseconds; INFINITY: as
+/* How many messages a session carries in so many microseconds; INFINITY: as
  * many as one likes. Both times must be known. */
-double tempo_messages(const struct tempo *t, double span_ms);
+double tempo_messages(const struct tempo *t, double span_us);
 
 #endif

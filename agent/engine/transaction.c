@@ -28,7 +28,7 @@ transaction_set_state(struct transaction *t, enum transaction_state state)
 }
 
 static struct transaction *
-make(struct request *req, size_t room, int64_t now_ms)
+make(struct request *req, size_t room, int64_t now_us)
 {
 	struct transaction *t =
 	    mem_zalloc(sizeof(*t) + room * sizeof(t->rcpts[0]));
@@ -36,15 +36,15 @@ make(struct request *req, size_t room, int64_t now_ms)
 	list_init(&t->link);
 	t->req = req;
 	t->total = room;
-	t->waiting_since_ms = now_ms;
+	t->waiting_since_us = now_us;
 	return t;
 }
 
 struct transaction *
-transaction_new(struct request *req, int64_t now_ms)
+transaction_new(struct request *req, int64_t now_us)
 {
 	struct transaction *t =
-	    make(req, request_count(req, RCPT_WAITING), now_ms);
+	    make(req, request_count(req, RCPT_WAITING), now_us);
 
 	for (size_t i = 0; i < req->rcpt_count; i++)
 		if (req->rcpts[i].state == RCPT_WAITING)
@@ -53,9 +53,9 @@ transaction_new(struct request *req, int64_t now_ms)
 }
 
 struct transaction *
-transaction_new_part(struct request *req, size_t room, int64_t now_ms)
+transaction_new_part(struct request *req, size_t room, int64_t now_us)
 {
-	struct transaction *t = make(req, room, now_ms);
+	struct transaction *t = make(req, room, now_us);
 
 	CHECK(room > 0 && room <= req->rcpt_count);
 	t->is_part = true;
@@ -152,5 +152,5 @@ transaction_reset(struct transaction *t)
 	memset(t->wordings, 0, sizeof(t->wordings));
 	t->last_off = 0;
 	t->began = (struct timeval){0, 0};
-	t->began_ms = 0;
+	t->began_us = 0;
 }

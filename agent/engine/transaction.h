@@ -79,14 +79,14 @@ struct transaction {
 	uint64_t wordings[ANSWER_KINDS]; /* of its replies; 0: none */
 	uint64_t last_off; /* stream place after its last octet; 0: not yet */
 	struct timeval began; /* MAIL was rendered (delays= c ends here) */
-	int64_t began_ms;
+	int64_t began_us;
 
 	int64_t taken_us; /* given to a session: what adapt calls sent */
-	int64_t left_ms; /* it left the session */
+	int64_t left_us; /* it left the session */
 	bool is_throttled; /* a reply to it asked to slow down; until counted */
 
 	/* facts of its life */
-	int64_t waiting_since_ms;
+	int64_t waiting_since_us;
 	uint64_t number; /* the lane's; in order of coming */
 	int tries; /* attempts that failed through no fault we know */
 	int hosts_met; /* of the nexthop it is at; they did not take it */
@@ -101,11 +101,11 @@ struct transaction {
 };
 
 /* For all RCPT_WAITING recipients of the request. */
-struct transaction *transaction_new(struct request *req, int64_t now_ms);
+struct transaction *transaction_new(struct request *req, int64_t now_us);
 
 /* A part, with room for so many recipients; none yet. */
 struct transaction *transaction_new_part(
-    struct request *req, size_t room, int64_t now_ms);
+    struct request *req, size_t room, int64_t now_us);
 
 /* Not while a session has it. */
 void transaction_free(struct transaction **t);

@@ -431,7 +431,7 @@ alarm_new(struct loop *loop, const struct settings *set, const char *lane_name)
 	};
 
 	a->loop = loop;
-	a->interval_ms = set->lane_alert_interval_ms;
+	a->interval_ms = set->lane_alert_interval_us / US_PER_MS;
 	a->lane = safe_dup(lane_name);
 	a->host = safe_dup(set->myhostname);
 	a->minute_ms = clock_mono_ms();

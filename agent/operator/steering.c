@@ -45,11 +45,11 @@ explain(const struct steer_order *o, char *text, size_t n)
 
 /* The moment of this boot that a time of day is. */
 static int64_t
-until_ms(int64_t until_s, struct moment now)
+until_us(int64_t until_s, struct moment now)
 {
 	if (until_s == 0)
 		return INT64_MAX;
-	return now.ms + (until_s - now.wall.tv_sec) * 1000;
+	return now.us + (until_s - now.wall.tv_sec) * US_PER_S;
 }
 
 void
@@ -62,7 +62,7 @@ steering_orders(const struct steer *file, const char *lane_name,
 	memset(out, 0, sizeof(*out));
 	o = steer_find(file, lane_name, STEER_PAUSE, now_s);
 	if (o != NULL) {
-		out->paused_until_ms = until_ms(o->until_s, now);
+		out->paused_until_us = until_us(o->until_s, now);
 		out->is_drain = o->verb == STEER_DRAIN;
 		out->asked_s = o->at_s;
 		explain(o, out->why, sizeof(out->why));
@@ -91,7 +91,7 @@ static void
 tell(struct steering *s, const struct steer *file,
     const struct lane_steering *order, struct moment now)
 {
-	bool is_paused = order->paused_until_ms > 0;
+	bool is_paused = order->paused_until_us > 0;
 
 	if (strcmp(order->why, s->told.why) != 0)
 		log_info("lane %s: %s", s->name,
@@ -150,7 +150,7 @@ set_timer(struct steering *s, const struct steer *file, struct moment now)
 		loop_timer_cancel(s->timer);
 	else
 		loop_timer_at(
-		    s->timer, now.ms + (next_s - now.wall.tv_sec) * 1000 + 10);
+		    s->timer, clock_ms_from_us(until_us(next_s, now)) + 10);
 }
 
 /* Whoever has paused this lane must not find it sending because the file that
@@ -161,7 +161,7 @@ hold(struct steering *s, const char *error, struct moment now)
 	struct lane_steering order;
 
 	memset(&order, 0, sizeof(order));
-	order.paused_until_ms = INT64_MAX;
+	order.paused_until_us = INT64_MAX;
 	order.asked_s = now.wall.tv_sec;
 	(void)snprintf(order.why, sizeof(order.why),
 	    "paused: steer in lane_state_directory: %.120s", error);
@@ -170,7 +170,7 @@ hold(struct steering *s, const char *error, struct moment now)
 		    order.why);
 	s->told = order;
 	lane_steer(s->lane, &order, now);
-	loop_timer_at(s->timer, now.ms + LOOK_AGAIN_MS);
+	loop_timer_at(s->timer, clock_ms_from_us(now.us) + LOOK_AGAIN_MS);
 }
 
 bool

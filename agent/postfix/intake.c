@@ -227,7 +227,8 @@ may_accept(struct intake *intake, int64_t *next_ms_out)
 	if (!intake->is_holding)
 		intake->held_since_ms = now_ms;
 	intake->is_holding = true;
-	limit_ms = intake->held_since_ms + intake->set->lane_wait_limit_ms;
+	limit_ms =
+	    intake->held_since_ms + intake->set->lane_wait_limit_us / US_PER_MS;
 	if (now_ms >= limit_ms)
 		return true;
 	if (until_ms > 0 && until_ms < now_ms + ASK_AGAIN_MS)
@@ -337,9 +338,9 @@ on_complete(struct conn *c)
 	CHECK(c->state == CONN_READING && request_is_complete(req));
 	stop_reading(c);
 	req->owner = c;
-	req->received_ms = loop_now_ms(intake->loop);
-	req->deadline_ms =
-	    req->received_ms + intake->set->lane_request_limit_ms;
+	req->received_us = loop_now_us(intake->loop);
+	req->deadline_us =
+	    req->received_us + intake->set->lane_request_limit_us;
 	set_state(c, CONN_WORKING);
 	if (open_file(c)) {
 		intake->ops->on_request(intake->ctx, req);
@@ -355,7 +356,7 @@ on_list(struct conn *c, const char **why_out)
 {
 	if (c->req == NULL) {
 		c->req = request_new(c->list, clock_wall(),
-		    loop_now_ms(c->intake->loop), why_out);
+		    loop_now_us(c->intake->loop), why_out);
 		return c->req != NULL;
 	}
 	return request_add_rcpt(c->req, c->list, why_out);

@@ -6,6 +6,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/postfix/attr.h"
@@ -243,7 +244,7 @@ ipc_ask(struct loop *loop, const struct settings *set, const char *path,
     const char *protocol, struct buf *request, ipc_fn *on_done, void *ctx)
 {
 	struct ipc *ipc = mem_zalloc(sizeof(*ipc));
-	int64_t limit_ms = set->ipc_timeout_ms;
+	int64_t limit_ms = set->ipc_timeout_us / US_PER_MS;
 	size_t n = strlen(path);
 
 	CHECK(on_done != NULL);

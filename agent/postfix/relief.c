@@ -38,13 +38,13 @@ static void
 look(void *ctx)
 {
 	struct relief *r = ctx;
-	int64_t now_ms = clock_mono_ms();
+	int64_t now_us = clock_mono_us();
 	bool was_on = r->crowd.is_on;
 
 	if (r->is_stopped)
 		return;
 	activequeue_look(&r->crowd, lane_figures(r->lane)->messages,
-	    lane_has_surplus(r->lane, now_ms), now_ms);
+	    lane_has_surplus(r->lane, now_us), now_us / US_PER_MS);
 	call_back(r);
 	if (r->crowd.is_on != was_on || activequeue_gives_back(&r->crowd))
 		r->on_look(r->ctx);

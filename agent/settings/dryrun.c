@@ -12,6 +12,7 @@
 #include "agent/settings/params.h"
 #include "agent/settings/provider_set.h"
 #include "agent/settings/reply_examples.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
@@ -162,9 +163,9 @@ unload(struct dryrun *d)
 /* ---- -R ---------------------------------------------------------------- */
 
 static void
-print_wait(int64_t ms)
+print_wait(int64_t us)
 {
-	long long s = ms / 1000;
+	long long s = us / US_PER_S;
 
 	if (s == 0)
 		return;
@@ -208,7 +209,7 @@ answer(const struct dryrun *d, enum rule_stage stage, const char *text)
 		(void)printf("rule     none\n");
 	(void)printf("outcome  %s: %s", rule_outcome_name(j.outcome),
 	    rule_outcome_words(j.outcome));
-	print_wait(j.wait_ms);
+	print_wait(j.wait_us);
 	if (j.witness != WITNESS_NONE)
 		(void)printf("; %s", judgement_witness_words(j.witness));
 	(void)printf("\n");

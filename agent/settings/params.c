@@ -8,6 +8,7 @@
 #include "agent/engine/domains.h"
 #include "agent/engine/pacer.h"
 #include "common/base/buf.h"
+#include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/base/words.h"
 #include "common/limits/rate.h"
@@ -235,7 +236,7 @@ set_number(struct settings *set, const struct param *param, const char *text)
 		*(int *)member(set, param) = (int)n;
 	else
 		*(int64_t *)member(set, param) =
-		    param->type == PARAM_TIME ? n * 1000 : n;
+		    param->type == PARAM_TIME ? n * US_PER_S : n;
 	return true;
 }
 
@@ -376,7 +377,7 @@ params_text(const struct settings *set, const struct param *param)
 		return mem_printf("%d", *(const int *)from);
 	case PARAM_TIME:
 		return mem_printf(
-		    "%llds", (long long)(*(const int64_t *)from / 1000));
+		    "%llds", (long long)(*(const int64_t *)from / US_PER_S));
 	case PARAM_BYTES:
 		return mem_printf("%lld", (long long)*(const int64_t *)from);
 	case PARAM_STRING:
@@ -562,12 +563,12 @@ params_check(const struct settings *set, struct problems *problems)
 	check_alert_url(set, problems);
 	check_alert_command(set, problems);
 	check_domains(set, problems);
-	if (set->lane_request_limit_ms > set->daemon_timeout_ms / 2)
+	if (set->lane_request_limit_us > set->daemon_timeout_us / 2)
 		problems_addf(problems,
 		    "bad parameter: lane_request_limit = %llds: must be at "
 		    "most half of daemon_timeout, %llds",
-		    (long long)(set->lane_request_limit_ms / 1000),
-		    (long long)(set->daemon_timeout_ms / 2000));
+		    (long long)(set->lane_request_limit_us / US_PER_S),
+		    (long long)(set->daemon_timeout_us / 2 / US_PER_S));
 	if (set->lane_connection_reserve > set->lane_connection_limit)
 		problems_addf(problems,
 		    "bad parameter: lane_connection_reserve = %d: must be 0 "

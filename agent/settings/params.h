@@ -18,7 +18,7 @@ enum param_type {
 	PARAM_STRING, /* char * */
 	PARAM_BOOL, /* bool: yes, no */
 	PARAM_INT, /* int */
-	PARAM_TIME, /* int64_t in ms: N with s, m, h, d or w; bare N: s */
+	PARAM_TIME, /* int64_t in us: N with s, m, h, d or w; bare N: s */
 	PARAM_BYTES, /* int64_t: octets */
 	PARAM_WORD, /* char *: one of words, in lower case */
 	PARAM_WORDS, /* char *: any of words, blanks or commas between */

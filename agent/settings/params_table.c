@@ -15,7 +15,7 @@
 #define INT(name, fallback, min, max, about)                                   \
 	ROW(#name, PARAM_INT, name, fallback, min, max, "", about)
 #define TIME(name, fallback, min, max, about)                                  \
-	ROW(#name, PARAM_TIME, name##_ms, fallback, min, max, "", about)
+	ROW(#name, PARAM_TIME, name##_us, fallback, min, max, "", about)
 #define BYTES(name, fallback, min, max, about)                                 \
 	ROW(#name, PARAM_BYTES, name, fallback, min, max, "", about)
 #define WORD(name, fallback, words, about)                                     \

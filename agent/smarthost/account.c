@@ -40,7 +40,7 @@ struct binding {
 	size_t want, dials;
 	int64_t wanting_since_us; /* for a session; 0: no mail wants one */
 	int depth_known; /* as it stands on the board, */
-	int64_t quota_known_ms; /* and when the quota there was learned */
+	int64_t quota_known_us; /* and when the quota there was learned */
 	int manner_known; /* as it stands there */
 };
 
@@ -202,16 +202,14 @@ recall(struct binding *b)
 	uint64_t account = board_hash(b->account->name) | 1; /* not 0 */
 	struct moment now = clock_moment();
 	struct controller_stored stored;
-	int64_t age_ms;
+	int64_t now_us = loop_now_us(b->accounts->env.loop), age_ms;
 	int messages = board_writer_host_messages(board, b->host, &age_ms);
 
-	route_load_quota(
-	    b->route, messages, loop_now_ms(b->accounts->env.loop) - age_ms);
-	b->quota_known_ms = b->route->quota_learned_ms;
+	route_load_quota(b->route, messages, now_us - clock_us_from_ms(age_ms));
+	b->quota_known_us = b->route->quota_learned_us;
 	b->manner_known = board_writer_host_manner(board, b->host, &age_ms);
 	manner_load(&b->route->manner, b->manner_known,
-	    loop_now_ms(b->accounts->env.loop) - age_ms,
-	    loop_now_ms(b->accounts->env.loop));
+	    now_us - clock_us_from_ms(age_ms), now_us);
 	b->depth_known = board_writer_host_depth(board, b->host);
 	if (b->depth_known > set->lane_pipeline_depth)
 		b->depth_known = set->lane_pipeline_depth;
@@ -316,7 +314,8 @@ account_take(struct account *a, int *slot, struct lane_no *no)
 		budget_set_lane_limit(
 		    a->budget, lane_connection_limit(a->accounts->lane));
 		if (!budget_take(a->budget, now_ms, &answer)) {
-			lane_no_set(no, LANE_NO_SLOT, answer.not_before_ms);
+			lane_no_set(no, LANE_NO_SLOT,
+			    clock_us_from_ms(answer.not_before_ms));
 			no->detail = answer.why;
 			if (answer.is_full)
 				lane_yield_idle(a->accounts->lane, is_route_of,
@@ -329,18 +328,17 @@ account_take(struct account *a, int *slot, struct lane_no *no)
 			return true;
 		}
 		budget_release(a->budget, answer.slot, true, 0, now_ms);
-		wait_us = 1000; /* another lane was quicker */
+		wait_us = US_PER_MS; /* another lane was quicker */
 	}
 	lane_no_set(no, LANE_NO_CONNECTION_RATE,
-	    wait_us == RATE_NEVER ? INT64_MAX
-				  : now_ms + (wait_us + 999) / 1000);
+	    wait_us == RATE_NEVER ? INT64_MAX : now_us + wait_us);
 	return false;
 }
 
 void
-account_give_back(struct account *a, int slot, bool is_clean, int64_t rtt_ms)
+account_give_back(struct account *a, int slot, bool is_clean, int64_t rtt_us)
 {
-	budget_release(a->budget, slot, is_clean, rtt_ms,
+	budget_release(a->budget, slot, is_clean, clock_ms_from_us(rtt_us),
 	    loop_now_ms(a->accounts->env.loop));
 	a->held--;
 	CHECK(a->held >= 0);
@@ -412,8 +410,8 @@ show_learned(struct binding *b)
 		b->manner_known = manner_pack(&b->route->manner);
 		board_writer_set_host_manner(board, b->host, b->manner_known);
 	}
-	if (b->quota_known_ms != b->route->quota_learned_ms) {
-		b->quota_known_ms = b->route->quota_learned_ms;
+	if (b->quota_known_us != b->route->quota_learned_us) {
+		b->quota_known_us = b->route->quota_learned_us;
 		board_writer_set_host_messages(board, b->host, b->route->quota);
 	}
 }

@@ -71,7 +71,7 @@ bool account_take(struct account *account, int *slot, struct lane_no *no);
 
 /* After the server can have seen the end of the connection. */
 void account_give_back(
-    struct account *account, int slot, bool is_clean, int64_t rtt_ms);
+    struct account *account, int slot, bool is_clean, int64_t rtt_us);
 
 /* What other lanes were told by the smarthosts reaches this one. */
 void accounts_listen(struct accounts *accounts, struct moment now);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/smtp/nexthop.h"
@@ -218,11 +219,11 @@ void
 dial_enter(struct dial *dial, enum dial_state state)
 {
 	const struct settings *set = dial->dialer->set;
-	int64_t ms = set->smtp_helo_timeout_ms;
+	int64_t ms = set->smtp_helo_timeout_us / US_PER_MS;
 
 	dial_set_state(dial, state);
 	if (state == DIAL_STATE_TLS || state == DIAL_STATE_STARTTLS)
-		ms = set->smtp_starttls_timeout_ms;
+		ms = set->smtp_starttls_timeout_us / US_PER_MS;
 	else if (state == DIAL_STATE_QUIT)
 		ms = QUIT_LIMIT_MS;
 	dial_set_timer(dial, ms);

@@ -17,6 +17,7 @@
 #include "agent/smarthost/handshake.h"
 #include "agent/smarthost/peer_list.h"
 #include "agent/smarthost/trust_anchors.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
@@ -181,10 +182,10 @@ static void
 ready(struct dial *dial)
 {
 	struct dial_result *r = &dial->result;
-	int64_t rtt_ms = (link_rtt_us(dial->link) + 999) / 1000;
+	int64_t rtt_us = link_rtt_us(dial->link);
 
-	if (rtt_ms > r->peer.rtt_ms)
-		r->peer.rtt_ms = rtt_ms;
+	if (rtt_us > r->peer.rtt_us)
+		r->peer.rtt_us = rtt_us;
 	candidate_wake(&dial->dialer->rests, &dial->at.sa);
 	link_set_ops(dial->link, NULL, NULL);
 	r->link = dial->link;
@@ -530,7 +531,7 @@ on_connected(void *ctx, bool readable, bool writable)
 	struct dial *dial = ctx;
 	int error_no = 0, fd = dial->fd;
 	socklen_t n = sizeof(error_no);
-	int64_t rtt_ms;
+	int64_t rtt_us;
 
 	(void)readable;
 	(void)writable;
@@ -547,8 +548,8 @@ on_connected(void *ctx, bool readable, bool writable)
 	loop_unwatch(&dial->watch);
 	dial->fd = -1;
 	dial->result.had_connection = true;
-	rtt_ms = (loop_now_us(dial->dialer->loop) - dial->began_us) / 1000;
-	dial->result.peer.rtt_ms = rtt_ms > 0 ? rtt_ms : 0;
+	rtt_us = loop_now_us(dial->dialer->loop) - dial->began_us;
+	dial->result.peer.rtt_us = rtt_us > 0 ? rtt_us : 0;
 	dial_tell(dial, DIAL_CONNECT, NULL, NULL, NULL);
 	dial->link = link_new(dial->dialer->loop, fd);
 	handshake_start(dial, on_handshake_end);
@@ -591,7 +592,7 @@ start_connect(struct dial *dial)
 	}
 	dial->watch = loop_watch(d->loop, dial->fd, on_connected, dial);
 	loop_want(dial->watch, false, true);
-	dial_set_timer(dial, d->set->smtp_connect_timeout_ms);
+	dial_set_timer(dial, d->set->smtp_connect_timeout_us / US_PER_MS);
 }
 
 static void

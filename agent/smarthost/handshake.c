@@ -320,11 +320,11 @@ static void
 measure(struct dial *dial)
 {
 	int64_t now_us = loop_now_us(dial->dialer->loop);
-	int64_t ms = (now_us - dial->ehlo_sent_us) / 1000;
+	int64_t rtt_us = now_us - dial->ehlo_sent_us;
 
 	/* A proxy in between answers connect(), not EHLO. */
-	if (ms > dial->result.peer.rtt_ms)
-		dial->result.peer.rtt_ms = ms;
+	if (rtt_us > dial->result.peer.rtt_us)
+		dial->result.peer.rtt_us = rtt_us;
 }
 
 /* What of the server's offers is passed over: as the table says for this

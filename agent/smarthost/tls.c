@@ -13,6 +13,7 @@
 
 #include "agent/smarthost/tlssession.h"
 #include "agent/smarthost/trust_anchors.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/slice.h"
@@ -298,7 +299,7 @@ tls_new(const struct settings *set)
 	/* OpenSSL counts the trusted one, too. */
 	SSL_CTX_set_verify_depth(tls->ctx, set->smtp_tls_scert_verifydepth + 1);
 	tls->sessions = tlssession_cache_new(
-	    tls->ctx, set->smtp_tls_session_cache_timeout_ms / 1000);
+	    tls->ctx, set->smtp_tls_session_cache_timeout_us / US_PER_S);
 	set_options(tls);
 	set_groups(tls);
 	check_memory();

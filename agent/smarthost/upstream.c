@@ -15,7 +15,7 @@
 enum {
 	/* Dials that fail for want of an answer are tried again inside for
 	 * so long before requests are deferred. */
-	PATIENCE_MS = 10000,
+	PATIENCE_US = 10000000,
 };
 
 struct upstream {
@@ -28,7 +28,7 @@ struct upstream {
 	struct dial *dial;
 	struct link *conn;
 	struct lane_session *ls;
-	int64_t rtt_ms;
+	int64_t rtt_us;
 	int64_t began_us;
 };
 
@@ -112,26 +112,26 @@ upstreams_free(struct upstreams **ups)
 static void
 release(struct upstream *u, bool is_clean)
 {
-	account_give_back(u->account, u->slot, is_clean, u->rtt_ms);
+	account_give_back(u->account, u->slot, is_clean, u->rtt_us);
 }
 
 /* What waiting cannot cure is reported at once. */
 static int64_t
-patience_ms(const struct upstream *u, const struct dial_result *result)
+patience_us(const struct upstream *u, const struct dial_result *result)
 {
 	/* A server that dies or is cut off in the middle of a handshake or a
 	 * login has not refused it. */
 	if (result->is_transport)
-		return PATIENCE_MS;
+		return PATIENCE_US;
 	/* A server that says "later" is there: nothing is broken. */
 	if (result->reply_code >= 400 && result->reply_code < 500)
-		return u->ups->env.set->lane_wait_limit_ms;
+		return u->ups->env.set->lane_wait_limit_us;
 	if (result->is_config_error || result->stage == DIAL_AUTH ||
 	    result->stage == DIAL_TLS || result->stage == DIAL_STARTTLS ||
 	    result->stage == DIAL_TOKEN || result->stage == DIAL_CONFIG ||
 	    result->dsn.status[0] == '5')
 		return 0;
-	return PATIENCE_MS;
+	return PATIENCE_US;
 }
 
 static bool
@@ -189,7 +189,7 @@ on_dial_failed(struct upstream *u, struct dial_result *result)
 	    .dsn = &result->dsn,
 	    .peer = is_refusal(result->stage) ? &result->peer : NULL,
 	    .reply = result->reply_text,
-	    .patience_ms = patience_ms(u, result),
+	    .patience_us = patience_us(u, result),
 	    .kind = {.is_soft = result->is_soft,
 		.is_final = is_final(result),
 		.is_certificate = result->is_certificate,
@@ -203,7 +203,7 @@ on_dial_failed(struct upstream *u, struct dial_result *result)
 	board_writer_add(ups->env.board, BOARD_COUNTER_dials_failed, 1);
 	board_writer_trouble(ups->env.board, result->dsn.text);
 	release(u, !result->had_connection);
-	(void)judge(u, result, &failure.patience_ms);
+	(void)judge(u, result, &failure.patience_us);
 	lane_dial_failed(ups->lane, route, &failure, clock_moment());
 	dial_result_fini(result);
 	free_upstream(u);
@@ -260,7 +260,7 @@ on_dialled(void *ctx, struct dial_result *result)
 	CHECK(u->dial != NULL && u->ls == NULL && u->conn == NULL);
 	u->dial = NULL;
 	accounts_dial_ends(u->route, result->link != NULL);
-	u->rtt_ms = result->peer.rtt_ms;
+	u->rtt_us = result->peer.rtt_us;
 	if (result->levels > 0)
 		u->route->levels = result->levels;
 	if (result->link == NULL) {
@@ -271,7 +271,7 @@ on_dialled(void *ctx, struct dial_result *result)
 	board_writer_observe(ups->env.board, BOARD_HIST_dial_time,
 	    loop_now_us(ups->env.loop) - u->began_us);
 	board_writer_set_host_rtt(
-	    ups->env.board, accounts_host(u->route), u->rtt_ms * 1000);
+	    ups->env.board, accounts_host(u->route), u->rtt_us);
 	if (result->peer.certificate_end_s > 0)
 		board_writer_set_host_certificate(ups->env.board,
 		    accounts_host(u->route), result->peer.certificate_end_s);
@@ -406,7 +406,7 @@ upstreams_cancel_dials(struct upstreams *ups)
 		release(u, false);
 		lane_dial_failed(ups->lane, u->route,
 		    &(struct route_failure){
-			.dsn = &dsn, .patience_ms = INT64_MAX},
+			.dsn = &dsn, .patience_us = INT64_MAX},
 		    clock_moment());
 		free_upstream(u);
 	}

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "common/base/clock.h"
+
 /* The words of a row. */
 enum { ACCOUNT, CEILING, AGREEMENT, PAUSE, LEARNED, WORDS };
 
@@ -73,13 +75,13 @@ static void
 show(struct board_writer *board, const struct lane *lane, struct moment now)
 {
 	double rate = lane_learned_rate(lane);
-	int64_t left_ms = lane_paused_until_ms(lane) - now.ms;
+	int64_t left_us = lane_paused_until_us(lane) - now.us;
 	int64_t wall_ms = (int64_t)now.wall.tv_sec * 1000;
 
 	board_writer_set(board, BOARD_GAUGE_rate_milli,
 	    isfinite(rate) ? (int64_t)(rate * 1000) : 0);
 	board_writer_set(board, BOARD_GAUGE_paused_until_wall_ms,
-	    left_ms > 0 ? wall_ms + left_ms : 0);
+	    left_us > 0 ? wall_ms + left_us / US_PER_MS : 0);
 }
 
 void

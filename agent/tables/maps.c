@@ -8,6 +8,7 @@
 #include "agent/tables/pattern_table.h"
 #include "agent/tables/proxymap.h"
 #include "agent/tables/table.h"
+#include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/base/words.h"
 
@@ -41,7 +42,7 @@ maps_env_init(
 	    .command_directory = set->command_directory,
 	    .proxymap_path = "private/proxymap",
 	    .mail_version = set->mail_version,
-	    .timeout_ms = set->ipc_timeout_ms,
+	    .timeout_ms = set->ipc_timeout_us / US_PER_MS,
 	};
 	/* An hour, Postfix's own limit, would hold mail for that long. */
 	if (env->timeout_ms > 60000)

@@ -20,7 +20,7 @@ board_rates_fill(const struct limitset *s, enum board_rate_unit unit,
 {
 	int64_t wall_ms =
 	    (int64_t)now.wall.tv_sec * 1000 + now.wall.tv_usec / 1000;
-	int64_t now_us = now.ms * 1000;
+	int64_t now_us = now.us;
 	size_t count = 0;
 
 	for (size_t i = 0; s != NULL && i < LIMITSET_MAX && count < max; i++) {

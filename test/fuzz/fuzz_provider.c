@@ -57,7 +57,7 @@ check_match(const struct rules *rules, const char *reply)
 		query.stage = (enum rule_stage)stage;
 		query.code = stage % 2 == 0 ? 454 : 550;
 		CHECK(rules_match(rules, &query, &hit) == (hit.file != NULL));
-		CHECK(hit.wait_ms >= 0 && hit.wait_ms <= RULES_WAIT_MAX_MS);
+		CHECK(hit.wait_us >= 0 && hit.wait_us <= RULES_WAIT_MAX_US);
 		CHECK(rule_outcome_name(hit.outcome) != NULL);
 	}
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "agent/engine/session.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "test/fuzz/mail.h"
@@ -76,7 +77,7 @@ static void
 meddle(struct world *w, unsigned place)
 {
 	if ((w->mood & 1u << place) != 0)
-		session_finish(w->session, FINISH_USED_UP, w->now.ms);
+		session_finish(w->session, FINISH_USED_UP, w->now.us);
 }
 
 static void
@@ -203,12 +204,13 @@ set_up(struct world *w, struct input *in)
 	set->smtp_address_verify_target = (f & 4) != 0 ? data : rcpt;
 	set->smtp_send_dummy_mail_auth = (f & 8) != 0;
 	set->requiretls_enable = (f & 16) != 0;
-	set->lane_connection_age_limit_ms = 900000;
+	set->lane_connection_age_limit_us = 900 * US_PER_S;
 	set->smtp_line_length_limit = (g & 1) != 0 ? 998 : (int)(g & 0x3e);
-	set->smtp_rset_timeout_ms = 20000;
-	set->smtp_mail_timeout_ms = set->smtp_rcpt_timeout_ms = 30000;
-	set->smtp_data_init_timeout_ms = set->smtp_data_xfer_timeout_ms = 60000;
-	set->smtp_data_done_timeout_ms = 60000;
+	set->smtp_rset_timeout_us = 20 * US_PER_S;
+	set->smtp_mail_timeout_us = set->smtp_rcpt_timeout_us = 30 * US_PER_S;
+	set->smtp_data_init_timeout_us = set->smtp_data_xfer_timeout_us =
+	    60 * US_PER_S;
+	set->smtp_data_done_timeout_us = 60 * US_PER_S;
 	set->smtp_per_request_deadline = (h & 1) != 0;
 	set->smtp_min_data_rate = 500;
 	w->ehlo = (struct ehlo){
@@ -237,7 +239,7 @@ set_up(struct world *w, struct input *in)
 	if ((h & 16) != 0)
 		teach(
 		    &w->manner, ANSWER_END, "250 2.6.0 queued as 4FuzzId\r\n");
-	w->now.ms = 1000000;
+	w->now.us = 1000 * US_PER_S;
 	w->now.wall.tv_sec = 1700000000;
 	buf_init(&w->out, OUT_MAX);
 }
@@ -249,7 +251,7 @@ open_session(struct world *w)
 	w->written = 0;
 	buf_reset(&w->out);
 	w->session = session_new(
-	    &w->set, &w->manner, &w->ehlo, &w->peer, &ops, w, w->now.ms);
+	    &w->set, &w->manner, &w->ehlo, &w->peer, &ops, w, w->now.us);
 }
 
 static void
@@ -258,7 +260,7 @@ close_session(struct world *w)
 	for (size_t i = 0; i < w->count; i++)
 		for (size_t k = 0; k < MAIL_PARTS; k++)
 			CHECK(!w->mails[i]->is_inside[k]);
-	CHECK(session_deadline_ms(w->session) == INT64_MAX);
+	CHECK(session_deadline_us(w->session) == INT64_MAX);
 	session_free(&w->session);
 }
 
@@ -284,7 +286,7 @@ assign_new(struct world *w, struct input *in)
 	if (w->count == MAILS_MAX)
 		return;
 	w->mails[w->count] =
-	    mail_new(in, w->set.smtp_line_length_limit, w->now.ms);
+	    mail_new(in, w->set.smtp_line_length_limit, w->now.us);
 	assign(w, w->mails[w->count++]);
 }
 
@@ -331,14 +333,14 @@ write_out(struct world *w, size_t n)
 }
 
 static void
-pass_time(struct world *w, int64_t ms)
+pass_time(struct world *w, int64_t us)
 {
-	int64_t due = session_deadline_ms(w->session);
+	int64_t due = session_deadline_us(w->session);
 	bool was_over = w->is_over;
 
-	w->now.ms += ms;
+	w->now.us += us;
 	session_on_timer(w->session, w->now);
-	CHECK(w->is_over == (was_over || due <= w->now.ms));
+	CHECK(w->is_over == (was_over || due <= w->now.us));
 }
 
 static void
@@ -361,22 +363,22 @@ do_rare(struct world *w, unsigned which)
 		session_abort(w->session, "abort", w->now);
 		break;
 	case 3:
-		session_finish(w->session, FINISH_IDLE, w->now.ms);
+		session_finish(w->session, FINISH_IDLE, w->now.us);
 		break;
 	case 4:
 		withdraw(w);
 		break;
 	case 5:
-		pass_time(w, session_deadline_ms(w->session) == INT64_MAX
+		pass_time(w, session_deadline_us(w->session) == INT64_MAX
 				 ? 1
-				 : session_deadline_ms(w->session) - w->now.ms);
+				 : session_deadline_us(w->session) - w->now.us);
 		break;
 	case 6:
 		assign_again(w);
 		break;
 	default:
 		(void)session_memory(w->session);
-		(void)session_has_room(w->session, DEPTH, QUOTA, w->now.ms);
+		(void)session_has_room(w->session, DEPTH, QUOTA, w->now.us);
 		break;
 	}
 }

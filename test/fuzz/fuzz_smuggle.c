@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "agent/engine/session.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/smtp/command.h"
@@ -214,7 +215,7 @@ set_up(struct world *w, struct input *in)
 
 	set->lane_chunking = true;
 	set->lane_pipeline_bytes = 1 << 20;
-	set->lane_connection_age_limit_ms = 900000;
+	set->lane_connection_age_limit_us = 900 * US_PER_S;
 	set->smtp_line_length_limit = (g & 1) != 0 ? 998 : (int)(g & 0x3e);
 	set->smtp_address_verify_target = rcpt;
 	w->ehlo = (struct ehlo){
@@ -227,17 +228,17 @@ set_up(struct world *w, struct input *in)
 	    .eightbitmime = (f & 32) != 0,
 	};
 	manner_init(&w->manner);
-	w->now.ms = 1000000;
+	w->now.us = 1000 * US_PER_S;
 	buf_init(&w->wire, OUT_MAX);
 	w->session = session_new(
-	    set, &w->manner, &w->ehlo, &w->peer, &ops, w, w->now.ms);
+	    set, &w->manner, &w->ehlo, &w->peer, &ops, w, w->now.us);
 }
 
 static void
 assign(struct world *w, struct input *in)
 {
 	struct mail *m = w->mails[w->count++] =
-	    mail_new(in, w->set.smtp_line_length_limit, w->now.ms);
+	    mail_new(in, w->set.smtp_line_length_limit, w->now.us);
 
 	for (size_t i = 0; i < MAIL_PARTS; i++) {
 		if (m->parts[i] == NULL || session_is_finishing(w->session))
@@ -292,7 +293,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	while (w.count < MAILS_MAX && in.n > 0)
 		assign(&w, &in);
 	talk(&w);
-	session_finish(w.session, FINISH_IDLE, w.now.ms);
+	session_finish(w.session, FINISH_IDLE, w.now.us);
 	talk(&w);
 	if (!w.is_over)
 		session_abort(w.session, "end", w.now);

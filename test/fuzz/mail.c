@@ -13,7 +13,7 @@ enum {
 	FILE_OCTETS_MAX = 1 << 20,
 	RECORDS_MAX = 24,
 	RECORD_MAX = 120, /* the length fits one octet */
-	DEADLINE_MS = 1000,
+	DEADLINE_US = 1000000,
 };
 
 /* ---- the input ---------------------------------------------------------- */
@@ -104,7 +104,7 @@ make_file(struct mail *m, struct input *in, bool is_proper)
 }
 
 static void
-make_request(struct mail *m, struct input *in, int64_t now_ms)
+make_request(struct mail *m, struct input *in, int64_t now_us)
 {
 	struct request *req = mem_zalloc(sizeof(*req));
 	unsigned flags = input_octet(in);
@@ -115,8 +115,8 @@ make_request(struct mail *m, struct input *in, int64_t now_ms)
 	req->encoding = (enum content_encoding)(flags % 3);
 	req->ret_flags = (int)(flags / 4 % 3);
 	req->flags = (flags & 0x40) != 0 ? REQUEST_TRACE_ONLY : 0;
-	req->deadline_ms =
-	    (flags & 0x80) != 0 ? now_ms + DEADLINE_MS : INT64_MAX;
+	req->deadline_us =
+	    (flags & 0x80) != 0 ? now_us + DEADLINE_US : INT64_MAX;
 	req->sendopts = (int)input_octet(in);
 	req->size = (int64_t)input_octet(in) * 100;
 	req->sender = text(m, in);
@@ -137,17 +137,17 @@ make_request(struct mail *m, struct input *in, int64_t now_ms)
 }
 
 static void
-make_parts(struct mail *m, bool is_split, int64_t now_ms)
+make_parts(struct mail *m, bool is_split, int64_t now_us)
 {
 	struct request *req = m->req;
 	size_t half = req->rcpt_count / 2, i = 0;
 
 	if (!is_split || half == 0) {
-		m->parts[0] = transaction_new(req, now_ms);
+		m->parts[0] = transaction_new(req, now_us);
 		return;
 	}
-	m->parts[0] = transaction_new_part(req, half, now_ms);
-	m->parts[1] = transaction_new_part(req, req->rcpt_count - half, now_ms);
+	m->parts[0] = transaction_new_part(req, half, now_us);
+	m->parts[1] = transaction_new_part(req, req->rcpt_count - half, now_us);
 	for (; i < req->rcpt_count; i++) {
 		struct transaction *t = m->parts[i >= half];
 
@@ -156,12 +156,12 @@ make_parts(struct mail *m, bool is_split, int64_t now_ms)
 }
 
 struct mail *
-mail_new(struct input *in, int line_length_limit, int64_t now_ms)
+mail_new(struct input *in, int line_length_limit, int64_t now_us)
 {
 	struct mail *m = mem_zalloc(sizeof(*m));
 	unsigned shape = input_octet(in);
 
-	make_request(m, in, now_ms);
+	make_request(m, in, now_us);
 	make_file(m, in, shape % 4 != 0);
 	if (!request_is_probe(m->req))
 		m->req->message = message_new(
@@ -170,7 +170,7 @@ mail_new(struct input *in, int line_length_limit, int64_t now_ms)
 			? (int64_t)(input_octet(in) % (m->file_size + 1))
 			: 0,
 		    line_length_limit);
-	make_parts(m, (shape & 0x80) != 0, now_ms);
+	make_parts(m, (shape & 0x80) != 0, now_us);
 	m->parts[0]->has_other_host = (shape & 0x40) != 0;
 	return m;
 }

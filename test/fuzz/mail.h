@@ -42,7 +42,7 @@ struct mail {
 };
 
 /* Freed by mail_free(). */
-struct mail *mail_new(struct input *in, int line_length_limit, int64_t now_ms);
+struct mail *mail_new(struct input *in, int line_length_limit, int64_t now_us);
 void mail_free(struct mail **m);
 
 /* Its transactions are no longer the caller's: those that are done are freed,

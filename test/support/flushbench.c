@@ -45,7 +45,7 @@ flushbench_open(struct flushbench *b)
 	b->set.flush_service_name = service;
 	b->set.hash_queue_names = hashed;
 	b->set.hash_queue_depth = 1;
-	b->set.ipc_timeout_ms = 3600000;
+	b->set.ipc_timeout_us = 3600 * US_PER_S;
 	daemon_open(
 	    &b->daemon, b->loop, "public/flush", "queue_flush_protocol");
 }

@@ -139,8 +139,8 @@ intake_world_set_up(void **state)
 	w->set.mail_version = mem_strdup("3.7.11");
 	w->set.hash_queue_names = mem_strdup("deferred, defer");
 	w->set.hash_queue_depth = 1;
-	w->set.lane_wait_limit_ms = HOLD_LIMIT_MS;
-	w->set.lane_request_limit_ms = 3600000;
+	w->set.lane_wait_limit_us = HOLD_LIMIT_MS * US_PER_MS;
+	w->set.lane_request_limit_us = 3600 * US_PER_S;
 	w->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	assert_int_equal(
 	    bind(w->listen_fd, (struct sockaddr *)&sun, sizeof(sun)), 0);

@@ -10,6 +10,7 @@
 
 #include "agent/engine/lane_state.h"
 #include "agent/engine/message.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
@@ -81,7 +82,7 @@ hand_in(struct world *w, size_t number)
 
 	m->w = w;
 	m->req = req;
-	m->submitted_ms = w->now.ms;
+	m->submitted_ms = world_ms(w);
 	m->rcpt_count = w->rcpts_each;
 	(void)snprintf(m->sender, sizeof(m->sender), "m%zu@%s", number,
 	    w->sender_domain != NULL ? w->sender_domain : "from.test");
@@ -92,7 +93,7 @@ hand_in(struct world *w, size_t number)
 	req->encoding = ENCODING_7BIT;
 	req->sender = m->sender;
 	req->envelope_id = req->sasl_username = "";
-	req->received_ms = w->now.ms;
+	req->received_us = w->now.us;
 	req->size = 200;
 	req->rcpt_count = req->rcpt_due = m->rcpt_count;
 	req->rcpts = mem_zarray(m->rcpt_count, sizeof(*req->rcpts));
@@ -135,7 +136,7 @@ may_feed(const struct world *w)
 {
 	int64_t until;
 
-	return w->backlog > 0 && lane_may_admit(w->lane, 0, w->now.ms, &until);
+	return w->backlog > 0 && lane_may_admit(w->lane, 0, w->now.us, &until);
 }
 
 static void
@@ -162,21 +163,21 @@ world_init(struct world *w)
 	w->set.lane_byte_rate_limit = text_none;
 	w->set.lane_connection_limit = 20;
 	w->set.lane_messages_per_connection = 50;
-	w->set.lane_connection_idle_limit_ms = 30000;
-	w->set.lane_connection_age_limit_ms = 900000;
+	w->set.lane_connection_idle_limit_us = 30 * US_PER_S;
+	w->set.lane_connection_age_limit_us = 900 * US_PER_S;
 	w->set.lane_pipeline_depth = 10;
 	w->set.lane_pipeline_bytes = 1 << 20;
 	w->set.lane_chunking = true;
-	w->set.lane_wait_limit_ms = 300000;
+	w->set.lane_wait_limit_us = 300 * US_PER_S;
 	w->set.lane_parked_limit = 100;
-	w->set.lane_request_limit_ms = 3600000;
+	w->set.lane_request_limit_us = 3600 * US_PER_S;
 	w->set.smtp_line_length_limit = 998;
-	w->set.smtp_rset_timeout_ms = 20000;
-	w->set.smtp_mail_timeout_ms = 300000;
-	w->set.smtp_rcpt_timeout_ms = 300000;
-	w->set.smtp_data_init_timeout_ms = 120000;
-	w->set.smtp_data_xfer_timeout_ms = 180000;
-	w->set.smtp_data_done_timeout_ms = 600000;
+	w->set.smtp_rset_timeout_us = 20 * US_PER_S;
+	w->set.smtp_mail_timeout_us = 300 * US_PER_S;
+	w->set.smtp_rcpt_timeout_us = 300 * US_PER_S;
+	w->set.smtp_data_init_timeout_us = 120 * US_PER_S;
+	w->set.smtp_data_xfer_timeout_us = 180 * US_PER_S;
+	w->set.smtp_data_done_timeout_us = 600 * US_PER_S;
 	w->ehlo.is_esmtp = w->ehlo.pipelining = w->ehlo.chunking = true;
 	(void)snprintf(w->peer.host, sizeof(w->peer.host), "relay.test");
 	(void)snprintf(w->peer.addr, sizeof(w->peer.addr), "192.0.2.1");
@@ -184,7 +185,7 @@ world_init(struct world *w)
 	w->server.rtt_ms = 100;
 	w->server.dial_rtts = 7;
 	w->patience_ms = 10000;
-	w->now.ms = BEGIN_MS;
+	w->now.us = BEGIN_MS * US_PER_MS;
 	w->now.wall.tv_sec = 1700000000;
 	w->timer_ms = INT64_MAX;
 	w->nexthop = "";
@@ -226,8 +227,8 @@ begin_lane(struct world *w)
 	struct lane_ops ops = world_lane_ops(w);
 	char error[256];
 
-	w->lane = lane_new(
-	    &w->set, &ops, 12345, w->now.ms * 1000, error, sizeof(error));
+	w->lane =
+	    lane_new(&w->set, &ops, 12345, w->now.us, error, sizeof(error));
 	if (w->lane == NULL)
 		fail_msg("%s", error);
 	lane_set_rules(w->lane, w->rules);
@@ -301,7 +302,7 @@ flush(struct world *w, struct world_conn *c)
 	if (session_load(s) > w->load_peak)
 		w->load_peak = session_load(s);
 	e = world_event_new(
-	    c, EVENT_TO_SERVER, w->now.ms + w->server.rtt_ms / 2);
+	    c, EVENT_TO_SERVER, world_ms(w) + w->server.rtt_ms / 2);
 	do {
 		before = buf_len(&e->octets);
 		session_output(s, &e->octets, 65536, w->now);
@@ -337,7 +338,7 @@ kick(struct world *w)
 	w->kicks++;
 	lane_kick(w->lane, w->now);
 	check_at_rest(w);
-	w->timer_ms = lane_deadline_ms(w->lane);
+	w->timer_ms = clock_ms_from_us(lane_deadline_us(w->lane));
 }
 
 static bool
@@ -377,7 +378,8 @@ world_settle(struct world *w)
 	 * wait for something else to happen. Where there are rates time itself
 	 * makes more dials worth while, which is no reason to look. */
 	if (is_unpaced(w)) {
-		assert_true(w->timer_ms <= lane_deadline_ms(w->lane));
+		assert_true(
+		    w->timer_ms <= clock_ms_from_us(lane_deadline_us(w->lane)));
 		check_at_rest(w);
 	}
 }
@@ -387,7 +389,7 @@ static void
 refuse_dial(struct world *w, struct world_conn *c, const char *reply)
 {
 	struct route *route = c->route;
-	int64_t patience_ms = w->set.lane_wait_limit_ms;
+	int64_t patience_us = w->set.lane_wait_limit_us;
 	static const struct peer relay = {
 	    .host = "relay.test", .addr = "192.0.2.1", .port = "25"};
 	char text[WORLD_TEXT_SIZE];
@@ -399,14 +401,14 @@ refuse_dial(struct world *w, struct world_conn *c, const char *reply)
 	world_conn_free(c);
 	w->conns_refused++;
 	(void)lane_judge_dial(w->lane, route, w->server.dial_stage,
-	    (int)strtol(text, NULL, 10), text, w->now, &patience_ms);
+	    (int)strtol(text, NULL, 10), text, w->now, &patience_us);
 	if (w->server.is_refusal_final)
-		patience_ms = 0;
+		patience_us = 0;
 	lane_dial_failed(w->lane, route,
 	    &(struct route_failure){.dsn = &dsn,
 		.peer = &relay,
 		.reply = text,
-		.patience_ms = patience_ms,
+		.patience_us = patience_us,
 		.kind = {.is_final = w->server.is_refusal_final}},
 	    w->now);
 }
@@ -481,7 +483,7 @@ on_dialled(struct world *w, struct world_conn *c)
 		w->conns_refused++;
 		lane_dial_failed(w->lane, route,
 		    &(struct route_failure){.dsn = &dsn,
-			.patience_ms = w->patience_ms,
+			.patience_us = w->patience_ms * US_PER_MS,
 			.kind = {.is_transport = true}},
 		    w->now);
 	} else if (c->is_one_too_many) {
@@ -533,14 +535,14 @@ step(struct world *w, int64_t end_ms)
 		next = event_of(w->events.next)->at_ms;
 	if (next > end_ms)
 		return false;
-	if (next > w->now.ms) {
-		w->now.wall.tv_sec += (next - w->now.ms) / 1000;
-		w->now.ms = next;
+	if (next > world_ms(w)) {
+		w->now.wall.tv_sec += (next - world_ms(w)) / 1000;
+		w->now.us = next * US_PER_MS;
 	}
 	while (!list_is_empty(&w->events) &&
-	       event_of(w->events.next)->at_ms <= w->now.ms)
+	       event_of(w->events.next)->at_ms <= world_ms(w))
 		happen(w, event_of(w->events.next));
-	if (w->timer_ms <= w->now.ms) {
+	if (w->timer_ms <= world_ms(w)) {
 		w->timer_ms = INT64_MAX;
 		lane_on_timer(w->lane, w->now);
 		w->is_kick_due = true;
@@ -558,8 +560,8 @@ live(struct world *w, int64_t end_ms, bool until_done)
 	world_settle(w);
 	while (!(until_done && w->backlog == 0 && w->done == w->count) &&
 	       step(w, end_ms)) {
-		turns = w->now.ms == last ? turns + 1 : 0;
-		last = w->now.ms;
+		turns = world_ms(w) == last ? turns + 1 : 0;
+		last = world_ms(w);
 		/* A deadline that is never met spins the real loop. */
 		assert_true(turns < TURNS_WITHOUT_TIME_MAX);
 	}
@@ -568,16 +570,16 @@ live(struct world *w, int64_t end_ms, bool until_done)
 void
 world_run(struct world *w, int64_t ms)
 {
-	int64_t end = w->now.ms + ms;
+	int64_t end = world_ms(w) + ms;
 
 	live(w, end, false);
-	w->now.ms = end;
+	w->now.us = end * US_PER_MS;
 }
 
 void
 world_finish(struct world *w, int64_t ms)
 {
-	live(w, w->now.ms + ms, true);
+	live(w, world_ms(w) + ms, true);
 	assert_int_equal(w->backlog, 0);
 	assert_int_equal(w->done, w->count);
 }
@@ -603,19 +605,19 @@ world_cut_all(struct world *w)
 static void
 deliver_what_was_sent(struct world *w)
 {
-	int64_t now_ms = w->now.ms;
+	int64_t now_us = w->now.us;
 
 	list_each (link, &w->events) {
 		struct event *e = event_of(link);
 
 		if (e->kind != EVENT_TO_SERVER)
 			continue;
-		w->now.ms = e->at_ms;
+		w->now.us = e->at_ms * US_PER_MS;
 		assert_true(buf_add_slice(&e->conn->in, buf_slice(&e->octets)));
 		while (!e->conn->is_closed && world_server_eat(e->conn))
 			continue;
 	}
-	w->now.ms = now_ms;
+	w->now.us = now_us;
 }
 
 void

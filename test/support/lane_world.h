@@ -22,6 +22,7 @@
 
 #include "agent/engine/domains.h"
 #include "agent/engine/lane.h"
+#include "common/base/clock.h"
 #include "test/support/queue_source.h"
 
 enum {
@@ -170,6 +171,13 @@ void world_restart(struct world *w);
 /* Hands in count requests now / whenever the lane lets them in. */
 void world_submit(struct world *w, size_t count);
 void world_feed(struct world *w, size_t count);
+
+/* The world's time; its things happen at whole milliseconds. */
+static inline int64_t
+world_ms(const struct world *w)
+{
+	return w->now.us / US_PER_MS;
+}
 
 /* Lives on for ms / until every message submitted or fed is decided, at most
  * for ms (else the test fails). */

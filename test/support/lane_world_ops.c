@@ -61,7 +61,7 @@ start_dial(void *ctx, struct route *route, struct lane_no *no)
 	    w->server.connections_max > 0 &&
 	    taken_connections(w) > (size_t)w->server.connections_max;
 	(void)world_event_new(
-	    c, EVENT_DIALLED, w->now.ms + dial_takes_ms(w, c));
+	    c, EVENT_DIALLED, world_ms(w) + dial_takes_ms(w, c));
 	w->dials++;
 	return true;
 }
@@ -104,7 +104,7 @@ on_decided(void *ctx, struct request *req, size_t i)
 	if (m->decided < m->rcpt_count)
 		return;
 	m->is_hop = req->hop != NULL;
-	m->done_ms = w->now.ms;
+	m->done_ms = world_ms(w);
 	w->done++;
 	request_free(&m->req);
 }
@@ -188,7 +188,7 @@ on_throttled(void *ctx, struct route *route, int64_t sent_us, int64_t now_us)
 	struct world *w = ctx;
 
 	(void)route;
-	assert_true(sent_us <= now_us && now_us == w->now.ms * 1000);
+	assert_true(sent_us <= now_us && now_us == w->now.us);
 	w->asked_to_give_way++;
 	return w->others_give_way;
 }

@@ -13,7 +13,7 @@ static void
 say(struct world_conn *c, const char *text)
 {
 	struct world *w = c->w;
-	int64_t at = c->free_ms > w->now.ms ? c->free_ms : w->now.ms;
+	int64_t at = c->free_ms > world_ms(w) ? c->free_ms : world_ms(w);
 	struct event *e = NULL;
 
 	if (c->is_closed || c->is_deaf)
@@ -32,7 +32,7 @@ say(struct world_conn *c, const char *text)
 static void
 hang_up(struct world_conn *c)
 {
-	int64_t at = c->free_ms > c->w->now.ms ? c->free_ms : c->w->now.ms;
+	int64_t at = c->free_ms > world_ms(c->w) ? c->free_ms : world_ms(c->w);
 
 	if (c->is_closed)
 		return;
@@ -126,7 +126,7 @@ on_mail(struct world_conn *c, const char *line)
 	forget_message(c);
 	w->messages[number].mails++;
 	if (w->arrival_count < w->arrival_max)
-		w->arrivals_ms[w->arrival_count++] = w->now.ms;
+		w->arrivals_ms[w->arrival_count++] = world_ms(w);
 	if (w->server.closes_after > 0 &&
 	    c->accepted >= w->server.closes_after) {
 		if (!w->server.closes_silently)

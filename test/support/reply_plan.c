@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "agent/engine/lane_state.h"
+#include "common/base/clock.h"
 
 struct reply_plan reply_plan;
 
@@ -20,8 +21,8 @@ judge(struct world *w, struct world_conn *conn, size_t number, const char *line)
 	if (strncmp(line, reply_plan.stage, strlen(reply_plan.stage)) != 0)
 		return 0;
 	if (reply_plan.gap_ms > 0) {
-		if (w->now.ms >= reply_plan.next_ms) {
-			reply_plan.next_ms = w->now.ms + reply_plan.gap_ms;
+		if (world_ms(w) >= reply_plan.next_ms) {
+			reply_plan.next_ms = world_ms(w) + reply_plan.gap_ms;
 			return 0;
 		}
 		reply_plan.asked++;
@@ -40,7 +41,7 @@ reply_plan_begin(struct world *w, const char *rule, const char *stage, int code,
 {
 	world_init(w);
 	w->set.lane_adaptive = true;
-	w->set.lane_alert_retry_ms = 60000;
+	w->set.lane_alert_retry_us = 60 * US_PER_S;
 	world_set_rules(w, rule);
 	memset(&reply_plan, 0, sizeof(reply_plan));
 	reply_plan.stage = stage;

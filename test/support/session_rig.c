@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "agent/engine/message.h"
+#include "common/base/clock.h"
 #include "common/base/mem.h"
 
 enum { OUT_MAX = 4 << 20, FILE_MAX_OCTETS = 64 << 20 };
@@ -113,22 +114,22 @@ rig_init(struct rig *rig, enum session_mode mode)
 	*rig = (struct rig){0};
 	rig->set.lane_chunking = true;
 	rig->set.lane_pipeline_bytes = 1 << 20;
-	rig->set.lane_connection_age_limit_ms = 900000;
+	rig->set.lane_connection_age_limit_us = 900 * US_PER_S;
 	rig->set.smtp_line_length_limit = 998;
 	rig->set.smtp_address_verify_target = verify_rcpt;
-	rig->set.smtp_rset_timeout_ms = 20000;
-	rig->set.smtp_mail_timeout_ms = 300000;
-	rig->set.smtp_rcpt_timeout_ms = 301000;
-	rig->set.smtp_data_init_timeout_ms = 120000;
-	rig->set.smtp_data_xfer_timeout_ms = 180000;
-	rig->set.smtp_data_done_timeout_ms = 600000;
+	rig->set.smtp_rset_timeout_us = 20 * US_PER_S;
+	rig->set.smtp_mail_timeout_us = 300 * US_PER_S;
+	rig->set.smtp_rcpt_timeout_us = 301 * US_PER_S;
+	rig->set.smtp_data_init_timeout_us = 120 * US_PER_S;
+	rig->set.smtp_data_xfer_timeout_us = 180 * US_PER_S;
+	rig->set.smtp_data_done_timeout_us = 600 * US_PER_S;
 	rig->ehlo.is_esmtp = true;
 	rig->ehlo.pipelining = mode != SESSION_LOCKSTEP;
 	rig->ehlo.chunking = mode == SESSION_BDAT;
 	(void)snprintf(rig->peer.host, sizeof(rig->peer.host), "mx.test");
 	(void)snprintf(rig->peer.addr, sizeof(rig->peer.addr), "192.0.2.1");
 	(void)snprintf(rig->peer.port, sizeof(rig->peer.port), "25");
-	rig->now.ms = 1000000;
+	rig->now.us = 1000 * US_PER_S;
 	rig->now.wall.tv_sec = 1700000000;
 	buf_init(&rig->out, OUT_MAX);
 	manner_init(&rig->manner);
@@ -180,7 +181,7 @@ rig_open(struct rig *rig)
 	buf_reset(&rig->out);
 	rig->is_over = rig->is_kicked = false;
 	rig->session = session_new(&rig->set, &rig->manner, &rig->ehlo,
-	    &rig->peer, &ops, rig, rig->now.ms);
+	    &rig->peer, &ops, rig, rig->now.us);
 }
 
 /* One line, in the queue file and as it goes over the wire. */
@@ -260,7 +261,7 @@ make_request(struct rig_message *m, const struct rig *rig)
 	req->envelope_id = req->sasl_username = "";
 	req->flags = m->plan.flags;
 	req->sendopts = m->plan.sendopts;
-	req->deadline_ms = INT64_MAX;
+	req->deadline_us = INT64_MAX;
 	req->size = (int64_t)buf_len(&m->octets);
 	req->rcpt_count = req->rcpt_due = m->plan.rcpts;
 	req->rcpts = mem_zarray(m->plan.rcpts, sizeof(*req->rcpts));
@@ -295,7 +296,7 @@ rig_add(struct rig *rig, const struct rig_plan *plan)
 	make_content(m);
 	make_addresses(m);
 	make_request(m, rig);
-	m->t = transaction_new(m->req, rig->now.ms);
+	m->t = transaction_new(m->req, rig->now.us);
 	return m;
 }
 
@@ -355,7 +356,7 @@ rig_say(struct rig *rig, const char *text)
 void
 rig_wait(struct rig *rig, int64_t ms)
 {
-	rig->now.ms += ms;
+	rig->now.us += ms * US_PER_MS;
 	rig->now.wall.tv_sec += ms / 1000;
 	session_on_timer(rig->session, rig->now);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
@@ -89,6 +90,7 @@ sim_account_take(
 	struct sim_member *m = &a->members[me];
 	struct slots_sum sum;
 	const char *why;
+	int64_t again_ms = now_ms + ASK_AGAIN_MS;
 	int slot = -1;
 
 	look(a, me, now_ms, &sum);
@@ -98,10 +100,10 @@ sim_account_take(
 	m->is_refused = slot < 0;
 	publish(a, me);
 	if (slot < 0) {
-		lane_no_set(no, LANE_NO_SLOT, now_ms + ASK_AGAIN_MS);
+		if (sum.rest_over_ms < again_ms)
+			again_ms = sum.rest_over_ms;
+		lane_no_set(no, LANE_NO_SLOT, clock_us_from_ms(again_ms));
 		no->detail = why != NULL ? why : "no slot can be locked";
-		if (sum.rest_over_ms < no->not_before_ms)
-			no->not_before_ms = sum.rest_over_ms;
 		return -1;
 	}
 	a->locks.rows[slot] = true;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/engine/message.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
@@ -228,12 +229,13 @@ add_rcpts(struct sim_mail *m, struct sim_message *s, struct request *req)
 struct request *
 sim_mail_take(struct sim_mail *m, struct moment now)
 {
-	struct sim_message *s = new_message(m, now.ms);
+	int64_t now_ms = now.us / US_PER_MS;
+	struct sim_message *s = new_message(m, now_ms);
 	struct request *req = mem_zalloc(sizeof(*req));
 	struct record_source source = {.read_at = read_at, .ctx = s};
 
 	s->req = req;
-	if (first_deferred_ms(m) <= now.ms)
+	if (first_deferred_ms(m) <= now_ms)
 		s->came_ms = get(&m->deferred).came_ms;
 	else if (m->queue.count > 0)
 		s->came_ms = get(&m->queue).came_ms;
@@ -248,7 +250,7 @@ sim_mail_take(struct sim_mail *m, struct moment now)
 	req->nexthop = req->envelope_id = req->sasl_username = nothing;
 	req->encoding = ENCODING_7BIT;
 	req->sender = s->sender;
-	req->received_ms = now.ms;
+	req->received_us = now.us;
 	req->size = source.size + ENVELOPE;
 	add_rcpts(m, s, req);
 	req->message = message_new(source, 0, LINE_LENGTH_LIMIT);

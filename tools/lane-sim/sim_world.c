@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/engine/lane_state.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
@@ -42,10 +43,11 @@ struct sim_conn {
 	int64_t to_provider_ms, to_lane_ms; /* the last octets arrive then */
 };
 
+/* What lies around the engine goes by milliseconds. */
 static int64_t
-now_us(const struct sim_world *w)
+now_ms(const struct sim_world *w)
 {
-	return w->now.ms * 1000;
+	return w->now.us / US_PER_MS;
 }
 
 static struct sim_member *
@@ -71,7 +73,7 @@ one_way_ms(struct sim_world *w)
 static struct sim_event *
 send_on(struct sim_conn *c, enum sim_event_kind kind, int64_t *last_ms)
 {
-	int64_t at_ms = c->world->now.ms + one_way_ms(c->world);
+	int64_t at_ms = now_ms(c->world) + one_way_ms(c->world);
 
 	if (at_ms < *last_ms)
 		at_ms = *last_ms;
@@ -127,7 +129,7 @@ start_dial(void *ctx, struct route *route, struct lane_no *no)
 		lane_set_account(
 		    l->lane, route, ACCOUNT, 0, &l->learned, w->now);
 	}
-	slot = sim_account_take(&w->account, l->me, no, w->now.ms);
+	slot = sim_account_take(&w->account, l->me, no, now_ms(w));
 	if (slot < 0)
 		return false;
 	c = mem_zalloc(sizeof(*c));
@@ -159,7 +161,7 @@ on_decided(void *ctx, struct request *req, size_t i)
 	struct sim_lane *l = ctx;
 
 	(void)i;
-	sim_mail_decided(&l->mail, req, l->world->now.ms);
+	sim_mail_decided(&l->mail, req, now_ms(l->world));
 }
 
 static void
@@ -183,7 +185,7 @@ on_session_ended(void *ctx, struct lane_session *ls, enum session_end how,
 	(void)why;
 	l->ended[how]++;
 	sim_account_release(
-	    &w->account, l->me, c->slot, is_clean, w->rtt_ms, w->now.ms);
+	    &w->account, l->me, c->slot, is_clean, w->rtt_ms, now_ms(w));
 	give_up(c);
 }
 
@@ -213,7 +215,7 @@ on_too_many(void *ctx, struct route *route, bool was_open, const char *reply)
 	(void)reply;
 	l->dials_refused++;
 	sim_account_refused(
-	    a, l->me, a->members[l->me].held - was_open, l->world->now.ms);
+	    a, l->me, a->members[l->me].held - was_open, now_ms(l->world));
 }
 
 static void
@@ -310,7 +312,7 @@ on_dial_arrives(struct sim_conn *c)
 	c->is_heard = true;
 	/* A refusal is the greeting. */
 	rtts = c->turned_away != NULL ? 2 : w->dial_rtts;
-	c->to_lane_ms = w->now.ms + rtts * w->rtt_ms - w->rtt_ms / 2;
+	c->to_lane_ms = now_ms(w) + rtts * w->rtt_ms - w->rtt_ms / 2;
 	c->events++;
 	(void)sim_events_put(&w->events, c->to_lane_ms, SIM_DIAL_ENDS, c);
 }
@@ -322,21 +324,21 @@ on_dial_refused(struct sim_conn *c)
 	struct sim_lane *l = c->lane;
 	struct sim_world *w = c->world;
 	const char *reply = c->turned_away;
-	int64_t patience_ms = l->set.lane_wait_limit_ms;
+	int64_t patience_us = l->set.lane_wait_limit_us;
 	struct route *route = c->route;
 	struct dsn dsn;
 
 	dsn_set(&dsn, "4.7.0", "host %s said: %s", w->peer.host, reply);
 	sim_account_release(
-	    &w->account, l->me, c->slot, false, w->rtt_ms, w->now.ms);
+	    &w->account, l->me, c->slot, false, w->rtt_ms, now_ms(w));
 	give_up(c);
 	(void)lane_judge_dial(l->lane, route, RULE_CONNECT,
-	    (int)strtol(reply, NULL, 10), reply, w->now, &patience_ms);
+	    (int)strtol(reply, NULL, 10), reply, w->now, &patience_us);
 	lane_dial_failed(l->lane, route,
 	    &(struct route_failure){.dsn = &dsn,
 		.peer = &w->peer,
 		.reply = reply,
-		.patience_ms = patience_ms},
+		.patience_us = patience_us},
 	    w->now);
 }
 
@@ -357,7 +359,7 @@ on_octets_at_provider(struct sim_conn *c, struct slice octets)
 
 	if (c->caller.is_closed)
 		return;
-	sim_provider_hear(&c->caller, octets, now_us(c->world));
+	sim_provider_hear(&c->caller, octets, c->world->now.us);
 	c->lane->refused += c->caller.refused - before;
 	send_to_lane(c);
 }
@@ -371,26 +373,26 @@ on_look(struct sim_world *w)
 		struct sim_lane *l = &w->lanes[i];
 		int surplus;
 
-		if (sim_account_has_room(&w->account, i, w->now.ms))
+		if (sim_account_has_room(&w->account, i, now_ms(w)))
 			l->is_kick_due = true;
-		if (w->now.ms % SIM_LOOK_HOLD_MS >= SIM_LOOK_WANT_MS)
+		if (now_ms(w) % SIM_LOOK_HOLD_MS >= SIM_LOOK_WANT_MS)
 			continue;
-		surplus = sim_account_surplus(&w->account, i, w->now.ms);
+		surplus = sim_account_surplus(&w->account, i, now_ms(w));
 		if (surplus == 0)
 			continue;
 		lane_close_idle(l->lane, (size_t)surplus, NULL, NULL, w->now);
 		l->is_kick_due = true;
 	}
 	(void)sim_events_put(
-	    &w->events, w->now.ms + SIM_LOOK_WANT_MS, SIM_LOOK, NULL);
+	    &w->events, now_ms(w) + SIM_LOOK_WANT_MS, SIM_LOOK, NULL);
 }
 
 static void
 on_second(struct sim_world *w)
 {
 	if (w->on_second != NULL)
-		w->on_second(w->ctx, w, (w->now.ms - w->begin_ms) / 1000);
-	(void)sim_events_put(&w->events, w->now.ms + 1000, SIM_SECOND, NULL);
+		w->on_second(w->ctx, w, (now_ms(w) - w->begin_ms) / 1000);
+	(void)sim_events_put(&w->events, now_ms(w) + 1000, SIM_SECOND, NULL);
 }
 
 static void
@@ -441,10 +443,10 @@ happen(struct sim_world *w, struct sim_event *e)
 static bool
 may_feed(struct sim_lane *l)
 {
-	int64_t now_ms = l->world->now.ms, until_ms;
+	int64_t until_us;
 
-	return sim_mail_is_ready(&l->mail, now_ms) &&
-	       lane_may_admit(l->lane, 0, now_ms, &until_ms);
+	return sim_mail_is_ready(&l->mail, now_ms(l->world)) &&
+	       lane_may_admit(l->lane, 0, l->world->now.us, &until_us);
 }
 
 /* What other lanes of the account were told is known before more goes. */
@@ -476,7 +478,7 @@ kick(struct sim_lane *l)
 	lane_kick(l->lane, now);
 	if (lane_waiting(l->lane) == lane_parked(l->lane))
 		rate_store_idle(member_of(l)->book);
-	l->timer_ms = lane_deadline_ms(l->lane);
+	l->timer_ms = clock_ms_from_us(lane_deadline_us(l->lane));
 }
 
 /* The link pulls, and the kernel takes all of it. */
@@ -533,14 +535,14 @@ next_ms(const struct sim_world *w)
 
 	for (int i = 0; i < w->lane_count; i++) {
 		const struct sim_lane *l = &w->lanes[i];
-		int64_t comes = sim_mail_next_ms(&l->mail, w->now.ms);
+		int64_t comes = sim_mail_next_ms(&l->mail, now_ms(w));
 
 		if (l->timer_ms < next)
 			next = l->timer_ms;
 		if (comes < next)
 			next = comes;
 	}
-	return next > w->now.ms ? next : w->now.ms;
+	return next > now_ms(w) ? next : now_ms(w);
 }
 
 static void
@@ -550,8 +552,8 @@ step(struct sim_world *w)
 
 	w->now.wall.tv_sec = BEGIN_WALL_S + (next - w->begin_ms) / 1000;
 	w->now.wall.tv_usec = (next - w->begin_ms) % 1000 * 1000;
-	w->now.ms = next;
-	while (sim_events_next_ms(&w->events) <= w->now.ms) {
+	w->now.us = next * US_PER_MS;
+	while (sim_events_next_ms(&w->events) <= now_ms(w)) {
 		struct sim_event *e = sim_events_take(&w->events);
 
 		happen(w, e);
@@ -560,7 +562,7 @@ step(struct sim_world *w)
 	for (int i = 0; i < w->lane_count; i++) {
 		struct sim_lane *l = &w->lanes[i];
 
-		if (l->timer_ms > w->now.ms)
+		if (l->timer_ms > now_ms(w))
 			continue;
 		l->timer_ms = INT64_MAX;
 		lane_on_timer(l->lane, w->now);
@@ -587,11 +589,11 @@ sim_run(struct sim_world *w, int64_t until_s)
 	settle(w);
 	while (!is_done(w) && next_ms(w) <= end_ms) {
 		step(w);
-		turns = w->now.ms == last_ms ? turns + 1 : 0;
-		last_ms = w->now.ms;
+		turns = now_ms(w) == last_ms ? turns + 1 : 0;
+		last_ms = now_ms(w);
 		CHECK(turns < TURNS_WITHOUT_TIME_MAX);
 	}
-	return (double)(w->now.ms - w->begin_ms) / 1000;
+	return (double)(now_ms(w) - w->begin_ms) / 1000;
 }
 
 static void
@@ -630,21 +632,21 @@ init_settings(struct settings *set)
 	set->lane_connection_limit = 20;
 	set->lane_account_connection_limit = 20;
 	set->lane_messages_per_connection = 50;
-	set->lane_connection_idle_limit_ms = 30000;
-	set->lane_connection_age_limit_ms = 900000;
+	set->lane_connection_idle_limit_us = 30 * US_PER_S;
+	set->lane_connection_age_limit_us = 900 * US_PER_S;
 	set->lane_pipeline_depth = 10;
 	set->lane_pipeline_bytes = 1 << 20;
 	set->lane_chunking = set->lane_adaptive = true;
-	set->lane_wait_limit_ms = 300000;
+	set->lane_wait_limit_us = 300 * US_PER_S;
 	set->lane_parked_limit = 100;
-	set->lane_request_limit_ms = 3600000;
-	set->lane_alert_retry_ms = 60000;
+	set->lane_request_limit_us = 3600 * US_PER_S;
+	set->lane_alert_retry_us = 60 * US_PER_S;
 	set->smtp_line_length_limit = 998;
-	set->smtp_rset_timeout_ms = 20000;
-	set->smtp_mail_timeout_ms = set->smtp_rcpt_timeout_ms = 300000;
-	set->smtp_data_init_timeout_ms = 120000;
-	set->smtp_data_xfer_timeout_ms = 180000;
-	set->smtp_data_done_timeout_ms = 600000;
+	set->smtp_rset_timeout_us = 20 * US_PER_S;
+	set->smtp_mail_timeout_us = set->smtp_rcpt_timeout_us = 300 * US_PER_S;
+	set->smtp_data_init_timeout_us = 120 * US_PER_S;
+	set->smtp_data_xfer_timeout_us = 180 * US_PER_S;
+	set->smtp_data_done_timeout_us = 600 * US_PER_S;
 }
 
 void
@@ -656,7 +658,8 @@ sim_init(struct sim_world *w)
 	(void)snprintf(w->peer.host, sizeof(w->peer.host), "relay.test");
 	(void)snprintf(w->peer.addr, sizeof(w->peer.addr), "192.0.2.1");
 	(void)snprintf(w->peer.port, sizeof(w->peer.port), "25");
-	w->now.ms = w->begin_ms = BEGIN_MS;
+	w->begin_ms = BEGIN_MS;
+	w->now.us = BEGIN_MS * US_PER_MS;
 	w->now.wall.tv_sec = BEGIN_WALL_S;
 	w->random = 1;
 	list_init(&w->dirty);
@@ -687,31 +690,31 @@ begin_lane(struct sim_world *w, int me)
 	if (problems.count > 0)
 		log_fatal("%s", problems.text[0]);
 	problems_fini(&problems);
-	l->lane = lane_new(&l->set, &ops, (uint32_t)(me + 12345), now_us(w),
+	l->lane = lane_new(&l->set, &ops, (uint32_t)(me + 12345), w->now.us,
 	    error, sizeof(error));
 	if (l->lane == NULL)
 		log_fatal("%s", error);
 	lane_set_rules(l->lane, l->rules.rules);
-	sim_account_join(&w->account, me, &l->set, now_us(w));
+	sim_account_join(&w->account, me, &l->set, w->now.us);
 	lane_set_rates(l->lane, rate_store_load(member_of(l)->book),
-	    &pacer_handlers, l, now_us(w));
-	sim_mail_begin(&l->mail, (uint64_t)me + 88172645463325252, w->now.ms);
+	    &pacer_handlers, l, w->now.us);
+	sim_mail_begin(&l->mail, (uint64_t)me + 88172645463325252, now_ms(w));
 	l->is_kick_due = true;
 }
 
 void
 sim_begin(struct sim_world *w)
 {
-	w->peer.rtt_ms = w->rtt_ms;
+	w->peer.rtt_us = w->rtt_ms * US_PER_MS;
 	sim_account_init(&w->account);
-	sim_provider_begin(&w->provider, now_us(w));
+	sim_provider_begin(&w->provider, w->now.us);
 	for (int i = 0; i < w->lane_count; i++)
 		begin_lane(w, i);
 	/* A lane alone looks when it releases one. */
 	if (w->lane_count > 1)
 		(void)sim_events_put(
-		    &w->events, w->now.ms + SIM_LOOK_WANT_MS, SIM_LOOK, NULL);
-	(void)sim_events_put(&w->events, w->now.ms + 1000, SIM_SECOND, NULL);
+		    &w->events, now_ms(w) + SIM_LOOK_WANT_MS, SIM_LOOK, NULL);
+	(void)sim_events_put(&w->events, now_ms(w) + 1000, SIM_SECOND, NULL);
 }
 
 static void

@@ -12,7 +12,7 @@
 enum { ROWS = 8 };
 
 static const struct moment now = {
-    .ms = 1000000, .wall = {.tv_sec = 1700000000, .tv_usec = 500000}};
+    .us = 1000000000, .wall = {.tv_sec = 1700000000, .tv_usec = 500000}};
 
 static struct limitset_rate
 rate_of(int unit, const char *text)
@@ -34,9 +34,8 @@ used_limits(void)
 	    rate_of(0, "2/1s"), rate_of(1, "50/1d!")};
 
 	assert_true(limitset_configure(
-	    s->limits, LIMITSET_MAX, 1, 0, rates, 2, now.ms * 1000));
-	assert_true(
-	    limitset_take(s->limits, LIMITSET_MAX, &cost, now.ms * 1000));
+	    s->limits, LIMITSET_MAX, 1, 0, rates, 2, now.us));
+	assert_true(limitset_take(s->limits, LIMITSET_MAX, &cost, now.us));
 	return s;
 }
 

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "agent/engine/lane_state.h"
+#include "common/base/clock.h"
 #include "test/support/lane_world.h"
 
 /* ---- where mail goes --------------------------------------------------- */
@@ -106,12 +107,15 @@ routes_nobody_uses_are_forgotten(void **state)
 		world_finish(&w, 60000);
 	}
 	world_check_all_sent(&w);
-	world_run(&w,
-	    ROUTE_MEMORY_SHORT_MS + w.set.lane_connection_idle_limit_ms + 1000);
+	world_run(
+	    &w, (ROUTE_MEMORY_SHORT_US + w.set.lane_connection_idle_limit_us) /
+			US_PER_MS +
+		    1000);
 	world_submit(&w, 1);
 	world_finish(&w, 60000);
 	assert_true(count_routes(&w) <= ROUTE_MANY + 1);
-	world_run(&w, ROUTE_MEMORY_MS + w.set.lane_connection_idle_limit_ms);
+	world_run(&w, (ROUTE_MEMORY_US + w.set.lane_connection_idle_limit_us) /
+			  US_PER_MS);
 	world_submit(&w, 1);
 	world_finish(&w, 60000);
 	assert_int_equal(count_routes(&w), 1);
@@ -244,7 +248,7 @@ dropped_dials_leave_nothing_behind(void **state)
 	assert_int_equal(lane_sessions(w.lane), 5);
 	world_run(&w, 40000);
 	assert_int_equal(lane_sessions(w.lane), 0);
-	assert_true(lane_deadline_ms(w.lane) == INT64_MAX);
+	assert_true(lane_deadline_us(w.lane) == INT64_MAX);
 	world_fini(&w);
 }
 
@@ -271,7 +275,7 @@ drain_withdraws_the_unsent_and_finishes_the_rest(void **state)
 	assert_true(lane_in_flight(w.lane) > in_flight);
 	lane_drain(w.lane, w.now);
 	assert_int_equal(lane_in_flight(w.lane), in_flight);
-	assert_false(lane_may_admit(w.lane, 0, w.now.ms, &until));
+	assert_false(lane_may_admit(w.lane, 0, w.now.us, &until));
 	world_run(&w, 1000);
 	assert_true(lane_is_drained(w.lane));
 	assert_int_equal(w.quits, 20);
@@ -378,11 +382,11 @@ figures_count_what_happened(void **state)
 	world_init(&w);
 	w.rcpts_each = 2;
 	world_open(&w, 100);
-	assert_int_equal(lane_oldest_ms(w.lane), INT64_MAX);
+	assert_int_equal(lane_oldest_us(w.lane), INT64_MAX);
 	world_submit(&w, 60);
-	assert_int_equal(lane_oldest_ms(w.lane), w.now.ms);
+	assert_int_equal(lane_oldest_us(w.lane), w.now.us);
 	world_finish(&w, 10000);
-	assert_int_equal(lane_oldest_ms(w.lane), INT64_MAX);
+	assert_int_equal(lane_oldest_us(w.lane), INT64_MAX);
 	f = lane_figures(w.lane);
 	assert_int_equal(f->wire.mails, 60);
 	assert_int_equal(f->wire.bdats, 60);

@@ -19,12 +19,12 @@ static int64_t
 dial_of_a_busy_server(struct world *w, size_t number)
 {
 	static int64_t free_ms;
-	int64_t end_ms = w->now.ms + BUSY_DIAL_MS;
+	int64_t end_ms = world_ms(w) + BUSY_DIAL_MS;
 
 	if (number > 0 && end_ms < free_ms + BUSY_FORK_MS)
 		end_ms = free_ms + BUSY_FORK_MS;
 	free_ms = end_ms;
-	return end_ms - w->now.ms;
+	return end_ms - world_ms(w);
 }
 
 /* A third of the time, as much again, or twice that for a message. */
@@ -34,8 +34,8 @@ message_of_a_busy_server(
 {
 	if (strcmp(line, ".") != 0)
 		return 0;
-	if (conn->free_ms < w->now.ms)
-		conn->free_ms = w->now.ms;
+	if (conn->free_ms < world_ms(w))
+		conn->free_ms = world_ms(w);
 	conn->free_ms += BUSY_MESSAGE_MS * (int64_t)(number % 3 + 1) / 2;
 	return 0;
 }
@@ -56,24 +56,24 @@ open_busy(struct world *w, int quota, size_t count)
 static int64_t
 drain_slowly(struct world *w, size_t count)
 {
-	int64_t from_ms = w->now.ms;
+	int64_t from_ms = world_ms(w);
 
 	for (size_t i = 0; i < count; i++) {
 		world_submit(w, 1);
 		world_run(w, 2);
 	}
 	world_finish(w, 600000);
-	return w->now.ms - from_ms;
+	return world_ms(w) - from_ms;
 }
 
 static int64_t
 drain_at_once(struct world *w, size_t count)
 {
-	int64_t from_ms = w->now.ms;
+	int64_t from_ms = world_ms(w);
 
 	world_feed(w, count);
 	world_finish(w, 600000);
-	return w->now.ms - from_ms;
+	return world_ms(w) - from_ms;
 }
 
 /* Those that were dialled first have their fifty messages before the last are
@@ -142,16 +142,16 @@ narrow_window_keeps_all_sessions(void **state)
 	w.server.judge = message_of_a_busy_server;
 	w.set.lane_pipeline_depth = 1;
 	world_open(&w, COUNT);
-	from_ms = w.now.ms;
+	from_ms = world_ms(&w);
 	while (w.done < COUNT) {
-		size_t window = 1 + (size_t)(w.now.ms - from_ms) / 300;
+		size_t window = 1 + (size_t)(world_ms(&w) - from_ms) / 300;
 
 		while (w.count < COUNT && w.count - w.done < window &&
 		       w.count - w.done < WINDOW)
 			world_submit(&w, 1);
 		world_run(&w, 1);
 	}
-	rate = COUNT * 1000.0 / (double)(w.now.ms - from_ms);
+	rate = COUNT * 1000.0 / (double)(world_ms(&w) - from_ms);
 	/* A dial of twenty round trips, and fifty messages of one each. */
 	most = SESSIONS * 50 / (2 + 50 * (0.1 + BUSY_MESSAGE_MS / 1000.0));
 	print_message(
@@ -172,7 +172,7 @@ message_that_takes_long(
     struct world *w, struct world_conn *conn, size_t number, const char *line)
 {
 	if (strcmp(line, ".") == 0 && number == long_message)
-		conn->free_ms = w->now.ms + LONG_MS;
+		conn->free_ms = world_ms(w) + LONG_MS;
 	return 0;
 }
 

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "agent/engine/lane_state.h"
+#include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "test/support/fixture.h"
 #include "test/support/lane_world.h"
@@ -30,7 +31,7 @@ watch(struct world *w, struct world_conn *conn, size_t number, const char *line)
 	(void)number;
 	if (strncmp(line, "RCPT", 4) == 0 && seen < SEEN_MAX &&
 	    strcasestr(line, "slow.test") != NULL)
-		seen_ms[seen++] = w->now.ms;
+		seen_ms[seen++] = world_ms(w);
 	return 0;
 }
 
@@ -114,7 +115,7 @@ live_through_a_mix(const char *limits, const char *lane_rate, bool is_split)
 		world_set_domains(&w, limits);
 	world_open(&w, 3000);
 	for (int i = 0; i < 3000; i++) {
-		assert_true(lane_may_admit(w.lane, 0, w.now.ms, &until));
+		assert_true(lane_may_admit(w.lane, 0, w.now.us, &until));
 		submit_to(&w, i % 3 == 0 ? "slow.test" : "to.test", is_split);
 		world_run(&w, 40);
 		assert_true(lane_parked(w.lane) <= 100);
@@ -176,7 +177,7 @@ rate_of_a_domain_is_kept_and_reached(void **state)
 			/* The backlog is longer than what is taken in. */
 			while (w.count < n && w.count < w.done + 90)
 				submit_to(&w, "slow.test", false);
-			w.set.lane_wait_limit_ms = 3600000;
+			w.set.lane_wait_limit_us = 3600 * US_PER_S;
 			world_run(&w, 100);
 		}
 		assert_int_equal(seen, n);
@@ -337,7 +338,7 @@ whatever_happens_a_request_ends_once(void **state)
 		    "slow.test=5/1s 300/1h! lame.test=1/1s octets:9000/1m "
 		    ".par.test=recipients:3/1s",
 		    600);
-		w.set.lane_wait_limit_ms = 20000;
+		w.set.lane_wait_limit_us = 20 * US_PER_S;
 		w.set.lane_parked_limit = 30;
 		for (int i = 0; i < 600; i++) {
 			w.rcpts_each = 1 + fixture_random_below(&random, 4);
@@ -615,7 +616,7 @@ idle_sessions_do_not_stay_for_parked_mail(void **state)
 
 	(void)state;
 	open_world(&w, "slow.test=1/5m", 30);
-	w.set.lane_wait_limit_ms = 1000000;
+	w.set.lane_wait_limit_us = 1000 * US_PER_S;
 	for (size_t i = 0; i < 3; i++)
 		submit_to(&w, "slow.test", false);
 	world_run(&w, 40000);

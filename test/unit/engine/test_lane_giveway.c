@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "agent/engine/lane_state.h"
+#include "common/base/clock.h"
 #include "test/support/lane_world.h"
 #include "test/support/reply_plan.h"
 
@@ -29,13 +30,13 @@ urgent_lane_is_not_cut_while_others_give_way(void **state)
 	world_submit(&w, 100);
 	world_finish(&w, 60000);
 	reply_plan.times = 12; /* of one flight */
-	from = w.now.ms;
+	from = world_ms(&w);
 	world_submit(&w, 12);
 	world_finish(&w, 60000);
 	world_check_all_sent(&w);
 	assert_true(reply_plan.asked > 3);
 	assert_false(reply_plan_pace(&w)->is_limited);
-	assert_in_range(w.now.ms - from, 100, 2000);
+	assert_in_range(world_ms(&w) - from, 100, 2000);
 	assert_in_range(w.asked_to_give_way, 1, 5);
 	/* Nobody is left to give way. */
 	w.others_give_way = false;
@@ -60,22 +61,22 @@ lane_gives_way_once_for_one_refusal(void **state)
 	world_open(&w, 4001);
 	world_submit(&w, 1);
 	/* It has sent nothing. */
-	lane_yield(w.lane, world_route(&w), w.now.ms * 1000, w.now);
+	lane_yield(w.lane, world_route(&w), w.now.us, w.now);
 	assert_true(isinf(lane_learned_rate(w.lane)));
 	world_feed(&w, 4000);
 	world_run(&w, 3000);
-	sent_us = w.now.ms * 1000;
+	sent_us = w.now.us;
 	world_run(&w, 30);
 	lane_yield(w.lane, world_route(&w), sent_us, w.now);
 	rate = lane_learned_rate(w.lane);
 	assert_true(rate > 1 && rate < 1000);
-	assert_in_range(lane_paused_until_ms(w.lane) - w.now.ms, 1, 1000);
+	assert_in_range(lane_paused_until_us(w.lane) - w.now.us, 1, US_PER_S);
 	world_run(&w, 100); /* what is under way is accepted */
 	lane_yield(w.lane, world_route(&w), sent_us, w.now);
 	assert_true(lane_learned_rate(w.lane) >= rate);
 	assert_int_equal(reply_plan_pace(&w)->yields, 1);
 	world_run(&w, 2000);
-	lane_yield(w.lane, world_route(&w), w.now.ms * 1000, w.now);
+	lane_yield(w.lane, world_route(&w), w.now.us, w.now);
 	assert_int_equal(reply_plan_pace(&w)->yields, 2);
 	assert_int_equal(w.asked_to_give_way, 0);
 	world_finish(&w, 600000);
@@ -104,10 +105,10 @@ pause_is_passed_on_and_kept(void **state)
 		world_submit(&w, 1);
 		while (w.pause_told_us == 0)
 			world_run(&w, 1);
-		assert_in_range(w.pause_told_us / 1000 - w.now.ms,
-		    cases[i % 2].wait_ms - 1, cases[i % 2].wait_ms);
-		assert_true(
-		    w.pause_told_us / 1000 <= lane_paused_until_ms(w.lane));
+		assert_in_range(w.pause_told_us - w.now.us,
+		    (cases[i % 2].wait_ms - 1) * US_PER_MS,
+		    cases[i % 2].wait_ms * US_PER_MS);
+		assert_true(w.pause_told_us <= lane_paused_until_us(w.lane));
 		world_finish(&w, 60000);
 		world_fini(&w);
 
@@ -116,7 +117,7 @@ pause_is_passed_on_and_kept(void **state)
 		    &w, cases[i % 2].rule, "MAIL", 454, "4.7.0 no", 0);
 		w.set.lane_adaptive = i < 2;
 		world_open(&w, 10);
-		at_ms = w.now.ms + cases[i % 2].wait_ms;
+		at_ms = world_ms(&w) + cases[i % 2].wait_ms;
 		world_submit(&w, 1);
 		lane_pause(w.lane, world_route(&w), at_ms * 1000, w.now);
 		lane_pause(w.lane, world_route(&w), at_ms * 1000 - 5000, w.now);
@@ -155,7 +156,8 @@ pause_is_the_accounts_and_no_other_ones(void **state)
 		assert_int_equal(w.outcomes[OUTCOME_SENT], i < 2);
 		assert_int_equal(w.outcomes[OUTCOME_DEFER], i < 2 ? 1 : 2);
 		assert_int_equal(
-		    lane_paused_until_ms(w.lane) > w.now.ms + 7000000, 1);
+		    lane_paused_until_us(w.lane) > w.now.us + 7000 * US_PER_S,
+		    1);
 		world_fini(&w);
 	}
 }

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "agent/engine/lane_state.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "test/support/lane_world.h"
 
@@ -70,7 +71,7 @@ begin(struct world *w, const char *verb, int code, size_t every)
 	plan.code = code;
 	plan.every = every;
 	w->set.relayhost = hosts;
-	w->set.lane_alert_retry_ms = MINUTE;
+	w->set.lane_alert_retry_us = MINUTE * US_PER_MS;
 	w->server.is_host_down = is_host_down;
 	w->server.judge = judge;
 	(void)snprintf(w->peer.host, sizeof(w->peer.host), "a.test");
@@ -123,7 +124,7 @@ mail_is_back_within_a_minute_whatever_its_pace(void **state)
 
 		begin(&w, "", 0, 0);
 		w.set.lane_connection_limit = limits[i];
-		w.set.lane_connection_idle_limit_ms = 30 * SECOND;
+		w.set.lane_connection_idle_limit_us = 30 * US_PER_S;
 		plan.a_is_down = true;
 		world_open(&w, 2000);
 		trickle(&w, 200); /* ten minutes */

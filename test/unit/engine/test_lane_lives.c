@@ -67,7 +67,7 @@ static void
 load_rates(struct world *w)
 {
 	struct life *l = w->ctx;
-	int64_t now_us = w->now.ms * 1000;
+	int64_t now_us = w->now.us;
 
 	rate_store_close(&l->book);
 	/* Every third time the machine was started anew as well. */
@@ -148,23 +148,23 @@ static void
 live_on(struct world *w, int64_t ms, size_t supply, int64_t look_ms,
     int64_t every_ms)
 {
-	int64_t end_ms = w->now.ms + ms, restart_ms = INT64_MAX;
+	int64_t end_ms = world_ms(w) + ms, restart_ms = INT64_MAX;
 
 	if (every_ms > 0)
-		restart_ms = w->now.ms + every_ms;
-	while (w->now.ms < end_ms) {
+		restart_ms = world_ms(w) + every_ms;
+	while (world_ms(w) < end_ms) {
 		int64_t span = look_ms;
 
 		if (w->backlog + lane_waiting(w->lane) < supply)
 			world_feed(w, supply);
-		if (restart_ms - w->now.ms < span)
-			span = restart_ms - w->now.ms;
+		if (restart_ms - world_ms(w) < span)
+			span = restart_ms - world_ms(w);
 		world_run(w, span);
-		if (w->now.ms < restart_ms)
+		if (world_ms(w) < restart_ms)
 			continue;
 		world_restart(w);
 		restart_ms =
-		    w->now.ms + every_ms / 2 +
+		    world_ms(w) + every_ms / 2 +
 		    (int64_t)fixture_random_below(&seeded, (size_t)every_ms);
 	}
 }

@@ -40,11 +40,11 @@ detail_stands_for_the_reason_until_there_is_another(void **state)
 	no.detail = "account connection limit reached";
 	assert_string_equal(
 	    lane_no_words(&no), "account connection limit reached");
-	assert_int_equal(no.not_before_ms, 5);
+	assert_int_equal(no.not_before_us, 5);
 	lane_no_set(&no, LANE_NO_CONNECTION_LIMIT, INT64_MAX);
 	assert_string_equal(
 	    lane_no_words(&no), "lane_connection_limit reached");
-	assert_true(no.not_before_ms == INT64_MAX);
+	assert_true(no.not_before_us == INT64_MAX);
 }
 
 int

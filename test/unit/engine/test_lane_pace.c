@@ -167,7 +167,7 @@ used_up_quota_is_said_at_once(void **state)
 	    "lane_message_rate_limit = 5/1d! is used up, more in 8"));
 	assert_int_equal(w.messages[9].cause, DSN_CAUSE_RATE);
 	/* More come in, to learn the same; nobody dials for them. */
-	assert_true(lane_may_admit(w.lane, 0, w.now.ms, &until));
+	assert_true(lane_may_admit(w.lane, 0, w.now.us, &until));
 	world_feed(&w, 50);
 	world_settle(&w);
 	assert_int_equal(w.done, 60);

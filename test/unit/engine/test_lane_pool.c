@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "agent/engine/lane_state.h"
+#include "common/base/clock.h"
 #include "test/support/lane_world.h"
 
 struct loads {
@@ -215,7 +216,7 @@ session_carries_its_quota_and_quits_in_the_last_group(void **state)
 	world_route(&w)->depth = 10;
 	/* Dial, five windows, and the next dial at once, three times over. */
 	world_finish(&w, 3 * (700 + 500));
-	assert_int_equal(w.now.ms, 1000000 + 3 * 1200);
+	assert_int_equal(world_ms(&w), 1000000 + 3 * 1200);
 	assert_int_equal(w.most_per_session, 50);
 	world_settle(&w);
 	assert_int_equal(w.dials, 4); /* more may come */
@@ -265,7 +266,7 @@ idle_sessions_age_out_last_used_first_used_again(void **state)
 	assert_int_equal(lane_sessions(w.lane), 0);
 	assert_int_equal(w.ended[SESSION_END_QUIT], 5);
 	/* Nothing is left to wake up for. */
-	assert_true(lane_deadline_ms(w.lane) == INT64_MAX);
+	assert_true(lane_deadline_us(w.lane) == INT64_MAX);
 	world_fini(&w);
 }
 
@@ -279,7 +280,7 @@ idle_session_is_closed_on_time(void **state)
 	world_open(&w, 1);
 	world_submit(&w, 1);
 	world_finish(&w, 10000);
-	assert_int_equal(lane_deadline_ms(w.lane), w.now.ms + 30000);
+	assert_int_equal(lane_deadline_us(w.lane), w.now.us + 30 * US_PER_S);
 	world_run(&w, 29999);
 	assert_int_equal(loads(&w).idle, 1);
 	world_run(&w, 1);
@@ -316,7 +317,7 @@ old_session_is_replaced(void **state)
 
 	(void)state;
 	world_init(&w);
-	w.set.lane_connection_age_limit_ms = 60000;
+	w.set.lane_connection_age_limit_us = 60 * US_PER_S;
 	w.set.lane_messages_per_connection = 1000000;
 	w.set.lane_connection_limit = 1;
 	world_open(&w, 1000);
@@ -380,7 +381,7 @@ spent_session_without_prospect_has_no_successor(void **state)
 			world_submit(&w, 1);
 			world_run(&w, 10);
 			lane_pause(w.lane, world_route(&w),
-			    (w.now.ms + 60000) * 1000, w.now);
+			    w.now.us + 60 * US_PER_S, w.now);
 		}
 		world_run(&w, 5000);
 		assert_int_equal(w.dials, 1);
@@ -526,12 +527,12 @@ admission_is_two_windows_for_every_session(void **state)
 	world_feed(&w, 100);
 	world_settle(&w);
 	assert_int_equal(w.count, 60);
-	assert_false(lane_may_admit(w.lane, 0, w.now.ms, &until));
+	assert_false(lane_may_admit(w.lane, 0, w.now.us, &until));
 	world_run(&w, 800);
 	assert_int_equal(lane_waiting(w.lane) + lane_in_flight(w.lane), 60);
 	world_finish(&w, 60000);
-	assert_true(lane_may_admit(w.lane, 59, w.now.ms, &until));
-	assert_false(lane_may_admit(w.lane, 60, w.now.ms, &until));
+	assert_true(lane_may_admit(w.lane, 59, w.now.us, &until));
+	assert_false(lane_may_admit(w.lane, 60, w.now.us, &until));
 	world_check_all_sent(&w);
 	world_fini(&w);
 }
@@ -567,10 +568,10 @@ surplus_is_what_is_not_needed_soon(void **state)
 		w.set.transport_destination_concurrency_limit = rows[i].window;
 		world_open(&w, 300);
 		world_submit(&w, rows[i].enough - 1);
-		assert_false(lane_has_surplus(w.lane, w.now.ms));
+		assert_false(lane_has_surplus(w.lane, w.now.us));
 		world_submit(&w, 1);
-		assert_true(lane_has_surplus(w.lane, w.now.ms));
-		w.set.lane_wait_limit_ms = 3600000;
+		assert_true(lane_has_surplus(w.lane, w.now.us));
+		w.set.lane_wait_limit_us = 3600 * US_PER_S;
 		world_finish(&w, 3600000);
 		world_fini(&w);
 	}

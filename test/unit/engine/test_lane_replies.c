@@ -125,7 +125,7 @@ reply_that_names_a_time_is_waited_out(void **state)
 		    cases[i].stage, cases[i].code, cases[i].words, 1);
 		world_open(&w, 40);
 		world_submit(&w, 1);
-		from = w.now.ms;
+		from = world_ms(&w);
 		world_run(&w, 1500);
 		world_submit(&w, 20);
 		world_run(&w, cases[i].ms - 1000);
@@ -133,7 +133,7 @@ reply_that_names_a_time_is_waited_out(void **state)
 		assert_int_equal(w.arrival_count, 1);
 		world_finish(&w, 60000);
 		world_check_all_sent(&w);
-		assert_true(w.now.ms - from >= cases[i].ms);
+		assert_true(world_ms(&w) - from >= cases[i].ms);
 		reply_plan_check_count(&w);
 		world_fini(&w);
 	}
@@ -602,12 +602,12 @@ lane_told_not_to_adapt_only_pauses(void **state)
 	log_set_sink(count_waits, &waits);
 	w.set.lane_adaptive = false;
 	world_open(&w, 100);
-	from = w.now.ms;
+	from = world_ms(&w);
 	world_submit(&w, 60);
 	world_finish(&w, 30000);
 	world_check_all_sent(&w);
 	assert_false(reply_plan_pace(&w)->is_limited);
-	assert_in_range(w.now.ms - from, 1000, 8000);
+	assert_in_range(world_ms(&w) - from, 1000, 8000);
 	reply_plan_check_count(&w);
 	assert_int_equal(waits, 1);
 	assert_int_equal(lane_figures(w.lane)->throttled, 3);

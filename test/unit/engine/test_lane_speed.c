@@ -60,10 +60,10 @@ lane_reaches_its_bound(void **state)
 		if (!cases[i].chunking)
 			w.set.lane_pipeline_depth = 10;
 		world_open(&w, count);
-		from = w.now.ms;
+		from = world_ms(&w);
 		world_feed(&w, count);
 		world_finish(&w, 3600000);
-		rate = (double)count * 1000.0 / (double)(w.now.ms - from);
+		rate = (double)count * 1000.0 / (double)(world_ms(&w) - from);
 		assert_true(rate >= most * 0.9);
 		print_message("%-30s %8.1f of %8.1f messages/s, %3.0f %%, "
 			      "%zu dials, load %zu\n",
@@ -85,7 +85,7 @@ kick_in_child(void)
 		_exit(1);
 	(void)raise(SIGSTOP);
 	lane_kick(stepped->lane, stepped->now);
-	(void)lane_deadline_ms(stepped->lane);
+	(void)lane_deadline_us(stepped->lane);
 	_exit(0);
 }
 
@@ -148,7 +148,7 @@ looking_again_costs_the_same_however_many_wait(void **state)
 enum { WAITERS = 1000, WAITER_OCTETS_MAX = 4096 };
 
 static struct request *
-captured_request(struct slice wire, int64_t now_ms)
+captured_request(struct slice wire, int64_t now_us)
 {
 	struct timeval now = {1700000000, 0};
 	struct attr_reader list;
@@ -162,7 +162,7 @@ captured_request(struct slice wire, int64_t now_ms)
 		    attr_reader_feed(&list, wire.p, wire.n, &used), ATTR_LIST);
 		wire = slice_of(wire.p + used, wire.n - used);
 		if (req == NULL)
-			req = request_new(&list, now, now_ms, &why);
+			req = request_new(&list, now, now_us, &why);
 		else
 			assert_true(request_add_rcpt(req, &list, &why));
 		assert_non_null(req);
@@ -193,7 +193,7 @@ waiting_request_takes_less_than_4_kb(void **state)
 		world_open(&w, 1);
 		before = mallinfo2().uordblks;
 		for (size_t i = 0; i < WAITERS; i++) {
-			reqs[i] = captured_request(buf_slice(&wire), w.now.ms);
+			reqs[i] = captured_request(buf_slice(&wire), w.now.us);
 			reqs[i]->message =
 			    message_new(queue_source_of(&source), 0, 998);
 			lane_submit(w.lane, reqs[i], w.now);

@@ -10,6 +10,7 @@
 
 #include "agent/engine/lane_steer.h"
 #include "agent/engine/lane_why.h"
+#include "common/base/clock.h"
 #include "test/support/lane_world.h"
 
 enum { MINUTE_MS = 60000, ENOUGH_MS = 600000 };
@@ -17,7 +18,8 @@ enum { MINUTE_MS = 60000, ENOUGH_MS = 600000 };
 static struct lane_steering
 pause_until(int64_t until_ms)
 {
-	struct lane_steering order = {.paused_until_ms = until_ms};
+	struct lane_steering order = {
+	    .paused_until_us = clock_us_from_ms(until_ms)};
 
 	(void)snprintf(order.why, sizeof(order.why), "paused by root");
 	return order;
@@ -78,7 +80,7 @@ paused_lane_sends_nothing_and_resumes_with_all(void **state)
 			assert_false(w.messages[i].is_hop);
 		}
 	assert_int_equal(w.backs, 0);
-	steer(&w, (struct lane_steering){.paused_until_ms = 0});
+	steer(&w, (struct lane_steering){.paused_until_us = 0});
 	assert_int_equal(w.backs, 1);
 	world_submit(&w, 10);
 	world_finish(&w, ENOUGH_MS);
@@ -94,7 +96,7 @@ short_pause_keeps_its_mail_inside_and_ends_by_itself(void **state)
 
 	(void)state;
 	open_with_limit(&w, "");
-	from = w.now.ms;
+	from = world_ms(&w);
 	steer(&w, pause_until(from + MINUTE_MS));
 	world_submit(&w, 50);
 	world_settle(&w);
@@ -105,8 +107,8 @@ short_pause_keeps_its_mail_inside_and_ends_by_itself(void **state)
 	assert_int_equal(w.want, 0);
 	world_finish(&w, ENOUGH_MS);
 	world_check_all_sent(&w);
-	assert_true(w.now.ms - from >= MINUTE_MS);
-	assert_true(w.now.ms - from < MINUTE_MS + 10000);
+	assert_true(world_ms(&w) - from >= MINUTE_MS);
+	assert_true(world_ms(&w) - from < MINUTE_MS + 10000);
 	world_fini(&w);
 }
 
@@ -117,8 +119,8 @@ pause_that_is_over_calls_back_what_it_deferred(void **state)
 
 	(void)state;
 	open_with_limit(&w, "");
-	w.set.lane_wait_limit_ms = 1000;
-	steer(&w, pause_until(w.now.ms + MINUTE_MS));
+	w.set.lane_wait_limit_us = 1 * US_PER_S;
+	steer(&w, pause_until(world_ms(&w) + MINUTE_MS));
 	world_submit(&w, 5);
 	world_run(&w, 2000);
 	assert_int_equal(w.outcomes[OUTCOME_DEFER], 5);
@@ -160,7 +162,7 @@ drain_holds_what_came_after_it_when_other_orders_come(void **state)
 
 	(void)state;
 	open_with_limit(&w, "");
-	order = pause_until(w.now.ms + MINUTE_MS);
+	order = pause_until(world_ms(&w) + MINUTE_MS);
 	order.is_drain = true;
 	order.asked_s = 7;
 	steer(&w, order);
@@ -201,7 +203,7 @@ rate_is_another_from_now_on_and_then_as_set(void **state)
 	from = (int64_t)w.done;
 	world_run(&w, 500);
 	assert_true((int64_t)w.done - from > 100);
-	steer(&w, (struct lane_steering){.paused_until_ms = 0});
+	steer(&w, (struct lane_steering){.paused_until_us = 0});
 	world_run(&w, 500);
 	from = (int64_t)w.done;
 	world_run(&w, 2000);
@@ -213,7 +215,7 @@ rate_is_another_from_now_on_and_then_as_set(void **state)
 static size_t
 sent_after(struct world *w, const char *rate, size_t n)
 {
-	struct lane_steering order = {.paused_until_ms = 0};
+	struct lane_steering order = {.paused_until_us = 0};
 
 	(void)snprintf(order.rate, sizeof(order.rate), "%s", rate);
 	steer(w, order);

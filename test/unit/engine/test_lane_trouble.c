@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "common/base/clock.h"
 #include "test/support/lane_world.h"
 #include "test/support/queue_source.h"
 
@@ -32,7 +33,7 @@ provider_that_closes_after_five_defers_nothing(void **state)
 	assert_true(w.ended[SESSION_END_421] <= 40);
 	print_message("421 after 5: %zu dials, %zu closed by 421, %.1f s\n",
 	    w.dials, w.ended[SESSION_END_421],
-	    (double)(w.now.ms - 1000000) / 1000);
+	    (double)(world_ms(&w) - 1000000) / 1000);
 	world_fini(&w);
 }
 
@@ -71,14 +72,14 @@ refused_connections_do_not_disturb_live_sessions(void **state)
 	world_init(&w);
 	w.server.connections_max = 10;
 	world_open(&w, 4000);
-	from = w.now.ms;
+	from = world_ms(&w);
 	world_feed(&w, 4000);
 	world_finish(&w, 60000);
 	world_check_all_sent(&w);
 	print_message("421 above 10 connections: %zu refused in %.1f s\n",
-	    w.conns_refused, (double)(w.now.ms - from) / 1000);
+	    w.conns_refused, (double)(world_ms(&w) - from) / 1000);
 	/* Ten sessions make 416 messages a second. */
-	assert_true(w.now.ms - from <= 4000 * 1000 / 416 * 11 / 10);
+	assert_true(world_ms(&w) - from <= 4000 * 1000 / 416 * 11 / 10);
 	/* The first ten; from then on ever less often. */
 	assert_true(w.conns_refused <= 10 + 10);
 	world_fini(&w);
@@ -129,14 +130,15 @@ outage_is_answered_at_once_and_ends_by_itself(void **state)
 	assert_int_equal(w.done, 1);
 	dials = w.dials;
 	/* During the pause: at once, without a dial, however many come. */
-	assert_true(lane_may_admit(w.lane, 0, w.now.ms, &until));
+	assert_true(lane_may_admit(w.lane, 0, w.now.us, &until));
 	world_submit(&w, 25);
 	world_settle(&w);
 	assert_int_equal(w.done, 26);
 	assert_int_equal(w.dials, dials);
 	assert_true(w.messages[25].is_hop);
 	/* After it: one dial, and all wait for that. */
-	pause = world_route(&w)->dial_not_before_ms - w.now.ms;
+	pause = clock_ms_from_us(world_route(&w)->dial_not_before_us) -
+		world_ms(&w);
 	assert_true(pause > 0 && pause <= 1250);
 	world_run(&w, pause);
 	assert_int_equal(w.dials, dials);
@@ -228,10 +230,10 @@ no_request_lives_longer_than_the_request_limit(void **state)
 		w.ehlo.pipelining = mode > 0;
 		w.ehlo.chunking = mode > 1;
 		w.server.reply_ms = 590000;
-		w.set.smtp_rset_timeout_ms = w.set.smtp_mail_timeout_ms =
-		    w.set.smtp_rcpt_timeout_ms = 600000;
-		w.set.smtp_data_init_timeout_ms = 600000;
-		w.set.smtp_data_done_timeout_ms = 600000;
+		w.set.smtp_rset_timeout_us = w.set.smtp_mail_timeout_us =
+		    w.set.smtp_rcpt_timeout_us = 600 * US_PER_S;
+		w.set.smtp_data_init_timeout_us = 600 * US_PER_S;
+		w.set.smtp_data_done_timeout_us = 600 * US_PER_S;
 		w.set.lane_connection_limit = 4;
 		world_open(&w, 400);
 		for (int i = 0; i < 40; i++) {
@@ -463,8 +465,8 @@ whatever_happens_every_message_has_one_true_verdict(void **state)
 		w.ehlo.chunking = round % 2 == 0;
 		w.rcpts_each = 1 + (size_t)round % 3;
 		w.set.lane_connection_limit = 1 + round;
-		w.set.smtp_mail_timeout_ms = w.set.smtp_rcpt_timeout_ms =
-		    w.set.smtp_data_done_timeout_ms = 30000;
+		w.set.smtp_mail_timeout_us = w.set.smtp_rcpt_timeout_us =
+		    w.set.smtp_data_done_timeout_us = 30 * US_PER_S;
 		w.server.judge = judge_at_random;
 		w.server.connections_max = round % 4 == 3 ? 3 : 0;
 		world_open(&w, 400);

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "agent/engine/lane_why.h"
+#include "common/base/clock.h"
 #include "test/support/lane_world.h"
 
 struct found {
@@ -42,6 +43,7 @@ why_tells_the_limit_the_place_and_the_time(void **state)
 	static char rate[] = "2/1s";
 	struct world w;
 	struct lane_why why;
+	int64_t expected_ms;
 	size_t first;
 
 	(void)state;
@@ -59,13 +61,14 @@ why_tells_the_limit_the_place_and_the_time(void **state)
 	assert_string_equal(why.parameter, "lane_message_rate_limit");
 	assert_int_equal(why.place, 1);
 	assert_int_equal(why.of, 100 - first);
-	assert_in_range(why.expected_ms, 0, 500);
+	assert_in_range(why.expected_us, 0, 500 * US_PER_MS);
 	why = why_of(&w, 99);
 	assert_int_equal(why.place, 100 - first);
 	/* It goes when it was said, to within a second. */
-	assert_in_range(why.expected_ms, (int64_t)(99 - first) * 500,
+	expected_ms = clock_ms_from_us(why.expected_us);
+	assert_in_range(expected_ms, (int64_t)(99 - first) * 500,
 	    (int64_t)(99 - first) * 500 + 1500);
-	world_run(&w, why.expected_ms - 2000);
+	world_run(&w, expected_ms - 2000);
 	assert_int_equal(w.messages[99].mails, 0);
 	world_run(&w, 4000);
 	assert_int_equal(w.messages[99].mails, 1);
@@ -87,7 +90,7 @@ why_names_connections_and_who_has_the_message(void **state)
 	world_settle(&w);
 	why = why_of(&w, 0);
 	assert_int_equal(why.wait, BOARD_WAIT_CONNECTION);
-	assert_int_equal(why.expected_ms, -1);
+	assert_int_equal(why.expected_us, -1);
 	while (why_of(&w, 0).wait != BOARD_WAIT_NOTHING)
 		world_run(&w, 10);
 	why = why_of(&w, 0);
@@ -118,7 +121,7 @@ why_knows_a_failed_connection_and_a_limited_domain(void **state)
 	why = why_of(&w, 0);
 	assert_int_equal(why.wait, BOARD_WAIT_BACKOFF);
 	assert_string_not_equal(why.text, "");
-	assert_in_range(why.expected_ms, 0, 8000);
+	assert_in_range(why.expected_us, 0, 8 * US_PER_S);
 	world_finish(&w, 60000);
 	world_fini(&w);
 	world_init(&w);
@@ -132,7 +135,7 @@ why_knows_a_failed_connection_and_a_limited_domain(void **state)
 	assert_string_equal(why.parameter, "lane_domain_rate_limits");
 	assert_non_null(strstr(why.text, "to.test=1/10s:1"));
 	assert_int_equal(why.place, 2);
-	assert_in_range(why.expected_ms, 15000, 20000);
+	assert_in_range(why.expected_us, 15 * US_PER_S, 20 * US_PER_S);
 	world_finish(&w, 60000);
 	world_fini(&w);
 }

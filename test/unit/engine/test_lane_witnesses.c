@@ -10,6 +10,7 @@
 
 #include "agent/engine/judgement.h"
 #include "agent/engine/lane_state.h"
+#include "common/base/clock.h"
 #include "test/support/lane_world.h"
 
 static struct {
@@ -37,7 +38,7 @@ begin(struct world *w, const char *rule, const char *stage, int code,
 {
 	world_init(w);
 	w->set.lane_adaptive = true;
-	w->set.lane_alert_retry_ms = 60000;
+	w->set.lane_alert_retry_us = 60 * US_PER_S;
 	world_set_rules(w, rule);
 	memset(&plan, 0, sizeof(plan));
 	plan.stage = stage;
@@ -233,7 +234,7 @@ word_about_us_needs_a_second_sender(void **state)
 			world_finish(&w, 20000);
 		}
 		if (way == 3)
-			world_run(&w, ROUTE_SUSPICION_MS);
+			world_run(&w, ROUTE_SUSPICION_US / US_PER_MS);
 		if (way != 2)
 			w.sender_domain = "other.test";
 		plan.times = 1;
@@ -277,7 +278,7 @@ recipients_server_stops_and_pauses_nobody(void **state)
 		assert_int_equal(w.outcomes[OUTCOME_DEFER], 5);
 		assert_false(w.messages[0].is_hop);
 		assert_int_equal(w.alarms, 0);
-		assert_true(lane_paused_until_ms(w.lane) <= w.now.ms);
+		assert_true(lane_paused_until_us(w.lane) <= w.now.us);
 		/* The second domain's says the same: it is about us. */
 		plan.times = 1;
 		w.domains_of[0] = "two.test";
@@ -285,9 +286,9 @@ recipients_server_stops_and_pauses_nobody(void **state)
 		world_run(&w, 2000);
 		assert_int_equal(w.alarms, i == 0);
 		if (i == 1)
-			assert_in_range(lane_paused_until_ms(w.lane),
-			    w.now.ms + 60000,
-			    w.now.ms + JUDGEMENT_RCPT_PAUSE_MS);
+			assert_in_range(lane_paused_until_us(w.lane),
+			    w.now.us + 60 * US_PER_S,
+			    w.now.us + JUDGEMENT_RCPT_PAUSE_US);
 		world_finish(&w, 400000);
 		world_fini(&w);
 	}
@@ -311,7 +312,7 @@ long_pause_by_a_message_needs_a_second_one(void **state)
 	plan.times = -1;
 	world_submit(&w, 2);
 	world_finish(&w, 20000);
-	assert_true(lane_paused_until_ms(w.lane) > w.now.ms + 3600000);
+	assert_true(lane_paused_until_us(w.lane) > w.now.us + 3600 * US_PER_S);
 	world_fini(&w);
 }
 

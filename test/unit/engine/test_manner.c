@@ -92,7 +92,7 @@ lessons_last_for_days_and_over_processes(void **state)
 	assert_false(manner_without_rset(&m, NOW));
 	assert_int_equal(manner_fastest(&m, NOW), SESSION_GROUP);
 	manner_init(&next);
-	manner_load(&next, manner_pack(&m), NOW - MANNER_MEMORY_MS, NOW);
+	manner_load(&next, manner_pack(&m), NOW - MANNER_MEMORY_US, NOW);
 	assert_int_equal(next.fastest, SESSION_BDAT);
 	manner_load(&next, 7, NOW, NOW);
 	manner_load(&next, 16, NOW, NOW);
@@ -102,7 +102,7 @@ lessons_last_for_days_and_over_processes(void **state)
 	assert_int_equal(manner_fastest(&next, NOW), SESSION_GROUP);
 	assert_true(next.no_rset);
 	assert_int_equal(
-	    manner_fastest(&next, MANNER_MEMORY_MS - 1000), SESSION_BDAT);
+	    manner_fastest(&next, MANNER_MEMORY_US - 1000), SESSION_BDAT);
 	assert_false(next.no_rset);
 }
 

@@ -88,22 +88,22 @@ timer_runs_for_the_oldest_command_alone(void **state)
 	(void)state;
 	pipeline_init(&p);
 	pipeline_push(&p, COMMAND_MAIL, NULL, 0, 10, 100);
-	assert_int_equal(p.timer_from_ms, 100);
+	assert_int_equal(p.timer_from_us, 100);
 	pipeline_push(&p, COMMAND_RCPT, NULL, 0, 10, 200);
-	assert_int_equal(p.timer_from_ms, 100);
+	assert_int_equal(p.timer_from_us, 100);
 	/* On its way: progress is what counts. */
 	pipeline_written(&p, 5, 300);
-	assert_int_equal(p.timer_from_ms, 300);
+	assert_int_equal(p.timer_from_us, 300);
 	pipeline_written(&p, 5, 400);
-	assert_int_equal(p.timer_from_ms, 400);
+	assert_int_equal(p.timer_from_us, 400);
 	/* Now its reply is waited for; what follows does not help it. */
 	pipeline_written(&p, 10, 500);
-	assert_int_equal(p.timer_from_ms, 400);
+	assert_int_equal(p.timer_from_us, 400);
 	pipeline_answered(&p, 600);
-	assert_int_equal(p.timer_from_ms, 600);
+	assert_int_equal(p.timer_from_us, 600);
 	pipeline_answered(&p, 700);
 	pipeline_push(&p, COMMAND_QUIT, NULL, 0, 6, 800);
-	assert_int_equal(p.timer_from_ms, 800);
+	assert_int_equal(p.timer_from_us, 800);
 	pipeline_fini(&p);
 }
 
@@ -136,22 +136,22 @@ content_may_have_to_go_out_at_a_rate(void **state)
 	(void)state;
 	pipeline_init(&p);
 	p.min_per_s = 1000;
-	pipeline_push(&p, COMMAND_BODY, NULL, 0, 10000, 5000);
-	assert_int_equal(p.timer_from_ms, 5000);
-	pipeline_written(&p, 500, 7000);
-	assert_int_equal(p.timer_from_ms, 5500);
-	pipeline_written(&p, 500, 8000);
-	assert_int_equal(p.timer_from_ms, 6000);
+	pipeline_push(&p, COMMAND_BODY, NULL, 0, 10000, 5000000);
+	assert_int_equal(p.timer_from_us, 5000000);
+	pipeline_written(&p, 500, 7000000);
+	assert_int_equal(p.timer_from_us, 5500000);
+	pipeline_written(&p, 500, 8000000);
+	assert_int_equal(p.timer_from_us, 6000000);
 	/* never beyond the whole time */
-	pipeline_written(&p, 8000, 9000);
-	assert_int_equal(p.timer_from_ms, 9000);
-	pipeline_written(&p, 999, 30000);
-	assert_int_equal(p.timer_from_ms, 9999);
+	pipeline_written(&p, 8000, 9000000);
+	assert_int_equal(p.timer_from_us, 9000000);
+	pipeline_written(&p, 999, 30000000);
+	assert_int_equal(p.timer_from_us, 9999000);
 	/* now its reply is waited for */
-	pipeline_written(&p, 1, 31000);
-	assert_int_equal(p.timer_from_ms, 31000);
-	pipeline_written(&p, 0, 32000);
-	assert_int_equal(p.timer_from_ms, 31000);
+	pipeline_written(&p, 1, 31000000);
+	assert_int_equal(p.timer_from_us, 31000000);
+	pipeline_written(&p, 0, 32000000);
+	assert_int_equal(p.timer_from_us, 31000000);
 	pipeline_fini(&p);
 }
 

@@ -75,7 +75,7 @@ check_one(const char *name, void *ctx)
 	assert_true(req->times.arrival.tv_sec > 1700000000);
 	assert_true(req->times.active.tv_sec >= req->times.arrival.tv_sec);
 	assert_int_equal(req->times.handoff.tv_sec, now.tv_sec);
-	assert_int_equal(req->received_ms, 42);
+	assert_int_equal(req->received_us, 42);
 	assert_int_equal(request_count(req, RCPT_WAITING), req->rcpt_count);
 	for (size_t i = 0; i < req->rcpt_count; i++) {
 		assert_true(req->rcpts[i].address[0] != '\0');

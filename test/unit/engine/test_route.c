@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "agent/engine/route.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "test/support/fixture.h"
 
@@ -40,7 +41,7 @@ teardown(void **state)
 
 static void
 refuse_as(struct route *r, struct route_failure_kind kind, const char *status,
-    int64_t patience_ms, uint32_t random, int64_t now_ms)
+    int64_t patience_us, uint32_t random, int64_t now_us)
 {
 	static const struct peer relay = {.host = "relay.test"};
 	struct dsn dsn;
@@ -50,17 +51,17 @@ refuse_as(struct route *r, struct route_failure_kind kind, const char *status,
 	    &(struct route_failure){.dsn = &dsn,
 		.peer = &relay,
 		.reply = "no",
-		.patience_ms = patience_ms,
+		.patience_us = patience_us,
 		.kind = kind},
-	    random, now_ms);
+	    random, now_us);
 }
 
 static void
-refuse(struct route *r, const char *status, int64_t patience_ms,
-    uint32_t random, int64_t now_ms)
+refuse(struct route *r, const char *status, int64_t patience_us,
+    uint32_t random, int64_t now_us)
 {
-	refuse_as(r, (struct route_failure_kind){0}, status, patience_ms,
-	    random, now_ms);
+	refuse_as(r, (struct route_failure_kind){0}, status, patience_us,
+	    random, now_us);
 }
 
 static void
@@ -111,32 +112,33 @@ backoff_doubles_with_jitter_up_to_a_minute(void **state)
 {
 	struct fixture_random random;
 	struct route *r = *state;
-	int64_t now = NOW, expected = ROUTE_BACKOFF_FIRST_MS;
+	int64_t now = NOW, expected = ROUTE_BACKOFF_FIRST_US;
 	int64_t least = INT64_MAX, most = 0;
 
 	fixture_random_init(&random);
 	for (int i = 0; i < 10; i++) {
 		refuse(r, "4.4.1", INT64_MAX,
 		    (uint32_t)fixture_random_below(&random, UINT32_MAX), now);
-		assert_int_equal(r->backoff_ms, expected);
-		assert_true(r->dial_not_before_ms >= now + expected * 3 / 4);
-		assert_true(r->dial_not_before_ms <= now + expected * 5 / 4);
-		now = r->dial_not_before_ms;
+		assert_int_equal(r->backoff_us, expected);
+		assert_true(r->dial_not_before_us >= now + expected * 3 / 4);
+		assert_true(r->dial_not_before_us <= now + expected * 5 / 4);
+		now = r->dial_not_before_us;
 		expected *= 2;
-		if (expected > ROUTE_BACKOFF_MAX_MS)
-			expected = ROUTE_BACKOFF_MAX_MS;
+		if (expected > ROUTE_BACKOFF_MAX_US)
+			expected = ROUTE_BACKOFF_MAX_US;
 	}
 	for (int i = 0; i < 100; i++) {
 		int64_t before = now;
 
 		refuse(r, "4.4.1", INT64_MAX,
 		    (uint32_t)fixture_random_below(&random, UINT32_MAX), now);
-		now = r->dial_not_before_ms;
+		now = r->dial_not_before_us;
 		least = now - before < least ? now - before : least;
 		most = now - before > most ? now - before : most;
 	}
 	/* Within a minute it is tried again in any case. */
-	assert_true(least < 39000 && most > 51000 && most <= 60000);
+	assert_true(least < 39 * US_PER_S && most > 51 * US_PER_S &&
+		    most <= 60 * US_PER_S);
 }
 
 static void
@@ -148,10 +150,10 @@ silent_host_is_tried_again_within_ten_seconds(void **state)
 	for (int i = 0; i < 20; i++) {
 		refuse_as(r, (struct route_failure_kind){.is_transport = true},
 		    "4.4.1", INT64_MAX, UINT32_MAX, now);
-		assert_true(r->dial_not_before_ms <= now + 10000);
-		now = r->dial_not_before_ms;
+		assert_true(r->dial_not_before_us <= now + 10 * US_PER_S);
+		now = r->dial_not_before_us;
 	}
-	assert_int_equal(r->backoff_ms, ROUTE_BACKOFF_MAX_SILENT_MS);
+	assert_int_equal(r->backoff_us, ROUTE_BACKOFF_MAX_SILENT_US);
 }
 
 static void
@@ -161,13 +163,14 @@ several_failures_at_once_are_one_step_back(void **state)
 
 	for (int i = 0; i < 20; i++)
 		refuse(r, "4.4.1", INT64_MAX, 0, NOW + i);
-	assert_int_equal(r->backoff_ms, ROUTE_BACKOFF_FIRST_MS);
+	assert_int_equal(r->backoff_us, ROUTE_BACKOFF_FIRST_US);
 	for (int i = 0; i < 20; i++)
 		route_on_session_end(r, SESSION_END_421, 0, 0, 0, NOW + i);
-	assert_int_equal(r->backoff_ms, ROUTE_BACKOFF_FIRST_MS);
+	assert_int_equal(r->backoff_us, ROUTE_BACKOFF_FIRST_US);
 	for (int i = 0; i < 20; i++)
-		route_on_session_end(r, SESSION_END_421, 0, 0, 0, NOW + 2000);
-	assert_int_equal(r->backoff_ms, 2 * ROUTE_BACKOFF_FIRST_MS);
+		route_on_session_end(
+		    r, SESSION_END_421, 0, 0, 0, NOW + 2 * US_PER_S);
+	assert_int_equal(r->backoff_us, 2 * ROUTE_BACKOFF_FIRST_US);
 }
 
 static void
@@ -177,11 +180,11 @@ success_of_one_dial_does_not_end_the_pause_of_another(void **state)
 	int64_t until;
 
 	refuse(r, "4.7.0", INT64_MAX, 0, NOW);
-	until = r->dial_not_before_ms;
+	until = r->dial_not_before_us;
 	assert_true(until > NOW);
 	route_on_dial_ok(r, NOW);
-	assert_int_equal(r->failing_since_ms, 0);
-	assert_int_equal(r->dial_not_before_ms, until);
+	assert_int_equal(r->failing_since_us, 0);
+	assert_int_equal(r->dial_not_before_us, until);
 }
 
 static void
@@ -194,34 +197,34 @@ backoff_grows_until_a_session_was_of_use(void **state)
 		route_on_dial_ok(r, NOW);
 		route_on_session_end(r, SESSION_END_421, 0, 0, 0, now);
 		assert_int_equal(
-		    r->backoff_ms, ROUTE_BACKOFF_FIRST_MS << (i - 1));
-		now = r->dial_not_before_ms;
+		    r->backoff_us, ROUTE_BACKOFF_FIRST_US << (i - 1));
+		now = r->dial_not_before_us;
 	}
 	route_on_dial_ok(r, NOW);
 	route_on_session_end(r, SESSION_END_QUIT, 1, 0, 0, now);
-	assert_int_equal(r->backoff_ms, 0);
+	assert_int_equal(r->backoff_us, 0);
 }
 
 static void
 outage_begins_when_patience_is_over(void **state)
 {
 	static const struct {
-		int64_t patience_ms, down_after_ms;
-	} cases[] = {{10000, 10000}, {0, 0}, {300000, 300000}};
+		int64_t patience_us, down_after_us;
+	} cases[] = {{10000000, 10000000}, {0, 0}, {300000000, 300000000}};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct route *r = route_new("[relay.test]", "");
-		int64_t after = cases[i].down_after_ms;
+		int64_t after = cases[i].down_after_us;
 
 		if (after > 0) {
-			refuse(r, "4.4.1", cases[i].patience_ms, 0, NOW);
+			refuse(r, "4.4.1", cases[i].patience_us, 0, NOW);
 			assert_true(r->reach != ROUTE_DOWN);
-			refuse(r, "4.4.1", cases[i].patience_ms, 0,
+			refuse(r, "4.4.1", cases[i].patience_us, 0,
 			    NOW + after - 1);
 			assert_true(r->reach != ROUTE_DOWN);
 		}
-		refuse(r, "4.4.1", cases[i].patience_ms, 0, NOW + after);
+		refuse(r, "4.4.1", cases[i].patience_us, 0, NOW + after);
 		assert_true(r->reach == ROUTE_DOWN);
 		assert_string_equal(r->failure_peer->host, "relay.test");
 		assert_string_equal(r->failure_reply, "no");
@@ -247,7 +250,7 @@ dial_fails(struct route *r)
 static void
 dial_fails_for_good(struct route *r)
 {
-	r->worked_ms = 0;
+	r->worked_us = 0;
 	refuse(r, "5.7.8", 0, 0, NOW + 2);
 }
 
@@ -342,7 +345,7 @@ each_event_moves_a_route_as_the_table_says(void **state)
 				    cases[i].is,
 				    j < count ? events[j].letter : '-',
 				    "RFD"[r->reach], "TSA"[r->trust], want);
-			assert_int_equal(r->failing_since_ms == 0,
+			assert_int_equal(r->failing_since_us == 0,
 			    r->reach == ROUTE_REACHABLE);
 			route_free(&r);
 		}
@@ -404,7 +407,7 @@ sessions_that_were_proven_are_replaced_without_a_pause(void **state)
 	/* Their work is no sign that more of them are allowed. */
 	route_on_session_end(r, SESSION_END_QUIT, 50, 0, 0, NOW + 1);
 	r->session_count--;
-	assert_int_equal(r->backoff_ms, ROUTE_BACKOFF_FIRST_MS);
+	assert_int_equal(r->backoff_us, ROUTE_BACKOFF_FIRST_US);
 	assert_true(route_may_replace(r));
 	r->dialing = 1;
 	assert_false(route_may_replace(r));
@@ -418,7 +421,7 @@ sessions_that_were_proven_are_replaced_without_a_pause(void **state)
 	assert_int_equal(r->sessions_proven, 0);
 	assert_false(route_is_being_tried(r));
 	route_on_session_end(r, SESSION_END_QUIT, 50, 0, 0, NOW + 1);
-	assert_int_equal(r->backoff_ms, 0);
+	assert_int_equal(r->backoff_us, 0);
 	r->dialing = 0;
 }
 
@@ -467,9 +470,9 @@ quota_is_learned_when_seen_several_times_in_a_row(void **state)
 		}
 		assert_int_equal(route_quota(r, 50, 0, NOW), 7);
 		assert_int_equal(
-		    route_quota(r, 50, 0, NOW + ROUTE_QUOTA_MEMORY_MS - 1), 7);
+		    route_quota(r, 50, 0, NOW + ROUTE_QUOTA_MEMORY_US - 1), 7);
 		assert_int_equal(
-		    route_quota(r, 50, 0, NOW + ROUTE_QUOTA_MEMORY_MS), 50);
+		    route_quota(r, 50, 0, NOW + ROUTE_QUOTA_MEMORY_US), 50);
 		route_free(&r);
 	}
 }
@@ -495,7 +498,7 @@ quota_of_an_earlier_process_ages_on(void **state)
 	route_load_quota(r, 0, NOW);
 	assert_int_equal(route_quota(r, 50, 0, NOW), 50);
 	/* Before this machine was started. */
-	route_load_quota(r, 7, NOW - ROUTE_QUOTA_MEMORY_MS + 1000);
+	route_load_quota(r, 7, NOW - ROUTE_QUOTA_MEMORY_US + 1000);
 	assert_int_equal(route_quota(r, 50, 0, NOW), 7);
 	assert_int_equal(route_quota(r, 50, 0, NOW + 1000), 50);
 	/* Forgotten, and seen once more. */
@@ -507,9 +510,9 @@ quota_of_an_earlier_process_ages_on(void **state)
 	/* One that carries more ends the rule here as well. */
 	route_on_session_end(r, SESSION_END_QUIT, 50, 0, 0, NOW + 3000);
 	route_on_session_end(
-	    r, SESSION_END_421, 7, 0, 0, NOW + 2000 + ROUTE_QUOTA_MEMORY_MS);
+	    r, SESSION_END_421, 7, 0, 0, NOW + 2000 + ROUTE_QUOTA_MEMORY_US);
 	assert_int_equal(
-	    route_quota(r, 50, 0, NOW + 2000 + ROUTE_QUOTA_MEMORY_MS), 50);
+	    route_quota(r, 50, 0, NOW + 2000 + ROUTE_QUOTA_MEMORY_US), 50);
 }
 
 static void
@@ -529,7 +532,7 @@ quota_is_the_least_that_is_known(void **state)
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		r->quota = cases[i].learned;
-		r->quota_learned_ms = NOW;
+		r->quota_learned_us = NOW;
 		assert_int_equal(route_quota(r, cases[i].configured,
 				     cases[i].announced, NOW),
 		    cases[i].expected);
@@ -566,7 +569,7 @@ ends_have_their_own_consequences(void **state)
 		    r, cases[i].how, cases[i].accepted, 0, 0, NOW);
 		assert_int_equal(r->depth, cases[i].cuts ? 4 : 8);
 		assert_int_equal(
-		    r->dial_not_before_ms > NOW, cases[i].backs_off);
+		    r->dial_not_before_us > NOW, cases[i].backs_off);
 		route_free(&r);
 	}
 }
@@ -580,29 +583,29 @@ dials_under_way_are_each_measured_from_their_own_beginning(void **state)
 	route_on_dial(r, NOW + 90);
 	route_on_dial(r, NOW + 95);
 	route_on_dial_ok(r, NOW + 100);
-	assert_int_equal(r->dial_took_ms, 100);
+	assert_int_equal(r->dial_took_us, 100);
 	route_on_dial_ok(r, NOW + 195);
-	assert_int_equal(r->dial_took_ms, 105);
+	assert_int_equal(r->dial_took_us, 105);
 	refuse(r, "4.7.0", 60000, 0, NOW + 200);
 	/* Many at once: about right is enough. */
 	for (int i = 0; i < 3 * ROUTE_DIALS; i++)
 		route_on_dial(r, NOW + 1000);
 	for (int i = 0; i < 3 * ROUTE_DIALS; i++)
 		route_on_dial_ok(r, NOW + 1100);
-	assert_int_equal(r->dial_took_ms, 100);
+	assert_int_equal(r->dial_took_us, 100);
 	route_on_dial(r, NOW + 2000);
 	route_on_dial_ok(r, NOW + 2050);
-	assert_int_equal(r->dial_took_ms, 50);
+	assert_int_equal(r->dial_took_us, 50);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
-/* so many more messages are accepted, begun at `began_ms` */
+/* so many more messages are accepted, begun at `began_us` */
 static void
-accept_many(struct route *r, int n, int64_t began_ms)
+accept_many(struct route *r, int n, int64_t began_us)
 {
 	for (int i = 0; i < n; i++)
-		route_on_accepted(r, began_ms, 50);
+		route_on_accepted(r, began_us, 50);
 }
 
 static void

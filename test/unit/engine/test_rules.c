@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "agent/engine/rules.h"
+#include "common/base/clock.h"
 
 static struct rules *rules;
 
@@ -60,7 +61,7 @@ rules_first_that_matches_decides(void **state)
 		       "reply any 454 * * alarm\n");
 	hit = ask(RULE_MAIL, 454, "4.7.0", "454 4.7.0 Too FAST");
 	assert_int_equal(hit.outcome, RULE_PAUSE);
-	assert_int_equal(hit.wait_ms, 10000);
+	assert_int_equal(hit.wait_us, 10 * US_PER_S);
 	assert_string_equal(hit.file, "own");
 	assert_int_equal(hit.line, 3);
 	hit = ask(RULE_EOD, 454, "4.7.0", "454 4.7.0 Too FAST");
@@ -123,13 +124,13 @@ rules_read_the_time_from_the_text(void **state)
 {
 	static const struct {
 		const char *text;
-		int64_t wait_ms;
+		int64_t wait_us;
 	} t[] = {
-	    {"450 Try again in 92 seconds", 92000},
-	    {"450 try again in 5 minutes, please", 300000},
-	    {"450 try again in 1 hour", 3600000},
-	    {"450 try again in 0 seconds", 1000},
-	    {"450 try again in 99999999999999999999 hours", RULES_WAIT_MAX_MS},
+	    {"450 Try again in 92 seconds", 92000000},
+	    {"450 try again in 5 minutes, please", 300000000},
+	    {"450 try again in 1 hour", 3600000000},
+	    {"450 try again in 0 seconds", 1000000},
+	    {"450 try again in 99999999999999999999 hours", RULES_WAIT_MAX_US},
 	};
 
 	(void)state;
@@ -137,7 +138,7 @@ rules_read_the_time_from_the_text(void **state)
 		 "\\1\\2\n");
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++)
 		assert_int_equal(
-		    ask(RULE_AUTH, 450, "", t[i].text).wait_ms, t[i].wait_ms);
+		    ask(RULE_AUTH, 450, "", t[i].text).wait_us, t[i].wait_us);
 }
 
 static void
@@ -146,8 +147,9 @@ rules_time_that_is_not_in_the_text_is_a_minute(void **state)
 	(void)state;
 	add("f", "reply any 4xx * /later( than ([0-9]+))?/ slow for \\1m\n"
 		 "reply any 5xx * /(x)?y/ slow for \\1s\n");
-	assert_int_equal(ask(RULE_AUTH, 450, "", "later").wait_ms, 60000);
-	assert_int_equal(ask(RULE_AUTH, 550, "", "y").wait_ms, 60000);
+	assert_int_equal(
+	    ask(RULE_AUTH, 450, "", "later").wait_us, 60 * US_PER_S);
+	assert_int_equal(ask(RULE_AUTH, 550, "", "y").wait_us, 60 * US_PER_S);
 }
 
 static void
@@ -170,10 +172,10 @@ rules_until_is_the_next_such_time(void **state)
 		struct rule_hit hit;
 
 		assert_true(rules_match(rules, &q, &hit));
-		assert_int_equal(hit.wait_ms, t[i].midnight_s * 1000);
+		assert_int_equal(hit.wait_us, t[i].midnight_s * US_PER_S);
 		q.code = 451;
 		assert_true(rules_match(rules, &q, &hit));
-		assert_int_equal(hit.wait_ms, t[i].seven_s * 1000);
+		assert_int_equal(hit.wait_us, t[i].seven_s * US_PER_S);
 	}
 }
 

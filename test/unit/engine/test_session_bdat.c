@@ -360,11 +360,11 @@ refused_messages_shrink_the_window_and_end_the_session(void **state)
 	(void)state;
 	rig_init(&rig, SESSION_BDAT);
 	rig_open(&rig);
-	assert_true(session_has_room(rig.session, 10, 50, rig.now.ms));
+	assert_true(session_has_room(rig.session, 10, 50, rig.now.us));
 	(void)rig_send(&rig);
-	assert_true(session_has_room(rig.session, 10, 50, rig.now.ms));
-	assert_false(session_has_room(rig.session, 1, 50, rig.now.ms));
-	assert_false(session_has_room(rig.session, 10, 1, rig.now.ms));
+	assert_true(session_has_room(rig.session, 10, 50, rig.now.us));
+	assert_false(session_has_room(rig.session, 1, 50, rig.now.us));
+	assert_false(session_has_room(rig.session, 10, 1, rig.now.us));
 	for (int i = 0; i < 4; i++) {
 		while (rig_pull(&rig, 65536).n > 0)
 			rig_write(&rig, buf_len(&rig.out));
@@ -375,7 +375,7 @@ refused_messages_shrink_the_window_and_end_the_session(void **state)
 			break;
 		assert_false(session_is_finishing(rig.session));
 		(void)rig_send(&rig);
-		assert_false(session_has_room(rig.session, 10, 50, rig.now.ms));
+		assert_false(session_has_room(rig.session, 10, 50, rig.now.us));
 	}
 	assert_true(session_is_finishing(rig.session));
 	rig_expect(&rig, "QUIT\r\n");
@@ -510,7 +510,7 @@ window_in_octets_is_kept(void **state)
 	rig_open(&rig);
 	m = rig_add(&rig, &plan);
 	rig_assign(&rig, m);
-	assert_false(session_has_room(rig.session, 1, 50, rig.now.ms));
+	assert_false(session_has_room(rig.session, 1, 50, rig.now.us));
 	while (m->is_inside) {
 		while (rig_pull(&rig, 65536).n > 0) {
 			is_rset = slice_eq(buf_slice(&rig.out), "RSET\r\n");

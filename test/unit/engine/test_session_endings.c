@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "common/base/clock.h"
 #include "test/support/session_rig.h"
 
 #define ENVELOPE(id)                                                           \
@@ -187,7 +188,7 @@ reply_421_is_the_last_word_of_a_silent_server(void **state)
 	for (int is_spent = 0; is_spent <= 1; is_spent++) {
 		start_three(&rig, sizeof(THREE) - 1);
 		if (is_spent) {
-			session_finish(rig.session, FINISH_SPENT, rig.now.ms);
+			session_finish(rig.session, FINISH_SPENT, rig.now.us);
 			rig_expect(&rig, "QUIT\r\n");
 		}
 		rig_say(&rig, RIG_SENT);
@@ -216,8 +217,8 @@ quit_is_answered_or_the_connection_closed(void **state)
 
 		rig_init(&rig, SESSION_BDAT);
 		rig_open(&rig);
-		session_finish(rig.session, FINISH_SPENT, rig.now.ms);
-		assert_false(session_has_room(rig.session, 10, 50, rig.now.ms));
+		session_finish(rig.session, FINISH_SPENT, rig.now.us);
+		assert_false(session_has_room(rig.session, 10, 50, rig.now.us));
 		rig_expect(&rig, "QUIT\r\n");
 		if (i == 0)
 			rig_say(&rig, "221 bye\r\n");
@@ -231,7 +232,7 @@ quit_is_answered_or_the_connection_closed(void **state)
 			rig_wait(&rig, 1);
 		}
 		rig_check_over(&rig, SESSION_END_QUIT, i < 3);
-		assert_int_equal(session_deadline_ms(rig.session), INT64_MAX);
+		assert_int_equal(session_deadline_us(rig.session), INT64_MAX);
 		rig_say(&rig, "221 again\r\n");
 		rig_fini(&rig);
 	}
@@ -251,7 +252,7 @@ refused_quit_leaves_doubt_about_what_was_taken_only(void **state)
 		rig_init(&rig, SESSION_BDAT);
 		rig_open(&rig);
 		m = rig_send(&rig);
-		session_finish(rig.session, FINISH_SPENT, rig.now.ms);
+		session_finish(rig.session, FINISH_SPENT, rig.now.us);
 		rig_expect(&rig, MESSAGE("1") "QUIT\r\n");
 		rig_say(&rig, RIG_MAIL);
 		rig_say(&rig, is_refused
@@ -283,7 +284,7 @@ quit_has_its_time_after_the_last_message(void **state)
 	rig_open(&rig);
 	m = rig_send(&rig);
 	rig_expect(&rig, MESSAGE("1"));
-	session_finish(rig.session, FINISH_SPENT, rig.now.ms);
+	session_finish(rig.session, FINISH_SPENT, rig.now.us);
 	rig_wait(&rig, 10000);
 	rig_say(&rig, RIG_SENT);
 	rig_check_sent(m);
@@ -306,7 +307,7 @@ idle_session_closed_by_the_server_is_no_loss(void **state)
 	(void)state;
 	rig_init(&rig, SESSION_BDAT);
 	rig_open(&rig);
-	assert_int_equal(session_deadline_ms(rig.session), INT64_MAX);
+	assert_int_equal(session_deadline_us(rig.session), INT64_MAX);
 	session_closed(rig.session, true, "gone", rig.now);
 	rig_check_over(&rig, SESSION_END_QUIT, true);
 	rig_open(&rig);
@@ -314,7 +315,7 @@ idle_session_closed_by_the_server_is_no_loss(void **state)
 	rig_check_over(&rig, SESSION_END_421, true);
 	/* Tired of waiting: no quota is to be learned from it. */
 	rig_open(&rig);
-	rig.now.ms += 5000;
+	rig.now.us += 5 * US_PER_S;
 	rig_say(&rig, "421 4.4.2 idle\r\n");
 	rig_check_over(&rig, SESSION_END_QUIT, true);
 	rig_open(&rig);
@@ -331,21 +332,21 @@ only_the_oldest_command_has_a_timer(void **state)
 
 	(void)state;
 	start_three(&rig, sizeof(THREE) - 1);
-	assert_int_equal(session_deadline_ms(rig.session),
-	    rig.now.ms + set->smtp_mail_timeout_ms);
+	assert_int_equal(session_deadline_us(rig.session),
+	    rig.now.us + set->smtp_mail_timeout_us);
 	rig_wait(&rig, 299999);
 	rig_say(&rig, RIG_MAIL);
-	assert_int_equal(session_deadline_ms(rig.session),
-	    rig.now.ms + set->smtp_rcpt_timeout_ms);
+	assert_int_equal(session_deadline_us(rig.session),
+	    rig.now.us + set->smtp_rcpt_timeout_us);
 	rig_wait(&rig, 299999);
 	rig_say(&rig, RIG_RCPT);
-	assert_int_equal(session_deadline_ms(rig.session),
-	    rig.now.ms + set->smtp_data_done_timeout_ms);
+	assert_int_equal(session_deadline_us(rig.session),
+	    rig.now.us + set->smtp_data_done_timeout_us);
 	rig_wait(&rig, 590000);
 	rig_say(&rig, RIG_TAKEN);
 	rig_check_sent(rig.messages[0]);
-	assert_int_equal(session_deadline_ms(rig.session),
-	    rig.now.ms + set->smtp_rset_timeout_ms);
+	assert_int_equal(session_deadline_us(rig.session),
+	    rig.now.us + set->smtp_rset_timeout_us);
 	assert_false(rig.is_over);
 	rig_fini(&rig);
 }
@@ -388,22 +389,24 @@ request_deadline_ends_what_the_stages_would_not(void **state)
 
 	(void)state;
 	rig_init(&rig, SESSION_BDAT);
-	rig.set.smtp_mail_timeout_ms = rig.set.smtp_rcpt_timeout_ms = 600000;
+	rig.set.smtp_mail_timeout_us = rig.set.smtp_rcpt_timeout_us =
+	    600 * US_PER_S;
 	rig_open(&rig);
 	m = rig_add(&rig, &plan);
-	born = rig.now.ms;
-	m->req->deadline_ms = born + 3600000;
+	born = rig.now.us;
+	m->req->deadline_us = born + 3600 * US_PER_S;
 	rig_assign(&rig, m);
 	while (rig_pull(&rig, 65536).n > 0)
 		rig_write(&rig, buf_len(&rig.out));
 	while (!rig.is_over) {
-		int64_t due = session_deadline_ms(rig.session) - rig.now.ms;
+		int64_t due =
+		    (session_deadline_us(rig.session) - rig.now.us) / US_PER_MS;
 
 		rig_wait(&rig, due < 590000 ? due : 590000);
 		if (!rig.is_over)
 			rig_say(&rig, "250 ok\r\n");
 	}
-	assert_int_equal(rig.now.ms, born + 3600000);
+	assert_int_equal(rig.now.us, born + 3600 * US_PER_S);
 	rig_check_over(&rig, SESSION_END_TIMEOUT, false);
 	for (size_t i = 0; i < 20; i++)
 		rig_check(m, i, OUTCOME_DEFER, 0, "4.4.2", NULL);
@@ -605,7 +608,7 @@ refused_message_where_rset_is_refused_ends_the_session(void **state)
 
 	(void)state;
 	rig_init(&rig, SESSION_BDAT);
-	assert_true(manner_without_rset(&rig.manner, rig.now.ms));
+	assert_true(manner_without_rset(&rig.manner, rig.now.us));
 	rig_open(&rig);
 	a = rig_send(&rig);
 	rig_expect(&rig, ENVELOPE("1") "DATA\r\n");
@@ -652,12 +655,13 @@ session_is_spent_by_messages_and_by_age(void **state)
 	(void)state;
 	rig_init(&rig, SESSION_BDAT);
 	rig_open(&rig);
-	assert_false(session_is_spent(rig.session, 2, rig.now.ms));
+	assert_false(session_is_spent(rig.session, 2, rig.now.us));
 	(void)rig_send(&rig);
 	(void)rig_send(&rig);
-	assert_true(session_is_spent(rig.session, 2, rig.now.ms));
-	assert_false(session_is_spent(rig.session, 3, rig.now.ms));
-	assert_true(session_is_spent(rig.session, 3, rig.now.ms + 900000));
+	assert_true(session_is_spent(rig.session, 2, rig.now.us));
+	assert_false(session_is_spent(rig.session, 3, rig.now.us));
+	assert_true(
+	    session_is_spent(rig.session, 3, rig.now.us + 900 * US_PER_S));
 	rig_fini(&rig);
 }
 

@@ -30,9 +30,9 @@ content_and_next_envelope_are_one_group(void **state)
 	(void)state;
 	start(&rig, SESSION_OVERLAP);
 	a = rig_send(&rig);
-	assert_true(session_has_room(rig.session, 10, 50, rig.now.ms));
+	assert_true(session_has_room(rig.session, 10, 50, rig.now.us));
 	b = rig_send(&rig);
-	assert_false(session_has_room(rig.session, 10, 50, rig.now.ms));
+	assert_false(session_has_room(rig.session, 10, 50, rig.now.us));
 	rig_expect(&rig, GROUP("1"));
 	rig_say(&rig, "250 ok\r\n250 ok\r\n");
 	rig_expect(&rig, "");
@@ -42,7 +42,7 @@ content_and_next_envelope_are_one_group(void **state)
 	rig_say(&rig, RIG_TAKEN);
 	rig_check(a, 0, OUTCOME_SENT, 250, "2.0.0", "250 2.0.0 taken");
 	c = rig_send(&rig);
-	session_finish(rig.session, FINISH_SPENT, rig.now.ms);
+	session_finish(rig.session, FINISH_SPENT, rig.now.us);
 	rig_say(&rig, "250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n");
 	rig_expect(&rig, BODY("2") "RSET\r\n" GROUP("3"));
 	rig_say(&rig, "250 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n");
@@ -290,9 +290,9 @@ lockstep_sends_nothing_before_the_reply(void **state)
 	start(&rig, SESSION_LOCKSTEP);
 	a = rig_add(&rig, &plan);
 	rig_assign(&rig, a);
-	assert_false(session_has_room(rig.session, 10, 50, rig.now.ms));
+	assert_false(session_has_room(rig.session, 10, 50, rig.now.us));
 	b = rig_send(&rig);
-	session_finish(rig.session, FINISH_SPENT, rig.now.ms);
+	session_finish(rig.session, FINISH_SPENT, rig.now.us);
 	rig_expect(&rig, "MAIL FROM:<s1@from.test>\r\n");
 	rig_say(&rig, "250 ");
 	rig_expect(&rig, "");
@@ -394,7 +394,7 @@ server_that_takes_nothing_behind_the_dot_is_learned(void **state)
 	assert_false(session_is_finishing(rig.session));
 	assert_int_equal(rig.manner.fastest, SESSION_GROUP);
 	assert_false(rig.manner.no_rset);
-	assert_false(session_has_room(rig.session, 10, 50, rig.now.ms) &&
+	assert_false(session_has_room(rig.session, 10, 50, rig.now.us) &&
 		     session_load(rig.session) > 0);
 	rig_assign(&rig, b);
 	rig_expect(&rig, "RSET\r\n" GROUP("2"));
@@ -404,7 +404,7 @@ server_that_takes_nothing_behind_the_dot_is_learned(void **state)
 	rig_say(&rig, "250 2.0.0 taken\r\n");
 	rig_check_sent(b);
 	rig_expect(&rig, GROUP("3"));
-	session_finish(rig.session, FINISH_SPENT, rig.now.ms);
+	session_finish(rig.session, FINISH_SPENT, rig.now.us);
 	rig_say(&rig, "250 ok\r\n250 ok\r\n354 go\r\n");
 	rig_expect(&rig, BODY("3"));
 	rig_say(&rig, "250 2.0.0 taken\r\n");

@@ -125,12 +125,12 @@ assign(struct world *w)
 	struct rig_message *m;
 
 	while (
-	    session_has_room(w->rig.session, w->depth, 1000, w->rig.now.ms) &&
+	    session_has_room(w->rig.session, w->depth, 1000, w->rig.now.us) &&
 	    (m = next_waiting(w)) != NULL)
 		rig_assign(&w->rig, m);
 	if (next_waiting(w) == NULL ||
-	    session_is_spent(w->rig.session, 1000, w->rig.now.ms))
-		session_finish(w->rig.session, FINISH_SPENT, w->rig.now.ms);
+	    session_is_spent(w->rig.session, 1000, w->rig.now.us))
+		session_finish(w->rig.session, FINISH_SPENT, w->rig.now.us);
 }
 
 /* A reply that is held back in the middle of a line comes later. */

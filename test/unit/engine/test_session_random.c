@@ -175,14 +175,14 @@ assign(struct world *w)
 	struct rig_message *m = next_waiting(w);
 
 	if (m != NULL &&
-	    session_has_room(s, w->depth, w->quota, w->rig.now.ms)) {
+	    session_has_room(s, w->depth, w->quota, w->rig.now.us)) {
 		rig_assign(&w->rig, m);
 		assert_true(session_load(s) <= 2 * (size_t)w->depth);
 		return true;
 	}
 	if (!session_is_finishing(s) &&
-	    (m == NULL || session_is_spent(s, w->quota, w->rig.now.ms))) {
-		session_finish(s, FINISH_SPENT, w->rig.now.ms);
+	    (m == NULL || session_is_spent(s, w->quota, w->rig.now.us))) {
+		session_finish(s, FINISH_SPENT, w->rig.now.us);
 		return true;
 	}
 	return false;

@@ -260,7 +260,7 @@ only_who_waits_is_assigned_and_only_to_an_open_session(void **state)
 	assert_true(death_by_check(assign_message, &rig));
 	assert_true(session_withdraw(rig.session, m->t));
 	m->is_inside = false;
-	session_finish(rig.session, FINISH_IDLE, rig.now.ms);
+	session_finish(rig.session, FINISH_IDLE, rig.now.us);
 	assert_true(death_by_check(assign_message, &rig));
 	rig_fini(&rig);
 }
@@ -300,7 +300,7 @@ finish_for_no_reason(void *arg)
 {
 	struct rig *rig = arg;
 
-	session_finish(rig->session, FINISH_NONE, rig->now.ms);
+	session_finish(rig->session, FINISH_NONE, rig->now.us);
 }
 
 static void
@@ -313,8 +313,8 @@ the_first_reason_to_finish_stays(void **state)
 	rig_open(&rig);
 	assert_int_equal(session_finish_reason(rig.session), FINISH_NONE);
 	assert_true(death_by_check(finish_for_no_reason, &rig));
-	session_finish(rig.session, FINISH_WANTED, rig.now.ms);
-	session_finish(rig.session, FINISH_IDLE, rig.now.ms);
+	session_finish(rig.session, FINISH_WANTED, rig.now.us);
+	session_finish(rig.session, FINISH_IDLE, rig.now.us);
 	assert_int_equal(session_finish_reason(rig.session), FINISH_WANTED);
 	rig_expect(&rig, "QUIT\r\n");
 	rig_say(&rig, "221 2.0.0 bye\r\n");
@@ -372,7 +372,7 @@ act(void)
 	case DEEDS:
 		break;
 	case DEED_FINISH:
-		session_finish(s, FINISH_WANTED, rig->now.ms);
+		session_finish(s, FINISH_WANTED, rig->now.us);
 		break;
 	case DEED_INPUT:
 		session_input(s, "", 0, rig->now);

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "common/base/clock.h"
 #include "test/support/session_rig.h"
 
 #define XFORWARD(id)                                                           \
@@ -23,7 +24,7 @@ begin(struct rig *rig, enum session_mode mode)
 {
 	rig_init(rig, mode);
 	rig->set.smtp_send_xforward_command = true;
-	rig->set.smtp_xforward_timeout_ms = 7000;
+	rig->set.smtp_xforward_timeout_us = 7 * US_PER_S;
 	rig->ehlo.xforward = 1 << XFORWARD_NAME | 1 << XFORWARD_HELO;
 }
 
@@ -157,7 +158,8 @@ one_at_a_time_where_nothing_else_goes(void **state)
 	rig_expect(&rig, "XFORWARD NAME=client1.test\r\n");
 	rig_say(&rig, RIG_RSET);
 	rig_expect(&rig, "XFORWARD HELO=helo1\r\n");
-	assert_int_equal(session_deadline_ms(rig.session), rig.now.ms + 7000);
+	assert_int_equal(
+	    session_deadline_us(rig.session), rig.now.us + 7 * US_PER_S);
 	rig_say(&rig, RIG_RSET);
 	rig_expect(&rig, "MAIL FROM:<s1@from.test>\r\n");
 	rig_say(&rig, RIG_MAIL);

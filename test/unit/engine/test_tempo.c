@@ -16,16 +16,16 @@ dials_and_messages_are_smoothed(void **state)
 	(void)state;
 	assert_false(t.knows_dial || t.knows_message);
 	tempo_on_dial(&t, 100);
-	assert_true(t.knows_dial && t.dial_ms == 100);
+	assert_true(t.knows_dial && t.dial_us == 100);
 	tempo_on_dial(&t, 500);
-	assert_true(t.dial_ms == 200);
+	assert_true(t.dial_us == 200);
 	tempo_on_message(&t, 0);
-	assert_true(t.knows_message && t.message_ms == 0);
+	assert_true(t.knows_message && t.message_us == 0);
 	tempo_on_message(&t, 32);
-	assert_true(t.message_ms == 2);
+	assert_true(t.message_us == 2);
 	/* A clock that went back is no time. */
 	tempo_on_message(&t, -1000);
-	assert_true(t.message_ms == 1.875);
+	assert_true(t.message_us == 1.875);
 }
 
 /* One after the other, and in windows of ten, of which the first takes a round
@@ -40,8 +40,8 @@ window_counts_as_so_many_messages(void **state)
 		tempo_on_message(&each, 10);
 		tempo_on_message(&windows, i % 10 == 0 ? 100 : 0);
 	}
-	assert_true(each.message_ms == 10);
-	assert_true(windows.message_ms > 6 && windows.message_ms < 15);
+	assert_true(each.message_us == 10);
+	assert_true(windows.message_us > 6 && windows.message_us < 15);
 }
 
 static void
@@ -53,7 +53,7 @@ session_carries_so_many_in_a_span(void **state)
 	tempo_on_dial(&t, 700);
 	tempo_on_message(&t, 10);
 	assert_true(tempo_messages(&t, 700) == 70);
-	t.message_ms = 0;
+	t.message_us = 0;
 	assert_true(isinf(tempo_messages(&t, 1)));
 }
 

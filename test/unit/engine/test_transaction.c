@@ -35,7 +35,7 @@ transaction_takes_the_waiting_recipients(void **state)
 	assert_int_equal(t->rcpts[0], 1);
 	assert_int_equal(t->rcpts[1], 2);
 	assert_int_equal(t->rcpts[2], 4);
-	assert_int_equal(t->waiting_since_ms, 77);
+	assert_int_equal(t->waiting_since_us, 77);
 	assert_int_equal(t->state, TRANSACTION_WAITING);
 	transaction_free(&t);
 	assert_null(t);
@@ -63,7 +63,7 @@ reset_forgets_the_attempt_and_keeps_the_life(void **state)
 	t->rcpts_accepted = t->rcpts_answered = t->commands_unanswered = 2;
 	t->is_failed = t->is_bad_sequence = true;
 	t->last_off = 1000;
-	t->began_ms = 5;
+	t->began_us = 5;
 	t->began.tv_sec = 5;
 	t->tries = 2;
 	transaction_reset(t);
@@ -79,10 +79,10 @@ reset_forgets_the_attempt_and_keeps_the_life(void **state)
 	    t->rcpts_accepted + t->rcpts_answered + t->commands_unanswered, 0);
 	assert_false(t->is_failed || t->is_bad_sequence);
 	assert_int_equal(t->last_off, 0);
-	assert_int_equal(t->began_ms, 0);
+	assert_int_equal(t->began_us, 0);
 	assert_int_equal(t->began.tv_sec, 0);
 	assert_int_equal(t->tries, 2);
-	assert_int_equal(t->waiting_since_ms, 77);
+	assert_int_equal(t->waiting_since_us, 77);
 	transaction_free(&t);
 	request_free(&req);
 }

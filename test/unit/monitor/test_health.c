@@ -45,7 +45,7 @@ set_up(void **state)
 	(void)snprintf(
 	    w->account.refusal, sizeof(w->account.refusal), "421 too many");
 	w->m = (struct model){
-	    .now = {.ms = 1000000, .wall = {.tv_sec = NOW_S}},
+	    .now = {.us = 1000000000, .wall = {.tv_sec = NOW_S}},
 	    .boards = &w->board,
 	    .board_count = 1,
 	    .accounts = &w->account,

@@ -63,7 +63,7 @@ set_up(void **state)
 	(void)snprintf(url, sizeof(url), "http://127.0.0.1:%d/hook", web.port);
 	set_string(&set.lane_alert_url, url);
 	set_string(&set.myhostname, "mail.example.org");
-	set.lane_alert_interval_ms = LONG_MS;
+	set.lane_alert_interval_us = LONG_MS * US_PER_MS;
 	return 0;
 }
 
@@ -150,7 +150,7 @@ alarm_that_lasts_is_told_once_in_an_interval(void **state)
 	int64_t began_ms;
 
 	(void)state;
-	set.lane_alert_interval_ms = SHORT_MS;
+	set.lane_alert_interval_us = SHORT_MS * US_PER_MS;
 	alarms = alarm_new(loop, &set, "fast");
 	began_ms = clock_mono_ms();
 	for (int i = 0; i < 100; i++)
@@ -182,7 +182,7 @@ static void
 alarm_that_came_back_is_told_after_a_pause(void **state)
 {
 	(void)state;
-	set.lane_alert_interval_ms = SHORT_MS;
+	set.lane_alert_interval_us = SHORT_MS * US_PER_MS;
 	alarms = alarm_new(loop, &set, "fast");
 	alarm_raise(alarms, ALARM_LOGIN, HOST, "535 no");
 	alarm_clear(alarms, ALARM_LOGIN, HOST);
@@ -415,7 +415,7 @@ alarm_that_lasts_keeps_its_interval_over_processes(void **state)
 	int64_t began_ms;
 
 	(void)state;
-	set.lane_alert_interval_ms = 5 * SHORT_MS;
+	set.lane_alert_interval_us = 5 * SHORT_MS * US_PER_MS;
 	open_state();
 	next_process();
 	began_ms = clock_mono_ms();

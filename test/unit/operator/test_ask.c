@@ -200,7 +200,8 @@ steering_makes_orders_of_what_is_in_force(void **state)
 				   "fast rate 5/1s 0 1 root\n"
 				   "fast connections 3 1699999999 1 root\n"
 				   "slow pause - 0 1 root\n";
-	const struct moment now = {.ms = 5000, .wall = {.tv_sec = 1700000000}};
+	const struct moment now = {
+	    .us = 5000000, .wall = {.tv_sec = 1700000000}};
 	struct steer *s = mem_zalloc(sizeof(*s));
 	struct lane_steering order;
 	char error[200];
@@ -208,19 +209,19 @@ steering_makes_orders_of_what_is_in_force(void **state)
 	(void)state;
 	assert_true(steer_parse(slice_str(file), s, error, sizeof(error)));
 	steering_orders(s, "fast", now, &order);
-	assert_int_equal(order.paused_until_ms, 65000);
+	assert_int_equal(order.paused_until_us, 65 * US_PER_S);
 	assert_true(order.is_drain);
 	assert_int_equal(order.asked_s, 1);
 	assert_non_null(strstr(order.why, "drained by root on pts/3 until "));
 	assert_string_equal(order.rate, "5/1s");
 	assert_int_equal(order.connection_limit, 0);
 	steering_orders(s, "slow", now, &order);
-	assert_true(order.paused_until_ms == INT64_MAX);
+	assert_true(order.paused_until_us == INT64_MAX);
 	assert_false(order.is_drain);
 	assert_string_equal(order.why, "paused by root");
 	assert_string_equal(order.rate, "");
 	steering_orders(s, "other", now, &order);
-	assert_int_equal(order.paused_until_ms, 0);
+	assert_int_equal(order.paused_until_us, 0);
 	mem_free(s);
 }
 

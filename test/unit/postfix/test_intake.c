@@ -36,7 +36,7 @@ intake_serves_one_request_from_hello_to_eof(void **state)
 	assert_string_equal(req->queue_id, INTAKE_WORLD_ID);
 	assert_int_equal(req->rcpt_count, 1);
 	assert_non_null(req->message);
-	assert_int_equal(req->deadline_ms, req->received_ms + 3600000);
+	assert_int_equal(req->deadline_us, req->received_us + 3600 * US_PER_S);
 	assert_int_equal(intake_working(w->intake), 1);
 	assert_true(intake_world_is_locked());
 	assert_true(intake_mark(w, req, RCPT_OFF));
@@ -222,7 +222,7 @@ intake_never_holds_a_hello_beyond_the_limit(void **state)
 	struct world *w = *state;
 	int fd;
 
-	w->set.lane_wait_limit_ms = 30;
+	w->set.lane_wait_limit_us = 30 * US_PER_MS;
 	w->may_greet = false;
 	fd = intake_world_qmgr_connect();
 	intake_world_expect(w, fd, "ipc/agent-hello-3.6+.bin");

@@ -52,7 +52,7 @@ set_up(void **state)
 	log_set_sink(keep_warning, w);
 	w->loop = loop_new();
 	w->set.mail_version = release_new;
-	w->set.ipc_timeout_ms = 3600000;
+	w->set.ipc_timeout_us = 3600 * US_PER_S;
 	daemon_open(&w->daemon, w->loop, "flush", "queue_flush_protocol");
 	*state = w;
 	return 0;
@@ -181,8 +181,9 @@ ipc_without_an_answer_says_why(void **state)
 
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
 		w->daemon.manner = table[i].manner;
-		w->set.ipc_timeout_ms =
-		    table[i].manner == DAEMON_STAY_SILENT ? 30 : 3600000;
+		w->set.ipc_timeout_us = table[i].manner == DAEMON_STAY_SILENT
+					    ? 30 * US_PER_MS
+					    : 3600 * US_PER_S;
 		(void)ask(w, table[i].path, 10);
 		assert_int_equal(w->answers, i);
 		wait_for(w, i + 1);

@@ -125,7 +125,7 @@ set_up(void **state)
 	w->set.fast_flush_domains = flush_domains;
 	w->set.address_verify_negative_cache = true;
 	w->set.delay_logging_resolution_limit = 2;
-	w->set.ipc_timeout_ms = 3600000;
+	w->set.ipc_timeout_us = 3600 * US_PER_S;
 	w->loop = loop_new();
 	buf_init(&w->log, 1 << 20);
 	log_set_sink(keep_log, w);
@@ -459,8 +459,9 @@ report_defers_when_bounce_will_not_have_it(void **state)
 	for (size_t i = 0; i < sizeof(manners) / sizeof(manners[0]); i++) {
 		struct request *req = bounced();
 
-		w->set.ipc_timeout_ms =
-		    manners[i] == DAEMON_STAY_SILENT ? 50 : 3600000;
+		w->set.ipc_timeout_us = manners[i] == DAEMON_STAY_SILENT
+					    ? 50 * US_PER_MS
+					    : 3600 * US_PER_S;
 		w->servers[BOUNCE].manner = manners[i];
 		report_one(w, req);
 		assert_int_equal(w->servers[DEFER].requests, i + 1);

@@ -11,6 +11,7 @@
 
 #include "agent/settings/config.h"
 #include "agent/settings/params.h"
+#include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "test/support/scratch.h"
 
@@ -76,7 +77,7 @@ config_defaults_are_postfix_own_and_ours(void **state)
 	assert_string_equal(set.config_directory, scratch_path("config"));
 	assert_string_equal(set.queue_directory, scratch_path("queue"));
 	assert_string_equal(set.smtp_helo_name, "mx.example.com");
-	assert_int_equal(set.smtp_data_done_timeout_ms, 600000);
+	assert_int_equal(set.smtp_data_done_timeout_us, 600 * US_PER_S);
 	assert_string_equal(
 	    set.smtp_sasl_security_options, "noplaintext, noanonymous");
 	assert_string_equal(set.smtp_sasl_tls_verified_security_options,
@@ -85,7 +86,7 @@ config_defaults_are_postfix_own_and_ours(void **state)
 	assert_string_equal(
 	    set.lane_state_directory, scratch_path("data/postlane"));
 	assert_int_equal(set.lane_connection_limit, 20);
-	assert_int_equal(set.lane_request_limit_ms, 3600000);
+	assert_int_equal(set.lane_request_limit_us, 3600 * US_PER_S);
 	assert_string_equal(set.lane_message_rate_limit, "none");
 	assert_true(set.lane_chunking);
 }
@@ -151,17 +152,17 @@ config_reuse_limits_are_defaults_of_ours(void **state)
 		       "smtp_connection_reuse_time_limit = 5m\n");
 	load("");
 	assert_int_equal(set.lane_messages_per_connection, 50);
-	assert_int_equal(set.lane_connection_age_limit_ms, 900000);
+	assert_int_equal(set.lane_connection_age_limit_us, 900 * US_PER_S);
 	scratch_config("smtp_connection_reuse_count_limit = 4\n"
 		       "smtp_connection_reuse_time_limit = 20\n");
 	load("");
 	expect_no_problem();
 	assert_int_equal(set.lane_messages_per_connection, 5);
-	assert_int_equal(set.lane_connection_age_limit_ms, 20000);
+	assert_int_equal(set.lane_connection_age_limit_us, 20 * US_PER_S);
 	load("-o|lane_messages_per_connection=9|-o|lane_provider=mailersend"
 	     "|-o|lane_connection_age_limit=7s");
 	assert_int_equal(set.lane_messages_per_connection, 9);
-	assert_int_equal(set.lane_connection_age_limit_ms, 7000);
+	assert_int_equal(set.lane_connection_age_limit_us, 7 * US_PER_S);
 }
 
 static void
@@ -244,23 +245,23 @@ config_obsolete_name_is_obeyed_with_a_warning(void **state)
 	scratch_config("lane_wait_limit = 40s\n");
 	load("");
 	assert_int_equal(problems.warning_count, 0);
-	assert_int_equal(set.lane_wait_limit_ms, 40000);
+	assert_int_equal(set.lane_wait_limit_us, 40 * US_PER_S);
 	scratch_config("patience = 2m\nlane_hold_limit = $patience\n");
 	load("");
 	expect_no_problem();
 	assert_int_equal(problems.warning_count, 1);
 	assert_string_equal(problems.warning[0], warning);
-	assert_int_equal(set.lane_wait_limit_ms, 120000);
+	assert_int_equal(set.lane_wait_limit_us, 120 * US_PER_S);
 	scratch_config("");
 	load("-o|lane_hold_limit=7s");
 	expect_no_problem();
 	assert_int_equal(problems.warning_count, 1);
 	assert_string_equal(problems.warning[0], warning);
-	assert_int_equal(set.lane_wait_limit_ms, 7000);
+	assert_int_equal(set.lane_wait_limit_us, 7 * US_PER_S);
 	scratch_config("lane_hold_limit = soon\n");
 	load("");
 	expect_problem("bad parameter: lane_wait_limit = soon: must be 1s to");
-	assert_int_equal(set.lane_wait_limit_ms, 300000);
+	assert_int_equal(set.lane_wait_limit_us, 300 * US_PER_S);
 }
 
 static void
@@ -270,7 +271,7 @@ config_obsolete_name_beside_the_new_one_must_agree(void **state)
 	scratch_config("lane_hold_limit = 2m\n");
 	load("-o|lane_wait_limit=120s");
 	expect_no_problem();
-	assert_int_equal(set.lane_wait_limit_ms, 120000);
+	assert_int_equal(set.lane_wait_limit_us, 120 * US_PER_S);
 	scratch_config("lane_hold_limit = 2m\n");
 	load("-o|lane_wait_limit=30s");
 	expect_problem("bad parameter: lane_hold_limit = 2m: must be as "
@@ -395,7 +396,7 @@ config_wrong_values_are_told_and_defaults_stay(void **state)
 	expect_problem("-o not_ours = 2: there is no such parameter");
 	assert_int_equal(problems.count, 7);
 	assert_int_equal(set.lane_connection_limit, 20);
-	assert_int_equal(set.smtp_mail_timeout_ms, 300000);
+	assert_int_equal(set.smtp_mail_timeout_us, 300 * US_PER_S);
 }
 
 static void

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "agent/settings/provider.h"
+#include "common/base/clock.h"
 #include "common/base/mem.h"
 
 static struct rules *rules;
@@ -312,11 +313,11 @@ provider_shipped_rules_know_real_replies(void **state)
 		read_file("providers/general.conf");
 		(void)rules_match(rules, &q, &hit);
 		if (hit.outcome != t[i].outcome ||
-		    hit.wait_ms != t[i].wait_s * 1000)
-			fail_msg("%s: \"%s\" is %s for %lld ms (%s:%d)",
+		    hit.wait_us != t[i].wait_s * US_PER_S)
+			fail_msg("%s: \"%s\" is %s for %lld us (%s:%d)",
 			    t[i].provider, t[i].text,
 			    rule_outcome_name(hit.outcome),
-			    (long long)hit.wait_ms,
+			    (long long)hit.wait_us,
 			    hit.file != NULL ? hit.file : "no rule", hit.line);
 	}
 }

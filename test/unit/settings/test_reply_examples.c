@@ -14,6 +14,7 @@
 #include "agent/engine/lane_state.h"
 #include "agent/settings/provider_set.h"
 #include "agent/settings/reply_examples.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "test/support/lane_world.h"
@@ -114,7 +115,7 @@ tell(struct world *w, const struct rules *rules, enum rule_stage stage,
 	w->server.dial_stage = stage;
 	w->ehlo.chunking = stage != RULE_DATA;
 	w->set.lane_adaptive = true;
-	w->set.lane_alert_retry_ms = 60000;
+	w->set.lane_alert_retry_us = 60 * US_PER_S;
 	world_open(w, 10);
 	lane_set_rules(w->lane, rules);
 	w->set.lane_connection_limit = 1;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "agent/smarthost/link.h"
+#include "common/base/clock.h"
 #include "test/support/dialbench.h"
 
 static void
@@ -32,7 +33,7 @@ dialer_hands_over_a_plain_session(void **state)
 	assert_int_equal(
 	    strtol(b.result.peer.port, NULL, 10), fake_port(b.fake));
 	assert_string_equal(b.result.peer.tls, "none");
-	assert_true(b.result.peer.rtt_ms >= 0);
+	assert_true(b.result.peer.rtt_us >= 0);
 	bench_end(&b);
 }
 
@@ -407,10 +408,12 @@ dialer_times_out_at_each_stage(void **state)
 		bench_set(&b, "smtp_tls_security_level", "encrypt");
 		bench_set(&b, cases[i].param, "1s");
 		/* Shorter than a parameter can say. */
-		b.set.smtp_helo_timeout_ms =
-		    b.set.smtp_helo_timeout_ms == 1000 ? 50 : 10000;
-		b.set.smtp_starttls_timeout_ms =
-		    b.set.smtp_starttls_timeout_ms == 1000 ? 50 : 10000;
+		b.set.smtp_helo_timeout_us =
+		    b.set.smtp_helo_timeout_us == US_PER_S ? 50 * US_PER_MS
+							   : 10 * US_PER_S;
+		b.set.smtp_starttls_timeout_us =
+		    b.set.smtp_starttls_timeout_us == US_PER_S ? 50 * US_PER_MS
+							       : 10 * US_PER_S;
 		bench_dial(&b);
 		assert_non_null(strstr(b.result.dsn.text, cases[i].text));
 		bench_end(&b);

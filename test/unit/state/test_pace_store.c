@@ -10,6 +10,7 @@
 
 #include "agent/engine/lane_state.h"
 #include "agent/state/pace_store.h"
+#include "common/base/clock.h"
 #include "test/support/lane_world.h"
 #include "test/support/statedir.h"
 
@@ -75,7 +76,7 @@ static double
 learn(struct world *w, struct board_writer *b, int64_t pause_ms)
 {
 	struct controller *a = pace(w);
-	int64_t us = w->now.ms * 1000;
+	int64_t us = w->now.us;
 
 	for (int i = 0; i < 200; i++, us += 20000) {
 		controller_take(a, us);
@@ -83,7 +84,7 @@ learn(struct world *w, struct board_writer *b, int64_t pause_ms)
 	}
 	controller_take(a, us);
 	controller_on_throttled(a, us, 0, false, us + 1000);
-	w->now.ms = us / 1000 + 1;
+	w->now.us = us + US_PER_MS;
 	w->now.wall.tv_sec += 4;
 	if (pause_ms > 0)
 		controller_pause_until(a, us + pause_ms * 1000);
@@ -128,13 +129,14 @@ pause_is_kept_though_nothing_else_was_learned(void **state)
 	(void)state;
 	open_world(&w, 7, b);
 	wall_ms = (int64_t)w.now.wall.tv_sec * 1000;
-	controller_pause_until(pace(&w), w.now.ms * 1000 + 60000000);
+	controller_pause_until(pace(&w), w.now.us + 60 * US_PER_S);
 	pace_store_store(b, w.lane, w.now);
 	close_world(&w);
 	assert_true(pace_store_load(b, 7, &stored));
 	assert_in_range(stored.pause_until_wall_ms - wall_ms, 60000, 61000);
 	open_world(&w, 7, b);
-	assert_in_range(lane_paused_until_ms(w.lane) - w.now.ms, 59000, 61000);
+	assert_in_range(lane_paused_until_us(w.lane) - w.now.us, 59 * US_PER_S,
+	    61 * US_PER_S);
 	assert_true(isinf(lane_learned_rate(w.lane)));
 	close_world(&w);
 	board_writer_close(&b);
