@@ -58,6 +58,7 @@ int drain_run(struct command *c);
 int rate_run(struct command *c);
 int connections_run(struct command *c);
 int retry_run(struct command *c);
+int doctor_run(struct command *c);
 int probe_run(struct command *c);
 int why_run(struct command *c);
 int status_run(struct command *c);

@@ -53,6 +53,11 @@ static const struct verb {
 	"What a lane finds at its smarthost: addresses, TLS, offers, login, "
 	"times. No\n  mail is sent.",
 	probe_run, 0, 2, false, false},
+    {"doctor", "",
+	"Do Postfix and lanes fit together? What is set where, what is "
+	"wrong, and the\n  command that repairs it. Exit status: 0 well, 1 a "
+	"warning, 2 an error.",
+	doctor_run, 0, 0, false, false},
     {"help", "", "This text.", NULL, 0, 0, false, false},
 };
 

@@ -304,11 +304,13 @@ print_report(const json_t *report)
 	    *text_of(report, "nexthop_from") != '\0' ? ")" : "");
 	print_remarks(report);
 	print_addresses(report);
-	print_steps(report);
-	print_tls(report);
-	print_offers(report);
-	print_login(report);
-	print_round_trips(report);
+	if (json_array_size(json_object_get(report, "steps")) > 0) {
+		print_steps(report);
+		print_tls(report);
+		print_offers(report);
+		print_login(report);
+		print_round_trips(report);
+	}
 	print_advice(report);
 	label("result");
 	if (is_true(report, "is_ready"))

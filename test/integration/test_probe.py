@@ -28,7 +28,8 @@ def test_probe_tells_what_the_lane_finds(origin, sim):
     """Each step, offer and date, in words and as JSON; no mail is sent, and no
     password is shown."""
     settled(origin, sim, smtp_tls_security_level="verify",
-            smtp_tls_verify_cert_match="127.0.0.1")
+            smtp_tls_verify_cert_match="127.0.0.1",
+            lane_pipeline_depth="100")
     text = origin.postlane("probe", "fast").stdout
     for words in (
             f"lane fast: [127.0.0.1]:{sim.port} (relayhost, {origin.etc}"
@@ -48,8 +49,8 @@ def test_probe_tells_what_the_lane_finds(origin, sim):
     assert found["tls"]["is_matched"]
     assert "127.0.0.1" in found["tls"]["chain"][0]["names"]
     advice = {a["name"]: a["value"] for a in found["advice"]}
-    assert advice == {"fast_destination_concurrency_limit": "400",
-                      "fast_initial_destination_concurrency": "400"}
+    assert advice == {"fast_destination_concurrency_limit": "4000",
+                      "fast_initial_destination_concurrency": "4000"}
     assert PASSWORD not in text + json.dumps(found)
     assert sim.stats()["connections_total"] == 2
     with open(sim.path("transcript.txt"), encoding="utf-8") as f:

@@ -1,0 +1,92 @@
+/* checkup: does the pair Postfix and lane fit together, before a reload?
+ *
+ *   checkup_open -> the groups, in the order below -> findings -> checkup_close
+ *
+ * Nothing is changed. Values are asked of postconf(1) once; what a group looks
+ * at beside them (master.cf, files, the smarthost) is said with it. A fix is
+ * written for the lane alone (postconf -P), since what main.cf says of smtp_...
+ * is other transports' too.
+ */
+#ifndef CHECKUP_H
+#define CHECKUP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "agent/settings/main_cf.h"
+#include "agent/settings/postconf.h"
+#include "monitor/findings.h"
+#include "monitor/prober.h"
+#include "monitor/site.h"
+
+struct json_t;
+
+struct checkup {
+	const struct site *site;
+	struct findings findings;
+	struct main_cf cf; /* as written */
+	struct postconf values;
+	struct prober prober;
+	char *conf; /* "-c DIR " for a command, or "" */
+};
+
+/* False: error has one line. checkup_close() in any case. */
+bool checkup_open(
+    struct checkup *c, const struct site *site, char *error, size_t n);
+void checkup_close(struct checkup *c);
+
+/* Parameters: wrong, unknown, misplaced, refused. */
+void checkup_settings(struct checkup *c);
+
+/* Entries of master.cf: fields, order of options, the program, the chroot. */
+void checkup_services(struct checkup *c);
+
+/* Files: tables with passwords, the state directory. */
+void checkup_files(struct checkup *c);
+
+/* The queue manager: windows, delays, room in the active queue; does a
+ * transport lead to the lane. */
+void checkup_queue(struct checkup *c);
+
+/* Lanes of one account: connections and reserves. */
+void checkup_accounts(struct checkup *c);
+
+/* The smarthost, by a dial for each lane: names, TLS, certificates, login, and
+ * what the kernel does with idle connections over that distance. */
+void checkup_wire(struct checkup *c);
+
+/* ---- for the groups ------------------------------------------------------ */
+
+/* What postconf says of a name; "" when it is not set. */
+const char *checkup_value(const struct checkup *c, const char *name);
+
+/* Of "LANE_SUFFIX", else of "default_SUFFIX". */
+const char *checkup_transport_value(
+    const struct checkup *c, const struct site_lane *lane, const char *suffix);
+
+/* The finding added last is repaired by -o NAME=VALUE for this lane alone. */
+void checkup_fix_lane(struct checkup *c, const struct site_lane *lane,
+    const char *name, const char *value);
+
+/* ... by NAME = VALUE in main.cf. */
+void checkup_fix_main(struct checkup *c, const char *name, const char *value);
+
+/* ... by a field of its entry: process_limit, chroot ... */
+void checkup_fix_field(struct checkup *c, const struct site_lane *lane,
+    const char *field, const char *value);
+
+/* The tables of a list that are files, "type:path", without those in proxy: or
+ * other tables; fn for each. */
+typedef void checkup_table_fn(
+    struct checkup *c, void *ctx, const char *type, const char *path);
+void checkup_each_file(
+    struct checkup *c, const char *tables, checkup_table_fn *fn, void *ctx);
+
+/* The type is one that postmap(1) makes a file of its own for; its ending
+ * (".db"), else NULL. */
+const char *checkup_ending(const char *type);
+
+/* Where the lane goes: lane_smarthost, else relayhost. */
+const char *checkup_nexthop(const struct site_lane *lane);
+
+#endif

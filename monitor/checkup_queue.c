@@ -1,0 +1,281 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/mem.h"
+#include "common/base/words.h"
+#include "monitor/advice.h"
+#include "monitor/checkup.h"
+
+enum {
+	COHORTS_MAX = 10, /* beyond it is no protection */
+	ACTIVE_PERCENT = 60, /* where lanes begin to give back */
+	ACTIVE_STEP = 1000,
+	TABLE_LINE = 4096,
+	TABLE_LINES_MAX = 1000000,
+};
+
+/* -1: it is no number. */
+static long
+number(const char *text)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	return end != text && n >= 0 ? n : -1;
+}
+
+static char *
+name_of(const struct site_lane *lane, const char *suffix)
+{
+	return mem_printf("%s_%s", lane->opt.service_name, suffix);
+}
+
+static void
+fix_main_number(
+    struct checkup *c, const struct site_lane *lane, const char *suffix, long n)
+{
+	char *name = name_of(lane, suffix);
+	char value[32];
+
+	(void)snprintf(value, sizeof(value), "%ld", n);
+	checkup_fix_main(c, name, value);
+	mem_free(name);
+}
+
+/* ---- windows ------------------------------------------------------------- */
+
+static void
+check_windows(struct checkup *c, const struct site_lane *lane)
+{
+	static const char limit[] = "destination_concurrency_limit";
+	static const char initial[] = "initial_destination_concurrency";
+	const char *service = lane->opt.service_name;
+	int wanted = advice_window(lane, lane->set.lane_pipeline_depth);
+	long now = number(checkup_transport_value(c, lane, limit));
+	char *own = name_of(lane, initial);
+	const char *value = postconf_value(&c->values, own);
+	long begin = number(value != NULL ? value : checkup_value(c, initial));
+
+	if (now > 0 && now < wanted) {
+		findings_add(&c->findings, "WINDOW", FINDING_WARNING, service,
+		    "the queue manager hands out at most %ld messages at once, "
+		    "and the lane can have %d under way: 2 x sessions x depth",
+		    now, wanted);
+		fix_main_number(c, lane, limit, wanted);
+	}
+	if (begin >= 0 && begin < wanted) {
+		findings_add(&c->findings, "INITIAL-WINDOW", FINDING_WARNING,
+		    service,
+		    "the queue manager begins with %ld messages at once and "
+		    "feels its way up; the lane does that itself",
+		    begin);
+		fix_main_number(c, lane, initial, wanted);
+	}
+	mem_free(own);
+}
+
+static void
+check_delay(struct checkup *c, const struct site_lane *lane, const char *suffix)
+{
+	const char *value = checkup_transport_value(c, lane, suffix);
+	char *name;
+
+	if (number(value) <= 0)
+		return;
+	name = name_of(lane, suffix);
+	findings_add(&c->findings, "RATE-DELAY", FINDING_WARNING,
+	    lane->opt.service_name,
+	    "%s is %s: the queue manager pauses after each message; the pace "
+	    "is lane_message_rate_limit",
+	    name, value);
+	checkup_fix_main(c, name, "0s");
+	mem_free(name);
+}
+
+static void
+check_recipients(struct checkup *c, const struct site_lane *lane)
+{
+	static const char suffix[] = "destination_recipient_limit";
+
+	if (number(checkup_transport_value(c, lane, suffix)) != 1)
+		return;
+	findings_add(&c->findings, "RECIPIENT-LIMIT", FINDING_WARNING,
+	    lane->opt.service_name,
+	    "%s_%s is 1: each recipient is a destination of its own, and the "
+	    "windows count for nothing",
+	    lane->opt.service_name, suffix);
+	fix_main_number(c, lane, suffix, 50);
+}
+
+/* 0 is never; many are as good as never. */
+static void
+check_cohorts(struct checkup *c, const struct site_lane *lane)
+{
+	static const char suffix[] =
+	    "destination_concurrency_failed_cohort_limit";
+	long now = number(checkup_transport_value(c, lane, suffix));
+
+	if (now != 0 && now <= COHORTS_MAX)
+		return;
+	findings_add(&c->findings, "FAILED-COHORT", FINDING_WARNING,
+	    lane->opt.service_name,
+	    "%s_%s is %ld: when a quota is used up, the queue manager goes on "
+	    "asking message by message",
+	    lane->opt.service_name, suffix, now);
+	fix_main_number(c, lane, suffix, 1);
+}
+
+/* All lanes' windows full must not crowd out other transports. */
+static void
+check_active_room(struct checkup *c)
+{
+	long limit = number(checkup_value(c, "qmgr_message_active_limit"));
+	long recipients =
+	    number(checkup_value(c, "qmgr_message_recipient_limit"));
+	long sum = 0, wanted;
+	char *first, *second;
+
+	for (size_t i = 0; i < c->site->lane_count; i++)
+		sum += advice_window(&c->site->lanes[i],
+		    c->site->lanes[i].set.lane_pipeline_depth);
+	if (limit <= 0 || sum * 100 < limit * ACTIVE_PERCENT)
+		return;
+	wanted = (sum * 100 / ACTIVE_PERCENT / ACTIVE_STEP + 1) * ACTIVE_STEP;
+	if (recipients < wanted)
+		recipients = wanted;
+	findings_add(&c->findings, "ACTIVE-ROOM", FINDING_WARNING, NULL,
+	    "qmgr_message_active_limit is %ld, and the lanes' windows are %ld "
+	    "together: other mail would wait for room",
+	    limit, sum);
+	first = mem_printf("'qmgr_message_active_limit = %ld'", wanted);
+	second = mem_printf("'qmgr_message_recipient_limit = %ld'", recipients);
+	findings_fix(
+	    &c->findings, "postconf %s-e %s %s", c->conf, first, second);
+	mem_free(first);
+	mem_free(second);
+}
+
+/* ---- where mail is sent to ----------------------------------------------- */
+
+struct looking {
+	const char *service;
+	bool is_found, is_unknown;
+};
+
+static bool
+names_service(const char *value, const char *service)
+{
+	size_t n = strlen(service);
+
+	return strncmp(value, service, n) == 0 &&
+	       (value[n] == '\0' || value[n] == ':');
+}
+
+/* "fast:" stands anywhere in the text of the table. */
+static void
+look_into(struct checkup *c, void *ctx, const char *type, const char *path)
+{
+	struct looking *l = ctx;
+	FILE *file = fopen(path, "re");
+	char line[TABLE_LINE];
+	char *name = mem_printf("%s:", l->service);
+
+	(void)c;
+	(void)type;
+	l->is_unknown = l->is_unknown || file == NULL;
+	for (int i = 0; file != NULL && i < TABLE_LINES_MAX &&
+			fgets(line, sizeof(line), file) != NULL;
+	     i++)
+		if (line[0] != '#' && strstr(line, name) != NULL)
+			l->is_found = true;
+	if (file != NULL)
+		(void)fclose(file);
+	mem_free(name);
+}
+
+static void
+count_table(struct checkup *c, void *ctx, const char *type, const char *path)
+{
+	(void)c;
+	(void)type;
+	(void)path;
+	++*(size_t *)ctx;
+}
+
+static void
+look_into_maps(struct checkup *c, struct looking *l, const char *name)
+{
+	const char *maps = checkup_value(c, name);
+	struct slice rest = slice_str(maps), word;
+	size_t words = 0, files = 0;
+
+	while (words_cut_braced(&rest, &word))
+		words++;
+	checkup_each_file(c, maps, count_table, &files);
+	l->is_unknown = l->is_unknown || files != words;
+	checkup_each_file(c, maps, look_into, l);
+}
+
+static void
+check_use(struct checkup *c, const struct site_lane *lane)
+{
+	struct looking l = {.service = lane->opt.service_name};
+
+	l.is_found =
+	    names_service(checkup_value(c, "default_transport"), l.service) ||
+	    names_service(checkup_value(c, "relay_transport"), l.service);
+	look_into_maps(c, &l, "transport_maps");
+	look_into_maps(c, &l, "sender_dependent_default_transport_maps");
+	if (l.is_found || l.is_unknown)
+		return;
+	findings_add(&c->findings, "NOT-USED", FINDING_WARNING, l.service,
+	    "no mail goes to it: neither default_transport and "
+	    "relay_transport nor the tables of transport_maps name it");
+	checkup_fix_main(c, "default_transport", l.service);
+}
+
+static bool
+has_service(const struct checkup *c, const char *transport)
+{
+	size_t n = strcspn(transport, ":");
+
+	for (size_t i = 0; i < c->site->entry_count; i++) {
+		const char *service =
+		    c->site->entries[i].fields[MASTERCF_SERVICE];
+
+		if (strlen(service) == n && strncmp(service, transport, n) == 0)
+			return true;
+	}
+	return n == 0;
+}
+
+static void
+check_transport(struct checkup *c, const char *name)
+{
+	const char *value = checkup_value(c, name);
+
+	if (has_service(c, value))
+		return;
+	findings_add(&c->findings, "TRANSPORT-MISSING", FINDING_ERROR, NULL,
+	    "%s is %s, and master.cf has no such service", name, value);
+	findings_fix(&c->findings, "postconf %s-X %s", c->conf, name);
+}
+
+void
+checkup_queue(struct checkup *c)
+{
+	for (size_t i = 0; i < c->site->lane_count; i++) {
+		const struct site_lane *lane = &c->site->lanes[i];
+
+		check_windows(c, lane);
+		check_delay(c, lane, "destination_rate_delay");
+		check_delay(c, lane, "transport_rate_delay");
+		check_recipients(c, lane);
+		check_cohorts(c, lane);
+		check_use(c, lane);
+	}
+	check_active_room(c);
+	check_transport(c, "default_transport");
+	check_transport(c, "relay_transport");
+}

@@ -1,0 +1,208 @@
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/buf.h"
+#include "common/base/mem.h"
+#include "monitor/checkup.h"
+
+enum { ENTRY_MAX = 65536 };
+
+/* ---- fields -------------------------------------------------------------- */
+
+static void
+check_fields(struct checkup *c, const struct site_lane *lane)
+{
+	static const struct {
+		enum mastercf_field field;
+		const char *name, *wanted, *code, *why;
+		enum finding_severity severity;
+	} rows[] = {
+	    {MASTERCF_PRIVATE, "private", "y", "PRIVATE",
+		"the queue manager looks for it among private services",
+		FINDING_ERROR},
+	    {MASTERCF_UNPRIVILEGED, "unprivileged", "y", "UNPRIVILEGED",
+		"it would stay root after it has read its tables",
+		FINDING_WARNING},
+	};
+	const char *limit = lane->entry.fields[MASTERCF_PROCESS_LIMIT];
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (mastercf_is_yes(&lane->entry, rows[i].field,
+			c->prober.compatibility_level))
+			continue;
+		findings_add(&c->findings, rows[i].code, rows[i].severity,
+		    lane->opt.service_name, "%s is n: %s", rows[i].name,
+		    rows[i].why);
+		checkup_fix_field(c, lane, rows[i].name, rows[i].wanted);
+	}
+	if (strcmp(limit, "1") == 0)
+		return;
+	findings_add(&c->findings, "PROCESS-LIMIT", FINDING_ERROR,
+	    lane->opt.service_name,
+	    "its process limit is %s: each process would have sessions of its "
+	    "own, and none would be full",
+	    limit);
+	checkup_fix_field(c, lane, "process_limit", "1");
+}
+
+/* ---- the order of its words ---------------------------------------------- */
+
+static bool
+is_option(const struct mastercf_entry *entry, size_t i)
+{
+	return entry->words[i][0] == '-';
+}
+
+/* An option and its argument. */
+static size_t
+option_length(const struct mastercf_entry *entry, size_t i)
+{
+	bool has_argument =
+	    strcmp(entry->words[i], "-o") == 0 && i + 1 < entry->word_count;
+
+	return has_argument ? 2 : 1;
+}
+
+static bool
+is_behind_a_word(const struct mastercf_entry *entry)
+{
+	bool has_word = false;
+
+	for (size_t i = 1; i < entry->word_count;) {
+		if (!is_option(entry, i)) {
+			has_word = true;
+			i++;
+		} else if (has_word) {
+			return true;
+		} else {
+			i += option_length(entry, i);
+		}
+	}
+	return false;
+}
+
+static void
+add_some(struct buf *text, const struct mastercf_entry *entry, bool options)
+{
+	for (size_t i = 1; i < entry->word_count;) {
+		size_t n = is_option(entry, i) ? option_length(entry, i) : 1;
+
+		for (size_t k = i; k < i + n; k++)
+			if (is_option(entry, i) == options)
+				(void)buf_addf(text, " %s", entry->words[k]);
+		i += n;
+	}
+}
+
+static void
+check_order(struct checkup *c, const struct site_lane *lane)
+{
+	const struct mastercf_entry *entry = &lane->entry;
+	struct buf text;
+	char *quoted;
+
+	if (!is_behind_a_word(entry))
+		return;
+	findings_add(&c->findings, "OPTION-BEHIND-WORD", FINDING_WARNING,
+	    lane->opt.service_name,
+	    "-o stands behind class=...: it counts, but postconf -P neither "
+	    "shows nor changes it there");
+	buf_init(&text, ENTRY_MAX);
+	(void)buf_addf(&text, "%s/unix =", lane->opt.service_name);
+	for (size_t i = 0; i < MASTERCF_FIELDS; i++)
+		(void)buf_addf(&text, " %s", entry->fields[i]);
+	(void)buf_addf(&text, " %s", entry->words[0]);
+	add_some(&text, entry, true);
+	add_some(&text, entry, false);
+	quoted = findings_quoted(buf_str(&text));
+	if (buf_ok(&text))
+		findings_fix(
+		    &c->findings, "postconf %s-M -e %s", c->conf, quoted);
+	mem_free(quoted);
+	buf_fini(&text);
+}
+
+/* ---- the program and its jail -------------------------------------------- */
+
+static void
+check_program(struct checkup *c, const struct site_lane *lane)
+{
+	char *path = mem_printf(
+	    "%s/%s", c->prober.daemon_directory, lane->entry.words[0]);
+
+	if (access(path, X_OK) != 0)
+		findings_add(&c->findings, "PROGRAM", FINDING_ERROR,
+		    lane->opt.service_name,
+		    "%s: %s: install postlane there (DAEMON_DIR)", path,
+		    strerror(errno));
+	mem_free(path);
+}
+
+static bool
+is_same_file(const char *one, const char *other)
+{
+	char a[4096], b[4096];
+	FILE *fa = fopen(one, "re"), *fb = fopen(other, "re");
+	bool is_same = fa != NULL && fb != NULL;
+	size_t n = 1;
+
+	while (is_same && n > 0) {
+		n = fread(a, 1, sizeof(a), fa);
+		is_same =
+		    fread(b, 1, sizeof(b), fb) == n && memcmp(a, b, n) == 0;
+	}
+	if (fa != NULL)
+		(void)fclose(fa);
+	if (fb != NULL)
+		(void)fclose(fb);
+	return is_same;
+}
+
+/* What names are looked up with, where there is only the jail. */
+static void
+check_chroot(struct checkup *c, const struct site_lane *lane)
+{
+	static const char *const files[] = {
+	    "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"};
+	const char *queue = lane->set.queue_directory;
+	struct buf bad;
+
+	if (!mastercf_is_yes(
+		&lane->entry, MASTERCF_CHROOT, c->prober.compatibility_level))
+		return;
+	buf_init(&bad, ENTRY_MAX);
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		char *inside = mem_printf("%s%s", queue, files[i]);
+
+		if (access(files[i], R_OK) == 0 &&
+		    !is_same_file(files[i], inside))
+			(void)buf_addf(&bad, "%s%s",
+			    buf_len(&bad) > 0 ? ", " : "", inside);
+		mem_free(inside);
+	}
+	if (buf_len(&bad) > 0) {
+		findings_add(&c->findings, "CHROOT-FILES", FINDING_ERROR,
+		    lane->opt.service_name,
+		    "it runs in a chroot, and there is missing or different: "
+		    "%s",
+		    buf_str(&bad));
+		checkup_fix_field(c, lane, "chroot", "n");
+	}
+	buf_fini(&bad);
+}
+
+void
+checkup_services(struct checkup *c)
+{
+	for (size_t i = 0; i < c->site->lane_count; i++) {
+		const struct site_lane *lane = &c->site->lanes[i];
+
+		check_order(c, lane);
+		check_fields(c, lane);
+		check_program(c, lane);
+		check_chroot(c, lane);
+	}
+}

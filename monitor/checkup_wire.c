@@ -1,0 +1,536 @@
+/*   probe -> ready?   login, level, dates, distance
+ *         -> failed:  the stage says where to look; a cure is tried by another
+ *                     probe before it is told
+ */
+#include <inttypes.h>
+#include <jansson.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "agent/io/command_output.h"
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "common/smtp/nexthop.h"
+#include "monitor/checkup.h"
+
+#define SLOW_START "/proc/sys/net/ipv4/tcp_slow_start_after_idle"
+
+enum {
+	SOON_S = 14 * 86400,
+	FAR_US = 40000, /* from there on a window that shrinks is felt */
+	TEXT_SIZE = 512,
+	TABLE_LINE = 4096,
+};
+
+struct wire {
+	struct checkup *c;
+	const struct site_lane *lane;
+	json_t *report;
+};
+
+/* ---- reading the report --------------------------------------------------
+ */
+
+static const char *
+text_of(const json_t *o, const char *key)
+{
+	const char *text = json_string_value(json_object_get(o, key));
+
+	return text != NULL ? text : "";
+}
+
+static bool
+is_true(const json_t *o, const char *key)
+{
+	return json_is_true(json_object_get(o, key));
+}
+
+static bool
+has_word(const json_t *list, const char *word)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach(list, i,
+	    one) if (strcasecmp(json_string_value(one), word) == 0) return true;
+	return false;
+}
+
+static void
+found(const struct wire *w, const char *code, enum finding_severity severity,
+    const char *text)
+{
+	findings_add(&w->c->findings, code, severity, w->lane->opt.service_name,
+	    "%s: %s", text_of(w->report, "nexthop"), text);
+}
+
+/* A dial with these settings instead gets there. */
+static bool
+is_cured(const struct wire *w, const char *name, const char *value)
+{
+	char *setting = mem_printf("%s=%s", name, value);
+	const char *const overrides[] = {setting, NULL};
+	char error[TEXT_SIZE];
+	json_t *report = prober_run(
+	    &w->c->prober, w->lane, "", overrides, error, sizeof(error));
+	bool is_ready = is_true(report, "is_ready");
+
+	json_decref(report);
+	mem_free(setting);
+	return is_ready;
+}
+
+/* The first of the values that gets there becomes the fix of what was found
+ * last. */
+static bool
+try_values(const struct wire *w, const char *name, const char *const *values)
+{
+	for (size_t i = 0; values[i] != NULL; i++) {
+		if (values[i][0] == '\0' || !is_cured(w, name, values[i]))
+			continue;
+		checkup_fix_lane(w->c, w->lane, name, values[i]);
+		return true;
+	}
+	return false;
+}
+
+/* ---- names ----------------------------------------------------------------
+ */
+
+static void
+check_name(const struct wire *w, const char *text)
+{
+	static const char *const native[] = {"native", NULL};
+	struct slice list = slice_str(checkup_nexthop(w->lane));
+	struct nexthop nexthop;
+	const char *error;
+	struct addrinfo *list_out = NULL;
+	bool is_short = false, is_native = false;
+
+	if (nexthop_next(&list, &nexthop, &error)) {
+		is_short = strchr(nexthop.host, '.') == NULL &&
+			   strchr(nexthop.host, ':') == NULL;
+		is_native =
+		    getaddrinfo(nexthop.host, NULL, NULL, &list_out) == 0;
+		if (list_out != NULL)
+			freeaddrinfo(list_out);
+	}
+	if (!is_native) {
+		found(w, "NAME", FINDING_ERROR, text);
+		return;
+	}
+	findings_add(&w->c->findings, "SEARCH-LIST", FINDING_ERROR,
+	    w->lane->opt.service_name,
+	    "%s: %s; this host finds it in /etc/hosts or by the search list of "
+	    "resolv.conf, which the lane uses only if told to%s",
+	    text_of(w->report, "nexthop"), text,
+	    is_short ? " (better is a name with its domain)" : "");
+	(void)try_values(w, "smtp_host_lookup", native);
+}
+
+/* ---- TLS ------------------------------------------------------------------
+ */
+
+static const json_t *
+leaf_of(const json_t *report)
+{
+	return json_array_get(
+	    json_object_get(json_object_get(report, "tls"), "chain"), 0);
+}
+
+/* "*.example" stands for one label. */
+static bool
+covers(const char *name, const char *host)
+{
+	const char *dot;
+
+	if (strncmp(name, "*.", 2) != 0)
+		return strcasecmp(name, host) == 0;
+	dot = strchr(host, '.');
+	return dot != NULL && strcasecmp(name + 1, dot) == 0;
+}
+
+static bool
+is_in_name_of_host(const struct wire *w)
+{
+	const json_t *names = json_object_get(leaf_of(w->report), "names");
+	struct slice list = slice_str(checkup_nexthop(w->lane));
+	struct nexthop nexthop;
+	const char *error;
+	const json_t *one;
+	size_t i;
+
+	if (!nexthop_next(&list, &nexthop, &error))
+		return false;
+	json_array_foreach(names, i,
+	    one) if (covers(json_string_value(one), nexthop.host)) return true;
+	return false;
+}
+
+/* An authority that does it: the one of main.cf, those of the system. */
+static void
+try_authorities(const struct wire *w)
+{
+	const char *own = main_cf_find(&w->c->cf, "smtp_tls_CAfile");
+	const char *const files[] = {own != NULL ? own : "",
+	    "/etc/ssl/certs/ca-certificates.crt",
+	    "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem", NULL};
+	const char *readable[5];
+	size_t n = 0;
+
+	for (size_t i = 0; files[i] != NULL; i++) {
+		FILE *file = files[i][0] == '/' ? fopen(files[i], "re") : NULL;
+
+		if (file != NULL) {
+			readable[n++] = files[i];
+			(void)fclose(file);
+		}
+	}
+	readable[n] = NULL;
+	(void)try_values(w, "smtp_tls_CAfile", readable);
+}
+
+static void
+find_wrong_name(const struct wire *w, const char *text)
+{
+	const char *name = json_string_value(
+	    json_array_get(json_object_get(leaf_of(w->report), "names"), 0));
+	char *why;
+
+	if (name == NULL || strncmp(name, "*.", 2) == 0) {
+		found(w, "CERTIFICATE-NAME", FINDING_ERROR, text);
+		return;
+	}
+	why =
+	    mem_printf("%s; if %s is the provider's own name, and not somebody "
+		       "else's",
+		text, name);
+	found(w, "CERTIFICATE-NAME", FINDING_ERROR, why);
+	if (is_cured(w, "smtp_tls_secure_cert_match", name))
+		checkup_fix_lane(
+		    w->c, w->lane, "smtp_tls_secure_cert_match", name);
+	mem_free(why);
+}
+
+static void
+check_certificate(const struct wire *w, const char *text)
+{
+	const json_t *leaf = leaf_of(w->report);
+	int64_t until_s = json_integer_value(json_object_get(leaf, "until_s"));
+	int64_t from_s = json_integer_value(json_object_get(leaf, "from_s"));
+	int64_t now_s = clock_wall().tv_sec;
+
+	if (leaf == NULL) {
+		found(w, "TLS", FINDING_ERROR, text);
+	} else if (until_s < now_s || from_s > now_s) {
+		found(w, "CERTIFICATE-DATE", FINDING_ERROR, text);
+		findings_fix(&w->c->findings,
+		    "date -u    # if the clock is right, the certificate has "
+		    "to be renewed there");
+	} else if (!is_in_name_of_host(w)) {
+		find_wrong_name(w, text);
+	} else {
+		found(w, "AUTHORITY", FINDING_ERROR, text);
+		try_authorities(w);
+	}
+}
+
+static bool
+try_levels(const struct wire *w)
+{
+	static const char *const levels[] = {"secure", "encrypt", NULL};
+
+	return try_values(w, "smtp_tls_security_level", levels);
+}
+
+static void
+check_no_tls(const struct wire *w, const char *text)
+{
+	char *why = mem_printf(
+	    "%s; TLS is offered, and smtp_tls_security_level does not ask for "
+	    "it (main.cf's is other transports', too)",
+	    text);
+
+	found(w, "TLS-LEVEL", FINDING_ERROR, why);
+	(void)try_levels(w);
+	mem_free(why);
+}
+
+/* ---- the login ------------------------------------------------------------
+ */
+
+static void
+check_auth(const struct wire *w, const char *text)
+{
+	static const char *const options[] = {"noanonymous", NULL};
+	const json_t *failure = json_object_get(w->report, "failure");
+	bool is_tls = json_is_object(json_object_get(w->report, "tls"));
+
+	if (json_integer_value(json_object_get(failure, "code")) >= 500) {
+		found(w, "LOGIN-REFUSED", FINDING_ERROR, text);
+	} else if (!is_tls &&
+		   has_word(
+		       json_object_get(w->report, "ehlo_before"), "STARTTLS")) {
+		check_no_tls(w, text);
+	} else {
+		found(w, "LOGIN", FINDING_ERROR, text);
+		(void)try_values(w, "smtp_sasl_tls_security_options", options);
+	}
+}
+
+/* What sed takes as itself, between "|". */
+static char *
+for_sed(const char *text)
+{
+	struct buf out;
+	char *result;
+
+	buf_init(&out, TABLE_LINE * 2);
+	for (const char *p = text; *p != '\0'; p++) {
+		if (strchr("[].*^$\\|&", *p) != NULL)
+			(void)buf_add_char(&out, '\\');
+		(void)buf_add_char(&out, *p);
+	}
+	result = mem_strdup(buf_str(&out));
+	buf_fini(&out);
+	return result;
+}
+
+static bool
+is_of_host(const char *key, const char *host)
+{
+	struct slice list = slice_str(key);
+	struct nexthop nexthop;
+	const char *error;
+
+	return strchr(key, '@') == NULL &&
+	       nexthop_next(&list, &nexthop, &error) &&
+	       strcasecmp(nexthop.host, host) == 0;
+}
+
+struct key_search {
+	const char *host; /* whose key is looked for */
+	char *key, *type, *path; /* NULL: none */
+};
+
+static void
+search_key(struct checkup *c, void *ctx, const char *type, const char *path)
+{
+	struct key_search *s = ctx;
+	FILE *file = fopen(path, "re");
+	char line[TABLE_LINE];
+
+	(void)c;
+	while (s->key == NULL && file != NULL &&
+	       fgets(line, sizeof(line), file) != NULL) {
+		line[strcspn(line, " \t\r\n")] = '\0';
+		if (line[0] == '#' || !is_of_host(line, s->host))
+			continue;
+		s->key = mem_strdup(line);
+		s->type = mem_strdup(type);
+		s->path = mem_strdup(path);
+	}
+	mem_wipe(line, sizeof(line));
+	if (file != NULL)
+		(void)fclose(file);
+}
+
+static void
+fix_key(const struct wire *w, const struct key_search *s, const char *wanted)
+{
+	char *old = for_sed(s->key), *new = for_sed(wanted);
+	char *order = mem_printf("s|^%s\\([[:space:]]\\)|%s\\1|", old, new);
+	char *quoted = findings_quoted(order);
+	char *path = findings_quoted(s->path);
+
+	if (checkup_ending(s->type) != NULL)
+		findings_fix(&w->c->findings, "sed -i %s %s && postmap %s%s:%s",
+		    quoted, path, w->c->conf, s->type, path);
+	else
+		findings_fix(&w->c->findings, "sed -i %s %s", quoted, path);
+	mem_free(path);
+	mem_free(quoted);
+	mem_free(order);
+	mem_free(old);
+	mem_free(new);
+}
+
+/* A login is wanted, and there is none: does a key look almost like it? */
+static void
+check_no_login(const struct wire *w, const char *why)
+{
+	struct slice list = slice_str(checkup_nexthop(w->lane));
+	const char *wanted = checkup_nexthop(w->lane);
+	struct key_search s = {.key = NULL};
+	struct nexthop nexthop;
+	const char *error;
+	char *first = mem_strndup(wanted, strcspn(wanted, ", \t"));
+
+	found(w, "LOGIN-KEY", FINDING_ERROR, why);
+	if (nexthop_next(&list, &nexthop, &error)) {
+		s.host = nexthop.host;
+		checkup_each_file(
+		    w->c, w->lane->set.smtp_sasl_password_maps, search_key, &s);
+	}
+	if (s.key != NULL)
+		fix_key(w, &s, first);
+	mem_free(s.key);
+	mem_free(s.type);
+	mem_free(s.path);
+	mem_free(first);
+}
+
+static void
+check_auth_is_off(const struct wire *w)
+{
+	if (w->lane->set.smtp_sasl_auth_enable ||
+	    w->lane->set.smtp_sasl_password_maps[0] == '\0' ||
+	    json_array_size(json_object_get(
+		json_object_get(w->report, "offers"), "auth")) == 0)
+		return;
+	found(w, "AUTH-OFF", FINDING_ERROR,
+	    "smtp_sasl_password_maps is set, and smtp_sasl_auth_enable is no: "
+	    "nobody logs in");
+	checkup_fix_lane(w->c, w->lane, "smtp_sasl_auth_enable", "yes");
+}
+
+/* ---- a server that is ready ----------------------------------------------
+ */
+
+static void
+check_level(const struct wire *w)
+{
+	const json_t *tls = json_object_get(w->report, "tls");
+	const json_t *login = json_object_get(w->report, "login");
+
+	if (!is_true(login, "is_in") || is_true(tls, "is_matched"))
+		return;
+	if (!json_is_object(tls)) {
+		if (has_word(
+			json_object_get(w->report, "ehlo_before"), "STARTTLS"))
+			check_no_tls(w, "mail and login go in clear text");
+		return;
+	}
+	found(w, "TLS-LEVEL", FINDING_WARNING,
+	    "mail and password go to whoever answers: level secure asks for a "
+	    "certificate in its name");
+	(void)try_levels(w);
+}
+
+static void
+check_end(
+    const struct wire *w, int64_t end_s, const char *code, const char *what)
+{
+	int64_t left_s = end_s - clock_wall().tv_sec;
+	char text[TEXT_SIZE];
+
+	if (end_s == 0 || left_s >= SOON_S)
+		return;
+	(void)snprintf(text, sizeof(text), "%s %s %" PRId64 " days", what,
+	    left_s < 0 ? "ended since" : "ends within",
+	    (left_s < 0 ? -left_s : left_s) / 86400 + 1);
+	found(w, code, left_s < 0 ? FINDING_ERROR : FINDING_WARNING, text);
+}
+
+static void
+check_idle(const struct wire *w)
+{
+	int64_t rtt_us =
+	    json_integer_value(json_object_get(w->report, "rtt_us"));
+	FILE *file = fopen(SLOW_START, "re");
+	int c = file != NULL ? fgetc(file) : EOF;
+
+	if (file != NULL)
+		(void)fclose(file);
+	if (c != '1' || rtt_us < FAR_US)
+		return;
+	findings_add(&w->c->findings, "KERNEL-IDLE", FINDING_NOTE,
+	    w->lane->opt.service_name,
+	    "net.ipv4.tcp_slow_start_after_idle is 1: over %" PRId64
+	    " ms a session that was idle begins small again",
+	    rtt_us / 1000);
+	findings_fix(
+	    &w->c->findings, "sysctl -w net.ipv4.tcp_slow_start_after_idle=0");
+}
+
+static void
+check_ready(const struct wire *w)
+{
+	const char *no_login =
+	    text_of(json_object_get(w->report, "login"), "why");
+
+	if (no_login[0] != '\0')
+		check_no_login(w, no_login);
+	check_auth_is_off(w);
+	check_level(w);
+	check_end(w,
+	    json_integer_value(json_object_get(leaf_of(w->report), "until_s")),
+	    "CERTIFICATE-DATE", "its certificate");
+	check_idle(w);
+}
+
+/* ---- all of a lane -------------------------------------------------------
+ */
+
+static void
+check_failed(const struct wire *w)
+{
+	const json_t *failure = json_object_get(w->report, "failure");
+	const char *stage = text_of(failure, "stage");
+	const char *text = text_of(failure, "text");
+
+	if (strcmp(stage, "resolve") == 0 ||
+	    json_array_size(json_object_get(w->report, "addresses")) == 0)
+		check_name(w, text);
+	else if (strcmp(stage, "tls") == 0)
+		check_certificate(w, text);
+	else if (strcmp(stage, "auth") == 0)
+		check_auth(w, text);
+	else if (strcmp(stage, "config") == 0)
+		found(w, "SETTING", FINDING_ERROR, text);
+	else if (strcmp(stage, "token") == 0)
+		found(w, "TOKEN", FINDING_ERROR, text);
+	else if (strcmp(stage, "starttls") == 0)
+		found(w, "TLS", FINDING_ERROR, text);
+	else
+		found(w, "UNREACHABLE", FINDING_ERROR, text);
+}
+
+static void
+check_lane(struct checkup *c, const struct site_lane *lane)
+{
+	char error[TEXT_SIZE];
+	struct wire w = {.c = c, .lane = lane};
+
+	if (checkup_nexthop(lane)[0] == '\0') {
+		findings_add(&c->findings, "NO-SMARTHOST", FINDING_NOTE,
+		    lane->opt.service_name,
+		    "neither lane_smarthost nor relayhost is set: mail goes "
+		    "where the table says that sends it here");
+		return;
+	}
+	w.report = prober_run(&c->prober, lane, "", NULL, error, sizeof(error));
+	if (w.report == NULL) {
+		findings_add(&c->findings, "PROBE", FINDING_ERROR,
+		    lane->opt.service_name, "it could not be tried: %s", error);
+		return;
+	}
+	if (is_true(w.report, "is_ready"))
+		check_ready(&w);
+	else
+		check_failed(&w);
+	check_end(&w,
+	    json_integer_value(json_object_get(w.report, "own_end_s")),
+	    "OWN-CERTIFICATE", "our client certificate");
+	json_decref(w.report);
+}
+
+void
+checkup_wire(struct checkup *c)
+{
+	for (size_t i = 0; i < c->site->lane_count; i++)
+		check_lane(c, &c->site->lanes[i]);
+}

@@ -1,0 +1,346 @@
+"""postlane doctor: set-ups that are broken as those of new users are. Each is
+found, and the command that is printed repairs it as it is pasted; one that is
+well gives no finding. No Postfix runs for this: it is about what a reload would
+bring."""
+import json
+import os
+import subprocess
+import time
+from dataclasses import dataclass
+
+import pytest
+from harness import paths
+from harness.postfix import Postfix, Service
+from harness.simulator import DelayProxy, Simulator
+from harness.upstream import PASSWORD, USER
+
+PROVIDERS = os.path.join(paths.ROOT, "providers")
+
+
+HOST = "pl-hosts-file"
+
+
+@dataclass
+class Lane(Service):
+    """Its class behind its options, where postconf -P sees them."""
+    words: str = ""
+
+    def line(self):
+        return f"{super().line()}\n    {self.words}"
+
+
+class Site:
+    """Two lanes of one account, as main.cf.example has them, and a smarthost
+    that wants TLS and a login. Built anew for each case by reset()."""
+
+    def __init__(self, base, certs):
+        self.base, self.certs = base, certs
+        self.sims = {}
+        self.origin = Postfix(base, "origin")
+        self.settings = dict(self.origin.main)
+        self.login = os.path.join(self.origin.etc, "lane_login")
+        self.table = os.path.join(self.origin.etc, "lane_transport")
+        self.state = os.path.join(self.origin.data_directory, "postlane")
+
+    def simulator(self, pair):
+        if pair.cert not in self.sims:
+            self.sims[pair.cert] = Simulator(
+                self.base, self.certs, name=f"sim{len(self.sims)}",
+                pair=pair).start()
+        return self.sims[pair.cert]
+
+    def reset(self):
+        self.sim = self.simulator(self.certs.good)
+        self.lanes = {"fast": {"lane_connection_reserve": "4"},
+                      "slow": {"lane_connection_limit": "2"}}
+        for options in self.lanes.values():
+            options.update({
+                "lane_provider_directory": PROVIDERS,
+                "smtp_tls_security_level": "secure",
+                "smtp_tls_secure_cert_match": "smarthost.example",
+                "smtp_tls_CAfile": self.certs.ca.cert,
+                "smtp_sasl_auth_enable": "yes",
+                "smtp_sasl_password_maps": f"texthash:{self.login}",
+                "smtp_sasl_tls_security_options": "noanonymous"})
+        self.fast, self.slow = self.lanes.values()
+        self.fields, self.words = {}, {}
+        self.main = {
+            **self.settings, "default_transport": "slow",
+            "transport_maps": f"texthash:{self.table}"}
+        for lane, window in (("fast", 400), ("slow", 40)):
+            self.main.update({
+                f"{lane}_destination_concurrency_limit": str(window),
+                f"{lane}_initial_destination_concurrency": str(window)})
+        self.leads_to(f"[127.0.0.1]:{self.sim.port}")
+        with open(self.table, "w", encoding="ascii") as f:
+            f.write("quick.example fast:\n")
+        for path in (self.state, self.login + ".db"):
+            if os.path.exists(path):
+                (os.rmdir if os.path.isdir(path) else os.unlink)(path)
+        return self
+
+    def leads_to(self, nexthop, key=None):
+        self.main["lane_smarthost"] = nexthop
+        with open(self.login, "w", encoding="ascii") as f:
+            f.write(f"# key  login\n{key or nexthop} {USER}:{PASSWORD}\n")
+        os.chmod(self.login, 0o600)
+
+    def alone(self):
+        """Without the slow lane: what the wire is asked, it is asked once."""
+        del self.lanes["slow"]
+        self.main["default_transport"] = "fast"
+        return self
+
+    def write(self):
+        origin = self.origin
+        origin.main = self.main
+        for name in ("fast", "slow"):
+            origin.services.pop((name, "unix"), None)
+        for name, options in self.lanes.items():
+            fields = {"limit": 1, **self.fields.get(name, {})}
+            origin.services[name, "unix"] = Lane(
+                name, "unix", self.words.get(name, "lane"), options=options,
+                words="" if name in self.words else f"class={name}", **fields)
+        origin.write()
+
+    def rest(self):
+        """postconf(1) waits for a main.cf that was just written."""
+        rested = time.time() - 10
+        os.utime(os.path.join(self.origin.etc, "main.cf"), (rested, rested))
+
+    def doctor(self, *before, is_far=False):
+        """before: words that the command is run by."""
+        done = subprocess.run(
+            [*before, paths.built("postlane"), "-c", self.origin.etc, "-j",
+             "doctor"], check=False, capture_output=True, text=True,
+            timeout=120)
+        assert not done.stderr, done.stderr
+        found = json.loads(done.stdout)
+        worst = max([["note", "warning", "error"].index(f["severity"])
+                     for f in found["findings"]], default=0)
+        assert done.returncode == worst
+        assert PASSWORD not in done.stdout
+        # how far it is, is the scheduler's on a busy machine
+        return [f for f in found["findings"]
+                if is_far or f["code"] != "KERNEL-IDLE"]
+
+
+@pytest.fixture(scope="module")
+def shared(certs):
+    base = paths.make_base()
+    site = Site(base, certs)
+    yield site
+    for sim in site.sims.values():
+        sim.destroy()
+    paths.drop_base(base)
+
+
+@pytest.fixture
+def site(shared):
+    return shared.reset()
+
+
+def paste(fix):
+    done = subprocess.run(["sh", "-ec", fix], check=False, text=True,
+                          capture_output=True, timeout=60)
+    assert done.returncode == 0, (fix, done.stderr)
+
+
+def found(site, codes, *before):
+    """These and no others."""
+    site.write()
+    findings = site.doctor(*before)
+    assert sorted(f["code"] for f in findings) == sorted(codes.split()), (
+        json.dumps(findings, indent=1))
+    return findings
+
+
+def found_and_cured(site, codes, *before):
+    findings = found(site, codes, *before)
+    for finding in findings:
+        assert finding["fix"], finding
+        paste(finding["fix"])
+        site.rest()
+    left = site.doctor(*before)
+    assert left == [], (findings, left)
+    return findings
+
+
+def test_nothing_is_found_where_all_is_well(site):
+    site.write()
+    assert site.doctor() == []
+    text = site.origin.postlane("doctor").stdout
+    assert "nothing was found" in text or "note KERNEL-IDLE" in text
+    assert (f"  lane_smarthost = [127.0.0.1]:{site.sim.port}"
+            f"   # {site.origin.etc}/main.cf:") in text
+    assert f"lane_connection_reserve = 4   # {site.origin.etc}/master.cf:" \
+        in text
+    assert "lane_smarthost" not in site.origin.postlane("-q", "doctor").stdout
+
+
+# ---- what the files say ----------------------------------------------------
+
+def test_queue_manager_that_hands_out_too_little(site):
+    """A window of 20, feeling its way up from 5, a delay of whole seconds, one
+    recipient at a time, endless asking, no room, no way to the lane."""
+    del site.main["fast_destination_concurrency_limit"]
+    del site.main["fast_initial_destination_concurrency"]
+    site.main.update({
+        "slow_destination_rate_delay": "1s",
+        "fast_destination_recipient_limit": "1",
+        "fast_destination_concurrency_failed_cohort_limit": "100",
+        "qmgr_message_active_limit": "500", "default_transport": "smtp",
+        "relay_transport": "nowhere"})
+    site.fast["fast_transport_rate_delay"] = "0s"
+    findings = found_and_cured(
+        site, "WINDOW INITIAL-WINDOW RATE-DELAY RECIPIENT-LIMIT FAILED-COHORT "
+        "ACTIVE-ROOM NOT-USED TRANSPORT-MISSING MISPLACED-OPTION")
+    [window] = (f for f in findings if f["code"] == "WINDOW")
+    assert window["fix"] == (
+        f"postconf -c {site.origin.etc} -e "
+        "'fast_destination_concurrency_limit = 400'")
+
+
+def test_settings_that_are_wrong_or_not_obeyed(site):
+    site.fast["lane_conection_limit"] = "3"
+    site.slow["lane_message_rate_limit"] = "5 per second"
+    site.main.update({"lane_pipeline_deep": "20",
+                      "smtp_never_send_ehlo": "yes"})
+    found_and_cured(site, "UNKNOWN-NAME UNKNOWN-NAME BAD-VALUE NOT-SUPPORTED "
+                    "NOT-SUPPORTED")
+
+
+def test_entry_of_master_cf_that_is_not_a_lanes(site):
+    """Options behind class=, too many processes, public, root."""
+    site.words["fast"] = "lane class=fast"
+    site.fields["fast"] = {"limit": "-"}
+    site.fields["slow"] = {"private": "n", "unpriv": "n"}
+    found_and_cured(
+        site, "OPTION-BEHIND-WORD PROCESS-LIMIT PRIVATE UNPRIVILEGED")
+
+
+def test_files_that_others_may_read_or_nobody_has(site):
+    """Passwords for all, a table older than its text, a jail without files,
+    state of another user."""
+    site.fast["smtp_sasl_password_maps"] = f"hash:{site.login}"
+    site.alone()
+    site.fields["fast"] = {"chroot": "y"}
+    os.mkdir(site.state, 0o700)
+    site.write()
+    site.origin.command("postmap", f"hash:{site.login}")
+    os.chmod(site.login, 0o644)
+    os.utime(site.login + ".db", (1, 1))
+    found_and_cured(
+        site, "PASSWORD-RIGHTS TABLE-STALE CHROOT-FILES STATE-DIRECTORY")
+
+
+def test_lanes_of_one_account_that_want_too_much(site):
+    site.fast.update(lane_connection_reserve="18", lane_connection_limit="25",
+                     lane_pipeline_depth="8")
+    site.slow.update(lane_connection_reserve="6", lane_connection_limit="6",
+                     lane_pipeline_depth="3",
+                     lane_account_connection_limit="30")
+    found_and_cured(site, "CONNECTION-LIMIT ACCOUNT-LIMIT RESERVES")
+
+
+# ---- what the smarthost says -----------------------------------------------
+
+def other_port(site):
+    site.leads_to(site.main["lane_smarthost"], "[127.0.0.1]:587")
+
+
+def no_brackets(site):
+    site.leads_to(site.main["lane_smarthost"],
+                  f"127.0.0.1:{site.sim.port}")
+
+
+def other_authority(site):
+    site.main["smtp_tls_CAfile"] = site.certs.ca.cert
+    site.fast["smtp_tls_CAfile"] = site.certs.other_ca.cert
+
+
+def level_of_others(site):
+    site.main["smtp_tls_security_level"] = "none"
+    del site.fast["smtp_tls_security_level"]
+
+
+def level_for_anybody(site):
+    site.fast["smtp_tls_security_level"] = "encrypt"
+
+
+def no_plain_password(site):
+    site.fast.update(
+        smtp_sasl_mechanism_filter="plain",
+        smtp_sasl_tls_security_options="noplaintext, noanonymous")
+
+
+def nobody_logs_in(site):
+    site.fast["smtp_sasl_auth_enable"] = "no"
+
+
+def name_of_another(site):
+    site.sim = site.simulator(site.certs.wrong_name)
+    site.leads_to(f"[127.0.0.1]:{site.sim.port}")
+
+
+WIRE = [(other_port, "LOGIN-KEY"), (no_brackets, "LOGIN-KEY"),
+        (other_authority, "AUTHORITY"), (level_of_others, "TLS-LEVEL"),
+        (level_for_anybody, "TLS-LEVEL"), (no_plain_password, "LOGIN"),
+        (nobody_logs_in, "AUTH-OFF"), (name_of_another, "CERTIFICATE-NAME")]
+
+
+@pytest.mark.parametrize("break_it, code", WIRE,
+                         ids=[case[0].__name__ for case in WIRE])
+def test_wire(site, break_it, code):
+    break_it(site.alone())
+    [finding] = found_and_cured(site, code)
+    # nothing of it reaches other transports
+    assert "-e" not in finding["fix"].split()
+
+
+def test_expired_certificate_and_refused_login(site):
+    """What nobody here can repair is told, and no more is tried."""
+    expired = site.simulator(site.certs.expired)
+    site.alone().leads_to(f"[127.0.0.1]:{expired.port}")
+    [finding] = found(site, "CERTIFICATE-DATE")
+    assert "has expired" in finding["text"]
+    site.leads_to(f"[127.0.0.1]:{site.sim.port}")
+    site.sim.script('auth reply "535 5.7.8 bad credentials"\n')
+    [finding] = found(site, "LOGIN-REFUSED")
+    assert "535 5.7.8 bad credentials" in finding["text"]
+    assert not finding["fix"]
+    site.sim.script("")
+    site.leads_to("[127.0.0.1]:1")
+    [finding] = found(site, "UNREACHABLE")
+
+
+def test_name_that_only_the_hosts_file_has(site):
+    """By a hosts file and a name server of its own, in a mount name space."""
+    hosts = os.path.join(site.base, "hosts")
+    resolv = os.path.join(site.base, "resolv.conf")
+    with open(hosts, "w", encoding="ascii") as f:
+        f.write(f"127.0.0.1 localhost {HOST}\n")
+    with open(resolv, "w", encoding="ascii") as f:
+        f.write("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
+    site.alone().leads_to(f"[{HOST}]:{site.sim.port}")
+    found_and_cured(
+        site, "SEARCH-LIST", "unshare", "-m", "sh", "-ec",
+        f'mount --bind {hosts} /etc/hosts; '
+        f'mount --bind {resolv} /etc/resolv.conf; exec "$@"', "sh")
+
+
+def test_idle_connections_over_a_distance(site):
+    """What the kernel does with them is worth a note, and no more."""
+    with open("/proc/sys/net/ipv4/tcp_slow_start_after_idle",
+              encoding="ascii") as f:
+        if f.read().strip() != "1":
+            pytest.skip("this kernel keeps their windows")
+    proxy = DelayProxy(site.base, site.sim.port, delay_ms=60).start()
+    try:
+        site.alone().leads_to(f"[127.0.0.1]:{proxy.port}")
+        site.write()
+        [finding] = site.doctor(is_far=True)
+        assert (finding["code"], finding["severity"]) == (
+            "KERNEL-IDLE", "note")
+    finally:
+        proxy.destroy()
