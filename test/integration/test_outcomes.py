@@ -97,15 +97,30 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("chunking", [True, False], ids=["bdat", "data"])
-@pytest.mark.parametrize("case", REFUSALS)
-def test_refusal(base, certs, started, case, chunking):
-    script, count, status, mails = REFUSALS[case]
-    if case.startswith("data") and chunking:
-        pytest.skip("no DATA command with CHUNKING")
-    pair = pair_of(base, certs, started, script + "\n",
+def test_refusals(base, certs, started, chunking):
+    """One message after the other; each case is known by its sender."""
+    cases = {name: case for name, case in REFUSALS.items()
+             if not chunking or not name.startswith("data")}
+    rules = []
+    for name, (script, *_) in cases.items():
+        stage, order = script.split(" ", 1)
+        rules.append(f'{stage} if sender "{name}@" {order}\n')
+    pair = pair_of(base, certs, started, "".join(rules),
+                   agent_options={"lane_messages_per_connection": 1},
                    no_chunking=not chunking)
-    lines = run(pair, addresses(*"abc"[:count]), mails=mails)
-    assert statuses(lines) == [status] * count
+    wanted, mails = {}, 0
+    for name, (_, count, status, bounces) in cases.items():
+        recipients = [f"{name}-{n}@rcpt.example" for n in range(count)]
+        pair.submit(DATA, recipients, f"{name}@sender.example")
+        for recipient in recipients:
+            pair.wait(rf"/smtp\[.* to=<{recipient}>.* status=")
+            wanted[recipient] = status
+        mails += bounces
+    pair.wait_mailbox(mails)
+    found = {line.split("to=<")[1].split(">")[0]:
+             line.split(" status=")[1].split()[0]
+             for line in check_same(pair)}
+    assert found == wanted
 
 
 @pytest.mark.parametrize("stage", ["mail", "rcpt", "eod"])
