@@ -54,6 +54,7 @@ struct agent {
 	bool is_kick_due;
 	struct request *suspect; /* being tried alone */
 	struct figures figures;
+	struct dialogue *dialogue;
 	struct desk *desk;
 };
 
@@ -227,6 +228,7 @@ on_decided(void *ctx, struct request *req, size_t i)
 	struct agent *a = ctx;
 
 	figures_on_decided(a->env.board, req, i, loop_now_us(a->env.loop));
+	dialogue_decided(a->dialogue, req, i);
 	report_recipient(a->report, req, i);
 }
 
@@ -463,6 +465,7 @@ leave_child(void *ctx)
 		_exit(0);
 	master_detach(a->env.master);
 	desk_close(&a->desk);
+	dialogue_end(a->dialogue);
 	board_writer_drain(a->env.board);
 	alarm_drain(a->env.alarm);
 	if (a->lane == NULL)
@@ -548,6 +551,8 @@ agent_new(const struct agent_env *env)
 	struct loop *loop = env->loop;
 
 	a->env = *env;
+	a->dialogue = dialogue_new(loop);
+	dialer_trace(env->dialer, dialogue_tracer(a->dialogue));
 	a->relief = relief_new(loop, env->set, on_relief_look, a);
 	if (env->problem == NULL)
 		make_lane(a);
@@ -573,7 +578,7 @@ agent_new(const struct agent_env *env)
 	    .alarm = env->alarm,
 	};
 	figures_begin(&a->figures);
-	a->desk = desk_open(loop, a->lane, a->intake, env);
+	a->desk = desk_open(loop, a->lane, a->intake, a->dialogue, env);
 	loop_on_signal(loop, SIGTERM, on_sigterm, a);
 	master_watch(env->master, loop, on_master_gone, a);
 	return a;
@@ -606,5 +611,6 @@ agent_free(struct agent **agent)
 	loop_timer_free(&a->timer);
 	loop_timer_free(&a->finale);
 	relief_free(&a->relief);
+	dialogue_free(&a->dialogue);
 	mem_free(a);
 }

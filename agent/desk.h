@@ -9,14 +9,17 @@
 
 #include "agent/agent.h"
 #include "agent/engine/lane.h"
+#include "agent/operator/dialogue.h"
 #include "agent/postfix/intake.h"
 
 struct desk;
 
 /* lane NULL: the configuration cannot be used, and every question is answered
- * with env->problem. All borrowed. Never NULL. */
+ * with env->problem. All borrowed; intake lets in no more than there are
+ * descriptors for beside the sessions that are asked for. Never NULL. */
 struct desk *desk_open(struct loop *loop, struct lane *lane,
-    const struct intake *intake, const struct agent_env *env);
+    struct intake *intake, struct dialogue *dialogue,
+    const struct agent_env *env);
 void desk_close(struct desk **desk);
 
 #endif

@@ -81,7 +81,8 @@ judge_orders(const struct judging *j)
 	for (size_t i = 0; i < j->lane->order_count; i++) {
 		const struct steer_order *o = &j->lane->orders[i];
 
-		if (o->verb != STEER_PAUSE && o->verb != STEER_DRAIN)
+		if ((o->verb != STEER_PAUSE && o->verb != STEER_DRAIN) ||
+		    o->domain[0] != '\0')
 			continue;
 		return say(j, HEALTH_PAUSED,
 		    "%s by %s until %s, %lld wait inside",
@@ -268,6 +269,39 @@ judge_work(const struct judging *j)
 	return say(j, HEALTH_WELL, "idle, nothing waits");
 }
 
+/* What is well apart from a domain that an operator holds back is not quite. */
+static void
+add_domains(const struct judging *j)
+{
+	char rest[sizeof(j->out->text)], until[SAY_SIZE];
+	const struct steer_order *first = NULL;
+	size_t n = 0;
+
+	for (size_t i = 0; i < j->lane->order_count; i++) {
+		const struct steer_order *o = &j->lane->orders[i];
+
+		if (o->domain[0] == '\0')
+			continue;
+		if (n++ == 0)
+			first = o;
+	}
+	if (first == NULL || j->out->state != HEALTH_WELL)
+		return;
+	(void)snprintf(rest, sizeof(rest), "%s", j->out->text);
+	if (n > 1)
+		(void)say(j, HEALTH_SLOWED,
+		    "mail to %s and %zu more is paused; the rest: %s",
+		    first->domain, n - 1, rest);
+	else
+		(void)say(j, HEALTH_SLOWED,
+		    "mail to %s is paused by %s until %s; the rest: %s",
+		    first->domain, first->who,
+		    first->until_s == 0 ? "postlane resume"
+					: say_clock(first->until_s * 1000,
+					      j->now_ms, until, sizeof(until)),
+		    rest);
+}
+
 void
 health_of(struct health *out, const struct model *m,
     const struct model_lane *lane, const struct backlog *backlog,
@@ -300,7 +334,8 @@ health_of(struct health *out, const struct model *m,
 
 	for (size_t i = 0; i < sizeof(judges) / sizeof(judges[0]); i++)
 		if (judges[i](&j))
-			return;
+			break;
+	add_domains(&j);
 }
 
 const char *

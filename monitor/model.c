@@ -355,20 +355,24 @@ static void
 read_orders(struct model *m, struct model_board *board)
 {
 	struct steer *s = mem_zalloc(sizeof(*s));
+	struct steer_now now = steerfile_now(m->now);
 
 	if (!steerfile_read(board->directory, s, board->steer_why,
 		sizeof(board->steer_why)))
 		s->count = 0;
-	steer_expire(s, m->now.wall.tv_sec);
+	steer_expire(s, now);
 	for (size_t i = 0; i < s->count; i++)
 		for (size_t k = 0; k < m->lane_count; k++) {
 			struct model_lane *lane = &m->lanes[k];
+			struct steer_order *to;
 
-			if (strcmp(lane->name, s->orders[i].lane) == 0 &&
-			    strcmp(lane->directory, board->directory) == 0 &&
-			    lane->order_count < STEER_VERBS)
-				lane->orders[lane->order_count++] =
-				    s->orders[i];
+			if (strcmp(lane->name, s->orders[i].lane) != 0 ||
+			    strcmp(lane->directory, board->directory) != 0 ||
+			    lane->order_count == MODEL_ORDERS)
+				continue;
+			to = &lane->orders[lane->order_count++];
+			*to = s->orders[i];
+			to->until_s = steer_until_s(to, now);
 		}
 	mem_free(s);
 }

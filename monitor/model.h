@@ -28,6 +28,7 @@
 enum {
 	MODEL_SCHEMA = 1, /* of the JSON document; see model_json.h */
 	MODEL_REPLY = 256,
+	MODEL_ORDERS = 24, /* of a lane; more are kept and not shown */
 };
 
 /* A limit in force. */
@@ -117,8 +118,9 @@ struct model_lane {
 	char trouble[MODEL_REPLY];
 	struct model_alarm alarms[BOARD_ALARMS]; /* that have not ended */
 	size_t alarm_count;
-	/* what operators asked of it, and is in force or will be */
-	struct steer_order orders[STEER_VERBS];
+	/* what operators asked of it, and is in force or will be; until_s by
+	 * the wall clock as it is */
+	struct steer_order orders[MODEL_ORDERS];
 	size_t order_count;
 	struct model_poison poison[BOARD_POISON];
 	size_t poison_count;

@@ -215,6 +215,7 @@ orders(const struct model_lane *lane)
 
 		put_text(o, "verb", steer_verb_name(from->verb));
 		TEXT(o, from, value);
+		TEXT(o, from, domain);
 		put_text(o, "by", from->who);
 		NUMBER(o, from, at_s);
 		NUMBER(o, from, until_s);

@@ -14,6 +14,16 @@
 
 enum { LOCK_MS = 2000 };
 
+struct steer_now
+steerfile_now(struct moment now)
+{
+	return (struct steer_now){
+	    .wall_s = now.wall.tv_sec,
+	    .mono_ms = now.us / US_PER_MS,
+	    .boot = statefile_boot(),
+	};
+}
+
 static bool
 fail(char *error, size_t n, const char *what)
 {
@@ -89,6 +99,7 @@ is_read_back(const struct steer *s, struct slice text, char *error, size_t n)
 	for (size_t i = 0; is_same && i < s->count; i++)
 		is_same =
 		    strcmp(again->orders[i].lane, s->orders[i].lane) == 0 &&
+		    strcmp(again->orders[i].domain, s->orders[i].domain) == 0 &&
 		    again->orders[i].verb == s->orders[i].verb;
 	if (!is_same)
 		(void)snprintf(
@@ -126,7 +137,7 @@ steerfile_change(const char *directory, steerfile_fn *change, void *ctx,
 		(void)snprintf(
 		    error, n, "steer.lock: somebody else keeps it locked");
 	} else if (lock_fd >= 0 && read_in(dir_fd, out, error, n)) {
-		steer_expire(out, clock_wall().tv_sec);
+		steer_expire(out, steerfile_now(clock_moment()));
 		if (change(ctx, out)) {
 			out->serial++;
 			is_done = write_in(dir_fd, out, error, n);

@@ -11,7 +11,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "common/base/clock.h"
 #include "common/shared/steer.h"
+
+/* This moment, as orders count time. */
+struct steer_now steerfile_now(struct moment now);
 
 /* Without a file there are no orders. False: error says why not. */
 bool steerfile_read(

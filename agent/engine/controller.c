@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "common/base/clock.h"
+#include "common/base/log.h"
 
 #define SECOND_US 1000000.0
 
@@ -125,6 +126,13 @@ controller_window(const struct controller *a)
 		window = a->rate * a->latency_us / SECOND_US * 2 + 2;
 	return window < a->config.window_max ? (int)window
 					     : a->config.window_max;
+}
+
+void
+controller_set_window_max(struct controller *a, int window_max)
+{
+	CHECK(window_max > 0);
+	a->config.window_max = window_max;
 }
 
 int64_t

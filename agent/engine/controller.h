@@ -105,6 +105,9 @@ struct controller {
 void controller_init(struct controller *a,
     const struct controller_config *config, int64_t now_us);
 
+/* So many in the air at most from now on. */
+void controller_set_window_max(struct controller *a, int window_max);
+
 /* Microseconds until one more message may go; 0: now; INT64_MAX: when one of
  * those in the air was answered. */
 int64_t controller_wait_us(struct controller *a, int64_t now_us);

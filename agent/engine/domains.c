@@ -35,6 +35,8 @@ struct domain {
 	struct domains *owner;
 	struct domain_state *state; /* NULL: full and unused */
 	size_t count; /* limits; 0: "none" */
+	char *why; /* it is blocked; or NULL */
+	int64_t until_us; /* ... until then */
 	struct limitset_rate limits[DOMAIN_LIMITS_MAX];
 	char name[];
 };
@@ -98,6 +100,7 @@ domains_free(struct domains **d)
 			next = dom->next;
 			if (dom->state != NULL)
 				forget(old, dom->state);
+			mem_free(dom->why);
 			mem_free(dom);
 		}
 	}
@@ -206,7 +209,31 @@ domains_find(struct domains *d, struct slice domain)
 		at = slice_of(dot, at.n - (size_t)(dot - at.p));
 		dom = get(d, at);
 	}
-	return dom->count > 0 ? dom : NULL;
+	return dom->count > 0 || dom->why != NULL ? dom : NULL;
+}
+
+struct domain *
+domains_block(
+    struct domains *d, const char *name, int64_t until_us, const char *why)
+{
+	struct domain *dom = add(d, slice_str(name));
+
+	dom->until_us = until_us;
+	dom->why = mem_strdup(why);
+	return dom;
+}
+
+bool
+domain_is_blocked(const struct domain *dom)
+{
+	return dom->why != NULL;
+}
+
+const char *
+domain_why(const struct domain *dom)
+{
+	CHECK(dom->why != NULL);
+	return dom->why;
 }
 
 bool
@@ -540,7 +567,13 @@ domain_wait_us(
     struct domain *dom, const struct pacer_cost *cost, int64_t now_us)
 {
 	struct limitset_cost c = pacer_limit_cost(cost);
-	int64_t wait = limitset_wait_us(
+	int64_t wait;
+
+	if (dom->why != NULL && dom->until_us == INT64_MAX)
+		return RATE_NEVER;
+	if (dom->why != NULL)
+		return dom->until_us > now_us ? dom->until_us - now_us : 0;
+	wait = limitset_wait_us(
 	    dom->state->limits, dom->count, &c, false, now_us, NULL);
 
 	if (wait > 0)
@@ -600,6 +633,10 @@ domain_explain(const struct domain *dom, const struct pacer_cost *cost,
 	enum pacer_unit unit;
 	size_t which;
 
+	if (dom->why != NULL) {
+		(void)snprintf(out, n, "mail to %s is %s", dom->name, dom->why);
+		return;
+	}
 	(void)limitset_wait_us(
 	    dom->state->limits, dom->count, &c, false, now_us, &limit);
 	which = (size_t)(limit - dom->state->limits);

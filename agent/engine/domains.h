@@ -77,6 +77,14 @@ void domains_keep(struct domains *d, const struct domains_kept *found,
 /* store is not called any more. */
 void domains_keep_no_more(struct domains *d);
 
+/* Adds a domain that nothing goes to before until_us (INT64_MAX: without an
+ * end); why, "paused by root", is what domain_explain() says. It is in d once,
+ * and d has nothing else. */
+struct domain *domains_block(
+    struct domains *d, const char *name, int64_t until_us, const char *why);
+bool domain_is_blocked(const struct domain *dom);
+const char *domain_why(const struct domain *dom);
+
 /* No domain has a limit. */
 bool domains_are_none(const struct domains *d);
 

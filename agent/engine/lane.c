@@ -73,6 +73,7 @@ lane_free(struct lane **lane)
 		lane_leave_pace(r);
 		route_free(&r);
 	}
+	lane_free_holds(old);
 	mem_free(old);
 }
 

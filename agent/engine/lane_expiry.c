@@ -118,6 +118,8 @@ expire(struct lane *lane, struct transaction *t, int64_t now_us)
 	}
 	if (now_us < expiry_us(lane, t))
 		return false;
+	if (lane_defer_held(lane, t))
+		return true;
 	if (!explain_parked(lane, t, now_us, &dsn))
 		peer = explain_wait(lane, t, &dsn);
 	lane_defer_waiting(lane, t, &dsn, peer, NULL, false);
@@ -215,6 +217,8 @@ refuse_parked(
 	char text[DOMAIN_TEXT_SIZE];
 	struct dsn dsn;
 
+	if (lane_defer_held(lane, t))
+		return;
 	explain(t, now_us, text);
 	if (wait_us == RATE_NEVER) {
 		dsn_set(&dsn, "4.4.5", "message exceeds %s", text);
@@ -310,11 +314,13 @@ defer_last(struct lane *lane, bool of_mixed, const char *whose, size_t limit,
 	       !parking_is_mixed(list_entry(link, struct transaction, link)))
 		link = link->prev;
 	t = list_entry(link, struct transaction, link);
+	parking_set_parked(lane, p, p->parked - 1);
+	if (lane_defer_held(lane, t))
+		return;
 	explain(t, now_us, text);
 	dsn_set(&dsn, "4.4.5", "%s%zu messages wait already; %s", whose, limit,
 	    text);
 	dsn.cause = DSN_CAUSE_DOMAIN;
-	parking_set_parked(lane, p, p->parked - 1);
 	lane_defer_waiting(lane, t, &dsn, NULL, NULL, false);
 }
 

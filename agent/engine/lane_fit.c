@@ -69,9 +69,8 @@ put_first(const struct lane_session *ls, struct transaction *t)
 	return n;
 }
 
-/* All but the first n recipients wait as a transaction of their own. */
-static void
-split_off(struct lane *lane, struct transaction *t, size_t n, int64_t now_us)
+struct transaction *
+lane_split_off(struct transaction *t, size_t n, int64_t now_us)
 {
 	struct transaction *rest =
 	    transaction_new_part(t->req, t->count - n, t->waiting_since_us);
@@ -94,7 +93,7 @@ split_off(struct lane *lane, struct transaction *t, size_t n, int64_t now_us)
 	rest->domain = t->domain;
 	if (rest->domain != NULL)
 		domain_hold(rest->domain, now_us);
-	lane_put_behind(lane, rest, t);
+	return rest;
 }
 
 bool
@@ -110,7 +109,7 @@ lane_fit(struct lane *lane, const struct lane_session *ls,
 	CHECK(n > 0);
 	if (n == t->count)
 		return false;
-	split_off(lane, t, n, now_us);
+	lane_put_behind(lane, lane_split_off(t, n, now_us), t);
 	return true;
 }
 

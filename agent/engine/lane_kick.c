@@ -340,6 +340,7 @@ lane_kick(struct lane *lane, struct moment now)
 	}
 	lane_shed_sessions(lane, now.us);
 	lane_look_at_pause(lane, now.us);
+	lane_look_at_holds(lane, now);
 	lane_pass_on(lane, now);
 	probe(lane, now);
 	list_each_safe (link, &lane->routes)

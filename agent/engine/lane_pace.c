@@ -12,14 +12,28 @@ pace_of(struct list *link)
 	return list_entry(link, struct lane_pace, link);
 }
 
+static int
+window_max(const struct lane *lane)
+{
+	return lane->set->lane_connection_limit *
+	       lane->set->lane_pipeline_depth;
+}
+
+void
+lane_look_at_windows(struct lane *lane)
+{
+	list_each (link, &lane->paces)
+		controller_set_window_max(
+		    &pace_of(link)->adapt, window_max(lane));
+}
+
 static struct lane_pace *
 begin(struct lane *lane, uint64_t account, int64_t now_us)
 {
-	const struct settings *set = lane->set;
 	struct controller_config config = {
 	    .floor_per_s = 0.01,
 	    .ceiling_per_s = INFINITY,
-	    .window_max = set->lane_connection_limit * set->lane_pipeline_depth,
+	    .window_max = window_max(lane),
 	};
 	struct lane_pace *pace = mem_zalloc(sizeof(*pace));
 

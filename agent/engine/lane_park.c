@@ -37,17 +37,27 @@ compare(const void *a, const void *b)
 	return x->rcpt < y->rcpt ? -1 : 1;
 }
 
+struct domain *
+lane_domain_of(const struct lane *lane, const struct request *req, size_t i)
+{
+	struct slice domain = address_domain(slice_str(req->rcpts[i].address));
+	struct domain *dom = NULL;
+
+	if (lane->blocked != NULL)
+		dom = domains_find(lane->blocked, domain);
+	if (dom == NULL && lane->domains != NULL)
+		dom = domains_find(lane->domains, domain);
+	return dom;
+}
+
 /* Recipients with their limits; true when there is more than one group. */
 static bool
-look_up(struct lane *lane, const struct request *req, struct keyed *all)
+look_up(const struct lane *lane, const struct request *req, struct keyed *all)
 {
 	bool is_mixed = false;
 
 	for (size_t i = 0; i < req->rcpt_count; i++) {
-		struct slice domain =
-		    address_domain(slice_str(req->rcpts[i].address));
-
-		all[i].key = domains_find(lane->domains, domain);
+		all[i].key = lane_domain_of(lane, req, i);
 		all[i].rcpt = (uint32_t)i;
 		is_mixed = is_mixed || all[i].key != all[0].key;
 	}
@@ -63,7 +73,8 @@ lane_split(struct lane *lane, struct request *req, struct moment now)
 	bool is_mixed;
 
 	CHECK(req->rcpt_count > 0);
-	if (lane->domains == NULL || domains_are_none(lane->domains))
+	if (lane->blocked == NULL &&
+	    (lane->domains == NULL || domains_are_none(lane->domains)))
 		return transaction_new(req, now.us);
 	all = mem_zarray(req->rcpt_count, sizeof(*all));
 	is_mixed = look_up(lane, req, all);

@@ -107,19 +107,37 @@ put_waiting(struct lane *lane, struct transaction *t, struct list *after)
 		lane_on_parked(t);
 }
 
-/* Back among those that wait, in the order in which they came: the first is
- * always the one to be served, and the one to expire, next. What is ahead of
- * its place came back as well, so there is little to walk past. */
-void
-lane_put_back(struct lane *lane, struct transaction *t)
+static void
+put_behind_older(struct lane *lane, struct transaction *t, struct list *after)
 {
-	struct list *queue = lane_queue_of(t), *after = queue;
+	struct list *queue = lane_queue_of(t);
 
 	while (after->next != queue &&
 	       list_entry(after->next, struct transaction, link)->number <
 		   t->number)
 		after = after->next;
 	put_waiting(lane, t, after);
+}
+
+/* Back among those that wait, in the order in which they came: the first is
+ * always the one to be served, and the one to expire, next. What is ahead of
+ * its place came back as well, so there is little to walk past. */
+void
+lane_put_back(struct lane *lane, struct transaction *t)
+{
+	t->is_back = lane->has_back = true;
+	put_behind_older(lane, t, lane_queue_of(t));
+}
+
+void
+lane_put_in_order(
+    struct lane *lane, struct transaction *t, struct transaction *hint)
+{
+	struct list *queue = lane_queue_of(t);
+	bool is_near = hint != NULL && hint->number <= t->number &&
+		       hint->route == t->route && lane_queue_of(hint) == queue;
+
+	put_behind_older(lane, t, is_near ? &hint->link : queue);
 }
 
 void

@@ -5,6 +5,7 @@
  *   lane_routes.c  which route a request takes
  *   lane_kick.c    looking again: whose turn it is
  *   lane_steer.c   what an operator asked for
+ *   lane_holds.c   ... for some recipient domains
  *   lane_expiry.c  who waited in vain, or would
  *   lane_admit.c   what may come in
  *   lane_hosts.c   from one host of a list to the next, and back
@@ -39,6 +40,14 @@ struct lane_pace {
 	bool is_counted; /* scratch of lane_learned_in_all() */
 };
 
+/* A recipient domain that an operator holds back. */
+struct lane_held {
+	struct domain *dom; /* in lane.blocked */
+	int64_t until_us;
+	uint64_t id; /* among lists of hosts, for what is owed */
+	size_t owed; /* messages that are called back when it is over */
+};
+
 struct lane {
 	const struct settings *set; /* as steered, or as set */
 	const struct settings *as_set;
@@ -67,6 +76,10 @@ struct lane {
 	struct settings steered; /* a copy that borrows its strings */
 	int64_t steered_us; /* when that was */
 	bool was_paused; /* when it was looked at last */
+	struct domains *blocked; /* those that are held; NULL: none */
+	struct lane_held *held;
+	size_t held_count;
+	bool has_back; /* something waits with is_back */
 	struct lane_figures figures;
 };
 
@@ -112,6 +125,10 @@ session_of(struct list *link)
 
 /* t, which is in no queue, waits as the last of its queue. */
 void lane_put_last(struct lane *lane, struct transaction *t);
+
+/* ... in the order of coming. hint: one that was put so before; or NULL. */
+void lane_put_in_order(
+    struct lane *lane, struct transaction *t, struct transaction *hint);
 
 /* ... as the next after another that waits in the same queue. */
 void lane_put_behind(
@@ -165,6 +182,17 @@ void lane_shed_sessions(struct lane *lane, int64_t now_us);
 
 /* In each kick: a pause that is over calls back what it deferred. */
 void lane_look_at_pause(struct lane *lane, int64_t now_us);
+
+/* ---- lane_holds.c ------------------------------------------------------- */
+
+/* In each kick: those that are over, and what came back to one. */
+void lane_look_at_holds(struct lane *lane, struct moment now);
+
+/* t, which waits for a held domain, is deferred; false: it does not. */
+bool lane_defer_held(struct lane *lane, struct transaction *t);
+
+/* With the lane, when nothing waits. */
+void lane_free_holds(struct lane *lane);
 
 /* ---- lane_dial.c -------------------------------------------------------- */
 
@@ -287,6 +315,11 @@ void lane_retire_unfit(
 bool lane_fit(struct lane *lane, const struct lane_session *ls,
     struct transaction *t, int64_t now_us);
 
+/* All but the first n recipients of t, which is in no queue or stays in it, are
+ * another transaction, in no queue. */
+struct transaction *lane_split_off(
+    struct transaction *t, size_t n, int64_t now_us);
+
 /* t is about to be given to ls. */
 void lane_note_domains(struct lane_session *ls, const struct transaction *t);
 
@@ -310,6 +343,9 @@ enum meaning lane_judge(struct lane_session *ls, struct transaction *t,
 void lane_begin_pace(struct lane *lane, struct route *r, int64_t now_us);
 void lane_leave_pace(struct route *r);
 
+/* Sessions may be more or fewer than before: so may be what is in the air. */
+void lane_look_at_windows(struct lane *lane);
+
 /* What t takes of every limit. */
 struct pacer_cost lane_cost_of(const struct transaction *t);
 
@@ -329,6 +365,10 @@ int64_t lane_window_in_all(const struct lane *lane);
 /* A new request as transactions, one for each limit, chained by sibling. */
 struct transaction *lane_split(
     struct lane *lane, struct request *req, struct moment now);
+
+/* What holds or limits mail for recipient i; NULL: nothing. */
+struct domain *lane_domain_of(
+    const struct lane *lane, const struct request *req, size_t i);
 
 /* Where t waits, and what follows its coming and going there. */
 struct list *lane_queue_of(struct transaction *t);

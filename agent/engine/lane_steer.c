@@ -115,6 +115,7 @@ apply_settings(struct lane *lane, struct moment now)
 		lane->steered.lane_message_rate_limit = lane->steering.rate;
 	lane->set = &lane->steered;
 	pacer_reconfigure(&lane->pacer, lane->set, lane->as_set, now.us);
+	lane_look_at_windows(lane);
 }
 
 /* What came since it was asked for is not let go by an order of another kind.
@@ -154,12 +155,16 @@ lane_look_at_pause(struct lane *lane, int64_t now_us)
 	lane->was_paused = is_paused;
 }
 
-void
+bool
 lane_retry(struct lane *lane, struct moment now)
 {
-	(void)now;
+	bool is_paused = lane_steer_paused_until_us(lane, now.us) > 0;
+
 	list_each (link, &lane->routes)
 		route_retry(route_of(link));
-	call_back_all(lane);
+	/* What came back now would be deferred again; its end calls it. */
+	if (!is_paused)
+		call_back_all(lane);
 	lane_want_kick(lane);
+	return !is_paused;
 }

@@ -38,8 +38,9 @@ void lane_steer(
     struct lane *lane, const struct lane_steering *order, struct moment now);
 
 /* Dials at once where it waits after failed ones, or was told to, and calls
- * back what was deferred for want of a host. */
-void lane_retry(struct lane *lane, struct moment now);
+ * back what was deferred for want of a host. False: the lane is paused, and the
+ * end of the pause will call it back. */
+bool lane_retry(struct lane *lane, struct moment now);
 
 /* lane_connection_limit, or what was asked for in its place. */
 int lane_connection_limit(const struct lane *lane);

@@ -101,16 +101,40 @@ busiest(const struct lane *lane)
 	return most;
 }
 
+/* Held for its domain, where nothing else waits; NULL: something does. */
+static const struct transaction *
+first_held(const struct lane *lane)
+{
+	const struct transaction *held = NULL, *t;
+
+	list_each (link, &lane->routes)
+		list_each (each, &route_of(link)->parkings) {
+			t = parking_first(parking_of(each));
+			if (t != NULL && !domain_is_blocked(t->domain))
+				return NULL;
+			if (t != NULL)
+				held = t;
+		}
+	return held;
+}
+
 enum board_wait
 lane_waits_for(const struct lane *lane, struct moment now, char *text, size_t n)
 {
 	const struct route *r = busiest(lane);
+	const struct transaction *t;
 
 	text[0] = '\0';
 	if (r != NULL)
 		return explain_route(lane, r, now.us, text, n);
 	if (lane->parked == 0)
 		return BOARD_WAIT_NOTHING;
+	t = first_held(lane);
+	if (t != NULL) {
+		(void)snprintf(text, n, "mail to %s is %s",
+		    domain_name(t->domain), domain_why(t->domain));
+		return BOARD_WAIT_OPERATOR;
+	}
 	(void)snprintf(text, n, "limits of recipient domains");
 	return BOARD_WAIT_DOMAIN;
 }
@@ -190,6 +214,9 @@ first_us(const struct lane *lane, const struct transaction *t,
 
 	if (wait == BOARD_WAIT_PAUSE)
 		until_us = controller_paused_until(&r->pace->adapt);
+	if (wait == BOARD_WAIT_OPERATOR && t->parking != NULL &&
+	    domain_is_blocked(t->domain))
+		wait = BOARD_WAIT_DOMAIN;
 	if (wait == BOARD_WAIT_OPERATOR)
 		until_us = lane->steering.paused_until_us;
 	if (wait == BOARD_WAIT_DOMAIN) {
@@ -213,7 +240,8 @@ explain_waiting(const struct lane *lane, const struct transaction *t,
 	why->wait =
 	    explain_route(lane, t->route, now.us, why->text, sizeof(why->text));
 	if (t->parking != NULL && parking_wait_us(t->parking, now_us) > 0) {
-		why->wait = BOARD_WAIT_DOMAIN;
+		why->wait = domain_is_blocked(t->domain) ? BOARD_WAIT_OPERATOR
+							 : BOARD_WAIT_DOMAIN;
 		domain_explain(
 		    t->domain, &cost, now_us, why->text, sizeof(why->text));
 	}

@@ -12,6 +12,8 @@
 #include "common/base/rewriter.h"
 #include "common/shared/session_id.h"
 
+struct tracer;
+
 /* Whom we talk to; copied strings, owned by who holds the struct. */
 struct peer {
 	char host[256]; /* name tried, literal without brackets */
@@ -24,6 +26,7 @@ struct peer {
 	bool is_resumed;
 	int64_t certificate_end_s; /* since the epoch; 0: not known */
 	bool is_traced; /* its dialogue goes to the log */
+	const struct tracer *tracer; /* hears it; borrowed, NULL: nobody */
 	int others; /* addresses that are as good as this one */
 	/* has a say over each line of its replies; borrowed, NULL: none */
 	const struct rewriter *replies;

@@ -521,6 +521,14 @@ on_reply(struct session *s, const struct reply *reply, struct moment now)
 	}
 }
 
+static void
+trace(const struct session *s, const struct reply *reply)
+{
+	const struct pipelined *c = pipeline_oldest(&s->pipe);
+
+	trace_received(&s->peer, c != NULL ? c->owner : NULL, reply);
+}
+
 void
 session_input(struct session *s, const char *p, size_t n, struct moment now)
 {
@@ -532,7 +540,7 @@ session_input(struct session *s, const char *p, size_t n, struct moment now)
 		p += used;
 		n -= used;
 		if (result == REPLY_DONE) {
-			trace_received(&s->peer, reply_get(&s->parser));
+			trace(s, reply_get(&s->parser));
 			on_reply(s, reply_get(&s->parser), now);
 		} else if (result == REPLY_BAD)
 			session_lose_place(

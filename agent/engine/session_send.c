@@ -512,7 +512,7 @@ trace(const struct session *s, struct buf *out, size_t from)
 	struct pipelined *newest;
 	size_t line;
 
-	if (!s->peer.is_traced || text.n <= from || s->pipe.count == 0)
+	if (!trace_is_on(&s->peer) || text.n <= from || s->pipe.count == 0)
 		return;
 	text = slice_of(text.p + from, text.n - from);
 	newest = list_entry(s->pipe.awaiting.prev, struct pipelined, link);
@@ -521,10 +521,11 @@ trace(const struct session *s, struct buf *out, size_t from)
 		const char *end = memchr(text.p, '\n', text.n);
 
 		line = end != NULL ? (size_t)(end + 1 - text.p) : text.n;
-		trace_sent(&s->peer, slice_of(text.p, line));
+		trace_sent(&s->peer, newest->owner, slice_of(text.p, line));
 	}
 	if (text.n > line)
-		trace_sent_octets(&s->peer, text.n - line, "content");
+		trace_sent_octets(
+		    &s->peer, newest->owner, text.n - line, "content");
 }
 
 void

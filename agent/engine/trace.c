@@ -1,11 +1,31 @@
 #include "agent/engine/trace.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "common/base/log.h"
 
+bool
+trace_is_on(const struct peer *peer)
+{
+	return peer->is_traced ||
+	       (peer->tracer != NULL && peer->tracer->is_wanted);
+}
+
 static void
-each_line(const struct peer *peer, char way, struct slice lines)
+tell(const struct peer *peer, const struct transaction *about, char way,
+    const char *text)
+{
+	if (peer->is_traced)
+		log_info("%c %s[%s]:%s: %s", way, peer->host, peer->addr,
+		    peer->port, text);
+	if (peer->tracer != NULL && peer->tracer->is_wanted)
+		peer->tracer->hear(peer->tracer->ctx, peer, about, way, text);
+}
+
+static void
+each_line(const struct peer *peer, const struct transaction *about, char way,
+    struct slice lines)
 {
 	while (lines.n > 0) {
 		const char *end = memchr(lines.p, '\n', lines.n);
@@ -20,38 +40,46 @@ each_line(const struct peer *peer, char way, struct slice lines)
 		memcpy(text, lines.p, n);
 		text[n] = '\0';
 		log_safe(text, n);
-		log_info("%c %s[%s]:%s: %s", way, peer->host, peer->addr,
-		    peer->port, text);
+		tell(peer, about, way, text);
 		lines = slice_of(lines.p + skip, lines.n - skip);
 	}
 }
 
 void
-trace_sent(const struct peer *peer, struct slice lines)
+trace_sent(const struct peer *peer, const struct transaction *about,
+    struct slice lines)
 {
-	if (peer->is_traced)
-		each_line(peer, '>', lines);
+	if (trace_is_on(peer))
+		each_line(peer, about, '>', lines);
 }
 
 void
-trace_sent_octets(const struct peer *peer, size_t octets, const char *what)
+trace_sent_octets(const struct peer *peer, const struct transaction *about,
+    size_t octets, const char *what)
 {
-	if (peer->is_traced)
-		log_info("> %s[%s]:%s: <%zu octets of %s>", peer->host,
-		    peer->addr, peer->port, octets, what);
+	char text[100];
+
+	if (!trace_is_on(peer))
+		return;
+	(void)snprintf(text, sizeof(text), "<%zu octets of %s>", octets, what);
+	tell(peer, about, '>', text);
 }
 
 void
-trace_received(const struct peer *peer, const struct reply *reply)
+trace_received(const struct peer *peer, const struct transaction *about,
+    const struct reply *reply)
 {
-	if (peer->is_traced)
-		each_line(peer, '<', buf_slice(&reply->text));
+	if (trace_is_on(peer))
+		each_line(peer, about, '<', buf_slice(&reply->text));
 }
 
 void
 trace_received_hidden(const struct peer *peer, int code)
 {
-	if (peer->is_traced)
-		log_info("< %s[%s]:%s: %d <hidden>", peer->host, peer->addr,
-		    peer->port, code);
+	char text[40];
+
+	if (!trace_is_on(peer))
+		return;
+	(void)snprintf(text, sizeof(text), "%d <hidden>", code);
+	tell(peer, NULL, '<', text);
 }

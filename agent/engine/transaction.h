@@ -87,6 +87,7 @@ struct transaction {
 
 	/* facts of its life */
 	int64_t waiting_since_us;
+	bool is_back; /* from a session: its domain may be held by now */
 	uint64_t number; /* the lane's; in order of coming */
 	int tries; /* attempts that failed through no fault we know */
 	int hosts_met; /* of the nexthop it is at; they did not take it */

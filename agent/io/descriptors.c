@@ -10,7 +10,6 @@ enum {
 	 * webhook's when it must. */
 	KEPT_MIN = 10,
 	KEPT_MAX = 64,
-	REQUEST = 2, /* connection and queue file */
 };
 
 void
@@ -42,12 +41,12 @@ descriptors_plan(
 {
 	int free = d->limit - d->in_use;
 
-	*needed_out = d->in_use + KEPT_MIN + 1 + 1 + REQUEST;
+	*needed_out = d->in_use + KEPT_MIN + 1 + 1 + DESCRIPTORS_REQUEST;
 	/* Reports are quick, but one must always be possible. */
 	d->kept = between(free / 8, KEPT_MIN, KEPT_MAX);
 	d->conversations = between(free / 16, 1, conversations);
 	free -= d->kept + d->conversations;
 	d->sessions = between(free / 4, 1, sessions);
-	d->requests = (free - d->sessions) / REQUEST;
+	d->requests = (free - d->sessions) / DESCRIPTORS_REQUEST;
 	return d->requests >= 1;
 }

@@ -17,6 +17,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+enum { DESCRIPTORS_REQUEST = 2 }; /* connection and queue file */
+
 struct descriptors {
 	/* as it is */
 	int limit; /* of this process */

@@ -30,17 +30,34 @@ struct ask {
 	struct loop_fd *watch;
 	struct loop_timer *rest; /* no descriptor: later again */
 	ask_fn *fn;
+	ask_take_fn *take;
 	void *ctx;
 	struct client clients[ASK_CLIENTS_MAX];
 };
 
+/* The connection is another's. */
 static void
-hang_up(struct client *c)
+let_go(struct client *c)
 {
 	loop_unwatch(&c->watch);
 	loop_timer_free(&c->timer);
-	(void)close(c->fd);
 	c->ask = NULL;
+}
+
+static void
+hang_up(struct client *c)
+{
+	let_go(c);
+	(void)close(c->fd);
+}
+
+static bool
+is_taken(struct client *c, size_t n)
+{
+	struct ask *a = c->ask;
+	struct slice question = slice_of(c->question, n);
+
+	return a->take != NULL && a->take(a->ctx, question, c->fd);
 }
 
 /* The answer fits in the socket, or who asks does not read. */
@@ -79,6 +96,10 @@ on_question(void *ctx, bool readable, bool writable)
 		end = memchr(c->question, '\n', c->length);
 		if (end == NULL && c->length < sizeof(c->question))
 			return;
+		if (end != NULL && is_taken(c, (size_t)(end - c->question))) {
+			let_go(c);
+			return;
+		}
 		if (end != NULL)
 			answer(c, (size_t)(end - c->question));
 	}
@@ -187,7 +208,7 @@ listen_as(int dir_fd, const char *lane_name)
 
 struct ask *
 ask_open(struct loop *loop, const struct statefile_dir *dir,
-    const char *lane_name, ask_fn *fn, void *ctx)
+    const char *lane_name, ask_fn *fn, ask_take_fn *take, void *ctx)
 {
 	struct ask *a;
 	int fd;
@@ -205,6 +226,7 @@ ask_open(struct loop *loop, const struct statefile_dir *dir,
 	a->loop = loop;
 	a->fd = fd;
 	a->fn = fn;
+	a->take = take;
 	a->ctx = ctx;
 	a->rest = loop_timer_new(loop, on_rest_over, a);
 	a->watch = loop_watch(loop, fd, on_connect, a);

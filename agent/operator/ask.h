@@ -20,9 +20,13 @@ struct ask;
 /* question: the line without its end; the answer goes to out, without one. */
 typedef void ask_fn(void *ctx, struct slice question, struct buf *out);
 
+/* Takes the connection of a question that is answered for long: true, and fd is
+ * its own. May be NULL. */
+typedef bool ask_take_fn(void *ctx, struct slice question, int fd);
+
 /* As mail_owner, also after chroot. May be NULL: nobody is answered. */
 struct ask *ask_open(struct loop *loop, const struct statefile_dir *dir,
-    const char *lane_name, ask_fn *fn, void *ctx);
+    const char *lane_name, ask_fn *fn, ask_take_fn *take, void *ctx);
 
 /* The next process is to be asked: closes the socket. The name remains. */
 void ask_close(struct ask **ask);

@@ -13,83 +13,125 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
+/* A domain that was held when the log was told last. */
+struct held {
+	char domain[STEER_DOMAIN_SIZE], why[LANE_STEER_TEXT];
+};
+
 struct steering {
 	struct loop *loop;
 	struct lane *lane;
 	const struct statefile_dir *dir;
 	const char *name;
+	steering_room_fn *room;
+	void *ctx;
 	struct loop_timer *timer; /* an order ends */
 	uint64_t serial;
 	bool has_orders; /* the file was read, or there was none */
 	struct lane_steering told; /* what the log knows */
+	struct held *held;
+	size_t held_count;
+	char remark[200];
 };
 
 /* How often a file is looked at that could not be read at the start. */
 enum { LOOK_AGAIN_MS = 10000 };
 
+static struct steer_now
+now_of(struct moment now, uint64_t boot)
+{
+	return (struct steer_now){
+	    .wall_s = now.wall.tv_sec,
+	    .mono_ms = now.us / US_PER_MS,
+	    .boot = boot,
+	};
+}
+
 /* ---- from words to the engine ------------------------------------------- */
 
 static void
-explain(const struct steer_order *o, char *text, size_t n)
+explain(const struct steer_order *o, struct steer_now now, char *text, size_t n)
 {
 	char until[40] = "";
-	time_t at = (time_t)o->until_s;
+	time_t at = (time_t)steer_until_s(o, now);
 	struct tm tm;
 
-	if (o->until_s != 0 && localtime_r(&at, &tm) != NULL)
+	if (at != 0 && localtime_r(&at, &tm) != NULL)
 		(void)strftime(
 		    until, sizeof(until), " until %Y-%m-%d %H:%M:%S", &tm);
 	(void)snprintf(text, n, "%s by %s%s",
 	    o->verb == STEER_DRAIN ? "drained" : "paused", o->who, until);
 }
 
-/* The moment of this boot that a time of day is. */
+/* The moment of this boot at which it is over. */
 static int64_t
-until_us(int64_t until_s, struct moment now)
+until_us(const struct steer_order *o, struct steer_now now)
 {
-	if (until_s == 0)
-		return INT64_MAX;
-	return now.us + (until_s - now.wall.tv_sec) * US_PER_S;
+	int64_t left_ms = steer_left_ms(o, now);
+
+	return left_ms == INT64_MAX ? INT64_MAX
+				    : clock_us_from_ms(now.mono_ms + left_ms);
 }
 
 void
 steering_orders(const struct steer *file, const char *lane_name,
-    struct moment now, struct lane_steering *out)
+    struct moment moment, uint64_t boot, struct lane_steering *out)
 {
-	int64_t now_s = now.wall.tv_sec;
+	struct steer_now now = now_of(moment, boot);
 	const struct steer_order *o;
 
 	memset(out, 0, sizeof(*out));
-	o = steer_find(file, lane_name, STEER_PAUSE, now_s);
+	o = steer_find(file, lane_name, STEER_PAUSE, now);
 	if (o != NULL) {
-		out->paused_until_us = until_us(o->until_s, now);
+		out->paused_until_us = until_us(o, now);
 		out->is_drain = o->verb == STEER_DRAIN;
 		out->asked_s = o->at_s;
-		explain(o, out->why, sizeof(out->why));
+		explain(o, now, out->why, sizeof(out->why));
 	}
-	o = steer_find(file, lane_name, STEER_RATE, now_s);
+	o = steer_find(file, lane_name, STEER_RATE, now);
 	if (o != NULL)
 		(void)snprintf(out->rate, sizeof(out->rate), "%s", o->value);
-	o = steer_find(file, lane_name, STEER_CONNECTIONS, now_s);
+	o = steer_find(file, lane_name, STEER_CONNECTIONS, now);
 	if (o != NULL)
 		out->connection_limit = (int)strtol(o->value, NULL, 10);
+}
+
+size_t
+steering_holds(const struct steer *file, const char *lane_name,
+    struct moment moment, uint64_t boot, struct lane_hold *out)
+{
+	struct steer_now now = now_of(moment, boot);
+	size_t n = 0;
+
+	for (size_t i = 0; i < file->count; i++) {
+		const struct steer_order *o = &file->orders[i];
+
+		if (o->domain[0] == '\0' || strcmp(o->lane, lane_name) != 0 ||
+		    steer_left_ms(o, now) == 0)
+			continue;
+		(void)snprintf(
+		    out[n].domain, sizeof(out[n].domain), "%s", o->domain);
+		out[n].until_us = until_us(o, now);
+		explain(o, now, out[n].why, sizeof(out[n].why));
+		n++;
+	}
+	return n;
 }
 
 /* ---- telling ------------------------------------------------------------- */
 
 static const char *
 who(const struct steer *file, const char *name, enum steer_verb verb,
-    struct moment now)
+    struct steer_now now)
 {
-	const struct steer_order *o =
-	    steer_find(file, name, verb, now.wall.tv_sec);
+	const struct steer_order *o = steer_find(file, name, verb, now);
 
 	return o != NULL ? o->who : "its end, or postlane";
 }
 
 static void
 tell(struct steering *s, const struct steer *file,
-    const struct lane_steering *order, struct moment now)
+    const struct lane_steering *order, struct steer_now now)
 {
 	bool is_paused = order->paused_until_us > 0;
 
@@ -107,6 +149,42 @@ tell(struct steering *s, const struct steer *file,
 		    order->connection_limit,
 		    who(file, s->name, STEER_CONNECTIONS, now));
 	s->told = *order;
+}
+
+static const struct held *
+find_held(const struct held *held, size_t count, const char *domain)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(held[i].domain, domain) == 0)
+			return &held[i];
+	return NULL;
+}
+
+static void
+tell_holds(struct steering *s, const struct lane_hold *holds, size_t count)
+{
+	struct held *now = mem_zarray(count + 1, sizeof(now[0]));
+
+	for (size_t i = 0; i < count; i++) {
+		const struct held *was =
+		    find_held(s->held, s->held_count, holds[i].domain);
+
+		(void)snprintf(now[i].domain, sizeof(now[i].domain), "%s",
+		    holds[i].domain);
+		(void)snprintf(
+		    now[i].why, sizeof(now[i].why), "%s", holds[i].why);
+		if (was == NULL || strcmp(was->why, now[i].why) != 0)
+			log_info("lane %s: mail to %s is %s", s->name,
+			    now[i].domain, now[i].why);
+	}
+	for (size_t i = 0; i < s->held_count; i++)
+		if (find_held(now, count, s->held[i].domain) == NULL)
+			log_info(
+			    "lane %s: mail to %s goes on: no longer paused",
+			    s->name, s->held[i].domain);
+	mem_free(s->held);
+	s->held = now;
+	s->held_count = count;
 }
 
 /* ---- the file ------------------------------------------------------------ */
@@ -133,24 +211,65 @@ read_file(
 	       steer_parse(slice_of(text, (size_t)n), out, error, error_n);
 }
 
-/* The next order that ends by itself. */
+/* The next order that ends by itself, or when to look again. */
 static void
-set_timer(struct steering *s, const struct steer *file, struct moment now)
+set_timer(struct steering *s, const struct steer *file, struct steer_now now,
+    int64_t again_ms)
 {
-	int64_t next_s = INT64_MAX;
-
 	for (size_t i = 0; i < file->count; i++) {
-		const struct steer_order *o = &file->orders[i];
+		int64_t left_ms = steer_left_ms(&file->orders[i], now);
 
-		if (strcmp(o->lane, s->name) == 0 &&
-		    o->until_s > now.wall.tv_sec && o->until_s < next_s)
-			next_s = o->until_s;
+		if (strcmp(file->orders[i].lane, s->name) == 0 && left_ms > 0 &&
+		    left_ms < again_ms - now.mono_ms)
+			again_ms = now.mono_ms + left_ms;
 	}
-	if (next_s == INT64_MAX)
+	if (again_ms == INT64_MAX)
 		loop_timer_cancel(s->timer);
 	else
-		loop_timer_at(
-		    s->timer, clock_ms_from_us(until_us(next_s, now)) + 10);
+		loop_timer_at(s->timer, again_ms + 10);
+}
+
+/* No more sessions than there are descriptors for. */
+static void
+fit(struct steering *s, struct lane_steering *order, int64_t *again_ms)
+{
+	int most, asked = order->connection_limit;
+
+	s->remark[0] = '\0';
+	if (s->room == NULL)
+		return;
+	most = s->room(s->ctx, asked, again_ms);
+	if (asked <= most)
+		return;
+	order->connection_limit = most;
+	(void)snprintf(s->remark, sizeof(s->remark),
+	    "%d of %d: more are not to be had with the limit of open files: "
+	    "raise it where master is started (ulimit -n)",
+	    most, asked);
+	if (order->connection_limit != s->told.connection_limit)
+		log_warn(
+		    "lane %s: lane_connection_limit: %s", s->name, s->remark);
+}
+
+static void
+obey(struct steering *s, const struct steer *file, struct moment now)
+{
+	struct steer_now clocks = now_of(now, s->dir->boot);
+	struct lane_hold *holds = mem_zarray(STEER_ORDERS_MAX, sizeof(*holds));
+	size_t count = steering_holds(file, s->name, now, s->dir->boot, holds);
+	struct lane_steering order;
+	int64_t again_ms = INT64_MAX;
+
+	s->has_orders = true;
+	steering_orders(file, s->name, now, s->dir->boot, &order);
+	fit(s, &order, &again_ms);
+	tell(s, file, &order, clocks);
+	tell_holds(s, holds, count);
+	lane_steer(s->lane, &order, now);
+	lane_hold_domains(s->lane, holds, count, now);
+	set_timer(s, file, clocks, again_ms);
+	s->serial = file->serial;
+	mem_free(holds);
 }
 
 /* Whoever has paused this lane must not find it sending because the file that
@@ -177,7 +296,6 @@ bool
 steering_look(struct steering *s, uint64_t *serial_out)
 {
 	struct moment now = clock_moment();
-	struct lane_steering order;
 	struct steer *file;
 	char error[200];
 	bool is_read;
@@ -187,23 +305,23 @@ steering_look(struct steering *s, uint64_t *serial_out)
 		return true;
 	file = mem_zalloc(sizeof(*file));
 	is_read = read_file(s, file, error, sizeof(error));
-	if (!is_read && !s->has_orders)
+	if (is_read)
+		obey(s, file, now);
+	else if (!s->has_orders)
 		hold(s, error, now);
-	else if (!is_read)
+	else
 		log_warn("steer in lane_state_directory: %s: what operators "
 			 "asked for before stays in force",
 		    error);
-	else {
-		s->has_orders = true;
-		steering_orders(file, s->name, now, &order);
-		tell(s, file, &order, now);
-		lane_steer(s->lane, &order, now);
-		set_timer(s, file, now);
-		s->serial = file->serial;
-	}
 	*serial_out = s->serial;
 	mem_free(file);
 	return is_read;
+}
+
+const char *
+steering_remark(const struct steering *s)
+{
+	return s->remark;
 }
 
 static void
@@ -216,11 +334,14 @@ on_timer(void *ctx)
 
 struct steering *
 steering_new(struct loop *loop, struct lane *lane,
-    const struct statefile_dir *dir, const char *lane_name)
+    const struct statefile_dir *dir, const char *lane_name,
+    steering_room_fn *room, void *ctx)
 {
 	struct steering *s = mem_zalloc(sizeof(*s));
 	uint64_t serial;
 
+	s->room = room;
+	s->ctx = ctx;
 	s->loop = loop;
 	s->lane = lane;
 	s->dir = dir;
@@ -239,5 +360,6 @@ steering_free(struct steering **s)
 	if (old == NULL)
 		return;
 	loop_timer_free(&old->timer);
+	mem_free(old->held);
 	mem_free(old);
 }

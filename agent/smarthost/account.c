@@ -438,8 +438,12 @@ on_want(void *ctx, struct route *route, size_t count)
 
 	if (mine != NULL && count == 0 && mine->dials == 0)
 		mine->wanting_since_us = 0;
+	if (mine == NULL || mine->account == NULL)
+		return;
+	limit = (size_t)lane_connection_limit(accounts->lane);
+	budget_set_lane_limit(mine->account->budget, (int)limit);
 	/* Asked of every route at every kick. */
-	if (mine == NULL || mine->account == NULL || mine->want == count)
+	if (mine->want == count)
 		return;
 	mine->want = count;
 	list_each (link, &accounts->bindings) {
@@ -448,7 +452,6 @@ on_want(void *ctx, struct route *route, size_t count)
 		if (b->account == mine->account)
 			total += b->want;
 	}
-	limit = (size_t)lane_connection_limit(accounts->lane);
 	if (total > limit)
 		total = limit;
 	budget_want(mine->account->budget, (int)total);

@@ -36,6 +36,7 @@ struct dialer {
 	const char *sasl_why; /* why not */
 	unsigned discard_mask; /* smtp_discard_ehlo_keywords */
 	const struct rewriter *replies; /* smtp_reply_filter; may be NULL */
+	const struct tracer *tracer; /* may be NULL */
 	/* smtp_discard_ehlo_keyword_address_maps; may be NULL */
 	const struct rewriter *ehlo_words;
 	struct candidate_rests rests;

@@ -82,6 +82,12 @@ dialer_filter(struct dialer *dialer, const struct rewriter *replies,
 }
 
 void
+dialer_trace(struct dialer *dialer, const struct tracer *tracer)
+{
+	dialer->tracer = tracer;
+}
+
+void
 dialer_free(struct dialer **dialer)
 {
 	struct dialer *old = *dialer;
@@ -651,6 +657,7 @@ on_candidate(void *ctx, const struct candidate *candidate)
 	    peer->port, sizeof(peer->port), "%u", (unsigned)candidate->port);
 	(void)snprintf(peer->tls, sizeof(peer->tls), "unknown");
 	peer->replies = dial->dialer->replies;
+	peer->tracer = dial->dialer->tracer;
 	memcpy(peer->session, dial->session, sizeof(peer->session));
 	peer->is_traced = peer_list_has(
 	    dial->dialer->set->debug_peer_list, peer->host, peer->addr);

@@ -86,6 +86,11 @@ void dialer_free(struct dialer **dialer);
 void dialer_filter(struct dialer *dialer, const struct rewriter *replies,
     const struct rewriter *ehlo_words);
 
+/* Hears the dialogue with all that are dialled from now on; borrowed, and
+ * longer than sessions live. */
+struct tracer;
+void dialer_trace(struct dialer *dialer, const struct tracer *tracer);
+
 /* What dials did so far, whatever became of them; never reset. */
 struct dialer_tally {
 	uint64_t tls_full, tls_resumed; /* handshakes that were finished */

@@ -442,7 +442,7 @@ on_reply(struct dial *dial, const struct reply *reply, bool has_more)
 	if (dial->state == DIAL_STATE_AUTH)
 		trace_received_hidden(&dial->result.peer, reply->code);
 	else
-		trace_received(&dial->result.peer, reply);
+		trace_received(&dial->result.peer, NULL, reply);
 	if (is_too_early(dial, reply)) {
 		fail_protocol(dial);
 		return;
@@ -521,9 +521,9 @@ trace_output(const struct dial *dial)
 
 	if (text.n > 0 &&
 	    (dial->state == DIAL_STATE_AUTH || strncmp(text.p, "AUTH", 4) == 0))
-		trace_sent_octets(peer, text.n, "login, hidden");
+		trace_sent_octets(peer, NULL, text.n, "login, hidden");
 	else
-		trace_sent(peer, text);
+		trace_sent(peer, NULL, text);
 }
 
 static void

@@ -338,10 +338,11 @@ budget_open(struct loop *loop, const struct settings *set,
 	memset(b->row_of, 0xff, sizeof(b->row_of)); /* -1 */
 	b->limit = clamp(set->lane_account_connection_limit, 1, SLOTS_MAX);
 	b->limit_seen = b->limit;
-	b->reserve = clamp(set->lane_connection_reserve, 0, b->limit);
+	b->reserve_set = clamp(set->lane_connection_reserve, 0, b->limit);
 	b->lane_limit = set->lane_connection_limit > 0
 			    ? set->lane_connection_limit
 			    : SLOTS_MAX;
+	b->reserve = clamp(b->reserve_set, 0, b->lane_limit);
 	if (dir == NULL && statefile_dir_open(&own, set->lane_state_directory,
 			       error, sizeof(error)))
 		dir = &own;
@@ -494,6 +495,18 @@ publish_wants(struct budget *b)
 	if (m->wants == wants || b->need == BUDGET_DRAINING)
 		return;
 	m->wants = wants;
+	budget_put_me(b);
+}
+
+/* What the lane may not open is not kept from the others. */
+static void
+publish_reserve(struct budget *b)
+{
+	struct slots_member *m = &b->slots.members[b->me];
+
+	if (m->reserve == b->reserve || b->need == BUDGET_DRAINING)
+		return;
+	m->reserve = b->reserve;
 	budget_put_me(b);
 }
 
@@ -661,6 +674,8 @@ budget_set_lane_limit(struct budget *b, int limit)
 	if (b->lane_limit == limit)
 		return;
 	b->lane_limit = limit;
+	b->reserve = clamp(b->reserve_set, 0, limit);
+	publish_reserve(b);
 	show_mine(b);
 }
 

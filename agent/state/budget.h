@@ -57,7 +57,8 @@ void budget_set_board(struct budget *budget, struct board_writer *board);
 void budget_close(struct budget **budget);
 
 /* So many for this lane at most from now on, in the place of
- * lane_connection_limit; those that are held stay. */
+ * lane_connection_limit; those that are held stay. No more than that is
+ * reserved for it. */
 void budget_set_lane_limit(struct budget *budget, int limit);
 
 /* Takes a slot if there is one for this lane. */

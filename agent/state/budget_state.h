@@ -50,7 +50,8 @@ struct budget {
 	int dir_fd; /* borrowed; -1: the file is not followed */
 	char name[32];
 	int me; /* member index */
-	int limit, reserve, lane_limit;
+	int limit, lane_limit;
+	int reserve_set, reserve; /* as set; no more than lane_limit */
 	int wants;
 	int limit_seen; /* smallest of the running lanes, at the last look */
 	int surplus; /* of ours that others could use */

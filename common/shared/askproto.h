@@ -9,9 +9,11 @@
  * answer is the word "ok" and more, or "error" and a sentence; one connection
  * is one question.
  *
- *   steer           the file steer has changed: "ok SERIAL"
- *   retry           dial now, call back what was deferred: "ok"
+ *   steer           the file steer has changed: "ok SERIAL [REMARK]"
+ *   retry           dial now, call back what was deferred: "ok [REMARK]"
  *   why ID [RCPT]   what a message waits for: "ok JSON" (agent/why.h)
+ *   trace [RCPT]    the dialogue of its sessions, until who asks hangs up:
+ * "ok", and lines without end (agent/operator/dialogue.h)
  */
 #ifndef ASKPROTO_H
 #define ASKPROTO_H

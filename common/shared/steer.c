@@ -44,6 +44,14 @@ is_same_kind(enum steer_verb a, enum steer_verb b)
 	       (a <= STEER_DRAIN || a == b);
 }
 
+static bool
+is_of(const struct steer_order *o, const char *lane, enum steer_verb verb,
+    const char *domain)
+{
+	return is_same_kind(o->verb, verb) && strcmp(o->lane, lane) == 0 &&
+	       strcmp(o->domain, domain) == 0;
+}
+
 /* A word of a line that is read back as it was. */
 static bool
 is_word(const char *text)
@@ -54,6 +62,26 @@ is_word(const char *text)
 		if (!isgraph((unsigned char)text[i]))
 			return false;
 	return n > 0;
+}
+
+bool
+steer_domain(const char *text, char out[STEER_DOMAIN_SIZE])
+{
+	size_t n = strlen(text);
+
+	if (n == 0 || n >= STEER_DOMAIN_SIZE || strcmp(text, ".") == 0)
+		return false;
+	for (size_t i = 0; i <= n; i++) {
+		unsigned char c = (unsigned char)text[i];
+
+		if (c != '\0' && (!isgraph(c) || strchr("@:/=,", c) != NULL))
+			return false;
+		out[i] = (char)tolower(c);
+	}
+	/* Such as "-", which is no domain of an order. */
+	return isalnum((unsigned char)out[0]) ||
+	       (out[0] == '.' && isalnum((unsigned char)out[1])) ||
+	       out[0] == '[' || out[0] == '_';
 }
 
 const char *
@@ -117,19 +145,64 @@ take_number(struct slice word, int64_t *out)
 }
 
 static bool
+take_boot(struct slice word, uint64_t *out)
+{
+	char text[17], *end;
+
+	if (word.n == 0 || word.n >= sizeof(text) ||
+	    !isxdigit((unsigned char)word.p[0]))
+		return false;
+	memcpy(text, word.p, word.n);
+	text[word.n] = '\0';
+	*out = strtoull(text, &end, 16);
+	return *end == '\0' && *out != 0;
+}
+
+/* S or S@BOOT.MS */
+static bool
+take_until(struct slice word, struct steer_order *o)
+{
+	const char *at = memchr(word.p, '@', word.n), *dot;
+	size_t n = at != NULL ? (size_t)(at - word.p) : word.n;
+	struct slice rest = slice_of(word.p + n, word.n - n);
+
+	if (!take_number(slice_of(word.p, n), &o->until_s))
+		return false;
+	if (at == NULL)
+		return true;
+	dot = memchr(rest.p, '.', rest.n);
+	if (dot == NULL || o->until_s == 0)
+		return false;
+	n = (size_t)(dot + 1 - rest.p);
+	return take_boot(slice_of(rest.p + 1, n - 2), &o->boot) &&
+	       take_number(slice_of(rest.p + n, rest.n - n), &o->until_ms);
+}
+
+/* What stands behind the verb: a domain for a pause, or the value. */
+static bool
+take_value(struct slice word, struct steer_order *o)
+{
+	char domain[STEER_DOMAIN_SIZE], text[256];
+
+	if (o->verb != STEER_PAUSE || slice_eq(word, "-"))
+		return take(o->value, sizeof(o->value), word) &&
+		       steer_check(o->verb, o->value, text, sizeof(text)) ==
+			   NULL;
+	return take(domain, sizeof(domain), word) &&
+	       steer_domain(domain, o->domain);
+}
+
+static bool
 parse_order(struct slice line, struct steer_order *o)
 {
 	struct slice word;
-	char text[256];
 
 	memset(o, 0, sizeof(*o));
 	return words_next(&line, &word) &&
 	       take(o->lane, sizeof(o->lane), word) &&
 	       words_next(&line, &word) && find_verb(word, &o->verb) &&
-	       words_next(&line, &word) &&
-	       take(o->value, sizeof(o->value), word) &&
-	       steer_check(o->verb, o->value, text, sizeof(text)) == NULL &&
-	       words_next(&line, &word) && take_number(word, &o->until_s) &&
+	       words_next(&line, &word) && take_value(word, o) &&
+	       words_next(&line, &word) && take_until(word, o) &&
 	       words_next(&line, &word) && take_number(word, &o->at_s) &&
 	       take(o->who, sizeof(o->who), words_trim(line));
 }
@@ -170,6 +243,14 @@ steer_parse(struct slice text, struct steer *out, char *error, size_t n)
 	return false;
 }
 
+static const char *
+value_of(const struct steer_order *o)
+{
+	if (o->domain[0] != '\0')
+		return o->domain;
+	return o->value[0] != '\0' ? o->value : "-";
+}
+
 void
 steer_print(const struct steer *s, struct buf *out)
 {
@@ -177,24 +258,26 @@ steer_print(const struct steer *s, struct buf *out)
 	for (size_t i = 0; i < s->count; i++) {
 		const struct steer_order *o = &s->orders[i];
 
-		(void)buf_addf(out, "%s %s %s %lld %lld %s\n", o->lane,
-		    names[o->verb], o->value[0] != '\0' ? o->value : "-",
-		    (long long)o->until_s, (long long)o->at_s,
+		(void)buf_addf(out, "%s %s %s %lld", o->lane, names[o->verb],
+		    value_of(o), (long long)o->until_s);
+		if (o->boot != 0)
+			(void)buf_addf(out, "@%llx.%lld",
+			    (unsigned long long)o->boot,
+			    (long long)o->until_ms);
+		(void)buf_addf(out, " %lld %s\n", (long long)o->at_s,
 		    o->who[0] != '\0' ? o->who : "-");
 	}
 }
 
 size_t
-steer_clear(struct steer *s, const char *lane, enum steer_verb verb)
+steer_clear(
+    struct steer *s, const char *lane, enum steer_verb verb, const char *domain)
 {
 	size_t kept = 0, before = s->count;
 
-	for (size_t i = 0; i < s->count; i++) {
-		const struct steer_order *o = &s->orders[i];
-
-		if (!is_same_kind(o->verb, verb) || strcmp(o->lane, lane) != 0)
-			s->orders[kept++] = *o;
-	}
+	for (size_t i = 0; i < s->count; i++)
+		if (!is_of(&s->orders[i], lane, verb, domain))
+			s->orders[kept++] = s->orders[i];
 	s->count = kept;
 	return before - kept;
 }
@@ -202,39 +285,63 @@ steer_clear(struct steer *s, const char *lane, enum steer_verb verb)
 bool
 steer_set(struct steer *s, const struct steer_order *order)
 {
-	(void)steer_clear(s, order->lane, order->verb);
+	(void)steer_clear(s, order->lane, order->verb, order->domain);
 	if (s->count == STEER_ORDERS_MAX)
 		return false;
 	s->orders[s->count++] = *order;
 	return true;
 }
 
-static bool
-is_over(const struct steer_order *o, int64_t now_s)
+/* ---- their ends -----------------------------------------------------------
+ */
+
+void
+steer_order_ends(struct steer_order *o, int64_t for_s, struct steer_now now)
 {
-	return o->until_s != 0 && o->until_s <= now_s;
+	o->until_s = for_s > 0 ? now.wall_s + for_s : 0;
+	o->boot = for_s > 0 ? now.boot : 0;
+	o->until_ms = o->boot != 0 ? now.mono_ms + for_s * 1000 : 0;
+}
+
+int64_t
+steer_left_ms(const struct steer_order *o, struct steer_now now)
+{
+	int64_t left_ms = (o->until_s - now.wall_s) * 1000;
+
+	if (o->until_s == 0)
+		return INT64_MAX;
+	if (o->boot != 0 && o->boot == now.boot)
+		left_ms = o->until_ms - now.mono_ms;
+	return left_ms > 0 ? left_ms : 0;
+}
+
+int64_t
+steer_until_s(const struct steer_order *o, struct steer_now now)
+{
+	int64_t left_ms = steer_left_ms(o, now);
+
+	return left_ms == INT64_MAX ? 0 : now.wall_s + (left_ms + 999) / 1000;
 }
 
 void
-steer_expire(struct steer *s, int64_t now_s)
+steer_expire(struct steer *s, struct steer_now now)
 {
 	size_t kept = 0;
 
 	for (size_t i = 0; i < s->count; i++)
-		if (!is_over(&s->orders[i], now_s))
+		if (steer_left_ms(&s->orders[i], now) > 0)
 			s->orders[kept++] = s->orders[i];
 	s->count = kept;
 }
 
 const struct steer_order *
 steer_find(const struct steer *s, const char *lane, enum steer_verb verb,
-    int64_t now_s)
+    struct steer_now now)
 {
 	for (size_t i = 0; i < s->count; i++) {
 		const struct steer_order *o = &s->orders[i];
 
-		if (is_same_kind(o->verb, verb) && !is_over(o, now_s) &&
-		    strcmp(o->lane, lane) == 0)
+		if (is_of(o, lane, verb, "") && steer_left_ms(o, now) > 0)
 			return o;
 	}
 	return NULL;

@@ -19,6 +19,9 @@ struct command {
 	bool is_json, is_quiet;
 	int64_t for_s; /* --for; 0: it was not given */
 	const char *lane; /* the argument LANE; NULL: all */
+	char domain[STEER_DOMAIN_SIZE]; /* the argument DOMAIN; "": none */
+	const char *to; /* --to; or NULL */
+	size_t count; /* --count; 0: it was not given */
 	int argc; /* arguments behind the verb */
 	char **argv;
 	struct site site;
@@ -49,6 +52,14 @@ void command_print_json(struct json_t *document);
 void command_complain(const char *format, ...)
     __attribute__((format(printf, 1, 2)));
 
+/* What LANE|DOMAIN [LANE] means, into c->lane and c->domain: a lane if there is
+ * one of that name; else, with a dot in it or "domain:" before it, a recipient
+ * domain. False: neither, which was told. */
+bool command_target(struct command *c, const struct model *m);
+
+/* Only root and mail_owner may; false: this is somebody else, who was told. */
+bool command_may_steer(const struct model_lane *lane);
+
 /* Takes --for; false: it is no time, which was told. */
 bool command_for(struct command *c, const char *text);
 
@@ -60,6 +71,7 @@ int connections_run(struct command *c);
 int retry_run(struct command *c);
 int doctor_run(struct command *c);
 int probe_run(struct command *c);
+int trace_run(struct command *c);
 int why_run(struct command *c);
 int status_run(struct command *c);
 int sessions_run(struct command *c);

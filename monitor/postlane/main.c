@@ -11,54 +11,70 @@
 #include "common/base/release.h"
 #include "monitor/postlane/command.h"
 
-enum { REPEAT_MAX_S = 86400 };
+enum { NUMBER_MAX = 86400 };
+
+enum takes {
+	TAKES_LANE = 1, /* its first argument is one */
+	TAKES_DOMAIN = 2, /* ... or a recipient domain */
+	TAKES_TIME = 4, /* --for */
+	TAKES_FILTER = 8, /* --to, --count */
+};
 
 static const struct verb {
 	const char *name, *arguments, *about;
 	int (*run)(struct command *c); /* NULL: help */
 	int arguments_min, arguments_max;
-	bool takes_lane; /* its first argument is one */
-	bool takes_time; /* --for */
+	unsigned takes;
 } verbs[] = {
     {"status", "[LANE]",
 	"Is it healthy? How each lane is, what waits, how full the account "
 	"is.\n"
 	"  Exit status: 0 well; 1 slowed, paused or alarm; 2 not running.",
-	status_run, 0, 1, true, false},
+	status_run, 0, 1, TAKES_LANE},
     {"why", "QUEUEID [RECIPIENT]",
 	"Why does this message wait? Where it is, what it waits for, which "
 	"setting says\n  so, its place and when its turn comes.",
-	why_run, 1, 2, false, false},
+	why_run, 1, 2, 0},
     {"sessions", "[LANE]", "The open sessions, each with what it does.",
-	sessions_run, 0, 1, true, false},
+	sessions_run, 0, 1, TAKES_LANE},
     {"forecast", "[LANE]", "When what waits will be gone.", forecast_run, 0, 1,
-	true, false},
-    {"pause", "LANE [--for TIME]",
-	"Send nothing: what is on the wire ends, mail waits in the queue.",
-	pause_run, 1, 1, true, true},
+	TAKES_LANE},
+    {"trace", "LANE [--to RECIPIENT] [--count NUMBER]",
+	"Is the provider pushing back? The dialogue with the smarthost as it "
+	"happens: each\n  line with its time and what passed since the one "
+	"before; logins hidden, content\n  counted. Of one recipient; until "
+	"so many messages had their end.",
+	trace_run, 1, 1, TAKES_LANE | TAKES_FILTER},
+    {"pause", "LANE|DOMAIN [LANE] [--for TIME]",
+	"Send nothing: what is on the wire ends, mail waits in the queue. Of "
+	"a recipient\n  domain (example.com, .example.com for all below it, "
+	"domain:NAME for one without\n  a dot, or with a lane's name): "
+	"nothing to that one, by all lanes or by one.",
+	pause_run, 1, 2, TAKES_LANE | TAKES_DOMAIN | TAKES_TIME},
     {"drain", "LANE [--for TIME]",
 	"Send what is inside, and nothing that comes from now on.", drain_run,
-	1, 1, true, true},
-    {"resume", "LANE", "The end of pause and drain.", resume_run, 1, 1, true,
-	false},
+	1, 1, TAKES_LANE | TAKES_TIME},
+    {"resume", "LANE|DOMAIN [LANE]", "The end of pause and drain.", resume_run,
+	1, 2, TAKES_LANE | TAKES_DOMAIN},
     {"rate", "LANE RATE|default [--for TIME]",
 	"Another lane_message_rate_limit, such as 5/1s or none.", rate_run, 2,
-	2, true, true},
+	2, TAKES_LANE | TAKES_TIME},
     {"connections", "LANE NUMBER|default [--for TIME]",
-	"Another lane_connection_limit.", connections_run, 2, 2, true, true},
+	"Another lane_connection_limit.", connections_run, 2, 2,
+	TAKES_LANE | TAKES_TIME},
     {"retry", "[LANE]",
 	"Dial now, and call back what was deferred for want of a host.",
-	retry_run, 0, 1, true, false},
+	retry_run, 0, 1, TAKES_LANE},
     {"probe", "[LANE] [NEXTHOP]",
 	"What a lane finds at its smarthost: addresses, TLS, offers, login, "
 	"times. No\n  mail is sent.",
-	probe_run, 0, 2, false, false},
+	probe_run, 0, 2, 0},
     {"doctor", "",
 	"Do Postfix and lanes fit together? What is set where, what is "
 	"wrong, and the\n  command that repairs it. Exit status: 0 well, 1 a "
 	"warning, 2 an error.",
-	doctor_run, 0, 0, false, false},
-    {"help", "", "This text.", NULL, 0, 0, false, false},
+	doctor_run, 0, 0, 0},
+    {"help", "", "This text.", NULL, 0, 0, 0},
 };
 
 enum { VERBS = sizeof(verbs) / sizeof(verbs[0]) };
@@ -94,9 +110,9 @@ find_verb(const char *name)
 	return NULL;
 }
 
-/* 0: it is none. */
+/* 1 to NUMBER_MAX; 0: it is none. */
 static unsigned
-seconds_of(const char *text)
+number_of(const char *text)
 {
 	char *end;
 	long n;
@@ -104,7 +120,7 @@ seconds_of(const char *text)
 	errno = 0;
 	n = strtol(text, &end, 10);
 	return *text != '\0' && *end == '\0' && errno == 0 && n >= 1 &&
-		       n <= REPEAT_MAX_S
+		       n <= NUMBER_MAX
 		   ? (unsigned)n
 		   : 0;
 }
@@ -128,6 +144,20 @@ is_lane_of_site(const struct command *c)
 }
 
 static bool
+is_target_right(const struct verb *verb, struct command *c)
+{
+	struct model *m;
+	bool is_right;
+
+	if ((verb->takes & TAKES_DOMAIN) == 0)
+		return c->lane == NULL || is_lane_of_site(c);
+	m = model_read(&c->site, clock_moment());
+	is_right = command_target(c, m);
+	model_free(&m);
+	return is_right && (c->lane == NULL || is_lane_of_site(c));
+}
+
+static bool
 open_site(struct command *c, const char *directory)
 {
 	char error[512];
@@ -147,7 +177,7 @@ run(const struct verb *verb, struct command *c, const char *directory,
 	if (!open_site(c, directory))
 		return EX_CONFIG;
 	for (;;) {
-		if (c->lane != NULL && !is_lane_of_site(c))
+		if (!is_target_right(verb, c))
 			status = EX_USAGE;
 		else
 			status = verb->run(c);
@@ -185,14 +215,20 @@ is_usage_right(const struct verb *verb, const struct command *c)
 	else if (c->argc < verb->arguments_min)
 		command_complain(
 		    "%s: too few arguments: it takes %s", verb->name, takes);
-	else if (c->for_s > 0 && !verb->takes_time)
+	else if (c->for_s > 0 && (verb->takes & TAKES_TIME) == 0)
 		command_complain("%s: it takes no --for", verb->name);
+	else if ((c->to != NULL || c->count > 0) &&
+		 (verb->takes & TAKES_FILTER) == 0)
+		command_complain(
+		    "%s: it takes neither --to nor --count", verb->name);
 	else
 		return true;
 	return false;
 }
 
 static const struct option long_options[] = {
+    {"count", required_argument, NULL, 'n'},
+    {"to", required_argument, NULL, 't'},
     {"for", required_argument, NULL, 'f'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -214,6 +250,17 @@ main(int argc, char **argv)
 			if (!command_for(&c, optarg))
 				return usage();
 			break;
+		case 'n':
+			c.count = number_of(optarg);
+			if (c.count > 0)
+				break;
+			command_complain(
+			    "bad option: --count %s: must be 1 to %d", optarg,
+			    NUMBER_MAX);
+			return usage();
+		case 't':
+			c.to = optarg;
+			break;
 		case 'c':
 			directory = optarg;
 			break;
@@ -229,12 +276,12 @@ main(int argc, char **argv)
 		case 'V':
 			return puts(release_version()) < 0 ? EX_IOERR : EX_OK;
 		case 'w':
-			every_s = seconds_of(optarg);
+			every_s = number_of(optarg);
 			if (every_s > 0)
 				break;
 			command_complain(
 			    "bad option: -w %s: must be 1 to %d seconds",
-			    optarg, REPEAT_MAX_S);
+			    optarg, NUMBER_MAX);
 			return usage();
 		default:
 			return usage();
@@ -255,7 +302,8 @@ main(int argc, char **argv)
 	c.argv = argv + optind;
 	if (!is_usage_right(verb, &c))
 		return usage();
-	if (verb->takes_lane && c.argc > 0)
+	if ((verb->takes & (TAKES_LANE | TAKES_DOMAIN)) == TAKES_LANE &&
+	    c.argc > 0)
 		c.lane = c.argv[0];
 	return run(verb, &c, directory, every_s);
 }

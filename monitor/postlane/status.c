@@ -116,9 +116,10 @@ print_orders(const struct printing *p, const struct model_lane *lane)
 		bool has_value =
 		    o->verb == STEER_RATE || o->verb == STEER_CONNECTIONS;
 
-		printf("  asked for    %s%s%s by %s %s ago, until %s\n",
-		    steer_verb_name(o->verb), has_value ? " " : "",
-		    has_value ? o->value : "", o->who,
+		printf("  asked for    %s%s%s%s by %s %s ago, until %s\n",
+		    steer_verb_name(o->verb),
+		    has_value || o->domain[0] != '\0' ? " " : "",
+		    has_value ? o->value : "", o->domain, o->who,
 		    ago(p, o->at_s * 1000, since),
 		    o->until_s == 0 ? "it is told otherwise"
 				    : say_clock(o->until_s * 1000, p->now_ms,
@@ -126,9 +127,12 @@ print_orders(const struct printing *p, const struct model_lane *lane)
 	}
 }
 
+/* Of a process that runs, what it has room for. */
 static int
 connection_limit(const struct model_lane *lane)
 {
+	if (lane->process == MODEL_RUNNING && lane->connection_limit > 0)
+		return lane->connection_limit;
 	for (size_t i = 0; i < lane->order_count; i++)
 		if (lane->orders[i].verb == STEER_CONNECTIONS)
 			return (int)strtol(lane->orders[i].value, NULL, 10);

@@ -79,12 +79,13 @@ change(void *ctx, struct steer *s)
 		wish->has_no_room = !steer_set(s, &wish->order);
 		return !wish->has_no_room;
 	}
-	wish->cleared = steer_clear(s, wish->order.lane, wish->order.verb);
+	wish->cleared = steer_clear(
+	    s, wish->order.lane, wish->order.verb, wish->order.domain);
 	return wish->cleared > 0;
 }
 
-static bool
-may_steer(const struct model_lane *lane)
+bool
+command_may_steer(const struct model_lane *lane)
 {
 	struct stat st;
 
@@ -108,17 +109,28 @@ print_done(const struct command *c, const struct model_lane *lane,
 	    MODEL_SCHEMA, "lane", lane->name, "done", what, "effect", effect));
 }
 
+/* What the lane says about it, "SERIAL REMARK" of an order. */
+static const char *
+remark_in(const char *answer, bool is_kept)
+{
+	if (is_kept)
+		answer += strcspn(answer, " ");
+	answer += strspn(answer, " ");
+	return *answer != '\0' ? answer : "in force";
+}
+
 /* Tells the lane's process; the exit status. */
 static int
 tell_lane(const struct command *c, const struct model_lane *lane,
     const char *question, const char *what, bool is_kept)
 {
+	const char *kept = is_kept ? "; what was asked for is kept" : "";
 	char answer[512];
 
 	switch (asking_ask(
 	    lane->directory, lane->name, question, answer, sizeof(answer))) {
 	case ASKING_OK:
-		print_done(c, lane, what, "in force");
+		print_done(c, lane, what, remark_in(answer, is_kept));
 		return EX_OK;
 	case ASKING_NOBODY:
 		print_done(c, lane, what,
@@ -126,14 +138,13 @@ tell_lane(const struct command *c, const struct model_lane *lane,
 			    : "no process runs: there is nobody to do it");
 		return is_kept ? EX_OK : EX_UNAVAILABLE;
 	case ASKING_REFUSED:
-		command_complain("lane %s: %s", lane->name, answer);
+		command_complain("lane %s: %s%s", lane->name, answer, kept);
 		return EX_UNAVAILABLE;
 	case ASKING_SILENT:
 		break;
 	}
 	command_complain("lane %s: its process (%llu) does not answer%s",
-	    lane->name, (unsigned long long)lane->pid,
-	    is_kept ? "; what was asked for is kept" : "");
+	    lane->name, (unsigned long long)lane->pid, kept);
 	return EX_TEMPFAIL;
 }
 
@@ -163,14 +174,16 @@ static void
 fill(struct wish *wish, const struct command *c, const struct model_lane *lane,
     enum steer_verb verb)
 {
-	int64_t now_s = clock_wall().tv_sec;
+	struct steer_now now = steerfile_now(clock_moment());
 
 	memset(wish, 0, sizeof(*wish));
 	(void)snprintf(
 	    wish->order.lane, sizeof(wish->order.lane), "%s", lane->name);
+	(void)snprintf(
+	    wish->order.domain, sizeof(wish->order.domain), "%s", c->domain);
 	wish->order.verb = verb;
-	wish->order.at_s = now_s;
-	wish->order.until_s = c->for_s > 0 ? now_s + c->for_s : 0;
+	wish->order.at_s = now.wall_s;
+	steer_order_ends(&wish->order, c->for_s, now);
 	say_who(wish->order.who, sizeof(wish->order.who));
 }
 
@@ -210,7 +223,7 @@ give(struct command *c, enum steer_verb verb, const char *value)
 				 "letters",
 		    steer_verb_name(verb), value, sizeof(wish.order.value));
 		status = EX_USAGE;
-	} else if (may_steer(lane)) {
+	} else if (command_may_steer(lane)) {
 		fill(&wish, c, lane, verb);
 		wish.is_clear = is_default;
 		(void)snprintf(
@@ -229,24 +242,77 @@ give(struct command *c, enum steer_verb verb, const char *value)
 }
 
 static int
+hold_lane(const struct command *c, const struct model_lane *lane,
+    enum steer_verb verb, bool is_clear)
+{
+	char what[STEER_DOMAIN_SIZE + 128], until[64];
+	struct wish wish;
+
+	if (!command_may_steer(lane))
+		return EX_NOPERM;
+	fill(&wish, c, lane, verb);
+	wish.is_clear = is_clear;
+	say_until(c, until, sizeof(until));
+	(void)snprintf(what, sizeof(what), "%s%s%s%s%s",
+	    c->domain[0] != '\0' ? "mail to " : "", c->domain,
+	    c->domain[0] != '\0' ? " " : "",
+	    is_clear              ? "resumed"
+	    : verb == STEER_DRAIN ? "drained "
+				  : "paused ",
+	    is_clear ? "" : until);
+	return store(c, lane, &wish, what);
+}
+
+/* A domain is held by all lanes, or by the one that was named. */
+static int
 hold(struct command *c, enum steer_verb verb, bool is_clear)
 {
 	struct model *m = model_read(&c->site, clock_moment());
-	const struct model_lane *lane = model_find(m, c->lane);
-	char what[128], until[64];
-	struct wish wish;
-	int status = EX_NOPERM;
+	int status = EX_OK, one;
 
-	if (may_steer(lane)) {
-		fill(&wish, c, lane, verb);
-		wish.is_clear = is_clear;
-		say_until(c, until, sizeof(until));
-		(void)snprintf(what, sizeof(what), "%s %s",
-		    verb == STEER_DRAIN ? "drained" : "paused", until);
-		status = store(c, lane, &wish, is_clear ? "resumed" : what);
+	for (size_t i = 0; i < m->lane_count; i++) {
+		const struct model_lane *lane = &m->lanes[i];
+
+		if (lane->site == NULL || !command_wants(c, lane))
+			continue;
+		one = hold_lane(c, lane, verb, is_clear);
+		if (one != EX_OK)
+			status = one;
 	}
 	model_free(&m);
 	return status;
+}
+
+bool
+command_target(struct command *c, const struct model *m)
+{
+	static const char prefix[] = "domain:";
+	const char *text = c->argv[0];
+	bool is_told = strncmp(text, prefix, strlen(prefix)) == 0;
+
+	c->lane = NULL;
+	c->domain[0] = '\0';
+	if (!is_told &&
+	    (model_find(m, text) != NULL || strchr(text, '.') == NULL)) {
+		c->lane = text;
+		if (c->argc == 1)
+			return true;
+		command_complain("too many arguments: %s is no recipient "
+				 "domain (that would be domain:%s)",
+		    text, text);
+		return false;
+	}
+	if (is_told)
+		text += strlen(prefix);
+	if (!steer_domain(text, c->domain)) {
+		command_complain("bad domain: %s: must be example.com, or "
+				 ".example.com for all below it",
+		    text);
+		return false;
+	}
+	if (c->argc > 1)
+		c->lane = c->argv[1];
+	return true;
 }
 
 int
@@ -291,9 +357,10 @@ retry_run(struct command *c)
 
 		if (!command_wants(c, lane))
 			continue;
-		one = may_steer(lane) ? tell_lane(c, lane, "retry",
-					    "dials now, calls back", false)
-				      : EX_NOPERM;
+		one = command_may_steer(lane)
+			  ? tell_lane(c, lane, "retry", "dials now, calls back",
+				false)
+			  : EX_NOPERM;
 		if (one != EX_OK)
 			status = one;
 	}

@@ -106,6 +106,51 @@ def test_orders_outlive_the_process(origin, base, certs, started):
     no_loss(origin, sim, first + sent + last)
 
 
+def test_pause_of_a_domain(origin, base, certs, started):
+    """Mail to it waits in the queue, other mail goes on; kept over a reload."""
+    sim = start(base, certs, origin, started)
+    started(origin)
+    sent = messages.generate(1)
+    origin.inject(sent)
+    sim.wait_taken(1)
+    assert done(origin, "pause", "Held.Example") == (
+        "lane fast: mail to held.example paused until it is told otherwise: "
+        "in force\n")
+    sent += messages.generate(5, domain="held.example", prefix="held")
+    sent += messages.generate(5, prefix="other")
+    origin.inject(sent[1:])
+    sim.wait_taken(6)
+    wait_until(lambda: origin.queued("deferred") == 5, 30, "held back")
+    assert origin.log.lines(
+        r"to=<\S+@held.example>.* status=deferred "
+        r"\(mail to held.example is paused by root")
+    lane = origin.lane("fast")
+    assert lane["health"] == "slowed"
+    assert lane["sentence"].startswith("mail to held.example is paused by root")
+    assert [o["domain"] for o in lane["orders"]] == ["held.example"]
+    assert ("  asked for    pause held.example by root"
+            in origin.postlane("status").stdout)
+    origin.reload()
+    more = messages.generate(1, domain="held.example", prefix="more")
+    sent += more + messages.generate(1, prefix="last")
+    origin.inject(sent[11:])
+    sim.wait_taken(7)
+    wait_until(lambda: origin.queued("deferred") == 6, 30, "still")
+    # A name that is a lane's as well as a domain's.
+    assert done(origin, "pause", "domain:fast", "fast", "--for", "1h") == (
+        "lane fast: mail to fast paused for 1h 0m: in force\n")
+    assert "in force" in done(origin, "resume", "domain:fast")
+    assert done(origin, "resume", "held.example", "fast") == (
+        "lane fast: mail to held.example resumed: in force\n")
+    # The one of this process comes by itself.
+    sim.wait_taken(8)
+    assert origin.queued("deferred") == 5
+    origin.command("postqueue", "-f")
+    no_loss(origin, sim, sent)
+    origin.log.wait("lane fast: mail to held.example goes on: no longer")
+    assert origin.lane("fast")["health"] == "well"
+
+
 def test_rate_and_connections(origin, base, certs, started):
     sim = start(base, certs, origin, started)
     started(origin)
@@ -218,9 +263,16 @@ def test_who_may_steer(origin, base, certs, started, chroot):
         "lane fast: dials now, calls back: in force\n")
 
 
-@pytest.mark.parametrize("words, status, told", [
-    (["pause"], 64, "pause: too few arguments: it takes LANE [--for TIME]"),
+ASKED_WRONGLY = [
+    (["pause"], 64, "pause: too few arguments: "
+     "it takes LANE|DOMAIN [LANE] [--for TIME]"),
     (["pause", "slow"], 64, 'there is no lane "slow" in '),
+    (["pause", "fast", "slow"], 64, "fast is no recipient domain"),
+    (["pause", "domain:a@b"], 64, "bad domain: a@b: must be example.com"),
+    (["pause", "a.example", "slow"], 64, 'there is no lane "slow" in '),
+    (["trace", "fast", "--count", "x"], 64, "bad option: --count x: must be"),
+    (["pause", "fast", "--to", "a@b"], 64, "it takes neither --to nor"),
+    (["trace", "fast"], 69, "lane fast: no process runs: master(8) starts"),
     (["pause", "fast", "--for", "soon"], 64,
      "bad option: --for soon: must be a time such as 90s, 30m, 1h or 2d"),
     (["resume", "fast", "--for", "1h"], 64, "resume: it takes no --for"),
@@ -228,13 +280,15 @@ def test_who_may_steer(origin, base, certs, started, chroot):
     (["rate", "fast", ""], 64, "rate : must be one word, such as 5/1s"),
     (["connections", "fast", "0"], 64, "connections 0: must be 1 to 1000"),
     (["pause", "fast"], 73, "/postlane: "),     # no lane has run
-])
-def test_what_is_asked_wrongly_is_told(origin, base, certs, started, words,
-                                       status, told):
+]
+
+
+def test_what_is_asked_wrongly_is_told(origin, base, certs, started):
     start(base, certs, origin, started)
-    found = origin.postlane(*words)
-    assert (found.returncode, found.stdout) == (status, "")
-    assert told in found.stderr
+    for words, status, told in ASKED_WRONGLY:
+        found = origin.postlane(*words)
+        assert (words, found.returncode, found.stdout) == (words, status, "")
+        assert told in found.stderr
 
 
 def test_damaged_orders_are_told_and_change_nothing(

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "agent/engine/lane_state.h"
 #include "agent/engine/lane_steer.h"
 #include "agent/engine/lane_why.h"
 #include "common/base/clock.h"
@@ -279,10 +280,58 @@ retry_dials_at_once_and_calls_back(void **state)
 	w.server.is_down = false;
 	world_submit(&w, 1);
 	dials = w.dials;
-	lane_retry(w.lane, w.now);
+	assert_true(lane_retry(w.lane, w.now));
 	world_run(&w, 1);
 	assert_true(w.dials > dials);
 	assert_int_equal(w.backs, 1);
+	world_finish(&w, ENOUGH_MS);
+	world_fini(&w);
+}
+
+/* It would be deferred again, as often as somebody asks. */
+static void
+retry_of_a_paused_lane_waits_for_its_end(void **state)
+{
+	struct world w;
+
+	(void)state;
+	open_with_limit(&w, "");
+	w.server.is_down = true;
+	world_submit(&w, 10);
+	world_run(&w, 120000);
+	assert_int_equal(w.owed, 10);
+	w.server.is_down = false;
+	steer(&w, pause_until(INT64_MAX));
+	assert_false(lane_retry(w.lane, w.now));
+	world_run(&w, 60000);
+	assert_int_equal(w.backs, 0);
+	steer(&w, (struct lane_steering){.paused_until_us = 0});
+	assert_int_equal(w.backs, 1);
+	assert_true(lane_retry(w.lane, w.now));
+	world_fini(&w);
+}
+
+/* What is in the air is bounded by sessions as they are, not as they were when
+ * the account was first met. */
+static void
+window_follows_the_connections(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w);
+	w.set.lane_pipeline_depth = 2;
+	world_open(&w, 6000);
+	steer(&w, (struct lane_steering){.connection_limit = 2});
+	world_feed(&w, 2000);
+	world_run(&w, 3000);
+	assert_int_equal(controller_window(&world_route(&w)->pace->adapt), 4);
+	steer(&w, (struct lane_steering){.connection_limit = 20});
+	world_run(&w, 3000);
+	assert_in_range(
+	    controller_window(&world_route(&w)->pace->adapt), 20, 40);
+	steer(&w, (struct lane_steering){.connection_limit = 1});
+	assert_int_equal(controller_window(&world_route(&w)->pace->adapt), 2);
 	world_finish(&w, ENOUGH_MS);
 	world_fini(&w);
 }
@@ -302,6 +351,8 @@ main(void)
 	    cmocka_unit_test(quota_holds_at_another_rate_unless_that_names_one),
 	    cmocka_unit_test(fewer_connections_are_reached_without_loss),
 	    cmocka_unit_test(retry_dials_at_once_and_calls_back),
+	    cmocka_unit_test(retry_of_a_paused_lane_waits_for_its_end),
+	    cmocka_unit_test(window_follows_the_connections),
 	};
 
 	return cmocka_run_group_tests_name("lane_steer", tests, NULL, NULL);

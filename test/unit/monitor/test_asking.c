@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -71,11 +72,56 @@ asking_tells_nobody_from_who_is_too_busy(void **state)
 	assert_int_equal(ask(dir), ASKING_NOBODY);
 }
 
+/* What another user may have put in the directory, for root to speak to. */
+static void
+asking_speaks_to_no_socket_that_is_not_the_owners(void **state)
+{
+	const char *dir = *state;
+	struct sockaddr_un to = name_of(dir, "fast"), away = to;
+	char answer[200];
+	int fd = new_socket(), other = new_socket();
+
+	/* A link to somebody's socket elsewhere. */
+	(void)snprintf(
+	    away.sun_path, sizeof(away.sun_path), "%.80s/elsewhere", dir);
+	assert_int_equal(bind(fd, (struct sockaddr *)&away, sizeof(away)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	assert_int_equal(symlink("elsewhere", to.sun_path), 0);
+	assert_int_equal(
+	    asking_ask(dir, "fast", "retry", answer, sizeof(answer)),
+	    ASKING_REFUSED);
+	assert_non_null(strstr(answer, "is none, and is not spoken to"));
+	assert_int_equal(accept(fd, NULL, NULL), -1);
+	assert_int_equal(unlink(to.sun_path), 0);
+	if (geteuid() != 0)
+		skip();
+	/* One that another user made. */
+	assert_int_equal(bind(other, (struct sockaddr *)&to, sizeof(to)), 0);
+	assert_int_equal(listen(other, 1), 0);
+	assert_int_equal(chown(to.sun_path, 65534, 65534), 0);
+	assert_int_equal(
+	    asking_ask(dir, "fast", "retry", answer, sizeof(answer)),
+	    ASKING_REFUSED);
+	assert_non_null(strstr(answer, "is not of a lane"));
+	assert_int_equal(accept(other, NULL, NULL), -1);
+	/* One that is the owner's by now, and at which another listens. */
+	assert_int_equal(chown(to.sun_path, 0, 0), 0);
+	assert_int_equal(seteuid(65534), 0);
+	assert_int_equal(listen(other, 1), 0);
+	assert_int_equal(seteuid(0), 0);
+	assert_int_equal(
+	    asking_ask(dir, "fast", "retry", answer, sizeof(answer)),
+	    ASKING_REFUSED);
+	(void)close(fd);
+	(void)close(other);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    IN_STATEDIR(asking_tells_nobody_from_who_is_too_busy),
+	    IN_STATEDIR(asking_speaks_to_no_socket_that_is_not_the_owners),
 	};
 
 	return cmocka_run_group_tests_name("asking", tests, NULL, NULL);

@@ -101,7 +101,7 @@ say(int fd, const char *text)
 static void
 ask_answers_a_line_and_hangs_up(void **state)
 {
-	struct ask *a = ask_open(loop, &dir, "fast", echo, first);
+	struct ask *a = ask_open(loop, &dir, "fast", echo, NULL, first);
 	char text[64];
 	int fd;
 
@@ -120,7 +120,7 @@ ask_answers_a_line_and_hangs_up(void **state)
 static void
 ask_is_not_held_up_by_who_says_too_much_or_nothing(void **state)
 {
-	struct ask *a = ask_open(loop, &dir, "fast", echo, first);
+	struct ask *a = ask_open(loop, &dir, "fast", echo, NULL, first);
 	char text[64], much[ASKPROTO_QUESTION_MAX + 1];
 	int silent, loud, fd;
 
@@ -146,8 +146,8 @@ ask_is_not_held_up_by_who_says_too_much_or_nothing(void **state)
 static void
 ask_is_taken_over_by_the_next_process(void **state)
 {
-	struct ask *a = ask_open(loop, &dir, "fast", echo, first);
-	struct ask *b = ask_open(loop, &dir, "fast", echo, second);
+	struct ask *a = ask_open(loop, &dir, "fast", echo, NULL, first);
+	struct ask *b = ask_open(loop, &dir, "fast", echo, NULL, second);
 	char text[64];
 	int fd;
 
@@ -161,14 +161,14 @@ ask_is_taken_over_by_the_next_process(void **state)
 	/* The name is there, and nobody. */
 	assert_int_equal(connect_to(*state), -1);
 	assert_int_equal(errno, ECONNREFUSED);
-	assert_null(ask_open(loop, NULL, "fast", echo, first));
+	assert_null(ask_open(loop, NULL, "fast", echo, NULL, first));
 }
 
 /* A lane that has no descriptor left does not turn in its loop for it. */
 static void
 ask_rests_while_there_is_no_descriptor(void **state)
 {
-	struct ask *a = ask_open(loop, &dir, "fast", echo, first);
+	struct ask *a = ask_open(loop, &dir, "fast", echo, NULL, first);
 	struct rlimit was, none;
 	char text[64];
 	int fd = connect_to(*state);
@@ -199,29 +199,42 @@ steering_makes_orders_of_what_is_in_force(void **state)
 				   "fast drain - 1700000060 1 root on pts/3\n"
 				   "fast rate 5/1s 0 1 root\n"
 				   "fast connections 3 1699999999 1 root\n"
-				   "slow pause - 0 1 root\n";
+				   "slow pause - 0 1 root\n"
+				   "slow pause example.com 1600000000@7.9000 1 "
+				   "root\n"
+				   "slow pause example.net 0 1 joe\n";
 	const struct moment now = {
 	    .us = 5000000, .wall = {.tv_sec = 1700000000}};
 	struct steer *s = mem_zalloc(sizeof(*s));
+	struct lane_hold *holds = mem_zarray(STEER_ORDERS_MAX, sizeof(*holds));
 	struct lane_steering order;
 	char error[200];
 
 	(void)state;
 	assert_true(steer_parse(slice_str(file), s, error, sizeof(error)));
-	steering_orders(s, "fast", now, &order);
+	steering_orders(s, "fast", now, 7, &order);
 	assert_int_equal(order.paused_until_us, 65 * US_PER_S);
 	assert_true(order.is_drain);
 	assert_int_equal(order.asked_s, 1);
 	assert_non_null(strstr(order.why, "drained by root on pts/3 until "));
 	assert_string_equal(order.rate, "5/1s");
 	assert_int_equal(order.connection_limit, 0);
-	steering_orders(s, "slow", now, &order);
+	steering_orders(s, "slow", now, 7, &order);
 	assert_true(order.paused_until_us == INT64_MAX);
 	assert_false(order.is_drain);
 	assert_string_equal(order.why, "paused by root");
 	assert_string_equal(order.rate, "");
-	steering_orders(s, "other", now, &order);
+	steering_orders(s, "other", now, 7, &order);
 	assert_int_equal(order.paused_until_us, 0);
+	assert_int_equal(steering_holds(s, "fast", now, 7, holds), 0);
+	assert_int_equal(steering_holds(s, "slow", now, 7, holds), 2);
+	assert_string_equal(holds[0].domain, "example.com");
+	/* The clock was set since; the wall clock alone says it is over. */
+	assert_int_equal(holds[0].until_us, 9 * US_PER_S);
+	assert_string_equal(holds[1].why, "paused by joe");
+	assert_true(holds[1].until_us == INT64_MAX);
+	assert_int_equal(steering_holds(s, "slow", now, 8, holds), 1);
+	mem_free(holds);
 	mem_free(s);
 }
 

@@ -84,6 +84,30 @@ budget_reserve_is_there_when_the_lane_comes(void **state)
 	budget_close(&slow);
 }
 
+/* An operator's limit: what may not be opened is kept from nobody. */
+static void
+budget_reserves_no_more_than_the_lane_may_open(void **state)
+{
+	struct budget *fast = bench_lane(*state, "fast", 4);
+	struct budget *slow = bench_lane(*state, "slow", 0);
+	struct budget_answer answer;
+	int slots[BENCH_LIMIT] = {0};
+
+	budget_set_lane_limit(fast, 1);
+	assert_int_equal(
+	    bench_take(slow, BENCH_LIMIT, NOW, slots), BENCH_LIMIT - 1);
+	assert_false(budget_take(slow, NOW, &answer));
+	/* And again as it is set: four are fast's. */
+	budget_set_lane_limit(fast, BENCH_LIMIT);
+	for (int i = 0; i < 4; i++)
+		budget_release(slow, slots[i], true, 0, NOW);
+	assert_true(budget_take(slow, NOW, &answer));
+	assert_false(budget_take(slow, NOW, &answer));
+	assert_int_equal(bench_take(fast, BENCH_LIMIT, NOW, NULL), 4);
+	budget_close(&fast);
+	budget_close(&slow);
+}
+
 static void
 budget_waiting_lane_makes_surplus_close(void **state)
 {
@@ -526,6 +550,7 @@ main(void)
 	    IN_STATEDIR(budget_lanes_share_one_limit),
 	    IN_STATEDIR(budget_lane_limit_may_be_raised_and_lowered),
 	    IN_STATEDIR(budget_reserve_is_there_when_the_lane_comes),
+	    IN_STATEDIR(budget_reserves_no_more_than_the_lane_may_open),
 	    IN_STATEDIR(budget_waiting_lane_makes_surplus_close),
 	    IN_STATEDIR(budget_lane_within_its_reserve_gives_nothing_up),
 	    IN_STATEDIR(budget_unclean_release_rests),
