@@ -35,6 +35,8 @@ struct settings {
 	int qmgr_message_active_limit;
 	int default_destination_concurrency_limit; /* 0: none */
 	int transport_destination_concurrency_limit; /* 0: the default */
+	char *use_srv_lookup;
+	bool ignore_srv_lookup_error, allow_srv_lookup_fallback;
 	bool requiretls_enable;
 	char *tls_append_default_CA;
 

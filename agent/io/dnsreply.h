@@ -9,7 +9,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { DNS_CLASS_IN = 1, DNS_TYPE_A = 1, DNS_TYPE_MX = 15, DNS_TYPE_AAAA = 28 };
+enum {
+	DNS_CLASS_IN = 1,
+	DNS_TYPE_A = 1,
+	DNS_TYPE_MX = 15,
+	DNS_TYPE_AAAA = 28,
+	DNS_TYPE_SRV = 33,
+};
 
 /* data: n octets of a record of the type asked for. False ends the reading. */
 typedef bool dnsreply_fn(void *ctx, const unsigned char *msg, size_t msg_n,

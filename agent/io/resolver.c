@@ -72,7 +72,7 @@ struct resolver_query {
 	struct resolver *resolver;
 	struct loop_timer *timer; /* ends the patience, delivers the answer */
 	char *name;
-	bool is_mx;
+	enum resolver_kind kind;
 	bool is_settled; /* the answer waits for the timer */
 	enum source source;
 	size_t name_index; /* in what the search makes of name */
@@ -335,8 +335,8 @@ settle(struct resolver_query *q)
 static const char *
 type_name(const struct resolver_query *q)
 {
-	if (q->is_mx)
-		return "MX";
+	if (q->kind != RESOLVER_ADDRS)
+		return q->kind == RESOLVER_MX ? "MX" : "SRV";
 	return q->resolver->has_ipv6 ? "AAAA" : "A";
 }
 
@@ -420,9 +420,9 @@ conclude(struct resolver_query *q)
 	if (a->count > 0) {
 		if (has_open_questions(q) || q->failure != ARES_SUCCESS)
 			ttl_s = ttl_s < PARTIAL_TTL_S ? ttl_s : PARTIAL_TTL_S;
-		if (q->is_mx)
+		if (q->kind != RESOLVER_ADDRS)
 			qsort(a->mx, a->count, sizeof(*a->mx), by_preference);
-		resolver_cache_add(&q->resolver->cache, q->name, q->is_mx,
+		resolver_cache_add(&q->resolver->cache, q->name, q->kind,
 		    &q->answer, ttl_s, loop_now_ms(q->resolver->loop));
 		settle(q);
 		return;
@@ -493,23 +493,55 @@ on_aaaa(void *ctx, const unsigned char *msg, size_t msg_n,
 	return true;
 }
 
+static unsigned
+number_at(const unsigned char *data)
+{
+	return (unsigned)data[0] << 8 | data[1];
+}
+
+/* A record of so many numbers before a name; true: *mx_out is where it goes, or
+ * NULL, as there are enough. */
+static bool
+take_host(struct resolver_answer *a, size_t numbers, const unsigned char *msg,
+    size_t msg_n, const unsigned char *data, size_t n,
+    struct resolver_mx **mx_out)
+{
+	struct resolver_mx *mx;
+
+	*mx_out = NULL;
+	if (a->mx == NULL)
+		a->mx = mem_zarray(RESOLVER_MX_MAX, sizeof(*a->mx));
+	if (n < 2 * numbers + 1)
+		return false;
+	if (a->count == RESOLVER_MX_MAX)
+		return true;
+	mx = *mx_out = &a->mx[a->count++];
+	mx->preference = number_at(data);
+	return dnsreply_name(data + 2 * numbers, msg, msg_n, mx->host,
+		   sizeof(mx->host)) > 0;
+}
+
 static bool
 on_mx(void *ctx, const unsigned char *msg, size_t msg_n,
     const unsigned char *data, size_t n)
 {
-	struct resolver_answer *a = ctx;
 	struct resolver_mx *mx;
 
-	if (a->mx == NULL)
-		a->mx = mem_zarray(RESOLVER_MX_MAX, sizeof(*a->mx));
-	if (n < 3)
-		return false;
-	if (a->count == RESOLVER_MX_MAX)
-		return true;
-	mx = &a->mx[a->count++];
-	mx->preference = (unsigned)data[0] << 8 | data[1];
-	return dnsreply_name(data + 2, msg, msg_n, mx->host, sizeof(mx->host)) >
-	       0;
+	return take_host(ctx, 1, msg, msg_n, data, n, &mx);
+}
+
+static bool
+on_srv(void *ctx, const unsigned char *msg, size_t msg_n,
+    const unsigned char *data, size_t n)
+{
+	struct resolver_mx *mx;
+	bool is_good = take_host(ctx, 3, msg, msg_n, data, n, &mx);
+
+	if (is_good && mx != NULL) {
+		mx->weight = number_at(data + 2);
+		mx->port = number_at(data + 4);
+	}
+	return is_good;
 }
 
 /* Reads one reply; what a malformed one began with is not kept. */
@@ -519,7 +551,8 @@ take_reply(
 {
 	dnsreply_fn *fn = type == DNS_TYPE_A      ? on_a
 			  : type == DNS_TYPE_AAAA ? on_aaaa
-						  : on_mx;
+			  : type == DNS_TYPE_MX   ? on_mx
+						  : on_srv;
 	size_t before = q->answer.count;
 
 	if (!dnsreply_read(msg, n, type, fn, &q->answer, &q->ttl_s)) {
@@ -579,8 +612,9 @@ ask_name(struct resolver_query *q, const char *name)
 {
 	struct resolver *r = q->resolver;
 	q->failure = *name == '\0' ? ARES_EBADNAME : ARES_SUCCESS;
-	if (*name != '\0' && q->is_mx) {
-		ask_type(q, name, 0, DNS_TYPE_MX);
+	if (*name != '\0' && q->kind != RESOLVER_ADDRS) {
+		ask_type(q, name, 0,
+		    q->kind == RESOLVER_MX ? DNS_TYPE_MX : DNS_TYPE_SRV);
 	} else if (*name != '\0') {
 		if (r->has_ipv4)
 			ask_type(q, name, 0, DNS_TYPE_A);
@@ -640,7 +674,7 @@ is_enabled(const struct resolver_query *q, enum source source)
 {
 	const struct resolver *r = q->resolver;
 
-	if (q->is_mx)
+	if (q->kind != RESOLVER_ADDRS)
 		return source == SOURCE_DNS;
 	return source == SOURCE_DNS ? r->has_dns : r->has_native;
 }
@@ -682,22 +716,24 @@ next_name(struct resolver_query *q)
 		ask_name(q, name);
 		return;
 	}
-	q->source = !q->is_mx && r->has_native ? SOURCE_NATIVE_DNS : SOURCE_DNS;
+	q->source = q->kind == RESOLVER_ADDRS && r->has_native
+			? SOURCE_NATIVE_DNS
+			: SOURCE_DNS;
 	fail(q, last == ARES_SUCCESS ? ARES_ENOTFOUND : last);
 }
 
 /* A query that is settled when the answer is known without asking. */
 static struct resolver_query *
-ask(struct resolver *r, const char *name, bool is_mx, resolver_fn *fn,
-    void *ctx)
+ask(struct resolver *r, const char *name, enum resolver_kind kind,
+    resolver_fn *fn, void *ctx)
 {
 	struct resolver_query *q = mem_zalloc(sizeof(*q));
 	const struct resolver_answer *known =
-	    resolver_cache_find(&r->cache, name, is_mx, loop_now_ms(r->loop));
+	    resolver_cache_find(&r->cache, name, kind, loop_now_ms(r->loop));
 
 	q->resolver = r;
 	q->name = mem_strdup(name);
-	q->is_mx = is_mx;
+	q->kind = kind;
 	q->ttl_s = RESOLVER_TTL_MAX_S;
 	q->fn = fn;
 	q->ctx = ctx;
@@ -747,7 +783,7 @@ struct resolver_query *
 resolver_addrs(
     struct resolver *resolver, const char *host, resolver_fn *fn, void *ctx)
 {
-	struct resolver_query *q = ask(resolver, host, false, fn, ctx);
+	struct resolver_query *q = ask(resolver, host, RESOLVER_ADDRS, fn, ctx);
 
 	if (q->is_settled)
 		return q;
@@ -758,15 +794,29 @@ resolver_addrs(
 	return q;
 }
 
-struct resolver_query *
-resolver_mx(
-    struct resolver *resolver, const char *domain, resolver_fn *fn, void *ctx)
+static struct resolver_query *
+ask_dns(struct resolver *r, const char *name, enum resolver_kind kind,
+    resolver_fn *fn, void *ctx)
 {
-	struct resolver_query *q = ask(resolver, domain, true, fn, ctx);
+	struct resolver_query *q = ask(r, name, kind, fn, ctx);
 
 	if (!q->is_settled)
 		next_name(q);
 	return q;
+}
+
+struct resolver_query *
+resolver_mx(
+    struct resolver *resolver, const char *domain, resolver_fn *fn, void *ctx)
+{
+	return ask_dns(resolver, domain, RESOLVER_MX, fn, ctx);
+}
+
+struct resolver_query *
+resolver_srv(
+    struct resolver *resolver, const char *name, resolver_fn *fn, void *ctx)
+{
+	return ask_dns(resolver, name, RESOLVER_SRV, fn, ctx);
 }
 
 void

@@ -1,11 +1,11 @@
-/* resolver: host names to addresses and mail exchangers, without blocking.
+/* resolver: host names to addresses and services, without blocking.
  *
  * c-ares on the loop. Names are looked up where smtp_host_lookup says: in DNS
  * (dns), or where getaddrinfo(3) looks (native: the hosts file, then DNS with
  * the search list of resolv.conf). With both, native is asked for what DNS does
  * not have. Under dns the search list serves only if smtp_dns_resolver_options
- * says so: else a server of another domain could get mail and password. MX
- * records come from DNS alone.
+ * says so: else a server of another domain could get mail and password. MX and
+ * SRV records come from DNS alone.
  *
  * A question waits as long as resolv.conf's timeout and attempts allow. Where
  * both address families are asked, the one that has answered does not wait long
@@ -39,8 +39,13 @@ enum resolver_status {
 	RESOLVER_FAILED, /* the name server cannot answer this */
 };
 
+/* What is asked for. */
+enum resolver_kind { RESOLVER_ADDRS, RESOLVER_MX, RESOLVER_SRV };
+
+/* A host that takes mail (RFC 5321 5.1), or offers a service (RFC 2782). */
 struct resolver_mx {
-	unsigned preference;
+	unsigned preference; /* of SRV: priority */
+	unsigned weight, port; /* 0 for MX */
 	char host[RESOLVER_HOST_SIZE];
 };
 
@@ -49,8 +54,8 @@ struct resolver_answer {
 	char reason[RESOLVER_REASON_SIZE]; /* smtp(8)'s words; "" when OK */
 	size_t count;
 	struct sockaddr_storage *addrs; /* of an address look-up; port 0 */
-	struct resolver_mx *mx; /* of an MX look-up, by preference; a host of
-				 * "" (null MX) alone means "no mail" */
+	struct resolver_mx *mx; /* of other look-ups, by preference; a host of
+				 * "" alone means "no mail", "no service" */
 };
 
 struct resolver;
@@ -75,6 +80,9 @@ struct resolver_query *resolver_addrs(
     struct resolver *resolver, const char *host, resolver_fn *fn, void *ctx);
 struct resolver_query *resolver_mx(
     struct resolver *resolver, const char *domain, resolver_fn *fn, void *ctx);
+/* name: "_service._tcp.domain" */
+struct resolver_query *resolver_srv(
+    struct resolver *resolver, const char *name, resolver_fn *fn, void *ctx);
 
 /* No callback any more; *query may be NULL. Not from inside its callback. */
 void resolver_cancel(struct resolver_query **query);

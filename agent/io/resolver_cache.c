@@ -8,7 +8,7 @@
 struct cached {
 	struct list link;
 	char *name;
-	bool is_mx;
+	enum resolver_kind kind;
 	int64_t until_ms;
 	struct resolver_answer answer;
 };
@@ -63,8 +63,9 @@ resolver_cache_fini(struct resolver_cache *cache)
 }
 
 void
-resolver_cache_add(struct resolver_cache *cache, const char *name, bool is_mx,
-    const struct resolver_answer *answer, int ttl_s, int64_t now_ms)
+resolver_cache_add(struct resolver_cache *cache, const char *name,
+    enum resolver_kind kind, const struct resolver_answer *answer, int ttl_s,
+    int64_t now_ms)
 {
 	struct cached *c;
 
@@ -77,7 +78,7 @@ resolver_cache_add(struct resolver_cache *cache, const char *name, bool is_mx,
 		    list_entry(cache->answers.next, struct cached, link));
 	c = mem_zalloc(sizeof(*c));
 	c->name = mem_strdup(name);
-	c->is_mx = is_mx;
+	c->kind = kind;
 	c->until_ms = now_ms + (int64_t)ttl_s * 1000;
 	resolver_answer_dup(&c->answer, answer);
 	list_push(&cache->answers, &c->link);
@@ -85,15 +86,15 @@ resolver_cache_add(struct resolver_cache *cache, const char *name, bool is_mx,
 }
 
 const struct resolver_answer *
-resolver_cache_find(
-    struct resolver_cache *cache, const char *name, bool is_mx, int64_t now_ms)
+resolver_cache_find(struct resolver_cache *cache, const char *name,
+    enum resolver_kind kind, int64_t now_ms)
 {
 	list_each_safe (it, &cache->answers) {
 		struct cached *c = list_entry(it, struct cached, link);
 
 		if (c->until_ms <= now_ms)
 			cached_free(cache, c);
-		else if (c->is_mx == is_mx && strcasecmp(c->name, name) == 0)
+		else if (c->kind == kind && strcasecmp(c->name, name) == 0)
 			return &c->answer;
 	}
 	return NULL;

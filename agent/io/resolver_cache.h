@@ -22,12 +22,12 @@ void resolver_cache_fini(struct resolver_cache *cache);
 
 /* Keeps a copy of an answer for ttl_s, RESOLVER_TTL_MAX_S at most. */
 void resolver_cache_add(struct resolver_cache *cache, const char *name,
-    bool is_mx, const struct resolver_answer *answer, int ttl_s,
+    enum resolver_kind kind, const struct resolver_answer *answer, int ttl_s,
     int64_t now_ms);
 
 /* The answer, borrowed until the next call; NULL: there is none. */
-const struct resolver_answer *resolver_cache_find(
-    struct resolver_cache *cache, const char *name, bool is_mx, int64_t now_ms);
+const struct resolver_answer *resolver_cache_find(struct resolver_cache *cache,
+    const char *name, enum resolver_kind kind, int64_t now_ms);
 
 /* A deep copy, and what frees one. */
 void resolver_answer_dup(

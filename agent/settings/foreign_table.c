@@ -74,10 +74,6 @@ static const struct foreign table[] = {
 	"has no more time than its timeout anyway"),
 
     /* where mail goes */
-    REFUSE("use_srv_lookup", "3.8", "-",
-	"name the target of the SRV record as the nexthop"),
-    FINE("ignore_srv_lookup_error", "3.8", "for use_srv_lookup"),
-    FINE("allow_srv_lookup_fallback", "3.8", "for use_srv_lookup"),
     REFUSE("best_mx_transport", "3.4", "-",
 	"mail for this host does not belong in a lane"),
     REFUSE("ignore_mx_lookup_error", "3.4", "no",

@@ -523,6 +523,17 @@ check_ports(const struct settings *set, struct problems *problems)
 		}
 }
 
+/* smtp(8) would look them up in files and tables, too. */
+static void
+check_services(const struct settings *set, struct problems *problems)
+{
+	if (strpbrk(set->use_srv_lookup, ":/!") != NULL)
+		problems_addf(problems,
+		    "bad parameter: use_srv_lookup = %s: not supported by "
+		    "lane: must be names of services, such as submission",
+		    set->use_srv_lookup);
+}
+
 /* It stands in the tag of log lines, where others look for its end. */
 static void
 check_log_name(const struct settings *set, struct problems *problems)
@@ -557,6 +568,7 @@ params_check(const struct settings *set, struct problems *problems)
 {
 	check_smarthost(set, problems);
 	check_ports(set, problems);
+	check_services(set, problems);
 	check_log_name(set, problems);
 	check_per_site(set, problems);
 	check_wrappermode(set, problems);

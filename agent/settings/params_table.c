@@ -81,6 +81,10 @@ static const struct param table[] = {
     STR(smtp_bind_address, "", "local IPv4 address of connections"),
     STR(smtp_bind_address6, "", "local IPv6 address of connections"),
     BOOL(smtp_bind_address_enforce, "no", "defer when binding fails"),
+    STR(use_srv_lookup, "", "services of a nexthop to look up as SRV records"),
+    BOOL(ignore_srv_lookup_error, "no", "look for MX when that fails"),
+    BOOL(
+	allow_srv_lookup_fallback, "no", "look for MX when there is none, too"),
     WORD(smtp_address_preference, "any", "any ipv4 ipv6",
 	"address family to try first"),
     BOOL(smtp_randomize_addresses, "yes", "shuffle equal MX hosts"),

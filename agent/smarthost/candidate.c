@@ -10,15 +10,22 @@
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/base/words.h"
 #include "common/smtp/nexthop.h"
 
-enum { ADDRS_MAX = 64, ADDRS_PER_MX = 8, HELD_MAX = 32 };
+enum {
+	ADDRS_MAX = 64,
+	ADDRS_PER_MX = 8,
+	HELD_MAX = 32,
+	SERVICE_SIZE = NEXTHOP_HOST_SIZE + NEXTHOP_PORT_SIZE + 8,
+};
 
 struct lookup {
 	struct candidates *owner;
 	struct resolver_query *query;
 	char host[RESOLVER_HOST_SIZE];
-	unsigned preference;
+	unsigned preference, turn;
+	uint16_t port; /* 0: the nexthop's */
 };
 
 enum candidates_problem {
@@ -38,12 +45,13 @@ struct candidates {
 	int levels, alike; /* of the last nexthop */
 	struct slice rest; /* of text, still to be done */
 	struct candidate current; /* template of the nexthop in hand */
+	char service[SERVICE_SIZE]; /* its SRV name, "": not asked for */
 	struct candidate *found; /* of the nexthop in hand */
 	struct candidate *chosen; /* scratch, as large */
 	size_t found_count, found_at;
 	struct candidate *held; /* at rest, for the end */
 	size_t held_count, held_at;
-	struct resolver_query *mx_query;
+	struct resolver_query *mx_query; /* or of SRV */
 	struct lookup lookups[RESOLVER_MX_MAX];
 	size_t lookup_count, lookups_open;
 	int skip_number;
@@ -162,7 +170,7 @@ note_answer(struct candidates *c, const struct resolver_answer *answer)
 }
 
 static void
-add_address(struct candidates *c, const char *host, unsigned preference,
+add_address(struct candidates *c, const struct lookup *from,
     const struct sockaddr_storage *sa)
 {
 	struct candidate *new;
@@ -175,8 +183,11 @@ add_address(struct candidates *c, const char *host, unsigned preference,
 	new = &c->found[c->found_count];
 	*new = c->current;
 	new->sa = *sa;
-	new->preference = preference;
-	(void)snprintf(new->host, sizeof(new->host), "%s", host);
+	new->preference = from->preference;
+	new->turn = from->turn;
+	if (from->port != 0)
+		new->port = from->port;
+	(void)snprintf(new->host, sizeof(new->host), "%s", from->host);
 	sin = (void *)&new->sa;
 	sin6 = (void *)&new->sa;
 	if (sa->ss_family == AF_INET) {
@@ -203,25 +214,29 @@ shuffle(struct candidate *list, size_t n)
 	}
 }
 
+static bool
+comes_before(
+    const struct candidate *a, const struct candidate *b, int first_family)
+{
+	if (a->preference != b->preference)
+		return a->preference < b->preference;
+	if (a->turn != b->turn)
+		return a->turn < b->turn;
+	return first_family != 0 && a->sa.ss_family == first_family &&
+	       b->sa.ss_family != first_family;
+}
+
 /* Stable, and the lists are short. */
 static void
 sort(struct candidate *list, size_t n, int first_family)
 {
 	for (size_t i = 1; i < n; i++) {
 		struct candidate t = list[i];
-		unsigned t_other = t.sa.ss_family != first_family;
 		size_t j = i;
 
-		for (; j > 0; j--) {
-			const struct candidate *p = &list[j - 1];
-			unsigned p_other = p->sa.ss_family != first_family;
-
-			if (p->preference < t.preference ||
-			    (p->preference == t.preference &&
-				(first_family == 0 || p_other <= t_other)))
-				break;
+		for (; j > 0 && comes_before(&t, &list[j - 1], first_family);
+		     j--)
 			list[j] = list[j - 1];
-		}
 		list[j] = t;
 	}
 }
@@ -338,6 +353,8 @@ advance(void *ctx)
 	next_nexthop(c);
 }
 
+static bool fall_back(struct candidates *c, const char *why);
+
 static void
 on_addrs(void *ctx, const struct resolver_answer *answer)
 {
@@ -350,21 +367,27 @@ on_addrs(void *ctx, const struct resolver_answer *answer)
 		note_answer(c, answer);
 	for (size_t i = 0; i < answer->count; i++)
 		if (c->lookup_count == 1 || i < ADDRS_PER_MX)
-			add_address(c, lookup->host, lookup->preference,
-			    &answer->addrs[i]);
+			add_address(c, lookup, &answer->addrs[i]);
 	if (c->lookups_open > 0)
+		return;
+	if (c->found_count == 0 && c->set->allow_srv_lookup_fallback &&
+	    fall_back(c, "its hosts have no address"))
 		return;
 	arrange(c);
 	advance(c);
 }
 
 static void
-look_up(struct candidates *c, const char *host, unsigned preference)
+look_up(struct candidates *c, const char *host, const struct resolver_mx *mx,
+    unsigned turn)
 {
 	struct lookup *lookup = &c->lookups[c->lookup_count++];
 
-	lookup->owner = c;
-	lookup->preference = preference;
+	*lookup = (struct lookup){.owner = c, .turn = turn};
+	if (mx != NULL) {
+		lookup->preference = mx->preference;
+		lookup->port = (uint16_t)mx->port;
+	}
 	(void)snprintf(lookup->host, sizeof(lookup->host), "%s", host);
 	c->lookups_open++;
 	lookup->query = resolver_addrs(c->resolver, host, on_addrs, lookup);
@@ -379,7 +402,7 @@ on_mx(void *ctx, const struct resolver_answer *answer)
 	c->mx_query = NULL;
 	c->lookup_count = 0;
 	if (answer->status == RESOLVER_NOT_FOUND) {
-		look_up(c, c->current.domain, 0);
+		look_up(c, c->current.domain, NULL, 0);
 		return;
 	}
 	if (answer->status != RESOLVER_OK) {
@@ -396,7 +419,127 @@ on_mx(void *ctx, const struct resolver_answer *answer)
 		return;
 	}
 	for (size_t i = 0; i < answer->count; i++)
-		look_up(c, answer->mx[i].host, answer->mx[i].preference);
+		look_up(c, answer->mx[i].host, &answer->mx[i], 0);
+}
+
+/* --- SRV --- */
+
+/* One of n by weight, those of none last (RFC 2782). */
+static size_t
+choose(const struct resolver_mx *hosts, size_t n)
+{
+	unsigned sum = 0, drawn;
+
+	for (size_t i = 0; i < n; i++)
+		sum += hosts[i].weight;
+	if (sum == 0)
+		return arc4random_uniform((uint32_t)n);
+	drawn = arc4random_uniform(sum);
+	for (size_t i = 0; i < n; i++) {
+		if (drawn < hosts[i].weight)
+			return i;
+		drawn -= hosts[i].weight;
+	}
+	return n - 1;
+}
+
+/* Each priority for itself; they are sorted by it. */
+static void
+look_up_in_turn(struct candidates *c, struct resolver_mx *hosts, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		size_t same = 1, chosen;
+		struct resolver_mx one;
+
+		while (i + same < n &&
+		       hosts[i + same].preference == hosts[i].preference)
+			same++;
+		chosen = i + choose(hosts + i, same);
+		one = hosts[chosen];
+		hosts[chosen] = hosts[i];
+		hosts[i] = one;
+		look_up(c, one.host, &one, (unsigned)i);
+	}
+}
+
+static void
+look_for_mx(struct candidates *c)
+{
+	c->service[0] = '\0';
+	c->mx_query = resolver_mx(c->resolver, c->current.domain, on_mx, c);
+}
+
+/* As if no SRV record had been asked for; false: they were not. */
+static bool
+fall_back(struct candidates *c, const char *why)
+{
+	if (c->service[0] == '\0')
+		return false;
+	log_info("skipping SRV lookup for %s: %s", c->service, why);
+	c->lookup_count = 0;
+	look_for_mx(c);
+	return true;
+}
+
+static bool
+may_fall_back(const struct settings *set, enum resolver_status status)
+{
+	return set->allow_srv_lookup_fallback ||
+	       (set->ignore_srv_lookup_error &&
+		   (status == RESOLVER_TEMPORARY || status == RESOLVER_FAILED));
+}
+
+static void
+on_srv(void *ctx, const struct resolver_answer *answer)
+{
+	struct candidates *c = ctx;
+	struct resolver_mx hosts[RESOLVER_MX_MAX];
+	char text[400];
+
+	c->mx_query = NULL;
+	c->lookup_count = 0;
+	if (answer->status != RESOLVER_OK) {
+		if (may_fall_back(c->set, answer->status) &&
+		    fall_back(c, answer->reason))
+			return;
+		note_answer(c, answer);
+		advance(c);
+		return;
+	}
+	if (answer->count == 1 && answer->mx[0].host[0] == '\0') {
+		(void)snprintf(text, sizeof(text),
+		    "Service %s is not available (null SRV)", c->service);
+		if (c->set->allow_srv_lookup_fallback && fall_back(c, text))
+			return;
+		note_mistake(c, text);
+		advance(c);
+		return;
+	}
+	memcpy(hosts, answer->mx, answer->count * sizeof(hosts[0]));
+	look_up_in_turn(c, hosts, answer->count);
+}
+
+static bool
+is_srv_service(const struct settings *set, const char *port)
+{
+	struct slice rest = slice_str(set->use_srv_lookup), word;
+
+	while (words_cut(&rest, WORDS_SEPARATORS, &word))
+		if (slice_eq_nocase(word, port))
+			return true;
+	return false;
+}
+
+static void
+look_for_hosts(struct candidates *c, const char *port)
+{
+	if (!is_srv_service(c->set, port)) {
+		look_for_mx(c);
+		return;
+	}
+	(void)snprintf(c->service, sizeof(c->service), "_%s._tcp.%s", port,
+	    c->current.domain);
+	c->mx_query = resolver_srv(c->resolver, c->service, on_srv, c);
 }
 
 static bool
@@ -420,25 +563,29 @@ parse_literal(const char *host, struct sockaddr_storage *out)
 static void
 start_nexthop(struct candidates *c, const struct nexthop *nexthop)
 {
+	const char *port =
+	    nexthop->port[0] != '\0' ? nexthop->port : c->set->smtp_tcp_port;
+	struct lookup literal = {.owner = c};
 	struct sockaddr_storage sa;
 	char text[400];
 
 	c->lookup_count = 0;
+	c->service[0] = '\0';
 	(void)snprintf(
 	    c->current.domain, sizeof(c->current.domain), "%s", nexthop->host);
 	c->current.use_mx = nexthop->use_mx;
-	c->current.port = number_of_port(
-	    nexthop->port[0] != '\0' ? nexthop->port : c->set->smtp_tcp_port);
+	c->current.port = number_of_port(port);
 	if (c->current.port == 0) {
-		(void)snprintf(text, sizeof(text), "unknown service: %s/tcp",
-		    nexthop->port[0] != '\0' ? nexthop->port
-					     : c->set->smtp_tcp_port);
+		(void)snprintf(
+		    text, sizeof(text), "unknown service: %s/tcp", port);
 		note_mistake(c, text);
 		loop_timer_at(c->timer, 0);
 	} else if (nexthop->is_literal) {
 		if (parse_literal(nexthop->host, &sa) &&
 		    resolver_has_family(c->resolver, sa.ss_family)) {
-			add_address(c, nexthop->host, 0, &sa);
+			(void)snprintf(literal.host, sizeof(literal.host), "%s",
+			    nexthop->host);
+			add_address(c, &literal, &sa);
 		} else {
 			(void)snprintf(text, sizeof(text),
 			    "%s: address family is not in inet_protocols",
@@ -448,9 +595,9 @@ start_nexthop(struct candidates *c, const struct nexthop *nexthop)
 		arrange(c);
 		loop_timer_at(c->timer, 0);
 	} else if (nexthop->use_mx && resolver_wants_dns(c->set)) {
-		c->mx_query = resolver_mx(c->resolver, nexthop->host, on_mx, c);
+		look_for_hosts(c, port);
 	} else {
-		look_up(c, nexthop->host, 0);
+		look_up(c, nexthop->host, NULL, 0);
 	}
 }
 

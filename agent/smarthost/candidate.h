@@ -3,9 +3,12 @@
  *   "[a]:25, b"
  *      a: A, AAAA     -> order -> candidate, candidate
  *      b: MX -> A...  -> order -> candidate ...
+ *         SRV -> A... the same, with its ports, where use_srv_lookup has the
+ *         service; then, if it may be, MX
  *      addresses at rest, held back above -> candidate, then the end
  *
- * Within a nexthop: MX preference, then smtp_address_preference, equals
+ * Within a nexthop: MX preference (of SRV: priority, then a choice by weight,
+ * RFC 2782), then smtp_address_preference, equals
  * shuffled (smtp_randomize_addresses), at most smtp_mx_address_limit. An
  * address that failed within CANDIDATE_REST_MS comes after all others, so
  * that a dead first host costs no dial its timeout, and is not left out.
@@ -42,6 +45,7 @@ struct candidate {
 	uint16_t port;
 	struct sockaddr_storage sa; /* with port */
 	unsigned preference;
+	unsigned turn; /* among hosts of one priority, chosen by weight */
 	int nexthop_number; /* which of the list */
 };
 

@@ -18,39 +18,58 @@
 #include "agent/settings/params.h"
 #include "test/support/fakeserver.h"
 
-enum { A = 1, MX = 15, AAAA = 28, NOERROR = 0, SERVFAIL = 2, NXDOMAIN = 3 };
+enum {
+	A = 1,
+	MX = 15,
+	AAAA = 28,
+	SRV = 33,
+	NOERROR = 0,
+	SERVFAIL = 2,
+	NXDOMAIN = 3
+};
 
 struct record {
 	const char *name;
 	unsigned type, preference;
 	const char *value; /* address or host */
-	unsigned ttl_s;
+	unsigned ttl_s, weight, port;
 };
 
 static const struct record records[] = {
-    {"one.test", A, 0, "192.0.2.1", 60},
-    {"both.test", A, 0, "192.0.2.2", 60},
-    {"both.test", AAAA, 0, "2001:db8::2", 60},
-    {"shortlived.test", A, 0, "192.0.2.3", 0},
-    {"mail.test", MX, 20, "both.test", 60},
-    {"mail.test", MX, 10, "one.test", 60},
-    {"null.test", MX, 0, "", 60},
-    {"many.test", A, 0, "192.0.2.11", 60},
-    {"many.test", A, 0, "192.0.2.12", 60},
-    {"many.test", A, 0, "192.0.2.13", 60},
-    {"many.test", A, 0, "192.0.2.14", 60},
-    {"many.test", AAAA, 0, "2001:db8::14", 60},
-    {"mute6.test", A, 0, "192.0.2.21", 60}, /* AAAA: no answer */
-    {"inner.corp.test", A, 0, "192.0.2.31", 60},
-    {"relay.second.test", A, 0, "192.0.2.32", 60},
+    {"one.test", A, 0, "192.0.2.1", 60, 0, 0},
+    {"both.test", A, 0, "192.0.2.2", 60, 0, 0},
+    {"both.test", AAAA, 0, "2001:db8::2", 60, 0, 0},
+    {"shortlived.test", A, 0, "192.0.2.3", 0, 0, 0},
+    {"mail.test", MX, 20, "both.test", 60, 0, 0},
+    {"mail.test", MX, 10, "one.test", 60, 0, 0},
+    {"null.test", MX, 0, "", 60, 0, 0},
+    {"_submission._tcp.srv.test", SRV, 20, "both.test", 60, 0, 1587},
+    {"_submission._tcp.srv.test", SRV, 10, "one.test", 60, 0, 587},
+    {"srv.test", MX, 10, "one.test", 60, 0, 0},
+    {"_smtp._tcp.weights.test", SRV, 10, "one.test", 60, 3, 1},
+    {"_smtp._tcp.weights.test", SRV, 10, "both.test", 60, 1, 2},
+    {"_smtp._tcp.weights.test", SRV, 10, "many1.test", 60, 0, 3},
+    {"halfbroken.test", MX, 10, "one.test", 60, 0, 0},
+    {"many1.test", A, 0, "192.0.2.41", 60, 0, 0},
+    {"_submission._tcp.null.test", SRV, 0, "", 60, 0, 0},
+    {"_submission._tcp.nowhere.test", SRV, 0, "unknown.test", 60, 0, 5},
+    {"nowhere.test", MX, 0, "one.test", 60, 0, 0},
+    {"many.test", A, 0, "192.0.2.11", 60, 0, 0},
+    {"many.test", A, 0, "192.0.2.12", 60, 0, 0},
+    {"many.test", A, 0, "192.0.2.13", 60, 0, 0},
+    {"many.test", A, 0, "192.0.2.14", 60, 0, 0},
+    {"many.test", AAAA, 0, "2001:db8::14", 60, 0, 0},
+    {"mute6.test", A, 0, "192.0.2.21", 60, 0, 0}, /* AAAA: no answer */
+    {"inner.corp.test", A, 0, "192.0.2.31", 60, 0, 0},
+    {"relay.second.test", A, 0, "192.0.2.32", 60, 0, 0},
     /* What a wildcard makes of everything below wild.test. */
-    {"smtp.provider.test.wild.test", A, 0, "192.0.2.66", 60},
-    {"one.test.wild.test", A, 0, "192.0.2.66", 60},
-    {"broken.test.wild.test", A, 0, "192.0.2.66", 60},
-    {"mute.test.wild.test", A, 0, "192.0.2.66", 60},
-    {"relay.wild.test", A, 0, "192.0.2.66", 60},
-    {"mail.wild.test", MX, 10, "relay.wild.test", 60},
-    {"mail.test.wild.test", MX, 10, "relay.wild.test", 60},
+    {"smtp.provider.test.wild.test", A, 0, "192.0.2.66", 60, 0, 0},
+    {"one.test.wild.test", A, 0, "192.0.2.66", 60, 0, 0},
+    {"broken.test.wild.test", A, 0, "192.0.2.66", 60, 0, 0},
+    {"mute.test.wild.test", A, 0, "192.0.2.66", 60, 0, 0},
+    {"relay.wild.test", A, 0, "192.0.2.66", 60, 0, 0},
+    {"mail.wild.test", MX, 10, "relay.wild.test", 60, 0, 0},
+    {"mail.test.wild.test", MX, 10, "relay.wild.test", 60, 0, 0},
 };
 
 static void
@@ -82,6 +101,11 @@ put_record(struct buf *b, const struct record *r)
 	buf_init(&data, 512);
 	if (r->type == MX) {
 		put16(&data, r->preference);
+		put_name(&data, r->value);
+	} else if (r->type == SRV) {
+		put16(&data, r->preference);
+		put16(&data, r->weight);
+		put16(&data, r->port);
 		put_name(&data, r->value);
 	} else {
 		assert_int_equal(
@@ -145,7 +169,8 @@ dnsbench_on_question(void *ctx, bool readable, bool writable)
 			rcode = NOERROR;
 			answers += records[i].type == type;
 		}
-	if (strcmp(name, "broken.test") == 0)
+	if (strcmp(name, "broken.test") == 0 ||
+	    strcmp(name, "_submission._tcp.halfbroken.test") == 0)
 		rcode = SERVFAIL;
 	buf_init(&out, 4096);
 	(void)buf_add(&out, msg, 2);

@@ -18,14 +18,17 @@ cache_gives_what_is_valid_by_name_and_type(void **state)
 
 	(void)state;
 	resolver_cache_init(&cache);
-	resolver_cache_add(&cache, "a.example", true, &answer, 5, 1000);
-	found = resolver_cache_find(&cache, "A.Example", true, 5999);
+	resolver_cache_add(&cache, "a.example", RESOLVER_MX, &answer, 5, 1000);
+	found = resolver_cache_find(&cache, "A.Example", RESOLVER_MX, 5999);
 	assert_non_null(found);
 	assert_ptr_not_equal(found->mx, &mx); /* a copy */
 	assert_int_equal(found->mx[0].preference, 10);
-	assert_null(resolver_cache_find(&cache, "a.example", false, 1000));
-	assert_null(resolver_cache_find(&cache, "b.example", true, 1000));
-	assert_null(resolver_cache_find(&cache, "a.example", true, 6000));
+	assert_null(
+	    resolver_cache_find(&cache, "a.example", RESOLVER_ADDRS, 1000));
+	assert_null(
+	    resolver_cache_find(&cache, "b.example", RESOLVER_MX, 1000));
+	assert_null(
+	    resolver_cache_find(&cache, "a.example", RESOLVER_MX, 6000));
 	assert_int_equal(cache.count, 0);
 	resolver_cache_fini(&cache);
 }
@@ -39,13 +42,14 @@ cache_keeps_nothing_without_a_time_and_nothing_for_ever(void **state)
 
 	(void)state;
 	resolver_cache_init(&cache);
-	resolver_cache_add(&cache, "now", false, &answer, 0, 0);
-	assert_null(resolver_cache_find(&cache, "now", false, 0));
+	resolver_cache_add(&cache, "now", RESOLVER_ADDRS, &answer, 0, 0);
+	assert_null(resolver_cache_find(&cache, "now", RESOLVER_ADDRS, 0));
 	resolver_cache_add(
-	    &cache, "long", false, &answer, RESOLVER_TTL_MAX_S + 1, 0);
+	    &cache, "long", RESOLVER_ADDRS, &answer, RESOLVER_TTL_MAX_S + 1, 0);
 	assert_non_null(
-	    resolver_cache_find(&cache, "long", false, most_ms - 1));
-	assert_null(resolver_cache_find(&cache, "long", false, most_ms));
+	    resolver_cache_find(&cache, "long", RESOLVER_ADDRS, most_ms - 1));
+	assert_null(
+	    resolver_cache_find(&cache, "long", RESOLVER_ADDRS, most_ms));
 	resolver_cache_fini(&cache);
 }
 

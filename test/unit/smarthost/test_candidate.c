@@ -86,6 +86,123 @@ candidate_lists_every_form_of_nexthop(void **state)
 }
 
 static void
+candidate_finds_services_where_they_are_looked_for(void **state)
+{
+	static const struct {
+		const char *services, *nexthops, *wanted;
+	} cases[] = {
+	    {"submission", "srv.test:submission",
+		" one.test[192.0.2.1]:587 both.test[192.0.2.2]:1587"},
+	    {"smtps, SUBMISSION", "srv.test:submission, [one.test]:submission",
+		" one.test[192.0.2.1]:587 both.test[192.0.2.2]:1587"
+		" one.test[192.0.2.1]:587"},
+	    {"submissions", "srv.test:submission", " one.test[192.0.2.1]:587"},
+	    {"submission", "srv.test:587", " one.test[192.0.2.1]:587"},
+	    {"submission", "[one.test]:submission", " one.test[192.0.2.1]:587"},
+	    {"submission", "mail.test:submission",
+		" 4.3.5 Host or domain name not found. Name service error for "
+		"name=_submission._tcp.mail.test type=SRV: Host not found"},
+	    {"submission", "null.test:submission",
+		" 4.3.5 Service _submission._tcp.null.test is not available "
+		"(null SRV)"},
+	    {"submission", "nowhere.test:submission",
+		" 4.3.5 Host or domain name not found. Name service error for "
+		"name=unknown.test type=A: Host not found"},
+	};
+	struct dnsbench b;
+
+	(void)state;
+	dnsbench_begin(&b, "ipv4");
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		dnsbench_set(&b, "use_srv_lookup", cases[i].services);
+		assert_string_equal(
+		    list(&b, cases[i].nexthops), cases[i].wanted);
+	}
+	/* Without MX records they are not looked for either. */
+	dnsbench_set(&b, "use_srv_lookup", "submission");
+	dnsbench_set(&b, "smtp_dns_support_level", "disabled");
+	assert_string_equal(list(&b, "srv.test:submission"),
+	    " 4.3.5 Host or domain name not found. Name service error for "
+	    "name=srv.test type=A: Host found but no data record of requested "
+	    "type");
+	dnsbench_end(&b);
+}
+
+static void
+candidate_falls_back_to_mx_where_it_may(void **state)
+{
+	static const struct {
+		const char *nexthop, *error, *fallback;
+	} cases[] = {
+	    {"mail.test:submission", NULL,
+		" one.test[192.0.2.1]:587 both.test[192.0.2.2]:587"},
+	    {"nowhere.test:submission", NULL, " one.test[192.0.2.1]:587"},
+	    {"broken.test:submission", NULL, NULL},
+	    {"srv.test:submission",
+		" one.test[192.0.2.1]:587 both.test[192.0.2.2]:1587",
+		" one.test[192.0.2.1]:587 both.test[192.0.2.2]:1587"},
+	};
+	struct dnsbench b;
+
+	(void)state;
+	dnsbench_begin(&b, "ipv4");
+	dnsbench_set(&b, "use_srv_lookup", "submission");
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const char *got;
+
+		dnsbench_set(&b, "ignore_srv_lookup_error", "yes");
+		got = list(&b, cases[i].nexthop);
+		if (cases[i].error != NULL)
+			assert_string_equal(got, cases[i].error);
+		else
+			assert_int_equal(strncmp(got, " 4.", 3), 0);
+		dnsbench_set(&b, "ignore_srv_lookup_error", "no");
+		dnsbench_set(&b, "allow_srv_lookup_fallback", "yes");
+		got = list(&b, cases[i].nexthop);
+		if (cases[i].fallback != NULL)
+			assert_string_equal(got, cases[i].fallback);
+		else
+			assert_int_equal(strncmp(got, " 4.4.3", 6), 0);
+		dnsbench_set(&b, "allow_srv_lookup_fallback", "no");
+	}
+	/* No SRV record to be had, but an MX. */
+	dnsbench_set(&b, "ignore_srv_lookup_error", "no");
+	assert_non_null(
+	    strstr(list(&b, "halfbroken.test:submission"), "4.4.3"));
+	dnsbench_set(&b, "ignore_srv_lookup_error", "yes");
+	assert_string_equal(
+	    list(&b, "halfbroken.test:submission"), " one.test[192.0.2.1]:587");
+	dnsbench_end(&b);
+}
+
+/* Three times out of four the one of weight 3, none of weight 0 before the
+ * others. */
+static void
+candidate_chooses_services_by_weight(void **state)
+{
+	int first = 0, second = 0;
+	struct dnsbench b;
+
+	(void)state;
+	dnsbench_begin(&b, "ipv4");
+	dnsbench_set(&b, "use_srv_lookup", "smtp");
+	for (int i = 0; i < 400; i++) {
+		const char *got = list(&b, "weights.test:smtp");
+
+		first += strcmp(got, " one.test[192.0.2.1]:1 "
+				     "both.test[192.0.2.2]:2 "
+				     "many1.test[192.0.2.41]:3") == 0;
+		second += strcmp(got, " both.test[192.0.2.2]:2 "
+				      "one.test[192.0.2.1]:1 "
+				      "many1.test[192.0.2.41]:3") == 0;
+	}
+	assert_int_equal(first + second, 400);
+	/* By chance less than once in 10 to the power of 12. */
+	assert_in_range(first, 230, 370);
+	dnsbench_end(&b);
+}
+
+static void
 candidate_prefers_a_family_and_keeps_both(void **state)
 {
 	struct dnsbench b;
@@ -153,6 +270,10 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(candidate_lists_every_form_of_nexthop),
+	    cmocka_unit_test(
+		candidate_finds_services_where_they_are_looked_for),
+	    cmocka_unit_test(candidate_falls_back_to_mx_where_it_may),
+	    cmocka_unit_test(candidate_chooses_services_by_weight),
 	    cmocka_unit_test(candidate_prefers_a_family_and_keeps_both),
 	    cmocka_unit_test(candidate_shuffles_equals),
 	    cmocka_unit_test(candidate_puts_addresses_at_rest_last),
