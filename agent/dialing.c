@@ -46,6 +46,9 @@ dialing_open(struct dialing *d, struct loop *loop, const struct settings *set,
 	d->dialer = dialer_new(loop, set, d->credentials, d->policies);
 	dialer_filter(d->dialer, rewrite_table_rewriter(d->replies),
 	    rewrite_table_rewriter(d->ehlo_words));
+	d->requiretls = requiretls_table_open(
+	    &env, set->smtp_requiretls_policy, d->tables, problems);
+	dialer_set_requiretls(d->dialer, d->requiretls);
 }
 
 void
@@ -58,4 +61,5 @@ dialing_close(struct dialing *d)
 	maps_close(&d->policies);
 	rewrite_table_close(&d->replies);
 	rewrite_table_close(&d->ehlo_words);
+	requiretls_table_close(&d->requiretls);
 }

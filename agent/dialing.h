@@ -13,12 +13,14 @@
 #include "agent/smarthost/dialer.h"
 #include "agent/tables/maps.h"
 #include "agent/tables/mapwatch.h"
+#include "agent/tables/requiretls_table.h"
 #include "agent/tables/rewrite_table.h"
 
 struct dialing {
 	struct mapwatch *tables; /* others may add theirs */
 	struct maps *passwords, *policies;
 	struct rewrite_table *replies, *ehlo_words;
+	struct requiretls_table *requiretls;
 	struct credentials *credentials;
 	struct dialer *dialer;
 };

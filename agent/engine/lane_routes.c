@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "common/base/clock.h"
+#include "common/base/words.h"
 
 const char *
 lane_nexthops(const struct settings *set, const struct request *req)
@@ -23,6 +24,17 @@ is_given(const char *text)
 	return text != NULL && *text != '\0';
 }
 
+/* REQUIRETLS binds no host; where a table decides which, it may be any. */
+static bool
+wants_no_tls(const char *policy)
+{
+	struct slice rest = slice_str(is_given(policy) ? policy : ""), first;
+
+	return words_cut_braced(&rest, &first) &&
+	       (slice_eq_nocase(first, "opportunistic") ||
+		   slice_eq_nocase(first, "disable"));
+}
+
 /* smtp(8) goes on in clear text after a failed handshake at level may with mail
  * that has been deferred before (or a probe), so that the sender's own TLS is
  * not given up for a moment's trouble. Such mail has a route, and sessions, of
@@ -35,7 +47,8 @@ may_be_plain(const struct settings *set, const struct request *req)
 	if ((set->smtp_sasl_auth_enable &&
 		is_given(set->smtp_sasl_password_maps)) ||
 	    (set->requiretls_enable &&
-		(req->sendopts & SENDOPT_REQUIRETLS) != 0))
+		(req->sendopts & SENDOPT_REQUIRETLS) != 0 &&
+		!wants_no_tls(set->smtp_requiretls_policy)))
 		return false;
 	/* The policy of a host may say so, too, which the dialer looks up. */
 	if (!is_given(set->smtp_tls_policy_maps) &&

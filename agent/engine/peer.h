@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "agent/engine/requiretls.h"
 #include "common/base/rewriter.h"
 #include "common/shared/session_id.h"
 
@@ -23,6 +24,7 @@ struct peer {
 	/* The name by which its lines in the log are found; "" without. */
 	char session[SESSION_ID_SIZE];
 	bool is_tls, is_verified;
+	enum requiretls requiretls; /* what REQUIRETLS means for it */
 	bool is_resumed;
 	int64_t certificate_end_s; /* since the epoch; 0: not known */
 	bool is_traced; /* its dialogue goes to the log */

@@ -169,6 +169,41 @@ session_has_room(const struct session *s, int depth, int quota, int64_t now_us)
 /* ---- assigning --------------------------------------------------------------
  */
 
+/* In smtp(8)'s words. */
+static struct verdict *
+refuse_requiretls(const struct session *s, enum requiretls wanted,
+    const struct verdict_source *from)
+{
+	const struct peer *peer = &s->peer;
+
+	if (wanted == REQUIRETLS_ERROR)
+		return verdict_local(OUTCOME_DEFER, from, "4.7.10",
+		    "REQUIRETLS policy configuration error. The last attempted "
+		    "server was %s",
+		    peer->host);
+	if (wanted != REQUIRETLS_ENFORCE && wanted != REQUIRETLS_STARTTLS)
+		return NULL;
+	if (!peer->is_tls)
+		return verdict_local(OUTCOME_BOUNCE, from, "5.7.30",
+		    "Sender requested REQUIRETLS, but TLS service was not "
+		    "offered by host %s[%s]",
+		    peer->host, peer->addr);
+	if (wanted == REQUIRETLS_STARTTLS)
+		return NULL;
+	if (!peer->is_verified)
+		return verdict_local(OUTCOME_BOUNCE, from, "5.7.10",
+		    "Sender requested REQUIRETLS, but no matching server "
+		    "certificate was found. The last attempted server was "
+		    "%s[%s]",
+		    peer->host, peer->addr);
+	if (!s->ehlo.requiretls)
+		return verdict_local(OUTCOME_BOUNCE, from, "5.7.30",
+		    "Sender requested REQUIRETLS, but no server was found that "
+		    "supports REQUIRETLS. The last attempted server was %s[%s]",
+		    peer->host, peer->addr);
+	return NULL;
+}
+
 /* What this server cannot take is decided here, before any octet. */
 static struct verdict *
 refuse_locally(const struct session *s, const struct transaction *t,
@@ -186,14 +221,7 @@ refuse_locally(const struct session *s, const struct transaction *t,
 		return verdict_local(OUTCOME_BOUNCE, from, "5.6.7",
 		    "SMTPUTF8 is required, but was not offered by host %s[%s]",
 		    s->peer.host, s->peer.addr);
-	if ((req->sendopts & SENDOPT_REQUIRETLS) != 0 &&
-	    s->set->requiretls_enable &&
-	    (!s->peer.is_verified || !s->ehlo.requiretls))
-		return verdict_local(OUTCOME_BOUNCE, from, "5.7.30",
-		    "REQUIRETLS is required, but was not offered by host "
-		    "%s[%s] in a verified TLS session",
-		    s->peer.host, s->peer.addr);
-	return NULL;
+	return refuse_requiretls(s, session_requiretls(s, req), from);
 }
 
 void

@@ -153,8 +153,8 @@ render_mail(struct session *s, struct buf *out, struct moment now)
 	    .ret = req->ret_flags,
 	    .smtputf8 = s->ehlo.smtputf8 &&
 			(req->sendopts & SENDOPT_UTF8_REQUESTED) != 0,
-	    .requiretls = s->ehlo.requiretls && s->set->requiretls_enable &&
-			  (req->sendopts & SENDOPT_REQUIRETLS) != 0,
+	    .requiretls = s->ehlo.requiretls && s->peer.is_tls &&
+			  session_requiretls(s, req) != REQUIRETLS_DISABLE,
 	    .auth_empty = s->ehlo.auth && s->set->smtp_send_dummy_mail_auth,
 	};
 	struct buf mapped;

@@ -206,3 +206,12 @@ session_push(struct session *s, enum command_kind kind, struct transaction *t,
 	if (t != NULL)
 		t->commands_unanswered++;
 }
+
+enum requiretls
+session_requiretls(const struct session *s, const struct request *req)
+{
+	if ((req->sendopts & SENDOPT_REQUIRETLS) == 0 ||
+	    !s->set->requiretls_enable)
+		return REQUIRETLS_DISABLE;
+	return s->peer.requiretls;
+}

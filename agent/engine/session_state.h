@@ -157,4 +157,8 @@ bool session_is_in_doubt(const struct session *s, const struct transaction *t);
 void session_push(struct session *s, enum command_kind kind,
     struct transaction *t, size_t rcpt, size_t n, int64_t now_us);
 
+/* What the message wants of this server for the sake of REQUIRETLS. */
+enum requiretls session_requiretls(
+    const struct session *s, const struct request *req);
+
 #endif

@@ -38,6 +38,7 @@ struct settings {
 	char *use_srv_lookup;
 	bool ignore_srv_lookup_error, allow_srv_lookup_fallback;
 	bool requiretls_enable;
+	char *smtp_requiretls_policy;
 	char *tls_append_default_CA;
 
 	/* smtp(8)'s: the session */

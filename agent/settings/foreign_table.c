@@ -17,9 +17,6 @@
 static const struct foreign table[] = {
 
     /* content and envelope */
-    REFUSE("smtp_requiretls_policy", "3.11", NULL,
-	"REQUIRETLS is always enforced; requiretls_enable = no switches it "
-	"off"),
     FINE("tls_required_enable", "3.10",
 	"a header \"TLS-Required: no\" weakens nothing, as with no"),
     FINE("header_address_token_limit", "3.4", "for smtp_generic_maps"),

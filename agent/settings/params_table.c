@@ -74,6 +74,8 @@ static const struct param table[] = {
     INT(transport_destination_concurrency_limit, "0", 0, INT32_MAX,
 	"the same for this transport, whose name it begins with"),
     BOOL(requiretls_enable, "yes", "obey REQUIRETLS"),
+    STR(smtp_requiretls_policy, "",
+	"what REQUIRETLS means, by nexthop; empty: enforce"),
     WORD(tls_append_default_CA, "no", "no yes",
 	"trust the system's authorities too"),
 

@@ -39,6 +39,7 @@ struct dialer {
 	const struct tracer *tracer; /* may be NULL */
 	/* smtp_discard_ehlo_keyword_address_maps; may be NULL */
 	const struct rewriter *ehlo_words;
+	const struct requiretls_table *requiretls; /* NULL: enforced */
 	struct candidate_rests rests;
 	struct dialer_tally tally;
 	dial_note_fn *on_note; /* NULL: nobody looks on */

@@ -17,6 +17,7 @@
 #include "agent/smarthost/handshake.h"
 #include "agent/smarthost/peer_list.h"
 #include "agent/smarthost/trust_anchors.h"
+#include "agent/tables/requiretls_table.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -85,6 +86,13 @@ void
 dialer_trace(struct dialer *dialer, const struct tracer *tracer)
 {
 	dialer->tracer = tracer;
+}
+
+void
+dialer_set_requiretls(
+    struct dialer *dialer, const struct requiretls_table *policy)
+{
+	dialer->requiretls = policy;
 }
 
 void
@@ -306,6 +314,9 @@ check_policy(struct dial *dial)
 	}
 	(void)snprintf(dial->result.peer.tls, sizeof(dial->result.peer.tls),
 	    level == TLS_LEVEL_NONE ? "%s" : "%s?", tls_level_name(level));
+	if (d->requiretls != NULL)
+		dial->result.peer.requiretls =
+		    requiretls_table_find(d->requiretls, dial->at.domain);
 	find_credentials(dial);
 }
 

@@ -91,6 +91,11 @@ void dialer_filter(struct dialer *dialer, const struct rewriter *replies,
 struct tracer;
 void dialer_trace(struct dialer *dialer, const struct tracer *tracer);
 
+/* What REQUIRETLS means, by nexthop: borrowed; without, it is enforced. */
+struct requiretls_table;
+void dialer_set_requiretls(
+    struct dialer *dialer, const struct requiretls_table *policy);
+
 /* What dials did so far, whatever became of them; never reset. */
 struct dialer_tally {
 	uint64_t tls_full, tls_resumed; /* handshakes that were finished */
