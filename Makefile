@@ -43,7 +43,7 @@ ALL_LDFLAGS = -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS) $(HARDEN
 
 COMMON_SRC := $(wildcard common/*/*.c)
 AGENT_SRC  := $(filter-out agent/main.c,$(wildcard agent/*.c agent/*/*.c))
-MONITOR_SRC := $(wildcard monitor/*.c)
+MONITOR_SRC := $(filter-out %/main.c,$(wildcard monitor/*.c monitor/lanestat/*.c))
 MONITOR_DIRS := $(patsubst %/main.c,%,$(wildcard monitor/*/main.c))
 UNIT_SRC   := $(wildcard test/unit/*/test_*.c)
 FUZZ_SRC   := $(wildcard test/fuzz/fuzz_*.c)
@@ -70,6 +70,7 @@ $(BUILD)/%.o: %.c
 # It contains the general rules (.incbin).
 $(BUILD)/agent/settings/provider_set.o: providers/general.conf
 $(BUILD)/common/base/release.o: VERSION
+$(BUILD)/monitor/lanestat/page.o: $(addprefix monitor/lanestat/page.,html css js)
 
 $(COMMON_LIB): $(call obj,$(COMMON_SRC))
 	@rm -f $@
@@ -171,8 +172,8 @@ install: all
 	install -d $(DESTDIR)$(DAEMON_DIR) $(DESTDIR)$(PREFIX)/bin \
 	    $(DESTDIR)$(PROVIDER_DIR) $(DESTDIR)$(MAN_DIR)/man1 $(DESTDIR)$(MAN_DIR)/man5 \
 	    $(DESTDIR)$(MAN_DIR)/man8 $(DESTDIR)$(DOC_DIR)
-	install -m 755 $(BUILD)/lane $(DESTDIR)$(DAEMON_DIR)/lane
-	install -m 755 $(MONITOR_BIN) $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(BUILD)/lane $(BUILD)/lanestat $(DESTDIR)$(DAEMON_DIR)
+	install -m 755 $(BUILD)/postlane $(DESTDIR)$(PREFIX)/bin
 	install -m 644 providers/*.conf providers/*.replies $(DESTDIR)$(PROVIDER_DIR)
 	install -m 644 man/*.1 $(DESTDIR)$(MAN_DIR)/man1
 	install -m 644 man/*.5 $(DESTDIR)$(MAN_DIR)/man5

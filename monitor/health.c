@@ -261,10 +261,9 @@ judge_wait(const struct judging *j)
 static bool
 judge_work(const struct judging *j)
 {
-	long long n =
-	    (long long)j->lane->gauges[BOARD_GAUGE_requests_in_flight];
-
-	if (n > 0)
+	/* Between two messages there is none. */
+	if (j->lane->gauges[BOARD_GAUGE_requests_in_flight] > 0 ||
+	    j->lane->per_s_10s > 0)
 		return say(j, HEALTH_WELL, "sends, nothing waits");
 	return say(j, HEALTH_WELL, "idle, nothing waits");
 }

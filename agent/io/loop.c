@@ -167,6 +167,12 @@ loop_fork(struct loop *loop)
 	return pid;
 }
 
+struct event_base *
+loop_base(const struct loop *loop)
+{
+	return loop->base;
+}
+
 int64_t
 loop_now_us(const struct loop *loop)
 {

@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct event_base;
 struct loop;
 struct loop_fd;
 struct loop_timer;
@@ -30,6 +31,9 @@ void loop_stop(struct loop *loop);
 
 /* One turn; waits for an event at most until the next timer (tests). */
 void loop_once(struct loop *loop);
+
+/* For a library that has events of its own. */
+struct event_base *loop_base(const struct loop *loop);
 
 /* fork() for a child that goes on with the loop, on kernel event objects of
  * its own; the parent must leave. A watched signal that arrives meanwhile is

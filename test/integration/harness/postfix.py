@@ -148,6 +148,8 @@ class Postfix:
             os.chmod(os.path.join(self.libexec, "lane"), 0o755)
             if paths.is_sanitized():
                 self._watch_sanitizers()
+        if os.path.exists(paths.built("lanestat")):
+            shutil.copy2(paths.built("lanestat"), self.libexec)
 
     def lane_environment(self, limits="", **variables):
         """lane runs with these variables from its next start on; limits:
@@ -339,6 +341,14 @@ class Postfix:
         return subprocess.run(
             [program, "-c", self.etc, *words], check=False, user=user,
             capture_output=True, text=True, timeout=60)
+
+    def lanestat(self, **fields):
+        """A master.cf entry of lanestat(8); returns its port."""
+        port = paths.free_port()
+        fields.setdefault("wakeup", "60")
+        self.service("lanestat", f"127.0.0.1:{port}", "inet", private="n",
+                     limit=1, **fields)
+        return port
 
     def lanes(self):
         """What postlane shows: accounts, lanes, boards."""
