@@ -570,6 +570,7 @@ agent_new(const struct agent_env *env)
 	a->figures = (struct figures){
 	    .board = env->board,
 	    .lane = a->lane,
+	    .domains = env->domains,
 	    .ups = a->ups,
 	    .rates = a->rates,
 	    .report = a->report,

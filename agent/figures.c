@@ -92,6 +92,14 @@ show_gauges(const struct figures *f, struct moment now)
 	    b, BOARD_GAUGE_sessions_dialing, (int64_t)lane_dialing(f->lane));
 	board_writer_set(
 	    b, BOARD_GAUGE_oldest_wall_ms, oldest_wall_ms(f->lane, now));
+	board_writer_set(
+	    b, BOARD_GAUGE_alarms_raised, (int64_t)alarm_count(f->alarm));
+	board_writer_set(
+	    b, BOARD_GAUGE_alerts_pending, (int64_t)alarm_pending(f->alarm));
+	board_writer_set(b, BOARD_GAUGE_domains_limited,
+	    f->domains != NULL ? (int64_t)domains_live(f->domains) : 0);
+	board_writer_set(
+	    b, BOARD_GAUGE_outage_noted, (int64_t)relief.outage_noted);
 	board_writer_set(b, BOARD_GAUGE_messages_active, relief.active);
 	board_writer_set(b, BOARD_GAUGE_crowd_relieving, relief.is_crowded);
 	board_writer_set(

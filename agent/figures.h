@@ -9,6 +9,7 @@
 
 #include <stdint.h>
 
+#include "agent/engine/domains.h"
 #include "agent/engine/lane.h"
 #include "agent/operator/alarm.h"
 #include "agent/postfix/relief.h"
@@ -22,6 +23,7 @@
 struct figures {
 	struct board_writer *board; /* may be NULL */
 	const struct lane *lane;
+	const struct domains *domains; /* may be NULL */
 	struct upstreams *ups;
 	struct rate_store *rates;
 	const struct report *report;

@@ -131,7 +131,7 @@ void domain_explain(const struct domain *dom, const struct pacer_cost *cost,
 /* Forgets states that say nothing any more. Looks every DOMAINS_SWEEP_US. */
 void domains_sweep(struct domains *d, int64_t now_us);
 
-/* Domains that have a state. */
+/* Domains that have a state: held, or not full again. */
 size_t domains_live(const struct domains *d);
 
 #endif

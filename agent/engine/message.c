@@ -263,16 +263,3 @@ message_was_folded(const struct message *m)
 {
 	return m->content.was_folded;
 }
-
-bool
-message_has_8bit(const struct message *m)
-{
-	return m->content.has_8bit;
-}
-
-size_t
-message_memory(const struct message *m)
-{
-	return sizeof(*m) + record_reader_held(&m->reader) +
-	       (m->rewriting != NULL ? rewriting_memory(m->rewriting) : 0);
-}

@@ -92,11 +92,7 @@ void message_release(struct message *m);
 /* Octets appended since the last rewind: the size on the wire at the end. */
 uint64_t message_octets(const struct message *m);
 
-/* Facts about the content read so far, in this round or an earlier one. */
+/* Of the content read so far, in this round or an earlier one. */
 bool message_was_folded(const struct message *m);
-bool message_has_8bit(const struct message *m);
-
-/* Octets of memory held now, the struct included. */
-size_t message_memory(const struct message *m);
 
 #endif

@@ -113,9 +113,3 @@ pipeline_answered(struct pipeline *p, int64_t now_us)
 	list_push(&p->spare, &c->link);
 	p->spare_count++;
 }
-
-size_t
-pipeline_memory(const struct pipeline *p)
-{
-	return (p->count + p->spare_count) * sizeof(struct pipelined);
-}

@@ -80,9 +80,6 @@ struct pipelined *pipeline_oldest(const struct pipeline *p);
 /* Its reply was read: the command is gone. */
 void pipeline_answered(struct pipeline *p, int64_t now_us);
 
-/* Octets of storage held. */
-size_t pipeline_memory(const struct pipeline *p);
-
 /* The command's last octet was taken by the kernel. */
 static inline bool
 pipelined_is_written(const struct pipeline *p, const struct pipelined *c)

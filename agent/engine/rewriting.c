@@ -318,9 +318,3 @@ rewriting_is_past_headers(const struct rewriting *r)
 {
 	return r->is_past_headers;
 }
-
-size_t
-rewriting_memory(const struct rewriting *r)
-{
-	return sizeof(*r) + r->lines.cap + mime_memory(r->mime);
-}

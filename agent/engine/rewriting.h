@@ -69,6 +69,4 @@ bool rewriting_take(
 /* No more addresses will come. */
 bool rewriting_is_past_headers(const struct rewriting *r);
 
-size_t rewriting_memory(const struct rewriting *r);
-
 #endif

@@ -64,12 +64,6 @@ session_count_in(struct session *s, struct session_tally *tally)
 	s->tally = tally != NULL ? tally : &s->own_tally;
 }
 
-enum session_mode
-session_mode(const struct session *s)
-{
-	return s->mode;
-}
-
 const struct peer *
 session_peer(const struct session *s)
 {
@@ -110,13 +104,6 @@ uint64_t
 session_octets_unanswered(const struct session *s)
 {
 	return pipeline_octets_unanswered(&s->pipe);
-}
-
-size_t
-session_memory(const struct session *s)
-{
-	return sizeof(*s) + s->chunk.cap + s->parser.reply.text.cap +
-	       pipeline_memory(&s->pipe);
 }
 
 /* Messages that may be inside at once. */

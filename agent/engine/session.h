@@ -127,8 +127,6 @@ void session_free(struct session **s);
 /* Counts in *tally (borrowed) from now on; NULL: nobody asks. */
 void session_count_in(struct session *s, struct session_tally *tally);
 
-/* How it talks at present. */
-enum session_mode session_mode(const struct session *s);
 const struct peer *session_peer(const struct session *s);
 
 /* Room for one more transaction at this depth (messages unanswered), keeping
@@ -185,6 +183,5 @@ int session_accepted(
 int session_in_doubt(const struct session *s); /* left so when it broke */
 int64_t session_idle_since_us(const struct session *s); /* load 0 since */
 uint64_t session_octets_unanswered(const struct session *s);
-size_t session_memory(const struct session *s); /* octets held */
 
 #endif

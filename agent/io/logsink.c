@@ -339,9 +339,10 @@ logsink_flush(int wait_ms)
 }
 
 static void
-on_exit_flush(void)
+end_log(void)
 {
 	logsink_flush(EXIT_WAIT_MS);
+	logsink_close();
 }
 
 void
@@ -397,7 +398,7 @@ set_tag(const char *name, const char *program)
 }
 
 void
-logsink_open(const char *program, bool with_stderr)
+logsink_open(const char *program, const char *syslog_path, bool with_stderr)
 {
 	const char *tag = getenv("MAIL_LOGTAG");
 	const char *service = getenv("POSTLOG_SERVICE");
@@ -407,8 +408,9 @@ logsink_open(const char *program, bool with_stderr)
 		logqueue_init(&sink.queue, render_lost);
 	sink.is_open = true;
 	if (!sink.has_exit)
-		(void)atexit(on_exit_flush);
+		(void)atexit(end_log);
 	sink.has_exit = true;
+	sink.syslog_path = syslog_path;
 	sink.with_stderr = with_stderr;
 	tzset();
 	set_host(host != NULL ? host : "localhost");
@@ -492,12 +494,6 @@ logsink_bypass(void)
 }
 
 void
-logsink_set_syslog(const char *path)
-{
-	sink.syslog_path = path;
-}
-
-void
 logsink_close(void)
 {
 	if (sink.is_open)
@@ -507,7 +503,6 @@ logsink_close(void)
 	sink.is_direct = false;
 	sink.is_stream = false;
 	sink.last = SENT;
-	sink.syslog_path = _PATH_LOG;
 	log_set_sink(NULL, NULL);
 	closelog();
 	disconnect();

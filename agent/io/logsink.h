@@ -28,7 +28,8 @@
 #include "agent/io/loop.h"
 
 /* From the environment; installs the sink. with_stderr: copies too (-V). */
-void logsink_open(const char *program, bool with_stderr);
+void logsink_open(
+    const char *program, const char *syslog_path, bool with_stderr);
 
 /* Tag, facility and way as configured. Call it with the privileges of start,
  * before chroot. An unknown syslog_facility is a problem of config. */
@@ -52,10 +53,8 @@ void logsink_flush(int wait_ms);
  * unread in its socket, so from now on they go into the file themselves. */
 void logsink_bypass(void);
 
-/* Another socket than /dev/log (tests); kept by reference. */
-void logsink_set_syslog(const char *path);
-
-/* Back to log.h's own sink (tests). What is kept is dropped. */
+/* Back to log.h's own sink; what is kept is dropped. At exit it is done by
+ * itself, and the receiver is waited for before. */
 void logsink_close(void);
 
 /* Facility number of a name ("mail", "local0"), -1 if there is none. */

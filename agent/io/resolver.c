@@ -179,17 +179,33 @@ read_settings(struct resolver *r, const struct settings *set)
 }
 
 static int
-open_dns(struct resolver *r)
+use_servers(struct resolver *r, const char *csv)
+{
+	r->conf.server_count = 1;
+	for (const char *p = csv; *p != '\0'; p++)
+		r->conf.server_count += *p == ',';
+	return ares_set_servers_ports_csv(r->channel, csv);
+}
+
+static int
+open_dns(struct resolver *r, const char *servers)
 {
 	struct ares_options options = {0};
 	int mask = ARES_OPT_SOCK_STATE_CB | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES;
+	int rc;
 
 	options.sock_state_cb = on_socket;
 	options.sock_state_cb_data = r;
 	options.timeout = r->conf.timeout_s * 1000;
 	options.tries = r->conf.attempts;
 	mask |= r->conf.rotate ? ARES_OPT_ROTATE : ARES_OPT_NOROTATE;
-	return ares_init_options(&r->channel, &options, mask);
+	rc = ares_init_options(&r->channel, &options, mask);
+	if (rc != ARES_SUCCESS || servers == NULL)
+		return rc;
+	rc = use_servers(r, servers);
+	if (rc != ARES_SUCCESS)
+		ares_destroy(r->channel);
+	return rc;
 }
 
 static int
@@ -211,8 +227,8 @@ resolver_wants_dns(const struct settings *set)
 }
 
 struct resolver *
-resolver_new_from(
-    struct loop *loop, const struct settings *set, const char *resolv_conf)
+resolver_new_from(struct loop *loop, const struct settings *set,
+    const char *resolv_conf, const char *servers)
 {
 	struct resolver *r = mem_zalloc(sizeof(*r));
 	int rc;
@@ -226,7 +242,7 @@ resolver_new_from(
 	resolvconf_read(&r->conf, resolv_conf);
 	rc = ares_library_init(ARES_LIB_INIT_ALL);
 	if (rc == ARES_SUCCESS)
-		rc = open_dns(r);
+		rc = open_dns(r, servers);
 	if (rc == ARES_SUCCESS) {
 		rc = open_files(r);
 		if (rc != ARES_SUCCESS)
@@ -244,7 +260,7 @@ resolver_new_from(
 struct resolver *
 resolver_new(struct loop *loop, const struct settings *set)
 {
-	return resolver_new_from(loop, set, RESOLVCONF_PATH);
+	return resolver_new_from(loop, set, RESOLVCONF_PATH, NULL);
 }
 
 /* c-ares may hold the questions for long; none of them finds us any more. */
@@ -289,17 +305,6 @@ resolver_free(struct resolver **resolver)
 	loop_timer_free(&r->timer);
 	ares_library_cleanup();
 	mem_free(r);
-}
-
-bool
-resolver_use_servers(struct resolver *resolver, const char *csv)
-{
-	resolver->conf.server_count = 1;
-	for (const char *p = csv; *p != '\0'; p++)
-		resolver->conf.server_count += *p == ',';
-	return resolver->is_usable &&
-	       ares_set_servers_ports_csv(resolver->channel, csv) ==
-		   ARES_SUCCESS;
 }
 
 bool

@@ -67,12 +67,11 @@ typedef void resolver_fn(void *ctx, const struct resolver_answer *answer);
 /* Reads resolv.conf: before chroot. Never NULL; when c-ares does not start,
  * every look-up fails for a while. */
 struct resolver *resolver_new(struct loop *loop, const struct settings *set);
-struct resolver *resolver_new_from(
-    struct loop *loop, const struct settings *set, const char *resolv_conf);
+/* ... another file of that kind; servers: "127.0.0.1:5353,..." are asked in the
+ * place of those that it names, NULL: those. */
+struct resolver *resolver_new_from(struct loop *loop,
+    const struct settings *set, const char *resolv_conf, const char *servers);
 void resolver_free(struct resolver **resolver);
-
-/* Asks these servers ("127.0.0.1:5353,...") instead; false if malformed. */
-bool resolver_use_servers(struct resolver *resolver, const char *csv);
 
 /* Addresses of the families in inet_protocols, in the order received. The
  * callback comes from the loop, never from inside these calls. */

@@ -50,7 +50,7 @@ void outages_over(struct outages *outages, uint64_t list);
  * or as many as the lane's urgency deserves, if that is more; 0: none. */
 void outages_allow(struct outages *outages, size_t room, double per_s);
 
-size_t outages_count(const struct outages *outages); /* noted */
+size_t outages_count(const struct outages *outages); /* noted; */
 size_t outages_due(const struct outages *outages); /* and to be called now */
 
 #endif

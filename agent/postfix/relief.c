@@ -161,5 +161,6 @@ relief_figures(const struct relief *r)
 	    .is_crowded = r->crowd.is_on,
 	    .given_back = requeue_count(r->requeue),
 	    .called_back = requeue_called(r->requeue),
+	    .outage_noted = outages_count(r->outages),
 	};
 }

@@ -26,6 +26,7 @@ struct relief_figures {
 	bool is_crowded; /* mail is being given back */
 	size_t given_back; /* and not called back yet, */
 	uint64_t called_back; /* of the process's life */
+	size_t outage_noted; /* to be called back when one ends */
 };
 
 /* on_look: more or less may be let in than before. set is borrowed. Never

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <syslog.h>
 
 #include "agent/io/command_output.h"
 #include "agent/io/logsink.h"
@@ -46,8 +47,8 @@ startup_begin(struct startup *s, const char *log_name, int argc, char **argv)
 	master_hide_memory();
 	options_parse(&s->opt, argc, argv, &s->problems);
 	/* master(8) sets GENERATION; somebody who tries it by hand reads. */
-	logsink_open(
-	    log_name, s->opt.log_to_stderr || getenv("GENERATION") == NULL);
+	logsink_open(log_name, _PATH_LOG,
+	    s->opt.log_to_stderr || getenv("GENERATION") == NULL);
 	log_set_verbose(s->opt.verbose);
 	s->master = master_open(&s->opt, &error);
 	if (s->master == NULL)

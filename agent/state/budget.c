@@ -728,14 +728,3 @@ budget_refused(struct budget *b, int held_count, int64_t now_ms)
 		    b->slots.head.label, (int)b->slots.head.refused_to,
 		    sum.limit_now, sum.limit);
 }
-
-int
-budget_limit(const struct budget *b, int64_t now_ms)
-{
-	struct slots_head head = b->slots.head;
-
-	/* Another lane may have been refused since we last looked. */
-	if (b->fd >= 0 && !statefile_read(b->fd, &head, sizeof(head), 0))
-		head = b->slots.head;
-	return slots_limit_now(&head, b->limit_seen, now_ms);
-}

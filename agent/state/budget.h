@@ -93,9 +93,6 @@ int budget_surplus(const struct budget *budget);
  * at most), then one more every 30 s. */
 void budget_refused(struct budget *budget, int held_count, int64_t now_ms);
 
-/* The limit in force now (never above the configured one). */
-int budget_limit(const struct budget *budget, int64_t now_ms);
-
 /* After fork, in the draining child: keep slots, stop wanting and timers. The
  * parent must not touch its budget again: they share the locks. */
 void budget_drain(struct budget *budget);

@@ -289,12 +289,6 @@ persist_close(struct persist **k)
 	mem_free(old);
 }
 
-bool
-persist_is_shared(const struct persist *k)
-{
-	return k->fd >= 0;
-}
-
 /* Somebody removed the file, or put another one in its place: all lanes go on
  * with what has the name now, or each would have the account for itself. */
 static void

@@ -51,8 +51,6 @@ struct persist *persist_open(const struct statefile_dir *dir, const char *name,
 bool persist_read(int fd, uint64_t boot, uint64_t magic, void *value,
     size_t size, int64_t *shift_us_out);
 
-/* False: in memory alone. */
-bool persist_is_shared(const struct persist *k);
 void persist_close(struct persist **k);
 
 /* The value that holds; another process may store, so lock the file for more

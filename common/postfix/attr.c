@@ -125,38 +125,31 @@ attr_reader_feed(
 	return n > 0 || r->result == ATTR_BAD ? r->result : ATTR_MORE;
 }
 
-size_t
-attr_count(const struct attr_reader *r)
-{
-	return r->count;
-}
-
-struct attr_pair
-attr_at(const struct attr_reader *r, size_t i)
+bool
+attr_at(const struct attr_reader *r, size_t i, struct attr_pair *out)
 {
 	const char *base = buf_slice(&r->octets).p;
 	const struct attr_span *span;
 
-	CHECK(i < r->count);
+	if (i >= r->count)
+		return false;
 	span = &r->spans[i];
-	return (struct attr_pair){
-	    .name = slice_of(base + span->name_at, span->name_len),
-	    .value = slice_of(base + span->value_at, span->value_len),
-	};
+	out->name = slice_of(base + span->name_at, span->name_len);
+	out->value = slice_of(base + span->value_at, span->value_len);
+	return true;
 }
 
 bool
 attr_find(
     const struct attr_reader *r, const char *name, struct slice *value_out)
 {
-	for (size_t i = 0; i < r->count; i++) {
-		struct attr_pair pair = attr_at(r, i);
+	struct attr_pair pair;
 
+	for (size_t i = 0; attr_at(r, i, &pair); i++)
 		if (slice_eq(pair.name, name)) {
 			*value_out = pair.value;
 			return true;
 		}
-	}
 	return false;
 }
 

@@ -69,9 +69,9 @@ void attr_reader_wipe(struct attr_reader *r);
 enum attr_result attr_reader_feed(
     struct attr_reader *r, const char *p, size_t n, size_t *used_out);
 
-/* The pairs, in wire order. i < attr_count(). */
-size_t attr_count(const struct attr_reader *r);
-struct attr_pair attr_at(const struct attr_reader *r, size_t i);
+/* The i-th pair, in wire order, from 0; false: there are no more. */
+bool attr_at(const struct attr_reader *r, size_t i, struct attr_pair *out)
+    __attribute__((warn_unused_result));
 
 /* The first pair of that name; false (and *out untouched) when there is none
  * or, for the typed ones, when its value is not of that type. */

@@ -40,12 +40,6 @@ record_reader_fini(struct record_reader *r)
 	record_reader_release(r);
 }
 
-size_t
-record_reader_held(const struct record_reader *r)
-{
-	return (r->window ? (size_t)RECORD_WINDOW : 0) + r->large.cap;
-}
-
 /* Reads exactly n octets; the caller saw to it that they are in the file, so
  * an early end means that the file shrank. */
 static enum record_result

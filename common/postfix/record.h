@@ -103,7 +103,4 @@ enum record_result record_reader_next(struct record_reader *r,
  * RECORD_OK, and not twice in a row. */
 void record_reader_again(struct record_reader *r);
 
-/* Octets of storage held now, for those who account for memory. */
-size_t record_reader_held(const struct record_reader *r);
-
 #endif

@@ -139,7 +139,11 @@ enum {
 	X(crowd_given_back, "messages to be called back when there is room")   \
 	X(wakeup_wall_ms, "when the lane looks again by itself, 0 never")      \
 	X(certificate_wall_ms, "end of our certificate, 0 there is none")      \
-	X(waits_reason, "what most of the mail waits for, see BOARD_WAITS")
+	X(waits_reason, "what most of the mail waits for, see BOARD_WAITS")    \
+	X(alarms_raised, "alarms that stand now")                              \
+	X(alerts_pending, "alerts that URL or command have not taken yet")     \
+	X(outage_noted, "messages to be called back when an outage ends")      \
+	X(domains_limited, "recipient domains whose limit is not full again")
 
 /* In microseconds. */
 #define BOARD_HISTS(X)                                                         \

@@ -45,20 +45,6 @@ blank_out(char *p, size_t n, char unwanted)
 		*p++ = ' ';
 }
 
-static bool
-has_high_bit(const char *p, size_t n)
-{
-	uint64_t seen = 0, word;
-
-	for (; n >= sizeof(word); p += sizeof(word), n -= sizeof(word)) {
-		memcpy(&word, p, sizeof(word));
-		seen |= word;
-	}
-	for (; n > 0; n--)
-		seen |= (unsigned char)*p++;
-	return (seen & UINT64_C(0x8080808080808080)) != 0;
-}
-
 static void
 put_data(struct content *c, struct buf *out, const char *p, size_t n)
 {
@@ -72,8 +58,6 @@ put_data(struct content *c, struct buf *out, const char *p, size_t n)
 	memcpy(to, p, n);
 	blank_out(to, n, '\r');
 	blank_out(to, n, '\n');
-	if (!c->has_8bit)
-		c->has_8bit = has_high_bit(to, n);
 	buf_commit(out, n);
 	c->column += n;
 }

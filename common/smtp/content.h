@@ -36,15 +36,14 @@ struct content {
 	size_t column; /* octets of the line so far; 0: at its start */
 	bool has_dot_stuffing;
 	bool is_open; /* the last piece did not end its line */
-	bool was_folded; /* facts that content_restart() keeps */
-	bool has_8bit;
+	bool was_folded; /* content_restart() keeps it */
 };
 
 /* line_length_limit below 1 means no limit. 1 would leave no room beside the
  * blank of a fold (smtp(8) never comes to an end then): it is taken as 2. */
 void content_init(struct content *c, int line_length_limit, bool dot_stuffing);
 
-/* From the start of a message again; limit, was_folded, has_8bit are kept. */
+/* From the start of a message again; limit and was_folded are kept. */
 void content_restart(struct content *c, bool dot_stuffing);
 
 void content_put(

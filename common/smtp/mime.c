@@ -411,9 +411,3 @@ mime_end(struct mime *m)
 	}
 	return !m->is_too_deep;
 }
-
-size_t
-mime_memory(const struct mime *m)
-{
-	return sizeof(*m) + m->text.cap;
-}

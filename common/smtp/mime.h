@@ -63,6 +63,4 @@ bool mime_put(struct mime *m, struct slice piece, bool ends_line)
 /* The end of the message: tells what was kept back. */
 bool mime_end(struct mime *m) __attribute__((warn_unused_result));
 
-size_t mime_memory(const struct mime *m);
-
 #endif

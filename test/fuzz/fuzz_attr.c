@@ -17,12 +17,11 @@ use_list(const struct attr_reader *r, struct buf *out)
 	struct buf blob;
 	int32_t as_int;
 	int64_t as_long;
-	size_t typed = 0;
+	struct attr_pair pair;
+	size_t typed = 0, count = 0;
 
 	buf_init(&blob, BYTES_MAX);
-	for (size_t i = 0; i < attr_count(r); i++) {
-		struct attr_pair pair = attr_at(r, i);
-
+	for (; attr_at(r, count, &pair); count++) {
 		if (strlen(pair.name.p) != pair.name.n ||
 		    strlen(pair.value.p) != pair.value.n)
 			abort();
@@ -31,7 +30,7 @@ use_list(const struct attr_reader *r, struct buf *out)
 		typed += attr_get_data(r, pair.name.p, &blob);
 		attr_put_str(out, pair.name.p, pair.value);
 	}
-	if (typed > 3 * attr_count(r))
+	if (typed > 3 * count)
 		abort();
 	attr_put_end(out);
 	buf_fini(&blob);

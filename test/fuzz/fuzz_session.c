@@ -377,7 +377,6 @@ do_rare(struct world *w, unsigned which)
 		assign_again(w);
 		break;
 	default:
-		(void)session_memory(w->session);
 		(void)session_has_room(w->session, DEPTH, QUOTA, w->now.us);
 		break;
 	}

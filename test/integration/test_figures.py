@@ -145,7 +145,8 @@ def test_each_figure_is_what_happened(base, certs, origin, started):
     [host] = account["hosts"]
     assert host["certificate_wall_ms"] == end_of(certs.good.cert)
     for name in ("oldest_wall_ms", "sessions_idle", "sessions_busy",
-                 "sessions_closing", "requests_waiting"):
+                 "sessions_closing", "requests_waiting", "alarms_raised",
+                 "alerts_pending", "outage_noted", "domains_limited"):
         assert lane["gauges"][name] == 0, name
 
 
@@ -153,7 +154,8 @@ def test_gauges_of_what_is_under_way(base, certs, origin, started):
     """Two messages on one session, and its farewell; each stage is held by
     the server for as long as it takes to look."""
     sim = start(base, certs, origin, started,
-                options={"lane_connection_idle_limit": "6s"},
+                options={"lane_connection_idle_limit": "6s",
+                         "lane_domain_rate_limits": "rcpt.example=1000/1s"},
                 script='eod if sender "m-0@" delay 4000\nquit delay 6000\n')
     started(origin)
     origin.inject(messages.generate(2), connections=1)
@@ -163,7 +165,7 @@ def test_gauges_of_what_is_under_way(base, certs, origin, started):
         return all(now[k] == v for k, v in wanted.items()) and now
     found = wait_until(
         lambda: gauges(sessions_busy=1, requests_waiting=1), 20, "busy")
-    assert found["requests_in_flight"] == 1
+    assert found["requests_in_flight"] == found["domains_limited"] == 1
     assert 0 <= time.time() * 1000 - found["oldest_wall_ms"] < 20000
     [session] = lane_of(origin)["sessions"]
     sim.wait_taken(2)

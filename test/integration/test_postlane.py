@@ -113,6 +113,7 @@ def test_status_when_the_smarthost_slows_down_or_refuses(
     assert done.stdout == f"lane fast: alarm: {text}\n"
     lane = origin.lane("fast")
     assert [a["what"] for a in lane["alarms"]] == ["login"]
+    assert lane["gauges"]["alarms_raised"] == 1
     assert "535 5.7.8" in lane["trouble"]
     assert sim.stats()["connections_total"] >= 1
 

@@ -230,14 +230,13 @@ dnsbench_begin_with(struct dnsbench *b, const char *settings,
 	buf_init(&b->got, 65536);
 	buf_init(&b->asked, 65536);
 	b->loop = loop_new();
-	b->resolver = resolver_new_from(b->loop, &b->set, resolv_conf);
 	b->fd = dnsbench_socket(server, sizeof(server));
 	b->dead_fd = dnsbench_socket(dead, sizeof(dead));
 	b->watch = loop_watch(b->loop, b->fd, dnsbench_on_question, b);
 	loop_want(b->watch, true, false);
 	(void)snprintf(both, sizeof(both), "%s,%s", dead, server);
-	assert_true(
-	    resolver_use_servers(b->resolver, first_is_dead ? both : server));
+	b->resolver = resolver_new_from(
+	    b->loop, &b->set, resolv_conf, first_is_dead ? both : server);
 }
 
 void

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,4 +78,12 @@ fixture_random_below(struct fixture_random *r, size_t below)
 	r->state ^= r->state >> 27;
 	return (size_t)((r->state * UINT64_C(2685821657736338717)) >> 11) %
 	       below;
+}
+
+int64_t
+fixture_heap(void)
+{
+	struct mallinfo2 info = mallinfo2();
+
+	return (int64_t)(info.uordblks + info.hblkhd);
 }

@@ -21,6 +21,10 @@ void fixture_read(const char *path, struct buf *out);
 size_t fixture_each(const char *dir, const char *suffix,
     void (*each)(const char *name, void *ctx), void *ctx);
 
+/* Octets that are allocated now; only differences mean something, and under a
+ * sanitizer, which has an allocator of its own, not even these. */
+int64_t fixture_heap(void);
+
 /* A small generator (xorshift64*). The seed comes from TEST_SEED or the clock
  * and is printed, so that a failure can be had again. */
 struct fixture_random {

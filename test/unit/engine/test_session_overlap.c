@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "agent/engine/session_state.h"
 #include "test/support/session_rig.h"
 
 #define ENVELOPE(id)                                                           \
@@ -18,7 +19,7 @@ start(struct rig *rig, enum session_mode mode)
 {
 	rig_init(rig, mode);
 	rig_open(rig);
-	assert_int_equal(session_mode(rig->session), mode);
+	assert_int_equal(rig->session->mode, mode);
 }
 
 static void
@@ -63,7 +64,7 @@ chunking_is_left_alone_when_told_so(void **state)
 	rig_init(&rig, SESSION_BDAT);
 	rig.set.lane_chunking = false;
 	rig_open(&rig);
-	assert_int_equal(session_mode(rig.session), SESSION_OVERLAP);
+	assert_int_equal(rig.session->mode, SESSION_OVERLAP);
 	rig_fini(&rig);
 }
 

@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "agent/engine/session_state.h"
 #include "common/base/log.h"
 #include "test/support/session_rig.h"
 #include "test/support/session_server.h"
@@ -69,7 +70,7 @@ was_fully_written(const struct world *w, const struct rig_message *m)
 	char text[64];
 
 	(void)snprintf(text, sizeof(text), "end of %zu\r\n%s", m->id,
-	    session_mode(w->rig.session) == SESSION_BDAT ? "" : ".\r\n");
+	    w->rig.session->mode == SESSION_BDAT ? "" : ".\r\n");
 	return is_in(&w->sent, text);
 }
 
@@ -199,7 +200,7 @@ pull(struct world *w)
 	n = rig_pull(&w->rig, sizes[below(w, 4)]).n;
 	assert_true(n < 150000);
 	/* After a 354 the whole content goes: it is no matter of the window. */
-	if (!w->rig.is_over && session_mode(w->rig.session) == SESSION_BDAT)
+	if (!w->rig.is_over && w->rig.session->mode == SESSION_BDAT)
 		assert_true(session_octets_unanswered(w->rig.session) <
 			    (uint64_t)w->rig.set.lane_pipeline_bytes + 75000);
 	/* With nothing to send messages may have left all the same. */

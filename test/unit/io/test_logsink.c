@@ -102,7 +102,7 @@ logsink_environment_decides_before_the_configuration(void **state)
 	(void)setenv("POSTLOG_SERVICE", path, 1);
 	(void)setenv("POSTLOG_HOSTNAME", "mx.example.com", 1);
 	(void)setenv("MAIL_LOGTAG", "postfix-out", 1);
-	logsink_open("lane", false);
+	logsink_open("lane", _PATH_LOG, false);
 	log_info("hello");
 	expect_line(fd, "mx postfix-out/lane[%ld]: hello", (long)getpid());
 	logsink_close();
@@ -122,7 +122,7 @@ logsink_maillog_file_means_datagrams_to_postlogd(void **state)
 	scratch_write("queue/x", "");
 	scratch_write("queue/public/x", "");
 	fd = postlogd(scratch_path("queue/public/postlog"));
-	logsink_open("lane", false);
+	logsink_open("lane", _PATH_LOG, false);
 	set_by_name("queue_directory", scratch_path("queue"));
 	set_by_name("myhostname", "host.example.org");
 	set_by_name("syslog_name", "postfix/fast");
@@ -165,7 +165,7 @@ logsink_reconnects_from_the_queue_directory(void **state)
 	(void)state;
 	assert_non_null(old);
 	fd = postlogd(scratch_path("queue/public/postlog"));
-	logsink_open("lane", false);
+	logsink_open("lane", _PATH_LOG, false);
 	logsink_configure(&set);
 	(void)close(fd);
 	/* As after chroot: the old path leads nowhere. */
@@ -217,7 +217,7 @@ logsink_does_not_wait_for_a_receiver_that_stands_still(void **state)
 
 	(void)state;
 	fd = postlogd(scratch_path("moved/public/postlog"));
-	logsink_open("lane", false);
+	logsink_open("lane", _PATH_LOG, false);
 	set_by_name("queue_directory", scratch_path("moved"));
 	logsink_configure(&set);
 	log_numbers(0, 500);
@@ -241,7 +241,7 @@ logsink_says_at_exit_in_the_file_what_nobody_took(void **state)
 
 	(void)state;
 	fd = postlogd(scratch_path("moved/public/postlog"));
-	logsink_open("lane", false);
+	logsink_open("lane", _PATH_LOG, false);
 	logsink_configure(&set);
 	log_numbers(0, 1000);
 	log_info("the end");
@@ -275,8 +275,7 @@ logsink_speaks_to_syslog_without_waiting(void **state)
 
 	(void)state;
 	set_by_name("maillog_file", "");
-	logsink_set_syslog(path);
-	logsink_open("lane", false);
+	logsink_open("lane", path, false);
 	logsink_configure(&set);
 	log_warn("careful");
 	(void)snprintf(want, sizeof(want),
@@ -323,8 +322,7 @@ logsink_finds_its_receiver_again_however_much_is_said(void **state)
 	int fd;
 
 	(void)state;
-	logsink_set_syslog(path);
-	logsink_open("lane", false);
+	logsink_open("lane", path, false);
 	logsink_configure(&set);
 	logsink_attach(loop);
 	(void)unlink(path);

@@ -675,7 +675,7 @@ report_has_no_more_than_its_share_of_conversations(void **state)
 		    list_first(&s->clients), struct daemon_client, link);
 		size_t before = w->done_count;
 
-		if (attr_count(&c->list) == 0) {
+		if (!attr_at(&c->list, 0, &(struct attr_pair){0})) {
 			turn(w);
 			continue;
 		}

@@ -48,7 +48,6 @@ open_value(const struct statefile_dir *dir, uint64_t magic)
 
 	if (*error != '\0')
 		fail_msg("%s", error);
-	assert_true(persist_is_shared(k));
 	return k;
 }
 
@@ -217,7 +216,6 @@ keepfile_that_cannot_be_used_is_memory(void **state)
 		k = persist_open(i == 0 ? NULL : &dir, "value", MAGIC,
 		    sizeof(v), error, sizeof(error));
 		assert_true(error[0] != '\0');
-		assert_false(persist_is_shared(k));
 		assert_int_equal(first_word(k), 0);
 		assert_true(persist_lock(k, 0) && persist_join(k, 1, 0));
 		persist_store(k, &v);
@@ -375,7 +373,6 @@ persist_leaves_its_file_to_another_release(void **state)
 	assert_non_null(strstr(line,
 	    "value in lane_state_directory is of version 8 by now, this "
 	    "release has version 7: going on in memory"));
-	assert_false(persist_is_shared(old));
 	for (int i = 3; i < 6; i++) {
 		assert_true(persist_lock(old, 0));
 		v.words[0] = (uint64_t)i;
@@ -384,7 +381,6 @@ persist_leaves_its_file_to_another_release(void **state)
 		assert_int_equal(first_word(old), i);
 		assert_int_equal(first_word(new), 2);
 	}
-	assert_true(persist_is_shared(new));
 	persist_close(&old);
 	persist_close(&new);
 	statefile_dir_close(&dir);
