@@ -18,6 +18,8 @@
 struct command {
 	bool is_json, is_quiet;
 	int64_t for_s; /* --for; 0: it was not given */
+	bool is_apply, is_undo; /* setup: --apply, --undo */
+	const char *setup_name; /* --name; NULL: it was not given */
 	const char *lane; /* the argument LANE; NULL: all */
 	char domain[STEER_DOMAIN_SIZE]; /* the argument DOMAIN; "": none */
 	const char *to; /* --to; or NULL */
@@ -73,6 +75,7 @@ int doctor_run(struct command *c);
 int probe_run(struct command *c);
 int trace_run(struct command *c);
 int why_run(struct command *c);
+int setup_run(struct command *c);
 int status_run(struct command *c);
 int sessions_run(struct command *c);
 int forecast_run(struct command *c);

@@ -18,6 +18,7 @@ enum takes {
 	TAKES_DOMAIN = 2, /* ... or a recipient domain */
 	TAKES_TIME = 4, /* --for */
 	TAKES_FILTER = 8, /* --to, --count */
+	TAKES_SETUP = 16, /* --apply, --undo, --name */
 };
 
 static const struct verb {
@@ -74,6 +75,11 @@ static const struct verb {
 	"wrong, and the\n  command that repairs it. Exit status: 0 well, 1 a "
 	"warning, 2 an error.",
 	doctor_run, 0, 0, 0},
+    {"setup", "NEXTHOP [--name NAME] [--apply|--undo]",
+	"Two lanes to a smarthost: what would be added to main.cf and "
+	"master.cf; --apply\n  adds it, and nothing is replaced; --undo takes "
+	"it back, octet for octet.",
+	setup_run, 1, 1, TAKES_SETUP},
     {"help", "", "This text.", NULL, 0, 0, 0},
 };
 
@@ -221,12 +227,19 @@ is_usage_right(const struct verb *verb, const struct command *c)
 		 (verb->takes & TAKES_FILTER) == 0)
 		command_complain(
 		    "%s: it takes neither --to nor --count", verb->name);
+	else if ((c->is_apply || c->is_undo || c->setup_name != NULL) &&
+		 (verb->takes & TAKES_SETUP) == 0)
+		command_complain(
+		    "%s: it takes no --apply, --undo, --name", verb->name);
 	else
 		return true;
 	return false;
 }
 
 static const struct option long_options[] = {
+    {"apply", no_argument, NULL, 'a'},
+    {"name", required_argument, NULL, 'N'},
+    {"undo", no_argument, NULL, 'u'},
     {"count", required_argument, NULL, 'n'},
     {"to", required_argument, NULL, 't'},
     {"for", required_argument, NULL, 'f'},
@@ -234,59 +247,88 @@ static const struct option long_options[] = {
     {NULL, 0, NULL, 0},
 };
 
+/* What the options say. */
+struct line {
+	struct command c;
+	const char *directory;
+	unsigned every_s;
+	int status; /* the process ends with it; -1: it goes on */
+};
+
+static unsigned
+take_number(struct line *l, const char *option, const char *what)
+{
+	unsigned number = number_of(optarg);
+
+	if (number == 0) {
+		command_complain("bad option: %s %s: must be 1 to %d%s", option,
+		    optarg, NUMBER_MAX, what);
+		l->status = usage();
+	}
+	return number;
+}
+
+static void
+take_option(struct line *l, int option)
+{
+	switch (option) {
+	case 'a':
+		l->c.is_apply = true;
+		break;
+	case 'c':
+		l->directory = optarg;
+		break;
+	case 'f':
+		if (!command_for(&l->c, optarg))
+			l->status = usage();
+		break;
+	case 'h':
+		print_help(stdout);
+		l->status = EX_OK;
+		break;
+	case 'j':
+		l->c.is_json = true;
+		break;
+	case 'n':
+		l->c.count = take_number(l, "--count", "");
+		break;
+	case 'N':
+		l->c.setup_name = optarg;
+		break;
+	case 'q':
+		l->c.is_quiet = true;
+		break;
+	case 't':
+		l->c.to = optarg;
+		break;
+	case 'u':
+		l->c.is_undo = true;
+		break;
+	case 'V':
+		l->status = puts(release_version()) < 0 ? EX_IOERR : EX_OK;
+		break;
+	case 'w':
+		l->every_s = take_number(l, "-w", " seconds");
+		break;
+	default:
+		l->status = usage();
+		break;
+	}
+}
+
 int
 main(int argc, char **argv)
 {
-	struct command c = {.is_json = false};
-	const char *directory = NULL, *name = "status";
+	struct line l = {.status = -1};
+	const char *name = "status";
 	const struct verb *verb;
-	unsigned every_s = 0;
 	int option;
 
-	while ((option = getopt_long(
-		    argc, argv, "c:hjqVw:", long_options, NULL)) != -1) {
-		switch (option) {
-		case 'f':
-			if (!command_for(&c, optarg))
-				return usage();
-			break;
-		case 'n':
-			c.count = number_of(optarg);
-			if (c.count > 0)
-				break;
-			command_complain(
-			    "bad option: --count %s: must be 1 to %d", optarg,
-			    NUMBER_MAX);
-			return usage();
-		case 't':
-			c.to = optarg;
-			break;
-		case 'c':
-			directory = optarg;
-			break;
-		case 'h':
-			print_help(stdout);
-			return EX_OK;
-		case 'j':
-			c.is_json = true;
-			break;
-		case 'q':
-			c.is_quiet = true;
-			break;
-		case 'V':
-			return puts(release_version()) < 0 ? EX_IOERR : EX_OK;
-		case 'w':
-			every_s = number_of(optarg);
-			if (every_s > 0)
-				break;
-			command_complain(
-			    "bad option: -w %s: must be 1 to %d seconds",
-			    optarg, NUMBER_MAX);
-			return usage();
-		default:
-			return usage();
-		}
-	}
+	while (l.status < 0 && (option = getopt_long(argc, argv,
+				    "c:hjqVw:", long_options, NULL)) != -1)
+		take_option(&l, option);
+	if (l.status >= 0)
+		return l.status;
 	if (optind < argc)
 		name = argv[optind++];
 	verb = find_verb(name);
@@ -298,12 +340,12 @@ main(int argc, char **argv)
 		print_help(stdout);
 		return EX_OK;
 	}
-	c.argc = argc - optind;
-	c.argv = argv + optind;
-	if (!is_usage_right(verb, &c))
+	l.c.argc = argc - optind;
+	l.c.argv = argv + optind;
+	if (!is_usage_right(verb, &l.c))
 		return usage();
 	if ((verb->takes & (TAKES_LANE | TAKES_DOMAIN)) == TAKES_LANE &&
-	    c.argc > 0)
-		c.lane = c.argv[0];
-	return run(verb, &c, directory, every_s);
+	    l.c.argc > 0)
+		l.c.lane = l.c.argv[0];
+	return run(verb, &l.c, l.directory, l.every_s);
 }

@@ -1,0 +1,47 @@
+/* setup: carries out a setupplan, and takes it back.
+ *
+ *   copies of main.cf and master.cf -> postconf(1) edits them, step by step ->
+ *   the record of each step (hunk.h) -> tables -> the two files, each by rename
+ *
+ * The record is written before anything is changed, and is what undo goes by:
+ * it takes back each step that is still there as it was made, and nothing else.
+ * Where nobody changed anything since, the files are what they were, octet for
+ * octet. A record has no secret. Killed in the middle, undo brings back what
+ * there was. Owner, mode and place (through a symbolic link) of a file stay.
+ */
+#ifndef SETUP_H
+#define SETUP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "monitor/setupplan.h"
+
+enum setup_result {
+	SETUP_DONE,
+	SETUP_NOTHING, /* apply: it is there; undo: it is not */
+	SETUP_OTHER, /* its record is of another smarthost */
+	SETUP_CHANGED, /* undo: what was added has been changed since */
+	SETUP_FAILED, /* a file or postconf: nothing was changed */
+};
+
+/* error: one line of all but DONE and NOTHING. */
+enum setup_result setup_apply(const struct site *site,
+    const struct setupplan *plan, char *error, size_t n);
+
+/* Tables that somebody wrote something else into are kept: *kept_out (constant
+ * until the plan is freed) names the one, else NULL. */
+enum setup_result setup_undo(
+    const struct setupplan *plan, const char **kept_out, char *error, size_t n);
+
+/* A record of the plan is there, so that apply has nothing to do. */
+bool setup_is_there(const struct setupplan *plan);
+
+/* Adds "nexthop login" to the table; login is wiped by the caller. False:
+ * errno says why. */
+bool setup_add_login(const struct setupplan *plan, const char *login);
+
+/* The table has a line for the nexthop. */
+bool setup_has_login(const struct setupplan *plan);
+
+#endif

@@ -1,0 +1,231 @@
+#include "monitor/setupplan.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/smtp/nexthop.h"
+
+#define AUTHORITIES "/etc/ssl/certs/ca-certificates.crt"
+
+enum {
+	NAME_MAX_LENGTH = 30,
+	WINDOW_FAST = 400, /* 2 x 20 x 10 */
+	WINDOW_SLOW = 40, /* 2 x 2 x 10 */
+	RECIPIENTS = 50,
+};
+
+static void __attribute__((format(printf, 2, 3)))
+add_conflict(struct setupplan *p, const char *format, ...)
+{
+	char text[1024];
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if (p->conflict_count < SETUPPLAN_CONFLICTS_MAX)
+		p->conflicts[p->conflict_count++] = mem_strdup(text);
+}
+
+/* ---- main.cf ------------------------------------------------------------- */
+
+/* As it is there already it need not be added; otherwise it is in the way. */
+static void
+add_line(struct setupplan *p, const struct main_cf *cf, const char *name,
+    const char *value)
+{
+	const char *now = main_cf_find(cf, name);
+
+	if (now == NULL) {
+		CHECK(p->line_count < SETUPPLAN_LINES_MAX);
+		p->lines[p->line_count++] = mem_printf("%s = %s", name, value);
+	} else if (strcmp(now, value) != 0) {
+		add_conflict(
+		    p, "main.cf has %s = %s already, not %s", name, now, value);
+	}
+}
+
+static void
+add_number(struct setupplan *p, const struct main_cf *cf, const char *service,
+    const char *suffix, int value)
+{
+	char *name = mem_printf("%s_%s", service, suffix);
+	char text[32];
+
+	(void)snprintf(text, sizeof(text), "%d", value);
+	add_line(p, cf, name, text);
+	mem_free(name);
+}
+
+static void
+add_windows(struct setupplan *p, const struct main_cf *cf, const char *service,
+    int window)
+{
+	add_number(p, cf, service, "destination_concurrency_limit", window);
+	add_number(p, cf, service, "initial_destination_concurrency", window);
+	add_number(p, cf, service, "destination_recipient_limit", RECIPIENTS);
+}
+
+static void
+add_table(struct setupplan *p, const char *maps)
+{
+	char *table = mem_printf("texthash:%s", p->transport);
+
+	if (strstr(maps, table) == NULL)
+		p->maps = mem_printf("transport_maps = %s%s%s", maps,
+		    maps[0] != '\0' ? " " : "", table);
+	mem_free(table);
+}
+
+/* What no other rule takes; verify(8) goes on as it did. */
+static void
+add_default(struct setupplan *p, const struct setupplan_conf *conf)
+{
+	if (main_cf_find(conf->cf, "default_transport") != NULL ||
+	    strcmp(conf->default_transport, "smtp") != 0)
+		p->why_not = "it is set already";
+	else if (conf->sender_relayhosts[0] != '\0')
+		p->why_not = "senders have relays of their own "
+			     "(sender_dependent_relayhost_maps)";
+	if (p->why_not != NULL)
+		return;
+	p->is_default = true;
+	add_line(p, conf->cf, "default_transport", p->slow);
+	if (main_cf_find(conf->cf, "address_verify_default_transport") == NULL)
+		add_line(
+		    p, conf->cf, "address_verify_default_transport", "smtp");
+}
+
+/* ---- master.cf ----------------------------------------------------------- */
+
+static bool
+has_service(const struct site *site, const char *service)
+{
+	for (size_t i = 0; i < site->entry_count; i++)
+		if (strcmp(site->entries[i].fields[MASTERCF_SERVICE],
+			service) == 0)
+			return true;
+	return false;
+}
+
+/* The last option keeps postconf(1) from calling names unused that it does not
+ * know: see master.cf.example. */
+static char *
+entry_of(const struct setupplan *p, const char *service, const char *own,
+    const char *own_names, const char *class)
+{
+	return mem_printf(
+	    "%s/unix = %s unix - - n - 1 lane -o lane_smarthost=%s %s"
+	    " -o smtp_tls_security_level=secure -o smtp_tls_CAfile=" AUTHORITIES
+	    " -o smtp_sasl_auth_enable=yes"
+	    " -o smtp_sasl_password_maps=texthash:%s"
+	    " -o smtp_sasl_tls_security_options=noanonymous"
+	    " -o smtp_sender_dependent_authentication=no"
+	    " -o smtp_tls_wrappermode=no -o smtp_tls_policy_maps="
+	    " -o smtp_fallback_relay="
+	    " -o { smtpd_log_access_permit_actions = ${lane_smarthost?{}}%s"
+	    " ${%s_destination_concurrency_limit?{}}"
+	    " ${%s_initial_destination_concurrency?{}}"
+	    " ${%s_destination_recipient_limit?{}} } class=%s",
+	    service, service, p->nexthop, own, p->login, own_names, service,
+	    service, service, class);
+}
+
+static void
+add_entries(struct setupplan *p, const struct site *site)
+{
+	const char *services[] = {p->fast, p->slow};
+
+	for (size_t i = 0; i < 2; i++)
+		if (has_service(site, services[i]))
+			add_conflict(p, "master.cf has a service %s already",
+			    services[i]);
+	p->entries[0] = entry_of(p, p->fast, "-o lane_connection_reserve=4",
+	    " ${lane_connection_reserve?{}}", "fast");
+	p->entries[1] = entry_of(p, p->slow,
+	    "-o lane_connection_limit=2 -o lane_message_rate_limit=5/1s",
+	    " ${lane_connection_limit?{}} ${lane_message_rate_limit?{}}",
+	    "slow");
+}
+
+/* ---- the words ----------------------------------------------------------- */
+
+static bool
+is_name(const char *name)
+{
+	size_t n = strlen(name);
+
+	for (size_t i = 0; i < n; i++)
+		if (!islower((unsigned char)name[i]) &&
+		    !(i > 0 && isdigit((unsigned char)name[i])))
+			return false;
+	return n <= NAME_MAX_LENGTH;
+}
+
+static bool
+is_nexthop(const char *text, const char **why)
+{
+	struct slice list = slice_str(text);
+	struct nexthop nexthop;
+
+	*why = "must be one host, such as [mail.example.com]:587";
+	if (strpbrk(text, ", \t{}$") != NULL)
+		return false;
+	return nexthop_next(&list, &nexthop, why);
+}
+
+bool
+setupplan_make(struct setupplan *plan, const struct site *site,
+    const struct setupplan_conf *conf, const char *nexthop, const char *name,
+    char *error, size_t n)
+{
+	const char *directory = site->set.config_directory, *why;
+	const char *bar = name[0] != '\0' ? "_" : "";
+	const char *stem = name[0] != '\0' ? name : "lane";
+
+	*plan = (struct setupplan){.nexthop = NULL};
+	if (!is_nexthop(nexthop, &why)) {
+		(void)snprintf(error, n, "bad nexthop: %s: %s", nexthop, why);
+		return false;
+	}
+	if (!is_name(name)) {
+		(void)snprintf(error, n,
+		    "bad option: --name %s: must be at most %d small letters "
+		    "and digits, the first a letter",
+		    name, NAME_MAX_LENGTH);
+		return false;
+	}
+	plan->nexthop = mem_strdup(nexthop);
+	plan->directory = mem_strdup(directory);
+	plan->fast = mem_printf("%s%sfast", name, bar);
+	plan->slow = mem_printf("%s%sslow", name, bar);
+	plan->login = mem_printf("%s/%s_login", directory, stem);
+	plan->transport = mem_printf("%s/%s_transport", directory, stem);
+	plan->record = mem_printf("%s/%s_setup.json", directory, stem);
+	add_table(plan, conf->transport_maps);
+	add_windows(plan, conf->cf, plan->fast, WINDOW_FAST);
+	add_windows(plan, conf->cf, plan->slow, WINDOW_SLOW);
+	add_default(plan, conf);
+	add_entries(plan, site);
+	return true;
+}
+
+void
+setupplan_fini(struct setupplan *plan)
+{
+	char *const texts[] = {plan->nexthop, plan->directory, plan->fast,
+	    plan->slow, plan->login, plan->transport, plan->record, plan->maps,
+	    plan->entries[0], plan->entries[1]};
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		mem_free(texts[i]);
+	for (size_t i = 0; i < plan->line_count; i++)
+		mem_free(plan->lines[i]);
+	for (size_t i = 0; i < plan->conflict_count; i++)
+		mem_free(plan->conflicts[i]);
+	*plan = (struct setupplan){.nexthop = NULL};
+}

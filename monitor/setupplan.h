@@ -1,0 +1,53 @@
+/* setupplan: what two lanes to a smarthost need, as settings, entries and
+ * tables: the start that main.cf.example explains line by line.
+ *
+ *   NAME_fast, NAME_slow     entries of master.cf; without NAME: fast, slow
+ *   NAME_login               table with the login (lane_login)
+ *   NAME_transport           table with the domains that are fast, behind those
+ *                            of transport_maps
+ *   default_transport        slow, where nothing is written of it and senders
+ *                            have no relays of their own
+ *
+ * Pure: of the site as postconf knows it. What would replace something is a
+ * conflict, and then there is no plan.
+ */
+#ifndef SETUPPLAN_H
+#define SETUPPLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "agent/settings/main_cf.h"
+#include "monitor/site.h"
+
+enum { SETUPPLAN_LINES_MAX = 16, SETUPPLAN_CONFLICTS_MAX = 16 };
+
+struct setupplan {
+	char *nexthop, *directory;
+	char *fast, *slow; /* services */
+	char *login, *transport, *record; /* paths */
+	char *maps; /* transport_maps = ...; NULL: it has the table */
+	char *lines[SETUPPLAN_LINES_MAX]; /* "name = value", of main.cf */
+	size_t line_count;
+	char *entries[2]; /* "fast/unix = fast unix - - n ..." */
+	bool is_default; /* default_transport becomes slow */
+	const char *why_not; /* why it does not, else NULL */
+	char *conflicts[SETUPPLAN_CONFLICTS_MAX];
+	size_t conflict_count;
+};
+
+/* What is known of main.cf beside site: as it is written, and transport_maps
+ * and sender_dependent_relayhost_maps as they are in force, unexpanded. */
+struct setupplan_conf {
+	const struct main_cf *cf;
+	const char *transport_maps, *sender_relayhosts, *default_transport;
+};
+
+/* name "": none. False: error says what is wrong with a word; else
+ * setupplan_fini(). */
+bool setupplan_make(struct setupplan *plan, const struct site *site,
+    const struct setupplan_conf *conf, const char *nexthop, const char *name,
+    char *error, size_t n);
+void setupplan_fini(struct setupplan *plan);
+
+#endif

@@ -1,0 +1,207 @@
+"""postlane setup: adds two lanes to sites of several kinds, twice, and takes
+them back octet for octet. No Postfix runs but where mail is to go out."""
+import hashlib
+import json
+import os
+import subprocess
+
+import pytest
+from harness import messages, paths
+from harness.postfix import Postfix
+from harness.simulator import Simulator
+from harness.upstream import PASSWORD, USER
+
+# What people have: nothing; other transports and tables; no end of the last
+# line; a default of their own; senders with relays of their own.
+SITES = {
+    "bare": "",
+    "tables": "transport_maps = hash:/a/transport,\n    regexp:/b\n"
+              "# a comment\nrelayhost = [relay.example]\n\n\n",
+    "unended": "relayhost = [relay.example]",
+    "default": "default_transport = relay\n",
+    "senders": "sender_dependent_relayhost_maps = static:[else.example]\n",
+}
+
+
+def contents(etc):
+    found = {}
+    for name in sorted(os.listdir(etc)):
+        path = os.path.join(etc, name)
+        with open(path, "rb") as f:
+            st = os.stat(path)
+            found[name] = (hashlib.sha256(f.read()).hexdigest(), st.st_mode,
+                           st.st_uid)
+    return found
+
+
+def run_setup(origin, *words, status=0, stdin=""):
+    done = subprocess.run(
+        [paths.built("postlane"), "-c", origin.etc, *words[:-1], "setup",
+         *words[-1].split()], input=stdin, capture_output=True, text=True,
+        check=False, timeout=60)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert PASSWORD not in done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def shared():
+    base = paths.make_base()
+    yield Postfix(base, "origin")
+    paths.drop_base(base)
+
+
+@pytest.fixture
+def site(shared):
+    """A configuration as Postfix's installation writes it, and more."""
+    for name in os.listdir(shared.etc):
+        os.unlink(os.path.join(shared.etc, name))
+
+    def make(more="", **services):
+        shared.tail = more
+        shared.write()
+        for name, command in services.items():
+            with open(f"{shared.etc}/master.cf", "a", encoding="ascii") as f:
+                f.write(f"{name} unix - - n - - {command}\n")
+        return shared
+    return make
+
+
+@pytest.mark.parametrize("kind", SITES)
+def test_apply_twice_and_undo_leaves_no_octet(site, kind):
+    origin = site(SITES[kind], local2="smtp -o smtp_helo_timeout=5")
+    if kind == "unended":   # master.cf, too, and a login table that is there
+        with open(f"{origin.etc}/master.cf", "rb+") as f:
+            f.truncate(os.path.getsize(f.name) - 1)
+        with open(f"{origin.etc}/lane_login", "w", encoding="ascii") as f:
+            os.fchmod(f.fileno(), 0o600)
+            f.write("[other.example] user:pass")
+    before = contents(origin.etc)
+    effective = origin.postconf("default_transport", "transport_maps",
+                                "relayhost")
+    shown = run_setup(origin, "[mail.example]:587")
+    assert contents(origin.etc) == before
+    assert "postconf -c" in shown and "'slow/unix = slow unix" in shown
+    login = f"{USER}:{PASSWORD}\n"
+    run_setup(origin, "[mail.example]:587 --apply", stdin=login)
+    after = contents(origin.etc)
+    assert set(after) - set(before) <= {
+        "lane_login", "lane_transport", "lane_setup.json"}
+    assert after["lane_login"][1] & 0o777 == 0o600
+    assert "already" in run_setup(origin, "[mail.example]:587 --apply")
+    assert contents(origin.etc) == after
+    # what is there has only got more, and postconf has nothing new to say
+    assert origin.postconf("relayhost") == effective[2]
+    assert origin.postconf("transport_maps").startswith(effective[1])
+    assert origin.postconf("default_transport") == (
+        "slow" if kind in ("bare", "tables", "unended") else effective[0])
+    assert "unused" not in origin.command("postconf", "-n").stderr
+    done = origin.command(
+        "postmap", "-q", "[mail.example]:587",
+        f"texthash:{origin.etc}/lane_login")
+    assert done.stdout == login
+    run_setup(origin, "[mail.example]:587 --undo")
+    assert contents(origin.etc) == before
+    assert "not there" in run_setup(origin, "[mail.example]:587 --undo")
+
+
+def test_undo_of_an_apply_that_was_interrupted(site):
+    """The record comes first, then tables, master.cf, main.cf."""
+    origin = site(SITES["tables"])
+    before = contents(origin.etc)
+    main_cf = f"{origin.etc}/main.cf"
+    with open(main_cf, "rb") as f:
+        old = f.read()
+    run_setup(origin, "[mail.example]:587 --apply", stdin="u:p\n")
+    os.unlink(f"{origin.etc}/lane_login")
+    with open(main_cf, "wb") as f:
+        f.write(old)
+    run_setup(origin, "[mail.example]:587 --undo")
+    assert contents(origin.etc) == before
+
+
+@pytest.mark.parametrize("first", ["", "--name ses "])
+def test_two_providers_go_in_any_order(site, first):
+    origin = site(SITES["tables"])
+    before = contents(origin.etc)
+    login = f"{USER}:{PASSWORD}\n"
+    run_setup(origin, "[a.example]:587 --apply", stdin=login)
+    run_setup(origin, "[b.example]:587 --name ses --apply", stdin=login)
+    assert lanes_of(origin) == ["fast", "slow", "ses_fast", "ses_slow"]
+    assert origin.postconf("default_transport") == "slow"
+    second = "--name ses " if not first else ""
+    for name in (first, second):
+        nexthop = "[b.example]:587" if name else "[a.example]:587"
+        run_setup(origin, f"{nexthop} {name}--undo")
+    assert contents(origin.etc) == before
+
+
+def lanes_of(origin):
+    lines = origin.command("postconf", "-M").stdout.splitlines()
+    return [line.split()[0] for line in lines if line.split()[7] == "lane"]
+
+
+def test_what_is_there_and_different_is_not_touched(site):
+    origin = site("fast_destination_concurrency_limit = 7\n", slow="smtp")
+    before = contents(origin.etc)
+    said = run_setup(origin, "[mail.example]:587 --apply", status=73)
+    assert "main.cf has fast_destination_concurrency_limit = 7" in said
+    assert "master.cf has a service slow already" in said
+    assert "nothing was changed" in said
+    run_setup(origin, "mail.example,other --apply", status=64)
+    run_setup(origin, "[mail.example]:587 --name Bad --apply", status=64)
+    assert contents(origin.etc) == before
+    run_setup(origin, "[mail.example]:587 --name x --apply",
+          stdin=f"{USER}:{PASSWORD}\n")
+    said = run_setup(origin, "[else.example]:587 --name x --apply", status=73)
+    assert "is of [mail.example]:587" in said
+    run_setup(origin, "[mail.example]:587 --name x --undo")
+    assert contents(origin.etc) == before
+
+
+def test_undo_leaves_what_was_changed_since(site):
+    """Elsewhere: it stays. In what was added: nothing is undone."""
+    origin = site(SITES["tables"])
+    with open(f"{origin.etc}/main.cf", encoding="ascii") as f:
+        main_cf = f.read()
+    run_setup(origin, "[mail.example]:587 --apply", stdin="u:p\n")
+    origin.command("postconf", "-e", "relayhost = [new.example]", "biff = yes")
+    origin.command("postconf", "-P", "fast/unix/lane_connection_reserve=5")
+    changed = contents(origin.etc)
+    said = run_setup(origin, "[mail.example]:587 --undo", status=73)
+    assert "has been changed since" in said
+    assert contents(origin.etc) == changed
+    origin.command("postconf", "-P", "fast/unix/lane_connection_reserve=4")
+    with open(f"{origin.etc}/lane_transport", "a", encoding="ascii") as f:
+        f.write("mine.example fast:\n")
+    said = run_setup(origin, "[mail.example]:587 --undo")
+    assert "lane_transport has entries of yours, and is kept" in said
+    with open(f"{origin.etc}/main.cf", encoding="ascii") as f:
+        assert f.read() == main_cf.replace(
+            "[relay.example]", "[new.example]").replace(
+            "biff = no", "biff = yes")
+    assert not os.path.exists(f"{origin.etc}/lane_login")
+
+
+def test_mail_goes_out_by_what_was_set_up(base, certs, origin, started):
+    """Five minutes to a start: setup, doctor, start, send; with the authority
+    of this test in the place of the system's."""
+    sim = started(Simulator(base, certs, store=True))
+    nexthop = f"[127.0.0.1]:{sim.port}"
+    run_setup(origin, "-j", f"{nexthop} --apply", stdin=f"{USER}:{PASSWORD}\n")
+    for lane in ("fast", "slow"):
+        origin.command("postconf", "-P",
+                       f"{lane}/unix/smtp_tls_CAfile={certs.ca.cert}",
+                       f"{lane}/unix/smtp_tls_secure_cert_match=127.0.0.1")
+    with open(f"{origin.etc}/lane_transport", "a", encoding="ascii") as f:
+        f.write("quick.example fast:\n")
+    done = origin.postlane("-j", "doctor")
+    codes = {f["code"] for f in json.loads(done.stdout)["findings"]}
+    assert codes <= {"KERNEL-IDLE"}, done.stdout
+    started(origin)
+    sent = messages.generate(4)
+    sent += messages.generate(4, prefix="q", domain="quick.example")
+    origin.inject(sent)
+    origin.wait_empty()
+    verdict = messages.compare(sent, sim.taken())
+    assert verdict.is_clean(), verdict
