@@ -12,6 +12,7 @@ PROVIDER_DIR ?= /usr/share/postlane/providers
 PKGS      = libevent openssl libcares libsasl2 libcurl jansson libpcre2-8
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+TERM_LIBS  := $(shell pkg-config --libs ncursesw 2>/dev/null)
 
 WARN = -Wall -Wextra -Wshadow -Wconversion -Wsign-conversion -Wformat=2 \
        -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual -Wwrite-strings \
@@ -43,7 +44,9 @@ ALL_LDFLAGS = -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS) $(HARDEN
 
 COMMON_SRC := $(wildcard common/*/*.c)
 AGENT_SRC  := $(filter-out agent/main.c,$(wildcard agent/*.c agent/*/*.c))
-MONITOR_SRC := $(filter-out %/main.c,$(wildcard monitor/*.c monitor/lanestat/*.c))
+# postlane replays logs in the world of lane-sim.
+MONITOR_SRC := $(filter-out %/main.c,$(wildcard monitor/*.c monitor/lanestat/*.c monitor/replay/*.c \
+               tools/lane-sim/*.c))
 MONITOR_DIRS := $(patsubst %/main.c,%,$(wildcard monitor/*/main.c))
 UNIT_SRC   := $(wildcard test/unit/*/test_*.c)
 FUZZ_SRC   := $(wildcard test/fuzz/fuzz_*.c)
@@ -86,7 +89,7 @@ $(MONITOR_LIB): $(call obj,$(MONITOR_SRC))
 # monitor/NAME/*.c makes build/NAME, what operators look with.
 define monitor_rule
 $(BUILD)/$(notdir $(1)): $(call obj,$(wildcard $(1)/*.c)) $(MONITOR_LIB) $(AGENT_LIB) $(COMMON_LIB)
-	$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -o $$@ $$^ $$(PKG_LIBS) -lm
+	$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -o $$@ $$^ $$(PKG_LIBS) $$(TERM_LIBS) -lm
 endef
 $(foreach d,$(MONITOR_DIRS),$(eval $(call monitor_rule,$(d))))
 
@@ -168,6 +171,7 @@ bench: setup
 
 MAN_DIR ?= $(PREFIX)/share/man
 DOC_DIR ?= $(PREFIX)/share/doc/postlane
+COMPLETION_DIR ?= $(PREFIX)/share/bash-completion/completions
 install: all
 	install -d $(DESTDIR)$(DAEMON_DIR) $(DESTDIR)$(PREFIX)/bin \
 	    $(DESTDIR)$(PROVIDER_DIR) $(DESTDIR)$(MAN_DIR)/man1 $(DESTDIR)$(MAN_DIR)/man5 \
@@ -175,6 +179,7 @@ install: all
 	install -m 755 $(BUILD)/lane $(BUILD)/lanestat $(DESTDIR)$(DAEMON_DIR)
 	install -m 755 $(BUILD)/postlane $(DESTDIR)$(PREFIX)/bin
 	install -m 644 providers/*.conf providers/*.replies $(DESTDIR)$(PROVIDER_DIR)
+	install -D -m 644 completion/postlane.bash $(DESTDIR)$(COMPLETION_DIR)/postlane
 	install -m 644 man/*.1 $(DESTDIR)$(MAN_DIR)/man1
 	install -m 644 man/*.5 $(DESTDIR)$(MAN_DIR)/man5
 	install -m 644 man/*.8 $(DESTDIR)$(MAN_DIR)/man8

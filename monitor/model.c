@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -238,6 +239,22 @@ per_s(const struct board_lane *from, unsigned span_s, struct moment now)
 }
 
 static void
+fill_seconds(
+    struct model_lane *lane, const struct board_lane *from, struct moment now)
+{
+	uint64_t before = 0;
+
+	for (unsigned i = 1; i <= MODEL_SECONDS; i++) {
+		uint64_t sum =
+		    board_ring_sum(&from->sent, i, (uint64_t)now.wall.tv_sec);
+
+		lane->sent_in[MODEL_SECONDS - i] =
+		    sum > before ? (unsigned)(sum - before) : 0;
+		before = sum;
+	}
+}
+
+static void
 fill_words(
     struct model_lane *lane, const struct board_lane *from, struct moment now)
 {
@@ -246,6 +263,7 @@ fill_words(
 	lane->per_s_10s = per_s(from, 10, now);
 	lane->per_s_1min = per_s(from, 60, now);
 	lane->per_s_1h = per_s(from, 3600, now);
+	fill_seconds(lane, from, now);
 	if (reason < BOARD_WAIT_COUNT)
 		lane->waits = (enum board_wait)reason;
 	TEXT(lane->waits_for, from->waits_for);
@@ -479,6 +497,17 @@ model_is_asked_for(const struct model_lane *lane, const char *name)
 	if (name == NULL)
 		return lane->site != NULL || lane->process == MODEL_RUNNING;
 	return is_called(lane, name);
+}
+
+int
+model_connection_limit(const struct model_lane *lane)
+{
+	if (lane->process == MODEL_RUNNING && lane->connection_limit > 0)
+		return lane->connection_limit;
+	for (size_t i = 0; i < lane->order_count; i++)
+		if (lane->orders[i].verb == STEER_CONNECTIONS)
+			return (int)strtol(lane->orders[i].value, NULL, 10);
+	return lane->site != NULL ? lane->site->set.lane_connection_limit : 0;
 }
 
 const char *

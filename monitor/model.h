@@ -28,6 +28,7 @@
 enum {
 	MODEL_SCHEMA = 1, /* of the JSON document; see model_json.h */
 	MODEL_REPLY = 256,
+	MODEL_SECONDS = 60, /* whose messages are told one by one */
 	MODEL_ORDERS = 24, /* of a lane; more are kept and not shown */
 };
 
@@ -112,6 +113,7 @@ struct model_lane {
 	size_t session_count;
 	/* messages delivered each second, over the last whole ... */
 	double per_s_10s, per_s_1min, per_s_1h;
+	unsigned sent_in[MODEL_SECONDS]; /* each second, the last one last */
 	enum board_wait waits; /* what most of its mail waits for; */
 	char waits_for[BOARD_WHY]; /* in words */
 	int64_t trouble_wall_ms; /* the last: 0 there was none */
@@ -158,6 +160,10 @@ const struct model_lane *model_find(const struct model *m, const char *name);
 /* Of what an operator asks for: the lane of this name, by either of both; NULL:
  * each that master.cf has or that runs. */
 bool model_is_asked_for(const struct model_lane *lane, const char *name);
+
+/* Most sessions: what a process that runs has room for, or was asked for, or as
+ * set. */
+int model_connection_limit(const struct model_lane *lane);
 
 const char *model_process_name(enum model_process process);
 

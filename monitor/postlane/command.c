@@ -10,8 +10,42 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 
+/* Where words go instead of stdout and stderr; NULL: there. */
+static char *captured;
+static size_t captured_size;
+
+void
+command_capture(char *text, size_t n)
+{
+	captured = text;
+	captured_size = n;
+}
+
+static void
+put(FILE *to, const char *text)
+{
+	if (captured == NULL)
+		(void)fprintf(to, "%s\n", text);
+	else
+		(void)snprintf(captured, captured_size, "%s", text);
+}
+
 void
 command_complain(const char *format, ...)
+{
+	char text[1024], line[sizeof(text) + 16];
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	log_safe(text, strlen(text));
+	(void)snprintf(line, sizeof(line), "postlane: %s", text);
+	put(stderr, line);
+}
+
+void
+command_say(const char *format, ...)
 {
 	char text[1024];
 	va_list args;
@@ -19,8 +53,7 @@ command_complain(const char *format, ...)
 	va_start(args, format);
 	(void)vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	log_safe(text, strlen(text));
-	(void)fprintf(stderr, "postlane: %s\n", text);
+	put(stdout, text);
 }
 
 void

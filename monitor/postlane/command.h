@@ -24,6 +24,9 @@ struct command {
 	char domain[STEER_DOMAIN_SIZE]; /* the argument DOMAIN; "": none */
 	const char *to; /* --to; or NULL */
 	size_t count; /* --count; 0: it was not given */
+	const char *const *overrides; /* -o, of override_count */
+	int override_count;
+	const char *directory; /* -c; or NULL */
 	int argc; /* arguments behind the verb */
 	char **argv;
 	struct site site;
@@ -59,6 +62,17 @@ void command_complain(const char *format, ...)
  * domain. False: neither, which was told. */
 bool command_target(struct command *c, const struct model *m);
 
+/* A line to stdout. */
+void command_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* What is complained of and said goes to text from now on (the last line of it;
+ * NULL: as usual again). */
+void command_capture(char *text, size_t n);
+
+/* Reads the configuration again if it is another by now. False: it cannot be
+ * read, which was told. */
+bool command_renew(struct command *c);
+
 /* Only root and mail_owner may; false: this is somebody else, who was told. */
 bool command_may_steer(const struct model_lane *lane);
 
@@ -74,6 +88,8 @@ int retry_run(struct command *c);
 int doctor_run(struct command *c);
 int probe_run(struct command *c);
 int trace_run(struct command *c);
+int top_run(struct command *c);
+int replay_run(struct command *c);
 int why_run(struct command *c);
 int setup_run(struct command *c);
 int status_run(struct command *c);

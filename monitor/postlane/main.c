@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/base/mem.h"
 #include "common/base/release.h"
 #include "monitor/postlane/command.h"
 
@@ -19,6 +20,7 @@ enum takes {
 	TAKES_TIME = 4, /* --for */
 	TAKES_FILTER = 8, /* --to, --count */
 	TAKES_SETUP = 16, /* --apply, --undo, --name */
+	TAKES_SETTINGS = 32, /* -o */
 };
 
 static const struct verb {
@@ -28,23 +30,26 @@ static const struct verb {
 	unsigned takes;
 } verbs[] = {
     {"status", "[LANE]",
-	"Is it healthy? How each lane is, what waits, how full the account "
-	"is.\n"
-	"  Exit status: 0 well; 1 slowed, paused or alarm; 2 not running.",
+	"How each lane is in one sentence, its limits and who set them, what "
+	"waits and when it\n  is gone; and how full each account is. Exit "
+	"status: 0 well; 1 slowed, paused or\n  alarm; 2 not running.",
 	status_run, 0, 1, TAKES_LANE},
     {"why", "QUEUEID [RECIPIENT]",
-	"Why does this message wait? Where it is, what it waits for, which "
-	"setting says\n  so, its place and when its turn comes.",
+	"Where it is, what it waits for, which setting in which file says "
+	"so, its place and\n  when its turn comes; or why Postfix deferred "
+	"it, and until when.",
 	why_run, 1, 2, 0},
     {"sessions", "[LANE]", "The open sessions, each with what it does.",
 	sessions_run, 0, 1, TAKES_LANE},
+    {"top", "", "All of it on a terminal, each second, with keys.", top_run, 0,
+	0, 0},
     {"forecast", "[LANE]", "When what waits will be gone.", forecast_run, 0, 1,
 	TAKES_LANE},
     {"trace", "LANE [--to RECIPIENT] [--count NUMBER]",
-	"Is the provider pushing back? The dialogue with the smarthost as it "
-	"happens: each\n  line with its time and what passed since the one "
-	"before; logins hidden, content\n  counted. Of one recipient; until "
-	"so many messages had their end.",
+	"The dialogue with the smarthost as it happens: each line with its "
+	"time and what\n  passed since the one before; logins hidden, content "
+	"counted. --to: of messages for\n  one recipient; --count: until so "
+	"many messages had their end.",
 	trace_run, 1, 1, TAKES_LANE | TAKES_FILTER},
     {"pause", "LANE|DOMAIN [LANE] [--for TIME]",
 	"Send nothing: what is on the wire ends, mail waits in the queue. Of "
@@ -80,6 +85,11 @@ static const struct verb {
 	"master.cf; --apply\n  adds it, and nothing is replaced; --undo takes "
 	"it back, octet for octet.",
 	setup_run, 1, 1, TAKES_SETUP},
+    {"replay", "LOG [LANE] [-o NAME=VALUE]...",
+	"The mail of a day's log once more, in seconds, with other settings "
+	"(none: those in\n  force): waits, sessions, quotas, when a backlog "
+	"would have gone.",
+	replay_run, 1, 2, TAKES_SETTINGS},
     {"help", "", "This text.", NULL, 0, 0, 0},
 };
 
@@ -87,24 +97,47 @@ enum { VERBS = sizeof(verbs) / sizeof(verbs[0]) };
 
 /* ---- the command line --------------------------------------------------- */
 
+static const struct {
+	const char *question, *answer;
+} questions[] = {
+    {"Is it healthy?", "postlane"},
+    {"Why does this message wait?", "postlane why QUEUEID"},
+    {"How full is the account?", "postlane status: the lines of \"account\""},
+    {"Is the provider pushing back?",
+	"postlane status: \"slowed\", \"learned\", \"refused\""},
+    {"  ... in its own words?", "postlane trace LANE"},
+    {"What happens if I change this?",
+	"postlane replay /var/log/mail.log -o ..."},
+    {"  ... for an hour, at once?", "postlane rate LANE 5/1s --for 1h"},
+    {"  ... in main.cf or master.cf?", "postlane doctor, before the reload"},
+};
+
 static void
 print_help(FILE *to)
 {
 	(void)fprintf(to,
 	    "usage: postlane [-hjqV] [-c config_dir] [-w seconds] "
 	    "[verb [argument]...]\n\n");
+	for (size_t i = 0; i < sizeof(questions) / sizeof(questions[0]); i++)
+		(void)fprintf(to, "  %-32s %s\n", questions[i].question,
+		    questions[i].answer);
+	(void)fprintf(to, "\n");
 	for (size_t i = 0; i < VERBS; i++)
-		(void)fprintf(to, "%s %s\n  %s\n", verbs[i].name,
-		    verbs[i].arguments, verbs[i].about);
+		(void)fprintf(to, "%s%s%s\n  %s\n", verbs[i].name,
+		    *verbs[i].arguments != '\0' ? " " : "", verbs[i].arguments,
+		    verbs[i].about);
 	(void)fprintf(to,
-	    "\nWithout a verb: status. Only root and mail_owner may look and "
-	    "steer. What\nlanes are told holds at once, over reloads, and "
-	    "TIME (90s, 30m, 1h, 2d) long.\n"
+	    "\nWithout a verb: status. LANE is a service of master.cf, QUEUEID "
+	    "as in the log or\n\"postqueue -p\". Only root and mail_owner may "
+	    "look and steer. What lanes are told\nholds at once, over "
+	    "reloads, for TIME (90s, 30m, 1h, 2d) or until \"resume\" or\n"
+	    "\"default\"; status shows it, with who asked for it.\n"
 	    "  -c  another config_directory than Postfix's own\n"
 	    "  -j  JSON, one object a line, with a schema number\n"
 	    "  -q  status: only what is not well\n"
 	    "  -w  again every so many seconds\n"
-	    "  -h  this text, -V: the version\n");
+	    "  -h  this text, -V: the version\n"
+	    "More: man 1 postlane.\n");
 }
 
 static const struct verb *
@@ -164,23 +197,31 @@ is_target_right(const struct verb *verb, struct command *c)
 }
 
 static bool
-open_site(struct command *c, const char *directory)
+open_site(struct command *c)
 {
 	char error[512];
 
-	if (site_open(&c->site, directory, error, sizeof(error)))
+	if (site_open(&c->site, c->directory, error, sizeof(error)))
 		return true;
 	command_complain("%s", error);
 	return false;
 }
 
+bool
+command_renew(struct command *c)
+{
+	if (!site_has_changed(&c->site))
+		return true;
+	site_close(&c->site);
+	return open_site(c);
+}
+
 static int
-run(const struct verb *verb, struct command *c, const char *directory,
-    unsigned every_s)
+run(const struct verb *verb, struct command *c, unsigned every_s)
 {
 	int status;
 
-	if (!open_site(c, directory))
+	if (!open_site(c))
 		return EX_CONFIG;
 	for (;;) {
 		if (!is_target_right(verb, c))
@@ -192,11 +233,8 @@ run(const struct verb *verb, struct command *c, const char *directory,
 		if (every_s == 0 || status >= EX__BASE)
 			break;
 		(void)sleep(every_s);
-		if (site_has_changed(&c->site)) {
-			site_close(&c->site);
-			if (!open_site(c, directory))
-				return EX_CONFIG;
-		}
+		if (!command_renew(c))
+			return EX_CONFIG;
 	}
 	site_close(&c->site);
 	return status;
@@ -227,6 +265,8 @@ is_usage_right(const struct verb *verb, const struct command *c)
 		 (verb->takes & TAKES_FILTER) == 0)
 		command_complain(
 		    "%s: it takes neither --to nor --count", verb->name);
+	else if (c->override_count > 0 && (verb->takes & TAKES_SETTINGS) == 0)
+		command_complain("%s: it takes no -o", verb->name);
 	else if ((c->is_apply || c->is_undo || c->setup_name != NULL) &&
 		 (verb->takes & TAKES_SETUP) == 0)
 		command_complain(
@@ -250,7 +290,7 @@ static const struct option long_options[] = {
 /* What the options say. */
 struct line {
 	struct command c;
-	const char *directory;
+	const char **overrides; /* c.overrides; no more than there are words */
 	unsigned every_s;
 	int status; /* the process ends with it; -1: it goes on */
 };
@@ -276,7 +316,7 @@ take_option(struct line *l, int option)
 		l->c.is_apply = true;
 		break;
 	case 'c':
-		l->directory = optarg;
+		l->c.directory = optarg;
 		break;
 	case 'f':
 		if (!command_for(&l->c, optarg))
@@ -294,6 +334,9 @@ take_option(struct line *l, int option)
 		break;
 	case 'N':
 		l->c.setup_name = optarg;
+		break;
+	case 'o':
+		l->overrides[l->c.override_count++] = optarg;
 		break;
 	case 'q':
 		l->c.is_quiet = true;
@@ -324,8 +367,10 @@ main(int argc, char **argv)
 	const struct verb *verb;
 	int option;
 
+	l.overrides = mem_zarray((size_t)argc, sizeof(l.overrides[0]));
+	l.c.overrides = l.overrides;
 	while (l.status < 0 && (option = getopt_long(argc, argv,
-				    "c:hjqVw:", long_options, NULL)) != -1)
+				    "c:hjo:qVw:", long_options, NULL)) != -1)
 		take_option(&l, option);
 	if (l.status >= 0)
 		return l.status;
@@ -347,5 +392,5 @@ main(int argc, char **argv)
 	if ((verb->takes & (TAKES_LANE | TAKES_DOMAIN)) == TAKES_LANE &&
 	    l.c.argc > 0)
 		l.c.lane = l.c.argv[0];
-	return run(verb, &l.c, l.directory, l.every_s);
+	return run(verb, &l.c, l.every_s);
 }

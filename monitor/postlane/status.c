@@ -127,24 +127,12 @@ print_orders(const struct printing *p, const struct model_lane *lane)
 	}
 }
 
-/* Of a process that runs, what it has room for. */
-static int
-connection_limit(const struct model_lane *lane)
-{
-	if (lane->process == MODEL_RUNNING && lane->connection_limit > 0)
-		return lane->connection_limit;
-	for (size_t i = 0; i < lane->order_count; i++)
-		if (lane->orders[i].verb == STEER_CONNECTIONS)
-			return (int)strtol(lane->orders[i].value, NULL, 10);
-	return lane->site->set.lane_connection_limit;
-}
-
 static void
 print_sessions(const struct model_lane *lane)
 {
 	printf("  sessions     %zu of %d: %" PRId64 " busy, %" PRId64
 	       " idle, %" PRId64 " being set up, %" PRId64 " closing\n",
-	    lane->session_count, connection_limit(lane),
+	    lane->session_count, model_connection_limit(lane),
 	    lane->gauges[BOARD_GAUGE_sessions_busy],
 	    lane->gauges[BOARD_GAUGE_sessions_idle],
 	    lane->gauges[BOARD_GAUGE_sessions_dialing],

@@ -102,7 +102,7 @@ print_done(const struct command *c, const struct model_lane *lane,
     const char *what, const char *effect)
 {
 	if (!c->is_json) {
-		printf("lane %s: %s: %s\n", lane->name, what, effect);
+		command_say("lane %s: %s: %s", lane->name, what, effect);
 		return;
 	}
 	command_print_json(json_pack("{s:i, s:s, s:s, s:s}", "schema",

@@ -24,6 +24,7 @@ struct sim_message {
 	struct request *req;
 	const struct buf *file;
 	int64_t came_ms;
+	uint64_t number;
 	size_t decided;
 	bool is_deferred, is_bounced;
 	char sender[32];
@@ -33,7 +34,7 @@ struct sim_message {
 /* ---- the queue --------------------------------------------------------- */
 
 static void
-put(struct sim_queue *q, int64_t came_ms, int64_t due_ms)
+put(struct sim_queue *q, struct sim_queued one)
 {
 	if (q->count == q->room) {
 		size_t room = q->room > 0 ? q->room * 2 : 64;
@@ -44,8 +45,7 @@ put(struct sim_queue *q, int64_t came_ms, int64_t due_ms)
 		mem_free(q->ring);
 		*q = (struct sim_queue){ring, room, 0, q->count};
 	}
-	q->ring[(q->first + q->count++) % q->room] =
-	    (struct sim_queued){came_ms, due_ms};
+	q->ring[(q->first + q->count++) % q->room] = one;
 }
 
 static struct sim_queued
@@ -80,6 +80,8 @@ plan_next(struct sim_mail *m)
 	double share = (double)random_below(m, 1 << 30) / (1 << 30);
 
 	m->next_ms = INT64_MAX;
+	if (m->arrivals != NULL && m->came < m->count)
+		m->next_ms = m->begin_ms + m->arrivals[m->came].at_ms;
 	if (m->per_s <= 0 || (m->count > 0 && m->came >= m->count))
 		return;
 	m->next_exact_ms +=
@@ -120,6 +122,7 @@ sim_mail_begin(struct sim_mail *m, uint64_t random, int64_t now_ms)
 	m->random = random;
 	list_init(&m->inside);
 	list_init(&m->spare);
+	m->begin_ms = now_ms;
 	m->next_exact_ms = (double)now_ms;
 	m->sample_ms = mem_zarray(SIM_SAMPLE, sizeof(m->sample_ms[0]));
 	if (m->rcpts_most == 0)
@@ -170,15 +173,16 @@ sim_mail_next_ms(const struct sim_mail *m, int64_t now_ms)
 static bool
 has_backlog(const struct sim_mail *m)
 {
-	return m->per_s <= 0 && (m->count == 0 || m->came < m->count);
+	return m->per_s <= 0 && m->arrivals == NULL &&
+	       (m->count == 0 || m->came < m->count);
 }
 
 bool
 sim_mail_is_ready(struct sim_mail *m, int64_t now_ms)
 {
 	while (m->next_ms <= now_ms) {
+		put(&m->queue, (struct sim_queued){m->next_ms, 0, m->came});
 		m->came++;
-		put(&m->queue, m->next_ms, 0);
 		plan_next(m);
 	}
 	return now_ms >= m->away_until_ms &&
@@ -187,14 +191,15 @@ sim_mail_is_ready(struct sim_mail *m, int64_t now_ms)
 }
 
 static struct sim_message *
-new_message(struct sim_mail *m, int64_t came_ms)
+new_message(struct sim_mail *m, struct sim_queued from)
 {
 	struct list *link = list_pop(&m->spare);
 	struct sim_message *s = link != NULL
 				    ? list_entry(link, struct sim_message, link)
 				    : mem_alloc(sizeof(*s));
 
-	*s = (struct sim_message){.came_ms = came_ms};
+	*s = (struct sim_message){
+	    .came_ms = from.came_ms, .number = from.number};
 	list_init(&s->link);
 	list_push(&m->inside, &s->link);
 	return s;
@@ -214,9 +219,9 @@ read_at(void *ctx, char *p, size_t n, int64_t off)
 }
 
 static void
-add_rcpts(struct sim_mail *m, struct sim_message *s, struct request *req)
+add_rcpts(struct sim_message *s, struct request *req, size_t count)
 {
-	req->rcpt_count = req->rcpt_due = 1 + random_below(m, m->rcpts_most);
+	req->rcpt_count = req->rcpt_due = count;
 	req->rcpts = mem_zarray(req->rcpt_count, sizeof(*req->rcpts));
 	for (size_t i = 0; i < req->rcpt_count; i++) {
 		(void)snprintf(
@@ -226,22 +231,46 @@ add_rcpts(struct sim_mail *m, struct sim_message *s, struct request *req)
 	}
 }
 
+/* Who is next. */
+static struct sim_queued
+take_next(struct sim_mail *m, int64_t now_ms)
+{
+	if (first_deferred_ms(m) <= now_ms)
+		return get(&m->deferred);
+	if (m->queue.count > 0)
+		return get(&m->queue);
+	return (struct sim_queued){now_ms, 0, m->came++};
+}
+
+/* Size and recipients; of a list its content is a line all the same. */
+static void
+fill(struct sim_mail *m, struct sim_message *s, struct request *req)
+{
+	const struct sim_arrival *a =
+	    m->arrivals != NULL ? &m->arrivals[s->number] : NULL;
+	size_t rcpts = 1;
+
+	s->file = &m->files[a != NULL ? 0 : random_below(m, SIM_SIZES)];
+	req->size = (int64_t)buf_len(s->file) + ENVELOPE;
+	if (a == NULL)
+		rcpts += random_below(m, m->rcpts_most);
+	else if (a->rcpts > 1)
+		rcpts = a->rcpts < SIM_RCPTS_MAX ? a->rcpts : SIM_RCPTS_MAX;
+	if (a != NULL && a->octets > 0)
+		req->size = a->octets;
+	add_rcpts(s, req, rcpts);
+}
+
 struct request *
 sim_mail_take(struct sim_mail *m, struct moment now)
 {
-	int64_t now_ms = now.us / US_PER_MS;
-	struct sim_message *s = new_message(m, now_ms);
+	struct sim_message *s =
+	    new_message(m, take_next(m, now.us / US_PER_MS));
 	struct request *req = mem_zalloc(sizeof(*req));
 	struct record_source source = {.read_at = read_at, .ctx = s};
 
 	s->req = req;
-	if (first_deferred_ms(m) <= now_ms)
-		s->came_ms = get(&m->deferred).came_ms;
-	else if (m->queue.count > 0)
-		s->came_ms = get(&m->queue).came_ms;
-	else
-		m->came++;
-	s->file = &m->files[random_below(m, SIM_SIZES)];
+	fill(m, s, req);
 	source.size = (int64_t)buf_len(s->file);
 	(void)snprintf(s->sender, sizeof(s->sender), "%llu@from.test",
 	    (unsigned long long)m->came);
@@ -251,8 +280,6 @@ sim_mail_take(struct sim_mail *m, struct moment now)
 	req->encoding = ENCODING_7BIT;
 	req->sender = s->sender;
 	req->received_us = now.us;
-	req->size = source.size + ENVELOPE;
-	add_rcpts(m, s, req);
 	req->message = message_new(source, 0, LINE_LENGTH_LIMIT);
 	req->owner = s;
 	return req;
@@ -306,7 +333,8 @@ sim_mail_decided(struct sim_mail *m, struct request *req, int64_t now_ms)
 	}
 	if (s->is_deferred) {
 		m->deferrals++;
-		put(&m->deferred, s->came_ms, now_ms + SIM_BACKOFF_MS);
+		put(&m->deferred, (struct sim_queued){s->came_ms,
+				      now_ms + SIM_BACKOFF_MS, s->number});
 		if (req->hop != NULL)
 			m->away_until_ms = now_ms + SIM_BACKOFF_MS;
 	} else if (s->is_bounced) {
@@ -315,6 +343,9 @@ sim_mail_decided(struct sim_mail *m, struct request *req, int64_t now_ms)
 		m->accepted++;
 		sample(m, now_ms - s->came_ms);
 	}
+	if (!s->is_deferred && m->on_end != NULL)
+		m->on_end(
+		    m->ctx, m, s->number, now_ms - s->came_ms, !s->is_bounced);
 	give_back(m, s);
 }
 

@@ -3,7 +3,8 @@
  *   arrivals --> queue --may_admit--> request --> lane --> decided
  *                  ^---- five minutes later ------ deferred --|
  *
- * A backlog always has one more; a stream comes evenly or at random. What is
+ * A backlog always has one more; a stream comes evenly or at random, or as a
+ * list says. What is
  * deferred comes back after minimal_backoff_time, and a hop status keeps all
  * mail of the lane away for as long. Requests are real, with content to be
  * read from a queue file in memory, and freed once decided: what stays of a
@@ -30,10 +31,24 @@ enum {
 	SIM_BACKOFF_MS = 300000, /* minimal_backoff_time */
 };
 
-/* One that waits in the queue, since when; not before. */
+/* One that waits in the queue, since when; not before. number: of its coming,
+ * from 0. */
 struct sim_queued {
 	int64_t came_ms, due_ms;
+	uint64_t number;
 };
+
+/* A message of a list, at_ms after the beginning. */
+struct sim_arrival {
+	int64_t at_ms;
+	uint32_t rcpts, octets;
+};
+
+struct sim_mail;
+
+/* A message has had its last verdict, took_ms after it came. */
+typedef void sim_mail_end_fn(void *ctx, const struct sim_mail *mail,
+    uint64_t number, int64_t took_ms, bool is_accepted);
 
 /* A FIFO that grows. */
 struct sim_queue {
@@ -48,9 +63,14 @@ struct sim_mail {
 	uint64_t count; /* so many in all; 0: without end */
 	size_t rcpts_most; /* of a message, at random; 0: one */
 	size_t octets_most; /* of its content, about; 0: a line */
+	const struct sim_arrival
+	    *arrivals; /* count of them, instead; or NULL */
+	sim_mail_end_fn *on_end; /* may be NULL */
+	void *ctx;
 
 	uint64_t random;
 	uint64_t came;
+	int64_t begin_ms;
 	struct sim_queue queue, deferred;
 	int64_t next_ms; /* of the stream; INT64_MAX: no more */
 	double next_exact_ms;

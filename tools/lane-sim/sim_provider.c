@@ -183,6 +183,7 @@ on_content(struct sim_caller *c, int64_t now_us)
 	struct sim_provider *p = c->provider;
 	char reply[REPLY_SIZE];
 
+	c->contents++;
 	if (c->rcpts == 0) {
 		say(c, "503 5.5.1 No recipients");
 		forget_message(c);
@@ -297,16 +298,19 @@ hang_up(struct sim_caller *c)
 	c->is_counted = false;
 }
 
-void
+bool
 sim_provider_hear(struct sim_caller *c, struct slice octets, int64_t now_us)
 {
+	uint64_t contents = c->contents;
+
 	if (c->is_closed)
-		return;
+		return false;
 	CHECK(buf_add_slice(&c->in, octets));
-	while (!c->is_closed && eat(c, now_us))
+	while (!c->is_closed && c->contents == contents && eat(c, now_us))
 		continue;
 	if (c->is_closed)
 		hang_up(c);
+	return c->contents != contents;
 }
 
 void

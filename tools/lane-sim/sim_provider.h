@@ -65,6 +65,7 @@ struct sim_caller {
 	int rcpts;
 	int taken;
 	uint64_t accepted, refused;
+	uint64_t contents; /* whose end was heard */
 };
 
 /* Limits are set; its time begins. */
@@ -78,7 +79,9 @@ void sim_provider_add_meter(
 /* A connection arrives: NULL, or the line with which it is turned away. */
 const char *sim_provider_greet(struct sim_caller *c, struct sim_provider *p);
 
-void sim_provider_hear(
+/* True: the last octet of a message's content was among what was heard, and
+ * there may be more to hear: call again, with none. */
+bool sim_provider_hear(
     struct sim_caller *c, struct slice octets, int64_t now_us);
 
 /* The caller is gone; frees what c holds. */

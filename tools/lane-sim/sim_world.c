@@ -41,6 +41,7 @@ struct sim_conn {
 	bool is_given_up; /* by the lane */
 	int events; /* of it, under way */
 	int64_t to_provider_ms, to_lane_ms; /* the last octets arrive then */
+	int64_t busy_us; /* the provider has the next message after that */
 };
 
 /* What lies around the engine goes by milliseconds. */
@@ -71,9 +72,10 @@ one_way_ms(struct sim_world *w)
 
 /* Nothing overtakes what is under way on the same connection. */
 static struct sim_event *
-send_on(struct sim_conn *c, enum sim_event_kind kind, int64_t *last_ms)
+send_on_at(struct sim_conn *c, enum sim_event_kind kind, int64_t *last_ms,
+    int64_t from_ms)
 {
-	int64_t at_ms = now_ms(c->world) + one_way_ms(c->world);
+	int64_t at_ms = from_ms + one_way_ms(c->world);
 
 	if (at_ms < *last_ms)
 		at_ms = *last_ms;
@@ -82,13 +84,22 @@ send_on(struct sim_conn *c, enum sim_event_kind kind, int64_t *last_ms)
 	return sim_events_put(&c->world->events, at_ms, kind, c);
 }
 
+static struct sim_event *
+send_on(struct sim_conn *c, enum sim_event_kind kind, int64_t *last_ms)
+{
+	return send_on_at(c, kind, last_ms, now_ms(c->world));
+}
+
 static void
 send_to_lane(struct sim_conn *c)
 {
 	struct sim_event *e;
+	int64_t from_ms = now_ms(c->world);
 
+	if (c->busy_us / US_PER_MS > from_ms)
+		from_ms = c->busy_us / US_PER_MS;
 	if (buf_len(&c->caller.out) > 0) {
-		e = send_on(c, SIM_TO_LANE, &c->to_lane_ms);
+		e = send_on_at(c, SIM_TO_LANE, &c->to_lane_ms, from_ms);
 		CHECK(buf_add_slice(&e->octets, buf_slice(&c->caller.out)));
 		buf_reset(&c->caller.out);
 	}
@@ -353,13 +364,25 @@ on_dial_ends(struct sim_conn *c)
 }
 
 static void
+be_busy(struct sim_conn *c)
+{
+	if (c->busy_us < c->world->now.us)
+		c->busy_us = c->world->now.us;
+	c->busy_us += c->world->reply_us;
+}
+
+static void
 on_octets_at_provider(struct sim_conn *c, struct slice octets)
 {
 	uint64_t before = c->caller.refused;
 
 	if (c->caller.is_closed)
 		return;
-	sim_provider_hear(&c->caller, octets, c->world->now.us);
+	while (sim_provider_hear(&c->caller, octets, c->world->now.us)) {
+		octets = slice_of("", 0);
+		be_busy(c);
+		send_to_lane(c);
+	}
 	c->lane->refused += c->caller.refused - before;
 	send_to_lane(c);
 }
@@ -476,6 +499,9 @@ kick(struct sim_lane *l)
 	l->is_kick_due = false;
 	listen(l);
 	lane_kick(l->lane, now);
+	if (lane_sessions(l->lane) + lane_dialing(l->lane) > l->sessions_most)
+		l->sessions_most =
+		    lane_sessions(l->lane) + lane_dialing(l->lane);
 	if (lane_waiting(l->lane) == lane_parked(l->lane))
 		rate_store_idle(member_of(l)->book);
 	l->timer_ms = clock_ms_from_us(lane_deadline_us(l->lane));

@@ -44,6 +44,7 @@ struct sim_lane {
 	uint64_t refused; /* messages, by the provider */
 	uint64_t dials, dials_refused, kicks, ended[SESSION_END_ABORT + 1];
 	int wants;
+	size_t sessions_most; /* at once, with those being dialled */
 };
 
 struct sim_world {
@@ -54,6 +55,8 @@ struct sim_world {
 	struct ehlo ehlo; /* what the provider offers */
 	int64_t rtt_ms, dial_rtts;
 	int64_t jitter_ms; /* more, at most, at random: each way */
+	int64_t reply_us; /* time for a message, of one connection one after the
+			     other */
 	/* After every virtual second; may be NULL. */
 	void (*on_second)(void *ctx, struct sim_world *w, int64_t second);
 	void *ctx;

@@ -1,0 +1,80 @@
+# bash completion for postlane(1).
+
+# Lanes of master.cf; the words are those of the command line so far.
+_postlane_lanes() {
+	local i config=()
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		[[ ${COMP_WORDS[i]} != -c ]] || config=(-c "${COMP_WORDS[i + 1]}")
+	done
+	postconf "${config[@]}" -M 2>/dev/null |
+	    awk '$8 ~ /(^|\/)lane$/ && $9 != "token" { print $1 }'
+}
+
+_postlane_verbs() {
+	postlane help 2>/dev/null | sed -n 's/^\([a-z]\{1,\}\)\( .*\)\{0,1\}$/\1/p'
+}
+
+_postlane_queue_ids() {
+	postqueue -j 2>/dev/null | head -n 200 |
+	    sed -n 's/.*"queue_id": *"\([^"]*\)".*/\1/p'
+}
+
+_postlane() {
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
+	local verb='' at=0 i
+	COMPREPLY=()
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		case ${COMP_WORDS[i]} in
+		-[cow] | --for | --to | --count) i=$((i + 1)) ;;
+		-*) ;;
+		*) if [[ -z $verb ]]; then verb=${COMP_WORDS[i]}; else at=$((at + 1)); fi ;;
+		esac
+	done
+	case $prev in
+	-c)
+		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
+		return
+		;;
+	-w)
+		mapfile -t COMPREPLY < <(compgen -W '1 2 5 10 60' -- "$cur")
+		return
+		;;
+	--for)
+		mapfile -t COMPREPLY < <(compgen -W '10m 30m 1h 4h 1d' -- "$cur")
+		return
+		;;
+	-o | --to | --count)
+		return
+		;;
+	esac
+	if [[ $cur == -* ]]; then
+		local options='-c -h -j -q -w -V'
+		case $verb in
+		pause | drain | rate | connections) options+=' --for' ;;
+		trace) options+=' --to --count' ;;
+		replay) options+=' -o' ;;
+		esac
+		mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
+		return
+	fi
+	case $verb:$at in
+	:0)
+		mapfile -t COMPREPLY < <(compgen -W "$(_postlane_verbs)" -- "$cur")
+		;;
+	status:0 | sessions:0 | forecast:0 | trace:0 | pause:0 | drain:0 | resume:0 | \
+	    rate:0 | connections:0 | retry:0 | probe:0 | pause:1 | resume:1 | replay:1)
+		mapfile -t COMPREPLY < <(compgen -W "$(_postlane_lanes)" -- "$cur")
+		;;
+	rate:1 | connections:1)
+		mapfile -t COMPREPLY < <(compgen -W default -- "$cur")
+		;;
+	why:0)
+		mapfile -t COMPREPLY < <(compgen -W "$(_postlane_queue_ids)" -- "$cur")
+		;;
+	replay:0)
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		;;
+	esac
+}
+
+complete -o filenames -F _postlane postlane

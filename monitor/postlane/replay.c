@@ -1,0 +1,369 @@
+/* replay: what a day's mail would have met with other settings. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "agent/settings/config.h"
+#include "common/base/clean.h"
+#include "common/base/mem.h"
+#include "monitor/postlane/command.h"
+#include "monitor/replay/replay.h"
+#include "monitor/say.h"
+
+enum { LOG_DAY_MS = 86400000 };
+
+/* A lane with the settings that are tried. */
+struct trial {
+	struct options opt;
+	struct settings set;
+	struct provider_set provider;
+	struct maillog log;
+};
+
+/* ---- settings -------------------------------------------------------------
+ */
+
+static bool
+is_replaced(const struct command *c, const char *name)
+{
+	size_t n = strlen(name);
+
+	for (int i = 0; i < c->override_count; i++) {
+		const char *text = c->overrides[i];
+
+		text += strspn(text, "{ \t");
+		if (strncmp(text, name, n) == 0 &&
+		    strchr(" \t=", text[n]) != NULL)
+			return true;
+	}
+	return false;
+}
+
+/* The options of master.cf with those of the command line in their place; NULL
+ * in the place of lane: of a site without any. The words are the caller's. */
+static char **
+words_of(const struct command *c, const struct site_lane *lane, int *count_out)
+{
+	size_t own = lane != NULL ? lane->opt.override_count : 0;
+	char **words = mem_zarray(
+	    2 * (own + (size_t)c->override_count) + 5, sizeof(words[0]));
+	int n = 0;
+
+	words[n++] = mem_strdup("lane");
+	words[n++] = mem_strdup("-n");
+	words[n++] = mem_strdup(lane != NULL ? lane->opt.service_name : "lane");
+	for (size_t i = 0; i < own; i++) {
+		const struct option_override *o = &lane->opt.overrides[i];
+
+		if (is_replaced(c, o->name))
+			continue;
+		words[n++] = mem_strdup("-o");
+		words[n++] = mem_printf("{%s = %s}", o->name, o->value);
+	}
+	for (int i = 0; i < c->override_count; i++) {
+		words[n++] = mem_strdup("-o");
+		words[n++] = mem_strdup(c->overrides[i]);
+	}
+	if (lane != NULL && lane->opt.class[0] != '\0')
+		words[n++] = mem_printf("class=%s", lane->opt.class);
+	*count_out = n;
+	return words;
+}
+
+static bool
+load(struct trial *t, const struct command *c, const struct site_lane *lane)
+{
+	struct problems problems = {0};
+	int count;
+	char **words = words_of(c, lane, &count);
+	bool is_good;
+
+	options_parse(&t->opt, count, words, &problems);
+	(void)config_load(&t->set, &t->provider, &t->opt, &problems, NULL);
+	for (size_t i = 0; i < problems.count; i++)
+		command_complain("%s", problems.text[i]);
+	is_good = problems.count == 0;
+	problems_fini(&problems);
+	for (int i = 0; i < count; i++)
+		mem_free(words[i]);
+	mem_free(words);
+	return is_good;
+}
+
+/* ---- the log --------------------------------------------------------------
+ */
+
+static bool
+read_log(struct trial *t, const char *path)
+{
+	char error[256] = "";
+	bool is_stdin = strcmp(path, "-") == 0;
+	int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+	bool is_read;
+
+	if (fd < 0) {
+		command_complain("%s: %s", path, strerror(errno));
+		return false;
+	}
+	is_read = maillog_read(
+	    &t->log, fd, t->set.lane_log_name, error, sizeof(error));
+	if (!is_read)
+		command_complain("%s: %s", path, error);
+	if (!is_stdin)
+		(void)close(fd);
+	return is_read;
+}
+
+/* ---- in words -------------------------------------------------------------
+ */
+
+static void
+print_row(const char *name, size_t messages, double p50_s, double p95_s,
+    double most_s)
+{
+	char a[SAY_SIZE], b[SAY_SIZE], c[SAY_SIZE];
+
+	printf("  %-12s %9zu  %9s %9s %9s\n", name, messages,
+	    say_time((int64_t)(p50_s * 1e6), a, sizeof(a)),
+	    say_time((int64_t)(p95_s * 1e6), b, sizeof(b)),
+	    say_time((int64_t)(most_s * 1e6), c, sizeof(c)));
+}
+
+/* Times of the log are no times of this place: only the clock is shown. */
+static const char *
+clock_of(int64_t ms, int64_t first_ms, char *text, size_t n)
+{
+	int64_t s = ms / 1000;
+	int64_t days = ms / LOG_DAY_MS - first_ms / LOG_DAY_MS;
+	int written = snprintf(text, n, "%02d:%02d:%02d", (int)(s / 3600 % 24),
+	    (int)(s / 60 % 60), (int)(s % 60));
+
+	if (days > 0 && written > 0 && (size_t)written < n)
+		(void)snprintf(text + written, n - (size_t)written,
+		    " %lld day%s later", (long long)days, days == 1 ? "" : "s");
+	return text;
+}
+
+static void
+print_backlog(const struct replay_lane *lane)
+{
+	int64_t first_ms = lane->log->first_ms;
+	char at[64], gone[64];
+
+	printf("  backlog      at most %zu, at %s; ", lane->backlog,
+	    clock_of(lane->backlog_ms, first_ms, at, sizeof(at)));
+	if (lane->gone_ms > 0)
+		printf("gone by %s\n",
+		    clock_of(lane->gone_ms, first_ms, gone, sizeof(gone)));
+	else
+		printf("not gone two weeks after the log\n");
+}
+
+static void
+print_lane(const struct replay_lane *lane)
+{
+	char from[64], to[64];
+
+	printf("lane %s: from %s to %s in the log\n", lane->name,
+	    clock_of(
+		lane->log->first_ms, lane->log->first_ms, from, sizeof(from)),
+	    clock_of(lane->log->last_ms, lane->log->first_ms, to, sizeof(to)));
+	printf("  %-12s %9s  %9s %9s %9s\n", "WAIT", "MESSAGES", "P50", "P95",
+	    "MOST");
+	print_row("by the log", lane->was_sent, lane->was_p50_s,
+	    lane->was_p95_s, lane->was_most_s);
+	print_row(
+	    "replayed", lane->sent, lane->p50_s, lane->p95_s, lane->most_s);
+	printf("  sessions     at most %zu of %d\n", lane->sessions,
+	    lane->set->lane_connection_limit);
+	print_backlog(lane);
+	if (lane->deferrals > 0)
+		printf("  deferred     %zu times, for a wait that is longer "
+		       "than lane_wait_limit\n",
+		    lane->deferrals);
+	for (size_t i = 0; i < lane->quota_count; i++)
+		printf("  quota        %s = %s: at most %.0f of %.0f used\n",
+		    lane->quotas[i].parameter, lane->quotas[i].limit,
+		    lane->quotas[i].most, lane->quotas[i].allowed);
+	if (lane->left > 0)
+		printf("  left         %zu that were not sent in all that "
+		       "time\n",
+		    lane->left);
+}
+
+static json_t *
+json_of(const struct replay_lane *lane)
+{
+	json_t *quotas = json_array(), *o;
+
+	for (size_t i = 0; i < lane->quota_count; i++)
+		(void)json_array_append_new(quotas,
+		    json_pack("{s:s, s:s, s:f, s:f}", "parameter",
+			lane->quotas[i].parameter, "limit",
+			lane->quotas[i].limit, "most", lane->quotas[i].most,
+			"allowed", lane->quotas[i].allowed));
+	o = json_pack("{s:I, s:f, s:f, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
+	    "messages", (json_int_t)lane->sent, "p50_s", lane->p50_s, "p95_s",
+	    lane->p95_s, "most_s", lane->most_s, "left", (json_int_t)lane->left,
+	    "deferrals", (json_int_t)lane->deferrals, "sessions",
+	    (json_int_t)lane->sessions, "backlog", (json_int_t)lane->backlog,
+	    "backlog_wall_ms", (json_int_t)lane->backlog_ms, "gone_wall_ms",
+	    (json_int_t)lane->gone_ms, "quotas", quotas);
+	(void)json_object_set_new(o, "name", clean_string(lane->name));
+	(void)json_object_set_new(o, "by_the_log",
+	    json_pack("{s:I, s:f, s:f, s:f}", "messages",
+		(json_int_t)lane->was_sent, "p50_s", lane->was_p50_s, "p95_s",
+		lane->was_p95_s, "most_s", lane->was_most_s));
+	return o;
+}
+
+static void
+print(const struct command *c, const struct replay_lane *lanes, size_t count)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < count; i++)
+		if (c->is_json)
+			(void)json_array_append_new(array, json_of(&lanes[i]));
+		else
+			print_lane(&lanes[i]);
+	if (c->is_json)
+		command_print_json(json_pack(
+		    "{s:i, s:O}", "schema", MODEL_SCHEMA, "lanes", array));
+	json_decref(array);
+}
+
+/* ---- which lanes -----------------------------------------------------------
+ */
+
+/* Whose lines are whose must be told by the program's name in the log. */
+static bool
+is_told_apart(
+    const struct trial *trials, const struct replay_lane *lanes, size_t count)
+{
+	for (size_t i = 1; i < count; i++)
+		for (size_t k = 0; k < i; k++)
+			if (strcmp(trials[i].set.lane_log_name,
+				trials[k].set.lane_log_name) == 0) {
+				command_complain(
+				    "lanes %s and %s both log as postfix/%s: "
+				    "name the one whose mail it is (and give "
+				    "them a lane_log_name each)",
+				    lanes[k].name, lanes[i].name,
+				    trials[i].set.lane_log_name);
+				return false;
+			}
+	return true;
+}
+
+static bool
+add(const struct command *c, const struct site_lane *site, struct trial *trial,
+    struct replay_lane *lane)
+{
+	lane->name = site != NULL ? site->opt.service_name : "lane";
+	lane->set = &trial->set;
+	lane->log = &trial->log;
+	return load(trial, c, site);
+}
+
+/* False: it was told. */
+static bool
+choose(const struct command *c, struct trial *trials, struct replay_lane *lanes,
+    size_t *count)
+{
+	const struct site *site = &c->site;
+
+	*count = 0;
+	if (site->lane_count == 0) {
+		*count = 1;
+		return add(c, NULL, trials, lanes);
+	}
+	for (size_t i = 0; i < site->lane_count; i++) {
+		const struct site_lane *one = &site->lanes[i];
+
+		if (c->argc > 1 && strcmp(c->argv[1], one->name) != 0 &&
+		    strcmp(c->argv[1], one->opt.service_name) != 0)
+			continue;
+		if (*count == REPLAY_LANES) {
+			command_complain(
+			    "more than %d lanes: name one", REPLAY_LANES);
+			return false;
+		}
+		if (!add(c, one, &trials[*count], &lanes[*count])) {
+			(*count)++;
+			return false;
+		}
+		(*count)++;
+	}
+	if (*count == 0)
+		command_complain("there is no lane \"%s\" in %s/master.cf",
+		    c->argv[1], site->set.config_directory);
+	return *count > 0 && is_told_apart(trials, lanes, *count);
+}
+
+/* Lanes without mail do not take part. */
+static size_t
+with_mail(const struct command *c, struct replay_lane *lanes, size_t count)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (lanes[i].log->count > 0)
+			lanes[n++] = lanes[i];
+		else
+			command_complain(
+			    "lane %s: %s has no delivery by postfix/%s "
+			    "(lane_log_name) in %llu lines",
+			    lanes[i].name, c->argv[0], lanes[i].log->program,
+			    (unsigned long long)lanes[i].log->lines);
+	}
+	return n;
+}
+
+static int
+run(const struct command *c, struct trial *trials, struct replay_lane *lanes,
+    size_t *count)
+{
+	char error[256];
+	size_t n;
+
+	if (!choose(c, trials, lanes, count))
+		return EX_USAGE;
+	for (size_t i = 0; i < *count; i++)
+		if (!read_log(&trials[i], c->argv[0]))
+			return EX_NOINPUT;
+	n = with_mail(c, lanes, *count);
+	if (n == 0)
+		return EX_DATAERR;
+	if (!replay_play(lanes, n, error, sizeof(error))) {
+		command_complain("%s", error);
+		return EX_SOFTWARE;
+	}
+	print(c, lanes, n);
+	return EX_OK;
+}
+
+int
+replay_run(struct command *c)
+{
+	struct trial trials[REPLAY_LANES];
+	struct replay_lane lanes[REPLAY_LANES];
+	size_t count;
+	int status;
+
+	memset(trials, 0, sizeof(trials));
+	memset(lanes, 0, sizeof(lanes));
+	status = run(c, trials, lanes, &count);
+	for (size_t i = 0; i < count; i++) {
+		maillog_fini(&trials[i].log);
+		provider_set_fini(&trials[i].provider);
+		settings_free(&trials[i].set);
+		options_fini(&trials[i].opt);
+	}
+	return status;
+}

@@ -1,0 +1,476 @@
+#include "monitor/replay/maillog.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/base/mem.h"
+#include "common/base/slice.h"
+
+enum {
+	READ_SIZE = 1 << 16,
+	LINE_MAX_SIZE = 1 << 16, /* beyond, the rest of a line is dropped */
+	ID_SIZE = 24,
+	TABLE_FIRST = 1 << 12,
+	YEAR_FIRST = 2024, /* a leap year: it has every day */
+	HALF_YEAR_S = 180 * 86400,
+	SESSION_MESSAGES_MIN = 5,
+};
+
+/* A message whose end was not seen. */
+struct open_message {
+	char id[ID_SIZE]; /* "": free */
+	size_t at; /* in messages; SIZE_MAX: none of ours so far */
+	uint32_t octets;
+};
+
+struct samples {
+	float *values;
+	size_t count, room;
+};
+
+struct reading {
+	struct maillog *log;
+	size_t room;
+	struct open_message *table;
+	size_t table_size, table_used;
+	int year;
+	int64_t before_s; /* of the line before */
+	/* lines of the present second, to be spread over it */
+	size_t *second;
+	size_t second_count, second_room;
+	int64_t second_s;
+	struct samples before, answers;
+	double apart_s;
+};
+
+/* ---- numbers ---------------------------------------------------------------
+ */
+
+static void
+add_sample(struct samples *s, double value)
+{
+	if (s->count == s->room) {
+		s->room = s->room > 0 ? s->room * 2 : 1024;
+		s->values =
+		    mem_realloc(s->values, s->room * sizeof(s->values[0]));
+	}
+	s->values[s->count++] = (float)value;
+}
+
+static int
+by_value(const void *a, const void *b)
+{
+	float x = *(const float *)a, y = *(const float *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static double
+quantile(struct samples *s, double share)
+{
+	size_t i = (size_t)((double)s->count * share);
+
+	if (s->count == 0)
+		return 0;
+	qsort(s->values, s->count, sizeof(s->values[0]), by_value);
+	return (double)s->values[i < s->count ? i : s->count - 1];
+}
+
+/* The number behind a name in a line; -1: there is none. */
+static double
+number_of(const char *line, const char *name)
+{
+	const char *at = strstr(line, name);
+	char *end;
+	double value;
+
+	if (at == NULL)
+		return -1;
+	at += strlen(name);
+	value = strtod(at, &end);
+	return end == at || value < 0 ? -1 : value;
+}
+
+/* ---- time ------------------------------------------------------------------
+ */
+
+/* "2026-11-28T16:14:51.123456+00:00 " or "Nov 28 16:14:51 "; *rest is behind
+ * it. False: neither. */
+static bool
+take_time(struct reading *r, const char *line, double *s_out, bool *is_whole,
+    const char **rest)
+{
+	struct tm tm = {0};
+	const char *end = strptime(line, "%Y-%m-%dT%H:%M:%S", &tm);
+	double fraction = 0;
+	int64_t s;
+
+	*is_whole = true;
+	if (end != NULL && *end == '.') {
+		char *after;
+
+		fraction = strtod(end, &after);
+		end = after;
+		*is_whole = false;
+	}
+	if (end == NULL) {
+		tm.tm_year = r->year - 1900;
+		end = strptime(line, "%b %d %H:%M:%S", &tm);
+		if (end == NULL)
+			return false;
+		tm.tm_year = r->year - 1900;
+	}
+	s = timegm(&tm);
+	if (r->before_s - s > HALF_YEAR_S && r->before_s != 0) {
+		r->year++;
+		tm.tm_year++;
+		s = timegm(&tm);
+	}
+	r->before_s = s;
+	end += strcspn(end, " ");
+	*rest = end + strspn(end, " ");
+	*s_out = (double)s + fraction;
+	return true;
+}
+
+/* ---- messages that are under way -------------------------------------------
+ */
+
+static uint64_t
+hash(const char *id)
+{
+	uint64_t h = UINT64_C(14695981039346656037);
+
+	for (; *id != '\0'; id++)
+		h = (h ^ (unsigned char)*id) * UINT64_C(1099511628211);
+	return h ^ h >> 29;
+}
+
+static struct open_message *
+place_of(struct open_message *table, size_t size, const char *id)
+{
+	size_t i = (size_t)hash(id) & (size - 1);
+
+	while (table[i].id[0] != '\0' && strcmp(table[i].id, id) != 0)
+		i = (i + 1) & (size - 1);
+	return &table[i];
+}
+
+static void
+grow_table(struct reading *r)
+{
+	size_t size = r->table_size > 0 ? r->table_size * 2 : TABLE_FIRST;
+	struct open_message *table = mem_zarray(size, sizeof(table[0]));
+
+	for (size_t i = 0; i < r->table_size; i++)
+		if (r->table[i].id[0] != '\0')
+			*place_of(table, size, r->table[i].id) = r->table[i];
+	mem_free(r->table);
+	r->table = table;
+	r->table_size = size;
+}
+
+static struct open_message *
+open_of(struct reading *r, const char *id)
+{
+	struct open_message *m;
+
+	if (r->table_used * 2 >= r->table_size)
+		grow_table(r);
+	m = place_of(r->table, r->table_size, id);
+	if (m->id[0] == '\0') {
+		(void)snprintf(m->id, sizeof(m->id), "%s", id);
+		m->at = SIZE_MAX;
+		m->octets = 0;
+		r->table_used++;
+	}
+	return m;
+}
+
+/* Its place is filled from those behind it that were pushed on. */
+static void
+forget(struct reading *r, const char *id)
+{
+	struct open_message *hole;
+	size_t i, mask = r->table_size - 1;
+
+	if (r->table_size == 0)
+		return;
+	hole = place_of(r->table, r->table_size, id);
+	if (hole->id[0] == '\0')
+		return;
+	r->table_used--;
+	hole->id[0] = '\0';
+	for (i = ((size_t)(hole - r->table) + 1) & mask;
+	     r->table[i].id[0] != '\0'; i = (i + 1) & mask) {
+		struct open_message moved = r->table[i];
+
+		r->table[i].id[0] = '\0';
+		*place_of(r->table, r->table_size, moved.id) = moved;
+	}
+}
+
+/* ---- lines -----------------------------------------------------------------
+ */
+
+static size_t
+new_message(struct reading *r, const struct open_message *open, double came_s)
+{
+	struct maillog *log = r->log;
+
+	if (log->count == r->room) {
+		r->room = r->room > 0 ? r->room * 2 : 4096;
+		log->messages = mem_realloc(
+		    log->messages, r->room * sizeof(log->messages[0]));
+	}
+	log->messages[log->count] = (struct maillog_message){
+	    .came_ms = (int64_t)(came_s * 1000),
+	    .took_ms = -1,
+	    .octets = open->octets,
+	};
+	return log->count++;
+}
+
+/* Those of a second that is over are where they were in it. */
+static void
+spread(struct reading *r)
+{
+	for (size_t i = 0; i < r->second_count; i++)
+		r->log->messages[r->second[i]].came_ms +=
+		    (int64_t)(((double)i + 0.5) * 1000 /
+			      (double)r->second_count);
+	r->second_count = 0;
+}
+
+static void
+note_second(struct reading *r, size_t at, int64_t s)
+{
+	if (s != r->second_s)
+		spread(r);
+	r->second_s = s;
+	if (r->second_count == r->second_room) {
+		r->second_room = r->second_room > 0 ? r->second_room * 2 : 256;
+		r->second = mem_realloc(
+		    r->second, r->second_room * sizeof(r->second[0]));
+	}
+	r->second[r->second_count++] = at;
+}
+
+static void
+on_delivery(struct reading *r, const char *id, const char *line, double now_s,
+    bool is_whole)
+{
+	double delay = number_of(line, " delay="), a = -1, b, c, d;
+	const char *delays = strstr(line, " delays=");
+	bool is_sent = strstr(line, " status=sent ") != NULL;
+	struct open_message *open;
+	struct maillog_message *m;
+
+	if (delay < 0)
+		return;
+	open = open_of(r, id);
+	if (open->at == SIZE_MAX) {
+		open->at = new_message(r, open, now_s - delay);
+		if (is_whole)
+			note_second(r, open->at, (int64_t)now_s);
+		if (delays != NULL &&
+		    sscanf(delays, " delays=%lf/%lf/%lf/%lf", &a, &b, &c, &d) ==
+			4 &&
+		    is_sent) {
+			add_sample(&r->before, a);
+			add_sample(&r->answers, d);
+		}
+	}
+	m = &r->log->messages[open->at];
+	m->rcpts += strstr(line, " status=deferred ") == NULL;
+	if (is_sent)
+		m->took_ms = (int64_t)(delay * 1000);
+}
+
+static void
+on_session(struct reading *r, const char *line)
+{
+	double messages = number_of(line, " messages=");
+	double age = number_of(line, " age=");
+
+	if (messages < SESSION_MESSAGES_MIN || age <= 0)
+		return;
+	if (r->apart_s == 0 || age / messages < r->apart_s)
+		r->apart_s = age / messages;
+}
+
+static void
+on_qmgr(struct reading *r, const char *id, const char *text)
+{
+	double size = number_of(text, " size=");
+
+	if (strcmp(text, "removed") == 0)
+		forget(r, id);
+	else if (strncmp(text, "from=<", 6) == 0 && size > 0 &&
+		 size < UINT32_MAX)
+		open_of(r, id)->octets = (uint32_t)size;
+}
+
+/* "NAME/PROGRAM[PID]:" into program; what follows it, or NULL. */
+static const char *
+take_program(const char *text, char program[MAILLOG_PROGRAM])
+{
+	const char *host_end = strchr(text, ' '), *tag, *end, *slash;
+	size_t n;
+
+	if (host_end == NULL)
+		return NULL;
+	tag = host_end + 1;
+	end = strpbrk(tag, "[: ");
+	if (end == NULL)
+		return NULL;
+	slash = memrchr(tag, '/', (size_t)(end - tag));
+	if (slash == NULL)
+		return NULL;
+	n = (size_t)(end - slash - 1);
+	if (n == 0 || n >= MAILLOG_PROGRAM)
+		return NULL;
+	memcpy(program, slash + 1, n);
+	program[n] = '\0';
+	end = strstr(end, ": ");
+	return end != NULL ? end + 2 : NULL;
+}
+
+/* A queue id and ": "; what follows, or NULL. */
+static const char *
+take_id(const char *text, char id[ID_SIZE])
+{
+	size_t n = 0;
+
+	while (isalnum((unsigned char)text[n]))
+		n++;
+	if (n < 5 || n >= ID_SIZE || strncmp(text + n, ": ", 2) != 0)
+		return NULL;
+	memcpy(id, text, n);
+	id[n] = '\0';
+	return text + n + 2;
+}
+
+static void
+take_line(struct reading *r, const char *line)
+{
+	char program[MAILLOG_PROGRAM], id[ID_SIZE];
+	const char *text, *rest;
+	double now_s;
+	bool is_whole, is_ours;
+
+	r->log->lines++;
+	if (!take_time(r, line, &now_s, &is_whole, &text))
+		return;
+	text = take_program(text, program);
+	if (text == NULL)
+		return;
+	is_ours = strcmp(program, r->log->program) == 0;
+	if (is_ours && strncmp(text, "session=", 8) == 0 &&
+	    strstr(text, " end=") != NULL) {
+		on_session(r, text);
+		return;
+	}
+	rest = take_id(text, id);
+	if (rest == NULL)
+		return;
+	if (is_ours && strncmp(rest, "to=<", 4) == 0)
+		on_delivery(r, id, rest, now_s, is_whole);
+	else if (strcmp(program, "qmgr") == 0)
+		on_qmgr(r, id, rest);
+}
+
+/* ---- all of it -------------------------------------------------------------
+ */
+
+static int
+by_coming(const void *a, const void *b)
+{
+	const struct maillog_message *x = a, *y = b;
+
+	return x->came_ms < y->came_ms ? -1 : x->came_ms > y->came_ms;
+}
+
+static void
+sum_up(struct reading *r)
+{
+	struct maillog *log = r->log;
+
+	spread(r);
+	qsort(log->messages, log->count, sizeof(log->messages[0]), by_coming);
+	for (size_t i = 0; i < log->count; i++) {
+		const struct maillog_message *m = &log->messages[i];
+		int64_t end_ms = m->came_ms + (m->took_ms > 0 ? m->took_ms : 0);
+
+		if (i == 0)
+			log->first_ms = m->came_ms;
+		if (end_ms > log->last_ms)
+			log->last_ms = end_ms;
+	}
+	log->before_ms = quantile(&r->before, 0.25) * 1000;
+	log->answer_ms = quantile(&r->answers, 0.05) * 1000;
+	log->apart_ms = r->apart_s * 1000;
+}
+
+static bool
+read_lines(struct reading *r, int fd)
+{
+	char *text = mem_alloc(LINE_MAX_SIZE);
+	size_t length = 0;
+	ssize_t got;
+
+	while (
+	    (got = read(fd, text + length, LINE_MAX_SIZE - 1 - length)) > 0) {
+		char *from = text, *end;
+
+		length += (size_t)got;
+		while ((end = memchr(from, '\n',
+			    length - (size_t)(from - text))) != NULL) {
+			*end = '\0';
+			take_line(r, from);
+			from = end + 1;
+		}
+		length -= (size_t)(from - text);
+		memmove(text, from, length);
+		/* Longer than any of ours. */
+		if (length == LINE_MAX_SIZE - 1)
+			length = 0;
+	}
+	text[length] = '\0';
+	if (got == 0 && length > 0)
+		take_line(r, text);
+	mem_free(text);
+	return got == 0;
+}
+
+bool
+maillog_read(
+    struct maillog *log, int fd, const char *program, char *error, size_t n)
+{
+	struct reading r = {.log = log, .year = YEAR_FIRST};
+	bool is_read;
+
+	memset(log, 0, sizeof(*log));
+	(void)snprintf(log->program, sizeof(log->program), "%s", program);
+	is_read = read_lines(&r, fd);
+	if (!is_read)
+		(void)snprintf(error, n, "%s", strerror(errno));
+	sum_up(&r);
+	mem_free(r.table);
+	mem_free(r.second);
+	mem_free(r.before.values);
+	mem_free(r.answers.values);
+	return is_read;
+}
+
+void
+maillog_fini(struct maillog *log)
+{
+	mem_free(log->messages);
+	memset(log, 0, sizeof(*log));
+}

@@ -1,0 +1,49 @@
+/* maillog: the deliveries that a log of Postfix tells of.
+ *
+ *   ... postfix/smtp[5924]: 0DC7: to=<a@b>, ..., delay=65, delays=60/4/.9/.1,
+ *       dsn=2.0.0, status=sent (250 Ok)
+ *   ... postfix/qmgr[5920]: 0DC7: from=<c@d>, size=900, nrcpt=1 (queue active)
+ *   ... postfix/qmgr[5920]: 0DC7: removed
+ *   ... postfix/smtp[5924]: session=3k9x end=spent ... messages=50 ... age=9.1s
+ *
+ * Lines of other programs are passed over, and so is what is none of these.
+ * When a message came is the time of its first line less its delay; it ends
+ * with its last recipient's. Lines with whole seconds are spread over theirs
+ * evenly, or mail would come in bursts that never were. Times of day without a
+ * year, or an offset, are taken as they stand, and of a new year when they go
+ * back by more than half of one.
+ */
+#ifndef MAILLOG_H
+#define MAILLOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { MAILLOG_PROGRAM = 64 };
+
+struct maillog_message {
+	int64_t came_ms; /* since the epoch, or what the log calls so */
+	int64_t took_ms; /* until its last recipient was told of; -1: it was not
+			    sent as far as the log goes */
+	uint32_t rcpts, octets; /* octets 0: not known */
+};
+
+struct maillog {
+	char program[MAILLOG_PROGRAM]; /* smtp, of postfix/smtp */
+	struct maillog_message *messages; /* in the order of coming */
+	size_t count;
+	uint64_t lines;
+	int64_t first_ms, last_ms;
+	/* What cannot be had faster: */
+	double before_ms; /* from the coming to the queue manager's hands */
+	double answer_ms; /* from MAIL to the reply, at best */
+	double apart_ms; /* of two messages of one session; 0: not known */
+};
+
+/* Reads all of it. fd is borrowed. False: error of n octets. */
+bool maillog_read(
+    struct maillog *log, int fd, const char *program, char *error, size_t n);
+void maillog_fini(struct maillog *log);
+
+#endif

@@ -1,0 +1,71 @@
+"""What a log's mail would have met: against what the lane made of it."""
+import json
+import os
+
+from harness import messages
+from harness.simulator import Simulator
+
+
+def replayed(origin, log, *words):
+    found = origin.postlane("-j", "replay", log, *words)
+    assert found.returncode == 0, found
+    [lane] = json.loads(found.stdout)["lanes"]
+    return lane
+
+
+def test_prediction_is_what_happened(origin, base, certs, started):
+    """With the settings that were in force, within 10 %, and as much of a
+    second as a log of whole seconds does not tell; and twice as fast with
+    twice the rate."""
+    count = 81
+    sim = started(Simulator(base, certs))
+    origin.agent("lane", "fast", "class=fast", {
+        "lane_connection_limit": "3", "lane_message_rate_limit": "5/1s:3",
+        "lane_recipient_rate_limit": "1000/1d!"})
+    origin.relay_to(sim, transport="fast")
+    started(origin)
+    # The start of its process is nothing that a replay knows of.
+    origin.inject(messages.generate(1))
+    sim.wait_taken(1)
+    origin.inject(messages.generate(count - 1, size=100), connections=8)
+    sim.wait_taken(count)
+    origin.wait_empty()
+    log = os.path.join(base, "day.log")
+    with open(log, "w", encoding="utf-8") as f:
+        f.write("\n".join(origin.log.lines("")) + "\n")
+    lane = replayed(origin, log)
+    was = lane["by_the_log"]
+    assert (lane["name"], was["messages"], lane["messages"]) == (
+        "fast", count, count)
+    assert was["p95_s"] > 10
+    assert abs(lane["p95_s"] - was["p95_s"]) <= 0.1 * was["p95_s"], lane
+    assert abs(lane["p50_s"] - was["p50_s"]) <= 1, lane
+    assert 1 <= lane["sessions"] <= 3
+    [quota] = lane["quotas"]
+    assert (quota["limit"], quota["most"]) == ("1000/1d!", count)
+    twice = replayed(origin, log, "fast", "-o", "lane_message_rate_limit=10/1s:3")
+    # What comes takes its time as well.
+    assert twice["p95_s"] < 0.7 * lane["p95_s"]
+    text = origin.postlane("replay", log).stdout
+    assert text.startswith("lane fast: from ")
+    assert "\n  replayed " in text
+
+
+def test_what_cannot_be_replayed_is_told(origin, base, certs, started):
+    for name in ("fast", "slow"):
+        origin.agent("lane", name, f"class={name}")
+    origin.write()
+    log = os.path.join(base, "empty.log")
+    with open(log, "w", encoding="utf-8") as f:
+        f.write("nothing\n")
+    for words, status, told in (
+            ((log,), 64, "lanes fast and slow both log as postfix/smtp"),
+            ((log, "other"), 64, 'there is no lane "other"'),
+            ((log, "fast"), 65, "has no delivery by postfix/smtp"),
+            (("/nonexistent", "fast"), 66, "No such file or directory"),
+            ((log, "fast", "-o", "lane_message_rate_limit=x"), 64,
+             "bad parameter: lane_message_rate_limit = x"),
+            ((log, "fast", "-o", "lane_nonsense=1"), 64, "lane_nonsense")):
+        found = origin.postlane("replay", *words)
+        assert (words, found.returncode, found.stdout) == (words, status, "")
+        assert told in found.stderr

@@ -1,0 +1,168 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "monitor/replay/maillog.h"
+
+static void
+read_text(struct maillog *log, const char *program, const char *text)
+{
+	FILE *f = tmpfile();
+	char error[100];
+
+	assert_non_null(f);
+	assert_true(fputs(text, f) >= 0);
+	assert_int_equal(fflush(f), 0);
+	assert_int_equal(lseek(fileno(f), 0, SEEK_SET), 0);
+	assert_true(
+	    maillog_read(log, fileno(f), program, error, sizeof(error)));
+	assert_int_equal(fclose(f), 0);
+}
+
+#define AT "2026-11-28T16:14:"
+#define SMTP " mx postfix/smtp[7]: "
+#define QMGR " mx postfix/qmgr[8]: "
+
+static void
+maillog_has_when_messages_came_and_how_long_they_took(void **state)
+{
+	struct maillog log;
+
+	(void)state;
+	read_text(&log, "smtp",
+	    AT "10.500000+00:00" QMGR
+	       "4ABCDE: from=<a@b>, size=900, nrcpt=2 (queue active)\n" AT
+	       "12.750000+00:00" SMTP
+	       "4ABCDE: to=<x@d>, relay=r[192.0.2.1]:25, delay=2.5, "
+	       "delays=0.5/1.5/0.1/0.4, dsn=2.0.0, status=sent (250 Ok)\n" AT
+	       "14.250000+00:00" SMTP
+	       "4ABCDE: to=<y@d>, relay=r[192.0.2.1]:25, delay=4, "
+	       "delays=0.5/3/0.1/0.4, dsn=2.0.0, status=sent (250 Ok)\n" AT
+	       "14.300000+00:00" QMGR "4ABCDE: removed\n"
+	    /* The same name again is another message. */
+	    AT "20.000000+00:00" SMTP
+	       "4ABCDE: to=<z@d>, relay=none, delay=1, delays=1/0/0/0, "
+	       "dsn=4.4.1, status=deferred (connection refused)\n");
+	assert_int_equal(log.count, 2);
+	assert_int_equal(log.messages[0].rcpts, 2);
+	assert_int_equal(log.messages[0].octets, 900);
+	assert_int_equal(log.messages[0].took_ms, 4000);
+	assert_int_equal(log.messages[1].rcpts, 0);
+	assert_int_equal(log.messages[1].took_ms, -1);
+	assert_int_equal(
+	    log.messages[1].came_ms - log.messages[0].came_ms, 8750);
+	assert_int_equal(log.lines, 5);
+	assert_int_equal((int)log.answer_ms, 400);
+	assert_int_equal((int)log.before_ms, 500);
+	maillog_fini(&log);
+}
+
+static void
+maillog_takes_its_own_program_and_nothing_else(void **state)
+{
+	struct maillog log;
+
+	(void)state;
+	read_text(&log, "fast",
+	    AT "10.0+00:00" SMTP
+	       "4ABCDE: to=<x@d>, delay=1, status=sent (x)\n" AT
+	       "10.0+00:00 mx postfix/slow/fast[1]: 4ABCD1: to=<x@d>, "
+	       "delay=1, delays=0/0/0/1, status=sent (x)\n" AT
+	       "10.0+00:00 mx postfix/fast[1]: session=abc end=spent "
+	       "relay=r messages=50 accepted=50 in_doubt=0 age=10s\n" AT
+	       "10.0+00:00 mx postfix/fast[1]: session=abd end=idle "
+	       "relay=r messages=1 accepted=1 in_doubt=0 age=0.1s\n" AT
+	       "10.0+00:00 mx postfix/fast[1]: connect to r: refused\n"
+	       "no line of a log\n\n"
+	       "postfix/fast[1]: 4ABCD2: to=<x@d>, delay=1\n" AT
+	       "10.0+00:00 mx postfix/fast[1]: 4ABCD3: to=<x@d>, relay=none\n");
+	assert_int_equal(log.count, 1);
+	assert_int_equal((int)log.apart_ms, 200);
+	maillog_fini(&log);
+}
+
+/* Four within one second did not all come at its beginning. */
+static void
+maillog_spreads_whole_seconds_and_knows_a_new_year(void **state)
+{
+	static const char line[] =
+	    " mx postfix/smtp[7]: 4ABCD%d: to=<x@d>, delay=0, "
+	    "delays=0/0/0/0, dsn=2.0.0, status=sent (x)\n";
+	struct maillog log;
+	char text[1000] = "";
+
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		(void)snprintf(text + strlen(text), sizeof(text) - strlen(text),
+		    "Dec 31 23:59:59");
+		(void)snprintf(
+		    text + strlen(text), sizeof(text) - strlen(text), line, i);
+	}
+	(void)snprintf(text + strlen(text), sizeof(text) - strlen(text),
+	    "Jan  1 00:00:01");
+	(void)snprintf(
+	    text + strlen(text), sizeof(text) - strlen(text), line, 9);
+	read_text(&log, "smtp", text);
+	assert_int_equal(log.count, 5);
+	for (size_t i = 1; i < 4; i++)
+		assert_int_equal(
+		    log.messages[i].came_ms - log.messages[i - 1].came_ms, 250);
+	assert_int_equal(log.messages[0].came_ms % 1000, 125);
+	assert_int_equal(
+	    log.messages[4].came_ms - log.messages[0].came_ms, 2375);
+	maillog_fini(&log);
+}
+
+static void
+maillog_remembers_many_that_are_under_way(void **state)
+{
+	enum { COUNT = 20000 };
+	FILE *f = tmpfile();
+	struct maillog log;
+	char error[100];
+
+	(void)state;
+	assert_non_null(f);
+	for (int i = 0; i < COUNT; i++)
+		assert_true(fprintf(f,
+				AT "10.0+00:00" QMGR
+				   "4X%05d: from=<>, size=%d, nrcpt=1\n",
+				i, i + 1) > 0);
+	for (int i = 0; i < COUNT; i++)
+		assert_true(
+		    fprintf(f,
+			AT "11.%03d+00:00" SMTP
+			   "4X%05d: to=<x@d>, delay=0, status=sent (x)\n" AT
+			   "11.%03d+00:00" QMGR "4X%05d: removed\n",
+			i / 20, i, i / 20, i) > 0);
+	assert_int_equal(fflush(f), 0);
+	assert_int_equal(lseek(fileno(f), 0, SEEK_SET), 0);
+	assert_true(
+	    maillog_read(&log, fileno(f), "smtp", error, sizeof(error)));
+	assert_int_equal(log.count, COUNT);
+	for (size_t i = 1; i < COUNT; i++)
+		assert_true(log.messages[i].octets > 0);
+	assert_int_equal(fclose(f), 0);
+	maillog_fini(&log);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(
+		maillog_has_when_messages_came_and_how_long_they_took),
+	    cmocka_unit_test(maillog_takes_its_own_program_and_nothing_else),
+	    cmocka_unit_test(
+		maillog_spreads_whole_seconds_and_knows_a_new_year),
+	    cmocka_unit_test(maillog_remembers_many_that_are_under_way),
+	};
+
+	return cmocka_run_group_tests_name("maillog", tests, NULL, NULL);
+}
