@@ -273,4 +273,8 @@ ehlo_parse(const struct reply *reply, unsigned discard_mask, struct ehlo *out)
 			parse_keyword(out, line, discard_mask);
 		}
 	}
+	/* RFC 6531 3.1: who offers the one has the other, said or not; as
+	 * smtp(8) has it. */
+	if (out->smtputf8)
+		out->eightbitmime = true;
 }

@@ -69,6 +69,23 @@ ehlo_discards_what_it_is_told(void **state)
 }
 
 static void
+ehlo_smtputf8_comes_with_8bitmime(void **state)
+{
+	unsigned mask;
+	char bad[8];
+	struct ehlo e;
+
+	(void)state;
+	e = parse("250-mx\r\n250 SMTPUTF8\r\n", 0);
+	assert_true(e.smtputf8 && e.eightbitmime);
+	assert_true(ehlo_discard_mask("8bitmime", &mask, bad, sizeof bad));
+	e = parse("250-mx\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n", mask);
+	assert_true(e.smtputf8 && e.eightbitmime);
+	e = parse("250-mx\r\n250 8BITMIME\r\n", mask);
+	assert_false(e.smtputf8 || e.eightbitmime);
+}
+
+static void
 ehlo_discard_words_have_a_bit_each(void **state)
 {
 	static const char words[] =
@@ -218,6 +235,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(ehlo_reads_every_keyword),
 	    cmocka_unit_test(ehlo_discards_what_it_is_told),
+	    cmocka_unit_test(ehlo_smtputf8_comes_with_8bitmime),
 	    cmocka_unit_test(ehlo_discard_words_have_a_bit_each),
 	    cmocka_unit_test(ehlo_unknown_discard_word_is_told_and_skipped),
 	    cmocka_unit_test(ehlo_first_line_is_no_keyword),
