@@ -118,6 +118,20 @@ first_held(const struct lane *lane)
 	return held;
 }
 
+/* What came to it was deferred and is to be called back; NULL: none. */
+static const struct route *
+unreachable(const struct lane *lane)
+{
+	list_each (link, &lane->routes) {
+		const struct route *r = route_of(link);
+
+		if (r->owed > 0 && r->reach == ROUTE_DOWN &&
+		    r->session_count == 0)
+			return r;
+	}
+	return NULL;
+}
+
 enum board_wait
 lane_waits_for(const struct lane *lane, struct moment now, char *text, size_t n)
 {
@@ -127,6 +141,11 @@ lane_waits_for(const struct lane *lane, struct moment now, char *text, size_t n)
 	text[0] = '\0';
 	if (r != NULL)
 		return explain_route(lane, r, now.us, text, n);
+	r = unreachable(lane);
+	if (r != NULL) {
+		(void)snprintf(text, n, "%s", r->failure.text);
+		return BOARD_WAIT_OUTAGE;
+	}
 	if (lane->parked == 0)
 		return BOARD_WAIT_NOTHING;
 	t = first_held(lane);

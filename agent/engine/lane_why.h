@@ -13,7 +13,8 @@
 
 enum { LANE_WHY_SIZE = 256 };
 
-/* What most of the mail waits for; text (of n octets) says more. */
+/* What most of the mail waits for; text (of n octets) says more. In an outage
+ * it waits in Postfix's deferred queue, to be called back. */
 enum board_wait lane_waits_for(
     const struct lane *lane, struct moment now, char *text, size_t n);
 

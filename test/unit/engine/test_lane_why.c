@@ -140,10 +140,48 @@ why_knows_a_failed_connection_and_a_limited_domain(void **state)
 	world_fini(&w);
 }
 
+static enum board_wait
+waits(const struct world *w, char *text)
+{
+	return lane_waits_for(w->lane, w->now, text, LANE_WHY_SIZE);
+}
+
+/* All that came was deferred, so that nothing is inside. */
+static void
+waits_for_a_host_until_one_is_back(void **state)
+{
+	char text[LANE_WHY_SIZE];
+	struct world w;
+
+	(void)state;
+	world_init(&w);
+	w.server.is_down = true;
+	w.calls_back = true;
+	world_open(&w, 100);
+	assert_int_equal(waits(&w, text), BOARD_WAIT_NOTHING);
+	world_submit(&w, 3);
+	world_run(&w, 40000);
+	assert_int_equal(w.done, 3);
+	assert_int_equal(waits(&w, text), BOARD_WAIT_OUTAGE);
+	assert_string_equal(
+	    text, "connect to relay.test[192.0.2.1]:25: refused");
+	/* While it tries, too. */
+	for (int i = 0; i < 100; i++) {
+		world_run(&w, 97);
+		assert_int_equal(waits(&w, text), BOARD_WAIT_OUTAGE);
+	}
+	w.server.is_down = false;
+	world_run(&w, 60000);
+	assert_int_equal(waits(&w, text), BOARD_WAIT_NOTHING);
+	assert_string_equal(text, "");
+	world_fini(&w);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(waits_for_a_host_until_one_is_back),
 	    cmocka_unit_test(why_tells_the_limit_the_place_and_the_time),
 	    cmocka_unit_test(why_names_connections_and_who_has_the_message),
 	    cmocka_unit_test(
