@@ -175,11 +175,14 @@ COMPLETION_DIR ?= $(PREFIX)/share/bash-completion/completions
 install: all
 	install -d $(DESTDIR)$(DAEMON_DIR) $(DESTDIR)$(PREFIX)/bin \
 	    $(DESTDIR)$(PROVIDER_DIR) $(DESTDIR)$(MAN_DIR)/man1 $(DESTDIR)$(MAN_DIR)/man5 \
-	    $(DESTDIR)$(MAN_DIR)/man8 $(DESTDIR)$(DOC_DIR)
+	    $(DESTDIR)$(MAN_DIR)/man8 $(DESTDIR)$(DOC_DIR) \
+	    $(DESTDIR)$(PREFIX)/share/postlane/prometheus $(DESTDIR)$(PREFIX)/share/postlane/grafana
 	install -m 755 $(BUILD)/lane $(BUILD)/lanestat $(DESTDIR)$(DAEMON_DIR)
 	install -m 755 $(BUILD)/postlane $(DESTDIR)$(PREFIX)/bin
 	install -m 644 providers/*.conf providers/*.replies $(DESTDIR)$(PROVIDER_DIR)
 	install -D -m 644 completion/postlane.bash $(DESTDIR)$(COMPLETION_DIR)/postlane
+	install -m 644 share/prometheus/* $(DESTDIR)$(PREFIX)/share/postlane/prometheus
+	install -m 644 share/grafana/* $(DESTDIR)$(PREFIX)/share/postlane/grafana
 	install -m 644 man/*.1 $(DESTDIR)$(MAN_DIR)/man1
 	install -m 644 man/*.5 $(DESTDIR)$(MAN_DIR)/man5
 	install -m 644 man/*.8 $(DESTDIR)$(MAN_DIR)/man8

@@ -678,6 +678,7 @@ function summary_of(lanes) {
 	if (lanes.length === 0) return "master.cf has no lane";
 	if (bad.length === 0)
 		return lanes.length === 1 ? "The lane is well"
+		    : lanes.length === 2 ? "Both lanes are well"
 		    : "All " + lanes.length + " lanes are well";
 	return bad.map(function (l) {
 		return l.name + " is " + l.health;

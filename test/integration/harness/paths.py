@@ -19,6 +19,8 @@ LANE = os.path.join(ROOT, os.environ.get("POSTLANE_LANE")
                     or os.path.join(BUILD, "lane"))
 ROOM = 1 << 30      # octets that the largest test may need
 # Unpacked by scripts/setup, whatever the build directory is called.
+PROMETHEUS = os.path.join(ROOT, "build/prometheus/usr/bin/prometheus")
+PROMTOOL = os.path.join(ROOT, "build/prometheus/usr/bin/promtool")
 EXIM = os.path.join(ROOT, "build/exim/usr/sbin/exim4")
 
 
