@@ -22,6 +22,11 @@ static const char *const names[] = {
     "qmgr_message_recipient_limit",
     "default_transport",
     "relay_transport",
+    "virtual_transport",
+    "local_transport",
+    "mailbox_transport",
+    "fallback_transport",
+    "content_filter",
     "transport_maps",
     "sender_dependent_default_transport_maps",
 };

@@ -158,6 +158,10 @@ check_active_room(struct checkup *c)
 
 /* ---- where mail is sent to ----------------------------------------------- */
 
+static const char *const transport_names[] = {"default_transport",
+    "relay_transport", "virtual_transport", "local_transport",
+    "mailbox_transport", "fallback_transport", "content_filter"};
+
 struct looking {
 	const char *service;
 	bool is_found, is_unknown;
@@ -217,21 +221,48 @@ look_into_maps(struct checkup *c, struct looking *l, const char *name)
 	checkup_each_file(c, maps, look_into, l);
 }
 
+/* -o content_filter=fast: or the like. */
+static bool
+sends_to(const struct mastercf_entry *entry, const char *service)
+{
+	for (size_t i = 2; i < entry->word_count; i++) {
+		const char *value = strcmp(entry->words[i - 1], "-o") == 0
+					? strchr(entry->words[i], '=')
+					: NULL;
+
+		if (value != NULL && names_service(value + 1, service))
+			return true;
+	}
+	return false;
+}
+
+/* A parameter of main.cf, or one that an entry of master.cf sets. */
+static void
+look_into_settings(struct checkup *c, struct looking *l)
+{
+	for (size_t i = 0;
+	     i < sizeof(transport_names) / sizeof(transport_names[0]); i++)
+		if (names_service(
+			checkup_value(c, transport_names[i]), l->service))
+			l->is_found = true;
+	for (size_t i = 0; i < c->site->entry_count; i++)
+		if (sends_to(&c->site->entries[i], l->service))
+			l->is_found = true;
+}
+
 static void
 check_use(struct checkup *c, const struct site_lane *lane)
 {
 	struct looking l = {.service = lane->opt.service_name};
 
-	l.is_found =
-	    names_service(checkup_value(c, "default_transport"), l.service) ||
-	    names_service(checkup_value(c, "relay_transport"), l.service);
+	look_into_settings(c, &l);
 	look_into_maps(c, &l, "transport_maps");
 	look_into_maps(c, &l, "sender_dependent_default_transport_maps");
 	if (l.is_found || l.is_unknown)
 		return;
 	findings_add(&c->findings, "NOT-USED", FINDING_WARNING, l.service,
-	    "no mail goes to it: neither default_transport and "
-	    "relay_transport nor the tables of transport_maps name it");
+	    "no mail goes to it: neither default_transport and its like nor "
+	    "the tables of transport_maps name it");
 	checkup_fix_main(c, "default_transport", l.service);
 }
 

@@ -3,8 +3,12 @@
 
 #include "agent/settings/foreign.h"
 #include "agent/settings/params.h"
+#include "common/base/buf.h"
 #include "common/base/mem.h"
 #include "monitor/checkup.h"
+
+/* As findings_fix() has room for. */
+enum { LIST_MAX = 3500 };
 
 /* What was said by a finding of its own, by name. */
 struct told {
@@ -200,6 +204,71 @@ check_foreign(struct checkup *c, const struct site_lane *lane,
 	problems_fini(&problems);
 }
 
+/* ---- what other transports read, too -------------------------------------
+ */
+
+static bool
+has_smtp(const struct checkup *c)
+{
+	for (size_t i = 0; i < c->site->entry_count; i++)
+		if (strcmp(mastercf_program(&c->site->entries[i]), "smtp") == 0)
+			return true;
+	return false;
+}
+
+/* Written in main.cf, and in force in the lane; not what may hold a secret. */
+static const char *
+shared_value(
+    const struct checkup *c, const struct site_lane *lane, size_t param)
+{
+	const char *name = params_get(param)->name, *value;
+
+	if (lane->origins.params[param] != CONFIG_MAIN_CF ||
+	    strncmp(name, "smtp_", 5) != 0)
+		return NULL;
+	value = main_cf_find(&c->cf, name);
+	return value != NULL && strstr(value, "inline:") == NULL &&
+		       strstr(value, "static:") == NULL
+		   ? value
+		   : NULL;
+}
+
+static void
+check_shared(struct checkup *c, const struct site_lane *lane)
+{
+	struct buf names, fix;
+
+	buf_init(&names, LIST_MAX);
+	buf_init(&fix, LIST_MAX);
+	for (size_t i = 0; i < params_count(); i++) {
+		const char *value = shared_value(c, lane, i);
+		const char *name = params_get(i)->name;
+		char *setting, *quoted;
+
+		if (value == NULL)
+			continue;
+		setting = mem_printf(
+		    "%s/unix/%s=%s", lane->opt.service_name, name, value);
+		quoted = findings_quoted(setting);
+		(void)buf_addf(
+		    &names, "%s%s", buf_len(&names) > 0 ? ", " : "", name);
+		(void)buf_addf(&fix, " %s", quoted);
+		mem_free(quoted);
+		mem_free(setting);
+	}
+	if (buf_len(&names) > 0 && buf_ok(&names) && buf_ok(&fix)) {
+		findings_add(&c->findings, "SHARED", FINDING_NOTE,
+		    lane->opt.service_name,
+		    "it has from main.cf what transports of smtp(8) read "
+		    "there, too, and a change would touch: %s",
+		    buf_str(&names));
+		findings_fix(
+		    &c->findings, "postconf %s-P%s", c->conf, buf_str(&fix));
+	}
+	buf_fini(&names);
+	buf_fini(&fix);
+}
+
 /* ---- all of a lane ------------------------------------------------------- */
 
 static void
@@ -223,6 +292,8 @@ check_lane(struct checkup *c, const struct site_lane *lane)
 			    "%s: the lane defers its mail",
 			    lane->problems.text[i]);
 	mem_free(told.names);
+	if (has_smtp(c))
+		check_shared(c, lane);
 }
 
 void

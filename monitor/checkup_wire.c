@@ -462,7 +462,9 @@ check_ready(const struct wire *w)
 	const char *no_login =
 	    text_of(json_object_get(w->report, "login"), "why");
 
-	if (no_login[0] != '\0')
+	/* Where each sender has its own, the host need not have one. */
+	if (no_login[0] != '\0' &&
+	    !w->lane->set.smtp_sender_dependent_authentication)
 		check_no_login(w, no_login);
 	check_auth_is_off(w);
 	check_level(w);

@@ -206,6 +206,25 @@ survey_names_the_addresses_and_why_they_failed(void **state)
 }
 
 static void
+survey_ends_when_nothing_comes(void **state)
+{
+	static const char *const script[] = {"hang", NULL};
+	struct bench b;
+	json_t *report;
+
+	(void)state;
+	bench_begin(&b);
+	bench_serve(&b, script, NULL);
+	b.dialer = dialer_new(b.loop, &b.set, b.credentials, b.policies);
+	report = survey_run(b.loop, b.dialer, b.nexthop, 300);
+	assert_string_equal(
+	    text_at(json_object_get(report, "failure"), "stage"), "time");
+	assert_string_equal(steps_of(report), "connect");
+	json_decref(report);
+	bench_end(&b);
+}
+
+static void
 survey_says_why_there_is_no_address(void **state)
 {
 	struct bench b;
@@ -232,6 +251,7 @@ main(void)
 	    cmocka_unit_test(
 		survey_does_not_repeat_what_a_server_repeats_of_a_login),
 	    cmocka_unit_test(survey_names_the_addresses_and_why_they_failed),
+	    cmocka_unit_test(survey_ends_when_nothing_comes),
 	    cmocka_unit_test(survey_says_why_there_is_no_address),
 	};
 
