@@ -49,8 +49,9 @@ board_put_beat(struct board_writer *w)
 	board_store(&w->lane->beat_wall_ms, w->beat_wall_ms);
 }
 
-/* Once a second: has the file its name and our entry still? If not, another
- * one gets what is known. Not in a draining child. */
+/* Once a second, and before a beat is written over one that is not ours: has
+ * the file its name and our entry still? If not, another one gets what is
+ * known. Not in a draining child. */
 void board_open_look(struct board_writer *w);
 
 #endif

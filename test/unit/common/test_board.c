@@ -528,6 +528,39 @@ board_of_another_version_is_made_anew(void **state)
 }
 
 static void
+board_older_copy_put_back_is_noticed_before_the_next_beat(void **state)
+{
+	char *path = mem_printf("%s/board", (char *)*state);
+	struct board_writer *w = writer(*state, "fast");
+	const struct board_lane *lane = board_writer_lane(w);
+	char *copy = mem_zalloc(BOARD_SIZE), warning[200] = "";
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	uint64_t beat = lane->beat_wall_ms;
+
+	board_writer_beat(w);
+	assert_int_equal(pread(fd, copy, BOARD_SIZE, 0), BOARD_SIZE);
+	while (lane->beat_wall_ms <= beat)
+		board_writer_beat(w);
+	beat = lane->beat_wall_ms;
+	while (lane->beat_wall_ms <= beat)
+		board_writer_beat(w);
+	assert_int_equal(pwrite(fd, copy, BOARD_SIZE, 0), BOARD_SIZE);
+	log_set_sink(keep_warning, warning);
+	board_writer_beat(w);
+	log_set_sink(NULL, NULL);
+	assert_non_null(strstr(warning, "the board was changed"));
+	warning[0] = '\0';
+	log_set_sink(keep_warning, warning);
+	board_writer_beat(w);
+	log_set_sink(NULL, NULL);
+	assert_string_equal(warning, "");
+	(void)close(fd);
+	mem_free(copy);
+	mem_free(path);
+	board_writer_close(&w);
+}
+
+static void
 board_refuses_files_of_doubtful_origin(void **state)
 {
 	char *path = mem_printf("%s/board", (char *)*state);
@@ -713,6 +746,8 @@ main(void)
 	    IN_STATEDIR(board_of_another_version_is_made_anew),
 	    IN_STATEDIR(board_says_since_when_it_counts),
 	    IN_STATEDIR(board_remembers_the_end_of_certificates),
+	    IN_STATEDIR(
+		board_older_copy_put_back_is_noticed_before_the_next_beat),
 	    IN_STATEDIR(board_refuses_files_of_doubtful_origin),
 	    IN_STATEDIR(board_goes_on_whatever_happens_to_its_file),
 	    IN_STATEDIR(board_is_left_to_another_release),
