@@ -295,8 +295,10 @@ check_connect(struct link *l)
 
 	(void)getsockopt(l->end[1].fd, SOL_SOCKET, SO_ERROR, &error, &error_n);
 	if (error != 0) {
-		end_close(&l->end[0], true);
-		l->is_dead = true;
+		/* Refused, or reset before we saw that it was up: the client
+		 * hears of it one delay later. */
+		l->is_connecting = false;
+		pass_reset(&l->flow[1]);
 	} else if (getpeername(l->end[1].fd, (struct sockaddr *)&ss, &n) == 0) {
 		l->is_connecting = false;
 	}

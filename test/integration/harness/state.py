@@ -47,11 +47,11 @@ def _postfix(postfix, stacks):
         parts.append(f"{process.pid} {process.name} {process.state} "
                      f"{_read(f'/proc/{process.pid}/wchan')}")
         if process.name in OF_INTEREST:
-            parts += _guarded(_sockets, process.pid)
+            parts.append(_guarded(_sockets, process.pid))
         if stacks and process.name == "lane":
             parts.append(_guarded(_stack, process.pid))
     parts.append(_guarded(_lanes, postfix))
-    return "\n".join(parts + [_tail(postfix.log.path)])
+    return "\n".join(filter(None, parts + [_tail(postfix.log.path)]))
 
 
 def _queues(postfix):
@@ -88,7 +88,7 @@ def _sockets(pid):
         sent, come = (int(n, 16) for n in f[4].split(":"))
         lines.append(f"    tcp {ports[0]} -> {ports[1]} state {f[3]}, "
                      f"unsent {sent}, unread {come}")
-    return lines
+    return "\n".join(lines)
 
 
 def _stack(pid):
