@@ -444,8 +444,8 @@ board_open_look(struct board_writer *w)
 	char error[256] = "";
 	bool was_alone = w->fd < 0;
 	/* The next beat would cover what an older copy says. */
-	bool is_foreign = !was_alone &&
-			  board_load(&w->lane->beat_wall_ms) != w->beat_wall_ms;
+	bool is_foreign =
+	    !was_alone && board_load(&w->lane->beat_wall_ms) != w->beat_wall_ms;
 
 	if (!is_foreign &&
 	    now_ms - w->looked_ms < (was_alone ? TRY_AGAIN_MS : LOOK_MS))
