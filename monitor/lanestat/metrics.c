@@ -336,6 +336,17 @@ static const struct gauge_row {
     {"postlane_client_certificate_expiry_timestamp_seconds",
 	"End of the lane's own certificate, 0: it has none",
 	.which = BOARD_GAUGE_certificate_wall_ms, .is_time = true},
+    {"postlane_alarms", "Alarms that stand",
+	.which = BOARD_GAUGE_alarms_raised},
+    {"postlane_alerts_pending",
+	"Alerts that lane_alert_url or lane_alert_command have not taken yet",
+	.which = BOARD_GAUGE_alerts_pending},
+    {"postlane_outage_noted_messages",
+	"Messages to be called back when an outage ends",
+	.which = BOARD_GAUGE_outage_noted},
+    {"postlane_limited_domains",
+	"Recipient domains whose limit is not full again",
+	.which = BOARD_GAUGE_domains_limited},
 };
 
 static double
