@@ -237,6 +237,7 @@ static void
 defer_here(struct agent *a, struct request *req, enum dsn_cause cause,
     const char *status, const char *text)
 {
+	CHECK(req->lane_data == NULL);
 	for (size_t i = 0, n = req->rcpt_count; i < n; i++) {
 		struct verdict *v =
 		    verdict_local(OUTCOME_DEFER, NULL, status, "%s", text);
@@ -271,6 +272,7 @@ is_set_aside(struct agent *a, struct request *req)
 static void
 give_back(struct agent *a, struct request *req)
 {
+	CHECK(req->lane_data == NULL);
 	board_writer_add(a->env.board, BOARD_COUNTER_crowd_deferred, 1);
 	relief_on_given(a->relief, req->queue_id);
 	defer_here(a, req, DSN_CAUSE_CROWDED, "4.4.5",

@@ -4,6 +4,7 @@
 #include "agent/io/logsink.h"
 #include "agent/state/pace_store.h"
 #include "common/base/clock.h"
+#include "common/base/log.h"
 #include "common/shared/board_rates.h"
 
 enum { SHOW_EVERY_MS = 250 };
@@ -196,6 +197,7 @@ figures_on_decided(
 {
 	const struct verdict *v = req->rcpts[i].verdict;
 
+	CHECK(i < req->rcpt_count && req->rcpts[i].verdict != NULL);
 	req->decided_us = now_us;
 	if (i > 0 || v->conn_done.tv_sec == 0 || v->deliver_done.tv_sec == 0)
 		return;

@@ -29,6 +29,7 @@ answers_new(size_t bytes_max)
 {
 	struct answers *a = mem_zalloc(sizeof(*a));
 
+	CHECK(bytes_max > 0);
 	a->bucket_count = BUCKETS_FIRST;
 	a->buckets = mem_zalloc(a->bucket_count * sizeof(struct answer *));
 	a->bytes_max = bytes_max;

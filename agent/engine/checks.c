@@ -90,6 +90,7 @@ ask(const struct check *c, struct buf *out)
 	enum check_result result = CHECK_KEEP;
 	struct buf value;
 
+	CHECK(buf_len(out) == 0);
 	buf_init(&value, VALUE_MAX);
 	switch (rewriter_ask(c->table, c->text, &value)) {
 	case REWRITER_KEPT:

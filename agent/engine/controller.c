@@ -49,6 +49,7 @@ void
 controller_init(struct controller *a, const struct controller_config *config,
     int64_t now_us)
 {
+	CHECK(now_us > 0 && config->floor_per_s > 0 && config->window_max > 0);
 	*a = (struct controller){.config = *config};
 	a->window = WINDOW_FIRST;
 	a->slot_from_us = a->span_from_us = now_us;
@@ -189,6 +190,7 @@ note_use(struct controller *a, int64_t now_us)
 void
 controller_take(struct controller *a, int64_t now_us)
 {
+	CHECK(now_us > 0 && a->in_flight >= 0);
 	a->in_flight++;
 	if (a->is_limited) {
 		note_use(a, now_us);
@@ -305,6 +307,7 @@ learn(struct controller *a, int64_t now_us)
 	double before = a->ceiling, us = (double)(now_us - a->span_from_us);
 	double keep = SPAN_MEMORY / (SPAN_MEMORY + a->span_count);
 
+	CHECK(a->is_limited && a->ceiling > 0);
 	if (a->is_searching || a->rate > a->ceiling * (1 + plateau * 1.5)) {
 		/* Somewhere between what went through and what was too fast;
 		 * nearer to the latter, as the rise was steep. */
@@ -496,6 +499,7 @@ controller_load(struct controller *a, const struct controller_stored *in,
 {
 	int64_t age_us, pause_us;
 
+	CHECK(now_us > 0 && !a->is_limited);
 	if (in->learned_wall_ms <= 0 || in->pause_until_wall_ms < 0 ||
 	    in->ceiling_micro < 0 || in->ceiling_micro > ceiling_micro_max ||
 	    in->agreement < 0 || in->agreement > AGREEMENT_MAX)

@@ -569,6 +569,7 @@ domain_wait_us(
 	struct limitset_cost c = pacer_limit_cost(cost);
 	int64_t wait;
 
+	CHECK(dom->state != NULL && dom->state->holders > 0);
 	if (dom->why != NULL && dom->until_us == INT64_MAX)
 		return RATE_NEVER;
 	if (dom->why != NULL)
@@ -587,6 +588,7 @@ domain_ready(const struct domain *dom, const struct pacer_cost *cost,
 {
 	struct limitset_cost c = pacer_limit_cost(cost);
 
+	CHECK(dom->state != NULL && dom->state->holders > 0);
 	return limitset_ready(dom->state->limits, dom->count, &c, max, now_us);
 }
 
@@ -596,6 +598,7 @@ domain_expected(const struct domain *dom, const struct pacer_cost *cost,
 {
 	struct limitset_cost c = pacer_limit_cost(cost);
 
+	CHECK(dom->state != NULL && dom->state->holders > 0);
 	return limitset_expected(
 	    dom->state->limits, dom->count, &c, span_us, max);
 }
@@ -619,6 +622,7 @@ domain_give_back(
 {
 	struct limitset_cost c = pacer_limit_cost(cost);
 
+	CHECK(dom->state != NULL && dom->state->holders > 0);
 	limitset_give_back(dom->state->limits, dom->count, &c, taken_us);
 	keep(dom->state, taken_us);
 }
@@ -633,6 +637,7 @@ domain_explain(const struct domain *dom, const struct pacer_cost *cost,
 	enum pacer_unit unit;
 	size_t which;
 
+	CHECK(dom->state != NULL && dom->state->holders > 0);
 	if (dom->why != NULL) {
 		(void)snprintf(out, n, "mail to %s is %s", dom->name, dom->why);
 		return;

@@ -249,6 +249,7 @@ generic_map(const struct generic *generic, struct answers *answers,
 	    .generic = generic, .answers = answers, .address = address};
 	enum rewriter_result result;
 
+	CHECK(generic->set != NULL);
 	if (generic->maps.fn == NULL)
 		return REWRITER_KEPT;
 	buf_init(&s.result, ADDRESS_MAX);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/engine/verdict.h"
+#include "common/base/log.h"
 
 enum { CODE_OCTETS = 4 }; /* with the blank or hyphen behind it */
 
@@ -188,6 +189,7 @@ judgement_of(struct judgement *j, const struct rules *rules,
 {
 	enum mail_fate by_code = fate_by_code(stage, code);
 
+	CHECK(text != NULL);
 	*j = (struct judgement){.hit = {.outcome = RULE_OK}};
 	find_status(text, j->status);
 	if (by_code == FATE_AS_WANTED || by_code == FATE_OUT_OF_STEP) {

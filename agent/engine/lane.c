@@ -265,6 +265,7 @@ lane_add_session(struct lane *lane, struct route *route,
 {
 	struct lane_session *ls = mem_zalloc(sizeof(*ls));
 
+	CHECK(!lane->is_kicking && peer != NULL);
 	CHECK(route->dialing > 0 && lane->dialing >= route->dialing);
 	route->dialing--;
 	lane->dialing--;
@@ -299,6 +300,7 @@ lane_dial_failed(struct lane *lane, struct route *route,
 {
 	struct route_failure f = *failure;
 
+	CHECK(!lane->is_kicking && lane->dialing >= route->dialing);
 	CHECK(route->dialing > 0);
 	route->dialing--;
 	lane->dialing--;
@@ -362,6 +364,7 @@ lane_close_idle(struct lane *lane, size_t count, lane_route_fn *is_of,
 void
 lane_drain(struct lane *lane, struct moment now)
 {
+	CHECK(!lane->is_kicking);
 	lane->is_draining = true;
 	list_each (link, &lane->routes) {
 		struct route *r = route_of(link);
@@ -381,6 +384,7 @@ lane_drain(struct lane *lane, struct moment now)
 void
 lane_abort(struct lane *lane, const char *why, struct moment now)
 {
+	CHECK(!lane->is_kicking && why != NULL);
 	list_each (link, &lane->routes) {
 		struct route *r = route_of(link);
 

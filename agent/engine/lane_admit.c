@@ -5,6 +5,8 @@
 
 #include <math.h>
 
+#include "common/base/log.h"
+
 enum {
 	/* Requests inside a lane without a limit: two windows for every
 	 * session, so that a session never waits for the queue manager. */
@@ -67,6 +69,7 @@ lane_has_surplus(const struct lane *lane, int64_t now_us)
 	size_t enough = lane_places(lane) / 2;
 	size_t inside = (size_t)most_inside(lane);
 
+	CHECK(lane->waiting >= lane->parked);
 	/* Half of what is let in is in flight; and it is never quite full. */
 	if (enough > inside / 4)
 		enough = inside / 4;
@@ -85,6 +88,7 @@ lane_may_admit(const struct lane *lane, size_t coming, int64_t now_us,
 	int64_t inside = waiting + (int64_t)lane->in_flight;
 	int64_t per_s = messages_per_s(lane, now_us);
 
+	CHECK(lane->waiting >= lane->parked);
 	*until_us_out = INT64_MAX;
 	if (lane->is_draining)
 		return false;

@@ -123,6 +123,7 @@ static bool
 start_dial(
     struct lane *lane, struct route *r, struct lane_no *no, int64_t now_us)
 {
+	CHECK(!lane->is_draining);
 	if (!lane->ops.connections->start_dial(
 		lane->ops.connections_ctx, r, no)) {
 		if (no->reason == LANE_NO_SLOT ||
@@ -298,6 +299,7 @@ may_go_now(struct lane *lane, const struct route *r,
 	const struct controller *pace = &r->pace->adapt;
 	int room = controller_window(pace) - pace->in_flight;
 
+	CHECK(pace->in_flight >= 0);
 	if (!lane->set->lane_adaptive)
 		return n;
 	if (isfinite(controller_rate(pace)) && room > 1)
@@ -346,6 +348,7 @@ count_on_dial(struct outlook *o, int64_t began_us)
 	double late_us = DIAL_LATE_TIMES * o->route->tempo.dial_us;
 	double age_us = (double)(o->now_us - began_us);
 
+	CHECK(o->now_us >= began_us);
 	if (age_us > late_us)
 		return false;
 	note_end(o, (double)began_us + late_us);
@@ -382,6 +385,7 @@ add_session(struct outlook *o, const struct lane_session *ls)
 	double busy_us = load > 0 ? (double)(o->now_us - ls->moved_us) : 0;
 	double n;
 
+	CHECK(ls->route == o->route);
 	if (busy_us > o->dial_us)
 		return;
 	if (load > 0)
@@ -424,6 +428,7 @@ lane_add_dial_for(struct lane *lane, struct route *r,
 {
 	int64_t until_us;
 
+	CHECK(t->route == r && t->carrier == NULL);
 	if (!may_dial(lane, r, false, no, now_us))
 		return false;
 	if (can_do_without(lane, r, t, now_us, &until_us)) {

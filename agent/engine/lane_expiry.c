@@ -10,6 +10,7 @@ explain(
 {
 	struct pacer_cost cost = lane_cost_of(t);
 
+	CHECK(t->domain != NULL);
 	domain_explain(t->domain, &cost, now_us, text, DOMAIN_TEXT_SIZE);
 }
 
@@ -38,6 +39,7 @@ lane_refuse_to_wait(struct lane *lane, struct transaction *t, int64_t wait_us)
 	char rate[RATE_TEXT_SIZE];
 	struct dsn dsn;
 
+	CHECK(lane->paced_by != NULL && wait_us > 0);
 	rate_to_text(&limit->rate, rate, sizeof(rate));
 	if (wait_us == RATE_NEVER) {
 		dsn_set(&dsn, "4.4.5", "message exceeds %s = %s",
@@ -100,6 +102,7 @@ expire(struct lane *lane, struct transaction *t, int64_t now_us)
 	const struct peer *peer = NULL;
 	struct dsn dsn;
 
+	CHECK(t->carrier == NULL && t->route != NULL);
 	if (route_is_in_outage(r, now_us)) {
 		/* Who is called back when it is over need not be kept from
 		 * coming; nor others, while any host of the list works. */
@@ -217,6 +220,7 @@ refuse_parked(
 	char text[DOMAIN_TEXT_SIZE];
 	struct dsn dsn;
 
+	CHECK(t->parking != NULL && t->domain != NULL && wait_us > 0);
 	if (lane_defer_held(lane, t))
 		return;
 	explain(t, now_us, text);

@@ -413,6 +413,7 @@ ask_for_place(struct lane *lane, struct route *r, int64_t now_us)
 {
 	struct lane_session *least = NULL;
 
+	CHECK(lane->is_kicking);
 	if (now_us - r->place_asked_us < PLACE_US)
 		return;
 	list_each (link, &lane->routes) {
@@ -546,6 +547,7 @@ lane_owe(struct lane *lane, const struct transaction *t, enum lane_owed_for why)
 {
 	struct route *first = first_of(lane, t->route);
 
+	CHECK(t->route != NULL);
 	if (first == NULL || lane->ops.outages == NULL ||
 	    !lane->ops.outages->on_outage(
 		lane->ops.outages_ctx, first->id, t->req, why))

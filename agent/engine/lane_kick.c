@@ -37,6 +37,7 @@ judge_end(struct lane *lane, struct lane_session *ls, int64_t now_us)
 static void
 bury_ended(struct lane *lane, struct route *r, int64_t now_us)
 {
+	CHECK(lane->is_kicking);
 	list_each_safe (link, &r->sessions) {
 		struct lane_session *ls = session_of(link);
 
@@ -120,6 +121,7 @@ assign(struct lane *lane, struct lane_session *ls, struct transaction *t,
 {
 	struct pacer_cost cost = lane_cost_of(t);
 
+	CHECK(list_is_linked(&t->link));
 	CHECK(t->carrier == NULL && t->route == ls->route);
 	lane_note_domains(ls, t);
 	lane_take_token(t, &cost, now.us);
@@ -156,6 +158,7 @@ may_go(struct lane *lane, struct transaction *t, const struct pacer_cost *cost,
 					  : 0;
 	struct dsn dsn;
 
+	CHECK(t->carrier == NULL);
 	*refused_out = false;
 	if (paused_us > lane->set->lane_wait_limit_us) {
 		dsn_set(&dsn, "4.4.5",
@@ -263,6 +266,7 @@ kick_route(struct lane *lane, struct route *r, struct moment now)
 	int64_t now_us = now.us;
 	bool is_served = false;
 
+	CHECK(lane->is_kicking);
 	lane_expire_waiting(lane, r, now);
 	while (serve(lane, r, &no, now))
 		is_served = true;

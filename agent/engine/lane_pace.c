@@ -54,6 +54,7 @@ join(struct route *r, struct lane_pace *pace)
 void
 lane_begin_pace(struct lane *lane, struct route *r, int64_t now_us)
 {
+	CHECK(r->pace == NULL);
 	join(r, begin(lane, 0, now_us));
 }
 
@@ -62,6 +63,7 @@ lane_leave_pace(struct route *r)
 {
 	struct lane_pace *pace = r->pace;
 
+	CHECK(pace != NULL && pace->routes > 0);
 	r->pace = NULL;
 	if (--pace->routes > 0)
 		return;
@@ -201,6 +203,7 @@ lane_pause(
 	int64_t now_us = now.us;
 	bool is_news = until_us > controller_paused_until(pace) + US_PER_S;
 
+	CHECK(until_us >= 0);
 	(void)lane;
 	if (until_us <= now_us || until_us <= controller_paused_until(pace))
 		return;
@@ -232,6 +235,7 @@ lane_cost_of(const struct transaction *t)
 void
 lane_count_taken(struct transaction *t, int64_t now_us)
 {
+	CHECK(t->carrier != NULL && t->route->pace != NULL);
 	t->taken_us = now_us;
 	t->is_throttled = false;
 	controller_take(&t->route->pace->adapt, now_us);

@@ -216,6 +216,7 @@ parking_wait_us(struct parking *p, int64_t now_us)
 		return p->not_before_us == INT64_MAX
 			   ? RATE_NEVER
 			   : p->not_before_us - now_us;
+	CHECK(p->count > 0);
 	cost = lane_cost_of(parking_first(p));
 	wait_us = domain_wait_us(p->domain, &cost, now_us);
 	p->not_before_us = wait_us == RATE_NEVER ? INT64_MAX : now_us + wait_us;

@@ -125,6 +125,7 @@ slow_down(struct lane *lane, struct route *r, struct transaction *t,
 	struct controller *pace = &r->pace->adapt;
 	bool yields;
 
+	CHECK(t == NULL || t->route == r);
 	lane->figures.throttled++;
 	if (wait_us > 0)
 		tell_pause(lane, r, now_us + wait_us);
@@ -158,6 +159,7 @@ pause_until(struct lane *lane, struct route *r, const char *text,
 {
 	int64_t until_us = now_us + j->wait_us;
 
+	CHECK(j->wait_us >= 0);
 	lane->figures.throttled++;
 	/* The other replies of this flight say the same. */
 	if (until_us > controller_paused_until(&r->pace->adapt) + US_PER_S) {
@@ -220,6 +222,7 @@ static void
 too_many(struct lane *lane, struct route *r, bool was_open, const char *text,
     const struct judgement *j, int64_t now_us)
 {
+	CHECK(j->wait_us >= 0);
 	lane->figures.fewer++;
 	route_rest(r, now_us + j->wait_us);
 	lane->ops.accounts->on_too_many(
@@ -383,6 +386,7 @@ lane_judge(struct lane_session *ls, struct transaction *t,
 	char text[DSN_TEXT_MAX + 1];
 	struct judgement j;
 
+	CHECK(t == NULL || t->carrier == ls);
 	reply_text(reply, text, sizeof(text));
 	judgement_of(&j, ls->lane->rules, stage_of(t, kind), reply->code, text,
 	    now.wall.tv_sec);
@@ -420,6 +424,7 @@ lane_judge_dial(struct lane *lane, struct route *route, enum rule_stage stage,
 	int64_t now_us = now.us;
 	struct judgement j;
 
+	CHECK(route->dialing > 0);
 	if (reply == NULL)
 		return false;
 	judgement_of(&j, lane->rules, stage, code, reply, now.wall.tv_sec);

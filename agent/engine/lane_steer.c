@@ -77,6 +77,7 @@ lane_shed_sessions(struct lane *lane, int64_t now_us)
 {
 	size_t limit = (size_t)lane->set->lane_connection_limit;
 
+	CHECK(lane->sessions >= lane->finishing);
 	if (lane->steering.connection_limit == 0)
 		return;
 	while (lane->sessions - lane->finishing > limit) {
@@ -132,6 +133,7 @@ lane_steer(
 {
 	bool was_paused = lane_steer_paused_until_us(lane, now.us) > 0;
 
+	CHECK(order->paused_until_us >= 0);
 	if (!is_same_drain(&lane->steering, order))
 		lane->steered_us = now.us;
 	lane->steering = *order;

@@ -5,6 +5,7 @@
 #include "agent/engine/lane_park.h"
 #include "agent/engine/lane_state.h"
 #include "common/base/clock.h"
+#include "common/base/log.h"
 
 /* Of the reasons that a lane has for itself. */
 static enum board_wait
@@ -178,6 +179,7 @@ find_place(const struct transaction *t, struct lane_why *why)
 		if (l == &t->link)
 			why->place = why->of;
 	}
+	CHECK(why->place > 0);
 }
 
 /* How many like t the limits allow in a span of time. */

@@ -96,6 +96,7 @@ needed_to_grow(const struct route *r)
 void
 route_on_accepted(struct route *r, int64_t began_us, int depth_max)
 {
+	CHECK(depth_max > 0 && r->depth > 0);
 	CHECK(r->depth >= 1 && depth_max >= 1);
 	r->taken_since_doubt++;
 	if (r->taken_since_doubt / ROUTE_WARY_FORGOTTEN >= r->wary)
@@ -159,6 +160,7 @@ back_off(struct route *r, bool is_silent, uint32_t random, int64_t now_us)
 	int64_t max_us =
 	    is_silent ? ROUTE_BACKOFF_MAX_SILENT_US : ROUTE_BACKOFF_MAX_US;
 
+	CHECK(r->backoff_us >= 0 && r->backoff_us <= ROUTE_BACKOFF_MAX_US);
 	/* Several dials or sessions may fail for one cause: one step back. */
 	if (now_us < r->dial_not_before_us)
 		return;
@@ -196,6 +198,7 @@ void
 route_on_session_end(struct route *r, enum session_end how, int accepted,
     int in_doubt, uint32_t random, int64_t now_us)
 {
+	CHECK(accepted >= 0 && in_doubt >= 0);
 	if (in_doubt > 0)
 		on_doubt(r, in_doubt, now_us);
 	switch (how) {
@@ -258,6 +261,7 @@ take_began_us(struct route *r)
 void
 route_on_dial_ok(struct route *r, int64_t now_us)
 {
+	CHECK(now_us > 0);
 	r->dial_took_us = now_us - take_began_us(r);
 	tempo_on_dial(&r->tempo, r->dial_took_us);
 	if (r->reach == ROUTE_DOWN && !r->has_next)
@@ -317,6 +321,7 @@ route_on_dial_failed(struct route *r, const struct route_failure *failure,
 {
 	int64_t patience_us = failure->patience_us;
 
+	CHECK(failure->dsn != NULL && failure->patience_us >= 0);
 	(void)take_began_us(r);
 	back_off(r, failure->kind.is_transport, random, now_us);
 	remember_failure(r, failure);
@@ -365,6 +370,7 @@ void
 route_on_alarm(struct route *r, const struct dsn *dsn, const struct peer *peer,
     const char *reply, int64_t first_us, int64_t now_us)
 {
+	CHECK(dsn != NULL && first_us > 0);
 	/* Many replies of one flight say the same. A session whose dial was
 	 * under way has found the host reachable in the meantime. */
 	if (r->trust == ROUTE_ALARMED && now_us < r->rest_until_us) {
@@ -469,6 +475,7 @@ route_quota(
 {
 	int quota = configured;
 
+	CHECK(configured > 0);
 	if (announced > 0 && announced < quota)
 		quota = announced;
 	if (r->quota > 0 && r->quota < quota &&

@@ -184,6 +184,7 @@ session_settle(struct session *s, struct transaction *t, struct moment now)
 bool
 session_ask_for_proof(struct session *s, struct moment now)
 {
+	CHECK(session_held(s) > 0);
 	if (!manner_is_known(s->manner, ANSWER_END))
 		s->manner->is_ambiguous = true;
 	if (s->proof != PROOF_ASKED && !s->manner->no_rset &&

@@ -63,6 +63,7 @@ struct verdict *
 session_refuse_size(
     const struct session *s, uint64_t octets, const struct verdict_source *from)
 {
+	CHECK(from != NULL);
 	if (s->ehlo.size_limit == 0 || octets <= s->ehlo.size_limit)
 		return NULL;
 	return verdict_local(OUTCOME_BOUNCE, from, "5.3.4",

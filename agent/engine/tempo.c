@@ -41,6 +41,7 @@ tempo_coming(const struct tempo *t, int64_t now_us)
 void
 tempo_on_coming(struct tempo *t, int64_t now_us)
 {
+	CHECK(now_us > 0);
 	t->came = tempo_coming(t, now_us) + 1;
 	t->came_us = now_us;
 }

@@ -57,6 +57,7 @@ transaction_new_part(struct request *req, size_t room, int64_t now_us)
 {
 	struct transaction *t = make(req, room, now_us);
 
+	CHECK(room > 0);
 	CHECK(room > 0 && room <= req->rcpt_count);
 	t->is_part = true;
 	return t;

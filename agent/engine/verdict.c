@@ -27,6 +27,7 @@ static const struct {
 const char *
 verdict_command_name(enum command_kind kind)
 {
+	CHECK(kind <= COMMAND_QUIT);
 	return words[kind].reply_to;
 }
 
@@ -160,6 +161,7 @@ verdict_lost(struct dsn *out, const struct peer *peer, enum command_kind kind,
 		? "sending end of data -- message may be sent more than once"
 		: words[kind].doing;
 
+	CHECK(kind <= COMMAND_QUIT && loss <= LOSS_PLACE);
 	dsn_set(out, "4.4.2", "%s %s[%s]%s while %s", happened[loss],
 	    peer->host, peer->addr, loss == LOSS_TIMEOUT ? " timed out" : "",
 	    doing);

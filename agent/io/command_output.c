@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/base/log.h"
 #include "common/base/mem.h"
 
 extern char **environ;
@@ -241,6 +242,7 @@ run(struct command_output_result *result, const struct command *command)
 	bool again;
 	int error;
 
+	CHECK(command->argv[0] != NULL && command->limit_ms > 0);
 	buf_init(&result->out, COMMAND_OUTPUT_MAX);
 	buf_init(&result->err, COMMAND_OUTPUT_ERROR_MAX);
 	/* Growing copies, and what is left behind cannot be wiped. */

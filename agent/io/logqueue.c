@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "common/base/log.h"
 #include "common/base/mem.h"
 
 enum { LOST_LINE_MAX = 512 };
@@ -27,6 +28,7 @@ weight(size_t n)
 void
 logqueue_init(struct logqueue *q, logqueue_lost_fn *tell)
 {
+	CHECK(tell != NULL);
 	*q = (struct logqueue){.tell = tell};
 	list_init(&q->lines);
 }
@@ -57,6 +59,7 @@ append_lost(struct logqueue *q)
 	char text[LOST_LINE_MAX];
 	size_t n = q->tell(text, sizeof(text), q->lost);
 
+	CHECK(q->lost > 0);
 	q->lost = 0;
 	append(q, text, n);
 }
@@ -99,6 +102,7 @@ logqueue_pop(struct logqueue *q)
 
 	if (link == NULL)
 		return;
+	CHECK(q->bytes >= weight(line_of(link)->n));
 	q->bytes -= weight(line_of(link)->n);
 	mem_free(line_of(link));
 }

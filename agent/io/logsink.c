@@ -348,6 +348,7 @@ end_log(void)
 void
 logsink_attach(struct loop *loop)
 {
+	CHECK(loop == NULL || sink.is_open);
 	loop_unwatch(&sink.watch);
 	if (sink.loop != NULL)
 		loop_timer_free(&sink.timer);
@@ -455,6 +456,7 @@ logsink_configure(const struct settings *settings)
 {
 	int facility = logsink_facility(settings->syslog_facility);
 
+	CHECK(sink.is_open);
 	/* What was said so far is worded for the receiver so far. */
 	logsink_flush(EXIT_WAIT_MS);
 	logqueue_fini(&sink.queue);

@@ -35,6 +35,7 @@ struct loop {
 	struct event again;
 	int handle_count; /* watches and timers that are not freed yet */
 	bool is_stopping;
+	int calls; /* callbacks of events that are running */
 	int signal_count;
 	struct loop_signal signals[MAX_SIGNALS];
 };
@@ -144,6 +145,7 @@ loop_stop(struct loop *loop)
 pid_t
 loop_fork(struct loop *loop)
 {
+	CHECK(loop->calls == 0);
 	sigset_t watched, before, pending;
 	pid_t pid;
 
@@ -189,10 +191,13 @@ static void
 on_fd(evutil_socket_t fd, short what, void *arg)
 {
 	struct loop_fd *w = arg;
+	struct loop *loop = w->loop;
 
 	(void)fd;
-	take_time(w->loop);
+	take_time(loop);
+	loop->calls++;
 	w->fn(w->ctx, (what & EV_READ) != 0, (what & EV_WRITE) != 0);
+	loop->calls--;
 }
 
 struct loop_fd *
@@ -287,11 +292,14 @@ static void
 on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct loop_timer *t = arg;
+	struct loop *loop = t->loop;
 
 	(void)fd;
 	(void)what;
-	take_time(t->loop);
+	take_time(loop);
+	loop->calls++;
 	t->fn(t->ctx);
+	loop->calls--;
 }
 
 struct loop_timer *

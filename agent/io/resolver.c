@@ -321,6 +321,7 @@ deliver(struct resolver_query *q)
 	void *fn_ctx = q->ctx;
 	struct resolver_answer answer = q->answer;
 
+	CHECK(q->is_settled && fn != NULL);
 	memset(&q->answer, 0, sizeof(q->answer));
 	query_free(q);
 	fn(fn_ctx, &answer);
@@ -422,6 +423,7 @@ conclude(struct resolver_query *q)
 	struct resolver_answer *a = &q->answer;
 	int ttl_s = q->ttl_s;
 
+	CHECK(!q->is_settled);
 	if (a->count > 0) {
 		if (has_open_questions(q) || q->failure != ARES_SUCCESS)
 			ttl_s = ttl_s < PARTIAL_TTL_S ? ttl_s : PARTIAL_TTL_S;
@@ -736,6 +738,7 @@ ask(struct resolver *r, const char *name, enum resolver_kind kind,
 	const struct resolver_answer *known =
 	    resolver_cache_find(&r->cache, name, kind, loop_now_ms(r->loop));
 
+	CHECK(fn != NULL);
 	q->resolver = r;
 	q->name = mem_strdup(name);
 	q->kind = kind;

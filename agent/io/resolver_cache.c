@@ -3,6 +3,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/base/log.h"
 #include "common/base/mem.h"
 
 struct cached {
@@ -40,6 +41,7 @@ resolver_answer_dup(
 static void
 cached_free(struct resolver_cache *cache, struct cached *c)
 {
+	CHECK(cache->count > 0);
 	list_remove(&c->link);
 	cache->count--;
 	resolver_answer_fini(&c->answer);

@@ -309,6 +309,7 @@ alarm_raise(struct alarm *a, enum alarm_kind kind, const char *smarthost,
 	int64_t wall_s = clock_wall().tv_sec;
 	struct state *st;
 
+	CHECK(smarthost != NULL && reply != NULL);
 	if (a->is_drained)
 		return;
 	st = find(a, kind, smarthost);

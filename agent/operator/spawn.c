@@ -261,6 +261,7 @@ spawn_new(struct loop *loop, const char *command, int64_t limit_ms)
 {
 	struct spawn *s = mem_zalloc(sizeof(*s));
 
+	CHECK(limit_ms > 0);
 	s->loop = loop;
 	s->line = mem_strdup(command);
 	split(s);

@@ -112,6 +112,7 @@ webhook_post(struct webhook *hook, const char *body)
 {
 	struct body *b;
 
+	CHECK(hook->pending <= WEBHOOK_QUEUE_MAX);
 	if (hook->state == HOOK_DRAINED)
 		return;
 	if (hook->pending == WEBHOOK_QUEUE_MAX) {
@@ -420,6 +421,7 @@ webhook_new(struct loop *loop, const struct settings *set,
 {
 	struct webhook *w = mem_zalloc(sizeof(*w));
 
+	CHECK(config->retry_ms > 0 && config->timeout_ms > 0);
 	w->loop = loop;
 	w->url = mem_strdup(config->url);
 	w->retry_ms = config->retry_ms;

@@ -195,6 +195,7 @@ run(void *ctx)
 void
 requeue_allow(struct requeue *recall, size_t count, double per_s)
 {
+	CHECK(per_s >= 0);
 	recall->allowed = count;
 	recall->per_s = per_s > REQUEUE_PER_S_MIN ? per_s : REQUEUE_PER_S_MIN;
 	if (count > 0 && recall->count > 0 && recall->ipc == NULL)

@@ -9,6 +9,7 @@
 #include "agent/engine/pacer.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
+#include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/words.h"
 #include "common/limits/rate.h"
@@ -227,6 +228,7 @@ set_number(struct settings *set, const struct param *param, const char *text)
 	const char *rest = "";
 	int64_t n;
 
+	CHECK(param->min <= param->max);
 	if (param->type == PARAM_TIME ? !parse_time(text, &n)
 				      : !parse_number(text, &n, &rest))
 		return false;

@@ -310,6 +310,7 @@ account_take(struct account *a, int *slot, struct lane_no *no)
 	int64_t wait_us = rate_store_connect_wait_us(a->rates, now_us);
 	struct budget_answer answer = {.slot = -1};
 
+	CHECK(*slot < 0);
 	if (wait_us == 0) {
 		budget_set_lane_limit(
 		    a->budget, lane_connection_limit(a->accounts->lane));
@@ -558,6 +559,7 @@ static const struct pacer_ops pacer_handlers = {
 void
 accounts_set_lane(struct accounts *accounts, struct lane *lane)
 {
+	CHECK(accounts->lane == NULL);
 	accounts->lane = lane;
 	lane_set_rates(lane, rate_store_load(accounts->env.rates),
 	    &pacer_handlers, accounts, clock_mono_us());

@@ -44,6 +44,7 @@ add_saslname(struct buf *out, const char *name)
 bool
 bearer_message(const struct bearer *b, struct buf *out)
 {
+	CHECK(b->token != NULL && b->user != NULL);
 	switch (b->mech) {
 	case BEARER_XOAUTH2:
 		(void)buf_addf(out, "user=%s", b->user);

@@ -332,6 +332,7 @@ hand_out(struct candidates *c, const struct candidate *candidate)
 	candidate_fn *fn = c->fn;
 
 	c->fn = NULL;
+	CHECK(fn != NULL);
 	fn(c->ctx, candidate);
 }
 

@@ -222,6 +222,7 @@ credentials_find(struct credentials *c, const char *sender, const char *host,
 {
 	struct credentials_query *q;
 
+	CHECK(fn != NULL);
 	if (!c->set->smtp_sasl_auth_enable || maps_is_empty(c->maps)) {
 		fn(ctx, MAPS_NOT_FOUND, NULL, NULL, NULL);
 		return NULL;

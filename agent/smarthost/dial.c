@@ -34,6 +34,7 @@ dial_stage_name(enum dial_stage stage)
 	    [DIAL_CONFIG] = "config",
 	};
 
+	CHECK(stage <= DIAL_CONFIG);
 	return names[stage];
 }
 
@@ -232,6 +233,7 @@ dial_enter(struct dial *dial, enum dial_state state)
 void
 dial_quit(struct dial *dial, const char *words)
 {
+	CHECK(dial->link != NULL);
 	dial_enter(dial, DIAL_STATE_QUIT);
 	buf_fini_secret(&dial->out);
 	(void)buf_add_str(&dial->out, words);
@@ -315,6 +317,7 @@ dial_fail_reply(struct dial *dial, const char *status,
 {
 	char text[DSN_TEXT_MAX];
 
+	CHECK(dial->link != NULL);
 	reply_text(reply, text, sizeof(text));
 	dial_hide_secrets(dial, text);
 	dial_fail(

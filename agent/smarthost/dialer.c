@@ -135,6 +135,7 @@ dialer_tally(const struct dialer *dialer)
 void
 dialer_observe(struct dialer *dialer, dial_note_fn *fn, void *ctx)
 {
+	CHECK(fn == NULL || dialer->on_note == NULL);
 	dialer->on_note = fn;
 	dialer->note_ctx = ctx;
 }
@@ -173,6 +174,7 @@ finish(struct dial *dial)
 	dial_fn *on_done = dial->on_done;
 	void *ctx = dial->ctx;
 
+	CHECK(dial->on_done != NULL);
 	dispose(dial);
 	on_done(ctx, &result);
 }
@@ -198,6 +200,7 @@ ready(struct dial *dial)
 	struct dial_result *r = &dial->result;
 	int64_t rtt_us = link_rtt_us(dial->link);
 
+	CHECK(dial->link != NULL && r->link == NULL);
 	if (rtt_us > r->peer.rtt_us)
 		r->peer.rtt_us = rtt_us;
 	candidate_wake(&dial->dialer->rests, &dial->at.sa);
@@ -550,6 +553,7 @@ on_connected(void *ctx, bool readable, bool writable)
 	socklen_t n = sizeof(error_no);
 	int64_t rtt_us;
 
+	CHECK(dial->state == DIAL_STATE_CONNECT && fd >= 0);
 	(void)readable;
 	(void)writable;
 	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error_no, &n) != 0)
@@ -580,6 +584,7 @@ start_connect(struct dial *dial)
 	socklen_t n = family == AF_INET6 ? sizeof(struct sockaddr_in6)
 					 : sizeof(struct sockaddr_in);
 
+	CHECK(dial->fd < 0 && dial->link == NULL);
 	dial_set_state(dial, DIAL_STATE_CONNECT);
 	dial->fd =
 	    socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -690,6 +695,8 @@ dialer_dial(struct dialer *dialer, const struct dial_target *target,
 {
 	struct dial *dial = mem_zalloc(sizeof(*dial));
 
+	CHECK(on_done != NULL && target->nexthops != NULL &&
+	      target->sender != NULL);
 	dial->dialer = dialer;
 	dial->on_done = on_done;
 	dial->ctx = ctx;

@@ -83,6 +83,7 @@ endings_tell(struct endings *ends, enum session_end how,
 	const struct peer *peer = session_peer(session);
 	enum board_counter counter = endings_counter(how, session);
 
+	CHECK(counter < BOARD_COUNTER_COUNT);
 	if (!bucket_take(&ends->lines, 1, now_us) && !endings_is_trouble(how)) {
 		ends->left_out++;
 		return;

@@ -169,6 +169,7 @@ on_tls(void *ctx, bool ok, enum link_end end, const char *text)
 	char name[NAME_SIZE], line[1000];
 	struct tls_facts facts;
 
+	CHECK(dial->state == DIAL_STATE_TLS);
 	if (!ok) {
 		fail_handshake(dial, end != LINK_TLS_ERROR, text);
 		return;
@@ -217,6 +218,7 @@ start_tls(struct dial *dial)
 	char why[TLSPOLICY_ERROR_SIZE];
 	struct ssl_st *ssl;
 
+	CHECK(dial->link != NULL && link_ssl(dial->link) == NULL);
 	make_tls_key(dial);
 	ssl = tls_open(dial->dialer->tls, &dial->policy, dial->at.host,
 	    dial->at.domain, dial->tls_key, why, sizeof(why));
@@ -489,6 +491,7 @@ on_input(void *ctx, const char *p, size_t n)
 	struct dial *dial = ctx;
 	struct link *link = dial->link;
 
+	CHECK(dial->link != NULL && dial->on_handshake_end != NULL);
 	/* A handler may close the connection, hand it over or start TLS. */
 	while (n > 0 && dial->link == link) {
 		size_t used = 0;
@@ -564,6 +567,7 @@ handshake_on_timeout(struct dial *dial)
 {
 	char name[NAME_SIZE];
 
+	CHECK(dial->on_handshake_end != NULL);
 	if (dial->state == DIAL_STATE_QUIT) {
 		conclude(dial, HANDSHAKE_FAILED);
 		return;
@@ -586,6 +590,7 @@ handshake_start(struct dial *dial, handshake_end_fn *on_end)
 	    on_input, on_output, on_written, on_closed};
 	const struct peer *peer = &dial->result.peer;
 
+	CHECK(on_end != NULL && dial->link != NULL);
 	CHECK(dial->on_handshake_end == NULL);
 	dial->on_handshake_end = on_end;
 	reply_parser_fini(&dial->parser);

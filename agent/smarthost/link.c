@@ -483,6 +483,7 @@ link_new(struct loop *loop, int fd)
 	struct link *link = mem_zalloc(sizeof(*link));
 	int on = 1;
 
+	CHECK(fd >= 0);
 	link->loop = loop;
 	link->fd = fd;
 	link->watch = loop_watch(loop, fd, on_event, link);
@@ -626,6 +627,7 @@ link_start_tls(
 {
 	BIO *bio;
 
+	CHECK(on_done != NULL && ssl != NULL);
 	CHECK(link->ssl == NULL);
 	link->on_tls = on_done;
 	link->tls_ctx = ctx;

@@ -109,6 +109,7 @@ login_start(struct dial *dial)
 	char mechs[EHLO_AUTH_SIZE];
 	const char *error = NULL;
 
+	CHECK(dial->link != NULL && dial->sasl == NULL);
 	if (!dial->has_credentials) {
 		dial->is_ready = true;
 		return;
@@ -194,6 +195,7 @@ login_on_reply(struct dial *dial, const struct reply *reply)
 	char status[DSN_STATUS_SIZE];
 	const char *said;
 
+	CHECK(dial->sasl != NULL);
 	if (reply->code / 100 == 3) {
 		answer_challenge(dial, reply);
 		return;

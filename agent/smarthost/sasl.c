@@ -179,6 +179,8 @@ sasl_new(const struct sasl_login *login, char *why, size_t why_size)
 	unsigned flags = 0;
 	int rc;
 
+	CHECK(login->user != NULL &&
+	      (login->token != NULL || login->password != NULL));
 	if (!option_flags(login->options, &flags, bad, sizeof(bad))) {
 		(void)snprintf(why, why_size,
 		    "bad per-session SASL security properties: %s", bad);
@@ -281,6 +283,7 @@ sasl_start(struct sasl *sasl, const char *offered, const char **mech_out,
 	unsigned n = 0;
 	int rc;
 
+	CHECK(!sasl->is_done && sasl->mech == NULL);
 	*has_initial_out = sasl->bearer != NULL;
 	if (sasl->bearer != NULL) {
 		bool ok = start_bearer(sasl, offered, out, why, why_size);

@@ -211,6 +211,7 @@ source_address_bind(const struct source_address *s, int fd, int family)
 	const void *sa = is_v6 ? (const void *)&s->ipv6 : &s->ipv4;
 	socklen_t n = is_v6 ? sizeof(s->ipv6) : sizeof(s->ipv4);
 
+	CHECK(fd >= 0 && (family == AF_INET || family == AF_INET6));
 	if (!(is_v6 ? s->has_ipv6 : s->has_ipv4) || bind(fd, sa, n) == 0)
 		return true;
 	warn(s, family);

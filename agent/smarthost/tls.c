@@ -709,6 +709,7 @@ tls_judge(struct tls *tls, struct ssl_st *ssl, const struct tlspolicy *policy,
 {
 	X509 *cert = SSL_get0_peer_certificate(ssl);
 
+	CHECK(tls->sessions != NULL);
 	memset(out, 0, sizeof(*out));
 	out->is_resumed = SSL_session_reused(ssl) == 1;
 	out->has_cert = cert != NULL;
@@ -739,6 +740,7 @@ tls_key(
 
 	if (EVP_Digest(text, strlen(text), digest, &n, EVP_sha256(), NULL) != 1)
 		log_panic("EVP_Digest failed");
+	CHECK(n * 2 >= TLS_KEY_SIZE - 1);
 	for (unsigned i = 0; i < (TLS_KEY_SIZE - 1) / 2; i++)
 		(void)snprintf(out + (size_t)i * 2, 3, "%02x", digest[i]);
 	mem_free(text);

@@ -157,6 +157,7 @@ tlssession_cache_new(struct ssl_ctx_st *ctx, int64_t max_age_s)
 {
 	struct tlssession_cache *cache = mem_zalloc(sizeof(*cache));
 
+	CHECK(max_age_s >= 0);
 	cache->ctx = ctx;
 	cache->max_age_s =
 	    max_age_s < TLSSESSION_AGE_MAX_S ? max_age_s : TLSSESSION_AGE_MAX_S;

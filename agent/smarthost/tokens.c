@@ -23,6 +23,7 @@ struct tokens {
 	struct loop *loop;
 	char *path;
 	int64_t timeout_ms;
+	size_t query_count; /* under way */
 };
 
 struct tokens_query {
@@ -53,15 +54,21 @@ tokens_new(struct loop *loop, const char *path, int64_t timeout_ms)
 void
 tokens_free(struct tokens **tokens)
 {
-	if (*tokens != NULL)
-		mem_free((*tokens)->path);
-	mem_free(*tokens);
+	struct tokens *old = *tokens;
+
 	*tokens = NULL;
+	if (old == NULL)
+		return;
+	CHECK(old->query_count == 0);
+	mem_free(old->path);
+	mem_free(old);
 }
 
 static void
 query_free(struct tokens_query *q)
 {
+	CHECK(q->tokens->query_count > 0);
+	q->tokens->query_count--;
 	loop_unwatch(&q->watch);
 	if (q->fd >= 0)
 		(void)close(q->fd);
@@ -243,7 +250,9 @@ tokens_ask(struct tokens *t, const char *name, int64_t refused, tokens_fn *fn,
 {
 	struct tokens_query *q = mem_zalloc(sizeof(*q));
 
+	CHECK(fn != NULL);
 	q->tokens = t;
+	t->query_count++;
 	q->fn = fn;
 	q->ctx = ctx;
 	q->fd = -1;

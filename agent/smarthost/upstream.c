@@ -197,6 +197,7 @@ on_dial_failed(struct upstream *u, struct dial_result *result)
 		.is_transport = result->is_transport},
 	};
 
+	CHECK(u->dial == NULL && u->ls == NULL && result->link == NULL);
 	/* The dialer has logged each address it tried. */
 	log_debug("%s: cannot open a session (%s): %s", route->nexthops,
 	    dial_stage_name(result->stage), result->dsn.text);
@@ -224,6 +225,7 @@ on_output(void *ctx, struct buf *out)
 	struct session *s = u->ls->session;
 	bool was_quiet = session_octets_unanswered(s) == 0;
 
+	CHECK(u->ls != NULL && u->conn != NULL);
 	session_output(s, out, LINK_PULL_MAX, clock_moment());
 	/* A stage's time runs from now on, and the lane's timer was set
 	 * before there was one. */
@@ -394,6 +396,7 @@ upstreams_serve(struct upstreams *ups, struct lane_ops *ops)
 void
 upstreams_cancel_dials(struct upstreams *ups)
 {
+	CHECK(ups->lane != NULL);
 	list_each_safe (link, &ups->all) {
 		struct upstream *u = upstream_of(link);
 		struct dsn dsn;

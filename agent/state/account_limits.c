@@ -297,6 +297,7 @@ alone_cost(const struct account_limits *f, const struct limitset_cost *cost)
 static bool
 lock(struct account_limits *f, int wait_ms, int64_t now_us)
 {
+	CHECK(now_us >= 0);
 	if (persist_lock(f->file, f->missed_us != 0 ? 0 : wait_ms)) {
 		f->missed_us = 0;
 		return true;
@@ -343,6 +344,7 @@ begin(struct account_limits *f, int wait_ms, int64_t now_us)
 static void
 end(struct account_limits *f, bool is_changed)
 {
+	CHECK(f->is_read);
 	if (is_changed || f->is_joined_now) {
 		persist_store(f->file, &f->share);
 		f->stores = persist_stores(f->file);
@@ -368,6 +370,7 @@ account_limits_open(const struct account_limits_env *env, const char *kind,
 {
 	struct account_limits *f = mem_zalloc(sizeof(*f));
 
+	CHECK(env->lane_name != NULL && now_us > 0);
 	f->env = env;
 	f->scope = scope;
 	f->key = (int64_t)(board_hash(env->lane_name) >> 1 | 1);
@@ -437,6 +440,7 @@ wait_alone_us(struct account_limits *f, const struct limitset_cost *cost,
 {
 	struct limitset_cost all;
 
+	CHECK(f->alone == NULL || f->alone_me >= 0);
 	if (f->alone == NULL)
 		return COME_AGAIN_US;
 	all = alone_cost(f, cost);
@@ -567,6 +571,7 @@ account_limits_tell(struct account_limits *f, int64_t sent_us, int64_t now_us)
 void
 account_limits_pause(struct account_limits *f, int64_t until_us)
 {
+	CHECK(until_us > 0);
 	if (f->me >= 0 && begin(f, TELL_WAIT_MS, 0))
 		end(f, fairshare_pause(&f->share, until_us));
 }

@@ -116,6 +116,7 @@ board_writer_set_limits(struct board_writer *w, int limit, int limit_now,
 {
 	struct board_account *a = board_writer_account(w);
 
+	CHECK(limit >= 0 && held >= 0 && resting >= 0);
 	if (a == NULL)
 		return;
 	board_store(&a->limit, (uint64_t)limit);
@@ -224,6 +225,7 @@ board_writer_set_host_manner(
 {
 	struct board_host *h = find_host(w, host, true);
 
+	CHECK(manner >= 0);
 	if (h == NULL)
 		return;
 	board_store(&h->manner, (uint64_t)manner);
@@ -304,6 +306,7 @@ board_writer_set_learned(
 void
 board_writer_add(struct board_writer *w, enum board_counter which, uint64_t n)
 {
+	CHECK(which < BOARD_COUNTER_COUNT);
 	if (w != NULL)
 		board_bump(&w->lane->counters[which], n);
 }
@@ -311,6 +314,7 @@ board_writer_add(struct board_writer *w, enum board_counter which, uint64_t n)
 void
 board_writer_set(struct board_writer *w, enum board_gauge which, int64_t value)
 {
+	CHECK(which < BOARD_GAUGE_COUNT);
 	if (w != NULL && !w->is_draining)
 		board_store(&w->lane->gauges[which], (uint64_t)value);
 }
@@ -356,6 +360,7 @@ void
 board_writer_set_alarms(
     struct board_writer *w, const struct board_alarm *rows, size_t count)
 {
+	CHECK(count <= BOARD_ALARMS);
 	if (w == NULL || w->is_draining)
 		return;
 	for (size_t i = 0; i < BOARD_ALARMS; i++) {
@@ -385,6 +390,7 @@ void
 board_writer_set_slots(
     struct board_writer *w, int held, int reserve, int wants, int limit)
 {
+	CHECK(held >= 0 && reserve >= 0 && wants >= 0);
 	if (w == NULL || w->is_draining)
 		return;
 	board_store(&w->lane->held, (uint64_t)held);
@@ -439,6 +445,7 @@ board_writer_session_state(
 {
 	struct board_session *s = session_row(w, row);
 
+	CHECK(state != BOARD_SESSION_FREE);
 	if (s == NULL || board_load(&s->state) == state)
 		return;
 	board_store(&s->since_wall_ms, board_now_wall_ms());
@@ -466,6 +473,7 @@ board_writer_session_free(struct board_writer *w, int row)
 
 	if (s == NULL)
 		return;
+	CHECK(row >= 0 && row < BOARD_SESSIONS && w->has_session[row]);
 	board_store(&s->state, BOARD_SESSION_FREE);
 	w->has_session[row] = false;
 }

@@ -330,6 +330,7 @@ budget_open(struct loop *loop, const struct settings *set,
 	struct budget *b = mem_zalloc(sizeof(*b));
 	char error[256] = "";
 
+	CHECK(lane_name != NULL && account != NULL);
 	b->loop = loop;
 	b->on_room = on_room;
 	b->ctx = ctx;
@@ -583,6 +584,7 @@ budget_take(struct budget *b, int64_t now_ms, struct budget_answer *out)
 	bool has_mutex, is_moving, is_full;
 	int slot = -1;
 
+	CHECK(b->mine_count >= 0 && b->lane_limit > 0);
 	if (b->need == BUDGET_DRAINING)
 		return refuse(b, "draining", INT64_MAX, out);
 	if (b->mine_count >= b->lane_limit)

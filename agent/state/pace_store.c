@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/log.h"
 
 /* The words of a row. */
 enum { ACCOUNT, CEILING, AGREEMENT, PAUSE, LEARNED, WORDS };
@@ -51,6 +52,7 @@ put(void *ctx, uint64_t account, const struct controller_stored *stored)
 	struct rows *rows = ctx;
 	uint64_t *best = row(rows, 0);
 
+	CHECK(account != 0 && stored->ceiling_micro >= 0);
 	for (int i = 0; i < ROWS; i++) {
 		uint64_t *words = row(rows, i);
 

@@ -44,6 +44,7 @@ struct persist {
 	struct persist_copy *held; /* the copy that held then */
 	struct persist_copy *scratch;
 	uint64_t members; /* joined, by bit */
+	bool is_locked; /* by persist_lock() */
 	int64_t named_us; /* when the file's name was looked at */
 	bool is_damaged; /* told, and not mended yet */
 	bool is_failing; /* likewise, of writing */
@@ -255,6 +256,7 @@ persist_open(const struct statefile_dir *dir, const char *name, uint64_t magic,
 {
 	struct persist *k = mem_zalloc(sizeof(*k));
 
+	CHECK((magic & 0xffff) != 0 && size > 0);
 	*error = '\0';
 	k->fd = k->dir_fd = -1;
 	k->name = mem_strdup(name);
@@ -328,6 +330,7 @@ persist_value(struct persist *k)
 void
 persist_store(struct persist *k, const void *value)
 {
+	CHECK(k->held != NULL && value != k->held->value);
 	if (clock_mono_us() - k->named_us > LOOK_US)
 		follow_name(k);
 	refresh(k);
@@ -392,6 +395,7 @@ persist_lock(struct persist *k, int wait_ms)
 {
 	int fd;
 
+	CHECK(!k->is_locked);
 	do {
 		fd = k->fd;
 		if (fd >= 0 && !statefile_lock(fd, LOCK_MUTEX, wait_ms))
@@ -399,12 +403,15 @@ persist_lock(struct persist *k, int wait_ms)
 		/* What it is about may have another file now. */
 		follow_name(k);
 	} while (k->fd != fd);
+	k->is_locked = true;
 	return true;
 }
 
 void
 persist_unlock(struct persist *k)
 {
+	CHECK(k->is_locked);
+	k->is_locked = false;
 	if (k->fd >= 0)
 		statefile_unlock(k->fd, LOCK_MUTEX);
 }
@@ -412,6 +419,7 @@ persist_unlock(struct persist *k)
 bool
 persist_join(struct persist *k, int member, int wait_ms)
 {
+	CHECK(member >= 0 && member < PERSIST_MEMBERS);
 	if (k->fd >= 0 && !statefile_lock(k->fd, LOCK_MEMBER + member, wait_ms))
 		return false;
 	k->members |= UINT64_C(1) << member;
@@ -421,6 +429,7 @@ persist_join(struct persist *k, int member, int wait_ms)
 void
 persist_leave(struct persist *k, int member)
 {
+	CHECK(member >= 0 && member < PERSIST_MEMBERS);
 	k->members &= ~(UINT64_C(1) << member);
 	if (k->fd >= 0)
 		statefile_unlock(k->fd, LOCK_MEMBER + member);

@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "agent/tables/logical_lines.h"
+#include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/netblock.h"
 
@@ -206,8 +207,10 @@ cidr_table_find(const struct cidr_table *t, const char *addr)
 
 		if (rule->op == OP_RESULT && holds(rule, addr, family))
 			return rule->value;
-		if (rule->op == OP_IF && !holds(rule, addr, family))
+		if (rule->op == OP_IF && !holds(rule, addr, family)) {
+			CHECK(rule->endif > i && rule->endif < t->count);
 			i = rule->endif;
+		}
 	}
 	return NULL;
 }

@@ -212,6 +212,7 @@ lookahead_new(struct loop *loop, lookahead_fn *fn, void *ctx)
 {
 	struct lookahead *l = mem_zalloc(sizeof(*l));
 
+	CHECK(fn != NULL);
 	l->loop = loop;
 	l->fn = fn;
 	l->ctx = ctx;
@@ -243,6 +244,7 @@ lookahead_begin(struct lookahead *lookahead, struct request *req)
 {
 	struct look *look = mem_zalloc(sizeof(*look));
 
+	CHECK(req->lane_data == NULL);
 	CHECK(req->rules != NULL && req->answers == NULL);
 	req->answers = answers_new(LOOKAHEAD_BYTES_MAX);
 	if (req->message != NULL)

@@ -9,6 +9,7 @@
 #include "agent/tables/proxymap.h"
 #include "agent/tables/table.h"
 #include "common/base/clock.h"
+#include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/words.h"
 
@@ -398,6 +399,7 @@ maps_find_now(
 struct maps_query *
 maps_find(struct maps *maps, const char *key, maps_fn *fn, void *ctx)
 {
+	CHECK(fn != NULL);
 	return find(maps, key, false, fn, ctx);
 }
 

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/log.h"
 #include "common/base/mem.h"
 
 enum { GROUP_MAX = 65535, NESTING_MAX = 1000, WHY_SIZE = 256 };
@@ -672,6 +673,7 @@ pattern_table_find(struct pattern_table *t, const char *key, struct buf *out,
 			result = holds(&l, &rule->first, 0);
 			if (result == PATTERN_ERROR)
 				return result;
+			CHECK(rule->endif > i && rule->endif < t->count);
 			if (result == PATTERN_NONE)
 				i = rule->endif;
 			break;

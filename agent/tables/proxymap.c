@@ -390,6 +390,7 @@ proxymap_ask(struct proxymap *p, const char *table, const char *key,
 {
 	struct proxymap_query *q = mem_zalloc(sizeof(*q));
 
+	CHECK(fn != NULL);
 	q->table = mem_strdup(table);
 	q->key = mem_strdup(key);
 	q->fn = fn;

@@ -671,6 +671,7 @@ any_of(const struct table *t)
 {
 	uint32_t number = 0;
 
+	CHECK(t->count > 0);
 	/* Without random numbers it is the first. */
 	if (getrandom(&number, sizeof(number), GRND_NONBLOCK) < 0)
 		number = 0;

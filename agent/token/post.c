@@ -177,6 +177,7 @@ post_start(struct curl_loop *curl, const struct conf *conf, const char *url,
 {
 	struct post *p = prepare(conf, url, form, fn, ctx);
 
+	CHECK(fn != NULL);
 	if (p == NULL)
 		return NULL;
 	p->call = (struct curl_loop_call){on_done, p};

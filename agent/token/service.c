@@ -309,6 +309,7 @@ client_free(struct client *c)
 static void
 answer_with(struct client *c, enum tokenproto_status status, const char *reason)
 {
+	CHECK(!c->is_answered);
 	c->waits_for = NULL;
 	c->is_answered = true;
 	attr_put_int(&c->out, "status", (int)status);
