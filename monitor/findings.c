@@ -12,7 +12,7 @@
 
 enum { TEXT_MAX = 4096, QUOTED_MAX = 1 << 20 };
 
-static char *
+static char *__attribute__((format(printf, 1, 0)))
 printed(const char *format, va_list args)
 {
 	char *text = mem_alloc(TEXT_MAX);

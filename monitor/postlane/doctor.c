@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "agent/settings/discreet.h"
 #include "common/base/clean.h"
@@ -130,6 +131,11 @@ doctor_run(struct command *c)
 	char error[512];
 	int status = EX_CONFIG;
 
+	if (geteuid() != 0) {
+		command_complain("doctor: only root can read what lanes read "
+				 "at their start");
+		return EX_NOPERM;
+	}
 	if (checkup_open(&checkup, &c->site, error, sizeof(error))) {
 		check_all(&checkup);
 		print_all(c, &checkup);

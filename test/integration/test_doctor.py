@@ -176,6 +176,8 @@ def test_nothing_is_found_where_all_is_well(site):
     assert f"lane_connection_reserve = 4   # {site.origin.etc}/master.cf:" \
         in text
     assert "lane_smarthost" not in site.origin.postlane("-q", "doctor").stdout
+    done = site.origin.postlane("doctor", user="postfix")
+    assert done.returncode == 77 and "only root" in done.stderr
 
 
 # ---- what the files say ----------------------------------------------------

@@ -152,7 +152,7 @@ def test_what_is_there_and_different_is_not_touched(site):
     run_setup(origin, "[mail.example]:587 --name Bad --apply", status=64)
     assert contents(origin.etc) == before
     run_setup(origin, "[mail.example]:587 --name x --apply",
-          stdin=f"{USER}:{PASSWORD}\n")
+              stdin=f"{USER}:{PASSWORD}\n")
     said = run_setup(origin, "[else.example]:587 --name x --apply", status=73)
     assert "is of [mail.example]:587" in said
     run_setup(origin, "[mail.example]:587 --name x --undo")
