@@ -164,6 +164,13 @@ demo: setup
 	@$(MAKE) --no-print-directory all tools
 	@BUILD=$(BUILD) scripts/demo
 
+# test/bench/NAME_bench.c makes build/NAME_bench: what looking at lanes, and asking one, costs.
+BENCH_BIN := $(patsubst test/bench/%.c,$(BUILD)/%,$(wildcard test/bench/*_bench.c))
+$(BENCH_BIN): $(BUILD)/%: $(BUILD)/test/bench/%.o $(SUPPORT) $(MONITOR_LIB) $(AGENT_LIB) $(COMMON_LIB)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lcmocka -lm
+bench-steering: all tools $(BENCH_BIN)
+	POSTLANE_BUILD=$(BUILD) /usr/bin/python3 -B test/bench/steering.py
+
 # Beside smtp(8), in the same run: test/bench/README.md.
 bench: setup
 	@$(MAKE) --no-print-directory all tools
@@ -201,6 +208,6 @@ clean:
 help:
 	@echo 'make | check | demo | bench | lint | tools | unit | fuzz | install | deb | clean'
 
-.PHONY: all tools unit fuzz setup check checked sanitized lint print-cflags demo bench install deb clean help
+.PHONY: all tools unit fuzz setup check checked sanitized lint print-cflags demo bench bench-steering install deb clean help
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' -type f 2>/dev/null)
