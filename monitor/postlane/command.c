@@ -68,6 +68,26 @@ command_print_json(struct json_t *document)
 }
 
 bool
+command_open(struct command *c)
+{
+	char error[512];
+
+	if (site_open(&c->site, c->directory, error, sizeof(error)))
+		return true;
+	command_complain("%s", error);
+	return false;
+}
+
+bool
+command_renew(struct command *c)
+{
+	if (!site_has_changed(&c->site))
+		return true;
+	site_close(&c->site);
+	return command_open(c);
+}
+
+bool
 command_wants(const struct command *c, const struct model_lane *lane)
 {
 	return model_is_asked_for(lane, c->lane);

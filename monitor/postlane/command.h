@@ -69,8 +69,9 @@ void command_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
  * NULL: as usual again). */
 void command_capture(char *text, size_t n);
 
-/* Reads the configuration again if it is another by now. False: it cannot be
+/* Reads the configuration, / again if it is another by now. False: it cannot be
  * read, which was told. */
+bool command_open(struct command *c);
 bool command_renew(struct command *c);
 
 /* Only root and mail_owner may; false: this is somebody else, who was told. */

@@ -196,32 +196,12 @@ is_target_right(const struct verb *verb, struct command *c)
 	return is_right && (c->lane == NULL || is_lane_of_site(c));
 }
 
-static bool
-open_site(struct command *c)
-{
-	char error[512];
-
-	if (site_open(&c->site, c->directory, error, sizeof(error)))
-		return true;
-	command_complain("%s", error);
-	return false;
-}
-
-bool
-command_renew(struct command *c)
-{
-	if (!site_has_changed(&c->site))
-		return true;
-	site_close(&c->site);
-	return open_site(c);
-}
-
 static int
 run(const struct verb *verb, struct command *c, unsigned every_s)
 {
 	int status;
 
-	if (!open_site(c))
+	if (!command_open(c))
 		return EX_CONFIG;
 	for (;;) {
 		if (!is_target_right(verb, c))
