@@ -71,21 +71,6 @@ void master_hide_memory(void);
 /* Raises the soft limit of descriptors to the hard one. */
 void master_raise_limits(void);
 
-enum state_directory {
-	STATE_DIRECTORY_OK,
-	/* The lane goes on without what is kept there. */
-	STATE_DIRECTORY_UNUSABLE,
-	/* Somebody else's: the parameter is wrong. */
-	STATE_DIRECTORY_FOREIGN,
-};
-
-/* As root: makes lane_state_directory, 0700 and owned by mail_owner, by a way
- * that only root and mail_owner can change (safepath.h), and checks it. Of one
- * that was there, owner and mode are changed only when it is empty and was
- * root's alone. Unless OK, a line in *error_out (caller frees). */
-enum state_directory master_make_state_directory(
-    const struct settings *set, char **error_out);
-
 /* chdir to queue_directory, umask 077, chroot with -c, mail_owner with -u;
  * every path is relative to the queue directory afterwards. With -u nothing
  * executed later has more privileges (no_new_privs, no capabilities). On error

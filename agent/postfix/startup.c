@@ -104,8 +104,7 @@ static enum state_directory
 open_directory(struct startup *s, char **error_out)
 {
 	char why[512];
-	enum state_directory result =
-	    master_make_state_directory(&s->set, error_out);
+	enum state_directory result = state_directory_make(&s->set, error_out);
 
 	if (result != STATE_DIRECTORY_OK ||
 	    statefile_dir_open(

@@ -19,6 +19,7 @@
 #include "agent/settings/options.h"
 #include "agent/settings/problems.h"
 #include "agent/settings/provider_set.h"
+#include "agent/state/state_directory.h"
 #include "agent/state/statefile.h"
 
 struct startup {
