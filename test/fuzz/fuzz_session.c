@@ -66,12 +66,6 @@ static const char *const replies[] = {
     "250 2.0.0 ok\r\n250 2.0.0 ok\r\n250 2.0.0 ok\r\n250 2.0.0 ok\r\n",
 };
 
-static struct mail *
-mail_of(const struct transaction *t)
-{
-	return t->req->owner;
-}
-
 /* The lane finishes sessions whenever it is told something. */
 static void
 meddle(struct world *w, unsigned place)
@@ -267,34 +261,20 @@ close_session(struct world *w)
 /* ---- deeds -------------------------------------------------------------- */
 
 static void
-assign(struct world *w, struct mail *m)
-{
-	for (size_t i = 0; i < MAIL_PARTS; i++) {
-		struct transaction *t = m->parts[i];
-
-		if (t == NULL || m->is_inside[i] ||
-		    session_is_finishing(w->session))
-			continue;
-		m->is_inside[i] = true;
-		session_assign(w->session, t, w->now);
-	}
-}
-
-static void
 assign_new(struct world *w, struct input *in)
 {
 	if (w->count == MAILS_MAX)
 		return;
 	w->mails[w->count] =
 	    mail_new(in, w->set.smtp_line_length_limit, w->now.us);
-	assign(w, w->mails[w->count++]);
+	mail_assign(w->mails[w->count++], w->session, w->now);
 }
 
 static void
 assign_again(struct world *w)
 {
 	for (size_t i = 0; i < w->count; i++)
-		assign(w, w->mails[i]);
+		mail_assign(w->mails[i], w->session, w->now);
 }
 
 static void
@@ -370,7 +350,7 @@ do_rare(struct world *w, unsigned which)
 		break;
 	case 5:
 		pass_time(w, session_deadline_us(w->session) == INT64_MAX
-				 ? 1
+				 ? US_PER_MS
 				 : session_deadline_us(w->session) - w->now.us);
 		break;
 	case 6:
@@ -420,8 +400,8 @@ do_one(struct world *w, struct input *in)
 		say(w, input_take(in, input_octet(in)));
 		break;
 	case 12:
-		pass_time(
-		    w, (int64_t)input_octet(in) * (more % 2 != 0 ? 1000 : 10));
+		pass_time(w, (int64_t)input_octet(in) *
+				 (more % 2 != 0 ? US_PER_S : 10 * US_PER_MS));
 		break;
 	case 13:
 		w->mood = input_octet(in) | more << 8;
@@ -433,24 +413,6 @@ do_one(struct world *w, struct input *in)
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-
-static void
-tell_panic(void *ctx, enum log_level level, const char *line)
-{
-	(void)ctx;
-	if (level >= LOG_LEVEL_FATAL)
-		(void)fprintf(stderr, "%s\n", line);
-}
-
-int
-LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-	(void)argc;
-	(void)argv;
-	log_set_sink(tell_panic, NULL);
-	return 0;
-}
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -36,12 +36,6 @@ struct world {
 	size_t envelopes, ends;
 };
 
-static struct mail *
-mail_of(const struct transaction *t)
-{
-	return t->req->owner;
-}
-
 static void
 on_done(void *ctx, struct transaction *t)
 {
@@ -240,12 +234,7 @@ assign(struct world *w, struct input *in)
 	struct mail *m = w->mails[w->count++] =
 	    mail_new(in, w->set.smtp_line_length_limit, w->now.us);
 
-	for (size_t i = 0; i < MAIL_PARTS; i++) {
-		if (m->parts[i] == NULL || session_is_finishing(w->session))
-			continue;
-		m->is_inside[i] = true;
-		session_assign(w->session, m->parts[i], w->now);
-	}
+	mail_assign(m, w->session, w->now);
 }
 
 static void
@@ -264,24 +253,6 @@ talk(struct world *w)
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-
-static void
-tell_panic(void *ctx, enum log_level level, const char *line)
-{
-	(void)ctx;
-	if (level >= LOG_LEVEL_FATAL)
-		(void)fprintf(stderr, "%s\n", line);
-}
-
-int
-LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-	(void)argc;
-	(void)argv;
-	log_set_sink(tell_panic, NULL);
-	return 0;
-}
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,5 +1,6 @@
 #include "test/fuzz/mail.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "agent/engine/message.h"
@@ -192,6 +193,12 @@ mail_free(struct mail **m)
 	mem_free(old);
 }
 
+struct mail *
+mail_of(const struct transaction *t)
+{
+	return t->req->owner;
+}
+
 size_t
 mail_part(const struct mail *m, const struct transaction *t)
 {
@@ -202,6 +209,19 @@ mail_part(const struct mail *m, const struct transaction *t)
 		CHECK(i < MAIL_PARTS);
 	}
 	return i;
+}
+
+void
+mail_assign(struct mail *m, struct session *s, struct moment now)
+{
+	for (size_t i = 0; i < MAIL_PARTS; i++) {
+		struct transaction *t = m->parts[i];
+
+		if (t == NULL || m->is_inside[i] || session_is_finishing(s))
+			continue;
+		m->is_inside[i] = true;
+		session_assign(s, t, now);
+	}
 }
 
 void
@@ -222,4 +242,25 @@ mail_on_left(struct mail *m, struct transaction *t)
 		transaction_free(&m->parts[part]);
 	if (request_count(req, RCPT_REPORTED) == req->rcpt_count)
 		request_free(&m->req);
+}
+
+/* ---- the log ------------------------------------------------------------ */
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+
+static void
+tell_panic(void *ctx, enum log_level level, const char *line)
+{
+	(void)ctx;
+	if (level >= LOG_LEVEL_FATAL)
+		(void)fprintf(stderr, "%s\n", line);
+}
+
+int
+LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	(void)argc;
+	(void)argv;
+	log_set_sink(tell_panic, NULL);
+	return 0;
 }

@@ -1,6 +1,6 @@
 /* mail: what a fuzzer's input says as choices, and messages that are made of
  * them: a request, its queue file and its transactions, all of any octets that
- * the program's own readers let in.
+ * the program's own readers let in. Of what is logged only a panic is seen.
  */
 #ifndef MAIL_H
 #define MAIL_H
@@ -10,7 +10,9 @@
 #include <stdint.h>
 
 #include "agent/engine/request.h"
+#include "agent/engine/session.h"
 #include "agent/engine/transaction.h"
+#include "common/base/clock.h"
 #include "common/base/slice.h"
 
 /* What is left of the input; when there is no more, zeros. */
@@ -50,7 +52,11 @@ void mail_free(struct mail **m);
  * and what is behind it. With the last one the request goes. */
 void mail_on_left(struct mail *m, struct transaction *t);
 
-/* Which of its parts t is. */
+/* Whose t is, and which of its parts. */
+struct mail *mail_of(const struct transaction *t);
 size_t mail_part(const struct mail *m, const struct transaction *t);
+
+/* To the session, what it has not and as long as it takes any. */
+void mail_assign(struct mail *m, struct session *s, struct moment now);
 
 #endif
