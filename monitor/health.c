@@ -213,6 +213,24 @@ judge_connections(const struct judging *j)
 	    a->limit_now, a->limit, a->refusal);
 }
 
+/* The first order that holds a recipient domain back; *count of them. */
+static const struct steer_order *
+domain_order(const struct judging *j, size_t *count)
+{
+	const struct steer_order *first = NULL;
+
+	*count = 0;
+	for (size_t i = 0; i < j->lane->order_count; i++) {
+		const struct steer_order *o = &j->lane->orders[i];
+
+		if (o->domain[0] == '\0')
+			continue;
+		if ((*count)++ == 0)
+			first = o;
+	}
+	return first;
+}
+
 /* Why mail waits, if any does. */
 static bool
 judge_wait(const struct judging *j)
@@ -222,6 +240,7 @@ judge_wait(const struct judging *j)
 	double rate = (double)j->lane->gauges[BOARD_GAUGE_rate_milli] / 1000;
 	const char *why = j->lane->waits_for;
 	char text[SAY_SIZE];
+	size_t domains;
 
 	switch (j->lane->waits) {
 	case BOARD_WAIT_NOTHING:
@@ -232,8 +251,13 @@ judge_wait(const struct judging *j)
 		    "the smarthost takes %s messages a second, as its replies "
 		    "taught, and %lld wait",
 		    say_rate(rate, text, sizeof(text)), waiting);
-	case BOARD_WAIT_PAUSE:
 	case BOARD_WAIT_OPERATOR:
+		/* A pause of all its mail was told before. */
+		if (domain_order(j, &domains) != NULL)
+			return say(j, HEALTH_WELL, "sends, %lld wait for that",
+			    waiting);
+		return say(j, HEALTH_PAUSED, "%s, and %lld wait", why, waiting);
+	case BOARD_WAIT_PAUSE:
 		return say(j, HEALTH_PAUSED, "%s, and %lld wait", why, waiting);
 	case BOARD_WAIT_OUTAGE:
 	case BOARD_WAIT_ALARM:
@@ -273,17 +297,9 @@ static void
 add_domains(const struct judging *j)
 {
 	char rest[sizeof(j->out->text)], until[SAY_SIZE];
-	const struct steer_order *first = NULL;
-	size_t n = 0;
+	size_t n;
+	const struct steer_order *first = domain_order(j, &n);
 
-	for (size_t i = 0; i < j->lane->order_count; i++) {
-		const struct steer_order *o = &j->lane->orders[i];
-
-		if (o->domain[0] == '\0')
-			continue;
-		if (n++ == 0)
-			first = o;
-	}
 	if (first == NULL || j->out->state != HEALTH_WELL)
 		return;
 	(void)snprintf(rest, sizeof(rest), "%s", j->out->text);

@@ -55,11 +55,19 @@ sent(const struct world *w, size_t from, size_t n)
 }
 
 static void
+note_why(void *ctx, const struct lane_why *why, const struct transaction *t)
+{
+	(void)t;
+	*(struct lane_why *)ctx = *why;
+}
+
+static void
 held_domain_waits_and_others_go_on(void **state)
 {
 	struct world w;
 	int64_t from;
 	char text[LANE_WHY_SIZE];
+	struct lane_why why;
 
 	(void)state;
 	world_init(&w);
@@ -79,6 +87,13 @@ held_domain_waits_and_others_go_on(void **state)
 	assert_int_equal(lane_waits_for(w.lane, w.now, text, sizeof(text)),
 	    BOARD_WAIT_OPERATOR);
 	assert_string_equal(text, "mail to gmx.test is paused by root");
+	lane_why_each(w.lane, w.messages[19].req, w.now, note_why, &why);
+	assert_int_equal(why.wait, BOARD_WAIT_OPERATOR);
+	assert_string_equal(why.text, "mail to gmx.test is paused by root");
+	assert_string_equal(why.parameter, "");
+	assert_int_equal(why.place, 20);
+	assert_int_equal(why.of, 25);
+	assert_int_equal(why.expected_us / US_PER_S, 50);
 	world_run(&w, MINUTE_MS - 10000 - 1000);
 	assert_int_equal(sent(&w, 0, 20), 0);
 	world_finish(&w, ENOUGH_MS);

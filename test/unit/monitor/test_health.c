@@ -352,6 +352,33 @@ health_is_alarm_when_orders_cannot_be_read(void **state)
 	    "not understood");
 }
 
+/* Other mail flows on: the lane is not paused, and not quite well. */
+static void
+health_tells_of_a_domain_that_is_held(void **state)
+{
+	struct world *w = *state;
+	struct steer_order *o = &w->lane->orders[w->lane->order_count++];
+
+	*o = (struct steer_order){.verb = STEER_PAUSE};
+	(void)snprintf(o->domain, sizeof(o->domain), "gmx.test");
+	(void)snprintf(o->who, sizeof(o->who), "root");
+	is(w, HEALTH_SLOWED,
+	    "mail to gmx.test is paused by root until postlane resume; the "
+	    "rest: idle, nothing waits");
+	waits(w, BOARD_WAIT_OPERATOR, "mail to gmx.test is paused by root", 7);
+	is(w, HEALTH_SLOWED,
+	    "mail to gmx.test is paused by root until postlane resume; the "
+	    "rest: sends, 7 wait for that");
+	w->lane->orders[w->lane->order_count++] = *o;
+	waits(w, BOARD_WAIT_NOTHING, "", 0);
+	is(w, HEALTH_SLOWED,
+	    "mail to gmx.test and 1 more is paused; the rest: idle, nothing "
+	    "waits");
+	/* What is worse is told alone. */
+	waits(w, BOARD_WAIT_OUTAGE, "connect: refused", 7);
+	is(w, HEALTH_ALARM, "nothing goes: connect: refused");
+}
+
 int
 main(void)
 {
@@ -366,6 +393,7 @@ main(void)
 	    cmocka_unit_test(health_decides_the_exit_status),
 	    IN_WORLD(forecast_takes_the_pace_and_the_slowest_limit),
 	    cmocka_unit_test(say_times_and_rates_as_one_reads_them),
+	    IN_WORLD(health_tells_of_a_domain_that_is_held),
 	};
 
 	return cmocka_run_group_tests_name("health", tests, NULL, NULL);
