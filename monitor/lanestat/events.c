@@ -87,6 +87,28 @@ seen_of(struct events *e, const char *name, bool *is_new_out)
 	return oldest;
 }
 
+/* As an earlier process told it last; now: none did. */
+static enum health_state
+told_before(const struct events *e, const char *lane, enum health_state now)
+{
+	const struct history_event *all[HISTORY_EVENTS];
+	size_t count = history_events(e->history, all, HISTORY_EVENTS);
+
+	for (size_t i = 0; i < count; i++) {
+		enum health_state state = (enum health_state)all[i]->health;
+		size_t n;
+
+		if (all[i]->health > HEALTH_DOWN ||
+		    strcmp(all[i]->lane, lane) != 0)
+			continue;
+		n = strlen(health_name(state));
+		if (strncmp(all[i]->text, health_name(state), n) == 0 &&
+		    all[i]->text[n] == ':')
+			return state;
+	}
+	return now;
+}
+
 static void
 look_at_health(struct events *e, const struct model *m,
     const struct model_lane *lane, struct lane_seen *s,
@@ -203,7 +225,7 @@ events_look_lane(struct events *e, const struct model *m,
 
 	s->at_ms = model_wall_ms(m);
 	if (is_new) {
-		s->told = s->other = health->state;
+		s->told = s->other = told_before(e, lane->name, health->state);
 		s->trouble_ms = lane->trouble_wall_ms;
 		s->started_ms = lane->started_wall_ms;
 	} else {

@@ -1,6 +1,7 @@
 /* events: tells what changed of lanes and accounts since the last look.
  *
- * The first look at each is where it begins, and no event.
+ * The first look at each is where it begins, and no event, but for health that
+ * was told otherwise by the process before.
  */
 #ifndef EVENTS_H
 #define EVENTS_H

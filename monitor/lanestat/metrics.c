@@ -9,37 +9,8 @@
 #include "common/base/release.h"
 #include "monitor/forecast.h"
 #include "monitor/health.h"
-#include "monitor/lanestat/exposition.h"
 #include "monitor/lanestat/lane_limits.h"
-
-enum { ACCOUNT_NAME = BOARD_NAME + 16 };
-
-struct writing {
-	struct exposition e;
-	const struct model *m;
-	const struct backlog *backlog;
-	enum postfix_state postfix;
-};
-
-#define EACH_LANE(w, lane)                                                     \
-	const struct model_lane *lane = (w)->m->lanes;                         \
-	lane < (w)->m->lanes + (w)->m->lane_count;                             \
-	lane++
-
-/* Lanes that are gone are left out, and of two of one name the second: a
- * series must not be there twice. */
-static bool
-is_shown(const struct writing *w, const struct model_lane *lane)
-{
-	if (!model_is_asked_for(lane, NULL))
-		return false;
-	for (const struct model_lane *other = w->m->lanes; other < lane;
-	     other++)
-		if (model_is_asked_for(other, NULL) &&
-		    strcmp(other->name, lane->name) == 0)
-			return false;
-	return true;
-}
+#include "monitor/lanestat/metrics_state.h"
 
 /* ---- counters ----------------------------------------------------------- */
 
@@ -169,7 +140,7 @@ write_counters(struct writing *w)
 			    &w->e, EXPOSITION_COUNTER, row->family, row->help);
 		family = row->family;
 		for (EACH_LANE(w, lane)) {
-			if (!is_shown(w, lane))
+			if (!metrics_shows(w, lane))
 				continue;
 			lane_labels(w, lane);
 			if (row->label != NULL)
@@ -373,7 +344,7 @@ write_gauges(struct writing *w)
 			    &w->e, EXPOSITION_GAUGE, row->family, row->help);
 		family = row->family;
 		for (EACH_LANE(w, lane)) {
-			if (!is_shown(w, lane))
+			if (!metrics_shows(w, lane))
 				continue;
 			lane_labels(w, lane);
 			if (row->label != NULL)
@@ -393,7 +364,7 @@ write_health(struct writing *w)
 	exposition_family(&w->e, EXPOSITION_GAUGE, "postlane_lane_health",
 	    "1: how the lane is, as postlane status says it");
 	for (EACH_LANE(w, lane)) {
-		if (!is_shown(w, lane))
+		if (!metrics_shows(w, lane))
 			continue;
 		health_of(&h, w->m, lane, w->backlog, w->postfix);
 		for (int s = HEALTH_WELL; s <= HEALTH_DOWN; s++) {
@@ -411,7 +382,7 @@ write_waits(struct writing *w)
 	exposition_family(&w->e, EXPOSITION_GAUGE, "postlane_waiting_for",
 	    "1: what most of the mail in the lane waits for");
 	for (EACH_LANE(w, lane)) {
-		if (!is_shown(w, lane))
+		if (!metrics_shows(w, lane))
 			continue;
 		for (unsigned i = 0; i < BOARD_WAIT_COUNT; i++) {
 			lane_labels(w, lane);
@@ -440,7 +411,7 @@ write_alarms(struct writing *w)
 	exposition_family(&w->e, EXPOSITION_GAUGE, "postlane_alarm",
 	    "1: somebody has to act");
 	for (EACH_LANE(w, lane)) {
-		if (!is_shown(w, lane))
+		if (!metrics_shows(w, lane))
 			continue;
 		for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 			lane_labels(w, lane);
@@ -465,7 +436,7 @@ write_orders(struct writing *w)
 	exposition_family(&w->e, EXPOSITION_GAUGE, "postlane_order",
 	    "1: an operator asked for it, and it is in force");
 	for (EACH_LANE(w, lane)) {
-		if (!is_shown(w, lane))
+		if (!metrics_shows(w, lane))
 			continue;
 		for (int v = 0; v < STEER_VERBS; v++) {
 			lane_labels(w, lane);
@@ -510,7 +481,8 @@ write_backlog(struct writing *w)
 	for (EACH_LANE(w, lane)) {
 		const struct backlog_share *share = share_of(w, lane);
 
-		for (int q = 0; is_shown(w, lane) && q < BACKLOG_QUEUES; q++) {
+		for (int q = 0; metrics_shows(w, lane) && q < BACKLOG_QUEUES;
+		     q++) {
 			lane_labels(w, lane);
 			exposition_label(&w->e, "queue",
 			    backlog_queue_name((enum backlog_queue)q));
@@ -523,230 +495,11 @@ write_backlog(struct writing *w)
 	    "Until incoming and active are gone, at the pace of the last "
 	    "minute; +Inf: never");
 	for (EACH_LANE(w, lane)) {
-		if (!is_shown(w, lane))
+		if (!metrics_shows(w, lane))
 			continue;
 		lane_labels(w, lane);
 		exposition_value(&w->e, drain_of(w, lane));
 	}
-}
-
-/* ---- accounts ----------------------------------------------------------- */
-
-/* Its label, and the how-manieth of that label it is unless the first. */
-static const char *
-account_name(const struct writing *w, size_t at, char *text, size_t n)
-{
-	const struct model_account *accounts = w->m->accounts;
-	int number = 1;
-
-	for (size_t i = 0; i < at; i++)
-		if (strcmp(accounts[i].label, accounts[at].label) == 0)
-			number++;
-	if (number == 1)
-		(void)snprintf(text, n, "%s", accounts[at].label);
-	else
-		(void)snprintf(text, n, "%s#%d", accounts[at].label, number);
-	return text;
-}
-
-static double
-held_by(const struct model_account *a)
-{
-	return a->slots.held;
-}
-
-static double
-resting_of(const struct model_account *a)
-{
-	return a->slots.resting;
-}
-
-static double
-wanted_of(const struct model_account *a)
-{
-	return a->slots.wants;
-}
-
-static double
-limit_of(const struct model_account *a)
-{
-	return a->limit;
-}
-
-static double
-limit_now_of(const struct model_account *a)
-{
-	return a->limit_now;
-}
-
-static double
-limited_until(const struct model_account *a)
-{
-	return seconds_of(a->limited_until_wall_ms);
-}
-
-static double
-depth_of(const struct model_account *a)
-{
-	uint64_t most = 0;
-
-	for (size_t i = 0; i < a->host_count; i++)
-		if (a->hosts[i].depth > most)
-			most = a->hosts[i].depth;
-	return (double)most;
-}
-
-/* The one that ends first, of hosts that were met within a day: those that
- * are not in use any more stay on the board. */
-static double
-certificate_of(const struct model_account *a, int64_t now_ms)
-{
-	int64_t first = 0;
-
-	for (size_t i = 0; i < a->host_count; i++) {
-		const struct model_host *h = &a->hosts[i];
-
-		if (h->certificate_wall_ms > 0 &&
-		    now_ms - h->updated_wall_ms < 86400000 &&
-		    (first == 0 || h->certificate_wall_ms < first))
-			first = h->certificate_wall_ms;
-	}
-	return seconds_of(first);
-}
-
-static const struct account_row {
-	const char *family, *help, *label, *value;
-	double (*of)(const struct model_account *a);
-} account_rows[] = {
-#define CONNECTIONS                                                            \
-	"postlane_account_connections",                                        \
-	    "Connection slots of the account; resting: closed without a "      \
-	    "goodbye; wanted: asked for in vain",                              \
-	    "state"
-    {CONNECTIONS, "held", held_by},
-    {CONNECTIONS, "resting", resting_of},
-    {CONNECTIONS, "wanted", wanted_of},
-#define CONNECTION_LIMIT                                                       \
-	"postlane_account_connection_limit",                                   \
-	    "Connections that the account may have", "kind"
-    {CONNECTION_LIMIT, "configured", limit_of},
-    {CONNECTION_LIMIT, "effective", limit_now_of},
-    {"postlane_account_limited_until_timestamp_seconds",
-	"When all of them are tried again, 0: they are in use", NULL, NULL,
-	limited_until},
-    {"postlane_account_pipeline_depth", "Proven depth of the pipeline", NULL,
-	NULL, depth_of},
-};
-
-static void
-account_labels(struct writing *w, size_t i)
-{
-	char name[ACCOUNT_NAME];
-
-	exposition_label(
-	    &w->e, "account", account_name(w, i, name, sizeof(name)));
-}
-
-static void
-write_account_rows(struct writing *w)
-{
-	const char *family = "";
-
-	for (size_t r = 0; r < sizeof(account_rows) / sizeof(account_rows[0]);
-	     r++) {
-		const struct account_row *row = &account_rows[r];
-
-		if (strcmp(row->family, family) != 0)
-			exposition_family(
-			    &w->e, EXPOSITION_GAUGE, row->family, row->help);
-		family = row->family;
-		for (size_t i = 0; i < w->m->account_count; i++) {
-			account_labels(w, i);
-			if (row->label != NULL)
-				exposition_label(&w->e, row->label, row->value);
-			exposition_value(&w->e, row->of(&w->m->accounts[i]));
-		}
-	}
-}
-
-static void
-write_accounts(struct writing *w)
-{
-	write_account_rows(w);
-	exposition_family(&w->e, EXPOSITION_COUNTER,
-	    "postlane_account_refusals",
-	    "Connections that the provider refused for their number");
-	for (size_t i = 0; i < w->m->account_count; i++) {
-		account_labels(w, i);
-		exposition_count(&w->e, w->m->accounts[i].refusals);
-	}
-	exposition_family(&w->e, EXPOSITION_GAUGE,
-	    "postlane_certificate_expiry_timestamp_seconds",
-	    "End of the smarthost's certificate, the first of its hosts; 0: "
-	    "not known");
-	for (size_t i = 0; i < w->m->account_count; i++) {
-		account_labels(w, i);
-		exposition_value(&w->e,
-		    certificate_of(&w->m->accounts[i], model_wall_ms(w->m)));
-	}
-}
-
-/* Which account a lane has changes seldom: it is no label of each series, or
- * they would all be others then. */
-static void
-write_lane_info(struct writing *w)
-{
-	char name[ACCOUNT_NAME];
-
-	exposition_family(&w->e, EXPOSITION_INFO, "postlane_lane",
-	    "Class and account of the lane");
-	for (EACH_LANE(w, lane)) {
-		if (!is_shown(w, lane))
-			continue;
-		lane_labels(w, lane);
-		exposition_label(&w->e, "class", lane->class);
-		exposition_label(&w->e, "account",
-		    lane->account >= 0 ? account_name(w, (size_t)lane->account,
-					     name, sizeof(name))
-				       : "");
-		exposition_count(&w->e, 1);
-	}
-}
-
-/* ---- quotas ------------------------------------------------------------- */
-
-static void
-write_quota(struct writing *w, const char *scope, const char *name,
-    const struct model_rate *rate, bool is_used)
-{
-	if (!rate->is_quota)
-		return;
-	exposition_label(&w->e, "scope", scope);
-	exposition_label(&w->e, "name", name);
-	exposition_label(&w->e, "unit", rate->unit);
-	exposition_label(&w->e, "limit", rate->text);
-	exposition_value(&w->e, (double)(is_used ? rate->used : rate->limit));
-}
-
-static void
-write_quotas(struct writing *w, bool is_used)
-{
-	char name[ACCOUNT_NAME];
-
-	exposition_family(&w->e, EXPOSITION_GAUGE,
-	    is_used ? "postlane_quota_used" : "postlane_quota_limit",
-	    is_used ? "Used in the period that ends now"
-		    : "How many a quota allows in its period");
-	for (EACH_LANE(w, lane))
-		for (size_t i = 0; is_shown(w, lane) && i < lane->rate_count;
-		     i++)
-			write_quota(
-			    w, "lane", lane->name, &lane->rates[i], is_used);
-	for (size_t i = 0; i < w->m->account_count; i++)
-		for (size_t k = 0; k < w->m->accounts[i].rate_count; k++)
-			write_quota(w, "account",
-			    account_name(w, i, name, sizeof(name)),
-			    &w->m->accounts[i].rates[k], is_used);
 }
 
 /* ---- histograms --------------------------------------------------------- */
@@ -814,7 +567,7 @@ write_hists(struct writing *w)
 		exposition_family(&w->e, EXPOSITION_HISTOGRAM, hists[i].family,
 		    hists[i].help);
 		for (EACH_LANE(w, lane))
-			if (is_shown(w, lane))
+			if (metrics_shows(w, lane))
 				write_hist(
 				    w, lane, &lane->hists[hists[i].which]);
 	}
@@ -852,7 +605,7 @@ metrics_write(struct buf *out, enum metrics_format format,
 
 	exposition_begin(&w.e, out, format == METRICS_OPENMETRICS);
 	write_site(&w);
-	write_lane_info(&w);
+	metrics_write_lane_info(&w);
 	write_counters(&w);
 	write_gauges(&w);
 	write_health(&w);
@@ -860,9 +613,8 @@ metrics_write(struct buf *out, enum metrics_format format,
 	write_alarms(&w);
 	write_orders(&w);
 	write_backlog(&w);
-	write_accounts(&w);
-	write_quotas(&w, false);
-	write_quotas(&w, true);
+	metrics_write_accounts(&w);
+	metrics_write_quotas(&w);
 	write_hists(&w);
 	exposition_end(&w.e);
 }

@@ -317,6 +317,13 @@ function tick_of(most) {
 	    .find(function (t) { return most / t <= 4; }) || 10 * p;
 }
 
+/* The same for a time in milliseconds, as clocks are divided. */
+function time_tick_of(most) {
+	return [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 3e4,
+	    6e4, 12e4, 3e5, 6e5, 12e5, 18e5, 36e5, 72e5, 216e5, 432e5, 864e5]
+	    .find(function (t) { return most / t <= 3; }) || tick_of(most);
+}
+
 /* Runs of bins that have the value, each as a list of points. */
 function runs_of(bins, x, y, value) {
 	var runs = [], run = null;
@@ -466,7 +473,7 @@ function waits_graph(width, bins, span) {
 		most = Math.max(most, b.postfix + b.lane + b.wire);
 	});
 	most = most > 0 ? most * 1.1 : 100;
-	tick = tick_of(most);
+	tick = time_tick_of(most);
 	for (var t = 0; t <= most; t += tick) {
 		var at = box.y + box.h - t / most * box.h;
 		svg.appendChild(draw("line", {class: t ? "grid" : "axis",
@@ -681,7 +688,7 @@ function summary_of(lanes) {
 		    : lanes.length === 2 ? "Both lanes are well"
 		    : "All " + lanes.length + " lanes are well";
 	return bad.map(function (l) {
-		return l.name + " is " + l.health;
+		return l.name + ": " + l.health;
 	}).join(", ");
 }
 
@@ -768,13 +775,26 @@ function take_minutes(now_ms) {
 	return get("api/history?step=60").then(function (h) { take(h, 60); });
 }
 
+/* A history of some minutes would be lost in an hour. */
+function choose_span() {
+	var first = Infinity;
+
+	Object.keys(past[1]).forEach(function (name) {
+		if (past[1][name].length)
+			first = Math.min(first, past[1][name][0].at_s);
+	});
+	if (first > last_s - SPANS[0].length) press(SPANS[0]);
+}
+
 function turn() {
 	var began_ms = Date.now();
 
 	return get("api/history?step=1&since=" + (last_s ? last_s + 1 : 0))
 	    .then(function (h) {
+		var is_first = last_s === 0;
 		take(h, 1);
 		last_s = h.now_s;
+		if (is_first) choose_span();
 		return take_minutes(began_ms);
 	}).then(function () {
 		return get("api/status");
@@ -796,24 +816,26 @@ function again() {
 	turn().then(function () { window.setTimeout(again, 1000); });
 }
 
+function press(span) {
+	shown = span;
+	step = span.step;
+	document.querySelectorAll("#spans button").forEach(function (b, i) {
+		b.setAttribute("aria-pressed", String(SPANS[i] === span));
+	});
+	minutes_ms = 0;
+}
+
 function span_buttons() {
 	SPANS.forEach(function (s) {
 		var b = make("button", "", s.name);
 		b.type = "button";
-		b.setAttribute("aria-pressed", String(s === shown));
 		b.addEventListener("click", function () {
-			shown = s;
-			step = s.step;
-			document.querySelectorAll("#spans button").forEach(
-			    function (other) {
-				other.setAttribute("aria-pressed",
-				    String(other === b));
-			});
-			minutes_ms = 0;
+			press(s);
 			turn();
 		});
 		document.getElementById("spans").appendChild(b);
 	});
+	press(shown);
 }
 
 /* A graph under the pointer is not exchanged. */

@@ -201,6 +201,14 @@ recorder_tells_of_health_when_it_has_settled(void **state)
 	e = event(w, 2);
 	assert_int_equal(e->health, HEALTH_ALARM);
 	assert_int_equal(e->at_wall_ms, (w->at_s - 1) * 1000);
+	/* The next process tells the end of it, too. */
+	recorder_free(&w->recorder);
+	w->recorder = recorder_new(w->history);
+	w->lane->alarm_count = 0;
+	w->lane->waits = BOARD_WAIT_NOTHING;
+	for (int i = 0; i <= RECORDER_SETTLE_S + 1; i++)
+		look(w);
+	assert_string_equal(event(w, 3)->text, "well: idle, nothing waits");
 	close_world(w);
 }
 
