@@ -85,8 +85,7 @@ static const struct param table[] = {
     BOOL(smtp_bind_address_enforce, "no", "defer when binding fails"),
     STR(use_srv_lookup, "", "services of a nexthop to look up as SRV records"),
     BOOL(ignore_srv_lookup_error, "no", "look for MX when that fails"),
-    BOOL(
-	allow_srv_lookup_fallback, "no", "look for MX when there is none, too"),
+    BOOL(allow_srv_lookup_fallback, "no", "and when there is none"),
     WORD(smtp_address_preference, "any", "any ipv4 ipv6",
 	"address family to try first"),
     BOOL(smtp_randomize_addresses, "yes", "shuffle equal MX hosts"),
