@@ -11,28 +11,26 @@
 /* Whoever has the program has the page. */
 __asm__(".section .rodata\n"
 	"page_html: .incbin \"monitor/lanestat/page.html\"\n"
-	"page_html_end: .byte 0\n"
+	".byte 0\n"
 	"page_css: .incbin \"monitor/lanestat/page.css\"\n"
-	"page_css_end: .byte 0\n"
+	".byte 0\n"
 	"page_js: .incbin \"monitor/lanestat/page.js\"\n"
-	"page_js_end: .byte 0\n"
+	".byte 0\n"
 	".previous\n");
-extern const char page_html[], page_html_end[];
-extern const char page_css[], page_css_end[];
-extern const char page_js[], page_js_end[];
+extern const char page_html[], page_css[], page_js[];
 
 static const char place[] = "<!-- tables -->";
 
 struct slice
 page_style(void)
 {
-	return slice_of(page_css, (size_t)(page_css_end - page_css));
+	return slice_str(page_css);
 }
 
 struct slice
 page_script(void)
 {
-	return slice_of(page_js, (size_t)(page_js_end - page_js));
+	return slice_str(page_js);
 }
 
 struct paging {
@@ -306,6 +304,5 @@ page_write(struct buf *out, const struct model *m,
 	waits(&p);
 	replies(&p);
 	events(&p, history);
-	at += strlen(place);
-	(void)buf_add(out, at, (size_t)(page_html_end - at));
+	(void)buf_add_str(out, at + strlen(place));
 }
