@@ -12,7 +12,8 @@
 
 enum {
 	NAME_WIDTH = 12,
-	BAR_WIDTH = 20,
+	BAR_WIDTH = 16,
+	INDENT = 4,
 	ROWS_ABOVE = 2, /* time, and the names of the columns */
 	ROWS_BELOW = 2, /* remark and keys */
 	SESSIONS_MIN = 3, /* rows for sessions that are worth it */
@@ -175,16 +176,40 @@ draw_figures(const struct drawing *d, size_t at, bool is_chosen)
 	    ->is_chosen = is_chosen;
 }
 
-/* rows: of this lane, 1 to 4. */
+/* In one row or two, at a blank; what does not fit ends in dots. */
+static void
+draw_sentence(const struct drawing *d, const char *text, bool has_two)
+{
+	int room = (int)d->width - INDENT, first = (int)strlen(text);
+
+	if (first > room && has_two) {
+		for (first = room; first > 0 && text[first] != ' '; first--)
+			continue;
+		if (first == 0)
+			first = room;
+		(void)add(d, TOPVIEW_PLAIN, "%*s%.*s", INDENT, "", first, text);
+		text += first + (text[first] == ' ');
+	}
+	if ((int)strlen(text) > room)
+		(void)add(
+		    d, TOPVIEW_PLAIN, "%*s%.*s...", INDENT, "", room - 3, text);
+	else
+		(void)add(d, TOPVIEW_PLAIN, "%*s%s", INDENT, "", text);
+}
+
+/* rows: of this lane, 1 to 4. A long sentence has the blank row's place. */
 static void
 draw_lane(const struct drawing *d, size_t at, bool is_chosen, size_t rows)
 {
+	const char *text = d->health[at].text;
+	bool is_long = rows > 3 && strlen(text) + INDENT > d->width;
+
 	draw_figures(d, at, is_chosen);
 	if (rows > 1)
-		(void)add(d, TOPVIEW_PLAIN, "    %s", d->health[at].text);
+		draw_sentence(d, text, is_long);
 	if (rows > 2)
 		draw_pace(d, &d->m->lanes[at]);
-	if (rows > 3)
+	if (rows > 3 && !is_long)
 		(void)add(d, TOPVIEW_PLAIN, "%s", "");
 }
 

@@ -155,6 +155,40 @@ topview_keeps_the_chosen_lane_in_sight(void **state)
 	release(&v);
 }
 
+/* Its end is told to be missing, or is in a second row. */
+static void
+topview_cuts_no_sentence_unsaid(void **state)
+{
+	static const char reason[] =
+	    "a reply of the smarthost that has many words and does not fit in "
+	    "one row of the screen";
+	struct topview_how how = {.width = 80, .height = 24};
+	struct topview *v;
+
+	(void)state;
+	make(1);
+	model.lanes[0].waits = BOARD_WAIT_OUTAGE;
+	(void)snprintf(model.lanes[0].waits_for,
+	    sizeof(model.lanes[0].waits_for), "%s", reason);
+	v = view(&how);
+	assert_string_equal(text(v, "    nothing goes"),
+	    "    nothing goes: a reply of the smarthost that has many words "
+	    "and "
+	    "does not fit");
+	assert_string_equal(
+	    text(v, "    in one"), "    in one row of the screen");
+	topview_free(&v);
+	model.lane_count = 6;
+	for (size_t i = 1; i < 6; i++)
+		model.lanes[i] = model.lanes[0];
+	v = view(&how);
+	assert_string_equal(text(v, "    nothing goes"),
+	    "    nothing goes: a reply of the smarthost that has many words "
+	    "and "
+	    "does not f...");
+	release(&v);
+}
+
 static void
 topview_sorts_and_keeps_what_was_chosen(void **state)
 {
@@ -188,6 +222,7 @@ main(void)
 	    cmocka_unit_test(topview_fills_the_screen_and_no_more),
 	    cmocka_unit_test(topview_shows_the_last_minute),
 	    cmocka_unit_test(topview_keeps_the_chosen_lane_in_sight),
+	    cmocka_unit_test(topview_cuts_no_sentence_unsaid),
 	    cmocka_unit_test(topview_sorts_and_keeps_what_was_chosen),
 	};
 
