@@ -4,6 +4,8 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/http.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -254,6 +256,11 @@ web_new(struct loop *loop, struct web_limits limits, web_fn *fn,
 void
 web_listen(struct web *web, int fd)
 {
+	int on = 1;
+
+	/* Its connections have it, too. An answer goes out in parts, of which
+	 * the last would wait 40 ms for the client's ACK of those before. */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	if (evhttp_accept_socket(web->http, fd) != 0)
 		log_fatal("libevent refuses to listen on descriptor %d", fd);
 }
