@@ -1,0 +1,23 @@
+/* resolver_records: what a DNS message says of a name, as a resolver's answer.
+ *
+ * Addresses beyond RESOLVER_ADDRS_MAX and hosts beyond RESOLVER_MX_MAX are
+ * dropped.
+ */
+#ifndef RESOLVER_RECORDS_H
+#define RESOLVER_RECORDS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "agent/io/resolver.h"
+
+/* One more, of n octets as in a record of that family. */
+void resolver_records_add_addr(
+    struct resolver_answer *a, int family, const void *raw, size_t n);
+
+/* Adds the records of a type (DNS_TYPE_...) and lowers *ttl_s. False: the
+ * message is malformed; nothing of it is kept. */
+bool resolver_records_read(struct resolver_answer *answer, unsigned type,
+    const unsigned char *msg, size_t n, int *ttl_s);
+
+#endif
