@@ -18,6 +18,7 @@
 #include "agent/engine/trace.h"
 #include "agent/smarthost/handshake.h"
 #include "agent/smarthost/login.h"
+#include "agent/smarthost/tls_summary.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/smtp/command.h"

@@ -63,10 +63,6 @@ void tls_judge(struct tls *tls, struct ssl_st *ssl,
     const struct tlspolicy *policy, const char *host, const char *nexthop,
     struct tls_facts *out);
 
-/* The line of smtp_tls_loglevel >= 1; peer is "host[addr]:port". */
-void tls_summary(struct ssl_st *ssl, const struct tls_facts *facts,
-    const char *peer, char *out, size_t n);
-
 /* A text of n octets that names all that must be equal for a session to be
  * resumed: the policy and where (address, port, names). */
 enum { TLS_KEY_SIZE = 65 };
