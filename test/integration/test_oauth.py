@@ -16,11 +16,15 @@ import urllib.parse
 import pytest
 
 from harness import messages, oauth
+from harness.load import wait_clock
 from harness.oauth import Endpoint, refusal
 from harness.paths import built
 from harness.simulator import Simulator
 from harness.wait import wait_until
 from test_outcomes import PATIENT
+
+
+MINUTE_S = 60       # of the outage of ten
 
 
 @pytest.fixture
@@ -239,6 +243,36 @@ def test_endpoint_that_is_down(base, certs, origin, started, endpoint):
         server.stop()
         origin.inject(messages.generate(3))
         origin.wait_empty()
+
+
+@pytest.mark.skipif(not os.environ.get("POSTLANE_LONG"),
+                    reason="ten minutes: POSTLANE_LONG=1")
+def test_endpoint_that_is_down_for_ten_minutes(
+        base, certs, origin, started, endpoint):
+    """The token that is there is used up, mail comes all the while, one alarm,
+    and all of it goes when the endpoint is back."""
+    server = endpoint(life_s=MINUTE_S)
+    sim = simulator(base, certs, started, server)
+    oauth.use(origin, sim, server,
+              options={"lane_messages_per_connection": 5})
+    started(origin)
+    sent = send(origin, sim, 5)
+    server.stop()
+    for minute in range(10):
+        more = messages.generate(20, prefix=f"min{minute}")
+        origin.inject(more)
+        sent += more
+        wait_clock(MINUTE_S)
+    deferred(origin, r"no access token work: 127\.0\.0\.1:\d+: Failed to "
+                     "connect")
+    assert origin.queue_count() > 0
+    server.start()
+    origin.wait_empty(300)
+    assert messages.compare(sent, sim.taken()).is_clean()
+    assert len(origin.log.lines("alarm: ")) == 1
+    assert len(origin.log.lines("alarm cleared: ")) == 1
+    assert not origin.log.lines("status=(?!sent|deferred)")
+    oauth.check_secrets(origin, server)
 
 
 def test_endpoint_that_is_slow(base, certs, origin, started, endpoint):
