@@ -312,7 +312,6 @@ def _make_key(path):
         return f.read()
 
 
-
 def domain(agent, name, server):
     return f"{name}-{server}.{agent}.cell.example"
 
