@@ -137,7 +137,7 @@ def main():
     try:
         mail = messages.generate(COUNT, size=100)
         feeder = threading.Thread(
-            target=bench.postfix.inject, args=(mail,))
+            target=bench.postfix.inject, args=(mail,), daemon=True)
         feeder.start()
         bench.sim.wait_taken(50)
         effects(bench)
