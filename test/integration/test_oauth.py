@@ -378,6 +378,39 @@ def test_killed_between_answer_and_storing(
     oauth.check_secrets(origin, server)
 
 
+def test_full_disk_where_the_refresh_token_is_stored(
+        base, certs, origin, started, endpoint):
+    """Mail goes with what came with it; it is stored when there is room."""
+    server = endpoint(life_s=3)
+    sim = simulator(base, certs, started, server)
+    oauth.use(origin, sim, server, flow="refresh_token", options={
+        "lane_messages_per_connection": 1,
+        "lane_message_rate_limit": "5/1s", "lane_adaptive": "no"})
+
+    def use_once(fresh):
+        server.refresh_tokens[:] = [fresh]
+    server.on_grant = use_once
+    origin.lane_faults("write@work.refresh:1:ENOSPC")
+    started(origin)
+    sent = send(origin, sim, 50)
+    assert origin.log.lines(
+        "the new refresh token cannot be stored in .*work.refresh"
+        ": No space left on device; if this process ends, log in")
+    assert origin.log.lines("the refresh token is stored now")
+    # what is stored is what the next process needs
+    for pid in oauth.service_pids(origin):
+        origin.kill9(pid)
+    more = messages.generate(20, prefix="last")
+    origin.inject(more)
+    origin.wait_empty()
+    assert messages.compare(sent + more, sim.taken()).is_clean()
+    used = [form["refresh_token"] for form in server.asked]
+    assert len(used) >= 4 and len(set(used)) == len(used)
+    assert len(origin.faults()) == 2        # the first of each process
+    assert not origin.log.lines("alarm|invalid_grant")
+    oauth.check_secrets(origin, server)
+
+
 def test_rotated_refresh_token_is_used_next(
         base, certs, origin, started, endpoint):
     """Each one once; also by the next process, and by one that was killed."""
