@@ -26,7 +26,11 @@ def start(base, certs, origin, started, script="", options=None, **main):
 
 def end(origin, sent_signal=signal.SIGTERM):
     """To the process itself: `postfix stop` closes its channel as well."""
-    [pid] = origin.pids("lane")
+    def alone():
+        """One that runs a command is two for a moment."""
+        pids = origin.pids("lane")
+        return pids if len(pids) == 1 else None
+    [pid] = wait_until(alone, 20, lambda: f"one lane: {origin.pids('lane')}")
     os.kill(pid, sent_signal)
     wait_until(lambda: pid not in origin.pids("lane"), 20, "lane gone")
     return pid
