@@ -87,6 +87,15 @@ startup_read_settings(struct startup *s, struct provider_set *provider)
 }
 
 void
+startup_set_log_name(struct startup *s, const char *log_name)
+{
+	if (options_override(&s->opt, "lane_log_name") != NULL)
+		return;
+	mem_free(s->set.lane_log_name);
+	s->set.lane_log_name = mem_strdup(log_name);
+}
+
+void
 startup_log_problems(const struct startup *s, size_t from)
 {
 	for (size_t i = from; i < s->problems.count; i++)
@@ -128,6 +137,16 @@ startup_open_state(struct startup *s, char **error_out)
 		(void)wait_for_system(s, *error_out);
 		mem_free(*error_out);
 	}
+}
+
+void
+startup_try_state(struct startup *s)
+{
+	char *error = NULL;
+
+	if (startup_open_state(s, &error) != STATE_DIRECTORY_OK)
+		log_warn("%s", error);
+	mem_free(error);
 }
 
 void

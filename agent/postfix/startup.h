@@ -44,6 +44,10 @@ void startup_begin(
  * queue directory is known then. */
 void startup_read_settings(struct startup *s, struct provider_set *provider);
 
+/* For programs that are no lane: log_name is theirs in the log from the next
+ * logsink_configure() on, unless an -o says lane_log_name. */
+void startup_set_log_name(struct startup *s, const char *log_name);
+
 /* Those from the one numbered `from`, to the log as Postfix words them. The
  * process stays: see problems.h. */
 void startup_log_problems(const struct startup *s, size_t from);
@@ -53,6 +57,9 @@ void startup_log_problems(const struct startup *s, size_t from);
  * a lane without it counts its connections and rates alone for as long as it
  * lives. */
 enum state_directory startup_open_state(struct startup *s, char **error_out);
+
+/* The same for programs that do without one: why there is none is a warning. */
+void startup_try_state(struct startup *s);
 
 void startup_fini(struct startup *s);
 

@@ -53,26 +53,6 @@ token_is_wanted(int argc, char *const *argv)
 /* ---- the service -----------------------------------------------------------
  */
 
-static void
-set_log_name(struct startup *s)
-{
-	if (options_override(&s->opt, "lane_log_name") != NULL)
-		return;
-	mem_free(s->set.lane_log_name);
-	s->set.lane_log_name = mem_strdup("lane-token");
-}
-
-/* Its alarms are kept there. */
-static void
-open_state(struct startup *s)
-{
-	char *error = NULL;
-
-	if (startup_open_state(s, &error) != STATE_DIRECTORY_OK)
-		log_warn("%s", error);
-	mem_free(error);
-}
-
 /* The limit is for files: a program that gets cores by a pipe is kept away by
  * the other. */
 static void
@@ -117,7 +97,7 @@ start(struct parts *p, int argc, char **argv)
 	startup_begin(s, "lane-token", argc, argv);
 	guard_secrets();
 	startup_read_settings(s, NULL);
-	set_log_name(s);
+	startup_set_log_name(s, "lane-token");
 	logsink_configure(&s->set);
 	if (s->opt.chroot)
 		problems_addf(&s->problems,
@@ -125,7 +105,7 @@ start(struct parts *p, int argc, char **argv)
 		    "column of %s in master.cf to n",
 		    s->opt.service_name);
 	startup_log_problems(s, 0);
-	open_state(s);
+	startup_try_state(s); /* where its alarms are kept */
 	p->loop = loop_new();
 	logsink_attach(p->loop);
 	confdir_read(&p->dir, s->set.lane_token_directory);

@@ -39,25 +39,6 @@ struct parts {
 
 /* ---- start -------------------------------------------------------------- */
 
-static void
-set_log_name(struct startup *s)
-{
-	if (options_override(&s->opt, "lane_log_name") != NULL)
-		return;
-	mem_free(s->set.lane_log_name);
-	s->set.lane_log_name = mem_strdup("lanestat");
-}
-
-static void
-open_state(struct startup *s)
-{
-	char *error = NULL;
-
-	if (startup_open_state(s, &error) != STATE_DIRECTORY_OK)
-		log_warn("%s", error);
-	mem_free(error);
-}
-
 /* The lanes as they are configured: by postconf(1), as root, once. */
 static void
 open_site(struct parts *p)
@@ -91,7 +72,7 @@ start(struct parts *p, int argc, char **argv)
 
 	startup_begin(s, "lanestat", argc, argv);
 	startup_read_settings(s, NULL);
-	set_log_name(s);
+	startup_set_log_name(s, "lanestat");
 	logsink_configure(&s->set);
 	if (s->opt.chroot)
 		log_fatal("lanestat cannot work in a chroot, where it sees no "
@@ -99,7 +80,7 @@ start(struct parts *p, int argc, char **argv)
 			  "master.cf to n",
 		    s->opt.service_name);
 	open_site(p);
-	open_state(s);
+	startup_try_state(s);
 	p->loop = loop_new();
 	logsink_attach(p->loop);
 	give_up_rights(s);

@@ -127,6 +127,26 @@ lane_labels(struct writing *w, const struct model_lane *lane)
 	exposition_label(&w->e, "lane", lane->name);
 }
 
+/* Rows of one family stand together: the first one tells of it. Returns the
+ * row's family, for the next one. */
+static const char *
+begin_row(struct writing *w, enum exposition_type type, const char *family,
+    const char *help, const char *before)
+{
+	if (strcmp(family, before) != 0)
+		exposition_family(&w->e, type, family, help);
+	return family;
+}
+
+static void
+row_labels(struct writing *w, const struct model_lane *lane, const char *label,
+    const char *value)
+{
+	lane_labels(w, lane);
+	if (label != NULL)
+		exposition_label(&w->e, label, value);
+}
+
 static void
 write_counters(struct writing *w)
 {
@@ -135,16 +155,12 @@ write_counters(struct writing *w)
 	for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++) {
 		const struct counter_row *row = &counters[i];
 
-		if (strcmp(row->family, family) != 0)
-			exposition_family(
-			    &w->e, EXPOSITION_COUNTER, row->family, row->help);
-		family = row->family;
+		family = begin_row(
+		    w, EXPOSITION_COUNTER, row->family, row->help, family);
 		for (EACH_LANE(w, lane)) {
 			if (!metrics_shows(w, lane))
 				continue;
-			lane_labels(w, lane);
-			if (row->label != NULL)
-				exposition_label(&w->e, row->label, row->value);
+			row_labels(w, lane, row->label, row->value);
 			exposition_count(&w->e, lane->counters[row->which]);
 		}
 	}
@@ -339,16 +355,12 @@ write_gauges(struct writing *w)
 	for (size_t i = 0; i < sizeof(gauges) / sizeof(gauges[0]); i++) {
 		const struct gauge_row *row = &gauges[i];
 
-		if (strcmp(row->family, family) != 0)
-			exposition_family(
-			    &w->e, EXPOSITION_GAUGE, row->family, row->help);
-		family = row->family;
+		family = begin_row(
+		    w, EXPOSITION_GAUGE, row->family, row->help, family);
 		for (EACH_LANE(w, lane)) {
 			if (!metrics_shows(w, lane))
 				continue;
-			lane_labels(w, lane);
-			if (row->label != NULL)
-				exposition_label(&w->e, row->label, row->value);
+			row_labels(w, lane, row->label, row->value);
 			exposition_value(&w->e, gauge_of(w, row, lane));
 		}
 	}

@@ -18,6 +18,7 @@
 #include "agent/postfix/master.h"
 #include "agent/settings/params.h"
 #include "common/base/mem.h"
+#include "test/support/owner.h"
 #include "test/support/scratch.h"
 
 /* Each test runs in a child of its own, since it is about descriptors 3 to 6
@@ -177,23 +178,6 @@ master_watch_tells_the_end_once(void **state)
 }
 
 static void
-set_by_name(const char *name, const char *text)
-{
-	assert_true(params_set(&set, params_find(name), text, NULL));
-}
-
-/* A user every system has; the tests run as root. */
-static const struct passwd *
-owner(void)
-{
-	const struct passwd *pw = getpwnam("nobody");
-
-	assert_non_null(pw);
-	set_by_name("mail_owner", "nobody");
-	return pw;
-}
-
-static void
 drop_in_child(void)
 {
 	const struct passwd *pw = getpwnam("nobody");
@@ -221,9 +205,9 @@ static void
 master_drops_root_inside_the_queue_directory(void **state)
 {
 	(void)state;
-	(void)owner();
+	(void)set_owner(&set);
 	scratch_write("jail/marker", "");
-	set_by_name("queue_directory", scratch_path("jail"));
+	set_by_name(&set, "queue_directory", scratch_path("jail"));
 	in_child(drop_in_child);
 }
 

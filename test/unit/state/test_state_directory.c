@@ -12,36 +12,20 @@
 #include "agent/settings/params.h"
 #include "agent/state/state_directory.h"
 #include "common/base/mem.h"
+#include "test/support/owner.h"
 #include "test/support/scratch.h"
 
 static struct settings set;
 
 static void
-set_by_name(const char *name, const char *text)
-{
-	assert_true(params_set(&set, params_find(name), text, NULL));
-}
-
-/* A user every system has; the tests run as root. */
-static const struct passwd *
-owner(void)
-{
-	const struct passwd *pw = getpwnam("nobody");
-
-	assert_non_null(pw);
-	set_by_name("mail_owner", "nobody");
-	return pw;
-}
-
-static void
 state_directory_is_made_for_mail_owner(void **state)
 {
-	const struct passwd *pw = owner();
+	const struct passwd *pw = set_owner(&set);
 	struct stat st;
 	char *error;
 
 	(void)state;
-	set_by_name("lane_state_directory", scratch_path("state"));
+	set_by_name(&set, "lane_state_directory", scratch_path("state"));
 	for (int i = 0; i < 2; i++) {
 		assert_int_equal(
 		    state_directory_make(&set, &error), STATE_DIRECTORY_OK);
@@ -89,25 +73,25 @@ assert_owner_and_mode(const char *name, uid_t uid, mode_t mode)
 static void
 state_directory_that_holds_anything_is_not_given_away(void **state)
 {
-	const struct passwd *pw = owner();
+	const struct passwd *pw = set_owner(&set);
 	char *error;
 
 	(void)state;
 	scratch_write("roots/secret", "x");
 	assert_int_equal(chmod(scratch_path("roots"), 0700), 0);
-	set_by_name("lane_state_directory", scratch_path("roots"));
+	set_by_name(&set, "lane_state_directory", scratch_path("roots"));
 	expect_foreign();
 	assert_owner_and_mode("roots", 0, 0700);
 	/* Nor is one closed to those who use it. */
 	scratch_write("public/pickup", "x");
 	assert_int_equal(chmod(scratch_path("public"), 0755), 0);
 	assert_int_equal(chown(scratch_path("public"), pw->pw_uid, 0), 0);
-	set_by_name("lane_state_directory", scratch_path("public"));
+	set_by_name(&set, "lane_state_directory", scratch_path("public"));
 	assert_int_equal(
 	    state_directory_make(&set, &error), STATE_DIRECTORY_OK);
 	assert_owner_and_mode("public", pw->pw_uid, 0755);
 	assert_int_equal(mkdir(scratch_path("empty"), 0700), 0);
-	set_by_name("lane_state_directory", scratch_path("empty"));
+	set_by_name(&set, "lane_state_directory", scratch_path("empty"));
 	assert_int_equal(
 	    state_directory_make(&set, &error), STATE_DIRECTORY_OK);
 	assert_owner_and_mode("empty", pw->pw_uid, 0700);
@@ -117,34 +101,34 @@ static void
 state_directory_of_others_is_refused(void **state)
 {
 	(void)state;
-	(void)owner();
+	(void)set_owner(&set);
 	assert_int_equal(symlink("/tmp", scratch_path("link")), 0);
-	set_by_name("lane_state_directory", scratch_path("link"));
+	set_by_name(&set, "lane_state_directory", scratch_path("link"));
 	expect_refused("cannot open");
 	assert_int_equal(mkdir(scratch_path("open"), 0700), 0);
 	assert_int_equal(chmod(scratch_path("open"), 0777), 0);
-	set_by_name("lane_state_directory", scratch_path("open"));
+	set_by_name(&set, "lane_state_directory", scratch_path("open"));
 	expect_foreign();
 	assert_int_equal(mkdir(scratch_path("foreign"), 0700), 0);
 	assert_int_equal(chown(scratch_path("foreign"), 1, 1), 0);
-	set_by_name("lane_state_directory", scratch_path("foreign"));
+	set_by_name(&set, "lane_state_directory", scratch_path("foreign"));
 	expect_foreign();
-	set_by_name("lane_state_directory", "/nonexistent/x");
+	set_by_name(&set, "lane_state_directory", "/nonexistent/x");
 	expect_refused("/nonexistent/x: nonexistent: No such file");
-	set_by_name("mail_owner", "no-such-user");
+	set_by_name(&set, "mail_owner", "no-such-user");
 	expect_refused("mail_owner no-such-user: no such user");
 }
 
 static void
 use_directory(const char *name)
 {
-	set_by_name("lane_state_directory", scratch_path(name));
+	set_by_name(&set, "lane_state_directory", scratch_path(name));
 }
 
 static void
 state_directory_is_reached_by_a_way_that_is_nobody_elses(void **state)
 {
-	const struct passwd *pw = owner();
+	const struct passwd *pw = set_owner(&set);
 	char *error;
 
 	(void)state;
