@@ -7,6 +7,7 @@ import pytest
 from harness import messages
 from harness.sidebyside import Pair
 from harness.simulator import Simulator
+from harness.wait import wait_until
 from test_nexthops import check_same
 from test_outcomes import DATA, PATIENT, addresses
 
@@ -88,5 +89,7 @@ def test_key_that_does_not_match_is_named(base, certs, started, origin, agent):
     origin.log.wait("warning: " + re.escape(said))
     origin.log.wait(r"status=deferred.*" + re.escape(said) + ".*530 5")
     origin.log.wait("alarm: login: .*" + re.escape(said))
-    assert said in str(origin.queue())
+    # defer(8) has it a moment later than the log
+    wait_until(lambda: said in str(origin.queue()), 30,
+               lambda: f"the reason in the queue: {origin.queue()}")
     assert not origin.log.lines("secret|alarm: blocked")
