@@ -1,11 +1,14 @@
 #include "agent/figures.h"
 
+#include <stdio.h>
+
 #include "agent/engine/lane_why.h"
 #include "agent/io/logsink.h"
 #include "agent/state/pace_store.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/shared/board_rates.h"
+#include "common/smtp/reply.h"
 
 enum { SHOW_EVERY_MS = 250 };
 
@@ -240,6 +243,17 @@ cause_of(const struct dsn *dsn)
 				   : BOARD_COUNTER_deferred_local;
 }
 
+/* As the log shows it: boards are looked at by more people. */
+static void
+show_trouble(struct board_writer *board, const char *text, const char *rcpt)
+{
+	char shown[REPLY_LINE_MAX];
+
+	(void)snprintf(shown, sizeof(shown), "%s", text);
+	log_filter(shown, sizeof(shown), rcpt);
+	board_writer_trouble(board, shown);
+}
+
 static void
 count_recipient(struct board_writer *board, const struct request *req, size_t i)
 {
@@ -259,7 +273,7 @@ count_recipient(struct board_writer *board, const struct request *req, size_t i)
 		return;
 	board_writer_add(board, cause_of(&v->dsn), 1);
 	if (v->dsn.cause != DSN_CAUSE_CROWDED)
-		board_writer_trouble(board, v->dsn.text);
+		show_trouble(board, v->dsn.text, req->rcpts[i].address);
 }
 
 static void

@@ -119,7 +119,7 @@ struct settings {
 	char *lane_class; /* the word class=NAME in master.cf */
 	char *lane_smarthost;
 	char *lane_account; /* empty: host + login */
-	char *lane_log_name, *lane_state_directory;
+	char *lane_log_name, *lane_log_anonymize, *lane_state_directory;
 	char *lane_provider, *lane_provider_directory;
 	char *lane_reply_rules; /* a file, or empty */
 	int lane_connection_limit, lane_connection_reserve;

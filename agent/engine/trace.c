@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/engine/request.h"
+#include "agent/engine/transaction.h"
 #include "common/base/log.h"
 
 bool
@@ -10,6 +12,18 @@ trace_is_on(const struct peer *peer)
 {
 	return peer->is_traced ||
 	       (peer->tracer != NULL && peer->tracer->is_wanted);
+}
+
+/* So many recipients of a transaction are looked for in a reply. */
+enum { FILTERED_MAX = 8 };
+
+/* A server may repeat a local part alone. */
+static void
+filter_reply(const struct transaction *about, char *text, size_t size)
+{
+	for (size_t i = 0; i < about->count && i < FILTERED_MAX; i++)
+		log_filter(
+		    text, size, about->req->rcpts[about->rcpts[i]].address);
 }
 
 static void
@@ -40,6 +54,8 @@ each_line(const struct peer *peer, const struct transaction *about, char way,
 		memcpy(text, lines.p, n);
 		text[n] = '\0';
 		log_safe(text, n);
+		if (way == '<' && about != NULL)
+			filter_reply(about, text, sizeof(text));
 		tell(peer, about, way, text);
 		lines = slice_of(lines.p + skip, lines.n - skip);
 	}

@@ -230,8 +230,19 @@ look(void *ctx)
 static void
 set_text(char *to, size_t size, const char *from)
 {
-	(void)snprintf(to, size, "%s", from);
+	(void)snprintf(to, size, "%.*s", (int)size - 1, from);
 	log_safe(to, strlen(to));
+}
+
+/* It is told, kept and shown as the log shows it. */
+static void
+set_reply(struct state *st, const char *reply)
+{
+	char shown[LOG_LINE_MAX];
+
+	(void)snprintf(shown, sizeof(shown), "%s", reply);
+	log_filter(shown, sizeof(shown), NULL);
+	set_text(st->reply, sizeof(st->reply), shown);
 }
 
 static void
@@ -317,7 +328,7 @@ alarm_raise(struct alarm *a, enum alarm_kind kind, const char *smarthost,
 		st = add(a, kind, smarthost);
 	if (st == NULL)
 		return; /* as many as that were told, or will be */
-	set_text(st->reply, sizeof(st->reply), reply);
+	set_reply(st, reply);
 	if (st->is_raised && wall_s - st->raised_wall_s < SAVE_EVERY_S) {
 		st->is_repeated = true;
 		look(a);

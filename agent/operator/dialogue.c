@@ -124,10 +124,14 @@ static void
 tell(struct dialogue *d, const char *session, const struct request *req,
     char way, const char *text)
 {
-	char line[LINE_SIZE];
-	int n = snprintf(line, sizeof(line), "%lld %s %s %c %s\n", wall_us(),
+	char line[LINE_SIZE], shown[REPLY_LINE_MAX + 1];
+	int n;
+
+	(void)snprintf(shown, sizeof(shown), "%s", text);
+	log_filter(shown, sizeof(shown), NULL);
+	n = snprintf(line, sizeof(line), "%lld %s %s %c %s\n", wall_us(),
 	    *session != '\0' ? session : "-", req != NULL ? req->queue_id : "-",
-	    way, text);
+	    way, shown);
 
 	if (n < 0)
 		return;

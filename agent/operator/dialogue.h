@@ -9,7 +9,8 @@
  * since the epoch; SESSION as in the log; QUEUEID of the message whose command
  * or reply it is, "-" for none; WAY ">" sent, "<" received, "=" what became of
  * a recipient, "!" about this answer itself. Content is only counted and logins
- * are hidden, as in the log (debug_peer_list).
+ * are hidden, and addresses shown, as in the log (debug_peer_list,
+ * lane_log_anonymize).
  *
  * Delivery never waits for a listener: what does not fit in its buffer is left
  * out, and a line says how many were. Listeners are few and end with their

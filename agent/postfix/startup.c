@@ -68,8 +68,10 @@ startup_read_settings(struct startup *s, struct provider_set *provider)
 		options_parse(&s->opt, s->argc, s->argv, &s->problems);
 		is_read =
 		    config_load(&s->set, provider, &s->opt, &s->problems, NULL);
-		if (is_read && !s->problems.may_pass)
+		if (is_read && !s->problems.may_pass) {
+			s->anonymizer = anonymizer_new(&s->set);
 			return;
+		}
 		CHECK(s->problems.count > 0);
 		why = mem_strdup(s->problems.text[s->problems.count - 1]);
 		if (!s->problems.may_pass && tries >= CONFIG_TRIES) {
@@ -132,8 +134,11 @@ startup_open_state(struct startup *s, char **error_out)
 
 		errno = 0;
 		result = open_directory(s, error_out);
-		if (result != STATE_DIRECTORY_UNUSABLE || !is_passing(errno))
+		if (result != STATE_DIRECTORY_UNUSABLE || !is_passing(errno)) {
+			anonymizer_use_key(s->anonymizer,
+			    result == STATE_DIRECTORY_OK ? &s->state : NULL);
 			return result;
+		}
 		(void)wait_for_system(s, *error_out);
 		mem_free(*error_out);
 	}
@@ -152,6 +157,7 @@ startup_try_state(struct startup *s)
 void
 startup_fini(struct startup *s)
 {
+	anonymizer_free(&s->anonymizer);
 	statefile_dir_close(&s->state);
 	master_close(&s->master);
 	problems_fini(&s->problems);

@@ -19,6 +19,7 @@
 #include "agent/settings/options.h"
 #include "agent/settings/problems.h"
 #include "agent/settings/provider_set.h"
+#include "agent/state/anonymizer.h"
 #include "agent/state/state_directory.h"
 #include "agent/state/statefile.h"
 
@@ -28,6 +29,7 @@ struct startup {
 	struct options opt;
 	struct problems problems;
 	struct settings set;
+	struct anonymizer *anonymizer; /* since the settings were read */
 	struct master *master;
 	struct statefile_dir state; /* its fd is -1: there is none */
 	int64_t told_ms; /* why it cannot start yet; 0: not */

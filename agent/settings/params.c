@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -358,6 +359,10 @@ params_set(struct settings *set, const struct param *param, const char *text,
 
 	if (set_value(set, param, text, error, sizeof(error)))
 		return true;
+	/* Who misspelt it wanted something hidden: what is logged of mail that
+	 * waits for the correction must not show it. */
+	if (param->offset == offsetof(struct settings, lane_log_anonymize))
+		set_text(set, param, "smart");
 	/* What is wrong with a rate says what is allowed, too. */
 	allowed = *error == '\0' ? allowed_for(param) : NULL;
 	problems_addf(problems, "bad parameter: %s = %s: %s%s", param->name,

@@ -238,6 +238,9 @@ static const struct param table[] = {
 	"where the files of providers are"),
     STR(lane_reply_rules, "", "a file of own rules for replies"),
     STR(lane_log_name, "smtp", "program word in the tag of log lines"),
+    WORD(lane_log_anonymize, "none", "none smart hash",
+	"what the log, alarms and figures show of mail addresses: all, first "
+	"letter and domain, or a keyed hash"),
     STR(lane_state_directory, "$data_directory/postlane",
 	"state shared by the lanes of an account"),
     INT(lane_connection_limit, "20", 1, 1000, "most sessions of this lane"),

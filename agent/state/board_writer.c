@@ -1,5 +1,6 @@
 #include "agent/state/board_writer.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -127,6 +128,17 @@ board_writer_set_limits(struct board_writer *w, int limit, int limit_now,
 	board_store(&a->resting, (uint64_t)resting);
 }
 
+/* What others said, as the log would show it. */
+static void
+store_discreetly(char *field, size_t size, const char *text)
+{
+	char shown[LOG_LINE_MAX];
+
+	(void)snprintf(shown, sizeof(shown), "%s", text);
+	log_filter(shown, sizeof(shown), NULL);
+	board_store_text(field, size, shown);
+}
+
 void
 board_writer_refusal(struct board_writer *w, const char *reply)
 {
@@ -136,7 +148,7 @@ board_writer_refusal(struct board_writer *w, const char *reply)
 		return;
 	board_bump(&a->refusals, 1);
 	board_store(&a->refused_wall_ms, board_now_wall_ms());
-	board_store_text(a->refusal, sizeof(a->refusal), reply);
+	store_discreetly(a->refusal, sizeof(a->refusal), reply);
 }
 
 /* A row once taken by a host stays its own until all are taken; then the one
@@ -344,7 +356,7 @@ board_writer_trouble(struct board_writer *w, const char *text)
 	if (w == NULL)
 		return;
 	t = &w->lane->trouble;
-	board_store_text(t->text, sizeof(t->text), text);
+	store_discreetly(t->text, sizeof(t->text), text);
 	board_store(&t->wall_ms, board_now_wall_ms());
 }
 
@@ -352,7 +364,7 @@ void
 board_writer_set_waits_for(struct board_writer *w, const char *text)
 {
 	if (w != NULL && !w->is_draining)
-		board_store_text(
+		store_discreetly(
 		    w->lane->waits_for, sizeof(w->lane->waits_for), text);
 }
 

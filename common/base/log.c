@@ -6,6 +6,9 @@
 
 #include "common/base/utf8.h"
 
+/* What is cut off a line is not seen by the filter. */
+enum { RAW_LINE_MAX = 4 * LOG_LINE_MAX };
+
 static void
 to_stderr(void *ctx, enum log_level level, const char *line)
 {
@@ -19,14 +22,30 @@ to_stderr(void *ctx, enum log_level level, const char *line)
 static struct {
 	log_sink_fn *sink;
 	void *ctx;
+	log_filter_fn *filter;
+	void *filter_ctx;
 	int verbose;
-} state = {to_stderr, NULL, 0};
+} state = {.sink = to_stderr};
 
 void
 log_set_sink(log_sink_fn *sink, void *ctx)
 {
 	state.sink = sink != NULL ? sink : to_stderr;
 	state.ctx = ctx;
+}
+
+void
+log_set_filter(log_filter_fn *filter, void *ctx)
+{
+	state.filter = filter;
+	state.filter_ctx = ctx;
+}
+
+void
+log_filter(char *text, size_t size, const char *about)
+{
+	if (state.filter != NULL)
+		state.filter(state.filter_ctx, text, size, about);
 }
 
 void
@@ -73,11 +92,13 @@ emit(enum log_level level, const char *format, va_list ap)
 {
 	static const char *const word[] = {
 	    "debug: ", "", "warning: ", "error: ", "fatal: ", "panic: "};
-	char line[LOG_LINE_MAX + 1];
+	char line[RAW_LINE_MAX + 1];
 	size_t at = strlen(word[level]);
 
 	memcpy(line, word[level], at);
 	(void)vsnprintf(line + at, sizeof(line) - at, format, ap);
+	log_filter(line, sizeof(line), NULL);
+	line[LOG_LINE_MAX] = '\0';
 	log_safe(line, strlen(line));
 	state.sink(state.ctx, level, line);
 }

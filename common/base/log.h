@@ -29,6 +29,17 @@ typedef void log_sink_fn(void *ctx, enum log_level level, const char *line);
 
 void log_set_sink(log_sink_fn *sink, void *ctx);
 
+/* Changes what must not be told, in place, in size octets (with the NUL).
+ * about: an address that all of text is about, or NULL. */
+typedef void log_filter_fn(
+    void *ctx, char *text, size_t size, const char *about);
+
+/* Every line goes through it from now on; NULL: none does. */
+void log_set_filter(log_filter_fn *filter, void *ctx);
+
+/* The same for texts that leave by another way than the log. */
+void log_filter(char *text, size_t size, const char *about);
+
 /* 0: no debug lines (the default); n > 0: as many -v options. */
 void log_set_verbose(int level);
 bool log_is_verbose(void);

@@ -93,6 +93,7 @@ int top_run(struct command *c);
 int replay_run(struct command *c);
 int why_run(struct command *c);
 int setup_run(struct command *c);
+int anonymize_run(struct command *c);
 int status_run(struct command *c);
 int sessions_run(struct command *c);
 int forecast_run(struct command *c);

@@ -90,6 +90,10 @@ static const struct verb {
 	"(none: those in\n  force): waits, sessions, quotas, when a backlog "
 	"would have gone.",
 	replay_run, 1, 2, TAKES_SETTINGS},
+    {"anonymize", "ADDRESS",
+	"What the log shows in its place with lane_log_anonymize, to look for "
+	"it.",
+	anonymize_run, 1, 1, 0},
     {"help", "", "This text.", NULL, 0, 0, 0},
 };
 
