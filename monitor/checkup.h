@@ -48,7 +48,8 @@ void checkup_files(struct checkup *c);
  * transport lead to the lane. */
 void checkup_queue(struct checkup *c);
 
-/* Lanes of one account: connections and reserves. */
+/* Lanes of one account: connections and reserves; access tokens, as their
+ * service finds them. */
 void checkup_accounts(struct checkup *c);
 
 /* The smarthost, by a dial for each lane: names, TLS, certificates, login, and

@@ -2,8 +2,11 @@
 #include <string.h>
 
 #include "common/base/buf.h"
+#include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "monitor/checkup.h"
+#include "monitor/health.h"
+#include "monitor/model.h"
 
 enum { COMMAND_MAX = 65536 };
 
@@ -144,9 +147,33 @@ is_first_of_account(const struct checkup *c, size_t i)
 	return true;
 }
 
+/* ---- access tokens --------------------------------------------------------
+ */
+
+/* What the service met, which a dial with the present token does not. */
+static void
+check_tokens(struct checkup *c)
+{
+	struct model *m = model_read(c->site, clock_moment());
+	struct health health;
+
+	for (size_t i = 0; i < m->token_count; i++) {
+		const struct model_token *t = &m->tokens[i];
+
+		if (t->failing_wall_ms == 0)
+			continue;
+		health_of_token(&health, m, t);
+		findings_add(&c->findings, "TOKEN-ENDS",
+		    t->end_wall_ms > 0 ? FINDING_WARNING : FINDING_ERROR, NULL,
+		    "access token %s: %s", t->name, health.text);
+	}
+	model_free(&m);
+}
+
 void
 checkup_accounts(struct checkup *c)
 {
+	check_tokens(c);
 	for (size_t i = 0; i < c->site->lane_count; i++) {
 		check_lane(c, &c->site->lanes[i]);
 		if (is_first_of_account(c, i))

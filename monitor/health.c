@@ -353,6 +353,44 @@ health_of(struct health *out, const struct model *m,
 	add_domains(&j);
 }
 
+void
+health_of_token(
+    struct health *out, const struct model *m, const struct model_token *t)
+{
+	int64_t now_ms = model_wall_ms(m);
+	char left[SAY_SIZE], since[SAY_SIZE], lives[SAY_SIZE + 16];
+
+	(void)say_ms(t->end_wall_ms - now_ms, left, sizeof(left));
+	(void)snprintf(lives, sizeof(lives), "%s%s",
+	    t->end_wall_ms > 0 ? "lives " : "none is held",
+	    t->end_wall_ms > 0 ? left : "");
+	if (t->failing_wall_ms == 0) {
+		out->state = HEALTH_WELL;
+		(void)snprintf(out->text, sizeof(out->text), "%s", lives);
+		return;
+	}
+	out->state =
+	    model_token_is_ending(t, now_ms) ? HEALTH_ALARM : HEALTH_WELL;
+	(void)snprintf(out->text, sizeof(out->text),
+	    "%s, and no other is to be had for %s: %.360s", lives,
+	    say_ms(now_ms - t->failing_wall_ms, since, sizeof(since)),
+	    t->reason);
+}
+
+enum health_state
+health_of_tokens(const struct model *m)
+{
+	enum health_state worst = HEALTH_WELL;
+	struct health health;
+
+	for (size_t i = 0; i < m->token_count; i++) {
+		health_of_token(&health, m, &m->tokens[i]);
+		if (health.state > worst)
+			worst = health.state;
+	}
+	return worst;
+}
+
 const char *
 health_name(enum health_state state)
 {

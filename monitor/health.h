@@ -37,6 +37,14 @@ void health_of(struct health *out, const struct model *m,
     const struct model_lane *lane, const struct backlog *backlog,
     enum postfix_state postfix);
 
+/* How an access token is: WELL, or ALARM (no other is to be had, and it ends
+ * soon or somebody has to act); text is a sentence. */
+void health_of_token(
+    struct health *out, const struct model *m, const struct model_token *t);
+
+/* Of all tokens, the worst. */
+enum health_state health_of_tokens(const struct model *m);
+
 /* "well", "slowed", "paused", "alarm", "down". */
 const char *health_name(enum health_state state);
 

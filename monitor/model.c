@@ -431,6 +431,72 @@ read_directory(struct model *m, struct model_board *board)
 	(void)close(r.dir_fd);
 }
 
+/* ---- access tokens ------------------------------------------------------ */
+
+static int64_t
+wall_of(const struct model *m, int64_t mono_ms)
+{
+	return mono_ms > 0 ? model_wall_ms(m) + mono_ms - m->now.us / US_PER_MS
+			   : 0;
+}
+
+static bool
+is_served(const struct site *site, const char *service)
+{
+	for (size_t i = 0; i < site->entry_count; i++)
+		if (strcmp(site->entries[i].fields[MASTERCF_SERVICE],
+			service) == 0)
+			return true;
+	return false;
+}
+
+static void
+read_tokens(struct model *m)
+{
+	const struct settings *set = &m->site->set;
+	struct token_rows *rows = mem_zalloc(sizeof(*rows));
+	int dir_fd = -1;
+
+	/* A file of a service that is no more says nothing. */
+	if (is_served(m->site, set->lane_token_service_name))
+		dir_fd = open(set->lane_state_directory,
+		    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir_fd >= 0) {
+		(void)token_store_look(dir_fd, set->lane_token_service_name,
+		    statefile_boot(), rows);
+		(void)close(dir_fd);
+	}
+	for (size_t i = 0; i < TOKEN_STORE_ROWS; i++) {
+		const struct token_row *row = &rows->row[i];
+		struct model_token *to = &m->tokens[m->token_count];
+
+		if (row->name[0] == '\0')
+			continue;
+		m->token_count++;
+		(void)snprintf(to->name, sizeof(to->name), "%s", row->name);
+		(void)snprintf(
+		    to->reason, sizeof(to->reason), "%s", row->reason);
+		to->end_wall_ms = wall_of(m, row->end_ms);
+		if (to->end_wall_ms <= model_wall_ms(m))
+			to->end_wall_ms = 0;
+		to->failing_wall_ms = wall_of(m, row->failing_ms);
+		to->is_lasting = row->is_lasting != 0;
+	}
+	mem_free(rows);
+}
+
+bool
+model_token_is_ending(const struct model_token *t, int64_t now_wall_ms)
+{
+	if (t->failing_wall_ms == 0)
+		return false;
+	return t->is_lasting ||
+	       (now_wall_ms - t->failing_wall_ms >= MODEL_TOKEN_FAILS_MS &&
+		   t->end_wall_ms - now_wall_ms < MODEL_TOKEN_ENDS_MS);
+}
+
+/* ---- all ---------------------------------------------------------------- */
+
 struct model *
 model_read(const struct site *site, struct moment now)
 {
@@ -457,6 +523,7 @@ model_read(const struct site *site, struct moment now)
 	}
 	for (size_t i = 0; i < m->board_count; i++)
 		read_directory(m, &m->boards[i]);
+	read_tokens(m);
 	return m;
 }
 

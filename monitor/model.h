@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/state/token_store.h"
 #include "common/base/clock.h"
 #include "common/limits/rate.h"
 #include "common/shared/board.h"
@@ -30,6 +31,11 @@ enum {
 	MODEL_REPLY = 256,
 	MODEL_SECONDS = 60, /* whose messages are told one by one */
 	MODEL_ORDERS = 24, /* of a lane; more are kept and not shown */
+	MODEL_TOKENS = TOKEN_STORE_ROWS,
+	/* A token that ends so soon, and has had no successor for so long, is
+	 * worth a call. */
+	MODEL_TOKEN_ENDS_MS = 600000,
+	MODEL_TOKEN_FAILS_MS = 30000,
 };
 
 /* A limit in force. */
@@ -138,6 +144,15 @@ struct model_board {
 	char steer_why[200]; /* likewise, of what operators asked for */
 };
 
+/* An access token, as its service shows it. */
+struct model_token {
+	char name[TOKENPROTO_NAME_MAX + 8];
+	int64_t end_wall_ms; /* of the one that is held; 0: none is */
+	int64_t failing_wall_ms; /* since when none is to be had; 0: it is */
+	bool is_lasting; /* until somebody changes something */
+	char reason[TOKEN_STORE_REASON_SIZE];
+};
+
 struct model {
 	const struct site *site; /* borrowed */
 	struct moment now;
@@ -147,6 +162,8 @@ struct model {
 	size_t account_count;
 	struct model_lane *lanes; /* those of master.cf first, as there */
 	size_t lane_count;
+	struct model_token tokens[MODEL_TOKENS];
+	size_t token_count;
 };
 
 /* site must live as long as the model. Never fails: what could not be read is
@@ -164,6 +181,9 @@ bool model_is_asked_for(const struct model_lane *lane, const char *name);
 /* Most sessions: what a process that runs has room for, or was asked for, or as
  * set. */
 int model_connection_limit(const struct model_lane *lane);
+
+/* Fetches fail, and lanes will be without it soon, or until somebody acts. */
+bool model_token_is_ending(const struct model_token *t, int64_t now_wall_ms);
 
 const char *model_process_name(enum model_process process);
 

@@ -300,6 +300,27 @@ boards(const struct model *m)
 	return array;
 }
 
+static json_t *
+tokens(const struct model *m)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < m->token_count; i++) {
+		const struct model_token *t = &m->tokens[i];
+		json_t *o = json_object();
+
+		TEXT(o, t, name);
+		NUMBER(o, t, end_wall_ms);
+		NUMBER(o, t, failing_wall_ms);
+		BOOL(o, t, is_lasting);
+		TEXT(o, t, reason);
+		put(o, "is_ending",
+		    json_boolean(model_token_is_ending(t, model_wall_ms(m))));
+		add(array, o);
+	}
+	return array;
+}
+
 json_t *
 model_json(const struct model *m)
 {
@@ -317,5 +338,6 @@ model_json(const struct model *m)
 		add(lanes, model_json_lane(&m->lanes[i]));
 	put(o, "accounts", accounts);
 	put(o, "lanes", lanes);
+	put(o, "tokens", tokens(m));
 	return o;
 }

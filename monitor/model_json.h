@@ -1,7 +1,7 @@
 /* model_json: the model as one JSON object, for programs.
  *
  *   {"schema": 1, "release": ..., "version": ..., "now_wall_ms": ...,
- *    "boards": [...], "accounts": [...], "lanes": [...]}
+ *    "boards": [...], "accounts": [...], "lanes": [...], "tokens": [...]}
  *
  * "schema" grows when a member changes its meaning or goes; new members may
  * come at any time. Numbers keep the names and units of model.h; counters,

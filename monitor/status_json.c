@@ -54,6 +54,16 @@ status_json(const struct model *m, const struct backlog *b,
 		if (model_is_asked_for(lane, name) && health.state > worst)
 			worst = health.state;
 	}
+	if (name == NULL && health_of_tokens(m) > worst)
+		worst = health_of_tokens(m);
+	for (size_t i = 0; i < m->token_count; i++) {
+		json_t *o =
+		    json_array_get(json_object_get(document, "tokens"), i);
+
+		health_of_token(&health, m, &m->tokens[i]);
+		put(o, "health", json_string(health_name(health.state)));
+		put(o, "sentence", clean_string(health.text));
+	}
 	put(document, "status", json_integer(health_status(worst)));
 	return document;
 }

@@ -1,6 +1,6 @@
 /* state_sweep: removes what accounts and lanes left behind that are no more.
  *
- * slots.*, rates.*, connects.*, pace.*, domains.* and alarms.* of
+ * slots.*, rates.*, connects.*, pace.*, domains.*, alarms.* and tokens.* of
  * lane_state_directory have the hash of a name in theirs, and nobody knows the
  * name once it is out of the configuration. One goes when it was not changed
  * for eight days (domains.*: 401), no process has it open and nothing in it

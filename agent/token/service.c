@@ -32,6 +32,7 @@ struct name {
 	char *used; /* the refresh token of the fetch under way; a secret */
 	char *unsaved; /* one that could not be stored yet; a secret */
 	int64_t clock_ahead_s; /* of the endpoint */
+	int64_t failing_ms; /* since when no fetch succeeds; 0: the last did */
 };
 
 struct client {
@@ -99,6 +100,28 @@ tell_failure(struct name *n)
 		    n->service->env.alarm, ALARM_TOKEN, name_of(n), s->reason);
 }
 
+/* To who looks, after each fetch. The file is the next process's once this one
+ * drains. */
+static void
+show_row(struct name *n, bool is_failed)
+{
+	const struct source *s = &n->source;
+	struct token_row row = {.end_ms = s->end_ms};
+
+	if (!is_failed)
+		n->failing_ms = 0;
+	else if (n->failing_ms == 0)
+		n->failing_ms = now_ms(n->service);
+	if (n->service->env.shown == NULL || n->service->on_drained != NULL)
+		return;
+	(void)snprintf(row.name, sizeof(row.name), "%s", name_of(n));
+	if (is_failed)
+		(void)snprintf(row.reason, sizeof(row.reason), "%s", s->reason);
+	row.failing_ms = n->failing_ms;
+	row.is_lasting = is_failed && s->is_lasting;
+	token_store_set(n->service->env.shown, &row);
+}
+
 /* Of the refresh token, after a fetch. */
 static void
 let_go(struct name *n)
@@ -119,6 +142,7 @@ fail(struct name *n, const char *reason, bool is_lasting, int64_t retry_after_s)
 	    (unsigned)random(), now_ms(n->service));
 	mem_free(text);
 	let_go(n);
+	show_row(n, true);
 	tell_failure(n);
 }
 
@@ -150,6 +174,7 @@ grant(struct name *n, const struct answer *a)
 	keep_refresh_token(n, a->refresh_token);
 	let_go(n);
 	source_granted(&n->source, a->access_token, a->life_s);
+	show_row(n, false);
 	log_info("token %s: fetched from %.*s, lives %lld s", name_of(n),
 	    (int)host.n, host.p, (long long)a->life_s);
 	alarm_clear(n->service->env.alarm, ALARM_TOKEN, name_of(n));
@@ -627,6 +652,24 @@ on_accept_timer(void *ctx)
 /* ---- life ------------------------------------------------------------------
  */
 
+/* Names of which nothing is known yet; those that cannot be used at all. */
+static void
+show_names(const struct service *s)
+{
+	for (size_t i = 0; i < s->env.dir->count; i++) {
+		const struct confdir_entry *e = &s->env.dir->entries[i];
+		struct token_row row = {.is_lasting = e->error != NULL};
+
+		(void)snprintf(row.name, sizeof(row.name), "%s", e->conf.name);
+		if (e->error != NULL) {
+			row.failing_ms = now_ms(s);
+			(void)snprintf(
+			    row.reason, sizeof(row.reason), "%s", e->error);
+		}
+		token_store_set(s->env.shown, &row);
+	}
+}
+
 struct service *
 service_new(const struct service_env *env)
 {
@@ -641,6 +684,8 @@ service_new(const struct service_env *env)
 	s->accept_timer = loop_timer_new(env->loop, on_accept_timer, s);
 	s->watch = loop_watch(env->loop, env->listen_fd, on_connection, s);
 	loop_want(s->watch, true, false);
+	if (s->env.shown != NULL)
+		show_names(s);
 	return s;
 }
 

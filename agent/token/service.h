@@ -16,6 +16,7 @@
 #include "agent/engine/settings.h"
 #include "agent/io/loop.h"
 #include "agent/operator/alarm.h"
+#include "agent/state/token_store.h"
 #include "agent/token/confdir.h"
 
 enum {
@@ -31,6 +32,7 @@ struct service_env {
 	int listen_fd;
 	struct confdir *dir; /* read; borrowed */
 	struct alarm *alarm;
+	struct token_store *shown; /* borrowed; NULL: nothing is shown */
 	const char *problem; /* nothing can be fetched: why; else NULL */
 	loop_fn *on_first_accept;
 	loop_fn

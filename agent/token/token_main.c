@@ -15,6 +15,7 @@
 #include "agent/operator/alarm.h"
 #include "agent/postfix/startup.h"
 #include "agent/settings/config.h"
+#include "agent/state/token_store.h"
 #include "agent/token/confdir.h"
 #include "agent/token/login.h"
 #include "agent/token/service.h"
@@ -31,6 +32,7 @@ struct parts {
 	struct loop *loop;
 	struct confdir dir;
 	struct alarm *alarm;
+	struct token_store *shown;
 	struct service *service;
 };
 
@@ -119,6 +121,8 @@ start(struct parts *p, int argc, char **argv)
 	(void)prctl(PR_SET_DUMPABLE, 0);
 	if (s->state.fd >= 0)
 		alarm_keep(p->alarm, &s->state);
+	p->shown = token_store_open(
+	    s->state.fd >= 0 ? &s->state : NULL, s->opt.service_name);
 }
 
 static void
@@ -152,6 +156,7 @@ static void
 finish(struct parts *p)
 {
 	service_free(&p->service);
+	token_store_close(&p->shown);
 	alarm_free(&p->alarm);
 	confdir_free(&p->dir);
 	logsink_attach(NULL);
@@ -172,6 +177,7 @@ serve(int argc, char **argv)
 	    .listen_fd = master_listen_fd(s->master),
 	    .dir = &p.dir,
 	    .alarm = p.alarm,
+	    .shown = p.shown,
 	    .problem = s->problems.count > 0 ? s->problems.text[0] : NULL,
 	    .on_first_accept = on_first_accept,
 	    .on_stale = on_end,

@@ -172,6 +172,31 @@ metrics_write_accounts(struct writing *w)
 	}
 }
 
+static void
+write_token_times(
+    struct writing *w, const char *family, const char *help, bool is_end)
+{
+	exposition_family(&w->e, EXPOSITION_GAUGE, family, help);
+	for (size_t i = 0; i < w->m->token_count; i++) {
+		const struct model_token *t = &w->m->tokens[i];
+
+		exposition_label(&w->e, "token", t->name);
+		exposition_value(&w->e,
+		    seconds_of(is_end ? t->end_wall_ms : t->failing_wall_ms));
+	}
+}
+
+void
+metrics_write_tokens(struct writing *w)
+{
+	write_token_times(w, "postlane_token_expiry_timestamp_seconds",
+	    "End of the access token that is held, 0: none is", true);
+	write_token_times(w, "postlane_token_failing_timestamp_seconds",
+	    "Since when no access token is to be had, 0: the last try "
+	    "succeeded",
+	    false);
+}
+
 /* Which account a lane has changes seldom: it is no label of each series, or
  * they would all be others then. */
 void

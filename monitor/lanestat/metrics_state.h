@@ -41,6 +41,9 @@ metrics_shows(const struct writing *w, const struct model_lane *lane)
 
 void metrics_write_accounts(struct writing *w);
 
+/* Access tokens. */
+void metrics_write_tokens(struct writing *w);
+
 /* Class and account of each lane. */
 void metrics_write_lane_info(struct writing *w);
 

@@ -207,6 +207,30 @@ accounts(const struct paging *p)
 }
 
 static void
+tokens(const struct paging *p)
+{
+	static const char *const columns[] = {"Token", "State", "Why", NULL};
+	struct health health;
+
+	if (p->m->token_count == 0)
+		return;
+	head(p->out, "Access tokens", columns);
+	for (size_t i = 0; i < p->m->token_count; i++) {
+		const char *state;
+
+		health_of_token(&health, p->m, &p->m->tokens[i]);
+		state = health_name(health.state);
+		(void)buf_add_str(p->out, "<tr>");
+		cell(p->out, p->m->tokens[i].name);
+		(void)buf_addf(
+		    p->out, "<td class=\"is-%s\">%s</td>", state, state);
+		cell(p->out, health.text);
+		(void)buf_add_str(p->out, "</tr>\n");
+	}
+	foot(p->out);
+}
+
+static void
 wait_row(const struct paging *p, const struct model_lane *lane)
 {
 	static const enum board_hist_id parts[] = {BOARD_HIST_postfix_wait,
@@ -301,6 +325,7 @@ page_write(struct buf *out, const struct model *m,
 	lanes(&p);
 	queues(&p);
 	accounts(&p);
+	tokens(&p);
 	waits(&p);
 	replies(&p);
 	events(&p, history);

@@ -278,6 +278,17 @@ function account_card(account, status, colours, now_ms) {
 	]));
 }
 
+function tokens_card(tokens) {
+	return make("article", "card tokens", [
+		make("div", "title", [make("h2", "", "Access tokens")]),
+		make("ul", "", tokens.map(function (t) {
+			return make("li", "", [make("b", "", t.name),
+			    make("span", "pill is-" + t.health, t.health),
+			    make("span", "what", t.sentence)]);
+		})),
+	]);
+}
+
 /* ---- graphs ------------------------------------------------------------- */
 
 /* Averages or greatest values of the samples, in n equal parts of the span. */
@@ -679,8 +690,12 @@ function events_card(now_ms) {
 
 /* ---- all ---------------------------------------------------------------- */
 
-function summary_of(lanes) {
-	var bad = lanes.filter(function (l) { return l.health !== "well"; });
+function is_bad(l) {
+	return l.health !== "well";
+}
+
+function summary_of(lanes, tokens) {
+	var bad = lanes.filter(is_bad).concat(tokens.filter(is_bad));
 
 	if (lanes.length === 0) return "master.cf has no lane";
 	if (bad.length === 0)
@@ -710,16 +725,17 @@ function show(status) {
 	var colours = {};
 
 	lanes.forEach(function (l, i) { colours[l.name] = i % 6; });
-	set(document.getElementById("summary"), summary_of(lanes));
-	document.title = (lanes.every(function (l) {
-		return l.health === "well";
-	}) ? "" : "! ") + "postlane: " + summary_of(lanes);
+	var summary = summary_of(lanes, status.tokens);
+
+	set(document.getElementById("summary"), summary);
+	document.title = (lanes.some(is_bad) || status.tokens.some(is_bad) ?
+	    "! " : "") + "postlane: " + summary;
 	fill("strip", lanes.map(function (l) { return lane_card(l, now_s); }));
 	fill("accounts", status.accounts.filter(function (a) {
 		return a.is_in_use;
 	}).map(function (a) {
 		return account_card(a, status, colours, status.now_wall_ms);
-	}));
+	}).concat(status.tokens.length ? [tokens_card(status.tokens)] : []));
 	if (!is_hovering) {
 		var width = width_of_graphs();
 		fill("lanes", lanes.map(function (l) {

@@ -304,12 +304,31 @@ print_accounts(const struct printing *p)
 			print_account(p, i);
 }
 
+static enum health_state
+print_tokens(const struct printing *p)
+{
+	const struct model *m = p->look->m;
+	struct health health;
+
+	for (size_t i = 0; i < m->token_count; i++) {
+		health_of_token(&health, m, &m->tokens[i]);
+		if (!p->c->is_quiet || health.state != HEALTH_WELL)
+			printf("token %s: %s: %s\n", m->tokens[i].name,
+			    health_name(health.state), health.text);
+	}
+	return health_of_tokens(m);
+}
+
 static int
 print_all(const struct printing *p)
 {
-	enum health_state worst = print_lanes(p);
+	enum health_state worst = print_lanes(p), tokens;
 
 	print_accounts(p);
+	/* Which lanes need one is not known here. */
+	tokens = p->c->lane == NULL ? print_tokens(p) : HEALTH_WELL;
+	if (tokens > worst)
+		worst = tokens;
 	if (p->look->m->lane_count == 0)
 		printf("%s/master.cf has no lane\n",
 		    p->c->site.set.config_directory);

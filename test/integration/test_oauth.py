@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 import urllib.parse
+import urllib.request
 
 import pytest
 
@@ -71,6 +72,10 @@ def test_mail_goes_with_a_token(base, certs, origin, started, endpoint, mech):
     assert {e.login for e in sim.ledger()} == {oauth.USER}
     assert sim.stats()["violations"] == 0
     assert not origin.log.lines("alarm|deferred")
+    (token,) = origin.lanes()["tokens"]
+    assert token["name"] == "work" and token["failing_wall_ms"] == 0
+    assert 3500 < token["end_wall_ms"] / 1000 - time.time() < 3600
+    assert token["sentence"].startswith("lives 59m ")
     shown = subprocess.run(
         [os.path.join(origin.libexec, "lane"), "token", "work"],
         env={"MAIL_CONFIG": origin.etc}, text=True, capture_output=True,
@@ -236,10 +241,15 @@ def test_endpoint_that_is_down(base, certs, origin, started, endpoint):
     deferred(origin, r"no access token work: 127\.0\.0\.1:\d+: Failed to "
                      "connect")
     origin.log.wait("alarm: token: ")
+    (token,) = origin.lanes()["tokens"]
+    assert token["end_wall_ms"] == 0 < token["failing_wall_ms"]
+    assert "Failed to connect" in token["reason"]
     server.start()
     origin.wait_empty()
     assert messages.compare(sent, sim.taken()).is_clean()
     origin.log.wait("alarm cleared: token: ")
+    (token,) = origin.lanes()["tokens"]
+    assert token["end_wall_ms"] > 0 == token["failing_wall_ms"]
     assert len(origin.log.lines("alarm: ")) == 1
     if os.environ.get("POSTLANE_LONG"):
         server.stop()
@@ -255,10 +265,12 @@ def test_endpoint_that_is_down_for_ten_minutes(
     and all of it goes when the endpoint is back."""
     server = endpoint(life_s=MINUTE_S)
     sim = simulator(base, certs, started, server)
+    port = origin.lanestat()
     oauth.use(origin, sim, server,
               options={"lane_messages_per_connection": 5})
     started(origin)
     sent = send(origin, sim, 5)
+    ends = origin.lanes()["tokens"][0]["end_wall_ms"] / 1000
     server.stop()
     for minute in range(10):
         more = messages.generate(20, prefix=f"min{minute}")
@@ -268,12 +280,32 @@ def test_endpoint_that_is_down_for_ten_minutes(
     deferred(origin, r"no access token work: 127\.0\.0\.1:\d+: Failed to "
                      "connect")
     assert origin.queue_count() > 0
+    told = origin.postlane("-q", "status")
+    assert told.returncode == 1 and re.search(
+        r"^token work: alarm: none is held, and no other is to be had for "
+        r"\d+m", told.stdout, re.M), told.stdout
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as page:
+        figures = page.read().decode()
+    assert 'postlane_token_expiry_timestamp_seconds{token="work"} 0' in figures
+    assert float(re.search(
+        r'postlane_token_failing_timestamp_seconds{token="work"} (\S+)',
+        figures)[1]) == pytest.approx(ends, abs=MINUTE_S)
     server.start()
     origin.wait_empty(300)
     assert messages.compare(sent, sim.taken()).is_clean()
     assert len(origin.log.lines("alarm: ")) == 1
     assert len(origin.log.lines("alarm cleared: ")) == 1
     assert not origin.log.lines("status=(?!sent|deferred)")
+    # Only while there was no token. The log has whole seconds.
+    lines = origin.log.lines("status=deferred|token work: fetched")
+    kinds = ["fetched" if "fetched" in line else "deferred" for line in lines]
+    assert kinds.index("deferred") == 1 + kinds.index("fetched")
+    assert "deferred" not in kinds[1 + kinds.index("fetched", 1):]
+    first = next(line for line in lines if "deferred" in line)
+    assert time.mktime(time.strptime(
+        f"{time.localtime().tm_year} {first[:15]}", "%Y %b %d %H:%M:%S")
+    ) >= int(ends) - 2
+    assert origin.postlane("-q", "status").returncode == 0
     oauth.check_secrets(origin, server)
 
 

@@ -299,6 +299,9 @@ metrics_tell_limits_backlog_and_accounts(void **state)
 	w->shares[1].messages[BACKLOG_DEFERRED] = 8;
 	w->shares[1].messages[BACKLOG_ACTIVE] = 1;
 	lane->per_s_1min = 2;
+	w->m.token_count = 1;
+	w->m.tokens[0] =
+	    (struct model_token){.name = "work", .end_wall_ms = NOW_MS + 7000};
 	text = written(w, METRICS_PROMETHEUS);
 	has(text, "postlane_configured_messages_per_second{lane=\"fast\"} 2.5");
 	has(text, "postlane_configured_messages_per_second{lane=\"slow\"} 0");
@@ -317,6 +320,9 @@ metrics_tell_limits_backlog_and_accounts(void **state)
 	has(text, "postlane_account_refusals_total{account=\"mx.example\"} 3");
 	has(text, "postlane_certificate_expiry_timestamp_seconds{account="
 		  "\"mx.example\"} 1700000005");
+	has(text, "postlane_token_expiry_timestamp_seconds{token=\"work\"} "
+		  "1700000007");
+	has(text, "postlane_token_failing_timestamp_seconds{token=\"work\"} 0");
 	has(text,
 	    "postlane_backlog_messages{lane=\"slow\",queue=\"deferred\"} 8");
 	has(text, "postlane_backlog_drain_seconds{lane=\"fast\"} 30");

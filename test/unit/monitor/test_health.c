@@ -379,6 +379,51 @@ health_tells_of_a_domain_that_is_held(void **state)
 	is(w, HEALTH_ALARM, "nothing goes: connect: refused");
 }
 
+static void
+token_is(struct world *w, enum health_state state, const char *text)
+{
+	struct health h;
+
+	health_of_token(&h, &w->m, &w->m.tokens[0]);
+	assert_int_equal(h.state, state);
+	assert_string_equal(h.text, text);
+	assert_int_equal(health_of_tokens(&w->m), state);
+}
+
+static void
+health_of_a_token_is_alarm_when_it_ends_and_has_no_successor(void **state)
+{
+	struct world *w = *state;
+	struct model_token *t = &w->m.tokens[0];
+
+	w->m.token_count = 1;
+	(void)snprintf(t->reason, sizeof(t->reason), "host: refused");
+	token_is(w, HEALTH_WELL, "none is held");
+	t->end_wall_ms = NOW_MS + 60000;
+	token_is(w, HEALTH_WELL, "lives 1m 0s");
+	t->failing_wall_ms = NOW_MS - 20000;
+	token_is(w, HEALTH_WELL,
+	    "lives 1m 0s, and no other is to be had for 20s: host: refused");
+	t->failing_wall_ms = NOW_MS - 30000;
+	token_is(w, HEALTH_ALARM,
+	    "lives 1m 0s, and no other is to be had for 30s: host: refused");
+	t->end_wall_ms = NOW_MS + 600000;
+	token_is(w, HEALTH_WELL,
+	    "lives 10m 0s, and no other is to be had for 30s: host: refused");
+	t->is_lasting = true;
+	token_is(w, HEALTH_ALARM,
+	    "lives 10m 0s, and no other is to be had for 30s: host: refused");
+	t->is_lasting = false;
+	t->end_wall_ms = 0;
+	token_is(w, HEALTH_ALARM,
+	    "none is held, and no other is to be had for 30s: host: refused");
+	/* of several the worst */
+	w->m.tokens[1] = w->m.tokens[0];
+	w->m.token_count = 2;
+	t->failing_wall_ms = 0;
+	assert_int_equal(health_of_tokens(&w->m), HEALTH_ALARM);
+}
+
 int
 main(void)
 {
@@ -394,6 +439,8 @@ main(void)
 	    IN_WORLD(forecast_takes_the_pace_and_the_slowest_limit),
 	    cmocka_unit_test(say_times_and_rates_as_one_reads_them),
 	    IN_WORLD(health_tells_of_a_domain_that_is_held),
+	    IN_WORLD(
+		health_of_a_token_is_alarm_when_it_ends_and_has_no_successor),
 	};
 
 	return cmocka_run_group_tests_name("health", tests, NULL, NULL);
