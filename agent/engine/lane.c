@@ -47,6 +47,7 @@ lane_new(const struct settings *set, const struct lane_ops *ops,
 	lane->random = random | 1;
 	lane->look_again_us = INT64_MAX;
 	list_init(&lane->routes);
+	list_init(&lane->all_sessions);
 	list_init(&lane->paces);
 	if (!pacer_init(&lane->pacer, set, now_us, error, error_size)) {
 		mem_free(lane);
@@ -283,6 +284,9 @@ lane_add_session(struct lane *lane, struct route *route,
 	session_count_in(ls->session, &lane->figures.wire);
 	list_init(&ls->link);
 	list_push(&route->sessions, &ls->link);
+	list_init(&ls->of_lane);
+	list_push(&lane->all_sessions, &ls->of_lane);
+	ls->began_us = now.us;
 	route->session_count++;
 	lane->sessions++;
 	ls->number = ++lane->figures.sessions;

@@ -37,7 +37,7 @@ struct lane;
 
 /* One session in a lane, with the adapter's side of it. */
 struct lane_session {
-	struct list link;
+	struct list link, of_lane;
 	struct lane *lane;
 	struct route *route;
 	struct session *session;
@@ -51,6 +51,7 @@ struct lane_session {
 	bool was_paced; /* a rule said: too fast */
 	unsigned alarms_before; /* route->alarms when it began */
 	uint64_t number; /* no other session of the lane had it */
+	int64_t began_us;
 	int64_t moved_us; /* it got work, or was rid of a message */
 	/* once the session is over, until lane_kick() buries it */
 	enum session_end end_how;

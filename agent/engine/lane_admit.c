@@ -17,12 +17,17 @@ enum {
 	ADMITTED_MIN = 4,
 };
 
-/* Two windows of all sessions. */
+/* Two windows of all sessions, and of those that routes wait for: what of a
+ * login's mail is here goes together. */
 static int64_t
 windows(const struct lane *lane)
 {
-	int64_t most = (int64_t)lane->set->lane_connection_limit *
-		       lane->set->lane_pipeline_depth * WINDOWS_ADMITTED;
+	int64_t sessions = lane->set->lane_connection_limit;
+	int64_t most;
+
+	if ((int64_t)lane->contenders > sessions)
+		sessions = (int64_t)lane->contenders;
+	most = sessions * lane->set->lane_pipeline_depth * WINDOWS_ADMITTED;
 
 	return most < ADMITTED_MAX ? most : ADMITTED_MAX;
 }

@@ -1,5 +1,4 @@
-/* Is one more session worth it, may it be dialled, and who makes room for it.
- */
+/* Is one more session worth it, and may it be dialled. */
 #include "agent/engine/lane_state.h"
 
 #include <math.h>
@@ -10,8 +9,6 @@ enum {
 	/* How long a spent session's successor is tried for: QUIT and its
 	 * reply. */
 	SUCCESSION_US = 2500000,
-	/* What was used a moment ago may be wanted again. */
-	YIELD_AFTER_US = 1000000,
 	/* A route that wanted more sessions than it could have within that time
 	 * has a backlog; else it is quiet, and each message is worth one. */
 	BACKLOG_US = 10000000,
@@ -28,97 +25,6 @@ lane_session_quota(const struct lane_session *ls, int64_t now_us)
 	    now_us);
 }
 
-struct session *
-lane_oldest_idle(
-    const struct lane *lane, bool without_mail, lane_route_fn *is_of, void *ctx)
-{
-	struct session *oldest = NULL;
-
-	list_each (link, &lane->routes) {
-		struct route *r = route_of(link);
-
-		if (is_of != NULL && !is_of(ctx, r))
-			continue;
-		list_each (l, &r->sessions) {
-			struct session *s = session_of(l)->session;
-
-			if ((without_mail && lane_unparked(r) > 0) ||
-			    session_load(s) > 0 || session_is_finishing(s))
-				continue;
-			if (oldest == NULL || session_idle_since_us(s) <
-						  session_idle_since_us(oldest))
-				oldest = s;
-		}
-	}
-	return oldest;
-}
-
-/* As lane_oldest_idle(), which there need not be one of for very many routes:
- * it is not looked for again before something has moved. */
-static struct session *
-find_idle(struct lane *lane)
-{
-	struct session *idle = NULL;
-
-	if (lane->none_idle_at != lane->moves)
-		idle = lane_oldest_idle(lane, true, NULL, NULL);
-	if (idle == NULL)
-		lane->none_idle_at = lane->moves;
-	return idle;
-}
-
-static bool
-is_ending_one(const struct lane *lane, lane_route_fn *is_of, void *ctx)
-{
-	list_each (link, &lane->routes) {
-		struct route *r = route_of(link);
-
-		if (!is_of(ctx, r))
-			continue;
-		list_each (l, &r->sessions)
-			if (session_is_finishing(session_of(l)->session))
-				return true;
-	}
-	return false;
-}
-
-void
-lane_yield_idle(
-    struct lane *lane, lane_route_fn *is_of, void *ctx, struct moment now)
-{
-	struct session *idle;
-
-	if (lane->none_idle_at == lane->moves ||
-	    is_ending_one(lane, is_of, ctx))
-		return;
-	idle = lane_oldest_idle(lane, true, is_of, ctx);
-	/* One that is new found out whether its host is back. */
-	if (idle != NULL && session_messages(idle) > 0 &&
-	    now.us - session_idle_since_us(idle) >= YIELD_AFTER_US)
-		session_finish(idle, FINISH_WANTED, now.us);
-}
-
-/* Routes share lane_connection_limit: those that have idle sessions give them
- * up to this one, as many as it can use. */
-static void
-make_room(struct lane *lane, struct route *r, int64_t now_us)
-{
-	size_t waiting = lane_unparked(r);
-
-	for (; r->claimed + r->dialing < waiting; r->claimed++) {
-		struct session *idle;
-
-		if (lane->claimed == lane->finishing) {
-			idle = find_idle(lane);
-			if (idle == NULL)
-				return;
-			session_finish(idle, FINISH_WANTED, now_us);
-			lane->finishing++;
-		}
-		lane->claimed++;
-	}
-}
-
 static bool
 start_dial(
     struct lane *lane, struct route *r, struct lane_no *no, int64_t now_us)
@@ -129,8 +35,12 @@ start_dial(
 		if (no->reason == LANE_NO_SLOT ||
 		    no->reason == LANE_NO_CONNECTION_RATE)
 			r->full_us = now_us;
+		if (no->reason == LANE_NO_SLOT && no->is_full)
+			lane_ask_for_slot(lane, r, now_us);
 		return false;
 	}
+	if (r->short_us > 0)
+		r->short_us = now_us;
 	r->dialing++;
 	route_on_dial(r, now_us);
 	lane->dialing++;
@@ -145,14 +55,6 @@ may_dial(struct lane *lane, struct route *r, bool is_probe, struct lane_no *no,
 		lane_no_set(no, LANE_NO_DRAINING, INT64_MAX);
 		return false;
 	}
-	if (lane->sessions + lane->dialing +
-		(is_probe ? 0 : lane->places_kept) >=
-	    (size_t)lane->set->lane_connection_limit) {
-		r->full_us = now_us;
-		make_room(lane, r, now_us);
-		lane_no_set(no, LANE_NO_CONNECTION_LIMIT, INT64_MAX);
-		return false;
-	}
 	if (now_us < r->rest_until_us) {
 		lane_no_set(no, LANE_NO_REST, r->rest_until_us);
 		return false;
@@ -161,18 +63,16 @@ may_dial(struct lane *lane, struct route *r, bool is_probe, struct lane_no *no,
 		lane_no_set(no, LANE_NO_ALARM, INT64_MAX);
 		return false;
 	}
-	if (route_may_replace(r))
-		return true;
-	if (route_is_being_tried(r)) {
+	if (!route_may_replace(r) && route_is_being_tried(r)) {
 		r->full_us = now_us;
 		lane_no_set(no, LANE_NO_CONNECTION, INT64_MAX);
 		return false;
 	}
-	if (now_us < r->dial_not_before_us) {
+	if (!route_may_replace(r) && now_us < r->dial_not_before_us) {
 		lane_no_set(no, LANE_NO_BACKOFF, r->dial_not_before_us);
 		return false;
 	}
-	return true;
+	return lane_has_place(lane, r, is_probe, no, now_us);
 }
 
 bool

@@ -24,6 +24,7 @@
  */
 #include "agent/engine/lane_state.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -48,6 +49,24 @@ struct key {
 	int number, level, levels;
 	bool may_be_plain;
 };
+
+/* As FNV-1a has it; of letters without their case. */
+static uint64_t
+hash_text(uint64_t h, const char *text)
+{
+	for (; *text != '\0'; text++)
+		h = (h ^ (uint64_t)tolower((unsigned char)*text)) *
+		    UINT64_C(1099511628211);
+	return h;
+}
+
+/* Of what differs where there are very many routes. */
+static uint64_t
+hash_of(const char *list, const char *sender)
+{
+	return hash_text(
+	    hash_text(UINT64_C(14695981039346656037), list), sender);
+}
 
 /* The n-th word, from 1, of the list and then of smtp_fallback_relay; empty:
  * there are fewer. */
@@ -77,10 +96,12 @@ is_first(const struct route *r)
 static struct route *
 find(const struct lane *lane, const struct key *key)
 {
+	uint64_t hash = hash_of(key->list, key->sender);
+
 	list_each (link, &lane->routes) {
 		struct route *r = route_of(link);
 
-		if (r->may_be_plain == key->may_be_plain &&
+		if (r->hash == hash && r->may_be_plain == key->may_be_plain &&
 		    r->number == key->number && r->level == key->level &&
 		    strcmp(r->past, key->past) == 0 &&
 		    strcasecmp(r->list, key->list) == 0 &&
@@ -88,6 +109,24 @@ find(const struct lane *lane, const struct key *key)
 			return r;
 	}
 	return NULL;
+}
+
+/* A login at a host that others log in to takes as long, as far as is known. */
+static void
+expect_as_others(const struct lane *lane, struct route *r)
+{
+	list_each (link, &lane->routes) {
+		const struct route *other = route_of(link);
+
+		if (strcmp(other->nexthops, r->nexthops) != 0 ||
+		    other->level != r->level || !other->tempo.knows_dial ||
+		    !other->tempo.knows_message)
+			continue;
+		r->tempo.dial_us = other->tempo.dial_us;
+		r->tempo.message_us = other->tempo.message_us;
+		r->tempo.knows_dial = r->tempo.knows_message = true;
+		return;
+	}
 }
 
 static struct route *
@@ -101,12 +140,14 @@ make(struct lane *lane, const struct key *key, int64_t now_us)
 	mem_free(r->list);
 	mem_free(r->past);
 	r->list = mem_strdup(key->list);
+	r->hash = hash_of(key->list, key->sender);
 	r->past = mem_strdup(key->past);
 	r->number = key->number;
 	r->level = key->level;
 	r->levels = key->levels;
 	r->may_be_plain = key->may_be_plain;
 	r->id = ++lane->route_ids;
+	expect_as_others(lane, r);
 	lane_begin_pace(lane, r, now_us);
 	if (lane->ops.alarms != NULL &&
 	    lane->ops.alarms->is_stopped(lane->ops.alarms_ctx, r))
@@ -177,10 +218,12 @@ lane_has_next(const struct lane *lane, const struct route *r)
 }
 
 static struct route *
-first_of(const struct lane *lane, const struct route *r)
+first_of(const struct lane *lane, struct route *r)
 {
 	struct key key = key_of(r);
 
+	if (is_first(r))
+		return r;
 	key.number = 1;
 	key.level = 0;
 	key.past = "";
@@ -289,7 +332,7 @@ tell(struct route *r, const struct route *next, int64_t now_us)
 /* What was deferred for want of a host may be called back, if r has a session.
  */
 static void
-call_back(struct lane *lane, const struct route *r)
+call_back(struct lane *lane, struct route *r)
 {
 	struct route *first;
 
@@ -437,7 +480,7 @@ ask_for_place(struct lane *lane, struct route *r, int64_t now_us)
 
 /* Its mail is elsewhere, or has been given back for want of any host. */
 static bool
-is_missed(const struct lane *lane, const struct route *r, int64_t now_us)
+is_missed(const struct lane *lane, struct route *r, int64_t now_us)
 {
 	const struct route *first;
 
@@ -454,8 +497,7 @@ is_missed(const struct lane *lane, const struct route *r, int64_t now_us)
 }
 
 bool
-lane_is_probe_due(
-    const struct lane *lane, const struct route *r, int64_t now_us)
+lane_is_probe_due(const struct lane *lane, struct route *r, int64_t now_us)
 {
 	return now_us >= r->dial_not_before_us && is_missed(lane, r, now_us);
 }
@@ -507,7 +549,7 @@ lane_is_list_down(
 }
 
 static bool
-is_list_lost(const struct lane *lane, const struct route *r, int64_t now_us)
+is_list_lost(const struct lane *lane, struct route *r, int64_t now_us)
 {
 	const struct route *first = first_of(lane, r);
 
@@ -524,7 +566,7 @@ lane_is_lost(
 /* A dial is begun for mail only, so that there is some. A pause that the server
  * asked for is none. */
 static bool
-is_long_outage(const struct lane *lane, const struct route *r, int64_t now_us)
+is_long_outage(const struct lane *lane, struct route *r, int64_t now_us)
 {
 	return now_us - r->failing_since_us >= LANE_OUTAGE_US &&
 	       pause_left_us(r, now_us) <= 0 && is_list_lost(lane, r, now_us);

@@ -11,6 +11,7 @@ lane_free_session(struct lane_session *ls)
 	CHECK(ls->route->session_count > 0 &&
 	      ls->lane->sessions >= ls->route->session_count);
 	list_remove(&ls->link);
+	list_remove(&ls->of_lane);
 	ls->route->session_count--;
 	ls->lane->sessions--;
 	session_free(&ls->session);
@@ -50,15 +51,6 @@ bury_ended(struct lane *lane, struct route *r, int64_t now_us)
 		    ls->end_is_clean, ls->end_why);
 		lane_free_session(ls);
 	}
-}
-
-static void
-count_finishing(struct lane *lane, struct route *r)
-{
-	r->claimed = 0;
-	list_each (link, &r->sessions)
-		lane->finishing +=
-		    session_is_finishing(session_of(link)->session);
 }
 
 /* Sessions that are spent, or idle for too long, say QUIT. */
@@ -285,6 +277,30 @@ kick_route(struct lane *lane, struct route *r, struct moment now)
 	return is_served;
 }
 
+static void
+kick_some(struct lane *lane, bool has_none, struct moment now)
+{
+	list_each_safe (link, &lane->routes)
+		if (route_of(link)->has_none == has_none &&
+		    kick_route(lane, route_of(link), now)) {
+			/* Next time the others choose first. */
+			list_remove(link);
+			list_push(&lane->routes, link);
+		}
+}
+
+/* Who has no place, then each its share of them, then whoever wants more. */
+static void
+kick_routes(struct lane *lane, struct moment now)
+{
+	kick_some(lane, true, now);
+	kick_some(lane, false, now);
+	lane->is_rest_given = true;
+	list_each (link, &lane->routes)
+		if (route_of(link)->is_modest)
+			(void)kick_route(lane, route_of(link), now);
+}
+
 /* Forgets a route that was not used for long. */
 static void
 forget_unused(struct lane *lane, struct route *r, int64_t now_us)
@@ -336,23 +352,15 @@ lane_kick(struct lane *lane, struct moment now)
 	lane->figures.kicks++;
 	lane->look_again_us = INT64_MAX;
 	/* All of them first: whose turn it is chooses among all slots. */
-	lane->finishing = lane->claimed = 0;
-	lane->none_idle_at = lane->moves - 1;
-	list_each (link, &lane->routes) {
+	list_each (link, &lane->routes)
 		bury_ended(lane, route_of(link), now.us);
-		count_finishing(lane, route_of(link));
-	}
+	lane_count_shares(lane, now.us);
 	lane_shed_sessions(lane, now.us);
 	lane_look_at_pause(lane, now.us);
 	lane_look_at_holds(lane, now);
 	lane_pass_on(lane, now);
 	probe(lane, now);
-	list_each_safe (link, &lane->routes)
-		if (kick_route(lane, route_of(link), now)) {
-			/* Next time the others choose first. */
-			list_remove(link);
-			list_push(&lane->routes, link);
-		}
+	kick_routes(lane, now);
 	lane_trim_parkings(lane, now.us);
 	if (lane->domains != NULL)
 		domains_sweep(lane->domains, now.us);

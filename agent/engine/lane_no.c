@@ -28,6 +28,7 @@ lane_no_set(
 	CHECK((size_t)reason < LANE_NO_REASONS);
 	no->reason = reason;
 	no->detail = NULL;
+	no->is_full = false;
 	no->not_before_us = not_before_us;
 }
 

@@ -6,6 +6,7 @@
 #ifndef LANE_NO_H
 #define LANE_NO_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum lane_no_reason {
@@ -30,6 +31,7 @@ enum { LANE_NO_REASONS = LANE_NO_OPERATOR + 1 };
 struct lane_no {
 	enum lane_no_reason reason;
 	const char *detail; /* static words instead of the reason's; or NULL */
+	bool is_full; /* SLOT: until one is given back */
 	int64_t not_before_us; /* look again then at the latest; INT64_MAX:
 				  when something happens */
 };

@@ -9,7 +9,8 @@
  *   lane_expiry.c  who waited in vain, or would
  *   lane_admit.c   what may come in
  *   lane_hosts.c   from one host of a list to the next, and back
- *   lane_dial.c    is a session worth it, and who makes room for it
+ *   lane_dial.c    is a session worth it
+ *   lane_turns.c   how routes share the places
  *   lane_fit.c     what a transaction may hold for a session
  *   lane_replies.c what replies teach: pace, pauses, alarms
  *   lane_queue.c   what waits: coming, going back, leaving with a verdict
@@ -48,6 +49,15 @@ struct lane_held {
 	size_t owed; /* messages that are called back when it is over */
 };
 
+/* What a route wants of the places (lane_turns.c). */
+enum lane_want {
+	LANE_WANTS_ONE, /* it has none */
+	LANE_WANTS_SHARE,
+	LANE_WANTS_MORE,
+};
+
+enum { LANE_WANTS = LANE_WANTS_MORE + 1 };
+
 struct lane {
 	const struct settings *set; /* as steered, or as set */
 	const struct settings *as_set;
@@ -65,12 +75,18 @@ struct lane {
 	bool is_kicking, is_draining;
 	const struct pacer_limit *paced_by; /* the last limit that said no */
 	int64_t look_again_us; /* the earliest not_before of the last kick */
-	/* In one kick: sessions that are about to leave their place, and how
-	 * many of the places are claimed by a route. */
+	struct list all_sessions; /* lane_session.of_lane */
+	/* In one kick: routes that want places, and how many each may have
+	 * before the rest is given; sessions that are about to leave theirs,
+	 * and how many of these places are claimed by a route. */
+	size_t contenders, share;
 	size_t finishing, claimed;
+	bool is_rest_given;
 	size_t places_kept; /* for probes that found none (lane_hosts.c) */
 	uint64_t moves; /* of what waits: coming, going, parking */
-	uint64_t none_idle_at; /* moves when no session was without work */
+	/* Nobody gave a place at so many moves, to who was short since then. */
+	uint64_t no_place_at[LANE_WANTS];
+	int64_t no_place_since_us[LANE_WANTS];
 	/* what an operator asked for (lane_steer.c) */
 	struct lane_steering steering;
 	struct settings steered; /* a copy that borrows its strings */
@@ -207,12 +223,6 @@ bool lane_add_dial(struct lane *lane, struct route *r, bool is_probe,
 bool lane_add_dial_for(struct lane *lane, struct route *r,
     const struct transaction *t, struct lane_no *no, int64_t now_us);
 
-/* The idle session that was used least lately; without_mail: of the routes
- * that have nothing waiting. With mail it may be idle until the next look
- * only. NULL: there is none. */
-struct session *lane_oldest_idle(const struct lane *lane, bool without_mail,
-    lane_route_fn *is_of, void *ctx);
-
 /* How many messages a session may take in all. */
 int lane_session_quota(const struct lane_session *ls, int64_t now_us);
 
@@ -233,6 +243,25 @@ int64_t lane_dial_ahead(struct lane *lane, struct route *r, int64_t share,
 
 /* The last session that was there has had its last message: dials another. */
 void lane_succeed_spent(struct lane *lane, struct route *r, int64_t now_us);
+
+/* ---- lane_turns.c ------------------------------------------------------- */
+
+/* The idle session that was used least lately; without_mail: of the routes
+ * that have nothing waiting. With mail it may be idle until the next look
+ * only. NULL: there is none. */
+struct session *lane_oldest_idle(const struct lane *lane, bool without_mail,
+    lane_route_fn *is_of, void *ctx);
+
+/* At the beginning of each kick. */
+void lane_count_shares(struct lane *lane, int64_t now_us);
+
+/* There is a place for one more session of r, which lacks nothing else; else
+ * one is made, if r may have it. */
+bool lane_has_place(struct lane *lane, struct route *r, bool is_probe,
+    struct lane_no *no, int64_t now_us);
+
+/* There is, but all connections of its account are in use. */
+void lane_ask_for_slot(struct lane *lane, struct route *r, int64_t now_us);
 
 /* ---- lane_kick.c -------------------------------------------------------- */
 
@@ -285,7 +314,7 @@ void lane_on_turned_away(
 /* A dial finds out about a host that mail is kept from, when it is due. */
 void lane_probe(struct lane *lane, struct route *r, struct moment now);
 bool lane_is_probe_due(
-    const struct lane *lane, const struct route *r, int64_t now_us);
+    const struct lane *lane, struct route *r, int64_t now_us);
 
 /* r begins a list of which nothing can be used. */
 bool lane_is_list_down(

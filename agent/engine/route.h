@@ -125,6 +125,7 @@ struct lane_pace;
 struct route {
 	struct list link;
 	uint64_t id; /* no other route of this lane ever has it */
+	uint64_t hash; /* of list and sender, to find it (lane_hosts.c) */
 	/* The lane's: the host, or hosts that are as good as each other
 	 * (lane_hosts.c), */
 	char *list; /* whose mail comes here: as the request names it */
@@ -150,6 +151,9 @@ struct route {
 	size_t session_count, dialing;
 	int64_t full_us; /* it wanted one more than it could have; 0: never */
 	size_t claimed; /* places of other routes' sessions, in one kick */
+	bool has_none; /* ... its mail has no session and no dial */
+	bool is_modest; /* ... and it wanted more than its share of them */
+	int64_t short_us; /* it has mail and less than that; 0: it does not */
 	int64_t spent_us; /* a session got its last message; 0: none lately */
 	struct lane_no no; /* why the first that waits does not go */
 	/* ... and what became of the mail while it could not be used. */

@@ -203,8 +203,11 @@ recall(struct binding *b)
 	struct moment now = clock_moment();
 	struct controller_stored stored;
 	int64_t now_us = loop_now_us(b->accounts->env.loop), age_ms;
-	int messages = board_writer_host_messages(board, b->host, &age_ms);
+	int messages;
 
+	/* What other logins at the host learned a moment ago, too. */
+	accounts_show(b->accounts);
+	messages = board_writer_host_messages(board, b->host, &age_ms);
 	route_load_quota(b->route, messages, now_us - clock_us_from_ms(age_ms));
 	b->quota_known_us = b->route->quota_learned_us;
 	b->manner_known = board_writer_host_manner(board, b->host, &age_ms);
@@ -318,6 +321,7 @@ account_take(struct account *a, int *slot, struct lane_no *no)
 			lane_no_set(no, LANE_NO_SLOT,
 			    clock_us_from_ms(answer.not_before_ms));
 			no->detail = answer.why;
+			no->is_full = answer.is_full;
 			if (answer.is_full)
 				lane_yield_idle(a->accounts->lane, is_route_of,
 				    a, clock_moment());

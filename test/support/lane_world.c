@@ -84,7 +84,9 @@ hand_in(struct world *w, size_t number)
 	m->req = req;
 	m->submitted_ms = world_ms(w);
 	m->rcpt_count = w->rcpts_each;
-	(void)snprintf(m->sender, sizeof(m->sender), "m%zu@%s", number,
+	(void)snprintf(m->sender, sizeof(m->sender), "%c%zu@%s",
+	    w->logins > 0 ? 's' : 'm',
+	    w->logins > 0 ? number % w->logins : number,
 	    w->sender_domain != NULL ? w->sender_domain : "from.test");
 	req->queue_name = "active";
 	(void)snprintf(m->queue_id, sizeof(m->queue_id), "4WoRlD%zu", number);

@@ -7,8 +7,8 @@
  * order in which agent and link do it, its timer armed after kicks only. Every
  * kick is done twice, and the second must not change anything.
  *
- * Messages are short; number N is from "mN@from.test" to "rN.I@to.test" (or
- * another domain), and
+ * Messages are short; number N is from "mN@from.test" (or from the next of so
+ * many logins in turn) to "rN.I@to.test" (or another domain), and
  * what becomes of each recipient is recorded here, since the request is freed
  * the moment its last recipient is decided. The server's behaviour may be
  * changed at any time. A check that fails ends the test (cmocka).
@@ -119,6 +119,7 @@ struct world {
 	size_t count, max, backlog;
 	const char *nexthop; /* of messages made from now on */
 	const char *sender_domain; /* likewise; NULL: from.test */
+	size_t logins; /* of all messages; 0: each has a sender of its own */
 	size_t rcpts_each;
 	/* ... their I-th recipient's; NULL: to.test */
 	const char *domains_of[WORLD_RCPTS_MAX];

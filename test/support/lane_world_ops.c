@@ -43,6 +43,7 @@ start_dial(void *ctx, struct route *route, struct lane_no *no)
 
 	if (w->slots > 0 && w->conns_now >= (size_t)w->slots) {
 		lane_no_set(no, LANE_NO_SLOT, INT64_MAX);
+		no->is_full = true;
 		return false;
 	}
 	/* A second look must find nothing to do. */

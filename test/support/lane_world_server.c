@@ -115,16 +115,27 @@ on_content(struct world_conn *c)
 	forget_message(c);
 }
 
+/* By its sender; where that is a login, by its recipients, before which MAIL is
+ * never refused. */
+static void
+note_number(struct world_conn *c, const char *address)
+{
+	struct world *w = c->w;
+	size_t number = strtoul(address + 1, NULL, 10);
+
+	assert_true(number < w->count);
+	c->number = number;
+	w->messages[number].mails++;
+}
+
 static void
 on_mail(struct world_conn *c, const char *line)
 {
 	struct world *w = c->w;
-	size_t number = strtoul(line + strlen("MAIL FROM:<m"), NULL, 10);
 
-	assert_true(number < w->count);
-	c->number = number;
 	forget_message(c);
-	w->messages[number].mails++;
+	if (w->logins == 0)
+		note_number(c, line + strlen("MAIL FROM:<"));
 	if (w->arrival_count < w->arrival_max)
 		w->arrivals_ms[w->arrival_count++] = world_ms(w);
 	if (w->server.closes_after > 0 &&
@@ -165,6 +176,8 @@ on_rcpt(struct world_conn *c, const char *line)
 	size_t i = dot != NULL ? strtoul(dot + 1, NULL, 10) : 0;
 
 	assert_true(i < WORLD_RCPTS_MAX);
+	if (c->w->logins > 0)
+		note_number(c, line + strlen("RCPT TO:<"));
 	if (c->is_refused) {
 		say(c, "503 no sender\r\n");
 	} else if (c->w->server.rcpts_max > 0 &&

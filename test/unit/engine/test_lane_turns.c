@@ -1,0 +1,392 @@
+/* How routes, most of them logins by sender, share the places of a lane. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "agent/engine/lane_state.h"
+#include "common/base/clock.h"
+#include "test/support/lane_world.h"
+
+enum { LOGINS_MAX = 200 };
+
+static void
+begin(struct world *w, int places, size_t logins, size_t messages)
+{
+	world_init(w);
+	w->set.smtp_sender_dependent_authentication = true;
+	w->set.lane_connection_limit = places;
+	w->logins = logins;
+	world_open(w, messages);
+}
+
+/* The depth of a host is known of its other logins, from the board. */
+static void
+recall_depth(struct world *w)
+{
+	list_each (link, &w->lane->routes)
+		route_of(link)->depth = w->set.lane_pipeline_depth;
+}
+
+/* All that wait now, until all are sent: how long that takes. */
+static int64_t
+drain(struct world *w, size_t messages)
+{
+	int64_t from = world_ms(w);
+
+	world_submit(w, messages);
+	recall_depth(w);
+	world_finish(w, 3600000);
+	world_check_all_sent(w);
+	return world_ms(w) - from;
+}
+
+/* The longest that a login had to wait for a message of its to be sent, from
+ * when it came or the one before was sent. */
+static int64_t
+longest_wait_ms(const struct world *w)
+{
+	int64_t last[LOGINS_MAX] = {0}, longest = 0;
+
+	assert_true(w->logins <= LOGINS_MAX);
+	for (size_t i = 0; i < w->count; i++) {
+		const struct world_message *m = &w->messages[i];
+		size_t login = i % w->logins;
+		int64_t from = last[login] > m->submitted_ms ? last[login]
+							     : m->submitted_ms;
+
+		if (m->done_ms - from > longest)
+			longest = m->done_ms - from;
+		if (m->done_ms > last[login])
+			last[login] = m->done_ms;
+	}
+	return longest;
+}
+
+static size_t
+sessions_of(struct world *w, const char *sender)
+{
+	size_t n = 0;
+
+	list_each (link, &w->lane->routes)
+		if (strcmp(route_of(link)->sender, sender) == 0)
+			n += route_of(link)->session_count;
+	return n;
+}
+
+/* A session for each login, nearly as fast as one login with as many. */
+static void
+waiting_mail_of_a_login_goes_together(void **state)
+{
+	static const struct {
+		size_t logins;
+		int64_t rtt_ms;
+	} rows[] = {{20, 100}, {21, 100}, {30, 20}, {100, 20}, {100, 100}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		size_t logins = rows[i].logins, messages = logins * 20;
+		int64_t one_ms, all_ms;
+		struct world w;
+
+		begin(&w, 20, 1, messages);
+		w.server.rtt_ms = rows[i].rtt_ms;
+		w.set.lane_messages_per_connection = 20;
+		one_ms = drain(&w, messages);
+		world_fini(&w);
+
+		begin(&w, 20, logins, messages);
+		w.server.rtt_ms = rows[i].rtt_ms;
+		all_ms = drain(&w, messages);
+		assert_true(w.dials * 10 <= logins * 12);
+		assert_true(all_ms * 8 <= one_ms * 10);
+		world_fini(&w);
+	}
+}
+
+/* Who comes and goes in between, as the queue manager hands it out. */
+static void
+session_stays_while_its_login_has_mail(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w, 20, 20, 5000);
+	w.server.rtt_ms = 0;
+	w.server.reply_ms = 1;
+	w.server.dial_rtts = 0;
+	world_feed(&w, 5000);
+	world_finish(&w, 3600000);
+	world_check_all_sent(&w);
+	assert_true(w.dials <= 120);
+	world_fini(&w);
+}
+
+/* Sessions without end and mail without end: a turn is 8 dials of 0.7 s. */
+static void
+nobody_waits_for_twice_a_fair_turn(void **state)
+{
+	static const struct {
+		size_t logins, turns;
+	} rows[] = {{11, 1}, {20, 1}, {30, 2}, {45, 4}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		int64_t fair_ms = (int64_t)rows[i].turns * 5600;
+		size_t messages = rows[i].logins * 150;
+		struct world w;
+
+		begin(&w, 10, rows[i].logins, messages);
+		w.set.lane_messages_per_connection = 1000000;
+		w.set.lane_wait_limit_us = 3600 * US_PER_S;
+		w.server.reply_ms = 20;
+		world_submit(&w, messages);
+		recall_depth(&w);
+		world_finish(&w, 3600000);
+		world_check_all_sent(&w);
+		assert_true(longest_wait_ms(&w) <= 2 * fair_ms);
+		/* Nor does it make the places change hands more often. */
+		assert_true(
+		    (int64_t)w.dials * 5600 <= 12 * (world_ms(&w) - 1000000));
+		world_fini(&w);
+	}
+}
+
+/* A rate is shared by who has a place and who waits for one. */
+static void
+turns_come_where_a_rate_is_the_limit_too(void **state)
+{
+	char rate[] = "20/1s";
+	struct world w;
+
+	(void)state;
+	world_init(&w);
+	w.set.smtp_sender_dependent_authentication = true;
+	w.set.lane_connection_limit = 5;
+	w.set.lane_message_rate_limit = rate;
+	w.set.lane_messages_per_connection = 1000000;
+	w.set.lane_wait_limit_us = 3600 * US_PER_S;
+	w.logins = 15;
+	world_open(&w, 3000);
+	world_submit(&w, 3000);
+	recall_depth(&w);
+	world_finish(&w, 3600000);
+	world_check_all_sent(&w);
+	assert_true(longest_wait_ms(&w) <= 2 * 2 * 5600);
+	world_fini(&w);
+}
+
+/* One login has all places, and so much mail that it never ends. */
+static void
+place_is_made_at_once_for_who_has_none(void **state)
+{
+	char rich[] = "rich.test", poor[] = "poor.test";
+	struct world w;
+
+	(void)state;
+	begin(&w, 20, 1, 20000);
+	w.set.lane_messages_per_connection = 1000000;
+	w.sender_domain = rich;
+	world_submit(&w, 19000);
+	recall_depth(&w);
+	world_run(&w, 3000);
+	assert_int_equal(sessions_of(&w, "s0@rich.test"), 20);
+	w.sender_domain = poor;
+	world_submit(&w, 1);
+	/* What is in flight, QUIT, the dial and the message. */
+	world_run(&w, 100 + 100 + 700 + 100);
+	assert_true(w.messages[19000].done_ms > 0);
+	assert_int_equal(sessions_of(&w, "s0@rich.test"), 19);
+	assert_int_equal(w.quits, 1);
+	world_fini(&w);
+}
+
+/* Both with mail without end: the second has its half some turns later. */
+static void
+places_are_shared_evenly_by_and_by(void **state)
+{
+	char rich[] = "rich.test", poor[] = "poor.test";
+	struct world w;
+
+	(void)state;
+	begin(&w, 8, 1, 20000);
+	w.set.lane_messages_per_connection = 1000000;
+	w.server.reply_ms = 20;
+	w.sender_domain = rich;
+	world_submit(&w, 9000);
+	recall_depth(&w);
+	world_run(&w, 3000);
+	assert_int_equal(sessions_of(&w, "s0@rich.test"), 8);
+	w.sender_domain = poor;
+	world_submit(&w, 4000);
+	recall_depth(&w);
+	world_run(&w, 4 * (5600 + 1000));
+	assert_int_equal(sessions_of(&w, "s0@rich.test"), 4);
+	assert_int_equal(sessions_of(&w, "s0@poor.test"), 4);
+	assert_int_equal(w.quits, 4);
+	/* And there it stays. */
+	world_run(&w, 30000);
+	assert_int_equal(w.quits, 4);
+	assert_true(w.done < w.count);
+	world_fini(&w);
+}
+
+/* The other's sessions were in use a moment ago, and it has its share. */
+static void
+second_session_is_no_reason_to_end_another_logins_only_one(void **state)
+{
+	char one[] = "one.test", two[] = "two.test";
+	struct world w;
+
+	(void)state;
+	begin(&w, 2, 1, 100);
+	w.set.lane_messages_per_connection = 1000;
+	w.sender_domain = one;
+	world_submit(&w, 1);
+	world_run(&w, 1000);
+	w.sender_domain = two;
+	world_submit(&w, 1);
+	world_run(&w, 1000);
+	for (int i = 0; i < 8; i++) {
+		w.sender_domain = one;
+		world_submit(&w, 1);
+		world_run(&w, 150);
+		w.sender_domain = two;
+		world_submit(&w, 5);
+		world_run(&w, 450);
+	}
+	assert_int_equal(w.dials, 2);
+	assert_int_equal(w.quits, 0);
+	/* When it was idle for a second it is surplus, and no backlog is known
+	 * that would make a dial come too late. */
+	world_run(&w, 11000);
+	world_submit(&w, 40);
+	world_run(&w, 2000);
+	assert_int_equal(w.quits, 1);
+	world_finish(&w, 10000);
+	world_check_all_sent(&w);
+	world_fini(&w);
+}
+
+static bool
+is_down(struct world *w, const struct route *route)
+{
+	(void)w;
+	return strcmp(route->nexthops, "[down.test]") == 0;
+}
+
+/* Who could not dial anyway takes no place away. */
+static void
+route_in_backoff_ends_no_session(void **state)
+{
+	char down[] = "[down.test]";
+	struct world w;
+
+	(void)state;
+	world_init(&w);
+	w.set.lane_connection_limit = 4;
+	w.server.rtt_ms = 20;
+	w.server.is_host_down = is_down;
+	world_open(&w, 100);
+	world_submit(&w, 4);
+	world_run(&w, 2000);
+	w.nexthop = down;
+	world_submit(&w, 1);
+	while (w.conns_refused == 0)
+		world_run(&w, 1);
+	assert_int_equal(w.quits, 1);
+	w.nexthop = "";
+	world_submit(&w, 4);
+	world_run(&w, 300);
+	assert_int_equal(lane_sessions(w.lane), 4);
+	assert_int_equal(w.quits, 1);
+	assert_int_equal(w.conns_refused, 1);
+	world_fini(&w);
+}
+
+/* All logins are one account, which has less connections than the lane. */
+static void
+slots_of_an_account_change_hands_as_places_do(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w, 20, 30, 30 * 20);
+	w.slots = 5;
+	world_submit(&w, 30 * 20);
+	list_each (link, &w.lane->routes)
+		lane_set_account(w.lane, route_of(link), 7, 0, NULL, w.now);
+	recall_depth(&w);
+	world_finish(&w, 3600000);
+	world_check_all_sent(&w);
+	assert_true(w.dials <= 36);
+	/* Six rounds of dial, two windows and QUIT; one QUIT at a time. */
+	assert_true(world_ms(&w) - 1000000 <= 6 * (1000 + 5 * 100));
+	world_fini(&w);
+}
+
+/* ... and one of them has them all. */
+static void
+slot_is_made_for_who_has_none(void **state)
+{
+	char rich[] = "rich.test", poor[] = "poor.test";
+	struct world w;
+
+	(void)state;
+	begin(&w, 20, 1, 20000);
+	w.slots = 5;
+	w.set.lane_messages_per_connection = 1000000;
+	w.sender_domain = rich;
+	world_submit(&w, 15000);
+	lane_set_account(w.lane, world_route(&w), 7, 0, NULL, w.now);
+	recall_depth(&w);
+	world_run(&w, 3000);
+	w.sender_domain = poor;
+	world_submit(&w, 1);
+	lane_set_account(
+	    w.lane, route_of(w.lane->routes.prev), 7, 0, NULL, w.now);
+	world_run(&w, 100 + 100 + 700 + 100);
+	assert_true(w.messages[15000].done_ms > 0);
+	assert_int_equal(w.quits, 1);
+	world_fini(&w);
+}
+
+/* Two windows for each login: what is here goes together. */
+static void
+admission_grows_with_the_logins_that_wait(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w, 20, 100, 3000);
+	world_feed(&w, 3000);
+	world_settle(&w);
+	assert_int_equal(w.count, 2000);
+	world_finish(&w, 600000);
+	world_check_all_sent(&w);
+	world_fini(&w);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(waiting_mail_of_a_login_goes_together),
+	    cmocka_unit_test(session_stays_while_its_login_has_mail),
+	    cmocka_unit_test(nobody_waits_for_twice_a_fair_turn),
+	    cmocka_unit_test(turns_come_where_a_rate_is_the_limit_too),
+	    cmocka_unit_test(place_is_made_at_once_for_who_has_none),
+	    cmocka_unit_test(places_are_shared_evenly_by_and_by),
+	    cmocka_unit_test(
+		second_session_is_no_reason_to_end_another_logins_only_one),
+	    cmocka_unit_test(route_in_backoff_ends_no_session),
+	    cmocka_unit_test(slots_of_an_account_change_hands_as_places_do),
+	    cmocka_unit_test(slot_is_made_for_who_has_none),
+	    cmocka_unit_test(admission_grows_with_the_logins_that_wait),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
