@@ -46,6 +46,8 @@ show_counters(struct figures *f)
 	now[BOARD_COUNTER_tls_full] = dials->tls_full;
 	now[BOARD_COUNTER_tls_resumed] = dials->tls_resumed;
 	now[BOARD_COUNTER_auths_failed] = dials->auths_failed;
+	now[BOARD_COUNTER_auths_led] = dials->auths_led;
+	now[BOARD_COUNTER_resets] += dials->rsets;
 	now[BOARD_COUNTER_reports_failed] = report_failures(f->report);
 	now[BOARD_COUNTER_log_lines_lost] = logsink_lost();
 	now[BOARD_COUNTER_crowd_called_back] =

@@ -196,6 +196,50 @@ judge(void *ctx, struct transaction *t, enum command_kind kind,
 	return lane_judge(ctx, t, kind, reply, meaning, now);
 }
 
+/* It could not be used for want of a login. */
+static void
+on_no_login(struct lane *lane, struct lane_session *ls, struct moment now)
+{
+	const struct peer *peer = session_peer(ls->session);
+	struct dsn dsn;
+
+	dsn_set(&dsn, "4.7.0",
+	    "SASL authentication failed in front of mail; server %s[%s]",
+	    peer->host, peer->addr);
+	route_on_login_refused(ls->route, &dsn, peer, now.us);
+	lane_want_kick(lane);
+}
+
+static void
+on_login(void *ctx, enum session_login_news news, int code, struct moment now)
+{
+	struct lane_session *ls = ctx;
+	struct lane *lane = ls->lane;
+	const struct lane_ops *ops = &lane->ops;
+
+	switch (news) {
+	case LOGIN_ACCEPTED:
+		route_on_welcome(ls->route, now.us);
+		lane_clear_alarm(lane, ls->route, ALARM_OUTAGE);
+		lane_clear_alarm(lane, ls->route, ALARM_LOGIN);
+		break;
+	case LOGIN_REFUSED:
+		on_no_login(lane, ls, now);
+		break;
+	case LOGIN_MISPLACED:
+		lane->figures.wire.manners++;
+		if (session_is_stranger(ls->session))
+			on_no_login(lane, ls, now);
+		break;
+	case LOGIN_PROVEN:
+	case LOGIN_CUT:
+		break;
+	}
+	if (ops->connections->on_login != NULL)
+		ops->connections->on_login(
+		    ops->connections_ctx, ls, news, code);
+}
+
 static const struct session_ops session_handlers = {
     .on_done = on_done,
     .on_returned = on_returned,
@@ -203,6 +247,7 @@ static const struct session_ops session_handlers = {
     .on_changed = on_changed,
     .on_rendering = on_rendering,
     .judge = judge,
+    .on_login = on_login,
 };
 
 /* ---- the adapters' side ------------------------------------------------ */
@@ -259,10 +304,9 @@ lane_drop(struct lane *lane, struct request *req)
 	return true;
 }
 
-struct lane_session *
-lane_add_session(struct lane *lane, struct route *route,
-    const struct ehlo *ehlo, const struct peer *peer, bool is_authenticated,
-    void *io, struct moment now)
+static struct lane_session *
+add_session(struct lane *lane, struct route *route, const struct ehlo *ehlo,
+    const struct peer *peer, void *io, struct moment now)
 {
 	struct lane_session *ls = mem_zalloc(sizeof(*ls));
 
@@ -270,7 +314,6 @@ lane_add_session(struct lane *lane, struct route *route,
 	CHECK(route->dialing > 0 && lane->dialing >= route->dialing);
 	route->dialing--;
 	lane->dialing--;
-	route_on_dial_ok(route, now.us);
 	ls->lane = lane;
 	ls->route = route;
 	ls->alarms_before = route->alarms;
@@ -291,10 +334,34 @@ lane_add_session(struct lane *lane, struct route *route,
 	lane->sessions++;
 	ls->number = ++lane->figures.sessions;
 	lane_clear_alarm(lane, route, ALARM_CERTIFICATE);
+	lane_want_kick(lane);
+	return ls;
+}
+
+struct lane_session *
+lane_add_session(struct lane *lane, struct route *route,
+    const struct ehlo *ehlo, const struct peer *peer, bool is_authenticated,
+    void *io, struct moment now)
+{
+	struct lane_session *ls;
+
+	route_on_dial_ok(route, now.us);
+	ls = add_session(lane, route, ehlo, peer, io, now);
 	lane_clear_alarm(lane, route, ALARM_OUTAGE);
 	if (is_authenticated)
 		lane_clear_alarm(lane, route, ALARM_LOGIN);
-	lane_want_kick(lane);
+	return ls;
+}
+
+struct lane_session *
+lane_add_login(struct lane *lane, struct route *route, const struct ehlo *ehlo,
+    const struct peer *peer, struct slice line, void *io, struct moment now)
+{
+	struct lane_session *ls;
+
+	route_on_connected(route, now.us);
+	ls = add_session(lane, route, ehlo, peer, io, now);
+	session_log_in(ls->session, line, !route_is_well(route));
 	return ls;
 }
 
@@ -330,10 +397,13 @@ lane_deadline_us(const struct lane *lane)
 			struct session *session = session_of(s)->session;
 			int64_t at = session_deadline_us(session);
 
-			if (session_load(session) == 0 &&
-			    !session_is_finishing(session))
-				at = session_idle_since_us(session) +
-				     lane->set->lane_connection_idle_limit_us;
+			if (at < due)
+				due = at;
+			if (session_load(session) > 0 ||
+			    session_is_finishing(session))
+				continue;
+			at = session_idle_since_us(session) +
+			     lane->set->lane_connection_idle_limit_us;
 			if (at < due)
 				due = at;
 		}

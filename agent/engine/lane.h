@@ -149,6 +149,11 @@ void lane_kick(struct lane *lane, struct moment now);
 struct lane_session *lane_add_session(struct lane *lane, struct route *route,
     const struct ehlo *ehlo, const struct peer *peer, bool is_authenticated,
     void *io, struct moment now);
+/* ... in one that has yet to log in, with that line in front of its first mail
+ * (session_log_in()); alone where the route is not well. */
+struct lane_session *lane_add_login(struct lane *lane, struct route *route,
+    const struct ehlo *ehlo, const struct peer *peer, struct slice line,
+    void *io, struct moment now);
 void lane_dial_failed(struct lane *lane, struct route *route,
     const struct route_failure *failure, struct moment now);
 

@@ -423,6 +423,7 @@ lane_on_turned_away(struct lane *lane, struct lane_session *ls, int64_t now_us)
 	struct dsn dsn;
 
 	if (ls->is_used_up || ls->was_paced ||
+	    session_is_stranger(ls->session) ||
 	    session_accepted(ls->session) > 0 ||
 	    session_messages(ls->session) == 0 ||
 	    (ls->end_how != SESSION_END_421 &&

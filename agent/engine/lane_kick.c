@@ -28,6 +28,9 @@ judge_end(struct lane *lane, struct lane_session *ls, int64_t now_us)
 
 	if (ls->end_how != SESSION_END_QUIT && ls->end_how != SESSION_END_OURS)
 		lane->figures.lost++;
+	/* Why it was not let in is another dial's to find out. */
+	if (session_is_stranger(ls->session))
+		return;
 	if (ls->is_used_up)
 		ls->end_how = SESSION_END_421;
 	route_on_session_end(r, ls->end_how, session_accepted(ls->session),
@@ -51,6 +54,15 @@ bury_ended(struct lane *lane, struct route *r, int64_t now_us)
 		    ls->end_is_clean, ls->end_why);
 		lane_free_session(ls);
 	}
+}
+
+/* A login that was to go with mail, and there was none for it. */
+static void
+log_in_alone(const struct route *r)
+{
+	list_each (link, &r->sessions)
+		if (!session_is_finishing(session_of(link)->session))
+			session_log_in_alone(session_of(link)->session);
 }
 
 /* Sessions that are spent, or idle for too long, say QUIT. */
@@ -264,6 +276,7 @@ kick_route(struct lane *lane, struct route *r, struct moment now)
 		is_served = true;
 	lane_forget_parkings(r);
 	retire(lane, r, now.us);
+	log_in_alone(r);
 	lane_succeed_spent(lane, r, now.us);
 	await_token(lane, r, now);
 	if (lane_unparked(r) > 0) {

@@ -37,7 +37,8 @@ struct lane_owner_ops {
 
 struct lane_connection_ops {
 	/* Begin a dial for route. false: no slot; *no says why and when.
-	 * Ends in lane_add_session() or lane_dial_failed(). */
+	 * Ends in lane_add_session(), lane_add_login() or
+	 * lane_dial_failed(). */
 	bool (*start_dial)(void *ctx, struct route *route, struct lane_no *no);
 	/* There may be output for this session. */
 	void (*on_output)(void *ctx, struct lane_session *ls);
@@ -50,6 +51,10 @@ struct lane_connection_ops {
 	 * lane_kick(). */
 	void (*on_session_ended)(void *ctx, struct lane_session *ls,
 	    enum session_end how, bool is_clean, const char *why);
+	/* What became of a login that leads (lane_add_login()); code: of its
+	 * reply, 0 none. May be NULL. */
+	void (*on_login)(void *ctx, struct lane_session *ls,
+	    enum session_login_news news, int code);
 	/* The server ended the session before it took a message: its address
 	 * is better tried after those that are as good. May be NULL. */
 	void (*on_turned_away)(void *ctx, struct lane_session *ls);

@@ -50,6 +50,7 @@ stage_of(const struct transaction *t, enum command_kind kind)
 	case COMMAND_BDAT:
 	case COMMAND_BDAT_LAST:
 		return RULE_EOD;
+	case COMMAND_AUTH: /* no reply to it is judged in a session */
 	case COMMAND_RSET:
 	case COMMAND_XFORWARD_CLIENT:
 	case COMMAND_XFORWARD_PROTOCOL:

@@ -163,6 +163,7 @@ manner_answer_to(enum command_kind kind)
 		return ANSWER_END;
 	case COMMAND_BDAT:
 		return ANSWER_CHUNK;
+	case COMMAND_AUTH:
 	case COMMAND_DATA:
 	case COMMAND_QUIT:
 		break;

@@ -28,6 +28,7 @@
 struct transaction;
 
 enum command_kind {
+	COMMAND_AUTH, /* with its initial response, in front of all else */
 	COMMAND_RSET,
 	COMMAND_XFORWARD_CLIENT,
 	COMMAND_XFORWARD_PROTOCOL,

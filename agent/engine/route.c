@@ -259,11 +259,16 @@ take_began_us(struct route *r)
 }
 
 void
-route_on_dial_ok(struct route *r, int64_t now_us)
+route_on_connected(struct route *r, int64_t now_us)
 {
 	CHECK(now_us > 0);
 	r->dial_took_us = now_us - take_began_us(r);
 	tempo_on_dial(&r->tempo, r->dial_took_us);
+}
+
+void
+route_on_welcome(struct route *r, int64_t now_us)
+{
 	if (r->reach == ROUTE_DOWN && !r->has_next)
 		log_info("%s is reachable again", r->nexthops);
 	if (r->reach != ROUTE_REACHABLE)
@@ -273,6 +278,19 @@ route_on_dial_ok(struct route *r, int64_t now_us)
 	/* A pause that another dial or session was the cause of lasts. */
 	if (r->session_count >= r->sessions_proven)
 		r->sessions_proven = 0;
+}
+
+void
+route_on_dial_ok(struct route *r, int64_t now_us)
+{
+	route_on_connected(r, now_us);
+	route_on_welcome(r, now_us);
+}
+
+bool
+route_is_well(const struct route *r)
+{
+	return r->reach == ROUTE_REACHABLE && r->trust == ROUTE_TRUSTED;
 }
 
 bool
@@ -340,6 +358,17 @@ route_on_dial_failed(struct route *r, const struct route_failure *failure,
 		log_warn("%s cannot be used, mail is deferred: %s", r->nexthops,
 		    r->failure.text);
 	set_down(r, now_us);
+}
+
+void
+route_on_login_refused(struct route *r, const struct dsn *dsn,
+    const struct peer *peer, int64_t now_us)
+{
+	if (r->reach != ROUTE_REACHABLE)
+		return; /* somebody finds out already */
+	remember_failure(r, &(struct route_failure){.dsn = dsn, .peer = peer});
+	set_reach(r, ROUTE_FAILING, now_us);
+	r->sessions_proven = 0;
 }
 
 void

@@ -228,6 +228,19 @@ void route_on_dial(struct route *r, int64_t now_us);
 /* Before the new session is counted. */
 void route_on_dial_ok(struct route *r, int64_t now_us);
 
+/* The two halves of that, for a session that has yet to log in: the connection
+ * is there / the server has let us in. */
+void route_on_connected(struct route *r, int64_t now_us);
+void route_on_welcome(struct route *r, int64_t now_us);
+
+/* It was to log in with mail behind, and was not let in. One dial, in which the
+ * login stands alone, finds out why, at once. */
+void route_on_login_refused(struct route *r, const struct dsn *dsn,
+    const struct peer *peer, int64_t now_us);
+
+/* Nothing is wrong with it, as far as is known. */
+bool route_is_well(const struct route *r);
+
 /* After a failure one dial finds out whether more is possible again, and it
  * is under way: many would only be many wrong passwords. */
 bool route_is_being_tried(const struct route *r);

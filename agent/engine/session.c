@@ -30,6 +30,7 @@ session_new(const struct settings *set, struct manner *manner,
 	s->mode = session_next_mode(s, NULL, now_us);
 	list_init(&s->inside);
 	buf_init(&s->chunk, CHUNK_OCTETS);
+	buf_init(&s->auth, AUTH_OCTETS);
 	pipeline_init(&s->pipe);
 	if (set->smtp_per_request_deadline)
 		s->pipe.min_per_s = set->smtp_min_data_rate;
@@ -55,6 +56,7 @@ session_free(struct session **s)
 	pipeline_fini(&old->pipe);
 	reply_parser_fini(&old->parser);
 	buf_fini(&old->chunk);
+	buf_fini_secret(&old->auth);
 	mem_free(old);
 }
 
@@ -145,6 +147,8 @@ session_has_room(const struct session *s, int depth, int quota, int64_t now_us)
 {
 	size_t most = window(s, depth, now_us);
 
+	if (s->login == SESSION_LOGIN_LEADS && s->is_login_alone)
+		return false;
 	/* Those held are answered, and in doubt should the stream break. */
 	return !session_is_finishing(s) &&
 	       !session_is_spent(s, quota, now_us) && s->load < 2 * most &&
@@ -275,7 +279,7 @@ session_closed(
 	session_let_go_held(s, LOSS_CONNECTION, now);
 	if (list_is_empty(&s->inside) &&
 	    (s->state == SESSION_QUITTING || s->pipe.count == 0)) {
-		session_end(s, SESSION_END_QUIT, is_eof, text);
+		session_end(s, SESSION_END_QUIT, is_eof, text, now);
 		return;
 	}
 	session_lose(s, SESSION_END_LOST, LOSS_CONNECTION, text, now);
@@ -287,6 +291,8 @@ stage_timeout_us(const struct session *s, const struct pipelined *c)
 	const struct settings *set = s->set;
 
 	switch (c->kind) {
+	case COMMAND_AUTH:
+		return set->smtp_helo_timeout_us; /* as in a dial */
 	case COMMAND_RSET:
 		return set->smtp_rset_timeout_us;
 	case COMMAND_XFORWARD_CLIENT:
@@ -349,7 +355,8 @@ session_on_timer(struct session *s, struct moment now)
 	if (s->load == session_held(s) && session_is_finishing(s) &&
 	    (s->pipe.count == 0 || s->state == SESSION_QUITTING)) {
 		session_let_go_held(s, LOSS_TIMEOUT, now);
-		session_end(s, SESSION_END_QUIT, false, "no answer to QUIT");
+		session_end(
+		    s, SESSION_END_QUIT, false, "no answer to QUIT", now);
 	} else {
 		session_lose(
 		    s, SESSION_END_TIMEOUT, LOSS_TIMEOUT, "timed out", now);

@@ -27,6 +27,13 @@
  * once the server has closed: Exim gives an ACL's 421 and goes on. While whole
  * messages stand behind it, it is held until the end of the connection, or for
  * a while; a further reply makes it the refusal of its command and no more.
+ *
+ * A login may lead (RFC 4954 4, "the only exception"): AUTH with its initial
+ * response stands in front of the first window, in the same write. While it is
+ * not accepted no reply behind it is a verdict on a sender, a recipient or a
+ * message: servers answer them with 550 and 554 for want of the login. What is
+ * inside is returned then, but for what the server takes all the same: a 2xx to
+ * an end of data is a delivery (session_login.c).
  */
 #ifndef SESSION_H
 #define SESSION_H
@@ -42,6 +49,7 @@
 #include "agent/engine/verdict.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
+#include "common/base/slice.h"
 #include "common/smtp/dsn.h"
 #include "common/smtp/ehlo.h"
 
@@ -83,10 +91,23 @@ enum session_finish_reason {
 	FINISH_421, /* the server said so, and may close or go on */
 	FINISH_NO_PROOF, /* what is held needs 221 to be believed */
 	FINISH_NO_RSET, /* refused, and the next message needs it */
+	FINISH_LOGIN, /* refused, in front of mail */
 };
 
 /* As a few words for the log: static text. */
 const char *session_finish_words(enum session_finish_reason why);
+
+/* What becomes of a login that leads. */
+enum session_login_news {
+	LOGIN_ACCEPTED, /* 235 */
+	LOGIN_PROVEN, /* and mail that had stood behind it was taken */
+	LOGIN_REFUSED,
+	/* The connection ended before there was an answer, or what was answered
+	 * belongs elsewhere: the server does not take a login in a group. */
+	LOGIN_MISPLACED,
+	/* Accepted, and the connection broke with the first mail behind it. */
+	LOGIN_CUT,
+};
 
 /* While one of these runs the session is inside one of its own functions: of
  * session.h it may be asked anything, and session_finish() may be called. */
@@ -115,6 +136,9 @@ struct session_ops {
 	enum meaning (*judge)(void *ctx, struct transaction *t,
 	    enum command_kind kind, const struct reply *reply,
 	    enum meaning meaning, struct moment now);
+	/* A login that leads; code: of its reply, 0 none. May be NULL. */
+	void (*on_login)(void *ctx, enum session_login_news news, int code,
+	    struct moment now);
 };
 
 /* set and manner (the server's, shared by its sessions) are borrowed, ehlo and
@@ -123,6 +147,18 @@ struct session *session_new(const struct settings *set, struct manner *manner,
     const struct ehlo *ehlo, const struct peer *peer,
     const struct session_ops *ops, void *ctx, int64_t now_us);
 void session_free(struct session **s);
+
+/* AUTH, as the line to be sent: a secret, copied, and wiped when it is sent,
+ * together with the first mail. Before any mail. is_alone: no mail goes before
+ * it is accepted. */
+void session_log_in(struct session *s, struct slice line, bool is_alone);
+
+/* No mail is there for it now: such a login goes alone. Idempotent. */
+void session_log_in_alone(struct session *s);
+
+/* It has sent a login that the server did not accept, or not yet: how it ends
+ * says nothing of the mail, or of what the server takes. */
+bool session_is_stranger(const struct session *s);
 
 /* Counts in *tally (borrowed) from now on; NULL: nobody asks. */
 void session_count_in(struct session *s, struct session_tally *tally);

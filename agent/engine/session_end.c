@@ -152,6 +152,9 @@ is_believable(const struct session *s, const struct transaction *t,
 {
 	if (t->answered_off <= s->proven_off)
 		return true;
+	/* It goes back, whatever was said of it. */
+	if (s->login == SESSION_LOGIN_REFUSED && t->is_failed)
+		return true;
 	if (is_dubious(s, t))
 		return false;
 	/* A reply that was left out shows in the last that never comes, one
@@ -188,6 +191,20 @@ session_let_go_at_quit(struct session *s, struct moment now)
 	let_go_held(s, LOSS_TIMEOUT, LOSS_CONNECTION, now);
 }
 
+/* Is it in doubt whether t was taken? Whoever refuses a login, and then closes
+ * without a word to MAIL, has not looked at what followed. */
+static bool
+is_left_in_doubt(const struct session *s, const struct transaction *t,
+    enum verdict_loss loss, bool is_trusted)
+{
+	if (s->login == SESSION_LOGIN_REFUSED && loss == LOSS_CONNECTION &&
+	    t->mail == MAIL_UNANSWERED)
+		return false;
+	return is_trusted ? session_is_in_doubt(s, t)
+			  : session_is_sent_whole(s, t) &&
+				transaction_undecided(t) > 0;
+}
+
 /* The stream broke under t. is_first: its reply was the next. */
 static void
 lose_one(struct session *s, struct transaction *t, enum command_kind stage,
@@ -195,16 +212,18 @@ lose_one(struct session *s, struct transaction *t, enum command_kind stage,
 {
 	/* Where a reply was left out the last is waited for in vain. */
 	bool is_trusted =
-	    loss == LOSS_CONNECTION && t->begin_off <= s->proven_off;
-	bool is_slow = loss == LOSS_TIMEOUT && is_first;
-	bool in_doubt;
+	    loss == LOSS_CONNECTION && (t->begin_off <= s->proven_off ||
+					   s->login == SESSION_LOGIN_REFUSED);
+	bool in_doubt, is_slow;
 	struct dsn dsn;
+
+	/* Nothing of it was looked at before the login. */
+	is_first = is_first && !session_is_stranger(s);
+	is_slow = loss == LOSS_TIMEOUT && is_first;
 
 	if (!is_trusted)
 		session_take_back(s, t);
-	in_doubt = is_trusted ? session_is_in_doubt(s, t)
-			      : session_is_sent_whole(s, t) &&
-				    transaction_undecided(t) > 0;
+	in_doubt = is_left_in_doubt(s, t, loss, is_trusted);
 	verdict_lost(&dsn, &s->peer, stage, in_doubt, loss);
 	s->in_doubt += in_doubt;
 	t->was_cut = in_doubt && loss == LOSS_CONNECTION;
@@ -225,10 +244,25 @@ lose_one(struct session *s, struct transaction *t, enum command_kind stage,
 	}
 }
 
+/* A login that leads was not answered, or nothing behind it was taken. What we
+ * break off ourselves says nothing. */
 static void
-tell_end(
-    struct session *s, enum session_end how, bool is_clean, const char *why)
+tell_login(struct session *s, enum session_end how, struct moment now)
 {
+	bool is_broken = how == SESSION_END_LOST || how == SESSION_END_TIMEOUT;
+
+	if (s->login == SESSION_LOGIN_LEADS && session_is_stranger(s) &&
+	    how != SESSION_END_ABORT && how != SESSION_END_OURS)
+		session_tell_login(s, LOGIN_MISPLACED, 0, now);
+	else if (s->login == SESSION_LOGIN_TAKEN && is_broken)
+		session_tell_login(s, LOGIN_CUT, 0, now);
+}
+
+static void
+tell_end(struct session *s, enum session_end how, bool is_clean,
+    const char *why, struct moment now)
+{
+	tell_login(s, how, now);
 	session_set_state(s, SESSION_OVER);
 	session_call_begins(s);
 	s->ops->on_ended(s->ctx, how, is_clean, why);
@@ -252,7 +286,7 @@ session_lose(struct session *s, enum session_end how, enum verdict_loss loss,
 		lose_one(s, t, stage, loss, is_first, now);
 		is_first = false;
 	}
-	tell_end(s, how, false, why);
+	tell_end(s, how, false, why, now);
 }
 
 /* ---- the session ends -------------------------------------------------------
@@ -262,7 +296,7 @@ void
 session_finish(
     struct session *s, enum session_finish_reason why, int64_t now_us)
 {
-	CHECK(why > FINISH_NONE && why <= FINISH_NO_RSET);
+	CHECK(why > FINISH_NONE && why <= FINISH_LOGIN);
 	if (session_is_finishing(s))
 		return;
 	log_debug("%s[%s]: finishing session: %s, %d messages, session=%s",
@@ -275,13 +309,13 @@ session_finish(
 }
 
 void
-session_end(
-    struct session *s, enum session_end how, bool is_clean, const char *why)
+session_end(struct session *s, enum session_end how, bool is_clean,
+    const char *why, struct moment now)
 {
 	session_set_state(s, SESSION_ENDING);
 	if (how == SESSION_END_QUIT && s->finish_reason != FINISH_NONE)
 		why = session_finish_words(s->finish_reason);
-	tell_end(s, how, is_clean, why);
+	tell_end(s, how, is_clean, why, now);
 }
 
 /* A 421 answers the oldest command: nothing from there on was taken. */
@@ -299,10 +333,11 @@ session_close_by_421(struct session *s, enum command_kind kind,
 	session_let_go_held(s, LOSS_CONNECTION, now);
 	head = session_first(s);
 	is_blameless =
+	    session_is_stranger(s) ||
 	    session_judge(s, head, kind, reply, now) == MEANING_LATER;
 	reply_text(reply, text, sizeof(text));
 	if (head == NULL && now.us - s->idle_since_us >= IDLE_421_US) {
-		session_end(s, SESSION_END_QUIT, true, text);
+		session_end(s, SESSION_END_QUIT, true, text, now);
 		return;
 	}
 	dsn_set(&why, reply->status, "host %s[%s] said: %s (in reply to %s)",
@@ -324,7 +359,7 @@ session_close_by_421(struct session *s, enum command_kind kind,
 		is_first = is_oldest = false;
 		kind = COMMAND_MAIL;
 	}
-	tell_end(s, SESSION_END_421, is_clean, why.text);
+	tell_end(s, SESSION_END_421, is_clean, why.text, now);
 }
 
 void

@@ -46,8 +46,8 @@ void session_lose(struct session *s, enum session_end how,
 void session_hang_up(struct session *s, const char *why, struct moment now);
 
 /* Ends without transactions inside / by a 421 to the oldest command. */
-void session_end(
-    struct session *s, enum session_end how, bool is_clean, const char *why);
+void session_end(struct session *s, enum session_end how, bool is_clean,
+    const char *why, struct moment now);
 void session_close_by_421(struct session *s, enum command_kind kind,
     const struct reply *reply, bool is_clean, struct moment now);
 

@@ -115,13 +115,18 @@ session_weigh(
 }
 
 static void
-learn(struct session *s, const struct transaction *t)
+learn(struct session *s, const struct transaction *t, struct moment now)
 {
-	if (request_is_probe(t->req) || t->is_failed)
+	if (request_is_probe(t->req) || t->is_failed ||
+	    s->login == SESSION_LOGIN_REFUSED)
 		return;
 	for (enum manner_answer a = 0; a < ANSWER_KINDS; a++)
 		manner_learn(s->manner, a, t->wordings[a]);
 	manner_taken(s->manner);
+	if (s->login == SESSION_LOGIN_TAKEN) {
+		session_set_login(s, SESSION_LOGIN_PROVEN);
+		session_tell_login(s, LOGIN_PROVEN, 0, now);
+	}
 }
 
 void
@@ -134,7 +139,7 @@ session_prove(struct session *s, uint64_t off, struct moment now)
 		s->proven_off = off;
 	while ((t = session_first(s)) != NULL && t->state == TRANSACTION_HELD &&
 	       t->answered_off <= s->proven_off) {
-		learn(s, t);
+		learn(s, t, now);
 		session_let_go(s, t, now.us);
 	}
 	if (t != NULL && t->state == TRANSACTION_HELD)
@@ -217,6 +222,26 @@ session_batch_ends(struct session *s, struct moment now)
 /* ---- what is not ------------------------------------------------------------
  */
 
+/* The first window stood behind a login, which is what the server cannot do,
+ * rather than windows. */
+static bool
+is_due_to_login(const struct session *s)
+{
+	return s->login != SESSION_LOGIN_NONE &&
+	       s->login != SESSION_LOGIN_PROVEN;
+}
+
+static void
+blame_login(struct session *s, struct moment now)
+{
+	enum session_login login = s->login;
+
+	if (login == SESSION_LOGIN_LEADS)
+		session_set_login(s, SESSION_LOGIN_REFUSED);
+	if (login != SESSION_LOGIN_REFUSED)
+		session_tell_login(s, LOGIN_MISPLACED, 0, now);
+}
+
 void
 session_lose_place(struct session *s, const char *why,
     const struct reply *reply, struct moment now)
@@ -226,7 +251,9 @@ session_lose_place(struct session *s, const char *why,
 
 	if (reply != NULL)
 		reply_text(reply, text, sizeof(text));
-	if (manner_lost_place(s->manner, s->mode, now.us)) {
+	if (is_due_to_login(s)) {
+		blame_login(s, now);
+	} else if (manner_lost_place(s->manner, s->mode, now.us)) {
 		s->tally->manners++;
 		log_info(
 		    "%s[%s] lost synchronization %d times: going on with %s, "

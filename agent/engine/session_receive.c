@@ -1,4 +1,5 @@
 #include "agent/engine/session_end.h"
+#include "agent/engine/session_login.h"
 #include "agent/engine/session_place.h"
 #include "agent/engine/session_state.h"
 #include "agent/engine/session_verdict.h"
@@ -320,6 +321,8 @@ is_out_of_step(enum command_kind kind, int code)
 
 	if (code == 221)
 		return true; /* goodbye: to QUIT, or to nobody */
+	if (code == 235 || code == 334)
+		return true; /* to AUTH */
 	return kind == COMMAND_DATA ? class == 2 : class == 3;
 }
 
@@ -346,7 +349,13 @@ take_answer(struct session *s, struct transaction *t, enum command_kind kind,
     size_t rcpt, const struct reply *reply, struct moment now)
 {
 	CHECK(t != NULL || kind == COMMAND_RSET);
+	if (session_is_unwelcome(s, t, reply)) {
+		session_take_unwelcome(s, t, kind, rcpt, reply, now);
+		return;
+	}
 	switch (kind) {
+	case COMMAND_AUTH: /* session_login.c */
+		break;
 	case COMMAND_RSET:
 		on_rset(s, t, reply, now);
 		break;
@@ -476,7 +485,7 @@ on_quit(struct session *s, const struct reply *reply, struct moment now)
 		session_prove(s, s->pipe.answered_off, now);
 	pipeline_answered(&s->pipe, now.us);
 	session_let_go_at_quit(s, now);
-	session_end(s, SESSION_END_QUIT, true, "QUIT");
+	session_end(s, SESSION_END_QUIT, true, "QUIT", now);
 }
 
 /* Either goodbye, or out of step. Soon after a command it may be a second reply
@@ -510,6 +519,8 @@ on_reply(struct session *s, const struct reply *reply, struct moment now)
 	c = pipeline_oldest(&s->pipe);
 	if (c == NULL) {
 		on_unasked(s, reply, now);
+	} else if (c->kind == COMMAND_AUTH) {
+		session_take_login(s, reply, now);
 	} else if (c->kind == COMMAND_QUIT) {
 		on_quit(s, reply, now);
 	} else if (reply->code != 421) {
@@ -526,7 +537,11 @@ trace(const struct session *s, const struct reply *reply)
 {
 	const struct pipelined *c = pipeline_oldest(&s->pipe);
 
-	trace_received(&s->peer, c != NULL ? c->owner : NULL, reply);
+	/* Some servers repeat what they were told. */
+	if (c != NULL && c->kind == COMMAND_AUTH)
+		trace_received_hidden(&s->peer, reply->code);
+	else
+		trace_received(&s->peer, c != NULL ? c->owner : NULL, reply);
 }
 
 void

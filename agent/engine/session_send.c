@@ -1,5 +1,6 @@
 #include "agent/engine/rewriting.h"
 #include "agent/engine/session_end.h"
+#include "agent/engine/session_login.h"
 #include "agent/engine/session_place.h"
 #include "agent/engine/session_state.h"
 #include "agent/engine/session_verdict.h"
@@ -46,7 +47,8 @@ begin(struct session *s, struct transaction *t, struct moment now)
 	 * is known to have got through by then. */
 	s->needs_rset = true;
 	s->chunk_is_last = false;
-	t->is_overlapped = s->pipe.count > 0;
+	t->is_behind_login = s->login == SESSION_LOGIN_LEADS;
+	t->is_overlapped = s->pipe.count > (t->is_behind_login ? 1 : 0);
 	t->begin_off = s->pipe.rendered_off;
 	if (s->proof == PROOF_WANTED) /* its RSET, or its 354, will do */
 		session_set_proof(s, PROOF_NOT_ASKED);
@@ -516,6 +518,10 @@ trace(const struct session *s, struct buf *out, size_t from)
 		return;
 	text = slice_of(text.p + from, text.n - from);
 	newest = list_entry(s->pipe.awaiting.prev, struct pipelined, link);
+	if (newest->kind == COMMAND_AUTH) {
+		trace_sent_octets(&s->peer, NULL, text.n, "login, hidden");
+		return;
+	}
 	line = 0;
 	if (newest->kind != COMMAND_BODY) {
 		const char *end = memchr(text.p, '\n', text.n);
@@ -535,6 +541,10 @@ session_output(
 	size_t before = buf_len(out), at = before;
 
 	session_check_outside(s);
+	if (!session_is_over(s) && session_render_login(s, out, now.us)) {
+		trace(s, out, at);
+		at = buf_len(out);
+	}
 	while (!session_is_over(s) && s->state != SESSION_QUITTING &&
 	       buf_len(out) - before < max && may_render(s) &&
 	       (s->cur != NULL ? render_step(s, out, buf_len(out) - before, now)

@@ -21,6 +21,14 @@ static const unsigned proof_moves[] = {
     [PROOF_ASKED] = TO(PROOF_NOT_ASKED),
 };
 
+static const unsigned login_moves[] = {
+    [SESSION_LOGIN_NONE] = TO(SESSION_LOGIN_LEADS),
+    [SESSION_LOGIN_LEADS] = TO(SESSION_LOGIN_TAKEN) | TO(SESSION_LOGIN_REFUSED),
+    [SESSION_LOGIN_TAKEN] = TO(SESSION_LOGIN_PROVEN),
+    [SESSION_LOGIN_REFUSED] = 0,
+    [SESSION_LOGIN_PROVEN] = 0,
+};
+
 void
 session_set_state(struct session *s, enum session_state state)
 {
@@ -35,6 +43,31 @@ session_set_proof(struct session *s, enum session_proof proof)
 {
 	CHECK((proof_moves[s->proof] & TO(proof)) != 0);
 	s->proof = proof;
+}
+
+void
+session_set_login(struct session *s, enum session_login login)
+{
+	CHECK((login_moves[s->login] & TO(login)) != 0);
+	s->login = login;
+}
+
+void
+session_tell_login(struct session *s, enum session_login_news news, int code,
+    struct moment now)
+{
+	if (s->ops->on_login == NULL)
+		return;
+	session_call_begins(s);
+	s->ops->on_login(s->ctx, news, code, now);
+	session_call_ends(s);
+}
+
+bool
+session_is_stranger(const struct session *s)
+{
+	return s->login == SESSION_LOGIN_REFUSED ||
+	       (s->login == SESSION_LOGIN_LEADS && buf_len(&s->auth) == 0);
 }
 
 bool
@@ -81,6 +114,7 @@ session_finish_words(enum session_finish_reason why)
 	    [FINISH_421] = "the server said 421",
 	    [FINISH_NO_PROOF] = "replies that prove no place",
 	    [FINISH_NO_RSET] = "RSET is refused",
+	    [FINISH_LOGIN] = "login refused",
 	};
 
 	return words[why];
@@ -185,6 +219,7 @@ count_command(struct session_tally *tally, enum command_kind kind)
 	case COMMAND_BDAT_LAST:
 		tally->bdats++;
 		break;
+	case COMMAND_AUTH:
 	case COMMAND_XFORWARD_CLIENT:
 	case COMMAND_XFORWARD_PROTOCOL:
 	case COMMAND_RCPT:

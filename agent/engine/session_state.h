@@ -4,7 +4,8 @@
  *   session.c          what the lane and the link see: assigning, timers, EOF
  *   session_receive.c  replies to verdicts
  *   session_send.c     transactions to octets
- *   session_place.c    which reply belongs to which command, and how surely
+ *   session_login.c    a login that leads, and what is said behind a refused
+ * one session_place.c    which reply belongs to which command, and how surely
  *   session_end.c      how transactions leave, and how the session ends
  *   session_verdict.c  verdicts of its recipients
  *   session_state.c    what can be read off the struct
@@ -32,6 +33,8 @@ enum {
 	 * a large message costs in memory. One less than a power of two, which
 	 * is what a buffer grows to. */
 	CHUNK_OCTETS = 65535,
+	/* AUTH with its initial response: RFC 4954 4. */
+	AUTH_OCTETS = 512,
 	/* Commands in flight: a request may have 20000 recipients. */
 	COMMANDS_MAX = 1000,
 	/* Servers slow down after 10 errors in a session, and one refused
@@ -69,6 +72,15 @@ enum session_proof {
 	PROOF_NOT_ASKED,
 	PROOF_WANTED, /* a RSET of the session's own is to be rendered */
 	PROOF_ASKED, /* it was; so far it proved nothing */
+};
+
+/* session_set_login() knows which move is allowed. */
+enum session_login {
+	SESSION_LOGIN_NONE, /* done before, or not needed */
+	SESSION_LOGIN_LEADS, /* AUTH is to be sent, or not answered */
+	SESSION_LOGIN_TAKEN, /* accepted; no mail was taken so far */
+	SESSION_LOGIN_REFUSED,
+	SESSION_LOGIN_PROVEN, /* accepted, and mail was taken */
 };
 
 enum session_step {
@@ -114,6 +126,11 @@ struct session {
 	uint64_t answering_off; /* end of the command being answered; else 0 */
 	uint64_t proven_off; /* replies up to there are their commands' */
 	enum session_proof proof; /* session_set_proof() alone writes it */
+	enum session_login login; /* session_set_login() alone writes it */
+	struct buf auth; /* a secret: AUTH, not yet rendered */
+	bool is_login_alone; /* no mail goes with it */
+	bool is_login_due; /* it need not wait for mail */
+	int login_code; /* of the reply that refused it; 0: none */
 	bool is_strange; /* its replies are worded as never before */
 	bool is_bdat_known; /* it was answered by 2xx */
 	bool was_last_taken; /* the message answered last */
@@ -128,6 +145,12 @@ struct session {
 /* One move of its life; CHECKs that it is allowed. */
 void session_set_state(struct session *s, enum session_state state);
 void session_set_proof(struct session *s, enum session_proof proof);
+
+void session_set_login(struct session *s, enum session_login login);
+
+/* Tells who may want to know of a login that leads. */
+void session_tell_login(struct session *s, enum session_login_news news,
+    int code, struct moment now);
 
 /* A 421 is held. */
 bool session_is_held(const struct session *s);

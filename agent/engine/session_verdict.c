@@ -109,6 +109,27 @@ session_put_off(struct session *s, struct transaction *t, size_t i,
 }
 
 void
+session_put_off_for(
+    struct session *s, struct transaction *t, size_t i, const struct dsn *why)
+{
+	CHECK(i < t->count);
+	if (!is_in_flight(t, i))
+		return;
+	request_set_rcpt_state(t->req, t->rcpts[i], RCPT_WAITING);
+	t->req->rcpts[t->rcpts[i]].decided_off = s->answering_off;
+	t->is_put_off = true;
+	transaction_set_error(t, why, &s->peer);
+}
+
+void
+session_put_off_all(
+    struct session *s, struct transaction *t, const struct dsn *why)
+{
+	for (size_t i = 0; i < t->count; i++)
+		session_put_off_for(s, t, i, why);
+}
+
+void
 session_take_back(struct session *s, struct transaction *t)
 {
 	for (size_t i = 0; i < t->count; i++) {

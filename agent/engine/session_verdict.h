@@ -19,6 +19,12 @@ enum meaning session_judge(struct session *s, struct transaction *t,
 void session_put_off(struct session *s, struct transaction *t, size_t i,
     enum command_kind kind, const struct reply *reply, struct moment now);
 
+/* ... because of why, which is no reply to it. / All that are in flight. */
+void session_put_off_for(
+    struct session *s, struct transaction *t, size_t i, const struct dsn *why);
+void session_put_off_all(
+    struct session *s, struct transaction *t, const struct dsn *why);
+
 /* Verdicts for recipients in flight, those put off excepted. */
 void session_decide_by_reply(struct session *s, struct transaction *t, size_t i,
     enum outcome outcome, enum command_kind kind, const struct reply *reply,

@@ -128,7 +128,7 @@ struct settings {
 	int64_t lane_connection_idle_limit_us, lane_connection_age_limit_us;
 	int lane_pipeline_depth;
 	int64_t lane_pipeline_bytes;
-	bool lane_chunking, lane_adaptive;
+	bool lane_chunking, lane_adaptive, lane_pipeline_auth;
 	char *lane_tls_wrappermode_ports; /* numbers */
 	char *lane_message_rate_limit, *lane_recipient_rate_limit;
 	char *lane_byte_rate_limit;

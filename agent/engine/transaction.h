@@ -65,6 +65,7 @@ struct transaction {
 	bool has_other_host; /* what this one refuses for now may go there; */
 	bool goes_on; /* and that is where it goes (the lane's to reset) */
 	bool was_cut; /* the connection broke, and left it in doubt */
+	bool is_behind_login; /* begun before the login was answered */
 	bool is_overlapped; /* begun before the last reply to the one before */
 	bool is_bdat; /* SESSION_BDAT is its mode */
 	bool is_teacher; /* stands between two RSETs, session_place.c */

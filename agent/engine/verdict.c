@@ -10,6 +10,7 @@
 static const struct {
 	const char *reply_to, *doing;
 } words[] = {
+    [COMMAND_AUTH] = {"AUTH command", "performing SASL authentication"},
     [COMMAND_RSET] = {"RSET command", "sending RSET"},
     [COMMAND_XFORWARD_CLIENT] = {"XFORWARD name/address command",
 	"sending XFORWARD name/address"},

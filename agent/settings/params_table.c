@@ -259,6 +259,8 @@ static const struct param table[] = {
     BYTES(lane_pipeline_bytes, "1048576", 4096, INT64_C(1) << 30,
 	"most octets unanswered on a session"),
     BOOL(lane_chunking, "yes", "use BDAT where offered"),
+    BOOL(lane_pipeline_auth, "yes",
+	"send the login and the first mail together, where TLS is verified"),
     BOOL(lane_adaptive, "yes", "find the smarthost's pace from its replies"),
     STR(lane_tls_wrappermode_ports, "465",
 	"ports at which TLS comes before SMTP, as with smtp_tls_wrappermode"),

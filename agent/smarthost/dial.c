@@ -13,6 +13,8 @@
 #include "common/smtp/nexthop.h"
 
 enum {
+	/* Its reply comes with that to AUTH, or never. */
+	RSET_LIMIT_MS = 3000,
 	QUIT_LIMIT_MS = 1000, /* politeness must not cost a slot more */
 	SECRET_SHOWN = 16, /* so many octets of one would tell something */
 	PASSWORD_HIDDEN_MIN = 5,
@@ -104,19 +106,21 @@ dial_set_timer(struct dial *dial, int64_t ms)
 		loop_timer_cancel(dial->timer);
 }
 
+static void
+wipe(char **secret)
+{
+	if (*secret != NULL)
+		mem_wipe(*secret, strlen(*secret));
+	mem_free(*secret);
+	*secret = NULL;
+}
+
 void
 dial_wipe_credentials(struct dial *dial)
 {
-	if (dial->user != NULL)
-		mem_wipe(dial->user, strlen(dial->user));
-	if (dial->password != NULL)
-		mem_wipe(dial->password, strlen(dial->password));
-	if (dial->token != NULL)
-		mem_wipe(dial->token, strlen(dial->token));
-	mem_free(dial->user);
-	mem_free(dial->password);
-	mem_free(dial->token);
-	dial->user = dial->password = dial->token = NULL;
+	wipe(&dial->user);
+	wipe(&dial->password);
+	wipe(&dial->token);
 	dial->is_token_renewed = false;
 	dial->has_credentials = false;
 }
@@ -131,6 +135,8 @@ dial_close_connection(struct dial *dial)
 	link_free(&dial->link);
 	loop_timer_cancel(dial->timer);
 	sasl_free(&dial->sasl);
+	wipe(&dial->login);
+	dial->is_trial = dial->wants_steps = false;
 	buf_fini_secret(&dial->out);
 	buf_fini_secret(&dial->deferred);
 }
@@ -178,6 +184,7 @@ dial_stage_of(enum dial_state state)
 	case DIAL_STATE_TLS:
 		return DIAL_TLS;
 	case DIAL_STATE_AUTH:
+	case DIAL_STATE_RSET:
 		return DIAL_AUTH;
 	case DIAL_STATE_LOOKUP:
 	case DIAL_STATE_CONNECT:
@@ -202,7 +209,10 @@ static const unsigned moves[DIAL_STATES] = {
 	TO(LOOKUP) | TO(HELO) | TO(STARTTLS) | TO(AUTH) | TO(QUIT),
     [DIAL_STATE_HELO] = TO(LOOKUP) | TO(STARTTLS) | TO(QUIT),
     [DIAL_STATE_STARTTLS] = TO(LOOKUP) | TO(TLS) | TO(AUTH) | TO(QUIT),
-    [DIAL_STATE_AUTH] = TO(LOOKUP) | TO(AUTH) | TO(QUIT),
+    /* ... and to connect: once more, with nothing behind the login */
+    [DIAL_STATE_AUTH] =
+	TO(LOOKUP) | TO(CONNECT) | TO(AUTH) | TO(RSET) | TO(QUIT),
+    [DIAL_STATE_RSET] = TO(LOOKUP) | TO(CONNECT) | TO(QUIT),
     [DIAL_STATE_QUIT] = TO(LOOKUP),
 };
 
@@ -225,6 +235,8 @@ dial_enter(struct dial *dial, enum dial_state state)
 	dial_set_state(dial, state);
 	if (state == DIAL_STATE_TLS || state == DIAL_STATE_STARTTLS)
 		ms = set->smtp_starttls_timeout_us / US_PER_MS;
+	else if (state == DIAL_STATE_RSET)
+		ms = RSET_LIMIT_MS;
 	else if (state == DIAL_STATE_QUIT)
 		ms = QUIT_LIMIT_MS;
 	dial_set_timer(dial, ms);
@@ -341,4 +353,5 @@ dial_result_fini(struct dial_result *result)
 	result->reply_text = NULL;
 	mem_free(result->no_login);
 	result->no_login = NULL;
+	wipe(&result->login);
 }

@@ -12,6 +12,7 @@
 #include "agent/smarthost/candidate.h"
 #include "agent/smarthost/credentials.h"
 #include "agent/smarthost/dialer.h"
+#include "agent/smarthost/lead.h"
 #include "agent/smarthost/link.h"
 #include "agent/smarthost/sasl.h"
 #include "agent/smarthost/source_address.h"
@@ -41,6 +42,7 @@ struct dialer {
 	const struct rewriter *ehlo_words;
 	const struct requiretls_table *requiretls; /* NULL: enforced */
 	struct candidate_rests rests;
+	struct leads *leads; /* which logins may lead */
 	struct dialer_tally tally;
 	dial_note_fn *on_note; /* NULL: nobody looks on */
 	void *note_ctx;
@@ -55,6 +57,7 @@ enum dial_state {
 	DIAL_STATE_HELO,
 	DIAL_STATE_STARTTLS,
 	DIAL_STATE_AUTH,
+	DIAL_STATE_RSET, /* behind AUTH: what the server takes */
 	DIAL_STATE_QUIT, /* gave up, being polite */
 	DIAL_STATE_OVER,
 };
@@ -68,6 +71,7 @@ enum handshake_end {
 	HANDSHAKE_READY, /* for MAIL, on dial->link */
 	HANDSHAKE_FAILED, /* dial->result says why */
 	HANDSHAKE_RETRY_PLAIN, /* may go on without TLS, at the same address */
+	HANDSHAKE_RETRY_STEPS, /* the server takes nothing behind AUTH */
 };
 
 typedef void handshake_end_fn(struct dial *dial, enum handshake_end how);
@@ -98,6 +102,8 @@ struct dial {
 	bool is_token_renewed; /* one was refused, this is the next */
 	bool may_be_plain; /* its mail has waited long enough */
 	bool is_plain_retry; /* TLS failed, the level is may: without it */
+	bool may_lead; /* the login may go with other commands behind */
+	bool is_step_retry; /* that was tried in vain: alone */
 
 	/* the connection */
 	int fd; /* connecting, else -1 */
@@ -110,6 +116,10 @@ struct dial {
 	struct buf deferred; /* initial response too long for AUTH */
 	const char *mech;
 	int sasl_steps;
+	struct lead_key lead_key; /* of the login under way */
+	char *login; /* a secret: AUTH, for the session to send; or NULL */
+	bool is_trial; /* RSET stands behind AUTH */
+	bool wants_steps; /* ... and is not answered as it should be */
 	char tls_key[TLS_KEY_SIZE];
 	bool is_ready; /* the last reply was read */
 	handshake_end_fn *on_handshake_end; /* NULL: none is under way */
@@ -156,8 +166,8 @@ void dial_hide_secrets(const struct dial *dial, char *text);
 /* The one way to another state; a move that no dial makes fails a CHECK.
  *
  *   lookup -> connect -> [tls] -> greeting -> ehlo [-> helo] -> [starttls ->
- *   tls -> ehlo] -> [auth ...] -> over; from each one to lookup (the next
- *   address) or over, from each reply by way of quit
+ *   tls -> ehlo] -> [auth ... [-> rset]] -> over; from each one to lookup (the
+ * next address) or over, from each reply by way of quit
  */
 void dial_set_state(struct dial *dial, enum dial_state state);
 

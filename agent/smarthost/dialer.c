@@ -45,6 +45,7 @@ dialer_new(struct loop *loop, const struct settings *set,
 	d->tls_policy = tls_policy;
 	d->resolver = resolver_new(loop, set);
 	d->tls = tls_new(set);
+	d->leads = leads_new();
 	service = mem_printf("private/%s", set->lane_token_service_name);
 	d->tokens = tokens_new(loop, service, TOKENS_TIMEOUT_MS);
 	mem_free(service);
@@ -186,11 +187,53 @@ give_up(struct dial *dial)
 	next_candidate(dial);
 }
 
+void
+dialer_set_board(struct dialer *dialer, struct board_writer *board)
+{
+	leads_set_board(dialer->leads, board);
+}
+
+void
+dialer_login_news(struct dialer *dialer, const struct lead_key *key,
+    enum session_login_news news)
+{
+	int64_t now_us = loop_now_us(dialer->loop);
+
+	switch (news) {
+	case LOGIN_ACCEPTED:
+		dialer->tally.auths_led++;
+		leads_accepted(dialer->leads, key, now_us);
+		break;
+	case LOGIN_PROVEN:
+		leads_proven(dialer->leads, key, now_us);
+		break;
+	case LOGIN_REFUSED:
+		dialer->tally.auths_failed++;
+		leads_refused(dialer->leads, key, true, now_us);
+		break;
+	case LOGIN_MISPLACED:
+		leads_fault(dialer->leads, key,
+		    "does not take a login in front of mail", now_us);
+		break;
+	case LOGIN_CUT:
+		leads_cut(dialer->leads, key, now_us);
+		break;
+	}
+}
+
 static void
 retry_plain(struct dial *dial)
 {
 	dial_close_connection(dial);
 	dial->is_plain_retry = true;
+	start_connect(dial);
+}
+
+static void
+retry_steps(struct dial *dial)
+{
+	dial_close_connection(dial);
+	dial->is_step_retry = true;
 	start_connect(dial);
 }
 
@@ -208,7 +251,10 @@ ready(struct dial *dial)
 	r->link = dial->link;
 	dial->link = NULL;
 	r->levels = candidates_levels(dial->candidates);
-	r->is_authenticated = dial->sasl != NULL;
+	r->is_authenticated = dial->sasl != NULL && dial->login == NULL;
+	r->login = dial->login;
+	r->lead_key = dial->lead_key;
+	dial->login = NULL;
 	mem_free(r->reply_text);
 	r->reply_text = NULL;
 	r->reply_code = 0;
@@ -241,6 +287,9 @@ on_handshake_end(struct dial *dial, enum handshake_end how)
 		break;
 	case HANDSHAKE_RETRY_PLAIN:
 		retry_plain(dial);
+		break;
+	case HANDSHAKE_RETRY_STEPS:
+		retry_steps(dial);
 		break;
 	}
 }
@@ -665,7 +714,7 @@ on_candidate(void *ctx, const struct candidate *candidate)
 		return;
 	}
 	dial->at = *candidate;
-	dial->is_plain_retry = false;
+	dial->is_plain_retry = dial->is_step_retry = false;
 	memset(peer, 0, sizeof(*peer));
 	(void)snprintf(peer->host, sizeof(peer->host), "%s", candidate->host);
 	(void)snprintf(peer->addr, sizeof(peer->addr), "%s", candidate->addr);
@@ -702,6 +751,7 @@ dialer_dial(struct dialer *dialer, const struct dial_target *target,
 	dial->ctx = ctx;
 	dial->sender = mem_strdup(target->sender);
 	dial->may_be_plain = target->may_be_plain;
+	dial->may_lead = target->may_lead;
 	session_id_text(target->session_id, dial->session);
 	dial->fd = -1;
 	dial->timer = loop_timer_new(dialer->loop, on_timer, dial);

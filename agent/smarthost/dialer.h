@@ -17,8 +17,10 @@
 #include <stdint.h>
 
 #include "agent/engine/peer.h"
+#include "agent/engine/session.h"
 #include "agent/engine/settings.h"
 #include "agent/io/loop.h"
+#include "agent/smarthost/lead.h"
 #include "common/smtp/dsn.h"
 #include "common/smtp/ehlo.h"
 
@@ -50,6 +52,11 @@ struct dial_result {
 	struct ehlo ehlo; /* as of the last EHLO */
 	struct peer peer; /* on failure: the last one tried, may be empty */
 	bool is_authenticated;
+	/* AUTH with its initial response, a secret: it is the receiver's to
+	 * send, in front of the first mail, and dialer_login_news() to tell
+	 * what becomes of it; NULL: nothing is to be sent. */
+	char *login;
+	struct lead_key lead_key; /* of that login */
 	char *no_login; /* one was wanted: why there is none; else NULL */
 	/* on failure */
 	enum dial_stage stage;
@@ -100,6 +107,8 @@ void dialer_set_requiretls(
 struct dialer_tally {
 	uint64_t tls_full, tls_resumed; /* handshakes that were finished */
 	uint64_t auths_failed; /* logins that the server refused */
+	uint64_t auths_led; /* accepted in front of mail */
+	uint64_t rsets; /* sent behind a login */
 	uint64_t replies_421;
 };
 const struct dialer_tally *dialer_tally(const struct dialer *dialer);
@@ -126,6 +135,15 @@ struct dial_note {
 typedef void dial_note_fn(void *ctx, const struct dial_note *note);
 void dialer_observe(struct dialer *dialer, dial_note_fn *fn, void *ctx);
 
+/* Where it is kept which servers take no login in front of mail: borrowed, may
+ * be NULL. */
+struct board_writer;
+void dialer_set_board(struct dialer *dialer, struct board_writer *board);
+
+/* What became of a login that led; key: as in the result of its dial. */
+void dialer_login_news(struct dialer *dialer, const struct lead_key *key,
+    enum session_login_news news);
+
 /* When the first of our client certificates ends, in seconds since the epoch;
  * 0: there is none. */
 int64_t dialer_own_end_s(const struct dialer *dialer);
@@ -139,6 +157,9 @@ struct dial_target {
 	/* At TLS level may, and without a login, a failed handshake is followed
 	 * by another try of that address without TLS. */
 	bool may_be_plain;
+	/* The login may lead the first mail, or be tried with another command
+	 * behind it (lead.h). */
+	bool may_lead;
 	uint64_t session_id; /* common/shared/session_id.h */
 };
 

@@ -43,6 +43,7 @@ finished_counter(enum session_finish_reason why)
 	case FINISH_421:
 	case FINISH_NO_PROOF:
 	case FINISH_NO_RSET:
+	case FINISH_LOGIN:
 		break;
 	}
 	return BOARD_COUNTER_closed_errors;

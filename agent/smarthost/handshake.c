@@ -44,6 +44,7 @@ doing(enum dial_state state)
 	case DIAL_STATE_STARTTLS:
 		return "receiving the STARTTLS response";
 	case DIAL_STATE_AUTH:
+	case DIAL_STATE_RSET:
 		return "performing SASL authentication";
 	case DIAL_STATE_TLS:
 		return "performing the TLS handshake";
@@ -470,7 +471,10 @@ on_reply(struct dial *dial, const struct reply *reply, bool has_more)
 		on_starttls_reply(dial, reply, has_more);
 		break;
 	case DIAL_STATE_AUTH:
+	case DIAL_STATE_RSET:
 		login_on_reply(dial, reply);
+		if (dial->wants_steps)
+			conclude(dial, HANDSHAKE_RETRY_STEPS);
 		break;
 	case DIAL_STATE_QUIT:
 		if (reply->code == 221)
@@ -557,6 +561,10 @@ on_closed(void *ctx, enum link_end end, const char *text)
 		conclude(dial, HANDSHAKE_FAILED);
 		return;
 	}
+	if (login_is_trial_over(dial)) {
+		conclude(dial, HANDSHAKE_RETRY_STEPS);
+		return;
+	}
 	if (end == LINK_TLS_ERROR)
 		log_info("TLS error while %s: %s, session=%s",
 		    doing(dial->state), text, dial->session);
@@ -571,6 +579,10 @@ handshake_on_timeout(struct dial *dial)
 	CHECK(dial->on_handshake_end != NULL);
 	if (dial->state == DIAL_STATE_QUIT) {
 		conclude(dial, HANDSHAKE_FAILED);
+		return;
+	}
+	if (login_is_trial_over(dial)) {
+		conclude(dial, HANDSHAKE_RETRY_STEPS);
 		return;
 	}
 	if (dial->state == DIAL_STATE_TLS) {

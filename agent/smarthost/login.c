@@ -5,6 +5,7 @@
 
 #include "agent/smarthost/bearer.h"
 #include "common/base/log.h"
+#include "common/base/mem.h"
 
 enum {
 	AUTH_LINE_MAX = 512, /* RFC 4954 4: else no initial response */
@@ -39,24 +40,78 @@ fail_mechanism(struct dial *dial, const char *why)
 	fail_login(dial, "; cannot authenticate to server", text);
 }
 
+/* The initial response is all that the client has to say. */
+static bool
+is_one_trip(const char *mech)
+{
+	static const char *const mechs[] = {
+	    "PLAIN", "EXTERNAL", "XOAUTH2", "OAUTHBEARER"};
+
+	for (size_t i = 0; i < sizeof(mechs) / sizeof(mechs[0]); i++)
+		if (strcasecmp(mech, mechs[i]) == 0)
+			return true;
+	return false;
+}
+
+/* Mail behind a login is content for whoever is at the other end: only where
+ * the certificate must be the right one, and is. */
+static enum lead
+lead_of(const struct dial *dial)
+{
+	if (!dial->may_lead || dial->is_step_retry || dial->is_token_renewed ||
+	    !dial->result.ehlo.pipelining || !is_one_trip(dial->mech) ||
+	    !tls_level_must_match(dial->policy.level) ||
+	    !dial->result.peer.is_tls || !dial->result.peer.is_verified)
+		return LEAD_NO;
+	return leads_ask(dial->dialer->leads, &dial->lead_key,
+	    loop_now_us(dial->dialer->loop));
+}
+
+/* AUTH is in dial->out: to be sent, with RSET behind it for a trial, or left to
+ * the session. */
+static void
+send_line(struct dial *dial)
+{
+	switch (lead_of(dial)) {
+	case LEAD_NO:
+		break;
+	case LEAD_TRIAL:
+		dial->is_trial = true;
+		dial->dialer->tally.rsets++;
+		(void)buf_add_str(&dial->out, "RSET\r\n");
+		break;
+	case LEAD_YES:
+		dial->login = mem_strdup(buf_str(&dial->out));
+		buf_fini_secret(&dial->out);
+		dial->is_ready = true;
+		return;
+	}
+	dial_enter(dial, DIAL_STATE_AUTH);
+	log_debug("> AUTH %s <hidden>", dial->mech);
+	link_kick(dial->link);
+}
+
 static void
 send_auth(struct dial *dial, struct buf *initial, bool has_initial)
 {
 	size_t n = strlen(dial->mech) + buf_len(initial) + 8;
 
-	dial_enter(dial, DIAL_STATE_AUTH);
-	log_debug("> AUTH %s <hidden>", dial->mech);
+	lead_key_set(&dial->lead_key, dial->at.host, dial->at.port, dial->user,
+	    dial->mech);
 	if (has_initial && n <= AUTH_LINE_MAX) {
 		(void)buf_addf(&dial->out, "AUTH %s ", dial->mech);
 		(void)buf_add_slice(&dial->out, buf_slice(initial));
 		(void)buf_add_str(&dial->out, "\r\n");
+		send_line(dial);
 	} else {
+		dial_enter(dial, DIAL_STATE_AUTH);
+		log_debug("> AUTH %s <hidden>", dial->mech);
 		(void)buf_addf(&dial->out, "AUTH %s\r\n", dial->mech);
 		if (has_initial && !slice_eq(buf_slice(initial), "="))
 			(void)buf_add_slice(
 			    &dial->deferred, buf_slice(initial));
+		link_kick(dial->link);
 	}
-	link_kick(dial->link);
 }
 
 static const char *
@@ -188,6 +243,71 @@ answer_challenge(struct dial *dial, const struct reply *reply)
 	link_kick(dial->link);
 }
 
+/* The next connection logs in with nothing behind. */
+static void
+end_trial(struct dial *dial, bool is_fault)
+{
+	CHECK(dial->is_trial);
+	if (is_fault)
+		leads_fault(dial->dialer->leads, &dial->lead_key,
+		    "does not take a command behind a login",
+		    loop_now_us(dial->dialer->loop));
+	dial->wants_steps = true;
+}
+
+bool
+login_is_trial_over(struct dial *dial)
+{
+	if (!dial->is_trial ||
+	    (dial->state != DIAL_STATE_AUTH && dial->state != DIAL_STATE_RSET))
+		return false;
+	end_trial(dial, true);
+	return true;
+}
+
+/* Behind a login that was accepted. */
+static void
+on_rset(struct dial *dial, const struct reply *reply)
+{
+	if (reply->code / 100 == 2) {
+		leads_tried(dial->dialer->leads, &dial->lead_key,
+		    loop_now_us(dial->dialer->loop));
+		dial->is_ready = true;
+	} else {
+		end_trial(dial, true);
+	}
+}
+
+static void
+on_accepted(struct dial *dial, const struct reply *reply)
+{
+	if (sasl_is_mutual(dial->sasl) && !sasl_is_done(dial->sasl)) {
+		/* Welcome without the proof of knowing us. */
+		end_login(dial, "; server", " did not authenticate itself",
+		    "QUIT\r\n");
+		return;
+	}
+	leads_accepted(dial->dialer->leads, &dial->lead_key,
+	    loop_now_us(dial->dialer->loop));
+	if (!dial->is_trial)
+		dial->is_ready = true;
+	else if (reply->code == 235)
+		dial_enter(dial, DIAL_STATE_RSET);
+	else /* it may be the answer to RSET */
+		end_trial(dial, true);
+}
+
+static void
+on_continue(struct dial *dial, const struct reply *reply)
+{
+	/* RSET was taken for the next response. So are tokens refused; from
+	 * others there was an initial response. */
+	if (dial->is_trial)
+		end_trial(dial, dial->token == NULL);
+	else
+		answer_challenge(dial, reply);
+}
+
 void
 login_on_reply(struct dial *dial, const struct reply *reply)
 {
@@ -196,22 +316,22 @@ login_on_reply(struct dial *dial, const struct reply *reply)
 	const char *said;
 
 	CHECK(dial->sasl != NULL);
+	if (dial->state == DIAL_STATE_RSET) {
+		on_rset(dial, reply);
+		return;
+	}
 	if (reply->code / 100 == 3) {
-		answer_challenge(dial, reply);
+		on_continue(dial, reply);
+		return;
+	}
+	if (reply->code / 100 == 2) {
+		on_accepted(dial, reply);
 		return;
 	}
 	(void)dial_namaddr(dial, name, sizeof(name));
-	if (reply->code / 100 == 2) {
-		if (sasl_is_mutual(dial->sasl) && !sasl_is_done(dial->sasl)) {
-			/* Welcome without the proof of knowing us. */
-			end_login(dial, "; server",
-			    " did not authenticate itself", "QUIT\r\n");
-			return;
-		}
-		dial->is_ready = true;
-		return;
-	}
 	dial->dialer->tally.auths_failed++;
+	leads_refused(dial->dialer->leads, &dial->lead_key, false,
+	    loop_now_us(dial->dialer->loop));
 	said = sasl_refusal(dial->sasl);
 	(void)snprintf(before, sizeof(before),
 	    "SASL authentication failed; server %s said: %s%s%s", name,

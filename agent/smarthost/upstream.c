@@ -30,6 +30,7 @@ struct upstream {
 	struct lane_session *ls;
 	int64_t rtt_us;
 	int64_t began_us;
+	struct lead_key lead_key; /* of a login that leads */
 };
 
 struct upstreams {
@@ -51,6 +52,7 @@ upstreams_new(struct dialer *dialer, const struct accounts_env *env)
 	ups->env = *env;
 	endings_init(&ups->ends, loop_now_us(env->loop));
 	ups->accounts = accounts_new(env);
+	dialer_set_board(dialer, env->board);
 	list_init(&ups->all);
 	return ups;
 }
@@ -284,8 +286,14 @@ on_dialled(void *ctx, struct dial_result *result)
 	board_writer_session_state(ups->env.board, u->row, BOARD_SESSION_IDLE);
 	u->conn = result->link;
 	result->link = NULL;
-	u->ls = lane_add_session(ups->lane, u->route, &result->ehlo,
-	    &result->peer, result->is_authenticated, u, clock_moment());
+	u->lead_key = result->lead_key;
+	u->ls = result->login != NULL
+		    ? lane_add_login(ups->lane, u->route, &result->ehlo,
+			  &result->peer, slice_str(result->login), u,
+			  clock_moment())
+		    : lane_add_session(ups->lane, u->route, &result->ehlo,
+			  &result->peer, result->is_authenticated, u,
+			  clock_moment());
 	link_set_ops(u->conn, &session_link, u);
 	dial_result_fini(result);
 }
@@ -323,6 +331,8 @@ start_dial(void *ctx, struct route *route, struct lane_no *no)
 		.past = route->past,
 		.sender = route->sender,
 		.may_be_plain = route->may_be_plain,
+		.may_lead =
+		    ups->env.set->lane_pipeline_auth && route_is_well(route),
 		.session_id = u->id,
 	    },
 	    on_dialled, u);
@@ -337,6 +347,19 @@ on_lane_output(void *ctx, struct lane_session *ls)
 	(void)ctx;
 	if (u->conn != NULL && !session_is_over(ls->session))
 		link_kick(u->conn);
+}
+
+static void
+on_login(
+    void *ctx, struct lane_session *ls, enum session_login_news news, int code)
+{
+	struct upstreams *ups = ctx;
+	const struct upstream *u = ls->io;
+
+	log_debug("%s: login in front of mail: %d", u->route->nexthops, code);
+	if (news == LOGIN_ACCEPTED)
+		board_writer_add(ups->env.board, BOARD_COUNTER_auths_ok, 1);
+	dialer_login_news(ups->dialer, &u->lead_key, news);
 }
 
 static void
@@ -381,6 +404,7 @@ static const struct lane_connection_ops lane_handlers = {
     .on_output = on_lane_output,
     .hang_up = hang_up,
     .on_session_ended = on_session_ended,
+    .on_login = on_login,
     .on_turned_away = on_turned_away,
     .on_route_gone = on_route_gone,
 };

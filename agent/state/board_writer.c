@@ -182,6 +182,7 @@ find_host(struct board_writer *w, const char *host, bool make)
 	board_store(&best->manner_wall_ms, 0);
 	board_store(&best->rtt_us, 0);
 	board_store(&best->certificate_wall_ms, 0);
+	board_store(&best->login_fault_wall_ms, 0);
 	board_store_text(best->host, sizeof(best->host), host);
 	board_store(&best->key, key);
 	return best;
@@ -242,6 +243,27 @@ board_writer_set_host_manner(
 		return;
 	board_store(&h->manner, (uint64_t)manner);
 	board_store(&h->manner_wall_ms, board_now_wall_ms());
+	board_store(&h->updated_wall_ms, board_now_wall_ms());
+}
+
+bool
+board_writer_host_login_fault(
+    struct board_writer *w, const char *host, int64_t *age_ms_out)
+{
+	const struct board_host *h = find_host(w, host, false);
+
+	*age_ms_out = h != NULL ? age_ms(&h->login_fault_wall_ms) : 0;
+	return h != NULL && board_load(&h->login_fault_wall_ms) != 0;
+}
+
+void
+board_writer_set_host_login_fault(struct board_writer *w, const char *host)
+{
+	struct board_host *h = find_host(w, host, true);
+
+	if (h == NULL)
+		return;
+	board_store(&h->login_fault_wall_ms, board_now_wall_ms());
 	board_store(&h->updated_wall_ms, board_now_wall_ms());
 }
 

@@ -102,6 +102,12 @@ int board_writer_host_manner(
     struct board_writer *w, const char *host, int64_t *age_ms_out);
 void board_writer_set_host_manner(
     struct board_writer *w, const char *host, int manner);
+/* It did not take AUTH with commands behind it, so long ago: false, never. /
+ * ... found out now. */
+bool board_writer_host_login_fault(
+    struct board_writer *w, const char *host, int64_t *age_ms_out);
+void board_writer_set_host_login_fault(
+    struct board_writer *w, const char *host);
 void board_writer_set_host_depth(
     struct board_writer *w, const char *host, int depth);
 /* ... found out now. */

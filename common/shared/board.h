@@ -120,7 +120,8 @@ enum {
 	X(kicks, "runs of the scheduler")                                      \
 	X(crowd_deferred, "messages given back: active queue was crowded")     \
 	X(crowd_called_back, "of these, called back when there was room")      \
-	X(log_lines_lost, "log lines that no receiver took in time")
+	X(log_lines_lost, "log lines that no receiver took in time")           \
+	X(auths_led, "of the logins accepted, those sent with mail behind")
 
 #define BOARD_GAUGES(X)                                                        \
 	X(requests_waiting, "requests waiting for a session")                  \
@@ -321,7 +322,8 @@ struct board_host {
 	uint64_t manner; /* as the agent packs it, 0 nothing */
 	uint64_t manner_wall_ms; /* when that was found out */
 	uint64_t certificate_wall_ms; /* its end, as shown last; 0 unknown */
-	uint64_t spare[7];
+	uint64_t login_fault_wall_ms; /* AUTH in a group failed then; 0 never */
+	uint64_t spare[6];
 	char host[BOARD_NAME];
 };
 

@@ -71,6 +71,8 @@ static const struct counter_row {
 #define LOGINS "postlane_logins", "Logins by result", "result"
     {LOGINS, "ok", BOARD_COUNTER_auths_ok},
     {LOGINS, "failed", BOARD_COUNTER_auths_failed},
+    {"postlane_logins_leading", "Logins accepted with mail behind them", NULL,
+	NULL, BOARD_COUNTER_auths_led},
 #define CLOSED "postlane_sessions_closed", "Sessions ended, by reason", "reason"
     {CLOSED, "spent", BOARD_COUNTER_closed_spent},
     {CLOSED, "age", BOARD_COUNTER_closed_age},

@@ -102,6 +102,7 @@ bench_on_done(void *ctx, struct dial_result *result)
 	b->result = *result;
 	result->link = NULL;
 	result->reply_text = NULL;
+	result->login = NULL;
 	dial_result_fini(result);
 }
 
@@ -120,6 +121,7 @@ bench_dial(struct bench *b)
 		.past = "",
 		.sender = "",
 		.may_be_plain = !b->must_be_tls,
+		.may_lead = b->may_lead,
 	    },
 	    bench_on_done, b);
 	assert_false(b->is_done);

@@ -40,6 +40,7 @@ struct bench {
 	bool is_done;
 	char nexthop[200];
 	bool must_be_tls; /* the mail is too young for clear text */
+	bool may_lead; /* the login, in front of mail */
 	struct buf got; /* input of the link handed over */
 	bool is_closed;
 };

@@ -100,12 +100,33 @@ judge(void *ctx, struct transaction *t, enum command_kind kind,
 		   : meaning;
 }
 
+static void
+on_login(void *ctx, enum session_login_news news, int code, struct moment now)
+{
+	static const char *const names[] = {
+	    [LOGIN_ACCEPTED] = "accepted",
+	    [LOGIN_PROVEN] = "proven",
+	    [LOGIN_REFUSED] = "refused",
+	    [LOGIN_MISPLACED] = "misplaced",
+	    [LOGIN_CUT] = "cut",
+	};
+	struct rig *rig = ctx;
+	size_t n = strlen(rig->login_news);
+
+	(void)code;
+	(void)now;
+	assert_false(rig->is_over);
+	(void)snprintf(rig->login_news + n, sizeof(rig->login_news) - n, "%s%s",
+	    n > 0 ? " " : "", names[news]);
+}
+
 static const struct session_ops ops = {
     .on_done = on_done,
     .on_returned = on_returned,
     .on_ended = on_ended,
     .on_changed = on_changed,
     .judge = judge,
+    .on_login = on_login,
 };
 
 void
@@ -180,6 +201,7 @@ rig_open(struct rig *rig)
 	session_free(&rig->session);
 	buf_reset(&rig->out);
 	rig->is_over = rig->is_kicked = false;
+	rig->login_news[0] = '\0';
 	rig->session = session_new(&rig->set, &rig->manner, &rig->ehlo,
 	    &rig->peer, &ops, rig, rig->now.us);
 }

@@ -79,6 +79,7 @@ struct rig {
 	enum session_end end;
 	bool is_clean;
 	char why[256];
+	char login_news[128]; /* words, since rig_open() */
 	struct rig_message *messages[RIG_MESSAGES_MAX];
 	size_t count;
 	void (*on_left)(void *ctx, struct rig_message *m); /* may be NULL */

@@ -202,6 +202,8 @@ give_scripted(struct session *s, const struct answer *a)
 	const struct rule *r = a->rule;
 
 	s->conn->sim->stats.scripted++;
+	if (r->drops_input)
+		buf_reset(&s->conn->in);
 	if (r->cut_after >= 0)
 		conn_cut(s->conn, r->cut_after, r->is_cut_hard);
 	if (r->delay_ms > 0)

@@ -312,6 +312,8 @@ parse_action(struct lexer *l, struct rule *r)
 		r->is_silent = true;
 	} else if (word_is(l, "extra")) {
 		r->is_extra = true;
+	} else if (word_is(l, "drop-input")) {
+		r->drops_input = true;
 	} else if (word_is(l, "merged")) {
 		r->is_merged = true;
 	} else if (word_is(l, "accept-then-close")) {

@@ -60,6 +60,7 @@ struct rule {
 	size_t reply_n;
 	bool is_silent; /* no reply although the command counts */
 	bool is_extra; /* the reply is given twice */
+	bool drops_input; /* what came with the command is not read */
 	bool is_merged; /* the reply's line has no end: the next goes on it */
 	bool is_as_commands; /* the chunk's octets are read as commands */
 	bool is_accept; /* message counts as taken, whatever is said */

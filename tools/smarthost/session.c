@@ -240,8 +240,8 @@ static void
 do_auth(struct session *s, struct slice args)
 {
 	const struct options *o = &s->conn->sim->options;
+	enum auth_result result;
 
-	must_be_last(s, "AUTH");
 	if (!s->has_helo || s->is_authed || s->env.is_open) {
 		session_violation(s, VIOLATION_SEQUENCE, "AUTH");
 		answer_say(s, "503 5.5.1 Error: AUTH not allowed now");
@@ -253,7 +253,11 @@ do_auth(struct session *s, struct slice args)
 		answer_say(s, "502 5.5.1 Error: AUTH not enabled");
 		return;
 	}
-	judge_auth(s, auth_start(&s->auth, o, args));
+	result = auth_start(&s->auth, o, args);
+	/* With an initial response that says all, RFC 4954 4. */
+	if (result == AUTH_MORE)
+		must_be_last(s, "AUTH");
+	judge_auth(s, result);
 }
 
 /* Commands that carry no mail; true when they were too many. */

@@ -67,11 +67,12 @@ class Simulator(Daemon):
     store     keep contents, so that taken() judges bodies too
     sync      ledger line on disk before the 250 (False: every 100 ms)
     login     (user, password), required; None: no AUTH needed
+    demands   mail only after a login (False: without one, too)
     """
 
     def __init__(self, base, certs, name="simulator", pair=None, script="",
                  store=False, sync=True, login=(USER, PASSWORD),
-                 transcript=False, **options):
+                 demands=True, transcript=False, **options):
         super().__init__(base, name)
         self.certs = certs
         self.pair = pair or certs.good
@@ -82,6 +83,7 @@ class Simulator(Daemon):
         self.stores = store
         self.syncs = sync
         self.keeps_transcript = transcript
+        self.demands = demands
         self._write_script(script)
 
     def command(self):
@@ -94,7 +96,9 @@ class Simulator(Daemon):
                 "--stats", self.path("stats.txt"),
                 "--ready-file", self.path("ready")]
         if self.login:
-            args += ["--user", ":".join(self.login), "--require-auth"]
+            args += ["--user", ":".join(self.login)]
+            if self.demands:
+                args.append("--require-auth")
         if self.syncs:
             args.append("--ledger-sync")
         if self.stores:

@@ -29,7 +29,8 @@ dial_moves_as_the_table_says_and_in_no_other_way(void **state)
 	    [DIAL_STATE_EHLO] = "e lhsaqo",
 	    [DIAL_STATE_HELO] = "h lsqo",
 	    [DIAL_STATE_STARTTLS] = "s ltaqo",
-	    [DIAL_STATE_AUTH] = "a laqo",
+	    [DIAL_STATE_AUTH] = "a lcarqo",
+	    [DIAL_STATE_RSET] = "r lcqo",
 	    [DIAL_STATE_QUIT] = "q lo",
 	    [DIAL_STATE_OVER] = "o ",
 	};
