@@ -259,6 +259,9 @@ postconf_run(struct postconf *pc, const char *program, const char *directory,
 	if (directory != NULL) {
 		args_add(&args, "-c");
 		args_add(&args, directory);
+		/* Where main.cf was changed a moment ago, postconf of Postfix
+		 * 3.10 says its own default. */
+		args_set(&args, "config_directory", directory);
 	}
 	add_settings(&args, pc, opt, cf);
 	add_carrier(&args, pc);

@@ -44,9 +44,10 @@ void postconf_want(struct postconf *pc, const char *name);
 void postconf_define(struct postconf *pc, const char *name, const char *value);
 
 /* Runs program (a path) for the configuration in directory (NULL: postconf's
- * own default) with the -o of opt and what cf says about $service_name and its
- * like. False when not everything was told: then nothing may be concluded from
- * what was, and *error_out (caller frees) says why. */
+ * own default; else it is what config_directory is) with the -o of opt and what
+ * cf says about $service_name and its like. False when not everything was told:
+ * then nothing may be concluded from what was, and *error_out (caller frees)
+ * says why. */
 bool postconf_run(struct postconf *pc, const char *program,
     const char *directory, const struct options *opt, const struct main_cf *cf,
     char **error_out);

@@ -454,6 +454,22 @@ config_works_without_path_and_stderr(void **state)
 	assert_string_equal(set.myhostname, "mx.example.com");
 }
 
+/* Tables and tokens are those of the instance whose main.cf is read, however
+ * young that is (postconf of Postfix 3.10) and whatever it says. */
+static void
+config_directory_is_where_main_cf_was_read(void **state)
+{
+	(void)state;
+	scratch_config("config_directory = /nowhere\n");
+	load("");
+	assert_string_equal(set.config_directory, scratch_path("config"));
+	assert_string_equal(
+	    set.lane_token_directory, scratch_path("config/lane-token.d"));
+	scratch_write("config/main.cf", "mail_owner = postfix\n");
+	load("");
+	assert_string_equal(set.config_directory, scratch_path("config"));
+}
+
 static void
 config_command_directory_of_main_cf_is_used(void **state)
 {
@@ -538,6 +554,7 @@ main(void)
 	    cmocka_unit_test(config_without_main_cf_has_defaults_and_a_problem),
 	    cmocka_unit_test(config_broken_macro_is_told),
 	    cmocka_unit_test(config_works_without_path_and_stderr),
+	    cmocka_unit_test(config_directory_is_where_main_cf_was_read),
 	    cmocka_unit_test(config_command_directory_of_main_cf_is_used),
 	    cmocka_unit_test(config_myorigin_may_be_a_file),
 	    cmocka_unit_test(config_of_another_entry_changes_nothing),
