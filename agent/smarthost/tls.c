@@ -267,7 +267,9 @@ set_groups(struct tls *tls)
 		}
 	}
 	SSL_CTX_free(scratch);
-	if (is_given && SSL_CTX_set1_groups_list(tls->ctx, known) != 1)
+	/* OpenSSL 3.5 takes a list of none for its own. */
+	if (is_given &&
+	    (*known == '\0' || SSL_CTX_set1_groups_list(tls->ctx, known) != 1))
 		set_error(tls, "no usable group in tls_eecdh_auto_curves",
 		    tls->set->tls_eecdh_auto_curves);
 }

@@ -8,6 +8,16 @@
 #include <string.h>
 
 /* " key-exchange X25519", for TLS 1.3 only, as smtp(8). */
+#if OPENSSL_VERSION_PREREQ(3, 2)
+/* The group's own name, "x25519": one of two kinds of keys has no other. */
+static int
+add_key_exchange(SSL *ssl, char *out, size_t n)
+{
+	const char *group = SSL_get0_group_name(ssl);
+
+	return group != NULL ? snprintf(out, n, " key-exchange %s", group) : 0;
+}
+#else
 static int
 add_key_exchange(SSL *ssl, char *out, size_t n)
 {
@@ -31,6 +41,7 @@ add_key_exchange(SSL *ssl, char *out, size_t n)
 	EVP_PKEY_free(key);
 	return used;
 }
+#endif
 
 static const char *
 signature_name(int nid)

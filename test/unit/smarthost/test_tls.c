@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -375,6 +376,18 @@ time(time_t *out)
 	if (out != NULL)
 		*out = now;
 	return now;
+}
+
+/* What OpenSSL asks from 3.2 on. */
+int
+gettimeofday(struct timeval *restrict tv, void *restrict zone)
+{
+	struct timespec ts;
+
+	(void)zone;
+	(void)clock_gettime(CLOCK_REALTIME, &ts);
+	*tv = (struct timeval){ts.tv_sec + later_s, ts.tv_nsec / 1000};
+	return 0;
 }
 
 static const char *const one_session[] = {
