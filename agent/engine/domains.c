@@ -609,6 +609,7 @@ domain_take(struct domain *dom, const struct pacer_cost *cost, int64_t now_us)
 	struct domain_state *state = dom->state;
 	struct limitset_cost c = pacer_limit_cost(cost);
 
+	CHECK(state != NULL && state->holders > 0);
 	now_us = limitset_time_of_take(
 	    state->limits, dom->count, &c, false, state->due_us, now_us);
 	state->due_us = 0;

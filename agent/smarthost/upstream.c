@@ -224,10 +224,12 @@ static void
 on_output(void *ctx, struct buf *out)
 {
 	struct upstream *u = ctx;
-	struct session *s = u->ls->session;
-	bool was_quiet = session_octets_unanswered(s) == 0;
+	struct session *s;
+	bool was_quiet;
 
 	CHECK(u->ls != NULL && u->conn != NULL);
+	s = u->ls->session;
+	was_quiet = session_octets_unanswered(s) == 0;
 	session_output(s, out, LINK_PULL_MAX, clock_moment());
 	/* A stage's time runs from now on, and the lane's timer was set
 	 * before there was one. */

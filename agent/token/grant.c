@@ -29,9 +29,10 @@ make_id(char out[2 * ID_OCTETS + 1])
 }
 
 static bool
-add_assertion(const struct conf *conf, struct jwt_claims *claims, int64_t now_s,
-    const char *name, struct buf *form, char *error, size_t n)
+add_assertion(const struct conf *conf, const struct jwt_claims *who,
+    int64_t now_s, const char *name, struct buf *form, char *error, size_t n)
 {
+	struct jwt_claims claims = *who;
 	char id[2 * ID_OCTETS + 1];
 	char *jwt;
 
@@ -39,12 +40,12 @@ add_assertion(const struct conf *conf, struct jwt_claims *claims, int64_t now_s,
 		(void)snprintf(error, n, "no random numbers");
 		return false;
 	}
-	claims->audience = conf->token_endpoint;
-	claims->id = id;
-	claims->issued_at_s = now_s - GRANT_SKEW_S;
-	claims->expires_at_s = now_s + GRANT_LIFE_S;
+	claims.audience = conf->token_endpoint;
+	claims.id = id;
+	claims.issued_at_s = now_s - GRANT_SKEW_S;
+	claims.expires_at_s = now_s + GRANT_LIFE_S;
 	jwt = jwt_make(
-	    conf->algorithm, conf->key, conf->certificate, claims, error, n);
+	    conf->algorithm, conf->key, conf->certificate, &claims, error, n);
 	if (jwt == NULL)
 		return false;
 	form_add(form, name, jwt);
