@@ -66,9 +66,21 @@ all: $(BUILD)/lane $(MONITOR_LIB) $(MONITOR_BIN)
 $(BUILD)/lane: $(BUILD)/agent/main.o $(AGENT_LIB) $(COMMON_LIB)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lm
 
-$(BUILD)/%.o: %.c
+$(BUILD)/%.o: %.c $(BUILD)/flags $(if $(WERROR),$(BUILD)/strict)
 	@mkdir -p $(@D)
+	@$(if $(WERROR),,rm -f $(BUILD)/strict)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# With what the objects were made: others of them are made anew. strict is
+# there as long as all were made with warnings as errors.
+FLAGS := $(CC) $(filter-out $(WERROR),$(ALL_CFLAGS))
+$(BUILD)/flags: unless-same
+	@mkdir -p $(@D)
+	@[ "$$(cat $@ 2>/dev/null)" = '$(FLAGS)' ] || echo '$(FLAGS)' >$@
+$(BUILD)/strict:
+	@mkdir -p $(@D)
+	@touch $@
+unless-same:
 
 # It contains the general rules (.incbin).
 $(BUILD)/agent/settings/provider_set.o: providers/general.conf
@@ -146,22 +158,25 @@ setup:
 	@scripts/setup --if-missing
 
 check: setup
-	@$(MAKE) --no-print-directory -j$$(nproc) checked
+	@$(MAKE) --no-print-directory -j$$(nproc) WERROR=-Werror checked
 	BUILD=$(BUILD) scripts/check
 checked: all tools unit fuzz $(if $(SAN),,sanitized)
 
 # lane alone, for the integration tests that watch it from start to end.
 sanitized:
-	@$(MAKE) --no-print-directory SAN=address,undefined BUILD=$(BUILD)/sanitized all
+	@$(MAKE) --no-print-directory SAN=address,undefined BUILD=$(BUILD)/sanitized $(BUILD)/sanitized/lane
 
-# What scripts/lint compiles with.
+# What scripts/lint compiles with, and every source's object, for it to read.
 print-cflags:
 	@echo '$(ALL_CFLAGS)'
+# libFuzzer declares its entry point nowhere
+$(BUILD)/test/fuzz/%.o: WARN += -Wno-missing-prototypes
+objects: $(call obj,$(shell find common agent monitor tools test -name '*.c'))
 lint:
 	scripts/lint
 
 demo: setup
-	@$(MAKE) --no-print-directory all tools
+	@$(MAKE) --no-print-directory WERROR=-Werror all tools
 	@BUILD=$(BUILD) scripts/demo
 
 # test/bench/NAME_bench.c makes build/NAME_bench: what looking at lanes, and asking one, costs.
@@ -173,7 +188,7 @@ bench-steering: all tools $(BENCH_BIN)
 
 # Beside smtp(8), in the same run: test/bench/README.md.
 bench: setup
-	@$(MAKE) --no-print-directory all tools
+	@$(MAKE) --no-print-directory WERROR=-Werror all tools
 	POSTLANE_BUILD=$(BUILD) /usr/bin/python3 -B test/bench/bench.py
 
 MAN_DIR ?= $(PREFIX)/share/man
@@ -208,6 +223,6 @@ clean:
 help:
 	@echo 'make | check | demo | bench | lint | tools | unit | fuzz | install | deb | clean'
 
-.PHONY: all tools unit fuzz setup check checked sanitized lint print-cflags demo bench bench-steering install deb clean help
+.PHONY: all tools unit fuzz setup check checked sanitized lint print-cflags objects unless-same demo bench bench-steering install deb clean help
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' -type f 2>/dev/null)

@@ -305,7 +305,8 @@ static void
 learn(struct controller *a, int64_t now_us)
 {
 	double before = a->ceiling, us = (double)(now_us - a->span_from_us);
-	double keep = SPAN_MEMORY / (SPAN_MEMORY + a->span_count);
+	double keep =
+	    (double)SPAN_MEMORY / ((double)SPAN_MEMORY + a->span_count);
 
 	CHECK(a->is_limited && a->ceiling > 0);
 	if (a->is_searching || a->rate > a->ceiling * (1 + plateau * 1.5)) {

@@ -245,7 +245,7 @@ note_end(struct outlook *o, double at_us)
 static bool
 count_on_dial(struct outlook *o, int64_t began_us)
 {
-	double late_us = DIAL_LATE_TIMES * o->route->tempo.dial_us;
+	double late_us = (double)DIAL_LATE_TIMES * o->route->tempo.dial_us;
 	double age_us = (double)(o->now_us - began_us);
 
 	CHECK(o->now_us >= began_us);

@@ -74,7 +74,7 @@ measure(struct activequeue *c, uint64_t sent, bool has_surplus, int64_t now_ms)
 	else if (c->looks++ < SMOOTHED_LOOKS)
 		c->per_s += (per_s - c->per_s) / c->looks;
 	else
-		c->per_s += (per_s - c->per_s) / SMOOTHED_LOOKS;
+		c->per_s += (per_s - c->per_s) / (double)SMOOTHED_LOOKS;
 	c->sent_before = sent;
 	c->looked_ms = now_ms;
 }
@@ -86,7 +86,7 @@ takes_long(const struct activequeue *c)
 	double excess = c->count - mark(c, ACTIVEQUEUE_OFF_PERCENT);
 
 	return c->looks >= LOOKS_TO_JUDGE &&
-	       excess > c->per_s * ACTIVEQUEUE_PATIENCE_S * c->weight;
+	       excess > c->per_s * (double)ACTIVEQUEUE_PATIENCE_S * c->weight;
 }
 
 int64_t

@@ -27,7 +27,7 @@ call_back(struct relief *r)
 {
 	size_t room = activequeue_room(&r->crowd);
 	/* Somewhat faster than it is sent, or there would never be room. */
-	double per_s = CALL_BACK_SPEED * r->crowd.per_s;
+	double per_s = (double)CALL_BACK_SPEED * r->crowd.per_s;
 
 	CHECK(!r->is_stopped);
 	requeue_allow(r->requeue, room, per_s);

@@ -49,8 +49,8 @@ number_of(const json_t *json, const char *key)
 		return 0;
 	if (!(seconds >= 1))
 		return 0;
-	return seconds > ANSWER_LIFE_MAX_S ? ANSWER_LIFE_MAX_S
-					   : (int64_t)seconds;
+	return seconds > (double)ANSWER_LIFE_MAX_S ? ANSWER_LIFE_MAX_S
+						   : (int64_t)seconds;
 }
 
 static bool

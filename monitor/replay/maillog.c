@@ -298,7 +298,7 @@ on_session(struct reading *r, const char *line)
 	double messages = number_of(line, " messages=");
 	double age = number_of(line, " age=");
 
-	if (messages < SESSION_MESSAGES_MIN || age <= 0)
+	if (messages < (double)SESSION_MESSAGES_MIN || age <= 0)
 		return;
 	if (r->apart_s == 0 || age / messages < r->apart_s)
 		r->apart_s = age / messages;

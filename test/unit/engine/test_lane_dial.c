@@ -151,9 +151,10 @@ narrow_window_keeps_all_sessions(void **state)
 			world_submit(&w, 1);
 		world_run(&w, 1);
 	}
-	rate = COUNT * 1000.0 / (double)(world_ms(&w) - from_ms);
+	rate = (double)COUNT * 1000.0 / (double)(world_ms(&w) - from_ms);
 	/* A dial of twenty round trips, and fifty messages of one each. */
-	most = SESSIONS * 50 / (2 + 50 * (0.1 + BUSY_MESSAGE_MS / 1000.0));
+	most =
+	    SESSIONS * 50 / (2 + 50 * (0.1 + (double)BUSY_MESSAGE_MS / 1000.0));
 	print_message(
 	    "%.1f of %.1f messages/s, %zu dials\n", rate, most, w.dials);
 	assert_true(rate >= most * 0.9);

@@ -167,7 +167,7 @@ rate_is_exact_although_timers_are_late(void **state)
 			pacer_take(&p, &c, now);
 			at[n] = now;
 		}
-		rate = (TAKES - cases[i].burst) * 1e6 /
+		rate = (double)(TAKES - cases[i].burst) * 1e6 /
 		       (double)(at[TAKES - 1] - start_us);
 		if (rate < cases[i].per_s * 0.99 ||
 		    rate > cases[i].per_s * 1.01)

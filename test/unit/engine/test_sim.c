@@ -82,7 +82,7 @@ watch(void *ctx, struct sim_world *world, int64_t s)
 		return;
 	if (s > seen->from_s && (s - seen->from_s) % SLICE_S == 0) {
 		note((double)(world->provider.accepted - seen->in_slice) /
-			 SLICE_S,
+			 (double)SLICE_S,
 		    &seen->slowest, &seen->fastest);
 		seen->in_slice = world->provider.accepted;
 	}

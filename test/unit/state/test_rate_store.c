@@ -528,8 +528,8 @@ ratebook_processes_share_one_rate_exactly(void **state)
 		(void)statedir_end(&workers[i], 0);
 	}
 	/* Burst 100, and 10 ms of lateness. */
-	most =
-	    (double)(clock_mono_us() - began) / 1e6 * RATE + 100 + RATE * 0.010;
+	most = (double)(clock_mono_us() - began) / 1e6 * (double)RATE + 100 +
+	       (double)RATE * 0.010;
 	if (WORKERS * TAKEN > most)
 		fail_msg("%d taken, at most %.0f", WORKERS * TAKEN, most);
 	fini(&l);
