@@ -50,7 +50,8 @@ MONITOR_SRC := $(filter-out %/main.c,$(wildcard monitor/*.c monitor/lanestat/*.c
 MONITOR_DIRS := $(patsubst %/main.c,%,$(wildcard monitor/*/main.c))
 UNIT_SRC   := $(wildcard test/unit/*/test_*.c)
 FUZZ_SRC   := $(wildcard test/fuzz/fuzz_*.c)
-TOOL_DIRS  := $(wildcard tools/smarthost tools/delayproxy tools/smtpblast)
+TOOL_DIRS  := $(wildcard tools/smarthost tools/delayproxy tools/smtpblast \
+               tools/queuemanager)
 
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 COMMON_LIB := $(BUILD)/libcommon.a

@@ -528,6 +528,7 @@ make_lane(struct agent *a)
 
 	a->rates = rate_store_open(
 	    a->env.set, a->env.state, a->env.lane_name, clock_mono_us());
+	rate_store_set_loop(a->rates, a->env.loop);
 	env.rates = a->rates;
 	a->ups = upstreams_new(a->env.dialer, &env);
 	a->lane = wire_lane(a, error, sizeof(error));

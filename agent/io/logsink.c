@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +58,9 @@ static struct {
 	bool is_direct; /* postlogd is going */
 	bool with_stderr;
 	bool is_open, has_exit;
+	long pid; /* of this process: each line has it */
+	time_t stamp_s; /* the time that stamp says; 0: none */
+	char stamp[32];
 	enum sent last;
 	struct logqueue queue;
 	struct loop *loop; /* may be NULL: then each line looks again */
@@ -250,26 +254,48 @@ priority(enum log_level level)
 	return LOG_CRIT;
 }
 
+/* A child logs as itself. */
+static void
+note_pid(void)
+{
+	sink.pid = (long)getpid();
+}
+
+/* "Nov 28 19:35:00", made anew each second. */
+static const char *
+stamp(void)
+{
+	struct timeval now = clock_wall();
+	struct tm tm;
+
+	if (now.tv_sec == sink.stamp_s)
+		return sink.stamp;
+	sink.stamp_s = now.tv_sec;
+	(void)localtime_r(&now.tv_sec, &tm);
+	(void)strftime(sink.stamp, sizeof(sink.stamp),
+	    sink.path != NULL ? "%b %d %H:%M:%S" : "%b %e %H:%M:%S", &tm);
+	return sink.stamp;
+}
+
 /* The line as the receiver wants it; its length. */
 static size_t
 render(char *text, size_t size, enum log_level level, const char *line)
 {
-	struct timeval now = clock_wall();
-	char stamp[32];
-	struct tm tm;
+	size_t length = strlen(line), at;
 	int n;
 
-	(void)localtime_r(&now.tv_sec, &tm);
-	(void)strftime(stamp, sizeof(stamp),
-	    sink.path != NULL ? "%b %d %H:%M:%S" : "%b %e %H:%M:%S", &tm);
 	if (sink.path != NULL)
-		n = snprintf(text, size, "%s %s %s[%ld]: %s", stamp, sink.host,
-		    sink.tag, (long)getpid(), line);
+		n = snprintf(text, size, "%s %s %s[%ld]: ", stamp(), sink.host,
+		    sink.tag, sink.pid);
 	else
-		n = snprintf(text, size, "<%d>%s %s[%ld]: %s",
-		    sink.facility | priority(level), stamp, sink.tag,
-		    (long)getpid(), line);
-	return n < (int)size ? (size_t)n : size - 1;
+		n = snprintf(text, size,
+		    "<%d>%s %s[%ld]: ", sink.facility | priority(level),
+		    stamp(), sink.tag, sink.pid);
+	at = n < (int)size ? (size_t)n : size - 1;
+	if (length > size - at)
+		length = size - at;
+	memcpy(text + at, line, length);
+	return at + length;
 }
 
 static size_t
@@ -303,7 +329,7 @@ write_line(void *ctx, enum log_level level, const char *line)
 	(void)ctx;
 	if (sink.with_stderr)
 		(void)fprintf(
-		    stderr, "%s[%ld]: %s\n", sink.tag, (long)getpid(), line);
+		    stderr, "%s[%ld]: %s\n", sink.tag, sink.pid, line);
 	if (sink.path == NULL && sink.is_stream) {
 		syslog(sink.facility | priority(level), "%s", line);
 		return;
@@ -408,12 +434,15 @@ logsink_open(const char *program, const char *syslog_path, bool with_stderr)
 	if (!sink.is_open)
 		logqueue_init(&sink.queue, render_lost);
 	sink.is_open = true;
-	if (!sink.has_exit)
-		(void)atexit(end_log);
+	note_pid();
+	if (!sink.has_exit &&
+	    (atexit(end_log) != 0 || pthread_atfork(NULL, NULL, note_pid) != 0))
+		log_fatal("out of memory");
 	sink.has_exit = true;
 	sink.syslog_path = syslog_path;
 	sink.with_stderr = with_stderr;
 	tzset();
+	sink.stamp_s = 0;
 	set_host(host != NULL ? host : "localhost");
 	if (service != NULL && *service != '\0') {
 		set(&sink.path, mem_strdup(service));
@@ -474,6 +503,7 @@ logsink_configure(const struct settings *settings)
 		(void)connect_to(sink.path);
 		sink.file_fd = open_file(settings->maillog_file);
 	}
+	sink.stamp_s = 0;
 	set_tag(settings->syslog_name, settings->lane_log_name);
 }
 

@@ -3,14 +3,18 @@
  *   <- connect
  *   -> protocol=delivery_request_protocol      (3.5 and before: status=0)
  *   <- common list, then one list per recipient
- *   -> status= .. reason= status=N             the final status
- *   <- EOF
+ *   -> status= .. reason= status=N             the final status, EOF
+ *
+ * smtp(8) waits for the queue manager to hang up, for systems whose sockets
+ * lose what was written when they are closed at once
+ * (deliver_request_final(3)); here they do not.
  */
 #include "agent/postfix/intake.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -31,7 +35,8 @@ enum {
 	LIST_PAIRS_MAX = 64,
 	STATUS_BYTES_MAX = 16384,
 	PATH_BYTES_MAX = 1024,
-	LINGER_MS = 10000, /* for the EOF after the final status */
+	SPARE_MAX = 128, /* and one for so many requests: */
+	SPARE_PART = 16,
 	SHORTAGE_REST_MS = 1000, /* when descriptors have run out */
 	SHORTAGE_WARN_MS = 60000,
 	ASK_AGAIN_MS = 10, /* not more often, whatever may_greet says */
@@ -41,7 +46,6 @@ enum conn_state {
 	CONN_HELD, /* accepted, no descriptor for its file yet */
 	CONN_READING, /* greeted, request not complete */
 	CONN_WORKING,
-	CONN_ANSWERED, /* waiting for EOF */
 	CONN_STATES,
 };
 
@@ -66,7 +70,10 @@ struct intake {
 	const struct rewriting_rules *rules;
 	int listen_fd;
 	struct loop_fd *listen_watch; /* NULL after intake_stop() */
-	struct loop_timer *accept_timer, *hello_timer, *linger_timer;
+	struct loop_timer *accept_timer, *hello_timer;
+	/* Reserved descriptors that nobody needs just now. */
+	int spare[SPARE_MAX];
+	size_t spare_count, spare_most;
 	struct list conns[CONN_STATES]; /* oldest first */
 	size_t counts[CONN_STATES], most;
 	bool has_accepted, is_greeting;
@@ -99,6 +106,34 @@ close_fd(int *fd)
 	if (*fd >= 0)
 		(void)close(*fd);
 	*fd = -1;
+}
+
+/* ---- reserved descriptors ---- */
+
+static int
+take_spare(struct intake *intake)
+{
+	if (intake->spare_count > 0)
+		return intake->spare[--intake->spare_count];
+	return eventfd(0, EFD_CLOEXEC);
+}
+
+static void
+give_spare(struct intake *intake, int *fd)
+{
+	if (*fd < 0 || intake->spare_count >= intake->spare_most) {
+		close_fd(fd);
+		return;
+	}
+	intake->spare[intake->spare_count++] = *fd;
+	*fd = -1;
+}
+
+static void
+close_spare(struct intake *intake)
+{
+	while (intake->spare_count > 0)
+		close_fd(&intake->spare[--intake->spare_count]);
 }
 
 static size_t
@@ -136,7 +171,7 @@ conn_close(struct conn *c)
 	list_remove(&c->link);
 	c->intake->counts[c->state]--;
 	hang_up(c);
-	close_fd(&c->reserved_fd);
+	give_spare(c->intake, &c->reserved_fd);
 	stop_reading(c);
 	request_free(&c->req);
 	queuefile_close(&c->file);
@@ -185,7 +220,7 @@ static bool
 reserve_descriptor(struct conn *c)
 {
 	if (c->reserved_fd < 0)
-		c->reserved_fd = fcntl(c->fd, F_DUPFD_CLOEXEC, 0);
+		c->reserved_fd = take_spare(c->intake);
 	if (c->reserved_fd < 0)
 		warn_shortage(c->intake, "no descriptor for a queue file");
 	return c->reserved_fd >= 0;
@@ -298,6 +333,20 @@ on_hello_timer(void *ctx)
 
 /* --- request --- */
 
+/* The descriptor that was put aside is closed for it if there is no other. */
+static enum queuefile_result
+open_reserved(struct conn *c, const char *path, int64_t *size_out)
+{
+	enum queuefile_result result = queuefile_open(&c->file, path, size_out);
+
+	if (result == QUEUEFILE_ERROR && errno == EMFILE) {
+		close_fd(&c->reserved_fd);
+		result = queuefile_open(&c->file, path, size_out);
+	}
+	give_spare(c->intake, &c->reserved_fd);
+	return result;
+}
+
 static bool
 open_file(struct conn *c)
 {
@@ -307,12 +356,11 @@ open_file(struct conn *c)
 	struct record_source source = {queuefile_read_at, &c->file, 0};
 	struct buf path;
 
-	close_fd(&c->reserved_fd);
 	buf_init(&path, PATH_BYTES_MAX);
 	errno = EINVAL;
 	if (queueid_path(&path, req->queue_name, req->queue_id,
 		set->hash_queue_names, set->hash_queue_depth))
-		result = queuefile_open(&c->file, buf_str(&path), &source.size);
+		result = open_reserved(c, buf_str(&path), &source.size);
 	if (result == QUEUEFILE_ERROR)
 		log_warn(
 		    "%s: cannot open %s: %m", req->queue_id, buf_str(&path));
@@ -428,7 +476,6 @@ on_octets(struct conn *c, const char *p, size_t n)
 		on_request_octets(c, p, n);
 		break;
 	case CONN_WORKING:
-	case CONN_ANSWERED:
 	case CONN_STATES:
 		log_debug("ignored %zu octets from the queue manager", n);
 		break;
@@ -446,7 +493,6 @@ on_eof(struct conn *c)
 		leave(c);
 		break;
 	case CONN_HELD:
-	case CONN_ANSWERED:
 	case CONN_STATES:
 		conn_close(c);
 		break;
@@ -479,6 +525,7 @@ on_readable(void *ctx, bool readable, bool writable)
 static void
 accept_pause(struct intake *intake)
 {
+	close_spare(intake);
 	warn_shortage(intake, "cannot accept a connection");
 	intake->is_resting = true;
 	loop_want(intake->listen_watch, false, false);
@@ -583,33 +630,10 @@ intake_finish(struct intake *intake, struct request *req)
 	 * next look there, five minutes apart. All that this process had to say
 	 * in the file is said. */
 	queuefile_close(&c->file);
-	if (c->fd < 0 || !send_whole(c, &status)) {
-		conn_close(c);
-	} else {
-		set_state(c, CONN_ANSWERED);
-		if (intake->counts[CONN_ANSWERED] == 1)
-			loop_timer_at(
-			    intake->linger_timer, c->since_ms + LINGER_MS);
-	}
+	if (c->fd >= 0)
+		(void)send_whole(c, &status);
+	conn_close(c);
 	buf_fini(&status);
-}
-
-static void
-on_linger_timer(void *ctx)
-{
-	struct intake *intake = ctx;
-	struct list *first;
-
-	while ((first = list_first(&intake->conns[CONN_ANSWERED])) != NULL) {
-		struct conn *c = list_entry(first, struct conn, link);
-
-		if (c->since_ms + LINGER_MS > loop_now_ms(intake->loop)) {
-			loop_timer_at(
-			    intake->linger_timer, c->since_ms + LINGER_MS);
-			break;
-		}
-		conn_close(c);
-	}
 }
 
 bool
@@ -659,11 +683,11 @@ intake_new(struct loop *loop, const struct settings *set, int listen_fd,
 	intake->ctx = ctx;
 	intake->listen_fd = listen_fd;
 	intake->most = SIZE_MAX;
+	intake->spare_most = SPARE_MAX;
 	for (int i = 0; i < CONN_STATES; i++)
 		list_init(&intake->conns[i]);
 	intake->accept_timer = loop_timer_new(loop, on_accept_timer, intake);
 	intake->hello_timer = loop_timer_new(loop, on_hello_timer, intake);
-	intake->linger_timer = loop_timer_new(loop, on_linger_timer, intake);
 	intake->listen_watch =
 	    loop_watch(loop, listen_fd, on_connection, intake);
 	loop_want(intake->listen_watch, true, false);
@@ -681,6 +705,8 @@ intake_limit(struct intake *intake, size_t most)
 {
 	CHECK(most > 0);
 	intake->most = most;
+	intake->spare_most =
+	    most / SPARE_PART < SPARE_MAX ? most / SPARE_PART : SPARE_MAX;
 }
 
 void
@@ -698,7 +724,7 @@ intake_free(struct intake **intake)
 	intake_stop(old);
 	loop_timer_free(&old->accept_timer);
 	loop_timer_free(&old->hello_timer);
-	loop_timer_free(&old->linger_timer);
+	close_spare(old);
 	mem_free(old);
 }
 

@@ -16,7 +16,8 @@ put_address(struct buf *out, const struct settings *set, const char *label,
 	bool internal = !version_at_least(set->mail_version, 3, 5) ||
 			strcmp(set->info_log_address_format, "internal") == 0;
 
-	(void)buf_addf(out, "%s=<", label);
+	(void)buf_add_str(out, label);
+	(void)buf_add_str(out, "=<");
 	if (internal)
 		(void)buf_add_str(out, address);
 	else
@@ -35,7 +36,8 @@ put_delays(struct buf *out, const struct settings *set,
 	times.deliver_done = v->deliver_done;
 	delay_to_text(&times, now, set->delay_logging_resolution_limit, text,
 	    sizeof(text));
-	(void)buf_addf(out, "%s, ", text);
+	(void)buf_add_str(out, text);
+	(void)buf_add_str(out, ", ");
 }
 
 /* One line, whatever the server sent. */
@@ -56,18 +58,25 @@ logline_format(struct buf *out, const struct settings *set,
 	const struct recipient *r = &req->rcpts[i];
 	const struct verdict *v = r->verdict;
 
-	(void)buf_addf(out, "%s: ", req->queue_id);
+	(void)buf_add_str(out, req->queue_id);
+	(void)buf_add_str(out, ": ");
 	put_address(out, set, "to", r->address);
 	if (r->original[0] != '\0' && strcasecmp(r->original, r->address) != 0)
 		put_address(out, set, "orig_to", r->original);
-	(void)buf_addf(out, "relay=%s, ", v->relay);
+	(void)buf_add_str(out, "relay=");
+	(void)buf_add_str(out, v->relay);
+	(void)buf_add_str(out, ", ");
 	if (v->conn_use >= 2)
 		(void)buf_addf(out, "conn_use=%d, ", v->conn_use);
 	put_delays(out, set, req, v, now);
 	if (set->smtp_log_tls_feature_status &&
 	    version_at_least(set->mail_version, 3, 11))
 		(void)buf_addf(out, "tls=%s, ", v->tls ? v->tls : "unknown");
-	(void)buf_addf(out, "dsn=%s, status=%s ", v->dsn.status, word);
+	(void)buf_add_str(out, "dsn=");
+	(void)buf_add_str(out, v->dsn.status);
+	(void)buf_add_str(out, ", status=");
+	(void)buf_add_str(out, word);
+	(void)buf_add_char(out, ' ');
 	put_reason(out, v->dsn.text);
 }
 

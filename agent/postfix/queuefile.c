@@ -15,25 +15,34 @@ is_complete(const struct stat *st)
 	return S_ISREG(st->st_mode) && (st->st_mode & S_IRWXU) == S_IRWXU;
 }
 
+/* Why it could not be opened; errno is kept. */
+static enum queuefile_result
+judge_refusal(const char *path)
+{
+	int saved = errno;
+	bool is_unsound;
+	struct stat st;
+
+	if (saved == ENOENT)
+		return QUEUEFILE_MISSING;
+	is_unsound = lstat(path, &st) == 0 && !is_complete(&st);
+	errno = saved;
+	return is_unsound ? QUEUEFILE_UNSOUND : QUEUEFILE_ERROR;
+}
+
 static enum queuefile_result
 open_and_lock(int *fd_out, const char *path, int64_t *size_out)
 {
 	struct stat st;
 	int fd;
 
-	/* Looked at before it is opened: opening a device has effects. */
-	if (lstat(path, &st) != 0)
-		return errno == ENOENT ? QUEUEFILE_MISSING : QUEUEFILE_ERROR;
-	if (!is_complete(&st))
-		return QUEUEFILE_UNSOUND;
 	fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	*fd_out = fd;
 	if (fd < 0)
-		return errno == ENOENT ? QUEUEFILE_MISSING : QUEUEFILE_ERROR;
+		return judge_refusal(path);
 	if (flock(fd, LOCK_SH | LOCK_NB) != 0)
 		return errno == EWOULDBLOCK ? QUEUEFILE_LOCKED
 					    : QUEUEFILE_ERROR;
-	/* It may have been exchanged in between. */
 	if (fstat(fd, &st) != 0)
 		return QUEUEFILE_ERROR;
 	if (!is_complete(&st))

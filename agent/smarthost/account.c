@@ -381,6 +381,18 @@ accounts_drain(struct accounts *accounts)
 
 /* ---- what is learned --------------------------------------------------- */
 
+/* It has what others may have something to say about. Of very many accounts
+ * those that are not in use hear it when they dial: to look at the files of all
+ * of them for each message would be most of the work. */
+static bool
+is_listening(const struct binding *b)
+{
+	const struct route *r = b->route;
+
+	return b->account != NULL && (b->accounts->count <= ROUTE_MANY ||
+					 r->session_count + r->dialing > 0);
+}
+
 void
 accounts_listen(struct accounts *accounts, struct moment now)
 {
@@ -390,7 +402,7 @@ accounts_listen(struct accounts *accounts, struct moment now)
 		struct binding *b = list_entry(link, struct binding, link);
 
 		/* Once for an account: its routes share the lesson. */
-		if (b->account == NULL ||
+		if (!is_listening(b) ||
 		    !rate_store_news(b->account->rates, &news))
 			continue;
 		if (news.refused_us > 0)

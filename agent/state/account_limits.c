@@ -48,6 +48,7 @@ struct account_limits {
 	struct fairshare share; /* scratch, and what peek showed */
 	bool is_read; /* ... as it was after so many stores: */
 	uint64_t stores;
+	int64_t looked_us; /* at the file, without the lock */
 
 	/* while the lock cannot be had */
 	int64_t now_us; /* as told last */
@@ -403,7 +404,19 @@ account_limits_close(struct account_limits **f)
 	mem_free(old);
 }
 
-/* A hint, which nobody waits for. */
+/* A hint, which nobody waits for. A message is cause for several looks, and
+ * each at the file is a system call. */
+static const struct fairshare *
+look(struct account_limits *f)
+{
+	int64_t turn_us = f->env->loop != NULL ? loop_now_us(f->env->loop) : 0;
+
+	if (turn_us != 0 && turn_us == f->looked_us)
+		return persist_held(f->file);
+	f->looked_us = turn_us;
+	return persist_value(f->file);
+}
+
 bool
 account_limits_is_limited(struct account_limits *f)
 {
@@ -411,7 +424,7 @@ account_limits_is_limited(struct account_limits *f)
 	size_t count;
 
 	if (f->me >= 0 || f->is_pending) {
-		if (fairshare_is_limited(persist_value(f->file)))
+		if (fairshare_is_limited(look(f)))
 			return true;
 		if (f->me >= 0)
 			return false;
@@ -544,8 +557,7 @@ account_limits_note_use(struct account_limits *f, int64_t now_us)
 {
 	if (f->me < 0 && !f->is_pending)
 		return;
-	if (f->me >= 0 &&
-	    !fairshare_is_use_news(persist_value(f->file), f->me, now_us))
+	if (f->me >= 0 && !fairshare_is_use_news(look(f), f->me, now_us))
 		return;
 	if (!begin(f, TAKE_WAIT_MS, now_us))
 		return;
@@ -581,7 +593,7 @@ account_limits_pause(struct account_limits *f, int64_t until_us)
 static bool
 is_news(struct account_limits *f)
 {
-	const struct fairshare *s = persist_value(f->file);
+	const struct fairshare *s = look(f);
 
 	return f->me >= 0 && (s->lanes[f->me].told_us != f->told_us ||
 				 s->pause_until_us != f->pause_until_us);

@@ -24,6 +24,7 @@
 
 #include "agent/engine/pacer.h"
 #include "agent/engine/settings.h"
+#include "agent/io/loop.h"
 #include "agent/state/statefile.h"
 #include "common/limits/fairshare.h"
 
@@ -35,6 +36,9 @@ struct account_limits_env {
 	const struct statefile_dir *dir; /* may be NULL */
 	const char *lane_name;
 	int weight;
+	/* What is looked at without the lock is read once in a turn of it;
+	 * NULL: each time. */
+	struct loop *loop;
 };
 
 /* A value of another kind, with the limits of one lane: opened as is. Never

@@ -327,6 +327,12 @@ persist_value(struct persist *k)
 	return k->held->value;
 }
 
+const void *
+persist_held(const struct persist *k)
+{
+	return k->held->value;
+}
+
 void
 persist_store(struct persist *k, const void *value)
 {

@@ -57,6 +57,9 @@ void persist_close(struct persist **k);
  * than a hint. Valid until the next call. */
 const void *persist_value(struct persist *k);
 
+/* The same as it was read last. */
+const void *persist_held(const struct persist *k);
+
 void persist_store(struct persist *k, const void *value);
 
 /* Another number after each store, by whatever process: the value is still the

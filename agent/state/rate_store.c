@@ -75,6 +75,12 @@ rate_store_open(const struct settings *set, const struct statefile_dir *dir,
 	return store;
 }
 
+void
+rate_store_set_loop(struct rate_store *store, struct loop *loop)
+{
+	store->env.loop = loop;
+}
+
 /* ---- the account ------------------------------------------------------- */
 
 static void

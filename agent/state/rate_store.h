@@ -28,6 +28,7 @@
 
 #include "agent/engine/pacer.h"
 #include "agent/engine/settings.h"
+#include "agent/io/loop.h"
 #include "agent/state/statefile.h"
 
 struct rate_store;
@@ -37,6 +38,11 @@ struct rate_account;
  * and below, in monotonic microseconds. */
 struct rate_store *rate_store_open(const struct settings *set,
     const struct statefile_dir *dir, const char *lane_name, int64_t now_us);
+
+/* Files of accounts are looked at once in a turn of loop, unless under the
+ * lock.
+ */
+void rate_store_set_loop(struct rate_store *store, struct loop *loop);
 void rate_store_close(struct rate_store **store);
 
 /* In the draining child, after fork: the lane's next process has the files. No

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
@@ -97,6 +98,7 @@ logsink_environment_decides_before_the_configuration(void **state)
 {
 	const char *path = scratch_path("early");
 	int fd = postlogd(path);
+	pid_t child;
 
 	(void)state;
 	(void)setenv("POSTLOG_SERVICE", path, 1);
@@ -105,6 +107,14 @@ logsink_environment_decides_before_the_configuration(void **state)
 	logsink_open("lane", _PATH_LOG, false);
 	log_info("hello");
 	expect_line(fd, "mx postfix-out/lane[%ld]: hello", (long)getpid());
+	/* a lane that drains after a reload */
+	child = fork();
+	if (child == 0) {
+		log_info("a child");
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	expect_line(fd, "mx postfix-out/lane[%ld]: a child", (long)child);
 	logsink_close();
 	(void)unsetenv("POSTLOG_SERVICE");
 	(void)unsetenv("POSTLOG_HOSTNAME");

@@ -13,6 +13,7 @@
 #include "agent/state/persist.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/mem.h"
 #include "common/shared/board.h"
 #include "test/support/fixture.h"
 #include "test/support/statedir.h"
@@ -51,8 +52,10 @@ set_up(struct world *w, const char *dir, const char *rate)
 	assert_true(params_set(&w->set,
 	    params_find("lane_account_message_rate_limit"), rate, NULL));
 	assert_true(statefile_dir_open(&w->dir, dir, error, sizeof(error)));
-	w->fast = (struct account_limits_env){&w->set, &w->dir, "fast", 16};
-	w->slow = (struct account_limits_env){&w->set, &w->dir, "slow", 4};
+	w->fast =
+	    (struct account_limits_env){&w->set, &w->dir, "fast", 16, NULL};
+	w->slow =
+	    (struct account_limits_env){&w->set, &w->dir, "slow", 4, NULL};
 	log_set_sink(count_warnings, w);
 }
 
@@ -278,6 +281,35 @@ sharefile_survives_any_octets_in_its_file(void **state)
 	tear_down(&w);
 }
 
+/* Whatever other lanes store: the next turn sees it. */
+static void
+sharefile_is_looked_at_once_in_a_turn(void **state)
+{
+	struct world w;
+	struct account_limits *fast, *slow;
+	struct loop *loop = loop_new();
+	struct loop_timer *tick = loop_timer_new(loop, mem_free, NULL);
+	int64_t now = clock_mono_us();
+
+	set_up(&w, *state, "none");
+	w.slow.loop = loop;
+	slow = open_of(&w.slow, now);
+	assert_false(account_limits_is_limited(slow));
+	assert_true(params_set(&w.set,
+	    params_find("lane_account_message_rate_limit"), "100/1s", NULL));
+	fast = open_of(&w.fast, now);
+	assert_true(account_limits_is_limited(fast));
+	assert_false(account_limits_is_limited(slow));
+	loop_timer_at(tick, clock_mono_ms() + 1);
+	loop_once(loop);
+	assert_true(account_limits_is_limited(slow));
+	account_limits_close(&fast);
+	account_limits_close(&slow);
+	loop_timer_free(&tick);
+	loop_free(&loop);
+	tear_down(&w);
+}
+
 int
 main(void)
 {
@@ -287,6 +319,7 @@ main(void)
 	    IN_STATEDIR(sharefile_opened_while_locked_joins_later),
 	    IN_STATEDIR(sharefile_lane_that_slept_moves_nobodys_time),
 	    IN_STATEDIR(sharefile_survives_any_octets_in_its_file),
+	    IN_STATEDIR(sharefile_is_looked_at_once_in_a_turn),
 	};
 
 	return cmocka_run_group_tests_name("sharefile", tests, NULL, NULL);

@@ -1,0 +1,140 @@
+#!/usr/bin/python3
+"""What a message costs the lane: behind tools/queuemanager in the place of the
+queue manager, in front of the simulator. See README.md, "The lane alone".
+
+  COUNT=20000   messages of a round, each of OCTETS=1000
+  ROUNDS=3      after one that is not measured
+  LANES='A B'   lane programs that take turns (build/lane)
+  STRACE=1      the system calls of one more round of 2000, counted
+"""
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__))), "integration"))
+
+from harness import paths                               # noqa: E402
+from harness.certs import Certs                         # noqa: E402
+from harness.postfix import Postfix                     # noqa: E402
+from harness.simulator import Simulator                 # noqa: E402
+
+COUNT = int(os.environ.get("COUNT") or 20000)
+ROUNDS = int(os.environ.get("ROUNDS") or 3)
+OCTETS = os.environ.get("OCTETS") or "1000"
+SESSIONS, DEPTH = 20, 10
+WINDOW = str(2 * SESSIONS * DEPTH)
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+
+
+class Alone:
+    """A Postfix without a queue manager, and one lane."""
+
+    def __init__(self, base, name, program, sim):
+        self.postfix = Postfix(base, name)
+        self.postfix.drop_service("qmgr")
+        if program:
+            place = os.path.join(self.postfix.libexec, "lane")
+            os.unlink(place)
+            shutil.copy(program, place)
+        self.postfix.agent("lane", "bench", "class=fast", {
+            "lane_connection_limit": str(SESSIONS),
+            "lane_pipeline_depth": str(DEPTH)})
+        self.postfix.relay_to(sim, transport="bench")
+        self.nexthop = f"[127.0.0.1]:{sim.port}"
+        self.postfix.start()
+
+    def run(self, count):
+        found = subprocess.run(
+            [paths.built("queuemanager"), self.postfix.queue_directory,
+             "bench", self.nexthop, str(count), WINDOW, OCTETS],
+            check=True, capture_output=True, text=True).stdout
+        return float(found.split()[4])
+
+    def pid(self):
+        return self.postfix.pids("lane")[0]
+
+    def cpu(self):
+        """Seconds in all, and of them in the kernel, as its clock ticks."""
+        with open(f"/proc/{self.pid()}/schedstat", encoding="ascii") as f:
+            whole = int(f.read().split()[0]) / 1e9
+        with open(f"/proc/{self.pid()}/stat", encoding="utf-8") as f:
+            rest = f.read().rpartition(")")[2].split()
+        return whole, int(rest[11]) * TICK_S, int(rest[12]) * TICK_S
+
+    def measure(self, count):
+        before = self.cpu()
+        rate = self.run(count)
+        whole, user, kernel = (b - a for a, b in zip(before, self.cpu()))
+        return rate, whole, kernel / max(user + kernel, TICK_S)
+
+    def stop(self):
+        self.postfix.stop()
+        self.postfix.destroy()
+
+
+def strace(lane, base):
+    out = os.path.join(base, "strace")
+    with subprocess.Popen(
+            ["strace", "-c", "-f", "-o", out, "-p", str(lane.pid())],
+            stderr=subprocess.DEVNULL) as tracer:
+        time.sleep(1)       # it has no word for "attached" but the run's delay
+        lane.run(2000)
+        tracer.terminate()
+    with open(out, encoding="ascii") as f:
+        rows = [line.split() for line in f if line[:1] == " "]
+    calls = {row[-1]: int(row[3]) for row in rows if row[3].isdigit()}
+    calls.pop("total", None)
+    print(f"{sum(calls.values()) / 2000:.2f} system calls a message: "
+          + ", ".join(f"{name} {n / 2000:.2f}" for name, n in sorted(
+              calls.items(), key=lambda pair: -pair[1]) if n > 20))
+
+
+def run(base):
+    sim = Simulator(base, Certs(os.path.join(base, "certs")), sync=False,
+                    quickack=True, max_connections=2 * SESSIONS)
+    sim.start()
+    lanes = {}
+    try:
+        for n, program in enumerate(
+                (os.environ.get("LANES") or "").split() or [""]):
+            name = f"lane{n}"
+            lanes[program or "lane"] = lane = Alone(base, name, program, sim)
+            lane.run(2000)
+        costs = {name: [] for name in lanes}
+        for _ in range(ROUNDS):
+            for name, lane in lanes.items():
+                rate, cpu, kernel = lane.measure(COUNT)
+                costs[name].append(cpu / COUNT)
+                print(f"{name}: {rate:.0f} messages/s, "
+                      f"{cpu * 1e6 / COUNT:.1f} us of CPU a message "
+                      f"({COUNT / cpu:.0f} messages/s of one core), "
+                      f"{kernel:.0%} in the kernel", flush=True)
+        first = next(iter(costs))
+        for name in list(costs)[1:]:
+            ratio = statistics.median(
+                b / a for a, b in zip(costs[first], costs[name]))
+            print(f"{name} / {first}: {ratio:.3f} of the CPU time")
+        for name, lane in lanes.items():
+            if os.environ.get("STRACE"):
+                print(name, end=": ")
+                strace(lane, base)
+    finally:
+        for lane in lanes.values():
+            lane.stop()
+        sim.stop()
+
+
+def main():
+    base = os.environ.get("BASE") or paths.memory()
+    os.makedirs(base, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="alone-", dir=base) as home:
+        os.chmod(home, 0o755)
+        run(home)
+
+
+main()
