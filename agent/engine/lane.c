@@ -46,6 +46,7 @@ lane_new(const struct settings *set, const struct lane_ops *ops,
 	lane->ops = *ops;
 	lane->random = random | 1;
 	lane->look_again_us = INT64_MAX;
+	lane->learned_in_all = -1;
 	list_init(&lane->routes);
 	list_init(&lane->all_sessions);
 	list_init(&lane->paces);

@@ -99,13 +99,13 @@ lane_may_admit(const struct lane *lane, size_t coming, int64_t now_us,
 		return false;
 	if (inside >= most_inside(lane))
 		return false;
+	if (per_s == INT64_MAX)
+		return true;
 	/* In an outage each request is answered at once; that is how the
 	 * queue manager learns of it. */
 	list_each (link, &lane->routes)
 		if (lane_is_list_down(lane, route_of(link), now_us))
 			return true;
-	if (per_s == INT64_MAX)
-		return true;
 	if (per_s * SECONDS_ADMITTED < ADMITTED_MIN)
 		return waiting < ADMITTED_MIN;
 	return waiting < per_s * SECONDS_ADMITTED;

@@ -379,5 +379,6 @@ lane_kick(struct lane *lane, struct moment now)
 		domains_sweep(lane->domains, now.us);
 	list_each_safe (link, &lane->routes)
 		forget_unused(lane, route_of(link), now.us);
+	lane_sum_up_paces(lane);
 	lane->is_kicking = false;
 }

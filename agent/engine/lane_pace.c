@@ -134,8 +134,8 @@ lane_learned_rate(const struct lane *lane)
 	return least;
 }
 
-double
-lane_learned_in_all(const struct lane *lane)
+static double
+learned_in_all(const struct lane *lane)
 {
 	double sum = 0;
 	bool is_any = false;
@@ -155,14 +155,43 @@ lane_learned_in_all(const struct lane *lane)
 	return is_any ? sum : lane_learned_rate(lane);
 }
 
-int64_t
-lane_window_in_all(const struct lane *lane)
+static int64_t
+window_in_all(const struct lane *lane)
 {
 	int64_t sum = 0;
 
 	list_each (link, &lane->paces)
 		sum += controller_window(&pace_of(link)->adapt);
 	return sum;
+}
+
+void
+lane_sum_up_paces(struct lane *lane)
+{
+	CHECK(lane->is_kicking);
+	lane->learned_in_all = -1;
+	if (lane->route_count <= ROUTE_MANY)
+		return;
+	lane->learned_in_all = learned_in_all(lane);
+	lane->window_in_all = window_in_all(lane);
+}
+
+/* Of very many as the last kick found them: each message that is let in asks.
+ */
+double
+lane_learned_in_all(const struct lane *lane)
+{
+	return lane->learned_in_all >= 0 && lane->route_count > ROUTE_MANY
+		   ? lane->learned_in_all
+		   : learned_in_all(lane);
+}
+
+int64_t
+lane_window_in_all(const struct lane *lane)
+{
+	return lane->learned_in_all >= 0 && lane->route_count > ROUTE_MANY
+		   ? lane->window_in_all
+		   : window_in_all(lane);
 }
 
 int64_t

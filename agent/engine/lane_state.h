@@ -66,6 +66,9 @@ struct lane {
 	const struct rules *rules; /* borrowed; NULL: codes alone count */
 	struct domains *domains; /* borrowed; NULL: none is limited */
 	struct list routes, paces;
+	/* Of very many paces, at the last kick; negative: not summed up yet. */
+	double learned_in_all;
+	int64_t window_in_all;
 	size_t route_count;
 	uint64_t route_ids;
 	size_t waiting, in_flight, sessions, dialing;
@@ -388,6 +391,9 @@ double lane_learned_in_all(const struct lane *lane);
 
 /* Messages that they all may have in the air; 0: none is known. */
 int64_t lane_window_in_all(const struct lane *lane);
+
+/* In each kick, for these. */
+void lane_sum_up_paces(struct lane *lane);
 
 /* ---- lane_park.c -------------------------------------------------------- */
 
