@@ -9,7 +9,7 @@ PREFIX   ?= /usr
 DAEMON_DIR ?= $(or $(shell postconf -h daemon_directory 2>/dev/null),/usr/lib/postfix/sbin)
 PROVIDER_DIR ?= /usr/share/postlane/providers
 
-PKGS      = libevent openssl libcares libsasl2 libcurl jansson libpcre2-8
+PKGS      = libevent openssl libcares libsasl2 libcurl jansson libpcre2-8 libseccomp
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 TERM_LIBS  := $(shell pkg-config --libs ncursesw 2>/dev/null)

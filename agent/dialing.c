@@ -1,5 +1,8 @@
 #include "agent/dialing.h"
 
+#include <errno.h>
+#include <string.h>
+
 #include "common/base/log.h"
 
 static void
@@ -41,6 +44,9 @@ dialing_open(struct dialing *d, struct loop *loop, const struct settings *set,
 	d->credentials = credentials_new(set, d->passwords);
 	credentials_preload(d->credentials, set->relayhost);
 	credentials_preload(d->credentials, set->lane_smarthost);
+	if (!maps_keep_in_memory(d->passwords))
+		log_info("passwords cannot be kept out of the swap area: %s",
+		    strerror(errno));
 	maps_preload(d->policies, set->relayhost);
 	maps_preload(d->policies, set->lane_smarthost);
 	d->dialer = dialer_new(loop, set, d->credentials, d->policies);

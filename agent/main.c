@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "agent/agent.h"
+#include "agent/confine/confine.h"
+#include "agent/confinement.h"
 #include "agent/dialing.h"
 #include "agent/io/logsink.h"
 #include "agent/io/loop.h"
@@ -41,6 +43,7 @@ struct parts {
 	struct alarm *alarm;
 	struct board_writer *board;
 	char *lane_name;
+	int runner_fd;
 	struct descriptors descriptors;
 };
 
@@ -105,6 +108,17 @@ open_state(struct parts *p)
 		    s->set.lane_state_directory, why);
 }
 
+/* Before a password is in memory. */
+static void
+start_runner(struct parts *p)
+{
+	struct startup *s = &p->startup;
+
+	while (!alarm_start_runner(
+	    &s->set, startup_drop_privileges, s, &p->runner_fd))
+		startup_wait(s, "lane_alert_command: no process to run it");
+}
+
 static void
 start(struct parts *p, int argc, char **argv)
 {
@@ -118,12 +132,13 @@ start(struct parts *p, int argc, char **argv)
 	startup_log_problems(s, 0);
 	for (size_t i = 0; i < s->problems.warning_count; i++)
 		log_warn("%s", s->problems.warning[i]);
+	start_runner(p);
 	open_state(p);
 	p->loop = loop_new();
 	logsink_attach(p->loop);
 	open_dialing(p);
 	open_tables(p);
-	p->alarm = alarm_new(p->loop, &s->set, p->lane_name);
+	p->alarm = alarm_new(p->loop, &s->set, p->lane_name, p->runner_fd);
 	if (!master_drop_privileges(&s->set, &s->opt, &error))
 		log_fatal("%s", error);
 }
@@ -174,6 +189,7 @@ finish(struct parts *p)
 	content_tables_close(&p->content);
 	dialing_close(&p->dialing);
 	logsink_attach(NULL);
+	confine_end();
 	master_close(&p->startup.master);
 	loop_free(&p->loop);
 	mem_free(p->lane_name);
@@ -217,6 +233,7 @@ main(int argc, char **argv)
 	    .problem = s->problems.count > 0 ? s->problems.text[0] : NULL,
 	};
 	agent = agent_new(&env);
+	confinement_enter(p.loop, &s->set, &p.dialing, env.state);
 	agent_run(agent);
 	agent_free(&agent);
 	finish(&p);

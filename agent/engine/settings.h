@@ -142,6 +142,7 @@ struct settings {
 	int64_t lane_wait_limit_us, lane_request_limit_us, lane_drain_limit_us;
 	char *lane_alert_url, *lane_alert_command;
 	int64_t lane_alert_interval_us, lane_alert_retry_us;
+	char *lane_sandbox; /* yes, log, no */
 	char *lane_token_directory, *lane_token_service_name;
 };
 

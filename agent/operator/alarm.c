@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "agent/operator/runner.h"
 #include "agent/operator/spawn.h"
 #include "agent/operator/webhook.h"
 #include "common/base/clock.h"
@@ -119,24 +120,19 @@ post(struct alarm *a, struct state *st, const char *event)
 	json_decref(object);
 }
 
+/* Of variables; run() has their values. */
+static const char *const variables[] = {"LANE_EVENT", "LANE_NAME",
+    "LANE_SMARTHOST", "LANE_WHAT", "LANE_REPLY", "LANE_HOST", "LANE_TIME",
+    NULL};
+
 static void
 run(struct alarm *a, const struct state *st, const char *event)
 {
-	char *env[] = {
-	    mem_strdup("PATH=/usr/local/bin:/usr/bin:/bin"),
-	    mem_printf("LANE_EVENT=%s", event),
-	    mem_printf("LANE_NAME=%s", a->lane),
-	    mem_printf("LANE_SMARTHOST=%s", st->smarthost),
-	    mem_printf("LANE_WHAT=%s", alarm_kind_name(st->kind)),
-	    mem_printf("LANE_REPLY=%s", st->reply),
-	    mem_printf("LANE_HOST=%s", a->host),
-	    mem_printf("LANE_TIME=%s", st->since),
-	    NULL,
-	};
+	const char *const values[] = {event, a->lane, st->smarthost,
+	    alarm_kind_name(st->kind), st->reply, a->host, st->since, NULL};
 
-	spawn_run(a->command, (const char *const *)env);
-	for (char **e = env; *e != NULL; e++)
-		mem_free(*e);
+	_Static_assert(sizeof(values) == sizeof(variables), "one for each");
+	spawn_run(a->command, values);
 }
 
 static void
@@ -430,8 +426,33 @@ safe_dup(const char *text)
 	return copy;
 }
 
+/* A bad value was reported, and must not do harm here. */
+static bool
+has_command(const struct settings *set)
+{
+	return set->lane_alert_command[0] == '/';
+}
+
+bool
+alarm_start_runner(const struct settings *set, bool (*begin)(void *ctx),
+    void *ctx, int *fd_out)
+{
+	*fd_out = -1;
+	if (!has_command(set))
+		return true;
+	*fd_out = runner_start(&(struct runner_plan){
+	    .command = set->lane_alert_command,
+	    .names = variables,
+	    .limit_ms = ALARM_COMMAND_MS,
+	    .begin = begin,
+	    .ctx = ctx,
+	});
+	return *fd_out >= 0;
+}
+
 struct alarm *
-alarm_new(struct loop *loop, const struct settings *set, const char *lane_name)
+alarm_new(struct loop *loop, const struct settings *set, const char *lane_name,
+    int runner_fd)
 {
 	struct alarm *a = mem_zalloc(sizeof(*a));
 	struct webhook_config config = {
@@ -449,12 +470,11 @@ alarm_new(struct loop *loop, const struct settings *set, const char *lane_name)
 	a->minute_ms = clock_mono_ms();
 	list_init(&a->states);
 	a->timer = loop_timer_new(loop, look, a);
-	/* A bad value was reported, and must not do harm here. */
 	if (config.url[0] != '\0')
 		a->hook = webhook_new(loop, set, &config);
-	if (set->lane_alert_command[0] == '/')
-		a->command =
-		    spawn_new(loop, set->lane_alert_command, ALARM_COMMAND_MS);
+	if (has_command(set))
+		a->command = spawn_new(
+		    loop, runner_fd, set->lane_alert_command, ALARM_COMMAND_MS);
 	return a;
 }
 
@@ -506,8 +526,6 @@ alarm_drain(struct alarm *a)
 	alarm_store_close(&a->book);
 	if (a->hook != NULL)
 		webhook_drain(a->hook);
-	if (a->command != NULL)
-		spawn_drain(a->command);
 }
 
 void

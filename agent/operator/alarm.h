@@ -40,10 +40,17 @@ enum {
 
 struct alarm;
 
+/* Before a password is in memory: forks the process that runs
+ * lane_alert_command, if there is one (runner.h has begin and ctx). False with
+ * errno: it cannot be started. */
+bool alarm_start_runner(const struct settings *set, bool (*begin)(void *ctx),
+    void *ctx, int *fd_out);
+
 /* As root and before chroot: reads the authorities for https. Never NULL; set
- * is borrowed. Without URL and command alarms are logged only. */
-struct alarm *alarm_new(
-    struct loop *loop, const struct settings *set, const char *lane_name);
+ * is borrowed, runner_fd taken. Without URL and command alarms are logged
+ * only. */
+struct alarm *alarm_new(struct loop *loop, const struct settings *set,
+    const char *lane_name, int runner_fd);
 void alarm_free(struct alarm **alarm);
 
 /* Goes on from what the lane's last process knew, and keeps what is known from

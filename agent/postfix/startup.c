@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <syslog.h>
 
 #include "agent/io/command_output.h"
@@ -102,6 +103,26 @@ startup_log_problems(const struct startup *s, size_t from)
 {
 	for (size_t i = from; i < s->problems.count; i++)
 		log_lasting_fatal("%s", s->problems.text[i]);
+}
+
+void
+startup_wait(struct startup *s, const char *why)
+{
+	char *text = mem_printf("%s: %s", why, strerror(errno));
+
+	(void)wait_for_system(s, text);
+	mem_free(text);
+}
+
+bool
+startup_drop_privileges(void *startup)
+{
+	const struct startup *s = startup;
+	char *error = NULL;
+	bool is_good = master_drop_privileges(&s->set, &s->opt, &error);
+
+	mem_free(error);
+	return is_good;
 }
 
 static bool

@@ -63,6 +63,14 @@ enum state_directory startup_open_state(struct startup *s, char **error_out);
 /* The same for programs that do without one: why there is none is a warning. */
 void startup_try_state(struct startup *s);
 
+/* For a copy of the process that goes on by itself (runner.h): true when its
+ * privileges are those of the program at work. startup: struct startup. */
+bool startup_drop_privileges(void *startup);
+
+/* Tells why it cannot start yet, with what errno says, once a minute, and waits
+ * a second; ends the process when master is gone or wants it gone. */
+void startup_wait(struct startup *s, const char *why);
+
 void startup_fini(struct startup *s);
 
 #endif

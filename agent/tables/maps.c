@@ -179,6 +179,16 @@ maps_each_key(const struct maps *maps, maps_key_fn *fn, void *ctx)
 		(void)table_each(maps->tables[i], tell_key, &each);
 }
 
+bool
+maps_keep_in_memory(struct maps *maps)
+{
+	bool is_good = true;
+
+	for (size_t i = 0; i < maps->count; i++)
+		is_good = table_keep_in_memory(maps->tables[i]) && is_good;
+	return is_good;
+}
+
 char *
 maps_names(const struct maps *maps)
 {

@@ -78,6 +78,9 @@ char *maps_names(const struct maps *maps);
  * answer. Blocks; only at start. */
 void maps_preload(struct maps *maps, const char *key);
 
+/* Their values are secrets: see table_keep_in_memory(). */
+bool maps_keep_in_memory(struct maps *maps);
+
 /* The table, as it may be shown, that a query was in want of although it was to
  * be asked at start: a process that starts now may find it. NULL: none. */
 const char *maps_missed(const struct maps *maps);

@@ -17,6 +17,7 @@
 #include "agent/tables/table_name.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/base/vault.h"
 
 enum { ERROR_MAX = 500 };
 
@@ -46,6 +47,7 @@ struct table {
 	bool is_pattern; /* asked for whole keys, as they are */
 	struct entry *entries; /* sorted by key, except while loading */
 	size_t count;
+	struct vault *vault; /* of their values; NULL: they are as others */
 	struct pattern_table *patterns;
 	struct cidr_table *networks;
 	struct table **parts; /* KIND_UNION, KIND_PIPE */
@@ -452,6 +454,40 @@ table_open(char *name, const char *postmap, const char *config_directory)
 	return t;
 }
 
+static bool
+move_values(struct table *t)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->count; i++)
+		if (t->entries[i].value != NULL)
+			n += strlen(t->entries[i].value) + 1;
+	t->vault = vault_new(n);
+	if (t->vault == NULL)
+		return false;
+	for (size_t i = 0; i < t->count; i++) {
+		char *value = t->entries[i].value;
+
+		if (value == NULL)
+			continue;
+		t->entries[i].value = vault_put(t->vault, value);
+		free_secret(value);
+	}
+	return vault_lock(t->vault);
+}
+
+bool
+table_keep_in_memory(struct table *t)
+{
+	bool is_good;
+
+	CHECK(t->vault == NULL);
+	is_good = move_values(t);
+	for (size_t i = 0; i < t->part_count; i++)
+		is_good = table_keep_in_memory(t->parts[i]) && is_good;
+	return is_good;
+}
+
 void
 table_close(struct table **table)
 {
@@ -462,8 +498,10 @@ table_close(struct table **table)
 		return;
 	for (size_t i = 0; i < t->count; i++) {
 		free_secret(t->entries[i].key);
-		free_secret(t->entries[i].value);
+		if (!vault_holds(t->vault, t->entries[i].value))
+			free_secret(t->entries[i].value);
 	}
+	vault_free(&t->vault);
 	for (size_t i = 0; i < t->part_count; i++)
 		table_close(&t->parts[i]);
 	mem_free(t->entries);

@@ -42,6 +42,11 @@ struct table *table_open(
     char *name, const char *postmap, const char *config_directory);
 void table_close(struct table **table);
 
+/* Values are secrets: what was read of them at start is locked in memory and in
+ * no core file (vault.h). Once, when all that is preloaded is there. False with
+ * errno: it may be swapped out. Patterns and networks are left as they are. */
+bool table_keep_in_memory(struct table *t);
+
 /* As it may be shown: without values. */
 const char *table_shown(const struct table *t);
 /* What proxymap(8) knows it by. */

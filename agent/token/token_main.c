@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/confine/confine.h"
 #include "agent/io/logsink.h"
 #include "agent/io/loop.h"
 #include "agent/operator/alarm.h"
@@ -90,11 +91,23 @@ log_confdir(const struct confdir *dir)
 			    dir->entries[i].error);
 }
 
+/* Before a secret is in memory. */
+static int
+start_runner(struct startup *s)
+{
+	int fd;
+
+	while (!alarm_start_runner(&s->set, startup_drop_privileges, s, &fd))
+		startup_wait(s, "lane_alert_command: no process to run it");
+	return fd;
+}
+
 static void
 start(struct parts *p, int argc, char **argv)
 {
 	struct startup *s = &p->startup;
 	char *error = NULL;
+	int runner_fd;
 
 	startup_begin(s, "lane-token", argc, argv);
 	guard_secrets();
@@ -107,15 +120,16 @@ start(struct parts *p, int argc, char **argv)
 		    "column of %s in master.cf to n",
 		    s->opt.service_name);
 	startup_log_problems(s, 0);
+	/* As root it could read more than it was told to. */
+	s->opt.unprivileged = true;
+	s->opt.chroot = false;
+	runner_fd = start_runner(s);
 	startup_try_state(s); /* where its alarms are kept */
 	p->loop = loop_new();
 	logsink_attach(p->loop);
 	confdir_read(&p->dir, s->set.lane_token_directory);
 	log_confdir(&p->dir);
-	p->alarm = alarm_new(p->loop, &s->set, s->opt.service_name);
-	/* As root it could read more than it was told to. */
-	s->opt.unprivileged = true;
-	s->opt.chroot = false;
+	p->alarm = alarm_new(p->loop, &s->set, s->opt.service_name, runner_fd);
 	if (!master_drop_privileges(&s->set, &s->opt, &error))
 		log_fatal("%s", error);
 	(void)prctl(PR_SET_DUMPABLE, 0);
@@ -160,9 +174,25 @@ finish(struct parts *p)
 	alarm_free(&p->alarm);
 	confdir_free(&p->dir);
 	logsink_attach(NULL);
+	confine_end();
 	master_close(&p->startup.master);
 	loop_free(&p->loop);
 	startup_fini(&p->startup);
+}
+
+/* Its own files are open; where its alarms are kept is not the place of
+ * secrets. */
+static void
+give_up_rights(struct parts *p)
+{
+	struct startup *s = &p->startup;
+	struct confine c;
+
+	confine_begin(&c, &s->set, p->loop,
+	    SYSCALLS_INET | SYSCALLS_THREADS | SYSCALLS_MAKE_FILES);
+	confine_allow_fd(
+	    &c, s->state.fd, FILES_READ | FILES_WRITE | FILES_MAKE);
+	confine_enter(&c);
 }
 
 static int
@@ -185,6 +215,7 @@ serve(int argc, char **argv)
 	p.service = service_new(&env);
 	master_watch(s->master, p.loop, on_end, &p);
 	loop_on_signal(p.loop, SIGTERM, on_end, &p);
+	give_up_rights(&p);
 	loop_run(p.loop);
 	finish(&p);
 	return 0;

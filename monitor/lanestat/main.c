@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "agent/confine/confine.h"
 #include "agent/io/logsink.h"
 #include "agent/io/loop.h"
 #include "agent/postfix/master.h"
@@ -63,6 +64,38 @@ give_up_rights(struct startup *s)
 	if (setrlimit(RLIMIT_NPROC, &none) != 0 ||
 	    setpriority(PRIO_PROCESS, 0, NICE) != 0)
 		log_warn("cannot give up rights: %s", strerror(errno));
+}
+
+/* One that no lane has made yet: where it will be. */
+static void
+allow_state(struct confine *c, const char *directory)
+{
+	char *path = mem_strdup(directory), *slash;
+
+	while (!confine_allow(c, path, FILES_READ) &&
+	       (slash = strrchr(path, '/')) != NULL && slash != path)
+		*slash = '\0';
+	mem_free(path);
+}
+
+/* It reads what lanes and the queue manager write, and keeps a history. Whoever
+ * wants to know comes to it: it calls nobody but the log and
+ * trivial-rewrite(8), by sockets with a name. */
+static void
+confine(struct parts *p)
+{
+	static const char *const queues[] = {"incoming", "active", "deferred"};
+	const struct startup *s = &p->startup;
+	struct confine c;
+
+	confine_begin(&c, &s->set, p->loop, SYSCALLS_MAKE_FILES);
+	for (size_t i = 0; i < sizeof(queues) / sizeof(queues[0]); i++)
+		(void)confine_allow(&c, queues[i], FILES_READ);
+	for (size_t i = 0; i < p->site.lane_count; i++)
+		allow_state(&c, p->site.lanes[i].set.lane_state_directory);
+	confine_allow_fd(
+	    &c, s->state.fd, FILES_READ | FILES_WRITE | FILES_MAKE);
+	confine_enter(&c);
 }
 
 static void
@@ -148,6 +181,7 @@ finish(struct parts *p)
 	loop_timer_free(&p->clock);
 	snapshot_free(&p->snapshot);
 	logsink_attach(NULL);
+	confine_end();
 	master_close(&p->startup.master);
 	loop_free(&p->loop);
 	site_close(&p->site);
@@ -171,6 +205,7 @@ main(int argc, char **argv)
 		web_listen(p.web, MASTER_LISTEN_FD + i);
 	master_watch(s->master, p.loop, on_end, &p);
 	loop_on_signal(p.loop, SIGTERM, on_end, &p);
+	confine(&p);
 	loop_run(p.loop);
 	finish(&p);
 	return 0;

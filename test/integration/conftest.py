@@ -114,7 +114,8 @@ def started(base):
         instance.destroy()
     reports = [report for instance in _running
                if isinstance(instance, Postfix)
-               for report in instance.sanitizer_reports()]
+               for report in (*instance.sanitizer_reports(),
+                              *instance.log.lines(": sandbox: "))]
     _running.clear()
     assert not reports, "\n".join(reports)
 

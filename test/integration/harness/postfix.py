@@ -219,6 +219,8 @@ class Postfix:
     def _base_main(self):
         owner = pwd.getpwnam(MAIL_OWNER)
         return {
+            # reports are files of their own
+            **({"lane_sandbox": "log"} if paths.is_sanitized() else {}),
             "compatibility_level": "3.6",
             "queue_directory": self.queue_directory,
             "data_directory": self.data_directory,

@@ -103,6 +103,15 @@ settle(int64_t ms)
 	assert_int_equal(alarm_pending(alarms), 0);
 }
 
+static struct alarm *
+new_alarm(const char *lane_name)
+{
+	int fd;
+
+	assert_true(alarm_start_runner(&set, NULL, NULL, &fd));
+	return alarm_new(loop, &set, lane_name, fd);
+}
+
 /* A text of the i-th message; valid until the next call. */
 static const char *
 posted(size_t i, const char *name)
@@ -124,7 +133,7 @@ alarm_is_posted_within_a_second_and_so_is_its_end(void **state)
 	int64_t began_ms = clock_mono_ms();
 
 	(void)state;
-	alarms = alarm_new(loop, &set, "fast");
+	alarms = new_alarm("fast");
 	alarm_raise(alarms, ALARM_BLOCKED, HOST, REPLY);
 	assert_true(webserver_wait(&web, 1));
 	assert_true(web.at_ms[0] - began_ms < 1000);
@@ -151,7 +160,7 @@ alarm_that_lasts_is_told_once_in_an_interval(void **state)
 
 	(void)state;
 	set.lane_alert_interval_us = SHORT_MS * US_PER_MS;
-	alarms = alarm_new(loop, &set, "fast");
+	alarms = new_alarm("fast");
 	began_ms = clock_mono_ms();
 	for (int i = 0; i < 100; i++)
 		alarm_raise(alarms, ALARM_LOGIN, HOST, "535 no");
@@ -167,7 +176,7 @@ static void
 alarm_that_comes_and_goes_is_not_told_each_time(void **state)
 {
 	(void)state;
-	alarms = alarm_new(loop, &set, "fast");
+	alarms = new_alarm("fast");
 	for (int i = 0; i < 100; i++) {
 		alarm_raise(alarms, ALARM_LOGIN, HOST, "535 no");
 		alarm_clear(alarms, ALARM_LOGIN, HOST);
@@ -183,7 +192,7 @@ alarm_that_came_back_is_told_after_a_pause(void **state)
 {
 	(void)state;
 	set.lane_alert_interval_us = SHORT_MS * US_PER_MS;
-	alarms = alarm_new(loop, &set, "fast");
+	alarms = new_alarm("fast");
 	alarm_raise(alarms, ALARM_LOGIN, HOST, "535 no");
 	alarm_clear(alarms, ALARM_LOGIN, HOST);
 	alarm_raise(alarms, ALARM_LOGIN, HOST, "535 no, really");
@@ -198,7 +207,7 @@ static void
 alarms_of_different_kinds_and_hosts_are_separate(void **state)
 {
 	(void)state;
-	alarms = alarm_new(loop, &set, "fast");
+	alarms = new_alarm("fast");
 	alarm_raise(alarms, ALARM_LOGIN, "a:25", "535 no");
 	alarm_raise(alarms, ALARM_LOGIN, "b:25", "535 no");
 	alarm_raise(alarms, ALARM_BLOCKED, "a:25", REPLY);
@@ -216,7 +225,7 @@ alarms_together_are_told_so_many_times_a_minute(void **state)
 	char host[32];
 
 	(void)state;
-	alarms = alarm_new(loop, &set, "fast");
+	alarms = new_alarm("fast");
 	for (int i = 0; i < 200; i++) {
 		(void)snprintf(host, sizeof(host), "host%d:25", i);
 		alarm_raise(alarms, ALARM_LOGIN, host, "535 no");
@@ -237,7 +246,7 @@ alarm_text_of_a_peer_is_made_harmless(void **state)
 	memcpy(reply, "550 \"\\\r\n\x1b[2J\xff\xc3\xa9", 15);
 	/* A character across the cut. */
 	memcpy(reply + ALARM_REPLY_SIZE - 2, "\xc3\xa9", 2);
-	alarms = alarm_new(loop, &set, "fast");
+	alarms = new_alarm("fast");
 	alarm_raise(alarms, ALARM_BLOCKED, HOST, reply);
 	assert_true(webserver_wait(&web, 1));
 	assert_int_equal(
@@ -265,7 +274,7 @@ alarm_runs_the_command_with_what_happened(void **state)
 	    command, sizeof(command), "%s mail-team", scratch_path("page"));
 	set_string(&set.lane_alert_url, "");
 	set_string(&set.lane_alert_command, command);
-	alarms = alarm_new(loop, &set, "slow");
+	alarms = new_alarm("slow");
 	alarm_raise(alarms, ALARM_BLOCKED, "h:25", REPLY);
 	alarm_clear(alarms, ALARM_BLOCKED, "h:25");
 	settle(0);
@@ -284,7 +293,7 @@ alarm_without_url_and_command_is_logged(void **state)
 {
 	(void)state;
 	set_string(&set.lane_alert_url, "");
-	alarms = alarm_new(loop, &set, "fast");
+	alarms = new_alarm("fast");
 	alarm_raise(alarms, ALARM_LOGIN, HOST, "535 no");
 	alarm_clear(alarms, ALARM_LOGIN, HOST);
 	assert_non_null(strstr(logged, "alarm: login: "));
@@ -319,7 +328,7 @@ next_process(void)
 {
 	alarm_free(&alarms);
 	logged[0] = '\0';
-	alarms = alarm_new(loop, &set, "fast");
+	alarms = new_alarm("fast");
 	alarm_keep(alarms, &state_dir);
 }
 

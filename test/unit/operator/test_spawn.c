@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -7,12 +8,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "agent/operator/runner.h"
 #include "agent/operator/spawn.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
@@ -23,7 +26,9 @@ enum { LIMIT_MS = 5000, SOON_MS = 50 };
 static struct loop *loop;
 static struct spawn *spawn;
 static char logged[8192], found[8192];
-static const char *const no_env[] = {NULL};
+static const char *const names[] = {"LANE_REPLY", NULL};
+static const char *const no_reply[] = {"", NULL};
+static int kept_fd; /* the lane's end of the runner's socket */
 
 static void
 keep(void *ctx, enum log_level level, const char *line)
@@ -56,6 +61,17 @@ tear_down(void **state)
 	return 0;
 }
 
+static void
+run_by_runner(const char *command, int64_t limit_ms)
+{
+	struct runner_plan plan = {
+	    .command = command, .names = names, .limit_ms = limit_ms};
+
+	kept_fd = runner_start(&plan);
+	assert_true(kept_fd >= 0);
+	spawn = spawn_new(loop, kept_fd, command, limit_ms);
+}
+
 /* A script of this text becomes the program; "arguments" follow its name. */
 static void
 open_spawn(const char *script, const char *arguments, int64_t limit_ms)
@@ -66,7 +82,7 @@ open_spawn(const char *script, const char *arguments, int64_t limit_ms)
 	assert_int_equal(chmod(scratch_path("program"), 0700), 0);
 	(void)snprintf(
 	    line, sizeof(line), "%s %s", scratch_path("program"), arguments);
-	spawn = spawn_new(loop, line, limit_ms);
+	run_by_runner(line, limit_ms);
 }
 
 static void
@@ -107,8 +123,8 @@ output(void)
 static void
 spawn_passes_words_and_environment_as_they_are(void **state)
 {
-	static const char *const env[] = {
-	    "LANE_REPLY=550 $(id) `id`; rm \"x\" 'y'", NULL};
+	static const char *const values[] = {
+	    "550 $(id) `id`; rm \"x\" 'y'", NULL};
 	char script[256];
 
 	(void)state;
@@ -118,7 +134,7 @@ spawn_passes_words_and_environment_as_they_are(void **state)
 	    scratch_path("out"));
 	open_spawn(script, " --to  $HOME\t*;id ", LIMIT_MS);
 	(void)setenv("HOME", "/somewhere", 1);
-	spawn_run(spawn, env);
+	spawn_run(spawn, values);
 	wait_done();
 	assert_string_equal(
 	    output(), "--to|$HOME|*;id|550 $(id) `id`; rm \"x\" 'y'||/|");
@@ -140,7 +156,7 @@ spawn_closes_all_descriptors(void **state)
 	    scratch_path("out"));
 	assert_true(fd >= 3 && fd < 9);
 	open_spawn(script, "", LIMIT_MS);
-	spawn_run(spawn, no_env);
+	spawn_run(spawn, no_reply);
 	wait_done();
 	(void)close(fd);
 	/* readlink's own 1 is the file */
@@ -151,14 +167,14 @@ spawn_closes_all_descriptors(void **state)
 static void
 spawn_runs_one_at_a_time(void **state)
 {
-	static const char *const first[] = {"N=1", NULL};
-	static const char *const second[] = {"N=2", NULL};
+	static const char *const first[] = {"1", NULL};
+	static const char *const second[] = {"2", NULL};
 	char script[256];
 
 	(void)state;
 	(void)snprintf(script, sizeof(script),
-	    "#!/bin/sh\necho begin $N >>%s\nread x </dev/null\necho end $N "
-	    ">>%s\n",
+	    "#!/bin/sh\necho begin $LANE_REPLY >>%s\n"
+	    "read x </dev/null\necho end $LANE_REPLY >>%s\n",
 	    scratch_path("out"), scratch_path("out"));
 	open_spawn(script, "", LIMIT_MS);
 	spawn_run(spawn, first);
@@ -181,7 +197,7 @@ spawn_kills_what_takes_too_long_with_its_children(void **state)
 	/* Opening a fifo that nobody writes to waits for ever. */
 	open_spawn("#!/bin/sh\ncd ${0%/*}\ncat fifo &\necho $! >out\nwait\n",
 	    "", SOON_MS);
-	spawn_run(spawn, no_env);
+	spawn_run(spawn, no_reply);
 	while (strchr(output(), '\n') == NULL &&
 	       clock_mono_ms() - began_ms < 10000 && spawn_pending(spawn) > 0)
 		loop_once(loop);
@@ -213,7 +229,7 @@ spawn_says_what_a_program_returned(void **state)
 {
 	(void)state;
 	open_spawn("#!/bin/sh\nexit 3\n", "", LIMIT_MS);
-	spawn_run(spawn, no_env);
+	spawn_run(spawn, no_reply);
 	wait_done();
 	assert_non_null(strstr(logged, "exit status 3"));
 }
@@ -222,10 +238,10 @@ static void
 spawn_says_when_there_is_no_such_program(void **state)
 {
 	(void)state;
-	spawn = spawn_new(loop, "/no/such/program", LIMIT_MS);
-	spawn_run(spawn, no_env);
-	assert_int_equal(spawn_pending(spawn), 0);
-	assert_non_null(strstr(logged, "cannot run /no/such/program"));
+	run_by_runner("/no/such/program with words", LIMIT_MS);
+	spawn_run(spawn, no_reply);
+	wait_done();
+	assert_non_null(strstr(logged, "cannot run /no/such/program: No such"));
 }
 
 static void
@@ -234,13 +250,13 @@ spawn_drops_the_oldest_of_too_many(void **state)
 	(void)state;
 	open_spawn("#!/bin/sh\nexit 0\n", "", LIMIT_MS);
 	for (int i = 0; i < SPAWN_QUEUE_MAX + 4; i++)
-		spawn_run(spawn, no_env);
+		spawn_run(spawn, no_reply);
 	assert_int_equal(spawn_pending(spawn), SPAWN_QUEUE_MAX + 1);
 	assert_non_null(strstr(logged, "one is dropped"));
 	wait_done();
 }
 
-/* In the child of a fork the running program is a stranger's child. */
+/* The parent of a draining lane leaves at once: the answer is the child's. */
 static void
 spawn_goes_on_in_a_forked_child(void **state)
 {
@@ -249,20 +265,107 @@ spawn_goes_on_in_a_forked_child(void **state)
 
 	(void)state;
 	open_spawn("#!/bin/sh\necho x >>${0%/*}/out\n", "", LIMIT_MS);
-	spawn_run(spawn, no_env);
+	spawn_run(spawn, no_reply);
 	pid = loop_fork(loop);
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		spawn_drain(spawn);
-		spawn_run(spawn, no_env);
+		spawn_run(spawn, no_reply);
 		while (spawn_pending(spawn) > 0)
 			loop_once(loop);
 		_exit(0);
 	}
-	wait_done();
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
 	assert_string_equal(output(), "x\nx\n");
+}
+
+static void
+spawn_tells_that_its_runner_is_gone(void **state)
+{
+	(void)state;
+	open_spawn("#!/bin/sh\nkill -9 $PPID\n", "", LIMIT_MS);
+	spawn_run(spawn, no_reply);
+	spawn_run(spawn, no_reply);
+	wait_done();
+	assert_non_null(strstr(logged, "the process that runs "));
+	logged[0] = '\0';
+	spawn_run(spawn, no_reply);
+	assert_int_equal(spawn_pending(spawn), 0);
+	assert_non_null(strstr(logged, "there is no process for it"));
+}
+
+/* What a lane that is not its own any more may try. */
+static void
+runner_refuses_other_variables_and_no_text(void **state)
+{
+	static const char *const requests[] = {"a\0LD_PRELOAD=/x", "a"};
+	static const size_t sizes[] = {17, 1};
+	struct runner_result result;
+
+	(void)state;
+	open_spawn("#!/bin/sh\necho $LD_PRELOAD >${0%/*}/out\n", "", LIMIT_MS);
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(
+		    send(kept_fd, requests[i], sizes[i], 0), sizes[i]);
+		assert_int_equal(
+		    recv(kept_fd, &result, sizeof(result), 0), sizeof(result));
+		assert_int_equal(result.end, RUNNER_FAILED);
+		assert_int_equal(result.value, EBADMSG);
+	}
+	assert_string_equal(output(), "");
+}
+
+static void
+runner_does_not_take_a_text_that_is_too_long(void **state)
+{
+	static char text[RUNNER_REQUEST_MAX + 1];
+	const char *values[] = {text, NULL};
+
+	(void)state;
+	open_spawn("#!/bin/sh\nexit 0\n", "", LIMIT_MS);
+	memset(text, 'x', sizeof(text) - 1);
+	assert_false(runner_ask(kept_fd, values));
+	assert_int_equal(errno, EMSGSIZE);
+}
+
+static void
+runner_ends_with_those_it_works_for_and_not_by_a_signal(void **state)
+{
+	char octet;
+
+	(void)state;
+	/* The shell's parent is the runner. */
+	open_spawn(
+	    "#!/bin/sh\nkill -TERM $PPID\nkill -INT $PPID\n", "", LIMIT_MS);
+	spawn_run(spawn, no_reply);
+	wait_done();
+	spawn_run(spawn, no_reply);
+	wait_done();
+	assert_string_equal(logged, "");
+	assert_int_equal(shutdown(kept_fd, SHUT_WR), 0);
+	assert_int_equal(recv(kept_fd, &octet, 1, 0), 0);
+}
+
+static bool
+refuse(void *ctx)
+{
+	(void)ctx;
+	return false;
+}
+
+static void
+runner_that_cannot_give_up_its_rights_runs_nothing(void **state)
+{
+	struct runner_plan plan = {.command = "/bin/true",
+	    .names = names,
+	    .limit_ms = LIMIT_MS,
+	    .begin = refuse};
+
+	(void)state;
+	spawn = spawn_new(loop, runner_start(&plan), plan.command, LIMIT_MS);
+	spawn_run(spawn, no_reply);
+	wait_done();
+	assert_non_null(strstr(logged, "lane_alert_command: "));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -279,6 +382,11 @@ main(void)
 	    TEST(spawn_says_when_there_is_no_such_program),
 	    TEST(spawn_drops_the_oldest_of_too_many),
 	    TEST(spawn_goes_on_in_a_forked_child),
+	    TEST(spawn_tells_that_its_runner_is_gone),
+	    TEST(runner_refuses_other_variables_and_no_text),
+	    TEST(runner_does_not_take_a_text_that_is_too_long),
+	    TEST(runner_ends_with_those_it_works_for_and_not_by_a_signal),
+	    TEST(runner_that_cannot_give_up_its_rights_runs_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
