@@ -134,7 +134,7 @@ function forecast_of(queue, now_s) {
 	}
 	n = queue.active + queue.incoming;
 	if (n === 0)
-		say("Nothing in Postfix's queue");
+		say("Nothing waits to be sent");
 	else if (queue.empty_s >= 0) {
 		say("Gone in ");
 		say(span_text(queue.empty_s), true);
@@ -145,11 +145,6 @@ function forecast_of(queue, now_s) {
 	if (n > 0 && queue.limit_s > 0)
 		say("; with " + queue.limit + " it takes " +
 		    span_text(queue.limit_s) + " at least");
-	if (queue.deferred > 0) {
-		say(". ");
-		say(count_text(queue.deferred), true);
-		say(" deferred");
-	}
 	return e;
 }
 
@@ -167,8 +162,9 @@ function lane_card(lane, now_s) {
 			figure("sent", rate_text(lane.per_s_10s), " /s", "big"),
 			figure("in the queue", queue ? about + count_text(n)
 			    : "?"),
-			figure("inside", count_text(lane.gauges.requests_waiting +
-			    lane.gauges.requests_in_flight)),
+			figure("deferred", queue ? (queue.is_exact ||
+			    queue.deferred === 0 ? "" : "~") +
+			    count_text(queue.deferred) : "?"),
 			figure("sessions", String(lane.sessions.length), "",
 			    "last"),
 		]),
@@ -242,6 +238,14 @@ function legend_of_cells(account) {
 	return keys;
 }
 
+/* Of "50000/1d!" */
+function period_text(limit) {
+	var period = limit.replace(/^.*\//, "").replace("!", "");
+
+	return {"1d": " a day", "1h": " an hour", "1m": " a minute"}[period] ||
+	    " in " + period;
+}
+
 function quota_of(rate) {
 	var share = rate.used / rate.size;
 	var bar = make("i");
@@ -249,8 +253,9 @@ function quota_of(rate) {
 
 	bar.style.width = Math.min(100, share * 100).toFixed(1) + "%";
 	return make("div", "quota" + cls, [
-		make("div", "", count_text(rate.used) + " of " + rate.limit + " " +
-		    rate.unit + " used"),
+		make("div", "", count_text(rate.used) + " of " +
+		    rate.size.toLocaleString("en") + " " + rate.unit +
+		    period_text(rate.limit) + " used"),
 		make("div", "bar", [bar]),
 	]);
 }
@@ -711,11 +716,22 @@ function width_of_graphs() {
 	var list = document.getElementById("lanes");
 	var one = list.querySelector(".graphs > svg");
 
-	if (one) return Math.round(one.getBoundingClientRect().width);
+	/* A window that is not shown may be of no width. */
+	if (one) return Math.max(200,
+	    Math.round(one.getBoundingClientRect().width));
 	return Math.max(280, Math.min(640, document.body.clientWidth - 60));
 }
 
-var shown_width = 0, is_hovering = false;
+function start_card() {
+	return make("article", "card", [
+		make("h2", "", "No lane yet"),
+		make("p", "empty", "\u201cpostlane setup NEXTHOP\u201d shows what makes " +
+		    "two lanes to a smarthost, and with --apply does it. They are " +
+		    "here as soon as master.cf has them."),
+	]);
+}
+
+var shown_width = 0, is_hovering = false, latest = null;
 
 function show(status) {
 	var now_s = Math.floor(status.now_wall_ms / 1000);
@@ -730,7 +746,10 @@ function show(status) {
 	set(document.getElementById("summary"), summary);
 	document.title = (lanes.some(is_bad) || status.tokens.some(is_bad) ?
 	    "! " : "") + "postlane: " + summary;
-	fill("strip", lanes.map(function (l) { return lane_card(l, now_s); }));
+	latest = status;
+	fill("strip", lanes.length ? lanes.map(function (l) {
+		return lane_card(l, now_s);
+	}) : [start_card()]);
 	fill("accounts", status.accounts.filter(function (a) {
 		return a.is_in_use;
 	}).map(function (a) {
@@ -859,6 +878,12 @@ document.getElementById("lanes").addEventListener("pointerover",
     function (e) { is_hovering = e.target.closest("svg") !== null; });
 document.getElementById("lanes").addEventListener("pointerleave",
     function () { is_hovering = false; });
+
+/* Another width: graphs are drawn anew. */
+window.addEventListener("resize", function () {
+	is_hovering = false;
+	if (latest) show(latest);
+});
 
 document.getElementById("tables").hidden = true;
 span_buttons();

@@ -268,6 +268,8 @@ def test_endpoint_that_is_down_for_ten_minutes(
     port = origin.lanestat()
     oauth.use(origin, sim, server,
               options={"lane_messages_per_connection": 5})
+    origin.set(minimal_backoff_time="30s", maximal_backoff_time="60s",
+               queue_run_delay="10s")
     started(origin)
     sent = send(origin, sim, 5)
     ends = origin.lanes()["tokens"][0]["end_wall_ms"] / 1000
@@ -296,12 +298,14 @@ def test_endpoint_that_is_down_for_ten_minutes(
     assert len(origin.log.lines("alarm: ")) == 1
     assert len(origin.log.lines("alarm cleared: ")) == 1
     assert not origin.log.lines("status=(?!sent|deferred)")
-    # Only while there was no token. The log has whole seconds.
-    lines = origin.log.lines("status=deferred|token work: fetched")
-    kinds = ["fetched" if "fetched" in line else "deferred" for line in lines]
-    assert kinds.index("deferred") == 1 + kinds.index("fetched")
-    assert "deferred" not in kinds[1 + kinds.index("fetched", 1):]
-    first = next(line for line in lines if "deferred" in line)
+    # Only while there was no token, and until the lane had looked again. The
+    # log has whole seconds.
+    lines = origin.log.lines("status=deferred|token work: fetched|"
+                             "to=<min.* status=sent")
+    kinds = [re.search("fetched|deferred|sent", line)[0] for line in lines]
+    again = kinds.index("fetched", kinds.index("deferred"))
+    assert "deferred" not in kinds[kinds.index("sent", again):]
+    first = next(line for line in lines if "status=deferred" in line)
     assert time.mktime(time.strptime(
         f"{time.localtime().tm_year} {first[:15]}", "%Y %b %d %H:%M:%S")
     ) >= int(ends) - 2
