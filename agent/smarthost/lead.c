@@ -114,19 +114,30 @@ server_of(struct leads *leads, const struct lead_key *key, int64_t now_us)
 	return best;
 }
 
-/* Here, or on the board, where another process may have written it. */
-static bool
-has_fault(struct leads *leads, const struct lead_key *key, struct server *s,
+/* What another process, or an earlier one, has found out. */
+static void
+look_at_board(struct leads *leads, const struct lead_key *key, struct server *s,
     int64_t now_us)
 {
-	int64_t age_ms;
+	int64_t age_ms, at_us;
+	enum board_writer_login what =
+	    board_writer_host_login(leads->board, key->host, &age_ms);
 
-	if (s->has_fault && now_us - s->fault_us < LEAD_FAULT_MEMORY_US)
-		return true;
-	s->has_fault = false;
-	return board_writer_host_login_fault(
-		   leads->board, key->host, &age_ms) &&
-	       clock_us_from_ms(age_ms) < LEAD_FAULT_MEMORY_US;
+	at_us = now_us - clock_us_from_ms(age_ms);
+	if (what == BOARD_LOGIN_UNKNOWN ||
+	    now_us - at_us >= LEAD_FAULT_MEMORY_US)
+		return;
+	s->is_tried = what == BOARD_LOGIN_LED;
+	s->has_fault = what == BOARD_LOGIN_FAULT;
+	s->fault_us = at_us;
+}
+
+static bool
+has_fault(struct server *s, int64_t now_us)
+{
+	if (s->has_fault && now_us - s->fault_us >= LEAD_FAULT_MEMORY_US)
+		s->has_fault = false;
+	return s->has_fault;
 }
 
 enum lead
@@ -135,9 +146,10 @@ leads_ask(struct leads *leads, const struct lead_key *key, int64_t now_us)
 	const struct login *login = find_login(leads, key);
 	struct server *s = server_of(leads, key, now_us);
 
+	look_at_board(leads, key, s, now_us);
 	if (login == NULL ||
 	    now_us - login->accepted_us >= LEAD_LOGIN_MEMORY_US ||
-	    has_fault(leads, key, s, now_us))
+	    has_fault(s, now_us))
 		return LEAD_NO;
 	return s->is_tried ? LEAD_YES : LEAD_TRIAL;
 }
@@ -176,6 +188,7 @@ void
 leads_tried(struct leads *leads, const struct lead_key *key, int64_t now_us)
 {
 	server_of(leads, key, now_us)->is_tried = true;
+	board_writer_set_host_login(leads->board, key->host, BOARD_LOGIN_LED);
 }
 
 void
@@ -203,5 +216,5 @@ leads_fault(struct leads *leads, const struct lead_key *key, const char *why,
 	s->fault_us = now_us;
 	s->is_tried = false;
 	s->failures = 0;
-	board_writer_set_host_login_fault(leads->board, key->host);
+	board_writer_set_host_login(leads->board, key->host, BOARD_LOGIN_FAULT);
 }

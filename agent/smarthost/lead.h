@@ -12,8 +12,8 @@
  * is known from the last time, a day ago at most: the same user at the same
  * host, port and mechanism. After a refusal the next one is in steps again.
  *
- * What a server does not take is kept on the board, by host, so that neither
- * the next process nor another lane asks again for a week. One that refuses a
+ * What a server takes is kept on the board, by host, so that neither the next
+ * process nor another lane asks again for a week. One that refuses a
  * login in a group three times, and takes it in steps each time, or breaks off
  * behind it, is one of those.
  *

@@ -183,6 +183,7 @@ find_host(struct board_writer *w, const char *host, bool make)
 	board_store(&best->rtt_us, 0);
 	board_store(&best->certificate_wall_ms, 0);
 	board_store(&best->login_fault_wall_ms, 0);
+	board_store(&best->login_led_wall_ms, 0);
 	board_store_text(best->host, sizeof(best->host), host);
 	board_store(&best->key, key);
 	return best;
@@ -246,25 +247,40 @@ board_writer_set_host_manner(
 	board_store(&h->updated_wall_ms, board_now_wall_ms());
 }
 
-bool
-board_writer_host_login_fault(
+enum board_writer_login
+board_writer_host_login(
     struct board_writer *w, const char *host, int64_t *age_ms_out)
 {
 	const struct board_host *h = find_host(w, host, false);
+	uint64_t fault = h != NULL ? board_load(&h->login_fault_wall_ms) : 0;
+	uint64_t led = h != NULL ? board_load(&h->login_led_wall_ms) : 0;
 
-	*age_ms_out = h != NULL ? age_ms(&h->login_fault_wall_ms) : 0;
-	return h != NULL && board_load(&h->login_fault_wall_ms) != 0;
+	*age_ms_out = 0;
+	if (fault == 0 && led == 0)
+		return BOARD_LOGIN_UNKNOWN;
+	if (fault >= led) {
+		*age_ms_out = age_ms(&h->login_fault_wall_ms);
+		return BOARD_LOGIN_FAULT;
+	}
+	*age_ms_out = age_ms(&h->login_led_wall_ms);
+	return BOARD_LOGIN_LED;
 }
 
 void
-board_writer_set_host_login_fault(struct board_writer *w, const char *host)
+board_writer_set_host_login(
+    struct board_writer *w, const char *host, enum board_writer_login what)
 {
 	struct board_host *h = find_host(w, host, true);
+	uint64_t now = board_now_wall_ms();
 
+	CHECK(what != BOARD_LOGIN_UNKNOWN);
 	if (h == NULL)
 		return;
-	board_store(&h->login_fault_wall_ms, board_now_wall_ms());
-	board_store(&h->updated_wall_ms, board_now_wall_ms());
+	/* The newer counts. */
+	board_store(
+	    &h->login_fault_wall_ms, what == BOARD_LOGIN_FAULT ? now : 0);
+	board_store(&h->login_led_wall_ms, what == BOARD_LOGIN_LED ? now : 0);
+	board_store(&h->updated_wall_ms, now);
 }
 
 void

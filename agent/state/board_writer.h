@@ -102,12 +102,16 @@ int board_writer_host_manner(
     struct board_writer *w, const char *host, int64_t *age_ms_out);
 void board_writer_set_host_manner(
     struct board_writer *w, const char *host, int manner);
-/* It did not take AUTH with commands behind it, so long ago: false, never. /
- * ... found out now. */
-bool board_writer_host_login_fault(
+/* What it made of AUTH with a command behind it, so long ago / just now. */
+enum board_writer_login {
+	BOARD_LOGIN_UNKNOWN,
+	BOARD_LOGIN_FAULT, /* did not take it */
+	BOARD_LOGIN_LED, /* answered both */
+};
+enum board_writer_login board_writer_host_login(
     struct board_writer *w, const char *host, int64_t *age_ms_out);
-void board_writer_set_host_login_fault(
-    struct board_writer *w, const char *host);
+void board_writer_set_host_login(
+    struct board_writer *w, const char *host, enum board_writer_login what);
 void board_writer_set_host_depth(
     struct board_writer *w, const char *host, int depth);
 /* ... found out now. */

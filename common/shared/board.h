@@ -323,7 +323,8 @@ struct board_host {
 	uint64_t manner_wall_ms; /* when that was found out */
 	uint64_t certificate_wall_ms; /* its end, as shown last; 0 unknown */
 	uint64_t login_fault_wall_ms; /* AUTH in a group failed then; 0 never */
-	uint64_t spare[6];
+	uint64_t login_led_wall_ms; /* ... was answered in order; likewise */
+	uint64_t spare[5];
 	char host[BOARD_NAME];
 };
 

@@ -175,6 +175,7 @@ world_init(struct world *w)
 	w->set.lane_request_limit_us = 3600 * US_PER_S;
 	w->set.smtp_line_length_limit = 998;
 	w->set.smtp_rset_timeout_us = 20 * US_PER_S;
+	w->set.smtp_helo_timeout_us = 300 * US_PER_S;
 	w->set.smtp_mail_timeout_us = 300 * US_PER_S;
 	w->set.smtp_rcpt_timeout_us = 300 * US_PER_S;
 	w->set.smtp_data_init_timeout_us = 120 * US_PER_S;
@@ -493,8 +494,11 @@ on_dialled(struct world *w, struct world_conn *c)
 	} else {
 		if (!w->is_stranger)
 			teach(route);
-		c->ls = lane_add_session(
-		    w->lane, route, &w->ehlo, &peer, w->has_login, c, w->now);
+		c->ls = w->leads
+			    ? lane_add_login(w->lane, route, &w->ehlo, &peer,
+				  slice_str("AUTH PLAIN x\r\n"), c, w->now)
+			    : lane_add_session(w->lane, route, &w->ehlo, &peer,
+				  w->has_login, c, w->now);
 	}
 }
 

@@ -57,6 +57,10 @@ struct world_server {
 	    const char *line);
 	const char *judged; /* what follows the code; NULL: something dull */
 	const char *verbatim; /* the whole reply, CRLF included; or NULL */
+	/* What it says to AUTH, or WORLD_CLOSE; 0: 235. Without a login RCPT
+	 * gets 554, unless it takes mail from anybody. */
+	int login_code;
+	bool takes_anybody;
 	/* The reply a dial ends with; NULL: it succeeds. */
 	const char *(*answer_dial)(struct world *w);
 	enum rule_stage dial_stage; /* where that is said */
@@ -93,6 +97,7 @@ struct world_conn {
 	size_t rcpts; /* accepted, of the message in hand */
 	size_t octets_due; /* of a BDAT chunk */
 	bool is_last_chunk, in_data, is_refused;
+	bool is_unknown; /* its login was refused */
 	int accepted;
 	char domains[WORLD_RCPTS_MAX][32]; /* of its recipients */
 	size_t domain_count;
@@ -135,6 +140,10 @@ struct world {
 	size_t alarms, all_clears[ALARM_KINDS], too_many;
 	bool too_many_was_open;
 	bool has_login; /* that the server takes */
+	/* Sessions begin with a login that leads, as long as none was refused;
+	 * what became of them, by enum session_login_news. */
+	bool leads;
+	size_t news[LOGIN_CUT + 1];
 	bool was_alarmed; /* by an earlier process */
 	bool others_give_way; /* the answer to a throttle */
 	size_t asked_to_give_way;

@@ -215,6 +215,17 @@ on_too_many(void *ctx, struct route *route, bool was_open, const char *reply)
 }
 
 static void
+on_login(
+    void *ctx, struct lane_session *ls, enum session_login_news news, int code)
+{
+	struct world *w = ctx;
+
+	(void)code;
+	assert_non_null(ls);
+	w->news[news]++;
+}
+
+static void
 on_turned_away(void *ctx, struct lane_session *ls)
 {
 	(void)ls;
@@ -252,6 +263,7 @@ static const struct lane_connection_ops connection_handlers = {
     .hang_up = hang_up_session,
     .on_session_ended = on_session_ended,
     .on_turned_away = on_turned_away,
+    .on_login = on_login,
 };
 
 static const struct lane_account_ops account_handlers = {

@@ -183,6 +183,8 @@ on_rcpt(struct world_conn *c, const char *line)
 	} else if (c->w->server.rcpts_max > 0 &&
 		   c->rcpts >= (size_t)c->w->server.rcpts_max) {
 		say(c, "552 5.5.3 Maximum limit of recipients reached\r\n");
+	} else if (c->is_unknown && !c->w->server.takes_anybody) {
+		say(c, "554 5.7.1 relay access denied\r\n");
 	} else if (is_as_usual(c, line)) {
 		c->has_rcpt[i] = true;
 		c->rcpts++;
@@ -191,6 +193,22 @@ on_rcpt(struct world_conn *c, const char *line)
 		note_domain(c, line);
 		say(c, "250 2.1.5 ok\r\n");
 	}
+}
+
+static void
+on_auth(struct world_conn *c)
+{
+	int code = c->w->server.login_code;
+	char text[64];
+
+	if (code == WORLD_CLOSE) {
+		hang_up(c);
+		return;
+	}
+	c->is_unknown = code != 0;
+	(void)snprintf(
+	    text, sizeof(text), "%d login\r\n", code != 0 ? code : 235);
+	say(c, text);
 }
 
 static void
@@ -204,6 +222,8 @@ on_command(struct world_conn *c, const char *line)
 		forget_message(c);
 		if (is_as_usual(c, line))
 			say(c, "250 2.0.0 ok\r\n");
+	} else if (strncmp(line, "AUTH ", 5) == 0) {
+		on_auth(c);
 	} else if (strcmp(line, "QUIT") == 0) {
 		c->w->quits++;
 		say(c, "221 2.0.0 bye\r\n");

@@ -208,7 +208,7 @@ memory_is_bounded(void **state)
 }
 
 static void
-fault_outlives_the_process(void **state)
+what_a_server_takes_outlives_the_process(void **state)
 {
 	char error[200];
 	struct board_writer *board =
@@ -222,6 +222,8 @@ fault_outlives_the_process(void **state)
 	leads_set_board(next, board);
 	leads_accepted(next, &key, NOW);
 	assert_int_equal(leads_ask(next, &key, NOW), LEAD_TRIAL);
+	leads_tried(leads, &key, NOW);
+	assert_int_equal(leads_ask(next, &key, NOW), LEAD_YES);
 	leads_fault(leads, &key, "closes", NOW);
 	assert_int_equal(leads_ask(next, &key, NOW), LEAD_NO);
 	leads_free(&leads);
@@ -242,7 +244,7 @@ main(void)
 	    cmocka_unit_test(server_that_fails_often_is_left_alone_for_a_week),
 	    cmocka_unit_test(fault_lasts_a_week),
 	    cmocka_unit_test(memory_is_bounded),
-	    IN_STATEDIR(fault_outlives_the_process),
+	    IN_STATEDIR(what_a_server_takes_outlives_the_process),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
