@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "common/postfix/record.h"
@@ -57,6 +58,7 @@ queuefile_open(struct queuefile *file, const char *path, int64_t *size_out)
 	enum queuefile_result result;
 	int fd = -1, saved;
 
+	*file = (struct queuefile){.fd = -1};
 	result = open_and_lock(&fd, path, size_out);
 	file->fd = fd;
 	if (result != QUEUEFILE_OK) {
@@ -76,10 +78,9 @@ queuefile_close(struct queuefile *file)
 	file->fd = -1;
 }
 
-ssize_t
-queuefile_read_at(void *ctx, char *p, size_t n, int64_t off)
+static ssize_t
+read_at(const struct queuefile *file, char *p, size_t n, int64_t off)
 {
-	const struct queuefile *file = ctx;
 	ssize_t got;
 
 	do {
@@ -88,26 +89,83 @@ queuefile_read_at(void *ctx, char *p, size_t n, int64_t off)
 	return got;
 }
 
-const char *
-queuefile_mark(struct queuefile *file, int64_t off)
+static void
+note_head(struct queuefile *file, const char *head, size_t n)
 {
-	static const char done = RECORD_TYPE_DONE;
-	char type;
-	ssize_t n;
+	for (size_t i = 0; i < n; i++)
+		if (head[i] == RECORD_TYPE_RCPT)
+			file->is_rcpt[i / 8] |= (uint8_t)(1U << i % 8);
+	file->head = n;
+}
 
-	if (file->fd < 0)
-		return "the queue file is not open";
-	if (off < 0)
-		return "bad offset";
-	n = queuefile_read_at(file, &type, 1, off);
+/* The envelope stands before the content, and is small: one look for both. */
+ssize_t
+queuefile_read_at(void *ctx, char *p, size_t n, int64_t off)
+{
+	struct queuefile *file = ctx;
+	char head[QUEUEFILE_HEAD_MAX];
+	size_t before = (size_t)off;
+	struct iovec parts[] = {{head, before}, {p, n}};
+	ssize_t got;
+
+	if (file->head > 0 || off <= 0 || off > QUEUEFILE_HEAD_MAX)
+		return read_at(file, p, n, off);
+	do {
+		got = preadv(file->fd, parts, 2, 0);
+	} while (got < 0 && errno == EINTR);
+	if (got < 0 || (size_t)got <= before)
+		return read_at(file, p, n, off);
+	note_head(file, head, before);
+	return got - off;
+}
+
+/* An R was seen there, and not marked since. */
+static bool
+takes_rcpt(struct queuefile *file, int64_t off)
+{
+	uint8_t bit = (uint8_t)(1U << off % 8);
+	bool has;
+
+	if (off >= (int64_t)file->head)
+		return false;
+	has = (file->is_rcpt[off / 8] & bit) != 0;
+	file->is_rcpt[off / 8] &= (uint8_t)~bit;
+	return has;
+}
+
+/* NULL: a recipient stands at off. */
+static const char *
+find_rcpt(const struct queuefile *file, int64_t off)
+{
+	char type;
+	ssize_t n = read_at(file, &type, 1, off);
+
 	if (n < 0)
 		return strerror(errno);
 	if (n == 0)
 		return "the queue file ends before it";
 	if (type == RECORD_TYPE_DONE)
 		return "it is marked already";
-	if (type != RECORD_TYPE_RCPT)
-		return "the queue file has no recipient there";
+	return type == RECORD_TYPE_RCPT
+		   ? NULL
+		   : "the queue file has no recipient there";
+}
+
+const char *
+queuefile_mark(struct queuefile *file, int64_t off)
+{
+	static const char done = RECORD_TYPE_DONE;
+	const char *why = NULL;
+	ssize_t n;
+
+	if (file->fd < 0)
+		return "the queue file is not open";
+	if (off < 0)
+		return "bad offset";
+	if (!takes_rcpt(file, off))
+		why = find_rcpt(file, off);
+	if (why != NULL)
+		return why;
 	do {
 		n = pwrite(file->fd, &done, 1, off);
 	} while (n < 0 && errno == EINTR);

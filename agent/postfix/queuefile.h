@@ -19,8 +19,14 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+enum { QUEUEFILE_HEAD_MAX = 2048 };
+
 struct queuefile {
 	int fd; /* -1: not open */
+	/* What was read on the way to the content, octet by octet: may a
+	 * recipient begin there? It is locked, so nobody else marks it. */
+	size_t head;
+	uint8_t is_rcpt[QUEUEFILE_HEAD_MAX / 8];
 };
 
 enum queuefile_result {

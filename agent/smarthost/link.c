@@ -435,16 +435,29 @@ update_watch(struct link *link)
 		wake(link);
 }
 
-static void
-run(struct link *link)
+/* What poll cannot tell of may be there, or has to be read whatever it is. */
+static bool
+has_to_read(const struct link *link)
 {
+	return link->has_more || buf_len(&link->unread) > 0 ||
+	       link->is_write_dead || link->handshake_wants_write ||
+	       link->write_wants_read;
+}
+
+static void
+run(struct link *link, bool is_ready)
+{
+	bool reads = is_ready || has_to_read(link);
+
 	link->has_more = false;
 	link->tls_budget = TLS_BYTES_PER_TURN;
 	if (link->life == LIFE_HANDSHAKE && link->ssl != NULL)
 		step_handshake(link);
 	if (!is_freed(link) && link->life != LIFE_HANDSHAKE) {
 		give_back(link);
-		read_input(link);
+		/* The loop looks before it wakes: what came is an event. */
+		if (reads)
+			read_input(link);
 		if (!is_freed(link))
 			write_output(link);
 	}
@@ -456,7 +469,7 @@ on_event(void *ctx, bool readable, bool writable)
 {
 	(void)readable;
 	(void)writable;
-	run(ctx);
+	run(ctx, true);
 }
 
 static void
@@ -474,7 +487,7 @@ on_again(void *ctx)
 		    "server sent plaintext after agreeing to TLS");
 		return;
 	}
-	run(link);
+	run(link, false);
 }
 
 struct link *
@@ -526,6 +539,7 @@ link_set_ops(struct link *link, const struct link_ops *ops, void *ctx)
 {
 	link->ops = ops;
 	link->ctx = ctx;
+	link->has_more = true; /* perhaps: nobody has looked */
 	/* The login passed through here. */
 	if (buf_len(&link->out) == 0 && link->out.data != NULL)
 		mem_wipe(link->out.data, link->out.cap);

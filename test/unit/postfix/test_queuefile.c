@@ -53,7 +53,7 @@ write_file(const char *name, mode_t mode)
 static void
 assert_refused(enum queuefile_result want)
 {
-	struct queuefile file = {-1};
+	struct queuefile file = {.fd = -1};
 	int64_t size = 0;
 
 	assert_int_equal(queuefile_open(&file, path, &size), want);
@@ -74,7 +74,7 @@ is_locked(void)
 static void
 queuefile_is_locked_while_it_is_open(void **state)
 {
-	struct queuefile file = {-1};
+	struct queuefile file = {.fd = -1};
 	int64_t size = 0;
 	char p[8];
 
@@ -141,7 +141,7 @@ assert_not_marked(struct queuefile *file, int64_t off, const char *why)
 static void
 queuefile_marks_only_recipients_that_are_to_do(void **state)
 {
-	struct queuefile file = {-1};
+	struct queuefile file = {.fd = -1};
 	struct stat st;
 	int64_t size = 0;
 	char p[8];
@@ -165,6 +165,35 @@ queuefile_marks_only_recipients_that_are_to_do(void **state)
 	queuefile_close(&file);
 }
 
+/* The first look at the content sees the envelope before it, too; the lock
+ * keeps others from changing it. */
+static void
+queuefile_marks_what_it_has_seen_without_another_look(void **state)
+{
+	struct queuefile file = {.fd = -1};
+	int64_t size = 0;
+	char p[8];
+	int fd;
+
+	(void)state;
+	write_file(path, 0700);
+	assert_int_equal(queuefile_open(&file, path, &size), QUEUEFILE_OK);
+	assert_int_equal(queuefile_read_at(&file, p, sizeof(p), 5), 2);
+	assert_memory_equal(p, "DE", 2);
+	fd = open(path, O_RDWR);
+	assert_int_equal(pwrite(fd, "?", 1, 3), 1);
+	assert_null(queuefile_mark(&file, 3));
+	assert_int_equal(pread(fd, p, 7, 0), 7);
+	assert_memory_equal(p, "CTSDRDE", 7);
+	assert_not_marked(&file, 3, "it is marked already");
+	assert_not_marked(&file, 2, "the queue file has no recipient there");
+	assert_not_marked(&file, 5, "it is marked already");
+	assert_null(queuefile_mark(&file, 4));
+	assert_not_marked(&file, 4, "it is marked already");
+	close(fd);
+	queuefile_close(&file);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int
@@ -175,6 +204,7 @@ main(void)
 	    TEST(queuefile_that_is_gone_incomplete_or_no_file_is_refused),
 	    TEST(queuefile_held_by_somebody_else_is_refused),
 	    TEST(queuefile_marks_only_recipients_that_are_to_do),
+	    TEST(queuefile_marks_what_it_has_seen_without_another_look),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
