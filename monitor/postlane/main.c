@@ -106,6 +106,7 @@ static const struct {
 } questions[] = {
     {"Is it healthy?", "postlane"},
     {"Why does this message wait?", "postlane why QUEUEID"},
+    {"When is the queue empty?", "postlane forecast"},
     {"How full is the account?", "postlane status: the lines of \"account\""},
     {"Is the provider pushing back?",
 	"postlane status: \"slowed\", \"learned\", \"refused\""},
@@ -114,6 +115,8 @@ static const struct {
 	"postlane replay /var/log/mail.log -o ..."},
     {"  ... for an hour, at once?", "postlane rate LANE 5/1s --for 1h"},
     {"  ... in main.cf or master.cf?", "postlane doctor, before the reload"},
+    {"How do I stop it for a while?", "postlane pause LANE|DOMAIN --for 1h"},
+    {"How do I begin?", "postlane setup NEXTHOP"},
 };
 
 static void

@@ -164,7 +164,8 @@ def test_who_clicks_through_it_sees_what_is_told(browser, site):
     site.log.wait(r"postfix/smtp\[.* status=sent", timeout_s=60, count=6)
     page.wait("[...document.querySelectorAll('#lanes .replies div')]"
               ".some(d => d.firstChild.textContent === 'delivered' && "
-              "d.querySelector('dd').textContent === '6')", "six are delivered")
+              "d.querySelector('dd').textContent === '6')",
+              "six are delivered")
     is_quiet(page, site)
     for link, word in (("healthz", "fast: well"), ("metrics", "# TYPE"),
                        ("api/status", '"schema"')):
