@@ -41,6 +41,8 @@ dialing_open(struct dialing *d, struct loop *loop, const struct settings *set,
 	d->ehlo_words = rewrite_table_open(&env,
 	    "smtp_discard_ehlo_keyword_address_maps",
 	    set->smtp_discard_ehlo_keyword_address_maps, d->tables, problems);
+	d->records = rewrite_table_open(&env, "smtp_dns_reply_filter",
+	    set->smtp_dns_reply_filter, d->tables, problems);
 	d->credentials = credentials_new(set, d->passwords);
 	credentials_preload(d->credentials, set->relayhost);
 	credentials_preload(d->credentials, set->lane_smarthost);
@@ -52,6 +54,7 @@ dialing_open(struct dialing *d, struct loop *loop, const struct settings *set,
 	d->dialer = dialer_new(loop, set, d->credentials, d->policies);
 	dialer_filter(d->dialer, rewrite_table_rewriter(d->replies),
 	    rewrite_table_rewriter(d->ehlo_words));
+	dialer_filter_dns(d->dialer, rewrite_table_rewriter(d->records));
 	d->requiretls = requiretls_table_open(
 	    &env, set->smtp_requiretls_policy, d->tables, problems);
 	dialer_set_requiretls(d->dialer, d->requiretls);
@@ -67,5 +70,6 @@ dialing_close(struct dialing *d)
 	maps_close(&d->policies);
 	rewrite_table_close(&d->replies);
 	rewrite_table_close(&d->ehlo_words);
+	rewrite_table_close(&d->records);
 	requiretls_table_close(&d->requiretls);
 }

@@ -19,7 +19,7 @@
 struct dialing {
 	struct mapwatch *tables; /* others may add theirs */
 	struct maps *passwords, *policies;
-	struct rewrite_table *replies, *ehlo_words;
+	struct rewrite_table *replies, *ehlo_words, *records;
 	struct requiretls_table *requiretls;
 	struct credentials *credentials;
 	struct dialer *dialer;

@@ -57,7 +57,8 @@ struct settings {
 	int smtp_line_length_limit;
 	char *smtp_discard_ehlo_keywords;
 	char *smtp_discard_ehlo_keyword_address_maps;
-	char *smtp_reply_filter, *smtp_delivery_status_filter;
+	char *smtp_reply_filter, *smtp_dns_reply_filter;
+	char *smtp_delivery_status_filter;
 	char *smtp_generic_maps; /* see generic.h, also for what follows */
 	char *propagate_unmatched_extensions, *mydestination, *mydomain;
 	char *double_bounce_sender;

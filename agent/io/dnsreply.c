@@ -51,7 +51,7 @@ dnsreply_read(const unsigned char *msg, size_t n, unsigned type,
     dnsreply_fn *fn, void *ctx, int *ttl_s)
 {
 	size_t at = n < HEADER_SIZE ? 0 : skip_questions(msg, n), used, length;
-	uint32_t ttl;
+	struct dnsreply_record r = {.msg = msg, .msg_n = n};
 
 	if (at == 0)
 		return false;
@@ -59,16 +59,19 @@ dnsreply_read(const unsigned char *msg, size_t n, unsigned type,
 		used = at < n ? dnsreply_name(msg + at, msg, n, NULL, 0) : 0;
 		if (used == 0 || at + used + RR_FIXED_SIZE > n)
 			return false;
+		r.owner = msg + at;
 		at += used;
-		ttl = (uint32_t)get16(msg + at + 4) << 16 | get16(msg + at + 6);
+		r.ttl_s =
+		    (uint32_t)get16(msg + at + 4) << 16 | get16(msg + at + 6);
 		length = get16(msg + at + 8);
 		if (length > n - at - RR_FIXED_SIZE)
 			return false;
-		if (ttl < (uint32_t)*ttl_s)
-			*ttl_s = (int)ttl;
+		if (r.ttl_s < (uint32_t)*ttl_s)
+			*ttl_s = (int)r.ttl_s;
+		r.data = msg + at + RR_FIXED_SIZE;
+		r.n = length;
 		if (get16(msg + at) == type &&
-		    get16(msg + at + 2) == DNS_CLASS_IN &&
-		    !fn(ctx, msg, n, msg + at + RR_FIXED_SIZE, length))
+		    get16(msg + at + 2) == DNS_CLASS_IN && !fn(ctx, &r))
 			return false;
 		at += RR_FIXED_SIZE + length;
 	}

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum {
 	DNS_CLASS_IN = 1,
@@ -17,9 +18,18 @@ enum {
 	DNS_TYPE_SRV = 33,
 };
 
-/* data: n octets of a record of the type asked for. False ends the reading. */
-typedef bool dnsreply_fn(void *ctx, const unsigned char *msg, size_t msg_n,
-    const unsigned char *data, size_t n);
+/* A record of the type asked for, in its message; all borrowed. */
+struct dnsreply_record {
+	const unsigned char *msg;
+	size_t msg_n;
+	const unsigned char *owner; /* its name, for dnsreply_name() */
+	uint32_t ttl_s;
+	const unsigned char *data; /* n octets */
+	size_t n;
+};
+
+/* False ends the reading. */
+typedef bool dnsreply_fn(void *ctx, const struct dnsreply_record *record);
 
 /* Calls fn for each record and lowers *ttl_s to the least TTL, aliases
  * included. False: malformed, or fn said so. */

@@ -60,7 +60,11 @@ struct resolver {
 	struct loop_timer *timer;
 	struct list watches, queries;
 	struct resolver_cache cache;
+	const struct rewriter *filter; /* or NULL */
 };
+
+/* What the filter made of a reply, beside the statuses of c-ares. */
+enum { FILTER_DROPPED = 1000, FILTER_FAILED };
 
 /* One question that c-ares works on. */
 struct question {
@@ -78,7 +82,7 @@ struct resolver_query {
 	enum source source;
 	size_t name_index; /* in what the search makes of name */
 	struct question *questions[TYPES_MAX]; /* open ones, else NULL */
-	int failure; /* the worst of this name: an ARES status */
+	int failure; /* the worst of this name: an ARES status, or FILTER_ */
 	int ttl_s;
 	resolver_fn *fn;
 	void *ctx;
@@ -264,6 +268,12 @@ resolver_new(struct loop *loop, const struct settings *set)
 	return resolver_new_from(loop, set, RESOLVCONF_PATH, NULL);
 }
 
+void
+resolver_filter(struct resolver *resolver, const struct rewriter *filter)
+{
+	resolver->filter = filter;
+}
+
 /* c-ares may hold the questions for long; none of them finds us any more. */
 static void
 forget_questions(struct resolver_query *q)
@@ -348,10 +358,26 @@ type_name(const struct resolver_query *q)
 }
 
 static void
+set_filtered(struct resolver_query *q, int rc)
+{
+	bool is_dropped = rc == FILTER_DROPPED;
+
+	q->answer.status = is_dropped ? RESOLVER_FILTERED : RESOLVER_TEMPORARY;
+	(void)snprintf(q->answer.reason, sizeof(q->answer.reason),
+	    "Error looking up name=%s type=%s: %s", q->name, type_name(q),
+	    is_dropped ? "DNS reply filter drops all results"
+		       : "Invalid DNS reply filter syntax");
+}
+
+static void
 set_failure(struct resolver_query *q, int rc)
 {
 	const char *text = "Host not found, try again";
 
+	if (rc == FILTER_DROPPED || rc == FILTER_FAILED) {
+		set_filtered(q, rc);
+		return;
+	}
 	q->answer.status = RESOLVER_TEMPORARY;
 	if (rc == ARES_ENOTFOUND || rc == ARES_EBADNAME) {
 		q->answer.status = RESOLVER_NOT_FOUND;
@@ -426,7 +452,8 @@ conclude(struct resolver_query *q)
 
 	CHECK(!q->is_settled);
 	if (a->count > 0) {
-		if (has_open_questions(q) || q->failure != ARES_SUCCESS)
+		if (has_open_questions(q) || (q->failure != ARES_SUCCESS &&
+						 q->failure != FILTER_DROPPED))
 			ttl_s = ttl_s < PARTIAL_TTL_S ? ttl_s : PARTIAL_TTL_S;
 		if (q->kind != RESOLVER_ADDRS)
 			qsort(a->mx, a->count, sizeof(*a->mx), by_preference);
@@ -463,11 +490,23 @@ static int
 take_reply(
     struct resolver_query *q, unsigned type, const unsigned char *msg, size_t n)
 {
-	size_t before = q->answer.count;
+	const struct rewriter *filter =
+	    q->source == SOURCE_DNS ? q->resolver->filter : NULL;
 
-	if (!resolver_records_read(&q->answer, type, msg, n, &q->ttl_s))
+	switch (resolver_records_read(
+	    &q->answer, type, filter, msg, n, &q->ttl_s)) {
+	case RESOLVER_RECORDS_FOUND:
+		return ARES_SUCCESS;
+	case RESOLVER_RECORDS_NONE:
+		return ARES_ENODATA;
+	case RESOLVER_RECORDS_DROPPED:
+		return FILTER_DROPPED;
+	case RESOLVER_RECORDS_MALFORMED:
 		return ARES_EBADRESP;
-	return q->answer.count == before ? ARES_ENODATA : ARES_SUCCESS;
+	case RESOLVER_RECORDS_FILTER_FAILED:
+		break;
+	}
+	return FILTER_FAILED;
 }
 
 static void

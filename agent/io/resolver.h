@@ -22,6 +22,7 @@
 
 #include "agent/engine/settings.h"
 #include "agent/io/loop.h"
+#include "common/base/rewriter.h"
 
 enum {
 	RESOLVER_CACHE_MAX = 256,
@@ -37,6 +38,7 @@ enum resolver_status {
 	RESOLVER_NOT_FOUND, /* no such name, or no such record */
 	RESOLVER_TEMPORARY, /* try again later */
 	RESOLVER_FAILED, /* the name server cannot answer this */
+	RESOLVER_FILTERED, /* the filter leaves nothing of what there is */
 };
 
 /* What is asked for. */
@@ -72,6 +74,10 @@ struct resolver *resolver_new(struct loop *loop, const struct settings *set);
 struct resolver *resolver_new_from(struct loop *loop,
     const struct settings *set, const char *resolv_conf, const char *servers);
 void resolver_free(struct resolver **resolver);
+
+/* Which records of DNS count from now on (dns_filter.h), native's are not asked
+ * about; borrowed, NULL: all. Before the first question. */
+void resolver_filter(struct resolver *resolver, const struct rewriter *filter);
 
 /* Addresses of the families in inet_protocols, in the order received. The
  * callback comes from the loop, never from inside these calls. */

@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "agent/io/dns_filter.h"
 #include "agent/io/dnsreply.h"
 #include "common/base/mem.h"
 
@@ -25,27 +26,21 @@ resolver_records_add_addr(
 	    raw, n);
 }
 
-static bool
-on_a(void *ctx, const unsigned char *msg, size_t msg_n,
-    const unsigned char *data, size_t n)
-{
-	(void)msg;
-	(void)msg_n;
-	if (n != sizeof(struct in_addr))
-		return false;
-	resolver_records_add_addr(ctx, AF_INET, data, n);
-	return true;
-}
+/* One reading of a message. */
+struct reading {
+	struct resolver_answer *answer;
+	unsigned type;
+	const struct rewriter *filter;
+	bool is_dropped, has_failed; /* a record, by the filter */
+};
 
 static bool
-on_aaaa(void *ctx, const unsigned char *msg, size_t msg_n,
-    const unsigned char *data, size_t n)
+take_addr(struct resolver_answer *a, int family, size_t size,
+    const struct dnsreply_record *r)
 {
-	(void)msg;
-	(void)msg_n;
-	if (n != sizeof(struct in6_addr))
+	if (r->n != size)
 		return false;
-	resolver_records_add_addr(ctx, AF_INET6, data, n);
+	resolver_records_add_addr(a, family, r->data, r->n);
 	return true;
 }
 
@@ -58,60 +53,88 @@ number_at(const unsigned char *data)
 /* A record of so many numbers before a name; true: *mx_out is where it goes, or
  * NULL, as there are enough. */
 static bool
-take_host(struct resolver_answer *a, size_t numbers, const unsigned char *msg,
-    size_t msg_n, const unsigned char *data, size_t n,
-    struct resolver_mx **mx_out)
+take_host(struct resolver_answer *a, size_t numbers,
+    const struct dnsreply_record *r, struct resolver_mx **mx_out)
 {
 	struct resolver_mx *mx;
 
 	*mx_out = NULL;
 	if (a->mx == NULL)
 		a->mx = mem_zarray(RESOLVER_MX_MAX, sizeof(*a->mx));
-	if (n < 2 * numbers + 1)
+	if (r->n < 2 * numbers + 1)
 		return false;
 	if (a->count == RESOLVER_MX_MAX)
 		return true;
 	mx = *mx_out = &a->mx[a->count++];
-	mx->preference = number_at(data);
-	return dnsreply_name(data + 2 * numbers, msg, msg_n, mx->host,
+	mx->preference = number_at(r->data);
+	return dnsreply_name(r->data + 2 * numbers, r->msg, r->msg_n, mx->host,
 		   sizeof(mx->host)) > 0;
 }
 
 static bool
-on_mx(void *ctx, const unsigned char *msg, size_t msg_n,
-    const unsigned char *data, size_t n)
+take_service(struct resolver_answer *a, const struct dnsreply_record *r)
 {
 	struct resolver_mx *mx;
-
-	return take_host(ctx, 1, msg, msg_n, data, n, &mx);
-}
-
-static bool
-on_srv(void *ctx, const unsigned char *msg, size_t msg_n,
-    const unsigned char *data, size_t n)
-{
-	struct resolver_mx *mx;
-	bool is_good = take_host(ctx, 3, msg, msg_n, data, n, &mx);
+	bool is_good = take_host(a, 3, r, &mx);
 
 	if (is_good && mx != NULL) {
-		mx->weight = number_at(data + 2);
-		mx->port = number_at(data + 4);
+		mx->weight = number_at(r->data + 2);
+		mx->port = number_at(r->data + 4);
 	}
 	return is_good;
 }
 
-bool
-resolver_records_read(struct resolver_answer *answer, unsigned type,
-    const unsigned char *msg, size_t n, int *ttl_s)
+static bool
+take(const struct reading *reading, const struct dnsreply_record *r)
 {
-	dnsreply_fn *fn = type == DNS_TYPE_A      ? on_a
-			  : type == DNS_TYPE_AAAA ? on_aaaa
-			  : type == DNS_TYPE_MX   ? on_mx
-						  : on_srv;
+	struct resolver_answer *a = reading->answer;
+	struct resolver_mx *mx;
+
+	switch (reading->type) {
+	case DNS_TYPE_A:
+		return take_addr(a, AF_INET, sizeof(struct in_addr), r);
+	case DNS_TYPE_AAAA:
+		return take_addr(a, AF_INET6, sizeof(struct in6_addr), r);
+	case DNS_TYPE_MX:
+		return take_host(a, 1, r, &mx);
+	default:
+		return take_service(a, r);
+	}
+}
+
+static bool
+on_record(void *ctx, const struct dnsreply_record *r)
+{
+	struct reading *reading = ctx;
+
+	switch (dns_filter_ask(reading->filter, reading->type, r)) {
+	case DNS_FILTER_KEEP:
+		return take(reading, r);
+	case DNS_FILTER_DROP:
+		reading->is_dropped = true;
+		return true;
+	case DNS_FILTER_FAILED:
+		break;
+	}
+	reading->has_failed = true;
+	return false;
+}
+
+enum resolver_records
+resolver_records_read(struct resolver_answer *answer, unsigned type,
+    const struct rewriter *filter, const unsigned char *msg, size_t n,
+    int *ttl_s)
+{
+	struct reading reading = {answer, type, filter, false, false};
 	size_t before = answer->count;
 
-	if (dnsreply_read(msg, n, type, fn, answer, ttl_s))
-		return true;
-	answer->count = before;
-	return false;
+	if (!dnsreply_read(msg, n, type, on_record, &reading, ttl_s)) {
+		answer->count = before;
+		return reading.has_failed ? RESOLVER_RECORDS_FILTER_FAILED
+					  : RESOLVER_RECORDS_MALFORMED;
+	}
+	if (answer->count > before)
+		return RESOLVER_RECORDS_FOUND;
+	return reading.is_dropped ? RESOLVER_RECORDS_DROPPED
+				  : RESOLVER_RECORDS_NONE;
 }

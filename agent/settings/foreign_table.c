@@ -75,8 +75,6 @@ static const struct foreign table[] = {
 	"mail for this host does not belong in a lane"),
     REFUSE("ignore_mx_lookup_error", "3.4", "no",
 	"put the host into brackets: [host]"),
-    REFUSE("smtp_dns_reply_filter", "3.4", "-",
-	"use inet_protocols, or name the addresses as the nexthop"),
     FINE("smtp_defer_if_no_mx_address_found", "3.4",
 	"always deferred, as with yes"),
     FINE("smtp_mx_session_limit", "3.4",

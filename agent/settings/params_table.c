@@ -109,6 +109,8 @@ static const struct param table[] = {
 	"the same, by the server's address"),
     STR(smtp_reply_filter, "",
 	"other text for lines of replies, before any rule"),
+    STR(smtp_dns_reply_filter, "",
+	"records of DNS that are left out, by what they say"),
     STR(smtp_delivery_status_filter, "",
 	"another status and text for a verdict"),
     STR(smtp_generic_maps, "", "addresses to change on their way out"),

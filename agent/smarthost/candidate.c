@@ -165,6 +165,8 @@ note_answer(struct candidates *c, const struct resolver_answer *answer)
 {
 	if (answer->status == RESOLVER_TEMPORARY)
 		note_problem(c, CANDIDATES_TROUBLE, "4.4.3", answer->reason);
+	else if (answer->status == RESOLVER_FILTERED)
+		note_problem(c, CANDIDATES_MISTAKE, "4.7.0", answer->reason);
 	else
 		note_mistake(c, answer->reason);
 }

@@ -84,6 +84,12 @@ dialer_filter(struct dialer *dialer, const struct rewriter *replies,
 }
 
 void
+dialer_filter_dns(struct dialer *dialer, const struct rewriter *records)
+{
+	resolver_filter(dialer->resolver, records);
+}
+
+void
 dialer_trace(struct dialer *dialer, const struct tracer *tracer)
 {
 	dialer->tracer = tracer;

@@ -93,6 +93,9 @@ void dialer_free(struct dialer **dialer);
 void dialer_filter(struct dialer *dialer, const struct rewriter *replies,
     const struct rewriter *ehlo_words);
 
+/* Which records of DNS count (agent/io/dns_filter.h). Borrowed. */
+void dialer_filter_dns(struct dialer *dialer, const struct rewriter *records);
+
 /* Hears the dialogue with all that are dialled from now on; borrowed, and
  * longer than sessions live. */
 struct tracer;

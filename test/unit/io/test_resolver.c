@@ -19,6 +19,7 @@
 #include "common/base/log.h"
 #include "test/support/dnsbench.h"
 #include "test/support/fakeserver.h"
+#include "test/support/word_table.h"
 
 static void
 resolver_finds_addresses_and_exchangers(void **state)
@@ -414,6 +415,55 @@ resolver_rotates_through_servers_if_told_to(void **state)
 	}
 }
 
+/* "TEXT=VALUE|..." */
+static void
+filter(struct dnsbench *b, struct rewriter *rewriter, const char *table)
+{
+	static char text[512];
+
+	(void)snprintf(text, sizeof(text), "%s", table);
+	*rewriter = (struct rewriter){word_table_ask, text};
+	resolver_filter(b->resolver, rewriter);
+}
+
+static void
+resolver_leaves_out_what_the_filter_says(void **state)
+{
+	struct rewriter rewriter;
+	struct dnsbench b;
+
+	(void)state;
+	dnsbench_begin(&b, "all");
+	filter(&b, &rewriter,
+	    "both.test. 60 IN AAAA 2001:db8::2=IGNORE|"
+	    "mail.test. 60 IN MX 10 one.test.=ignore  behind it|"
+	    "_submission._tcp.srv.test. 60 IN SRV 20 0 1587 both.test.=IGNORE|"
+	    "one.test. 60 IN A 192.0.2.1=IGNORE|null.test. 60 IN MX 0 .=IGNORE|"
+	    "many1.test. 60 IN A 192.0.2.41=KEEP");
+	assert_string_equal(
+	    dnsbench_find(&b, "both.test", false), " 192.0.2.2");
+	assert_string_equal(
+	    dnsbench_find(&b, "mail.test", true), " 20:both.test");
+	/* Nothing is left: that is no missing name. */
+	assert_string_equal(dnsbench_find(&b, "one.test", false),
+	    "Error looking up name=one.test type=AAAA: DNS reply filter drops "
+	    "all results");
+	assert_int_equal(b.status, RESOLVER_FILTERED);
+	(void)dnsbench_find(&b, "null.test", true);
+	assert_int_equal(b.status, RESOLVER_FILTERED);
+	/* A mistake in the table is nobody's answer. */
+	assert_string_equal(dnsbench_find(&b, "many1.test", false),
+	    "Error looking up name=many1.test type=AAAA: Invalid DNS reply "
+	    "filter syntax");
+	assert_int_equal(b.status, RESOLVER_TEMPORARY);
+	/* What was left is kept for its time. */
+	int questions = b.questions;
+	assert_string_equal(
+	    dnsbench_find(&b, "both.test", false), " 192.0.2.2");
+	assert_int_equal(b.questions, questions);
+	dnsbench_end(&b);
+}
+
 int
 main(void)
 {
@@ -431,6 +481,7 @@ main(void)
 		resolver_does_not_wait_for_a_family_that_is_not_answered),
 	    cmocka_unit_test(resolver_goes_to_the_next_server_in_time),
 	    cmocka_unit_test(resolver_rotates_through_servers_if_told_to),
+	    cmocka_unit_test(resolver_leaves_out_what_the_filter_says),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

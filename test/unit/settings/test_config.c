@@ -104,19 +104,20 @@ static void
 config_what_smtp_obeys_and_we_do_not_is_refused(void **state)
 {
 	(void)state;
-	scratch_config("smtp_dns_reply_filter = $filter\n"
-		       "filter = pcre:/x\n"
+	scratch_config("smtp_quote_rfc821_envelope = $quote\n"
+		       "quote = no\n"
 		       "smtp_never_send_ehlo = no\n"
 		       "notify_classes = resource,software\n");
 	load("");
 	assert_int_equal(problems.count, 1);
-	expect_problem("bad parameter: smtp_dns_reply_filter = pcre:/x: not "
+	expect_problem("bad parameter: smtp_quote_rfc821_envelope = no: not "
 		       "supported by lane: ");
 	assert_int_equal(problems.warning_count, 0);
-	load("-o|smtp_dns_reply_filter=|-o|smtp_never_send_ehlo=yes");
+	load("-o|smtp_quote_rfc821_envelope=yes|-o|smtp_never_send_ehlo=yes");
 	assert_int_equal(problems.count, 1);
 	expect_problem("smtp_never_send_ehlo = yes: not supported by lane: ");
-	load("-o|smtp_dns_reply_filter=|-o|notify_classes=resource, protocol");
+	load("-o|smtp_quote_rfc821_envelope=yes|-o|notify_classes=resource, "
+	     "protocol");
 	expect_no_problem();
 	assert_int_equal(problems.warning_count, 1);
 	expect_warning("notify_classes = resource, protocol: not supported");
