@@ -179,3 +179,32 @@ def test_one_way_of_names(base, certs, started, case):
     finally:
         for one in (good, dead, *strangers):
             one.destroy()
+
+
+@pytest.mark.skipif(not is_private(), reason="in a name space of mounts")
+def test_records_are_left_out(base, certs, started):
+    """By smtp_dns_reply_filter, whose table is asked for the same text."""
+    with open("/etc/resolv.conf", "w", encoding="ascii") as f:
+        f.write(f"nameserver {GOOD}\n")
+    good = NameServer(GOOD, OURS)
+
+    def setup(side):
+        side.origin.set(
+            relayhost=f"[{NAME}]:{side.upstream.port}",
+            smtp_host_lookup="dns", inet_protocols="ipv4",
+            smtp_dns_reply_filter=side.origin.map("dns_filter", {
+                rf"/^{re.escape(NAME)}\. [0-9]+ IN A 127\.0\.0\.1$/":
+                "IGNORE"}, type="regexp"))
+    try:
+        pair = Pair(base, certs, started, setup=setup, main=PATIENT)
+        pair.submit(DATA, ["one@rcpt.example"])
+        pair.wait(r"/smtp\[.* status=", timeout_s=60)
+        for side in pair.sides:
+            assert side.origin.log.lines(
+                f"ignoring DNS RR: {NAME}. 1 IN A 127.0.0.1$")
+            line = side.origin.log.lines(r"/smtp\[.* status=")[0]
+            assert ("dsn=4.7.0, status=deferred (Error looking up "
+                    f"name={NAME} type=A: DNS reply filter drops all "
+                    "results)") in line
+    finally:
+        good.destroy()
