@@ -171,8 +171,11 @@ def test_gauges_of_what_is_under_way(base, certs, origin, started):
     sim.wait_taken(2)
     found = wait_until(lambda: gauges(sessions_idle=1), 20, "idle")
     assert found["sessions_busy"] == found["oldest_wall_ms"] == 0
-    wait_until(lambda: gauges(sessions_closing=1), 20, "QUIT is answered")
-    assert lane_of(origin)["sessions"][0]["session"] == session["session"]
+    # the same look: the lane waits two seconds for the answer to QUIT
+    closing = wait_until(
+        lambda: (now := lane_of(origin))["gauges"]["sessions_closing"] == 1
+        and now["sessions"], 20, "QUIT is answered")
+    assert closing[0]["session"] == session["session"]
 
 
 def test_a_session_can_be_followed(base, certs, origin, started):
