@@ -140,7 +140,7 @@ FUZZ_CC = clang -std=c11 -D_GNU_SOURCE -I. -g -O1 -fsanitize=fuzzer,address,unde
 fuzz_obj = $(patsubst %.c,$(BUILD)/fuzz/%.o,$(1))
 FUZZ_LIB := $(BUILD)/fuzz/libcommon.a
 FUZZ_MAIL := test/fuzz/mail.c $(wildcard agent/engine/session*.c) \
-             $(patsubst %,agent/engine/%.c,answers checks generic manner message pipeline request rewriting trace transaction \
+             $(patsubst %,agent/engine/%.c,answers bdp checks generic manner message pipeline request rewriting trace transaction \
                           verdict)
 $(BUILD)/fuzz/%.o: %.c
 	@mkdir -p $(@D)
@@ -149,7 +149,7 @@ $(FUZZ_LIB): $(call fuzz_obj,$(COMMON_SRC))
 	@rm -f $@
 	$(AR) rcs $@ $^
 $(FUZZ_BIN): $(BUILD)/fuzz/%: $(BUILD)/fuzz/test/fuzz/%.o $(FUZZ_LIB)
-	$(FUZZ_CC) -Wl,--as-needed -o $@ $(filter %.o,$^) $(FUZZ_LIB) $(PKG_LIBS)
+	$(FUZZ_CC) -Wl,--as-needed -o $@ $(filter %.o,$^) $(FUZZ_LIB) $(PKG_LIBS) -lm
 $(BUILD)/fuzz/fuzz_provider: $(call fuzz_obj,agent/settings/provider.c agent/engine/rules.c)
 $(BUILD)/fuzz/fuzz_token: $(call fuzz_obj,agent/token/answer.c agent/token/form.c)
 $(BUILD)/fuzz/fuzz_session $(BUILD)/fuzz/fuzz_smuggle: $(call fuzz_obj,$(FUZZ_MAIL))

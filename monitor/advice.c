@@ -46,21 +46,18 @@ rate_of(const struct settings *set)
 }
 
 int
-advice_depth(const struct site_lane *lane, const json_t *report)
+advice_depth(const struct site_lane *lane, int64_t rtt_us)
 {
-	double rtt_s =
-	    (double)json_integer_value(json_object_get(report, "rtt_us")) /
-	    US_PER_S;
+	const struct settings *set = &lane->set;
 	double per_s = ADVICE_PER_S;
-	double limit = rate_of(&lane->set) / sessions_of(&lane->set);
-	int depth, now = lane->set.lane_pipeline_depth;
+	double limit = rate_of(set) / sessions_of(set);
+	double depth;
 
 	if (limit > 0 && limit < per_s)
 		per_s = limit;
-	depth = (int)ceil(rtt_s * per_s);
-	if (depth > ADVICE_DEPTH_MAX)
-		depth = ADVICE_DEPTH_MAX;
-	return depth > now ? depth : now;
+	depth = ceil((double)rtt_us * per_s / US_PER_S) + ADVICE_SPARE;
+	depth = fmin(depth, set->lane_messages_per_connection);
+	return (int)fmin(depth, ADVICE_DEPTH_MAX);
 }
 
 int
@@ -120,24 +117,22 @@ advice_of(const struct site_lane *lane, const json_t *report)
 {
 	json_t *list = json_array();
 	const struct settings *set = &lane->set;
-	int depth = 1;
+	int64_t rtt_us = json_integer_value(json_object_get(report, "rtt_us"));
+	int depth = 1, limit = set->lane_pipeline_depth;
 	char why[200];
 
 	CHECK(list != NULL);
 	if (!json_is_true(json_object_get(report, "is_ready")))
 		return list;
 	if (is_offered(report, "pipelining")) {
-		depth = advice_depth(lane, report);
+		depth = advice_depth(lane, rtt_us);
 		(void)snprintf(why, sizeof(why),
-		    "a round trip takes %lld ms: so a session carries what "
-		    "the rate allows, or %d messages a second",
-		    (long long)json_integer_value(
-			json_object_get(report, "rtt_us")) /
-			1000,
-		    ADVICE_PER_S);
-		if (depth > set->lane_pipeline_depth)
-			add(list, "lane_pipeline_depth", depth,
-			    set->lane_pipeline_depth, why);
+		    "a round trip takes %lld ms: so many can be on their way "
+		    "on a session that is to carry what the rate allows, or "
+		    "%d messages a second",
+		    (long long)rtt_us / 1000, ADVICE_PER_S);
+		if (depth > limit)
+			add(list, "lane_pipeline_depth", depth, limit, why);
 	}
 	add_window(list, lane, depth);
 	return list;

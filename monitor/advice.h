@@ -1,10 +1,11 @@
 /* advice: settings that would suit what a probe found (agent/probe.h).
  *
- * Pure. Depth: a window of messages is answered once a round trip, so a depth
- * of the round trip in hundredths of a second is what lets a session carry 100
- * messages a second; a message rate that is set needs no more than its share.
- * Windows: 2 x sessions x depth (main.cf.example); a server without PIPELINING
- * gets one message at a time, whatever the depth.
+ * Pure. Depth: what a lane would find out to need (agent/engine/bdp.h) of a
+ * server that works through 1000 messages a second on each session, which is a
+ * quick one; a message rate that is set needs no more than its share, and no
+ * session has more than lane_messages_per_connection. lane_pipeline_depth
+ * should allow that. Windows: 2 x sessions x depth (main.cf.example); a server
+ * without PIPELINING gets one message at a time, whatever the depth.
  */
 #ifndef ADVICE_H
 #define ADVICE_H
@@ -16,12 +17,15 @@
 struct json_t;
 
 enum {
-	ADVICE_PER_S = 100, /* messages of a session */
-	ADVICE_DEPTH_MAX = 100,
+	ADVICE_PER_S = 1000, /* messages of a session */
+	ADVICE_SPARE = 8, /* BDP_SPARE */
+	ADVICE_RTT_US = 1000000, /* a long one */
+	ADVICE_DEPTH_MAX = 1000,
 };
 
-/* Messages that are under way on a session at most. */
-int advice_depth(const struct site_lane *lane, const struct json_t *report);
+/* Messages that it is good to have under way on a session with this round
+ * trip, whatever lane_pipeline_depth allows. */
+int advice_depth(const struct site_lane *lane, int64_t rtt_us);
 
 /* What the queue manager must hand out for the lane never to run dry. */
 int advice_window(const struct site_lane *lane, int depth);

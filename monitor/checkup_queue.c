@@ -45,13 +45,23 @@ fix_main_number(
 
 /* ---- windows ------------------------------------------------------------- */
 
+/* Over any distance. */
+static int
+window_of(const struct site_lane *lane)
+{
+	int depth = advice_depth(lane, ADVICE_RTT_US);
+	int limit = lane->set.lane_pipeline_depth;
+
+	return advice_window(lane, depth < limit ? depth : limit);
+}
+
 static void
 check_windows(struct checkup *c, const struct site_lane *lane)
 {
 	static const char limit[] = "destination_concurrency_limit";
 	static const char initial[] = "initial_destination_concurrency";
 	const char *service = lane->opt.service_name;
-	int wanted = advice_window(lane, lane->set.lane_pipeline_depth);
+	int wanted = window_of(lane);
 	long now = number(checkup_transport_value(c, lane, limit));
 	char *own = name_of(lane, initial);
 	const char *value = postconf_value(&c->values, own);
@@ -137,8 +147,7 @@ check_active_room(struct checkup *c)
 	char *first, *second;
 
 	for (size_t i = 0; i < c->site->lane_count; i++)
-		sum += advice_window(&c->site->lanes[i],
-		    c->site->lanes[i].set.lane_pipeline_depth);
+		sum += window_of(&c->site->lanes[i]);
 	if (limit <= 0 || sum * 100 < limit * ACTIVE_PERCENT)
 		return;
 	wanted = (sum * 100 / ACTIVE_PERCENT / ACTIVE_STEP + 1) * ACTIVE_STEP;

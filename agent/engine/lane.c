@@ -315,6 +315,7 @@ add_session(struct lane *lane, struct route *route, const struct ehlo *ehlo,
 	CHECK(route->dialing > 0 && lane->dialing >= route->dialing);
 	route->dialing--;
 	lane->dialing--;
+	bdp_on_dial(&route->bdp, peer->rtt_us, now.us);
 	ls->lane = lane;
 	ls->route = route;
 	ls->alarms_before = route->alarms;
@@ -326,6 +327,7 @@ add_session(struct lane *lane, struct route *route, const struct ehlo *ehlo,
 	ls->session = session_new(lane->set, &route->manner, ehlo, peer,
 	    &session_handlers, ls, now.us);
 	session_count_in(ls->session, &lane->figures.wire);
+	session_measure_in(ls->session, &route->bdp);
 	list_init(&ls->link);
 	list_push(&route->sessions, &ls->link);
 	list_init(&ls->of_lane);

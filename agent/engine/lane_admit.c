@@ -17,26 +17,43 @@ enum {
 	ADMITTED_MIN = 4,
 };
 
-/* Two windows of all sessions, and of those that routes wait for: what of a
- * login's mail is here goes together. */
+/* Two windows of that depth of all sessions; where more routes wait for one, of
+ * the deepest for each of those: what of a login's mail is here goes together.
+ */
 static int64_t
-windows(const struct lane *lane)
+windows(const struct lane *lane, int depth)
 {
 	int64_t sessions = lane->set->lane_connection_limit;
 	int64_t most;
 
-	if ((int64_t)lane->contenders > sessions)
+	if ((int64_t)lane->contenders > sessions) {
 		sessions = (int64_t)lane->contenders;
-	most = sessions * lane->set->lane_pipeline_depth * WINDOWS_ADMITTED;
-
+		depth = lane->set->lane_pipeline_depth;
+	}
+	most = sessions * depth * WINDOWS_ADMITTED;
 	return most < ADMITTED_MAX ? most : ADMITTED_MAX;
+}
+
+/* The deepest that a session of those with mail may come to have. */
+static int
+depth_needed(const struct lane *lane)
+{
+	int most = 0, limit = lane->set->lane_pipeline_depth;
+
+	list_each (link, &lane->routes) {
+		const struct route *r = route_of(link);
+
+		if (r->waiting_count + r->session_count > 0 && r->need > most)
+			most = r->need;
+	}
+	return most > 0 && most < limit ? most : limit;
 }
 
 size_t
 lane_places(const struct lane *lane)
 {
 	int64_t window = lane->set->transport_destination_concurrency_limit;
-	int64_t most = windows(lane);
+	int64_t most = windows(lane, lane->set->lane_pipeline_depth);
 
 	if (window == 0)
 		window = lane->set->default_destination_concurrency_limit;
@@ -59,7 +76,7 @@ static int64_t
 most_inside(const struct lane *lane)
 {
 	int64_t window = lane_window_in_all(lane) * WINDOWS_ADMITTED;
-	int64_t most = windows(lane);
+	int64_t most = windows(lane, depth_needed(lane));
 
 	if (!lane->set->lane_adaptive || window == 0 || window >= most ||
 	    isfinite(lane_learned_in_all(lane)))

@@ -221,7 +221,7 @@ serve_first(struct lane *lane, struct route *r, struct lane_no *no,
 		    lane_add_dial_for(lane, r, t, no, now_us))
 			return true;
 		/* What the pace lets go now is lost when it waits. */
-		ls = pick_session(r, t, r->depth, now.us);
+		ls = pick_session(r, t, route_window(r), now.us);
 		if (ls == NULL)
 			return false;
 	}
@@ -271,6 +271,7 @@ kick_route(struct lane *lane, struct route *r, struct moment now)
 	bool is_served = false;
 
 	CHECK(lane->is_kicking);
+	lane_look_at_need(lane, r);
 	lane_expire_waiting(lane, r, now);
 	while (serve(lane, r, &no, now))
 		is_served = true;
@@ -365,6 +366,7 @@ lane_kick(struct lane *lane, struct moment now)
 	lane->figures.kicks++;
 	lane->look_again_us = INT64_MAX;
 	/* All of them first: whose turn it is chooses among all slots. */
+	lane->per_s = pacer_messages_per_s(&lane->pacer, now.us);
 	list_each (link, &lane->routes)
 		bury_ended(lane, route_of(link), now.us);
 	lane_count_shares(lane, now.us);

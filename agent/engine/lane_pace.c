@@ -248,6 +248,19 @@ lane_pause(
 	controller_pause_until(pace, until_us);
 }
 
+/* Its share of what the lane may send, in one round trip: a window that holds
+ * more would only fill while the server stands still. */
+void
+lane_look_at_need(const struct lane *lane, struct route *r)
+{
+	size_t sessions = r->session_count > 0 ? r->session_count : 1;
+	double per_s = controller_rate(&r->pace->adapt);
+
+	if (lane->per_s < INT64_MAX)
+		per_s = fmin(per_s, (double)lane->per_s);
+	r->need = bdp_messages(&r->bdp, per_s / (double)sessions);
+}
+
 struct pacer_cost
 lane_cost_of(const struct transaction *t)
 {

@@ -77,6 +77,7 @@ struct lane {
 	uint32_t random;
 	bool is_kicking, is_draining;
 	const struct pacer_limit *paced_by; /* the last limit that said no */
+	int64_t per_s; /* messages that the limits allow; in one kick */
 	int64_t look_again_us; /* the earliest not_before of the last kick */
 	struct list all_sessions; /* lane_session.of_lane */
 	/* In one kick: routes that want places, and how many each may have
@@ -377,6 +378,9 @@ void lane_leave_pace(struct route *r);
 
 /* Sessions may be more or fewer than before: so may be what is in the air. */
 void lane_look_at_windows(struct lane *lane);
+
+/* How many messages a session of r needs on their way now. */
+void lane_look_at_need(const struct lane *lane, struct route *r);
 
 /* What t takes of every limit. */
 struct pacer_cost lane_cost_of(const struct transaction *t);

@@ -59,6 +59,7 @@ route_new(const char *nexthops, const char *sender)
 	r->login = *sender != '\0' ? mem_printf("%s (%s)", nexthops, sender)
 				   : mem_strdup(nexthops);
 	r->depth = 1;
+	r->need = INT32_MAX;
 	manner_init(&r->manner);
 	lane_no_set(&r->no, LANE_NO_LOOK, INT64_MAX);
 	return r;
@@ -96,8 +97,10 @@ needed_to_grow(const struct route *r)
 void
 route_on_accepted(struct route *r, int64_t began_us, int depth_max)
 {
-	CHECK(depth_max > 0 && r->depth > 0);
-	CHECK(r->depth >= 1 && depth_max >= 1);
+	CHECK(depth_max > 0 && r->depth > 0 && r->need > 0);
+	/* A larger window than is used would be trusted without a trial. */
+	if (depth_max > r->need)
+		depth_max = r->need;
 	r->taken_since_doubt++;
 	if (r->taken_since_doubt / ROUTE_WARY_FORGOTTEN >= r->wary)
 		r->wary = 0;

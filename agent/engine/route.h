@@ -4,9 +4,10 @@
  * name other nexthops, or credentials depend on the sender. What is learned
  * here outlives sessions:
  *
- *   depth    messages unanswered per session: starts at 1, doubles with every
- *            good window up to lane_pipeline_depth, is cut by throttle replies
- *            and lost connections, back to 1 when a window was in doubt
+ *   need     messages unanswered per session that the distance asks for
+ *   depth    how many it may be trusted with: starts at 1, doubles with every
+ *            good window up to need and lane_pipeline_depth, is cut by throttle
+ *            replies and lost connections, back to 1 when a window was in doubt
  *   manner   how the server may be talked to
  *   quota    messages the server takes per session, when it closes earlier
  *            than lane_messages_per_connection ("closes after N"); for an
@@ -27,6 +28,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/engine/bdp.h"
 #include "agent/engine/judgement.h"
 #include "agent/engine/lane_no.h"
 #include "agent/engine/manner.h"
@@ -172,6 +174,8 @@ struct route {
 	size_t dials_first, dials_count;
 	struct tempo tempo;
 	struct manner manner; /* how it may be talked to */
+	struct bdp bdp;
+	int need; /* as of the last look; INT32_MAX: nobody knows */
 	int depth, good_in_row;
 	int wary; /* so many are to be accepted before depth doubles; 0: never
 		     mind */
@@ -204,10 +208,18 @@ struct route {
 struct route *route_new(const char *nexthops, const char *sender);
 void route_free(struct route **route);
 
+/* Messages that may be unanswered on a session. */
+static inline int
+route_window(const struct route *r)
+{
+	return r->depth < r->need ? r->depth : r->need;
+}
+
 /* Of the newest session; text is copied, and NULL with a login. */
 void route_set_no_login(struct route *r, const char *text);
 
-/* A message was accepted that was begun at began_us. */
+/* A message was accepted that was begun at began_us; depth_max: what the
+ * administrator allows. */
 void route_on_accepted(struct route *r, int64_t began_us, int depth_max);
 
 /* A throttle, a lost connection or a 421: cut the depth. */

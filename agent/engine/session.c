@@ -27,6 +27,7 @@ session_new(const struct settings *set, struct manner *manner,
 	s->peer = *peer;
 	s->manner = manner;
 	s->tally = &s->own_tally;
+	s->bdp = &s->own_bdp;
 	s->mode = session_next_mode(s, NULL, now_us);
 	list_init(&s->inside);
 	buf_init(&s->chunk, CHUNK_OCTETS);
@@ -64,6 +65,12 @@ void
 session_count_in(struct session *s, struct session_tally *tally)
 {
 	s->tally = tally != NULL ? tally : &s->own_tally;
+}
+
+void
+session_measure_in(struct session *s, struct bdp *bdp)
+{
+	s->bdp = bdp;
 }
 
 const struct peer *

@@ -53,6 +53,7 @@
 #include "common/smtp/dsn.h"
 #include "common/smtp/ehlo.h"
 
+struct bdp;
 struct session;
 
 enum session_end {
@@ -162,6 +163,9 @@ bool session_is_stranger(const struct session *s);
 
 /* Counts in *tally (borrowed) from now on; NULL: nobody asks. */
 void session_count_in(struct session *s, struct session_tally *tally);
+
+/* What its messages tell of the distance goes there (borrowed) from now on. */
+void session_measure_in(struct session *s, struct bdp *bdp);
 
 const struct peer *session_peer(const struct session *s);
 

@@ -129,6 +129,7 @@ session_take_login(
 	/* The first reply to the first command. */
 	s->proven_off = c->end_off;
 	pipeline_answered(&s->pipe, now.us);
+	s->meter.answered_us = now.us; /* what is behind has waited for it */
 	if (reply->had_garbage)
 		session_finish(s, FINISH_GARBAGE, now.us);
 	if (reply->code == 235) {

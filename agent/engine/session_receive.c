@@ -411,6 +411,19 @@ note_answer(struct session *s, struct transaction *t, const struct pipelined *c,
 		s->is_strange = true;
 }
 
+/* Only where whole messages follow each other: elsewhere it is commands that
+ * travel. */
+static void
+measure(struct session *s, const struct transaction *t,
+    const struct pipelined *c, int64_t now_us)
+{
+	bool is_last = s->pipe.count == 0;
+
+	if (t->is_bdat && c->kind == COMMAND_BDAT_LAST)
+		bdp_on_answer(s->bdp, &s->meter, t->began_us, is_last,
+		    is_last && !t->is_overlapped, now_us);
+}
+
 /* Why the reply is not that of its place; NULL: it may be. */
 static const char *
 misplaced(const struct session *s, const struct reply *reply, bool is_early)
@@ -449,8 +462,10 @@ on_answer(struct session *s, const struct reply *reply, struct moment now)
 	if (reply->had_garbage)
 		session_finish(s, FINISH_GARBAGE, now.us);
 	pipeline_answered(&s->pipe, now.us);
-	if (t != NULL)
+	if (t != NULL) {
 		note_answer(s, t, &c, reply, wording);
+		measure(s, t, &c, now.us);
+	}
 	if (place == PLACE_PROVEN)
 		session_prove(s, c.begin_off, now);
 	s->answering_off = c.end_off;

@@ -22,6 +22,7 @@
 
 #include "agent/engine/session.h"
 
+#include "agent/engine/bdp.h"
 #include "agent/engine/message.h"
 #include "agent/engine/pipeline.h"
 #include "agent/engine/request.h"
@@ -108,6 +109,8 @@ struct session {
 	struct peer peer;
 	struct manner *manner; /* borrowed */
 	struct session_tally *tally, own_tally; /* the former borrowed */
+	struct bdp *bdp, own_bdp; /* the former borrowed */
+	struct bdp_meter meter;
 	enum session_mode mode; /* of the current transaction, or the last */
 
 	struct list inside;

@@ -256,8 +256,9 @@ static const struct param table[] = {
 	"longest time a session waits for mail"),
     TIME(lane_connection_age_limit, "15m", 1, 86400,
 	"longest life of a session"),
-    INT(lane_pipeline_depth, "10", 1, 1000,
-	"most messages unanswered on a session"),
+    INT(lane_pipeline_depth, "50", 1, 1000,
+	"most messages unanswered on a session; no more than the distance "
+	"needs are"),
     BYTES(lane_pipeline_bytes, "1048576", 4096, INT64_C(1) << 30,
 	"most octets unanswered on a session"),
     BOOL(lane_chunking, "yes", "use BDAT where offered"),

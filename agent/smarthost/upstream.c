@@ -492,7 +492,8 @@ upstreams_show(struct upstreams *ups)
 		s = u->ls->session;
 		board_writer_session_figures(ups->env.board, u->row,
 		    (uint64_t)session_messages(s), session_load(s),
-		    (uint64_t)u->route->depth, session_octets_unanswered(s));
+		    (uint64_t)route_window(u->route),
+		    session_octets_unanswered(s));
 		board_writer_session_state(ups->env.board, u->row, state_of(s));
 	}
 }

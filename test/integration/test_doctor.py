@@ -67,7 +67,7 @@ class Site:
         self.main = {
             **self.settings, "default_transport": "slow",
             "transport_maps": f"texthash:{self.table}"}
-        for lane, window in (("fast", 400), ("slow", 40)):
+        for lane, window in (("fast", 2000), ("slow", 40)):
             self.main.update({
                 f"{lane}_destination_concurrency_limit": str(window),
                 f"{lane}_initial_destination_concurrency": str(window)})
@@ -200,7 +200,7 @@ def test_queue_manager_that_hands_out_too_little(site):
     [window] = (f for f in findings if f["code"] == "WINDOW")
     assert window["fix"] == (
         f"postconf -c {site.origin.etc} -e "
-        "'fast_destination_concurrency_limit = 400'")
+        "'fast_destination_concurrency_limit = 2000'")
 
 
 def test_settings_that_are_wrong_or_not_obeyed(site):

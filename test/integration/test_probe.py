@@ -1,5 +1,6 @@
 """What postlane probe tells of a smarthost: what the lane itself would find."""
 import json
+import math
 
 import pytest
 from harness.postfix import Postfix
@@ -49,8 +50,10 @@ def test_probe_tells_what_the_lane_finds(origin, sim):
     assert found["tls"]["is_matched"]
     assert "127.0.0.1" in found["tls"]["chain"][0]["names"]
     advice = {a["name"]: a["value"] for a in found["advice"]}
-    assert advice == {"fast_destination_concurrency_limit": "4000",
-                      "fast_initial_destination_concurrency": "4000"}
+    depth = min(math.ceil(found["rtt_us"] / 1000) + 8, 50)
+    window = str(2 * 20 * depth)
+    assert advice == {"fast_destination_concurrency_limit": window,
+                      "fast_initial_destination_concurrency": window}
     assert PASSWORD not in text + json.dumps(found)
     assert sim.stats()["connections_total"] == 2
     with open(sim.path("transcript.txt"), encoding="utf-8") as f:

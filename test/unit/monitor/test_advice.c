@@ -8,6 +8,7 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "agent/engine/bdp.h"
 #include "agent/settings/params.h"
 #include "monitor/advice.h"
 
@@ -64,17 +65,27 @@ advice_depth_follows_the_round_trip_and_windows_the_depth(void **state)
 	struct site_lane lane;
 
 	(void)state;
+	assert_int_equal(ADVICE_SPARE, BDP_SPARE);
 	begin(&lane);
 	expect(&lane, 1, true,
-	    "fast_destination_concurrency_limit=400 "
-	    "fast_initial_destination_concurrency=400");
-	expect(&lane, 200, true,
-	    "lane_pipeline_depth=20 fast_destination_concurrency_limit=800 "
-	    "fast_initial_destination_concurrency=800");
+	    "fast_destination_concurrency_limit=360 "
+	    "fast_initial_destination_concurrency=360");
+	expect(&lane, 20, true,
+	    "lane_pipeline_depth=28 fast_destination_concurrency_limit=1120 "
+	    "fast_initial_destination_concurrency=1120");
+	/* A session carries 50. */
+	expect(&lane, 100, true,
+	    "lane_pipeline_depth=50 fast_destination_concurrency_limit=2000 "
+	    "fast_initial_destination_concurrency=2000");
+	set(&lane, "lane_messages_per_connection", "350");
+	expect(&lane, 100, true,
+	    "lane_pipeline_depth=108 fast_destination_concurrency_limit=4320 "
+	    "fast_initial_destination_concurrency=4320");
+	set(&lane, "lane_messages_per_connection", "100000");
 	expect(&lane, 60000, true,
-	    "lane_pipeline_depth=100 "
-	    "fast_destination_concurrency_limit=4000 "
-	    "fast_initial_destination_concurrency=4000");
+	    "lane_pipeline_depth=1000 "
+	    "fast_destination_concurrency_limit=40000 "
+	    "fast_initial_destination_concurrency=40000");
 	settings_free(&lane.set);
 }
 
@@ -85,11 +96,12 @@ advice_is_none_where_all_is_as_it_should_be(void **state)
 
 	(void)state;
 	begin(&lane);
-	set(&lane, "transport_destination_concurrency_limit", "400");
-	expect(&lane, 50, true, "");
+	set(&lane, "lane_pipeline_depth", "50");
+	set(&lane, "transport_destination_concurrency_limit", "2000");
+	expect(&lane, 100, true, "");
 	set(&lane, "transport_destination_concurrency_limit", "0");
 	set(&lane, "default_destination_concurrency_limit", "0");
-	expect(&lane, 50, true, "");
+	expect(&lane, 100, true, "");
 	settings_free(&lane.set);
 }
 
@@ -101,11 +113,11 @@ advice_for_a_limited_rate_is_no_deeper_than_that(void **state)
 	(void)state;
 	begin(&lane);
 	set(&lane, "transport_destination_concurrency_limit", "400");
-	/* 40 a second of each of 20 sessions, for 300 ms */
+	/* 40 a second of each of 20 sessions, for 300 ms, and eight */
 	set(&lane, "lane_message_rate_limit", "800/1s");
 	expect(&lane, 300, true,
-	    "lane_pipeline_depth=12 fast_destination_concurrency_limit=480 "
-	    "fast_initial_destination_concurrency=480");
+	    "lane_pipeline_depth=20 fast_destination_concurrency_limit=800 "
+	    "fast_initial_destination_concurrency=800");
 	set(&lane, "lane_message_rate_limit", "5/1s");
 	expect(&lane, 300, true, "");
 	settings_free(&lane.set);

@@ -82,7 +82,7 @@ setupplan_has_what_two_lanes_need(void **state)
 	assert_string_equal(
 	    b.plan.maps, "transport_maps = texthash:/etc/pf/lane_transport");
 	assert_true(
-	    has_line(&b.plan, "fast_destination_concurrency_limit = 400"));
+	    has_line(&b.plan, "fast_destination_concurrency_limit = 2000"));
 	assert_true(
 	    has_line(&b.plan, "slow_initial_destination_concurrency = 40"));
 	assert_true(has_line(&b.plan, "default_transport = slow"));
@@ -138,7 +138,7 @@ setupplan_leaves_a_default_that_is_somebodys(void **state)
 static void
 setupplan_names_what_is_there_and_different(void **state)
 {
-	char same[] = "fast_destination_concurrency_limit", is[] = "400";
+	char same[] = "fast_destination_concurrency_limit", is[] = "2000";
 	char other[] = "slow_destination_concurrency_limit", was[] = "20";
 	struct bench b;
 
@@ -154,7 +154,7 @@ setupplan_names_what_is_there_and_different(void **state)
 	    "slow_destination_concurrency_limit = 20 already, not 40"));
 	assert_non_null(strstr(b.plan.conflicts[1], "a service slow"));
 	assert_false(
-	    has_line(&b.plan, "fast_destination_concurrency_limit = 400"));
+	    has_line(&b.plan, "fast_destination_concurrency_limit = 2000"));
 	end(&b);
 }
 
