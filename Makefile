@@ -125,7 +125,7 @@ $(BUILD)/lane-sim: $(call obj,tools/lane-sim/main.c $(SIM_SRC)) $(AGENT_LIB) $(C
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lm
 
 # test/unit/FOLDER/test_NAME.c makes build/unit/test_NAME.
-SUPPORT := $(call obj,$(wildcard test/support/*.c))
+SUPPORT := $(call obj,$(wildcard test/support/*.c) tools/delayproxy/congestion.c)
 define unit_rule
 $(BUILD)/unit/$(basename $(notdir $(1))): $(call obj,$(1) $(SIM_SRC)) $(SUPPORT) $(MONITOR_LIB) $(AGENT_LIB) $(COMMON_LIB)
 	@mkdir -p $$(@D)

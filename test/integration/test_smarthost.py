@@ -897,6 +897,52 @@ def test_a_reset_arrives_as_a_reset_in_either_direction(proxy, peer):
         assert time.monotonic() - start >= 0.02
 
 
+def test_a_link_with_a_window_lets_through_twice_as_much_each_time(
+        proxy, peer):
+    """Ten segments, twenty, forty: the last of 71 leaves after three round
+    trips, and arrives half of one later."""
+    tool = proxy(peer.getsockname()[1], "--delay", 50,
+                 "--initial-window", 14480)
+    client = through(tool)
+    server = peer.accept()[0]
+    sent = os.urandom(71 * 1448)
+    start = time.monotonic()
+    client.sendall(sent)
+    client.shutdown(socket.SHUT_WR)
+    received = b""
+    while part := server.recv(1 << 16):
+        received += part
+    assert received == sent
+    assert time.monotonic() - start >= 0.34
+
+
+def test_a_link_that_loses_everything_is_late_and_complete(proxy, peer):
+    """Each segment comes by its second try, an RTO later at the end."""
+    tool = proxy(peer.getsockname()[1], "--delay", 20, "--loss", 1)
+    client = through(tool)
+    server = peer.accept()[0]
+    sent = os.urandom(50000)
+    start = time.monotonic()
+    client.sendall(sent)
+    client.shutdown(socket.SHUT_WR)
+    received = b""
+    while part := server.recv(1 << 16):
+        received += part
+    assert received == sent
+    assert time.monotonic() - start >= 0.02 + 0.24
+
+
+@pytest.mark.parametrize("words", [
+    ("--loss", "2"), ("--loss", "much"), ("--initial-window", "-1")])
+def test_a_link_that_cannot_be_is_refused(words):
+    done = subprocess.run(
+        [BUILD / "delayproxy", "--listen", "127.0.0.1:0", "--to",
+         "127.0.0.1:1", "--delay", "1", *words],
+        capture_output=True, text=True, timeout=DEADLINE, check=False)
+    assert done.returncode != 0
+    assert "must be a number from 0 to" in done.stdout + done.stderr
+
+
 def test_a_refused_upstream_becomes_a_reset(proxy):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

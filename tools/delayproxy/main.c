@@ -11,7 +11,10 @@
  * later: the upstream is connected 3 x delay after the accept (SYN, SYN-ACK,
  * ACK), and nothing of the client's first octets arrives before. A greeting
  * thus reaches the client 4 x delay after connect(), as it would over the
- * link. What the proxy cannot show: congestion window, loss, Nagle over RTT.
+ * link. What the proxy cannot show: Nagle over RTT.
+ *
+ * With --initial-window or --loss each direction of a connection sends as TCP
+ * would (congestion.h): what it may not send yet waits here.
  *
  * Memory: at most WINDOW octets wait in each direction; then the proxy stops
  * reading and the sender's socket fills, as with a receive window.
@@ -34,6 +37,7 @@
 #include "common/base/list.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "tools/delayproxy/congestion.h"
 
 enum {
 	WINDOW = 16 << 20,
@@ -41,11 +45,17 @@ enum {
 	BACKLOG = 1024,
 };
 
+/* Far from each other, and never 0. */
+#define SEED_STEP UINT64_C(0x9e3779b97f4a7c16)
+
 struct proxy {
 	struct event_base *base;
 	struct addrinfo *to;
 	int64_t delay_us;
 	double octets_per_us; /* 0: unlimited */
+	bool is_honest; /* there is a window, or loss */
+	struct congestion_config congestion;
+	uint64_t seed; /* of the next direction */
 	struct list links;
 };
 
@@ -68,6 +78,7 @@ struct flow {
 	struct list queue;
 	size_t waiting; /* octets in queue */
 	int64_t free_us; /* the line is busy until then */
+	struct congestion congestion;
 	bool saw_end, is_done; /* FIN read / FIN passed on */
 	bool is_broken; /* a reset is on its way */
 };
@@ -164,24 +175,27 @@ link_free(struct link *l)
 		while (!list_is_empty(&l->flow[i].queue))
 			mem_free(list_entry(
 			    list_pop(&l->flow[i].queue), struct chunk, link));
+		congestion_fini(&l->flow[i].congestion);
 	}
 	event_free(l->on_time);
 	list_remove(&l->link);
 	mem_free(l);
 }
 
-static void
-queue_add(struct flow *f, enum chunk_kind kind, const char *p, size_t n)
+/* How long the line is busy with n octets. */
+static double
+line_us(const struct proxy *proxy, size_t n)
 {
-	const struct proxy *proxy = f->owner->proxy;
-	struct chunk *c = mem_alloc(sizeof(*c) + n);
-	int64_t now = clock_mono_us();
+	return proxy->octets_per_us > 0 ? (double)n / proxy->octets_per_us : 0;
+}
 
-	if (f->free_us < now)
-		f->free_us = now;
-	if (proxy->octets_per_us > 0)
-		f->free_us += (int64_t)((double)n / proxy->octets_per_us);
-	c->due_us = f->free_us + proxy->delay_us;
+static void
+queue_at(struct flow *f, enum chunk_kind kind, const char *p, size_t n,
+    int64_t due_us)
+{
+	struct chunk *c = mem_alloc(sizeof(*c) + n);
+
+	c->due_us = due_us;
 	c->kind = kind;
 	c->len = n;
 	c->off = 0;
@@ -189,6 +203,50 @@ queue_add(struct flow *f, enum chunk_kind kind, const char *p, size_t n)
 		memcpy(c->data, p, n);
 	f->waiting += n;
 	list_push(&f->queue, &c->link);
+}
+
+static void
+queue_add(struct flow *f, enum chunk_kind kind, const char *p, size_t n)
+{
+	const struct proxy *proxy = f->owner->proxy;
+	int64_t now = clock_mono_us();
+
+	if (f->free_us < now)
+		f->free_us = now;
+	f->free_us += (int64_t)line_us(proxy, n);
+	queue_at(f, kind, p, n, f->free_us + proxy->delay_us);
+}
+
+/* Segment by segment; a FIN goes with the last, as does a reset. */
+static void
+queue_segments(struct flow *f, enum chunk_kind kind, const char *p, size_t n)
+{
+	const struct proxy *proxy = f->owner->proxy;
+	int64_t now = clock_mono_us();
+
+	while (n > 0) {
+		size_t part = n < CONGESTION_SEGMENT ? n : CONGESTION_SEGMENT;
+
+		queue_at(f, kind, p, part,
+		    congestion_send(&f->congestion, part, n - part,
+			line_us(proxy, part), now));
+		p += part;
+		n -= part;
+	}
+	if (kind == CHUNK_DATA)
+		return;
+	now += proxy->delay_us;
+	queue_at(f, kind, NULL, 0,
+	    f->congestion.arrives_us > now ? f->congestion.arrives_us : now);
+}
+
+static void
+queue_any(struct flow *f, enum chunk_kind kind, const char *p, size_t n)
+{
+	if (f->owner->proxy->is_honest)
+		queue_segments(f, kind, p, n);
+	else
+		queue_add(f, kind, p, n);
 }
 
 static void
@@ -202,13 +260,13 @@ fill(struct flow *f)
 
 		if (n > 0) {
 			set_now(e->fd, TCP_QUICKACK);
-			queue_add(f, CHUNK_DATA, part, (size_t)n);
+			queue_any(f, CHUNK_DATA, part, (size_t)n);
 			continue;
 		}
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
 		f->saw_end = true;
-		queue_add(f, n == 0 ? CHUNK_FIN : CHUNK_RESET, NULL, 0);
+		queue_any(f, n == 0 ? CHUNK_FIN : CHUNK_RESET, NULL, 0);
 	}
 }
 
@@ -219,7 +277,7 @@ pass_reset(struct flow *f)
 	if (f->is_broken)
 		return;
 	f->is_broken = f->saw_end = true;
-	queue_add(f, CHUNK_RESET, NULL, 0);
+	queue_any(f, CHUNK_RESET, NULL, 0);
 }
 
 /* Writes what is due; false when the socket takes no more now. */
@@ -392,6 +450,8 @@ on_accept(evutil_socket_t fd, short what, void *ctx)
 			l->flow[i].owner = l;
 			l->flow[i].from = i;
 			l->flow[i].to = 1 - i;
+			congestion_init(&l->flow[i].congestion, &p->congestion,
+			    p->seed += SEED_STEP);
 		}
 		l->end[1].fd = -1;
 		l->on_time = event_new(p->base, -1, 0, on_time, l);
@@ -414,7 +474,8 @@ look_up(const char *address)
 	if (colon == NULL)
 		log_fatal("usage: delayproxy --listen ADDR:PORT --to ADDR:PORT"
 			  " --delay MS [--bandwidth OCTETS/S]"
-			  " [--ready-file FILE]");
+			  " [--initial-window OCTETS] [--keep-window-when-idle]"
+			  " [--loss SHARE] [--seed N] [--ready-file FILE]");
 	host = address[0] == '['
 		   ? mem_strndup(address + 1, (size_t)(colon - address) - 2)
 		   : mem_strndup(address, (size_t)(colon - address));
@@ -496,12 +557,25 @@ precise_base(void)
 	return base;
 }
 
+static double
+number_of(const char *text, double most)
+{
+	char *end;
+	double value = strtod(text, &end);
+
+	if (end == text || *end != '\0' || !(value >= 0 && value <= most))
+		log_fatal("%s: must be a number from 0 to %g", text, most);
+	return value;
+}
+
 int
 main(int argc, char **argv)
 {
 	static const struct option longs[] = {{"listen", 1, NULL, 'l'},
 	    {"to", 1, NULL, 't'}, {"delay", 1, NULL, 'd'},
-	    {"bandwidth", 1, NULL, 'b'}, {"ready-file", 1, NULL, 'r'},
+	    {"bandwidth", 1, NULL, 'b'}, {"initial-window", 1, NULL, 'w'},
+	    {"keep-window-when-idle", 0, NULL, 'k'}, {"loss", 1, NULL, 'o'},
+	    {"seed", 1, NULL, 's'}, {"ready-file", 1, NULL, 'r'},
 	    {NULL, 0, NULL, 0}};
 	const char *listen_at = NULL, *to = NULL, *ready = NULL;
 	struct proxy p = {0};
@@ -513,9 +587,17 @@ main(int argc, char **argv)
 		else if (c == 't')
 			to = optarg;
 		else if (c == 'd')
-			p.delay_us = (int64_t)(strtod(optarg, NULL) * 1000);
+			p.delay_us = (int64_t)(number_of(optarg, 60000) * 1000);
 		else if (c == 'b')
-			p.octets_per_us = strtod(optarg, NULL) / 1e6;
+			p.octets_per_us = number_of(optarg, 1e12) / 1e6;
+		else if (c == 'w')
+			p.congestion.initial = (size_t)number_of(optarg, 1e9);
+		else if (c == 'k')
+			p.congestion.keeps_idle = true;
+		else if (c == 'o')
+			p.congestion.loss = number_of(optarg, 1);
+		else if (c == 's')
+			p.seed = (uint64_t)number_of(optarg, 1e9);
 		else if (c == 'r')
 			ready = optarg;
 		else
@@ -523,6 +605,8 @@ main(int argc, char **argv)
 	}
 	(void)signal(SIGPIPE, SIG_IGN);
 	list_init(&p.links);
+	p.congestion.rtt_us = 2 * p.delay_us;
+	p.is_honest = p.congestion.initial > 0 || p.congestion.loss > 0;
 	p.to = look_up(to);
 	p.base = precise_base();
 	write_ready(start_listen(&p, listen_at), ready);

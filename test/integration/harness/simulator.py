@@ -222,13 +222,15 @@ class Simulator(Daemon):
 
 class DelayProxy(Daemon):
     """A long link: delay_ms one way (RTT is twice that), octets per second
-    in each direction. Started after its upstream."""
+    in each direction; initial_window and loss as its README.md says. Started
+    after its upstream."""
 
     def __init__(self, base, to_port, delay_ms, bandwidth=None,
-                 name="delayproxy"):
+                 name="delayproxy", initial_window=None, loss=None):
         super().__init__(base, name)
         self.to_port, self.delay_ms = to_port, delay_ms
-        self.bandwidth = bandwidth
+        self.options = {"--bandwidth": bandwidth, "--loss": loss,
+                        "--initial-window": initial_window}
         self.port = None
 
     def command(self):
@@ -236,8 +238,9 @@ class DelayProxy(Daemon):
                 "--to", f"127.0.0.1:{self.to_port}",
                 "--delay", str(self.delay_ms),
                 "--ready-file", self.path("ready")]
-        if self.bandwidth:
-            args += ["--bandwidth", str(self.bandwidth)]
+        for name, value in self.options.items():
+            if value:
+                args += [name, str(value)]
         return args
 
     def is_ready(self):
