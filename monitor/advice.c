@@ -45,25 +45,95 @@ rate_of(const struct settings *set)
 	return lowest;
 }
 
+/* Where a session gets so many a second. */
+static int
+depth_for(const struct settings *set, int64_t rtt_us, double per_s)
+{
+	double depth = ceil((double)rtt_us * per_s / US_PER_S) + ADVICE_SPARE;
+
+	depth = fmin(depth, set->lane_messages_per_connection);
+	return (int)fmin(depth, ADVICE_DEPTH_MAX);
+}
+
 int
 advice_depth(const struct site_lane *lane, int64_t rtt_us)
 {
-	const struct settings *set = &lane->set;
-	double per_s = ADVICE_PER_S;
-	double limit = rate_of(set) / sessions_of(set);
-	double depth;
+	double limit = rate_of(&lane->set) / sessions_of(&lane->set);
 
-	if (limit > 0 && limit < per_s)
-		per_s = limit;
-	depth = ceil((double)rtt_us * per_s / US_PER_S) + ADVICE_SPARE;
-	depth = fmin(depth, set->lane_messages_per_connection);
-	return (int)fmin(depth, ADVICE_DEPTH_MAX);
+	return depth_for(&lane->set, rtt_us,
+	    limit > 0 ? fmin(limit, ADVICE_PER_S) : ADVICE_PER_S);
 }
 
 int
 advice_window(const struct site_lane *lane, int depth)
 {
 	return 2 * sessions_of(&lane->set) * depth;
+}
+
+/* Round trips for so many octets, from such a window on. */
+static int
+trips_for(int64_t octets, int64_t window)
+{
+	int n = 1;
+
+	for (int64_t sent = window; sent < octets; sent += window) {
+		window *= 2;
+		n++;
+	}
+	return n;
+}
+
+static int
+trips_of_dial(const json_t *report)
+{
+	const json_t *steps = json_object_get(report, "steps");
+	json_int_t n = 0;
+
+	for (size_t i = 0; i < json_array_size(steps); i++)
+		n += json_integer_value(
+		    json_object_get(json_array_get(steps, i), "round_trips"));
+	return (int)n;
+}
+
+/* The lane could send no more than that if it had a window in each dial. */
+static bool
+is_held_by_rate(
+    const struct settings *set, const struct advice_tcp *tcp, double dial_us)
+{
+	double most = (double)sessions_of(set) * tcp->messages * US_PER_S;
+
+	return rate_of(set) > 0 && rate_of(set) <= most / dial_us;
+}
+
+bool
+advice_of_tcp(
+    const struct site_lane *lane, const json_t *report, struct advice_tcp *out)
+{
+	const struct settings *set = &lane->set;
+	const json_t *tcp = json_object_get(report, "tcp");
+	int64_t rtt_us = json_integer_value(json_object_get(report, "rtt_us"));
+	int64_t segment = json_integer_value(json_object_get(tcp, "segment"));
+	int depth = depth_for(set, rtt_us, ADVICE_PER_S);
+	int dial = trips_of_dial(report);
+	int64_t octets;
+
+	*out = (struct advice_tcp){0};
+	out->begins = json_integer_value(json_object_get(tcp, "window"));
+	if (out->begins <= 0 || segment <= 0 || rtt_us <= 0)
+		return false;
+	out->messages =
+	    depth < set->lane_pipeline_depth ? depth : set->lane_pipeline_depth;
+	octets = (int64_t)out->messages * ADVICE_OCTETS;
+	if (octets > set->lane_pipeline_bytes)
+		octets = set->lane_pipeline_bytes;
+	out->trips = trips_for(octets, out->begins);
+	out->fewer = trips_for(octets, segment * ADVICE_SEGMENTS);
+	if (out->fewer > out->trips)
+		out->fewer = out->trips;
+	out->percent = 100 * (dial + out->trips) / (dial + out->fewer) - 100;
+	return out->trips > 1 &&
+	       !is_held_by_rate(
+		   set, out, (double)(dial + out->trips) * (double)rtt_us);
 }
 
 static bool

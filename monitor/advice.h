@@ -6,10 +6,14 @@
  * session has more than lane_messages_per_connection. lane_pipeline_depth
  * should allow that. Windows: 2 x sessions x depth (main.cf.example); a server
  * without PIPELINING gets one message at a time, whatever the depth.
+ *
+ * TCP: a new connection has some segments on its way, and twice as many in each
+ * round trip (slow start), so the first window of a session may take several.
  */
 #ifndef ADVICE_H
 #define ADVICE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "monitor/site.h"
@@ -21,6 +25,10 @@ enum {
 	ADVICE_SPARE = 8, /* BDP_SPARE */
 	ADVICE_RTT_US = 1000000, /* a long one */
 	ADVICE_DEPTH_MAX = 1000,
+	ADVICE_OCTETS = 5000, /* of a message */
+	/* With which a connection may well begin: 58 kB, which is less than
+	 * receivers offer at first. */
+	ADVICE_SEGMENTS = 40,
 };
 
 /* Messages that it is good to have under way on a session with this round
@@ -29,6 +37,20 @@ int advice_depth(const struct site_lane *lane, int64_t rtt_us);
 
 /* What the queue manager must hand out for the lane never to run dry. */
 int advice_window(const struct site_lane *lane, int depth);
+
+/* The first window of a session. */
+struct advice_tcp {
+	int messages; /* of ADVICE_OCTETS */
+	int64_t begins; /* octets that TCP has on their way at first */
+	int trips; /* round trips that it takes so */
+	int fewer; /* ... with ADVICE_SEGMENTS */
+	int percent; /* more messages a second with them */
+};
+
+/* False: the report does not tell, or the window fits in one round trip, or
+ * the lane's rate is what it waits for. */
+bool advice_of_tcp(const struct site_lane *lane, const struct json_t *report,
+    struct advice_tcp *out);
 
 /* [{"name": "lane_pipeline_depth", "value": "20", "now": "10", "why": "..."}],
  * what is as advised left out; now "": not known. The caller's. */

@@ -14,6 +14,7 @@
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/smtp/nexthop.h"
+#include "monitor/advice.h"
 #include "monitor/checkup.h"
 
 #define SLOW_START "/proc/sys/net/ipv4/tcp_slow_start_after_idle"
@@ -21,6 +22,7 @@
 enum {
 	SOON_S = 14 * 86400,
 	FAR_US = 40000, /* from there on a window that shrinks is felt */
+	GAIN_PERCENT = 5, /* worth a setting of the kernel */
 	TEXT_SIZE = 512,
 	TABLE_LINE = 4096,
 };
@@ -435,25 +437,78 @@ check_end(
 	found(w, code, left_s < 0 ? FINDING_ERROR : FINDING_WARNING, text);
 }
 
-static void
-check_idle(const struct wire *w)
+/* The address that was tried last, which is the one that let us in. */
+static const char *
+address_of(const struct wire *w)
 {
-	int64_t rtt_us =
-	    json_integer_value(json_object_get(w->report, "rtt_us"));
+	const json_t *tried = json_object_get(w->report, "tried");
+	size_t n = json_array_size(tried);
+
+	return n > 0 ? text_of(json_array_get(tried, n - 1), "address") : "";
+}
+
+static void
+check_window(const struct wire *w, const struct advice_tcp *tcp, int64_t rtt_us)
+{
+	const char *address = address_of(w);
+	const char *ip = strchr(address, ':') != NULL ? "ip -6" : "ip";
+	char fix[TEXT_SIZE];
+
+	if (tcp->percent < GAIN_PERCENT || address[0] == '\0')
+		return;
+	findings_add(&w->c->findings, "KERNEL-WINDOW", FINDING_NOTE,
+	    w->lane->opt.service_name,
+	    "a new connection begins with %" PRId64
+	    " octets: %d messages of %d take %d round trips of %" PRId64
+	    " ms, and %d if it begins with %d segments: %d %% more messages a "
+	    "second",
+	    tcp->begins, tcp->messages, ADVICE_OCTETS, tcp->trips,
+	    rtt_us / 1000, tcp->fewer, ADVICE_SEGMENTS, tcp->percent);
+	(void)snprintf(fix, sizeof(fix),
+	    "%s route change $(%s route show to match %s | tail -n 1) "
+	    "initcwnd %d",
+	    ip, ip, address, ADVICE_SEGMENTS);
+	findings_fix(&w->c->findings, "%s", fix);
+}
+
+static bool
+begins_anew_after_idle(void)
+{
 	FILE *file = fopen(SLOW_START, "re");
 	int c = file != NULL ? fgetc(file) : EOF;
 
 	if (file != NULL)
 		(void)fclose(file);
-	if (c != '1' || rtt_us < FAR_US)
+	return c == '1';
+}
+
+static void
+check_idle(const struct wire *w, const struct advice_tcp *tcp, int64_t rtt_us)
+{
+	if (!begins_anew_after_idle())
 		return;
 	findings_add(&w->c->findings, "KERNEL-IDLE", FINDING_NOTE,
 	    w->lane->opt.service_name,
-	    "net.ipv4.tcp_slow_start_after_idle is 1: over %" PRId64
-	    " ms a session that was idle begins small again",
-	    rtt_us / 1000);
+	    "net.ipv4.tcp_slow_start_after_idle is 1: on a session that was "
+	    "idle %d messages of %d take %d round trips of %" PRId64
+	    " ms again, instead of one",
+	    tcp->messages, ADVICE_OCTETS, tcp->trips, rtt_us / 1000);
 	findings_fix(
 	    &w->c->findings, "sysctl -w net.ipv4.tcp_slow_start_after_idle=0");
+}
+
+/* What the kernel's own windows cost over this distance. */
+static void
+check_kernel(const struct wire *w)
+{
+	int64_t rtt_us =
+	    json_integer_value(json_object_get(w->report, "rtt_us"));
+	struct advice_tcp tcp;
+
+	if (rtt_us < FAR_US || !advice_of_tcp(w->lane, w->report, &tcp))
+		return;
+	check_window(w, &tcp, rtt_us);
+	check_idle(w, &tcp, rtt_us);
 }
 
 static void
@@ -471,7 +526,7 @@ check_ready(const struct wire *w)
 	check_end(w,
 	    json_integer_value(json_object_get(leaf_of(w->report), "until_s")),
 	    "CERTIFICATE-DATE", "its certificate");
-	check_idle(w);
+	check_kernel(w);
 }
 
 /* ---- all of a lane -------------------------------------------------------

@@ -628,6 +628,7 @@ on_connected(void *ctx, bool readable, bool writable)
 	dial->result.peer.rtt_us = rtt_us > 0 ? rtt_us : 0;
 	dial_tell(dial, DIAL_CONNECT, NULL, NULL, NULL);
 	dial->link = link_new(dial->dialer->loop, fd);
+	dial->result.window = link_window(dial->link, &dial->result.segment);
 	handshake_start(dial, on_handshake_end);
 }
 

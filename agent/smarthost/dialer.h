@@ -73,6 +73,8 @@ struct dial_result {
 	bool had_connection; /* TCP was established: the provider saw us */
 	/* in both cases */
 	int levels; /* MX preferences of the nexthop; 0: no address was found */
+	/* Octets, see link_window(), when the connection was new. */
+	int64_t window, segment;
 };
 
 /* The receiver takes the link by setting result->link to NULL, and calls

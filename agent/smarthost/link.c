@@ -687,3 +687,15 @@ link_rtt_us(const struct link *link)
 		return 0;
 	return info.tcpi_rtt;
 }
+
+int64_t
+link_window(const struct link *link, int64_t *segment_out)
+{
+	struct tcp_info info = {0};
+	socklen_t n = sizeof(info);
+
+	if (getsockopt(link->fd, IPPROTO_TCP, TCP_INFO, &info, &n) != 0)
+		info = (struct tcp_info){0};
+	*segment_out = info.tcpi_snd_mss;
+	return (int64_t)info.tcpi_snd_cwnd * info.tcpi_snd_mss;
+}

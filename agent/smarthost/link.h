@@ -86,4 +86,8 @@ size_t link_unsent(const struct link *link);
 /* Kernel's smoothed round-trip time, microseconds; 0 unknown. */
 int64_t link_rtt_us(const struct link *link);
 
+/* What TCP may have on its way now, in octets, and a full segment; 0: the
+ * kernel does not tell. */
+int64_t link_window(const struct link *link, int64_t *segment_out);
+
 #endif

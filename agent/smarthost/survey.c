@@ -297,6 +297,9 @@ on_done(void *ctx, struct dial_result *result)
 	s->link = result->link;
 	result->link = NULL;
 	set(s, "offers", offers_of(&result->ehlo));
+	set(s, "tcp",
+	    json_pack("{s:I, s:I}", "window", (json_int_t)result->window,
+		"segment", (json_int_t)result->segment));
 	set(s, "is_ready", json_boolean(s->link != NULL));
 	if (s->link == NULL)
 		set(s, "failure", failure_of(result));
@@ -384,6 +387,7 @@ begin(struct survey *s, const char *nexthop)
 	set(s, "tried", s->tried);
 	set(s, "steps", s->steps);
 	set(s, "offers", offers_of(&(struct ehlo){.is_esmtp = false}));
+	set(s, "tcp", json_pack("{s:i, s:i}", "window", 0, "segment", 0));
 	set(s, "login",
 	    json_pack("{s:b, s:s, s:b, s:s}", "has", 0, "mechanism", "",
 		"is_in", 0, "why", ""));

@@ -19,6 +19,7 @@
  *               "size", "mailmax", "rcptmax", "rcptdomainmax"},
  *    "login": {"has": true, "mechanism": "PLAIN", "is_in": true, "why": ""},
  *    "rtt_us": 20290, "is_ready": true,
+ *    "tcp": {"window": 14480, "segment": 1448},   octets, as it began
  *    "failure": null or {"stage", "status", "text", "code", "is_config"}}
  *
  * Steps are those of the address that was tried last, in their order: connect,

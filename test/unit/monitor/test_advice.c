@@ -136,6 +136,62 @@ advice_without_pipelining_is_one_message_for_each_session(void **state)
 	settings_free(&lane.set);
 }
 
+static json_t *
+report_of_tcp(int rtt_ms, int window, int segment)
+{
+	json_t *report = json_pack("{s:b, s:I, s:{s:i, s:i}, s:[{s:i}, {s:i}]}",
+	    "is_ready", 1, "rtt_us", (json_int_t)rtt_ms * 1000, "tcp", "window",
+	    window, "segment", segment, "steps", "round_trips", 4,
+	    "round_trips", 3);
+
+	assert_non_null(report);
+	return report;
+}
+
+/* 50 messages of 5 kB: 14, 29, 58, 116, 232 kB; 58, 116, 232 kB. */
+static void
+advice_reckons_what_a_larger_window_of_tcp_gains(void **state)
+{
+	struct site_lane lane;
+	struct advice_tcp tcp;
+	json_t *report = report_of_tcp(100, 14480, 1448);
+
+	(void)state;
+	begin(&lane);
+	set(&lane, "lane_pipeline_depth", "50");
+	assert_true(advice_of_tcp(&lane, report, &tcp));
+	assert_int_equal(tcp.messages, 50);
+	assert_int_equal(tcp.begins, 14480);
+	assert_int_equal(tcp.trips, 5);
+	assert_int_equal(tcp.fewer, 3);
+	assert_int_equal(tcp.percent, 20);
+	/* 20 x 50 in 1.2 s: slower, and the rate is what counts. */
+	set(&lane, "lane_message_rate_limit", "800/1s");
+	assert_false(advice_of_tcp(&lane, report, &tcp));
+	set(&lane, "lane_message_rate_limit", "900/1s");
+	assert_true(advice_of_tcp(&lane, report, &tcp));
+	json_decref(report);
+	settings_free(&lane.set);
+}
+
+static void
+advice_of_tcp_is_none_where_all_goes_at_once(void **state)
+{
+	struct site_lane lane;
+	struct advice_tcp tcp;
+	json_t *loopback = report_of_tcp(100, 654830, 65483);
+	json_t *unknown = report_of_tcp(100, 0, 0);
+
+	(void)state;
+	begin(&lane);
+	set(&lane, "lane_pipeline_depth", "50");
+	assert_false(advice_of_tcp(&lane, loopback, &tcp));
+	assert_false(advice_of_tcp(&lane, unknown, &tcp));
+	json_decref(loopback);
+	json_decref(unknown);
+	settings_free(&lane.set);
+}
+
 static void
 advice_counts_what_port_465_would_save(void **state)
 {
@@ -167,6 +223,8 @@ main(void)
 	    cmocka_unit_test(advice_for_a_limited_rate_is_no_deeper_than_that),
 	    cmocka_unit_test(
 		advice_without_pipelining_is_one_message_for_each_session),
+	    cmocka_unit_test(advice_reckons_what_a_larger_window_of_tcp_gains),
+	    cmocka_unit_test(advice_of_tcp_is_none_where_all_goes_at_once),
 	    cmocka_unit_test(advice_counts_what_port_465_would_save),
 	};
 
