@@ -47,7 +47,8 @@ class Bench:
         self.upstreams, self.proxies, self.sides = {}, {}, {}
         self.running = []
         for variant in variants:
-            upstream, proxy = self._upstream(variant.has_chunking)
+            upstream = self._upstream(variant.has_chunking)
+            proxy = self._proxy(upstream, variant)
             side = Side(base, variant, group, upstream, proxy)
             self.sides[variant.name] = side
             self.running.append(side)
@@ -62,16 +63,18 @@ class Bench:
                 quickack=self.group.acks_at_once, no_chunking=not has_chunking)
             self.running.append(sim)
             sim.start()
-            proxy = None
-            if self.group.rtt_ms:
-                proxy = DelayProxy(self.base, sim.port,
-                                   self.group.rtt_ms / 2,
-                                   name="proxy-" + name)
-                self.running.append(proxy)
-                proxy.start()
             self.upstreams[has_chunking] = sim
-            self.proxies[has_chunking] = proxy
-        return self.upstreams[has_chunking], self.proxies[has_chunking]
+        return self.upstreams[has_chunking]
+
+    def _proxy(self, sim, variant):
+        """None without a distance."""
+        port = sim.tls_port if variant.is_wrapped else sim.port
+        if self.group.rtt_ms and port not in self.proxies:
+            proxy = DelayProxy(self.base, port, self.group.rtt_ms / 2,
+                               name=f"proxy-{port}", **self.group.link)
+            self.running.append(proxy)
+            self.proxies[port] = proxy.start()
+        return self.proxies.get(port)
 
     def drain(self, variant, count):
         """Send `count` messages; the figures of this run."""
@@ -141,7 +144,9 @@ def summary(runs, smtp_runs, variant, group):
     """Spread of each figure, and of the ratios of runs of one round."""
     out = {"group": group.name, "acks_at_once": group.acks_at_once,
            "variant": variant.name,
-           "agent": variant.agent, "depth": variant.depth,
+           "agent": variant.agent, "depth": variant.most,
+           "wrapped": variant.is_wrapped, "honest": group.is_honest,
+           "loses": group.loses,
            "chunking": variant.has_chunking, "size": group.size,
            "rtt_ms": group.rtt_ms, "sessions": group.sessions,
            "bound": variant.bound(group),

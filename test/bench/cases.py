@@ -10,46 +10,69 @@ The bound of a variant is what the link alone allows. Each session repeats
                 first), MAIL..DATA, content: 3 RTT
   QUIT          rides in the last group: no RTT of its own
 
-so at most sessions x PER_SESSION / ((dial + window) x RTT) messages/s.
+so at most sessions x PER_SESSION / ((dial + window) x RTT) messages/s. With TLS
+before SMTP the dial is connect, TLS, greeting, EHLO, AUTH: 5 RTT. Over an honest
+link a session also sends no more in one RTT than its TCP window, which begins
+with ten segments and doubles; that of smtp(8)'s one message is not used up.
 """
 from dataclasses import dataclass
 
 PER_SESSION = 50
 DIAL_RTT = 7
+DIAL_WRAPPED_RTT = 5
 PIPELINE_BYTES = 1 << 20
+DEFAULT_DEPTH = 50
+INITIAL_WINDOW = 10 * 1448
+LOSS = 0.001
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to send. depth: lane_pipeline_depth, 0 for smtp(8)."""
+    """One way to send. depth: lane_pipeline_depth, None where it is the
+    default, 0 for smtp(8)."""
     name: str
     agent: str
-    depth: int = 0
+    depth: int | None = None
     has_chunking: bool = True
+    is_wrapped: bool = False    # TLS before SMTP
 
-    def window_rtt(self, size):
+    @property
+    def most(self):
+        """Messages on their way on a session."""
+        return DEFAULT_DEPTH if self.depth is None else self.depth
+
+    def window_rtt(self, group):
         """Round trips for the messages of one session."""
         if self.agent == "smtp":
             return 3 * PER_SESSION - 1
         if not self.has_chunking:
             return PER_SESSION + 1
-        fit = max(1, PIPELINE_BYTES // size)
-        return -(-PER_SESSION // min(self.depth, fit))
+        fit = max(1, PIPELINE_BYTES // group.size)
+        window = min(self.most, fit) * group.size
+        tcp = INITIAL_WINDOW if group.is_honest else window
+        left, rtts = PER_SESSION * group.size, 0
+        while left > 0:
+            left -= min(tcp, window)
+            tcp *= 2
+            rtts += 1
+        return rtts
 
     def bound(self, group):
-        """Messages/s, None without a link."""
+        """Messages/s, None without a link; losses are not in it."""
         if not group.rtt_ms:
             return None
-        rtts = DIAL_RTT + self.window_rtt(group.size)
+        dial = DIAL_WRAPPED_RTT if self.is_wrapped else DIAL_RTT
+        rtts = dial + self.window_rtt(group)
         return group.sessions * PER_SESSION / (rtts * group.rtt_ms / 1000)
 
 
-SMTP = Variant("smtp", "smtp")
+SMTP = Variant("smtp", "smtp", 0)
 VARIANTS = (
     SMTP,
-    Variant("bdat50", "lane", 50),
+    Variant("bdat", "lane"),
     Variant("bdat10", "lane", 10),
-    Variant("data10", "lane", 10, has_chunking=False),
+    Variant("data", "lane", has_chunking=False),
+    Variant("wrapped", "lane", is_wrapped=True),
 )
 
 
@@ -64,14 +87,26 @@ class Group:
     # by 40 ms, and smtp(8) holds its last segment back until it comes. With
     # acks_at_once the simulator does not delay (the proxy never does).
     acks_at_once: bool = False
+    # A link with TCP's windows, and one that loses segments besides.
+    is_honest: bool = False
+    loses: bool = False
 
     @property
     def name(self):
         return (f"{self.size // 1000}k-rtt{self.rtt_ms}-s{self.sessions}"
-                + ("-ack" if self.acks_at_once else ""))
+                + ("-ack" if self.acks_at_once else "")
+                + ("-honest" if self.is_honest else "")
+                + ("-loss" if self.loses else ""))
+
+    @property
+    def link(self):
+        """What makes the delay proxy such a link."""
+        return {"initial_window": INITIAL_WINDOW if self.is_honest else None,
+                "loss": LOSS if self.loses else None}
 
 
-# Counts: whole sessions for everybody, and half a minute of smtp(8) at most.
+# Counts: whole sessions for everybody, and half a minute of smtp(8) at most; but
+# where it is said how fast a long drain is, two.
 GROUPS = (
     Group(5000, 0, 1, 200, 0),
     Group(5000, 0, 1, 2000, 0, acks_at_once=True),
@@ -80,7 +115,10 @@ GROUPS = (
     Group(5000, 20, 1, 200, 0),
     Group(5000, 20, 20, 4000, 0),
     Group(5000, 100, 1, 100, 100),
-    Group(5000, 100, 20, 2000, 1000),
+    Group(5000, 100, 20, 8000, 1000),
+    Group(5000, 20, 20, 4000, 0, is_honest=True),
+    Group(5000, 100, 20, 8000, 0, is_honest=True),
+    Group(5000, 100, 20, 2000, 0, is_honest=True, loses=True),
     Group(100000, 0, 1, 500, 0, acks_at_once=True),
     Group(100000, 0, 20, 1000, 0),
     Group(100000, 0, 20, 2000, 1000, acks_at_once=True),

@@ -30,8 +30,9 @@ class Side:
         self.variant, self.group = variant, group
         self.postfix = Postfix(base, variant.name, **common_main(group))
         self._make_gate()
-        port = (proxy or upstream).port
-        self.postfix.relay_to(upstream, transport=TRANSPORT, port=port)
+        self.postfix.relay_to(upstream, transport=TRANSPORT,
+                              wrapped=variant.is_wrapped,
+                              port=proxy and proxy.port)
         if variant.agent == "smtp":
             self.postfix.agent("smtp", TRANSPORT)
             self.postfix.set(**smtp_main(group))
@@ -134,16 +135,18 @@ def smtp_main(group):
 
 
 def lane_options(variant, group):
-    return {
+    options = {
         "lane_connection_limit": str(group.sessions),
         "lane_messages_per_connection": str(PER_SESSION),
-        "lane_pipeline_depth": str(variant.depth),
     }
+    if variant.depth is not None:
+        options["lane_pipeline_depth"] = str(variant.depth)
+    return options
 
 
 def lane_main(variant, group):
     """As main.cf.example: twice what all windows together can hold."""
-    limit = str(2 * group.sessions * variant.depth)
+    limit = str(2 * group.sessions * variant.most)
     return {
         f"{TRANSPORT}_destination_concurrency_limit": limit,
         f"{TRANSPORT}_initial_destination_concurrency": limit,

@@ -15,11 +15,21 @@ def variant(name):
 
 
 @pytest.mark.parametrize("name, size, rtts", [
-    ("smtp", 5000, 7 + 149), ("bdat50", 5000, 7 + 1),
-    ("bdat10", 5000, 7 + 5), ("data10", 5000, 7 + 51),
-    ("bdat50", 100000, 7 + 5), ("bdat10", 2000000, 7 + 50)])
+    ("smtp", 5000, 7 + 149), ("bdat", 5000, 7 + 1), ("wrapped", 5000, 5 + 1),
+    ("bdat10", 5000, 7 + 5), ("data", 5000, 7 + 51),
+    ("bdat", 100000, 7 + 5), ("bdat10", 2000000, 7 + 50)])
 def test_bound_is_dial_and_window_of_each_session(name, size, rtts):
     group = cases.Group(size, 100, 20, 1000, 0)
+    assert variant(name).bound(group) \
+        == pytest.approx(20 * 50 / (rtts * 0.1))
+
+
+@pytest.mark.parametrize("name, rtts", [
+    # 14, 29, 58, 116 and 33 kB; ten messages of 5 kB are 50 kB at most
+    ("smtp", 7 + 149), ("bdat", 7 + 5), ("wrapped", 5 + 5),
+    ("bdat10", 7 + 7)])
+def test_bound_of_an_honest_link_begins_with_ten_segments(name, rtts):
+    group = cases.Group(5000, 100, 20, 1000, 0, is_honest=True)
     assert variant(name).bound(group) \
         == pytest.approx(20 * 50 / (rtts * 0.1))
 
@@ -29,7 +39,7 @@ def test_without_a_link_there_is_no_bound():
 
 
 def test_smtp_takes_part_in_whatever_is_chosen():
-    for words in ("", "rtt100-s20:bdat50", "data10 5k-rtt0"):
+    for words in ("", "rtt100-s20:bdat", ":data 5k-rtt0"):
         chosen = cases.select(words, False)
         assert chosen
         assert all(vs[0] is cases.SMTP and len(vs) > 1 for _, vs in chosen)
