@@ -112,6 +112,7 @@ dialer_free(struct dialer **dialer)
 		return;
 	resolver_free(&old->resolver);
 	tls_free(&old->tls);
+	leads_free(&old->leads);
 	tokens_free(&old->tokens);
 	if (old->has_sasl)
 		sasl_close();
