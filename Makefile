@@ -134,6 +134,18 @@ endef
 $(foreach t,$(UNIT_SRC),$(eval $(call unit_rule,$(t))))
 unit: $(UNIT_BIN)
 
+# What may go wrong, explored exhaustively: test/README.md.
+MODEL_BIN := $(BUILD)/model-mail $(BUILD)/model-slots
+MODEL_LIBS := $(call obj,$(addprefix test/support/,fixture.c queue_source.c statedir.c)) $(AGENT_LIB) $(COMMON_LIB)
+model_obj = $(call obj,$(patsubst %,test/model/%.c,explore $(1))) $(MODEL_LIBS)
+comma_wrap = $(patsubst %,-Wl$(comma)--wrap=%,$(1))
+$(BUILD)/model-mail: $(call model_obj,model_mail mail_world server ledger)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lm
+$(BUILD)/model-slots: $(call model_obj,model_slots procs)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(call comma_wrap,close clock_mono_ms clock_mono_us \
+	    $(addprefix statefile_,open allocate lock unlock locked_map read write)) -o $@ $^ $(PKG_LIBS) -lm
+model tools: $(MODEL_BIN)
+
 # libFuzzer exists in clang only: its objects are apart, and made once for all targets.
 FUZZ_CC = clang -std=c11 -D_GNU_SOURCE -I. -g -O1 -fsanitize=fuzzer,address,undefined \
           -fno-sanitize-recover=all
@@ -222,8 +234,8 @@ clean:
 	rm -rf $(BUILD)
 
 help:
-	@echo 'make | check | demo | bench | lint | tools | unit | fuzz | install | deb | clean'
+	@echo 'make | check | demo | bench | lint | tools | unit | model | fuzz | install | deb | clean'
 
-.PHONY: all tools unit fuzz setup check checked sanitized lint print-cflags objects unless-same demo bench bench-steering install deb clean help
+.PHONY: all tools unit model fuzz setup check checked sanitized lint print-cflags objects unless-same demo bench bench-steering install deb clean help
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' -type f 2>/dev/null)

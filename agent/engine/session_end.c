@@ -210,10 +210,13 @@ static void
 lose_one(struct session *s, struct transaction *t, enum command_kind stage,
     enum verdict_loss loss, bool is_first, struct moment now)
 {
-	/* Where a reply was left out the last is waited for in vain. */
-	bool is_trusted =
-	    loss == LOSS_CONNECTION && (t->begin_off <= s->proven_off ||
-					   s->login == SESSION_LOGIN_REFUSED);
+	/* Where a reply was left out the last is waited for in vain; and what
+	 * one too many may have said of the end of a first message is known by
+	 * the reply behind it. */
+	bool is_trusted = loss == LOSS_CONNECTION &&
+			  (t->begin_off <= s->proven_off ||
+			      s->login == SESSION_LOGIN_REFUSED) &&
+			  !(t->is_teacher && t->wordings[ANSWER_END] != 0);
 	bool in_doubt, is_slow;
 	struct dsn dsn;
 
@@ -318,16 +321,59 @@ session_end(struct session *s, enum session_end how, bool is_clean,
 	tell_end(s, how, is_clean, why, now);
 }
 
-/* A 421 answers the oldest command: nothing from there on was taken. */
+/* A server that says 421 and does not close may mean no more than its command,
+ * and read on: what was sent whole may be taken yet, but for the message that
+ * the 421 ended. */
+static bool
+may_read_on(const struct session *s, const struct transaction *t,
+    enum command_kind kind, bool is_oldest)
+{
+	bool is_ended = is_oldest && kind != COMMAND_RSET &&
+			kind != COMMAND_XFORWARD_CLIENT &&
+			kind != COMMAND_XFORWARD_PROTOCOL &&
+			!(kind == COMMAND_RCPT && t->count > 1);
+
+	return !is_ended && session_is_in_doubt(s, t);
+}
+
+/* Those inside leave, as the server said 421 to the oldest command. */
+static void
+leave_after_421(struct session *s, enum command_kind kind, bool is_blameless,
+    bool has_closed, const struct dsn *why, struct moment now)
+{
+	/* After a message was accepted this is a quota, not a refusal. */
+	bool is_first = s->accepted == 0, is_oldest = true;
+	struct transaction *t;
+
+	while ((t = session_first(s)) != NULL) {
+		/* Unless it is always the same message. */
+		if (is_oldest && !is_blameless &&
+		    t->state != TRANSACTION_ASSIGNED &&
+		    ++t->turned_away > TURNED_AWAY_MAX)
+			is_first = true;
+		if (!has_closed && may_read_on(s, t, kind, is_oldest))
+			lose_one(s, t, kind, LOSS_TIMEOUT, false, now);
+		else
+			session_give_back(s, t,
+			    !is_blameless &&
+				(is_first || kind == COMMAND_BODY ||
+				    kind == COMMAND_BDAT_LAST) &&
+				t->state != TRANSACTION_ASSIGNED,
+			    why, now.us);
+		is_first = is_oldest = false;
+		kind = COMMAND_MAIL;
+	}
+}
+
+/* A 421 answers the oldest command: nothing from there on was taken, if the
+ * server has closed. */
 void
 session_close_by_421(struct session *s, enum command_kind kind,
     const struct reply *reply, bool is_clean, struct moment now)
 {
 	char text[DSN_TEXT_MAX + 1];
 	struct dsn why;
-	/* After a message was accepted this is a quota, not a refusal. */
-	bool is_first = s->accepted == 0, is_oldest = true;
-	struct transaction *head, *t;
+	struct transaction *head;
 	bool is_blameless;
 
 	session_let_go_held(s, LOSS_CONNECTION, now);
@@ -344,21 +390,7 @@ session_close_by_421(struct session *s, enum command_kind kind,
 	    s->peer.host, s->peer.addr, text, verdict_command_name(kind));
 	why.smtp_code = 421;
 	session_set_state(s, SESSION_ENDING);
-	while ((t = session_first(s)) != NULL) {
-		/* Unless it is always the same message. */
-		if (is_oldest && !is_blameless &&
-		    t->state != TRANSACTION_ASSIGNED &&
-		    ++t->turned_away > TURNED_AWAY_MAX)
-			is_first = true;
-		session_give_back(s, t,
-		    !is_blameless &&
-			(is_first || kind == COMMAND_BODY ||
-			    kind == COMMAND_BDAT_LAST) &&
-			t->state != TRANSACTION_ASSIGNED,
-		    &why, now.us);
-		is_first = is_oldest = false;
-		kind = COMMAND_MAIL;
-	}
+	leave_after_421(s, kind, is_blameless, is_clean, &why, now);
 	tell_end(s, SESSION_END_421, is_clean, why.text, now);
 }
 

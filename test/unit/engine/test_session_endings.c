@@ -179,31 +179,87 @@ reply_421_without_an_end_is_about_its_command_alone(void **state)
 	rig_fini(&rig);
 }
 
+/* It has not closed, so it may read on: what was sent whole is in doubt, but
+ * for a message whose own command the 421 refused. */
 static void
-reply_421_is_the_last_word_of_a_silent_server(void **state)
+silence_behind_421_leaves_doubt(void **state)
 {
+	static const struct {
+		const char
+		    *replies; /* to the second message, as far as the 421 */
+		bool is_ended;
+	} cases[] = {
+	    {"421 4.3.2 bye\r\n", false},
+	    {RIG_RSET "421 4.3.2 bye\r\n", true},
+	    {RIG_RSET RIG_MAIL "421 4.3.2 bye\r\n", true},
+	    {RIG_RSET RIG_MAIL RIG_RCPT "421 4.3.2 bye\r\n", true},
+	};
 	struct rig rig;
 
 	(void)state;
-	for (int is_spent = 0; is_spent <= 1; is_spent++) {
+	for (size_t i = 0; i < 2 * sizeof(cases) / sizeof(cases[0]); i++) {
+		bool is_ended = cases[i / 2].is_ended;
+
 		start_three(&rig, sizeof(THREE) - 1);
-		if (is_spent) {
+		if (i % 2 != 0) {
 			session_finish(rig.session, FINISH_SPENT, rig.now.us);
 			rig_expect(&rig, "QUIT\r\n");
 		}
 		rig_say(&rig, RIG_SENT);
 		(void)rig_pull(&rig, 65536);
 		assert_false(rig.is_kicked);
-		rig_say(&rig, "421 4.3.2 bye\r\n");
+		rig_say(&rig, cases[i / 2].replies);
 		/* Its deadline is nearer than the one that is armed. */
 		assert_true(rig.is_kicked);
 		rig_wait(&rig, 9999);
 		assert_false(rig.is_over);
 		rig_wait(&rig, 1);
 		rig_check_sent(rig.messages[0]);
-		rig_check_returned(rig.messages[1], 0);
-		rig_check_returned(rig.messages[2], 0);
+		if (is_ended)
+			rig_check_returned(rig.messages[1], i / 2 == 3 ? 1 : 0);
+		for (size_t k = is_ended ? 2 : 1; k < 3; k++) {
+			struct rig_message *m = rig.messages[k];
+
+			rig_check(m, 0, OUTCOME_DEFER, 0, "4.4.2", NULL);
+			assert_true(
+			    m->req->rcpts[0].verdict->dsn.maybe_accepted);
+		}
 		rig_check_over(&rig, SESSION_END_421, false);
+		rig_fini(&rig);
+	}
+}
+
+/* RSET MAIL RCPT BDAT RSET to a server of which nothing is known: with one
+ * reply too many, that to RCPT stands in the place of the end. */
+static void
+end_of_a_first_message_is_known_by_the_reply_behind_it(void **state)
+{
+	static const char *const replies[] = {
+	    RIG_RSET RIG_MAIL RIG_MAIL RIG_RCPT,
+	    RIG_RSET RIG_MAIL RIG_RCPT RIG_TAKEN,
+	    RIG_RSET RIG_MAIL RIG_RCPT "550 5.7.1 no\r\n",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(replies) / sizeof(replies[0]); i++) {
+		struct rig_message *m;
+		struct rig rig;
+
+		rig_init(&rig, SESSION_BDAT);
+		manner_init(&rig.manner);
+		rig_open(&rig);
+		m = rig_send(&rig);
+		(void)rig_pull(&rig, 65536);
+		rig_write(&rig, buf_len(&rig.out));
+		rig_say(&rig, replies[i]);
+		assert_int_equal(m->done, 0);
+		session_closed(rig.session, true, "gone", rig.now);
+		if (i < 2)
+			rig_check(m, 0, OUTCOME_DEFER, 0, "4.4.2", NULL);
+		else
+			rig_check(m, 0, OUTCOME_BOUNCE, 550, "5.7.1", NULL);
+		assert_int_equal(
+		    m->req->rcpts[0].verdict->dsn.maybe_accepted, i < 2);
 		rig_fini(&rig);
 	}
 }
@@ -677,7 +733,9 @@ main(void)
 	    cmocka_unit_test(reply_421_returns_all_from_there_on),
 	    cmocka_unit_test(
 		reply_421_without_an_end_is_about_its_command_alone),
-	    cmocka_unit_test(reply_421_is_the_last_word_of_a_silent_server),
+	    cmocka_unit_test(silence_behind_421_leaves_doubt),
+	    cmocka_unit_test(
+		end_of_a_first_message_is_known_by_the_reply_behind_it),
 	    cmocka_unit_test(quit_is_answered_or_the_connection_closed),
 	    cmocka_unit_test(
 		refused_quit_leaves_doubt_about_what_was_taken_only),
