@@ -199,6 +199,13 @@ $(BENCH_BIN): $(BUILD)/%: $(BUILD)/test/bench/%.o $(SUPPORT) $(MONITOR_LIB) $(AG
 bench-steering: all tools $(BENCH_BIN)
 	POSTLANE_BUILD=$(BUILD) /usr/bin/python3 -B test/bench/steering.py
 
+# The fault matrix (test/faults/matrix.py), for hours: SECONDS of each site, SEED.
+SECONDS ?= 14400
+soak: setup
+	@$(MAKE) --no-print-directory all tools
+	POSTLANE_BUILD=$(BUILD) /usr/bin/python3 -B test/faults/matrix.py --seconds $(SECONDS) \
+	    $(if $(SEED),--seed $(SEED))
+
 # Beside smtp(8), in the same run: test/bench/README.md.
 bench: setup
 	@$(MAKE) --no-print-directory WERROR=-Werror all tools
@@ -234,8 +241,8 @@ clean:
 	rm -rf $(BUILD)
 
 help:
-	@echo 'make | check | demo | bench | lint | tools | unit | model | fuzz | install | deb | clean'
+	@echo 'make | check | demo | bench | soak | lint | tools | unit | model | fuzz | install | deb | clean'
 
-.PHONY: all tools unit model fuzz setup check checked sanitized lint print-cflags objects unless-same demo bench bench-steering install deb clean help
+.PHONY: all tools unit model fuzz setup check checked sanitized lint print-cflags objects unless-same demo bench bench-steering soak install deb clean help
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' -type f 2>/dev/null)
