@@ -4,8 +4,8 @@
  *   session.c          what the lane and the link see: assigning, timers, EOF
  *   session_receive.c  replies to verdicts
  *   session_send.c     transactions to octets
- *   session_login.c    a login that leads, and what is said behind a refused
- * one session_place.c    which reply belongs to which command, and how surely
+ *   session_login.c    a login that leads, and what follows when it is refused
+ *   session_place.c    which reply belongs to which command, and how surely
  *   session_end.c      how transactions leave, and how the session ends
  *   session_verdict.c  verdicts of its recipients
  *   session_state.c    what can be read off the struct
