@@ -139,7 +139,7 @@ MODEL_BIN := $(BUILD)/model-mail $(BUILD)/model-slots
 MODEL_LIBS := $(call obj,$(addprefix test/support/,fixture.c queue_source.c statedir.c)) $(AGENT_LIB) $(COMMON_LIB)
 model_obj = $(call obj,$(patsubst %,test/model/%.c,explore $(1))) $(MODEL_LIBS)
 comma_wrap = $(patsubst %,-Wl$(comma)--wrap=%,$(1))
-$(BUILD)/model-mail: $(call model_obj,model_mail mail_world server ledger)
+$(BUILD)/model-mail: $(call model_obj,model_mail mail_world mail_world_ops server ledger)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lm
 $(BUILD)/model-slots: $(call model_obj,model_slots procs)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(call comma_wrap,close clock_mono_ms clock_mono_us \

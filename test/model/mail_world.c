@@ -1,6 +1,5 @@
 #include "test/model/mail_world.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,250 +8,11 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
-#include "test/support/queue_source.h"
-
-enum {
-	OUT_MAX = 4 << 20,
-	CONTENT_MAX = 1 << 20,
-	LARGE_OCTETS = 70000, /* two chunks */
-	LINE_OCTETS = 900,
-	EVENTS_MAX = 4000, /* of a run; more is going round in circles */
-	KICKS_MAX = 100,
-	CONNS_MAX = 2,
-	STOP_WAIT_US = 3000000, /* as in agent.c */
-	DRAIN_WAIT_US = 60000000,
-	PULL_MAX = 65536,
-};
-
-/* What the process is about; see agent/phase.h. */
-enum life {
-	LIFE_SERVING,
-	LIFE_DRAINING, /* reload: the next process follows */
-	LIFE_STOPPING,
-	LIFE_LAST, /* all is decided: sessions say QUIT */
-};
-
-struct conn {
-	struct list link;
-	struct mail_world *w;
-	struct route *route;
-	struct lane_session *ls; /* NULL while dialling */
-	struct buf out; /* pulled, and not taken by the kernel */
-	bool has_output, is_told_closed, is_slow;
-	struct server server;
-};
-
-struct mail {
-	struct request *req; /* NULL: nobody has it */
-	struct queue_source source;
-	char sender[24], queue_id[16];
-	char rcpts[LEDGER_RCPTS][24];
-	size_t index[LEDGER_RCPTS]; /* of the request's recipients: ours */
-	size_t left; /* of them undecided */
-};
-
-struct mail_world {
-	const struct model *model;
-	struct explore *x;
-	struct settings set;
-	struct ehlo ehlo;
-	struct peer peer;
-	struct ledger ledger;
-	struct server_site site;
-	struct buf files[LEDGER_MAILS], contents[LEDGER_MAILS];
-	struct mail mails[LEDGER_MAILS];
-
-	struct moment now;
-	struct lane *lane;
-	struct list conns;
-	enum life life;
-	int64_t timer_us, finale_us;
-	bool is_kick_due, is_dying, was_aborted, is_told;
-	bool had_end; /* a process of this run was made to end */
-	uint64_t events, run_events;
-};
+#include "test/model/mail_world_private.h"
 
 static char text_none[] = "";
 static char text_relayhost[] = "[relay.test]";
 static char text_rcpt[] = "rcpt";
-
-static void
-tell(const struct mail_world *w, const char *format, ...)
-{
-	va_list ap;
-
-	if (!w->is_told)
-		return;
-	(void)fprintf(stderr, "%9.3f  ", (double)(w->now.us % 100000000) / 1e6);
-	va_start(ap, format);
-	(void)vfprintf(stderr, format, ap);
-	va_end(ap);
-	(void)fputc('\n', stderr);
-}
-
-/* Without the lines of a content. */
-static void
-tell_octets(const struct conn *c, const char *way, const char *p, size_t n)
-{
-	const char *end;
-
-	for (; n > 0; n -= (size_t)(end - p), p = end) {
-		end = memchr(p, '\n', n);
-		end = end != NULL ? end + 1 : p + n;
-		tell(c->w, "%s %.*s", way, (int)strcspn(p, "\r\n"), p);
-	}
-}
-
-/* ---- connections --------------------------------------------------------
- */
-
-static struct conn *
-conn_of(struct list *link)
-{
-	return list_entry(link, struct conn, link);
-}
-
-static void
-conn_free(struct conn *c)
-{
-	list_remove(&c->link);
-	buf_fini(&c->out);
-	server_fini(&c->server);
-	mem_free(c);
-}
-
-static bool
-start_dial(void *ctx, struct route *route, struct lane_no *no)
-{
-	struct mail_world *w = ctx;
-	struct conn *c = mem_zalloc(sizeof(*c));
-
-	(void)no;
-	c->w = w;
-	c->route = route;
-	buf_init(&c->out, OUT_MAX);
-	server_init(&c->server, &w->site);
-	list_init(&c->link);
-	list_push(&w->conns, &c->link);
-	return true;
-}
-
-static void
-on_output(void *ctx, struct lane_session *ls)
-{
-	(void)ctx;
-	((struct conn *)ls->io)->has_output = true;
-}
-
-/* Not one more octet may leave its connection. */
-static void
-hang_up(void *ctx, struct lane_session *ls)
-{
-	struct conn *c = ls->io;
-
-	(void)ctx;
-	c->has_output = false;
-	buf_reset(&c->out);
-}
-
-static void
-on_session_ended(void *ctx, struct lane_session *ls, enum session_end how,
-    bool is_clean, const char *why)
-{
-	struct mail_world *w = ctx;
-	struct conn *c = ls->io;
-
-	(void)how;
-	(void)is_clean;
-	tell(w, "session over: %s", why);
-	/* What the kernel has taken arrives all the same, and whoever stalled
-	 * may come to it. */
-	c->server.is_deaf = false;
-	server_step_out(&c->server);
-	conn_free(c);
-}
-
-static void
-on_decided(void *ctx, struct request *req, size_t i)
-{
-	struct mail_world *w = ctx;
-	struct mail *m = req->owner;
-	size_t number = (size_t)(m - w->mails);
-	const struct verdict *v = req->rcpts[i].verdict;
-
-	if (!w->is_dying) {
-		tell(w, "message %zu recipient %zu: %s %s%s", number,
-		    m->index[i],
-		    v->outcome == OUTCOME_SENT    ? "sent"
-		    : v->outcome == OUTCOME_DEFER ? "deferred"
-						  : "bounced",
-		    v->dsn.text, v->dsn.maybe_accepted ? " (in doubt)" : "");
-		ledger_decided(&w->ledger, number, m->index[i], v);
-	}
-	CHECK(m->left > 0);
-	if (--m->left == 0)
-		request_free(&m->req);
-}
-
-static void
-want_kick(void *ctx)
-{
-	((struct mail_world *)ctx)->is_kick_due = true;
-}
-
-static void
-on_want(void *ctx, struct route *route, size_t count)
-{
-	(void)ctx;
-	(void)route;
-	(void)count;
-}
-
-static void
-on_too_many(void *ctx, struct route *route, bool was_open, const char *reply)
-{
-	(void)ctx;
-	(void)route;
-	(void)was_open;
-	(void)reply;
-}
-
-static bool
-on_throttled(void *ctx, struct route *route, int64_t sent_us, int64_t now_us)
-{
-	(void)ctx;
-	(void)route;
-	(void)sent_us;
-	(void)now_us;
-	return false;
-}
-
-static void
-on_pause(void *ctx, struct route *route, int64_t until_us)
-{
-	(void)ctx;
-	(void)route;
-	(void)until_us;
-}
-
-static const struct lane_owner_ops owner_handlers = {
-    .on_decided = on_decided,
-    .want_kick = want_kick,
-};
-
-static const struct lane_connection_ops connection_handlers = {
-    .start_dial = start_dial,
-    .on_output = on_output,
-    .hang_up = hang_up,
-    .on_session_ended = on_session_ended,
-};
-
-static const struct lane_account_ops account_handlers = {
-    .on_want = on_want,
-    .on_too_many = on_too_many,
-    .on_throttled = on_throttled,
-    .on_pause = on_pause,
-};
 
 /* ---- the world before a run ---------------------------------------------
  */
@@ -328,7 +88,7 @@ on_line(void *ctx, enum log_level level, const char *line)
 	if (level >= LOG_LEVEL_FATAL)
 		(void)fprintf(stderr, "%s\n", line);
 	else
-		tell(w, "log: %s", line);
+		model_tell(w, "log: %s", line);
 }
 
 struct mail_world *
@@ -476,17 +236,10 @@ remember(struct mail_world *w)
 static void
 begin_process(struct mail_world *w)
 {
-	struct lane_ops ops = {
-	    .owner = &owner_handlers,
-	    .owner_ctx = w,
-	    .connections = &connection_handlers,
-	    .connections_ctx = w,
-	    .accounts = &account_handlers,
-	    .accounts_ctx = w,
-	};
+	struct lane_ops ops = model_lane_ops(w);
 	char error[256];
 
-	tell(w, "a process begins");
+	model_tell(w, "a process begins");
 	w->life = LIFE_SERVING;
 	w->timer_us = w->finale_us = INT64_MAX;
 	w->was_aborted = false;
@@ -526,7 +279,7 @@ end_process(struct mail_world *w)
 	lane_kick(w->lane, w->now);
 	lane_free(&w->lane);
 	list_each_safe (link, &w->conns)
-		conn_free(conn_of(link));
+		model_conn_free(conn_of(link));
 	w->is_dying = false;
 }
 
@@ -545,7 +298,7 @@ cancel_dials(struct mail_world *w)
 		    &(struct route_failure){
 			.dsn = &dsn, .patience_us = INT64_MAX},
 		    w->now);
-		conn_free(c);
+		model_conn_free(c);
 	}
 }
 
@@ -564,7 +317,7 @@ wind_up(struct mail_world *w, enum life life, int64_t wait_us)
 static void
 break_off(struct mail_world *w)
 {
-	tell(w, "out of time");
+	model_tell(w, "out of time");
 	w->finale_us = INT64_MAX;
 	w->was_aborted = true;
 	lane_abort(w->lane, "out of time", w->now);
@@ -602,7 +355,7 @@ write_out(struct conn *c, size_t n)
 	struct slice all = buf_slice(&c->out);
 
 	CHECK(n <= all.n);
-	tell_octets(c, c->is_slow ? "-->" : "->", all.p, n);
+	model_tell_octets(c, c->is_slow ? "-->" : "->", all.p, n);
 	if (c->server.close != SERVER_RST)
 		CHECK(buf_add(&c->server.in, all.p, n));
 	buf_consume(&c->out, n);
@@ -698,7 +451,7 @@ dialled(struct conn *c)
 	if (explore_pick(w->x, "a dial", 0, names, EXPLORE_ALL(2)) == 0) {
 		c->ls = lane_add_session(
 		    w->lane, c->route, &w->ehlo, &w->peer, false, c, w->now);
-		tell(w, "connected");
+		model_tell(w, "connected");
 		return;
 	}
 	dsn_set(&dsn, "4.4.1", "connect to relay.test[192.0.2.1]:25: refused");
@@ -707,7 +460,7 @@ dialled(struct conn *c)
 		.patience_us = 10 * US_PER_S,
 		.kind = {.is_transport = true}},
 	    w->now);
-	conn_free(c);
+	model_conn_free(c);
 }
 
 static void
@@ -724,7 +477,7 @@ read_replies(struct conn *c)
 		if (w->model->order == MODEL_SINGLY)
 			break;
 	}
-	tell_octets(c, "<-", all, n);
+	model_tell_octets(c, "<-", all, n);
 	session_input(c->ls->session, all, n, w->now);
 }
 
@@ -744,7 +497,7 @@ happen(struct conn *c, enum happening what)
 		read_replies(c);
 		break;
 	case CLOSES:
-		tell(w, "closed");
+		model_tell(w, "closed");
 		session_closed(c->ls->session, c->server.close == SERVER_FIN,
 		    "connection closed", w->now);
 		w->is_kick_due = true;
@@ -817,15 +570,15 @@ choose_life(struct mail_world *w)
 		return;
 	switch (explore_pick(w->x, "the process", 0, names, EXPLORE_ALL(4))) {
 	case 1:
-		tell(w, "reload");
+		model_tell(w, "reload");
 		wind_up(w, LIFE_DRAINING, DRAIN_WAIT_US);
 		break;
 	case 2:
-		tell(w, "stop");
+		model_tell(w, "stop");
 		wind_up(w, LIFE_STOPPING, STOP_WAIT_US);
 		break;
 	case 3:
-		tell(w, "killed");
+		model_tell(w, "killed");
 		w->had_end = true;
 		kill_process(w);
 		return;
@@ -853,11 +606,11 @@ choose_fate(struct mail_world *w)
 		switch (explore_pick(w->x, "connection", number, names,
 		    EXPLORE_ALL(server_may_say_bye(&c->server) ? 3 : 2))) {
 		case 1:
-			tell(w, "breaks");
+			model_tell(w, "breaks");
 			server_break(&c->server);
 			break;
 		case 2:
-			tell(w, "421");
+			model_tell(w, "421");
 			server_say_bye(&c->server);
 			break;
 		default:
