@@ -5,12 +5,12 @@ nobody doubted.
 
     test/faults/matrix.py [--seed N] [--rounds N | --seconds N] [--only TEXT]
 
-Deeds (deeds.py) x manners of talking x one lane, or two lanes of one account.
-Two sites run at a time. The seed, which is printed, decides the order; with the
-same seed, rounds and names a run is the same one again. A round that went wrong
-is told with its evidence, and the log of its site stays below build/log/matrix.
-The last lines are a table and a count; the status is 0 only when nothing was
-wrong.
+Deeds (deeds.py) x manners of talking x one lane, or two lanes of one
+account. Two sites run at a time. The seed, which is printed, decides the
+order; with the same seed, rounds and names a run is the same one again. A
+round that went wrong is told with its evidence, and the log of its site stays
+below build/log/matrix. The last lines are a table and a count; the status is 0
+only when nothing was wrong.
 """
 import argparse
 import os
