@@ -36,8 +36,8 @@
 
 enum {
 	/* While one is worked at, others have to be there at the next turn of
-	 * the server's loop and of ours: measured with a round trip of nothing,
-	 * by how many more a session carries (doc/performance.md). */
+	 * the server's loop and of ours: with a round trip of nothing ten reach
+	 * 95 % of what fifty do (doc/performance.md). */
 	BDP_SPARE = 8,
 	BDP_ROUND = 8, /* messages */
 	BDP_WORK_LEAST_US = 100,

@@ -300,8 +300,7 @@ static const struct param table[] = {
 	"first wait after an alarm, then longer, until the lane tries again"),
     WORD(lane_sandbox, "yes", "yes log no",
 	"limit files and system calls to what is needed; log: refuse the "
-	"worst, "
-	"let the kernel log the rest"),
+	"worst, let the kernel log the rest"),
     STR(lane_token_directory, "$config_directory/lane-token.d",
 	"where NAME.conf says how the access token NAME is fetched"),
     STR(lane_token_service_name, "lane-token",
