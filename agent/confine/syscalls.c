@@ -182,7 +182,7 @@ add_all(struct filter *f, uint32_t action, const char *const names[], size_t n)
 static struct scmp_arg_cmp
 is(unsigned arg, unsigned long value)
 {
-	return SCMP_CMP(arg, SCMP_CMP_EQ, value);
+	return SCMP_CMP(arg, SCMP_CMP_EQ, value, 0);
 }
 
 static struct scmp_arg_cmp

@@ -1,17 +1,10 @@
 /* Each right that a lane does without is tried, by a process that entered the
  * sandbox as a lane does, and by one that gave up its privileges alone: what is
  * refused to the first and not to the second, the sandbox refuses. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/bpf.h>
-#include <linux/io_uring.h>
-#include <linux/keyctl.h>
 #include <linux/landlock.h>
-#include <linux/perf_event.h>
-#include <linux/sched.h>
 #include <netinet/in.h>
-#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -21,17 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
-#include <sys/personality.h>
 #include <sys/prctl.h>
-#include <sys/ptrace.h>
-#include <sys/random.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
-#include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -43,6 +29,7 @@
 #include "agent/postfix/master.h"
 #include "agent/settings/params.h"
 #include "common/base/log.h"
+#include "test/support/attempts.h"
 #include "test/support/owner.h"
 #include "test/support/scratch.h"
 
@@ -50,432 +37,7 @@ enum { NEEDS = SYSCALLS_INET | SYSCALLS_FORK | SYSCALLS_MAKE_FILES };
 
 static struct settings set;
 static struct loop *loop;
-static pid_t neighbour; /* of the same user, which lets itself be traced */
-static char abstract[64]; /* where it listens */
-static int neighbours_word;
 static char logged[4096];
-
-/* 0, or the errno of what failed. */
-static int
-result(long rc)
-{
-	return rc >= 0 ? 0 : errno;
-}
-
-static int
-closed(int fd)
-{
-	int error = result(fd);
-
-	if (fd >= 0)
-		(void)close(fd);
-	return error;
-}
-
-/* Of a child of this process. */
-static int
-reported(int (*fn)(void))
-{
-	int status;
-	pid_t pid = fork();
-
-	if (pid == 0)
-		_exit(fn());
-	if (pid < 0)
-		return errno;
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return errno;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 1000;
-}
-
-/* ---- attempts ---------------------------------------------------------- */
-
-static int
-read_shadow(void)
-{
-	return closed(open("/etc/shadow", O_RDONLY));
-}
-
-static int
-read_other_queue(void)
-{
-	return closed(open("deferred/B", O_RDONLY));
-}
-
-static int
-list_other_queue(void)
-{
-	return closed(open("deferred", O_RDONLY | O_DIRECTORY));
-}
-
-static int
-read_outside(void)
-{
-	return closed(open("../outside/file", O_RDONLY));
-}
-
-static int
-write_outside(void)
-{
-	return closed(open("../outside/file", O_WRONLY));
-}
-
-static int
-make_outside(void)
-{
-	return closed(open("../outside/new", O_WRONLY | O_CREAT, 0600));
-}
-
-static int
-remove_outside(void)
-{
-	return result(unlink("../outside/loose"));
-}
-
-static int
-make_in_active(void)
-{
-	return closed(open("active/new", O_WRONLY | O_CREAT, 0600));
-}
-
-static int
-remove_in_active(void)
-{
-	return result(unlink("active/loose"));
-}
-
-static int
-move_out_of_active(void)
-{
-	return result(rename("active/moving", "deferred/moving"));
-}
-
-static int
-cut_in_active(void)
-{
-	return closed(open("active/A", O_WRONLY | O_TRUNC));
-}
-
-static int
-link_in_state(void)
-{
-	return result(symlink("/etc", "../state/link"));
-}
-
-static int
-make_socket_in_state(void)
-{
-	struct sockaddr_un to = {
-	    .sun_family = AF_UNIX, .sun_path = "../state/socket"};
-	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-
-	return result(bind(fd, (struct sockaddr *)&to, sizeof(to)));
-}
-
-static int
-become_shell(void)
-{
-	(void)execl("/bin/sh", "sh", "-c", "exit 0", (char *)NULL);
-	return errno;
-}
-
-static int
-run_shell(void)
-{
-	return reported(become_shell);
-}
-
-static int
-trace_neighbour(void)
-{
-	int error = result(ptrace(PTRACE_SEIZE, neighbour, NULL, NULL));
-
-	if (error == 0)
-		(void)ptrace(PTRACE_DETACH, neighbour, NULL, NULL);
-	return error;
-}
-
-static int
-read_neighbour(void)
-{
-	int here = 0;
-	struct iovec to = {&here, sizeof(here)};
-	struct iovec from = {&neighbours_word, sizeof(neighbours_word)};
-
-	return result(process_vm_readv(neighbour, &to, 1, &from, 1, 0));
-}
-
-static int
-signal_neighbour(void)
-{
-	return result(kill(neighbour, 0));
-}
-
-static int
-call_neighbour(void)
-{
-	struct sockaddr_un to = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-
-	memcpy(to.sun_path + 1, abstract, strlen(abstract));
-	return result(connect(fd, (struct sockaddr *)&to,
-	    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
-			strlen(abstract))));
-}
-
-static int
-netlink_socket(void)
-{
-	return closed(socket(AF_NETLINK, SOCK_RAW, 0));
-}
-
-static int
-vm_socket(void)
-{
-	return closed(socket(AF_VSOCK, SOCK_STREAM, 0));
-}
-
-static int
-cipher_socket(void)
-{
-	return closed(socket(AF_ALG, SOCK_SEQPACKET, 0));
-}
-
-static int
-packet_socket(void)
-{
-	return closed(socket(AF_PACKET, SOCK_RAW, 0));
-}
-
-static int
-listen_to_all(void)
-{
-	return result(listen(socket(AF_INET, SOCK_STREAM, 0), 1));
-}
-
-static int
-become_root(void)
-{
-	return result(setuid(0));
-}
-
-/* Which a process without privileges may. */
-static int
-become_itself(void)
-{
-	return result(setresuid(geteuid(), geteuid(), geteuid()));
-}
-
-static int
-mount_proc(void)
-{
-	return result(mount("proc", "/proc", "proc", 0, NULL));
-}
-
-static int
-load_program(void)
-{
-	union bpf_attr attr = {.map_type = BPF_MAP_TYPE_ARRAY,
-	    .key_size = 4,
-	    .value_size = 4,
-	    .max_entries = 1};
-
-	return closed((int)syscall(SYS_bpf, BPF_MAP_CREATE, &attr, 48));
-}
-
-static int
-set_up_ring(void)
-{
-	struct io_uring_params params = {.flags = 0};
-
-	return closed((int)syscall(SYS_io_uring_setup, 1, &params));
-}
-
-static int
-use_keys(void)
-{
-	return result(syscall(
-	    SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_PROCESS_KEYRING, 1));
-}
-
-static int
-handle_faults(void)
-{
-	return closed((int)syscall(SYS_userfaultfd, 1)); /* of user mode */
-}
-
-static int
-leave_namespace(void)
-{
-	return result(unshare(CLONE_NEWUSER));
-}
-
-static int
-fork_into_namespace(void)
-{
-	long pid =
-	    syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, NULL, NULL, NULL, NULL);
-
-	if (pid == 0)
-		_exit(0);
-	if (pid > 0)
-		(void)waitpid((pid_t)pid, NULL, 0);
-	return result(pid);
-}
-
-static int
-fork_unseen(void)
-{
-	struct clone_args args = {.exit_signal = SIGCHLD};
-	long pid = syscall(SYS_clone3, &args, sizeof(args));
-
-	if (pid == 0)
-		_exit(0);
-	if (pid > 0)
-		(void)waitpid((pid_t)pid, NULL, 0);
-	return result(pid);
-}
-
-static int
-count_events(void)
-{
-	struct perf_event_attr attr = {.type = PERF_TYPE_SOFTWARE,
-	    .size = sizeof(attr),
-	    .exclude_kernel = 1};
-
-	return closed((int)syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0));
-}
-
-static int
-make_program_in_memory(void)
-{
-	return closed((int)syscall(SYS_memfd_create, "x", 0));
-}
-
-static int
-make_device(void)
-{
-	return result(mknod("../state/device", S_IFCHR | 0600, makedev(1, 3)));
-}
-
-static int
-let_itself_be_traced(void)
-{
-	return result(prctl(PR_SET_DUMPABLE, 1));
-}
-
-static int
-raise_limit(void)
-{
-	struct rlimit limit = {0, 0};
-
-	return result(setrlimit(RLIMIT_CORE, &limit));
-}
-
-static int
-change_personality(void)
-{
-	return result(personality(ADDR_NO_RANDOMIZE));
-}
-
-static int
-make_shared_memory(void)
-{
-	return result(syscall(SYS_shmget, 0x706f7374, 4096, 01000 | 0600));
-}
-
-/* What a process needs. */
-static int
-work(void)
-{
-	struct stat st;
-	char octet;
-
-	if (closed(open("active/A", O_RDWR)) != 0 ||
-	    closed(open("active", O_RDONLY | O_DIRECTORY)) != 0 ||
-	    closed(open("../state/new", O_RDWR | O_CREAT | O_TRUNC, 0600)) !=
-		0 ||
-	    rename("../state/new", "../state/other") != 0 ||
-	    unlink("../state/other") != 0 || stat("deferred/B", &st) != 0 ||
-	    closed(open("/etc/passwd", O_RDONLY)) != 0 ||
-	    closed(open("/dev/null", O_RDWR)) != 0 ||
-	    closed(socket(AF_UNIX, SOCK_STREAM, 0)) != 0 ||
-	    closed(socket(AF_INET, SOCK_STREAM, 0)) != 0 ||
-	    closed(socket(AF_INET6, SOCK_STREAM, 0)) == EPERM ||
-	    getrandom(&octet, 1, 0) != 1)
-		return errno != 0 ? errno : 1000;
-	return 0;
-}
-
-static int
-nothing(void)
-{
-	return 7;
-}
-
-static int
-make_child(void)
-{
-	return reported(nothing) == 7 ? 0 : ECHILD;
-}
-
-/* ---- what is expected -------------------------------------------------- */
-
-enum { ANY = -1, NO_SUCH = ENOSYS };
-
-static const struct attempt {
-	const char *name;
-	int (*fn)(void);
-	int without; /* ANY: as the kernel is set */
-	int confined;
-	int version; /* of Landlock, from which on it is refused; 0: seccomp */
-} attempts[] = {
-    {"work", work, 0, 0, 0},
-    {"make a child", make_child, 0, 0, 0},
-    {"read /etc/shadow", read_shadow, EACCES, EACCES, 0},
-    {"read another queue", read_other_queue, 0, EACCES, 1},
-    {"list another queue", list_other_queue, 0, EACCES, 1},
-    {"read a file outside", read_outside, 0, EACCES, 1},
-    {"write a file outside", write_outside, 0, EACCES, 1},
-    {"make a file outside", make_outside, 0, EACCES, 1},
-    {"remove a file outside", remove_outside, 0, EACCES, 1},
-    {"make a queue file", make_in_active, 0, EACCES, 1},
-    {"remove a queue file", remove_in_active, 0, EACCES, 1},
-    {"move a queue file", move_out_of_active, 0, EACCES, 1},
-    {"cut a queue file", cut_in_active, 0, EACCES, 3},
-    {"make a link", link_in_state, 0, EPERM, 0},
-    {"make a socket with a name", make_socket_in_state, 0, EACCES, 1},
-    {"run a shell", run_shell, 0, EPERM, 0},
-    {"trace a neighbour", trace_neighbour, 0, EPERM, 0},
-    {"read a neighbour's memory", read_neighbour, 0, EPERM, 0},
-    {"signal a neighbour", signal_neighbour, 0, EPERM, 6},
-    {"call a neighbour", call_neighbour, 0, EPERM, 6},
-    {"a socket of netlink", netlink_socket, 0, EPERM, 0},
-    {"a socket to a host machine", vm_socket, ANY, EPERM, 0},
-    {"a socket of ciphers", cipher_socket, ANY, EPERM, 0},
-    {"a socket of packets", packet_socket, EPERM, EPERM, 0},
-    {"listen", listen_to_all, 0, EPERM, 0},
-    {"become root", become_root, EPERM, EPERM, 0},
-    {"become oneself", become_itself, 0, EPERM, 0},
-    {"mount", mount_proc, EPERM, EPERM, 0},
-    {"bpf", load_program, ANY, EPERM, 0},
-    {"io_uring", set_up_ring, ANY, EPERM, 0},
-    {"keys", use_keys, ANY, EPERM, 0},
-    {"userfaultfd", handle_faults, ANY, EPERM, 0},
-    {"unshare", leave_namespace, ANY, EPERM, 0},
-    {"clone with a namespace", fork_into_namespace, ANY, EPERM, 0},
-    {"clone3", fork_unseen, 0, NO_SUCH, 0},
-    {"perf", count_events, ANY, EPERM, 0},
-    {"a file in memory", make_program_in_memory, 0, EPERM, 0},
-    {"make a device", make_device, EPERM, EPERM, 0},
-    {"let oneself be traced", let_itself_be_traced, 0, EPERM, 0},
-    {"set a limit", raise_limit, 0, EPERM, 0},
-    {"change personality", change_personality, 0, EPERM, 0},
-    {"shared memory", make_shared_memory, ANY, EPERM, 0},
-};
-
-enum { ATTEMPTS = sizeof(attempts) / sizeof(attempts[0]) };
 
 static int
 landlock_version(void)
@@ -546,10 +108,11 @@ be_neighbour(int ready)
 	drop();
 	(void)prctl(PR_SET_DUMPABLE, 1);
 	(void)prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
-	memcpy(at.sun_path + 1, abstract, strlen(abstract));
+	memcpy(at.sun_path + 1, attempt_neighbour.name,
+	    strlen(attempt_neighbour.name));
 	if (bind(fd, (struct sockaddr *)&at,
 		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
-			    strlen(abstract))) != 0 ||
+			    strlen(attempt_neighbour.name))) != 0 ||
 	    listen(fd, 10) != 0 || write(ready, "x", 1) != 1)
 		_exit(1);
 	for (;;)
@@ -588,12 +151,12 @@ set_up(void **state)
 	(void)state;
 	params_init(&set);
 	make_place();
-	(void)snprintf(
-	    abstract, sizeof(abstract), "postlane-test-%ld", (long)getpid());
+	(void)snprintf(attempt_neighbour.name, sizeof(attempt_neighbour.name),
+	    "postlane-test-%ld", (long)getpid());
 	assert_int_equal(pipe(ready), 0);
-	neighbour = fork();
-	assert_true(neighbour >= 0);
-	if (neighbour == 0)
+	attempt_neighbour.pid = fork();
+	assert_true(attempt_neighbour.pid >= 0);
+	if (attempt_neighbour.pid == 0)
 		be_neighbour(ready[1]);
 	assert_int_equal(read(ready[0], &octet, 1), 1);
 	(void)close(ready[0]);
@@ -607,8 +170,8 @@ static int
 tear_down(void **state)
 {
 	(void)state;
-	(void)kill(neighbour, SIGKILL);
-	(void)waitpid(neighbour, NULL, 0);
+	(void)kill(attempt_neighbour.pid, SIGKILL);
+	(void)waitpid(attempt_neighbour.pid, NULL, 0);
 	settings_free(&set);
 	log_set_sink(NULL, NULL);
 	return 0;
@@ -667,7 +230,7 @@ rights_are_there_without_the_sandbox(void **state)
 	(void)state;
 	try_all(NULL, errors);
 	for (int i = 0; i < ATTEMPTS; i++)
-		if (attempts[i].without != ANY &&
+		if (attempts[i].without != ATTEMPT_ANY &&
 		    errors[i] != attempts[i].without) {
 			print_error("%s: %s, expected %s\n", attempts[i].name,
 			    strerror(errors[i]), strerror(attempts[i].without));
@@ -712,7 +275,7 @@ no_leaves_all_as_it_is(void **state)
 	(void)state;
 	try_all("no", errors);
 	for (int i = 0; i < ATTEMPTS; i++)
-		if (attempts[i].without != ANY)
+		if (attempts[i].without != ATTEMPT_ANY)
 			assert_int_equal(errors[i], attempts[i].without);
 }
 
@@ -732,7 +295,7 @@ tells_once(void)
 	drop();
 	enter("yes", NEEDS);
 	for (int i = 0; i < 3; i++)
-		(void)become_itself();
+		(void)attempt_to_become_itself();
 	(void)syscall(1000);
 	t = loop_timer_new(loop, stop, loop);
 	loop_timer_at(t, loop_now_ms(loop) + 50);
@@ -748,7 +311,7 @@ refusal_is_told_once(void **state)
 	(void)state;
 	if (!refusals_can_answer())
 		skip();
-	assert_int_equal(reported(tells_once), 0);
+	assert_int_equal(attempt_reported(tells_once), 0);
 }
 
 /* A program that answers, and asks nobody: made before, and tried with the
@@ -763,25 +326,25 @@ calls_nobody(void)
 
 	drop();
 	enter("yes", SYSCALLS_MAKE_FILES);
-	if (closed(socket(AF_INET, SOCK_STREAM, 0)) != EPERM)
+	if (attempt_closed(socket(AF_INET, SOCK_STREAM, 0)) != EPERM)
 		return 1;
-	if (closed(socket(AF_INET6, SOCK_STREAM, 0)) != EPERM)
+	if (attempt_closed(socket(AF_INET6, SOCK_STREAM, 0)) != EPERM)
 		return 2;
-	if (closed(socket(AF_UNIX, SOCK_STREAM, 0)) != 0)
+	if (attempt_closed(socket(AF_UNIX, SOCK_STREAM, 0)) != 0)
 		return 3;
-	error = result(connect(fd, (struct sockaddr *)&to, sizeof(to)));
+	error = attempt_result(connect(fd, (struct sockaddr *)&to, sizeof(to)));
 	if (landlock_version() >= 4 && error != EACCES)
 		return 4;
 	if (fork() >= 0 || errno != EPERM)
 		return 5;
-	return run_shell() == EPERM ? 0 : 6;
+	return attempt_shell() == EPERM ? 0 : 6;
 }
 
 static void
 who_only_answers_calls_nobody(void **state)
 {
 	(void)state;
-	assert_int_equal(reported(calls_nobody), 0);
+	assert_int_equal(attempt_reported(calls_nobody), 0);
 }
 
 /* libc has an older call in its place. */
@@ -799,7 +362,7 @@ call_that_is_newer_than_the_list_does_not_exist(void **state)
 	(void)state;
 	if (!refusals_can_answer())
 		skip();
-	assert_int_equal(reported(call_of_tomorrow), ENOSYS);
+	assert_int_equal(attempt_reported(call_of_tomorrow), ENOSYS);
 }
 
 #ifdef __x86_64__
@@ -822,7 +385,7 @@ call_of_another_architecture_is_refused(void **state)
 	int error;
 
 	(void)state;
-	error = reported(call_by_old_gate);
+	error = attempt_reported(call_by_old_gate);
 	/* A kernel without i386 ends the process. */
 	assert_true(error == EPERM || error == 1000);
 }

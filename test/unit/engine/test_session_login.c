@@ -307,8 +307,8 @@ static void
 other_answers_are_out_of_place(void **state)
 {
 	static const char *const answers[] = {RIG_MAIL, "250 2.0.0 hello\r\n",
-	    "354 go\r\n", "221 bye\r\n", "200 what\r\n", "garbage\r\n" WELCOME,
-	    "235-a\r\n250 b\r\n"};
+	    "354 go\r\n", "221 bye\r\n", "200 what\r\n",
+	    ("garbage\r\n" WELCOME), "235-a\r\n250 b\r\n"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
