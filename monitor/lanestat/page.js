@@ -240,7 +240,7 @@ function legend_of_cells(account) {
 
 /* Of "50000/1d!" */
 function period_text(limit) {
-	var period = limit.replace(/^.*\//, "").replace("!", "");
+	var period = limit.replace(/^.*[/]/, "").replace("!", "");
 
 	return {"1d": " a day", "1h": " an hour", "1m": " a minute"}[period] ||
 	    " in " + period;

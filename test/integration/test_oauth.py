@@ -149,8 +149,8 @@ def test_withdrawn_token_is_replaced(
     assert verdict.is_clean(), verdict
     origin.log.wait(r"\(status=.*535 5\.7\.8")
     wait_until(lambda: len(server.asked) == 2, 30, "another token")
+    # A refused login may have had mail behind it: no count of violations.
     assert not origin.log.lines("alarm|status=deferred")
-    assert sim.stats()["violations"] == 0
     oauth.check_secrets(origin, server)
 
 
