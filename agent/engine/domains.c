@@ -633,12 +633,13 @@ domain_explain(const struct domain *dom, const struct pacer_cost *cost,
     int64_t now_us, char *out, size_t n)
 {
 	struct limitset_cost c = pacer_limit_cost(cost);
-	const struct limitset_limit *limit = dom->state->limits;
+	const struct limitset_limit *limit;
 	char rate[RATE_TEXT_SIZE];
 	enum pacer_unit unit;
 	size_t which;
 
 	CHECK(dom->state != NULL && dom->state->holders > 0);
+	limit = dom->state->limits;
 	if (dom->why != NULL) {
 		(void)snprintf(out, n, "mail to %s is %s", dom->name, dom->why);
 		return;
