@@ -208,7 +208,8 @@ backlog_read(struct backlog *b, const struct site *site)
 	b->lane_count = site->lane_count;
 	b->lanes = mem_zarray(site->lane_count + 1, sizeof(b->lanes[0]));
 	b->is_known = b->is_exact = true;
-	l.queue_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	/* To begin at; what may be read are the queues below it. */
+	l.queue_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (l.queue_fd < 0) {
 		(void)snprintf(
 		    b->why, sizeof(b->why), "%s: %s", dir, strerror(errno));

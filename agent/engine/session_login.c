@@ -34,7 +34,7 @@ session_render_login(struct session *s, struct buf *out, int64_t now_us)
 	    (s->load == 0 && !s->is_login_due))
 		return false;
 	s->is_login_due = true;
-	CHECK(buf_add_slice(out, buf_slice(&s->auth)));
+	CHECK(buf_add_secret(out, buf_slice(&s->auth)));
 	buf_fini_secret(&s->auth);
 	session_push(s, COMMAND_AUTH, NULL, 0, n, now_us);
 	return true;

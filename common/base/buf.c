@@ -13,9 +13,18 @@ buf_init(struct buf *b, size_t max)
 	*b = (struct buf){.max = max};
 }
 
+static void
+forget_secret(struct buf *b)
+{
+	if (b->has_secret)
+		mem_wipe(b->data, b->cap);
+	b->has_secret = false;
+}
+
 void
 buf_fini(struct buf *b)
 {
+	forget_secret(b);
 	mem_free(b->data);
 	buf_init(b, b->max);
 }
@@ -37,8 +46,25 @@ buf_wipe(struct buf *b)
 void
 buf_reset(struct buf *b)
 {
+	forget_secret(b);
 	b->off = b->len = 0;
 	b->overflow = false;
+}
+
+static void
+grow(struct buf *b, size_t cap)
+{
+	char *old = b->data;
+
+	if (!b->has_secret) {
+		b->data = mem_realloc(old, cap);
+	} else {
+		b->data = mem_alloc(cap);
+		memcpy(b->data, old, b->len);
+		mem_wipe(old, b->cap);
+		mem_free(old);
+	}
+	b->cap = cap;
 }
 
 /* Room for n more octets after len, plus one for buf_str()'s NUL. */
@@ -67,8 +93,7 @@ make_room(struct buf *b, size_t n)
 	cap = b->cap ? b->cap : BUF_FIRST;
 	while (cap < want)
 		cap *= 2;
-	b->data = mem_realloc(b->data, cap);
-	b->cap = cap;
+	grow(b, cap);
 	return true;
 }
 
@@ -103,6 +128,15 @@ bool
 buf_add_slice(struct buf *b, struct slice s)
 {
 	return buf_add(b, s.p, s.n);
+}
+
+bool
+buf_add_secret(struct buf *b, struct slice s)
+{
+	bool is_added = buf_add(b, s.p, s.n);
+
+	b->has_secret = b->has_secret || is_added;
+	return is_added;
 }
 
 bool
@@ -158,6 +192,8 @@ buf_consume(struct buf *b, size_t n)
 {
 	CHECK(n <= buf_len(b));
 	b->off += n;
-	if (b->off == b->len)
+	if (b->off == b->len) {
+		forget_secret(b);
 		b->off = b->len = 0;
+	}
 }

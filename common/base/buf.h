@@ -21,6 +21,7 @@ struct buf {
 	char *data;
 	size_t off, len, cap, max;
 	bool overflow;
+	bool has_secret; /* wiped when it grows, is emptied or freed */
 };
 
 /* Empty buffer that may hold at most max octets; allocates nothing yet. */
@@ -68,6 +69,10 @@ bool buf_add_slice(struct buf *b, struct slice s);
 bool buf_add_char(struct buf *b, char c);
 bool buf_addf(struct buf *b, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* As buf_add_slice: of what the storage held from then on nothing stays in
+ * memory when it is moved, consumed to its end, emptied or freed. */
+bool buf_add_secret(struct buf *b, struct slice s);
 
 /* Room for up to n octets to be filled in place (n <= max - content, else
  * NULL); commit what was really filled with buf_commit(). */
