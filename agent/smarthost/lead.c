@@ -187,7 +187,12 @@ leads_refused(struct leads *leads, const struct lead_key *key, bool is_led,
 void
 leads_tried(struct leads *leads, const struct lead_key *key, int64_t now_us)
 {
-	server_of(leads, key, now_us)->is_tried = true;
+	struct server *s = server_of(leads, key, now_us);
+
+	look_at_board(leads, key, s, now_us);
+	if (has_fault(s, now_us))
+		return; /* another trial, at the same time, found one */
+	s->is_tried = true;
 	board_writer_set_host_login(leads->board, key->host, BOARD_LOGIN_LED);
 }
 

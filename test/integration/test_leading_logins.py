@@ -254,6 +254,7 @@ def test_what_a_server_does_not_take_outlives_the_process(
     sent = deliver(origin, "m", 20)
     origin.log.wait("does not take a (command behind a login|login in front "
                     "of mail): logging in before mail is sent, for a week")
+    wait_until(lambda: counters(origin)["messages_sent"] == 20, 30, "20 sent")
     led = counters(origin)["auths_led"]     # perhaps some, before
     origin.reload()
     sent += deliver(origin, "n", 20)

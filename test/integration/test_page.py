@@ -203,16 +203,21 @@ def test_it_fits_a_telephone_and_a_wall(browser, site, scheme):
 
 
 def test_without_javascript_it_is_tables(browser, site):
-    page = browser.page(site.url, width=360, scripts=False)
-    rows = page.ask(
-        "[...document.querySelectorAll('#tables tr')].map(r => "
-        "[...r.children].map(c => c.textContent))")
-    told = site.lanes()
-    for lane in told["lanes"]:
-        assert any(row[:3] == [lane["name"], lane["health"],
-                               lane["sentence"]] for row in rows), rows
-        assert [lane["name"]] + [str(lane["queue"][q]) for q in (
-            "incoming", "active", "deferred")] in [r[:4] for r in rows]
+    def look():
+        page = browser.page(site.url, width=360, scripts=False)
+        rows = page.ask(
+            "[...document.querySelectorAll('#tables tr')].map(r => "
+            "[...r.children].map(c => c.textContent))")
+        told = site.lanes()["lanes"]
+        if all([lane["name"], lane["health"], lane["sentence"]]
+               in [r[:3] for r in rows]
+               and [lane["name"]] + [str(lane["queue"][q]) for q in (
+                   "incoming", "active", "deferred")] in [r[:4] for r in rows]
+               for lane in told):
+            return page
+        page.close()
+        return None
+    page = wait_until(look, 60, "its tables say what postlane says")
     assert page.ask("document.querySelector('#tables')"
                     ".getBoundingClientRect().height") > 100
     assert page.ask("document.documentElement.scrollWidth") <= 360

@@ -226,6 +226,11 @@ what_a_server_takes_outlives_the_process(void **state)
 	assert_int_equal(leads_ask(next, &key, NOW), LEAD_YES);
 	leads_fault(leads, &key, "closes", NOW);
 	assert_int_equal(leads_ask(next, &key, NOW), LEAD_NO);
+	/* Of two trials at the same time the other is answered. */
+	leads_tried(leads, &key, NOW);
+	leads_tried(next, &key, NOW);
+	assert_int_equal(leads_ask(leads, &key, NOW), LEAD_NO);
+	assert_int_equal(leads_ask(next, &key, NOW), LEAD_NO);
 	leads_free(&leads);
 	leads_free(&next);
 	board_writer_close(&board);
