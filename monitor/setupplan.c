@@ -14,7 +14,7 @@
 enum {
 	NAME_MAX_LENGTH = 30,
 	WINDOW_FAST = 2000, /* 2 x 20 x 50 */
-	WINDOW_SLOW = 40, /* 2 x 2 x 10 */
+	WINDOW_SLOW = 44, /* 2 x 2 x 11: advice.h, at five a second */
 	RECIPIENTS = 50,
 };
 

@@ -165,9 +165,11 @@ void dial_hide_secrets(const struct dial *dial, char *text);
 
 /* The one way to another state; a move that no dial makes fails a CHECK.
  *
- *   lookup -> connect -> [tls] -> greeting -> ehlo [-> helo] -> [starttls ->
- *   tls -> ehlo] -> [auth ... [-> rset]] -> over; from each one to lookup (the
- * next address) or over, from each reply by way of quit
+ *   lookup -> connect -> [tls] -> greeting -> ehlo [-> helo]
+ *   -> [starttls -> tls -> ehlo] -> [auth ... [-> rset]] -> over
+ *
+ * From each one to lookup (the next address) or over, from each reply by way of
+ * quit; from auth and rset also to connect, to go in steps.
  */
 void dial_set_state(struct dial *dial, enum dial_state state);
 

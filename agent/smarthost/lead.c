@@ -18,8 +18,8 @@ struct server {
 	uint64_t key; /* 0: not in use */
 	bool is_tried; /* what stood behind AUTH was answered */
 	int failures; /* since mail was taken there */
-	int64_t used_us, fault_us; /* the latter 0: none */
 	bool has_fault;
+	int64_t used_us, fault_us; /* the latter: when it was found */
 };
 
 struct leads {

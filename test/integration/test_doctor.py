@@ -67,7 +67,7 @@ class Site:
         self.main = {
             **self.settings, "default_transport": "slow",
             "transport_maps": f"texthash:{self.table}"}
-        for lane, window in (("fast", 2000), ("slow", 40)):
+        for lane, window in (("fast", 2000), ("slow", 44)):
             self.main.update({
                 f"{lane}_destination_concurrency_limit": str(window),
                 f"{lane}_initial_destination_concurrency": str(window)})

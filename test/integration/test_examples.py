@@ -157,7 +157,7 @@ def test_limits_of_other_providers_are_as_good(origin):
 
 
 def test_example_windows_follow_their_rule():
-    """2 x sessions x depth, with the defaults of the source; ten of a lane
+    """2 x sessions x depth, with the defaults of the source; eleven of a lane
     with a low rate."""
     table = read(os.path.join(paths.ROOT, "agent/settings/params_table.c"))
     depth = int(re.search(r'lane_pipeline_depth, "(\d+)"', table)[1])
@@ -170,7 +170,7 @@ def test_example_windows_follow_their_rule():
                      "initial_destination_concurrency"):
             value = re.search(rf"^{lane}_{form} = (\d+)", read(MAIN), re.M)
             assert int(value[1]) == 2 * count * (
-                depth if lane == "fast" else 10)
+                depth if lane == "fast" else 11)
 
 
 @pytest.fixture

@@ -197,8 +197,7 @@ def test_mail_goes_out_by_what_was_set_up(base, certs, origin, started):
         f.write("quick.example fast:\n")
     done = origin.postlane("-j", "doctor")
     codes = {f["code"] for f in json.loads(done.stdout)["findings"]}
-    # what a dial over loopback takes on a busy machine tells of a distance
-    assert codes <= {"KERNEL-IDLE", "WINDOW", "INITIAL-WINDOW"}, done.stdout
+    assert codes <= {"KERNEL-IDLE"}, done.stdout
     started(origin)
     sent = messages.generate(4)
     sent += messages.generate(4, prefix="q", domain="quick.example")

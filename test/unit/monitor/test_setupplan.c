@@ -84,7 +84,7 @@ setupplan_has_what_two_lanes_need(void **state)
 	assert_true(
 	    has_line(&b.plan, "fast_destination_concurrency_limit = 2000"));
 	assert_true(
-	    has_line(&b.plan, "slow_initial_destination_concurrency = 40"));
+	    has_line(&b.plan, "slow_initial_destination_concurrency = 44"));
 	assert_true(has_line(&b.plan, "default_transport = slow"));
 	assert_true(
 	    has_line(&b.plan, "address_verify_default_transport = smtp"));
@@ -151,7 +151,7 @@ setupplan_names_what_is_there_and_different(void **state)
 	assert_true(make(&b, "[mx.example]:587", ""));
 	assert_int_equal(b.plan.conflict_count, 2);
 	assert_non_null(strstr(b.plan.conflicts[0],
-	    "slow_destination_concurrency_limit = 20 already, not 40"));
+	    "slow_destination_concurrency_limit = 20 already, not 44"));
 	assert_non_null(strstr(b.plan.conflicts[1], "a service slow"));
 	assert_false(
 	    has_line(&b.plan, "fast_destination_concurrency_limit = 2000"));

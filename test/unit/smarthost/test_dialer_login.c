@@ -64,6 +64,8 @@ third_login_is_left_to_the_session(void **state)
 	bench_end(&b);
 }
 
+static const char *const thrice[] = {FIRST, "next", FIRST, "next", FIRST, NULL};
+
 /* Whatever else is the case, all goes in steps. */
 static void
 in_steps(struct bench *b)
@@ -76,25 +78,21 @@ in_steps(struct bench *b)
 static void
 unverified_server_gets_no_mail_behind_a_login(void **state)
 {
-	static const char *const script[] = {
-	    FIRST, "next", FIRST, "next", FIRST, NULL};
 	struct bench b;
 
 	(void)state;
 	/* Though its certificate is a good one. */
-	begin(&b, script, "encrypt");
+	begin(&b, thrice, "encrypt");
 	in_steps(&b);
 }
 
 static void
 whoever_may_not_lead_goes_in_steps(void **state)
 {
-	static const char *const script[] = {
-	    FIRST, "next", FIRST, "next", FIRST, NULL};
 	struct bench b;
 
 	(void)state;
-	begin(&b, script, "secure");
+	begin(&b, thrice, "secure");
 	b.may_lead = false;
 	in_steps(&b);
 }
