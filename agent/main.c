@@ -8,6 +8,7 @@
 #include "agent/confine/confine.h"
 #include "agent/confinement.h"
 #include "agent/dialing.h"
+#include "agent/io/library_memory.h"
 #include "agent/io/logsink.h"
 #include "agent/io/loop.h"
 #include "agent/operator/alarm.h"
@@ -204,6 +205,7 @@ main(int argc, char **argv)
 	struct agent_env env;
 	struct agent *agent;
 
+	library_memory_claim();
 	if (argc == 2 && strcmp(argv[1], "-V") == 0)
 		return puts(release_version()) < 0;
 	if (dryrun_is_wanted(argc, argv))

@@ -32,6 +32,15 @@ is_wanted(const struct confine *c, const char *mode)
 	return strcmp(c->set->lane_sandbox, mode) == 0;
 }
 
+/* What a process that is started again may have must not be done without. */
+static void
+check_passing(int error)
+{
+	if (error == ENOMEM || error == EAGAIN || error == EMFILE ||
+	    error == ENFILE)
+		log_fatal("sandbox: %s", strerror(error));
+}
+
 bool
 confine_allow(struct confine *c, const char *path, unsigned rights)
 {
@@ -70,15 +79,21 @@ confine_allow_links(struct confine *c, const char *path)
 	(void)closedir(dir);
 }
 
-void
-confine_begin(struct confine *c, const struct settings *set, struct loop *loop,
-    unsigned needs)
+static void
+tell_unlimited(int error)
 {
-	*c = (struct confine){.set = set, .loop = loop, .needs = needs};
-	if (!is_wanted(c, "yes"))
-		return;
+	check_passing(error);
+	log_info("sandbox: seccomp filters are not to be had: %s: system calls "
+		 "are not limited",
+	    strerror(error));
+}
+
+static void
+begin_files(struct confine *c, unsigned needs)
+{
 	c->files = files_begin((needs & SYSCALLS_INET) == 0);
 	if (c->files == NULL) {
+		check_passing(errno);
 		log_info("sandbox: Landlock is not to be had: %s: files are "
 			 "guarded by their permissions alone",
 		    strerror(errno));
@@ -89,7 +104,22 @@ confine_begin(struct confine *c, const struct settings *set, struct loop *loop,
 	for (size_t i = 0; i < COUNT(linked); i++)
 		files_allow_home_of(c->files, linked[i]);
 	(void)confine_allow(c, "/dev/null", FILES_READ | FILES_WRITE);
-	(void)confine_allow(c, set->config_directory, FILES_READ);
+	(void)confine_allow(c, c->set->config_directory, FILES_READ);
+}
+
+void
+confine_begin(struct confine *c, const struct settings *set, struct loop *loop,
+    unsigned needs)
+{
+	*c = (struct confine){.set = set, .loop = loop};
+	if (is_wanted(c, "no"))
+		return;
+	c->syscalls = syscalls_compile(
+	    is_wanted(c, "yes") ? SYSCALLS_ALLOWED : SYSCALLS_DENIED, needs);
+	if (c->syscalls == NULL)
+		tell_unlimited(errno);
+	if (is_wanted(c, "yes"))
+		begin_files(c, needs);
 }
 
 void
@@ -97,19 +127,14 @@ confine_enter(struct confine *c)
 {
 	int error = c->files != NULL ? files_enter(&c->files) : 0;
 
+	check_passing(error);
 	if (error != 0)
 		log_warn("sandbox: Landlock refuses: %s: files are guarded by "
 			 "their permissions alone",
 		    strerror(error));
-	if (is_wanted(c, "no"))
-		return;
-	error = syscalls_enter(
-	    is_wanted(c, "yes") ? SYSCALLS_ALLOWED : SYSCALLS_DENIED, c->needs,
-	    c->loop);
+	error = c->syscalls != NULL ? syscalls_enter(&c->syscalls, c->loop) : 0;
 	if (error != 0)
-		log_info("sandbox: seccomp filters are not to be had: %s: "
-			 "system calls are not limited",
-		    strerror(error));
+		tell_unlimited(error);
 }
 
 void

@@ -10,7 +10,9 @@
  *   no   neither. mail_owner, no_new_privs and no capabilities hold always:
  *        postfix/master.
  *
- * What the kernel cannot do is told in one line, and the rest is done.
+ * What the kernel cannot do is told in one line, and the rest is done. What
+ * memory, descriptors or processes were short for ends the process, which is
+ * started again: none goes on for that with less of a sandbox.
  */
 #ifndef CONFINE_H
 #define CONFINE_H
@@ -25,13 +27,14 @@
 struct confine {
 	const struct settings *set;
 	struct loop *loop;
-	unsigned needs;
 	struct files *files; /* NULL: no rules are needed */
+	struct syscalls *syscalls; /* NULL: likewise */
 };
 
 /* Allows reading what libraries open when they need it: /etc, /usr, where
  * resolv.conf and its like are, the kernel's files that libc looks at. set and
- * loop are borrowed. needs: enum syscalls_need. After chroot. */
+ * loop are borrowed. needs: enum syscalls_need. After chroot, and while a
+ * process may still be started: the filter of system calls is made here. */
 void confine_begin(struct confine *c, const struct settings *set,
     struct loop *loop, unsigned needs);
 

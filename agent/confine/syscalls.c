@@ -1,18 +1,26 @@
 #include "agent/confine/syscalls.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/netlink.h>
+#include <linux/seccomp.h>
 #include <net/if.h>
 #include <sched.h>
 #include <seccomp.h>
+#include <stdalign.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "agent/confine/refusals.h"
+#include "common/base/mem.h"
 
 #ifndef PR_SET_VMA
 #define PR_SET_VMA 0x53564d41 /* linux/prctl.h, since 5.17 */
@@ -290,31 +298,153 @@ set_attributes(struct filter *f)
 {
 	note(f, seccomp_attr_set(
 		    f->ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(EPERM)));
-	note(f, seccomp_attr_set(f->ctx, SCMP_FLTATR_CTL_TSYNC, 1));
-	/* A search by halves, instead of one comparison for each name; and
-	 * without a mitigation that is for programs that run others' code. */
+	/* A search by halves, instead of one comparison for each name. */
 	(void)seccomp_attr_set(f->ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-	(void)seccomp_attr_set(f->ctx, SCMP_FLTATR_CTL_SSB, 1);
 }
 
-int
-syscalls_enter(enum syscalls_mode mode, unsigned needs, struct loop *loop)
+/* What the child that compiles says first; the program follows. */
+struct head {
+	int error;
+	int newest;
+};
+
+enum { PROGRAM_MAX = BPF_MAXINSNS * sizeof(struct sock_filter) };
+
+struct syscalls {
+	struct head head;
+	alignas(struct sock_filter) char program[PROGRAM_MAX];
+	size_t size; /* of what is in program */
+};
+
+/* In the child: does not return. */
+static void
+compile(enum syscalls_mode mode, unsigned needs, int fd)
 {
 	uint32_t refuse =
 	    refusals_can_answer() ? SCMP_ACT_TRAP : SCMP_ACT_ERRNO(EPERM);
 	struct filter f = {.error = 0};
+	struct head head = {.newest = newest()};
 
 	f.ctx = seccomp_init(mode == SYSCALLS_ALLOWED ? refuse : SCMP_ACT_LOG);
 	if (f.ctx == NULL)
-		return ENOMEM;
+		_exit(1);
 	set_attributes(&f);
 	allow(&f, needs);
 	if (mode != SYSCALLS_ALLOWED)
 		deny(&f, refuse, needs);
-	if (f.error == 0 && !refusals_catch(loop, newest()))
-		f.error = errno;
-	if (f.error == 0)
-		note(&f, seccomp_load(f.ctx));
-	seccomp_release(f.ctx);
-	return f.error;
+	head.error = f.error;
+	if (write(fd, &head, sizeof(head)) != (ssize_t)sizeof(head) ||
+	    (f.error == 0 && seccomp_export_bpf(f.ctx, fd) != 0))
+		_exit(1);
+	_exit(0);
+}
+
+/* To the end or until it is full. -1: an error. */
+static ssize_t
+read_all(int fd, void *p, size_t size)
+{
+	size_t done = 0;
+	ssize_t n;
+
+	while (done < size) {
+		n = read(fd, (char *)p + done, size - done);
+		if (n == 0)
+			break;
+		if (n < 0 && errno != EINTR)
+			return -1;
+		done += n > 0 ? (size_t)n : 0;
+	}
+	return (ssize_t)done;
+}
+
+static bool
+has_ended_well(pid_t pid)
+{
+	int status;
+	pid_t got;
+
+	do
+		got = waitpid(pid, &status, 0);
+	while (got < 0 && errno == EINTR);
+	return got == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* 0 or an errno. */
+static int
+take(struct syscalls *s, pid_t pid, int fd)
+{
+	ssize_t n = read_all(fd, s, offsetof(struct syscalls, size));
+	int error = n < 0 ? errno : 0;
+
+	if (!has_ended_well(pid) || n < (ssize_t)sizeof(s->head))
+		return error != 0 ? error : EAGAIN;
+	s->size = (size_t)n - offsetof(struct syscalls, program);
+	return s->head.error;
+}
+
+/* libseccomp dies where memory fails it: it works in a child, and whatever
+ * becomes of that is an error here. */
+struct syscalls *
+syscalls_compile(enum syscalls_mode mode, unsigned needs)
+{
+	struct syscalls *s;
+	int fds[2], error;
+	pid_t pid;
+
+	if (pipe2(fds, O_CLOEXEC) != 0)
+		return NULL;
+	s = mem_zalloc(sizeof(*s));
+	pid = fork();
+	error = pid < 0 ? errno : 0;
+	if (pid == 0)
+		compile(mode, needs, fds[1]);
+	(void)close(fds[1]);
+	if (error == 0)
+		error = take(s, pid, fds[0]);
+	(void)close(fds[0]);
+	if (error != 0) {
+		mem_free(s);
+		errno = error;
+		return NULL;
+	}
+	return s;
+}
+
+/* As libseccomp would, whose flags these are: for all threads; without a
+ * mitigation that is for programs that run others' code, which older kernels
+ * do not know to leave out. */
+static int
+load(const struct sock_fprog *program)
+{
+	const unsigned flags[] = {
+	    SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+	    SECCOMP_FILTER_FLAG_TSYNC};
+	long rc = -1;
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+		return errno;
+	for (size_t i = 0; i < COUNT(flags) && rc != 0; i++) {
+		rc = syscall(
+		    SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags[i], program);
+		if (rc < 0 && errno != EINVAL)
+			return errno;
+	}
+	if (rc > 0) /* a thread that has another filter */
+		return EBUSY;
+	return rc == 0 ? 0 : errno;
+}
+
+int
+syscalls_enter(struct syscalls **syscalls, struct loop *loop)
+{
+	struct syscalls *s = *syscalls;
+	struct sock_fprog program = {
+	    .len = (unsigned short)(s->size / sizeof(struct sock_filter)),
+	    .filter = (struct sock_filter *)s->program};
+	int error =
+	    refusals_catch(loop, s->head.newest) ? load(&program) : errno;
+
+	*syscalls = NULL;
+	mem_free(s);
+	return error;
 }

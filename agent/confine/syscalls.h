@@ -35,9 +35,16 @@ enum syscalls_need {
 	SYSCALLS_MAKE_FILES = 1 << 3, /* rename, fchmod, fchown (of root) */
 };
 
-/* Privileges cannot be won any more (PR_SET_NO_NEW_PRIVS), or the process has
- * CAP_SYS_ADMIN. needs: of enum syscalls_need. loop: tells refusals; may be
- * NULL. 0, or an errno: ENOSYS: the kernel has no filters. */
-int syscalls_enter(enum syscalls_mode mode, unsigned needs, struct loop *loop);
+struct syscalls;
+
+/* The filter, made by a child that lives for a moment. needs: of enum
+ * syscalls_need. NULL, with errno, when it cannot be made; EAGAIN: the child
+ * died. */
+struct syscalls *syscalls_compile(enum syscalls_mode mode, unsigned needs);
+
+/* From here on it holds, and privileges cannot be won (PR_SET_NO_NEW_PRIVS).
+ * Takes the filter. loop: tells refusals; may be NULL. 0, or an errno: ENOSYS:
+ * the kernel has no filters. */
+int syscalls_enter(struct syscalls **syscalls, struct loop *loop);
 
 #endif

@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 
 #include "agent/confine/confine.h"
+#include "agent/io/library_memory.h"
 #include "agent/io/logsink.h"
 #include "agent/io/loop.h"
 #include "agent/postfix/master.h"
@@ -50,19 +51,16 @@ open_site(struct parts *p)
 		log_fatal("%s", error);
 }
 
-/* What it needs from here on is in hand: it starts no process, and whatever
- * lanes and Postfix want of the processor they get first. */
+/* Whatever lanes and Postfix want of the processor they get first. */
 static void
 give_up_rights(struct startup *s)
 {
-	struct rlimit none = {0, 0};
 	char *error = NULL;
 
 	s->opt.unprivileged = true;
 	if (!master_drop_privileges(&s->set, &s->opt, &error))
 		log_fatal("%s", error);
-	if (setrlimit(RLIMIT_NPROC, &none) != 0 ||
-	    setpriority(PRIO_PROCESS, 0, NICE) != 0)
+	if (setpriority(PRIO_PROCESS, 0, NICE) != 0)
 		log_warn("cannot give up rights: %s", strerror(errno));
 }
 
@@ -86,9 +84,13 @@ confine(struct parts *p)
 {
 	static const char *const queues[] = {"incoming", "active", "deferred"};
 	const struct startup *s = &p->startup;
+	struct rlimit none = {0, 0};
 	struct confine c;
 
 	confine_begin(&c, &s->set, p->loop, SYSCALLS_MAKE_FILES);
+	/* From here on it starts no process, whatever lane_sandbox says. */
+	if (setrlimit(RLIMIT_NPROC, &none) != 0)
+		log_warn("cannot give up processes: %s", strerror(errno));
 	for (size_t i = 0; i < sizeof(queues) / sizeof(queues[0]); i++)
 		(void)confine_allow(&c, queues[i], FILES_READ);
 	for (size_t i = 0; i < p->site.lane_count; i++)
@@ -194,6 +196,7 @@ main(int argc, char **argv)
 	struct parts p = {.loop = NULL};
 	const struct startup *s = &p.startup;
 
+	library_memory_claim();
 	if (argc == 2 && strcmp(argv[1], "-V") == 0)
 		return puts(release_version()) < 0;
 	start(&p, argc, argv);

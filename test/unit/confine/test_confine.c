@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -365,6 +366,56 @@ call_that_is_newer_than_the_list_does_not_exist(void **state)
 	assert_int_equal(attempt_reported(call_of_tomorrow), ENOSYS);
 }
 
+static void
+end_as_told(void *ctx, enum log_level level, const char *line)
+{
+	static const char told[] = "fatal: sandbox: ";
+
+	(void)ctx;
+	if (level == LOG_LEVEL_FATAL &&
+	    strncmp(line, told, sizeof(told) - 1) == 0)
+		_exit(40);
+}
+
+/* The filter is made by a child, and there is none. */
+static int
+without_processes(void)
+{
+	struct rlimit none = {0, 0};
+
+	drop();
+	log_set_sink(end_as_told, NULL);
+	if (setrlimit(RLIMIT_NPROC, &none) != 0)
+		return 1;
+	enter("yes", NEEDS);
+	return 0;
+}
+
+/* Enough for a process, none for what the child works with. */
+static int
+without_memory(void)
+{
+	struct rlimit none = {0, 0};
+	void *volatile p;
+
+	drop();
+	log_set_sink(end_as_told, NULL);
+	p = malloc(1 << 16); /* for us; libseccomp takes more */
+	free(p);
+	if (setrlimit(RLIMIT_AS, &none) != 0)
+		return 1;
+	enter("yes", NEEDS);
+	return 0;
+}
+
+static void
+shortage_makes_no_sandbox_weaker(void **state)
+{
+	(void)state;
+	assert_int_equal(attempt_reported(without_processes), 40);
+	assert_int_equal(attempt_reported(without_memory), 40);
+}
+
 #ifdef __x86_64__
 /* getpid() of i386, whose number is another call's here. */
 static int
@@ -404,6 +455,7 @@ main(void)
 	    TEST(refusal_is_told_once),
 	    TEST(who_only_answers_calls_nobody),
 	    TEST(call_that_is_newer_than_the_list_does_not_exist),
+	    TEST(shortage_makes_no_sandbox_weaker),
 #ifdef __x86_64__
 	    TEST(call_of_another_architecture_is_refused),
 #endif
