@@ -18,7 +18,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))), "integration"))
 
-from harness import paths                               # noqa: E402
+from harness import guard, paths                        # noqa: E402
 from harness.certs import Certs                         # noqa: E402
 from harness.postfix import Postfix                     # noqa: E402
 from harness.simulator import Simulator                 # noqa: E402
@@ -134,6 +134,7 @@ def main():
     os.makedirs(base, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="alone-", dir=base) as home:
         os.chmod(home, 0o755)
+        guard.watch(home)
         run(home)
 
 

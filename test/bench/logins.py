@@ -17,7 +17,7 @@ from types import SimpleNamespace
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))), "integration"))
 
-from harness import inject, paths                       # noqa: E402
+from harness import guard, inject, paths                # noqa: E402
 from harness.certs import Certs                         # noqa: E402
 from harness.simulator import DelayProxy, Simulator     # noqa: E402
 from harness.wait import wait_until                     # noqa: E402
@@ -127,6 +127,7 @@ def main():
     os.makedirs(base, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="logins-", dir=base) as home:
         os.chmod(home, 0o755)
+        guard.watch(home)
         run(home)
 
 

@@ -26,7 +26,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "test/integration"))
 
-from harness import paths                                   # noqa: E402
+from harness import guard, paths                            # noqa: E402
 from harness.certs import Certs                             # noqa: E402
 
 from deeds import all_deeds                                 # noqa: E402
@@ -148,7 +148,8 @@ def main():
     sys.stdout.flush()
     limits = (chosen.rounds, chosen.seconds, chosen.only)
     results = []
-    with ProcessPoolExecutor(WORKERS) as pool:
+    with ProcessPoolExecutor(
+            WORKERS, initializer=guard.end_with_parent) as pool:
         runs = {pool.submit(run_site, manner, lanes, chosen.seed, limits):
                 f"{manner}-{lanes}" for manner, lanes in SITES}
         for run in as_completed(runs):

@@ -1,11 +1,14 @@
 """The harness itself, with Postfix's own smtp(8) as the delivery agent."""
 import os
 import re
+import signal
+import subprocess
+import sys
 
 import pytest
 
 from harness import messages, state
-from harness.process import session_processes
+from harness.process import read_process, session_processes
 from harness.simulator import Simulator
 from harness.upstream import PostfixSmarthost
 from harness.wait import wait_until
@@ -40,6 +43,7 @@ def test_stop_leaves_no_process(origin, smarthost, started):
     origin.wait_empty()
     session = origin.session
     assert origin.pids("smtp") and origin.pids("qmgr")
+    origin.reload(checked=True)
     origin.stop()
     assert session_processes(session) == []
 
@@ -61,6 +65,46 @@ def test_local_domains_stay_here_and_sendmail_works(origin, started):
     origin.log.wait(r"virtual.*status=sent")
     assert messages.compare([m], [messages.examine(
         origin.mailbox()[0], m.sender, m.recipients)]).is_clean()
+
+
+# A test that waits for ever, with two kinds of instances.
+ENDLESS = """
+import os
+import signal
+from harness.simulator import Simulator
+
+def test_endless(base, certs, origin, started):
+    sim = started(Simulator(base, certs))
+    started(origin)
+    with open(os.environ["TOLD"] + ".new", "w", encoding="ascii") as f:
+        f.write(f"{base} {origin.session} {sim.process.pid}")
+    os.rename(os.environ["TOLD"] + ".new", os.environ["TOLD"])
+    while True:
+        signal.pause()
+"""
+
+
+def test_instances_end_with_a_killed_pytest(base):
+    told = os.path.join(base, "told.txt")
+    with open(os.path.join(base, "test_endless.py"), "w",
+              encoding="ascii") as f:
+        f.write(ENDLESS)
+    runner = subprocess.Popen(
+        [sys.executable, "-B", "-m", "pytest", "-q", "-p", "conftest",
+         "-o", "cache_dir=" + base, "--rootdir", base, base],
+        stdout=subprocess.DEVNULL, cwd=base,
+        env={**os.environ, "TOLD": told,
+             "PYTHONPATH": os.path.dirname(os.path.abspath(__file__))})
+    wait_until(lambda: os.path.exists(told), 60, "its instances are there")
+    runner.send_signal(signal.SIGKILL)
+    runner.wait()
+    with open(told, encoding="ascii") as f:
+        its_base, session, simulator = f.read().split()
+    wait_until(lambda: not session_processes(int(session))
+               and not read_process(simulator)
+               and not os.path.exists(its_base), 60,
+               lambda: f"nothing left in {its_base}: "
+               f"{session_processes(int(session))}")
 
 
 def test_killed_agent_is_found_by_instance(origin, smarthost, started):

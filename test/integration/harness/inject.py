@@ -13,9 +13,15 @@ def _deliver(port, messages, options):
                             mail_options=options)
 
 
-def by_smtp(port, messages, connections=4, options=()):
+PER_CONNECTION = 10     # each starts an smtpd(8) and a cleanup(8)
+CONNECTIONS = 4
+
+
+def by_smtp(port, messages, connections=None, options=()):
     """All messages over a few connections; returns when all were queued."""
     messages = list(messages)
+    if connections is None:
+        connections = min(CONNECTIONS, 1 + len(messages) // PER_CONNECTION)
     connections = max(1, min(connections, len(messages)))
     with ThreadPoolExecutor(connections) as pool:
         runs = [pool.submit(_deliver, port, messages[n::connections],

@@ -5,11 +5,14 @@ socket path may not exceed 107 octets and because mail_owner must be able to
 walk down to it.
 """
 import fcntl
+import functools
 import os
 import random
 import shutil
 import socket
 import tempfile
+
+from . import guard
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.dirname(os.path.abspath(__file__)))))
@@ -29,6 +32,7 @@ def built(name):
     return os.path.join(BUILD, name)
 
 
+@functools.cache
 def is_sanitized():
     """Was lane built with SAN=address?"""
     with open(LANE, "rb") as f:
@@ -55,8 +59,10 @@ def memory():
 
 
 def make_base(root=None):
-    """A new directory that everybody may walk through."""
+    """A new directory that everybody may walk through. What runs from it ends
+    with this process, and it is removed."""
     base = tempfile.mkdtemp(prefix="pl-", dir=root or memory())
+    guard.watch(base)
     os.chmod(base, 0o755)
     return base
 

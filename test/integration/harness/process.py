@@ -36,12 +36,19 @@ def session_processes(session):
     """Living processes (no zombies) of a session."""
     found = []
     for entry in os.listdir("/proc"):
-        if entry.isdigit():
+        if entry.isdigit() and _session(int(entry)) == session:
             process = read_process(entry)
             if process and process.session == session \
                     and process.state not in "ZX":
                 found.append(process)
     return found
+
+
+def _session(pid):
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return None
 
 
 def kill_session(session, timeout_s=10):

@@ -9,6 +9,10 @@ import threading
 import time
 
 POLL_S = 0.01
+# A look that starts programs takes the processor from what it waits for: the
+# pause behind it is so many times what it took, but at most this long.
+POLL_SHARE = 3
+POLL_MOST_S = 0.5
 STEP_S = 1.0        # a look at the clock stands for at most so long
 CPUS = len(os.sched_getaffinity(0))
 
@@ -60,10 +64,12 @@ def wait_until(condition, timeout_s=30, what="condition"):
     watch = Stopwatch()
     pause = threading.Event()
     while True:
+        began = time.monotonic()
         value = condition()
         if value:
             return value
         if watch.seconds() >= timeout_s:
             text = what() if callable(what) else what
             raise Timeout(f"not within {timeout_s} s: {text}")
-        pause.wait(POLL_S)
+        took = time.monotonic() - began
+        pause.wait(max(POLL_S, min(POLL_SHARE * took, POLL_MOST_S)))
