@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -83,6 +84,20 @@ show(const struct top *t, const struct topview *v)
 		(void)attrset(A_NORMAL);
 	}
 	(void)refresh();
+}
+
+/* The terminal's own word, each time: of a change of its size a signal may be
+ * missed, and LINES and COLUMNS may be inherited from another. */
+static void
+fit_terminal(void)
+{
+	struct winsize size;
+
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_row == 0 ||
+	    size.ws_col == 0)
+		return;
+	if (is_term_resized(size.ws_row, size.ws_col))
+		(void)resizeterm(size.ws_row, size.ws_col);
 }
 
 static void
@@ -253,6 +268,7 @@ top_run(struct command *c)
 	if (!begin(&t))
 		return EX_UNAVAILABLE;
 	while (!t.is_over) {
+		fit_terminal();
 		draw(&t);
 		on_key(&t, getch());
 		if (!command_renew(c))

@@ -3,8 +3,9 @@
  *   look_bench CONFIG_DIR CALLS_PER_SECOND SECONDS
  *
  * Reads the model and judges each lane, as `postlane status` does for each look
- * but for Postfix's queue, so often; and tells the processor's time it took,
- * and that of one look at the queue. */
+ * but for Postfix's queue, so often, until the time is over or SIGTERM comes;
+ * and tells the processor's time it took, and that of one look at the queue. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -15,6 +16,15 @@
 #include "monitor/health.h"
 #include "monitor/model.h"
 #include "monitor/postfix_state.h"
+
+static volatile sig_atomic_t is_over;
+
+static void
+on_term(int number)
+{
+	(void)number;
+	is_over = 1;
+}
 
 static double
 cpu_us(void)
@@ -55,7 +65,8 @@ main(int argc, char **argv)
 	printf("queue: %.2f ms a look\n", (cpu_us() - from_us) / 1000);
 	from_us = cpu_us();
 	next_us = clock_mono_us();
-	for (; done < calls; done++) {
+	(void)signal(SIGTERM, on_term);
+	for (; done < calls && !is_over; done++) {
 		int64_t left_us = next_us - clock_mono_us();
 
 		if (left_us > 0)

@@ -13,7 +13,7 @@ from harness.simulator import Simulator
 from harness.wait import wait_until
 
 pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no browser: apt-get install chromium")
+    CHROMIUM is None, reason="no browser: POSTLANE_BROWSER=1 scripts/setup")
 SHOTS = os.environ.get("POSTLANE_SHOTS")
 SCRIPT = '''
 rcpt if rcpt "refuse" reply "550 5.1.1 no <b>such</b> user"

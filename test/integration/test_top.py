@@ -66,6 +66,8 @@ def top(origin, base, certs, started):
 def start(origin, terminal, **environment):
     terminal.start(os.path.join(origin.home, "postlane"), "-c", origin.etc,
                    "top", **{"LC_ALL": "C.UTF-8", "TERM": "screen",
+                             # of the terminal it was started from
+                             "LINES": "24", "COLUMNS": "80",
                              **environment})
 
 
