@@ -3,11 +3,13 @@
 
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 enum {
 	LONG_TIME_MIN = 10, /* sec and usec of a long id, at least */
 	LONG_USEC = 4,
-	LONG_BASE = 52,
+	SHORT_USEC = 5,
+	SECOND_US = 1000000,
 };
 
 static bool
@@ -44,22 +46,44 @@ long_separator(struct slice id)
 	return z && z - id.p >= LONG_TIME_MIN ? (size_t)(z - id.p) : 0;
 }
 
-/* The microseconds of a long id; 0 when they are no number, as Postfix. */
-static uint32_t
-long_usec(const char *p)
-{
-	static const char digits[] =
-	    "0123456789BCDFGHJKLMNPQRSTVWXYZbcdfghjklmnpqrstvwxyz";
-	uint32_t usec = 0;
+static const char long_digits[] =
+    "0123456789BCDFGHJKLMNPQRSTVWXYZbcdfghjklmnpqrstvwxyz";
+static const char hex_digits[] = "0123456789ABCDEF";
 
-	for (int i = 0; i < LONG_USEC; i++) {
-		const char *digit = memchr(digits, p[i], LONG_BASE);
+/* n digits as a number; false: one is none. */
+static bool
+read_digits(const char *p, size_t n, const char *digits, uint32_t *out)
+{
+	size_t base = strlen(digits);
+	uint32_t value = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const char *digit = memchr(digits, p[i], base);
 
 		if (digit == NULL)
-			return 0;
-		usec = usec * LONG_BASE + (uint32_t)(digit - digits);
+			return false;
+		value = value * (uint32_t)base + (uint32_t)(digit - digits);
 	}
-	return usec;
+	*out = value;
+	return true;
+}
+
+bool
+queueid_usec(const char *id, uint32_t *usec)
+{
+	size_t length = strlen(id), z = long_separator(slice_str(id));
+	bool is_read;
+
+	if (z != 0)
+		is_read = id[z + 1] != '\0' &&
+			  strspn(id, long_digits) == length &&
+			  read_digits(
+			      id + z - LONG_USEC, LONG_USEC, long_digits, usec);
+	else
+		is_read = length > SHORT_USEC &&
+			  strspn(id, hex_digits) == length &&
+			  read_digits(id, SHORT_USEC, hex_digits, usec);
+	return is_read && *usec < SECOND_US;
 }
 
 static bool
@@ -77,11 +101,13 @@ static void
 put_directories(struct buf *out, const char *id, int depth)
 {
 	size_t z = long_separator(slice_str(id));
+	uint32_t usec = 0; /* as Postfix, when they are no number */
 	char hex[16];
 
 	if (z != 0) {
-		(void)snprintf(
-		    hex, sizeof(hex), "%05X", long_usec(id + z - LONG_USEC));
+		(void)read_digits(
+		    id + z - LONG_USEC, LONG_USEC, long_digits, &usec);
+		(void)snprintf(hex, sizeof(hex), "%05X", usec);
 		id = hex;
 	}
 	for (; depth > 0; depth--) {

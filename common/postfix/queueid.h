@@ -15,6 +15,7 @@
 #define QUEUEID_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "common/base/buf.h"
 #include "common/base/slice.h"
@@ -35,5 +36,10 @@ bool queueid_queue_name_is_valid(struct slice name);
 bool queueid_path(struct buf *out, const char *queue_name, const char *id,
     const char *hash_queue_names, int hash_queue_depth)
     __attribute__((warn_unused_result));
+
+/* When its message came: the microseconds of that second, below 1,000,000 (the
+ * seconds of a long id are UTC, which a log's need not be). False: no id of
+ * Postfix's, or of a release that makes others. */
+bool queueid_usec(const char *id, uint32_t *usec);
 
 #endif

@@ -150,18 +150,32 @@ clock_of(int64_t ms, int64_t first_ms, char *text, size_t n)
 }
 
 static void
-print_backlog(const struct replay_lane *lane)
+print_backlog(
+    const char *name, const struct replay_backlog *b, int64_t first_ms)
 {
-	int64_t first_ms = lane->log->first_ms;
 	char at[64], gone[64];
 
-	printf("  backlog      at most %zu, at %s; ", lane->backlog,
-	    clock_of(lane->backlog_ms, first_ms, at, sizeof(at)));
-	if (lane->gone_ms > 0)
+	if (b->most == 0) {
+		printf("  %-12s %9s\n", name, "none");
+		return;
+	}
+	printf("  %-12s %9zu  %s, ", name, b->most,
+	    clock_of(b->most_ms, first_ms, at, sizeof(at)));
+	if (b->gone_ms > 0)
 		printf("gone by %s\n",
-		    clock_of(lane->gone_ms, first_ms, gone, sizeof(gone)));
+		    clock_of(b->gone_ms, first_ms, gone, sizeof(gone)));
 	else
 		printf("not gone two weeks after the log\n");
+}
+
+static void
+print_sessions(const struct replay_lane *lane)
+{
+	printf("  sessions     at most %zu of %d", lane->sessions,
+	    lane->set->lane_connection_limit);
+	if (lane->log->sessions > 0)
+		printf(" (by the log at least %zu)", lane->log->sessions);
+	printf("\n");
 }
 
 static void
@@ -179,9 +193,16 @@ print_lane(const struct replay_lane *lane)
 	    lane->was_p95_s, lane->was_most_s);
 	print_row(
 	    "replayed", lane->sent, lane->p50_s, lane->p95_s, lane->most_s);
-	printf("  sessions     at most %zu of %d\n", lane->sessions,
-	    lane->set->lane_connection_limit);
-	print_backlog(lane);
+	printf("  %-12s %9s  %s\n", "BACKLOG", "MOST", "AT");
+	print_backlog("by the log", &lane->was, lane->log->first_ms);
+	print_backlog("replayed", &lane->would, lane->log->first_ms);
+	print_sessions(lane);
+	if (lane->log->vague > 0)
+		printf(
+		    "  vague        %zu messages: the log has whole seconds, "
+		    "and their queue IDs no time: waits are known to a "
+		    "second\n",
+		    lane->log->vague);
 	if (lane->deferrals > 0)
 		printf("  deferred     %zu times, for a wait that is longer "
 		       "than lane_wait_limit\n",
@@ -207,18 +228,24 @@ json_of(const struct replay_lane *lane)
 			lane->quotas[i].parameter, "limit",
 			lane->quotas[i].limit, "most", lane->quotas[i].most,
 			"allowed", lane->quotas[i].allowed));
-	o = json_pack("{s:I, s:f, s:f, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
+	o = json_pack(
+	    "{s:I, s:f, s:f, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
 	    "messages", (json_int_t)lane->sent, "p50_s", lane->p50_s, "p95_s",
 	    lane->p95_s, "most_s", lane->most_s, "left", (json_int_t)lane->left,
 	    "deferrals", (json_int_t)lane->deferrals, "sessions",
-	    (json_int_t)lane->sessions, "backlog", (json_int_t)lane->backlog,
-	    "backlog_wall_ms", (json_int_t)lane->backlog_ms, "gone_wall_ms",
-	    (json_int_t)lane->gone_ms, "quotas", quotas);
+	    (json_int_t)lane->sessions, "backlog", (json_int_t)lane->would.most,
+	    "backlog_wall_ms", (json_int_t)lane->would.most_ms, "gone_wall_ms",
+	    (json_int_t)lane->would.gone_ms, "vague",
+	    (json_int_t)lane->log->vague, "quotas", quotas);
 	(void)json_object_set_new(o, "name", clean_string(lane->name));
 	(void)json_object_set_new(o, "by_the_log",
-	    json_pack("{s:I, s:f, s:f, s:f}", "messages",
+	    json_pack("{s:I, s:f, s:f, s:f, s:I, s:I, s:I, s:I}", "messages",
 		(json_int_t)lane->was_sent, "p50_s", lane->was_p50_s, "p95_s",
-		lane->was_p95_s, "most_s", lane->was_most_s));
+		lane->was_p95_s, "most_s", lane->was_most_s, "sessions",
+		(json_int_t)lane->log->sessions, "backlog",
+		(json_int_t)lane->was.most, "backlog_wall_ms",
+		(json_int_t)lane->was.most_ms, "gone_wall_ms",
+		(json_int_t)lane->was.gone_ms));
 	return o;
 }
 

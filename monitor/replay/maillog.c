@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 
 #include "common/base/mem.h"
 #include "common/base/slice.h"
+#include "common/postfix/queueid.h"
 
 enum {
 	READ_SIZE = 1 << 16,
@@ -18,14 +20,25 @@ enum {
 	TABLE_FIRST = 1 << 12,
 	YEAR_FIRST = 2024, /* a leap year: it has every day */
 	HALF_YEAR_S = 180 * 86400,
-	SESSION_MESSAGES_MIN = 5,
+	SESSION_MESSAGES_MIN = 10,
+	DIAL_RTTS = 7, /* lane-sim's, too */
 };
+
+/* A queue file's name is made some time after its message came. */
+static const double ID_SLACK_S = 0.1;
 
 /* A message whose end was not seen. */
 struct open_message {
 	char id[ID_SIZE]; /* "": free */
 	size_t at; /* in messages; SIZE_MAX: none of ours so far */
 	uint32_t octets;
+	double first_s; /* of its first line, or when that is over at last */
+};
+
+/* A session was surely open from, or until then. */
+struct edge {
+	double s;
+	int change;
 };
 
 struct samples {
@@ -45,7 +58,9 @@ struct reading {
 	size_t second_count, second_room;
 	int64_t second_s;
 	struct samples before, answers;
-	double apart_s;
+	struct samples ages, counts; /* of sessions */
+	struct edge *edges;
+	size_t edge_count, edge_room;
 };
 
 /* ---- numbers ---------------------------------------------------------------
@@ -176,7 +191,7 @@ grow_table(struct reading *r)
 }
 
 static struct open_message *
-open_of(struct reading *r, const char *id)
+open_of(struct reading *r, const char *id, double now_s, bool is_whole)
 {
 	struct open_message *m;
 
@@ -187,6 +202,7 @@ open_of(struct reading *r, const char *id)
 		(void)snprintf(m->id, sizeof(m->id), "%s", id);
 		m->at = SIZE_MAX;
 		m->octets = 0;
+		m->first_s = now_s + (is_whole ? 1 : 0);
 		r->table_used++;
 	}
 	return m;
@@ -261,22 +277,69 @@ note_second(struct reading *r, size_t at, int64_t s)
 	r->second[r->second_count++] = at;
 }
 
+/* Of a delay that is written with two digits. */
+static double
+doubt_of(double delay_s)
+{
+	return delay_s >= 10 ? 0.5 : delay_s >= 1 ? 0.05 : 0.005;
+}
+
+/* about_s, give or take doubt_s: made exact by the queue ID's fraction. False:
+ * it has none. Its file is made just before its first line: the moment is the
+ * last one with that fraction before it, or a second earlier, where a line was
+ * written late. If neither agrees with the delay, the line was no first one. */
+static bool
+came_at(
+    const struct open_message *open, double about_s, double doubt_s, double *s)
+{
+	uint32_t fraction_us;
+	double fraction_s, last_s;
+
+	if (!queueid_usec(open->id, &fraction_us))
+		return false;
+	fraction_s = fraction_us / 1e6;
+	last_s = floor(open->first_s - fraction_s) + fraction_s;
+	for (int late = 0; late <= 1; late++) {
+		*s = last_s - late;
+		if (fabs(*s - about_s) <= doubt_s + ID_SLACK_S)
+			return true;
+	}
+	*s = round(about_s - fraction_s) + fraction_s;
+	return true;
+}
+
+/* When it came. */
+static double
+arrival_of(struct reading *r, const struct open_message *open, double now_s,
+    double delay_s, bool is_whole, bool *is_vague)
+{
+	double doubt_s = doubt_of(delay_s) + (is_whole ? 0.5 : 0);
+	double about_s = now_s + (is_whole ? 0.5 : 0) - delay_s, s;
+
+	*is_vague = !came_at(open, about_s, doubt_s, &s);
+	if (!*is_vague)
+		return s;
+	r->log->vague += is_whole;
+	return now_s - delay_s;
+}
+
 static void
 on_delivery(struct reading *r, const char *id, const char *line, double now_s,
     bool is_whole)
 {
-	double delay = number_of(line, " delay="), a = -1, b, c, d;
+	double delay = number_of(line, " delay="), a = -1, b, c, d, came_s;
 	const char *delays = strstr(line, " delays=");
-	bool is_sent = strstr(line, " status=sent ") != NULL;
+	bool is_sent = strstr(line, " status=sent ") != NULL, is_vague;
 	struct open_message *open;
 	struct maillog_message *m;
 
 	if (delay < 0)
 		return;
-	open = open_of(r, id);
+	open = open_of(r, id, now_s, is_whole);
 	if (open->at == SIZE_MAX) {
-		open->at = new_message(r, open, now_s - delay);
-		if (is_whole)
+		came_s = arrival_of(r, open, now_s, delay, is_whole, &is_vague);
+		open->at = new_message(r, open, came_s);
+		if (is_whole && is_vague)
 			note_second(r, open->at, (int64_t)now_s);
 		if (delays != NULL &&
 		    sscanf(delays, " delays=%lf/%lf/%lf/%lf", &a, &b, &c, &d) ==
@@ -293,19 +356,56 @@ on_delivery(struct reading *r, const char *id, const char *line, double now_s,
 }
 
 static void
-on_session(struct reading *r, const char *line)
+add_edge(struct reading *r, double s, int change)
 {
-	double messages = number_of(line, " messages=");
-	double age = number_of(line, " age=");
-
-	if (messages < (double)SESSION_MESSAGES_MIN || age <= 0)
-		return;
-	if (r->apart_s == 0 || age / messages < r->apart_s)
-		r->apart_s = age / messages;
+	if (r->edge_count == r->edge_room) {
+		r->edge_room = r->edge_room > 0 ? r->edge_room * 2 : 1024;
+		r->edges =
+		    mem_realloc(r->edges, r->edge_room * sizeof(r->edges[0]));
+	}
+	r->edges[r->edge_count++] = (struct edge){s, change};
 }
 
 static void
-on_qmgr(struct reading *r, const char *id, const char *text)
+on_session(struct reading *r, const char *line, double now_s, bool is_whole)
+{
+	double messages = number_of(line, " messages=");
+	double age = number_of(line, " age=");
+	double from_s = now_s - age + (is_whole ? 1 : 0);
+
+	if (age > 0 && from_s < now_s) {
+		add_edge(r, from_s, 1);
+		add_edge(r, now_s, -1);
+	}
+	if (messages < (double)SESSION_MESSAGES_MIN || age <= 0)
+		return;
+	add_sample(&r->ages, age);
+	add_sample(&r->counts, messages);
+}
+
+/* answer_s: a round trip and the server's work on a message. An age is the
+ * dial's round trips, and that work for each: so the two are told apart. */
+static double
+apart_of(const struct reading *r, double answer_s)
+{
+	struct samples apart = {0};
+	double found;
+
+	for (size_t i = 0; i < r->ages.count; i++) {
+		double age = (double)r->ages.values[i];
+		double messages = (double)r->counts.values[i];
+
+		found = (age - DIAL_RTTS * answer_s) / (messages - DIAL_RTTS);
+		add_sample(&apart, found > 0 ? found : 0);
+	}
+	found = quantile(&apart, 0.5);
+	mem_free(apart.values);
+	return found;
+}
+
+static void
+on_qmgr(struct reading *r, const char *id, const char *text, double now_s,
+    bool is_whole)
 {
 	double size = number_of(text, " size=");
 
@@ -313,7 +413,17 @@ on_qmgr(struct reading *r, const char *id, const char *text)
 		forget(r, id);
 	else if (strncmp(text, "from=<", 6) == 0 && size > 0 &&
 		 size < UINT32_MAX)
-		open_of(r, id)->octets = (uint32_t)size;
+		open_of(r, id, now_s, is_whole)->octets = (uint32_t)size;
+}
+
+/* Of a program that took it in: of the time before it was queued. */
+static void
+on_other(struct reading *r, const char *id, double now_s, bool is_whole)
+{
+	uint32_t us;
+
+	if (queueid_usec(id, &us))
+		(void)open_of(r, id, now_s, is_whole);
 }
 
 /* "NAME/PROGRAM[PID]:" into program; what follows it, or NULL. */
@@ -373,7 +483,7 @@ take_line(struct reading *r, const char *line)
 	is_ours = strcmp(program, r->log->program) == 0;
 	if (is_ours && strncmp(text, "session=", 8) == 0 &&
 	    strstr(text, " end=") != NULL) {
-		on_session(r, text);
+		on_session(r, text, now_s, is_whole);
 		return;
 	}
 	rest = take_id(text, id);
@@ -382,7 +492,9 @@ take_line(struct reading *r, const char *line)
 	if (is_ours && strncmp(rest, "to=<", 4) == 0)
 		on_delivery(r, id, rest, now_s, is_whole);
 	else if (strcmp(program, "qmgr") == 0)
-		on_qmgr(r, id, rest);
+		on_qmgr(r, id, rest, now_s, is_whole);
+	else
+		on_other(r, id, now_s, is_whole);
 }
 
 /* ---- all of it -------------------------------------------------------------
@@ -394,6 +506,34 @@ by_coming(const void *a, const void *b)
 	const struct maillog_message *x = a, *y = b;
 
 	return x->came_ms < y->came_ms ? -1 : x->came_ms > y->came_ms;
+}
+
+/* An end before a beginning of the same moment. */
+static int
+by_moment(const void *a, const void *b)
+{
+	const struct edge *x = a, *y = b;
+
+	return x->s < y->s             ? -1
+	       : x->s > y->s           ? 1
+	       : x->change < y->change ? -1
+				       : x->change > y->change;
+}
+
+static void
+count_sessions(struct reading *r)
+{
+	int64_t now = 0, most = 0;
+
+	if (r->edge_count == 0)
+		return;
+	qsort(r->edges, r->edge_count, sizeof(r->edges[0]), by_moment);
+	for (size_t i = 0; i < r->edge_count; i++) {
+		now += r->edges[i].change;
+		if (now > most)
+			most = now;
+	}
+	r->log->sessions = (size_t)most;
 }
 
 static void
@@ -414,7 +554,8 @@ sum_up(struct reading *r)
 	}
 	log->before_ms = quantile(&r->before, 0.25) * 1000;
 	log->answer_ms = quantile(&r->answers, 0.05) * 1000;
-	log->apart_ms = r->apart_s * 1000;
+	log->apart_ms = apart_of(r, log->answer_ms / 1000) * 1000;
+	count_sessions(r);
 }
 
 static bool
@@ -465,6 +606,9 @@ maillog_read(
 	mem_free(r.second);
 	mem_free(r.before.values);
 	mem_free(r.answers.values);
+	mem_free(r.ages.values);
+	mem_free(r.counts.values);
+	mem_free(r.edges);
 	return is_read;
 }
 

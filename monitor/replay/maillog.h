@@ -6,12 +6,14 @@
  *   ... postfix/qmgr[5920]: 0DC7: removed
  *   ... postfix/smtp[5924]: session=3k9x end=spent ... messages=50 ... age=9.1s
  *
- * Lines of other programs are passed over, and so is what is none of these.
- * When a message came is the time of its first line less its delay; it ends
- * with its last recipient's. Lines with whole seconds are spread over theirs
- * evenly, or mail would come in bursts that never were. Times of day without a
- * year, or an offset, are taken as they stand, and of a new year when they go
- * back by more than half of one.
+ * Lines of other programs are passed over, but for the first with a queue ID,
+ * and so is what is none of these. When a message came is the time of its first
+ * delivery less its delay, and the nearest to that with the fraction of a
+ * second that its queue ID has; it ends with its last recipient's. Where the ID
+ * has none, lines with whole seconds are spread over theirs evenly, or mail
+ * would come in bursts that never were. Times of day without a year, or an
+ * offset, are taken as they stand, and of a new year when they go back by more
+ * than half of one.
  */
 #ifndef MAILLOG_H
 #define MAILLOG_H
@@ -34,11 +36,15 @@ struct maillog {
 	struct maillog_message *messages; /* in the order of coming */
 	size_t count;
 	uint64_t lines;
+	size_t vague; /* messages that came within a second or so, not known
+			 when */
+	size_t sessions; /* at once, at least; 0: not known */
 	int64_t first_ms, last_ms;
 	/* What cannot be had faster: */
 	double before_ms; /* from the coming to the queue manager's hands */
 	double answer_ms; /* from MAIL to the reply, at best */
-	double apart_ms; /* of two messages of one session; 0: not known */
+	double apart_ms; /* of two messages of one session, the dial taken off;
+			    0: not known */
 };
 
 /* Reads all of it. fd is borrowed. False: error of n octets. */

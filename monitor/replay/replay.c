@@ -121,6 +121,18 @@ on_end(void *ctx, const struct sim_mail *mail, uint64_t number, int64_t took_ms,
 }
 
 static void
+note_backlog(struct replay_backlog *b, size_t waits, int64_t now_ms)
+{
+	if (waits > b->most) {
+		b->most = waits;
+		b->most_ms = now_ms;
+		b->gone_ms = 0;
+	} else if (b->gone_ms == 0 && waits * 100 <= b->most) {
+		b->gone_ms = now_ms;
+	}
+}
+
+static void
 on_second(void *ctx, struct sim_world *w, int64_t second)
 {
 	struct play *play = ctx;
@@ -130,16 +142,9 @@ on_second(void *ctx, struct sim_world *w, int64_t second)
 		struct playing *p = &play->lanes[i];
 		size_t waits = (size_t)(p->mail->came - p->mail->accepted -
 					p->mail->bounced);
-		int64_t now_ms = play->from_ms + second * 1000;
 
-		if (waits > p->lane->backlog) {
-			p->lane->backlog = waits;
-			p->lane->backlog_ms = now_ms;
-			p->lane->gone_ms = 0;
-		} else if (p->lane->gone_ms == 0 &&
-			   waits * 100 <= p->lane->backlog) {
-			p->lane->gone_ms = now_ms;
-		}
+		note_backlog(
+		    &p->lane->would, waits, play->from_ms + second * 1000);
 	}
 }
 
@@ -216,6 +221,41 @@ quantile(const float *sorted, size_t count, double share)
 	return count == 0 ? 0 : (double)sorted[i < count ? i : count - 1];
 }
 
+static int
+by_time(const void *a, const void *b)
+{
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Of the messages that were sent, which are in the order of coming. */
+static void
+sum_up_backlog(struct replay_lane *lane, int64_t from_ms)
+{
+	const struct maillog *log = lane->log;
+	int64_t *came = mem_zarray(log->count + 1, sizeof(came[0]));
+	int64_t *ended = mem_zarray(log->count + 1, sizeof(ended[0]));
+	size_t n = 0, in = 0, out = 0;
+
+	for (size_t i = 0; i < log->count; i++)
+		if (log->messages[i].took_ms >= 0) {
+			came[n] = log->messages[i].came_ms;
+			ended[n] = came[n] + log->messages[i].took_ms;
+			n++;
+		}
+	qsort(ended, n, sizeof(ended[0]), by_time);
+	for (int64_t now = from_ms; out < n; now += 1000) {
+		while (in < n && came[in] <= now)
+			in++;
+		while (out < n && ended[out] <= now)
+			out++;
+		note_backlog(&lane->was, in - out, now);
+	}
+	mem_free(came);
+	mem_free(ended);
+}
+
 static void
 sum_up_log(struct replay_lane *lane)
 {
@@ -250,13 +290,15 @@ sum_up(struct play *play, struct playing *p)
 	lane->left = lane->log->count - n;
 	lane->deferrals = p->mail->deferrals;
 	/* The world ends with the last message. */
-	if (lane->gone_ms == 0 && lane->left == 0)
-		lane->gone_ms = play->from_ms + play->world.now.us / US_PER_MS -
-				play->world.begin_ms;
+	if (lane->would.gone_ms == 0 && lane->left == 0)
+		lane->would.gone_ms = play->from_ms +
+				      play->world.now.us / US_PER_MS -
+				      play->world.begin_ms;
 	lane->sessions = play->world.lanes[p - play->lanes].sessions_most;
 	for (size_t q = 0; q < lane->quota_count; q++)
 		lane->quotas[q].most = p->meters[q]->most;
 	sum_up_log(lane);
+	sum_up_backlog(lane, play->from_ms);
 }
 
 static void

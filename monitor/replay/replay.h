@@ -5,11 +5,11 @@
  *
  * The engine and the account's rates are the lane's own. The provider of the
  * world takes everything: it answers as soon as the one of the log did at best,
- * and a session's messages as far apart as there. So the figures say what the
- * settings do, and not what a provider with limits nobody set would have said.
- * What is deferred, for want of room or quota, comes again after
- * minimal_backoff_time's default. The world lives on until all is gone, for
- * REPLAY_MAX_S at most.
+ * and a session's messages are as far apart as in half of the log's sessions.
+ * So the figures say what the settings do, and not what a provider with limits
+ * nobody set would have said. What is deferred, for want of room or quota,
+ * comes again after minimal_backoff_time's default. The world lives on until
+ * all is gone, for REPLAY_MAX_S at most.
  */
 #ifndef REPLAY_H
 #define REPLAY_H
@@ -34,6 +34,13 @@ struct replay_quota {
 	double most, allowed;
 };
 
+/* Looked at each second. */
+struct replay_backlog {
+	size_t most; /* that had come and were not sent */
+	int64_t most_ms; /* when that was */
+	int64_t gone_ms; /* when 1 % of it was left; 0: never */
+};
+
 struct replay_lane {
 	/* given; borrowed */
 	const char *name;
@@ -44,14 +51,13 @@ struct replay_lane {
 	size_t sent, left,
 	    deferrals; /* messages, of which some more than once */
 	size_t sessions; /* most at once */
-	size_t backlog; /* most that had come and were not sent */
-	int64_t backlog_ms; /* when that was */
-	int64_t gone_ms; /* when 1 % of it was left; 0: never */
+	struct replay_backlog would;
 	struct replay_quota quotas[REPLAY_QUOTAS];
 	size_t quota_count;
-	/* what was, by the log */
+	/* what was, by the log; its sessions are in there */
 	size_t was_sent;
 	double was_p50_s, was_p95_s, was_most_s;
+	struct replay_backlog was;
 };
 
 /* At most REPLAY_LANES, of one account. False: error of n octets. */

@@ -41,6 +41,10 @@ def test_prediction_is_what_happened(origin, base, certs, started):
     assert abs(lane["p95_s"] - was["p95_s"]) <= 0.1 * was["p95_s"], lane
     assert abs(lane["p50_s"] - was["p50_s"]) <= 1, lane
     assert 1 <= lane["sessions"] <= 3
+    # Postfix's queue IDs have what its whole seconds have not.
+    assert lane["vague"] == 0
+    assert 0 < was["backlog"] < count and was["gone_wall_ms"] > 0
+    assert was["sessions"] <= 3
     [quota] = lane["quotas"]
     assert (quota["limit"], quota["most"]) == ("1000/1d!", count)
     twice = replayed(origin, log, "fast", "-o", "lane_message_rate_limit=10/1s:3")

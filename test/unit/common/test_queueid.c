@@ -108,6 +108,44 @@ queueid_path_that_does_not_fit_is_refused(void **state)
 	buf_fini(&out);
 }
 
+static void
+queueid_has_the_microseconds_of_its_second(void **state)
+{
+	static const struct {
+		const char *id;
+		uint32_t usec;
+	} cases[] = {
+	    {"000001", 0},
+	    {"F423FA43DE1", 999999},
+	    {"74610A43DEA", 0x74610},
+	    {"4bWxYz0001z9cN3", 1},
+	    {"4bWxYz0010z1", 52},
+	    {"4bWxYz00B0z1", 520},
+	    {"zzzzzz000zz1", 51},
+	};
+	uint32_t usec;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_true(queueid_usec(cases[i].id, &usec));
+		assert_int_equal(usec, cases[i].usec);
+	}
+}
+
+static void
+queueid_usec_takes_no_other_word_for_an_id(void **state)
+{
+	static const char *const bad[] = {"", "74610", "NOQUEUE", "warning",
+	    "F4240A43DE1", /* a whole second */
+	    "74610a43de", "4bWxYz001z9", "4bWxYz0001z", "4aWxYz0001z9",
+	    "4bWxYzzzzzz9", "0.1234567z1"};
+	uint32_t usec;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_false(queueid_usec(bad[i], &usec));
+}
+
 int
 main(void)
 {
@@ -115,6 +153,8 @@ main(void)
 	    cmocka_unit_test(queueid_syntax_keeps_paths_inside_the_queue),
 	    cmocka_unit_test(queueid_path_is_where_postfix_keeps_the_file),
 	    cmocka_unit_test(queueid_path_that_does_not_fit_is_refused),
+	    cmocka_unit_test(queueid_has_the_microseconds_of_its_second),
+	    cmocka_unit_test(queueid_usec_takes_no_other_word_for_an_id),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

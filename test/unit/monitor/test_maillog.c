@@ -37,17 +37,17 @@ maillog_has_when_messages_came_and_how_long_they_took(void **state)
 	(void)state;
 	read_text(&log, "smtp",
 	    AT "10.500000+00:00" QMGR
-	       "4ABCDE: from=<a@b>, size=900, nrcpt=2 (queue active)\n" AT
+	       "QABCDE: from=<a@b>, size=900, nrcpt=2 (queue active)\n" AT
 	       "12.750000+00:00" SMTP
-	       "4ABCDE: to=<x@d>, relay=r[192.0.2.1]:25, delay=2.5, "
+	       "QABCDE: to=<x@d>, relay=r[192.0.2.1]:25, delay=2.5, "
 	       "delays=0.5/1.5/0.1/0.4, dsn=2.0.0, status=sent (250 Ok)\n" AT
 	       "14.250000+00:00" SMTP
-	       "4ABCDE: to=<y@d>, relay=r[192.0.2.1]:25, delay=4, "
+	       "QABCDE: to=<y@d>, relay=r[192.0.2.1]:25, delay=4, "
 	       "delays=0.5/3/0.1/0.4, dsn=2.0.0, status=sent (250 Ok)\n" AT
-	       "14.300000+00:00" QMGR "4ABCDE: removed\n"
+	       "14.300000+00:00" QMGR "QABCDE: removed\n"
 	    /* The same name again is another message. */
 	    AT "20.000000+00:00" SMTP
-	       "4ABCDE: to=<z@d>, relay=none, delay=1, delays=1/0/0/0, "
+	       "QABCDE: to=<z@d>, relay=none, delay=1, delays=1/0/0/0, "
 	       "dsn=4.4.1, status=deferred (connection refused)\n");
 	assert_int_equal(log.count, 2);
 	assert_int_equal(log.messages[0].rcpts, 2);
@@ -71,8 +71,8 @@ maillog_takes_its_own_program_and_nothing_else(void **state)
 	(void)state;
 	read_text(&log, "fast",
 	    AT "10.0+00:00" SMTP
-	       "4ABCDE: to=<x@d>, delay=1, status=sent (x)\n" AT
-	       "10.0+00:00 mx postfix/slow/fast[1]: 4ABCD1: to=<x@d>, "
+	       "QABCDE: to=<x@d>, delay=1, status=sent (x)\n" AT
+	       "10.0+00:00 mx postfix/slow/fast[1]: QABCD1: to=<x@d>, "
 	       "delay=1, delays=0/0/0/1, status=sent (x)\n" AT
 	       "10.0+00:00 mx postfix/fast[1]: session=abc end=spent "
 	       "relay=r messages=50 accepted=50 in_doubt=0 age=10s\n" AT
@@ -80,10 +80,11 @@ maillog_takes_its_own_program_and_nothing_else(void **state)
 	       "relay=r messages=1 accepted=1 in_doubt=0 age=0.1s\n" AT
 	       "10.0+00:00 mx postfix/fast[1]: connect to r: refused\n"
 	       "no line of a log\n\n"
-	       "postfix/fast[1]: 4ABCD2: to=<x@d>, delay=1\n" AT
-	       "10.0+00:00 mx postfix/fast[1]: 4ABCD3: to=<x@d>, relay=none\n");
+	       "postfix/fast[1]: QABCD2: to=<x@d>, delay=1\n" AT
+	       "10.0+00:00 mx postfix/fast[1]: QABCD3: to=<x@d>, relay=none\n");
 	assert_int_equal(log.count, 1);
-	assert_int_equal((int)log.apart_ms, 200);
+	/* 7 of 10 s were the dial's round trips, 3 s 43 messages */
+	assert_int_equal((int)log.apart_ms, 69);
 	maillog_fini(&log);
 }
 
@@ -92,7 +93,7 @@ static void
 maillog_spreads_whole_seconds_and_knows_a_new_year(void **state)
 {
 	static const char line[] =
-	    " mx postfix/smtp[7]: 4ABCD%d: to=<x@d>, delay=0, "
+	    " mx postfix/smtp[7]: QABCD%d: to=<x@d>, delay=0, "
 	    "delays=0/0/0/0, dsn=2.0.0, status=sent (x)\n";
 	struct maillog log;
 	char text[1000] = "";
@@ -116,6 +117,73 @@ maillog_spreads_whole_seconds_and_knows_a_new_year(void **state)
 	assert_int_equal(log.messages[0].came_ms % 1000, 125);
 	assert_int_equal(
 	    log.messages[4].came_ms - log.messages[0].came_ms, 2375);
+	maillog_fini(&log);
+}
+
+#define CAME_MS(log, i) ((log).messages[i].came_ms % 60000)
+
+/* 0xDBBA0 microseconds: 0.9 s. */
+static void
+maillog_has_the_fraction_of_the_queue_id(void **state)
+{
+	struct maillog log;
+
+	(void)state;
+	read_text(&log, "smtp",
+	    "Nov 28 16:14:05 mx postfix/smtpd[3]: DBBA01: client=c\n"
+	    "Nov 28 16:14:06" QMGR "DBBA01: from=<>, size=900, nrcpt=1 (q)\n"
+	    /* its first line was written in the next second */
+	    "Nov 28 16:14:08 mx postfix/cleanup[3]: DBBA02: message-id=<>\n"
+	    "Nov 28 16:14:08" SMTP
+	    "DBBA02: to=<x@d>, delay=0.6, status=sent (x)\n"
+	    /* tried before, not in this log */
+	    "Nov 28 16:14:09" QMGR "DBBA03: from=<>, size=900, nrcpt=1 (q)\n"
+	    "Nov 28 16:14:20" SMTP
+	    "DBBA03: to=<x@d>, delay=17, status=sent (x)\n"
+	    "Nov 28 16:14:24" SMTP
+	    "DBBA01: to=<x@d>, delay=18, status=sent (x)\n"
+	    /* of a whole second, without a time in its name */
+	    "Nov 28 16:14:30" SMTP
+	    "QDBBA0: to=<x@d>, delay=5, status=sent (x)\n");
+	assert_int_equal(log.count, 4);
+	assert_int_equal(CAME_MS(log, 0), 3900); /* 20.5 - 17, give or take 1 */
+	assert_int_equal(CAME_MS(log, 1), 5900);
+	assert_int_equal(CAME_MS(log, 2), 7900);
+	assert_int_equal(CAME_MS(log, 3), 25500);
+	assert_int_equal(log.vague, 1);
+	maillog_fini(&log);
+	/* With a delay of two digits, in a log with fractions. */
+	read_text(&log, "smtp",
+	    AT "05.913000+00:00 mx postfix/smtpd[3]: DBBA01: client=c\n" AT
+	       "29.400000+00:00" SMTP
+	       "DBBA01: to=<x@d>, delay=23, status=sent (x)\n");
+	assert_int_equal(log.count, 1);
+	assert_int_equal(CAME_MS(log, 0), 5900);
+	assert_int_equal(log.vague, 0);
+	maillog_fini(&log);
+}
+
+#define END(age) " mx postfix/smtp[1]: session=a end=spent messages=9 age=" age
+
+static void
+maillog_counts_sessions_that_were_surely_open_at_once(void **state)
+{
+	struct maillog log;
+
+	(void)state;
+	/* One after the other, however their lines are rounded; and one beside
+	 * them. */
+	read_text(&log, "smtp",
+	    "Nov 28 16:14:10" END("5s\n") "Nov 28 16:14:15" END(
+		"5.1s\n") "Nov 28 16:14:20" END("5s\n"));
+	assert_int_equal(log.sessions, 1);
+	maillog_fini(&log);
+	read_text(&log, "smtp",
+	    AT "10.0" END("5s\n") AT "15.0" END("5s\n") AT "17.0" END("4s\n"));
+	assert_int_equal(log.sessions, 2);
+	maillog_fini(&log);
+	read_text(&log, "smtp", "Nov 28 16:14:10" END("0.2s\n"));
+	assert_int_equal(log.sessions, 0);
 	maillog_fini(&log);
 }
 
@@ -161,6 +229,9 @@ main(void)
 	    cmocka_unit_test(maillog_takes_its_own_program_and_nothing_else),
 	    cmocka_unit_test(
 		maillog_spreads_whole_seconds_and_knows_a_new_year),
+	    cmocka_unit_test(maillog_has_the_fraction_of_the_queue_id),
+	    cmocka_unit_test(
+		maillog_counts_sessions_that_were_surely_open_at_once),
 	    cmocka_unit_test(maillog_remembers_many_that_are_under_way),
 	};
 
