@@ -85,6 +85,7 @@ unless-same:
 
 # It contains the general rules (.incbin).
 $(BUILD)/agent/settings/provider_set.o: providers/general.conf
+$(BUILD)/agent/engine/fleet_script.o: share/fleet/renew.lua
 $(BUILD)/common/base/release.o: VERSION
 $(BUILD)/monitor/lanestat/page.o: $(addprefix monitor/lanestat/page.,html css js)
 
@@ -129,13 +130,13 @@ SUPPORT := $(call obj,$(wildcard test/support/*.c) tools/delayproxy/congestion.c
 define unit_rule
 $(BUILD)/unit/$(basename $(notdir $(1))): $(call obj,$(1) $(SIM_SRC)) $(SUPPORT) $(MONITOR_LIB) $(AGENT_LIB) $(COMMON_LIB)
 	@mkdir -p $$(@D)
-	$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -o $$@ $$^ $$(PKG_LIBS) -lcmocka -lm
+	$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -o $$@ $$^ $$(PKG_LIBS) -lcmocka -lhiredis -lm
 endef
 $(foreach t,$(UNIT_SRC),$(eval $(call unit_rule,$(t))))
 unit: $(UNIT_BIN)
 
 # What may go wrong, explored exhaustively: test/README.md.
-MODEL_BIN := $(BUILD)/model-mail $(BUILD)/model-slots
+MODEL_BIN := $(BUILD)/model-mail $(BUILD)/model-slots $(BUILD)/model-fleet
 MODEL_LIBS := $(call obj,$(addprefix test/support/,fixture.c queue_source.c statedir.c)) $(AGENT_LIB) $(COMMON_LIB)
 model_obj = $(call obj,$(patsubst %,test/model/%.c,explore $(1))) $(MODEL_LIBS)
 comma_wrap = $(patsubst %,-Wl$(comma)--wrap=%,$(1))
@@ -144,6 +145,8 @@ $(BUILD)/model-mail: $(call model_obj,model_mail mail_world mail_world_ops serve
 $(BUILD)/model-slots: $(call model_obj,model_slots procs)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(call comma_wrap,close clock_mono_ms clock_mono_us \
 	    $(addprefix statefile_,open allocate lock unlock locked_map read write)) -o $@ $^ $(PKG_LIBS) -lm
+$(BUILD)/model-fleet: $(call obj,test/model/model_fleet.c tools/lane-sim/sim_fleet.c) $(AGENT_LIB) $(COMMON_LIB)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lm
 model tools: $(MODEL_BIN)
 
 # libFuzzer exists in clang only: its objects are apart, and made once for all targets.

@@ -1,0 +1,521 @@
+#include "tools/lane-sim/sim_fleet.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/engine/fleet_engine.h"
+#include "agent/engine/fleet_share.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+
+enum {
+	TICK_US = 50000,
+	ASK_US = 1000000,
+	EVENTS_MAX = 8192,
+	USES_MAX = 64, /* seconds of a quota's period */
+	BUSY_MOST_US = 3000000, /* a message under way takes so long at most */
+	TROUBLES = 5, /* of the engine */
+	STORED_AGES = 4, /* what replicas may know of the engine */
+};
+
+/* The engine's clock, in the beginning: no time is below 0. */
+#define EPOCH_US (1000000 * US_PER_S)
+
+enum event_kind { EVENT_QUESTION, EVENT_ANSWER };
+
+struct event {
+	int64_t at_us;
+	uint64_t order; /* of those at the same time */
+	enum event_kind kind;
+	int host;
+	int64_t process; /* of the host, that waits for the answer */
+	int64_t number;
+	struct fleet_question question;
+	struct fleet_answer answer;
+};
+
+struct host {
+	char name[FLEET_NAME_SIZE];
+	struct fleet_share share;
+	int64_t offset_us; /* of its clock */
+	double pace; /* of its clock, near 1 */
+	int64_t next_us, cut_us, dead_us;
+	int64_t stopped_us; /* it neither asks nor hears until then */
+	int64_t process;
+	int64_t want, in_use;
+	int64_t busy_us; /* what is above the share ends then */
+	int64_t uses[USES_MAX]; /* of a quota, by second */
+};
+
+struct world {
+	const struct sim_fleet_plan *plan;
+	struct sim_fleet_result *out;
+	struct fleet_terms terms;
+	uint64_t random;
+	int64_t now_us;
+	int host_count;
+	struct host hosts[FLEET_HOSTS_MAX];
+	struct fleet_engine engine, ages[STORED_AGES];
+	char run[FLEET_LIFE_SIZE];
+	int64_t runs, away_us;
+	int trouble; /* of the engine, that comes again and again; -1: any */
+	int64_t engine_offset_us, stepped_us;
+	struct event *events; /* a heap */
+	size_t event_count;
+	uint64_t event_order;
+};
+
+/* ---- chance -------------------------------------------------------------- */
+
+static uint64_t
+next_random(struct world *w)
+{
+	w->random ^= w->random << 13;
+	w->random ^= w->random >> 7;
+	w->random ^= w->random << 17;
+	return w->random;
+}
+
+/* From 0 to n - 1. */
+static int64_t
+below(struct world *w, int64_t n)
+{
+	return (int64_t)((next_random(w) >> 11) % (uint64_t)n);
+}
+
+/* Once in n times, where things go wrong. */
+static bool
+happens(struct world *w, int64_t n)
+{
+	return w->plan->has_faults && below(w, n) == 0;
+}
+
+static int64_t
+span_us(struct world *w, int64_t least_ms, int64_t most_ms)
+{
+	return (least_ms + below(w, most_ms - least_ms)) * US_PER_MS;
+}
+
+/* ---- events -------------------------------------------------------------- */
+
+static bool
+is_before(const struct event *a, const struct event *b)
+{
+	return a->at_us < b->at_us ||
+	       (a->at_us == b->at_us && a->order < b->order);
+}
+
+static void
+push(struct world *w, struct event *e)
+{
+	size_t i = w->event_count++, parent;
+
+	CHECK(i < EVENTS_MAX);
+	e->order = w->event_order++;
+	while (i > 0 && is_before(e, &w->events[parent = (i - 1) / 2])) {
+		w->events[i] = w->events[parent];
+		i = parent;
+	}
+	w->events[i] = *e;
+}
+
+static struct event
+pop(struct world *w)
+{
+	struct event first = w->events[0];
+	const struct event *last = &w->events[--w->event_count];
+	size_t i = 0, child;
+
+	while ((child = 2 * i + 1) < w->event_count) {
+		if (child + 1 < w->event_count &&
+		    is_before(&w->events[child + 1], &w->events[child]))
+			child++;
+		if (!is_before(&w->events[child], last))
+			break;
+		w->events[i] = w->events[child];
+		i = child;
+	}
+	w->events[i] = *last;
+	return first;
+}
+
+static int64_t
+delay_us(struct world *w)
+{
+	static const int64_t delays_ms[] = {1, 5, 50, 400, 1500, 6000};
+
+	if (!w->plan->has_faults || below(w, 10) >= 3)
+		return 2 * US_PER_MS;
+	return delays_ms[below(w, 6)] * US_PER_MS;
+}
+
+/* One of twenty is lost, one of twenty comes twice. */
+static void
+send(struct world *w, struct event *e)
+{
+	if (happens(w, 20))
+		return;
+	e->at_us = w->now_us + delay_us(w);
+	push(w, e);
+	if (!happens(w, 20))
+		return;
+	e->at_us = w->now_us + delay_us(w);
+	push(w, e);
+}
+
+/* ---- hosts --------------------------------------------------------------- */
+
+static int64_t
+host_clock(const struct world *w, const struct host *h)
+{
+	return h->offset_us + (int64_t)((double)w->now_us * h->pace);
+}
+
+static bool
+is_dead(const struct world *w, const struct host *h)
+{
+	return w->now_us < h->dead_us;
+}
+
+static bool
+is_awake(const struct world *w, const struct host *h)
+{
+	return !is_dead(w, h) && w->now_us >= h->stopped_us;
+}
+
+static int64_t
+allowed(const struct world *w, const struct host *h)
+{
+	return is_dead(w, h)
+		   ? 0
+		   : fleet_share_now(&h->share, &w->terms, host_clock(w, h));
+}
+
+static void
+ask(struct world *w, int i)
+{
+	struct host *h = &w->hosts[i];
+	struct event e = {
+	    .kind = EVENT_QUESTION, .host = i, .process = h->process};
+
+	h->next_us = w->now_us + ASK_US;
+	fleet_share_ask(&h->share, &w->terms, h->want, h->in_use,
+	    host_clock(w, h), &e.question);
+	(void)snprintf(e.question.host, sizeof(e.question.host), "%s", h->name);
+	e.number = e.question.number;
+	if (w->now_us >= h->cut_us)
+		send(w, &e);
+}
+
+static void
+on_question(struct world *w, struct event *e)
+{
+	struct host *h = &w->hosts[e->host];
+
+	if (w->now_us < w->away_us || w->now_us < h->cut_us)
+		return;
+	w->out->questions++;
+	fleet_engine_renew(&w->engine, &w->terms, w->run, &e->question,
+	    w->now_us + w->engine_offset_us, &e->answer);
+	if (w->plan->ops != NULL)
+		w->plan->ops->renew(w->plan->ctx, &w->terms, w->run,
+		    &e->question, w->now_us + w->engine_offset_us, &e->answer);
+	e->kind = EVENT_ANSWER;
+	send(w, e);
+}
+
+/* Messages under way above a new share are at their end before the lease that
+ * they began in would have been. */
+static void
+on_answer(struct world *w, struct event *e)
+{
+	struct host *h = &w->hosts[e->host];
+	int64_t left_us = h->share.end_us - host_clock(w, h);
+
+	if (w->now_us < h->stopped_us) {
+		e->at_us = h->stopped_us;
+		push(w, e);
+		return;
+	}
+	if (is_dead(w, h) || w->now_us < h->cut_us || e->process != h->process)
+		return;
+	if (!fleet_share_answer(
+		&h->share, &w->terms, e->number, &e->answer, host_clock(w, h)))
+		return;
+	if (left_us > BUSY_MOST_US)
+		left_us = BUSY_MOST_US;
+	if (w->now_us >= h->busy_us && left_us > 0 && allowed(w, h) < h->in_use)
+		h->busy_us = w->now_us + below(w, left_us);
+}
+
+static void
+handle_events(struct world *w)
+{
+	while (w->event_count > 0 && w->events[0].at_us <= w->now_us) {
+		struct event e = pop(w);
+
+		if (e.kind == EVENT_QUESTION)
+			on_question(w, &e);
+		else
+			on_answer(w, &e);
+	}
+}
+
+/* ---- what is in use ------------------------------------------------------ */
+
+/* Connections are as many as are wanted and allowed, but those above the share
+ * finish what they are at. */
+static void
+use_connections(const struct world *w, struct host *h)
+{
+	int64_t n = allowed(w, h);
+
+	if (h->want < n)
+		n = h->want;
+	if (n > h->in_use || w->now_us >= h->busy_us || is_dead(w, h))
+		h->in_use = n;
+}
+
+/* Of a quota all counts that was used in its period. */
+static void
+use_quota(struct world *w, struct host *h)
+{
+	int64_t second = w->now_us / US_PER_S;
+	int64_t period = w->terms.linger_us / US_PER_S;
+	int64_t room;
+
+	CHECK(period <= USES_MAX);
+	if (w->now_us % US_PER_S == 0)
+		h->uses[second % period] = 0;
+	h->in_use = 0;
+	for (int64_t i = 0; i < period; i++)
+		h->in_use += h->uses[i];
+	room = allowed(w, h) - h->in_use;
+	if (room <= 0 || h->want == 0 || below(w, 4) != 0)
+		return;
+	room = 1 + below(w, room);
+	h->uses[second % period] += room;
+	h->in_use += room;
+}
+
+static void
+count_use(struct world *w)
+{
+	int64_t sum = 0, wanted = 0, used = 0;
+
+	for (int i = 0; i < w->host_count; i++) {
+		struct host *h = &w->hosts[i];
+		int64_t may;
+
+		if (w->terms.linger_us > 0)
+			use_quota(w, h);
+		else
+			use_connections(w, h);
+		may = allowed(w, h);
+		sum += may > h->in_use ? may : h->in_use;
+		wanted += is_dead(w, h) ? 0 : h->want;
+		used += h->in_use < h->want ? h->in_use : h->want;
+	}
+	w->out->ticks++;
+	if (sum - w->terms.limit > w->out->worst)
+		w->out->worst = sum - w->terms.limit;
+	if (sum > w->terms.limit && w->out->over++ == 0)
+		w->out->first_over_us = w->now_us;
+	w->out->possible +=
+	    (double)(wanted < w->terms.limit ? wanted : w->terms.limit);
+	w->out->used += (double)used;
+}
+
+/* ---- what goes wrong ----------------------------------------------------- */
+
+static void
+name_run(struct world *w)
+{
+	(void)snprintf(w->run, sizeof(w->run), "run%lld", (long long)w->runs++);
+}
+
+/* It goes on with what it had stored, after a reboot by another clock, or
+ * without. */
+static void
+crash(struct world *w, struct host *h)
+{
+	int64_t clock_us;
+
+	h->dead_us = w->now_us + span_us(w, 100, 20000);
+	h->process++;
+	if (below(w, 3) == 0) {
+		clock_us = host_clock(w, h);
+		h->offset_us = below(w, 1000) * US_PER_S;
+		fleet_share_shift(&h->share, host_clock(w, h) - clock_us);
+	} else if (below(w, 3) == 0) {
+		/* The clock of when it begins: what follows is later. */
+		fleet_share_init(&h->share, &w->terms, host_clock(w, h));
+		h->share.end_us += h->dead_us - w->now_us;
+	}
+	fleet_share_begin(&h->share, next_random(w));
+}
+
+static void
+trouble_hosts(struct world *w)
+{
+	for (int i = 0; i < w->host_count; i++) {
+		struct host *h = &w->hosts[i];
+
+		if (happens(w, 1400))
+			h->cut_us = w->now_us + span_us(w, 500, 40000);
+		if (happens(w, 2000))
+			h->stopped_us = w->now_us + span_us(w, 100, 5000);
+		if (happens(w, 5000))
+			crash(w, h);
+	}
+}
+
+static void
+tell_memory(const struct world *w)
+{
+	if (w->plan->ops != NULL)
+		w->plan->ops->remember(w->plan->ctx, &w->engine);
+}
+
+static void
+trouble_engine(struct world *w)
+{
+	if (!happens(w, w->trouble < 0 ? 1000 : 300))
+		return;
+	if (w->trouble < 0 && below(w, 2) == 0)
+		w->away_us = w->now_us + span_us(w, 0, 40000);
+	switch (w->trouble < 0 ? below(w, TROUBLES) : w->trouble) {
+	case 0: /* started empty */
+		w->engine = (struct fleet_engine){0};
+		name_run(w);
+		break;
+	case 1: /* another, which has another clock */
+		w->engine = w->ages[below(w, STORED_AGES)];
+		w->engine_offset_us = EPOCH_US + span_us(w, -1000000, 1000000);
+		name_run(w);
+		break;
+	case 2: /* its clock is set by much */
+		w->engine_offset_us += span_us(w, -3600000, 3600000);
+		break;
+	case 3: /* ... by little, once in a lease */
+		if (w->now_us < w->stepped_us + w->terms.ttl_us)
+			break;
+		w->stepped_us = w->now_us;
+		w->engine_offset_us += span_us(w, -3000, 3000);
+		break;
+	default: /* it stood still */
+		break;
+	}
+	tell_memory(w);
+}
+
+static void
+remember(struct world *w)
+{
+	if (w->now_us % (5 * US_PER_S) == 0)
+		w->ages[below(w, STORED_AGES)] = w->engine;
+}
+
+/* ---- a run --------------------------------------------------------------- */
+
+static void
+change_wants(struct world *w)
+{
+	static const int64_t parts[] = {0, 0, 1, 3};
+
+	for (int i = 0; i < w->host_count; i++) {
+		int64_t kind = below(w, 6);
+
+		if (w->plan->is_greedy)
+			w->hosts[i].want = w->terms.limit;
+		else if (below(w, 500) == 0)
+			w->hosts[i].want =
+			    kind < 4 ? parts[kind] : w->terms.limit;
+	}
+}
+
+static void
+choose_terms(struct world *w)
+{
+	static const int64_t limits[] = {7, 10, 20, 30, 100, 100000};
+	const struct sim_fleet_plan *plan = w->plan;
+	struct fleet_terms *t = &w->terms;
+	int most = plan->hosts_most;
+
+	/* Small fleets are what most have. */
+	if (most > 4 && below(w, 3) != 0)
+		most = 4;
+	w->host_count =
+	    plan->hosts > 0 ? plan->hosts : 2 + (int)below(w, most - 1);
+	CHECK(w->host_count <= FLEET_HOSTS_MAX);
+	*t = (struct fleet_terms){
+	    .size = w->host_count,
+	    .limit = plan->limit > 0 ? plan->limit : limits[below(w, 6)],
+	    .ttl_us = 10 * US_PER_S,
+	};
+	if (!plan->has_faults)
+		return;
+	if (below(w, 4) == 0)
+		t->linger_us = 20 * US_PER_S;
+	if (below(w, 4) == 0)
+		t->forget_us = 30 * US_PER_S;
+	t->minimum = fleet_base(t) > 0 ? below(w, 2) : 0;
+}
+
+static void
+set_up(struct world *w)
+{
+	w->now_us = 1000 * US_PER_S;
+	w->engine_offset_us = EPOCH_US;
+	w->trouble = below(w, 2) == 0 ? -1 : (int)below(w, TROUBLES);
+	name_run(w);
+	choose_terms(w);
+	for (int i = 0; i < w->host_count; i++) {
+		struct host *h = &w->hosts[i];
+
+		(void)snprintf(h->name, sizeof(h->name), "host%d", i);
+		h->offset_us = below(w, 1000) * US_PER_S;
+		h->pace = 1 + ((double)below(w, 1001) - 500) / 1e6;
+		h->next_us = w->now_us + below(w, ASK_US / TICK_US) * TICK_US;
+		fleet_share_init(&h->share, &w->terms, host_clock(w, h));
+		fleet_share_begin(&h->share, next_random(w));
+	}
+}
+
+static void
+tick(struct world *w)
+{
+	w->now_us += TICK_US;
+	trouble_engine(w);
+	trouble_hosts(w);
+	change_wants(w);
+	remember(w);
+	handle_events(w);
+	for (int i = 0; i < w->host_count; i++)
+		if (is_awake(w, &w->hosts[i]) &&
+		    w->now_us >= w->hosts[i].next_us)
+			ask(w, i);
+	count_use(w);
+}
+
+void
+sim_fleet_run(const struct sim_fleet_plan *plan, struct sim_fleet_result *out)
+{
+	struct world *w = mem_zalloc(sizeof(*w));
+
+	*out =
+	    (struct sim_fleet_result){.worst = INT64_MIN, .first_over_us = -1};
+	w->plan = plan;
+	w->out = out;
+	/* Neighbouring seeds are to be far apart, and none is 0. */
+	w->random = (plan->seed + 1) * UINT64_C(0x9e3779b97f4a7c15);
+	w->events = mem_zalloc(EVENTS_MAX * sizeof(*w->events));
+	set_up(w);
+	tell_memory(w);
+	for (int64_t t = 0; t < plan->span_us; t += TICK_US)
+		tick(w);
+	out->terms = w->terms;
+	mem_free(w->events);
+	mem_free(w);
+}
