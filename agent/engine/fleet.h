@@ -52,10 +52,12 @@ struct fleet_terms {
 	int64_t limit; /* in units of the limit */
 	int64_t minimum; /* left to a host that was forgotten; <= base */
 	int64_t ttl_us; /* how long a share is good for */
-	/* How long what was used counts: the period of a quota, else 0. */
+	/* How long what was used counts: the period of a quota and an eighth of
+	 * it, since clocks go differently; else 0. */
 	int64_t linger_us;
-	/* So long after its last answer a host goes down to minimum; 0: it
-	 * never does. At least twice ttl_us. */
+	/* So long after its last answer others may count on a host's having
+	 * gone down to minimum, as it did after three quarters of that; 0:
+	 * never. At least twice ttl_us. */
 	int64_t forget_us;
 };
 

@@ -59,7 +59,7 @@ forgotten_us(const struct fleet_share *s, const struct fleet_terms *terms)
 	/* Who knows of no answer may have been forgotten long ago. */
 	if (s->answered_us == 0)
 		return INT64_MIN;
-	return s->answered_us + terms->forget_us - fleet_slack_us(terms);
+	return s->answered_us + terms->forget_us - terms->forget_us / 4;
 }
 
 int64_t
@@ -73,20 +73,6 @@ fleet_share_now(const struct fleet_share *s, const struct fleet_terms *terms,
 	if (now_us >= forgotten_us(s, terms))
 		return terms->minimum;
 	return fleet_base(terms);
-}
-
-int64_t
-fleet_share_until_us(const struct fleet_share *s,
-    const struct fleet_terms *terms, int64_t now_us)
-{
-	int64_t lapse_us = base_us(s, terms);
-	int64_t forget_us = forgotten_us(s, terms);
-
-	if (s->is_refused)
-		return INT64_MAX;
-	if (now_us < lapse_us)
-		return lapse_us;
-	return now_us < forget_us ? forget_us : INT64_MAX;
 }
 
 void

@@ -49,10 +49,6 @@ void fleet_share_shift(struct fleet_share *s, int64_t delta_us);
 int64_t fleet_share_now(const struct fleet_share *s,
     const struct fleet_terms *terms, int64_t now_us);
 
-/* When that changes without an answer; INT64_MAX: never. */
-int64_t fleet_share_until_us(const struct fleet_share *s,
-    const struct fleet_terms *terms, int64_t now_us);
-
 /* The next question, of which the caller fills in the host's name. want: what
  * could be used; in_use: what is (of a quota, what counts in its period). The
  * share shrinks at once to the greater of both: obey fleet_share_now() before

@@ -1,11 +1,17 @@
 /* lane-sim: hours of a lane's life with a model provider, in seconds.
  *
  *   lane-sim MODEL [HOURS [SECONDS-PER-LINE]]
+ *   lane-sim fleet [HOSTS]
  *
  * CSV on stdout: second, accepted/s, refused/s, rate allowed (0: none),
  * ceiling, sessions, and accepted and refused of the urgent lane where there
  * are two. The totals go to stderr. Run in the top directory, where providers/
- * is. */
+ * is.
+ *
+ * fleet: ten minutes of hosts that share 1,000 units, which all of them want,
+ * then only half of them; then hosts and engine fail (sim_fleet.h). CSV of
+ * second, what could be used, what is allowed to hosts, what they use, and how
+ * many have no lease. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +19,7 @@
 #include <time.h>
 
 #include "common/base/log.h"
+#include "tools/lane-sim/sim_fleet.h"
 #include "tools/lane-sim/sim_models.h"
 
 struct printer {
@@ -114,6 +121,61 @@ sum_up(struct sim_world *w, double s)
 	    (double)kicks / (double)p->accepted);
 }
 
+static void
+on_fleet_second(void *ctx, const struct sim_fleet_second *now)
+{
+	(void)ctx;
+	(void)printf("%lld,%lld,%lld,%lld,%lld\n", (long long)now->second,
+	    (long long)now->possible, (long long)now->allowed,
+	    (long long)now->used, (long long)now->alone);
+}
+
+/* The status: 0 when the limit was kept. */
+static int
+run_fleet(int hosts)
+{
+	const struct sim_fleet_turn turns[] = {
+	    {0, SIM_FLEET_WANT, hosts, 0},
+	    {60 * US_PER_S, SIM_FLEET_WANT, (hosts + 1) / 2, 0},
+	    {120 * US_PER_S, SIM_FLEET_CUT, 1, 60 * US_PER_S},
+	    {240 * US_PER_S, SIM_FLEET_AWAY, 0, 60 * US_PER_S},
+	    {360 * US_PER_S, SIM_FLEET_EMPTY, 0, 0},
+	    {420 * US_PER_S, SIM_FLEET_CLOCK, 0, 3600 * US_PER_S},
+	    {480 * US_PER_S, SIM_FLEET_DEAD, 1, 600 * US_PER_S},
+	    {540 * US_PER_S, SIM_FLEET_FORGET, 1, 0},
+	};
+	const struct sim_fleet_ops ops = {.on_second = on_fleet_second};
+	struct sim_fleet_plan plan = {
+	    .hosts = hosts,
+	    .limit = 1000,
+	    .span_us = 600 * US_PER_S,
+	    .ttl_us = 30 * US_PER_S,
+	    .turns = turns,
+	    .turn_count = sizeof(turns) / sizeof(turns[0]),
+	    .ops = &ops,
+	};
+	struct sim_fleet_result r;
+
+	sim_fleet_run(&plan, &r);
+	(void)fprintf(stderr,
+	    "fleet: %d hosts, limit %lld: over it in %lld of %lld ticks; %.1f "
+	    "%% of what could be was used; %.2f questions a second\n",
+	    hosts, (long long)r.terms.limit, (long long)r.over,
+	    (long long)r.ticks, 100 * r.used / r.possible,
+	    (double)r.questions * US_PER_S / (double)plan.span_us);
+	return r.over == 0 ? 0 : 1;
+}
+
+/* 0: not a number of hosts. */
+static int
+hosts_of(const char *text)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	return *end == '\0' && n >= 2 && n <= FLEET_HOSTS_MAX ? (int)n : 0;
+}
+
 static int
 usage(void)
 {
@@ -122,7 +184,8 @@ usage(void)
 	buf_init(&models, 65536);
 	sim_models_list(&models);
 	(void)fprintf(stderr,
-	    "usage: lane-sim MODEL [HOURS [SECONDS-PER-LINE]]\n%s",
+	    "usage: lane-sim MODEL [HOURS [SECONDS-PER-LINE]]\n"
+	    "       lane-sim fleet [HOSTS], 2 to 64\n%s",
 	    buf_str(&models));
 	buf_fini(&models);
 	return 2;
@@ -135,6 +198,11 @@ main(int argc, char **argv)
 	struct printer printer = {.every = 1};
 	double hours = argc > 2 ? strtod(argv[2], NULL) : 1;
 
+	if (argc > 1 && strcmp(argv[1], "fleet") == 0) {
+		int hosts = argc > 2 ? hosts_of(argv[2]) : 2;
+
+		return hosts > 0 ? run_fleet(hosts) : usage();
+	}
 	if (argc > 3)
 		printer.every = strtol(argv[3], NULL, 10);
 	sim_init(&w);

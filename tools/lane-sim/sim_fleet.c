@@ -21,6 +21,7 @@ enum {
 
 /* The engine's clock, in the beginning: no time is below 0. */
 #define EPOCH_US (1000000 * US_PER_S)
+#define BEGIN_US (1000 * US_PER_S)
 
 enum event_kind { EVENT_QUESTION, EVENT_ANSWER };
 
@@ -63,6 +64,7 @@ struct world {
 	int64_t engine_offset_us, stepped_us;
 	struct event *events; /* a heap */
 	size_t event_count;
+	size_t turns_done;
 	uint64_t event_order;
 };
 
@@ -218,7 +220,7 @@ on_question(struct world *w, struct event *e)
 	w->out->questions++;
 	fleet_engine_renew(&w->engine, &w->terms, w->run, &e->question,
 	    w->now_us + w->engine_offset_us, &e->answer);
-	if (w->plan->ops != NULL)
+	if (w->plan->ops != NULL && w->plan->ops->renew != NULL)
 		w->plan->ops->renew(w->plan->ctx, &w->terms, w->run,
 		    &e->question, w->now_us + w->engine_offset_us, &e->answer);
 	e->kind = EVENT_ANSWER;
@@ -282,7 +284,7 @@ static void
 use_quota(struct world *w, struct host *h)
 {
 	int64_t second = w->now_us / US_PER_S;
-	int64_t period = w->terms.linger_us / US_PER_S;
+	int64_t period = w->terms.linger_us / US_PER_S * 4 / 5;
 	int64_t room;
 
 	CHECK(period <= USES_MAX);
@@ -297,6 +299,28 @@ use_quota(struct world *w, struct host *h)
 	room = 1 + below(w, room);
 	h->uses[second % period] += room;
 	h->in_use += room;
+}
+
+static void
+tell_second(const struct world *w, int64_t possible, int64_t used)
+{
+	struct sim_fleet_second now = {
+	    .second = (w->now_us - BEGIN_US) / US_PER_S,
+	    .possible = possible,
+	    .used = used,
+	};
+
+	if (w->plan->ops == NULL || w->plan->ops->on_second == NULL ||
+	    w->now_us % US_PER_S != 0)
+		return;
+	for (int i = 0; i < w->host_count; i++) {
+		const struct host *h = &w->hosts[i];
+
+		now.allowed += allowed(w, h);
+		now.alone +=
+		    is_dead(w, h) || host_clock(w, h) >= h->share.end_us;
+	}
+	w->plan->ops->on_second(w->plan->ctx, &now);
 }
 
 static void
@@ -317,14 +341,16 @@ count_use(struct world *w)
 		wanted += is_dead(w, h) ? 0 : h->want;
 		used += h->in_use < h->want ? h->in_use : h->want;
 	}
+	if (wanted > w->terms.limit)
+		wanted = w->terms.limit;
 	w->out->ticks++;
 	if (sum - w->terms.limit > w->out->worst)
 		w->out->worst = sum - w->terms.limit;
 	if (sum > w->terms.limit && w->out->over++ == 0)
-		w->out->first_over_us = w->now_us;
-	w->out->possible +=
-	    (double)(wanted < w->terms.limit ? wanted : w->terms.limit);
+		w->out->first_over_us = w->now_us - BEGIN_US;
+	w->out->possible += (double)wanted;
 	w->out->used += (double)used;
+	tell_second(w, wanted, used);
 }
 
 /* ---- what goes wrong ----------------------------------------------------- */
@@ -335,15 +361,22 @@ name_run(struct world *w)
 	(void)snprintf(w->run, sizeof(w->run), "run%lld", (long long)w->runs++);
 }
 
+static void
+die(struct host *h, int64_t until_us, uint64_t nonce)
+{
+	h->dead_us = until_us;
+	h->process++;
+	fleet_share_begin(&h->share, nonce);
+}
+
 /* It goes on with what it had stored, after a reboot by another clock, or
  * without. */
 static void
 crash(struct world *w, struct host *h)
 {
+	int64_t until_us = w->now_us + span_us(w, 100, 20000);
 	int64_t clock_us;
 
-	h->dead_us = w->now_us + span_us(w, 100, 20000);
-	h->process++;
 	if (below(w, 3) == 0) {
 		clock_us = host_clock(w, h);
 		h->offset_us = below(w, 1000) * US_PER_S;
@@ -351,9 +384,9 @@ crash(struct world *w, struct host *h)
 	} else if (below(w, 3) == 0) {
 		/* The clock of when it begins: what follows is later. */
 		fleet_share_init(&h->share, &w->terms, host_clock(w, h));
-		h->share.end_us += h->dead_us - w->now_us;
+		h->share.end_us += until_us - w->now_us;
 	}
-	fleet_share_begin(&h->share, next_random(w));
+	die(h, until_us, next_random(w));
 }
 
 static void
@@ -374,8 +407,16 @@ trouble_hosts(struct world *w)
 static void
 tell_memory(const struct world *w)
 {
-	if (w->plan->ops != NULL)
+	if (w->plan->ops != NULL && w->plan->ops->remember != NULL)
 		w->plan->ops->remember(w->plan->ctx, &w->engine);
+}
+
+static void
+start_empty(struct world *w)
+{
+	w->engine = (struct fleet_engine){0};
+	name_run(w);
+	tell_memory(w);
 }
 
 static void
@@ -387,8 +428,7 @@ trouble_engine(struct world *w)
 		w->away_us = w->now_us + span_us(w, 0, 40000);
 	switch (w->trouble < 0 ? below(w, TROUBLES) : w->trouble) {
 	case 0: /* started empty */
-		w->engine = (struct fleet_engine){0};
-		name_run(w);
+		start_empty(w);
 		break;
 	case 1: /* another, which has another clock */
 		w->engine = w->ages[below(w, STORED_AGES)];
@@ -417,6 +457,45 @@ remember(struct world *w)
 		w->ages[below(w, STORED_AGES)] = w->engine;
 }
 
+/* ---- what is to happen ---- */
+
+static void
+do_to_host(struct world *w, struct host *h, bool is_meant,
+    const struct sim_fleet_turn *turn)
+{
+	if (turn->deed == SIM_FLEET_WANT)
+		h->want = is_meant ? w->terms.limit : 0;
+	else if (turn->deed == SIM_FLEET_CUT && is_meant)
+		h->cut_us = w->now_us + turn->for_us;
+	else if (turn->deed == SIM_FLEET_DEAD && is_meant)
+		die(h, w->now_us + turn->for_us, next_random(w));
+	else if (turn->deed == SIM_FLEET_FORGET && is_meant)
+		(void)fleet_engine_forget(&w->engine, h->name);
+}
+
+static void
+take_turn(struct world *w, const struct sim_fleet_turn *turn)
+{
+	for (int i = 0; i < w->host_count; i++)
+		do_to_host(w, &w->hosts[i], i < turn->hosts, turn);
+	if (turn->deed == SIM_FLEET_AWAY)
+		w->away_us = w->now_us + turn->for_us;
+	if (turn->deed == SIM_FLEET_EMPTY)
+		start_empty(w);
+	if (turn->deed == SIM_FLEET_CLOCK)
+		w->engine_offset_us += turn->for_us;
+}
+
+static void
+take_turns(struct world *w)
+{
+	const struct sim_fleet_plan *plan = w->plan;
+
+	while (w->turns_done < plan->turn_count &&
+	       plan->turns[w->turns_done].at_us <= w->now_us - BEGIN_US)
+		take_turn(w, &plan->turns[w->turns_done++]);
+}
+
 /* ---- a run --------------------------------------------------------------- */
 
 static void
@@ -427,9 +506,9 @@ change_wants(struct world *w)
 	for (int i = 0; i < w->host_count; i++) {
 		int64_t kind = below(w, 6);
 
-		if (w->plan->is_greedy)
-			w->hosts[i].want = w->terms.limit;
-		else if (below(w, 500) == 0)
+		if (w->plan->turns != NULL)
+			continue;
+		if (below(w, 500) == 0)
 			w->hosts[i].want =
 			    kind < 4 ? parts[kind] : w->terms.limit;
 	}
@@ -452,7 +531,7 @@ choose_terms(struct world *w)
 	*t = (struct fleet_terms){
 	    .size = w->host_count,
 	    .limit = plan->limit > 0 ? plan->limit : limits[below(w, 6)],
-	    .ttl_us = 10 * US_PER_S,
+	    .ttl_us = plan->ttl_us > 0 ? plan->ttl_us : 10 * US_PER_S,
 	};
 	if (!plan->has_faults)
 		return;
@@ -466,7 +545,7 @@ choose_terms(struct world *w)
 static void
 set_up(struct world *w)
 {
-	w->now_us = 1000 * US_PER_S;
+	w->now_us = BEGIN_US;
 	w->engine_offset_us = EPOCH_US;
 	w->trouble = below(w, 2) == 0 ? -1 : (int)below(w, TROUBLES);
 	name_run(w);
@@ -487,6 +566,7 @@ static void
 tick(struct world *w)
 {
 	w->now_us += TICK_US;
+	take_turns(w);
 	trouble_engine(w);
 	trouble_hosts(w);
 	change_wants(w);

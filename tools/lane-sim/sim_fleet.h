@@ -16,18 +16,46 @@
 #define SIM_FLEET_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "agent/engine/fleet.h"
 #include "agent/engine/fleet_engine.h"
 
-/* Whoever wants to answer, too. */
+/* How it stands at the end of a second. */
+struct sim_fleet_second {
+	int64_t second;
+	int64_t possible; /* could be used at best */
+	int64_t allowed, used; /* by all hosts */
+	int64_t alone; /* hosts without a lease */
+};
+
 struct sim_fleet_ops {
+	void (*on_second)(void *ctx, const struct sim_fleet_second *now);
+	/* For whoever answers, too. */
 	/* The engine is another now, or the same with another memory. */
 	void (*remember)(void *ctx, const struct fleet_engine *engine);
 	void (*renew)(void *ctx, const struct fleet_terms *terms,
 	    const char *run, const struct fleet_question *question,
 	    int64_t now_us, const struct fleet_answer *answer);
+};
+
+/* What is to happen, in the order of time, beside what does at random. */
+enum sim_fleet_deed {
+	SIM_FLEET_WANT, /* so many hosts want all, the others nothing */
+	SIM_FLEET_CUT, /* so many are cut off, */
+	SIM_FLEET_DEAD, /* or gone, for so long; they have a memory */
+	SIM_FLEET_FORGET, /* the engine is told that so many are gone */
+	SIM_FLEET_AWAY, /* the engine is, for so long */
+	SIM_FLEET_EMPTY, /* it is started anew and knows nothing */
+	SIM_FLEET_CLOCK, /* its clock is set, by so much */
+};
+
+struct sim_fleet_turn {
+	int64_t at_us;
+	enum sim_fleet_deed deed;
+	int hosts;
+	int64_t for_us;
 };
 
 struct sim_fleet_plan {
@@ -37,8 +65,10 @@ struct sim_fleet_plan {
 	int64_t limit;
 	int64_t span_us;
 	bool has_faults;
-	bool is_greedy; /* every host wants all there is, all the time */
-	const struct sim_fleet_ops *ops; /* may be NULL */
+	int64_t ttl_us; /* 0: ten seconds */
+	const struct sim_fleet_turn *turns;
+	size_t turn_count;
+	const struct sim_fleet_ops *ops; /* may be NULL, as each of them */
 	void *ctx;
 };
 

@@ -297,7 +297,7 @@ on_remember(void *ctx, const struct fleet_engine *e)
 		put_host(&e->hosts[i]);
 }
 
-static const struct sim_fleet_ops both = {on_remember, on_renew};
+static const struct sim_fleet_ops both = {NULL, on_remember, on_renew};
 
 static void
 script_answers_as_the_twin(void **state)
