@@ -201,9 +201,9 @@ add_tafile(struct tlspolicy *p, struct slice value)
 static bool
 is_ignored(struct slice name)
 {
-	static const char *const names[] = {"connection_reuse", "enable_rpk",
-	    "policy_ttl", "policy_type", "policy_domain", "policy_string",
-	    "policy_failure", "mx_host_pattern"};
+	static const char *const names[] = {"connection_reuse", "policy_ttl",
+	    "policy_type", "policy_domain", "policy_string", "policy_failure",
+	    "mx_host_pattern"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (slice_eq_nocase(name, names[i]))
@@ -220,6 +220,11 @@ set_attribute(struct tlspolicy *p, struct slice name, struct slice value,
 
 	if (is_ignored(name))
 		return NULL;
+	if (slice_eq_nocase(name, "enable_rpk"))
+		return slice_eq_nocase(value, "no")
+			   ? NULL
+			   : "no raw public keys: level fingerprint knows the "
+			     "key of a certificate, too";
 	if (value.n == 0 && !slice_eq_nocase(name, "protocols") &&
 	    !slice_eq_nocase(name, "exclude"))
 		return "empty value";

@@ -6,7 +6,8 @@
  * Pure text work. Levels: none, may, encrypt, fingerprint, verify, secure. The
  * DANE levels need a validating resolver and are refused in clear words.
  * Attributes that only concern smtp(8)'s own machinery
- * (connection_reuse, enable_rpk, policy_*) are read and ignored.
+ * (connection_reuse, policy_*) are read and ignored; enable_rpk is refused but
+ * as "no".
  */
 #ifndef TLSPOLICY_H
 #define TLSPOLICY_H

@@ -72,7 +72,7 @@ tls_policies_are_parsed(void **state)
 		">=TLSv1.2", "medium", " ", "a.example:.b.example:c.example",
 		""},
 	    {"secure { match = nexthop } servername=h.example, "
-	     "connection_reuse=yes",
+	     "connection_reuse=yes, enable_rpk=no",
 		"secure", ">=TLSv1.2", "medium", " ", "nexthop", "h.example"},
 	    {"fingerprint match=AA:BB match=CC:DD", "fingerprint", ">=TLSv1.2",
 		"medium", " ", "AA:BB|CC:DD", ""},
@@ -120,6 +120,8 @@ tls_policies_that_are_wrong_say_why(void **state)
 	    {"fingerprint tafile=/x", "\"tafile\": not valid"},
 	    {"verify tafile=", "empty value"},
 	    {"verify color=red", "unknown attribute"},
+	    {"fingerprint enable_rpk=yes",
+		"\"enable_rpk\": no raw public keys"},
 	    {"verify servername=a_b..c", "invalid host name"},
 	};
 	struct settings set;
