@@ -259,6 +259,25 @@ look_into_settings(struct checkup *c, struct looking *l)
 			l->is_found = true;
 }
 
+/* Another lane takes what no rule does, or is there for it. */
+static bool
+is_default_for_another(const struct checkup *c, const struct site_lane *lane)
+{
+	for (size_t i = 0; i < c->site->lane_count; i++) {
+		const struct site_lane *other = &c->site->lanes[i];
+
+		if (other == lane)
+			continue;
+		if (names_service(checkup_value(c, "default_transport"),
+			other->opt.service_name))
+			return true;
+		if (strcmp(other->opt.class, "slow") == 0 &&
+		    strcmp(lane->opt.class, "slow") != 0)
+			return true;
+	}
+	return false;
+}
+
 static void
 check_use(struct checkup *c, const struct site_lane *lane)
 {
@@ -272,7 +291,14 @@ check_use(struct checkup *c, const struct site_lane *lane)
 	findings_add(&c->findings, "NOT-USED", FINDING_WARNING, l.service,
 	    "no mail goes to it: neither default_transport and its like nor "
 	    "the tables of transport_maps name it");
-	checkup_fix_main(c, "default_transport", l.service);
+	/* Two lanes cannot both have what no rule takes. */
+	if (is_default_for_another(c, lane))
+		findings_advise(&c->findings,
+		    "put the domains that are its own into a table of "
+		    "transport_maps, such as \"example.com %s:\"",
+		    l.service);
+	else
+		checkup_fix_main(c, "default_transport", l.service);
 }
 
 static bool

@@ -192,7 +192,10 @@ try_authorities(const struct wire *w)
 		}
 	}
 	readable[n] = NULL;
-	(void)try_values(w, "smtp_tls_CAfile", readable);
+	if (!try_values(w, "smtp_tls_CAfile", readable))
+		findings_advise(&w->c->findings,
+		    "name the file that has its authority's certificate in "
+		    "smtp_tls_CAfile of the lane");
 }
 
 static void
@@ -273,6 +276,9 @@ check_auth(const struct wire *w, const char *text)
 
 	if (json_integer_value(json_object_get(failure, "code")) >= 500) {
 		found(w, "LOGIN-REFUSED", FINDING_ERROR, text);
+		findings_advise(&w->c->findings,
+		    "put the right one into smtp_sasl_password_maps = %s",
+		    w->lane->set.smtp_sasl_password_maps);
 	} else if (!is_tls &&
 		   has_word(
 		       json_object_get(w->report, "ehlo_before"), "STARTTLS")) {
@@ -360,6 +366,14 @@ fix_key(const struct wire *w, const struct key_search *s, const char *wanted)
 	mem_free(new);
 }
 
+/* A table that is read as it is. */
+static bool
+is_of_text(const char *maps)
+{
+	return strncmp(maps, "texthash:", 9) == 0 ||
+	       strncmp(maps, "inline:", 7) == 0;
+}
+
 /* A login is wanted, and there is none: does a key look almost like it? */
 static void
 check_no_login(const struct wire *w, const char *why)
@@ -379,6 +393,12 @@ check_no_login(const struct wire *w, const char *why)
 	}
 	if (s.key != NULL)
 		fix_key(w, &s, first);
+	else
+		findings_advise(&w->c->findings,
+		    "write \"%s USER:PASSWORD\" there%s", first,
+		    is_of_text(w->lane->set.smtp_sasl_password_maps)
+			? ""
+			: ", and postmap it");
 	mem_free(s.key);
 	mem_free(s.type);
 	mem_free(s.path);

@@ -58,6 +58,24 @@ findings_fix(struct findings *f, const char *format, ...)
 }
 
 void
+findings_advise(struct findings *f, const char *format, ...)
+{
+	struct finding *one;
+	char *advice, *text;
+	va_list args;
+
+	CHECK(f->count > 0);
+	one = &f->v[f->count - 1];
+	va_start(args, format);
+	advice = printed(format, args);
+	va_end(args);
+	text = mem_printf("%s: %s", one->text, advice);
+	mem_free(advice);
+	mem_free(one->text);
+	one->text = text;
+}
+
+void
 findings_fini(struct findings *f)
 {
 	for (size_t i = 0; i < f->count; i++) {

@@ -41,6 +41,11 @@ struct finding *findings_add(struct findings *f, const char *code,
 void findings_fix(struct findings *f, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* What a person has to do where no command can: behind the text of the one
+ * added last. */
+void findings_advise(struct findings *f, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
 void findings_fini(struct findings *f);
 
 /* note, warning, error */

@@ -1,12 +1,13 @@
 /* forecast: when what is in the queue for a lane will be gone.
  *
  * Of mail that the queue manager may hand out (incoming, active); what is
- * deferred comes in its own time. Two answers: at the pace of the last minute,
- * and at what the limits in force allow. Pure.
+ * deferred comes in its own time. Two answers: at its pace of late, and at what
+ * the limits in force allow. Pure.
  */
 #ifndef FORECAST_H
 #define FORECAST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,12 +16,15 @@
 
 struct forecast {
 	size_t messages;
-	double per_s; /* of the last minute */
-	int64_t empty_s; /* from now; -1: never, at that pace */
+	double per_s; /* of the last minute, since the first that was sent in
+			 it, or of the last ten seconds */
+	int64_t empty_s; /* from now, limit_s at least; -1: never, at that
+			    pace */
 	/* The limit that lets it take longest, messages of one recipient each;
 	 * "": none is in force. */
 	char limit[RATE_TEXT_SIZE + 32];
 	int64_t limit_s; /* as long as that at least; 0 without */
+	bool is_held; /* by postlane pause or drain: never, until resume */
 };
 
 void forecast_of(struct forecast *out, const struct model *m,

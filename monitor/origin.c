@@ -195,10 +195,8 @@ origin_of_rate(const struct site_lane *lane, const struct model_rate *rate,
 		(void)snprintf(text, n, "%s, %s", name,
 		    origin_of_parameter(lane, name, from, sizeof(from)));
 	else
-		(void)snprintf(text, n,
-		    "%s, of postlane rate or as it was when the process "
-		    "started",
-		    name);
+		(void)snprintf(
+		    text, n, "%s, as it was when the process started", name);
 	return text;
 }
 

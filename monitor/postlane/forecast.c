@@ -14,6 +14,7 @@ print_lane(const struct look *look, const struct model_lane *lane)
 	const struct backlog_share *share = look_share(look, lane);
 	struct forecast f;
 	char rate[SAY_SIZE], empty[SAY_SIZE] = "never", least[SAY_SIZE] = "-";
+	char messages[SAY_SIZE];
 
 	if (share == NULL) {
 		printf("%-12s %s\n", lane->name,
@@ -26,8 +27,9 @@ print_lane(const struct look *look, const struct model_lane *lane)
 		(void)say_ms(f.empty_s * 1000, empty, sizeof(empty));
 	if (f.limit_s > 0)
 		(void)say_ms(f.limit_s * 1000, least, sizeof(least));
-	printf("%-12s %s%-8zu %-8zu %-10s %-10s %-10s %s\n", lane->name,
-	    look->backlog.is_exact ? "" : "~", f.messages,
+	(void)snprintf(messages, sizeof(messages), "%s%zu",
+	    look->backlog.is_exact ? "" : "~", f.messages);
+	printf("%-12s %-8s %-8zu %-10s %-10s %-10s %s\n", lane->name, messages,
 	    share->messages[BACKLOG_DEFERRED],
 	    say_rate(f.per_s, rate, sizeof(rate)), empty, least, f.limit);
 }

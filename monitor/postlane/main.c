@@ -181,9 +181,8 @@ is_lane_of_site(const struct command *c)
 		command_complain("there is no lane \"%s\" in %s/master.cf",
 		    c->lane, c->site.set.config_directory);
 		if (m->lane_count == 0)
-			command_complain("it has no lane at all: see "
-					 "\"Five minutes to a start\" in "
-					 "README.md");
+			command_complain(
+			    "it has no lane at all: see postlane setup");
 	}
 	model_free(&m);
 	return is_there;

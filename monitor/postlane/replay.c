@@ -178,8 +178,25 @@ print_sessions(const struct replay_lane *lane)
 	printf("\n");
 }
 
+/* Lanes whose mail is in the same lines: nobody can tell them apart. */
 static void
-print_lane(const struct replay_lane *lane)
+print_others(const struct command *c, const struct replay_lane *lane)
+{
+	for (size_t i = 0; i < c->site.lane_count; i++) {
+		const struct site_lane *other = &c->site.lanes[i];
+
+		if (strcmp(other->opt.service_name, lane->name) != 0 &&
+		    strcmp(other->set.lane_log_name,
+			lane->set->lane_log_name) == 0)
+			printf("  mixed        lane %s logs as postfix/%s, "
+			       "too: its mail is counted here (with a "
+			       "lane_log_name of its own it is not)\n",
+			    other->opt.service_name, other->set.lane_log_name);
+	}
+}
+
+static void
+print_lane(const struct command *c, const struct replay_lane *lane)
 {
 	char from[64], to[64];
 
@@ -215,6 +232,7 @@ print_lane(const struct replay_lane *lane)
 		printf("  left         %zu that were not sent in all that "
 		       "time\n",
 		    lane->left);
+	print_others(c, lane);
 }
 
 static json_t *
@@ -258,7 +276,7 @@ print(const struct command *c, const struct replay_lane *lanes, size_t count)
 		if (c->is_json)
 			(void)json_array_append_new(array, json_of(&lanes[i]));
 		else
-			print_lane(&lanes[i]);
+			print_lane(c, &lanes[i]);
 	if (c->is_json)
 		command_print_json(json_pack(
 		    "{s:i, s:O}", "schema", MODEL_SCHEMA, "lanes", array));

@@ -112,8 +112,12 @@ print_plan(const struct setupplan *p)
 	    "# %s gets the domains whose mail must not wait\n", p->transport);
 	if (p->why_not != NULL)
 		printf("# default_transport stays, since %s: mail comes to %s "
-		       "where a rule of yours sends it\n",
-		    p->why_not, p->slow);
+		       "where a rule of yours sends it, or all of it by: "
+		       "postconf -c %s -e default_transport=%s\n",
+		    p->why_not, p->slow, p->directory, p->slow);
+	printf("# smtpd_log_access_permit_actions stands for nothing there: it "
+	       "keeps postconf from calling names unused that it does not "
+	       "know\n");
 	print_command(p->directory, "-e", &p->maps, p->maps != NULL);
 	print_command(p->directory, "-e", p->lines, p->line_count);
 	print_command(p->directory, "-M -e", p->entries, 2);

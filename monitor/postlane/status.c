@@ -68,9 +68,10 @@ print_forecast(const struct printing *p, const struct model_lane *lane,
 	forecast_of(&f, p->look->m, lane, share);
 	if (f.messages == 0)
 		return;
-	if (f.empty_s >= 0)
-		printf("  forecast     gone in %s at the pace of the last "
-		       "minute",
+	if (f.is_held)
+		printf("  forecast     nothing goes until it is resumed");
+	else if (f.empty_s >= 0)
+		printf("  forecast     gone in %s at its pace of late",
 		    say_ms(f.empty_s * 1000, text, sizeof(text)));
 	else
 		printf("  forecast     nothing was sent in the last minute");
@@ -154,6 +155,29 @@ print_rate(
 	printf("\n");
 }
 
+/* Who asked for another lane_message_rate_limit; NULL: nobody. */
+static const char *
+rate_is_by(const struct model_lane *lane)
+{
+	for (size_t i = 0; i < lane->order_count; i++)
+		if (lane->orders[i].verb == STEER_RATE)
+			return lane->orders[i].who;
+	return NULL;
+}
+
+static const char *
+origin_of(const struct model_lane *lane, const struct model_rate *rate,
+    char *text, size_t n)
+{
+	const char *who = rate_is_by(lane);
+
+	if (who == NULL || strcmp(rate->unit, "messages") != 0)
+		return origin_of_rate(lane->site, rate, false, text, n);
+	(void)snprintf(
+	    text, n, "lane_message_rate_limit, postlane rate by %s", who);
+	return text;
+}
+
 static void
 print_limits(const struct printing *p, const struct model_lane *lane)
 {
@@ -162,8 +186,7 @@ print_limits(const struct printing *p, const struct model_lane *lane)
 
 	for (size_t i = 0; i < lane->rate_count; i++)
 		print_rate(p, &lane->rates[i],
-		    origin_of_rate(lane->site, &lane->rates[i], false, origin,
-			sizeof(origin)));
+		    origin_of(lane, &lane->rates[i], origin, sizeof(origin)));
 	if (learned > 0)
 		printf("  learned      %s messages/s, from the smarthost's "
 		       "replies\n",
@@ -330,7 +353,7 @@ print_all(const struct printing *p)
 	if (tokens > worst)
 		worst = tokens;
 	if (p->look->m->lane_count == 0)
-		printf("%s/master.cf has no lane\n",
+		printf("%s/master.cf has no lane: see postlane setup\n",
 		    p->c->site.set.config_directory);
 	return health_status(worst);
 }

@@ -11,7 +11,10 @@
 #include "common/base/clean.h"
 #include "common/base/log.h"
 #include "common/shared/askproto.h"
+#include "monitor/ahead.h"
 #include "monitor/asking.h"
+#include "monitor/forecast.h"
+#include "monitor/health.h"
 #include "monitor/origin.h"
 #include "monitor/postlane/command.h"
 #include "monitor/queuefind.h"
@@ -181,6 +184,78 @@ put_transport(struct asking *a, const struct envelope *e)
 	transports_close(&t);
 }
 
+/* Is it the lane of "transport:nexthop"? */
+static bool
+is_lane_of(const struct model_lane *lane, const char *transport)
+{
+	const char *service =
+	    lane->site != NULL ? lane->site->opt.service_name : "";
+	size_t n = strcspn(transport, ":");
+
+	return n > 0 && strlen(service) == n &&
+	       strncmp(service, transport, n) == 0;
+}
+
+/* Its part of those that came before: as the lane's of all that was looked
+ * at. */
+static size_t
+place_of(const struct asking *a, const struct look *look,
+    const struct backlog_share *share, const char *queue)
+{
+	size_t all = look->backlog.total[BACKLOG_ACTIVE];
+	size_t lanes = share->messages[BACKLOG_ACTIVE];
+
+	if (strcmp(queue, "incoming") == 0) {
+		all += look->backlog.total[BACKLOG_INCOMING];
+		lanes += share->messages[BACKLOG_INCOMING];
+	}
+	if (all == 0)
+		return 0;
+	return (size_t)((double)ahead_count(&a->c->site, queue, a->id) *
+			(double)lanes / (double)all);
+}
+
+static json_t *
+turn_of(const struct asking *a, const struct look *look,
+    const struct model_lane *lane, const char *queue)
+{
+	const struct backlog_share *share = look_share(look, lane);
+	struct backlog_share before = {.oldest_wall_ms = 0};
+	struct forecast f;
+	struct health health;
+	json_t *o = json_object();
+
+	health_of(&health, look->m, lane, &look->backlog, look->postfix);
+	put(o, "lane", lane->name);
+	put(o, "health", health_name(health.state));
+	put(o, "sentence", health.text);
+	if (share == NULL)
+		return o;
+	before.messages[BACKLOG_ACTIVE] = place_of(a, look, share, queue) + 1;
+	forecast_of(&f, look->m, lane, &before);
+	(void)json_object_set_new(
+	    o, "before", json_integer((json_int_t)f.messages - 1));
+	(void)json_object_set_new(o, "turn_s", json_integer(f.empty_s));
+	(void)json_object_set_new(o, "turn_least_s", json_integer(f.limit_s));
+	put(o, "limit", f.limit);
+	return o;
+}
+
+/* What its lane is about, and when its turn comes. */
+static void
+put_turn(struct asking *a, const char *queue)
+{
+	struct look look;
+
+	look_begin(&look, a->c);
+	for (size_t i = 0; i < look.m->lane_count; i++)
+		if (is_lane_of(
+			&look.m->lanes[i], text_of(a->document, "transport")))
+			(void)json_object_set_new(a->document, "goes_to",
+			    turn_of(a, &look, &look.m->lanes[i], queue));
+	look_end(&look);
+}
+
 /* False: error says why it cannot be told; "": there is none. */
 static bool
 find_in_queue(struct asking *a, char *error, size_t n)
@@ -195,6 +270,9 @@ find_in_queue(struct asking *a, char *error, size_t n)
 		put_transport(a, &f.envelope);
 		(void)json_object_set_new(a->document, "arrival_wall_ms",
 		    json_integer(f.envelope.arrival_wall_ms));
+		if (strcmp(f.queue, "active") == 0 ||
+		    strcmp(f.queue, "incoming") == 0)
+			put_turn(a, f.queue);
 		if (strcmp(f.queue, "deferred") == 0)
 			(void)json_object_set_new(a->document,
 			    "next_try_wall_ms",
@@ -272,6 +350,31 @@ print_next_try(const struct asking *a)
 }
 
 static void
+print_turn(const json_t *turn)
+{
+	int64_t least_s = number_of(turn, "turn_least_s");
+	int64_t turn_s = number_of(turn, "turn_s");
+	char text[SAY_SIZE];
+
+	printf("  lane %s: %s: %s\n", text_of(turn, "lane"),
+	    text_of(turn, "health"), text_of(turn, "sentence"));
+	if (json_object_get(turn, "before") == NULL)
+		return;
+	printf("  place      about %" PRId64 " came before it: its turn is ",
+	    number_of(turn, "before"));
+	if (turn_s < 0 && least_s == 0)
+		printf("not to be foreseen, nothing was sent in the last "
+		       "minute\n");
+	if (least_s > 0)
+		printf("in %s at least (%s)%s",
+		    say_ms(least_s * 1000, text, sizeof(text)),
+		    text_of(turn, "limit"), turn_s < 0 ? "\n" : ", ");
+	if (turn_s >= 0)
+		printf("in %s at its pace of late\n",
+		    say_ms(turn_s * 1000, text, sizeof(text)));
+}
+
+static void
 print_queue(const struct asking *a)
 {
 	static const struct {
@@ -299,6 +402,8 @@ print_queue(const struct asking *a)
 		text_of(rcpt, "reason"));
 	if (*text_of(a->document, "transport") != '\0')
 		printf("  transport %s\n", text_of(a->document, "transport"));
+	if (json_object_get(a->document, "goes_to") != NULL)
+		print_turn(json_object_get(a->document, "goes_to"));
 	if (strcmp(where, "deferred") == 0)
 		print_next_try(a);
 }

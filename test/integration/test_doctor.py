@@ -203,6 +203,16 @@ def test_queue_manager_that_hands_out_too_little(site):
         "'fast_destination_concurrency_limit = 2000'")
 
 
+def test_lane_without_mail_beside_one_that_has_it(site):
+    """The other lane keeps what no rule takes."""
+    with open(site.table, "w", encoding="ascii"):
+        pass
+    [finding] = found(site, "NOT-USED")
+    assert (finding["lane"], finding["fix"]) == ("fast", "")
+    assert finding["text"].endswith(
+        'a table of transport_maps, such as "example.com fast:"')
+
+
 def test_settings_that_are_wrong_or_not_obeyed(site):
     site.fast["lane_conection_limit"] = "3"
     site.slow["lane_message_rate_limit"] = "5 per second"
@@ -311,7 +321,15 @@ def test_expired_certificate_and_refused_login(site):
     [finding] = found(site, "LOGIN-REFUSED")
     assert "535 5.7.8 bad credentials" in finding["text"]
     assert not finding["fix"]
+    assert finding["text"].endswith(
+        f": put the right one into smtp_sasl_password_maps = "
+        f"texthash:{site.login}")
     site.sim.script("")
+    with open(site.login, "w", encoding="ascii"):
+        pass
+    [finding] = found(site, "LOGIN-KEY")
+    assert finding["text"].endswith(
+        f': write "[127.0.0.1]:{site.sim.port} USER:PASSWORD" there')
     site.leads_to("[127.0.0.1]:1")
     [finding] = found(site, "UNREACHABLE")
 

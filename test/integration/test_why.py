@@ -49,8 +49,10 @@ def waiting(origin, reason):
 def test_for_a_rate_with_its_place_and_time(origin, base, certs, started):
     sim = start(base, certs, origin, started,
                 {"lane_message_rate_limit": "1/100s:1"})
+    origin.set(fast_destination_concurrency_limit="3",
+               fast_initial_destination_concurrency="3")
     started(origin)
-    origin.inject(messages.generate(4))
+    origin.inject(messages.generate(7), connections=1)
     sim.wait_taken(1)
 
     def two():
@@ -73,6 +75,17 @@ def test_for_a_rate_with_its_place_and_time(origin, base, certs, started):
     assert f"\n  {rcpt}\n    state      waiting\n" in text
     assert "    waits for  rate: lane_message_rate_limit = 1/100s:1\n" in text
     assert f"    place      {place} of {place}, its turn is expected in " in text
+    # Three are in the lane; of others it tells how it is, and when.
+    behind = [a["goes_to"] for a in map(
+        lambda name: why(origin, name), ids_in(origin, "active").values())
+        if a["where"] == "active"]
+    assert len(behind) >= 3
+    for turn in behind:
+        assert (turn["lane"], turn["limit"]) == ("fast", "1/100s:1 messages")
+        assert turn["sentence"].endswith(
+            "lane_message_rate_limit = 1/100s:1"), turn
+        assert turn["turn_least_s"] == 100 * (turn["before"] + 1)
+    assert 1 <= max(turn["before"] for turn in behind) <= 5
     # Somebody else's recipient is not in it.
     other = why(origin, ids_in(origin, "active")[rcpt], "nobody@else.example")
     assert other["where"] == "active"

@@ -38,6 +38,7 @@ findings_json_has_each_with_its_fix(void **state)
 	(void)state;
 	findings_add(&f, "A", FINDING_NOTE, NULL, "octet \x01 shown");
 	findings_add(&f, "B", FINDING_ERROR, "fast", "b");
+	findings_advise(&f, "call %s", "them");
 	findings_fix(&f, "postconf -e %s", "x");
 	list = findings_json(&f);
 	assert_int_equal(json_array_size(list), 2);
@@ -50,9 +51,10 @@ findings_json_has_each_with_its_fix(void **state)
 	assert_string_equal(lane, "");
 	assert_string_equal(text, "octet ? shown");
 	assert_string_equal(fix, "");
-	assert_int_equal(json_unpack(json_array_get(list, 1), "{s:s,s:s}",
-			     "code", &code, "fix", &fix),
+	assert_int_equal(json_unpack(json_array_get(list, 1), "{s:s,s:s,s:s}",
+			     "code", &code, "fix", &fix, "text", &text),
 	    0);
+	assert_string_equal(text, "b: call them");
 	assert_string_equal(code, "B");
 	assert_string_equal(fix, "postconf -e x");
 	json_decref(list);

@@ -250,6 +250,17 @@ forecast_takes_the_pace_and_the_slowest_limit(void **state)
 	forecast_of(&f, &w->m, w->lane, &w->share);
 	assert_int_equal(f.messages, 1000);
 	assert_int_equal(f.empty_s, -1);
+	/* Ten in the last two seconds: not 10/60s. */
+	w->lane->per_s_1min = 10 / 60.;
+	w->lane->sent_in[MODEL_SECONDS - 2] = 6;
+	w->lane->sent_in[MODEL_SECONDS - 1] = 4;
+	forecast_of(&f, &w->m, w->lane, &w->share);
+	assert_int_equal(f.empty_s, 500);
+	w->lane->sent_in[MODEL_SECONDS - 20] = 5;
+	w->lane->per_s_1min = 15 / 60.;
+	forecast_of(&f, &w->m, w->lane, &w->share);
+	assert_int_equal(f.empty_s, 1334);
+	w->lane->sent_in[0] = 1;
 	w->lane->per_s_1min = 4;
 	w->lane->rates[w->lane->rate_count++] =
 	    (struct model_rate){.unit = "messages", .text = "5/1s", .per_s = 5};
@@ -278,6 +289,17 @@ forecast_takes_the_pace_and_the_slowest_limit(void **state)
 	forecast_of(&f, &w->m, w->lane, &w->share);
 	assert_int_equal(f.limit_s, 400);
 	assert_string_equal(f.limit, "2.5/1s, as replies taught");
+	/* What an operator has stopped has no end; of a domain, the rest has.
+	 */
+	w->lane->orders[w->lane->order_count++] =
+	    (struct steer_order){.verb = STEER_PAUSE, .domain = "example.com"};
+	forecast_of(&f, &w->m, w->lane, &w->share);
+	assert_false(f.is_held);
+	w->lane->orders[w->lane->order_count++] =
+	    (struct steer_order){.verb = STEER_DRAIN};
+	forecast_of(&f, &w->m, w->lane, &w->share);
+	assert_true(f.is_held);
+	assert_int_equal(f.empty_s, -1);
 }
 
 static void
