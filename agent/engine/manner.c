@@ -79,6 +79,7 @@ bool
 manner_lost_place(struct manner *m, enum session_mode mode, int64_t now_us)
 {
 	forget_wordings(m);
+	m->hangs_up = false;
 	if (m->taken_since >= MANNER_LOST_APART)
 		m->lost = 0;
 	m->taken_since = 0;

@@ -63,6 +63,9 @@ struct manner {
 	/* A first message was answered so that its end could not be told from
 	 * the rest: no windows of BDAT before that is known. */
 	bool is_ambiguous;
+	/* It ended a session before the place of a refusal was proven, which
+	 * was heard again therefore: it may do so each time. */
+	bool hangs_up;
 	int lost, taken_since; /* places lost; messages taken since then */
 };
 

@@ -144,11 +144,30 @@ is_dubious(const struct session *s, const struct transaction *t)
 	       w[ANSWER_END] == w[ANSWER_RCPT];
 }
 
+/* Nothing was unanswered, and nothing came since, though it would have been
+ * taken for the answer that is waited for: no reply was one too many. */
+static bool
+is_last_heard(const struct session *s, const struct transaction *t)
+{
+	return !t->is_bdat && t->answered_off == s->pipe.answered_off;
+}
+
+/* A refusal that may be another recipient's is heard again; unless there is a
+ * server that never waits for proof. */
+static bool
+is_unheard(struct session *s, const struct transaction *t)
+{
+	if (s->manner->hangs_up || !session_bounces_unproven(s, t))
+		return false;
+	s->has_unproven = true;
+	return true;
+}
+
 /* It was refused, in words that may be anything, and its beginning is proven;
  * or see transaction.h. */
 static bool
-is_believable(const struct session *s, const struct transaction *t,
-    enum verdict_loss loss)
+is_believable(
+    struct session *s, const struct transaction *t, enum verdict_loss loss)
 {
 	if (t->answered_off <= s->proven_off)
 		return true;
@@ -160,35 +179,50 @@ is_believable(const struct session *s, const struct transaction *t,
 	/* A reply that was left out shows in the last that never comes, one
 	 * too many may come yet. */
 	if (loss == LOSS_TIMEOUT)
-		return t->was_last && t->follows_proof;
+		return t->was_last && (t->follows_proof || is_last_heard(s, t));
+	if (is_unheard(s, t))
+		return false;
 	return t->was_last || t->follows_proof ||
 	       (t->is_failed && t->begin_off <= s->proven_off);
 }
 
+/* A refusal, and 421 behind it: one reply too many before them, and 421 is the
+ * answer to its end. */
+static bool
+is_refused_twice(const struct session *s, const struct transaction *t)
+{
+	return t->is_failed && t->answered_off == s->pipe.answered_off;
+}
+
+/* why_421: a 421 that came behind them, or NULL. */
 static void
 let_go_held(struct session *s, enum verdict_loss if_taken,
-    enum verdict_loss if_refused, struct moment now)
+    enum verdict_loss if_refused, const struct dsn *why_421, struct moment now)
 {
 	struct transaction *t;
 
 	while ((t = session_first(s)) != NULL && t->state == TRANSACTION_HELD)
-		if (is_believable(s, t, t->is_failed ? if_refused : if_taken))
+		if (is_believable(s, t, t->is_failed ? if_refused : if_taken)) {
 			session_let_go(s, t, now.us);
-		else
+		} else if (why_421 != NULL && is_refused_twice(s, t)) {
+			session_take_back(s, t);
+			session_give_back(s, t, true, why_421, now.us);
+		} else {
 			doubt(s, t, if_refused, now);
+		}
 }
 
 void
 session_let_go_held(
     struct session *s, enum verdict_loss loss, struct moment now)
 {
-	let_go_held(s, loss, loss, now);
+	let_go_held(s, loss, loss, NULL, now);
 }
 
 void
 session_let_go_at_quit(struct session *s, struct moment now)
 {
-	let_go_held(s, LOSS_TIMEOUT, LOSS_CONNECTION, now);
+	let_go_held(s, LOSS_TIMEOUT, LOSS_CONNECTION, NULL, now);
 }
 
 /* Is it in doubt whether t was taken? Whoever refuses a login, and then closes
@@ -205,18 +239,28 @@ is_left_in_doubt(const struct session *s, const struct transaction *t,
 				transaction_undecided(t) > 0;
 }
 
+/* A first message whose end was answered 2xx, perhaps: only the reply to the
+ * RSET behind it could have told. The next one goes by DATA, whose 354 tells
+ * sooner: who closes behind each message leaves no second one in doubt. */
+static bool
+is_untold(struct session *s, const struct transaction *t)
+{
+	if (!t->is_teacher || t->wordings[ANSWER_END] == 0)
+		return false;
+	s->manner->is_ambiguous = true;
+	return true;
+}
+
 /* The stream broke under t. is_first: its reply was the next. */
 static void
 lose_one(struct session *s, struct transaction *t, enum command_kind stage,
     enum verdict_loss loss, bool is_first, struct moment now)
 {
-	/* Where a reply was left out the last is waited for in vain; and what
-	 * one too many may have said of the end of a first message is known by
-	 * the reply behind it. */
+	/* Where a reply was left out the last is waited for in vain. */
 	bool is_trusted = loss == LOSS_CONNECTION &&
 			  (t->begin_off <= s->proven_off ||
 			      s->login == SESSION_LOGIN_REFUSED) &&
-			  !(t->is_teacher && t->wordings[ANSWER_END] != 0);
+			  !is_untold(s, t) && !is_unheard(s, t);
 	bool in_doubt, is_slow;
 	struct dsn dsn;
 
@@ -266,6 +310,9 @@ tell_end(struct session *s, enum session_end how, bool is_clean,
     const char *why, struct moment now)
 {
 	tell_login(s, how, now);
+	if (s->has_unproven && how != SESSION_END_OURS &&
+	    how != SESSION_END_ABORT)
+		s->manner->hangs_up = true;
 	session_set_state(s, SESSION_OVER);
 	session_call_begins(s);
 	s->ops->on_ended(s->ctx, how, is_clean, why);
@@ -351,7 +398,11 @@ leave_after_421(struct session *s, enum command_kind kind, bool is_blameless,
 		    t->state != TRANSACTION_ASSIGNED &&
 		    ++t->turned_away > TURNED_AWAY_MAX)
 			is_first = true;
-		if (!has_closed && may_read_on(s, t, kind, is_oldest))
+		if (is_unheard(s, t))
+			session_take_back(s, t);
+		if (is_untold(s, t))
+			lose_one(s, t, kind, LOSS_CONNECTION, false, now);
+		else if (!has_closed && may_read_on(s, t, kind, is_oldest))
 			lose_one(s, t, kind, LOSS_TIMEOUT, false, now);
 		else
 			session_give_back(s, t,
@@ -376,19 +427,19 @@ session_close_by_421(struct session *s, enum command_kind kind,
 	struct transaction *head;
 	bool is_blameless;
 
-	session_let_go_held(s, LOSS_CONNECTION, now);
+	reply_text(reply, text, sizeof(text));
+	dsn_set(&why, reply->status, "host %s[%s] said: %s (in reply to %s)",
+	    s->peer.host, s->peer.addr, text, verdict_command_name(kind));
+	why.smtp_code = 421;
+	let_go_held(s, LOSS_CONNECTION, LOSS_CONNECTION, &why, now);
 	head = session_first(s);
 	is_blameless =
 	    session_is_stranger(s) ||
 	    session_judge(s, head, kind, reply, now) == MEANING_LATER;
-	reply_text(reply, text, sizeof(text));
 	if (head == NULL && now.us - s->idle_since_us >= IDLE_421_US) {
 		session_end(s, SESSION_END_QUIT, true, text, now);
 		return;
 	}
-	dsn_set(&why, reply->status, "host %s[%s] said: %s (in reply to %s)",
-	    s->peer.host, s->peer.addr, text, verdict_command_name(kind));
-	why.smtp_code = 421;
 	session_set_state(s, SESSION_ENDING);
 	leave_after_421(s, kind, is_blameless, is_clean, &why, now);
 	tell_end(s, SESSION_END_421, is_clean, why.text, now);

@@ -2,6 +2,7 @@
 
 #include "agent/engine/session_end.h"
 #include "agent/engine/session_state.h"
+#include "agent/engine/session_verdict.h"
 #include "common/base/log.h"
 
 /* ---- how to talk ------------------------------------------------------------
@@ -87,6 +88,15 @@ is_taught(const struct pipelined *c, uint64_t wording)
 	       w[ANSWER_RCPT] != wording;
 }
 
+/* One reply too many before it, and that to a command that nothing but a
+ * refusal, or 354, can answer would stand here. */
+static bool
+is_behind_refusal(const struct session *s, const struct pipelined *c)
+{
+	return c->kind == COMMAND_RSET && s->refused_off > 0 &&
+	       s->refused_off == c->begin_off;
+}
+
 enum place
 session_weigh(
     const struct session *s, const struct reply *reply, uint64_t wording)
@@ -99,8 +109,10 @@ session_weigh(
 		return PLACE_PROVEN;
 	if (reply->code / 100 == 2 && is_taught(c, wording))
 		return PLACE_PROVEN;
-	if (reply->code / 100 != 2 || only == ANSWER_KINDS)
+	if (reply->code / 100 != 2)
 		return PLACE_UNKNOWN;
+	if (only == ANSWER_KINDS)
+		return is_behind_refusal(s, c) ? PLACE_PROVEN : PLACE_UNKNOWN;
 	if (only == answer)
 		return is_telling(c, wording) ? PLACE_PROVEN : PLACE_UNKNOWN;
 	if (only == ANSWER_END) {
@@ -177,23 +189,58 @@ session_hold(struct session *s, struct transaction *t, struct moment now)
 	count_result(s, t, now.us);
 }
 
+/* Nothing is unanswered, or only half read. */
+static bool
+is_all_read(const struct session *s)
+{
+	return s->pipe.count == 0 && !reply_is_partial(&s->parser);
+}
+
+/* Nothing is unanswered, and nothing came that was not asked for, which is
+ * believed of messages that went alone, the first in doubt excepted. */
+static void
+prove_alone(struct session *s, struct moment now)
+{
+	uint64_t off = s->proven_off;
+
+	list_each (link, &s->inside) {
+		const struct transaction *t =
+		    list_entry(link, struct transaction, link);
+
+		if (t->state == TRANSACTION_ASSIGNED)
+			break;
+		if (t->state != TRANSACTION_HELD || t->is_bdat ||
+		    session_bounces_unproven(s, t)) {
+			session_prove(s, off, now);
+			return;
+		}
+		off = t->answered_off;
+	}
+	session_prove(s, s->pipe.answered_off, now);
+}
+
 void
 session_settle(struct session *s, struct transaction *t, struct moment now)
 {
 	session_hold(s, t, now);
-	session_prove(s, 0, now);
+	if (s->mode != SESSION_BDAT && is_all_read(s))
+		prove_alone(s, now);
+	else
+		session_prove(s, 0, now);
 }
 
 /* All is answered, yet not believed. What proves it: the reply to a RSET, if it
- * is known; the 354 of the next message; else 221. */
-bool
-session_ask_for_proof(struct session *s, struct moment now)
+ * is known, or stands behind a refusal; the 354 of the next message; else
+ * 221. */
+static bool
+ask_for_proof(struct session *s, struct moment now)
 {
 	CHECK(session_held(s) > 0);
-	if (!manner_is_known(s->manner, ANSWER_END))
+	if (s->mode == SESSION_BDAT && !manner_is_known(s->manner, ANSWER_END))
 		s->manner->is_ambiguous = true;
 	if (s->proof != PROOF_ASKED && !s->manner->no_rset &&
-	    manner_is_known(s->manner, ANSWER_RSET)) {
+	    (manner_is_known(s->manner, ANSWER_RSET) ||
+		s->refused_off == s->pipe.answered_off)) {
 		if (s->proof == PROOF_NOT_ASKED)
 			session_set_proof(s, PROOF_WANTED);
 		session_tell_changed(s);
@@ -207,15 +254,22 @@ session_ask_for_proof(struct session *s, struct moment now)
 	return true;
 }
 
+bool
+session_ask_for_proof(struct session *s, struct moment now)
+{
+	if (!is_all_read(s))
+		return false;
+	if (s->mode != SESSION_BDAT)
+		prove_alone(s, now);
+	if (session_held(s) == 0 || s->cur != NULL)
+		return false;
+	return ask_for_proof(s, now);
+}
+
 void
 session_batch_ends(struct session *s, struct moment now)
 {
-	if (session_is_over(s) || s->pipe.count > 0 ||
-	    reply_is_partial(&s->parser))
-		return;
-	if (s->mode != SESSION_BDAT)
-		session_prove(s, s->pipe.answered_off, now);
-	else if (session_held(s) > 0)
+	if (!session_is_over(s))
 		(void)session_ask_for_proof(s, now);
 }
 

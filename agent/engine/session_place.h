@@ -2,7 +2,10 @@
  *
  * Replies carry no number, so a verdict needs proof of its place; until then a
  * transaction whose replies were all read is held. The rules:
- * doc/internals/architecture.md, "Session".
+ * doc/internals/architecture.md, "Session". In short: 354, 221 and a wording of
+ * its own prove a place and all before it; without BDAT also that nothing is
+ * unanswered, but for a refusal that may be a neighbour's
+ * (session_bounces_unproven()): for that the 2xx to a RSET behind it does.
  */
 #ifndef SESSION_PLACE_H
 #define SESSION_PLACE_H
@@ -40,7 +43,8 @@ void session_hold(struct session *s, struct transaction *t, struct moment now);
 void session_settle(
     struct session *s, struct transaction *t, struct moment now);
 
-/* Everything is answered, and not all believed. Returns true. */
+/* If everything is answered, lets go what is believed then, and sees to a proof
+ * of the rest; true: there is something to be rendered for it. */
 bool session_ask_for_proof(struct session *s, struct moment now);
 
 /* All that arrived was read, and nothing came that was not asked for. */

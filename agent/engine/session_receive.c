@@ -221,6 +221,7 @@ on_data(struct session *s, struct transaction *t, const struct reply *reply,
 		return;
 	}
 	if (meaning == MEANING_OK) {
+		t->was_let_in = true;
 		s->step = STEP_BODY;
 		/* Entered before its octets, so that an early reply finds its
 		 * command. */
@@ -254,8 +255,12 @@ on_unknown_bdat(struct session *s, struct transaction *t,
 {
 	if (manner_slow_down(s->manner, SESSION_OVERLAP, now.us))
 		tell_lesson(s, "refuses BDAT");
-	refuse(s, t, kind, MEANING_LATER, reply, now);
-	t->is_failed = true;
+	/* One reply too many before it, and it is another recipient's: the
+	 * message is in doubt then, for the sake of the rest. */
+	if (t->count == 1) {
+		refuse(s, t, kind, MEANING_LATER, reply, now);
+		t->is_failed = true;
+	}
 	session_hang_up(s, "BDAT is refused", now);
 }
 
@@ -441,6 +446,17 @@ misplaced(const struct session *s, const struct reply *reply, bool is_early)
 	return NULL;
 }
 
+/* No 2xx can be the reply to c: nobody is left to take a message. (Shifted by
+ * one, it is MAIL that was refused where the first recipient seems to be.) */
+static bool
+is_refused_whole(const struct transaction *t, enum command_kind kind)
+{
+	return t->is_failed &&
+	       (kind == COMMAND_DATA ||
+		   (kind == COMMAND_RCPT && t->mail == MAIL_ACCEPTED &&
+		       t->rcpts_accepted == 0));
+}
+
 /* To the oldest command. */
 static void
 on_answer(struct session *s, const struct reply *reply, struct moment now)
@@ -473,6 +489,8 @@ on_answer(struct session *s, const struct reply *reply, struct moment now)
 	s->answering_off = 0;
 	if (session_is_over(s))
 		return;
+	if (t != NULL && is_refused_whole(t, c.kind))
+		s->refused_off = c.end_off;
 	if (t != NULL)
 		session_hold(s, t, now);
 	if (is_early && c.kind == COMMAND_BODY) {

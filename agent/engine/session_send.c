@@ -501,8 +501,7 @@ begin_next(struct session *s, struct buf *out, struct moment now)
 	else if (s->proof == PROOF_WANTED)
 		render_own_rset(s, out, now.us);
 	else
-		return s->mode == SESSION_BDAT && s->pipe.count == 0 &&
-		       session_held(s) > 0 && session_ask_for_proof(s, now);
+		return session_held(s) > 0 && session_ask_for_proof(s, now);
 	return true;
 }
 

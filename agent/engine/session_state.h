@@ -128,6 +128,10 @@ struct session {
 	int64_t held_us;
 	uint64_t answering_off; /* end of the command being answered; else 0 */
 	uint64_t proven_off; /* replies up to there are their commands' */
+	/* End of the last command of a message without recipients that was
+	 * answered, or of a DATA that was refused; a 2xx to it cannot be. */
+	uint64_t refused_off;
+	bool has_unproven; /* a bounce was taken back for want of proof */
 	enum session_proof proof; /* session_set_proof() alone writes it */
 	enum session_login login; /* session_set_login() alone writes it */
 	struct buf auth; /* a secret: AUTH, not yet rendered */

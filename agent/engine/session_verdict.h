@@ -35,6 +35,13 @@ void session_decide_all_by_reply(struct session *s, struct transaction *t,
 void session_decide_all(struct session *s, struct transaction *t,
     enum outcome outcome, const struct dsn *dsn, struct moment now);
 
+/* One reply too many or too few before it, and a refusal that t has is the next
+ * recipient's, or the one before: not proven, among several recipients not all
+ * of which are refused. Shifted by one, a refusal of the only recipient, or of
+ * all, is still theirs. */
+bool session_bounces_unproven(
+    const struct session *s, const struct transaction *t);
+
 /* Verdicts of replies that are not proven are taken back. */
 void session_take_back(struct session *s, struct transaction *t);
 

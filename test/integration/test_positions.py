@@ -61,11 +61,11 @@ class Case:
 
     def mail(self):
         """Every third message has two recipients; of every 20 one has a
-        recipient that is refused, one is refused as a whole; of every 12 one
+        recipient that is refused, one is refused as a whole; of every 6 one
         has a second recipient that is refused."""
         def recipients(n):
             kind = {3: "bad-rcpt", 11: "bad-eod"}.get(n % 20, "good")
-            other = "bad-rcpt" if n % 12 == 6 else "other"
+            other = "bad-rcpt" if n % 6 == 0 else "other"
             first = f"{self.name}-{n}.{kind}@{self.domain}"
             second = f"{self.name}-{n}-2.{other}@{self.domain}"
             return (first, second) if n % 3 == 0 else (first,)

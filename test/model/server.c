@@ -183,6 +183,13 @@ is_slip(enum fault fault)
 	return fault >= FAULT_MISSING;
 }
 
+/* A reply is said that nobody asked for. */
+static bool
+is_surplus(enum fault fault)
+{
+	return fault == FAULT_TWICE || fault == FAULT_EXTRA;
+}
+
 /* Does the command have its usual effect? */
 static bool
 is_done(enum fault fault)
@@ -240,8 +247,9 @@ has_rcpt(const struct server *s)
 /* What nobody can tell from something else is left out. Replies slip once in a
  * run: several slips within a message may make the count right again. Behind a
  * reply that was left out a 421, or the refusal of RSET, may be taken for that.
- * So may that of one recipient for that of another. Who keeps a transaction
- * open and refuses RSET with more behind it mixes mail up, whatever that is.
+ * Behind one too many a 421 that means no more than one recipient may be taken
+ * for the end of all. Who keeps a transaction open and refuses RSET with more
+ * behind it mixes mail up, whatever that is.
  * Who says 421 to one command and means no more than that does not close before
  * the next reply was heard; nor does who refuses and does not say so: what came
  * next would be the last word on it. */
@@ -256,9 +264,8 @@ allowed(const struct server *s, enum command command)
 		all &= ~SLIPS;
 	if (s->owes)
 		all &= ~ALL_421;
-	if (command == RCPT && s->owes &&
-	    s->site->ledger->mails[s->meant].rcpt_count > 1)
-		all &= ~REFUSALS;
+	if (s->has_surplus)
+		all &= ~BIT(FAULT_421_GOES_ON);
 	if (command == RSET && s->has_mail && buf_len(&s->in) > 0)
 		all &=
 		    ~(BIT(FAULT_REFUSED_MISSING) | BIT(FAULT_REFUSED_GARBAGE));
@@ -281,8 +288,11 @@ choose(struct server *s, enum command command)
 	if (fault == FAULT_421_GOES_ON)
 		s->said_421 = s->reply_count + 1;
 	s->has_hidden = s->has_hidden || fault == FAULT_REFUSED_MISSING;
+	s->has_surplus = s->has_surplus || is_surplus(fault);
 	if (is_slip(fault))
-		s->owes = s->site->has_slipped = true;
+		s->site->has_slipped = true;
+	if (is_slip(fault) && !is_surplus(fault))
+		s->owes = true;
 	if (fault == FAULT_STALL_AFTER)
 		s->owes = true;
 	return fault;

@@ -386,13 +386,21 @@ only_undecided_recipients_are_tried_again(void **state)
 		w.ehlo.chunking = false;
 		w.rcpts_each = 4;
 		w.server.judge = judge_partly;
-		world_open(&w, 1);
-		m = &w.messages[0];
+		world_open(&w, 2);
+		/* Nothing proves whose refusals these were. */
 		world_submit(&w, 1);
-		/* What is known is reported while the rest is tried. */
 		world_run(&w, 700 + 250);
+		assert_int_equal(w.messages[0].decided, 0);
+		world_finish(&w, 60000);
+		assert_int_equal(rcpts_seen, 4 + 4);
+		assert_int_equal(w.messages[0].decided, 4);
+		/* What is known is reported while the rest is tried. */
+		m = &w.messages[1];
+		rcpts_seen = 0;
+		world_submit(&w, 1);
+		world_run(&w, 250);
 		assert_int_equal(m->decided, 2);
-		assert_int_equal(w.done, 0);
+		assert_int_equal(w.done, 1);
 		world_finish(&w, 60000);
 		assert_int_equal(rcpts_seen, 4 + 2);
 		assert_int_equal(m->outcomes[0], OUTCOME_BOUNCE);

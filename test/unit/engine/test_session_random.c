@@ -39,6 +39,7 @@ struct world {
 	int depth, quota;
 	struct buf wire; /* written, not yet at the server */
 	struct buf sent; /* all that was written in this session */
+	struct rig_message *first; /* in doubt for a 421 */
 	size_t sessions, nested, violations, in_doubt, returned, quits;
 	size_t steps;
 };
@@ -357,7 +358,11 @@ check_recipient(struct world *w, struct rig_message *m, size_t i)
 	assert_int_equal(m->taken[i] && !v->dsn.maybe_accepted,
 	    v->outcome == OUTCOME_SENT && !is_probe);
 	if (v->dsn.maybe_accepted) {
-		assert_int_equal(w->fault, FAULT_CUT);
+		/* 421 in the place of the reply that would have told whose the
+		 * answer to the end of a first message is. */
+		if (w->fault == FAULT_421 && w->first == NULL)
+			w->first = m;
+		assert_true(w->fault == FAULT_CUT || w->first == m);
 		assert_int_equal(v->outcome, OUTCOME_DEFER);
 		assert_string_equal(v->dsn.status, "4.4.2");
 		return;
@@ -547,7 +552,7 @@ cut_anywhere_loses_nothing_and_repeats_only_what_is_in_doubt(void **state)
 }
 
 static void
-reply_421_anywhere_defers_nobody(void **state)
+reply_421_anywhere_defers_no_message_but_a_first(void **state)
 {
 	size_t returned = 0;
 
@@ -639,7 +644,7 @@ main(void)
 	    cmocka_unit_test(healthy_messages_need_one_session_and_no_return),
 	    cmocka_unit_test(
 		cut_anywhere_loses_nothing_and_repeats_only_what_is_in_doubt),
-	    cmocka_unit_test(reply_421_anywhere_defers_nobody),
+	    cmocka_unit_test(reply_421_anywhere_defers_no_message_but_a_first),
 	    cmocka_unit_test(
 		provider_that_closes_after_5_messages_defers_nobody),
 	    cmocka_unit_test(any_octets_are_survived),
