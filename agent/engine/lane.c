@@ -397,7 +397,8 @@ lane_deadline_us(const struct lane *lane)
 		if (lane_expiry_us(lane, r) < due)
 			due = lane_expiry_us(lane, r);
 		list_each (s, &r->sessions) {
-			struct session *session = session_of(s)->session;
+			const struct lane_session *ls = session_of(s);
+			struct session *session = ls->session;
 			int64_t at = session_deadline_us(session);
 
 			if (at < due)
@@ -405,8 +406,7 @@ lane_deadline_us(const struct lane *lane)
 			if (session_load(session) > 0 ||
 			    session_is_finishing(session))
 				continue;
-			at = session_idle_since_us(session) +
-			     lane->set->lane_connection_idle_limit_us;
+			at = lane_idle_until_us(ls);
 			if (at < due)
 				due = at;
 		}

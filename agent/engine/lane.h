@@ -49,6 +49,7 @@ struct lane_session {
 	void *io; /* the adapter's, from lane_add_session() */
 	bool is_used_up; /* a rule said: its share of messages is taken */
 	bool was_paced; /* a rule said: too fast */
+	bool is_kept; /* although idle for too long */
 	unsigned alarms_before; /* route->alarms when it began */
 	uint64_t number; /* no other session of the lane had it */
 	int64_t began_us;

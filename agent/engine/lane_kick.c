@@ -48,6 +48,7 @@ bury_ended(struct lane *lane, struct route *r, int64_t now_us)
 		if (!session_is_over(ls->session))
 			continue;
 		judge_end(lane, ls, now_us);
+		lane_learn_idle(ls, now_us);
 		lane_on_turned_away(lane, ls, now_us);
 		lane->ops.connections->on_session_ended(
 		    lane->ops.connections_ctx, ls, ls->end_how,
@@ -81,8 +82,7 @@ retire(struct lane *lane, struct route *r, int64_t now_us)
 			     s, lane_session_quota(ls, now_us), now_us))
 			session_finish(s, FINISH_SPENT, now_us);
 		else if (session_load(s) == 0 &&
-			 now_us - session_idle_since_us(s) >=
-			     lane->set->lane_connection_idle_limit_us)
+			 now_us >= lane_idle_until_us(ls))
 			session_finish(s, FINISH_IDLE, now_us);
 		else if (lane->is_draining)
 			session_finish(s, FINISH_DRAINING, now_us);
@@ -375,6 +375,7 @@ lane_kick(struct lane *lane, struct moment now)
 	lane_look_at_holds(lane, now);
 	lane_pass_on(lane, now);
 	probe(lane, now);
+	lane_keep_idle(lane, now.us);
 	kick_routes(lane, now);
 	lane_trim_parkings(lane, now.us);
 	if (lane->domains != NULL)

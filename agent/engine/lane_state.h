@@ -272,6 +272,15 @@ void lane_ask_for_slot(struct lane *lane, struct route *r, int64_t now_us);
 /* Frees ls, which is over. */
 void lane_free_session(struct lane_session *ls);
 
+/* ---- lane_idle.c -------------------------------------------------------- */
+
+/* Which of the sessions stay, though idle for too long: at each kick. */
+void lane_keep_idle(struct lane *lane, int64_t now_us);
+
+/* When an idle session is to end. / The server has ended one, perhaps. */
+int64_t lane_idle_until_us(const struct lane_session *ls);
+void lane_learn_idle(const struct lane_session *ls, int64_t now_us);
+
 /* ---- lane_expiry.c ------------------------------------------------------ */
 
 /* Defers what waited for too long or has no host that can be used; while

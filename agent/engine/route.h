@@ -183,6 +183,8 @@ struct route {
 	int64_t taken_since_doubt; /* messages, since a session died with any */
 	int quota; /* learned; 0: none */
 	int64_t quota_learned_us;
+	/* The server leaves a session idle for so long; 0: as long as usual */
+	int64_t idle_patience_us;
 	int lost_after; /* messages before the last close by the server */
 	int lost_in_row; /* closes at that count, none later in between */
 

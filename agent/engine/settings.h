@@ -124,6 +124,7 @@ struct settings {
 	char *lane_provider, *lane_provider_directory;
 	char *lane_reply_rules; /* a file, or empty */
 	int lane_connection_limit, lane_connection_reserve;
+	int lane_connection_idle_reserve;
 	int lane_account_connection_limit;
 	int lane_messages_per_connection;
 	int64_t lane_connection_idle_limit_us, lane_connection_age_limit_us;

@@ -254,6 +254,9 @@ static const struct param table[] = {
 	"messages of a session, then a fresh one"),
     TIME(lane_connection_idle_limit, "30s", 1, 3600,
 	"longest time a session waits for mail"),
+    INT(lane_connection_idle_reserve, "0", 0, 100,
+	"sessions, those used last, that wait for longer, until shortly before "
+	"the server closes them"),
     TIME(lane_connection_age_limit, "15m", 1, 86400,
 	"longest life of a session"),
     INT(lane_pipeline_depth, "50", 1, 1000,
