@@ -20,7 +20,7 @@ def complete(*words):
     return subprocess.run(
         ["bash", "-c", SCRIPT, "bash",
          os.path.join(paths.ROOT, "completion/postlane.bash"), *words],
-        check=True, capture_output=True, text=True, timeout=60,
+        check=True, capture_output=True, text=True, timeout=300,
         env=environment).stdout.split()
 
 

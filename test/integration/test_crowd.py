@@ -179,9 +179,9 @@ def test_surplus_of_a_slow_lane_leaves_the_active_queue(
     origin.log.wait(r"giving back its surplus", 30)
     origin.log.wait(r"status=deferred \(the active queue is crowded", 30)
     # the board is written a few times a second
-    wait_until(lambda: origin.lane("slow")["gauges"]["crowd_given_back"] > 0,
-               10, "crowd_given_back on the board")
-    slow = origin.lane("slow")
+    slow = wait_until(
+        lambda: (now := origin.lane("slow"))["gauges"]["crowd_given_back"] > 0
+        and now, 30, "crowd_given_back on the board")
     assert [r["limit"] for r in slow["rates"]] == ["2/1s:1"]
     assert slow["counters"]["crowd_deferred"] > 0
     assert slow["gauges"]["crowd_given_back"] \

@@ -113,7 +113,7 @@ class Site:
         done = subprocess.run(
             [*before, paths.built("postlane"), "-c", self.origin.etc, "-j",
              "doctor"], check=False, capture_output=True, text=True,
-            timeout=120)
+            timeout=300)
         assert not done.stderr, done.stderr
         found = json.loads(done.stdout)
         worst = max([["note", "warning", "error"].index(f["severity"])
@@ -142,7 +142,7 @@ def site(shared):
 
 def paste(fix):
     done = subprocess.run(["sh", "-ec", fix], check=False, text=True,
-                          capture_output=True, timeout=60)
+                          capture_output=True, timeout=300)
     assert done.returncode == 0, (fix, done.stderr)
 
 

@@ -86,7 +86,7 @@ def complaints(instance, *command):
     """Warnings and errors of a command, sorted."""
     done = subprocess.run(
         [command[0], "-c", instance.etc, *command[1:]],
-        capture_output=True, text=True, check=False, timeout=120)
+        capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     return sorted(line for line in done.stderr.splitlines()
                   if re.search(r"warning|error|fatal", line))
@@ -146,7 +146,7 @@ def test_limits_of_other_providers_are_as_good(origin):
             f.write(base + text)
         done = subprocess.run(
             [paths.built("lane"), "-P"], capture_output=True, text=True,
-            check=False, timeout=60,
+            check=False, timeout=300,
             env={**os.environ, "MAIL_CONFIG": origin.etc})
         assert done.returncode == 0, done.stderr
         in_force.append(done.stdout)

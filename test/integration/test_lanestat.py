@@ -25,7 +25,7 @@ def fetch(port, path, method="GET", **fields):
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}{path}", method=method, headers=fields)
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return answer.status, answer.headers, answer.read().decode()
     except urllib.error.HTTPError as e:
         return e.code, e.headers, e.read().decode()
@@ -94,7 +94,8 @@ def test_what_it_serves_is_what_happened(base, certs, origin, started):
     assert after['postlane_lane_up{lane="slow"}'] == 0
 
     # The same as postlane says.
-    told, asked = json.loads(answer(port, "/api/status")), origin.lanes()
+    with origin.held_still("lane"):
+        told, asked = json.loads(answer(port, "/api/status")), origin.lanes()
     assert told["schema"] == asked["schema"] == 1
     assert set(told) == set(asked)
     for here, there in zip(told["lanes"], asked["lanes"]):

@@ -658,7 +658,7 @@ def test_login_that_is_not_given(
     prepare_login(origin, sim, server)
     started(origin)
     asked = oauth.log_in(origin)
-    _, err = asked.communicate(timeout=60)
+    _, err = asked.communicate(timeout=300)
     assert (asked.returncode, err) == (1, words)
     assert not stored(origin)
 
@@ -672,12 +672,12 @@ def test_login_ends_with_its_code(base, certs, origin, started, endpoint):
     prepare_login(origin, sim, server)
     started(origin)
     asked = oauth.log_in(origin)
-    _, err = asked.communicate(timeout=60)
+    _, err = asked.communicate(timeout=300)
     assert (asked.returncode, err) == (1, DENIED["expired"][1])
     asked = oauth.log_in(origin)
     asked.stdout.readline()
     server.stop()
-    _, err = asked.communicate(timeout=60)
+    _, err = asked.communicate(timeout=300)
     assert asked.returncode == 1
     assert "Failed to connect" in err and err.endswith(DENIED["expired"][1])
 
@@ -698,11 +698,11 @@ def test_login_that_is_given_up(base, certs, origin, started, endpoint, sig):
     with open(f"/proc/{asked.pid}/limits", encoding="ascii") as f:
         assert re.search(r"^Max core file size +0 +0 ", f.read(), re.M)
     asked.send_signal(getattr(signal, sig))
-    asked.communicate(timeout=60)
+    asked.communicate(timeout=300)
     assert asked.returncode == -getattr(signal, sig)
     assert not stored(origin)
     server.polls = []
-    assert oauth.log_in(origin).wait(timeout=60) == 0
+    assert oauth.log_in(origin).wait(timeout=300) == 0
     assert stored(origin)
 
 
@@ -723,7 +723,7 @@ def test_login_by_address(base, certs, origin, started, endpoint):
     query = address_of(asked)
     out, err = asked.communicate(
         f"http://127.0.0.1:1/?state={query['state'][0]}&code=4%2F0Ab&x=y\n",
-        timeout=60)
+        timeout=300)
     assert out.endswith("The refresh token is stored in work.refresh.\n"), err
     form = server.asked[0]
     assert form["code"] == "4/0Ab"
@@ -756,7 +756,7 @@ def test_address_that_is_none(base, certs, origin, started, endpoint, case):
     started(origin)
     asked = oauth.log_in(origin)
     state = address_of(asked)["state"][0]
-    _, err = asked.communicate(pasted.replace("STATE", state), timeout=60)
+    _, err = asked.communicate(pasted.replace("STATE", state), timeout=300)
     assert (asked.returncode, err) == (1, words)
     assert not server.asked and not stored(origin)
 

@@ -56,7 +56,7 @@ def ask(origin, *options):
     """lane -P: {parameter: value in force}, and all it says."""
     done = subprocess.run(
         [paths.built("lane"), "-P", *options], capture_output=True,
-        text=True, check=False, timeout=60,
+        text=True, check=False, timeout=300,
         env={**os.environ, "MAIL_CONFIG": origin.etc})
     found = dict(re.findall(r"^  (lane_\w+) = (.*?)   \(", done.stdout, re.M))
     return found, done.stdout + done.stderr, done.returncode

@@ -38,7 +38,7 @@ def run_setup(origin, *words, status=0, stdin=""):
     done = subprocess.run(
         [paths.built("postlane"), "-c", origin.etc, *words[:-1], "setup",
          *words[-1].split()], input=stdin, capture_output=True, text=True,
-        check=False, timeout=60)
+        check=False, timeout=300)
     assert done.returncode == status, done.stdout + done.stderr
     assert PASSWORD not in done.stdout + done.stderr
     return done.stdout + done.stderr

@@ -19,7 +19,7 @@ class Terminal:
     def tmux(self, *words):
         return subprocess.run(
             ["tmux", "-f", "/dev/null", "-S", self.socket, *words],
-            check=True, capture_output=True, text=True, timeout=30).stdout
+            check=True, capture_output=True, text=True, timeout=300).stdout
 
     def start(self, *words, **environment):
         env = [f"{name}={value}" for name, value in environment.items()]

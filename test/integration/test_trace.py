@@ -34,7 +34,7 @@ class Trace:
 
     def end(self):
         """All of its lines."""
-        out, err = self.process.communicate(timeout=60)
+        out, err = self.process.communicate(timeout=300)
         assert self.process.returncode == 0, err
         return [json.loads(line) for line in out.splitlines()]
 

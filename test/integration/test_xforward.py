@@ -45,7 +45,7 @@ def site(base, certs, started, options=None, **smarthost):
 def submit(origin, ident, xforward=(), helo="client.example",
            agents=("lane", "smtp")):
     with smtplib.SMTP("127.0.0.1", origin.port, local_hostname=helo,
-                      timeout=60) as client:
+                      timeout=300) as client:
         client.ehlo()
         for attributes in xforward:
             assert client.docmd("XFORWARD", attributes)[0] == 250

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 def _deliver(port, messages, options):
     with smtplib.SMTP("127.0.0.1", port, local_hostname="client.example",
-                      timeout=60) as client:
+                      timeout=300) as client:
         client.ehlo()
         for m in messages:
             client.sendmail(m.sender, list(m.recipients), m.data,

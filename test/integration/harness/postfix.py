@@ -7,6 +7,7 @@ and port. Nothing of the system's Postfix is read or written.
   base/NAME/libexec   daemon_directory: Postfix's own programs and build/lane
   base/NAME/mail      Maildirs of domains that are delivered here
 """
+import contextlib
 import glob
 import grp
 import json
@@ -21,8 +22,8 @@ from dataclasses import dataclass, field
 
 from . import inject, paths
 from .maillog import MailLog
-from .process import kill_session, session_processes
-from .wait import wait_until
+from .process import awaits_events, kill_session, session_processes
+from .wait import Stopwatch, wait_until
 
 MAIL_OWNER = "postfix"
 SETGID_GROUP = "postdrop"
@@ -30,6 +31,8 @@ SYSTEM_DAEMONS = "/usr/lib/postfix/sbin"
 # Mail to these stays here: senders of the tests, so that bounces end up in
 # a mailbox, and a domain that stands for the site's own users.
 LOCAL_DOMAINS = ("sender.example", "local.example")
+
+SHOWN_S = 3             # for a lane to show what it has done
 
 # What postfix(1) and its script leave of the environment, as far as master
 # hands it on.
@@ -356,14 +359,40 @@ class Postfix:
         self.main.update(main)
         self.write()
 
+    def _wait_shown(self):
+        """Until each lane has gone to sleep once: it shows what it has done
+        before, but after it has told the queue manager and the log. One that
+        is busy all the time has shown it too, by then."""
+        left = set(self.pids("lane"))
+
+        def asleep():
+            left.difference_update([p for p in left if awaits_events(p)])
+            return not left
+        watch = Stopwatch()
+        wait_until(lambda: asleep() or watch.seconds() >= SHOWN_S)
+
+    @contextlib.contextmanager
+    def held_still(self, name):
+        """What processes of this program show stays so meanwhile."""
+        self._wait_shown()
+        pids = self.pids(name)
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield pids
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
     def postlane(self, *words, user=None):
         """A run of postlane(1) for this instance."""
+        self._wait_shown()
         program = os.path.join(self.home, "postlane")
         if not os.path.exists(program):     # where every user may run it
             shutil.copy2(paths.built("postlane"), program)
         return subprocess.run(
             [program, "-c", self.etc, *words], check=False, user=user,
-            capture_output=True, text=True, timeout=60)
+            capture_output=True, text=True, timeout=300)
 
     def lanestat(self, **fields):
         """A master.cf entry of lanestat(8); returns its port."""
@@ -388,7 +417,7 @@ class Postfix:
         flag = "-C" if program == "sendmail" else "-c"
         done = subprocess.run(
             [program, flag, self.etc, *args], input=input,
-            capture_output=True, text=True, check=False, timeout=120)
+            capture_output=True, text=True, check=False, timeout=300)
         if check and done.returncode != 0:
             raise AssertionError(
                 f"{program} {' '.join(args)}: status {done.returncode}\n"
@@ -417,7 +446,7 @@ class Postfix:
         done = subprocess.run(
             [os.path.join(self.libexec, "master"), "-c", self.etc, "-w"],
             env=MASTER_ENVIRONMENT, cwd=self.queue_directory, check=False,
-            capture_output=True, text=True, timeout=120)
+            capture_output=True, text=True, timeout=300)
         if done.returncode != 0:
             raise AssertionError(f"master: status {done.returncode}\n"
                                  f"{done.stderr}{self.log.text()}")

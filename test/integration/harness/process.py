@@ -51,6 +51,22 @@ def _session(pid):
         return None
 
 
+def awaits_events(pid):
+    """Has it done all that it was told, and sleeps in epoll(7)? So has one that
+    is stopped, or gone."""
+    process = read_process(pid)
+    if process is None or process.state in "TtZX":
+        return True
+    try:
+        with open(f"/proc/{pid}/wchan", encoding="ascii") as f:
+            where = f.read()
+    except OSError:
+        where = ""
+    # "0": this kernel does not tell
+    return process.state == "S" and (where in ("", "0") or "ep_poll" in where
+                                     or "epoll" in where)
+
+
 def kill_session(session, timeout_s=10):
     """SIGKILL every process of a session and wait until it is empty."""
     def gone():

@@ -190,7 +190,7 @@ def place(origin, path, queue_id):
 def submit(port, data, recipients, sender, options=()):
     """By SMTP; an answer but 250 is an error that shows it."""
     with smtplib.SMTP("127.0.0.1", port, local_hostname="client.example",
-                      timeout=60) as client:
+                      timeout=300) as client:
         client.ehlo()
         if any(ord(c) > 127 for c in sender + "".join(
                 r for r, _ in recipients)):

@@ -13,6 +13,7 @@ POLL_S = 0.01
 # pause behind it is so many times what it took, but at most this long.
 POLL_SHARE = 3
 POLL_MOST_S = 0.5
+LEAST_S = 30        # any shorter deadline would be an assertion of how fast
 STEP_S = 1.0        # a look at the clock stands for at most so long
 CPUS = len(os.sched_getaffinity(0))
 
@@ -57,11 +58,12 @@ class Stopwatch:
 
 def wait_until(condition, timeout_s=30, what="condition"):
     """Return condition()'s first true value; Timeout after timeout_s of a
-    Stopwatch.
+    Stopwatch, or LEAST_S.
 
     `what` is a string, or a function that makes one when it is needed.
     """
     watch = Stopwatch()
+    timeout_s = max(timeout_s, LEAST_S)
     pause = threading.Event()
     while True:
         began = time.monotonic()
