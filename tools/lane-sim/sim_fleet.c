@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/engine/fleet_engine.h"
+#include "agent/engine/fleet_rate.h"
 #include "agent/engine/fleet_share.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
@@ -16,6 +17,7 @@ enum {
 	USES_MAX = 64, /* seconds of a quota's period */
 	BUSY_MOST_US = 3000000, /* a message under way takes so long at most */
 	TROUBLES = 5, /* of the engine */
+	RATE_MILLI = 100000, /* messages per second, in thousandths */
 	STORED_AGES = 4, /* what replicas may know of the engine */
 };
 
@@ -47,6 +49,7 @@ struct host {
 	int64_t want, in_use;
 	int64_t busy_us; /* what is above the share ends then */
 	int64_t uses[USES_MAX]; /* of a quota, by second */
+	struct limiter limiter; /* its part of a rate */
 };
 
 struct world {
@@ -65,6 +68,10 @@ struct world {
 	struct event *events; /* a heap */
 	size_t event_count;
 	size_t turns_done;
+	/* Of a rate: all of it (no count: it is none), and what was sent and
+	 * not made up for, in millionths of a unit. */
+	struct rate rate;
+	int64_t sent_micro;
 	uint64_t event_order;
 };
 
@@ -301,6 +308,40 @@ use_quota(struct world *w, struct host *h)
 	h->in_use += room;
 }
 
+/* As much as its part of the rate lets go. */
+static int64_t
+send_messages(struct world *w, struct host *h)
+{
+	struct rate part;
+	int64_t n = 0;
+
+	fleet_rate_part(&w->rate, allowed(w, h), &part);
+	fleet_rate_apply(&h->limiter, &part, w->now_us);
+	if (h->want == 0 || is_dead(w, h))
+		return 0;
+	while (limiter_take(&h->limiter, 1, w->now_us))
+		n++;
+	return n;
+}
+
+/* In every span: no more than the rate, its burst and one for each host. */
+static void
+check_rate(struct world *w)
+{
+	int64_t most = (w->rate.burst + w->host_count) * 1000000, n = 0;
+
+	if (w->rate.count_milli == 0)
+		return;
+	for (int i = 0; i < w->host_count; i++)
+		n += send_messages(w, &w->hosts[i]);
+	w->sent_micro -= w->rate.count_milli * TICK_US / 1000;
+	if (w->sent_micro < 0)
+		w->sent_micro = 0;
+	w->sent_micro += n * 1000000;
+	if (w->sent_micro > most && w->out->over++ == 0)
+		w->out->first_over_us = w->now_us - BEGIN_US;
+}
+
 static void
 tell_second(const struct world *w, int64_t possible, int64_t used)
 {
@@ -350,6 +391,7 @@ count_use(struct world *w)
 		w->out->first_over_us = w->now_us - BEGIN_US;
 	w->out->possible += (double)wanted;
 	w->out->used += (double)used;
+	check_rate(w);
 	tell_second(w, wanted, used);
 }
 
@@ -385,6 +427,7 @@ crash(struct world *w, struct host *h)
 		/* The clock of when it begins: what follows is later. */
 		fleet_share_init(&h->share, &w->terms, host_clock(w, h));
 		h->share.end_us += until_us - w->now_us;
+		h->limiter = (struct limiter){0};
 	}
 	die(h, until_us, next_random(w));
 }
@@ -517,7 +560,7 @@ change_wants(struct world *w)
 static void
 choose_terms(struct world *w)
 {
-	static const int64_t limits[] = {7, 10, 20, 30, 100, 100000};
+	static const int64_t limits[] = {7, 10, 20, 30, 100, RATE_MILLI};
 	const struct sim_fleet_plan *plan = w->plan;
 	struct fleet_terms *t = &w->terms;
 	int most = plan->hosts_most;
@@ -535,7 +578,11 @@ choose_terms(struct world *w)
 	};
 	if (!plan->has_faults)
 		return;
-	if (below(w, 4) == 0)
+	if (t->limit == RATE_MILLI) {
+		w->rate = (struct rate){
+		    RATE_MILLI, US_PER_S, 1 + below(w, 40), false};
+		t->limit = fleet_rate_limit(&w->rate, t->size);
+	} else if (below(w, 4) == 0)
 		t->linger_us = 20 * US_PER_S;
 	if (below(w, 4) == 0)
 		t->forget_us = 30 * US_PER_S;

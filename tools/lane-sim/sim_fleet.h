@@ -8,7 +8,8 @@
  * cut off for a while; their clocks differ and are a little slow or fast. The
  * engine is away, starts empty, is followed by one that knows what was known
  * some time ago and has another clock, or its clock is set. At no tick hosts
- * may hold, or have in use, more than the limit.
+ * may hold, or have in use, more than the limit; nor do they send more in any
+ * span than a rate gives, its burst, and one message each.
  *
  * Times are microseconds. The same plan gives the same run.
  */
