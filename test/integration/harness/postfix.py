@@ -32,6 +32,8 @@ SYSTEM_DAEMONS = "/usr/lib/postfix/sbin"
 # a mailbox, and a domain that stands for the site's own users.
 LOCAL_DOMAINS = ("sender.example", "local.example")
 
+# process names are cut after 15 octets
+DECIDING = ("qmgr", "trivial-rewrite")
 SHOWN_S = 3             # for a lane to show what it has done
 
 # What postfix(1) and its script leave of the environment, as far as master
@@ -73,7 +75,7 @@ class Service:
 
 def _base_services():
     return [
-        Service("pickup", "unix", "pickup", private="n", wakeup="60",
+        Service("pickup", "unix", "pickup", private="n", wakeup="60?",
                 limit=1),
         Service("cleanup", "unix", "cleanup", private="n", limit=0),
         Service("qmgr", "unix", "qmgr", private="n", wakeup="300", limit=1),
@@ -470,13 +472,21 @@ class Postfix:
         self.session = None
 
     def reload(self, timeout_s=30, checked=False):
-        """checked: with `postfix reload`, which looks through the queue."""
+        """checked: with `postfix reload`, which looks through the queue. What
+        decides where mail goes has gone with the old settings."""
         mark = self.log.mark()
+        old = {p.pid for p in self.processes() if p.name in DECIDING}
         if checked:
             self.command("postfix", "reload")
         else:
             os.kill(self.session, signal.SIGHUP)
         self.log.wait(r"reload -- version", timeout_s, since=mark)
+        # it reads main.cf only now, as soon as that is at rest
+        wait_until(lambda: awaits_events(self.session), timeout_s,
+                   "master has read its configuration")
+        wait_until(lambda: not old & {p.pid for p in self.processes()},
+                   timeout_s, lambda: f"none left of {old}: "
+                   f"{self.processes()}")
 
     def flush(self):
         self.command("postqueue", "-f")
