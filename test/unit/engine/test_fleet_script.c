@@ -61,7 +61,7 @@ await_server(int in)
 		size_t n = strlen(all);
 
 		(void)snprintf(all + n, sizeof(all) - n, "%s", line);
-		if (strstr(line, "ready to accept connections") != NULL)
+		if (strcasestr(line, "ready to accept connections") != NULL)
 			return; /* the pipe stays, for what else it says */
 	}
 	fail_msg("redis-server did not start: %s", all);
