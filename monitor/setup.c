@@ -548,8 +548,39 @@ file_of(const char *name)
 	return strcmp(name, file_names[0]) == 0 ? 0 : 1;
 }
 
+/* The line of the file that begins with this name, and " " or "=" behind it; a
+ * line that goes on another one has none. NULL: there is none. */
+static const char *
+line_named(const char *text, const char *name, size_t n)
+{
+	for (const char *line = text; *line != '\0';) {
+		if (strncmp(line, name, n) == 0 &&
+		    strchr(" \t=", line[n]) != NULL && line[n] != '\0')
+			return line;
+		line += strcspn(line, "\n");
+		line += *line == '\n';
+	}
+	return NULL;
+}
+
+/* Something that begins as a line of the hunk does is there. */
+static bool
+has_name_of(const char *text, const char *hunk)
+{
+	for (const char *line = hunk; *line != '\0';) {
+		size_t n = strcspn(line, " \t=#\n");
+
+		if (n > 0 && line_named(text, line, n) != NULL)
+			return true;
+		line += strcspn(line, "\n");
+		line += *line == '\n';
+	}
+	return false;
+}
+
 /* Takes the steps back, the last one first. A file in which none of them is
- * there was not changed yet, or has been restored. */
+ * there, and nothing of those names, was not changed yet, or has been
+ * restored. */
 static bool
 revert_all(const struct setupplan *plan, const json_t *hunks, int file,
     char **text, char *error, size_t n)
@@ -573,6 +604,7 @@ revert_all(const struct setupplan *plan, const json_t *hunks, int file,
 			*text = less;
 		} else if (file_of(text_of(one, "file")) == file) {
 			missing = text_of(one, "new");
+			there += has_name_of(*text, missing);
 		}
 		hunk_fini(&hunk);
 	}
@@ -609,6 +641,36 @@ remove_tables(
 	return is_good;
 }
 
+/* main.cf would name a transport that is gone. */
+static bool
+is_named(
+    const struct setupplan *plan, const char *main_cf, char *error, size_t n)
+{
+	static const char *const names[] = {"default_transport",
+	    "relay_transport", "local_transport", "virtual_transport",
+	    "content_filter"};
+	const char *const lanes[] = {plan->fast, plan->slow};
+
+	for (size_t i = 0; i < 2 * sizeof(names) / sizeof(names[0]); i++) {
+		const char *name = names[i / 2], *lane = lanes[i % 2];
+		const char *line = line_named(main_cf, name, strlen(name));
+
+		if (line == NULL)
+			continue;
+		line += strlen(name);
+		line += strspn(line, " \t=");
+		if (strncmp(line, lane, strlen(lane)) != 0 ||
+		    strchr(": \t\n", line[strlen(lane)]) == NULL)
+			continue;
+		(void)snprintf(error, n,
+		    "%s/main.cf has %s = %s, which would be gone: set it to "
+		    "another transport (smtp) first",
+		    plan->directory, name, lane);
+		return true;
+	}
+	return false;
+}
+
 static enum setup_result
 undo(const struct setupplan *plan, const json_t *record, const char **kept_out,
     char *error, size_t n)
@@ -625,7 +687,9 @@ undo(const struct setupplan *plan, const json_t *record, const char **kept_out,
 			    error, n, "%s: %s", paths[i], strerror(errno));
 			result = SETUP_FAILED;
 		} else if (result == SETUP_DONE &&
-			   !revert_all(plan, hunks, i, &texts[i], error, n)) {
+			   (!revert_all(plan, hunks, i, &texts[i], error, n) ||
+			       (i == 0 &&
+				   is_named(plan, texts[i], error, n)))) {
 			result = SETUP_CHANGED;
 		}
 	}

@@ -171,7 +171,21 @@ def test_undo_leaves_what_was_changed_since(site):
     said = run_setup(origin, "[mail.example]:587 --undo", status=73)
     assert "has been changed since" in said
     assert contents(origin.etc) == changed
-    origin.command("postconf", "-P", "fast/unix/lane_connection_reserve=4")
+    # Of all entries: no less.
+    origin.command("postconf", "-P", "slow/unix/lane_connection_limit=3")
+    changed = contents(origin.etc)
+    said = run_setup(origin, "[mail.example]:587 --undo", status=73)
+    assert "master.cf: what was added has been changed since" in said
+    assert contents(origin.etc) == changed
+    origin.command("postconf", "-P", "fast/unix/lane_connection_reserve=4",
+                   "slow/unix/lane_connection_limit=2")
+    # What main.cf names stays.
+    origin.command("postconf", "-e", "relay_transport = slow:")
+    changed = contents(origin.etc)
+    said = run_setup(origin, "[mail.example]:587 --undo", status=73)
+    assert "main.cf has relay_transport = slow, which would be gone" in said
+    assert contents(origin.etc) == changed
+    origin.command("postconf", "-X", "relay_transport")
     with open(f"{origin.etc}/lane_transport", "a", encoding="ascii") as f:
         f.write("mine.example fast:\n")
     said = run_setup(origin, "[mail.example]:587 --undo")
