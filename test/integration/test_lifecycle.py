@@ -546,6 +546,34 @@ def test_board_says_why_sessions_were_closed(base, certs, origin, started):
     assert found["closed_spent"] + found["closed_idle"] == found["dials_ok"]
 
 
+def test_the_session_used_last_is_kept_and_used_again(
+        base, certs, origin, started):
+    """Two relays, and one session kept: when that to the first has gone, the
+    other has been idle for nearly as long, and stays."""
+    sims = {name: started(Simulator(base, certs, name, login=None))
+            for name in ("first", "last")}
+    origin.agent("lane", "fast", "class=fast", {
+        "lane_connection_idle_limit": "1s", "lane_connection_idle_reserve": 1})
+    origin.set(smtp_tls_security_level="none", transport_maps=origin.map(
+        "transport", {f"{name}.example": f"fast:[127.0.0.1]:{sim.port}"
+                      for name, sim in sims.items()}))
+    started(origin)
+
+    def send(name, prefix):
+        origin.inject(messages.generate(
+            1, prefix=prefix, recipients=lambda n: (f"to@{name}.example",)))
+        origin.wait_empty()
+
+    send("first", "a")
+    send("last", "b")
+    wait_until(lambda: not sims["first"].stats()["connections"], 30,
+               lambda: f"closed: {sims['first'].stats()}")
+    send("last", "c")
+    assert sims["last"].stats()["connections_total"] == 1
+    assert len(sims["last"].ledger()) == 2
+    assert not origin.log.problems()
+
+
 def test_board_counts_a_session_the_server_closes_unused_as_idle(
         base, certs, origin, started):
     sim = start(base, certs, origin, started,
