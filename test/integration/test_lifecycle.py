@@ -492,8 +492,9 @@ def test_mail_flows_while_the_logging_daemon_stands_still(
     origin.wait_empty()
     lane = origin.pids("lane")
     # the other one is started when somebody else has something to log
-    [postlogd] = [pid for pid in origin.pids("postlogd")
-                  if "lanelog" in arguments_of(pid)]
+    [postlogd] = wait_until(lambda: [
+        pid for pid in origin.pids("postlogd")
+        if "lanelog" in arguments_of(pid)], 30, "the lane's has been started")
     sent = messages.generate(150)
     os.kill(postlogd, signal.SIGSTOP)
     try:

@@ -4,7 +4,7 @@ import socket
 from collections import Counter
 from dataclasses import dataclass
 
-from .wait import wait_until
+from .wait import Stopwatch, wait_until
 
 # Mmm dd hh:mm:ss host tag/program[pid]: text
 LINE = re.compile(r"^\w{3} [ \d]\d [\d:]{8} \S+ (?P<tag>[^\s\[]+)"
@@ -16,6 +16,7 @@ DELIVERY = re.compile(
     r" delays=(?P<delays>[\d.e+/-]+), dsn=(?P<dsn>\d\.\d+\.\d+),"
     # the log cuts a line after 2,000 octets
     r" status=(?P<status>\w+) \((?P<reason>.*?)\)?$")
+ASK_AGAIN_S = 5
 # What wait_written() puts there.
 WRITTEN = re.compile(r"^written up to here: \d+\n", re.MULTILINE)
 
@@ -44,8 +45,13 @@ class Delivery:
 
 
 class MailLog:
-    def __init__(self, path):
+    """postlogd: the socket of postlogd(8), which may be behind: whoever asks
+    for lines gets all that were logged before. Nothing is awaited where nobody
+    listens there."""
+
+    def __init__(self, path, postlogd=None):
         self.path = path
+        self.postlogd = postlogd
         self.marks = 0
 
     def mark(self):
@@ -57,6 +63,7 @@ class MailLog:
             return 0
 
     def text(self, since=0):
+        self.wait_written()
         try:
             with open(self.path, "rb") as f:
                 f.seek(since)
@@ -101,18 +108,38 @@ class MailLog:
                     f"got {len(tail.found)}; end of log:\n"
                     + "\n".join(self.text(since).splitlines()[-15:]))
 
-    def wait_written(self, postlogd, timeout_s=30):
-        """Until all that was logged before is in the file: postlogd(8), whose
-        socket this is, may be behind. Nothing, when it is not there."""
+    def follow(self, pattern):
+        """read() is the number of lines with it in `found` by then."""
+        return _Tail(self.path, 0, re.compile(pattern))
+
+    def wait_written(self, timeout_s=30):
+        """Until all that was logged before is in the file."""
         self.marks += 1
         mark = f"written up to here: {self.marks}"
+        tail = _Tail(self.path, self.mark(), re.compile(f"^{mark}$"))
+        watch, asked = Stopwatch(), 0
+
+        def written():
+            nonlocal asked
+            # once more: a postlogd that was killed may have had it
+            if watch.seconds() >= asked:
+                asked = watch.seconds() + ASK_AGAIN_S
+                if not self._log(mark):
+                    return True
+            return tail.read()
+        wait_until(written, timeout_s, f"the log is written to {self.path}")
+
+    def _log(self, text):
+        """False: there is nobody who would write it."""
+        if self.postlogd is None:
+            return False
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+            s.settimeout(ASK_AGAIN_S)
             try:
-                s.sendto(mark.encode() + b"\n", postlogd)
+                s.sendto(text.encode() + b"\n", self.postlogd)
             except OSError:
-                return
-        tail = _Tail(self.path, 0, re.compile(f"^{mark}$"))
-        wait_until(tail.read, timeout_s, f"the log is written to {self.path}")
+                return False
+        return True
 
     def problems(self, since=0):
         """Lines that no healthy run has."""
