@@ -125,12 +125,13 @@ def figures(sim, variant, group, count):
     last_us = max(e.time_us for e in entries)
     span_s = (last_us - begun_us) / 1e6
     rate = count / span_s
-    bound = variant.bound(group)
+    bound = variant.bound(group, count)
     return {
         "rate": rate,
         "span_s": span_s,
         "rate_first_to_last": (count - 1) / ((last_us - first_us) / 1e6),
         "first_ms": (first_us - begun_us) / 1e3,
+        "bound": bound,
         "share": rate / bound if bound else None,
         "sessions_used": stats["connections_total"],
         "sessions_max": stats["connections_max"],
@@ -149,7 +150,8 @@ def summary(runs, smtp_runs, variant, group):
            "loses": group.loses,
            "chunking": variant.has_chunking, "size": group.size,
            "rtt_ms": group.rtt_ms, "sessions": group.sessions,
-           "bound": variant.bound(group),
+           "bound": runs[0]["bound"],
+           "bound_warm": variant.warm_bound(group),
            "runs": runs}
     for key in ("rate", "cpu_us", "pss_kb", "share"):
         values = [r[key] for r in runs if r[key] is not None]

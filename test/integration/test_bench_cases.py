@@ -24,6 +24,21 @@ def test_bound_is_dial_and_window_of_each_session(name, size, rtts):
         == pytest.approx(20 * 50 / (rtts * 0.1))
 
 
+@pytest.mark.parametrize("name, cold, warm", [
+    ("smtp", 7 + 149, 7 + 149), ("bdat", 7 + 1, 6 + 1),
+    ("wrapped", 5 + 1, 4 + 1), ("data", 7 + 51, 6 + 51)])
+def test_a_login_leads_in_all_sessions_but_the_first(name, cold, warm):
+    group = cases.Group(5000, 100, 20, 3000, 0)
+    assert variant(name).bound(group) \
+        == pytest.approx(3 * 20 * 50 / ((cold + 2 * warm) * 0.1))
+    assert variant(name).bound(group, 1000) \
+        == pytest.approx(20 * 50 / (cold * 0.1))
+    assert variant(name).bound(group, 1001) \
+        == pytest.approx(2 * 20 * 50 / ((cold + warm) * 0.1))
+    assert variant(name).warm_bound(group) \
+        == pytest.approx(20 * 50 / (warm * 0.1))
+
+
 @pytest.mark.parametrize("name, rtts", [
     # 14, 29, 58, 116 and 33 kB; ten messages of 5 kB are 50 kB at most
     ("smtp", 7 + 149), ("bdat", 7 + 5), ("wrapped", 5 + 5),
