@@ -132,6 +132,21 @@ def test_held_transport_makes_a_prepared_queue(origin, smarthost, started):
     assert messages.compare(sent, smarthost.taken()).is_clean()
 
 
+def test_mail_under_way_at_a_reload_leaves_the_queue(
+        base, certs, origin, started):
+    """The new queue manager passes over it, for five minutes."""
+    sim = started(Simulator(base, certs, script="eod delay 2000\n"))
+    origin.agent("smtp", "fast")
+    origin.relay_to(sim, transport="fast")
+    started(origin)
+    sent = messages.generate(1)
+    origin.inject(sent)
+    wait_until(lambda: sim.stats()["scripted"] == 1, 30, "it is under way")
+    origin.reload()
+    origin.wait_empty()
+    assert messages.compare(sent, sim.taken()).is_clean()
+
+
 def test_state_tells_where_mail_is_held_up(base, certs, origin, started):
     """A server that says nothing more: seen from outside, and before the
     lane's next look, which is minutes away."""

@@ -530,15 +530,15 @@ class Postfix:
         """A queue manager that has just started passes over what a process
         from before still delivers, and comes back to it in five minutes:
         sooner, when it is asked."""
-        watch, due = Stopwatch(), 0
+        due = 0
 
         def empty():
             nonlocal due
             if self.queue_count() == 0:
                 return True
-            if self._passed_over.read() and watch.seconds() >= due:
+            if self._passed_over.read() and time.monotonic() >= due:
                 self._passed_over.found.clear()
-                due = watch.seconds() + 1
+                due = time.monotonic() + 1
                 self.flush()
             return False
         wait_until(empty, timeout_s,
