@@ -201,7 +201,8 @@ def test_what_is_asked_wrongly_is_told(origin, base, certs, started, words,
 def test_without_lane_or_configuration(origin):
     done = origin.postlane("status")
     assert done.returncode == 78
-    assert done.stdout == f"{origin.etc}/master.cf has no lane\n"
+    assert done.stdout == \
+        f"{origin.etc}/master.cf has no lane: see postlane setup\n"
     origin.etc += "/nowhere"
     done = origin.postlane("status")
     assert done.returncode == 78
