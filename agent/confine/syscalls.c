@@ -323,8 +323,10 @@ compile(enum syscalls_mode mode, unsigned needs, int fd)
 	uint32_t refuse =
 	    refusals_can_answer() ? SCMP_ACT_TRAP : SCMP_ACT_ERRNO(EPERM);
 	struct filter f = {.error = 0};
-	struct head head = {.newest = newest()};
+	struct head head = {.error = 0};
 
+	(void)prctl(PR_SET_NAME, "lane-filter");
+	head.newest = newest();
 	f.ctx = seccomp_init(mode == SYSCALLS_ALLOWED ? refuse : SCMP_ACT_LOG);
 	if (f.ctx == NULL)
 		_exit(1);
