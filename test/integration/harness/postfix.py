@@ -16,6 +16,7 @@ import pwd
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -479,7 +480,8 @@ class Postfix:
         """checked: with `postfix reload`, which looks through the queue. What
         decides where mail goes has gone with the old settings."""
         mark = self.log.mark()
-        old = {p.pid for p in self.processes() if p.name in DECIDING}
+        decide = [p for p in self.processes() if p.name in DECIDING]
+        old = {p.pid for p in decide}
         if checked:
             self.command("postfix", "reload")
         else:
@@ -491,6 +493,18 @@ class Postfix:
         wait_until(lambda: not old & {p.pid for p in self.processes()},
                    timeout_s, lambda: f"none left of {old}: "
                    f"{self.processes()}")
+        if "qmgr" in [p.name for p in decide]:
+            wait_until(self._has_queue_manager, timeout_s, "a queue manager")
+
+    def _has_queue_manager(self):
+        """master wakes it at a reload, and the old one, on its way out, may be
+        who hears that: the next time is in five minutes."""
+        if self.pids("qmgr"):
+            return True
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(os.path.join(self.queue_directory, "public/qmgr"))
+            s.sendall(b"W")
+        return False
 
     def flush(self):
         self.command("postqueue", "-f")
