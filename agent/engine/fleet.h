@@ -62,6 +62,18 @@ struct fleet_terms {
 };
 
 static inline int64_t
+fleet_least(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+static inline int64_t
+fleet_most(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
+static inline int64_t
 fleet_base(const struct fleet_terms *terms)
 {
 	return terms->limit / terms->size;

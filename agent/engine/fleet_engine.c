@@ -16,18 +16,6 @@ struct renewal {
 	int64_t now, base, known;
 };
 
-static int64_t
-least(int64_t a, int64_t b)
-{
-	return a < b ? a : b;
-}
-
-static int64_t
-most(int64_t a, int64_t b)
-{
-	return a > b ? a : b;
-}
-
 static struct fleet_host *
 find(struct fleet_engine *e, const char *name)
 {
@@ -131,7 +119,7 @@ part_of(const struct renewal *r, const struct fleet_host *h, int64_t end)
 		return silent_part(r, h->seen);
 	if (h->end > r->now && h->sure >= end)
 		return h->share;
-	return most(h->share, r->base);
+	return fleet_most(h->share, r->base);
 }
 
 static int64_t
@@ -156,7 +144,7 @@ lenders_end(const struct renewal *r, int64_t end)
 
 		if (h != r->me && h->end > r->now && h->share < r->base &&
 		    h->sure >= r->now + r->terms->ttl_us / 2)
-			end = least(end, h->sure);
+			end = fleet_least(end, h->sure);
 	}
 	return end;
 }
@@ -188,10 +176,10 @@ fair_target(const struct renewal *r)
 	}
 	qsort(wants, n, sizeof(wants[0]), compare);
 	for (size_t i = 0; i < n; i++) {
-		level = least(wants[i], left / (int64_t)(n - i));
+		level = fleet_least(wants[i], left / (int64_t)(n - i));
 		left -= level;
 	}
-	return least(r->q->want, most(r->base, level));
+	return fleet_least(r->q->want, fleet_most(r->base, level));
 }
 
 /* ---- the answer ---------------------------------------------------------- */
@@ -223,14 +211,15 @@ grant(struct renewal *r, struct fleet_answer *out)
 		 * in use beyond what may be comes to its end. */
 		out->share = r->q->cap;
 		out->end = r->q->cap > r->base
-			       ? least(long_end, r->now + r->q->left_us)
+			       ? fleet_least(long_end, r->now + r->q->left_us)
 			       : long_end;
 		return;
 	}
-	out->share = most(0, least(out->target, free_until(r, long_end)));
+	out->share =
+	    fleet_most(0, fleet_least(out->target, free_until(r, long_end)));
 	out->end = long_end;
 	end = lenders_end(r, long_end);
-	more = least(out->target, free_until(r, end));
+	more = fleet_least(out->target, free_until(r, end));
 	if (more > out->share && more > r->base) {
 		out->share = more;
 		out->end = end;
@@ -249,8 +238,8 @@ note(struct renewal *r, const struct fleet_answer *answer)
 	me->epoch = q->epoch;
 	me->number = q->number;
 	me->has_told = has_told;
-	me->share = most(answer->share, most(q->cap, q->in_use));
-	me->end = most(answer->end, me->end);
+	me->share = fleet_most(answer->share, fleet_most(q->cap, q->in_use));
+	me->end = fleet_most(answer->end, me->end);
 	me->sure = has_told ? q->echo : 0;
 	me->want = q->want;
 	me->seen = r->now;

@@ -4,18 +4,6 @@
 
 #include "common/base/log.h"
 
-static int64_t
-least(int64_t a, int64_t b)
-{
-	return a < b ? a : b;
-}
-
-static int64_t
-most(int64_t a, int64_t b)
-{
-	return a > b ? a : b;
-}
-
 void
 fleet_share_init(
     struct fleet_share *s, const struct fleet_terms *terms, int64_t now_us)
@@ -83,7 +71,7 @@ fleet_share_ask(struct fleet_share *s, const struct fleet_terms *terms,
 
 	CHECK(want >= 0 && in_use >= 0);
 	if (has_lease)
-		s->share = least(s->share, most(want, in_use));
+		s->share = fleet_least(s->share, fleet_most(want, in_use));
 	s->number++;
 	s->asked_us = now_us;
 	*out = (struct fleet_question){

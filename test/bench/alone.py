@@ -12,16 +12,17 @@ import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))), "integration"))
 
-from harness import guard, paths                        # noqa: E402
+from harness import paths                               # noqa: E402
 from harness.certs import Certs                         # noqa: E402
 from harness.postfix import Postfix                     # noqa: E402
 from harness.simulator import Simulator                 # noqa: E402
+from harness.wait import wait_until                     # noqa: E402
+
+from home import bench_home                             # noqa: E402
 
 COUNT = int(os.environ.get("COUNT") or 20000)
 ROUNDS = int(os.environ.get("ROUNDS") or 3)
@@ -77,12 +78,17 @@ class Alone:
         self.postfix.destroy()
 
 
+def is_traced(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return "\nTracerPid:\t0\n" not in f.read()
+
+
 def strace(lane, base):
     out = os.path.join(base, "strace")
     with subprocess.Popen(
             ["strace", "-c", "-f", "-o", out, "-p", str(lane.pid())],
             stderr=subprocess.DEVNULL) as tracer:
-        time.sleep(1)       # it has no word for "attached" but the run's delay
+        wait_until(lambda: is_traced(lane.pid()), 30, "strace")
         lane.run(2000)
         tracer.terminate()
     with open(out, encoding="ascii") as f:
@@ -129,13 +135,5 @@ def run(base):
         sim.stop()
 
 
-def main():
-    base = os.environ.get("BASE") or paths.memory()
-    os.makedirs(base, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="alone-", dir=base) as home:
-        os.chmod(home, 0o755)
-        guard.watch(home)
-        run(home)
-
-
-main()
+with bench_home("alone") as directory:
+    run(directory)

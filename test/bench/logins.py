@@ -17,12 +17,13 @@ from types import SimpleNamespace
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))), "integration"))
 
-from harness import guard, inject, paths                # noqa: E402
+from harness import inject                              # noqa: E402
 from harness.certs import Certs                         # noqa: E402
 from harness.simulator import DelayProxy, Simulator     # noqa: E402
 from harness.wait import wait_until                     # noqa: E402
 
 from cases import Group, PER_SESSION, Variant           # noqa: E402
+from home import bench_home                             # noqa: E402
 from side import Side, TRANSPORT                        # noqa: E402
 
 SESSIONS, DEPTH = 20, 10
@@ -122,13 +123,5 @@ def run(base):
                       f"{sessions:>8} {wait:>15.0f}", flush=True)
 
 
-def main():
-    base = os.environ.get("BASE") or paths.memory()
-    os.makedirs(base, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="logins-", dir=base) as home:
-        os.chmod(home, 0o755)
-        guard.watch(home)
-        run(home)
-
-
-main()
+with bench_home("logins") as directory:
+    run(directory)

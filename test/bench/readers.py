@@ -11,7 +11,6 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import urllib.request
@@ -23,6 +22,8 @@ from harness import paths                               # noqa: E402
 from harness.certs import Certs                         # noqa: E402
 from harness.postfix import Postfix                     # noqa: E402
 from harness.simulator import Simulator                 # noqa: E402
+
+from home import bench_home                             # noqa: E402
 
 COUNT = int(os.environ.get("COUNT") or 20000)
 ROUNDS = int(os.environ.get("ROUNDS") or 8)
@@ -147,12 +148,5 @@ def run(base):
         sim.stop()
 
 
-def main():
-    base = os.environ.get("BASE") or paths.memory()
-    os.makedirs(base, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="readers-", dir=base) as home:
-        os.chmod(home, 0o755)
-        run(home)
-
-
-main()
+with bench_home("readers") as directory:
+    run(directory)
