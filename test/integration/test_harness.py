@@ -2,12 +2,14 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 
 import pytest
 
 from harness import messages, state
+from harness.fleet import PASSWORD, Engine, Link
 from harness.process import read_process, session_processes
 from harness.simulator import Simulator
 from harness.upstream import PostfixSmarthost
@@ -67,17 +69,20 @@ def test_local_domains_stay_here_and_sendmail_works(origin, started):
         origin.mailbox()[0], m.sender, m.recipients)]).is_clean()
 
 
-# A test that waits for ever, with two kinds of instances.
+# A test that waits for ever, with each kind of instances.
 ENDLESS = """
 import os
 import signal
+from harness.fleet import Engine
 from harness.simulator import Simulator
 
 def test_endless(base, certs, origin, started):
     sim = started(Simulator(base, certs))
+    engine = started(Engine(base))
     started(origin)
     with open(os.environ["TOLD"] + ".new", "w", encoding="ascii") as f:
-        f.write(f"{base} {origin.session} {sim.process.pid}")
+        f.write(f"{base} {origin.session} {sim.process.pid} "
+                f"{engine.process.pid}")
     os.rename(os.environ["TOLD"] + ".new", os.environ["TOLD"])
     while True:
         signal.pause()
@@ -99,9 +104,9 @@ def test_instances_end_with_a_killed_pytest(base):
     runner.send_signal(signal.SIGKILL)
     runner.wait()
     with open(told, encoding="ascii") as f:
-        its_base, session, simulator = f.read().split()
+        its_base, session, *daemons = f.read().split()
     wait_until(lambda: not session_processes(int(session))
-               and not read_process(simulator)
+               and not any(map(read_process, daemons))
                and not os.path.exists(its_base), 60,
                lambda: f"nothing left in {its_base}: "
                f"{session_processes(int(session))}")
@@ -167,3 +172,85 @@ def test_state_tells_where_mail_is_held_up(base, certs, origin, started):
     [wakeup_ms] = re.findall(r'"wakeup_wall_ms":(\d+)', text)
     assert 0 < int(wakeup_ms) - int(now_ms) < 310000
     assert "--- simulator" in text
+
+
+# ---- the engine of a fleet, and the way there
+
+
+def redis(port):
+    """A connection to it, which is a host's."""
+    s = socket.create_connection(("127.0.0.1", port), 20)
+    assert said(s, "AUTH", PASSWORD) == b"+OK\r\n"
+    return s
+
+
+def said(s, *words):
+    """The first line it answers; b"" when it hangs up."""
+    s.sendall(f"*{len(words)}\r\n".encode() + b"".join(
+        b"$%d\r\n%s\r\n" % (len(w), w) for w in map(str.encode, words)))
+    return line(s)
+
+
+def line(s):
+    got = b""
+    while not got.endswith(b"\r\n") and (octet := s.recv(1)):
+        got += octet
+    return got
+
+
+def hung_up(s):
+    try:
+        return said(s, "PING") == b""
+    except ConnectionError:
+        return True
+
+
+def test_engine_lets_in_who_knows_the_password(base, started):
+    engine = started(Engine(base))
+    with socket.create_connection(("127.0.0.1", engine.port), 20) as s:
+        assert said(s, "PING").startswith(b"-NOAUTH")
+        assert said(s, "AUTH", "another").startswith(b"-WRONGPASS")
+        assert said(s, "AUTH", PASSWORD) == b"+OK\r\n"
+        assert said(s, "HSET", "pl:{a}:connections:hosts", "one",
+                    "gone") == b":1\r\n"
+        assert said(s, "HSET", "other", "one", "1").startswith(b"-NOPERM")
+        assert said(s, "CONFIG", "GET", "save").startswith(b"-NOPERM")
+    assert engine.rows() == {"pl:{a}:connections:hosts": {"one": "gone"}}
+
+
+def test_engine_begins_empty_and_may_be_full(base, started):
+    engine = started(Engine(base))
+    assert engine.ask("SET", "pl:1", "x") == "OK"
+    engine.kill9()
+    assert "Could not connect" in engine.ask("GET", "pl:1")
+    engine.start()
+    assert engine.ask("GET", "pl:1") is None
+    engine.ask("CONFIG", "SET", "maxmemory", "1")
+    with redis(engine.port) as s:
+        assert said(s, "HSET", "pl:1", "x", "y").startswith(b"-OOM")
+
+
+def test_link_is_cut_stalled_and_healed(base, started):
+    engine = started(Engine(base))
+    link = started(Link(engine.port))
+    with redis(link.port) as s:
+        link.stall()
+        s.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            said(s, "PING")
+        s.settimeout(20)
+        link.heal()
+        assert line(s) == b"+PONG\r\n"     # late, but there
+        link.drip(0.001)
+        assert said(s, "PING") == b"+PONG\r\n"
+        link.cut()
+        assert hung_up(s)
+    with pytest.raises(ConnectionRefusedError):
+        redis(link.port)
+    link.heal()
+    redis(link.port).close()
+    with engine.stopped():
+        with socket.create_connection(("127.0.0.1", link.port), 20) as s:
+            s.settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                said(s, "PING")
