@@ -449,6 +449,65 @@ board_writer_set_slots(
 	board_store(&w->lane->connection_limit, (uint64_t)limit);
 }
 
+static struct board_account *
+account_named(struct board_writer *w, const char *account)
+{
+	uint64_t key = board_hash(account);
+
+	for (int i = 0; i < BOARD_ACCOUNTS; i++)
+		if (board_load(&w->board->accounts[i].key) == key)
+			return &w->board->accounts[i];
+	return NULL;
+}
+
+static void
+set_fleet_limit(
+    struct board_fleet_limit *to, const struct board_fleet_limit *from)
+{
+	board_store_text(to->unit, sizeof(to->unit), from->unit);
+	board_store(&to->limit, from->limit);
+	board_store(&to->base, from->base);
+	board_store(&to->share, from->share);
+	board_store(&to->want, from->want);
+	board_store(&to->target, from->target);
+	board_store(&to->in_use, from->in_use);
+	board_store(&to->until_wall_ms, from->until_wall_ms);
+	board_store(&to->answered_wall_ms, from->answered_wall_ms);
+	board_store(&to->known, from->known);
+	board_store(&to->renewals, from->renewals);
+	board_store(&to->failures, from->failures);
+	board_store(&to->over_us, from->over_us);
+	board_store(&to->word, from->word);
+}
+
+void
+board_writer_set_fleet(
+    struct board_writer *w, const char *account, const struct board_fleet *f)
+{
+	struct board_account *a;
+	struct board_fleet *to;
+
+	if (w == NULL || w->is_draining ||
+	    (a = account_named(w, account)) == NULL)
+		return;
+	to = &a->fleet;
+	board_store_text(to->name, sizeof(to->name), f->name);
+	board_store_text(to->engine, sizeof(to->engine), f->engine);
+	store_discreetly(to->trouble, sizeof(to->trouble), f->trouble);
+	board_store(&to->ttl_ms, f->ttl_ms);
+	board_store(&to->forget_ms, f->forget_ms);
+	board_store(&to->is_up, f->is_up);
+	board_store(&to->since_wall_ms, f->since_wall_ms);
+	board_store(&to->alone_ms, f->alone_ms);
+	board_store(&to->epoch, f->epoch);
+	board_store(
+	    &to->lane, (uint64_t)(w->lane - w->board->lanes) + UINT64_C(1));
+	for (size_t i = 0; i < BOARD_FLEET_LIMITS; i++)
+		set_fleet_limit(&to->limits[i], &f->limits[i]);
+	board_store(&to->told_wall_ms, board_now_wall_ms());
+	board_store(&to->size, f->size);
+}
+
 /* Session rows -------------------------------------------------------- */
 
 static struct board_session *

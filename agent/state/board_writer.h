@@ -71,6 +71,11 @@ void board_writer_set_limits(struct board_writer *w, int limit, int limit_now,
 /* The provider refused a connection for their number; in its own words. */
 void board_writer_refusal(struct board_writer *w, const char *reply);
 
+/* How a fleet's account stands, of those that board_writer_set_account() was
+ * told of; texts as they may be shown. */
+void board_writer_set_fleet(struct board_writer *w, const char *account,
+    const struct board_fleet *fleet);
+
 /* A row for a new session in state DIALING; -1 when all are in use (then the
  * other calls do nothing). id: common/shared/session_id.h. peer: numeric
  * address, or "" until known. */

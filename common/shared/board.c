@@ -45,7 +45,9 @@ _Static_assert(sizeof(struct board_lane) == 65536, "lane");
 _Static_assert(offsetof(struct board_account, refusal) == 256, "refusal");
 _Static_assert(offsetof(struct board_account, hosts) == 512, "hosts");
 _Static_assert(offsetof(struct board_account, rates) == 3584, "account rates");
-_Static_assert(offsetof(struct board_account, spare_end) == 11776, "spare");
+_Static_assert(sizeof(struct board_fleet_limit) == 224, "fleet limit");
+_Static_assert(offsetof(struct board_account, fleet) == 11776, "fleet");
+_Static_assert(offsetof(struct board_account, spare_end) == 16032, "spare");
 _Static_assert(sizeof(struct board_account) == 16384, "account");
 _Static_assert(offsetof(struct board, accounts) == 4096, "accounts");
 
@@ -180,6 +182,17 @@ board_wait_name(uint64_t wait)
 #undef BOARD_ROW
 
 	return wait < BOARD_WAIT_COUNT ? names[wait] : "unknown";
+}
+
+const char *
+board_fleet_word_name(uint64_t word)
+{
+#define BOARD_ROW(name, text) [BOARD_FLEET_##name] = text,
+	static const char *const names[BOARD_FLEET_WORD_COUNT] = {
+	    BOARD_FLEET_WORDS(BOARD_ROW)};
+#undef BOARD_ROW
+
+	return word < BOARD_FLEET_WORD_COUNT ? names[word] : "unknown";
 }
 
 /*

@@ -50,6 +50,9 @@ enum {
 	BOARD_RING_TENS = 384, /* of ten seconds each: an hour and some */
 	BOARD_ALARMS = 4, /* shown of a lane; it may have more */
 	BOARD_WHY = 128,
+	/* Connections, and the rates of messages, recipients, octets and new
+	 * connections, of each as many as can be written. */
+	BOARD_FLEET_LIMITS = 17,
 
 	/* lock octets in the board file */
 	BOARD_LOCK_LANE = 0,
@@ -192,6 +195,14 @@ enum {
 	X(OCTETS, "octets")                                                    \
 	X(CONNECTIONS, "connections")
 
+/* What the fleet's engine said last of a limit: name, as shown. */
+#define BOARD_FLEET_WORDS(X)                                                   \
+	X(FREE, "")                                                            \
+	X(NONE, "none") /* nothing to this process; its memory may hold */     \
+	X(OK, "ok")                                                            \
+	X(STALE, "stale") /* another process, or host, has this name */        \
+	X(FULL, "full") /* there are lane_fleet_size other hosts */
+
 #define BOARD_ENUM(name, help) BOARD_COUNTER_##name,
 enum board_counter { BOARD_COUNTERS(BOARD_ENUM) BOARD_COUNTER_COUNT };
 #undef BOARD_ENUM
@@ -219,6 +230,10 @@ enum board_wait { BOARD_WAITS(BOARD_ENUM) BOARD_WAIT_COUNT };
 
 #define BOARD_ENUM(name, text) BOARD_RATE_##name,
 enum board_rate_unit { BOARD_RATE_UNITS(BOARD_ENUM) BOARD_RATE_UNIT_COUNT };
+#undef BOARD_ENUM
+
+#define BOARD_ENUM(name, text) BOARD_FLEET_##name,
+enum board_fleet_word { BOARD_FLEET_WORDS(BOARD_ENUM) BOARD_FLEET_WORD_COUNT };
 #undef BOARD_ENUM
 
 enum board_poison_state {
@@ -328,6 +343,44 @@ struct board_host {
 	char host[BOARD_NAME];
 };
 
+/* This host's share of one limit of an account that a fleet shares. Amounts are
+ * connections, units of a quota, or thousandths of a unit in a rate's period;
+ * shown as it was at board_fleet.told_wall_ms. */
+struct board_fleet_limit {
+	char unit[32]; /* "connections", "messages/1s", "octets/1d!" */
+	uint64_t word; /* enum board_fleet_word; FREE: row not in use */
+	uint64_t limit; /* of all hosts together */
+	uint64_t base; /* ours with or without engine: limit / size */
+	uint64_t share; /* what is obeyed now */
+	uint64_t want; /* what could be used, as asked last */
+	uint64_t target; /* a fair part, as answered last */
+	uint64_t in_use; /* of connections and quotas */
+	uint64_t until_wall_ms; /* the lease's end; 0: there is none */
+	uint64_t answered_wall_ms; /* last OK; 0: none is known */
+	uint64_t known; /* hosts that the engine has heard of */
+	uint64_t renewals; /* answers that counted, since the file was made */
+	uint64_t failures; /* questions without one */
+	uint64_t over_us; /* time with more in use than the share */
+	uint64_t spare[11];
+};
+
+/* A fleet's account, as the lane sees it that speaks for this host. */
+struct board_fleet {
+	uint64_t told_wall_ms; /* each second while somebody speaks; 0: never */
+	uint64_t size; /* lane_fleet_size; 0: no fleet */
+	uint64_t ttl_ms, forget_ms;
+	uint64_t is_up; /* 1: the engine answers */
+	uint64_t since_wall_ms; /* ... or does not, since then */
+	uint64_t alone_ms; /* all time without it, since the file was made */
+	uint64_t epoch; /* of the process that speaks */
+	uint64_t lane; /* its index + 1; check it */
+	uint64_t spare[15];
+	char name[BOARD_NAME]; /* lane_fleet_name */
+	char engine[BOARD_NAME]; /* lane_fleet */
+	char trouble[BOARD_WHY]; /* why it does not answer; "": it does */
+	struct board_fleet_limit limits[BOARD_FLEET_LIMITS];
+};
+
 struct board_account {
 	uint64_t key; /* board_hash() of the account; 0: row not in use */
 	char label[BOARD_NAME]; /* board_label(): never a login */
@@ -343,7 +396,8 @@ struct board_account {
 	struct board_rate rates[BOARD_RATES]; /* shared by its lanes */
 	uint64_t
 	    spare_rate[BOARD_RATE_BYTES / 8 - BOARD_RATES * BOARD_RATE_WORDS];
-	uint64_t spare_end[576];
+	struct board_fleet fleet;
+	uint64_t spare_end[44];
 };
 
 struct board_head {
@@ -422,6 +476,7 @@ uint64_t board_ring_sum(
 const char *board_session_state_name(uint64_t state);
 const char *board_rate_unit_name(uint64_t unit);
 const char *board_wait_name(uint64_t wait);
+const char *board_fleet_word_name(uint64_t word);
 
 /* The bucket that counts us, and the smallest value a bucket counts. */
 unsigned board_hist_bucket(uint64_t us);
