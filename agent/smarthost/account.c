@@ -205,8 +205,6 @@ recall(struct binding *b)
 	int64_t now_us = loop_now_us(b->accounts->env.loop), age_ms;
 	int messages;
 
-	/* What other logins at the host learned a moment ago, too. */
-	accounts_show(b->accounts);
 	messages = board_writer_host_messages(board, b->host, &age_ms);
 	route_load_quota(b->route, messages, now_us - clock_us_from_ms(age_ms));
 	b->quota_known_us = b->route->quota_learned_us;
@@ -236,6 +234,9 @@ bind(struct binding *b, const char *login)
 			 : mem_printf("%s%s%s", b->host,
 			       login[0] != '\0' ? " " : "", login);
 
+	/* What other logins at the host learned a moment ago is to be found,
+	 * too; this one knows nothing yet that it might show. */
+	accounts_show(b->accounts);
 	b->account = find_account(b->accounts, name);
 	mem_free(name);
 	recall(b);

@@ -214,6 +214,27 @@ def test_a_session_can_be_followed(base, certs, origin, started):
     assert text.count(refused) == 2     # with the TLS line
 
 
+def depth(origin):
+    [account] = origin.lanes()["accounts"]
+    [host] = account["hosts"]
+    return host["depth"]
+
+
+def test_depth_outlives_the_process(base, certs, origin, started):
+    """The next one begins with it, and does not write its own over it."""
+    start(base, certs, origin, started, options={
+        "lane_pipeline_depth": "8", "lane_messages_per_connection": "50"})
+    started(origin)
+    origin.inject(messages.generate(40))
+    origin.wait_empty()
+    wait_until(lambda: depth(origin) == 8, 20, "the depth is known")
+    origin.reload()
+    origin.inject(messages.generate(1, prefix="after"))
+    origin.wait_empty()
+    assert lane_of(origin)["counters"]["messages_sent"] == 41
+    assert depth(origin) == 8
+
+
 def test_board_of_another_version_is_told_and_made_anew(
         base, certs, origin, started):
     start(base, certs, origin, started)
