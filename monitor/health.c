@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "monitor/say.h"
 
@@ -213,6 +214,91 @@ judge_connections(const struct judging *j)
 	    a->limit_now, a->limit, a->refusal);
 }
 
+static const struct model_fleet_limit *
+limit_beginning(const struct model_fleet *f, const char *unit)
+{
+	for (size_t i = 0; i < f->count; i++)
+		if (strncmp(f->limits[i].unit, unit, strlen(unit)) == 0)
+			return &f->limits[i];
+	return NULL;
+}
+
+/* The limit of the fleet that most mail waits for; NULL: it is none. */
+static const struct model_fleet_limit *
+limit_waited_for(const struct judging *j, const struct model_fleet *f)
+{
+	static const struct {
+		const char *parameter, *unit;
+	} rates[] = {{"lane_account_message_rate_limit", "messages/"},
+	    {"lane_account_recipient_rate_limit", "recipients/"},
+	    {"lane_account_byte_rate_limit", "octets/"}};
+	const char *why = j->lane->waits_for;
+
+	if (j->lane->waits == BOARD_WAIT_SLOT)
+		return model_fleet_limit(f, "connections");
+	if (j->lane->waits == BOARD_WAIT_CONNECTION_RATE)
+		return limit_beginning(f, "dials/");
+	for (size_t i = 0; i < sizeof(rates) / sizeof(rates[0]); i++)
+		if (j->lane->waits == BOARD_WAIT_RATE &&
+		    strncmp(why, rates[i].parameter,
+			strlen(rates[i].parameter)) == 0)
+			return limit_beginning(f, rates[i].unit);
+	return NULL;
+}
+
+/* The name is another host's, or there are hosts enough: nothing is this
+ * one's. */
+static bool
+judge_fleet_name(const struct judging *j, const struct model_fleet *f)
+{
+	for (size_t i = 0; i < f->count; i++) {
+		if (f->limits[i].word == BOARD_FLEET_STALE)
+			return say(j, HEALTH_ALARM,
+			    "two hosts of the fleet call themselves %s, and "
+			    "this one has no share: give each a "
+			    "lane_fleet_name of its own",
+			    f->name);
+		if (f->limits[i].word == BOARD_FLEET_FULL)
+			return say(j, HEALTH_ALARM,
+			    "the fleet has %lld hosts already, and %s is none "
+			    "of them: see \"postlane fleet\", lane_fleet_size",
+			    (long long)f->size, f->name);
+	}
+	return false;
+}
+
+/* Mail waits for what this host has of the fleet's. */
+static bool
+judge_fleet(const struct judging *j)
+{
+	const struct model_fleet *f =
+	    j->account != NULL ? &j->account->fleet : NULL;
+	const struct model_fleet_limit *l;
+	char share[SAY_SIZE], limit[SAY_SIZE], since[SAY_SIZE];
+	long long waiting =
+	    (long long)j->lane->gauges[BOARD_GAUGE_requests_waiting];
+
+	if (f == NULL || !model_fleet_is_told(f, j->now_ms))
+		return false;
+	if (judge_fleet_name(j, f))
+		return true;
+	l = limit_waited_for(j, f);
+	if (l == NULL || l->share >= l->limit)
+		return false;
+	(void)model_fleet_say(l, l->share, share, sizeof(share));
+	(void)model_fleet_say(l, l->limit, limit, sizeof(limit));
+	if (f->is_up)
+		return say(j, HEALTH_WELL,
+		    "at this host's share of the fleet, %lld wait: %s of %s %s",
+		    waiting, share, limit, l->unit);
+	return say(j, HEALTH_SLOWED,
+	    "%lld wait, and this host keeps to its own %s of the fleet's %s "
+	    "%s: %s does not answer since %s: %s",
+	    waiting, share, limit, l->unit, f->engine,
+	    say_clock(f->since_wall_ms, j->now_ms, since, sizeof(since)),
+	    f->trouble);
+}
+
 /* The first order that holds a recipient domain back; *count of them. */
 static const struct steer_order *
 domain_order(const struct judging *j, size_t *count)
@@ -334,6 +420,7 @@ health_of(struct health *out, const struct model *m,
 	    judge_pause,
 	    judge_crowd,
 	    judge_connections,
+	    judge_fleet,
 	    judge_wait,
 	    judge_work,
 	};

@@ -177,6 +177,7 @@ add_account(struct reading *r, int i)
 	(void)slotsfile_read(
 	    &a->slots, r->dir_fd, a->key, m->now.us / US_PER_MS);
 	read_account_rates(r, a, from);
+	model_fleet_fill(&a->fleet, &from->fleet);
 	for (size_t k = 0; k < BOARD_HOSTS; k++)
 		if (from->hosts[k].key != 0)
 			fill_host(&a->hosts[a->host_count++], &from->hosts[k]);

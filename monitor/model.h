@@ -23,6 +23,7 @@
 #include "common/shared/board.h"
 #include "common/shared/session_id.h"
 #include "common/shared/steer.h"
+#include "monitor/model_fleet.h"
 #include "monitor/site.h"
 #include "monitor/slotsfile.h"
 
@@ -84,6 +85,7 @@ struct model_account {
 	size_t rate_count;
 	struct model_host hosts[BOARD_HOSTS];
 	size_t host_count;
+	struct model_fleet fleet; /* size 0: it has none */
 };
 
 struct model_alarm {

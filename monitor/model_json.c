@@ -107,6 +107,58 @@ slots(const struct slotsfile *s)
 	return o;
 }
 
+static json_t *
+fleet_limits(const struct model_fleet *f)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < f->count; i++) {
+		const struct model_fleet_limit *l = &f->limits[i];
+		json_t *o = json_object();
+
+		TEXT(o, l, unit);
+		BOOL(o, l, is_milli);
+		put_text(o, "word", board_fleet_word_name(l->word));
+		NUMBER(o, l, limit);
+		NUMBER(o, l, base);
+		NUMBER(o, l, share);
+		NUMBER(o, l, want);
+		NUMBER(o, l, target);
+		NUMBER(o, l, in_use);
+		NUMBER(o, l, known);
+		NUMBER(o, l, until_wall_ms);
+		NUMBER(o, l, answered_wall_ms);
+		COUNT(o, l, renewals);
+		COUNT(o, l, failures);
+		COUNT(o, l, over_us);
+		add(array, o);
+	}
+	return array;
+}
+
+json_t *
+model_json_fleet(const struct model_fleet *f)
+{
+	json_t *o;
+
+	if (f->size == 0)
+		return json_null();
+	o = json_object();
+	TEXT(o, f, name);
+	NUMBER(o, f, size);
+	TEXT(o, f, engine);
+	BOOL(o, f, is_up);
+	NUMBER(o, f, since_wall_ms);
+	TEXT(o, f, trouble);
+	NUMBER(o, f, alone_ms);
+	NUMBER(o, f, told_wall_ms);
+	NUMBER(o, f, ttl_ms);
+	NUMBER(o, f, forget_ms);
+	NUMBER(o, f, epoch);
+	put(o, "limits", fleet_limits(f));
+	return o;
+}
+
 json_t *
 model_json_account(const struct model_account *a, size_t index)
 {
@@ -124,6 +176,7 @@ model_json_account(const struct model_account *a, size_t index)
 	TEXT(o, a, refusal);
 	put(o, "rates", rates(a->rates, a->rate_count));
 	put(o, "hosts", hosts(a));
+	put(o, "fleet", model_json_fleet(&a->fleet));
 	return o;
 }
 

@@ -22,4 +22,7 @@ json_t *model_json(const struct model *m);
 json_t *model_json_lane(const struct model_lane *lane);
 json_t *model_json_account(const struct model_account *a, size_t index);
 
+/* null: the account has none. */
+json_t *model_json_fleet(const struct model_fleet *f);
+
 #endif

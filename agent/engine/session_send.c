@@ -360,66 +360,20 @@ render_body(struct session *s, struct buf *out, struct moment now)
 	return true;
 }
 
-/* A command without an argument, appended by append(). t: whose it is, or NULL
- * for one that belongs to no message. */
-static void
-render_word(struct session *s, struct buf *out, bool (*append)(struct buf *),
-    enum command_kind kind, struct transaction *t, int64_t now_us)
-{
-	size_t before = buf_len(out);
-
-	CHECK(append(out));
-	session_push(s, kind, t, 0, buf_len(out) - before, now_us);
-}
-
-static void
-render_data(struct session *s, struct buf *out, struct moment now)
-{
-	struct transaction *t = s->cur;
-
-	if (t->is_failed) {
-		session_stop_rendering(s, t);
-		session_settle(s, t, now);
-		return;
-	}
-	render_word(s, out, command_data, COMMAND_DATA, t, now.us);
-	s->step = STEP_WAIT_354;
-}
-
-static void
-render_vain_dot(struct session *s, struct buf *out, int64_t now_us)
-{
-	size_t before = buf_len(out);
-
-	CHECK(buf_add_str(out, ".\r\n"));
-	session_push(s, COMMAND_BODY, s->cur, 0, buf_len(out) - before, now_us);
-	session_stop_rendering(s, s->cur);
-}
-
-static void
-render_next_rcpt(struct session *s, struct buf *out, struct moment now)
-{
-	struct transaction *t = s->cur;
-
-	if (t->is_failed) { /* MAIL was refused meanwhile */
-		end_group(s, t);
-		session_settle(s, t, now);
-	} else {
-		render_rcpt(s, out, now);
-	}
-}
-
 /* One command, or a stretch of content. False: nothing can go now. */
 static bool
 render_step(
     struct session *s, struct buf *out, size_t pulled, struct moment now)
 {
 	struct transaction *t = s->cur;
+	size_t before = buf_len(out);
 
 	CHECK(t->state == TRANSACTION_RENDERING);
 	switch (s->step) {
 	case STEP_RSET:
-		render_word(s, out, command_rset, COMMAND_RSET, t, now.us);
+		CHECK(command_rset(out));
+		session_push(
+		    s, COMMAND_RSET, t, 0, buf_len(out) - before, now.us);
 		s->step = STEP_XFORWARD_CLIENT;
 		return true;
 	case STEP_XFORWARD_CLIENT:
@@ -436,22 +390,40 @@ render_step(
 		render_mail(s, out, now);
 		return true;
 	case STEP_RCPT:
-		render_next_rcpt(s, out, now);
+		if (t->is_failed) { /* MAIL was refused meanwhile */
+			end_group(s, t);
+			session_settle(s, t, now);
+		} else {
+			render_rcpt(s, out, now);
+		}
 		return true;
 	case STEP_DATA:
-		render_data(s, out, now);
+		if (t->is_failed) {
+			session_stop_rendering(s, t);
+			session_settle(s, t, now);
+			return true;
+		}
+		CHECK(command_data(out));
+		session_push(
+		    s, COMMAND_DATA, t, 0, buf_len(out) - before, now.us);
+		s->step = STEP_WAIT_354;
 		return true;
 	case STEP_WAIT_354:
 		return false;
 	case STEP_VAIN_DOT:
-		render_vain_dot(s, out, now.us);
+		CHECK(buf_add_str(out, ".\r\n"));
+		session_push(
+		    s, COMMAND_BODY, t, 0, buf_len(out) - before, now.us);
+		session_stop_rendering(s, t);
 		return true;
 	case STEP_BODY:
 		return render_body(s, out, now);
 	case STEP_BDAT:
 		return render_bdat(s, out, pulled, now);
 	case STEP_LAST_RSET:
-		render_word(s, out, command_rset, COMMAND_RSET, t, now.us);
+		CHECK(command_rset(out));
+		session_push(
+		    s, COMMAND_RSET, t, 0, buf_len(out) - before, now.us);
 		s->needs_rset = false;
 		session_stop_rendering(s, t);
 		return true;
@@ -462,7 +434,10 @@ render_step(
 static void
 render_quit(struct session *s, struct buf *out, int64_t now_us)
 {
-	render_word(s, out, command_quit, COMMAND_QUIT, NULL, now_us);
+	size_t before = buf_len(out);
+
+	CHECK(command_quit(out));
+	session_push(s, COMMAND_QUIT, NULL, 0, buf_len(out) - before, now_us);
 	session_set_state(s, SESSION_QUITTING);
 }
 
@@ -484,7 +459,10 @@ may_render(const struct session *s)
 static void
 render_own_rset(struct session *s, struct buf *out, int64_t now_us)
 {
-	render_word(s, out, command_rset, COMMAND_RSET, NULL, now_us);
+	size_t before = buf_len(out);
+
+	CHECK(command_rset(out));
+	session_push(s, COMMAND_RSET, NULL, 0, buf_len(out) - before, now_us);
 	s->needs_rset = false;
 	session_set_proof(s, PROOF_ASKED);
 }

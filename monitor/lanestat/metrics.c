@@ -628,6 +628,7 @@ metrics_write(struct buf *out, enum metrics_format format,
 	write_orders(&w);
 	write_backlog(&w);
 	metrics_write_accounts(&w);
+	metrics_write_fleets(&w);
 	metrics_write_tokens(&w);
 	metrics_write_quotas(&w);
 	write_hists(&w);

@@ -119,8 +119,8 @@ static const struct account_row {
 	NULL, depth_of},
 };
 
-static void
-account_labels(struct writing *w, size_t i)
+void
+metrics_account_label(struct writing *w, size_t i)
 {
 	char name[ACCOUNT_NAME];
 
@@ -142,7 +142,7 @@ write_account_rows(struct writing *w)
 			    &w->e, EXPOSITION_GAUGE, row->family, row->help);
 		family = row->family;
 		for (size_t i = 0; i < w->m->account_count; i++) {
-			account_labels(w, i);
+			metrics_account_label(w, i);
 			if (row->label != NULL)
 				exposition_label(&w->e, row->label, row->value);
 			exposition_value(&w->e, row->of(&w->m->accounts[i]));
@@ -158,7 +158,7 @@ metrics_write_accounts(struct writing *w)
 	    "postlane_account_refusals",
 	    "Connections that the provider refused for their number");
 	for (size_t i = 0; i < w->m->account_count; i++) {
-		account_labels(w, i);
+		metrics_account_label(w, i);
 		exposition_count(&w->e, w->m->accounts[i].refusals);
 	}
 	exposition_family(&w->e, EXPOSITION_GAUGE,
@@ -166,7 +166,7 @@ metrics_write_accounts(struct writing *w)
 	    "End of the smarthost's certificate, the first of its hosts; 0: "
 	    "not known");
 	for (size_t i = 0; i < w->m->account_count; i++) {
-		account_labels(w, i);
+		metrics_account_label(w, i);
 		exposition_value(&w->e,
 		    certificate_of(&w->m->accounts[i], model_wall_ms(w->m)));
 	}

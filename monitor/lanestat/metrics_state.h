@@ -2,6 +2,7 @@
  *
  *   metrics.c            of the site and of each lane
  *   metrics_accounts.c   of accounts, and what a lane has of them
+ *   metrics_fleet.c      of accounts that hosts share
  */
 #ifndef METRICS_STATE_H
 #define METRICS_STATE_H
@@ -39,7 +40,13 @@ metrics_shows(const struct writing *w, const struct model_lane *lane)
 	return true;
 }
 
+/* account="...", of the model's accounts[i]. */
+void metrics_account_label(struct writing *w, size_t i);
+
 void metrics_write_accounts(struct writing *w);
+
+/* Shares of a fleet. */
+void metrics_write_fleets(struct writing *w);
 
 /* Access tokens. */
 void metrics_write_tokens(struct writing *w);

@@ -263,6 +263,37 @@ print_refusal(const struct printing *p, const struct model_account *a)
 }
 
 static void
+print_share(const struct model_fleet_limit *l)
+{
+	char share[SAY_SIZE], limit[SAY_SIZE], base[SAY_SIZE];
+
+	printf("  share        %s of %s %s, %s of them its own\n",
+	    model_fleet_say(l, l->share, share, sizeof(share)),
+	    model_fleet_say(l, l->limit, limit, sizeof(limit)), l->unit,
+	    model_fleet_say(l, l->base, base, sizeof(base)));
+}
+
+static void
+print_fleet(const struct printing *p, const struct model_fleet *f)
+{
+	char text[SAY_SIZE];
+
+	if (f->size == 0)
+		return;
+	printf(
+	    "  fleet        %s, one of %" PRId64 " hosts: ", f->name, f->size);
+	if (!model_fleet_is_told(f, p->now_ms))
+		printf("no lane of this host speaks for it\n");
+	else if (f->is_up)
+		printf("%s answers\n", f->engine);
+	else
+		printf("%s does not answer for %s: %s\n", f->engine,
+		    ago(p, f->since_wall_ms, text), f->trouble);
+	for (size_t i = 0; i < f->count; i++)
+		print_share(&f->limits[i]);
+}
+
+static void
 print_account(const struct printing *p, size_t i)
 {
 	const struct model_account *a = &p->look->m->accounts[i];
@@ -290,6 +321,7 @@ print_account(const struct printing *p, size_t i)
 		print_rate(p, &a->rates[k],
 		    origin_of_account_rate(
 			p->look->m, i, &a->rates[k], origin, sizeof(origin)));
+	print_fleet(p, &a->fleet);
 	print_refusal(p, a);
 }
 

@@ -74,9 +74,10 @@ def test_prometheus_and_an_alert(base, certs, origin, started):
     dashboard = json.loads(read(DASHBOARD))
     asked = queries(dashboard)
     assert len(asked) > 30
-    # of tokens there is a family without a series: nobody logs in with one
+    # of tokens and fleets there are families without a series
     there = {name.partition("{")[0] for name in series(text)}
-    there |= set(re.findall(r"^# TYPE (postlane_token\w+) ", text, re.M))
+    there |= set(re.findall(
+        r"^# TYPE (postlane_(?:token|fleet)\w+) ", text, re.M))
     assert metric_names(" ".join(asked)) <= there
     for panel in dashboard["panels"]:
         assert panel["targets"] and panel["title"]

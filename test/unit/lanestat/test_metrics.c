@@ -340,6 +340,62 @@ metrics_tell_limits_backlog_and_accounts(void **state)
 }
 
 static void
+metrics_tell_shares_of_a_fleet(void **state)
+{
+	struct world *w = *state;
+	struct model_fleet *f = &w->accounts[0].fleet;
+	const char *text = written(w, METRICS_PROMETHEUS);
+
+	has(text, "# TYPE postlane_fleet_share gauge");
+	assert_null(strstr(text, "\npostlane_fleet_size"));
+	*f = (struct model_fleet){.size = 2,
+	    .told_wall_ms = NOW_MS,
+	    .is_up = true,
+	    .alone_ms = 2500,
+	    .limits = {{.unit = "connections",
+			   .word = BOARD_FLEET_OK,
+			   .limit = 20,
+			   .base = 10,
+			   .share = 12,
+			   .want = 15,
+			   .known = 1,
+			   .renewals = 7,
+			   .failures = 3,
+			   .over_us = 1500000},
+		{.unit = "messages/1s",
+		    .word = BOARD_FLEET_STALE,
+		    .is_milli = true,
+		    .share = 2500,
+		    .known = 2}},
+	    .count = 2};
+	text = written(w, METRICS_PROMETHEUS);
+#define OF "{account=\"mx.example\"} "
+#define UNIT(unit) "{account=\"mx.example\",unit=\"" unit "\"} "
+	has(text, "postlane_fleet_engine_up" OF "1");
+	has(text, "postlane_fleet_size" OF "2");
+	has(text, "postlane_fleet_hosts" OF "2");
+	has(text, "postlane_fleet_alone_seconds_total" OF "2.5");
+	has(text, "postlane_fleet_share" UNIT("connections") "12");
+	has(text, "postlane_fleet_share" UNIT("messages/1s") "2.5");
+	has(text, "postlane_fleet_base" UNIT("connections") "10");
+	has(text, "postlane_fleet_limit" UNIT("connections") "20");
+	has(text, "postlane_fleet_want" UNIT("connections") "15");
+	has(text,
+	    "postlane_fleet_over_seconds_total" UNIT("connections") "1.5");
+	has(text, "postlane_fleet_questions_total{account=\"mx.example\","
+		  "unit=\"connections\",result=\"failed\"} 3");
+	has(text, "postlane_fleet_refused{account=\"mx.example\","
+		  "unit=\"messages/1s\",reason=\"name\"} 1");
+	has(text, "postlane_fleet_refused{account=\"mx.example\","
+		  "unit=\"connections\",reason=\"name\"} 0");
+	/* Nobody speaks: whether the engine answers is not known. */
+	f->told_wall_ms = NOW_MS - 60000;
+	text = written(w, METRICS_PROMETHEUS);
+	assert_null(strstr(text, "\npostlane_fleet_engine_up"));
+	has(text, "postlane_fleet_size" OF "2");
+}
+
+static void
 metrics_are_openmetrics_for_who_asks(void **state)
 {
 	struct world *w = *state;
@@ -394,6 +450,7 @@ main(void)
 	    TEST(metrics_have_the_edges_of_histograms),
 	    TEST(metrics_tell_alarms_by_kind),
 	    TEST(metrics_tell_limits_backlog_and_accounts),
+	    TEST(metrics_tell_shares_of_a_fleet),
 	    TEST(metrics_are_openmetrics_for_who_asks),
 	    TEST(metrics_have_each_lane_once),
 	};

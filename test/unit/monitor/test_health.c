@@ -147,6 +147,97 @@ health_is_slowed_by_what_is_no_setting(void **state)
 	    "called back when there is room, 70 so far");
 }
 
+/* A fleet of two, and this host's part of 20 connections and 100/1s. */
+static struct model_fleet *
+in_fleet(struct world *w)
+{
+	struct model_fleet *f = &w->account.fleet;
+
+	*f = (struct model_fleet){.size = 2,
+	    .told_wall_ms = NOW_MS - 500,
+	    .is_up = true,
+	    .since_wall_ms = NOW_MS - 5000,
+	    .name = "mx1",
+	    .engine = "redis:6379",
+	    .trouble = "Connection refused",
+	    .limits = {{.unit = "connections",
+			   .word = BOARD_FLEET_OK,
+			   .limit = 20,
+			   .base = 10,
+			   .share = 12},
+		{.unit = "messages/1s",
+		    .word = BOARD_FLEET_OK,
+		    .is_milli = true,
+		    .limit = 99998,
+		    .base = 49999,
+		    .share = 49999}},
+	    .count = 2};
+	w->lane->account = 0;
+	return f;
+}
+
+static void
+health_tells_the_share_that_mail_waits_for(void **state)
+{
+	struct world *w = *state;
+	struct model_fleet *f = in_fleet(w);
+
+	is(w, HEALTH_WELL, "idle, nothing waits");
+	waits(w, BOARD_WAIT_SLOT, "no slot", 7);
+	is(w, HEALTH_WELL,
+	    "at this host's share of the fleet, 7 wait: 12 of 20 connections");
+	waits(w, BOARD_WAIT_RATE,
+	    "lane_account_message_rate_limit = 49.999/1s:5", 7);
+	is(w, HEALTH_WELL,
+	    "at this host's share of the fleet, 7 wait: 50 of 100 messages/1s");
+	/* It has all of it, or waits for a limit of its own. */
+	f->limits[1].share = f->limits[1].limit;
+	is(w, HEALTH_WELL,
+	    "at its limit, 7 wait: "
+	    "lane_account_message_rate_limit = 49.999/1s:5");
+	waits(w, BOARD_WAIT_RATE, "lane_message_rate_limit = 5/1s", 7);
+	is(w, HEALTH_WELL,
+	    "at its limit, 7 wait: lane_message_rate_limit = 5/1s");
+}
+
+static void
+health_without_an_engine_is_slowed_by_it(void **state)
+{
+	struct world *w = *state;
+	struct model_fleet *f = in_fleet(w);
+	char text[512], since[SAY_SIZE];
+
+	f->is_up = false;
+	f->limits[0].share = 10;
+	is(w, HEALTH_WELL, "idle, nothing waits");
+	waits(w, BOARD_WAIT_SLOT, "no slot", 7);
+	(void)snprintf(text, sizeof(text),
+	    "7 wait, and this host keeps to its own 10 of the fleet's 20 "
+	    "connections: redis:6379 does not answer since %s: Connection "
+	    "refused",
+	    say_clock(NOW_MS - 5000, NOW_MS, since, sizeof(since)));
+	is(w, HEALTH_SLOWED, text);
+	/* What nobody tells any more is no news. */
+	f->told_wall_ms = NOW_MS - 20000;
+	is(w, HEALTH_WELL, "sends, 7 wait: no slot");
+}
+
+static void
+health_of_a_name_that_is_taken_is_an_alarm(void **state)
+{
+	struct world *w = *state;
+	struct model_fleet *f = in_fleet(w);
+
+	f->limits[1].word = BOARD_FLEET_STALE;
+	is(w, HEALTH_ALARM,
+	    "two hosts of the fleet call themselves mx1, and this one has no "
+	    "share: give each a lane_fleet_name of its own");
+	f->limits[1].word = BOARD_FLEET_FULL;
+	is(w, HEALTH_ALARM,
+	    "the fleet has 2 hosts already, and mx1 is none of them: see "
+	    "\"postlane fleet\", lane_fleet_size");
+}
+
 static void
 health_is_paused_until_a_time_and_alarm_is_worse(void **state)
 {
@@ -452,6 +543,9 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    IN_WORLD(health_of_a_lane_that_works_is_well),
 	    IN_WORLD(health_is_slowed_by_what_is_no_setting),
+	    IN_WORLD(health_tells_the_share_that_mail_waits_for),
+	    IN_WORLD(health_without_an_engine_is_slowed_by_it),
+	    IN_WORLD(health_of_a_name_that_is_taken_is_an_alarm),
 	    IN_WORLD(health_is_paused_until_a_time_and_alarm_is_worse),
 	    IN_WORLD(health_is_paused_by_an_operator_and_down_is_worse),
 	    IN_WORLD(health_is_alarm_when_orders_cannot_be_read),

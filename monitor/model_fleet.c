@@ -1,0 +1,106 @@
+#include "monitor/model_fleet.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define TEXT(to, field) board_text((field), sizeof(field), (to), sizeof(to))
+
+/* What no clock and no limit says is 0. */
+static int64_t
+number_of(uint64_t n)
+{
+	return n < INT64_MAX / 2 ? (int64_t)n : 0;
+}
+
+static bool
+is_rate(const char *unit)
+{
+	size_t n = strlen(unit);
+
+	return strchr(unit, '/') != NULL && unit[n - 1] != '!';
+}
+
+static bool
+fill_limit(struct model_fleet_limit *to, const struct board_fleet_limit *from)
+{
+	if (from->word == BOARD_FLEET_FREE ||
+	    from->word >= BOARD_FLEET_WORD_COUNT)
+		return false;
+	*to = (struct model_fleet_limit){
+	    .word = (enum board_fleet_word)from->word,
+	    .limit = number_of(from->limit),
+	    .base = number_of(from->base),
+	    .share = number_of(from->share),
+	    .want = number_of(from->want),
+	    .target = number_of(from->target),
+	    .in_use = number_of(from->in_use),
+	    .known = number_of(from->known),
+	    .until_wall_ms = number_of(from->until_wall_ms),
+	    .answered_wall_ms = number_of(from->answered_wall_ms),
+	    .renewals = from->renewals,
+	    .failures = from->failures,
+	    .over_us = from->over_us,
+	};
+	TEXT(to->unit, from->unit);
+	to->is_milli = is_rate(to->unit);
+	return true;
+}
+
+void
+model_fleet_fill(struct model_fleet *to, const struct board_fleet *from)
+{
+	*to = (struct model_fleet){
+	    .size = number_of(from->size),
+	    .told_wall_ms = number_of(from->told_wall_ms),
+	    .ttl_ms = number_of(from->ttl_ms),
+	    .forget_ms = number_of(from->forget_ms),
+	    .is_up = from->is_up == 1,
+	    .since_wall_ms = number_of(from->since_wall_ms),
+	    .alone_ms = number_of(from->alone_ms),
+	    .epoch = number_of(from->epoch),
+	};
+	TEXT(to->name, from->name);
+	TEXT(to->engine, from->engine);
+	TEXT(to->trouble, from->trouble);
+	for (size_t i = 0; i < BOARD_FLEET_LIMITS; i++)
+		if (fill_limit(&to->limits[to->count], &from->limits[i]))
+			to->count++;
+}
+
+bool
+model_fleet_is_told(const struct model_fleet *f, int64_t now_wall_ms)
+{
+	return f->size > 0 && f->told_wall_ms > 0 &&
+	       now_wall_ms - f->told_wall_ms < MODEL_FLEET_OLD_MS;
+}
+
+const struct model_fleet_limit *
+model_fleet_limit(const struct model_fleet *f, const char *unit)
+{
+	for (size_t i = 0; i < f->count; i++)
+		if (strcmp(f->limits[i].unit, unit) == 0)
+			return &f->limits[i];
+	return NULL;
+}
+
+double
+model_fleet_amount(const struct model_fleet_limit *l, int64_t amount)
+{
+	return l->is_milli ? (double)amount / 1000 : (double)amount;
+}
+
+/* A rate's limit is some thousandths short of what is written in main.cf
+ * (agent/engine/fleet_rate.h). */
+const char *
+model_fleet_say(
+    const struct model_fleet_limit *l, int64_t amount, char *text, size_t n)
+{
+	double units = model_fleet_amount(l, amount);
+
+	(void)snprintf(
+	    text, n, "%.*f", units < 10 && l->is_milli ? 1 : 0, units);
+	if (l->is_milli && fabs(units - round(units)) < 0.07)
+		(void)snprintf(text, n, "%.0f", units);
+	return text;
+}

@@ -1,0 +1,60 @@
+/* model_fleet: a fleet's account, as the lane sees it that speaks for this
+ * host.
+ *
+ * Of the board (common/shared/board.h, struct board_fleet): plain values, texts
+ * terminated. Amounts of a rate are thousandths of a unit in its period.
+ */
+#ifndef MODEL_FLEET_H
+#define MODEL_FLEET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/shared/board.h"
+
+enum {
+	/* It is told each second: what is older is how it was. */
+	MODEL_FLEET_OLD_MS = 10000,
+	MODEL_FLEET_TEXT = 64,
+};
+
+struct model_fleet_limit {
+	char unit[32]; /* connections, messages/1s, octets/1d! */
+	enum board_fleet_word word; /* never FREE */
+	bool is_milli; /* a rate */
+	int64_t limit, base, share, want, target, in_use, known;
+	int64_t until_wall_ms, answered_wall_ms;
+	uint64_t renewals, failures, over_us;
+};
+
+struct model_fleet {
+	int64_t size; /* lane_fleet_size; 0: the account is no fleet's */
+	int64_t told_wall_ms, ttl_ms, forget_ms;
+	bool is_up; /* the engine answers; */
+	int64_t since_wall_ms; /* since then, or does not */
+	int64_t alone_ms; /* all time without it */
+	int64_t epoch;
+	char name[BOARD_NAME], engine[BOARD_NAME];
+	char trouble[BOARD_WHY]; /* why it does not answer */
+	struct model_fleet_limit limits[BOARD_FLEET_LIMITS];
+	size_t count;
+};
+
+void model_fleet_fill(struct model_fleet *to, const struct board_fleet *from);
+
+/* A lane speaks for this host now. */
+bool model_fleet_is_told(const struct model_fleet *f, int64_t now_wall_ms);
+
+/* The limit of this unit; NULL: it is not shared. */
+const struct model_fleet_limit *model_fleet_limit(
+    const struct model_fleet *f, const char *unit);
+
+/* In units. */
+double model_fleet_amount(const struct model_fleet_limit *l, int64_t amount);
+
+/* "12", "40.5": an amount as one reads it, in at most n octets of text. */
+const char *model_fleet_say(
+    const struct model_fleet_limit *l, int64_t amount, char *text, size_t n);
+
+#endif
