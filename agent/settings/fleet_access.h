@@ -1,0 +1,36 @@
+/* fleet_access: where the engine of a fleet is, and by what it lets one in.
+ *
+ *   lane_fleet = unix:/run/redis/redis.sock | host:port | [2001:db8::5]:port
+ *   lane_fleet_password_file: one line, PASSWORD or USER PASSWORD
+ *
+ * A user is one of Redis's ACL; without one it is "default". What begins with
+ * tls: is refused by name, since no library here speaks it (a tunnel such as
+ * stunnel does, or a unix socket).
+ */
+#ifndef FLEET_ACCESS_H
+#define FLEET_ACCESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct fleet_access {
+	char path[108]; /* of a socket; "": by host and port */
+	char host[256];
+	int port;
+	char user[64]; /* "": default */
+	char password[512]; /* "": none is asked for */
+};
+
+/* False: why says what it must be. Only path, host and port are set. */
+bool fleet_access_parse(
+    const char *lane_fleet, struct fleet_access *out, char *why, size_t n);
+
+/* Blocks on the disk. False: why has it, in words; the password is never among
+ * them. An empty name is no password. */
+bool fleet_access_password(
+    const char *file, struct fleet_access *out, char *why, size_t n);
+
+/* Leaves nothing of it in memory. */
+void fleet_access_forget(struct fleet_access *a);
+
+#endif
