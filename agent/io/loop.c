@@ -30,6 +30,7 @@ struct loop_signal {
 struct loop {
 	struct event_base *base;
 	struct list deferred;
+	struct list soon; /* timers */
 	int64_t now_us;
 	struct list unarmed; /* watches the kernel had no memory for */
 	struct event again;
@@ -52,6 +53,7 @@ struct loop_fd {
 
 struct loop_timer {
 	struct event ev;
+	struct list link; /* in loop->soon */
 	struct loop *loop;
 	loop_fn *fn;
 	void *ctx;
@@ -74,10 +76,28 @@ loop_new(void)
 	if (loop->base == NULL)
 		log_fatal("cannot create an event base");
 	list_init(&loop->deferred);
+	list_init(&loop->soon);
 	list_init(&loop->unarmed);
 	(void)evtimer_assign(&loop->again, loop->base, arm_again, loop);
 	take_time(loop);
 	return loop;
+}
+
+static void
+fire(struct loop_timer *t)
+{
+	struct loop *loop = t->loop;
+
+	take_time(loop);
+	loop->calls++;
+	t->fn(t->ctx);
+	loop->calls--;
+}
+
+static bool
+has_put_off(const struct loop *loop)
+{
+	return !list_is_empty(&loop->deferred) || !list_is_empty(&loop->soon);
 }
 
 static void
@@ -92,6 +112,19 @@ run_deferred(struct loop *loop)
 
 		mem_free(d);
 		fn(ctx);
+	}
+}
+
+static void
+run_put_off(struct loop *loop)
+{
+	while (has_put_off(loop)) {
+		struct list *link;
+
+		run_deferred(loop);
+		link = list_pop(&loop->soon);
+		if (link != NULL)
+			fire(list_entry(link, struct loop_timer, link));
 	}
 }
 
@@ -118,11 +151,11 @@ loop_once(struct loop *loop)
 	int flags = EVLOOP_ONCE;
 
 	/* Work put off from outside a callback must not wait for an event. */
-	if (!list_is_empty(&loop->deferred))
+	if (has_put_off(loop))
 		flags |= EVLOOP_NONBLOCK;
 	(void)event_base_loop(loop->base, flags);
 	take_time(loop);
-	run_deferred(loop);
+	run_put_off(loop);
 }
 
 void
@@ -291,15 +324,9 @@ loop_unwatch(struct loop_fd **w)
 static void
 on_timer(evutil_socket_t fd, short what, void *arg)
 {
-	struct loop_timer *t = arg;
-	struct loop *loop = t->loop;
-
 	(void)fd;
 	(void)what;
-	take_time(loop);
-	loop->calls++;
-	t->fn(t->ctx);
-	loop->calls--;
+	fire(arg);
 }
 
 struct loop_timer *
@@ -312,6 +339,7 @@ loop_timer_new(struct loop *loop, loop_fn *fn, void *ctx)
 	t->loop = loop;
 	t->fn = fn;
 	t->ctx = ctx;
+	list_init(&t->link);
 	(void)evtimer_assign(&t->ev, loop->base, on_timer, t);
 	return t;
 }
@@ -323,6 +351,7 @@ loop_timer_at(struct loop_timer *t, int64_t at_ms)
 	int64_t wait_us = at_ms * 1000 - clock_mono_us();
 	struct timeval tv = {0, 0};
 
+	list_remove(&t->link);
 	if (wait_us > 0) {
 		tv.tv_sec = wait_us / 1000000;
 		tv.tv_usec = wait_us % 1000000;
@@ -331,8 +360,16 @@ loop_timer_at(struct loop_timer *t, int64_t at_ms)
 }
 
 void
+loop_timer_soon(struct loop_timer *t)
+{
+	loop_timer_cancel(t);
+	list_push(&t->loop->soon, &t->link);
+}
+
+void
 loop_timer_cancel(struct loop_timer *t)
 {
+	list_remove(&t->link);
 	(void)evtimer_del(&t->ev);
 }
 
@@ -345,7 +382,7 @@ loop_timer_free(struct loop_timer **t)
 	if (old == NULL)
 		return;
 	CHECK(old->loop->handle_count > 0);
-	(void)evtimer_del(&old->ev);
+	loop_timer_cancel(old);
 	old->loop->handle_count--;
 	loop_defer(old->loop, mem_free, old);
 }

@@ -54,6 +54,9 @@ void loop_unwatch(struct loop_fd **w);
 /* A one-shot timer; loop_timer_at() moves it, past times fire next turn. */
 struct loop_timer *loop_timer_new(struct loop *loop, loop_fn *fn, void *ctx);
 void loop_timer_at(struct loop_timer *t, int64_t at_ms);
+/* ... fires after the callbacks of this turn, before any other event. What sets
+ * itself again and again in this way keeps all others waiting. */
+void loop_timer_soon(struct loop_timer *t);
 void loop_timer_cancel(struct loop_timer *t);
 void loop_timer_free(struct loop_timer **t);
 

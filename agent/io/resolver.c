@@ -345,7 +345,7 @@ settle(struct resolver_query *q)
 	CHECK(!q->is_settled);
 	forget_questions(q);
 	q->is_settled = true;
-	loop_timer_at(q->timer, 0);
+	loop_timer_soon(q->timer);
 }
 
 /* The type smtp(8) would have asked last. */

@@ -582,7 +582,7 @@ start_nexthop(struct candidates *c, const struct nexthop *nexthop)
 		(void)snprintf(
 		    text, sizeof(text), "unknown service: %s/tcp", port);
 		note_mistake(c, text);
-		loop_timer_at(c->timer, 0);
+		loop_timer_soon(c->timer);
 	} else if (nexthop->is_literal) {
 		if (parse_literal(nexthop->host, &sa) &&
 		    resolver_has_family(c->resolver, sa.ss_family)) {
@@ -596,7 +596,7 @@ start_nexthop(struct candidates *c, const struct nexthop *nexthop)
 			note_mistake(c, text);
 		}
 		arrange(c);
-		loop_timer_at(c->timer, 0);
+		loop_timer_soon(c->timer);
 	} else if (nexthop->use_mx && resolver_wants_dns(c->set)) {
 		look_for_hosts(c, port);
 	} else {
@@ -626,7 +626,7 @@ next_nexthop(struct candidates *c)
 		    "invalid destination \"%.*s\": %s",
 		    (int)strcspn(begin, ", \t\r\n"), begin, error);
 		note_mistake(c, text);
-		loop_timer_at(c->timer, 0);
+		loop_timer_soon(c->timer);
 		return;
 	}
 	while (c->held_at < c->held_count) {
@@ -689,7 +689,7 @@ candidates_next(struct candidates *candidates, candidate_fn *fn, void *ctx)
 	CHECK(candidates->fn == NULL);
 	candidates->fn = fn;
 	candidates->ctx = ctx;
-	loop_timer_at(candidates->timer, 0);
+	loop_timer_soon(candidates->timer);
 }
 
 void

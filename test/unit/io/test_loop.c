@@ -134,6 +134,99 @@ loop_timer_never_fires_before_its_time(void **state)
 	assert_true(w->fired_ms >= due);
 }
 
+struct order {
+	struct loop *loop;
+	struct loop_fd *watch;
+	struct loop_timer *timers[3];
+	char done[16];
+	size_t count;
+};
+
+static void
+note(struct order *o, char what)
+{
+	assert_true(o->count < sizeof(o->done) - 1);
+	o->done[o->count++] = what;
+}
+
+static void
+on_third(void *ctx)
+{
+	note(ctx, '3');
+}
+
+static void
+on_second(void *ctx)
+{
+	struct order *o = ctx;
+
+	note(o, '2');
+	loop_timer_soon(o->timers[2]);
+}
+
+static void
+on_first(void *ctx)
+{
+	note(ctx, '1');
+}
+
+static void
+on_readable(void *ctx, bool readable, bool writable)
+{
+	(void)readable;
+	(void)writable;
+	note(ctx, 'r');
+}
+
+static void
+put_off(void *ctx)
+{
+	struct order *o = ctx;
+
+	note(o, 'd');
+	loop_timer_soon(o->timers[1]);
+}
+
+/* What is readable all the time is so in each turn, once. */
+static void
+loop_timer_soon_fires_before_the_next_event(void **state)
+{
+	static loop_fn *const fns[] = {on_first, on_second, on_third};
+	struct world *w = *state;
+	struct order o = {.loop = w->loop};
+	int fds[2];
+
+	assert_int_equal(pipe(fds), 0);
+	assert_int_equal(write(fds[1], "", 1), 1);
+	o.watch = loop_watch(w->loop, fds[0], on_readable, &o);
+	loop_want(o.watch, true, false);
+	for (int i = 0; i < 3; i++)
+		o.timers[i] = loop_timer_new(w->loop, fns[i], &o);
+	loop_defer(w->loop, put_off, &o);
+	loop_once(w->loop);
+	assert_string_equal(o.done, "rd23");
+	/* Nor does it wait for an event; who thinks better of it is not
+	 * called. */
+	loop_want(o.watch, false, false);
+	loop_timer_soon(o.timers[0]);
+	loop_timer_soon(o.timers[1]);
+	loop_timer_cancel(o.timers[0]);
+	loop_once(w->loop);
+	assert_string_equal(o.done, "rd2323");
+	loop_timer_soon(o.timers[0]);
+	loop_timer_at(o.timers[0], clock_mono_ms() + 3600000);
+	loop_timer_soon(o.timers[1]);
+	loop_timer_free(&o.timers[1]);
+	loop_defer(w->loop, on_first, &o);
+	loop_once(w->loop);
+	assert_string_equal(o.done, "rd23231");
+	loop_timer_free(&o.timers[0]);
+	loop_timer_free(&o.timers[2]);
+	loop_unwatch(&o.watch);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 int
 main(void)
 {
@@ -148,6 +241,8 @@ main(void)
 		teardown),
 	    cmocka_unit_test_setup_teardown(
 		loop_timer_never_fires_before_its_time, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		loop_timer_soon_fires_before_the_next_event, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -265,6 +265,41 @@ candidate_puts_addresses_at_rest_last(void **state)
 	dnsbench_end(&b);
 }
 
+static void
+ask(void *ctx)
+{
+	struct dnsbench *b = ctx;
+
+	candidates_next(b->candidates, on_candidate, b);
+}
+
+/* Other events, of which there may be many, do not come in between. */
+static void
+candidate_that_is_known_comes_in_the_same_turn(void **state)
+{
+	static const char *const nexthops[] = {
+	    "[192.0.2.9]:2525", "[one.test]:1, 192.0.2.7:3"};
+	char wanted[200];
+	struct dnsbench b;
+
+	(void)state;
+	dnsbench_begin(&b, "ipv4");
+	for (size_t i = 0; i < 2; i++) {
+		(void)snprintf(
+		    wanted, sizeof(wanted), "%s", list(&b, nexthops[i]));
+		buf_reset(&b.got);
+		b.is_done = false;
+		candidates_free(&b.candidates);
+		b.candidates = candidates_new(b.loop, b.resolver, &b.set,
+		    &b.rests, nexthops[i], CANDIDATE_ALL_LEVELS, "");
+		loop_defer(b.loop, ask, &b);
+		loop_once(b.loop);
+		assert_true(b.is_done);
+		assert_string_equal(buf_str(&b.got), wanted);
+	}
+	dnsbench_end(&b);
+}
+
 int
 main(void)
 {
@@ -277,6 +312,7 @@ main(void)
 	    cmocka_unit_test(candidate_prefers_a_family_and_keeps_both),
 	    cmocka_unit_test(candidate_shuffles_equals),
 	    cmocka_unit_test(candidate_puts_addresses_at_rest_last),
+	    cmocka_unit_test(candidate_that_is_known_comes_in_the_same_turn),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
