@@ -93,6 +93,12 @@ bdp_on_answer(struct bdp *b, struct bdp_meter *m, int64_t sent_us, bool is_last,
 		end_round(b, m, now_us);
 }
 
+double
+bdp_work_us(const struct bdp *b)
+{
+	return b->work.is_known ? least(&b->work) : INFINITY;
+}
+
 int
 bdp_messages(const struct bdp *b, double per_s)
 {

@@ -73,6 +73,9 @@ void bdp_on_dial(struct bdp *b, int64_t rtt_us, int64_t now_us);
 void bdp_on_answer(struct bdp *b, struct bdp_meter *m, int64_t sent_us,
     bool is_last, bool is_alone, int64_t now_us);
 
+/* What a message costs the server; INFINITY: nobody knows. */
+double bdp_work_us(const struct bdp *b);
+
 /* Messages; where the session gets only so many a second no more than that
  * takes (INFINITY: as many as it likes). INT32_MAX: nobody knows. */
 int bdp_messages(const struct bdp *b, double per_s);

@@ -294,6 +294,14 @@ add_session(struct outlook *o, const struct lane_session *ls)
 	o->carried += fmax(0, fmin(left, n - (double)load));
 }
 
+/* There is one, and how long things take is known. */
+static bool
+knows_backlog(const struct route *r, int64_t now_us)
+{
+	return r->tempo.knows_dial && r->tempo.knows_message &&
+	       r->full_us != 0 && now_us - r->full_us <= BACKLOG_US;
+}
+
 /* A dial for t would come too late, as it looks. */
 static bool
 can_do_without(struct lane *lane, const struct route *r,
@@ -303,8 +311,7 @@ can_do_without(struct lane *lane, const struct route *r,
 	struct pacer_cost cost = lane_cost_of(t);
 	double most, allowed;
 
-	if (!r->tempo.knows_dial || !r->tempo.knows_message ||
-	    r->full_us == 0 || o.now_us - r->full_us > BACKLOG_US)
+	if (!knows_backlog(r, now_us))
 		return false;
 	note_end(&o, (double)(r->full_us + BACKLOG_US));
 	add_dials(&o, messages_per_session(lane, r, o.now_us));
@@ -336,6 +343,27 @@ lane_add_dial_for(struct lane *lane, struct route *r,
 		return false;
 	}
 	return start_dial(lane, r, no, now_us);
+}
+
+/* Its first octet leaves at once, and the server gets to it when it is through
+ * with those before it. A dial that is late may end at any moment, or never. */
+bool
+lane_is_sooner_behind(
+    const struct lane_session *ls, struct lane_no *no, int64_t now_us)
+{
+	const struct route *r = ls->route;
+	int64_t began_us = r->dials_began_us[r->dials_first];
+	int64_t late_us = DIAL_LATE_TIMES * (int64_t)r->tempo.dial_us;
+	double left_us = (double)(began_us - now_us) + r->tempo.dial_us;
+	double work_us = bdp_work_us(&r->bdp);
+
+	if (!knows_backlog(r, now_us) || r->dials_count == 0)
+		return false;
+	if (now_us - began_us > late_us)
+		return true;
+	lane_no_set(no, LANE_NO_CONNECTION, began_us + late_us + 1);
+	return (double)(now_us - ls->moved_us) < r->tempo.dial_us &&
+	       (double)session_load(ls->session) * work_us < left_us;
 }
 
 /* Sessions that would be opened if there were slots. */

@@ -213,16 +213,18 @@ serve_first(struct lane *lane, struct route *r, struct lane_no *no,
 		return is_refused;
 	ls = pick_session(r, t, 1, now.us);
 	if (ls == NULL) {
+		bool has_dial = r->dialing >= lane_unparked(r);
+
 		lane_retire_unfit(r, t, now.us);
 		lane_no_set(no, LANE_NO_CONNECTION, INT64_MAX);
-		if (r->dialing >= lane_unparked(r))
-			return false;
-		if (r->dialing < lane_dials_worth_it(lane, r, &cost, now_us) &&
+		if (!has_dial &&
+		    r->dialing < lane_dials_worth_it(lane, r, &cost, now_us) &&
 		    lane_add_dial_for(lane, r, t, no, now_us))
 			return true;
 		/* What the pace lets go now is lost when it waits. */
 		ls = pick_session(r, t, route_window(r), now.us);
-		if (ls == NULL)
+		if (ls == NULL ||
+		    (has_dial && !lane_is_sooner_behind(ls, no, now_us)))
 			return false;
 	}
 	if (lane_fit(lane, ls, t, now_us))

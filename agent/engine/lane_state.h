@@ -227,6 +227,13 @@ bool lane_add_dial(struct lane *lane, struct route *r, bool is_probe,
 bool lane_add_dial_for(struct lane *lane, struct route *r,
     const struct transaction *t, struct lane_no *no, int64_t now_us);
 
+/* Each message that waits has a dial under way. In a backlog one need not wait
+ * for it where ls, which has room, has an answer sooner: the last of a backlog
+ * would wait for dials, and those that were begun would all be used. no: when
+ * to ask again. */
+bool lane_is_sooner_behind(
+    const struct lane_session *ls, struct lane_no *no, int64_t now_us);
+
 /* How many messages a session may take in all. */
 int lane_session_quota(const struct lane_session *ls, int64_t now_us);
 

@@ -162,9 +162,71 @@ narrow_window_keeps_all_sessions(void **state)
 	world_fini(&w);
 }
 
+enum { SPREAD_LEAST_MS = 600, SPREAD_MOST_MS = 790 };
+
+static int64_t
+dial_of_any_length(struct world *w, size_t number)
+{
+	(void)w;
+	return SPREAD_LEAST_MS + 10 * (int64_t)(number * 7 % 20);
+}
+
+/* Two in a millisecond, as the queue manager hands them in, and no more than
+ * two windows at a time. */
+static int64_t
+hand_in(struct world *w, size_t count)
+{
+	size_t window = 2 * (size_t)w->set.lane_connection_limit *
+			(size_t)w->set.lane_pipeline_depth;
+	size_t all = w->count + count;
+	int64_t from_ms = world_ms(w);
+
+	while (w->done < all) {
+		for (int i = 0;
+		     i < 2 && w->count < all && w->count - w->done < window;
+		     i++)
+			world_submit(w, 1);
+		world_run(w, 1);
+	}
+	return world_ms(w) - from_ms;
+}
+
+/* All dials that the last of a backlog might need have begun when the last
+ * comes. Nobody waits for his own while a session that has room would have an
+ * answer sooner: it takes no longer than full sessions do, each after the
+ * slowest dial. */
+static void
+last_of_a_backlog_do_not_wait_for_dials(void **state)
+{
+	enum { QUOTA = 50, SESSIONS = 20, FIRST = 2000, MAX = 3000 };
+
+	(void)state;
+	for (size_t count = 500; count <= MAX; count += 190) {
+		size_t rounds = (count - 1) / (QUOTA * SESSIONS) + 1;
+		int64_t took_ms, most_ms;
+		struct world w;
+
+		world_init(&w);
+		w.server.dial_ms = dial_of_any_length;
+		w.set.lane_messages_per_connection = QUOTA;
+		w.set.lane_pipeline_depth = QUOTA;
+		world_open(&w, FIRST + MAX);
+		world_feed(&w, FIRST);
+		world_finish(&w, 60000);
+		took_ms = hand_in(&w, count);
+		most_ms = (int64_t)rounds *
+			  (SPREAD_MOST_MS + w.server.rtt_ms * 12 / 10);
+		print_message("%zu messages in %lld of %lld ms\n", count,
+		    (long long)took_ms, (long long)most_ms);
+		assert_true(took_ms <= most_ms);
+		world_check_all_sent(&w);
+		world_fini(&w);
+	}
+}
+
 /* ---- what cannot be counted on ------------------------------------------ */
 
-enum { QUOTA = 10, DIAL_MS = 200, LONG_MS = 60000 };
+enum { FEW = 10, DIAL_MS = 200, LONG_MS = 60000 };
 
 static size_t long_message, long_dial;
 
@@ -196,7 +258,7 @@ open_with_one_left(struct world *w, int limit)
 	w->server.judge = message_that_takes_long;
 	w->ehlo.chunking = w->ehlo.pipelining = false;
 	w->set.lane_connection_limit = limit;
-	w->set.lane_messages_per_connection = QUOTA;
+	w->set.lane_messages_per_connection = FEW;
 	world_open(w, 100);
 	world_submit(w, 5);
 	world_finish(w, 10000);
@@ -285,6 +347,7 @@ main(void)
 	    cmocka_unit_test(burst_needs_no_successors_that_come_too_late),
 	    cmocka_unit_test(much_mail_has_its_successors),
 	    cmocka_unit_test(narrow_window_keeps_all_sessions),
+	    cmocka_unit_test(last_of_a_backlog_do_not_wait_for_dials),
 	    cmocka_unit_test(
 		session_at_a_message_is_waited_for_no_longer_than_a_dial_takes),
 	    cmocka_unit_test(
