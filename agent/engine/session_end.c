@@ -174,14 +174,12 @@ is_believable(
 	/* It goes back, whatever was said of it. */
 	if (s->login == SESSION_LOGIN_REFUSED && t->is_failed)
 		return true;
-	if (is_dubious(s, t))
+	if (is_dubious(s, t) || is_unheard(s, t))
 		return false;
 	/* A reply that was left out shows in the last that never comes, one
 	 * too many may come yet. */
 	if (loss == LOSS_TIMEOUT)
 		return t->was_last && (t->follows_proof || is_last_heard(s, t));
-	if (is_unheard(s, t))
-		return false;
 	return t->was_last || t->follows_proof ||
 	       (t->is_failed && t->begin_off <= s->proven_off);
 }

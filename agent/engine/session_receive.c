@@ -406,6 +406,9 @@ note_answer(struct session *s, struct transaction *t, const struct pipelined *c,
 	t->answered_off = c->end_off;
 	t->follows_proof = c->begin_off <= s->proven_off;
 	t->was_last = next == NULL || next->owner == NULL;
+	if (c->kind == COMMAND_MAIL)
+		t->is_behind_refusal =
+		    s->was_refused && reply->code >= 400 && reply->code != 503;
 	if (reply->code / 100 != 2 || answer == ANSWER_KINDS)
 		return;
 	if (t->wordings[answer] == 0)
@@ -429,11 +432,20 @@ measure(struct session *s, const struct transaction *t,
 		    is_last && !t->is_overlapped, now_us);
 }
 
+/* MAIL was refused, if that was not the refusal before it said twice. */
+static bool
+is_without_sender(const struct pipelined *c)
+{
+	return c->kind == COMMAND_RCPT && c->owner != NULL &&
+	       c->owner->is_behind_refusal;
+}
+
 /* Why the reply is not that of its place; NULL: it may be. */
 static const char *
 misplaced(const struct session *s, const struct reply *reply, bool is_early)
 {
-	enum command_kind kind = pipeline_oldest(&s->pipe)->kind;
+	const struct pipelined *c = pipeline_oldest(&s->pipe);
+	enum command_kind kind = c->kind;
 
 	if (is_early && !may_be_early(kind, reply))
 		return "reply before its command";
@@ -441,20 +453,22 @@ misplaced(const struct session *s, const struct reply *reply, bool is_early)
 		return "a line that is no reply";
 	if (s->pipe.count > 1 && reply->codes_differ)
 		return "a reply of several codes";
-	if (is_out_of_step(kind, reply->code))
+	if (is_out_of_step(kind, reply->code) ||
+	    (is_without_sender(c) && reply->code / 100 == 2))
 		return "reply that fits no such command";
 	return NULL;
 }
 
 /* No 2xx can be the reply to c: nobody is left to take a message. (Shifted by
- * one, it is MAIL that was refused where the first recipient seems to be.) */
+ * one, it is MAIL that was refused where the only recipient seems to be. One of
+ * several may have been refused twice, and the next one taken.) */
 static bool
 is_refused_whole(const struct transaction *t, enum command_kind kind)
 {
 	return t->is_failed &&
 	       (kind == COMMAND_DATA ||
 		   (kind == COMMAND_RCPT && t->mail == MAIL_ACCEPTED &&
-		       t->rcpts_accepted == 0));
+		       t->count == 1 && t->rcpts_accepted == 0));
 }
 
 /* To the oldest command. */
@@ -482,6 +496,7 @@ on_answer(struct session *s, const struct reply *reply, struct moment now)
 		note_answer(s, t, &c, reply, wording);
 		measure(s, t, &c, now.us);
 	}
+	s->was_refused = reply->code >= 400;
 	if (place == PLACE_PROVEN)
 		session_prove(s, c.begin_off, now);
 	s->answering_off = c.end_off;

@@ -141,6 +141,7 @@ struct session {
 	bool is_strange; /* its replies are worded as never before */
 	bool is_bdat_known; /* it was answered by 2xx */
 	bool was_last_taken; /* the message answered last */
+	bool was_refused; /* the command answered last */
 	bool needs_rset;
 	bool is_xforward_refused; /* it was answered by no 2xx */
 	int messages, accepted, failed_in_row, in_doubt;

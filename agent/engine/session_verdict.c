@@ -132,22 +132,22 @@ session_put_off_all(
 bool
 session_bounces_unproven(const struct session *s, const struct transaction *t)
 {
-	size_t bounced = 0, unproven = 0;
+	size_t unproven = 0;
 
 	for (size_t i = 0; i < t->count; i++) {
 		const struct recipient *r = &t->req->rcpts[t->rcpts[i]];
 
-		if (r->state != RCPT_DECIDED ||
-		    r->verdict->outcome != OUTCOME_BOUNCE)
-			continue;
-		bounced++;
-		unproven += r->decided_off > s->proven_off;
+		if (r->state == RCPT_DECIDED &&
+		    r->verdict->outcome == OUTCOME_BOUNCE)
+			unproven += r->decided_off > s->proven_off;
 	}
 	/* 354 has proved all but the reply to the content, which is next. */
-	if (unproven == 0 || t->count == 1 || t->was_let_in)
+	if (unproven == 0 || t->was_let_in)
 		return false;
-	return t->rcpts_accepted > 0 || bounced < t->count ||
-	       t->commands_unanswered > 0;
+	if (t->count == 1 ||
+	    (t->mail == MAIL_REFUSED && t->rcpts_accepted == 0))
+		return t->is_behind_refusal;
+	return true;
 }
 
 void

@@ -35,10 +35,10 @@ void session_decide_all_by_reply(struct session *s, struct transaction *t,
 void session_decide_all(struct session *s, struct transaction *t,
     enum outcome outcome, const struct dsn *dsn, struct moment now);
 
-/* One reply too many or too few before it, and a refusal that t has is the next
- * recipient's, or the one before: not proven, among several recipients not all
- * of which are refused. Shifted by one, a refusal of the only recipient, or of
- * all, is still theirs. */
+/* One reply too many or too few before it, or a refusal said twice, and one
+ * that t has is another's: that of one among several recipients, or of MAIL
+ * where the command before it was refused as well. Shifted by one, a refusal of
+ * the only recipient is still its own, and so is MAIL's that of all. */
 bool session_bounces_unproven(
     const struct session *s, const struct transaction *t);
 

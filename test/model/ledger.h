@@ -23,6 +23,7 @@ struct ledger_rcpt {
 	int taken; /* contents, for this recipient */
 	int doubts; /* times it was told to be in doubt */
 	int refusals; /* with 5xx, by choice of the server */
+	int unseen; /* copies that nothing on the wire told of */
 };
 
 struct ledger_mail {
@@ -32,6 +33,7 @@ struct ledger_mail {
 
 struct ledger {
 	struct ledger_mail mails[LEDGER_MAILS];
+	bool is_mixing; /* the server */
 	/* The first violation; "": none. */
 	char wrong[200];
 };
@@ -50,6 +52,14 @@ void ledger_taken(struct ledger *l, size_t content, size_t sender,
 /* It refused a command of the message with 5xx; rcpt LEDGER_RCPTS: one that is
  * about all its recipients. */
 void ledger_refused(struct ledger *l, size_t mail, size_t rcpt);
+
+/* What the server says is another thing to whoever counts its replies: the
+ * message may be taken once more, and nobody told that it is in doubt. */
+void ledger_unseen(struct ledger *l, size_t mail);
+
+/* It goes on with a transaction that it was told to end: mail is mixed up there
+ * whatever is said from now on, and only verdicts are judged. */
+void ledger_mixing(struct ledger *l);
 
 /* A verdict. / The process died while it had the recipient. */
 void ledger_decided(

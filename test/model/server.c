@@ -33,6 +33,7 @@ enum fault {
 	FAULT_MERGED,
 	FAULT_REFUSED_MISSING,
 	FAULT_REFUSED_GARBAGE,
+	FAULT_REFUSED_TWICE,
 	FAULTS,
 };
 
@@ -59,6 +60,7 @@ static const char *const fault_names[FAULTS] = {
     "done, the reply merged into the next",
     "refused, the reply left out",
     "refused, garbage in the place of the reply",
+    "refused with 550, twice",
 };
 
 enum command { RSET, MAIL, RCPT, DATA, END, CHUNK, QUIT };
@@ -157,7 +159,7 @@ server_break(struct server *s)
 bool
 server_may_say_bye(const struct server *s)
 {
-	return !s->owes && !server_may_not_end(s);
+	return !server_may_not_end(s);
 }
 
 bool
@@ -170,6 +172,8 @@ server_may_not_end(const struct server *s)
 void
 server_say_bye(struct server *s)
 {
+	if (s->owes)
+		ledger_unseen(s->site->ledger, s->owed);
 	say(s, 421, "4.3.2 going down");
 	s->close = SERVER_FIN;
 }
@@ -187,7 +191,8 @@ is_slip(enum fault fault)
 static bool
 is_surplus(enum fault fault)
 {
-	return fault == FAULT_TWICE || fault == FAULT_EXTRA;
+	return fault == FAULT_TWICE || fault == FAULT_EXTRA ||
+	       fault == FAULT_REFUSED_TWICE;
 }
 
 /* Does the command have its usual effect? */
@@ -205,6 +210,7 @@ is_done(enum fault fault)
 	case FAULT_TWO_CODES:
 	case FAULT_REFUSED_MISSING:
 	case FAULT_REFUSED_GARBAGE:
+	case FAULT_REFUSED_TWICE:
 		return false;
 	case FAULT_NONE:
 	case FAULT_CLOSE_AFTER:
@@ -245,16 +251,12 @@ has_rcpt(const struct server *s)
 }
 
 /* What nobody can tell from something else is left out. Replies slip once in a
- * run: several slips within a message may make the count right again. Behind a
- * reply that was left out a 421, or the refusal of RSET, may be taken for that.
- * Behind one too many a 421 that means no more than one recipient may be taken
- * for the end of all. Who keeps a transaction open and refuses RSET with more
- * behind it mixes mail up, whatever that is.
+ * run: several slips within a message may make the count right again.
  * Who says 421 to one command and means no more than that does not close before
  * the next reply was heard; nor does who refuses and does not say so: what came
  * next would be the last word on it. */
 static uint32_t
-allowed(const struct server *s, enum command command)
+allowed(const struct server *s)
 {
 	uint32_t all = EXPLORE_ALL(FAULTS);
 
@@ -262,17 +264,30 @@ allowed(const struct server *s, enum command command)
 		all &= ~(CLOSES | ALL_421);
 	if (s->site->has_slipped)
 		all &= ~SLIPS;
-	if (s->owes)
-		all &= ~ALL_421;
-	if (s->has_surplus)
-		all &= ~BIT(FAULT_421_GOES_ON);
-	if (command == RSET && s->has_mail && buf_len(&s->in) > 0)
-		all &=
-		    ~(BIT(FAULT_REFUSED_MISSING) | BIT(FAULT_REFUSED_GARBAGE));
-	if (command == RSET &&
-	    (s->owes || (s->has_mail && buf_len(&s->in) > 0)))
-		all &= ~(REFUSALS | BIT(FAULT_421_GOES_ON));
 	return all;
+}
+
+/* A transaction stays open, and what stands behind RSET is read as part of it.
+ */
+static bool
+keeps_open(const struct server *s, enum command command, enum fault fault)
+{
+	return command == RSET && s->has_mail && buf_len(&s->in) > 0 &&
+	       !is_done(fault);
+}
+
+/* Behind a reply that was left out a 421, or the refusal of RSET, is taken for
+ * that: one copy more than are in doubt may be what comes of it. */
+static void
+note_unseen(struct server *s, enum command command, enum fault fault)
+{
+	uint32_t refusals =
+	    command == RSET ? ALL_421 | REFUSALS : (uint32_t)ALL_421;
+
+	if (s->owes && (BIT(fault) & refusals) != 0)
+		ledger_unseen(s->site->ledger, s->owed);
+	if (keeps_open(s, command, fault))
+		ledger_mixing(s->site->ledger);
 }
 
 static enum fault
@@ -283,18 +298,19 @@ choose(struct server *s, enum command command)
 
 	if (x == NULL)
 		return FAULT_NONE;
-	fault = (enum fault)explore_pick(x, command_names[command],
-	    (int)s->meant, fault_names, allowed(s, command));
+	fault = (enum fault)explore_pick(
+	    x, command_names[command], (int)s->meant, fault_names, allowed(s));
+	note_unseen(s, command, fault);
 	if (fault == FAULT_421_GOES_ON)
 		s->said_421 = s->reply_count + 1;
 	s->has_hidden = s->has_hidden || fault == FAULT_REFUSED_MISSING;
-	s->has_surplus = s->has_surplus || is_surplus(fault);
 	if (is_slip(fault))
 		s->site->has_slipped = true;
-	if (is_slip(fault) && !is_surplus(fault))
+	if ((is_slip(fault) && !is_surplus(fault)) ||
+	    fault == FAULT_STALL_AFTER) {
 		s->owes = true;
-	if (fault == FAULT_STALL_AFTER)
-		s->owes = true;
+		s->owed = s->meant;
+	}
 	return fault;
 }
 
@@ -386,6 +402,10 @@ answer(struct server *s, enum command command, enum fault fault)
 	case FAULT_MERGED:
 		say_merged(s, command);
 		break;
+	case FAULT_REFUSED_TWICE:
+		say(s, 550, "5.7.1 no");
+		say(s, 550, "5.7.1 no");
+		break;
 	case FAULTS:
 		CHECK(false);
 	}
@@ -396,7 +416,13 @@ is_final(enum fault fault)
 {
 	return fault == FAULT_550 || fault == FAULT_503 ||
 	       fault == FAULT_TWO_CODES || fault == FAULT_REFUSED_MISSING ||
-	       fault == FAULT_REFUSED_GARBAGE;
+	       fault == FAULT_REFUSED_GARBAGE || fault == FAULT_REFUSED_TWICE;
+}
+
+static bool
+is_about_mail(enum command command)
+{
+	return command != RSET && command != QUIT;
 }
 
 /* A choice, and its reply; true: the command has its effect. A refusal that was
@@ -406,7 +432,7 @@ obey(struct server *s, enum command command, size_t mail, size_t rcpt)
 {
 	enum fault fault = choose(s, command);
 
-	if (is_final(fault))
+	if (is_final(fault) && is_about_mail(command))
 		ledger_refused(s->site->ledger, mail, rcpt);
 	answer(s, command, fault);
 	return is_done(fault);

@@ -50,8 +50,8 @@ struct server {
 	bool is_deaf; /* it stalls until the client has gone */
 	bool is_gone; /* and did not do what it was told last: for ever */
 	bool owes; /* a reply was left out, perhaps */
-	bool has_surplus; /* one was said that nobody had asked for */
-	bool has_hidden; /* ... and it was a refusal */
+	size_t owed; /* about this message, then */
+	bool has_hidden; /* it was left out, and was a refusal */
 	size_t said_421; /* replies up to one that was no more than that */
 
 	bool in_data, in_bdat, is_last, is_bdat_refused;
