@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "agent/confine/refusals.h"
+#include "agent/io/patience.h"
 #include "common/base/log.h"
 
 /* What libraries read when they come to it: configuration, name services,
@@ -32,13 +33,32 @@ is_wanted(const struct confine *c, const char *mode)
 	return strcmp(c->set->lane_sandbox, mode) == 0;
 }
 
-/* What a process that is started again may have must not be done without. */
+/* What may be had a moment later must not be done without. */
+static bool
+is_passing(int error)
+{
+	return error == ENOMEM || error == EAGAIN || error == EMFILE ||
+	       error == ENFILE;
+}
+
 static void
 check_passing(int error)
 {
-	if (error == ENOMEM || error == EAGAIN || error == EMFILE ||
-	    error == ENFILE)
+	if (is_passing(error))
 		log_fatal("sandbox: %s", strerror(error));
+}
+
+/* Something could not be made: is it to be tried once more? */
+static bool
+is_tried_again(int error)
+{
+	char why[128];
+	bool again;
+
+	(void)snprintf(why, sizeof(why), "sandbox: %s", strerror(error));
+	again = is_passing(error) && patience_wait(why);
+	errno = error;
+	return again;
 }
 
 bool
@@ -91,7 +111,9 @@ tell_unlimited(int error)
 static void
 begin_files(struct confine *c, unsigned needs)
 {
-	c->files = files_begin((needs & SYSCALLS_INET) == 0);
+	do
+		c->files = files_begin((needs & SYSCALLS_INET) == 0);
+	while (c->files == NULL && is_tried_again(errno));
 	if (c->files == NULL) {
 		check_passing(errno);
 		log_info("sandbox: Landlock is not to be had: %s: files are "
@@ -114,8 +136,11 @@ confine_begin(struct confine *c, const struct settings *set, struct loop *loop,
 	*c = (struct confine){.set = set, .loop = loop};
 	if (is_wanted(c, "no"))
 		return;
-	c->syscalls = syscalls_compile(
-	    is_wanted(c, "yes") ? SYSCALLS_ALLOWED : SYSCALLS_DENIED, needs);
+	do
+		c->syscalls = syscalls_compile(
+		    is_wanted(c, "yes") ? SYSCALLS_ALLOWED : SYSCALLS_DENIED,
+		    needs);
+	while (c->syscalls == NULL && is_tried_again(errno));
 	if (c->syscalls == NULL)
 		tell_unlimited(errno);
 	if (is_wanted(c, "yes"))

@@ -11,8 +11,9 @@
  *        postfix/master.
  *
  * What the kernel cannot do is told in one line, and the rest is done. What
- * memory, descriptors or processes were short for ends the process, which is
- * started again: none goes on for that with less of a sandbox.
+ * memory, descriptors or processes were short for while the lists are made is
+ * tried again (agent/io/patience); without patience, and later, it ends the
+ * process: none goes on for that with less of a sandbox.
  */
 #ifndef CONFINE_H
 #define CONFINE_H

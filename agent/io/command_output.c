@@ -8,17 +8,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/io/patience.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
 extern char **environ;
-
-/* One for the process, as it is about what all runs need. */
-static struct {
-	command_output_patience_fn *fn;
-	void *ctx;
-} patience;
 
 enum { OUT, ERR, STARTED, PIPES };
 
@@ -221,13 +216,6 @@ explain(const char *program, int error)
 	    "%s: cannot run the program: %s", program, strerror(error));
 }
 
-void
-command_output_patience(command_output_patience_fn *fn, void *ctx)
-{
-	patience.fn = fn;
-	patience.ctx = ctx;
-}
-
 static bool
 is_worth_repeating(const struct command *command, int error)
 {
@@ -254,8 +242,8 @@ run(struct command_output_result *result, const struct command *command)
 		error = run_once(result, command);
 		mem_free(why);
 		why = error != 0 ? explain(command->argv[0], error) : NULL;
-		again = is_worth_repeating(command, error) &&
-			patience.fn != NULL && patience.fn(patience.ctx, why);
+		again =
+		    is_worth_repeating(command, error) && patience_wait(why);
 	} while (again);
 	if (error != 0) {
 		result->status = -1;

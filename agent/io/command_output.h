@@ -5,15 +5,13 @@
  *
  * When the system refuses what a run needs (fork, pipe, a descriptor, memory)
  * or takes away what was printed (a read that fails), nothing is known about
- * the command: the output is dropped, and command_output_patience() decides
- * whether the run is repeated. What the command itself says with its exit
+ * the command: the output is dropped, and the process' patience decides whether
+ * the run is repeated (patience.h). What the command itself says with its exit
  * status is the caller's. A command that asks others may take for ever:
  * command_output_try() ends it.
  */
 #ifndef COMMAND_OUTPUT_H
 #define COMMAND_OUTPUT_H
-
-#include <stdbool.h>
 
 #include "common/base/buf.h"
 
@@ -27,13 +25,6 @@ struct command_output_result {
 	struct buf out, err; /* out may hold secrets; what is over is lost */
 	int status; /* exit status; -1: killed, timed out, not started */
 };
-
-/* Told why a run failed for the system's sake. True: once more, after having
- * waited; false: give up. */
-typedef bool command_output_patience_fn(void *ctx, const char *why);
-
-/* For every run from now on; NULL (at first): no run is repeated. */
-void command_output_patience(command_output_patience_fn *fn, void *ctx);
 
 /* argv[0] is the path; argv ends with NULL. Always fills *result, for
  * command_output_fini(). When status is -1 without words of the command, err

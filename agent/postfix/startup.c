@@ -6,8 +6,8 @@
 #include <string.h>
 #include <syslog.h>
 
-#include "agent/io/command_output.h"
 #include "agent/io/logsink.h"
+#include "agent/io/patience.h"
 #include "agent/settings/config.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
@@ -56,7 +56,7 @@ startup_begin(struct startup *s, const char *log_name, int argc, char **argv)
 		log_fatal("%s", error);
 	options_fini(&s->opt);
 	problems_fini(&s->problems);
-	command_output_patience(wait_for_system, s);
+	patience_set(wait_for_system, s);
 }
 
 void

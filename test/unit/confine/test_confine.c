@@ -27,6 +27,7 @@
 
 #include "agent/confine/confine.h"
 #include "agent/confine/refusals.h"
+#include "agent/io/patience.h"
 #include "agent/postfix/master.h"
 #include "agent/settings/params.h"
 #include "common/base/log.h"
@@ -416,6 +417,67 @@ shortage_makes_no_sandbox_weaker(void **state)
 	assert_int_equal(attempt_reported(without_memory), 40);
 }
 
+/* It is had again after so many waits. */
+static struct shortage {
+	int resource;
+	struct rlimit enough;
+	int waits, left;
+} shortage;
+
+static bool
+wait_for_it(void *ctx, const char *why)
+{
+	struct shortage *s = ctx;
+
+	s->waits++;
+	if (strncmp(why, "sandbox: ", 9) == 0 && --s->left == 0)
+		(void)setrlimit(s->resource, &s->enough);
+	return s->left >= 0;
+}
+
+/* 0: it was waited for, and the sandbox is what it is otherwise. */
+static int
+outlast(int resource, rlim_t little)
+{
+	struct rlimit less;
+
+	drop();
+	log_set_sink(end_as_told, NULL);
+	shortage = (struct shortage){.resource = resource, .left = 2};
+	if (getrlimit(resource, &shortage.enough) != 0)
+		return 1;
+	less = (struct rlimit){little, shortage.enough.rlim_max};
+	if (setrlimit(resource, &less) != 0)
+		return 2;
+	patience_set(wait_for_it, &shortage);
+	enter("yes", NEEDS);
+	if (shortage.waits != 2)
+		return 3;
+	return attempt_shell() == EPERM ? 0 : 4;
+}
+
+static int
+outlast_processes(void)
+{
+	return outlast(RLIMIT_NPROC, 0);
+}
+
+static int
+outlast_descriptors(void)
+{
+	int fd = open("/dev/null", O_RDONLY);
+
+	return fd < 0 ? 5 : outlast(RLIMIT_NOFILE, (rlim_t)fd + 1);
+}
+
+static void
+shortage_is_waited_for_while_it_is_made(void **state)
+{
+	(void)state;
+	assert_int_equal(attempt_reported(outlast_processes), 0);
+	assert_int_equal(attempt_reported(outlast_descriptors), 0);
+}
+
 #ifdef __x86_64__
 /* getpid() of i386, whose number is another call's here. */
 static int
@@ -456,6 +518,7 @@ main(void)
 	    TEST(who_only_answers_calls_nobody),
 	    TEST(call_that_is_newer_than_the_list_does_not_exist),
 	    TEST(shortage_makes_no_sandbox_weaker),
+	    TEST(shortage_is_waited_for_while_it_is_made),
 #ifdef __x86_64__
 	    TEST(call_of_another_architecture_is_refused),
 #endif

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "agent/io/command_output.h"
+#include "agent/io/patience.h"
 
 /* The calls of a run, here and in the child, each of which fails once. They
  * stand in front of the library's own. */
@@ -117,7 +118,7 @@ setup(void **state)
 	fault->call = NULL;
 	asked = 0;
 	may_try = true;
-	command_output_patience(patience, &asked);
+	patience_set(patience, &asked);
 	return 0;
 }
 
@@ -169,7 +170,7 @@ command_output_gives_up_when_told(void **state)
 	assert_non_null(strstr(buf_str(&r.err),
 	    "/bin/sh: cannot run the program: Input/output error"));
 	command_output_fini(&r);
-	command_output_patience(NULL, NULL);
+	patience_set(NULL, NULL);
 	*fault = (struct fault){"fork", 1, EAGAIN};
 	command_output_run(&r, talker);
 	assert_int_equal(r.status, -1);
