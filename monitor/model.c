@@ -578,6 +578,14 @@ model_connection_limit(const struct model_lane *lane)
 	return lane->site != NULL ? lane->site->set.lane_connection_limit : 0;
 }
 
+int
+model_account_connection_limit(const struct model_lane *lane)
+{
+	return lane->site != NULL
+		   ? lane->site->set.lane_account_connection_limit
+		   : 0;
+}
+
 const char *
 model_process_name(enum model_process process)
 {

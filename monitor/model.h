@@ -184,6 +184,9 @@ bool model_is_asked_for(const struct model_lane *lane, const char *name);
  * set. */
 int model_connection_limit(const struct model_lane *lane);
 
+/* Most sessions of all lanes of its account; 0: not known. */
+int model_account_connection_limit(const struct model_lane *lane);
+
 /* Fetches fail, and lanes will be without it soon, or until somebody acts. */
 bool model_token_is_ending(const struct model_token *t, int64_t now_wall_ms);
 

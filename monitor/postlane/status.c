@@ -107,6 +107,20 @@ print_queue(const struct printing *p, const struct model_lane *lane)
 	print_forecast(p, lane, share);
 }
 
+/* Of an order for more sessions than the account has. */
+static void
+print_account_limit(
+    const struct model_lane *lane, const struct steer_order *order)
+{
+	int most = model_account_connection_limit(lane);
+
+	if (order->verb == STEER_CONNECTIONS && most > 0 &&
+	    strtol(order->value, NULL, 10) > most)
+		printf("               in force up to the account's %d "
+		       "(lane_account_connection_limit)\n",
+		    most);
+}
+
 static void
 print_orders(const struct printing *p, const struct model_lane *lane)
 {
@@ -125,6 +139,7 @@ print_orders(const struct printing *p, const struct model_lane *lane)
 		    o->until_s == 0 ? "it is told otherwise"
 				    : say_clock(o->until_s * 1000, p->now_ms,
 					  until, sizeof(until)));
+		print_account_limit(lane, o);
 	}
 }
 

@@ -23,6 +23,7 @@ struct wish {
 	bool is_clear; /* takes the order of this kind away */
 	size_t cleared;
 	bool has_no_room;
+	char limit[128]; /* what bounds it, if something does; "": nothing */
 };
 
 /* ---- who and for how long ------------------------------------------------ */
@@ -99,8 +100,12 @@ command_may_steer(const struct model_lane *lane)
 
 static void
 print_done(const struct command *c, const struct model_lane *lane,
-    const char *what, const char *effect)
+    const char *what, const char *in_force, const char *limit)
 {
+	char effect[768];
+
+	(void)snprintf(effect, sizeof(effect), "%s%s%s", in_force,
+	    limit[0] != '\0' ? ", " : "", limit);
 	if (!c->is_json) {
 		command_say("lane %s: %s: %s", lane->name, what, effect);
 		return;
@@ -119,10 +124,11 @@ remark_in(const char *answer, bool is_kept)
 	return *answer != '\0' ? answer : "in force";
 }
 
-/* Tells the lane's process; the exit status. */
+/* Tells the lane's process; the exit status. limit: of what is in force then,
+ * or "". */
 static int
 tell_lane(const struct command *c, const struct model_lane *lane,
-    const char *question, const char *what, bool is_kept)
+    const char *question, const char *what, const char *limit, bool is_kept)
 {
 	const char *kept = is_kept ? "; what was asked for is kept" : "";
 	char answer[512];
@@ -130,12 +136,13 @@ tell_lane(const struct command *c, const struct model_lane *lane,
 	switch (asking_ask(
 	    lane->directory, lane->name, question, answer, sizeof(answer))) {
 	case ASKING_OK:
-		print_done(c, lane, what, remark_in(answer, is_kept));
+		print_done(c, lane, what, remark_in(answer, is_kept), limit);
 		return EX_OK;
 	case ASKING_NOBODY:
 		print_done(c, lane, what,
 		    is_kept ? "kept: no process runs, the next one obeys it"
-			    : "no process runs: there is nobody to do it");
+			    : "no process runs: there is nobody to do it",
+		    limit);
 		return is_kept ? EX_OK : EX_UNAVAILABLE;
 	case ASKING_REFUSED:
 		command_complain("lane %s: %s%s", lane->name, answer, kept);
@@ -165,7 +172,7 @@ store(const struct command *c, const struct model_lane *lane, struct wish *wish,
 				 "there is no room for more",
 		    lane->directory, STEER_ORDERS_MAX);
 	else
-		status = tell_lane(c, lane, "steer", what, true);
+		status = tell_lane(c, lane, "steer", what, wish->limit, true);
 	free(s);
 	return status;
 }
@@ -199,6 +206,20 @@ say_until(const struct command *c, char *text, size_t n)
 		    say_ms(c->for_s * 1000, left, sizeof(left)));
 }
 
+/* More sessions than the account has are nobody's. */
+static void
+say_limit(struct wish *wish, const struct model_lane *lane)
+{
+	int most = model_account_connection_limit(lane);
+
+	if (wish->order.verb == STEER_CONNECTIONS && !wish->is_clear &&
+	    most > 0 && strtol(wish->order.value, NULL, 10) > most)
+		(void)snprintf(wish->limit, sizeof(wish->limit),
+		    "up to the account's %d "
+		    "(lane_account_connection_limit)",
+		    most);
+}
+
 /* ---- the verbs -------------------------------------------------------------
  */
 
@@ -228,6 +249,7 @@ give(struct command *c, enum steer_verb verb, const char *value)
 		wish.is_clear = is_default;
 		(void)snprintf(
 		    wish.order.value, sizeof(wish.order.value), "%s", value);
+		say_limit(&wish, lane);
 		say_until(c, until, sizeof(until));
 		if (is_default)
 			(void)snprintf(what, sizeof(what), "%s as set",
@@ -359,7 +381,7 @@ retry_run(struct command *c)
 			continue;
 		one = command_may_steer(lane)
 			  ? tell_lane(c, lane, "retry", "dials now, calls back",
-				false)
+				"", false)
 			  : EX_NOPERM;
 		if (one != EX_OK)
 			status = one;

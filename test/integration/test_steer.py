@@ -190,6 +190,14 @@ def test_more_connections_than_are_set(origin, base, certs, started):
                "three connections")
     assert " of 3: " in origin.postlane("status").stdout
     no_loss(origin, sim, sent)
+    limit = "up to the account's 20 (lane_account_connection_limit)\n"
+    told = done(origin, "connections", "fast", "500", "--for", "1h")
+    assert told.startswith("lane fast: connections 500 for ")
+    assert told.endswith(f", {limit}")
+    status = origin.postlane("status").stdout
+    assert "  asked for    connections 500 by " in status
+    assert f"               in force {limit}" in status
+    assert "account" not in done(origin, "connections", "fast", "20")
 
 
 def ask(origin, question):
