@@ -9,7 +9,7 @@ PREFIX   ?= /usr
 DAEMON_DIR ?= $(or $(shell postconf -h daemon_directory 2>/dev/null),/usr/lib/postfix/sbin)
 PROVIDER_DIR ?= /usr/share/postlane/providers
 
-PKGS      = libevent openssl libcares libsasl2 libcurl jansson libpcre2-8 libseccomp
+PKGS      = libevent openssl libcares libsasl2 libcurl jansson libpcre2-8 libseccomp hiredis
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 TERM_LIBS  := $(shell pkg-config --libs ncursesw 2>/dev/null)
@@ -132,7 +132,7 @@ SUPPORT := $(call obj,$(wildcard test/support/*.c) tools/delayproxy/congestion.c
 define unit_rule
 $(BUILD)/unit/$(basename $(notdir $(1))): $(call obj,$(1) $(SIM_SRC)) $(SUPPORT) $(MONITOR_LIB) $(AGENT_LIB) $(COMMON_LIB)
 	@mkdir -p $$(@D)
-	$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) $$(UNIT_LD) -o $$@ $$^ $$(PKG_LIBS) -lcmocka -lhiredis -lm
+	$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) $$(UNIT_LD) -o $$@ $$^ $$(PKG_LIBS) -lcmocka -lm
 endef
 $(foreach t,$(UNIT_SRC),$(eval $(call unit_rule,$(t))))
 unit: $(UNIT_BIN)

@@ -46,6 +46,7 @@ struct agent {
 	struct lane *lane; /* NULL: the configuration cannot be used */
 	struct upstreams *ups;
 	struct rate_store *rates;
+	struct fleet_store *fleet; /* NULL: hosts share nothing */
 	struct domain_store *domains;
 	struct report *report;
 	struct relief *relief;
@@ -423,6 +424,7 @@ wind_up(struct agent *a, enum phase phase, int64_t wait_ms)
 	phase_set(&a->phase, phase);
 	intake_stop(a->intake);
 	relief_stop(a->relief);
+	speaker_stop(a->env.speaker);
 	if (a->lane != NULL) {
 		upstreams_cancel_dials(a->ups);
 		lane_drain(a->lane, clock_moment());
@@ -530,6 +532,13 @@ make_lane(struct agent *a)
 	    a->env.set, a->env.state, a->env.lane_name, clock_mono_us());
 	rate_store_set_loop(a->rates, a->env.loop);
 	env.rates = a->rates;
+	if (a->env.speaker != NULL) {
+		a->fleet = fleet_store_open(
+		    a->env.set, a->env.state, a->env.lane_name);
+		rate_store_set_fleet(a->rates, a->fleet);
+		speaker_begin(a->env.speaker, a->fleet, a->env.board);
+	}
+	env.fleet = a->fleet;
 	a->ups = upstreams_new(a->env.dialer, &env);
 	a->lane = wire_lane(a, error, sizeof(error));
 	if (a->lane == NULL) {
@@ -611,6 +620,8 @@ agent_free(struct agent **agent)
 	intake_free(&a->intake);
 	upstreams_free(&a->ups);
 	rate_store_close(&a->rates);
+	speaker_stop(a->env.speaker);
+	fleet_store_close(&a->fleet);
 	domain_store_close(&a->domains);
 	loop_timer_free(&a->timer);
 	loop_timer_free(&a->finale);

@@ -13,6 +13,7 @@
 #include "agent/engine/domains.h"
 #include "agent/engine/rules.h"
 #include "agent/engine/settings.h"
+#include "agent/fleet/speaker.h"
 #include "agent/io/descriptors.h"
 #include "agent/io/loop.h"
 #include "agent/operator/alarm.h"
@@ -41,6 +42,7 @@ struct agent_env {
 	const struct rewriter *verdicts; /* smtp_delivery_status_filter */
 	const struct content_tables *content;
 	const char *lane_name;
+	struct speaker *speaker; /* NULL: hosts share nothing */
 	struct descriptors descriptors; /* as they are planned */
 	/* The configuration cannot be used: mail is deferred with this text
 	 * (4.3.5), since to exit would throttle the service. NULL: none. */

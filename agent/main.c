@@ -42,6 +42,8 @@ struct parts {
 	struct content_tables *content;
 	struct domains *domains;
 	struct alarm *alarm;
+	struct fleet_access fleet;
+	struct speaker *speaker; /* NULL: hosts share nothing */
 	struct board_writer *board;
 	char *lane_name;
 	int runner_fd;
@@ -79,6 +81,55 @@ open_dialing(struct parts *p)
 	credentials_check(p->dialing.credentials,
 	    s->set.lane_smarthost[0] != '\0' ? s->set.lane_smarthost
 					     : s->set.relayhost);
+}
+
+/* False: problem is the line that says so. */
+static bool
+read_fleet(struct parts *p, char *problem, size_t n)
+{
+	const struct settings *set = &p->startup.set;
+	char why[512];
+
+	if (!fleet_access_parse(set->lane_fleet, &p->fleet, why, sizeof(why)))
+		(void)snprintf(problem, n, "bad parameter: lane_fleet = %s: %s",
+		    set->lane_fleet, why);
+	else if (!fleet_is_name(set->lane_fleet_name))
+		(void)snprintf(problem, n,
+		    "bad parameter: lane_fleet_name = %s: must be 1 to %d "
+		    "letters, digits, dots, underscores and hyphens",
+		    set->lane_fleet_name, FLEET_NAME_SIZE - 1);
+	else if (!fleet_access_password(set->lane_fleet_password_file,
+		     &p->fleet, why, sizeof(why)))
+		(void)snprintf(problem, n,
+		    "bad parameter: lane_fleet_password_file = %s: %s",
+		    set->lane_fleet_password_file, why);
+	else
+		return true;
+	return false;
+}
+
+/* What cannot be used is said, and the host goes on with what is its own. */
+static void
+open_fleet(struct parts *p)
+{
+	const struct settings *set = &p->startup.set;
+	char problem[1024], *table;
+	bool is_good;
+
+	if (set->lane_fleet[0] == '\0')
+		return;
+	if (set->lane_fleet_password_file[0] != '\0') {
+		table =
+		    mem_printf("texthash:%s", set->lane_fleet_password_file);
+		mapwatch_add(p->dialing.tables, table);
+		mem_free(table);
+	}
+	is_good = read_fleet(p, problem, sizeof(problem));
+	if (!is_good)
+		log_warn("%s; going on with this host's own part of the "
+			 "account",
+		    problem);
+	p->speaker = speaker_new(p->loop, set, is_good ? &p->fleet : NULL);
 }
 
 /* What the lanes share, while its path still leads there. */
@@ -139,6 +190,7 @@ start(struct parts *p, int argc, char **argv)
 	logsink_attach(p->loop);
 	open_dialing(p);
 	open_tables(p);
+	open_fleet(p);
 	p->alarm = alarm_new(p->loop, &s->set, p->lane_name, p->runner_fd);
 	if (!master_drop_privileges(&s->set, &s->opt, &error))
 		log_fatal("%s", error);
@@ -182,6 +234,8 @@ share_descriptors(struct parts *p)
 static void
 finish(struct parts *p)
 {
+	speaker_free(&p->speaker);
+	fleet_access_forget(&p->fleet);
 	board_writer_close(&p->board);
 	alarm_free(&p->alarm);
 	provider_set_fini(&p->provider);
@@ -231,6 +285,7 @@ main(int argc, char **argv)
 	    .verdicts = rewrite_table_rewriter(p.verdicts),
 	    .content = p.content,
 	    .lane_name = p.lane_name,
+	    .speaker = p.speaker,
 	    .descriptors = p.descriptors,
 	    .problem = s->problems.count > 0 ? s->problems.text[0] : NULL,
 	};

@@ -33,6 +33,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 enum {
 	FLEET_HOSTS_MAX = 64,
@@ -85,6 +86,16 @@ static inline int64_t
 fleet_slack_us(const struct fleet_terms *terms)
 {
 	return terms->ttl_us / 4;
+}
+
+/* A host's name, as keys and rows of the engine can have it. */
+static inline bool
+fleet_is_name(const char *name)
+{
+	size_t n = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				"abcdefghijklmnopqrstuvwxyz0123456789._-");
+
+	return n > 0 && n < FLEET_NAME_SIZE && name[n] == '\0';
 }
 
 struct fleet_question {

@@ -182,6 +182,11 @@ typedef bool lane_route_fn(void *ctx, const struct route *route);
 void lane_close_idle(struct lane *lane, size_t count, lane_route_fn *is_of,
     void *ctx, struct moment now);
 
+/* So many sessions of those routes are too many: idle ones end, and others take
+ * no new message, until so many are ending. */
+void lane_end_sessions(struct lane *lane, size_t count, lane_route_fn *is_of,
+    void *ctx, struct moment now);
+
 /* A route of these wants a place that idle sessions of the others have: one
  * that no mail waits for, and that carried some, ends when it was idle for a
  * second, unless one is ending. May be called by ops->start_dial(). */

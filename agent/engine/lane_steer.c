@@ -54,9 +54,9 @@ lane_explain_hold(const struct lane *lane, struct dsn *out)
 
 /* The session that is missed least: an idle one, else the least loaded. */
 static struct session *
-least_loaded(const struct lane *lane)
+least_loaded(const struct lane *lane, lane_route_fn *is_of, void *ctx)
 {
-	struct session *best = lane_oldest_idle(lane, false, NULL, NULL);
+	struct session *best = lane_oldest_idle(lane, false, is_of, ctx);
 
 	if (best != NULL)
 		return best;
@@ -65,6 +65,7 @@ least_loaded(const struct lane *lane)
 			struct session *s = session_of(l)->session;
 
 			if (!session_is_finishing(s) &&
+			    (is_of == NULL || is_of(ctx, route_of(link))) &&
 			    (best == NULL ||
 				session_load(s) < session_load(best)))
 				best = s;
@@ -81,12 +82,34 @@ lane_shed_sessions(struct lane *lane, int64_t now_us)
 	if (lane->steering.connection_limit == 0)
 		return;
 	while (lane->sessions - lane->finishing > limit) {
-		struct session *s = least_loaded(lane);
+		struct session *s = least_loaded(lane, NULL, NULL);
 
 		if (s == NULL)
 			return;
 		session_finish(s, FINISH_WANTED, now_us);
 		lane->finishing++;
+	}
+}
+
+void
+lane_end_sessions(struct lane *lane, size_t count, lane_route_fn *is_of,
+    void *ctx, struct moment now)
+{
+	size_t ending = 0;
+
+	list_each (link, &lane->all_sessions) {
+		const struct lane_session *ls =
+		    list_entry(link, struct lane_session, of_lane);
+
+		ending +=
+		    is_of(ctx, ls->route) && session_is_finishing(ls->session);
+	}
+	for (; ending < count; ending++) {
+		struct session *s = least_loaded(lane, is_of, ctx);
+
+		if (s == NULL)
+			return;
+		session_finish(s, FINISH_WANTED, now.us);
 	}
 }
 

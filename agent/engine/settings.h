@@ -146,6 +146,11 @@ struct settings {
 	int64_t lane_alert_interval_us, lane_alert_retry_us;
 	char *lane_sandbox; /* yes, log, no */
 	char *lane_token_directory, *lane_token_service_name;
+	char *lane_fleet; /* empty, unix:/path, host:port */
+	int lane_fleet_size;
+	char *lane_fleet_name, *lane_fleet_password_file;
+	int64_t lane_fleet_ttl_us, lane_fleet_forget_us;
+	int lane_fleet_minimum; /* percent of the base */
 };
 
 #endif

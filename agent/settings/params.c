@@ -593,6 +593,13 @@ params_check(const struct settings *set, struct problems *problems)
 		    "bad parameter: lane_connection_reserve = %d: must be 0 "
 		    "to lane_connection_limit, %d",
 		    set->lane_connection_reserve, set->lane_connection_limit);
+	if (set->lane_fleet_forget_us != 0 &&
+	    set->lane_fleet_forget_us < 2 * set->lane_fleet_ttl_us)
+		problems_addf(problems,
+		    "bad parameter: lane_fleet_forget = %llds: must be 0 or at "
+		    "least twice lane_fleet_ttl, %llds",
+		    (long long)(set->lane_fleet_forget_us / US_PER_S),
+		    (long long)(set->lane_fleet_ttl_us / US_PER_S));
 	if (pacer_weight(set->lane_priority) == 0)
 		problems_addf(problems,
 		    "bad parameter: lane_priority = %s: must be urgent, "

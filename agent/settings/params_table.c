@@ -308,6 +308,20 @@ static const struct param table[] = {
 	"where NAME.conf says how the access token NAME is fetched"),
     STR(lane_token_service_name, "lane-token",
 	"service in master.cf that fetches access tokens"),
+    STR(lane_fleet, "",
+	"Redis or Valkey through which hosts share the account's limits: "
+	"unix:/path or host:port"),
+    INT(lane_fleet_size, "2", 1, 64, "hosts that share it"),
+    STR(lane_fleet_name, "$myhostname", "name of this host among them"),
+    STR(lane_fleet_password_file, "",
+	"a file with the password for it, or user and password"),
+    TIME(lane_fleet_ttl, "30s", 10, 3600,
+	"how long what one host lends another is lent for"),
+    TIME(lane_fleet_forget, "0s", 0, 604800,
+	"after this time without word of a host others may use what is its "
+	"own; 0: never"),
+    INT(lane_fleet_minimum, "10", 0, 100,
+	"percent of that which it keeps then"),
 };
 
 const struct param *

@@ -26,7 +26,8 @@ struct account {
 	char *name;
 	struct budget *budget;
 	struct rate_account *rates;
-	int held;
+	struct fleet_account *fleet; /* NULL: the host has all of it */
+	int held, wanted;
 };
 
 /* Which account a route belongs to, found out once. */
@@ -78,12 +79,75 @@ free_binding(struct binding *b)
 	mem_free(b);
 }
 
+static int64_t
+fleet_in_use(void *ctx, const struct fleet_limit *limit, int64_t now_us)
+{
+	struct account *a = ctx;
+
+	if (limit->kind == FLEET_CONNECTIONS)
+		return budget_in_use(a->budget, clock_ms_from_us(now_us));
+	if (limit->kind == FLEET_DIALS || !limit->whole.is_quota)
+		return 0;
+	return rate_store_quota_used(a->rates,
+	    (enum pacer_unit)((int)limit->kind - (int)FLEET_MESSAGES),
+	    limit->whole.period_us, now_us);
+}
+
+static void
+on_fleet_share(void *ctx)
+{
+	struct account *a = ctx;
+
+	if (!a->accounts->is_draining)
+		a->accounts->env.want_kick(a->accounts->env.ctx);
+}
+
+static const struct fleet_account_ops fleet_handlers = {
+    .in_use = fleet_in_use,
+    .on_share = on_fleet_share,
+};
+
+static void
+join_fleet(struct account *a)
+{
+	static const struct board_fleet none = {.size = 0};
+	const struct accounts_env *env = &a->accounts->env;
+
+	if (env->fleet == NULL) {
+		board_writer_set_fleet(env->board, a->name, &none);
+		return;
+	}
+	a->fleet =
+	    fleet_store_account(env->fleet, a->name, loop_now_us(env->loop));
+	fleet_account_set_ops(a->fleet, &fleet_handlers, a);
+	budget_set_fleet(a->budget, a->fleet);
+}
+
+static void
+leave_fleet(struct account *a)
+{
+	if (a->fleet == NULL)
+		return;
+	fleet_account_set_ops(a->fleet, NULL, NULL);
+	fleet_account_close(&a->fleet);
+}
+
+/* What the fleet is asked for. */
+static void
+tell_demand(struct account *a)
+{
+	if (a->fleet != NULL)
+		fleet_account_connections(a->fleet, a->held, a->wanted,
+		    loop_now_us(a->accounts->env.loop));
+}
+
 static void
 close_account(struct account *a)
 {
 	list_remove(&a->link);
 	a->accounts->count--;
 	budget_close(&a->budget);
+	leave_fleet(a);
 	mem_free(a->name);
 	mem_free(a);
 }
@@ -155,10 +219,14 @@ static void
 on_budget_room(void *ctx)
 {
 	struct account *a = ctx;
-	int surplus;
+	int surplus, excess;
 
 	if (a->accounts->is_draining)
 		return;
+	excess = budget_excess(a->budget);
+	if (excess > 0)
+		lane_end_sessions(a->accounts->lane, (size_t)excess,
+		    is_route_of, a, clock_moment());
 	surplus = budget_surplus(a->budget);
 	if (surplus > 0)
 		lane_close_idle(a->accounts->lane, (size_t)surplus, is_route_of,
@@ -189,6 +257,7 @@ find_account(struct accounts *accounts, const char *name)
 	    accounts->env.rates, name, loop_now_us(accounts->env.loop));
 	(void)board_writer_set_account(accounts->env.board, name);
 	budget_set_board(a->budget, accounts->env.board);
+	join_fleet(a);
 	return a;
 }
 
@@ -330,6 +399,7 @@ account_take(struct account *a, int *slot, struct lane_no *no)
 		}
 		if (rate_store_connect_take(a->rates, now_us)) {
 			a->held++;
+			tell_demand(a);
 			*slot = answer.slot;
 			return true;
 		}
@@ -348,6 +418,7 @@ account_give_back(struct account *a, int slot, bool is_clean, int64_t rtt_us)
 	    loop_now_ms(a->accounts->env.loop));
 	a->held--;
 	CHECK(a->held >= 0);
+	tell_demand(a);
 }
 
 void
@@ -376,8 +447,12 @@ void
 accounts_drain(struct accounts *accounts)
 {
 	accounts->is_draining = true;
-	list_each (link, &accounts->all)
-		budget_drain(list_entry(link, struct account, link)->budget);
+	list_each (link, &accounts->all) {
+		struct account *a = list_entry(link, struct account, link);
+
+		budget_drain(a->budget);
+		leave_fleet(a);
+	}
 }
 
 /* ---- what is learned --------------------------------------------------- */
@@ -473,6 +548,8 @@ on_want(void *ctx, struct route *route, size_t count)
 	if (total > limit)
 		total = limit;
 	budget_want(mine->account->budget, (int)total);
+	mine->account->wanted = (int)total;
+	tell_demand(mine->account);
 }
 
 static void

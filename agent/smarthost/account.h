@@ -34,6 +34,7 @@ struct accounts_env {
 	struct board_writer *board; /* may be NULL */
 	const struct statefile_dir *state; /* may be NULL */
 	struct rate_store *rates;
+	struct fleet_store *fleet; /* hosts share accounts; NULL: not */
 	const char *lane_name;
 	/* Something changed: lane_kick() is due. */
 	loop_fn *want_kick;

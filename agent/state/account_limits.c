@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/engine/fleet_rate.h"
 #include "agent/state/persist.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
@@ -45,6 +46,9 @@ struct account_limits {
 	bool may_wait; /* a place may be kept for us */
 	bool has_warned;
 	int64_t told_us, pause_until_us; /* known already */
+	struct fleet_account *fleet; /* NULL: the host has all */
+	struct limitset_rate set[LIMITSET_MAX]; /* as configured */
+	size_t set_count;
 	struct fairshare share; /* scratch, and what peek showed */
 	bool is_read; /* ... as it was after so many stores: */
 	uint64_t stores;
@@ -140,16 +144,173 @@ account_limits_is_spent(int fd, uint64_t boot, int64_t now_us)
 }
 
 static void
-configured(const struct account_limits *f,
-    struct limitset_rate rates[LIMITSET_MAX], size_t *count_out)
+configure(struct account_limits *f)
 {
 	char error[256];
 
-	*count_out = 0;
 	/* config has checked these before. */
-	if (!pacer_rates(
-		f->env->set, f->scope, rates, count_out, error, sizeof(error)))
+	if (!pacer_rates(f->env->set, f->scope, f->set, &f->set_count, error,
+		sizeof(error))) {
 		log_error("%s", error);
+		f->set_count = 0;
+	}
+}
+
+/* ---- the host's part ------------------------------------------------------
+ */
+
+static bool
+is_alike(const struct limitset_rate *a, const struct limitset_rate *b)
+{
+	return a->unit == b->unit && a->rate.is_quota == b->rate.is_quota &&
+	       a->rate.period_us == b->rate.period_us;
+}
+
+/* Of the fleet's limits, that of f->set[i]; -1: it is none of them, as one of
+ * two in the same period. */
+static int
+shared(const struct account_limits *f, size_t i)
+{
+	const struct limitset_rate *r = &f->set[i];
+
+	for (size_t k = 0; k < f->set_count; k++)
+		if (k != i && is_alike(r, &f->set[k]))
+			return -1;
+	return fleet_account_find(f->fleet,
+	    f->scope == PACER_CONNECTIONS
+		? FLEET_DIALS
+		: (enum fleet_kind)((int)FLEET_MESSAGES + r->unit),
+	    &r->rate);
+}
+
+static struct limitset_rate
+part_of_limit(const struct account_limits *f, size_t i, int64_t now_us)
+{
+	struct limitset_rate part = f->set[i];
+	int64_t size = f->env->set->lane_fleet_size, share;
+	int k;
+
+	if (f->fleet == NULL)
+		return part;
+	k = shared(f, i);
+	share = k >= 0 ? fleet_account_share(f->fleet, (size_t)k, now_us)
+		       : fleet_rate_limit(&part.rate, size) / size;
+	fleet_rate_part(&f->set[i].rate, share > 0 ? share : 0, &part.rate);
+	return part;
+}
+
+static void
+configured(const struct account_limits *f,
+    struct limitset_rate rates[LIMITSET_MAX], size_t *count_out)
+{
+	int64_t now_us = clock_mono_us();
+
+	*count_out = f->set_count;
+	for (size_t i = 0; i < f->set_count; i++)
+		rates[i] = part_of_limit(f, i, now_us);
+}
+
+/* The row that is ours, else one that is in force, else one that was. */
+static struct limitset_limit *
+row_of(const struct account_limits *f, struct fairshare *s,
+    const struct limitset_rate *want)
+{
+	int64_t mine = f->me >= 0 ? INT64_C(1) << f->me : 0;
+	struct limitset_limit *found = NULL;
+
+	for (size_t i = 0; i < LIMITSET_MAX; i++) {
+		struct limitset_limit *l = &s->set.limits[i];
+
+		if (l->unit != want->unit ||
+		    l->limiter.kind != (want->rate.is_quota ? LIMITER_QUOTA
+							    : LIMITER_BUCKET) ||
+		    (want->rate.is_quota ? l->limiter.quota.period_us
+					 : l->limiter.bucket.period_us) !=
+			want->rate.period_us)
+			continue;
+		if ((l->users & mine) != 0)
+			return l;
+		if (found == NULL || (found->users == 0 && l->users != 0))
+			found = l;
+	}
+	return found;
+}
+
+/* By the clock and not by the turn's time, as with slots. True: some limit is
+ * another one now. */
+static bool
+apply_shares(const struct account_limits *f, struct fairshare *s)
+{
+	int64_t now_us = clock_mono_us();
+	bool has_changed = false;
+
+	for (size_t i = 0; f->fleet != NULL && i < f->set_count; i++) {
+		struct limitset_rate part;
+		struct limitset_limit *l;
+
+		if (shared(f, i) < 0)
+			continue;
+		part = part_of_limit(f, i, now_us);
+		l = row_of(f, s, &part);
+		if (l == NULL || limiter_matches(&l->limiter, &part.rate))
+			continue;
+		fleet_rate_apply(&l->limiter, &part.rate, now_us);
+		has_changed = true;
+	}
+	return has_changed;
+}
+
+static bool
+are_shares_applied(const struct account_limits *f)
+{
+	struct fairshare *s;
+	bool has_changed;
+
+	if (f->fleet == NULL)
+		return true;
+	s = mem_alloc(sizeof(*s));
+	*s = f->share;
+	has_changed = apply_shares(f, s);
+	mem_free(s);
+	return !has_changed;
+}
+
+/* Something waits for this limit. */
+static void
+note_short(const struct account_limits *f, const struct limitset_limit *limit,
+    int64_t now_us)
+{
+	for (size_t i = 0; f->fleet != NULL && i < f->set_count; i++) {
+		int k = shared(f, i);
+
+		if (k >= 0 && f->set[i].unit == limit->unit &&
+		    (limit->limiter.kind == LIMITER_QUOTA) ==
+			f->set[i].rate.is_quota)
+			fleet_account_short(f->fleet, (size_t)k, now_us);
+	}
+}
+
+static void
+note_taken(const struct account_limits *f, const struct limitset_cost *cost,
+    int64_t now_us)
+{
+	for (size_t i = 0; f->fleet != NULL && i < f->set_count; i++) {
+		int k = shared(f, i);
+		uint64_t n = cost->units[f->set[i].unit];
+
+		if (k >= 0)
+			fleet_account_take(f->fleet, (size_t)k,
+			    n < RATE_COUNT_MAX ? (int64_t)n : RATE_COUNT_MAX,
+			    now_us);
+	}
+}
+
+/* A share may be more in a moment. */
+static int64_t
+bounded_wait_us(const struct account_limits *f, int64_t wait_us)
+{
+	return f->fleet != NULL && wait_us > FLEET_ANSWER_US ? FLEET_ANSWER_US
+							     : wait_us;
 }
 
 /* ---- our row ----------------------------------------------------------- */
@@ -333,6 +494,8 @@ begin(struct account_limits *f, int wait_ms, int64_t now_us)
 			 "anew",
 		    f->label);
 	}
+	if (apply_shares(f, &f->share))
+		f->is_joined_now = true;
 	if (f->is_pending)
 		join(f, f->now_us);
 	else if (f->me >= 0 && f->share.lanes[f->me].key != f->key)
@@ -359,7 +522,7 @@ static bool
 is_current(struct account_limits *f)
 {
 	return f->is_read && f->me >= 0 && f->alone == NULL &&
-	       persist_stores(f->file) == f->stores;
+	       persist_stores(f->file) == f->stores && are_shares_applied(f);
 }
 
 /* ---- life -------------------------------------------------------------- */
@@ -378,6 +541,9 @@ account_limits_open(const struct account_limits_env *env, const char *kind,
 	board_label(account, f->label, sizeof(f->label));
 	f->me = -1;
 	f->is_pending = true;
+	configure(f);
+	if (env->fleet != NULL)
+		f->fleet = fleet_store_account(env->fleet, account, now_us);
 	f->file = account_limits_keep(env->dir, kind, account, error, n);
 	if (begin(f, TAKE_WAIT_MS, now_us))
 		end(f, true);
@@ -400,6 +566,7 @@ account_limits_close(struct account_limits **f)
 		persist_leave(old->file, old->me);
 	}
 	persist_close(&old->file);
+	fleet_account_close(&old->fleet);
 	mem_free(old->alone);
 	mem_free(old);
 }
@@ -420,19 +587,13 @@ look(struct account_limits *f)
 bool
 account_limits_is_limited(struct account_limits *f)
 {
-	struct limitset_rate rates[LIMITSET_MAX];
-	size_t count;
-
 	if (f->me >= 0 || f->is_pending) {
 		if (fairshare_is_limited(look(f)))
 			return true;
 		if (f->me >= 0)
 			return false;
 	}
-	if (!f->is_pending)
-		return false;
-	configured(f, rates, &count);
-	return count > 0;
+	return f->is_pending && f->set_count > 0;
 }
 
 /* ---- takes ------------------------------------------------------------- */
@@ -456,6 +617,7 @@ wait_alone_us(struct account_limits *f, const struct limitset_cost *cost,
 	CHECK(f->alone == NULL || f->alone_me >= 0);
 	if (f->alone == NULL)
 		return COME_AGAIN_US;
+	(void)apply_shares(f, f->alone);
 	all = alone_cost(f, cost);
 	return fairshare_wait_us(
 	    f->alone, f->alone_me, &all, now_us, limit_out);
@@ -474,10 +636,9 @@ wait_changes_nothing(struct account_limits *f, const struct limitset_cost *cost,
 	return memcmp(&before, &f->share.lanes[f->me], sizeof(before)) == 0;
 }
 
-int64_t
-account_limits_wait_us(struct account_limits *f,
-    const struct limitset_cost *cost, int64_t now_us,
-    const struct limitset_limit **limit_out)
+static int64_t
+wait_us(struct account_limits *f, const struct limitset_cost *cost,
+    int64_t now_us, const struct limitset_limit **limit_out)
 {
 	int64_t wait;
 
@@ -499,6 +660,18 @@ account_limits_wait_us(struct account_limits *f,
 	return wait;
 }
 
+int64_t
+account_limits_wait_us(struct account_limits *f,
+    const struct limitset_cost *cost, int64_t now_us,
+    const struct limitset_limit **limit_out)
+{
+	int64_t wait = wait_us(f, cost, now_us, limit_out);
+
+	if (wait > 0)
+		note_short(f, *limit_out, now_us);
+	return bounded_wait_us(f, wait);
+}
+
 static bool
 take_alone(
     struct account_limits *f, const struct limitset_cost *cost, int64_t now_us)
@@ -507,11 +680,13 @@ take_alone(
 
 	if (f->alone == NULL)
 		return false;
+	(void)apply_shares(f, f->alone);
 	all = alone_cost(f, cost);
 	if (!fairshare_take(f->alone, f->alone_me, &all, now_us))
 		return false;
 	for (int i = 0; i < LIMITSET_UNITS; i++)
 		f->owed.units[i] += cost->units[i];
+	note_taken(f, cost, now_us);
 	return true;
 }
 
@@ -527,8 +702,10 @@ account_limits_take(
 		return take_alone(f, cost, now_us);
 	is_taken = f->me < 0 || fairshare_take(&f->share, f->me, cost, now_us);
 	end(f, is_taken);
-	if (is_taken)
+	if (is_taken) {
 		f->may_wait = false;
+		note_taken(f, cost, now_us);
+	}
 	return is_taken;
 }
 
@@ -548,6 +725,23 @@ account_limits_peek(struct account_limits *f)
 	if (!is_current(f) && begin(f, TAKE_WAIT_MS, 0))
 		end(f, false);
 	return f->alone != NULL ? f->alone : &f->share;
+}
+
+int64_t
+account_limits_quota_used(
+    struct account_limits *f, int unit, int64_t period_us, int64_t now_us)
+{
+	const struct fairshare *s = account_limits_peek(f);
+
+	for (size_t i = 0; i < LIMITSET_MAX; i++) {
+		const struct limitset_limit *l = &s->set.limits[i];
+
+		if (l->unit == unit && l->users != 0 &&
+		    l->limiter.kind == LIMITER_QUOTA &&
+		    l->limiter.quota.period_us == period_us)
+			return quota_used(&l->limiter.quota, now_us);
+	}
+	return 0;
 }
 
 /* ---- what lanes tell each other ---------------------------------------- */

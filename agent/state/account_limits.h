@@ -25,6 +25,7 @@
 #include "agent/engine/pacer.h"
 #include "agent/engine/settings.h"
 #include "agent/io/loop.h"
+#include "agent/state/fleet_store.h"
 #include "agent/state/statefile.h"
 #include "common/limits/fairshare.h"
 
@@ -36,6 +37,8 @@ struct account_limits_env {
 	const struct statefile_dir *dir; /* may be NULL */
 	const char *lane_name;
 	int weight;
+	/* Limits are what this host has of them in a fleet; NULL: all. */
+	struct fleet_store *fleet;
 	/* What is looked at without the lock is read once in a turn of it;
 	 * NULL: each time. */
 	struct loop *loop;
@@ -83,6 +86,11 @@ void account_limits_quit(struct account_limits *f);
 
 /* The value as read last, if it can be had anew. */
 const struct fairshare *account_limits_peek(struct account_limits *f);
+
+/* Units of a quota that count now, by all lanes of this host; unit: index of
+ * limitset_cost.units. 0: there is no such quota. */
+int64_t account_limits_quota_used(
+    struct account_limits *f, int unit, int64_t period_us, int64_t now_us);
 
 /* Notes now and then that the lane sends, where no take does. */
 void account_limits_note_use(struct account_limits *f, int64_t now_us);

@@ -28,6 +28,7 @@
 
 #include "agent/state/board_writer.h"
 #include "agent/state/budget_state.h"
+#include "agent/state/fleet_store.h"
 #include "agent/state/statefile.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
@@ -150,6 +151,27 @@ warn_limits(struct budget *b, const struct slots_sum *sum)
 	    b->slots.head.label, b->limit, sum->limit);
 }
 
+/* By the clock and not by the turn's time: a process that was stopped goes on
+ * with the time from before, and its host's share was another then. */
+static void
+apply_share(struct budget *b, struct slots_sum *sum)
+{
+	int64_t share;
+
+	b->excess = 0;
+	b->is_share_least = false;
+	if (b->fleet == NULL)
+		return;
+	share = fleet_account_share(b->fleet, 0, clock_mono_us());
+	b->is_share_least = share < sum->limit_now;
+	if (b->is_share_least)
+		sum->limit_now = (int)share;
+	if (sum->held > share && sum->mine > 0)
+		b->excess =
+		    (int)(((sum->held - share) * sum->mine + sum->held - 1) /
+			  sum->held);
+}
+
 /* What holds now. Without the mutex a slot that is just being taken looks
  * abandoned, so nothing is put to rest then. */
 static void
@@ -160,6 +182,7 @@ look(struct budget *b, int64_t now_ms, bool has_mutex, struct slots_sum *sum)
 		(void)slots_rest_abandoned(
 		    &b->slots, &b->locks, now_ms, budget_put_row, b);
 	slots_count(&b->slots, &b->locks, b->me, now_ms, sum);
+	apply_share(b, sum);
 	warn_limits(b, sum);
 	b->limit_seen = sum->limit;
 	b->is_all_mine = sum->held == b->mine_count && sum->resting == 0;
@@ -394,6 +417,8 @@ budget_drain(struct budget *b)
 {
 	set_need(b, BUDGET_DRAINING);
 	b->board = NULL;
+	b->fleet = NULL;
+	b->excess = 0;
 	b->wants = 0;
 	b->surplus = 0;
 	/* It looks on whether the file is still the one all have. */
@@ -421,6 +446,9 @@ why_not(const struct budget *b, const struct slots_sum *sum)
 		if (sum->mine >= (part > b->reserve ? part : b->reserve))
 			return "another lane keeps the slots locked";
 	}
+	if (b->is_share_least && sum->held >= sum->limit_now)
+		return "this host's share of the account's connections is "
+		       "in use";
 	return slots_why_not(sum, b->reserve);
 }
 
@@ -470,7 +498,7 @@ budget_look(struct budget *b, int64_t now_ms)
 		return;
 	show(b, &sum, now_ms);
 	has_room = is_in_want(b) && why_not(b, &sum) == NULL;
-	if (has_room || b->surplus > 0)
+	if (has_room || b->surplus > 0 || b->excess > 0)
 		b->on_room(b->ctx); /* may close the budget */
 }
 
@@ -693,6 +721,30 @@ budget_want(struct budget *b, int count)
 	publish_wants(b);
 	show_mine(b);
 	set_timer(b);
+}
+
+void
+budget_set_fleet(struct budget *b, struct fleet_account *fleet)
+{
+	b->fleet = fleet;
+}
+
+int
+budget_excess(const struct budget *b)
+{
+	return b->excess;
+}
+
+int
+budget_in_use(struct budget *b, int64_t now_ms)
+{
+	struct slots_sum sum;
+	bool has_mutex = lock_mutex(b, MUTEX_WAIT_MS, now_ms);
+
+	look(b, now_ms, has_mutex, &sum);
+	if (has_mutex)
+		unlock_mutex(b);
+	return sum.held + sum.resting;
 }
 
 int

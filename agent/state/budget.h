@@ -53,6 +53,19 @@ struct budget *budget_open(struct loop *loop, const struct settings *set,
  * The board must outlive the budget. */
 void budget_set_board(struct budget *budget, struct board_writer *board);
 
+/* The account's limit is also what this host has of it in a fleet, from now on
+ * (borrowed; NULL: there is none). on_room is called, too, while more is held
+ * than that. */
+struct fleet_account;
+void budget_set_fleet(struct budget *budget, struct fleet_account *fleet);
+
+/* So many of this lane's slots are above the host's share, as of the last look;
+ * those whose sessions end already are among them. */
+int budget_excess(const struct budget *budget);
+
+/* Slots that count now, of all lanes of this host: held, or resting. */
+int budget_in_use(struct budget *budget, int64_t now_ms);
+
 /* Closes without unlocking: a forked child may still hold the slots. */
 void budget_close(struct budget **budget);
 

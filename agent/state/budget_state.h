@@ -55,6 +55,9 @@ struct budget {
 	int wants;
 	int limit_seen; /* smallest of the running lanes, at the last look */
 	int surplus; /* of ours that others could use */
+	struct fleet_account *fleet; /* NULL: the host has all of it */
+	bool is_share_least; /* that is the limit in force */
+	int excess; /* of ours, more than the host's share */
 	int mine_count;
 	int64_t timer_ms; /* when it fires; 0: not set */
 	int64_t rtt_ms; /* last one told */

@@ -81,6 +81,13 @@ rate_store_set_loop(struct rate_store *store, struct loop *loop)
 	store->env.loop = loop;
 }
 
+void
+rate_store_set_fleet(struct rate_store *store, struct fleet_store *fleet)
+{
+	CHECK(list_is_empty(&store->accounts));
+	store->env.fleet = fleet;
+}
+
 /* ---- the account ------------------------------------------------------- */
 
 static void
@@ -241,6 +248,15 @@ rate_store_peek_connects(struct rate_store *store)
 	    !account_limits_is_limited(a->connects))
 		return NULL;
 	return &account_limits_peek(a->connects)->set;
+}
+
+int64_t
+rate_store_quota_used(struct rate_account *a, enum pacer_unit unit,
+    int64_t period_us, int64_t now_us)
+{
+	return a->store->is_drained ? 0
+				    : account_limits_quota_used(a->mail,
+					  (int)unit, period_us, now_us);
 }
 
 static const struct limitset_cost one_connection = {{1}};

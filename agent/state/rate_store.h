@@ -29,6 +29,7 @@
 #include "agent/engine/pacer.h"
 #include "agent/engine/settings.h"
 #include "agent/io/loop.h"
+#include "agent/state/fleet_store.h"
 #include "agent/state/statefile.h"
 
 struct rate_store;
@@ -43,6 +44,11 @@ struct rate_store *rate_store_open(const struct settings *set,
  * lock.
  */
 void rate_store_set_loop(struct rate_store *store, struct loop *loop);
+
+/* Limits of accounts are what this host has of them in a fleet (borrowed), from
+ * before the first account. */
+void rate_store_set_fleet(struct rate_store *store, struct fleet_store *fleet);
+
 void rate_store_close(struct rate_store **store);
 
 /* In the draining child, after fork: the lane's next process has the files. No
@@ -72,6 +78,10 @@ const struct limitset *rate_store_peek(
     struct rate_store *store, struct rate_account *a);
 /* Of new connections; the account opened last. */
 const struct limitset *rate_store_peek_connects(struct rate_store *store);
+
+/* Units of a quota of the account that count now. */
+int64_t rate_store_quota_used(struct rate_account *a, enum pacer_unit unit,
+    int64_t period_us, int64_t now_us);
 
 /* lane_connection_rate_limit: microseconds until one more connection may be
  * begun, 0: now; and one is. take false: another lane was quicker. */

@@ -85,7 +85,7 @@ bucket_is_valid(const struct bucket *b)
 static bool
 quota_is_valid(const struct quota *q)
 {
-	if (q->limit <= 0 || q->limit > RATE_COUNT_MAX || q->period_us <= 0 ||
+	if (q->limit < 0 || q->limit > RATE_COUNT_MAX || q->period_us <= 0 ||
 	    q->period_us > RATE_PERIOD_MAX_US || q->newest < 0 ||
 	    q->slot_us !=
 		(q->period_us + QUOTA_SLOTS - 2) / (QUOTA_SLOTS - 1) ||

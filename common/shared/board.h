@@ -157,7 +157,8 @@ enum {
 	X(dial_time, "from connect to the session being ready")                \
 	X(report_time, "from the last verdict to the final status")            \
 	X(postfix_wait, "from arrival in Postfix to the request that ended "   \
-			"it, being read")
+			"it, being read")                                      \
+	X(fleet_renew, "from a question to the fleet's engine to its answer")
 
 /* What mail waits for: name, as shown and in JSON. They keep their order. */
 #define BOARD_WAITS(X)                                                         \

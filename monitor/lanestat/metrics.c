@@ -542,6 +542,9 @@ static const struct {
     {"postlane_report_seconds",
 	"From the last verdict to the final status for the queue manager",
 	BOARD_HIST_report_time},
+    {"postlane_fleet_renew_seconds",
+	"From a question to the fleet's engine to its answer",
+	BOARD_HIST_fleet_renew},
 };
 
 static void
