@@ -258,6 +258,7 @@ edit_copies(struct work *w)
 	const struct setupplan *p = w->plan;
 
 	return step(w, 0, main_cf, &p->maps, p->maps != NULL) &&
+	       step(w, 0, main_cf, &p->senders, p->senders != NULL) &&
 	       step(w, 0, main_cf, p->lines, p->line_count) &&
 	       step(w, 1, master_cf, &p->entries[0], 1) &&
 	       step(w, 1, master_cf, &p->entries[1], 1);

@@ -65,9 +65,14 @@ static void
 add_windows(struct setupplan *p, const struct main_cf *cf, const char *service,
     int window)
 {
+	char *name;
+
 	add_number(p, cf, service, "destination_concurrency_limit", window);
 	add_number(p, cf, service, "initial_destination_concurrency", window);
 	add_number(p, cf, service, "destination_recipient_limit", RECIPIENTS);
+	name = mem_printf("%s_destination_rate_delay", service);
+	add_line(p, cf, name, "0s");
+	mem_free(name);
 }
 
 static void
@@ -81,23 +86,49 @@ add_table(struct setupplan *p, const char *maps)
 	mem_free(table);
 }
 
+char *
+setupplan_sender_maps(
+    const char *sender_transports, const char *sender_relayhosts)
+{
+	return mem_printf("%s%spipemap:{unionmap:{%s}, static:smtp}",
+	    sender_transports, sender_transports[0] != '\0' ? " " : "",
+	    sender_relayhosts);
+}
+
+/* Whose relay the table names goes there by smtp(8), as before. */
+static void
+add_senders(struct setupplan *p, const struct setupplan_conf *conf)
+{
+	static const char name[] = "sender_dependent_default_transport_maps";
+	char *verify, *value;
+
+	if (conf->sender_relayhosts[0] == '\0')
+		return;
+	verify = mem_printf("address_verify_%s", name);
+	if (main_cf_find(conf->cf, verify) == NULL)
+		add_line(p, conf->cf, verify, conf->verify_sender_transports);
+	value = setupplan_sender_maps(
+	    conf->sender_transports, conf->sender_relayhosts);
+	p->senders = mem_printf("%s = %s", name, value);
+	mem_free(value);
+	mem_free(verify);
+}
+
 /* What no other rule takes; verify(8) goes on as it did. */
 static void
 add_default(struct setupplan *p, const struct setupplan_conf *conf)
 {
 	if (main_cf_find(conf->cf, "default_transport") != NULL ||
-	    strcmp(conf->default_transport, "smtp") != 0)
+	    strcmp(conf->default_transport, "smtp") != 0) {
 		p->why_not = "it is set already";
-	else if (conf->sender_relayhosts[0] != '\0')
-		p->why_not = "senders have relays of their own "
-			     "(sender_dependent_relayhost_maps)";
-	if (p->why_not != NULL)
 		return;
+	}
 	p->is_default = true;
 	add_line(p, conf->cf, "default_transport", p->slow);
 	if (main_cf_find(conf->cf, "address_verify_default_transport") == NULL)
 		add_line(
 		    p, conf->cf, "address_verify_default_transport", "smtp");
+	add_senders(p, conf);
 }
 
 /* ---- master.cf ----------------------------------------------------------- */
@@ -121,6 +152,7 @@ entry_of(const struct setupplan *p, const char *service, const char *own,
 	return mem_printf(
 	    "%s/unix = %s unix - - n - 1 lane -o lane_smarthost=%s %s"
 	    " -o smtp_tls_security_level=secure -o smtp_tls_CAfile=" AUTHORITIES
+	    " -o smtp_tls_CApath="
 	    " -o smtp_sasl_auth_enable=yes"
 	    " -o smtp_sasl_password_maps=texthash:%s"
 	    " -o smtp_sasl_tls_security_options=noanonymous"
@@ -130,9 +162,10 @@ entry_of(const struct setupplan *p, const char *service, const char *own,
 	    " -o { smtpd_log_access_permit_actions = ${lane_smarthost?{}}%s"
 	    " ${%s_destination_concurrency_limit?{}}"
 	    " ${%s_initial_destination_concurrency?{}}"
-	    " ${%s_destination_recipient_limit?{}} } class=%s",
+	    " ${%s_destination_recipient_limit?{}}"
+	    " ${%s_destination_rate_delay?{}} } class=%s",
 	    service, service, p->nexthop, own, p->login, own_names, service,
-	    service, service, class);
+	    service, service, service, class);
 }
 
 static void
@@ -219,7 +252,7 @@ setupplan_fini(struct setupplan *plan)
 {
 	char *const texts[] = {plan->nexthop, plan->directory, plan->fast,
 	    plan->slow, plan->login, plan->transport, plan->record, plan->maps,
-	    plan->entries[0], plan->entries[1]};
+	    plan->senders, plan->entries[0], plan->entries[1]};
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
 		mem_free(texts[i]);

@@ -5,8 +5,8 @@
  *   NAME_login               table with the login (lane_login)
  *   NAME_transport           table with the domains that are fast, behind those
  *                            of transport_maps
- *   default_transport        slow, where nothing is written of it and senders
- *                            have no relays of their own
+ *   default_transport        slow, where nothing is written of it; senders with
+ *                            relays of their own stay with smtp
  *
  * Pure: of the site as postconf knows it. What would replace something is a
  * conflict, and then there is no plan.
@@ -27,6 +27,8 @@ struct setupplan {
 	char *fast, *slow; /* services */
 	char *login, *transport, *record; /* paths */
 	char *maps; /* transport_maps = ...; NULL: it has the table */
+	char *senders; /* sender_dependent_default_transport_maps = ...; NULL:
+			  no sender has a relay of its own */
 	char *lines[SETUPPLAN_LINES_MAX]; /* "name = value", of main.cf */
 	size_t line_count;
 	char *entries[2]; /* "fast/unix = fast unix - - n ..." */
@@ -36,12 +38,21 @@ struct setupplan {
 	size_t conflict_count;
 };
 
-/* What is known of main.cf beside site: as it is written, and transport_maps
- * and sender_dependent_relayhost_maps as they are in force, unexpanded. */
+/* What is known of main.cf beside site: as it is written, and parameters as
+ * they are in force, unexpanded. */
 struct setupplan_conf {
 	const struct main_cf *cf;
-	const char *transport_maps, *sender_relayhosts, *default_transport;
+	const char *transport_maps, *default_transport;
+	const char *sender_relayhosts; /* sender_dependent_relayhost_maps */
+	/* sender_dependent_default_transport_maps; what verify(8) has of it */
+	const char *sender_transports, *verify_sender_transports;
 };
+
+/* What keeps senders with a relay of their own at smtp(8) when
+ * default_transport becomes a lane: the value of
+ * sender_dependent_default_transport_maps; the caller's. */
+char *setupplan_sender_maps(
+    const char *sender_transports, const char *sender_relayhosts);
 
 /* name "": none. False: error says what is wrong with a word; else
  * setupplan_fini(). */

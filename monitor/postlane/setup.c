@@ -29,6 +29,16 @@ value_of(const struct postconf *pc, const char *name)
 	return value != NULL ? value : "";
 }
 
+/* As it is written, for $name to stay what it is. */
+static const char *
+unexpanded(
+    const struct postconf *pc, const struct main_cf *cf, const char *name)
+{
+	const char *written = main_cf_find(cf, name);
+
+	return written != NULL ? written : value_of(pc, name);
+}
+
 static bool
 ask(struct command *c, struct postconf *pc, const struct main_cf *cf)
 {
@@ -40,6 +50,9 @@ ask(struct command *c, struct postconf *pc, const struct main_cf *cf)
 
 	postconf_want(pc, "transport_maps");
 	postconf_want(pc, "sender_dependent_relayhost_maps");
+	postconf_want(pc, "sender_dependent_default_transport_maps");
+	postconf_want(
+	    pc, "address_verify_sender_dependent_default_transport_maps");
 	postconf_want(pc, "default_transport");
 	is_told = postconf_run(
 	    pc, program, c->site.set.config_directory, &none, cf, &why);
@@ -61,15 +74,17 @@ make_plan(struct command *c, struct setupplan *plan)
 
 	(void)main_cf_read(&cf, c->site.set.config_directory);
 	if (ask(c, &pc, &cf)) {
-		const char *written = main_cf_find(&cf, "transport_maps");
 		struct setupplan_conf conf = {
 		    .cf = &cf,
-		    /* as it is written, for $name to stay what it is */
-		    .transport_maps = written != NULL
-					  ? written
-					  : value_of(&pc, "transport_maps"),
+		    .transport_maps = unexpanded(&pc, &cf, "transport_maps"),
 		    .sender_relayhosts =
-			value_of(&pc, "sender_dependent_relayhost_maps"),
+			unexpanded(&pc, &cf, "sender_dependent_relayhost_maps"),
+		    .sender_transports = unexpanded(
+			&pc, &cf, "sender_dependent_default_transport_maps"),
+		    /* as it is before that changes */
+		    .verify_sender_transports = value_of(&pc,
+			"address_verify_sender_dependent_default_transport_"
+			"maps"),
 		    .default_transport = value_of(&pc, "default_transport"),
 		};
 
@@ -119,6 +134,7 @@ print_plan(const struct setupplan *p)
 	       "keeps postconf from calling names unused that it does not "
 	       "know\n");
 	print_command(p->directory, "-e", &p->maps, p->maps != NULL);
+	print_command(p->directory, "-e", &p->senders, p->senders != NULL);
 	print_command(p->directory, "-e", p->lines, p->line_count);
 	print_command(p->directory, "-M -e", p->entries, 2);
 }
@@ -137,12 +153,13 @@ static void
 print_json(const struct setupplan *p, const char *done)
 {
 	json_t *o = json_pack(
-	    "{s:i, s:s, s:s, s:[s,s], s:s, s:s, s:o, s:o, s:o}", "schema",
+	    "{s:i, s:s, s:s, s:[s,s], s:s, s:s, s:o, s:o, s:o, s:o}", "schema",
 	    MODEL_SCHEMA, "done", done, "nexthop", p->nexthop, "lanes", p->fast,
 	    p->slow, "login", p->login, "transport", p->transport, "main_cf",
 	    texts_of(p->lines, p->line_count), "transport_maps",
-	    p->maps != NULL ? json_string(p->maps) : json_null(), "master_cf",
-	    texts_of(p->entries, 2));
+	    p->maps != NULL ? json_string(p->maps) : json_null(), "senders",
+	    p->senders != NULL ? json_string(p->senders) : json_null(),
+	    "master_cf", texts_of(p->entries, 2));
 
 	CHECK(o != NULL);
 	command_print_json(o);
@@ -226,16 +243,26 @@ status_of(enum setup_result result)
 	return EX_OSERR;
 }
 
+/* scripts/lanes has added its two. */
 static bool
-is_free_of_conflicts(const struct setupplan *p)
+has_script_lanes(const struct setupplan *p)
 {
 	char *kept = mem_printf("%s/lanes.kept", p->directory);
+	bool has = access(kept, F_OK) == 0;
+
+	mem_free(kept);
+	return has;
+}
+
+static bool
+is_free_of_conflicts(const struct command *c, const struct setupplan *p)
+{
 	struct stat st;
 	bool is_free = p->conflict_count == 0;
 
-	if (stat(kept, &st) == 0) {
+	if (c->setup_name == NULL && has_script_lanes(p)) {
 		command_complain(
-		    "%s: scripts/lanes has added lanes already", p->directory);
+		    "%s has the lanes of scripts/lanes already", p->directory);
 		is_free = false;
 	}
 	for (size_t i = 0; i < p->conflict_count; i++)
@@ -243,8 +270,12 @@ is_free_of_conflicts(const struct setupplan *p)
 	if (!is_free)
 		command_complain("nothing was changed; --name gives the lanes "
 				 "other names");
-	mem_free(kept);
-	return is_free;
+	if (stat(p->login, &st) != 0 || (st.st_mode & 077) == 0)
+		return is_free;
+	command_complain("%s must be readable by its owner alone: chmod 600 "
+			 "%s; nothing was changed",
+	    p->login, p->login);
+	return false;
 }
 
 static void
@@ -293,7 +324,11 @@ undo(struct command *c, const struct setupplan *p)
 	if (kept != NULL)
 		command_complain("%s has entries of yours, and is kept", kept);
 	if (result == SETUP_NOTHING)
-		say(c, p, "nothing", "are not there");
+		say(c, p, "nothing",
+		    has_script_lanes(p) ? "are not there, or not of this "
+					  "command; those of scripts/lanes: "
+					  "scripts/lanes remove"
+					: "are not there");
 	else
 		say(c, p, "removed", "were removed; postfix reload");
 	return EX_OK;
@@ -304,7 +339,7 @@ show(struct command *c, const struct setupplan *p)
 {
 	if (setup_is_there(p))
 		say(c, p, "nothing", "are there already");
-	else if (!is_free_of_conflicts(p))
+	else if (!is_free_of_conflicts(c, p))
 		return EX_CANTCREAT;
 	else if (c->is_json)
 		print_json(p, "shown");
@@ -333,7 +368,7 @@ setup_run(struct command *c)
 		status = undo(c, &plan);
 	else if (!c->is_apply)
 		status = show(c, &plan);
-	else if (setup_is_there(&plan) || is_free_of_conflicts(&plan))
+	else if (setup_is_there(&plan) || is_free_of_conflicts(c, &plan))
 		status = apply(c, &plan);
 	else
 		status = EX_CANTCREAT;

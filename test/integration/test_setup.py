@@ -3,6 +3,7 @@ them back octet for octet. No Postfix runs but where mail is to go out."""
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -27,6 +28,8 @@ def contents(etc):
     found = {}
     for name in sorted(os.listdir(etc)):
         path = os.path.join(etc, name)
+        if os.path.isdir(path):   # of scripts/lanes
+            continue
         with open(path, "rb") as f:
             st = os.stat(path)
             found[name] = (hashlib.sha256(f.read()).hexdigest(), st.st_mode,
@@ -55,7 +58,8 @@ def shared():
 def site(shared):
     """A configuration as Postfix's installation writes it, and more."""
     for name in os.listdir(shared.etc):
-        os.unlink(os.path.join(shared.etc, name))
+        path = os.path.join(shared.etc, name)
+        (shutil.rmtree if os.path.isdir(path) else os.unlink)(path)
 
     def make(more="", **services):
         shared.tail = more
@@ -94,7 +98,13 @@ def test_apply_twice_and_undo_leaves_no_octet(site, kind):
     assert origin.postconf("relayhost") == effective[2]
     assert origin.postconf("transport_maps").startswith(effective[1])
     assert origin.postconf("default_transport") == (
-        "slow" if kind in ("bare", "tables", "unended") else effective[0])
+        effective[0] if kind == "default" else "slow")
+    if kind == "senders":   # they stay where they were, verify(8)'s probes too
+        maps = origin.postconf("sender_dependent_default_transport_maps")
+        done = origin.command("postmap", "-q", "a@b.example", maps)
+        assert done.stdout == "smtp\n"
+        assert origin.postconf(
+            "address_verify_sender_dependent_default_transport_maps") == ""
     assert "unused" not in origin.command("postconf", "-n").stderr
     done = origin.command(
         "postmap", "-q", "[mail.example]:587",
@@ -117,6 +127,26 @@ def test_undo_of_an_apply_that_was_interrupted(site):
     with open(main_cf, "wb") as f:
         f.write(old)
     run_setup(origin, "[mail.example]:587 --undo")
+    assert contents(origin.etc) == before
+
+
+def test_second_provider_beside_the_lanes_of_the_script(site):
+    origin = site()
+    for name, text in (("login", "[a.example]:587 u:p\n"), ("transport", "")):
+        with open(f"{origin.etc}/lane_{name}", "w", encoding="ascii") as f:
+            os.fchmod(f.fileno(), 0o600)
+            f.write(text)
+    script = os.path.join(paths.ROOT, "scripts/lanes")
+    subprocess.run([script, "add", origin.etc], check=True, timeout=300,
+                   capture_output=True)
+    said = run_setup(origin, "[b.example]:587", status=73)
+    assert "has the lanes of scripts/lanes already" in said
+    assert "scripts/lanes remove" in run_setup(
+        origin, "[b.example]:587 --undo")
+    before = contents(origin.etc)
+    run_setup(origin, "[b.example]:587 --name ses --apply", stdin="u:p\n")
+    assert lanes_of(origin) == ["fast", "slow", "ses_fast", "ses_slow"]
+    run_setup(origin, "[b.example]:587 --name ses --undo")
     assert contents(origin.etc) == before
 
 
@@ -143,6 +173,16 @@ def lanes_of(origin):
 
 def test_what_is_there_and_different_is_not_touched(site):
     origin = site("fast_destination_concurrency_limit = 7\n", slow="smtp")
+    with open(f"{origin.etc}/x_login", "w", encoding="ascii"):
+        pass
+    os.chmod(f"{origin.etc}/x_login", 0o640)
+    before = contents(origin.etc)
+    said = run_setup(
+        origin, "[mail.example]:587 --name x --apply", status=73)
+    assert (f"{origin.etc}/x_login must be readable by its owner alone: "
+            f"chmod 600 {origin.etc}/x_login; nothing was changed") in said
+    assert contents(origin.etc) == before
+    os.unlink(f"{origin.etc}/x_login")
     before = contents(origin.etc)
     said = run_setup(origin, "[mail.example]:587 --apply", status=73)
     assert "main.cf has fast_destination_concurrency_limit = 7" in said

@@ -35,6 +35,8 @@ begin(struct bench *b)
 	b->conf = (struct setupplan_conf){.cf = &b->cf,
 	    .transport_maps = "",
 	    .sender_relayhosts = "",
+	    .sender_transports = "",
+	    .verify_sender_transports = "",
 	    .default_transport = "smtp"};
 }
 
@@ -85,6 +87,7 @@ setupplan_has_what_two_lanes_need(void **state)
 	    has_line(&b.plan, "fast_destination_concurrency_limit = 2000"));
 	assert_true(
 	    has_line(&b.plan, "slow_initial_destination_concurrency = 44"));
+	assert_true(has_line(&b.plan, "fast_destination_rate_delay = 0s"));
 	assert_true(has_line(&b.plan, "default_transport = slow"));
 	assert_true(
 	    has_line(&b.plan, "address_verify_default_transport = smtp"));
@@ -127,11 +130,30 @@ setupplan_leaves_a_default_that_is_somebodys(void **state)
 	assert_non_null(b.plan.why_not);
 	assert_false(has_line(&b.plan, "default_transport = slow"));
 	end(&b);
+}
+
+static void
+setupplan_leaves_senders_with_a_relay_to_smtp(void **state)
+{
+	struct bench b;
+
+	(void)state;
 	begin(&b);
-	b.conf.sender_relayhosts = "static:x";
 	assert_true(make(&b, "[mx.example]:587", ""));
-	assert_false(b.plan.is_default);
-	assert_non_null(strstr(b.plan.why_not, "senders"));
+	assert_null(b.plan.senders);
+	end(&b);
+	begin(&b);
+	b.conf.sender_relayhosts = "hash:/a, $b";
+	b.conf.sender_transports = "hash:/c";
+	b.conf.verify_sender_transports = "hash:/c";
+	assert_true(make(&b, "[mx.example]:587", ""));
+	assert_true(b.plan.is_default);
+	assert_string_equal(b.plan.senders,
+	    "sender_dependent_default_transport_maps = "
+	    "hash:/c pipemap:{unionmap:{hash:/a, $b}, static:smtp}");
+	assert_true(has_line(&b.plan,
+	    "address_verify_sender_dependent_default_transport_maps = "
+	    "hash:/c"));
 	end(&b);
 }
 
@@ -187,6 +209,7 @@ main(void)
 	    cmocka_unit_test(setupplan_has_what_two_lanes_need),
 	    cmocka_unit_test(setupplan_of_a_name_shares_nothing_with_another),
 	    cmocka_unit_test(setupplan_leaves_a_default_that_is_somebodys),
+	    cmocka_unit_test(setupplan_leaves_senders_with_a_relay_to_smtp),
 	    cmocka_unit_test(setupplan_names_what_is_there_and_different),
 	    cmocka_unit_test(setupplan_refuses_words_that_would_break_an_entry),
 	};
