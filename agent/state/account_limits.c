@@ -210,32 +210,6 @@ configured(const struct account_limits *f,
 		rates[i] = part_of_limit(f, i, now_us);
 }
 
-/* The row that is ours, else one that is in force, else one that was. */
-static struct limitset_limit *
-row_of(const struct account_limits *f, struct fairshare *s,
-    const struct limitset_rate *want)
-{
-	int64_t mine = f->me >= 0 ? INT64_C(1) << f->me : 0;
-	struct limitset_limit *found = NULL;
-
-	for (size_t i = 0; i < LIMITSET_MAX; i++) {
-		struct limitset_limit *l = &s->set.limits[i];
-
-		if (l->unit != want->unit ||
-		    l->limiter.kind != (want->rate.is_quota ? LIMITER_QUOTA
-							    : LIMITER_BUCKET) ||
-		    (want->rate.is_quota ? l->limiter.quota.period_us
-					 : l->limiter.bucket.period_us) !=
-			want->rate.period_us)
-			continue;
-		if ((l->users & mine) != 0)
-			return l;
-		if (found == NULL || (found->users == 0 && l->users != 0))
-			found = l;
-	}
-	return found;
-}
-
 /* By the clock and not by the turn's time, as with slots. True: some limit is
  * another one now. */
 static bool
@@ -251,7 +225,8 @@ apply_shares(const struct account_limits *f, struct fairshare *s)
 		if (shared(f, i) < 0)
 			continue;
 		part = part_of_limit(f, i, now_us);
-		l = row_of(f, s, &part);
+		l = limitset_find(s->set.limits, LIMITSET_MAX, &part,
+		    f->me >= 0 ? INT64_C(1) << f->me : 0);
 		if (l == NULL || limiter_matches(&l->limiter, &part.rate))
 			continue;
 		fleet_rate_apply(&l->limiter, &part.rate, now_us);

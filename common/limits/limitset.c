@@ -82,6 +82,34 @@ is_alike(const struct limiter *l, const struct rate *rate)
 	return l->kind == LIMITER_BUCKET;
 }
 
+static int64_t
+period_us(const struct limiter *l)
+{
+	return l->kind == LIMITER_QUOTA ? l->quota.period_us
+					: l->bucket.period_us;
+}
+
+struct limitset_limit *
+limitset_find(struct limitset_limit *limits, size_t n,
+    const struct limitset_rate *like, int64_t bit)
+{
+	struct limitset_limit *found = NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		struct limitset_limit *l = &limits[i];
+
+		if (l->unit != like->unit ||
+		    !is_alike(&l->limiter, &like->rate) ||
+		    period_us(&l->limiter) != like->rate.period_us)
+			continue;
+		if ((l->users & bit) != 0)
+			return l;
+		if (found == NULL || (found->users == 0 && l->users != 0))
+			found = l;
+	}
+	return found;
+}
+
 /* A row for one more limit; one that is not in force loses its count. */
 static struct limitset_limit *
 room(struct limitset_limit *limits, size_t n)

@@ -51,6 +51,12 @@ bool limitset_configure(struct limitset_limit *limits, size_t n, int64_t bit,
     int64_t keep, const struct limitset_rate *rates, size_t count,
     int64_t now_us);
 
+/* The limit in this unit and period, a rate or a quota as this one is, whatever
+ * its value: one that the user of this bit (0: nobody) asks for, else one in
+ * force, else one that was. NULL: none. */
+struct limitset_limit *limitset_find(struct limitset_limit *limits, size_t n,
+    const struct limitset_rate *like, int64_t bit);
+
 /* Resets what no function here could have left behind, such as damage in a
  * file (users: bits that may be set), and moves times after now. True: there
  * was such. */

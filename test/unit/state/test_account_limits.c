@@ -52,10 +52,10 @@ set_up(struct world *w, const char *dir, const char *rate)
 	assert_true(params_set(&w->set,
 	    params_find("lane_account_message_rate_limit"), rate, NULL));
 	assert_true(statefile_dir_open(&w->dir, dir, error, sizeof(error)));
-	w->fast =
-	    (struct account_limits_env){&w->set, &w->dir, "fast", 16, NULL};
-	w->slow =
-	    (struct account_limits_env){&w->set, &w->dir, "slow", 4, NULL};
+	w->fast = (struct account_limits_env){
+	    &w->set, &w->dir, "fast", 16, NULL, NULL};
+	w->slow = (struct account_limits_env){
+	    &w->set, &w->dir, "slow", 4, NULL, NULL};
 	log_set_sink(count_warnings, w);
 }
 

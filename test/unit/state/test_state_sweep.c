@@ -106,7 +106,7 @@ sweep_keeps_what_is_used_of_a_long_quota(void **state)
 {
 	const struct limitset_cost one = {{1, 1, 1}};
 	struct settings set;
-	struct account_limits_env env = {&set, &dir, "fast", 1, NULL};
+	struct account_limits_env env = {&set, &dir, "fast", 1, NULL, NULL};
 	struct account_limits *f;
 	int64_t now = clock_mono_us();
 	char name[64] = "";
