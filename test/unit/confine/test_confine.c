@@ -419,7 +419,7 @@ shortage_makes_no_sandbox_weaker(void **state)
 
 /* It is had again after so many waits. */
 static struct shortage {
-	int resource;
+	__rlimit_resource_t resource; /* glibc's name for it */
 	struct rlimit enough;
 	int waits, left;
 } shortage;
@@ -437,7 +437,7 @@ wait_for_it(void *ctx, const char *why)
 
 /* 0: it was waited for, and the sandbox is what it is otherwise. */
 static int
-outlast(int resource, rlim_t little)
+outlast(__rlimit_resource_t resource, rlim_t little)
 {
 	struct rlimit less;
 
