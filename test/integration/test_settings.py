@@ -21,8 +21,9 @@ REFUSED = {
     "lane_alert_command": "here", "lane_domain_rate_limits": "x=y",
 }
 # Any text is one to a lane: what it does is looked at elsewhere
-# (test_budget.py, test_oauth.py).
-ANY_TEXT = {"lane_account", "lane_token_directory", "lane_token_service_name"}
+# (test_budget.py, test_oauth.py, test/unit/fleet/test_speaker.c).
+ANY_TEXT = {"lane_account", "lane_token_directory", "lane_token_service_name",
+            "lane_fleet", "lane_fleet_name", "lane_fleet_password_file"}
 
 
 def names():

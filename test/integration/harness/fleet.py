@@ -201,4 +201,3 @@ class Link:
                 await writer.drain()
         await self._passes.wait()
         writer.write_eof()
-
