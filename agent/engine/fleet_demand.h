@@ -17,8 +17,8 @@
 
 #include <stdint.h>
 
-#include "agent/engine/fleet.h"
 #include "common/limits/rate.h"
+#include "common/shared/fleet.h"
 
 enum { FLEET_DEMAND_SECONDS = 10 };
 

@@ -18,7 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/engine/fleet.h"
+#include "common/shared/fleet.h"
 
 struct fleet_host {
 	char name[FLEET_NAME_SIZE];

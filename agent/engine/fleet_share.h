@@ -17,7 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "agent/engine/fleet.h"
+#include "common/shared/fleet.h"
 
 struct fleet_share {
 	int64_t epoch, number;

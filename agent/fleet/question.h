@@ -9,7 +9,7 @@
 #include <hiredis/hiredis.h>
 #include <stdbool.h>
 
-#include "agent/engine/fleet.h"
+#include "common/shared/fleet.h"
 
 enum {
 	QUESTION_ARGS = 23,

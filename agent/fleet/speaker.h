@@ -7,7 +7,7 @@
  * One lane of a host speaks for an account; when it dies the next one to look
  * does, within a second. All questions of a second are one write; no message
  * and no dial ever waits for one. Without an engine, or without its answers,
- * shares end by themselves (engine/fleet.h).
+ * shares end by themselves (common/shared/fleet.h).
  *
  * Each change is one line of the log: the engine answers or not, what it says
  * of this host's name. How it stands is on the board once a second.

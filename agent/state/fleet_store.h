@@ -19,12 +19,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/engine/fleet.h"
 #include "agent/engine/settings.h"
 #include "agent/state/fleet_file.h"
 #include "agent/state/statefile.h"
 #include "common/limits/rate.h"
 #include "common/shared/board.h"
+#include "common/shared/fleet.h"
 
 struct fleet_store;
 struct fleet_account;

@@ -1,7 +1,7 @@
 -- renew: a host's share of one limit of an account. Run by Redis or Valkey, by
 -- EVALSHA, once a second for each host and limit; the engine's half of
--- agent/engine/fleet.h, where the rules and their reasons are. The same in C is
--- agent/engine/fleet_engine.c: change both, test_fleet_script compares them.
+-- common/shared/fleet.h, where the rules and their reasons are. The same in C
+-- is agent/engine/fleet_engine.c: change both, test_fleet_script compares them.
 --
 --   KEYS[1]  hash: host -> "nonce epoch number told share end sure want seen",
 --            or "gone" by the operator's word

@@ -20,8 +20,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/engine/fleet.h"
 #include "agent/engine/fleet_engine.h"
+#include "common/shared/fleet.h"
 
 /* How it stands at the end of a second. */
 struct sim_fleet_second {
