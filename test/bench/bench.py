@@ -25,8 +25,9 @@ from harness.certs import Certs                         # noqa: E402
 from harness.simulator import DelayProxy, Simulator     # noqa: E402
 
 from account import Account                             # noqa: E402
-from cases import (PER_SESSION, select, spread,         # noqa: E402
-                   warmup_count)
+from cases import (PER_SESSION, middle_rate, select,    # noqa: E402
+                   spread, upstream_name, warmup_count)
+from home import processors                             # noqa: E402
 from side import Side, lane_is_built                    # noqa: E402
 
 CONNECTIONS = 20
@@ -55,9 +56,8 @@ class Bench:
 
     def _upstream(self, has_chunking):
         if has_chunking not in self.upstreams:
-            name = "chunking" if has_chunking else "data"
             sim = Simulator(
-                self.base, self.certs, name, sync=False,
+                self.base, self.certs, upstream_name(has_chunking), sync=False,
                 max_connections=CONNECTIONS, max_messages=PER_SESSION,
                 mechs="PLAIN",
                 quickack=self.group.acks_at_once, no_chunking=not has_chunking)
@@ -121,8 +121,8 @@ def figures(sim, variant, group, count):
     begun_us = stats["first_connection_us"]
     if group.rtt_ms:
         begun_us -= ACCEPT_AFTER_RTT * group.rtt_ms * 1000
-    first_us = min(e.time_us for e in entries)
-    last_us = max(e.time_us for e in entries)
+    times_us = sorted(e.time_us for e in entries)
+    first_us, last_us = times_us[0], times_us[-1]
     span_s = (last_us - begun_us) / 1e6
     rate = count / span_s
     bound = variant.bound(group, count)
@@ -130,6 +130,7 @@ def figures(sim, variant, group, count):
         "rate": rate,
         "span_s": span_s,
         "rate_first_to_last": (count - 1) / ((last_us - first_us) / 1e6),
+        "rate_middle": middle_rate(times_us),
         "first_ms": (first_us - begun_us) / 1e3,
         "bound": bound,
         "share": rate / bound if bound else None,
@@ -153,7 +154,7 @@ def summary(runs, smtp_runs, variant, group):
            "bound": runs[0]["bound"],
            "bound_warm": variant.warm_bound(group),
            "runs": runs}
-    for key in ("rate", "cpu_us", "pss_kb", "share"):
+    for key in ("rate", "rate_middle", "cpu_us", "pss_kb", "share"):
         values = [r[key] for r in runs if r[key] is not None]
         out[key] = spread(values) if values else None
     if variant.agent != "smtp":
@@ -164,7 +165,7 @@ def summary(runs, smtp_runs, variant, group):
     return out
 
 
-HEADER = (f"{'case':<24}{'msg/s':>9}{'times smtp(8)':>22}{'CPU us':>9}"
+HEADER = (f"{'case':<24}{'msg/s':>9}{'middle':>9}{'times smtp(8)':>22}{'CPU us':>9}"
           f"{'ratio':>7}{'PSS MB':>8}{'ratio':>7}{'of bound':>10}"
           f"{'sessions':>9}")
 
@@ -179,7 +180,8 @@ def row(s):
     share = f"{s['share']['median'] * 100:.0f} %" if s["share"] else ""
     used = s["runs"][-1]["sessions_used"]
     name = f"{s['group']} {s['variant']}"
-    return (f"{name:<24}{s['rate']['median']:>9.1f}{times:>22}"
+    middle = f"{s['rate_middle']['median']:.1f}" if s["rate_middle"] else ""
+    return (f"{name:<24}{s['rate']['median']:>9.1f}{middle:>9}{times:>22}"
             f"{s['cpu_us']['median']:>9.0f}{ratio('cpu_ratio'):>7}"
             f"{s['pss_kb']['median'] / 1024:>8.1f}{ratio('pss_ratio'):>7}"
             f"{share:>10}{used:>9}")
@@ -242,6 +244,7 @@ def on_term(signum, frame):
     raise SystemExit(128 + signum)
 
 
+@processors()
 def main():
     signal.signal(signal.SIGTERM, on_term)      # instances are taken down
     if os.geteuid() != 0:

@@ -174,6 +174,21 @@ def select(wanted, quick):
     return chosen
 
 
+def upstream_name(has_chunking):
+    """Of the simulator's directory, beside those of the variants."""
+    return "upstream" if has_chunking else "upstream-data"
+
+
+def middle_rate(times_us):
+    """Messages/s of the middle half of a drain, by the sorted times at which
+    messages were taken: first dials and the last sessions are not in it. None
+    where it took no time, as where one window holds it."""
+    first, last = len(times_us) // 4, 3 * len(times_us) // 4
+    if last <= first or times_us[last] == times_us[first]:
+        return None
+    return (last - first) / ((times_us[last] - times_us[first]) / 1e6)
+
+
 def median(values):
     ordered = sorted(values)
     middle = len(ordered) // 2

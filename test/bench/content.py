@@ -17,6 +17,7 @@ from harness.certs import Certs                         # noqa: E402
 
 from bench import Bench, HEADER, row, summary           # noqa: E402
 from cases import Group, Variant                        # noqa: E402
+from home import processors                             # noqa: E402
 
 COUNT = int(os.environ.get("COUNT") or 10000)
 RUNS = int(os.environ.get("RUNS") or 3)
@@ -66,6 +67,7 @@ def drain(bench, variant):
     return run
 
 
+@processors()
 def main():
     certs_base, base = paths.make_base(), paths.make_base()
     bench = Bench(base, Certs(certs_base), GROUP, VARIANTS)

@@ -26,6 +26,7 @@ from harness.wait import Timeout, wait_until            # noqa: E402
 
 from bench import root                                  # noqa: E402
 from cases import Group, Variant, median                # noqa: E402
+from home import processors                             # noqa: E402
 from side import Side                                   # noqa: E402
 from wire import Wire                                   # noqa: E402
 
@@ -137,6 +138,7 @@ def is_good(rounds):
                 for a, b in zip(rounds["lane"], rounds["smtp"]))
 
 
+@processors()
 def main():
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     if os.geteuid() != 0:

@@ -24,6 +24,8 @@ from harness.postfix import Postfix                     # noqa: E402
 from harness.simulator import Simulator                 # noqa: E402
 from harness.wait import wait_until                     # noqa: E402
 
+from home import processors                             # noqa: E402
+
 COUNT = int(os.environ.get("COUNT", "1200"))
 QUIET_S = 1.5       # without a message: it is paused
 
@@ -128,6 +130,7 @@ def looking(bench):
             capture_output=True, text=True).stdout, end="")
 
 
+@processors()
 def main():
     # Nothing is left running.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))

@@ -1,4 +1,5 @@
-"""What the bench compares: pure values, nothing is measured here."""
+"""What the bench compares, and that each variant of it works. Nothing is
+measured here."""
 import os
 import sys
 
@@ -7,6 +8,7 @@ import pytest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))), "bench"))
 
+import bench                                            # noqa: E402
 import cases                                            # noqa: E402
 
 
@@ -71,3 +73,24 @@ def test_quick_leaves_groups_out_unless_asked_for():
 def test_spread_is_median_least_and_most():
     assert cases.spread([3, 1, 2]) == {"median": 2, "min": 1, "max": 3}
     assert cases.median([4, 1, 2, 3]) == 2.5
+
+
+def test_middle_half_leaves_first_and_last_out():
+    # one a second, but a first that came late and a last that was waited for
+    times = [0] + [n * 1_000_000 for n in range(100, 106)] + [900_000_000]
+    assert cases.middle_rate(times) == pytest.approx(1.0)
+    assert cases.middle_rate([5] * 8) is None
+    assert cases.middle_rate([5]) is None
+
+
+@pytest.mark.parametrize("rtt_ms", [0, 1])
+def test_each_variant_drains_a_queue(base, certs, rtt_ms):
+    group = cases.Group(1000, rtt_ms, 2, 20, 20)
+    both = bench.Bench(base, certs, group, cases.VARIANTS)
+    try:
+        for variant in cases.VARIANTS:
+            run = both.drain(variant, group.count)
+            assert run["rate"] > 0 and run["sessions_used"] >= 1
+            assert (run["bound"] is None) == (rtt_ms == 0)
+    finally:
+        both.destroy()
