@@ -10,8 +10,11 @@ _postlane_lanes() {
 	    awk '$8 ~ /(^|\/)lane$/ && $9 != "token" { print $1 }'
 }
 
+# What it does is said in the lines below a verb, which are indented.
 _postlane_verbs() {
-	postlane help 2>/dev/null | sed -n 's/^\([a-z]\{1,\}\)\( .*\)\{0,1\}$/\1/p'
+	postlane help 2>/dev/null |
+	    awk '/^  / && verb != "" { print verb }
+		{ verb = $0 ~ /^[a-z]+( |$)/ ? $1 : "" }'
 }
 
 _postlane_queue_ids() {

@@ -57,12 +57,17 @@ static void
 set_error(struct tls *tls, const char *what, const char *value)
 {
 	unsigned long code = ERR_peek_error();
-	const char *reason = ERR_reason_error_string(code);
+	/* It has no words for what the system says. */
+	const char *reason = ERR_SYSTEM_ERROR(code)
+				 ? strerror(ERR_GET_REASON(code))
+				 : ERR_reason_error_string(code);
 
 	check_memory();
-	if (tls->error == NULL)
-		tls->error = mem_printf("%s %s: %s", what, value,
-		    reason != NULL ? reason : "unknown error");
+	if (tls->error == NULL && reason != NULL)
+		tls->error = mem_printf("%s %s: %s", what, value, reason);
+	else if (tls->error == NULL)
+		tls->error = mem_printf(
+		    "%s %s: error %08lX of OpenSSL", what, value, code);
 	ERR_clear_error();
 }
 

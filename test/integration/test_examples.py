@@ -173,6 +173,20 @@ def test_example_windows_follow_their_rule():
                 depth if lane == "fast" else 11)
 
 
+def test_who_builds_gets_what_a_package_is_built_with():
+    """The compiler, and libraries: no program that runs as a service."""
+    listed = re.search(r"^BUILD_PACKAGES=\((.*?)\n\)", read(
+        os.path.join(paths.ROOT, "scripts/setup")), re.M | re.S)[1].split()
+    wanted = re.search(r"^Build-Depends:(.*?)^\S", read(
+        os.path.join(paths.ROOT, "debian/control")), re.M | re.S)[1]
+    wanted = {line.strip() for line in wanted.split(",")}
+    assert {name for name in listed if name.startswith("lib")} == {
+        name for name in wanted
+        if name.startswith("lib") and "<!nocheck>" not in name}
+    assert {name for name in listed if not name.startswith("lib")} == {
+        "build-essential", "pkg-config"}
+
+
 @pytest.fixture
 def provider(base, certs, started):
     return started(Simulator(base, certs, max_connections=20,

@@ -307,7 +307,8 @@ tls_reports_an_unreadable_ca_file(void **state)
 	(void)snprintf(b.nexthop, sizeof(b.nexthop), "[127.0.0.1]:9");
 	bench_dial(&b);
 	bench_expect_failure(&b, DIAL_CONFIG, "4.3.5",
-	    "cannot load smtp_tls_CAfile /nonexistent/ca.pem");
+	    "cannot load smtp_tls_CAfile /nonexistent/ca.pem: No such file "
+	    "or directory");
 	assert_true(b.result.is_config_error);
 	bench_end(&b);
 }
