@@ -2,29 +2,51 @@
 
 A deed has a name, and three parts that are done in this order around the mail:
 begin() before it is injected, act() while it is on its way, end() when all is
-to be well again. `kills`: what a process had in hand may be sent again though
-nobody logged a doubt.
+to be well again, or as well as has to do for mail to flow; after() when it
+has. `kills`: what a process had in hand may be sent again though nobody logged a
+doubt. `size`: octets of each message; 0: few.
 """
+import contextlib
 import os
 import signal
 import time
 from dataclasses import dataclass
 from typing import Callable
 
+from harness.paths import built
 from harness.wait import wait_until
 
+# Longer than the smarthost's time for an answer (mailsite.TIMEOUTS).
+AWAY_S = 3
+LARGE = 3 << 20         # octets: more than buffers hold
 
-def _nothing(site):
+
+def nothing(site):
     del site
 
 
 @dataclass
 class Deed:
     name: str
-    begin: Callable = _nothing
-    act: Callable = _nothing
-    end: Callable = _nothing
+    begin: Callable = nothing
+    act: Callable = nothing
+    end: Callable = nothing
     kills: bool = False
+    size: int = 0
+    after: Callable = nothing
+
+
+def while_mail_goes(site, seconds, condition=lambda: False):
+    """Until there is no more, it is so, or so much time has passed."""
+    end = time.monotonic() + seconds
+    wait_until(lambda: condition() or site.origin.queue_count() == 0
+               or time.monotonic() >= end, 60, "mail goes")
+
+
+def pass_time(seconds):
+    """Which is what the deed is about: nothing is waited for."""
+    end = time.monotonic() + seconds
+    wait_until(lambda: time.monotonic() >= end, 60, "time passes")
 
 
 # ---- the smarthost --------------------------------------------------------
@@ -71,7 +93,7 @@ def _scripted(stage, action):
     """One, and the one after next."""
     def begin(site):
         if stage in DIALS:
-            _new_sessions(site)
+            new_sessions(site)
         site.script(f"{_stage(site, stage)} nth 2 times 1 {ACTIONS[action]}\n"
                     f"{_stage(site, stage)} nth 3 times 1 {ACTIONS[action]}\n"
                     if stage not in DIALS else
@@ -79,10 +101,10 @@ def _scripted(stage, action):
 
     def end(site):
         site.script()
-    return Deed(f"{stage}: {action}", begin, _nothing, end)
+    return Deed(f"{stage}: {action}", begin, nothing, end)
 
 
-def _new_sessions(site):
+def new_sessions(site):
     """What is open is closed, so that the next mail needs a dial."""
     site.origin.reload()
 
@@ -102,15 +124,31 @@ def smarthost():
     for kind in ("keyupdate", "ticket", "warning", "empty", "mixed"):
         yield _scripted_rules(f"rcpt: flood of {kind}",
                               f"rcpt nth 2 times 1 flood {kind} 2M\n")
+    for kind in ("alert", "broken", "truncated"):
+        for stage in ("mail", "rcpt", "content", "eod"):
+            yield _scripted_rules(
+                f"{stage}: last record is {kind}",
+                lambda site, stage=stage, kind=kind:
+                f"{_stage(site, stage)} nth 2 times 1 flood {kind} 1\n")
+    yield Deed("tls 1.2: asked to renegotiate", _only_tls12, nothing,
+               _all_tls)
+    for stage in ("content", "eod"):
+        yield _scripted_rules(
+            f"{stage}: window closed",
+            lambda site, stage=stage:
+            f"{_stage(site, stage)} nth 2 times 1 freeze\n", size=LARGE)
     yield Deed("smarthost: killed", act=_restart_smarthost)
+    yield Deed("smarthost: gone for some seconds", act=_smarthost_gone)
+    yield Deed("smarthost: stands still", act=_smarthost_still)
 
 
-def _scripted_rules(name, rules, is_dial=False):
+def _scripted_rules(name, rules, is_dial=False, size=0):
+    """rules: a text, or what makes one for a site."""
     def begin(site):
         if is_dial:
-            _new_sessions(site)
-        site.script(rules)
-    return Deed(name, begin, _nothing, lambda site: site.script())
+            new_sessions(site)
+        site.script(rules(site) if callable(rules) else rules)
+    return Deed(name, begin, nothing, lambda site: site.script(), size=size)
 
 
 def _restart_smarthost(site):
@@ -118,16 +156,45 @@ def _restart_smarthost(site):
     site.sim.start()
 
 
+def _smarthost_gone(site):
+    """Nobody listens: connections are refused."""
+    site.sim.kill9()
+    pass_time(AWAY_S)
+    site.sim.start()
+
+
+def _smarthost_still(site):
+    """The system takes what is sent, as long as there is room, and says that it
+    did; nothing else does."""
+    site.sim.signal(signal.SIGSTOP)
+    pass_time(AWAY_S)
+    site.sim.signal(signal.SIGCONT)
+
+
+def _only_tls12(site):
+    site.sim.stop()
+    site.sim.options["tls12"] = True
+    site.sim.start()
+    site.script("rcpt nth 2 times 1 flood hellorequest 100\n")
+
+
+def _all_tls(site):
+    site.script()
+    site.sim.stop()
+    site.sim.options["tls12"] = False
+    site.sim.start()
+
+
 # ---- processes ------------------------------------------------------------
 
-POINTS = ("greeting", "auth", "mail", "rcpt", "content", "eod", "rset")
+POINTS = ("greeting", "starttls", "auth", "mail", "rcpt", "content", "eod", "rset")
 
 
 def _held(stage, name, deed, kills=False):
     """deed(site) while a session waits for its reply at the stage."""
     def begin(site):
         if stage in DIALS:
-            _new_sessions(site)
+            new_sessions(site)
         site.before = site.scripted()
         site.script(f"{_stage(site, stage)} nth 1 times 1 stall\n")
 
@@ -138,13 +205,16 @@ def _held(stage, name, deed, kills=False):
                 lambda site: site.script(), kills)
 
 
+def _send(pid, number):
+    """To one that may have ended meanwhile."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
 def _signal_all(program, number):
     def act(site):
         for pid in site.origin.pids(program):
-            try:
-                os.kill(pid, number)
-            except ProcessLookupError:
-                pass
+            _send(pid, number)
     return act
 
 
@@ -153,11 +223,10 @@ def _pause(program, seconds):
     def act(site):
         pids = site.origin.pids(program)
         for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
-        end = time.monotonic() + seconds
-        wait_until(lambda: time.monotonic() >= end, 60, "the pause")
+            _send(pid, signal.SIGSTOP)
+        pass_time(seconds)
         for pid in pids:
-            os.kill(pid, signal.SIGCONT)
+            _send(pid, signal.SIGCONT)
     return act
 
 
@@ -196,12 +265,15 @@ def processes():
         yield _held(stage, "stop and start", _stop)
         yield _held(stage, "qmgr killed",
                     _signal_all("qmgr", signal.SIGKILL))
+        yield _held(stage, "master stopped for a second",
+                    _pause("master", 1))
     yield _held("rcpt", "master killed", _kill_master)
     for program in ("bounce", "postlogd", "proxymap", "trivial-rewrite",
-                    "qmgr"):
+                    "qmgr", "cleanup", "tlsmgr"):
         yield _held("eod", f"{program} stopped for a second",
                     _pause(program, 1))
-    for program in ("bounce", "postlogd", "cleanup", "proxymap"):
+    for program in ("bounce", "postlogd", "cleanup", "proxymap", "tlsmgr",
+                    "trivial-rewrite"):
         yield _held("rcpt", f"{program} killed",
                     _signal_all(program, signal.SIGKILL))
 
@@ -219,6 +291,12 @@ ORDERS = (
     "open@postlane:2:ENFILE", "fork:1:EAGAIN", "pipe:1:EMFILE",
     "write@private:2-6:EPIPE", "connect@private:2-4:ECONNREFUSED",
     "read@private:3:EOF",
+    # a disk that is full, or broken, until the next process
+    "write@active:1-:ENOSPC", "write@active:1-:EIO", "read@active:9-:EIO",
+    "open@postlane:1-:ENOSPC", "open:150-:ENOSPC", "fsync:1:EIO",
+    "write@board:1:EIO", "read@slots.:1:EIO", "read@rates.:1:EIO",
+    "stat@active:3:EIO", "rename:1-:EACCES", "unlink:1-:EACCES",
+    "open@active:1-20:ENFILE", "socket:1-12:ENFILE", "dup:1-:EMFILE",
 )
 KILLING = ("recv:25:KILL", "send:20:KILL", "write@active:2:KILL",
            "write@slots.:4:KILL", "open@active:4:KILL", "lock@slots.:9:KILL",
@@ -231,18 +309,74 @@ def _failing(orders, kills):
         site.origin.lane_faults(orders, once=True)
         site.origin.reload()
 
+    def act(site):
+        while_mail_goes(site, AWAY_S, site.origin.faults)
+
     def end(site):
         site.has_happened = bool(site.origin.faults())
         site.origin.lane_faults("drop:99:EAGAIN")
         site.origin.reload()
-    return Deed(f"call {orders}", begin, _nothing, end, kills)
+    return Deed(f"call {orders}", begin, act, end, kills)
 
 
-def calls():
+# One of so many fails once, or half of it is done.
+ONCE = (("read", 60, "EIO EINTR SHORT"), ("write", 60, "EIO EINTR SHORT"),
+        ("recv", 200, "ECONNRESET EINTR ETIMEDOUT EOF SHORT"),
+        ("send", 200, "EPIPE ECONNRESET EINTR SHORT"),
+        ("connect", 8, "ETIMEDOUT EHOSTUNREACH EADDRNOTAVAIL EMFILE"),
+        ("socket", 8, "EMFILE ENOBUFS ENOMEM"), ("accept", 20, "ECONNABORTED"),
+        ("open", 60, "EMFILE EACCES EIO ENOENT"), ("lock", 60, "ENOLCK EAGAIN"),
+        ("stat", 60, "EIO"), ("mmap", 8, "ENOMEM"), ("epoll", 60, "ENOMEM"),
+        ("pipe", 4, "EMFILE"), ("fork", 2, "EAGAIN ENOMEM"),
+        ("fsync", 4, "EIO ENOSPC"), ("allocate", 6, "ENOSPC EIO"))
+MEMORY = (("malloc", 4000), ("memory", 500), ("memory", 5000),
+          ("memory", 20000))
+SAMPLES = 4
+
+
+def _drawn(rng):
+    """Orders that this run has, of those that there could be."""
+    for call, most, errors in ONCE:
+        for error in errors.split():
+            yield _failing(f"{call}:{rng.randint(1, most)}:{error}", False)
+        yield _failing(f"{call}:{rng.randint(1, most)}:KILL", True)
+    for call, most in MEMORY:
+        for _ in range(SAMPLES):
+            yield _failing(f"{call}:{rng.randint(1, most)}:ENOMEM", True)
+
+
+def calls(rng):
     for orders in ORDERS:
         yield _failing(orders, False)
     for orders in KILLING:
         yield _failing(orders, True)
+    yield from _drawn(rng)
+
+
+# ---- clocks ---------------------------------------------------------------
+
+def _clock(ahead_s):
+    """Of a lane that starts now, until there is another one."""
+    def begin(site):
+        site.origin.lane_environment(
+            LD_PRELOAD=built("clock.so"), CLOCK_AHEAD_S=ahead_s,
+            CLOCK_WORD="unix")
+        site.origin.reload()
+
+    def act(site):
+        # where it finds the certificate not valid nothing goes
+        while_mail_goes(site, 1)
+
+    def end(site):
+        site.origin.lane_environment(CLOCK_AHEAD_S=0)
+        site.origin.reload()
+    return Deed(f"clock: {ahead_s:+} s", begin, act, end)
+
+
+def clocks():
+    for hours in (1, 5, 24, 24 * 400):
+        for ahead_s in (hours * 3600, -hours * 3600):
+            yield _clock(ahead_s)
 
 
 # ---- files ----------------------------------------------------------------
@@ -277,10 +411,27 @@ def _another_version(path):
             f.write(bytes([head[8] ^ 0x55]))
 
 
-def _damage(how, also_reload):
+def _append(path):
+    with open(path, "ab") as f:
+        f.write(bytes(100000))
+
+
+def _a_directory(path):
+    os.unlink(path)
+    os.mkdir(path)
+
+
+def _a_link(path):
+    """To what a lane may read, and must not take for its own."""
+    os.unlink(path)
+    os.symlink("/etc/passwd", path)
+
+
+def _damage(how, also_reload, kind=""):
     def act(site):
-        for path in site.state_files():
-            how(path)
+        for path in site.state_files(kind):
+            with contextlib.suppress(FileNotFoundError):
+                how(path)
         if also_reload:
             site.origin.reload()
     return act
@@ -299,8 +450,43 @@ def _own_again(site):
     site.origin.reload()
 
 
+def _no_longer_odd(site):
+    for path in site.state_files():
+        if os.path.islink(path):
+            os.unlink(path)
+        elif os.path.isdir(path):
+            os.rmdir(path)
+    site.origin.reload()
+
+
+def _closed_directory(site):
+    os.chmod(site.state_directory(), 0)
+    site.origin.reload()
+
+
+def _open_directory(site):
+    os.chmod(site.state_directory(), 0o700)
+    site.origin.reload()
+
+
+DAMAGES = (_cut, _cut_short, _zero, _noise, _remove, _another_version, _append)
+KINDS = ("board", "slots.", "rates.", "connects.", "pace.", "domains.",
+         "alarms.", "fleet.", "steer")
+
+
 def files():
-    for how in (_cut, _cut_short, _zero, _noise, _remove, _another_version):
+    for kind in KINDS:
+        for how in DAMAGES:
+            name = how.__name__.strip("_").replace("_", " ")
+            yield Deed(f"state file {kind}: {name}, and a reload",
+                       act=_damage(how, True, kind))
+    for how in (_a_directory, _a_link):
+        name = how.__name__.strip("_").replace("_", " ")
+        yield Deed(f"state files: {name}", act=_damage(how, True),
+                   end=_no_longer_odd)
+    yield Deed("state directory: closed", act=_closed_directory,
+               end=_open_directory)
+    for how in DAMAGES:
         name = how.__name__.strip("_").replace("_", " ")
         yield Deed(f"state files: {name}", act=_damage(how, False))
         yield Deed(f"state files: {name}, and a reload",
@@ -312,6 +498,35 @@ def files():
 
 def _set(name, value):
     return lambda site: site.origin.set(reload=True, **{name: value})
+
+
+def _set_table(name, value):
+    def begin(site):
+        with open(os.path.join(site.origin.etc, "broken"), "w",
+                  encoding="ascii") as f:
+            f.write("/a(b/ nothing\nno pattern at all\n/[/ x\n")
+        site.origin.set(reload=True, **{name: value})
+    return begin
+
+
+def _odd_line(site):
+    site.origin.tail = "= what is this\n"
+    site.origin.set(reload=True)
+
+
+def _no_odd_line(site):
+    site.origin.tail = ""
+    site.origin.set(reload=True)
+
+
+def _wrong_password(site):
+    site.give_password("another")
+    site.origin.reload()
+
+
+def _right_password(site):
+    site.give_password(site.sim.login[1])
+    site.origin.reload()
 
 
 def _without_table(site):
@@ -347,11 +562,23 @@ def settings():
             ("lane_wait_limit", "soon", None), ("lane_nonsense", "yes", None),
             ("smtp_tls_security_level", "some", "secure"),
             ("smtp_connect_timeout", "$nothing_there", "2s")):
-        yield Deed(f"main.cf: {name} = {value}", _set(name, value), _nothing,
+        yield Deed(f"main.cf: {name} = {value}", _set(name, value), nothing,
                    _set(name, good))
-    yield Deed("password table: gone", _without_table, _nothing, _with_table)
-    yield Deed("password table: half", _cut_table, _nothing, _whole_table)
+    yield Deed("main.cf: a line that is none", _odd_line, nothing, _no_odd_line)
+    yield Deed("password table: another password", _wrong_password, nothing,
+               _right_password)
+    for name, value in (
+            ("smtp_tls_policy_maps", "regexp:$config_directory/broken"),
+            ("smtp_tls_policy_maps", "hash:$config_directory/nothing"),
+            ("smtp_generic_maps", "pcre:$config_directory/broken"),
+            ("smtp_header_checks", "regexp:$config_directory/broken"),
+            ("smtp_delivery_status_filter", "nonsense:x")):
+        yield Deed(f"main.cf: {name} = {value}", _set_table(name, value),
+                   nothing, _set(name, None))
+    yield Deed("password table: gone", _without_table, nothing, _with_table)
+    yield Deed("password table: half", _cut_table, nothing, _whole_table)
 
 
-def all_deeds():
-    return [*smarthost(), *processes(), *calls(), *files(), *settings()]
+def all_deeds(rng):
+    return [*smarthost(), *processes(), *calls(rng), *clocks(), *files(),
+            *settings()]

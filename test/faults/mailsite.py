@@ -14,10 +14,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from harness import messages
+from harness.fleet import PASSWORD, Engine, Link
 from harness.load import wait_flushed
 from harness.postfix import Postfix
 from harness.simulator import Simulator
 from harness.wait import wait_until
+
+from nameserver import SMARTHOST, NameServer
 
 FAST = "fast.example"       # the domain of the second lane, if there is one
 CONNECTIONS = 6             # of the account
@@ -28,6 +31,7 @@ MANNERS = {"bdat": {}, "overlap": {"no_chunking": True},
            "lockstep": {"no_chunking": True, "no_pipelining": True}}
 TIMEOUTS = ("connect", "helo", "mail", "rcpt", "data_init", "data_xfer",
             "data_done", "rset", "quit", "starttls")
+MAIL_SIZE = 1000            # octets of a body
 DOUBT = re.compile(r"sent more than once")
 
 
@@ -43,14 +47,27 @@ class Round:
     doubles: int = 0                # in doubt
 
 
+def site_name(manner, lanes, kind):
+    return "-".join(filter(None, (manner, str(lanes), kind)))
+
+
 class Site:
-    def __init__(self, base, certs, manner, lanes):
-        self.name = f"{manner}-{lanes}"
+    """kind "": the smarthost by its address; "names": by its name, which a name
+    server of the site's knows; "fleet": its account is shared, by an engine
+    that answers behind a link."""
+
+    def __init__(self, base, certs, manner, lanes, kind=""):
+        self.name = site_name(manner, lanes, kind)
         self.manner, self.lanes = manner, lanes
         self.sim = Simulator(base, certs, name=f"sim-{self.name}",
                              script=REFUSED, max_connections=CONNECTIONS,
                              **MANNERS[manner])
         self.origin = Postfix(base, f"o-{self.name}")
+        self.names = NameServer(base) if kind == "names" else None
+        self.engine = self.link = None
+        if kind == "fleet":
+            self.engine = Engine(base, f"engine-{self.name}")
+            self.link = Link(self.engine.port)
         self.rounds = 0
         self.sent, self.refused = {}, set()
         self.has_happened = True        # of the last deed
@@ -65,9 +82,37 @@ class Site:
                 "lane_message_rate_limit": "none",
                 "lane_adaptive": "no", "lane_alert_retry": "1s", **more}
 
+    def fleet_settings(self):
+        path = os.path.join(self.origin.etc, "fleet_password")
+        with open(path, "w", encoding="ascii") as f:
+            os.fchmod(f.fileno(), 0o600)
+            f.write(PASSWORD + "\n")
+        return {"lane_fleet": f"127.0.0.1:{self.link.port}",
+                "lane_fleet_ttl": "10s", "lane_fleet_password_file": path}
+
+    def give_password(self, password):
+        """To the table of this name, for who starts next."""
+        host = f"[{SMARTHOST if self.names else '127.0.0.1'}]:{self.sim.port}"
+        return self.origin.map(
+            "relay_auth", {host: f"{self.sim.login[0]}:{password}"},
+            mode=0o600)
+
+    def name_settings(self):
+        """The same smarthost, by name."""
+        host = f"[{SMARTHOST}]:{self.sim.port}"
+        self.origin.lane_resolves_by(self.names.conf)
+        return {"relayhost": host, "smtp_host_lookup": "dns",
+                "smtp_sasl_password_maps":
+                self.give_password(self.sim.login[1])}
+
     def start(self):
         self.sim.start()
         origin = self.origin
+        around = {}
+        if self.engine:
+            self.engine.start()
+            self.link.start()
+            around = self.fleet_settings()
         names = ["slow", "fast"][:self.lanes]
         for name in names:
             origin.agent("lane", name, f"class={name}", self.options())
@@ -80,25 +125,30 @@ class Site:
         origin.relay_to(
             self.sim, transport="slow", service_throttle_time="1s",
             **{f"smtp_{name}_timeout": "2s" for name in TIMEOUTS},
-            **windows)
+            **windows, **around)
+        if self.names:
+            origin.set(**self.name_settings())
         origin.start()
 
     def destroy(self):
         self.origin.destroy()
         self.sim.destroy()
+        for one in filter(None, (self.link, self.engine, self.names)):
+            one.destroy()
 
     # mail
 
     def domains(self):
         return ["rcpt.example", FAST][:self.lanes]
 
-    def inject(self, name):
-        """The mail of one round."""
+    def inject(self, name, size=0):
+        """The mail of one round; 0 octets: as always."""
         self.rounds += 1
         made, refused = [], []
         for n, domain in enumerate(self.domains()):
             prefix = f"r{self.rounds}d{n}"
             made += messages.generate(MAILS, domain, prefix,
+                                      size or MAIL_SIZE,
                                       recipients=2 if n == 0 else 1)
             refused += messages.generate(1, domain, f"no-{prefix}")
         self.mark = self.origin.log.mark()
@@ -174,8 +224,12 @@ class Site:
     def evidence(self):
         return self.origin.log.text(self.mark)
 
-    def state_files(self):
-        folder = os.path.join(self.origin.data_directory, "postlane")
+    def state_directory(self):
+        return os.path.join(self.origin.data_directory, "postlane")
+
+    def state_files(self, kind=""):
+        """Those whose names begin so."""
+        folder = self.state_directory()
         return [os.path.join(folder, name)
                 for name in sorted(os.listdir(folder))
-                if not name.startswith("ask.")]
+                if name.startswith(kind) and not name.startswith("ask.")]

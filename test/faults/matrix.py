@@ -4,10 +4,13 @@ lost, sent falsely, bounced wrongly or mixed up, and nothing is sent twice that
 nobody doubted.
 
     test/faults/matrix.py [--seed N] [--rounds N | --seconds N] [--only TEXT]
+                          [--workers N]
 
-Deeds (deeds.py) x manners of talking x one lane, or two lanes of one
-account. Two sites run at a time. The seed, which is printed, decides the
-order; with the same seed, rounds and names a run is the same one again. A
+Deeds (deeds.py, surroundings.py) x manners of talking x one lane, or two lanes
+of one account; a site whose smarthost has a name, and one of a fleet. So many
+sites run at a time as there are --workers. The seed, which is printed, decides
+the order, and which of many calls fails; with the same seed, rounds and names a
+run is the same one again. A
 round that went wrong is told with its evidence, and the log of its site stays
 below build/log/matrix. The last lines are a table and a count; the status is 0
 only when nothing was wrong.
@@ -30,31 +33,40 @@ from harness import guard, paths                            # noqa: E402
 from harness.certs import Certs                             # noqa: E402
 
 from deeds import all_deeds                                 # noqa: E402
-from mailsite import MANNERS, Site                    # noqa: E402
+from mailsite import MANNERS, Site, site_name               # noqa: E402
+from surroundings import own_deeds                          # noqa: E402
 
-SITES = [(manner, lanes) for manner in MANNERS for lanes in (1, 2)]
+SITES = [(manner, lanes, "") for manner in MANNERS for lanes in (1, 2)] \
+    + [("overlap", 1, "names"), ("bdat", 2, "fleet")]
 WORKERS = 2
 SHOWN_WRONG = 6
+SLOW_S = 10             # a recovery that is told
+FAILURES_MAX = 3        # of the harness, each of which costs minutes
 
 
-def choose(rng, only, manner, lanes):
-    """The deeds for this site, in an order of its own."""
-    found = [d for d in all_deeds()
-             if not only or only in f"{manner}-{lanes} {d.name}"]
-    rng.shuffle(found)
-    return found
+def choose(rng, only, name, kind):
+    """The deeds for this site, in an order of its own: in turn one that only
+    this kind of site has, as long as there are any, and one that all have."""
+    def chosen(deeds):
+        found = [d for d in deeds if only in f"{name} {d.name}"]
+        rng.shuffle(found)
+        return found
+    own, common = chosen(own_deeds(kind)), chosen(all_deeds(rng))
+    return [d for pair in zip(own, common) for d in pair] \
+        + own[len(common):] + common[len(own):]
 
 
 def one_round(site, deed):
     site.has_happened = True
     deed.begin(site)
-    done = site.inject(deed.name)
+    done = site.inject(deed.name, deed.size)
     done.kills = deed.kills
     deed.act(site)
     deed.end(site)
     done.has_happened = site.has_happened
     site.settle(done)
     site.judge(done)
+    deed.after(site)
     return done
 
 
@@ -78,38 +90,64 @@ def keep(site, base):
             or os.path.isfile(os.path.join(folder, n)))])
 
 
-def run_site(manner, lanes, seed, limits):
-    """(name, recovery, wrong, doubles, has happened) of each round."""
-    rounds, seconds, only = limits
-    rng = random.Random(f"{seed} {manner} {lanes}")
-    deeds = choose(rng, only, manner, lanes)
+def row_of(done):
+    """(name, recovery, wrong, doubles, has happened): what crosses from one
+    process to the other."""
+    return (done.name, done.recovery_s, [str(w) for w in done.wrong],
+            done.doubles, done.has_happened)
+
+
+def row_of_error(name, text):
+    """The harness failed: the round is wrong, whatever happened in it."""
+    return name, 0.0, [text], 0, True
+
+
+def run_rounds(at, deeds, results, goes_on):
+    """Rounds of one site, from the deed behind the last one on, while
+    goes_on(). False: the harness failed, and the site is of no more use."""
     base = paths.make_base()
-    results, began = [], time.monotonic()
-    site = None
+    site, doing = None, "start"
     try:
-        site = Site(base, Certs(base), manner, lanes)
+        site = Site(base, Certs(base), *at)
         site.start()
-        while deeds and (len(results) < rounds if rounds else
-                         time.monotonic() - began < seconds):
+        while goes_on():
             deed = deeds[len(results) % len(deeds)]
+            doing = deed.name
             done = one_round(site, deed)
-            results.append((deed.name, done.recovery_s,
-                            [str(w) for w in done.wrong], done.doubles,
-                            done.has_happened))
+            results.append(row_of(done))
+            if done.recovery_s > SLOW_S:
+                print(f"{site.name}  {done.name}: {done.recovery_s:.1f} s")
             if done.wrong:
                 told(site, done)
                 keep(site, base)
-    except Exception:       # of the harness: the site's rounds end here
+        return True
+    except Exception:
         text = traceback.format_exc()
-        print(f"{manner}-{lanes}: {deed.name if results or site else ''}: "
-              f"{text}")
-        results.append((deed.name if site else "start", 0.0, [text], 0))
+        print(f"{site_name(*at)}: {doing}: {text}")
+        results.append(row_of_error(doing, text))
         if site:
             keep(site, base)
+        return False
     finally:
         if site:
             site.destroy()
         paths.drop_base(base)
+        sys.stdout.flush()
+
+
+def run_site(at, seed, limits):
+    """The row_of() each round."""
+    rounds, seconds, only = limits
+    name = site_name(*at)
+    rng = random.Random(f"{seed} {name}")
+    deeds = choose(rng, only, name, at[-1])
+    results, began, failures = [], time.monotonic(), 0
+
+    def goes_on():
+        return len(results) < rounds if rounds \
+            else time.monotonic() - began < seconds
+    while deeds and goes_on() and failures < FAILURES_MAX:
+        failures += not run_rounds(at, deeds, results, goes_on)
     return results
 
 
@@ -139,6 +177,8 @@ def options():
                         help="of each site")
     parser.add_argument("--only", default="",
                         help="part of 'MANNER-LANES NAME'")
+    parser.add_argument("--workers", type=int, default=WORKERS,
+                        help="sites at a time")
     return parser.parse_args()
 
 
@@ -149,9 +189,9 @@ def main():
     limits = (chosen.rounds, chosen.seconds, chosen.only)
     results = []
     with ProcessPoolExecutor(
-            WORKERS, initializer=guard.end_with_parent) as pool:
-        runs = {pool.submit(run_site, manner, lanes, chosen.seed, limits):
-                f"{manner}-{lanes}" for manner, lanes in SITES}
+            chosen.workers, initializer=guard.end_with_parent) as pool:
+        runs = {pool.submit(run_site, site, chosen.seed, limits):
+                site_name(*site) for site in SITES}
         for run in as_completed(runs):
             results += [(runs[run], *row) for row in run.result()]
     table(results)

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from harness import messages, state
+from harness import messages, paths, state
 from harness.fleet import PASSWORD, Engine, Link
 from harness.process import read_process, session_processes
 from harness.simulator import Simulator
@@ -254,3 +254,20 @@ def test_link_is_cut_stalled_and_healed(base, started):
             s.settimeout(0.2)
             with pytest.raises(TimeoutError):
                 said(s, "PING")
+
+
+# ---- the fault matrix
+
+
+def test_matrix_tells_of_a_harness_that_failed(capsys):
+    """Such a round is wrong; the table and its count say so."""
+    sys.path.insert(0, os.path.join(
+        os.path.dirname(paths.BUILD), "test/faults"))
+    matrix = pytest.importorskip("matrix")
+    matrix.Site = None      # cannot be begun
+    rows = matrix.run_site(("bdat", 1, ""), 1, (1, 0, ""))
+    [(name, _, [text], _, _)] = rows
+    assert name == "start" and "TypeError" in text
+    capsys.readouterr()
+    matrix.table([("bdat-1", *row) for row in rows])
+    assert re.search(r"^start +1 +0 +1 ", capsys.readouterr().out, re.M)

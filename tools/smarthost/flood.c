@@ -30,7 +30,8 @@ flood_kind_of(struct slice word, enum flood_kind *kind_out)
 	    {"keyupdate-asking", FLOOD_KEYUPDATE_ASKING},
 	    {"hellorequest", FLOOD_HELLOREQUEST}, {"ticket", FLOOD_TICKET},
 	    {"empty", FLOOD_EMPTY}, {"warning", FLOOD_WARNING},
-	    {"mixed", FLOOD_MIXED}};
+	    {"mixed", FLOOD_MIXED}, {"alert", FLOOD_ALERT},
+	    {"broken", FLOOD_BROKEN}, {"truncated", FLOOD_TRUNCATED}};
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		if (!slice_eq(word, kinds[i].word))
@@ -62,6 +63,9 @@ send_one(SSL *ssl, enum flood_kind kind)
 	case FLOOD_EMPTY:
 	case FLOOD_WARNING:
 	case FLOOD_MIXED:
+	case FLOOD_ALERT:
+	case FLOOD_BROKEN:
+	case FLOOD_TRUNCATED:
 		break;
 	}
 	return is_due == 1 && SSL_do_handshake(ssl) == 1;
@@ -128,6 +132,35 @@ forge_all(SSL *ssl, int fd, const struct flood *flood, uint64_t *counter)
 	throw_away(fd, 0);
 }
 
+/* One record, as it should not be, and the end of what is sent. */
+static void
+forge_last(SSL *ssl, int fd, enum flood_kind kind, uint64_t *counter)
+{
+	static const unsigned char fatal[] = {
+	    SSL3_AL_FATAL, SSL_AD_INTERNAL_ERROR};
+	static const char line[] = "250 2.0.0 ok\r\n";
+	unsigned char out[FORGE_RECORD_MAX];
+	struct forge f;
+	ssize_t sent;
+	size_t n;
+
+	if (!forge_begin(&f, ssl))
+		return;
+	n = kind == FLOOD_ALERT
+		? forge_record(&f, SSL3_RT_ALERT, fatal, sizeof(fatal), out)
+		: forge_record(&f, SSL3_RT_APPLICATION_DATA, line,
+		      sizeof(line) - 1, out);
+	if (kind == FLOOD_BROKEN && n > 0)
+		out[n - 1] ^= 1;
+	sent = send(fd, out, kind == FLOOD_TRUNCATED ? n / 2 : n, MSG_NOSIGNAL);
+	if (sent > 0)
+		(void)__atomic_add_fetch(
+		    counter, (uint64_t)sent, __ATOMIC_RELAXED);
+	(void)shutdown(fd, SHUT_WR);
+	forge_end(&f);
+	throw_away(fd, 0);
+}
+
 static void
 send_all(SSL *ssl, int fd, const struct flood *flood, uint64_t *counter)
 {
@@ -154,7 +187,9 @@ flood_begin(SSL *ssl, int fd, const struct flood *flood, uint64_t *counter)
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent || fcntl(fd, F_SETFL, 0) != 0)
 		_exit(0);
-	if (flood->kind >= FLOOD_EMPTY)
+	if (flood->kind >= FLOOD_ALERT)
+		forge_last(ssl, fd, flood->kind, counter);
+	else if (flood->kind >= FLOOD_EMPTY)
 		forge_all(ssl, fd, flood, counter);
 	else
 		send_all(ssl, fd, flood, counter);

@@ -24,11 +24,15 @@ enum flood_kind {
 	FLOOD_EMPTY, /* records with nothing in them */
 	FLOOD_WARNING, /* alerts that end nothing */
 	FLOOD_MIXED, /* of both so many as OpenSSL allows, then one octet */
+	/* no flood: one record that is the last */
+	FLOOD_ALERT, /* fatal */
+	FLOOD_BROKEN, /* its tag is another's */
+	FLOOD_TRUNCATED, /* half of it */
 };
 
 struct flood {
 	enum flood_kind kind;
-	uint64_t octets; /* on the wire; then it only waits */
+	uint64_t octets; /* on the wire, at least; then it only waits */
 };
 
 /* Octets of all floods of this process; NULL: no memory. */

@@ -87,14 +87,20 @@ class Engine(Daemon):
                 return int(of["calls"]), int(of["usec"])
         return 0, 0
 
-    @contextlib.contextmanager
-    def stopped(self):
+    def pause(self):
         """Stands still, as a machine does that swaps."""
         self.signal(signal.SIGSTOP)
+
+    def go_on(self):
+        self.signal(signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def stopped(self):
+        self.pause()
         try:
             yield
         finally:
-            self.signal(signal.SIGCONT)
+            self.go_on()
 
 
 def _digest(password):

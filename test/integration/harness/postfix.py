@@ -140,6 +140,7 @@ class Postfix:
         self.session = None
         self.services = {}
         self.environment = {}   # lane's
+        self._resolv_conf = ""
         for service in _base_services():
             self.services[service.name, service.type] = service
         self.service("smtpd", self.smtp_endpoint(), "inet", private="n")
@@ -194,11 +195,19 @@ class Postfix:
         self.environment.update(variables)
         words = [shlex.quote(f"{name}={value}")
                  for name, value in self.environment.items()]
+        inside = "" if not self._resolv_conf else (
+            "unshare -m sh -c 'mount --bind \"$0\" /etc/resolv.conf && "
+            f"exec \"$@\"' {self._resolv_conf} ")
         with open(lane + ".new", "w", encoding="utf-8") as f:
             os.fchmod(f.fileno(), 0o755)
             f.write("#!/bin/sh\n" + (f"ulimit {limits}\n" if limits else "")
-                    + f"exec env {' '.join(words)} {real} \"$@\"\n")
+                    + f"exec {inside}env {' '.join(words)} {real} \"$@\"\n")
         os.rename(lane + ".new", lane)
+
+    def lane_resolves_by(self, conf):
+        """lane, from its next start on, sees this file as resolv.conf."""
+        self._resolv_conf = conf
+        self.lane_environment()
 
     def lane_faults(self, orders, limits="", once=False):
         """Make calls of lane fail: test/faults/faults.c. What failed is
