@@ -139,7 +139,8 @@ static void
 put(struct redis *r, int argc, const char **argv)
 {
 	char *command = NULL;
-	int n = redisFormatCommandArgv(&command, argc, argv, NULL);
+	/* an int until hiredis 1.0, then a long long */
+	long long n = redisFormatCommandArgv(&command, argc, argv, NULL);
 
 	CHECK(n > 0 && command != NULL);
 	(void)buf_add_secret(&r->out, slice_of(command, (size_t)n));
