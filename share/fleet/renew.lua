@@ -37,12 +37,15 @@ local good = kept[1] == run and born and last and learn and now >= last and now 
 if good and told_life == life_of(born) and seen ~= 0 and now < seen + since - answer_us then
 	good = false
 end
+-- The first write is one that a server refuses whose memory is full: behind
+-- another one it would take this, too, and forget instead.
+redis.call('HSET', KEYS[2], 'last', string.format('%.0f', now))
 if not good then
 	redis.call('DEL', KEYS[1], KEYS[2])
 	born, learn = now, now + ttl + linger
-	redis.call('HSET', KEYS[2], 'run', run, 'born', string.format('%.0f', born), 'learn', string.format('%.0f', learn))
+	redis.call('HSET', KEYS[2], 'run', run, 'born', string.format('%.0f', born), 'learn', string.format('%.0f', learn),
+		'last', string.format('%.0f', now))
 end
-redis.call('HSET', KEYS[2], 'last', string.format('%.0f', now))
 local life = life_of(born)
 local has_told = told_life == life
 

@@ -412,6 +412,61 @@ script_has_its_own_clock(void **state)
 	assert_string_equal(answer.life, q.life);
 }
 
+static void
+set_memory(const char *octets)
+{
+	const char *set[] = {"CONFIG", "SET", "maxmemory", octets};
+
+	call_only(4, set);
+}
+
+static long long
+count_hosts(void)
+{
+	const char *count[] = {"HLEN", hosts_key};
+	redisReply *reply = call(2, count);
+	long long n = reply->integer;
+
+	freeReplyObject(reply);
+	return n;
+}
+
+/* However long ago it was asked: it neither answers nor forgets. */
+static void
+server_without_memory_does_not_answer(void **state)
+{
+	struct fleet_terms terms = {
+	    .size = 2, .limit = 20, .ttl_us = 10 * US_PER_S};
+	struct fleet_engine e = {0};
+	struct fleet_question q;
+	struct fleet_answer answer;
+
+	(void)state;
+	question_of(&q, "a", 1, 7, 1);
+	fleet_engine_renew(&e, &terms, "run", &q, 1000 * US_PER_S, &answer);
+	on_remember(NULL, &e);
+	set_memory("1");
+	for (int64_t at_s = 1001; at_s < 1100; at_s += 49) {
+		struct args a = {0};
+		redisReply *reply;
+
+		q.number++;
+		add_question(&a, &terms, &q);
+		add_text(&a, "run");
+		add_number(&a, at_s * US_PER_S);
+		reply = redisCommandArgv(s.redis, a.n, a.v, NULL);
+		assert_non_null(reply);
+		assert_int_equal(reply->type, REDIS_REPLY_ERROR);
+		assert_int_equal(strncmp(reply->str, "OOM ", 4), 0);
+		freeReplyObject(reply);
+	}
+	set_memory("0");
+	assert_int_equal(count_hosts(), 1);
+	q.number++;
+	fleet_engine_renew(&e, &terms, "run", &q, 1100 * US_PER_S, &answer);
+	on_renew(NULL, &terms, "run", &q, 1100 * US_PER_S, &answer);
+}
+
 /* A row that somebody wrote by hand counts as a host that was not seen. */
 static void
 damaged_row_counts_as_a_base(void **state)
@@ -445,6 +500,7 @@ main(void)
 	    cmocka_unit_test(script_answers_as_the_twin),
 	    cmocka_unit_test(script_knows_names_as_the_twin),
 	    cmocka_unit_test(script_has_its_own_clock),
+	    cmocka_unit_test(server_without_memory_does_not_answer),
 	    cmocka_unit_test(damaged_row_counts_as_a_base),
 	};
 
