@@ -7,7 +7,7 @@ import pytest
 
 from harness import messages, paths
 from harness.load import Load
-from harness.pace import ahead
+from harness.pace import ahead, excess
 from harness.simulator import DelayProxy, Simulator
 from harness.wait import wait_until
 
@@ -18,16 +18,6 @@ WIDE = {f"{lane}_{name}": "400" for lane in ("fast", "slow") for name in (
 # How far apart two messages that left one after the other may arrive: this
 # machine's scheduling, and 10 ms by which a timer may have been late.
 JITTER_S = 0.1
-
-
-def excess(times_us, per_s):
-    """The most messages in any window, beyond what the rate gives in it."""
-    most = least = 0.0
-    for n, at in enumerate(sorted(times_us)):
-        x = n - per_s * (at - times_us[0]) / 1e6
-        least = min(least, x) if n else x
-        most = max(most, x + 1 - least)
-    return most
 
 
 def events(times_us):

@@ -15,7 +15,7 @@ from . import paths
 from .daemon import Daemon
 
 ADMIN = ("admin", "admin secret")
-PASSWORD = "fleet secret"
+PASSWORD = "fleet-secret"
 # What a lane needs, and no more; doc/fleet.md has the same line.
 RULES = ("resetkeys ~pl:* resetchannels -@all +auth +hello +ping +evalsha "
          "+script|load +info +time +hgetall +hmget +hset +del")

@@ -11,3 +11,13 @@ def ahead(events, per_s, began):
         total += units
         most = max(most, total - per_s * (at - began))
     return most
+
+
+def excess(times_us, per_s):
+    """The most messages in any window, beyond what the rate gives in it."""
+    most = least = 0.0
+    for n, at in enumerate(sorted(times_us)):
+        x = n - per_s * (at - times_us[0]) / 1e6
+        least = min(least, x) if n else x
+        most = max(most, x + 1 - least)
+    return most
