@@ -154,22 +154,29 @@ warn_limits(struct budget *b, const struct slots_sum *sum)
 /* By the clock and not by the turn's time: a process that was stopped goes on
  * with the time from before, and its host's share was another then. */
 static void
-apply_share(struct budget *b, struct slots_sum *sum)
+look_at_share(struct budget *b, const struct slots_sum *sum)
 {
 	int64_t share;
 
 	b->excess = 0;
-	b->is_share_least = false;
+	b->share = SLOTS_MAX;
 	if (b->fleet == NULL)
 		return;
 	share = fleet_account_share(b->fleet, 0, clock_mono_us());
-	b->is_share_least = share < sum->limit_now;
-	if (b->is_share_least)
-		sum->limit_now = (int)share;
+	if (share < b->share)
+		b->share = (int)share;
 	if (sum->held > share && sum->mine > 0)
 		b->excess =
 		    (int)(((sum->held - share) * sum->mine + sum->held - 1) /
 			  sum->held);
+}
+
+/* What this host may hold: what the provider allows the account, and no more
+ * than the share. */
+static int
+most(const struct budget *b, const struct slots_sum *sum)
+{
+	return sum->limit_now < b->share ? sum->limit_now : b->share;
 }
 
 /* What holds now. Without the mutex a slot that is just being taken looks
@@ -182,7 +189,7 @@ look(struct budget *b, int64_t now_ms, bool has_mutex, struct slots_sum *sum)
 		(void)slots_rest_abandoned(
 		    &b->slots, &b->locks, now_ms, budget_put_row, b);
 	slots_count(&b->slots, &b->locks, b->me, now_ms, sum);
-	apply_share(b, sum);
+	look_at_share(b, sum);
 	warn_limits(b, sum);
 	b->limit_seen = sum->limit;
 	b->is_all_mine = sum->held == b->mine_count && sum->resting == 0;
@@ -362,6 +369,7 @@ budget_open(struct loop *loop, const struct settings *set,
 	memset(b->row_of, 0xff, sizeof(b->row_of)); /* -1 */
 	b->limit = clamp(set->lane_account_connection_limit, 1, SLOTS_MAX);
 	b->limit_seen = b->limit;
+	b->share = SLOTS_MAX;
 	b->reserve_set = clamp(set->lane_connection_reserve, 0, b->limit);
 	b->lane_limit = set->lane_connection_limit > 0
 			    ? set->lane_connection_limit
@@ -435,21 +443,23 @@ budget_drain(struct budget *b)
 static const char *
 why_not(const struct budget *b, const struct slots_sum *sum)
 {
+	struct slots_sum ours = *sum;
 	int lanes = 0, part;
 
+	ours.limit_now = most(b, sum);
 	if (b->mutex == BUDGET_MUTEX_ALONE) {
 		for (int m = 0; m < SLOTS_MEMBERS; m++)
 			lanes += b->locks.members[m];
-		part = sum->limit_now / (lanes > 0 ? lanes : 1);
+		part = ours.limit_now / (lanes > 0 ? lanes : 1);
 		if (part < 1)
 			part = 1;
 		if (sum->mine >= (part > b->reserve ? part : b->reserve))
 			return "another lane keeps the slots locked";
 	}
-	if (b->is_share_least && sum->held >= sum->limit_now)
+	if (ours.limit_now < sum->limit_now && sum->held >= ours.limit_now)
 		return "this host's share of the account's connections is "
 		       "in use";
-	return slots_why_not(sum, b->reserve);
+	return slots_why_not(&ours, b->reserve);
 }
 
 /* Polling ------------------------------------------------------------- */
@@ -630,7 +640,7 @@ budget_take(struct budget *b, int64_t now_ms, struct budget_answer *out)
 	is_full = !is_moving && why != NULL;
 	if (why == NULL) {
 		slot =
-		    take_row(b, has_mutex ? SLOTS_MAX : sum.limit_now, now_ms);
+		    take_row(b, has_mutex ? SLOTS_MAX : most(b, &sum), now_ms);
 		if (slot >= 0)
 			sum.held++;
 		else

@@ -56,7 +56,7 @@ struct budget {
 	int limit_seen; /* smallest of the running lanes, at the last look */
 	int surplus; /* of ours that others could use */
 	struct fleet_account *fleet; /* NULL: the host has all of it */
-	bool is_share_least; /* that is the limit in force */
+	int share; /* of the account's limit, for this host */
 	int excess; /* of ours, more than the host's share */
 	int mine_count;
 	int64_t timer_ms; /* when it fires; 0: not set */

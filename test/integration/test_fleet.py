@@ -28,7 +28,8 @@ long_only = pytest.mark.skipif(not LONG, reason="POSTLANE_LONG=1 takes it")
 CONNECTIONS, RATE, BURST = 20, 100, 20
 TTL_S, GUARD_S = 10, 2.2
 QUIET_S = 12     # so long after the last mail a host wants little
-# A session sends six a second: for all of the rate most of the connections are needed. What is accepted was sent just so long before.
+# A session sends six a second: for all of the rate most of the connections are
+# needed. What is accepted was sent just so long before.
 TARDY = "bdat delay 160 normal\n"
 WIDE = {f"fast_{name}": "400" for name in (
     "destination_concurrency_limit", "initial_destination_concurrency")}
@@ -294,6 +295,9 @@ def test_engine_without_memory_is_none(two_hosts):
         host.origin.log.wait("no answer: OOM .*goes on with what is its own")
         host.send(1)
     two_hosts.sim.wait_taken(4)
+    # which is not what the provider allows
+    [account] = one.origin.lanes()["accounts"]
+    assert account["limit_now"] == account["limit"] == CONNECTIONS
     two_hosts.engine.ask("CONFIG", "SET", "maxmemory", "0")
     for host in (one, two):
         host.origin.log.wait("answers again")

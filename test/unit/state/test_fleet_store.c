@@ -37,13 +37,14 @@ struct lane {
 static struct world {
 	struct fleet_engine engine;
 	int64_t now_us;
-	char warning[512];
+	char warning[512], line[512];
 } w;
 
 static void
 note_warning(void *ctx, enum log_level level, const char *line)
 {
 	(void)ctx;
+	(void)snprintf(w.line, sizeof(w.line), "%s", line);
 	if (level >= LOG_LEVEL_WARN)
 		(void)snprintf(w.warning, sizeof(w.warning), "%s", line);
 }
@@ -124,28 +125,29 @@ begin(void)
 	log_set_sink(note_warning, NULL);
 }
 
-/* A question of each limit, and the engine's answers. */
+/* A question of each limit, and the engine's answer to one of them: one engine,
+ * one limit. */
 static enum fleet_word
-speak(struct lane *l)
+speak_of(struct lane *l, size_t i)
 {
 	struct fleet_question q[FLEET_LIMITS];
-	enum fleet_word word = FLEET_OK;
+	const struct fleet_limit *limit = fleet_account_limit(l->a, i);
+	struct fleet_answer answer;
 
 	assert_true(fleet_account_speak(l->a, 7, w.now_us));
 	assert_true(fleet_account_ask(l->a, w.now_us, q));
-	/* Of connections alone: one engine, one limit. */
-	for (size_t i = 0; i < 1; i++) {
-		const struct fleet_limit *limit = fleet_account_limit(l->a, i);
-		struct fleet_answer answer;
+	fleet_engine_renew(
+	    &w.engine, &limit->terms, "run", &q[i], w.now_us, &answer);
+	assert_int_equal(
+	    fleet_account_answer(l->a, i, q[i].number, &answer, w.now_us),
+	    FLEET_TAKEN);
+	return answer.word;
+}
 
-		fleet_engine_renew(
-		    &w.engine, &limit->terms, "run", &q[i], w.now_us, &answer);
-		assert_int_equal(fleet_account_answer(
-				     l->a, i, q[i].number, &answer, w.now_us),
-		    FLEET_TAKEN);
-		word = answer.word;
-	}
-	return word;
+static enum fleet_word
+speak(struct lane *l)
+{
+	return speak_of(l, 0);
 }
 
 /* Another host that wants nothing, until the engine has learned. */
@@ -503,6 +505,59 @@ slots_are_the_hosts_share(void **state)
 	close_lane(&l);
 }
 
+/* A share is nothing that the provider said: what it does say is news. */
+static void
+refusal_below_the_limit_is_told_within_a_share(void **state)
+{
+	int slots[LIMIT];
+	struct budget *b;
+	struct lane l;
+
+	begin();
+	open_lane(&l, *state, "fast");
+	b = budget_open(NULL, &l.set, &l.dir, "fast", account, on_share, &l);
+	budget_set_fleet(b, l.a);
+	fleet_account_connections(l.a, 0, 4, w.now_us);
+	fleet_account_tell(l.a, w.now_us);
+	assert_int_equal(speak(&l), FLEET_OK);
+	w.engine.learn = 0;
+	assert_int_equal(speak(&l), FLEET_OK);
+	assert_int_equal(take_all(b, slots), 4);
+	budget_refused(b, 4, clock_mono_ms());
+	assert_non_null(strstr(w.line, "limit now 4 of 20"));
+	budget_close(&b);
+	close_lane(&l);
+}
+
+/* Nobody has to store the rates anew for that. */
+static void
+rates_follow_the_share(void **state)
+{
+	const struct pacer_cost one = {{1, 1, 1}, NULL};
+	struct pacer_limit why;
+	struct rate_account *rates;
+	struct rate_store *store;
+	struct lane l;
+
+	begin();
+	open_lane(&l, *state, "fast");
+	store = rate_store_open(&l.set, &l.dir, "fast", w.now_us);
+	rate_store_set_fleet(store, l.store);
+	rates = rate_store_account(store, account, w.now_us);
+	assert_true(rate_store_take(rates, &one, w.now_us));
+	fleet_account_short(l.a, 1, w.now_us);
+	fleet_account_tell(l.a, w.now_us);
+	assert_int_equal(speak_of(&l, 1), FLEET_OK);
+	w.engine.learn = 0;
+	assert_int_equal(speak_of(&l, 1), FLEET_OK);
+	assert_true(fleet_account_share(l.a, 1, w.now_us) > 1);
+	(void)rate_store_wait_us(rates, &one, w.now_us, &why);
+	assert_int_equal(
+	    why.rate.count_milli, fleet_account_share(l.a, 1, w.now_us) + 1);
+	rate_store_close(&store);
+	close_lane(&l);
+}
+
 static void
 rates_are_the_hosts_share(void **state)
 {
@@ -546,7 +601,9 @@ main(void)
 	    IN_STATEDIR(lease_of_another_boot_ends_as_late_as_it_can),
 	    IN_STATEDIR(name_that_two_have_is_told),
 	    IN_STATEDIR(slots_are_the_hosts_share),
+	    IN_STATEDIR(refusal_below_the_limit_is_told_within_a_share),
 	    IN_STATEDIR(rates_are_the_hosts_share),
+	    IN_STATEDIR(rates_follow_the_share),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
