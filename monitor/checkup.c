@@ -3,8 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/settings/params.h"
+#include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/words.h"
+#include "monitor/intended.h"
 
 #define USUAL_DIRECTORY "/etc/postfix"
 
@@ -130,17 +133,71 @@ fix_with(struct checkup *c, const char *option, char *setting)
 }
 
 void
+checkup_fix(struct checkup *c, struct edits *edits)
+{
+	char *command = edits_command(edits, c->site, &c->cf, c->conf);
+
+	findings_fix(&c->findings, "%s", command);
+	mem_free(command);
+	edits_fini(edits);
+}
+
+bool
+checkup_is_set_by_fix(
+    const struct checkup *c, const struct site_lane *lane, const char *name)
+{
+	char *setting =
+	    mem_printf("'%s/unix/%s=", lane->opt.service_name, name);
+	bool is_set = false;
+
+	for (size_t i = 0; i < c->findings.count; i++)
+		is_set =
+		    is_set || strstr(c->findings.v[i].fix, setting) != NULL;
+	mem_free(setting);
+	return is_set;
+}
+
+char *
+checkup_meant(const struct site_lane *lane, const char *name)
+{
+	const struct param *param = params_find(name);
+	const char *written = options_override(&lane->opt, name);
+	char *value;
+
+	CHECK(param != NULL);
+	if (written != NULL && strchr(written, '$') == NULL) {
+		struct settings set;
+		struct problems problems = {0};
+
+		memset(&set, 0, sizeof(set));
+		params_init(&set);
+		value = params_set(&set, param, written, &problems)
+			    ? params_text(&set, param)
+			    : intended_value(param, written);
+		problems_fini(&problems);
+		settings_free(&set);
+		return value;
+	}
+	return params_text(&lane->set, param);
+}
+
+void
 checkup_fix_lane(struct checkup *c, const struct site_lane *lane,
     const char *name, const char *value)
 {
-	fix_with(c, "-P",
-	    mem_printf("%s/unix/%s=%s", lane->opt.service_name, name, value));
+	struct edits edits = {.count = 0};
+
+	if (edits_set(&edits, lane, name, value))
+		checkup_fix(c, &edits);
 }
 
 void
 checkup_fix_main(struct checkup *c, const char *name, const char *value)
 {
-	fix_with(c, "-e", mem_printf("%s = %s", name, value));
+	struct edits edits = {.count = 0};
+
+	(void)edits_set(&edits, NULL, name, value);
+	checkup_fix(c, &edits);
 }
 
 void

@@ -6,6 +6,11 @@
  * at beside them (master.cf, files, the smarthost) is said with it. A fix is
  * written for the lane alone (postconf -P), since what main.cf says of smtp_...
  * is other transports' too.
+ *
+ * No fix takes a limit, a level of TLS or another protection away that somebody
+ * has set: what was meant by it is set in its place, where the lane obeys it.
+ * Where nobody but a person can tell what was meant there is no command, but a
+ * sentence (findings_advise()).
  */
 #ifndef CHECKUP_H
 #define CHECKUP_H
@@ -15,6 +20,7 @@
 
 #include "agent/settings/main_cf.h"
 #include "agent/settings/postconf.h"
+#include "monitor/edits.h"
 #include "monitor/findings.h"
 #include "monitor/prober.h"
 #include "monitor/site.h"
@@ -44,8 +50,11 @@ void checkup_services(struct checkup *c);
 /* Files: tables with passwords, the state directory. */
 void checkup_files(struct checkup *c);
 
-/* The queue manager: windows, delays, room in the active queue; does a
- * transport lead to the lane. */
+/* What was written for the queue manager's deliveries to the lane: windows,
+ * delays, recipients, room in the active queue. */
+void checkup_limits(struct checkup *c);
+
+/* Does a transport lead to the lane, and is there what transports name. */
 void checkup_queue(struct checkup *c);
 
 /* Lanes of one account: connections and reserves; access tokens, as their
@@ -56,6 +65,10 @@ void checkup_accounts(struct checkup *c);
  * what the kernel does with idle connections over that distance. */
 void checkup_wire(struct checkup *c);
 
+/* What the lanes have from main.cf together with smtp(8), but for what another
+ * finding sets: the last of all. */
+void checkup_shared(struct checkup *c);
+
 /* ---- for the groups ------------------------------------------------------ */
 
 /* What postconf says of a name; "" when it is not set. */
@@ -64,6 +77,27 @@ const char *checkup_value(const struct checkup *c, const char *name);
 /* Of "LANE_SUFFIX", else of "default_SUFFIX". */
 const char *checkup_transport_value(
     const struct checkup *c, const struct site_lane *lane, const char *suffix);
+
+/* The finding added last is repaired by these, which are freed. */
+void checkup_fix(struct checkup *c, struct edits *edits);
+
+/* A fix that was printed sets the name for the lane. */
+bool checkup_is_set_by_fix(
+    const struct checkup *c, const struct site_lane *lane, const char *name);
+
+/* What somebody meant by a limit of the lane, also where it is written in a way
+ * that is refused; the caller's. NULL: that is not known. */
+char *checkup_meant(const struct site_lane *lane, const char *name);
+
+/* What the lane's connections were to be limited to by all that is written; 0:
+ * that is not known. */
+long checkup_connections_meant(
+    const struct checkup *c, const struct site_lane *lane);
+
+/* Where the lane (NULL: whoever has main.cf's) is to have so many connections,
+ * it reserves no more. */
+void checkup_fit_reserve(const struct checkup *c, const struct site_lane *lane,
+    long connections, struct edits *edits);
 
 /* The finding added last is repaired by -o NAME=VALUE for this lane alone. */
 void checkup_fix_lane(struct checkup *c, const struct site_lane *lane,

@@ -31,6 +31,7 @@ check_lane(struct checkup *c, const struct site_lane *lane)
 {
 	const struct settings *set = &lane->set;
 	char limit[32];
+	long meant;
 
 	if (set->lane_connection_limit <= set->lane_account_connection_limit)
 		return;
@@ -38,8 +39,9 @@ check_lane(struct checkup *c, const struct site_lane *lane)
 	    lane->opt.service_name,
 	    "lane_connection_limit is %d, and the account has %d connections",
 	    set->lane_connection_limit, set->lane_account_connection_limit);
-	(void)snprintf(
-	    limit, sizeof(limit), "%d", set->lane_account_connection_limit);
+	meant = checkup_connections_meant(c, lane);
+	(void)snprintf(limit, sizeof(limit), "%ld",
+	    meant > 0 ? meant : set->lane_account_connection_limit);
 	checkup_fix_lane(c, lane, "lane_connection_limit", limit);
 }
 

@@ -1,169 +1,14 @@
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/mem.h"
 #include "common/base/words.h"
-#include "monitor/advice.h"
 #include "monitor/checkup.h"
 
 enum {
-	COHORTS_MAX = 10, /* beyond it is no protection */
-	ACTIVE_PERCENT = 60, /* where lanes begin to give back */
-	ACTIVE_STEP = 1000,
 	TABLE_LINE = 4096,
 	TABLE_LINES_MAX = 1000000,
 };
-
-/* -1: it is no number. */
-static long
-number(const char *text)
-{
-	char *end;
-	long n = strtol(text, &end, 10);
-
-	return end != text && n >= 0 ? n : -1;
-}
-
-static char *
-name_of(const struct site_lane *lane, const char *suffix)
-{
-	return mem_printf("%s_%s", lane->opt.service_name, suffix);
-}
-
-static void
-fix_main_number(
-    struct checkup *c, const struct site_lane *lane, const char *suffix, long n)
-{
-	char *name = name_of(lane, suffix);
-	char value[32];
-
-	(void)snprintf(value, sizeof(value), "%ld", n);
-	checkup_fix_main(c, name, value);
-	mem_free(name);
-}
-
-/* ---- windows ------------------------------------------------------------- */
-
-/* Over any distance. */
-static int
-window_of(const struct site_lane *lane)
-{
-	int depth = advice_depth(lane, ADVICE_RTT_US);
-	int limit = lane->set.lane_pipeline_depth;
-
-	return advice_window(lane, depth < limit ? depth : limit);
-}
-
-static void
-check_windows(struct checkup *c, const struct site_lane *lane)
-{
-	static const char limit[] = "destination_concurrency_limit";
-	static const char initial[] = "initial_destination_concurrency";
-	const char *service = lane->opt.service_name;
-	int wanted = window_of(lane);
-	long now = number(checkup_transport_value(c, lane, limit));
-	char *own = name_of(lane, initial);
-	const char *value = postconf_value(&c->values, own);
-	long begin = number(value != NULL ? value : checkup_value(c, initial));
-
-	if (now > 0 && now < wanted) {
-		findings_add(&c->findings, "WINDOW", FINDING_WARNING, service,
-		    "the queue manager hands out at most %ld messages at once, "
-		    "and the lane can have %d under way: 2 x sessions x depth",
-		    now, wanted);
-		fix_main_number(c, lane, limit, wanted);
-	}
-	if (begin >= 0 && begin < wanted) {
-		findings_add(&c->findings, "INITIAL-WINDOW", FINDING_WARNING,
-		    service,
-		    "the queue manager begins with %ld messages at once and "
-		    "feels its way up; the lane does that itself",
-		    begin);
-		fix_main_number(c, lane, initial, wanted);
-	}
-	mem_free(own);
-}
-
-static void
-check_delay(struct checkup *c, const struct site_lane *lane, const char *suffix)
-{
-	const char *value = checkup_transport_value(c, lane, suffix);
-	char *name;
-
-	if (number(value) <= 0)
-		return;
-	name = name_of(lane, suffix);
-	findings_add(&c->findings, "RATE-DELAY", FINDING_WARNING,
-	    lane->opt.service_name,
-	    "%s is %s: the queue manager pauses after each message; the pace "
-	    "is lane_message_rate_limit",
-	    name, value);
-	checkup_fix_main(c, name, "0s");
-	mem_free(name);
-}
-
-static void
-check_recipients(struct checkup *c, const struct site_lane *lane)
-{
-	static const char suffix[] = "destination_recipient_limit";
-
-	if (number(checkup_transport_value(c, lane, suffix)) != 1)
-		return;
-	findings_add(&c->findings, "RECIPIENT-LIMIT", FINDING_WARNING,
-	    lane->opt.service_name,
-	    "%s_%s is 1: each recipient is a destination of its own, and the "
-	    "windows count for nothing",
-	    lane->opt.service_name, suffix);
-	fix_main_number(c, lane, suffix, 50);
-}
-
-/* 0 is never; many are as good as never. */
-static void
-check_cohorts(struct checkup *c, const struct site_lane *lane)
-{
-	static const char suffix[] =
-	    "destination_concurrency_failed_cohort_limit";
-	long now = number(checkup_transport_value(c, lane, suffix));
-
-	if (now != 0 && now <= COHORTS_MAX)
-		return;
-	findings_add(&c->findings, "FAILED-COHORT", FINDING_WARNING,
-	    lane->opt.service_name,
-	    "%s_%s is %ld: when a quota is used up, the queue manager goes on "
-	    "asking message by message",
-	    lane->opt.service_name, suffix, now);
-	fix_main_number(c, lane, suffix, 1);
-}
-
-/* All lanes' windows full must not crowd out other transports. */
-static void
-check_active_room(struct checkup *c)
-{
-	long limit = number(checkup_value(c, "qmgr_message_active_limit"));
-	long recipients =
-	    number(checkup_value(c, "qmgr_message_recipient_limit"));
-	long sum = 0, wanted;
-	char *first, *second;
-
-	for (size_t i = 0; i < c->site->lane_count; i++)
-		sum += window_of(&c->site->lanes[i]);
-	if (limit <= 0 || sum * 100 < limit * ACTIVE_PERCENT)
-		return;
-	wanted = (sum * 100 / ACTIVE_PERCENT / ACTIVE_STEP + 1) * ACTIVE_STEP;
-	if (recipients < wanted)
-		recipients = wanted;
-	findings_add(&c->findings, "ACTIVE-ROOM", FINDING_WARNING, NULL,
-	    "qmgr_message_active_limit is %ld, and the lanes' windows are %ld "
-	    "together: other mail would wait for room",
-	    limit, sum);
-	first = mem_printf("'qmgr_message_active_limit = %ld'", wanted);
-	second = mem_printf("'qmgr_message_recipient_limit = %ld'", recipients);
-	findings_fix(
-	    &c->findings, "postconf %s-e %s %s", c->conf, first, second);
-	mem_free(first);
-	mem_free(second);
-}
 
 /* ---- where mail is sent to ----------------------------------------------- */
 
@@ -332,16 +177,8 @@ void
 checkup_queue(struct checkup *c)
 {
 	for (size_t i = 0; i < c->site->lane_count; i++) {
-		const struct site_lane *lane = &c->site->lanes[i];
-
-		check_windows(c, lane);
-		check_delay(c, lane, "destination_rate_delay");
-		check_delay(c, lane, "transport_rate_delay");
-		check_recipients(c, lane);
-		check_cohorts(c, lane);
-		check_use(c, lane);
+		check_use(c, &c->site->lanes[i]);
 	}
-	check_active_room(c);
 	check_transport(c, "default_transport");
 	check_transport(c, "relay_transport");
 }

@@ -168,19 +168,23 @@ check_chroot(struct checkup *c, const struct site_lane *lane)
 	static const char *const files[] = {
 	    "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"};
 	const char *queue = lane->set.queue_directory;
-	struct buf bad;
+	struct buf bad, copies;
+	char *folder, *target;
 
 	if (!mastercf_is_yes(
 		&lane->entry, MASTERCF_CHROOT, c->prober.compatibility_level))
 		return;
 	buf_init(&bad, ENTRY_MAX);
+	buf_init(&copies, ENTRY_MAX);
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
 		char *inside = mem_printf("%s%s", queue, files[i]);
 
 		if (access(files[i], R_OK) == 0 &&
-		    !is_same_file(files[i], inside))
+		    !is_same_file(files[i], inside)) {
 			(void)buf_addf(&bad, "%s%s",
 			    buf_len(&bad) > 0 ? ", " : "", inside);
+			(void)buf_addf(&copies, " %s", files[i]);
+		}
 		mem_free(inside);
 	}
 	if (buf_len(&bad) > 0) {
@@ -189,8 +193,14 @@ check_chroot(struct checkup *c, const struct site_lane *lane)
 		    "it runs in a chroot, and there is missing or different: "
 		    "%s",
 		    buf_str(&bad));
-		checkup_fix_field(c, lane, "chroot", "n");
+		folder = mem_printf("%s/etc", queue);
+		target = findings_quoted(folder);
+		findings_fix(&c->findings, "mkdir -p %s && cp -p%s %s", target,
+		    buf_str(&copies), target);
+		mem_free(target);
+		mem_free(folder);
 	}
+	buf_fini(&copies);
 	buf_fini(&bad);
 }
 

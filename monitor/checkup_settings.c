@@ -1,14 +1,12 @@
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "agent/settings/foreign.h"
 #include "agent/settings/params.h"
-#include "common/base/buf.h"
 #include "common/base/mem.h"
 #include "monitor/checkup.h"
-
-/* As findings_fix() has room for. */
-enum { LIST_MAX = 3500 };
+#include "monitor/intended.h"
 
 /* What was said by a finding of its own, by name. */
 struct told {
@@ -62,40 +60,120 @@ wrong_with(const struct param *param, const char *value)
 	return why;
 }
 
+/* ---- what is written in a way that is refused ------------------------------
+ */
+
+/* False: as edits_set(). */
+static bool
+set_meant(struct checkup *c, const struct site_lane *lane, const char *name,
+    const char *value, struct edits *edits)
+{
+	if (strcmp(name, "lane_connection_limit") == 0)
+		checkup_fit_reserve(c, lane, strtol(value, NULL, 10), edits);
+	return edits_set(edits, lane, name, value);
+}
+
+/* What is meant takes its place; where that is not known a person has to say,
+ * since the lane without the setting would be one without the limit. */
+static void
+fix_value(struct checkup *c, const struct site_lane *lane,
+    const struct param *param, const char *name, const char *value)
+{
+	char *meant = intended_value(param, value);
+	struct edits edits = {.count = 0};
+
+	if (meant != NULL && set_meant(c, lane, name, meant, &edits))
+		checkup_fix(c, &edits);
+	else
+		findings_advise(&c->findings,
+		    "write there what was meant (lane(5)); until then %s",
+		    lane != NULL ? "the lane defers its mail"
+				 : "lanes defer their mail");
+	mem_free(meant);
+}
+
+/* As it is written where name is: -o of the lane, or main.cf. */
+static const char *
+written(const struct checkup *c, const struct site_lane *lane, const char *name)
+{
+	return lane != NULL ? options_override(&lane->opt, name)
+			    : main_cf_find(&c->cf, name);
+}
+
+/* Nobody reads it; what it is like shall have its value. */
+static void
+fix_name(struct checkup *c, const struct site_lane *lane, const char *name,
+    const char *value)
+{
+	const struct param *like = intended_param(name);
+	const char *now = like != NULL ? written(c, lane, like->name) : NULL;
+	char *why = like != NULL ? wrong_with(like, value) : NULL;
+	char *meant =
+	    why != NULL ? intended_value(like, value) : mem_strdup(value);
+	struct edits edits = {.count = 0};
+
+	if (like == NULL || meant == NULL) {
+		findings_advise(&c->findings,
+		    "nobody obeys it; write in its place what was meant, and "
+		    "until then lanes defer their mail");
+	} else if (now != NULL && strcmp(now, meant) != 0) {
+		findings_advise(&c->findings,
+		    "%s, which it is like, is %s: keep one of the two, under "
+		    "that name",
+		    like->name, now);
+	} else {
+		edits_unset(&edits, lane, name);
+		if (now != NULL ||
+		    set_meant(c, lane, like->name, meant, &edits))
+			checkup_fix(c, &edits);
+	}
+	edits_fini(&edits);
+	mem_free(meant);
+	mem_free(why);
+}
+
 /* ---- -o of an entry ------------------------------------------------------ */
 
-static void
-fix_by_removal(
-    struct checkup *c, const struct site_lane *lane, const char *name)
+/* How often its entry gives the name; is_same: always the same value. */
+static size_t
+times_given(const struct site_lane *lane, const char *name, bool *is_same_out)
 {
-	char *place = mem_printf("%s/unix/%s", lane->opt.service_name, name);
-	char *quoted = findings_quoted(place);
+	const char *first = NULL;
+	size_t n = 0;
 
-	findings_fix(&c->findings, "postconf %s-PX %s", c->conf, quoted);
-	mem_free(quoted);
-	mem_free(place);
+	*is_same_out = true;
+	for (size_t i = 0; i < lane->opt.override_count; i++) {
+		const struct option_override *o = &lane->opt.overrides[i];
+
+		if (strcmp(o->name, name) != 0)
+			continue;
+		if (first != NULL && strcmp(first, o->value) != 0)
+			*is_same_out = false;
+		first = o->value;
+		n++;
+	}
+	return n;
 }
 
 static void
-find_misplaced(struct checkup *c, const struct site_lane *lane,
-    const struct option_override *o)
+find_duplicate(struct checkup *c, const struct site_lane *lane,
+    const struct option_override *o, size_t times, bool is_same)
 {
-	char *place = mem_printf("%s/unix/%s", lane->opt.service_name, o->name);
-	char *setting = mem_printf("%s = %s", o->name, o->value);
-	char *first = findings_quoted(place),
-	     *second = findings_quoted(setting);
+	struct edits edits = {.count = 0};
 
-	findings_add(&c->findings, "MISPLACED-OPTION", FINDING_ERROR,
+	findings_add(&c->findings, "DUPLICATE", FINDING_ERROR,
 	    lane->opt.service_name,
-	    "-o %s=%s: the queue manager reads it, from main.cf alone: it is "
-	    "without effect here",
-	    o->name, o->value);
-	findings_fix(&c->findings, "postconf %s-PX %s && postconf %s-e %s",
-	    c->conf, first, c->conf, second);
-	mem_free(first);
-	mem_free(second);
-	mem_free(place);
-	mem_free(setting);
+	    "-o %s is there %zu times in its entry, with %s: the lane defers "
+	    "its mail",
+	    o->name, times, is_same ? "the same value" : "values that differ");
+	if (!is_same) {
+		findings_advise(&c->findings, "keep the one that is meant");
+		return;
+	}
+	edits_unset(&edits, lane, o->name);
+	if (edits_set(&edits, lane, o->name, o->value))
+		checkup_fix(c, &edits);
+	edits_fini(&edits);
 }
 
 static void
@@ -111,21 +189,36 @@ check_override(struct checkup *c, const struct site_lane *lane,
 			return;
 		findings_add(&c->findings, "BAD-VALUE", FINDING_ERROR,
 		    lane->opt.service_name, "%s", why);
-		fix_by_removal(c, lane, o->name);
+		fix_value(c, lane, param, o->name, o->value);
 		mem_free(why);
-	} else if (foreign_is_of_queue_manager(o->name)) {
-		find_misplaced(c, lane, o);
 	} else if (strncmp(o->name, "lane_", 5) == 0) {
 		findings_add(&c->findings, "UNKNOWN-NAME", FINDING_ERROR,
 		    lane->opt.service_name,
-		    "-o %s=%s: there is no such "
-		    "parameter (see lane(5))",
+		    "-o %s=%s: there is no such parameter (see lane(5))",
 		    o->name, o->value);
-		fix_by_removal(c, lane, o->name);
+		fix_name(c, lane, o->name, o->value);
 	} else {
 		return;
 	}
 	note_told(told, o->name);
+}
+
+static void
+check_overrides(
+    struct checkup *c, const struct site_lane *lane, struct told *told)
+{
+	for (size_t i = 0; i < lane->opt.override_count; i++) {
+		const struct option_override *o = &lane->opt.overrides[i];
+		bool is_same;
+		size_t times = times_given(lane, o->name, &is_same);
+
+		if (times == 1) {
+			check_override(c, lane, o, told);
+		} else if (options_override(&lane->opt, o->name) == o->value) {
+			find_duplicate(c, lane, o, times, is_same);
+			note_told(told, o->name);
+		}
+	}
 }
 
 /* ---- main.cf ------------------------------------------------------------- */
@@ -136,24 +229,52 @@ check_main_cf(struct checkup *c, struct told *told)
 	for (size_t i = 0; i < c->cf.count; i++) {
 		const struct main_cf_setting *s = &c->cf.v[i];
 		const struct param *param = param_of(s->name);
-		char *why = NULL;
+		char *why;
 
 		if (strncmp(s->name, "lane_", 5) != 0)
 			continue;
-		if (param == NULL)
+		if (param == NULL) {
 			findings_add(&c->findings, "UNKNOWN-NAME",
 			    FINDING_ERROR, NULL,
 			    "main.cf: %s = %s: there is no such parameter "
 			    "(see lane(5))",
 			    s->name, s->value);
-		else if ((why = wrong_with(param, s->value)) != NULL)
-			findings_add(&c->findings, "BAD-VALUE", FINDING_ERROR,
-			    NULL, "main.cf: %s", why);
-		else
+			fix_name(c, NULL, s->name, s->value);
+			note_told(told, s->name);
 			continue;
-		findings_fix(
-		    &c->findings, "postconf %s-X %s", c->conf, s->name);
+		}
+		why = wrong_with(param, s->value);
+		if (why == NULL)
+			continue;
+		findings_add(&c->findings, "BAD-VALUE", FINDING_ERROR, NULL,
+		    "main.cf: %s", why);
+		fix_value(c, NULL, param, s->name, s->value);
 		note_told(told, s->name);
+		mem_free(why);
+	}
+}
+
+/* What main.cf says for smtp(8), which takes it, and lane does not: such as
+ * smtp_tls_security_level = dane. */
+static void
+check_inherited(
+    struct checkup *c, const struct site_lane *lane, struct told *told)
+{
+	for (size_t i = 0; i < params_count(); i++) {
+		const struct param *param = params_get(i);
+		const char *value = main_cf_find(&c->cf, param->name);
+		char *why;
+
+		if (value == NULL || params_is_ours(param) ||
+		    lane->origins.params[i] != CONFIG_MAIN_CF)
+			continue;
+		why = wrong_with(param, value);
+		if (why == NULL)
+			continue;
+		findings_add(&c->findings, "BAD-VALUE", FINDING_ERROR,
+		    lane->opt.service_name, "main.cf: %s", why);
+		fix_value(c, lane, param, param->name, value);
+		note_told(told, param->name);
 		mem_free(why);
 	}
 }
@@ -172,6 +293,18 @@ harmless_value(const struct foreign *foreign, char *out, size_t n)
 	if (strcmp(out, "-") == 0)
 		out[0] = '\0';
 	return true;
+}
+
+/* What says whom TLS trusts, and how: something has to come in its place
+ * first, which is named with it. */
+static bool
+is_protection(const char *name)
+{
+	return (strncmp(name, "smtp_tls_", 9) == 0 ||
+		   strncmp(name, "tls_", 4) == 0) &&
+	       strcmp(name, "smtp_tls_enable_rpk") != 0 &&
+	       strcmp(name, "smtp_tls_note_starttls_offer") != 0 &&
+	       strcmp(name, "smtp_tls_loglevel_maps") != 0;
 }
 
 static void
@@ -193,98 +326,35 @@ check_foreign(struct checkup *c, const struct site_lane *lane,
 	}
 	if (problems.count + problems.warning_count == 0)
 		return;
-	if (options_override(&lane->opt, name) != NULL)
-		fix_by_removal(c, lane, name);
+	problems_fini(&problems);
+	if (is_protection(name))
+		findings_advise(&c->findings,
+		    "then switch it off in its entry, by -o, until then the "
+		    "lane defers its mail");
 	else if (harmless_value(foreign, harmless, sizeof(harmless)))
 		checkup_fix_lane(c, lane, name, harmless);
 	else
 		findings_fix(&c->findings,
 		    "postconf %s-P \"%s/unix/%s=$(postconf -dh %s)\"", c->conf,
 		    service, name, name);
-	problems_fini(&problems);
-}
-
-/* ---- what other transports read, too -------------------------------------
- */
-
-static bool
-has_smtp(const struct checkup *c)
-{
-	for (size_t i = 0; i < c->site->entry_count; i++)
-		if (strcmp(mastercf_program(&c->site->entries[i]), "smtp") == 0)
-			return true;
-	return false;
-}
-
-/* Written in main.cf, and in force in the lane; not what may hold a secret. */
-static const char *
-shared_value(
-    const struct checkup *c, const struct site_lane *lane, size_t param)
-{
-	const char *name = params_get(param)->name, *value;
-
-	if (lane->origins.params[param] != CONFIG_MAIN_CF ||
-	    strncmp(name, "smtp_", 5) != 0)
-		return NULL;
-	value = main_cf_find(&c->cf, name);
-	return value != NULL && strstr(value, "inline:") == NULL &&
-		       strstr(value, "static:") == NULL
-		   ? value
-		   : NULL;
-}
-
-static void
-check_shared(struct checkup *c, const struct site_lane *lane)
-{
-	struct buf names, fix;
-
-	buf_init(&names, LIST_MAX);
-	buf_init(&fix, LIST_MAX);
-	for (size_t i = 0; i < params_count(); i++) {
-		const char *value = shared_value(c, lane, i);
-		const char *name = params_get(i)->name;
-		char *setting, *quoted;
-
-		if (value == NULL)
-			continue;
-		setting = mem_printf(
-		    "%s/unix/%s=%s", lane->opt.service_name, name, value);
-		quoted = findings_quoted(setting);
-		(void)buf_addf(
-		    &names, "%s%s", buf_len(&names) > 0 ? ", " : "", name);
-		(void)buf_addf(&fix, " %s", quoted);
-		mem_free(quoted);
-		mem_free(setting);
-	}
-	if (buf_len(&names) > 0 && buf_ok(&names) && buf_ok(&fix)) {
-		findings_add(&c->findings, "SHARED", FINDING_NOTE,
-		    lane->opt.service_name,
-		    "it has from main.cf what transports of smtp(8) read "
-		    "there, too, and a change would touch: %s",
-		    buf_str(&names));
-		findings_fix(
-		    &c->findings, "postconf %s-P%s", c->conf, buf_str(&fix));
-	}
-	buf_fini(&names);
-	buf_fini(&fix);
 }
 
 /* ---- all of a lane ------------------------------------------------------- */
 
 static void
-check_lane(struct checkup *c, const struct site_lane *lane)
+check_lane(struct checkup *c, const struct site_lane *lane,
+    const struct told *of_main_cf)
 {
 	struct told told = {.names = NULL};
 
-	for (size_t i = 0; i < lane->opt.override_count; i++)
-		check_override(c, lane, &lane->opt.overrides[i], &told);
+	for (size_t i = 0; i < of_main_cf->count; i++)
+		note_told(&told, of_main_cf->names[i]);
+	check_overrides(c, lane, &told);
+	check_inherited(c, lane, &told);
 	for (size_t i = 0; i < foreign_count(); i++)
 		if (lane->origins.foreign[i] != NULL)
 			check_foreign(c, lane, foreign_get(i),
 			    lane->origins.foreign[i], &told);
-	for (size_t i = 0; i < c->cf.count; i++)
-		if (strncmp(c->cf.v[i].name, "lane_", 5) == 0)
-			note_told(&told, c->cf.v[i].name);
 	for (size_t i = 0; i < lane->problems.count; i++)
 		if (!is_told(&told, lane->problems.text[i]))
 			findings_add(&c->findings, "SETTING", FINDING_ERROR,
@@ -292,8 +362,6 @@ check_lane(struct checkup *c, const struct site_lane *lane)
 			    "%s: the lane defers its mail",
 			    lane->problems.text[i]);
 	mem_free(told.names);
-	if (has_smtp(c))
-		check_shared(c, lane);
 }
 
 void
@@ -302,7 +370,7 @@ checkup_settings(struct checkup *c)
 	struct told told = {.names = NULL};
 
 	check_main_cf(c, &told);
-	mem_free(told.names);
 	for (size_t i = 0; i < c->site->lane_count; i++)
-		check_lane(c, &c->site->lanes[i]);
+		check_lane(c, &c->site->lanes[i], &told);
+	mem_free(told.names);
 }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "agent/io/command_output.h"
 #include "common/base/buf.h"
@@ -172,52 +173,57 @@ is_in_name_of_host(const struct wire *w)
 	return false;
 }
 
-/* An authority that does it: the one of main.cf, those of the system. */
+/* An authority that does it: the one that this main.cf trusts; where nobody
+ * said whom to trust, those of the system. */
 static void
 try_authorities(const struct wire *w)
 {
+	const struct settings *set = &w->lane->set;
 	const char *own = main_cf_find(&w->c->cf, "smtp_tls_CAfile");
+	bool is_chosen =
+	    set->smtp_tls_CAfile[0] != '\0' || set->smtp_tls_CApath[0] != '\0';
 	const char *const files[] = {own != NULL ? own : "",
-	    "/etc/ssl/certs/ca-certificates.crt",
-	    "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem", NULL};
-	const char *readable[5];
+	    is_chosen ? "" : "/etc/ssl/certs/ca-certificates.crt",
+	    is_chosen ? "" : "/etc/pki/tls/certs/ca-bundle.crt",
+	    is_chosen ? "" : "/etc/ssl/cert.pem"};
+	const char *readable[sizeof(files) / sizeof(files[0]) + 1];
 	size_t n = 0;
 
-	for (size_t i = 0; files[i] != NULL; i++) {
-		FILE *file = files[i][0] == '/' ? fopen(files[i], "re") : NULL;
-
-		if (file != NULL) {
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		if (files[i][0] == '/' && access(files[i], R_OK) == 0)
 			readable[n++] = files[i];
-			(void)fclose(file);
-		}
-	}
 	readable[n] = NULL;
 	if (!try_values(w, "smtp_tls_CAfile", readable))
 		findings_advise(&w->c->findings,
-		    "name the file that has its authority's certificate in "
-		    "smtp_tls_CAfile of the lane");
+		    "if it is the right server, name the file that has its "
+		    "authority's certificate in smtp_tls_CAfile of the lane%s",
+		    is_chosen ? ", in place of the one that is trusted now"
+			      : "");
 }
 
+/* Whose server that is a person has to know: to trust a name because it was
+ * shown would be to trust any. */
 static void
 find_wrong_name(const struct wire *w, const char *text)
 {
+	static const char match[] = "smtp_tls_secure_cert_match";
 	const char *name = json_string_value(
 	    json_array_get(json_object_get(leaf_of(w->report), "names"), 0));
-	char *why;
+	char *quoted, *setting;
 
-	if (name == NULL || strncmp(name, "*.", 2) == 0) {
-		found(w, "CERTIFICATE-NAME", FINDING_ERROR, text);
+	found(w, "CERTIFICATE-NAME", FINDING_ERROR, text);
+	if (name == NULL || strncmp(name, "*.", 2) == 0 ||
+	    !is_cured(w, match, name))
 		return;
-	}
-	why =
-	    mem_printf("%s; if %s is the provider's own name, and not somebody "
-		       "else's",
-		text, name);
-	found(w, "CERTIFICATE-NAME", FINDING_ERROR, why);
-	if (is_cured(w, "smtp_tls_secure_cert_match", name))
-		checkup_fix_lane(
-		    w->c, w->lane, "smtp_tls_secure_cert_match", name);
-	mem_free(why);
+	setting =
+	    mem_printf("%s/unix/%s=%s", w->lane->opt.service_name, match, name);
+	quoted = findings_quoted(setting);
+	findings_advise(&w->c->findings,
+	    "if the provider says that %s is its name for this host: "
+	    "postconf %s-P %s; else it is somebody else's server",
+	    name, w->c->conf, quoted);
+	mem_free(quoted);
+	mem_free(setting);
 }
 
 static void
@@ -243,34 +249,48 @@ check_certificate(const struct wire *w, const char *text)
 	}
 }
 
-static bool
-try_levels(const struct wire *w)
-{
-	static const char *const levels[] = {"secure", "encrypt", NULL};
-
-	return try_values(w, "smtp_tls_security_level", levels);
-}
-
 static void
 check_no_tls(const struct wire *w, const char *text)
 {
+	static const char *const levels[] = {"secure", "encrypt", NULL};
 	char *why = mem_printf(
 	    "%s; TLS is offered, and smtp_tls_security_level does not ask for "
 	    "it (main.cf's is other transports', too)",
 	    text);
 
 	found(w, "TLS-LEVEL", FINDING_ERROR, why);
-	(void)try_levels(w);
+	(void)try_values(w, "smtp_tls_security_level", levels);
 	mem_free(why);
 }
 
 /* ---- the login ------------------------------------------------------------
  */
 
+/* A password within TLS, to whom the certificate belongs; not where somebody
+ * has forbidden that. */
+static void
+try_plain(const struct wire *w)
+{
+	static const char name[] = "smtp_sasl_tls_security_options";
+	static const char *const options[] = {"noanonymous", NULL};
+	bool is_matched =
+	    is_true(json_object_get(w->report, "tls"), "is_matched");
+
+	if (is_matched && options_override(&w->lane->opt, name) == NULL &&
+	    main_cf_find(&w->c->cf, name) == NULL &&
+	    try_values(w, name, options))
+		return;
+	findings_advise(&w->c->findings, "%s = %s%s", name,
+	    w->lane->set.smtp_sasl_tls_security_options,
+	    is_matched ? " decides which logins may be used, noanonymous being "
+			 "the least"
+		       : ", and the level of TLS does not ask who the server "
+			 "is: secure does");
+}
+
 static void
 check_auth(const struct wire *w, const char *text)
 {
-	static const char *const options[] = {"noanonymous", NULL};
 	const json_t *failure = json_object_get(w->report, "failure");
 	bool is_tls = json_is_object(json_object_get(w->report, "tls"));
 
@@ -285,7 +305,7 @@ check_auth(const struct wire *w, const char *text)
 		check_no_tls(w, text);
 	} else {
 		found(w, "LOGIN", FINDING_ERROR, text);
-		(void)try_values(w, "smtp_sasl_tls_security_options", options);
+		try_plain(w);
 	}
 }
 
@@ -346,11 +366,14 @@ search_key(struct checkup *c, void *ctx, const char *type, const char *path)
 		(void)fclose(file);
 }
 
+/* The same login for the right key, too: others may use the one that is there.
+ */
 static void
 fix_key(const struct wire *w, const struct key_search *s, const char *wanted)
 {
 	char *old = for_sed(s->key), *new = for_sed(wanted);
-	char *order = mem_printf("s|^%s\\([[:space:]]\\)|%s\\1|", old, new);
+	char *order =
+	    mem_printf("s|^%s\\([[:space:]].*\\)|&\\n%s\\1|", old, new);
 	char *quoted = findings_quoted(order);
 	char *path = findings_quoted(s->path);
 
@@ -416,7 +439,12 @@ check_auth_is_off(const struct wire *w)
 	found(w, "AUTH-OFF", FINDING_ERROR,
 	    "smtp_sasl_password_maps is set, and smtp_sasl_auth_enable is no: "
 	    "nobody logs in");
-	checkup_fix_lane(w->c, w->lane, "smtp_sasl_auth_enable", "yes");
+	if (is_true(json_object_get(w->report, "tls"), "is_matched"))
+		checkup_fix_lane(w->c, w->lane, "smtp_sasl_auth_enable", "yes");
+	else
+		findings_advise(&w->c->findings,
+		    "first let smtp_tls_security_level be secure, then set the "
+		    "second to yes");
 }
 
 /* ---- a server that is ready ----------------------------------------------
@@ -425,6 +453,7 @@ check_auth_is_off(const struct wire *w)
 static void
 check_level(const struct wire *w)
 {
+	static const char *const levels[] = {"secure", NULL};
 	const json_t *tls = json_object_get(w->report, "tls");
 	const json_t *login = json_object_get(w->report, "login");
 
@@ -439,7 +468,10 @@ check_level(const struct wire *w)
 	found(w, "TLS-LEVEL", FINDING_WARNING,
 	    "mail and password go to whoever answers: level secure asks for a "
 	    "certificate in its name");
-	(void)try_levels(w);
+	if (!try_values(w, "smtp_tls_security_level", levels))
+		findings_advise(&w->c->findings,
+		    "for which smtp_tls_CAfile of the lane has to have its "
+		    "authority, and the certificate that name");
 }
 
 static void
@@ -587,6 +619,14 @@ check_lane(struct checkup *c, const struct site_lane *lane)
 		    lane->opt.service_name,
 		    "neither lane_smarthost nor relayhost is set: mail goes "
 		    "where the table says that sends it here");
+		return;
+	}
+	if (lane->problems.count > 0) {
+		findings_add(&c->findings, "NOT-DIALED", FINDING_NOTE,
+		    lane->opt.service_name,
+		    "%s: it was not tried, since a setting of the lane is not "
+		    "understood",
+		    checkup_nexthop(lane));
 		return;
 	}
 	w.report = prober_run(&c->prober, lane, "", NULL, error, sizeof(error));

@@ -119,9 +119,11 @@ check_all(struct checkup *checkup)
 	checkup_services(checkup);
 	checkup_settings(checkup);
 	checkup_files(checkup);
+	checkup_limits(checkup);
 	checkup_queue(checkup);
 	checkup_accounts(checkup);
 	checkup_wire(checkup);
+	checkup_shared(checkup);
 }
 
 int
