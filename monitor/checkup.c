@@ -32,6 +32,8 @@ static const char *const names[] = {
     "content_filter",
     "transport_maps",
     "sender_dependent_default_transport_maps",
+    "sender_dependent_relayhost_maps",
+    "mydestination",
 };
 
 static void
@@ -222,8 +224,8 @@ checkup_ending(const char *type)
 	return NULL;
 }
 
-static bool
-is_file_type(const char *type)
+bool
+checkup_is_file_type(const char *type)
 {
 	return checkup_ending(type) != NULL || strcmp(type, "texthash") == 0 ||
 	       strcmp(type, "regexp") == 0 || strcmp(type, "pcre") == 0 ||
@@ -242,7 +244,7 @@ checkup_each_file(
 
 		if (colon != NULL && colon[1] == '/') {
 			*colon = '\0';
-			if (is_file_type(table))
+			if (checkup_is_file_type(table))
 				fn(c, ctx, table, colon + 1);
 		}
 		mem_free(table);

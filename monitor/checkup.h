@@ -121,6 +121,9 @@ void checkup_each_file(
  * (".db"), else NULL. */
 const char *checkup_ending(const char *type);
 
+/* Its tables are files that doctor can look at. */
+bool checkup_is_file_type(const char *type);
+
 /* Where the lane goes: lane_smarthost, else relayhost. */
 const char *checkup_nexthop(const struct site_lane *lane);
 

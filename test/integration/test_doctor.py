@@ -221,6 +221,56 @@ def test_lane_without_mail_beside_one_that_has_it(site):
         'a table of transport_maps, such as "example.com fast:"')
 
 
+def test_tables_of_transports_that_cannot_be_asked(site):
+    """Postfix defers mail for that; a table that only has to be made is."""
+    site.main["transport_maps"] = f"hash:{site.table}"
+    found_and_cured(site, "TRANSPORT-TABLE")
+    for maps, words in (
+            ("texthash:/nonexistent/table", "write it, if only an empty one"),
+            ("nosuch:/nonexistent/table", "nosuch")):
+        site.main["transport_maps"] = f"texthash:{site.table} {maps}"
+        [finding] = found(site, "TRANSPORT-TABLE")
+        assert maps in finding["text"] and words in finding["text"]
+        assert not finding["fix"]
+        assert "if only" in finding["text"] or maps.startswith("nosuch")
+
+
+def test_star_of_transport_maps(site):
+    """It goes before default_transport, and before local delivery."""
+    def table(text):
+        with open(site.table, "w", encoding="ascii") as f:
+            f.write(text)
+    site.main["default_transport"] = "smtp"
+    table("quick.example fast:\n* slow:\n")
+    found(site, "")
+    site.main["mydestination"] = "here.example"
+    [finding] = found(site, "TRANSPORT-STAR")
+    assert "own domains, too, such as here.example" in finding["text"]
+    table("quick.example fast:\nhere.example local:\n* slow:\n")
+    found(site, "")
+    table("breakfast.example fast:\n* smtp:\n")
+    [finding] = found(site, "NOT-USED")
+    assert not finding["fix"] and '"* smtp:"' in finding["text"]
+    site.main["default_transport"] = "slow"
+    found(site, "TRANSPORT-STAR")
+    table("breakfast.example breakfast:\n")
+    found(site, "NOT-USED")
+
+
+def test_default_transport_of_a_site_with_senders_relays(site):
+    """They keep them, as with scripts/lanes and postlane setup."""
+    site.main.update(
+        default_transport="smtp",
+        sender_dependent_relayhost_maps="inline:{@a.example=[b.example]}")
+    [finding] = found_and_cured(site, "NOT-USED")
+    assert "pipemap:{unionmap:{inline:{@a.example=[b.example]}}, static:smtp}"\
+        in finding["fix"]
+    assert "'address_verify_default_transport = smtp'" in finding["fix"]
+    site.main["default_transport"] = "nowhere:"
+    found(site, "NOT-USED TRANSPORT-MISSING")
+    assert not any(f["fix"] for f in site.doctor())
+
+
 def in_force(site):
     """{(lane, name): value} of what is set anywhere."""
     site.rest()
