@@ -369,16 +369,32 @@ def test_undo_keeps_later_changes_and_says_what_goes(busy, provider, certs):
         os.listdir(etc))
 
 
-def test_undo_does_nothing_when_it_would_lose_a_change(busy, provider, certs):
-    install(busy.etc, replacements(busy, provider, certs))
-    busy.command("postconf", "-e", "transport_maps=hash:/mine/alone")
-    before = contents(busy.etc)
-    run = subprocess.run(
-        [paths.ROOT + "/scripts/lanes", "remove", busy.etc], check=False,
-        capture_output=True, text=True)
-    assert run.returncode == 1 and "nothing was removed" in run.stderr
-    assert "+transport_maps = hash:/mine/alone" in run.stdout
-    assert contents(busy.etc) == before
+def test_undo_keeps_what_was_changed_by_hand(busy, provider, certs):
+    """Less what the lanes have in it; and says so."""
+    etc = busy.etc
+    before = read(etc + "/master.cf")
+    install(etc, replacements(busy, provider, certs))
+    maps = busy.command("postconf", "-h", "transport_maps").stdout.strip()
+    busy.command("postconf", "-e", f"transport_maps={maps} hash:/mine/alone",
+                 "default_transport=smtp:[mine.example]",
+                 "relay_transport=slow")
+    text = read(etc + "/master.cf")
+    with open(etc + "/master.cf", "w", encoding="utf-8") as f:
+        f.write(text.replace("# --- lanes: end", "mine unix - - n - - pipe\n"
+                             "  flags=DR\n# --- lanes: end"))
+    told = "".join(undo(etc))
+    kept = f"{maps.replace(f' texthash:{etc}/lane_transport', '')} " \
+        "hash:/mine/alone"
+    for name, value in (("transport_maps", kept),
+                        ("default_transport", "smtp:[mine.example]")):
+        assert f"changed by hand since; now it is: {name} = {value}\n" in told
+        assert busy.command(
+            "postconf", "-h", name).stdout.strip() == value
+    assert "relay_transport = slow: there will be no such service" in told
+    assert "mine unix - - n - - pipe" in told
+    assert read(etc + "/master.cf") == before + (
+        "mine unix - - n - - pipe\n  flags=DR\n")
+    assert "lane" not in read(etc + "/main.cf").replace(etc, "")
 
 
 @pytest.mark.parametrize("taken", ["slow", "lane_smarthost", "login"])
