@@ -194,15 +194,6 @@ checkup_fix_lane(struct checkup *c, const struct site_lane *lane,
 }
 
 void
-checkup_fix_main(struct checkup *c, const char *name, const char *value)
-{
-	struct edits edits = {.count = 0};
-
-	(void)edits_set(&edits, NULL, name, value);
-	checkup_fix(c, &edits);
-}
-
-void
 checkup_fix_field(struct checkup *c, const struct site_lane *lane,
     const char *field, const char *value)
 {

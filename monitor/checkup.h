@@ -103,9 +103,6 @@ void checkup_fit_reserve(const struct checkup *c, const struct site_lane *lane,
 void checkup_fix_lane(struct checkup *c, const struct site_lane *lane,
     const char *name, const char *value);
 
-/* ... by NAME = VALUE in main.cf. */
-void checkup_fix_main(struct checkup *c, const char *name, const char *value);
-
 /* ... by a field of its entry: process_limit, chroot ... */
 void checkup_fix_field(struct checkup *c, const struct site_lane *lane,
     const char *field, const char *value);
