@@ -179,6 +179,8 @@ fate_unconfirmed(const struct judgement *j, enum mail_fate by_code)
 		return by_code == FATE_ELSEWHERE ? by_code : FATE_DEFERRED;
 	case WITNESS_SESSION:
 		return FATE_ELSEWHERE;
+	case WITNESS_ATTEMPT:
+		return FATE_DEFERRED;
 	}
 	return j->confirmed;
 }
@@ -213,6 +215,28 @@ judgement_of(struct judgement *j, const struct rules *rules,
 	    by_code == FATE_WAITS ? FATE_WAITS : fate_by_outcome(j, by_code);
 	j->fate =
 	    by_code == FATE_WAITS ? FATE_WAITS : fate_unconfirmed(j, by_code);
+}
+
+enum judgement_login
+judgement_wants_login(enum rule_stage stage, int code, const char *status)
+{
+	static const int unclear[] = {503, 513, 550, 551, 553, 554};
+
+	if (stage != RULE_MAIL && stage != RULE_RCPT && stage != RULE_DATA &&
+	    stage != RULE_EOD)
+		return JUDGEMENT_LOGIN_NO;
+	if (code == 530 || code == 535)
+		return JUDGEMENT_LOGIN_YES;
+	/* Whoever has let the content come has let us in. */
+	if (code / 100 != 5 || stage == RULE_EOD)
+		return JUDGEMENT_LOGIN_NO;
+	if (status[0] != '\0')
+		return strncmp(status, "5.7.", 4) == 0 ? JUDGEMENT_LOGIN_YES
+						       : JUDGEMENT_LOGIN_NO;
+	for (size_t i = 0; i < sizeof(unclear) / sizeof(unclear[0]); i++)
+		if (code == unclear[i])
+			return JUDGEMENT_LOGIN_MAYBE;
+	return JUDGEMENT_LOGIN_NO;
 }
 
 static const char *const fate_names[] = {
@@ -300,6 +324,8 @@ judgement_witness_words(enum witness witness)
 		return "when another message is told so, too";
 	case WITNESS_SESSION:
 		return "when another session is told so, too";
+	case WITNESS_ATTEMPT:
+		return "when that is said a second time";
 	case WITNESS_DIALS:
 		return "when no session lives and none was opened a short "
 		       "while ago, or further tries are refused, too";

@@ -52,6 +52,7 @@ enum witness {
 	WITNESS_DOMAIN_PAUSE, /* ... a pause */
 	WITNESS_MESSAGE, /* another message: a long pause */
 	WITNESS_SESSION, /* another session */
+	WITNESS_ATTEMPT, /* another message, or the same one once more */
 	/* Every session that lives: while one does, or has just been opened,
 	 * a refused dial is tried again (route.h). */
 	WITNESS_DIALS,
@@ -77,6 +78,18 @@ void judgement_of(struct judgement *j, const struct rules *rules,
  * time, before this is judged. To the first BDAT of a session it may be about
  * that: then by DATA. */
 bool judgement_is_heard_again(enum rule_stage stage, int code);
+
+/* May it be for want of a login that mail is refused here? By codes alone: RFC
+ * 4954 6 has 530 and 535; RFC 3463 3.8 has X.7 for security and policy. Servers
+ * without enhanced codes refuse to relay with the codes of RFC 5321 for a
+ * mailbox, a transaction or the order of commands (and Courier with 513). */
+enum judgement_login {
+	JUDGEMENT_LOGIN_NO,
+	JUDGEMENT_LOGIN_MAYBE, /* it may as well be about this message */
+	JUDGEMENT_LOGIN_YES,
+};
+enum judgement_login judgement_wants_login(
+    enum rule_stage stage, int code, const char *status);
 
 /* The whole of it in one word: an outcome of rules.h, or, where the code alone
  * counts, bounce, defer, elsewhere, wait or ok; "suspect" for an alarm that

@@ -81,6 +81,22 @@ lane_free(struct lane **lane)
 
 /* ---- ends of transactions ---------------------------------------------- */
 
+/* A host that has taken a message without a login wants none. */
+static void
+note_taken(struct lane_session *ls, const struct request *req)
+{
+	struct lane *lane = ls->lane;
+	const struct lane_account_ops *accounts = lane->ops.accounts;
+
+	if (ls->no_login == NULL || request_is_probe(req))
+		return;
+	if (accounts->on_stranger_taken != NULL)
+		accounts->on_stranger_taken(lane->ops.accounts_ctx, ls->route,
+		    session_peer(ls->session)->port);
+	if (route_on_stranger_taken(ls->route))
+		lane_clear_alarm(lane, ls->route, ALARM_LOGIN);
+}
+
 static void
 on_done(void *ctx, struct transaction *t)
 {
@@ -108,6 +124,8 @@ on_done(void *ctx, struct transaction *t)
 		tempo_on_message(&ls->route->tempo, t->left_us - ls->moved_us);
 		route_on_good(ls->route);
 	}
+	if (is_sent)
+		note_taken(ls, req);
 	if (is_sent && route_on_all_clear(ls->route, ls->alarms_before)) {
 		lane_clear_alarm(lane, ls->route, ALARM_LOGIN);
 		lane_clear_alarm(lane, ls->route, ALARM_BLOCKED);
@@ -134,6 +152,8 @@ on_returned(void *ctx, struct transaction *t, bool is_its_fault)
 	lane->figures.returned++;
 	lane_count_left(t, false);
 	t->is_throttled = false;
+	if (t->was_taken)
+		note_taken(ls, t->req);
 	if (is_its_fault)
 		t->tries++;
 	log_debug("%s: returned, %d tries: %s", t->req->queue_id, t->tries,
@@ -319,6 +339,8 @@ add_session(struct lane *lane, struct route *route, const struct ehlo *ehlo,
 	ls->lane = lane;
 	ls->route = route;
 	ls->alarms_before = route->alarms;
+	if (route->no_login != NULL && route->offers_login)
+		ls->no_login = mem_strdup(route->no_login);
 	ls->io = io;
 	ls->announced_quota =
 	    ehlo->limits_mailmax < INT32_MAX ? (int)ehlo->limits_mailmax : 0;

@@ -52,6 +52,9 @@ struct lane_session {
 	bool is_kept; /* although idle for too long */
 	unsigned alarms_before; /* route->alarms when it began */
 	uint64_t number; /* no other session of the lane had it */
+	/* Why it has no login, where one is looked for and the server offers
+	 * AUTH; owned, NULL: it has one, or needs none. */
+	char *no_login;
 	int64_t began_us;
 	int64_t moved_us; /* it got work, or was rid of a message */
 	/* once the session is over, until lane_kick() buries it */

@@ -8,6 +8,7 @@
 void
 lane_free_session(struct lane_session *ls)
 {
+	mem_free(ls->no_login);
 	CHECK(ls->route->session_count > 0 &&
 	      ls->lane->sessions >= ls->route->session_count);
 	list_remove(&ls->link);

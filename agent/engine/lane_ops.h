@@ -79,6 +79,12 @@ struct lane_account_ops {
 	/* It wants nothing of the account before until_us: for the other lanes
 	 * (lane_pause). */
 	void (*on_pause)(void *ctx, struct route *route, int64_t until_us);
+	/* It took a message of a session that had no login, at this port / has
+	 * done so lately, whoever asked. May be NULL. */
+	void (*on_stranger_taken)(
+	    void *ctx, struct route *route, const char *port);
+	bool (*takes_strangers)(
+	    void *ctx, struct route *route, const char *port);
 };
 
 /* The one way for alarms. */

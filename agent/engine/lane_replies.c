@@ -177,12 +177,12 @@ pause_until(struct lane *lane, struct route *r, const char *text,
 /* dsn: what is said of the mail; text: the reply. */
 static void
 stop(struct lane *lane, struct route *r, const struct peer *peer,
-    struct dsn *dsn, const char *text, int64_t now_us)
+    struct dsn *dsn, const char *text, bool wants_login, int64_t now_us)
 {
 	unsigned alarms = r->alarms;
 
 	dsn->cause = DSN_CAUSE_ALARM;
-	route_on_alarm(
+	(wants_login ? route_on_login_wanted : route_on_alarm)(
 	    r, dsn, peer, text, lane->set->lane_alert_retry_us, now_us);
 	lane->figures.alarms += r->alarms != alarms;
 	list_each (link, &r->sessions)
@@ -197,26 +197,32 @@ stop_and_alarm(struct lane *lane, struct route *r, const struct peer *peer,
 
 	dsn_set(&dsn, "4.7.0", "host %s refuses our mail: %s",
 	    peer != NULL ? peer->host : r->nexthops, text);
-	stop(lane, r, peer, &dsn, text, now_us);
+	stop(lane, r, peer, &dsn, text, false, now_us);
 	lane_raise_alarm(lane, r, kind, text);
 }
 
-/* In a session. 530 wants a login (RFC 4954 6), and when none was found for
- * this host the table of passwords is where to look. */
+/* The table of passwords is where to look. */
+static void
+want_login(struct lane *lane, struct route *r, const struct peer *peer,
+    const char *no_login, const char *text, int64_t now_us)
+{
+	struct dsn dsn;
+
+	dsn_set(
+	    &dsn, "4.7.0", "%s; host %s said: %s", no_login, peer->host, text);
+	stop(lane, r, peer, &dsn, text, true, now_us);
+	lane_raise_alarm(lane, r, ALARM_LOGIN, dsn.text);
+}
+
+/* In a session. 530 wants a login (RFC 4954 6). */
 static void
 refuse_session(struct lane *lane, struct route *r, const struct peer *peer,
     enum alarm_kind kind, const char *text, int64_t now_us)
 {
-	struct dsn dsn;
-
-	if (strncmp(text, "530", 3) != 0 || r->no_login == NULL) {
+	if (strncmp(text, "530", 3) == 0 && r->no_login != NULL)
+		want_login(lane, r, peer, r->no_login, text, now_us);
+	else
 		stop_and_alarm(lane, r, peer, kind, text, now_us);
-		return;
-	}
-	dsn_set(&dsn, "4.7.0", "%s; host %s said: %s", r->no_login, peer->host,
-	    text);
-	stop(lane, r, peer, &dsn, text, now_us);
-	lane_raise_alarm(lane, r, ALARM_LOGIN, dsn.text);
 }
 
 static void
@@ -291,12 +297,22 @@ is_confirmed(struct lane_session *ls, const struct transaction *t,
 	case WITNESS_SESSION:
 		who = ls->number;
 		break;
+	case WITNESS_ATTEMPT:
+		who = hash(t->req->queue_id, strlen(t->req->queue_id)) ^
+		      (uint64_t)t->taken_us;
+		break;
 	}
 	if (route_suspect(ls->route, j->witness, who, now_us))
 		return true;
-	log_info("%s said: %s; %s %s (%s:%d)", ls->route->nexthops, text,
-	    rule_outcome_name(j->outcome), judgement_witness_words(j->witness),
-	    j->hit.file, j->hit.line);
+	if (j->witness == WITNESS_ATTEMPT)
+		log_info("%s; %s said: %s; %s %s", ls->no_login,
+		    ls->route->nexthops, text, rule_outcome_name(j->outcome),
+		    judgement_witness_words(j->witness));
+	else
+		log_info("%s said: %s; %s %s (%s:%d)", ls->route->nexthops,
+		    text, rule_outcome_name(j->outcome),
+		    judgement_witness_words(j->witness), j->hit.file,
+		    j->hit.line);
 	if (j->witness == WITNESS_SESSION)
 		session_finish(ls->session, FINISH_USED_UP, now_us);
 	return false;
@@ -378,19 +394,62 @@ split(const struct transaction *t, enum meaning meaning)
 								 : meaning;
 }
 
+static bool
+takes_strangers(const struct lane_session *ls)
+{
+	const struct lane_ops *ops = &ls->lane->ops;
+
+	return ls->route->took_stranger ||
+	       (ops->accounts->takes_strangers != NULL &&
+		   ops->accounts->takes_strangers(ops->accounts_ctx, ls->route,
+		       session_peer(ls->session)->port));
+}
+
+/* The session has no login, and that may be what the reply is about: nothing of
+ * it is a verdict until the host has shown that it takes mail without one. */
+static bool
+is_for_want_of_login(struct lane_session *ls, const struct transaction *t,
+    enum rule_stage stage, int code, struct judgement *j, const char *text,
+    struct moment now, enum meaning *meaning_out)
+{
+	enum judgement_login wants =
+	    judgement_wants_login(stage, code, j->status);
+
+	/* A rule that keeps the mail, or returns it, knows better. */
+	if (ls->no_login == NULL || t == NULL || wants == JUDGEMENT_LOGIN_NO ||
+	    (j->outcome != RULE_OK && j->outcome != RULE_ALARM) ||
+	    takes_strangers(ls))
+		return false;
+	j->outcome = RULE_ALARM;
+	j->witness =
+	    wants == JUDGEMENT_LOGIN_YES ? WITNESS_NONE : WITNESS_ATTEMPT;
+	if (!is_confirmed(ls, t, j, text, now.us)) {
+		*meaning_out = MEANING_DEFER;
+		return true;
+	}
+	want_login(ls->lane, ls->route, session_peer(ls->session), ls->no_login,
+	    text, now.us);
+	*meaning_out = MEANING_LATER;
+	return true;
+}
+
 enum meaning
 lane_judge(struct lane_session *ls, struct transaction *t,
     enum command_kind kind, const struct reply *reply, enum meaning meaning,
     struct moment now)
 {
 	const struct peer *peer = session_peer(ls->session);
+	enum rule_stage stage = stage_of(t, kind);
 	char text[DSN_TEXT_MAX + 1];
 	struct judgement j;
 
 	CHECK(t == NULL || t->carrier == ls);
 	reply_text(reply, text, sizeof(text));
-	judgement_of(&j, ls->lane->rules, stage_of(t, kind), reply->code, text,
-	    now.wall.tv_sec);
+	judgement_of(
+	    &j, ls->lane->rules, stage, reply->code, text, now.wall.tv_sec);
+	if (is_for_want_of_login(
+		ls, t, stage, reply->code, &j, text, now, &meaning))
+		return meaning;
 	if (j.hit.file == NULL)
 		return meaning;
 	log_debug("%s[%s] said: %s: %s (%s:%d)", peer->host, peer->addr, text,

@@ -330,10 +330,11 @@ remember_failure(struct route *r, const struct route_failure *f)
 }
 
 void
-route_set_no_login(struct route *r, const char *text)
+route_set_no_login(struct route *r, const char *text, bool offered)
 {
 	mem_free(r->no_login);
 	r->no_login = text != NULL ? mem_strdup(text) : NULL;
+	r->offers_login = offered;
 }
 
 void
@@ -403,6 +404,7 @@ route_on_alarm(struct route *r, const struct dsn *dsn, const struct peer *peer,
     const char *reply, int64_t first_us, int64_t now_us)
 {
 	CHECK(dsn != NULL && first_us > 0);
+	r->is_login_wanted = false;
 	/* Many replies of one flight say the same. A session whose dial was
 	 * under way has found the host reachable in the meantime. */
 	if (r->trust == ROUTE_ALARMED && now_us < r->rest_until_us) {
@@ -424,6 +426,18 @@ route_on_alarm(struct route *r, const struct dsn *dsn, const struct peer *peer,
 	r->depth = 1;
 	r->good_in_row = 0;
 	route_rest(r, now_us + r->alarm_wait_us);
+}
+
+void
+route_on_login_wanted(struct route *r, const struct dsn *dsn,
+    const struct peer *peer, const char *reply, int64_t first_us,
+    int64_t now_us)
+{
+	/* What else it was stopped for is not over with it. */
+	bool is_other = r->trust == ROUTE_ALARMED && !r->is_login_wanted;
+
+	route_on_alarm(r, dsn, peer, reply, first_us, now_us);
+	r->is_login_wanted = !is_other;
 }
 
 bool
@@ -460,14 +474,32 @@ route_recall_alarm(struct route *r)
 	set_trust(r, ROUTE_ALARMED);
 }
 
+static void
+end_alarm(struct route *r)
+{
+	set_trust(r, ROUTE_TRUSTED);
+	r->alarm_wait_us = 0;
+	r->is_login_wanted = false;
+}
+
 bool
 route_on_all_clear(struct route *r, unsigned alarms_before)
 {
 	/* What an older session had under way proves nothing. */
 	if (r->trust != ROUTE_ALARMED || alarms_before != r->alarms)
 		return false;
-	set_trust(r, ROUTE_TRUSTED);
-	r->alarm_wait_us = 0;
+	end_alarm(r);
+	return true;
+}
+
+bool
+route_on_stranger_taken(struct route *r)
+{
+	r->took_stranger = true;
+	if (r->trust != ROUTE_ALARMED || !r->is_login_wanted)
+		return false;
+	end_alarm(r);
+	route_retry(r);
 	return true;
 }
 

@@ -137,7 +137,10 @@ struct route {
 	int levels; /* how many the last dial found; 0: none yet */
 	char *past; /* "address:port" that is left out; "": none */
 	char *sender; /* "" unless credentials depend on it */
-	char *no_login; /* why its sessions have none, NULL: they need none */
+	char *no_login; /* why its sessions have none, NULL: they need none; */
+	bool offers_login; /* ... and the server offers AUTH */
+	bool took_stranger; /* it has taken a message without a login */
+	bool is_login_wanted; /* the alarm is for want of one */
 	char *login; /* for alarms: the nexthops, and whose login it is */
 	bool may_be_plain; /* its mail may go without TLS when TLS fails */
 	struct lane_pace *pace; /* the lane's: what its account takes */
@@ -217,8 +220,9 @@ route_window(const struct route *r)
 	return r->depth < r->need ? r->depth : r->need;
 }
 
-/* Of the newest session; text is copied, and NULL with a login. */
-void route_set_no_login(struct route *r, const char *text);
+/* Of the newest session; text is copied, and NULL with a login. offered: the
+ * server offers AUTH. */
+void route_set_no_login(struct route *r, const char *text, bool offered);
 
 /* A message was accepted that was begun at began_us; depth_max: what the
  * administrator allows. */
@@ -280,6 +284,11 @@ void route_on_alarm(struct route *r, const struct dsn *dsn,
     const struct peer *peer, const char *reply, int64_t first_us,
     int64_t now_us);
 
+/* The same, for want of a login. */
+void route_on_login_wanted(struct route *r, const struct dsn *dsn,
+    const struct peer *peer, const char *reply, int64_t first_us,
+    int64_t now_us);
+
 /* A dial was refused with the words of an alarm, and is not counted as ended
  * yet: true while that may be an accident, because a session lives, another
  * dial is under way, or one worked lately. */
@@ -293,6 +302,10 @@ bool route_suspect(
 /* An earlier process raised an alarm that nothing has ended: one session tries,
  * at once, since whoever reloads may have repaired something. */
 void route_recall_alarm(struct route *r);
+
+/* It took a message of a session without a login. True: the alarm was for want
+ * of one, and is over. */
+bool route_on_stranger_taken(struct route *r);
 
 /* A session that began after the last alarm had a message accepted: true when
  * that ends the alarm. */

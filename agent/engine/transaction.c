@@ -129,11 +129,16 @@ transaction_reset(struct transaction *t)
 	size_t kept = 0;
 
 	CHECK(t->count <= t->total);
+	t->was_taken = false;
 	for (size_t i = 0; i < t->count; i++) {
 		uint32_t index = t->rcpts[i];
 
-		if (!transaction_is_open(t, i))
+		if (!transaction_is_open(t, i)) {
+			t->was_taken = t->was_taken ||
+				       t->req->rcpts[index].verdict->outcome ==
+					   OUTCOME_SENT;
 			continue;
+		}
 		if (t->req->rcpts[index].state == RCPT_IN_FLIGHT)
 			request_set_rcpt_state(t->req, index, RCPT_WAITING);
 		t->rcpts[i] = t->rcpts[kept];

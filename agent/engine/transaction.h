@@ -69,6 +69,7 @@ struct transaction {
 	bool is_overlapped; /* begun before the last reply to the one before */
 	bool is_bdat; /* SESSION_BDAT is its mode */
 	bool was_let_in; /* 354 was read */
+	bool was_taken; /* for others than those that the last reset left */
 	bool is_behind_refusal; /* MAIL was refused, and what stood before it */
 	bool is_teacher; /* stands between two RSETs, session_place.c */
 	bool is_rset_refused; /* the RSET that led it */

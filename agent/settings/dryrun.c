@@ -189,6 +189,13 @@ print_mail(const struct judgement *j, enum rule_stage stage, int code)
 	if (j->confirmed != j->fate)
 		(void)printf(
 		    "         then %s\n", judgement_fate_words(j->confirmed));
+	if ((j->outcome == RULE_OK || j->outcome == RULE_ALARM) &&
+	    judgement_wants_login(stage, code, j->status) != JUDGEMENT_LOGIN_NO)
+		(void)printf(
+		    "login    where smtp_sasl_password_maps has none for a "
+		    "host that offers AUTH:\n"
+		    "         kept, with an alarm, until the host has taken a "
+		    "message without one\n");
 }
 
 static int

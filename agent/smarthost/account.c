@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "agent/engine/lane_steer.h"
@@ -18,6 +19,11 @@ enum {
 	 * descriptors, and with a nexthop for each domain there is no end. */
 	ACCOUNTS_KEPT = 16,
 };
+
+/* A host that took mail without a login is known by that for so long, and told
+ * again so often while it does. */
+#define STRANGER_MEMORY_US (INT64_C(30) * 24 * 3600 * US_PER_S)
+#define STRANGER_TELL_US (3600 * US_PER_S)
 
 /* Whose slots a route's sessions take. */
 struct account {
@@ -43,6 +49,7 @@ struct binding {
 	int depth_known; /* as it stands on the board, */
 	int64_t quota_known_us; /* and when the quota there was learned */
 	int manner_known; /* as it stands there */
+	int64_t stranger_told_us; /* it took one, there since then; 0: not */
 };
 
 struct accounts {
@@ -593,11 +600,49 @@ on_pause(void *ctx, struct route *route, int64_t until_us)
 		rate_store_pause(rates, until_us);
 }
 
+static unsigned
+number_of(const char *port)
+{
+	unsigned long n = strtoul(port, NULL, 10);
+
+	return n > 0 && n <= UINT16_MAX ? (unsigned)n : 0;
+}
+
+static void
+on_stranger_taken(void *ctx, struct route *route, const char *port)
+{
+	struct accounts *accounts = ctx;
+	struct binding *b = binding_of(route);
+	int64_t now_us = loop_now_us(accounts->env.loop);
+
+	if (number_of(port) == 0 ||
+	    (b->stranger_told_us > 0 &&
+		now_us - b->stranger_told_us < STRANGER_TELL_US))
+		return;
+	b->stranger_told_us = now_us;
+	board_writer_set_host_stranger(
+	    accounts->env.board, b->host, number_of(port));
+}
+
+static bool
+takes_strangers(void *ctx, struct route *route, const char *port)
+{
+	struct accounts *accounts = ctx;
+	int64_t age_ms;
+
+	return number_of(port) > 0 &&
+	       board_writer_host_stranger(accounts->env.board,
+		   binding_of(route)->host, number_of(port), &age_ms) &&
+	       clock_us_from_ms(age_ms) < STRANGER_MEMORY_US;
+}
+
 static const struct lane_account_ops lane_handlers = {
     .on_want = on_want,
     .on_too_many = on_too_many,
     .on_throttled = on_throttled,
     .on_pause = on_pause,
+    .on_stranger_taken = on_stranger_taken,
+    .takes_strangers = takes_strangers,
 };
 
 void

@@ -367,8 +367,12 @@ credentials_explain(const struct credentials *c, const char *sender,
 	struct keys keys;
 	char *text;
 
-	if (!c->set->smtp_sasl_auth_enable || maps_is_empty(c->maps))
+	if (!c->set->smtp_sasl_auth_enable)
 		return NULL;
+	if (maps_is_empty(c->maps))
+		return mem_printf("no login for %s: smtp_sasl_password_maps is "
+				  "empty",
+		    nexthop);
 	find_keys(c, &keys, host);
 	text = explain(c, sender, nexthop, &keys);
 	keys_fini(&keys);

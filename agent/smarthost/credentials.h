@@ -43,8 +43,8 @@ struct credentials_query *credentials_find(struct credentials *credentials,
 
 /* Why credentials_find() with the same words found none: "no login for
  * [host]:2525 in hash:/etc/x (it has: [host]:587)". Names a few keys, those
- * that look like the host first; never a value or an address. NULL when
- * nothing is looked up at all. To be freed. */
+ * that look like the host first; never a value or an address. NULL without
+ * smtp_sasl_auth_enable. To be freed. */
 char *credentials_explain(const struct credentials *credentials,
     const char *sender, const char *host, const char *nexthop);
 

@@ -580,6 +580,7 @@ find_credentials(struct dial *dial)
 	/* It is about this host alone. */
 	mem_free(dial->result.no_login);
 	dial->result.no_login = NULL;
+	dial->result.was_auth_offered = false;
 	if (d->credentials == NULL || !d->set->smtp_sasl_auth_enable) {
 		on_credentials(dial, MAPS_NOT_FOUND, NULL, NULL, NULL);
 		return;

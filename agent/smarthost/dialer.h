@@ -52,6 +52,7 @@ struct dial_result {
 	struct ehlo ehlo; /* as of the last EHLO */
 	struct peer peer; /* on failure: the last one tried, may be empty */
 	bool is_authenticated;
+	bool was_auth_offered; /* before or after TLS */
 	/* AUTH with its initial response, a secret: it is the receiver's to
 	 * send, in front of the first mail, and dialer_login_news() to tell
 	 * what becomes of it; NULL: nothing is to be sent. */

@@ -388,6 +388,8 @@ on_ehlo_reply(struct dial *dial, const struct reply *reply)
 		return;
 	}
 	ehlo_parse(reply, discard_mask, ehlo);
+	if (ehlo->auth)
+		dial->result.was_auth_offered = true;
 	if (!ehlo->is_esmtp) {
 		send_helo(dial);
 		return;

@@ -10,7 +10,9 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
-enum { LEARNED_MAX = 10000 };
+enum { LEARNED_MAX = 10000, STRANGER_PORT_SHIFT = 48 };
+
+#define STRANGER_TIME_MASK ((UINT64_C(1) << STRANGER_PORT_SHIFT) - 1)
 
 /* The account --------------------------------------------------------- */
 
@@ -184,6 +186,8 @@ find_host(struct board_writer *w, const char *host, bool make)
 	board_store(&best->certificate_wall_ms, 0);
 	board_store(&best->login_fault_wall_ms, 0);
 	board_store(&best->login_led_wall_ms, 0);
+	for (int i = 0; i < BOARD_PORTS; i++)
+		board_store(&best->stranger_taken[i], 0);
 	board_store_text(best->host, sizeof(best->host), host);
 	board_store(&best->key, key);
 	return best;
@@ -281,6 +285,62 @@ board_writer_set_host_login(
 	    &h->login_fault_wall_ms, what == BOARD_LOGIN_FAULT ? now : 0);
 	board_store(&h->login_led_wall_ms, what == BOARD_LOGIN_LED ? now : 0);
 	board_store(&h->updated_wall_ms, now);
+}
+
+/* Of this port, or of whichever was heard of longest ago. */
+static uint64_t *
+stranger_row(struct board_host *h, unsigned port)
+{
+	uint64_t *oldest = &h->stranger_taken[0];
+
+	for (int i = 0; i < BOARD_PORTS; i++) {
+		uint64_t *row = &h->stranger_taken[i];
+
+		if (board_load(row) >> STRANGER_PORT_SHIFT == port)
+			return row;
+		if ((board_load(row) & STRANGER_TIME_MASK) <
+		    (board_load(oldest) & STRANGER_TIME_MASK))
+			oldest = row;
+	}
+	return oldest;
+}
+
+/* Whose account it was does not matter where there is no login. */
+bool
+board_writer_host_stranger(struct board_writer *w, const char *host,
+    unsigned port, int64_t *age_ms_out)
+{
+	uint64_t key = board_hash(host), then_ms = 0;
+
+	CHECK(port > 0 && port <= UINT16_MAX);
+	for (int i = 0; w != NULL && i < BOARD_ACCOUNTS * BOARD_HOSTS; i++) {
+		struct board_host *h =
+		    &w->board->accounts[i / BOARD_HOSTS].hosts[i % BOARD_HOSTS];
+		uint64_t row = board_load(stranger_row(h, port));
+		uint64_t ms = (row & STRANGER_TIME_MASK) * 1000;
+
+		if (board_load(&h->key) == key &&
+		    row >> STRANGER_PORT_SHIFT == port && ms > then_ms)
+			then_ms = ms;
+	}
+	*age_ms_out = age_ms(&then_ms);
+	return then_ms > 0;
+}
+
+void
+board_writer_set_host_stranger(
+    struct board_writer *w, const char *host, unsigned port)
+{
+	struct board_host *h = find_host(w, host, true);
+	uint64_t now_ms = board_now_wall_ms();
+
+	CHECK(port > 0 && port <= UINT16_MAX);
+	if (h == NULL)
+		return;
+	board_store(
+	    stranger_row(h, port), (uint64_t)port << STRANGER_PORT_SHIFT |
+				       (now_ms / 1000 & STRANGER_TIME_MASK));
+	board_store(&h->updated_wall_ms, now_ms);
 }
 
 void

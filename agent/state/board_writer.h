@@ -117,6 +117,12 @@ enum board_writer_login board_writer_host_login(
     struct board_writer *w, const char *host, int64_t *age_ms_out);
 void board_writer_set_host_login(
     struct board_writer *w, const char *host, enum board_writer_login what);
+/* It took mail without a login at this port, so long ago; false: never, as far
+ * as is known. / Just now. */
+bool board_writer_host_stranger(struct board_writer *w, const char *host,
+    unsigned port, int64_t *age_ms_out);
+void board_writer_set_host_stranger(
+    struct board_writer *w, const char *host, unsigned port);
 void board_writer_set_host_depth(
     struct board_writer *w, const char *host, int depth);
 /* ... found out now. */

@@ -34,6 +34,7 @@ enum {
 	BOARD_VERSION = 3,
 	BOARD_ACCOUNTS = 16,
 	BOARD_HOSTS = 16, /* smarthosts remembered per account */
+	BOARD_PORTS = 3, /* of a smarthost, of which something is known */
 	BOARD_LANES = 32,
 	BOARD_SESSIONS = 256, /* rows per lane; more sessions go unlisted */
 	BOARD_POISON = 64, /* notes per lane */
@@ -340,7 +341,10 @@ struct board_host {
 	uint64_t certificate_wall_ms; /* its end, as shown last; 0 unknown */
 	uint64_t login_fault_wall_ms; /* AUTH in a group failed then; 0 never */
 	uint64_t login_led_wall_ms; /* ... was answered in order; likewise */
-	uint64_t spare[5];
+	/* Mail was taken without a login: port << 48 | seconds since the epoch,
+	 * of so many ports; 0: row not in use. */
+	uint64_t stranger_taken[BOARD_PORTS];
+	uint64_t spare[2];
 	char host[BOARD_NAME];
 };
 

@@ -494,6 +494,7 @@ on_dialled(struct world *w, struct world_conn *c)
 	} else {
 		if (!w->is_stranger)
 			teach(route);
+		route_set_no_login(route, w->no_login, w->ehlo.auth);
 		c->ls = w->leads
 			    ? lane_add_login(w->lane, route, &w->ehlo, &peer,
 				  slice_str("AUTH PLAIN x\r\n"), c, w->now)

@@ -140,6 +140,10 @@ struct world {
 	size_t alarms, all_clears[ALARM_KINDS], too_many;
 	bool too_many_was_open;
 	bool has_login; /* that the server takes */
+	const char *no_login; /* why there is none; NULL: none is wanted */
+	/* The host took mail without one, as others know / were told. */
+	bool takes_strangers;
+	size_t strangers_told;
 	/* Sessions begin with a login that leads, as long as none was refused;
 	 * what became of them, by enum session_login_news. */
 	bool leads;

@@ -215,6 +215,22 @@ on_too_many(void *ctx, struct route *route, bool was_open, const char *reply)
 }
 
 static void
+on_stranger_taken(void *ctx, struct route *route, const char *port)
+{
+	assert_non_null(route);
+	assert_string_equal(port, "25");
+	((struct world *)ctx)->strangers_told++;
+}
+
+static bool
+takes_strangers(void *ctx, struct route *route, const char *port)
+{
+	assert_non_null(route);
+	assert_string_equal(port, "25");
+	return ((struct world *)ctx)->takes_strangers;
+}
+
+static void
 on_login(
     void *ctx, struct lane_session *ls, enum session_login_news news, int code)
 {
@@ -271,6 +287,8 @@ static const struct lane_account_ops account_handlers = {
     .on_too_many = on_too_many,
     .on_throttled = on_throttled,
     .on_pause = on_pause,
+    .on_stranger_taken = on_stranger_taken,
+    .takes_strangers = takes_strangers,
 };
 
 static const struct lane_alarm_ops alarm_handlers = {
