@@ -413,8 +413,9 @@ check(struct credentials *c, const char *host, const char *nexthop)
 	if (!is_absent)
 		return;
 	find_keys(c, &keys, host);
-	text = explain(c, "", nexthop, &keys);
-	if (keys.count > 0 && keys.wanted == SAME_HOST)
+	text = credentials_explain(c, "", host, nexthop);
+	if (maps_is_empty(c->maps) ||
+	    (keys.count > 0 && keys.wanted == SAME_HOST))
 		log_warn("%s", text);
 	else
 		log_info("%s", text);
@@ -427,7 +428,7 @@ credentials_check(struct credentials *c, const char *nexthops)
 {
 	bool has_senders = false;
 
-	if (!c->set->smtp_sasl_auth_enable || maps_is_empty(c->maps))
+	if (!c->set->smtp_sasl_auth_enable)
 		return;
 	if (c->set->smtp_sender_dependent_authentication)
 		maps_each_key(c->maps, note_sender, &has_senders);

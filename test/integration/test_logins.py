@@ -5,8 +5,10 @@ import re
 import pytest
 
 from harness import messages
+from harness.exim import Exim
 from harness.sidebyside import Pair
 from harness.simulator import Simulator
+from harness.upstream import PASSWORD, USER, PostfixSmarthost
 from harness.wait import wait_until
 from test_nexthops import check_same
 from test_outcomes import DATA, PATIENT, addresses
@@ -93,3 +95,52 @@ def test_key_that_does_not_match_is_named(base, certs, started, origin, agent):
     wait_until(lambda: said in str(origin.queue()), 30,
                lambda: f"the reason in the queue: {origin.queue()}")
     assert not origin.log.lines("secret|alarm: blocked")
+
+
+FORGOTTEN = {"[127.0.0.1]:587": "joe:secret"}
+
+
+@pytest.mark.parametrize("server", [PostfixSmarthost, Exim])
+def test_mail_waits_for_a_login_that_was_forgotten(
+        base, certs, started, origin, agent, server):
+    """554 5.7.1 and 550 to RCPT: by smtp(8) all of it bounces."""
+    host = started(server(base, certs))
+    origin.agent(agent, "fast", "class=fast")
+    origin.relay_to(host, transport="fast")
+    origin.set(**PATIENT)
+    table = origin.map("relay_auth", FORGOTTEN, mode=0o600)
+    started(origin)
+    origin.inject(messages.generate(20))
+    if agent == "smtp":
+        origin.log.wait("status=bounced .*said: 55[04] ", 20)
+        return
+    said = f"no login for [127.0.0.1]:{host.port} in {table} (it has: "
+    origin.log.wait("status=deferred", 20)
+    origin.log.wait("alarm: login: .*" + re.escape(said))
+    assert not origin.log.lines("status=bounced")
+    origin.map("relay_auth", {f"[127.0.0.1]:{host.port}":
+                              f"{USER}:{PASSWORD}"}, mode=0o600)
+    # tables are looked at once a second
+    wait_until(lambda: origin.flush() or origin.queue_count() == 0, 60,
+               lambda: f"sent with the login: {origin.queue()}")
+    origin.log.wait("alarm cleared: login")
+    wait_until(lambda: len(host.taken()) == 20, 30,
+               lambda: f"filed: {len(host.taken())}")
+    assert not origin.log.lines("status=bounced")
+
+
+def test_host_that_takes_mail_without_a_login_is_known(
+        base, certs, started, origin):
+    """Over processes: what it refuses then is about the recipient."""
+    sim = started(Simulator(base, certs, demands=False))
+    origin.agent("lane", "fast", "class=fast")
+    origin.relay_to(sim, transport="fast")
+    origin.map("relay_auth", FORGOTTEN, mode=0o600)
+    started(origin)
+    origin.inject(messages.generate(1))
+    origin.wait_empty()
+    origin.reload()
+    sim.script('rcpt reply "550 5.7.1 not for you"\n')
+    origin.inject(messages.generate(1, prefix="after"))
+    origin.log.wait("status=bounced .*550 5.7.1 not for you")
+    assert not origin.log.lines("alarm")

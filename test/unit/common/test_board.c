@@ -387,6 +387,36 @@ board_learned_figures_belong_to_account_and_host(void **state)
 	board_writer_close(&other);
 }
 
+/* Where there is no login it is nobody's account, and a port's own. */
+static void
+board_mail_without_login_is_of_host_and_port(void **state)
+{
+	struct board_writer *w = writer(*state, "fast");
+	int64_t age_ms;
+
+	assert_true(board_writer_set_account(w, "a.example"));
+	assert_false(board_writer_host_stranger(w, "a.example", 25, &age_ms));
+	board_writer_set_host_stranger(w, "a.example", 25);
+	assert_true(board_writer_set_account(w, "a.example joe"));
+	assert_true(board_writer_host_stranger(w, "a.example", 25, &age_ms));
+	assert_in_range(age_ms, 0, 60000);
+	assert_false(board_writer_host_stranger(w, "a.example", 587, &age_ms));
+	assert_false(board_writer_host_stranger(w, "b.example", 25, &age_ms));
+	/* The port heard of longest ago gives way. */
+	for (unsigned port = 1; port <= BOARD_PORTS + 1; port++) {
+		board_writer_set_host_stranger(w, "c.example", port);
+		assert_true(
+		    board_writer_host_stranger(w, "c.example", port, &age_ms));
+		board_writer_account(w)
+		    ->hosts[0]
+		    .stranger_taken[port - 1 < BOARD_PORTS ? port - 1 : 0] -=
+		    100 - port;
+	}
+	assert_false(board_writer_host_stranger(w, "c.example", 1, &age_ms));
+	assert_true(board_writer_host_stranger(w, "c.example", 2, &age_ms));
+	board_writer_close(&w);
+}
+
 static void
 board_accounts_in_use_are_never_evicted(void **state)
 {
@@ -741,6 +771,7 @@ main(void)
 	    IN_STATEDIR(board_poison_notes_are_bounded),
 	    IN_STATEDIR(board_draining_child_counts_beside_its_successor),
 	    IN_STATEDIR(board_learned_figures_belong_to_account_and_host),
+	    IN_STATEDIR(board_mail_without_login_is_of_host_and_port),
 	    IN_STATEDIR(board_accounts_in_use_are_never_evicted),
 	    cmocka_unit_test(board_null_writer_does_nothing),
 	    IN_STATEDIR(board_of_another_version_is_made_anew),

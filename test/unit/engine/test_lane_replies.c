@@ -456,8 +456,8 @@ alarm_without_a_login_says_what_the_table_has(void **state)
 		world_open(&w, 100);
 		world_submit(&w, 1);
 		world_finish(&w, 5000);
-		route_set_no_login(
-		    world_route(&w), cases[i].no_login, false);
+		w.no_login = cases[i].no_login;
+		route_set_no_login(world_route(&w), w.no_login, false);
 		reply_plan.times = -1;
 		world_submit(&w, 5);
 		world_finish(&w, 70000);

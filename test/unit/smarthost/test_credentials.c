@@ -254,6 +254,8 @@ credentials_say_which_keys_there_are(void **state)
 	    {"inline:{{[mail.a.test]:587=u:secret}, {x.test=v:secret}}",
 		"warning: no login for [mail.a.test]:2525 in inline:... (it "
 		"has: [mail.a.test]:587)"},
+	    {"", "warning: no login for [mail.a.test]:2525: "
+		 "smtp_sasl_password_maps is empty"},
 	    {"inline:{{[Mail.A.test]=u:secret}}",
 		"warning: no login for [mail.a.test]:2525 in inline:... (it "
 		"has: [mail.a.test])"},
@@ -268,7 +270,6 @@ credentials_say_which_keys_there_are(void **state)
 	    {"regexp:{{/nobody/ u:secret}}",
 		"no login for [mail.a.test]:2525 in regexp:..."},
 	    {"inline:{{[mail.a.test]:2525=u:secret}}", ""},
-	    {"", ""},
 	};
 
 	(void)state;
