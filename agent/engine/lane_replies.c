@@ -182,8 +182,12 @@ stop(struct lane *lane, struct route *r, const struct peer *peer,
 	unsigned alarms = r->alarms;
 
 	dsn->cause = DSN_CAUSE_ALARM;
-	(wants_login ? route_on_login_wanted : route_on_alarm)(
-	    r, dsn, peer, text, lane->set->lane_alert_retry_us, now_us);
+	if (wants_login)
+		route_on_login_wanted(
+		    r, dsn, peer, text, lane->set->lane_alert_retry_us, now_us);
+	else
+		route_on_alarm(
+		    r, dsn, peer, text, lane->set->lane_alert_retry_us, now_us);
 	lane->figures.alarms += r->alarms != alarms;
 	list_each (link, &r->sessions)
 		session_finish(session_of(link)->session, FINISH_ALARM, now_us);
