@@ -299,6 +299,54 @@ judge_fleet(const struct judging *j)
 	    f->trouble);
 }
 
+/* The one of them that goes on last; NULL: none is used up. */
+static const struct model_rate *
+used_up(const struct model_rate *rates, size_t count, int64_t now_ms)
+{
+	const struct model_rate *last = NULL;
+
+	for (size_t i = 0; i < count; i++)
+		if (rates[i].is_quota && rates[i].next_wall_ms > now_ms &&
+		    (last == NULL ||
+			rates[i].next_wall_ms > last->next_wall_ms))
+			last = &rates[i];
+	return last;
+}
+
+/* What is worse than a quota, and judge_wait() says. */
+static bool
+stands_still(const struct judging *j)
+{
+	return j->lane->waits == BOARD_WAIT_OUTAGE ||
+	       j->lane->waits == BOARD_WAIT_ALARM ||
+	       j->lane->waits == BOARD_WAIT_PAUSE ||
+	       j->lane->waits == BOARD_WAIT_OPERATOR;
+}
+
+/* Its mail is deferred, so that none need wait inside. */
+static bool
+judge_quota(const struct judging *j)
+{
+	const struct model_account *a = j->account;
+	const struct model_rate *own, *shared, *rate;
+	char until[SAY_SIZE], left[SAY_SIZE];
+
+	own = used_up(j->lane->rates, j->lane->rate_count, j->now_ms);
+	shared = a != NULL ? used_up(a->rates, a->rate_count, j->now_ms) : NULL;
+	rate = own == NULL || (shared != NULL &&
+				  shared->next_wall_ms > own->next_wall_ms)
+		   ? shared
+		   : own;
+	if (rate == NULL || stands_still(j))
+		return false;
+	return say(j, HEALTH_SLOWED,
+	    "%s quota of %s %s is used up: goes on at %s, in %s",
+	    rate == own ? "the lane's" : "the account's", rate->text,
+	    rate->unit,
+	    say_clock(rate->next_wall_ms, j->now_ms, until, sizeof(until)),
+	    say_ms(rate->next_wall_ms - j->now_ms, left, sizeof(left)));
+}
+
 /* The first order that holds a recipient domain back; *count of them. */
 static const struct steer_order *
 domain_order(const struct judging *j, size_t *count)
@@ -421,6 +469,7 @@ health_of(struct health *out, const struct model *m,
 	    judge_crowd,
 	    judge_connections,
 	    judge_fleet,
+	    judge_quota,
 	    judge_wait,
 	    judge_work,
 	};

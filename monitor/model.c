@@ -404,7 +404,8 @@ read_directory(struct model *m, struct model_board *board)
 	r.dir_fd = open(board->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (r.dir_fd < 0) {
 		board->is_bad = errno != ENOENT;
-		if (errno == EACCES || errno == EPERM)
+		board->is_forbidden = errno == EACCES || errno == EPERM;
+		if (board->is_forbidden)
 			(void)snprintf(board->why, sizeof(board->why),
 			    "only root and %s may look",
 			    m->site->set.mail_owner);

@@ -141,7 +141,8 @@ struct model_board {
 	const char *directory;
 	uint64_t version; /* of the board; 0: none was read */
 	int64_t made_wall_ms;
-	bool is_bad; /* there is one, and it cannot be read */
+	bool is_bad; /* there is one, and it cannot be read: */
+	bool is_forbidden; /* ... by whoever asks */
 	char why[200]; /* one sentence; "": it was read */
 	char steer_why[200]; /* likewise, of what operators asked for */
 };

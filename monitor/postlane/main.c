@@ -21,6 +21,7 @@ enum takes {
 	TAKES_FILTER = 8, /* --to, --count */
 	TAKES_SETUP = 16, /* --apply, --undo, --name */
 	TAKES_SETTINGS = 32, /* -o */
+	LOOKS = 64, /* at what lanes keep: not for everybody */
 };
 
 static const struct verb {
@@ -33,18 +34,18 @@ static const struct verb {
 	"How each lane is in one sentence, its limits and who set them, what "
 	"waits and when it\n  is gone; and how full each account is. Exit "
 	"status: 0 well; 1 slowed, paused or\n  alarm; 2 not running.",
-	status_run, 0, 1, TAKES_LANE},
+	status_run, 0, 1, TAKES_LANE | LOOKS},
     {"why", "QUEUEID [RECIPIENT]",
 	"Where it is, what it waits for, which setting in which file says "
 	"so, its place and\n  when its turn comes; or why Postfix deferred "
 	"it, and until when.",
 	why_run, 1, 2, 0},
     {"sessions", "[LANE]", "The open sessions, each with what it does.",
-	sessions_run, 0, 1, TAKES_LANE},
+	sessions_run, 0, 1, TAKES_LANE | LOOKS},
     {"top", "", "All of it on a terminal, each second, with keys.", top_run, 0,
-	0, 0},
+	0, LOOKS},
     {"forecast", "[LANE]", "When what waits will be gone.", forecast_run, 0, 1,
-	TAKES_LANE},
+	TAKES_LANE | LOOKS},
     {"trace", "LANE [--to RECIPIENT] [--count NUMBER]",
 	"The dialogue with the smarthost as it happens: each line with its "
 	"time and what\n  passed since the one before; logins hidden, content "
@@ -202,6 +203,23 @@ is_target_right(const struct verb *verb, struct command *c)
 	return is_right && (c->lane == NULL || is_lane_of_site(c));
 }
 
+/* Else a health check by the wrong user would find lanes that are down. */
+static bool
+may_look(const struct command *c)
+{
+	struct model *m = model_read(&c->site, clock_moment());
+	const struct model_board *forbidden = NULL;
+
+	for (size_t i = 0; i < m->board_count; i++)
+		if (m->boards[i].is_forbidden)
+			forbidden = &m->boards[i];
+	if (forbidden != NULL)
+		command_complain(
+		    "%s: %s", forbidden->directory, forbidden->why);
+	model_free(&m);
+	return forbidden == NULL;
+}
+
 static int
 run(const struct verb *verb, struct command *c, unsigned every_s)
 {
@@ -209,6 +227,10 @@ run(const struct verb *verb, struct command *c, unsigned every_s)
 
 	if (!command_open(c))
 		return EX_CONFIG;
+	if ((verb->takes & LOOKS) != 0 && !may_look(c)) {
+		site_close(&c->site);
+		return EX_NOPERM;
+	}
 	for (;;) {
 		if (!is_target_right(verb, c))
 			status = EX_USAGE;

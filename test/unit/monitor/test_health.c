@@ -4,7 +4,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -198,6 +200,51 @@ health_tells_the_share_that_mail_waits_for(void **state)
 	waits(w, BOARD_WAIT_RATE, "lane_message_rate_limit = 5/1s", 7);
 	is(w, HEALTH_WELL,
 	    "at its limit, 7 wait: lane_message_rate_limit = 5/1s");
+}
+
+/* Its mail is deferred then, and nothing need wait inside. */
+static void
+health_is_slowed_by_a_quota_that_is_used_up(void **state)
+{
+	struct world *w = *state;
+	struct model_rate *own = &w->lane->rates[w->lane->rate_count++];
+	struct model_rate *shared = &w->account.rates[w->account.rate_count++];
+
+	(void)setenv("TZ", "UTC", 1);
+	tzset();
+	*own = (struct model_rate){.unit = "messages",
+	    .text = "100/1h!",
+	    .is_quota = true,
+	    .limit = 100,
+	    .used = 99};
+	*shared = (struct model_rate){.unit = "recipients",
+	    .text = "10000/1d!",
+	    .is_quota = true,
+	    .limit = 10000,
+	    .used = 10000};
+	is(w, HEALTH_WELL, "idle, nothing waits");
+	shared->next_wall_ms = NOW_MS + 1800000;
+	is(w, HEALTH_SLOWED,
+	    "the account's quota of 10000/1d! recipients is used up: goes on "
+	    "at 22:43:20, in 30m 0s");
+	own->next_wall_ms = NOW_MS + 60000;
+	is(w, HEALTH_SLOWED,
+	    "the account's quota of 10000/1d! recipients is used up: goes on "
+	    "at 22:43:20, in 30m 0s");
+	shared->next_wall_ms = NOW_MS; /* one more may go */
+	is(w, HEALTH_SLOWED,
+	    "the lane's quota of 100/1h! messages is used up: goes on at "
+	    "22:14:20, in 1m 0s");
+	waits(w, BOARD_WAIT_RATE, "lane_message_rate_limit = 100/1h!", 7);
+	is(w, HEALTH_SLOWED,
+	    "the lane's quota of 100/1h! messages is used up: goes on at "
+	    "22:14:20, in 1m 0s");
+	own->is_quota = false;
+	is(w, HEALTH_WELL,
+	    "at its limit, 7 wait: lane_message_rate_limit = 100/1h!");
+	own->is_quota = true;
+	waits(w, BOARD_WAIT_OUTAGE, "connection refused", 7);
+	is(w, HEALTH_ALARM, "nothing goes: connection refused");
 }
 
 static void
@@ -544,6 +591,7 @@ main(void)
 	    IN_WORLD(health_of_a_lane_that_works_is_well),
 	    IN_WORLD(health_is_slowed_by_what_is_no_setting),
 	    IN_WORLD(health_tells_the_share_that_mail_waits_for),
+	    IN_WORLD(health_is_slowed_by_a_quota_that_is_used_up),
 	    IN_WORLD(health_without_an_engine_is_slowed_by_it),
 	    IN_WORLD(health_of_a_name_that_is_taken_is_an_alarm),
 	    IN_WORLD(health_is_paused_until_a_time_and_alarm_is_worse),
