@@ -16,8 +16,7 @@ static_assert(
 void
 quota_init(struct quota *q, const struct rate *rate, int64_t now_us)
 {
-	CHECK(
-	    rate->is_quota && rate->count_milli >= 1000 && rate->period_us > 0);
+	CHECK(rate->is_quota && rate->count_milli >= 0 && rate->period_us > 0);
 	now_us = rate_clamp_now(INT64_MIN, now_us);
 	memset(q, 0, sizeof *q);
 	q->limit = rate->count_milli / 1000;

@@ -31,7 +31,7 @@ struct quota {
 	int64_t slots[QUOTA_SLOTS]; /* slot k in slots[k % QUOTA_SLOTS] */
 };
 
-/* Empty; rate must be a quota. */
+/* Empty; rate must be a quota, which may be 0 where it is a share of one. */
 void quota_init(struct quota *q, const struct rate *rate, int64_t now_us);
 
 /* Takes cost units if they may go now. */

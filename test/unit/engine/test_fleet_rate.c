@@ -102,6 +102,23 @@ quota_keeps_what_was_used(void **state)
 	assert_int_equal(burst_now(&l, T0 + 86400 * 3 * US_PER_S), 0);
 }
 
+/* As of a host that has no lease yet. */
+static void
+quota_may_begin_with_nothing(void **state)
+{
+	struct limiter l = {0};
+	struct rate ten, none;
+
+	(void)state;
+	fleet_rate_part(&daily, 0, &none);
+	fleet_rate_part(&daily, 10, &ten);
+	fleet_rate_apply(&l, &none, T0);
+	assert_true(limiter_is_valid(&l));
+	assert_int_equal(burst_now(&l, T0), 0);
+	fleet_rate_apply(&l, &ten, T0 + US_PER_S);
+	assert_int_equal(burst_now(&l, T0 + US_PER_S), 10);
+}
+
 int
 main(void)
 {
@@ -110,6 +127,7 @@ main(void)
 	    cmocka_unit_test(burst_that_grows_is_earned),
 	    cmocka_unit_test(burst_that_shrinks_is_lost),
 	    cmocka_unit_test(quota_keeps_what_was_used),
+	    cmocka_unit_test(quota_may_begin_with_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
