@@ -86,7 +86,7 @@ unless-same:
 
 # It contains the general rules (.incbin).
 $(BUILD)/agent/settings/provider_set.o: providers/general.conf
-$(BUILD)/agent/engine/fleet_script.o: share/fleet/renew.lua
+$(BUILD)/common/shared/fleet_script.o: share/fleet/renew.lua share/fleet/forget.lua
 $(BUILD)/common/base/release.o: VERSION
 $(BUILD)/monitor/lanestat/page.o: $(addprefix monitor/lanestat/page.,html css js)
 

@@ -38,6 +38,23 @@ add(struct fleet_engine *e, const char *name)
 	return h;
 }
 
+/* Who is gone for good makes room: nothing is kept for it. NULL: nobody is. */
+static struct fleet_host *
+replace_gone(struct fleet_engine *e, const char *name)
+{
+	struct fleet_host *seat = NULL;
+
+	for (size_t i = 0; i < e->count; i++)
+		if (e->hosts[i].is_gone &&
+		    (seat == NULL || strcmp(e->hosts[i].name, seat->name) < 0))
+			seat = &e->hosts[i];
+	if (seat == NULL)
+		return NULL;
+	*seat = (struct fleet_host){.is_gone = 1};
+	(void)snprintf(seat->name, sizeof(seat->name), "%s", name);
+	return seat;
+}
+
 /* ---- memory ------------------------------------------------------------- */
 
 static void
@@ -264,6 +281,8 @@ fleet_engine_renew(struct fleet_engine *e, const struct fleet_terms *terms,
 	e->last = now_us;
 	r.me = find(e, q->host);
 	r.known = (int64_t)e->count;
+	if (r.me == NULL && r.known >= terms->size)
+		r.me = replace_gone(e, q->host);
 	*out = (struct fleet_answer){.at = now_us};
 	name_life(e, out->life);
 	out->word = judge(&r);

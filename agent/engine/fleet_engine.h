@@ -45,8 +45,9 @@ void fleet_engine_renew(struct fleet_engine *e, const struct fleet_terms *terms,
     const char *run, const struct fleet_question *q, int64_t now_us,
     struct fleet_answer *out);
 
-/* Nothing is kept for this host any more, until it comes back. False: there
- * are as many hosts as can be. */
+/* Nothing is kept for this host any more, until it comes back, or another one
+ * takes its place where there are size of them. False: there are as many hosts
+ * as can be. */
 bool fleet_engine_forget(struct fleet_engine *e, const char *host);
 
 #endif

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/engine/fleet_script.h"
 #include "agent/fleet/question.h"
 #include "agent/fleet/redis.h"
 #include "agent/io/resolver.h"
@@ -12,6 +11,7 @@
 #include "common/base/list.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/shared/fleet_script.h"
 
 enum {
 	EVERY_MS = 1000,

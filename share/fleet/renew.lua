@@ -4,7 +4,7 @@
 -- is agent/engine/fleet_engine.c: change both, test_fleet_script compares them.
 --
 --   KEYS[1]  hash: host -> "nonce epoch number told share end sure want seen",
---            or "gone" by the operator's word
+--            or "gone" by the operator's word (forget.lua)
 --   KEYS[2]  hash: run, born, last, learn
 --   ARGV     host nonce epoch number | size limit minimum ttl linger forget |
 --            want cap in_use | echo left seen since life | [run now]
@@ -66,7 +66,16 @@ end
 
 local me, word = hosts[host], 'OK'
 if not me then
-	if known >= size then word = 'FULL' else known = known + 1 end
+	if known < size then
+		known = known + 1
+	else
+		-- Who is gone for good makes room: nothing is kept for it.
+		local seat
+		for name, o in pairs(hosts) do
+			if o.is_gone and (not seat or name < seat) then seat = name end
+		end
+		if seat then redis.call('HSET', KEYS[1], seat, 'replaced') else word = 'FULL' end
+	end
 elseif me.is_gone then
 	word = 'OK'
 elseif me.epoch == epoch and me.nonce == nonce then

@@ -18,9 +18,9 @@
 #include <unistd.h>
 
 #include "agent/engine/fleet_engine.h"
-#include "agent/engine/fleet_script.h"
 #include "agent/engine/fleet_share.h"
 #include "common/base/clock.h"
+#include "common/shared/fleet_script.h"
 #include "test/support/scratch.h"
 #include "tools/lane-sim/sim_fleet.h"
 
@@ -359,6 +359,11 @@ script_knows_names_as_the_twin(void **state)
 	    {"b", 1, 3, 3, 3, NULL, FLEET_OK},
 	    {"a", 1, 1, 1, 4, NULL, FLEET_OK}, /* it is back */
 	    {"b", 0, 1, 1, 5, "b", FLEET_OK},
+	    {"c", 1, 3, 2, 5, NULL, FLEET_FULL},
+	    {"c", 1, 3, 3, 6, "b", FLEET_OK}, /* in its place */
+	    {"b", 0, 1, 2, 6, NULL, FLEET_FULL},
+	    {"c", 1, 3, 4, 7, NULL, FLEET_OK},
+	    {"a", 1, 1, 2, 7, NULL, FLEET_OK},
 	};
 	struct fleet_terms terms = {
 	    .size = 2, .limit = 20, .ttl_us = 10 * US_PER_S};
