@@ -71,6 +71,9 @@ _postlane() {
 	rate:1 | connections:1)
 		mapfile -t COMPREPLY < <(compgen -W default -- "$cur")
 		;;
+	fleet:0)
+		mapfile -t COMPREPLY < <(compgen -W forget -- "$cur")
+		;;
 	why:0)
 		mapfile -t COMPREPLY < <(compgen -W "$(_postlane_queue_ids)" -- "$cur")
 		;;

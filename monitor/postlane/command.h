@@ -94,6 +94,7 @@ int replay_run(struct command *c);
 int why_run(struct command *c);
 int setup_run(struct command *c);
 int anonymize_run(struct command *c);
+int fleet_run(struct command *c);
 int status_run(struct command *c);
 int sessions_run(struct command *c);
 int forecast_run(struct command *c);

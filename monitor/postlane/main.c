@@ -91,6 +91,12 @@ static const struct verb {
 	"(none: those in\n  force): waits, sessions, quotas, when a backlog "
 	"would have gone.",
 	replay_run, 1, 2, TAKES_SETTINGS},
+    {"fleet", "[forget HOST]",
+	"The hosts that share an account: what each has of each limit, its "
+	"own part, what it\n  could use, its lease, when it was heard of; and "
+	"the engine. forget: HOST is gone for\n  good, others may have its "
+	"part. Exit status: 0 well, 1 not.",
+	fleet_run, 0, 2, 0},
     {"anonymize", "ADDRESS",
 	"What the log shows in its place with lane_log_anonymize, to look for "
 	"it.",
@@ -109,6 +115,7 @@ static const struct {
     {"Why does this message wait?", "postlane why QUEUEID"},
     {"When is the queue empty?", "postlane forecast"},
     {"How full is the account?", "postlane status: the lines of \"account\""},
+    {"  ... of all hosts that share it?", "postlane fleet"},
     {"Is the provider pushing back?",
 	"postlane status: \"slowed\", \"learned\", \"refused\""},
     {"  ... in its own words?", "postlane trace LANE"},

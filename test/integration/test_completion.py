@@ -52,3 +52,4 @@ def test_completion(tmp_path):
     assert complete(*at, "-j", "pause", "fast", "--f") == ["--for"]
     assert complete(*at, "trace", "fast", "--") == ["--to", "--count"]
     assert complete(*at, "help", "") == []
+    assert complete(*at, "fleet", "") == ["forget"]

@@ -1,0 +1,143 @@
+#include "monitor/fleetlink.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/settings/config.h"
+#include "agent/settings/fleet_access.h"
+#include "common/base/log.h"
+
+enum { WAIT_S = 3 };
+
+static void
+note(char out[FLEETLINK_WHY_SIZE], const char *what, const char *why)
+{
+	(void)snprintf(out, FLEETLINK_WHY_SIZE, "%s%s%s", what,
+	    *what != '\0' ? ": " : "", why);
+	log_safe(out, strlen(out));
+}
+
+/* The connection is over. */
+static bool
+lose(struct fleetlink *l, const char *what)
+{
+	const char *error = l->redis == NULL ? "out of memory"
+			    : l->redis->err == REDIS_ERR_IO && errno == EAGAIN
+				? "no answer in time"
+				: l->redis->errstr;
+
+	note(l->why, what, error);
+	if (l->redis != NULL)
+		redisFree(l->redis);
+	l->redis = NULL;
+	return false;
+}
+
+static bool
+connect_to(struct fleetlink *l, const struct fleet_access *a)
+{
+	struct timeval wait = {.tv_sec = WAIT_S};
+
+	errno = 0;
+	l->redis = a->path[0] != '\0'
+		       ? redisConnectUnixWithTimeout(a->path, wait)
+		       : redisConnectWithTimeout(a->host, a->port, wait);
+	if (l->redis == NULL || l->redis->err != 0)
+		return lose(l, "connect");
+	if (redisSetTimeout(l->redis, wait) != REDIS_OK)
+		return lose(l, "connect");
+	return true;
+}
+
+static bool
+log_in(struct fleetlink *l, const struct fleet_access *a)
+{
+	const char *auth[] = {"AUTH", a->user, a->password};
+	redisReply *reply;
+
+	if (a->password[0] == '\0')
+		return true;
+	if (a->user[0] == '\0')
+		auth[1] = a->password;
+	reply = fleetlink_ask(l, "AUTH", a->user[0] == '\0' ? 2 : 3, auth);
+	freeReplyObject(reply);
+	if (reply != NULL)
+		return true;
+	if (l->redis == NULL)
+		return false;
+	note(l->why, "", l->refused);
+	redisFree(l->redis);
+	l->redis = NULL;
+	return false;
+}
+
+bool
+fleetlink_open(struct fleetlink *l, const struct settings *set)
+{
+	struct fleet_access a;
+	char error[FLEETLINK_WHY_SIZE] = "";
+	bool is_open = false;
+
+	*l = (struct fleetlink){.redis = NULL};
+	if (!fleet_access_parse(set->lane_fleet, &a, error, sizeof(error)))
+		note(l->why, "lane_fleet", error);
+	else if (!fleet_access_password(
+		     set->lane_fleet_password_file, &a, error, sizeof(error)))
+		note(l->why, "lane_fleet_password_file", error);
+	else
+		is_open = connect_to(l, &a) && log_in(l, &a);
+	fleet_access_forget(&a);
+	return is_open;
+}
+
+void
+fleetlink_close(struct fleetlink *l)
+{
+	if (l->redis != NULL)
+		redisFree(l->redis);
+	l->redis = NULL;
+}
+
+redisReply *
+fleetlink_ask(
+    struct fleetlink *l, const char *what, int argc, const char **argv)
+{
+	redisReply *reply;
+
+	if (l->redis == NULL)
+		return NULL;
+	errno = 0;
+	reply = redisCommandArgv(l->redis, argc, argv, NULL);
+	if (reply == NULL) {
+		(void)lose(l, what);
+		return NULL;
+	}
+	if (reply->type != REDIS_REPLY_ERROR)
+		return reply;
+	if (l->refused[0] == '\0')
+		note(l->refused, what, reply->str);
+	freeReplyObject(reply);
+	return NULL;
+}
+
+bool
+fleetlink_load(
+    struct fleetlink *l, const char *script, char sha[FLEETLINK_SHA_SIZE])
+{
+	const char *load[] = {"SCRIPT", "LOAD", script};
+	redisReply *reply = fleetlink_ask(l, "SCRIPT LOAD", 3, load);
+	bool is_sha =
+	    reply != NULL &&
+	    (reply->type == REDIS_REPLY_STRING ||
+		reply->type == REDIS_REPLY_STATUS) &&
+	    strspn(reply->str, "0123456789abcdef") == FLEETLINK_SHA_SIZE - 1 &&
+	    strlen(reply->str) == FLEETLINK_SHA_SIZE - 1;
+
+	if (is_sha)
+		memcpy(sha, reply->str, FLEETLINK_SHA_SIZE);
+	else if (reply != NULL && l->refused[0] == '\0')
+		note(l->refused, "SCRIPT LOAD", "no answer to this");
+	freeReplyObject(reply);
+	return is_sha;
+}

@@ -1,0 +1,148 @@
+"""What an operator sees of hosts that share an account through a real Redis,
+and says of one that is gone: postlane fleet, postlane doctor."""
+import json
+import os
+import re
+
+import pytest
+
+from harness import messages
+from harness.fleet import PASSWORD, Engine
+from harness.postfix import Postfix
+from harness.simulator import Simulator
+from harness.wait import wait_until
+
+LIMITS = {"lane_account_connection_limit": "20",
+          "lane_account_message_rate_limit": "100/1s 50000/1d!"}
+UNITS = ["connections", "messages/1s", "messages/1d!"]
+
+
+def secret(base, text=PASSWORD):
+    path = os.path.join(base, "fleet-secret")
+    with open(path, "w", encoding="ascii") as f:
+        f.write(text + "\n")
+    os.chmod(path, 0o600)
+    return path
+
+
+def host(base, name, sim, engine, **main):
+    origin = Postfix(base, name)
+    origin.agent("lane", "fast", "class=fast")
+    origin.relay_to(sim, transport="fast", **{
+        "lane_account": "shared", "lane_fleet_name": name,
+        "lane_fleet": f"unix:{engine.socket}", "lane_fleet_ttl": "10s",
+        "lane_fleet_password_file": secret(base), **LIMITS, **main})
+    return origin
+
+
+def view(origin, status=0):
+    found = origin.postlane("fleet", "-j")
+    assert found.returncode == status, found
+    document = json.loads(found.stdout)
+    assert (document["schema"], document["status"]) == (1, status)
+    return document
+
+
+def hosts(document, unit="connections"):
+    """{name: host} of one limit of the one account."""
+    [account] = document["accounts"]
+    [limit] = [one for one in account["limits"] if one["unit"] == unit]
+    return {one["name"]: one for one in limit["hosts"]}
+
+
+def seen_by(origin, unit="connections"):
+    return hosts(json.loads(origin.postlane("fleet", "-j").stdout), unit)
+
+
+def knows_both(origin):
+    document = json.loads(origin.postlane("fleet", "-j").stdout)
+    return len(document["accounts"]) == 1 and all(
+        set(hosts(document, unit)) == {"mx1", "mx2"} for unit in UNITS)
+
+
+@pytest.fixture
+def fleet(base, certs, started):
+    """Two hosts whose lanes run, and know of each other."""
+    sim = started(Simulator(base, certs))
+    engine = started(Engine(base))
+    pair = [host(base, name, sim, engine) for name in ("mx1", "mx2")]
+    for origin in pair:
+        started(origin)
+        origin.inject(messages.generate(1, prefix=origin.name))
+    sim.wait_taken(2)
+    for origin in pair:
+        wait_until(lambda o=origin: knows_both(o), 30, "both are known")
+    return engine, *pair
+
+
+def test_view_and_forget(fleet):
+    engine, mx1, mx2 = fleet
+    document = view(mx1)
+    [one] = document["engines"]
+    assert one["engine"] == f"unix:{engine.socket}"
+    assert one["answers"] and one["product"] == "redis" and one["version"]
+    [account] = document["accounts"]
+    assert [limit["unit"] for limit in account["limits"]] == UNITS
+    assert (account["size"], account["name"]) == (2, "mx1")
+    for unit in UNITS:
+        seen = hosts(document, unit)
+        assert [seen[name]["is_here"] for name in ("mx1", "mx2")] == [
+            True, False]
+        assert all(h["state"] == "alive" and 0 < h["lease_left_ms"] <= 10000
+                   and h["heard_ms_ago"] < 4000 for h in seen.values())
+    text = mx1.postlane("fleet").stdout
+    assert re.search(r"(?m)^engine unix:\S+: answers: redis \S+, up for ", text)
+    assert "account shared: mx1, one of 2 hosts by unix:" in text
+    assert re.search(r"(?m)^  connections +\d+ of 20 +10 .* alive +mx2$", text)
+    assert re.search(r"(?m)^  messages/1s +\d.* alive +mx1 \(this host\)$",
+                     text)
+    assert mx1.postlane("fleet", "-q").stdout == ""
+
+    # Neither this host, nor one that lives, nor one that is none.
+    refused = mx1.postlane("fleet", "forget", "mx1")
+    assert (refused.returncode, refused.stdout) == (64, "")
+    assert "mx1 is this host" in refused.stderr
+    refused = mx1.postlane("fleet", "forget", "mx2")
+    assert (refused.returncode, refused.stdout) == (75, "")
+    assert "mx2 is alive: the engine heard of it" in refused.stderr
+    refused = mx1.postlane("fleet", "forget", "mx9")
+    assert refused.returncode == 68
+    assert mx1.postlane("fleet", "forget", "a b").returncode == 64
+    assert mx1.postlane("fleet", "forget").returncode == 64
+    assert mx1.postlane("fleet", "forget", "mx2",
+                        user="nobody").returncode == 77
+    assert view(mx1)["status"] == 0
+
+    mx2.stop()
+    wait_until(lambda: seen_by(mx1)["mx2"]["lease_left_ms"] == 0, 30,
+               "its lease is over")
+    silent = hosts(view(mx1, 1))["mx2"]
+    assert silent["state"] == "silent" and silent["heard_ms_ago"] >= 4000
+    assert "mx2" in mx1.postlane("fleet", "-q").stdout
+    assert "mx1" not in mx1.postlane("fleet", "-q").stdout
+
+    # A quota's part is kept until what was used of it counts no more.
+    done = mx1.postlane("fleet", "forget", "mx2")
+    assert done.returncode == 75
+    assert re.search(r"(?m)^mx2: connections of account shared: forgotten: its "
+                     r"10 of 20 are for the other hosts from now on", done.stdout)
+    assert "messages/1s" in done.stdout and "/1d!" not in done.stdout
+    assert re.search(r"messages/1d! of account shared: what it may have used "
+                     r"counts for 1d \dh longer", done.stderr)
+    assert seen_by(mx1)["mx2"]["state"] == "gone"
+    again = mx1.postlane("fleet", "forget", "mx2")
+    assert "was forgotten before" in again.stdout
+
+    # Without an engine a host says what it knows of itself.
+    engine.kill9()
+    wait_until(lambda: seen_by(mx1)["mx1"]["state"] == "alone", 30,
+               "it is alone")
+    document = view(mx1, 1)
+    assert not document["engines"][0]["answers"]
+    [alone] = hosts(document).values()
+    assert alone["is_here"] and alone["heard_ms_ago"] > 0
+    text = mx1.postlane("fleet").stdout
+    assert "does not answer: connect: " in text and "as it knows itself" in text
+    failed = mx1.postlane("fleet", "forget", "mx2")
+    assert failed.returncode == 69
+    assert "does not answer" in failed.stderr
