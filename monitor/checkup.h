@@ -61,6 +61,10 @@ void checkup_queue(struct checkup *c);
  * service finds them. */
 void checkup_accounts(struct checkup *c);
 
+/* Hosts that share an account: their engine, what it may be asked, and whether
+ * all go by the same. */
+void checkup_fleet(struct checkup *c);
+
 /* The smarthost, by a dial for each lane: names, TLS, certificates, login, and
  * what the kernel does with idle connections over that distance. */
 void checkup_wire(struct checkup *c);

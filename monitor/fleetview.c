@@ -31,7 +31,7 @@ cut_number(const char *text, int64_t *out)
 		if (n > NUMBER_MAX)
 			return NULL;
 	}
-	if (p == text || (*p != ' ' && *p != '\0'))
+	if (p == text || (*p == ' ' ? p[1] == '\0' : *p != '\0'))
 		return NULL;
 	*out = n;
 	return *p == ' ' ? p + 1 : p;

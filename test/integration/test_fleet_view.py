@@ -7,7 +7,7 @@ import re
 import pytest
 
 from harness import messages
-from harness.fleet import PASSWORD, Engine
+from harness.fleet import PASSWORD, RULES, Engine
 from harness.postfix import Postfix
 from harness.simulator import Simulator
 from harness.wait import wait_until
@@ -28,6 +28,7 @@ def secret(base, text=PASSWORD):
 def host(base, name, sim, engine, **main):
     origin = Postfix(base, name)
     origin.agent("lane", "fast", "class=fast")
+    origin.fleet_sim = sim
     origin.relay_to(sim, transport="fast", **{
         "lane_account": "shared", "lane_fleet_name": name,
         "lane_fleet": f"unix:{engine.socket}", "lane_fleet_ttl": "10s",
@@ -146,3 +147,95 @@ def test_view_and_forget(fleet):
     failed = mx1.postlane("fleet", "forget", "mx2")
     assert failed.returncode == 69
     assert "does not answer" in failed.stderr
+
+
+def found(origin):
+    """Codes of what doctor finds of the fleet, each with its first text."""
+    done = origin.postlane("doctor", "-j")
+    assert done.returncode in (0, 1, 2), done
+    return {one["code"]: one["text"] for one in reversed(
+        json.loads(done.stdout)["findings"])
+        if one["code"].startswith("FLEET-")}
+
+
+def finds(origin, *codes):
+    texts = found(origin)
+    assert set(texts) == set(codes), texts
+    return [texts[code] for code in codes]
+
+
+def test_doctor_of_the_engine(fleet):
+    """What is wrong with an engine is found, and no more when it is mended."""
+    engine, mx1, _ = fleet
+    finds(mx1)
+    engine.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    finds(mx1, "FLEET-EVICTION")
+    engine.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    engine.ask("CONFIG", "SET", "maxmemory", "1000")
+    finds(mx1, "FLEET-MEMORY", "FLEET-REFUSES")
+    engine.ask("CONFIG", "SET", "maxmemory", "0")
+    engine.ask("ACL", "SETUSER", "default", "-hset")
+    [text] = finds(mx1, "FLEET-REFUSES")
+    assert "HSET" in text.upper() and RULES in text
+    engine.ask("ACL", "SETUSER", "default", "+hset", "+config|get")
+    [text] = finds(mx1, "FLEET-ACL")
+    assert "lets its user do more than a lane needs" in text
+    engine.ask("ACL", "SETUSER", "default", "-config|get", "~*")
+    [text] = finds(mx1, "FLEET-ACL")
+    assert "read keys of other programs" in text
+    engine.ask("ACL", "SETUSER", "default", "resetkeys", "~pl:*")
+    engine.ask("CONFIG", "SET", "appendonly", "yes")
+    finds(mx1, "FLEET-DISK")
+    engine.ask("CONFIG", "SET", "appendonly", "no")
+    engine.ask("REPLICAOF", "127.0.0.1", "1")
+    finds(mx1, "FLEET-REPLICA")
+    engine.ask("REPLICAOF", "NO", "ONE")
+    finds(mx1)
+    assert not [key for key in engine.ask("KEYS", "pl:*") if "doctor" in key]
+    mx1.set(lane_fleet_password_file="")
+    assert "NOAUTH" in finds(mx1, "FLEET-REFUSES")[0]
+    engine.kill9()
+    [text] = finds(mx1, "FLEET-ENGINE")
+    assert "does not answer: connect: " in text
+
+
+def test_doctor_of_the_hosts(fleet, base, started):
+    """... and with what its hosts go by."""
+    engine, mx1, mx2 = fleet
+    wait_until(lambda: len(engine.ask("KEYS", "pl:*:terms")) == len(UNITS), 30,
+               "terms are told")
+    finds(mx1)
+    mx1.set(lane_fleet_size="3")
+    assert "host mx2 goes by lane_fleet_size 2" in finds(mx1, "FLEET-TERMS")[0]
+    mx1.set(lane_fleet_size="2", lane_account_connection_limit="1")
+    texts = finds(mx1, "FLEET-TERMS", "FLEET-BASE")
+    assert "a limit of 20 connections" in texts[0]
+    assert "1 connections for 2 hosts" in texts[1]
+    mx1.set(lane_account_connection_limit="20", lane_fleet_ttl="20s")
+    assert "lane_fleet_ttl 10s" in finds(mx1, "FLEET-TERMS")[0]
+    mx1.set(lane_fleet_ttl="10s", lane_recipient_rate_limit="5/1s")
+    assert "2 hosts send that 2 times" in finds(mx1, "FLEET-LIMITS")[0]
+    mx1.set(lane_recipient_rate_limit="none")
+    finds(mx1)
+    sim = mx1.fleet_sim
+    sim.script("bdat delay 3000 normal\ndot delay 3000 normal\n")
+    mx1.inject(messages.generate(1, prefix="slow"))
+    sim.wait_taken(3)
+    wait_until(lambda: found(mx1), 30, "the long message is shown")
+    assert "a message has taken up to 3" in finds(mx1, "FLEET-TTL")[0]
+    finds(mx2)
+    sim.script("")
+    for directory, name, code in (("clone", "mx1", "FLEET-NAME"),
+                                  ("third", "mx3", "FLEET-SIZE")):
+        other = started(host(base, directory, sim, engine,
+                             lane_fleet_name=name))
+        other.inject(messages.generate(1, prefix=directory))
+        wait_until(lambda o=other: found(o), 30, code)
+        finds(other, code)
+        assert other.postlane("fleet").returncode == 1
+        seen = [h for h in json.loads(other.postlane(
+            "fleet", "-j").stdout)["accounts"][0]["limits"][0]["hosts"]
+            if h["is_here"]]
+        assert [h["state"] for h in seen] == [
+            "cloned" if name == "mx1" else "refused"]
+        other.stop()
