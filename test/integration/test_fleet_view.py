@@ -218,7 +218,7 @@ def test_doctor_of_the_hosts(fleet, base, started):
     mx1.set(lane_recipient_rate_limit="none")
     finds(mx1)
     sim = mx1.fleet_sim
-    sim.script("bdat delay 3000 normal\ndot delay 3000 normal\n")
+    sim.script("bdat delay 3000 normal\n")
     mx1.inject(messages.generate(1, prefix="slow"))
     sim.wait_taken(3)
     wait_until(lambda: found(mx1), 30, "the long message is shown")
