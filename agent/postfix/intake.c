@@ -647,7 +647,7 @@ intake_mark(void *ctx, struct request *req, int64_t offset)
 	why = queuefile_mark(&c->file, offset);
 	if (why != NULL)
 		log_warn("%s: cannot mark the recipient at offset %lld as "
-			 "done: %s",
+			 "done: %s -- message may be sent more than once",
 		    req->queue_id, (long long)offset, why);
 	return why == NULL;
 }

@@ -33,6 +33,7 @@ TIMEOUTS = ("connect", "helo", "mail", "rcpt", "data_init", "data_xfer",
             "data_done", "rset", "quit", "starttls")
 MAIL_SIZE = 1000            # octets of a body
 DOUBT = re.compile(r"sent more than once")
+UNMARKED = re.compile(r"warning: (\w+): cannot mark .* more than once")
 
 
 @dataclass
@@ -72,6 +73,7 @@ class Site:
         self.sent, self.refused = {}, set()
         self.has_happened = True        # of the last deed
         self.mark = 0
+        self.most_connections = 0       # at once
 
     # life
 
@@ -196,15 +198,19 @@ class Site:
                 continue
             taken.update(entry.recipients)
         lines = self.origin.log.deliveries("/smtp", since=self.mark)
-        doubted = {d.to for d in lines if DOUBT.search(d.reason)}
+        unmarked = set(UNMARKED.findall(self.origin.log.text(self.mark)))
+        doubted = {d.to for d in lines if DOUBT.search(d.reason)
+                   or d.queue_id in unmarked}
         told = {kind: {d.to for d in lines if d.status == kind}
                 for kind in ("sent", "bounced")}
         for rcpt in (r for m in done.sent for r in m.recipients):
             self._judge_one(done, rcpt, taken[rcpt], told,
                             done.kills or rcpt in doubted)
         connections = self.sim.stats()["connections_max"]
-        if connections > CONNECTIONS:
+        # of all rounds so far: each is told once
+        if CONNECTIONS < connections != self.most_connections:
             done.wrong.append(("connections", connections))
+        self.most_connections = connections
 
     def _judge_one(self, done, rcpt, times, told, may_double):
         if rcpt in done.refused:
@@ -228,8 +234,10 @@ class Site:
         return os.path.join(self.origin.data_directory, "postlane")
 
     def state_files(self, kind=""):
-        """Those whose names begin so."""
+        """Those whose names begin so; none before a lane was there."""
         folder = self.state_directory()
+        if not os.path.isdir(folder):
+            return []
         return [os.path.join(folder, name)
                 for name in sorted(os.listdir(folder))
                 if name.startswith(kind) and not name.startswith("ask.")]
