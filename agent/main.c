@@ -1,6 +1,7 @@
 /* main: starts the lane as master(8)'s child, in an order that matters:
  * whatever needs root (configuration, tables, keys, resolver, log socket)
  * comes before the privileges go. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -123,6 +124,10 @@ open_fleet(struct parts *p)
 		    mem_printf("texthash:%s", set->lane_fleet_password_file);
 		mapwatch_add(p->dialing.tables, table);
 		mem_free(table);
+		if (!fleet_access_lock(&p->fleet))
+			log_warn("lane_fleet_password_file: its password may "
+				 "be swapped out: %s",
+			    strerror(errno));
 	}
 	is_good = read_fleet(p, problem, sizeof(problem));
 	if (!is_good)

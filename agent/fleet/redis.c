@@ -15,7 +15,11 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
-enum { READ_SIZE = 4096, SHA_DIGITS = 40 };
+enum {
+	READ_SIZE = 4096,
+	SHA_DIGITS = 40,
+	PASSWORD_SHOWN = 8, /* so many octets of it would tell something */
+};
 
 enum redis_state {
 	REDIS_IDLE,
@@ -208,10 +212,33 @@ on_greeting(struct redis *r, const redisReply *reply)
 	return true;
 }
 
+/* "ERR unknown command 'AUTH', with args beginning with: ..." */
+static void
+hide_password(const struct redis *r, redisReply *reply)
+{
+	/* By which something is done, whatever the password may be. */
+	static const char *const codes[] = {
+	    "NOSCRIPT", "READONLY", "NOAUTH", "WRONGPASS", "NOPERM", "ERR"};
+	size_t code = strcspn(reply->str, " "), from = 0;
+	size_t shown = strnlen(r->access->password, PASSWORD_SHOWN);
+	char *at;
+
+	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
+		if (strlen(codes[i]) == code &&
+		    strncmp(reply->str, codes[i], code) == 0)
+			from = code;
+	at = memmem(reply->str + from, strlen(reply->str + from),
+	    r->access->password, shown);
+	if (shown > 0 && at != NULL)
+		mem_wipe(at, strlen(at));
+}
+
 /* False: the connection is over. */
 static bool
-take(struct redis *r, const redisReply *reply)
+take(struct redis *r, redisReply *reply)
 {
+	if (reply->type == REDIS_REPLY_ERROR)
+		hide_password(r, reply);
 	if (r->awaited == 0) {
 		lose(r, "", "it says what nobody asked");
 		return false;
@@ -276,7 +303,8 @@ read_in(struct redis *r)
 }
 
 /* An array's size is a number that the peer said: memory for it comes before
- * its elements. */
+ * its elements. And what is within it is freed by a function that calls itself.
+ */
 #if HIREDIS_MAJOR >= 1
 typedef size_t array_size;
 #else
@@ -289,7 +317,12 @@ static void *(*create_array)(const redisReadTask *task, array_size elements);
 static void *
 create_small_array(const redisReadTask *task, array_size elements)
 {
-	return elements > (array_size)REDIS_ELEMENTS_MAX
+	int depth = 1;
+
+	for (const redisReadTask *t = task->parent; t != NULL; t = t->parent)
+		depth++;
+	return elements > (array_size)REDIS_ELEMENTS_MAX ||
+		       depth > REDIS_DEPTH_MAX
 		   ? NULL
 		   : create_array(task, elements);
 }

@@ -7,7 +7,9 @@
  * nothing blocks, each step has its time, and a connection that failed is
  * followed by another one when redis_look() is called again. Replies come in
  * the order of their commands; what an engine says is a peer's: bounded in size
- * and depth, and the connection ends at the first octet that is no reply.
+ * and depth, and the connection ends at the first octet that is no reply. What
+ * it says of an error may have our own words in it: the password is left out of
+ * it before anybody sees it.
  *
  * Times are monotonic milliseconds.
  */
@@ -27,6 +29,7 @@ enum {
 	REDIS_STEP_MS = 3000, /* for a connection, for a reply */
 	REDIS_WHY_SIZE = 256,
 	REDIS_ELEMENTS_MAX = 16, /* of an array */
+	REDIS_DEPTH_MAX = 2, /* of arrays in arrays */
 	REDIS_REPLY_MAX = 65536, /* octets of one reply */
 	REDIS_OUT_MAX = 262144, /* octets that it does not take */
 };

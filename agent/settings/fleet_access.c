@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 
 enum {
 	PORT_MAX = 65535,
+	FOREIGN_ANY = 077,
 	LINE_SIZE = sizeof(((struct fleet_access *)0)->user) +
 		    sizeof(((struct fleet_access *)0)->password),
 };
@@ -98,21 +100,24 @@ static bool
 read_line(const char *file, char line[LINE_SIZE], char *why, size_t n)
 {
 	int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	const char *fault = NULL;
 	ssize_t got = -1;
 	struct stat st;
 
-	if (fd >= 0 && fstat(fd, &st) == 0 && !S_ISREG(st.st_mode))
-		errno = EINVAL;
-	else if (fd >= 0)
-		got = read(fd, line, LINE_SIZE - 1);
-	if (got < 0) {
-		(void)snprintf(why, n, "cannot read %s: %s", file,
-		    errno == EINVAL ? "it is no file" : strerror(errno));
-		if (fd >= 0)
-			(void)close(fd);
+	if (fd < 0 || fstat(fd, &st) != 0)
+		fault = strerror(errno);
+	else if (!S_ISREG(st.st_mode))
+		fault = "it is no file";
+	else if ((st.st_mode & FOREIGN_ANY) != 0)
+		fault = "it must not be accessible by others (chmod go-rwx)";
+	else if ((got = read(fd, line, LINE_SIZE - 1)) < 0)
+		fault = strerror(errno);
+	if (fault != NULL)
+		(void)snprintf(why, n, "cannot read %s: %s", file, fault);
+	if (fd >= 0)
+		(void)close(fd);
+	if (fault != NULL || got < 0)
 		return false;
-	}
-	(void)close(fd);
 	line[got] = '\0';
 	if (strlen(line) != (size_t)got || got == LINE_SIZE - 1) {
 		(void)snprintf(why, n,
@@ -168,6 +173,12 @@ fleet_access_password(
 		(void)snprintf(why, n,
 		    "%s must have one line, PASSWORD or USER PASSWORD", file);
 	return is_good;
+}
+
+bool
+fleet_access_lock(struct fleet_access *a)
+{
+	return mlock(a, sizeof(*a)) == 0;
 }
 
 void

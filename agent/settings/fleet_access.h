@@ -3,7 +3,8 @@
  *   lane_fleet = unix:/run/redis/redis.sock | host:port | [2001:db8::5]:port
  *   lane_fleet_password_file: one line, PASSWORD or USER PASSWORD
  *
- * A user is one of Redis's ACL; without one it is "default". What begins with
+ * A user is one of Redis's ACL; without one it is "default". The file is its
+ * owner's alone: one that others may read is refused. What begins with
  * tls: is refused by name, since no library here speaks it (a tunnel such as
  * stunnel does, or a unix socket).
  */
@@ -29,6 +30,10 @@ bool fleet_access_parse(
  * them. An empty name is no password. */
 bool fleet_access_password(
     const char *file, struct fleet_access *out, char *why, size_t n);
+
+/* Before a password is in it: it stays in memory, and is never written to a
+ * swap space. False with errno; it is of use all the same. */
+bool fleet_access_lock(struct fleet_access *a);
 
 /* Leaves nothing of it in memory. */
 void fleet_access_forget(struct fleet_access *a);

@@ -2,14 +2,17 @@
 and the memory of a lane, and where they are not, which is everywhere else."""
 import base64
 import os
+import socket
 import subprocess
 import threading
 
 import pytest
 
 from harness import messages
+from harness.fleet import Engine
 from harness.process import session_processes
 from harness.simulator import Simulator
+from harness.wait import wait_until
 from test_throttle import PROVIDERS
 
 LOGIN = ("planted-login-7Qz", "planted.Pass-9Xw4")
@@ -197,3 +200,42 @@ def test_login_leaves_nothing_in_memory_but_the_table(
     print(f"\nin memory: {counts}")
     assert counts.pop(LOGIN[1].encode()) == 1
     assert not any(counts.values()), counts
+
+
+def test_password_of_a_fleet_is_shown_nowhere(base, certs, origin, started):
+    """It is in memory once, and nowhere else, though the engine is asked, and
+    though one that knows no AUTH repeats it in its complaint."""
+    engine = started(Engine(base))
+    engine.ask("ACL", "SETUSER", "default", "resetpass", ">" + LOGIN[1])
+    path = os.path.join(origin.etc, "fleet")
+    with open(path, "w", encoding="ascii") as f:
+        os.fchmod(f.fileno(), 0o600)
+        f.write(LOGIN[1] + "\n")
+    with Watcher(origin) as watcher:
+        start(base, certs, origin, started, None, options={
+            "lane_fleet": f"127.0.0.1:{engine.port}",
+            "lane_fleet_password_file": path}, smtp_sasl_auth_enable="no",
+            smtp_sasl_password_maps=None)
+        origin.inject(messages.generate(1))
+        wait_until(engine.rows, 30, "the engine was asked")
+        pid, = origin.pids("lane")
+        assert sum(part.count(LOGIN[1].encode())
+                   for part in memory(pid)) == 1
+        with socket.create_server(("127.0.0.1", 0)) as parrot:
+            parrot.settimeout(60)
+            origin.agent("lane", "fast", "class=fast -v", {
+                "lane_fleet": f"127.0.0.1:{parrot.getsockname()[1]}",
+                "lane_fleet_password_file": path})
+            origin.reload()
+            origin.inject(messages.generate(1, prefix="again"))
+            with parrot.accept()[0] as client:
+                client.recv(4096)
+                client.sendall(
+                    b"-ERR unknown command 'AUTH', with args beginning with:"
+                    b" '" + LOGIN[1].encode() + b"'\r\n")
+                origin.log.wait(r"no answer: AUTH: ERR unknown command", 60)
+        said = origin.postlane("status"), origin.postlane("-j", "status")
+    assert not watcher.found
+    assert not any(shown((s.stdout + s.stderr).encode()) for s in said)
+    assert not files_with_secret(origin.queue_directory,
+                                 origin.data_directory)

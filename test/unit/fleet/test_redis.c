@@ -214,13 +214,16 @@ listen_at(const char *path)
 }
 
 static void
-peer_is_left(const char *says, size_t n, const char *why)
+peer_is_left_with(
+    const char *password, const char *says, size_t n, const char *why)
 {
 	struct fleet_access access = {.path = ""};
 	const char *path = scratch_path("peer");
 	int fd = listen_at(path), peer;
 
 	(void)snprintf(access.path, sizeof(access.path), "%s", path);
+	(void)snprintf(
+	    access.password, sizeof(access.password), "%s", password);
 	begin(&access);
 	peer = accept(fd, NULL, NULL);
 	assert_true(peer >= 0);
@@ -239,6 +242,48 @@ peer_is_left(const char *says, size_t n, const char *why)
 	finish();
 	(void)close(peer);
 	(void)close(fd);
+}
+
+static void
+peer_is_left(const char *says, size_t n, const char *why)
+{
+	peer_is_left_with("", says, n, why);
+}
+
+static void
+redis_leaves_who_nests(void **state)
+{
+	static const char three[] = "*1\r\n*1\r\n*1\r\n";
+
+	(void)state;
+	peer_is_left(three, sizeof(three) - 1, "no reply");
+	/* As deep as it may be; it is no answer. */
+	peer_is_left("*1\r\n*1\r\n:1\r\n", 12, "no answer to this");
+}
+
+static void
+redis_does_not_tell_its_password(void **state)
+{
+	static const struct {
+		const char *password, *says, *why;
+	} rows[] = {
+	    {"open sesame now",
+		"-ERR unknown command 'AUTH', with args beginning with: "
+		"'open sesame now' \r\n",
+		"unknown command 'AUTH', with args beginning with: '"},
+	    {"open sesame now", "-open sesame now\r\n", "AUTH: "},
+	    {"open sesame now", "-ERR open sesame is no password\r\n",
+		"AUTH: ERR "},
+	    {"NOAUTH", "-NOAUTH NOAUTH\r\n", "AUTH: NOAUTH "},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		peer_is_left_with(rows[i].password, rows[i].says,
+		    strlen(rows[i].says), rows[i].why);
+		assert_null(strstr(s.why + 12, rows[i].password));
+		assert_null(strstr(s.why, "sesame"));
+	}
 }
 
 static void
@@ -305,6 +350,8 @@ main(void)
 	    cmocka_unit_test(redis_wants_its_password),
 	    cmocka_unit_test(redis_loads_a_script_that_was_forgotten),
 	    cmocka_unit_test(redis_that_is_not_there_is_lost),
+	    cmocka_unit_test(redis_leaves_who_nests),
+	    cmocka_unit_test(redis_does_not_tell_its_password),
 	    cmocka_unit_test(redis_leaves_who_talks_otherwise),
 	    cmocka_unit_test(redis_leaves_who_never_ends_a_reply),
 	    cmocka_unit_test(redis_waits_for_nobody),

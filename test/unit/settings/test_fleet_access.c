@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "agent/settings/fleet_access.h"
 #include "common/base/mem.h"
@@ -88,6 +89,7 @@ read_from(
 	assert_non_null(f);
 	assert_int_equal(fwrite(octets, 1, count, f), count);
 	assert_int_equal(fclose(f), 0);
+	assert_int_equal(chmod(path, 0600), 0);
 	is_read = fleet_access_password(path, a, why, 300);
 	mem_free(path);
 	return is_read;
@@ -144,6 +146,34 @@ what_is_no_password_is_refused_and_not_shown(void **state)
 	assert_non_null(strstr(why, "it is no file"));
 }
 
+static void
+a_file_that_others_may_read_is_refused(void **state)
+{
+	static const mode_t modes[] = {0604, 0640, 0602, 0666, 0610};
+	char *path = mem_printf("%s/open", scratch_dir());
+	FILE *f = fopen(path, "we");
+	struct fleet_access a;
+	char why[300];
+
+	(void)state;
+	assert_non_null(f);
+	assert_true(fputs("secret\n", f) >= 0);
+	assert_int_equal(fclose(f), 0);
+	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+		assert_int_equal(chmod(path, modes[i]), 0);
+		assert_false(fleet_access_password(path, &a, why, 300));
+		assert_non_null(
+		    strstr(why, "must not be accessible by others"));
+		assert_string_equal(a.password, "");
+	}
+	assert_int_equal(chmod(path, 0400), 0);
+	assert_true(fleet_access_lock(&a));
+	assert_true(fleet_access_password(path, &a, why, 300));
+	assert_string_equal(a.password, "secret");
+	fleet_access_forget(&a);
+	mem_free(path);
+}
+
 int
 main(void)
 {
@@ -152,6 +182,7 @@ main(void)
 	    cmocka_unit_test(what_is_no_place_is_refused_in_words),
 	    cmocka_unit_test(passwords_are_one_line_with_or_without_a_user),
 	    cmocka_unit_test(what_is_no_password_is_refused_and_not_shown),
+	    cmocka_unit_test(a_file_that_others_may_read_is_refused),
 	};
 
 	return cmocka_run_group_tests_name("fleet_access", tests, NULL, NULL);
