@@ -267,6 +267,27 @@ def _kill_master(site):
     site.origin.start()
 
 
+def _unfinished(site):
+    """Queue files that a cleanup(8) has begun: not yet executable."""
+    found = set()
+    folder = os.path.join(site.origin.queue_directory, "incoming")
+    for name in os.listdir(folder):
+        with contextlib.suppress(FileNotFoundError):
+            if not os.stat(os.path.join(folder, name)).st_mode & 0o100:
+                found.add(os.path.join(folder, name))
+    return found
+
+
+def _kill_cleanup(site):
+    """What it had begun is sent again by who gave it that, and stays there
+    until a queue manager removes it, which takes days."""
+    _signal_all("cleanup", signal.SIGKILL)(site)
+    begun = _unfinished(site)
+    pass_time(1)
+    for path in begun & _unfinished(site):
+        os.unlink(path)
+
+
 def processes():
     for stage in POINTS:
         yield _held(stage, "lane killed", _signal_all("lane", signal.SIGKILL),
@@ -286,7 +307,8 @@ def processes():
                     "qmgr", "cleanup", "tlsmgr"):
         yield _held("eod", f"{program} stopped for a second",
                     _pause(program, 1))
-    for program in ("bounce", "postlogd", "cleanup", "proxymap", "tlsmgr",
+    yield _held("rcpt", "cleanup killed", _kill_cleanup)
+    for program in ("bounce", "postlogd", "proxymap", "tlsmgr",
                     "trivial-rewrite"):
         yield _held("rcpt", f"{program} killed",
                     _signal_all(program, signal.SIGKILL))
