@@ -176,12 +176,28 @@ compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* What those who are silent do not keep. */
+static int64_t
+shareable(const struct renewal *r)
+{
+	int64_t left = r->terms->limit -
+		       (r->terms->size - r->known) * silent_part(r, r->e->born);
+
+	for (size_t i = 0; i < r->e->count; i++) {
+		const struct fleet_host *h = &r->e->hosts[i];
+
+		if (h != r->me && h->end <= r->now)
+			left -= part_of(r, h, r->now);
+	}
+	return fleet_most(0, left);
+}
+
 /* Everybody's wish is filled up to the same level. */
 static int64_t
 fair_target(const struct renewal *r)
 {
 	int64_t wants[FLEET_HOSTS_MAX + 1], level = 0;
-	int64_t left = r->terms->limit;
+	int64_t left = shareable(r);
 	size_t n = 0;
 
 	wants[n++] = r->q->want;

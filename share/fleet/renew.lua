@@ -105,11 +105,17 @@ local function free_until(stop)
 	return free
 end
 
--- Everybody's wish is filled up to the same level.
-local wants, level, rest = {want}, 0, limit
+-- Everybody's wish is filled up to the same level, with what those who are
+-- silent do not keep.
+local wants, level, rest = {want}, 0, limit - (size - known) * silent_part(born)
 for name, o in pairs(hosts) do
-	if name ~= host and o.stop > now and o.want > 0 then wants[#wants + 1] = o.want end
+	if name ~= host and o.stop > now then
+		if o.want > 0 then wants[#wants + 1] = o.want end
+	elseif name ~= host and not o.is_gone then
+		rest = rest - (o.stop + linger <= now and silent_part(o.seen) or math.max(o.share, base))
+	end
 end
+rest = math.max(0, rest)
 table.sort(wants)
 for i, w in ipairs(wants) do
 	level = math.min(w, math.floor(rest / (#wants - i + 1)))

@@ -233,6 +233,7 @@ def go_through(fleet, harm, heal):
             for host in others:
                 feeds.enter_context(host.wants_all())
             wait_clock(TTL_S + GUARD_S + 2 - (time.time() - harmed_s))
+            fleet.wait_parts()
             of = see_use(fleet, 10)
         # bases are whole connections
         assert of >= 0.95 * bases(fleet)

@@ -155,6 +155,22 @@ silent_host_keeps_its_base(void **state)
 	expect(10, 10, 0);
 }
 
+/* ... and nobody is lent the base of another one for it. */
+static void
+rest_is_shared_without_a_silent_host(void **state)
+{
+	(void)state;
+	begin(3, 20);
+	want(20, 20, 0);
+	seconds(15);
+	expect(10, 10, 0);
+	f.is_silent[0] = true;
+	f.wants[2] = 20;
+	seconds(30);
+	assert_int_equal(share(1) + share(2), 14);
+	assert_in_range(share(1), 6, 8);
+}
+
 static void
 operator_forgets_a_host(void **state)
 {
@@ -299,6 +315,7 @@ main(void)
 	    cmocka_unit_test(shares_are_fair),
 	    cmocka_unit_test(base_comes_back_when_it_is_wanted),
 	    cmocka_unit_test(silent_host_keeps_its_base),
+	    cmocka_unit_test(rest_is_shared_without_a_silent_host),
 	    cmocka_unit_test(operator_forgets_a_host),
 	    cmocka_unit_test(host_is_forgotten_in_time),
 	    cmocka_unit_test(engine_learns_from_all),
