@@ -541,6 +541,28 @@ check_services(const struct settings *set, struct problems *problems)
 		    set->use_srv_lookup);
 }
 
+/* Likewise; but a static: table is what ends a list of exclusions. */
+static void
+check_mechanisms(const struct settings *set, struct problems *problems)
+{
+	struct slice list = slice_str(set->smtp_sasl_mechanism_filter), word;
+
+	while (words_cut(&list, WORDS_SEPARATORS, &word)) {
+		for (; word.n > 0 && *word.p == '!'; word.n--)
+			word.p++;
+		if ((word.n >= 7 && memcmp(word.p, "static:", 7) == 0) ||
+		    (memchr(word.p, ':', word.n) == NULL &&
+			memchr(word.p, '/', word.n) == NULL))
+			continue;
+		problems_addf(problems,
+		    "bad parameter: smtp_sasl_mechanism_filter = %s: not "
+		    "supported by lane: must be names of mechanisms, with a "
+		    "static: table at the end, if any",
+		    set->smtp_sasl_mechanism_filter);
+		return;
+	}
+}
+
 /* It stands in the tag of log lines, where others look for its end. */
 static void
 check_log_name(const struct settings *set, struct problems *problems)
@@ -576,6 +598,7 @@ params_check(const struct settings *set, struct problems *problems)
 	check_smarthost(set, problems);
 	check_ports(set, problems);
 	check_services(set, problems);
+	check_mechanisms(set, problems);
 	check_log_name(set, problems);
 	check_per_site(set, problems);
 	check_wrappermode(set, problems);

@@ -127,10 +127,18 @@ static const struct param table[] = {
 	"user%domain in results of smtp_generic_maps"),
     BOOL(owner_request_special, "yes",
 	"owner-list and list-request have no extension"),
-    STR(smtp_header_checks, "", "what to do with headers of a message"),
-    STR(smtp_mime_header_checks, "", "with those that describe content"),
-    STR(smtp_nested_header_checks, "", "with those of messages in messages"),
-    STR(smtp_body_checks, "", "with lines that are no headers"),
+    STR(smtp_header_checks, "",
+	"what to do with headers of a message; no table that would be asked "
+	"for each line"),
+    STR(smtp_mime_header_checks, "",
+	"with those that describe content; no table that would be asked for "
+	"each line"),
+    STR(smtp_nested_header_checks, "",
+	"with those of messages in messages; no table that would be asked for "
+	"each line"),
+    STR(smtp_body_checks, "",
+	"with lines that are no headers; no table that would be asked for "
+	"each line"),
     BOOL(disable_mime_output_conversion, "no",
 	"send 8-bit content as it is to a server without 8BITMIME"),
     INT(mime_boundary_length_limit, "2048", 1, INT32_MAX,
@@ -173,7 +181,8 @@ static const struct param table[] = {
     BOOL(smtp_sasl_auth_soft_bounce, "yes", "treat a refused login as 4xx"),
     STR(smtp_sasl_password_maps, "", "logins and passwords"),
     STR(smtp_sasl_password_result_delimiter, ":", "between login and password"),
-    STR(smtp_sasl_mechanism_filter, "", "mechanisms to use"),
+    STR(smtp_sasl_mechanism_filter, "",
+	"mechanisms to use, by name; of tables only static:"),
     WORDS(smtp_sasl_security_options, "noplaintext noanonymous", SASL_OPTIONS,
 	"what mechanisms must be, without TLS"),
     WORDS(smtp_sasl_tls_security_options, "noplaintext noanonymous",
@@ -183,7 +192,8 @@ static const struct param table[] = {
 
     WORD(smtp_tls_security_level, "",
 	"- none may encrypt fingerprint verify secure", "how much TLS"),
-    STR(smtp_tls_policy_maps, "", "level and more, by destination"),
+    STR(smtp_tls_policy_maps, "",
+	"level and more, by destination; no enable_rpk=yes, no DANE"),
     BOOL(smtp_use_tls, "no", "obsolete: level may"),
     BOOL(smtp_enforce_tls, "no", "obsolete: level encrypt"),
     BOOL(smtp_tls_wrappermode, "no", "TLS before SMTP (port 465)"),

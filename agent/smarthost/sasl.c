@@ -411,7 +411,8 @@ filter_allows(const char *filter, struct slice mech, const char **error_out)
 			word.p++;
 			word.n--;
 		}
-		if (slice_eq(word, "static:all"))
+		/* The last word of a list: its value means nothing. */
+		if (word.n >= 7 && memcmp(word.p, "static:", 7) == 0)
 			return allow;
 		if (memchr(word.p, '/', word.n) != NULL ||
 		    memchr(word.p, ':', word.n) != NULL) {

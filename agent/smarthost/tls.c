@@ -279,6 +279,17 @@ set_groups(struct tls *tls)
 		    tls->set->tls_eecdh_auto_curves);
 }
 
+/* At every level, as for smtp(8). */
+static void
+check_digest(struct tls *tls)
+{
+	const char *name = tls->set->smtp_tls_fingerprint_digest;
+
+	if (EVP_get_digestbyname(name) == NULL && tls->error == NULL)
+		tls->error = mem_printf(
+		    "smtp_tls_fingerprint_digest %s: no such digest", name);
+}
+
 struct tls *
 tls_new(const struct settings *set)
 {
@@ -307,6 +318,7 @@ tls_new(const struct settings *set)
 	SSL_CTX_set_verify_depth(tls->ctx, set->smtp_tls_scert_verifydepth + 1);
 	tls->sessions = tlssession_cache_new(
 	    tls->ctx, set->smtp_tls_session_cache_timeout_us / US_PER_S);
+	check_digest(tls);
 	set_options(tls);
 	set_groups(tls);
 	check_memory();

@@ -147,6 +147,18 @@ set_level(struct tlspolicy *p, const struct settings *set, enum tls_level level)
 	take(p->servername, sizeof(p->servername), set->smtp_tls_servername);
 }
 
+/* Of main.cf, or of the policy: it is what the server is asked for. */
+static bool
+check_servername(const struct tlspolicy *p, char *error, size_t error_size)
+{
+	if (p->level == TLS_LEVEL_NONE || p->servername[0] == '\0' ||
+	    nexthop_is_hostname(slice_str(p->servername)))
+		return true;
+	(void)snprintf(
+	    error, error_size, "smtp_tls_servername: invalid host name");
+	return false;
+}
+
 bool
 tlspolicy_init(struct tlspolicy *p, const struct settings *set, char *error,
     size_t error_size)
@@ -166,15 +178,22 @@ tlspolicy_init(struct tlspolicy *p, const struct settings *set, char *error,
 		level = TLS_LEVEL_MAY;
 	}
 	set_level(p, set, level);
-	return true;
+	return check_servername(p, error, error_size);
 }
+
+/* A policy, and which of its attributes were there. */
+struct reading {
+	struct tlspolicy *p;
+	bool has_ciphers, has_protocols, has_exclude, has_servername, has_match;
+};
 
 /* Appends "x" to a match list; the separator depends on the level. */
 static bool
-add_match(struct tlspolicy *p, struct slice value, bool *is_first)
+add_match(struct reading *r, struct slice value)
 {
+	struct tlspolicy *p = r->p;
 	char separator = p->level == TLS_LEVEL_FINGERPRINT ? '|' : ':';
-	size_t used = *is_first ? 0 : strlen(p->match);
+	size_t used = r->has_match ? strlen(p->match) : 0;
 
 	if (used + value.n + 2 > sizeof(p->match))
 		return false;
@@ -182,7 +201,7 @@ add_match(struct tlspolicy *p, struct slice value, bool *is_first)
 		p->match[used++] = separator;
 	memcpy(p->match + used, value.p, value.n);
 	p->match[used + value.n] = '\0';
-	*is_first = false;
+	r->has_match = true;
 	return true;
 }
 
@@ -201,8 +220,8 @@ add_tafile(struct tlspolicy *p, struct slice value)
 static bool
 is_ignored(struct slice name)
 {
-	static const char *const names[] = {"connection_reuse", "policy_ttl",
-	    "policy_type", "policy_domain", "policy_string", "policy_failure",
+	static const char *const names[] = {"policy_ttl", "policy_type",
+	    "policy_domain", "policy_string", "policy_failure",
 	    "mx_host_pattern"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -211,55 +230,108 @@ is_ignored(struct slice name)
 	return false;
 }
 
+/* Of an attribute that may be there once. */
+static const char *
+set_once(bool *has, char *out, size_t size, struct slice value)
+{
+	if (*has)
+		return "given more than once";
+	*has = true;
+	return copy(out, size, value) ? NULL : "value too long";
+}
+
+static const char *
+set_match(struct reading *r, struct slice value)
+{
+	if (!tls_level_must_match(r->p->level))
+		return "not valid at this security level";
+	return add_match(r, value) ? NULL : "value too long";
+}
+
+static const char *
+set_tafile(struct tlspolicy *p, struct slice value)
+{
+	if (!tls_level_has_issuer(p->level))
+		return "not valid at this security level";
+	return add_tafile(p, value) ? NULL : "value too long";
+}
+
+/* Those that say yes or no. */
+static const char *
+check_switch(struct slice name, struct slice value)
+{
+	bool is_yes = slice_eq_nocase(value, "yes");
+
+	if (!is_yes && !slice_eq_nocase(value, "no"))
+		return "must be yes or no";
+	return is_yes && slice_eq_nocase(name, "enable_rpk")
+		   ? "no raw public keys: level fingerprint knows the key of a "
+		     "certificate, too"
+		   : NULL;
+}
+
+static bool
+is_switch(struct slice name)
+{
+	return slice_eq_nocase(name, "connection_reuse") ||
+	       slice_eq_nocase(name, "enable_rpk");
+}
+
 /* NULL, or what is wrong with name=value. */
 static const char *
-set_attribute(struct tlspolicy *p, struct slice name, struct slice value,
-    bool *is_first_match)
+set_attribute(struct reading *r, struct slice name, struct slice value)
 {
-	bool ok = true;
+	struct tlspolicy *p = r->p;
 
 	if (is_ignored(name))
 		return NULL;
-	if (slice_eq_nocase(name, "enable_rpk"))
-		return slice_eq_nocase(value, "no")
-			   ? NULL
-			   : "no raw public keys: level fingerprint knows the "
-			     "key of a certificate, too";
-	if (value.n == 0 && !slice_eq_nocase(name, "protocols") &&
-	    !slice_eq_nocase(name, "exclude"))
+	if (is_switch(name))
+		return check_switch(name, value);
+	if (slice_eq_nocase(name, "protocols"))
+		return set_once(&r->has_protocols, p->protocols,
+		    sizeof(p->protocols), value);
+	if (slice_eq_nocase(name, "exclude"))
+		return set_once(
+		    &r->has_exclude, p->exclude, sizeof(p->exclude), value);
+	if (value.n == 0)
 		return "empty value";
-	if (slice_eq_nocase(name, "ciphers")) {
-		ok = copy(p->ciphers, sizeof(p->ciphers), value);
-	} else if (slice_eq_nocase(name, "protocols")) {
-		ok = copy(p->protocols, sizeof(p->protocols), value);
-	} else if (slice_eq_nocase(name, "exclude")) {
-		ok = copy(p->exclude, sizeof(p->exclude), value);
-	} else if (slice_eq_nocase(name, "servername")) {
-		if (!nexthop_is_hostname(value))
-			return "invalid host name";
-		ok = copy(p->servername, sizeof(p->servername), value);
-	} else if (slice_eq_nocase(name, "match")) {
-		if (!tls_level_must_match(p->level))
-			return "not valid at this security level";
-		ok = add_match(p, value, is_first_match);
-	} else if (slice_eq_nocase(name, "tafile")) {
-		if (!tls_level_has_issuer(p->level))
-			return "not valid at this security level";
-		ok = add_tafile(p, value);
-	} else {
-		return "unknown attribute";
-	}
-	return ok ? NULL : "value too long";
+	if (slice_eq_nocase(name, "ciphers"))
+		return set_once(
+		    &r->has_ciphers, p->ciphers, sizeof(p->ciphers), value);
+	if (slice_eq_nocase(name, "servername"))
+		return !nexthop_is_hostname(value)
+			   ? "invalid host name"
+			   : set_once(&r->has_servername, p->servername,
+				 sizeof(p->servername), value);
+	if (slice_eq_nocase(name, "match"))
+		return set_match(r, value);
+	if (slice_eq_nocase(name, "tafile"))
+		return set_tafile(p, value);
+	return "unknown attribute";
+}
+
+/* NULL, or what is wrong with "name=value". */
+static const char *
+take_attribute(struct reading *r, struct slice word, struct slice *name_out)
+{
+	const char *equals = memchr(word.p, '=', word.n);
+
+	*name_out = word;
+	if (equals == NULL)
+		return "missing \"=\"";
+	*name_out = trim(slice_of(word.p, (size_t)(equals - word.p)));
+	return set_attribute(r, *name_out,
+	    trim(slice_of(equals + 1, (size_t)(word.p + word.n - equals) - 1)));
 }
 
 bool
 tlspolicy_parse(struct tlspolicy *p, const struct settings *set,
     const char *value, char *error, size_t error_size)
 {
-	struct slice list = slice_str(value), word, name, val;
+	struct slice list = slice_str(value), word, name;
+	struct reading reading = {.p = p};
 	enum tls_level level = TLS_LEVEL_NONE;
-	bool is_first_match = true;
-	const char *why, *equals;
+	const char *why;
 
 	set_level(p, set, TLS_LEVEL_NONE);
 	if (!words_cut(&list, blanks, &word)) {
@@ -272,18 +344,7 @@ tlspolicy_parse(struct tlspolicy *p, const struct settings *set,
 	while (next_attribute(&list, &word, &why)) {
 		if (level == TLS_LEVEL_NONE)
 			continue;
-		equals = memchr(word.p, '=', word.n);
-		name = word;
-		val = slice_of("", 0);
-		if (equals == NULL) {
-			why = "missing \"=\"";
-		} else {
-			name =
-			    trim(slice_of(word.p, (size_t)(equals - word.p)));
-			val = trim(slice_of(equals + 1,
-			    (size_t)(word.p + word.n - equals) - 1));
-			why = set_attribute(p, name, val, &is_first_match);
-		}
+		why = take_attribute(&reading, word, &name);
 		if (why != NULL) {
 			(void)snprintf(error, error_size,
 			    "attribute \"%.*s\": %s",
@@ -295,7 +356,7 @@ tlspolicy_parse(struct tlspolicy *p, const struct settings *set,
 		(void)snprintf(error, error_size, "%s", why);
 		return false;
 	}
-	return true;
+	return check_servername(p, error, error_size);
 }
 
 static const char *const version_names[] = {

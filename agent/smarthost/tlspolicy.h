@@ -5,9 +5,10 @@
  *
  * Pure text work. Levels: none, may, encrypt, fingerprint, verify, secure. The
  * DANE levels need a validating resolver and are refused in clear words.
- * Attributes that only concern smtp(8)'s own machinery
- * (connection_reuse, policy_*) are read and ignored; enable_rpk is refused but
- * as "no".
+ * Attributes of reports and of MTA-STS (policy_*, mx_host_pattern) are passed
+ * over. connection_reuse says nothing here, and must be yes or no all the same;
+ * enable_rpk must be no. What may be there once and stands there twice makes
+ * the policy useless, as for smtp(8).
  */
 #ifndef TLSPOLICY_H
 #define TLSPOLICY_H
@@ -44,7 +45,8 @@ struct tlspolicy {
 };
 
 /* The level main.cf asks for, with the parameters that go with it. False when
- * the level's word is wrong or not supported: error says so. */
+ * the level's word is wrong or not supported, or smtp_tls_servername no name:
+ * error says so. */
 bool tlspolicy_init(struct tlspolicy *p, const struct settings *set,
     char *error, size_t error_size);
 

@@ -381,6 +381,9 @@ query_new(
 	q->is_partial = is_partial;
 	q->fn = fn;
 	q->ctx = ctx;
+	/* No table is asked for nothing. */
+	if (*key == '\0')
+		q->at = maps->count;
 	return q;
 }
 

@@ -5,7 +5,8 @@
  * usual case. Of others (ldap, mysql, tcp, ...) maps_preload() asks for the
  * keys known at start; what comes later goes through proxymap(8), as does all
  * of "proxy:". The tables are asked in order, the first hit counts, an error
- * or an empty value ends the search.
+ * or an empty value ends the search. For an empty key none is asked, whatever
+ * it would say of one.
  *
  * Values may be secrets: they are wiped when freed.
  */

@@ -137,6 +137,11 @@ def test_an_address_that_is_in_no_table_has_the_usual_words(
 @pytest.mark.parametrize("name, value, why", [
     ("smtp_reply_filter", "tcp:127.0.0.1:9",
      "must be of types that can be read at start"),
+    # each line of a message would be a question
+    ("smtp_header_checks", "tcp:127.0.0.1:9",
+     "must be of types that can be read at start"),
+    ("smtp_body_checks", "proxy:ldap:/nowhere/body.cf",
+     "must be of types that can be read at start"),
     ("smtp_delivery_status_filter", "regexp:/nowhere/filter",
      "No such file"),
 ])

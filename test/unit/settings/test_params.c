@@ -208,6 +208,31 @@ params_rules_between_parameters_are_checked(void **state)
 }
 
 static void
+params_mechanisms_are_names(void **state)
+{
+	static const char *const good[] = {
+	    "", "plain, login", "!gssapi, !login, static:rest", "!static:all"};
+	static const char *const bad[] = {"/etc/postfix/smtp_mechs",
+	    "plain hash:/etc/x", "!/etc/x", "regexp:{{/./ x}}"};
+
+	(void)state;
+	set_by_name("lane_state_directory", "/here");
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		set_by_name("smtp_sasl_mechanism_filter", good[i]);
+		params_check(&set, &problems);
+		assert_int_equal(problems.count, 0);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		set_by_name("smtp_sasl_mechanism_filter", bad[i]);
+		params_check(&set, &problems);
+		assert_int_equal(problems.count, 1);
+		assert_non_null(
+		    strstr(problems.text[0], "not supported by lane"));
+		problems_fini(&problems);
+	}
+}
+
+static void
 params_alert_url_is_checked_and_not_shown(void **state)
 {
 	static const char *const good[] = {"", "http://127.0.0.1:80/x?y#z",
@@ -295,6 +320,8 @@ main(void)
 		params_bad_values_name_what_is_allowed, setup, teardown),
 	    cmocka_unit_test_setup_teardown(
 		params_defaults_are_allowed_values, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		params_mechanisms_are_names, setup, teardown),
 	    cmocka_unit_test_setup_teardown(
 		params_alert_url_is_checked_and_not_shown, setup, teardown),
 	    cmocka_unit_test_setup_teardown(

@@ -261,6 +261,8 @@ sasl_filter_takes_the_first_match(void **state)
 	    {"plain", "PLAIN LOGIN CRAM-MD5", "PLAIN"},
 	    {"!GSSAPI, !login, plain, login", "GSSAPI LOGIN PLAIN", "PLAIN"},
 	    {"!plain", "PLAIN LOGIN", ""},
+	    {"!login, static:rest", "LOGIN PLAIN", "PLAIN"},
+	    {"plain !static:rest login", "LOGIN PLAIN", "PLAIN"},
 	};
 	const char *error;
 	char left[200];

@@ -123,6 +123,13 @@ tls_policies_that_are_wrong_say_why(void **state)
 	    {"fingerprint enable_rpk=yes",
 		"\"enable_rpk\": no raw public keys"},
 	    {"verify servername=a_b..c", "invalid host name"},
+	    {"encrypt ciphers=high ciphers=medium", "\"ciphers\": given more"},
+	    {"may PROTOCOLS=TLSv1.2 protocols=", "given more than once"},
+	    {"may exclude= exclude=RC4", "\"exclude\": given more"},
+	    {"may servername=a.example servername=b.example",
+		"\"servername\": given more"},
+	    {"may connection_reuse=often", "must be yes or no"},
+	    {"may enable_rpk=perhaps", "must be yes or no"},
 	};
 	struct settings set;
 	struct tlspolicy p;
@@ -136,6 +143,27 @@ tls_policies_that_are_wrong_say_why(void **state)
 		if (strstr(why, cases[i].why) == NULL)
 			fail_msg("%s: %s", cases[i].text, why);
 	}
+	settings_free(&set);
+}
+
+static void
+tls_servername_of_main_cf_is_looked_at_where_it_is_used(void **state)
+{
+	struct settings set;
+	struct tlspolicy p;
+	char why[TLSPOLICY_ERROR_SIZE];
+
+	(void)state;
+	params_init(&set);
+	(void)params_set(&set, params_find("smtp_tls_servername"), "-a-", NULL);
+	(void)params_set(
+	    &set, params_find("smtp_tls_security_level"), "may", NULL);
+	assert_false(tlspolicy_init(&p, &set, why, sizeof(why)));
+	assert_string_equal(why, "smtp_tls_servername: invalid host name");
+	assert_false(tlspolicy_parse(&p, &set, "encrypt", why, sizeof(why)));
+	assert_true(tlspolicy_parse(&p, &set, "none", why, sizeof(why)));
+	assert_true(tlspolicy_parse(
+	    &p, &set, "encrypt servername=a.example", why, sizeof(why)));
 	settings_free(&set);
 }
 
@@ -702,6 +730,8 @@ main(void)
 	    cmocka_unit_test(tls_versions_follow_both_syntaxes),
 	    cmocka_unit_test(tls_policies_are_parsed),
 	    cmocka_unit_test(tls_policies_that_are_wrong_say_why),
+	    cmocka_unit_test(
+		tls_servername_of_main_cf_is_looked_at_where_it_is_used),
 	    cmocka_unit_test(tls_levels_come_from_the_obsolete_switches_too),
 	    cmocka_unit_test(
 		tls_cipher_lists_follow_grade_level_and_parameters),

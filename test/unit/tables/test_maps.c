@@ -520,6 +520,20 @@ maps_static_answers_everything(void **state)
 	maps_close(&maps);
 }
 
+/* As for smtp(8): an empty line of a body is not checked, and a table that
+ * answers to everything gives the null sender nothing. */
+static void
+maps_ask_no_table_for_nothing(void **state)
+{
+	struct maps *maps = open_as("fail:x static:y regexp:{{/^$/ z}}");
+
+	(void)state;
+	expect(maps, "", "none");
+	assert_true(maps_find_now(maps, "", false, on_found, NULL));
+	assert_string_equal(got, "none");
+	maps_close(&maps);
+}
+
 int
 main(void)
 {
@@ -546,6 +560,7 @@ main(void)
 	    cmocka_unit_test(maps_preload_failure_ends_no_table),
 	    cmocka_unit_test(maps_empty_values_are_errors),
 	    cmocka_unit_test(maps_static_answers_everything),
+	    cmocka_unit_test(maps_ask_no_table_for_nothing),
 	};
 
 	return cmocka_run_group_tests_name("maps", tests, setup, teardown);
