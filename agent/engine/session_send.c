@@ -360,20 +360,54 @@ render_body(struct session *s, struct buf *out, struct moment now)
 	return true;
 }
 
+static void
+render_rset(struct session *s, struct buf *out, int64_t now_us)
+{
+	size_t before = buf_len(out);
+
+	CHECK(command_rset(out));
+	session_push(s, COMMAND_RSET, s->cur, 0, buf_len(out) - before, now_us);
+}
+
+/* Not of a message that was refused meanwhile. */
+static void
+render_data(struct session *s, struct buf *out, struct moment now)
+{
+	struct transaction *t = s->cur;
+	size_t before = buf_len(out);
+
+	if (t->is_failed) {
+		session_stop_rendering(s, t);
+		session_settle(s, t, now);
+		return;
+	}
+	CHECK(command_data(out));
+	session_push(s, COMMAND_DATA, t, 0, buf_len(out) - before, now.us);
+	s->step = STEP_WAIT_354;
+}
+
+/* The end of a content that nobody is to have. */
+static void
+render_vain_dot(struct session *s, struct buf *out, int64_t now_us)
+{
+	size_t before = buf_len(out);
+
+	CHECK(buf_add_str(out, ".\r\n"));
+	session_push(s, COMMAND_BODY, s->cur, 0, buf_len(out) - before, now_us);
+	session_stop_rendering(s, s->cur);
+}
+
 /* One command, or a stretch of content. False: nothing can go now. */
 static bool
 render_step(
     struct session *s, struct buf *out, size_t pulled, struct moment now)
 {
 	struct transaction *t = s->cur;
-	size_t before = buf_len(out);
 
 	CHECK(t->state == TRANSACTION_RENDERING);
 	switch (s->step) {
 	case STEP_RSET:
-		CHECK(command_rset(out));
-		session_push(
-		    s, COMMAND_RSET, t, 0, buf_len(out) - before, now.us);
+		render_rset(s, out, now.us);
 		s->step = STEP_XFORWARD_CLIENT;
 		return true;
 	case STEP_XFORWARD_CLIENT:
@@ -398,32 +432,19 @@ render_step(
 		}
 		return true;
 	case STEP_DATA:
-		if (t->is_failed) {
-			session_stop_rendering(s, t);
-			session_settle(s, t, now);
-			return true;
-		}
-		CHECK(command_data(out));
-		session_push(
-		    s, COMMAND_DATA, t, 0, buf_len(out) - before, now.us);
-		s->step = STEP_WAIT_354;
+		render_data(s, out, now);
 		return true;
 	case STEP_WAIT_354:
 		return false;
 	case STEP_VAIN_DOT:
-		CHECK(buf_add_str(out, ".\r\n"));
-		session_push(
-		    s, COMMAND_BODY, t, 0, buf_len(out) - before, now.us);
-		session_stop_rendering(s, t);
+		render_vain_dot(s, out, now.us);
 		return true;
 	case STEP_BODY:
 		return render_body(s, out, now);
 	case STEP_BDAT:
 		return render_bdat(s, out, pulled, now);
 	case STEP_LAST_RSET:
-		CHECK(command_rset(out));
-		session_push(
-		    s, COMMAND_RSET, t, 0, buf_len(out) - before, now.us);
+		render_rset(s, out, now.us);
 		s->needs_rset = false;
 		session_stop_rendering(s, t);
 		return true;
