@@ -26,6 +26,33 @@ lane_session_quota(const struct lane_session *ls, int64_t now_us)
 }
 
 static bool
+is_same_host(const struct route *r, const struct route *other)
+{
+	return other->level == r->level &&
+	       other->may_be_plain == r->may_be_plain &&
+	       strcmp(other->nexthops, r->nexthops) == 0 &&
+	       strcmp(other->past, r->past) == 0;
+}
+
+void
+lane_expect_as_others(const struct lane *lane, struct route *r)
+{
+	const struct route *best = NULL;
+
+	if (r->worked_us != 0)
+		return;
+	list_each (link, &lane->routes) {
+		const struct route *other = route_of(link);
+
+		if (other->worked_us != 0 && is_same_host(r, other) &&
+		    (best == NULL || route_is_example(other, best)))
+			best = other;
+	}
+	if (best != NULL)
+		route_expect_as(r, best);
+}
+
+static bool
 start_dial(
     struct lane *lane, struct route *r, struct lane_no *no, int64_t now_us)
 {
@@ -39,6 +66,7 @@ start_dial(
 			lane_ask_for_slot(lane, r, now_us);
 		return false;
 	}
+	lane_expect_as_others(lane, r);
 	if (r->short_us > 0)
 		r->short_us = now_us;
 	r->dialing++;

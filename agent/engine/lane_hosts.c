@@ -111,24 +111,6 @@ find(const struct lane *lane, const struct key *key)
 	return NULL;
 }
 
-/* A login at a host that others log in to takes as long, as far as is known. */
-static void
-expect_as_others(const struct lane *lane, struct route *r)
-{
-	list_each (link, &lane->routes) {
-		const struct route *other = route_of(link);
-
-		if (strcmp(other->nexthops, r->nexthops) != 0 ||
-		    other->level != r->level || !other->tempo.knows_dial ||
-		    !other->tempo.knows_message)
-			continue;
-		r->tempo.dial_us = other->tempo.dial_us;
-		r->tempo.message_us = other->tempo.message_us;
-		r->tempo.knows_dial = r->tempo.knows_message = true;
-		return;
-	}
-}
-
 static struct route *
 make(struct lane *lane, const struct key *key, int64_t now_us)
 {
@@ -147,7 +129,7 @@ make(struct lane *lane, const struct key *key, int64_t now_us)
 	r->levels = key->levels;
 	r->may_be_plain = key->may_be_plain;
 	r->id = ++lane->route_ids;
-	expect_as_others(lane, r);
+	lane_expect_as_others(lane, r);
 	lane_begin_pace(lane, r, now_us);
 	if (lane->ops.alarms != NULL &&
 	    lane->ops.alarms->is_stopped(lane->ops.alarms_ctx, r))

@@ -234,6 +234,10 @@ bool lane_add_dial_for(struct lane *lane, struct route *r,
 bool lane_is_sooner_behind(
     const struct lane_session *ls, struct lane_no *no, int64_t now_us);
 
+/* r, which may be new, goes by what other logins at its host have found out, as
+ * long as it has had no session. */
+void lane_expect_as_others(const struct lane *lane, struct route *r);
+
 /* How many messages a session may take in all. */
 int lane_session_quota(const struct lane_session *ls, int64_t now_us);
 

@@ -14,8 +14,14 @@
  *      more than its share,
  *   2. of any session of a route that has more than its share: at once for who
  *      has none, a turn later for who has too few,
- *   3. for who has none: of an idle session,
+ *   3. for who has none: of an idle session that no more mail is expected for
+ *      soon, or else of one that has its last messages on their way,
  *   4. ... a turn later, of the one that was had for longest, a turn at least.
+ *
+ * Mail is expected for as long as a dial takes after the last that came, or
+ * thrice as long as it was between those before, 0.25 s at most: a queue
+ * manager with mail of many logins has one message of this and one of that, and
+ * a login with each of them would keep everybody busy.
  *
  * So where there are more logins than places the mail of one that waits here
  * goes together, for a turn or until the session is spent. With L contenders on
@@ -26,12 +32,16 @@
  */
 #include "agent/engine/lane_state.h"
 
+#include <math.h>
+
 #include "common/base/clock.h"
 #include "common/base/log.h"
 
 enum {
 	/* What was used a moment ago may be wanted again. */
 	YIELD_AFTER_US = 1000000,
+	/* The next message of who had some a moment ago is waited for. */
+	QUIET_MAX_US = 250000,
 	/* Dials take no more than an eighth of the time. */
 	TURN_DIALS = 8,
 	TURN_MIN_US = 1000000,
@@ -193,12 +203,37 @@ is_due(struct search *s, int64_t at_us)
 	return false;
 }
 
+/* If no more of its mail has come by then, the next is not worth a wait: that
+ * would be longer than the dial for it takes, and than it was between others.
+ */
+static int64_t
+quiet_us(const struct route *r)
+{
+	double dial_us = fmin(r->tempo.dial_us, YIELD_AFTER_US);
+	int64_t next_us = tempo_next_us(&r->tempo, QUIET_MAX_US);
+	int64_t dialled_us = r->tempo.came_us + (int64_t)dial_us;
+
+	return next_us > dialled_us ? next_us : dialled_us;
+}
+
+/* What it has is answered in the time of a dial: QUIT may go with it. */
+static bool
+is_nearly_idle(const struct lane_session *ls, int64_t now_us)
+{
+	const struct tempo *t = &ls->route->tempo;
+	double left_us = (double)session_load(ls->session) * t->message_us;
+
+	return t->knows_dial && t->knows_message && left_us <= t->dial_us &&
+	       (double)(now_us - ls->moved_us) <= t->dial_us;
+}
+
 /* 0: it keeps its place. */
 static int
 rank_of(struct search *s, const struct lane_session *ls, size_t held)
 {
 	const struct route *r = ls->route;
-	bool is_idle = session_load(ls->session) == 0 && lane_unparked(r) == 0;
+	bool is_through = lane_unparked(r) == 0;
+	bool is_idle = session_load(ls->session) == 0 && is_through;
 	/* How many of an account's connections are the lane's nobody knows. */
 	bool is_beyond = held > (s->of_account ? 1 : s->lane->share);
 	int64_t since_us = s->r->short_us, turn = turn_us(r);
@@ -206,16 +241,20 @@ rank_of(struct search *s, const struct lane_session *ls, size_t held)
 	if (is_idle &&
 	    ((is_beyond && s->want != LANE_WANTS_MORE) ||
 		is_due(s, session_idle_since_us(ls->session) + YIELD_AFTER_US)))
-		return 4;
+		return 5;
 	if (s->want == LANE_WANTS_MORE)
 		return 0;
 	if (is_beyond &&
 	    (s->want == LANE_WANTS_ONE || is_due(s, since_us + turn)))
-		return 3;
+		return 4;
 	if (s->want != LANE_WANTS_ONE)
 		return 0;
-	if (is_idle)
-		return 2;
+	if (is_through && is_due(s, quiet_us(r))) {
+		if (is_idle)
+			return 3;
+		if (is_nearly_idle(ls, s->now_us))
+			return 2;
+	}
 	return is_due(
 	    s, (ls->began_us > since_us ? ls->began_us : since_us) + turn);
 }
@@ -227,10 +266,13 @@ is_better(const struct search *s, const struct lane_session *ls, int rank,
 {
 	if (s->best == NULL || rank != s->rank)
 		return s->best == NULL || rank > s->rank;
-	if (rank == 4 || rank == 2)
+	if (rank == 5 || rank == 3)
 		return session_idle_since_us(ls->session) <
 		       session_idle_since_us(s->best->session);
-	if (rank == 3)
+	if (rank == 2)
+		return session_load(ls->session) <
+		       session_load(s->best->session);
+	if (rank == 4)
 		return held > s->held ||
 		       (held == s->held && session_load(ls->session) <
 					       session_load(s->best->session));

@@ -87,6 +87,33 @@ route_free(struct route **route)
 	mem_free(old);
 }
 
+bool
+route_is_example(const struct route *r, const struct route *other)
+{
+	if ((r->wary > 0) != (other->wary > 0))
+		return r->wary > 0;
+	return r->taken_since_doubt > other->taken_since_doubt;
+}
+
+void
+route_expect_as(struct route *r, const struct route *other)
+{
+	CHECK(r->worked_us == 0 && r->session_count == 0);
+	if (other->tempo.knows_dial) {
+		r->tempo.dial_us = other->tempo.dial_us;
+		r->tempo.knows_dial = true;
+	}
+	if (other->tempo.knows_message) {
+		r->tempo.message_us = other->tempo.message_us;
+		r->tempo.knows_message = true;
+	}
+	r->manner = other->manner;
+	if (other->wary > 0)
+		r->depth = 1;
+	else if (other->depth > r->depth)
+		r->depth = other->depth;
+}
+
 /* After so many good ones in a row depth doubles. */
 static int
 needed_to_grow(const struct route *r)

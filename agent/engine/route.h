@@ -213,6 +213,13 @@ struct route {
 struct route *route_new(const char *nexthops, const char *sender);
 void route_free(struct route **route);
 
+/* How long things take, how the server may be talked to, and the depth, are the
+ * same for another login at the same host: r, which never had a session, goes
+ * by them. Which of two routes to go by: of a host that dies of full windows
+ * the one that knows it, else the one that had more messages taken. */
+void route_expect_as(struct route *r, const struct route *other);
+bool route_is_example(const struct route *r, const struct route *other);
+
 /* Messages that may be unanswered on a session. */
 static inline int
 route_window(const struct route *r)

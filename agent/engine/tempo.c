@@ -5,7 +5,12 @@
 #include "common/base/log.h"
 
 /* Of the newest: one part of so many. */
-enum { DIALS_SMOOTHED = 4, MESSAGES_SMOOTHED = 16 };
+enum { DIALS_SMOOTHED = 4, MESSAGES_SMOOTHED = 16, COMING_SMOOTHED = 4 };
+
+/* What comes later than that after the one before is the first of others. */
+enum { TOGETHER_US = 1000000 };
+/* Intervals of what comes by chance: one in twenty is longer. */
+enum { PATIENT_TIMES = 3 };
 
 static void
 smooth(double *mean, bool *is_known, int64_t took_us, int parts)
@@ -41,9 +46,26 @@ tempo_coming(const struct tempo *t, int64_t now_us)
 void
 tempo_on_coming(struct tempo *t, int64_t now_us)
 {
+	int64_t since_us = now_us - t->came_us;
+
 	CHECK(now_us > 0);
+	if (t->came_us == 0 || since_us > TOGETHER_US)
+		t->interval_us = 0;
+	else if (t->interval_us == 0)
+		t->interval_us = (double)since_us;
+	else
+		t->interval_us +=
+		    ((double)since_us - t->interval_us) / COMING_SMOOTHED;
 	t->came = tempo_coming(t, now_us) + 1;
 	t->came_us = now_us;
+}
+
+int64_t
+tempo_next_us(const struct tempo *t, int64_t max_us)
+{
+	double wait_us = PATIENT_TIMES * t->interval_us;
+
+	return t->came_us + (int64_t)fmin(wait_us, (double)max_us);
 }
 
 double

@@ -9,6 +9,8 @@
  *             window most take no time at all, and the first of it a round trip
  *   coming    what comes in the time that a dial takes: each that came is
  *             forgotten by and by over that time
+ *   interval  from one that came to the next, as long as they come within a
+ *             second of each other
  *
  * Pure values, in microseconds; time is an argument.
  */
@@ -24,6 +26,7 @@ struct tempo {
 	bool knows_dial, knows_message;
 	double came; /* as of then: */
 	int64_t came_us;
+	double interval_us; /* 0: none is known, or all came at once */
 };
 
 /* A dial worked / a session that had mail was rid of one message. */
@@ -32,6 +35,10 @@ void tempo_on_message(struct tempo *t, int64_t took_us);
 
 /* A message came, to be sent. */
 void tempo_on_coming(struct tempo *t, int64_t now_us);
+
+/* When the next should have come, if they go on as they do: thrice the interval
+ * after the last one. No more than max_us after it. */
+int64_t tempo_next_us(const struct tempo *t, int64_t max_us);
 
 /* How many more will come while somebody dials, if they go on as they do. */
 double tempo_coming(const struct tempo *t, int64_t now_us);

@@ -9,6 +9,7 @@
 
 #include "agent/engine/lane_state.h"
 #include "common/base/clock.h"
+#include "common/base/log.h"
 #include "test/support/lane_world.h"
 
 enum { LOGINS_MAX = 200 };
@@ -64,6 +65,18 @@ longest_wait_ms(const struct world *w)
 			last[login] = m->done_ms;
 	}
 	return longest;
+}
+
+static struct route *
+route_by(struct world *w, const char *sender)
+{
+	struct route *found = NULL;
+
+	list_each (link, &w->lane->routes)
+		if (strcmp(route_of(link)->sender, sender) == 0)
+			found = route_of(link);
+	CHECK(found != NULL);
+	return found;
 }
 
 static size_t
@@ -122,6 +135,125 @@ session_stays_while_its_login_has_mail(void **state)
 	world_finish(&w, 3600000);
 	world_check_all_sent(&w);
 	assert_true(w.dials <= 120);
+	world_fini(&w);
+}
+
+/* Each login has one message after another, as a queue manager with mail of
+ * many hands it out: idle in between is not through. */
+static void
+session_stays_while_mail_of_its_login_keeps_coming(void **state)
+{
+	enum { LOGINS = 100, MESSAGES = LOGINS * 20 };
+	struct world w;
+
+	(void)state;
+	begin(&w, 20, LOGINS, MESSAGES);
+	w.server.rtt_ms = 2;
+	w.server.dial_rtts = 15; /* of a busy machine */
+	for (size_t n = 0; n < MESSAGES; n++) {
+		world_submit(&w, 1);
+		world_run(&w, 1);
+	}
+	world_finish(&w, 3600000);
+	world_check_all_sent(&w);
+	/* Of a login's first message nobody knows that more will come. */
+	assert_true(w.dials <= 2 * LOGINS);
+	world_fini(&w);
+}
+
+/* ... but for others that wait no longer than a turn, here of a second. */
+static void
+mail_that_keeps_coming_does_not_hold_a_place_for_ever(void **state)
+{
+	enum { LOGINS = 15, MESSAGES = LOGINS * 200 };
+	struct world w;
+
+	(void)state;
+	begin(&w, 10, LOGINS, MESSAGES);
+	w.set.lane_messages_per_connection = 1000000;
+	w.server.rtt_ms = 1;
+	w.server.dial_rtts = 7;
+	for (size_t n = 0; n < MESSAGES; n += LOGINS) {
+		world_submit(&w, LOGINS);
+		world_run(&w, 50);
+	}
+	world_finish(&w, 3600000);
+	world_check_all_sent(&w);
+	assert_true(longest_wait_ms(&w) <= 2 * 1000);
+	/* Five have none at any time, each for a turn at most. */
+	assert_true(w.dials <= LOGINS + 10 * 11 + 10);
+	world_fini(&w);
+}
+
+/* The only place; QUIT goes with the last messages of who had it. */
+static void
+who_is_nearly_through_says_so_with_its_last_messages(void **state)
+{
+	struct world w;
+	int64_t from;
+
+	(void)state;
+	begin(&w, 1, 2, 40);
+	w.server.rtt_ms = 200;
+	world_submit(&w, 20);
+	recall_depth(&w);
+	world_finish(&w, 60000); /* times are known now */
+	world_run(&w, 30000);
+	from = world_ms(&w);
+	world_submit(&w, 20);
+	recall_depth(&w);
+	/* QUIT of who had it before, two dials, a window for each. */
+	for (; w.done < w.count; world_run(&w, 10))
+		assert_true(world_ms(&w) - from <= 200 + 2 * (1400 + 200) + 50);
+	world_check_all_sent(&w);
+	world_fini(&w);
+}
+
+/* The second login begins when the first has shown what the host can do. */
+static void
+another_login_goes_by_what_the_first_has_found_out(void **state)
+{
+	char first[] = "first.test", second[] = "second.test";
+	const struct route *r;
+	struct world w;
+
+	(void)state;
+	begin(&w, 2, 1, 300);
+	w.is_stranger = true;
+	w.sender_domain = first;
+	world_submit(&w, 200);
+	world_finish(&w, 60000);
+	w.sender_domain = second;
+	world_submit(&w, 100);
+	world_run(&w, 1); /* the dial is under way */
+	r = route_by(&w, "s0@second.test");
+	assert_true(r->dialing > 0);
+	assert_int_equal(r->depth, w.set.lane_pipeline_depth);
+	assert_true(manner_tells_ends(&r->manner));
+	assert_true(r->tempo.knows_dial && r->tempo.knows_message);
+	world_finish(&w, 60000);
+	world_check_all_sent(&w);
+	world_fini(&w);
+}
+
+/* What dies of a full window does so with any login. */
+static void
+another_login_is_wary_of_a_host_that_died_of_a_window(void **state)
+{
+	char first[] = "first.test", second[] = "second.test";
+	struct world w;
+
+	(void)state;
+	begin(&w, 2, 1, 300);
+	w.sender_domain = first;
+	world_submit(&w, 200);
+	world_finish(&w, 60000);
+	route_by(&w, "s0@first.test")->wary = ROUTE_WARY_FIRST;
+	w.sender_domain = second;
+	world_submit(&w, 100);
+	world_run(&w, 1);
+	assert_int_equal(route_by(&w, "s0@second.test")->depth, 1);
+	world_finish(&w, 60000);
 	world_fini(&w);
 }
 
@@ -376,6 +508,16 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(waiting_mail_of_a_login_goes_together),
 	    cmocka_unit_test(session_stays_while_its_login_has_mail),
+	    cmocka_unit_test(
+		session_stays_while_mail_of_its_login_keeps_coming),
+	    cmocka_unit_test(
+		mail_that_keeps_coming_does_not_hold_a_place_for_ever),
+	    cmocka_unit_test(
+		who_is_nearly_through_says_so_with_its_last_messages),
+	    cmocka_unit_test(
+		another_login_goes_by_what_the_first_has_found_out),
+	    cmocka_unit_test(
+		another_login_is_wary_of_a_host_that_died_of_a_window),
 	    cmocka_unit_test(nobody_waits_for_twice_a_fair_turn),
 	    cmocka_unit_test(turns_come_where_a_rate_is_the_limit_too),
 	    cmocka_unit_test(place_is_made_at_once_for_who_has_none),

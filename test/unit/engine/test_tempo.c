@@ -75,6 +75,27 @@ coming_is_what_comes_while_somebody_dials(void **state)
 	assert_true(tempo_coming(&t, now + 7000) < 0.01);
 }
 
+static void
+next_is_waited_for_as_long_as_those_before_were_apart(void **state)
+{
+	struct tempo t = {0};
+	int64_t now = 5000000;
+
+	(void)state;
+	/* One alone says nothing of a next; nor does what comes at once. */
+	tempo_on_coming(&t, now);
+	assert_int_equal(tempo_next_us(&t, 1000000), now);
+	tempo_on_coming(&t, now);
+	assert_int_equal(tempo_next_us(&t, 1000000), now);
+	for (int i = 0; i < 50; i++)
+		tempo_on_coming(&t, now += 100000);
+	assert_int_equal(tempo_next_us(&t, 1000000), now + 300000);
+	assert_int_equal(tempo_next_us(&t, 250000), now + 250000);
+	/* The first of others, long after. */
+	tempo_on_coming(&t, now += 1000001);
+	assert_int_equal(tempo_next_us(&t, 1000000), now);
+}
+
 int
 main(void)
 {
@@ -83,6 +104,8 @@ main(void)
 	    cmocka_unit_test(window_counts_as_so_many_messages),
 	    cmocka_unit_test(session_carries_so_many_in_a_span),
 	    cmocka_unit_test(coming_is_what_comes_while_somebody_dials),
+	    cmocka_unit_test(
+		next_is_waited_for_as_long_as_those_before_were_apart),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
