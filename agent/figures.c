@@ -150,13 +150,14 @@ static void
 show_words(struct figures *f, struct moment now)
 {
 	struct board_alarm alarms[BOARD_ALARMS] = {{0}};
+	uint64_t met_wall_ms[BOARD_ALARMS];
+	size_t count = alarm_show(f->alarm, alarms, met_wall_ms, BOARD_ALARMS);
 	char text[LANE_WHY_SIZE];
 
 	board_writer_set(f->board, BOARD_GAUGE_waits_reason,
 	    (int64_t)lane_waits_for(f->lane, now, text, sizeof(text)));
 	board_writer_set_waits_for(f->board, text);
-	board_writer_set_alarms(
-	    f->board, alarms, alarm_show(f->alarm, alarms, BOARD_ALARMS));
+	board_writer_set_alarms(f->board, alarms, met_wall_ms, count);
 }
 
 /* ------------------------------------------------------------------------- */

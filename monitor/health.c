@@ -6,6 +6,10 @@
 
 #include "monitor/say.h"
 
+/* More than twice maximal_backoff_time (4000s), in which deferred mail is
+ * tried. */
+#define ALARM_MET_MS (INT64_C(3) * 3600 * 1000)
+
 struct judging {
 	const struct model *m;
 	const struct model_lane *lane;
@@ -162,13 +166,32 @@ judge_beat(const struct judging *j)
 
 /* ---- it runs ------------------------------------------------------------ */
 
+/* Nobody has met it for long although mail flows, such as that of a smarthost
+ * which is not in the settings any more. While mail waits for it, it is met:
+ * the lane tries again after ten first waits at most (agent/engine/route.h),
+ * and the queue manager after maximal_backoff_time. */
+static bool
+is_left_behind(const struct judging *j, const struct model_alarm *a)
+{
+	int64_t retry_ms = j->lane->site == NULL
+			       ? 0
+			       : j->lane->site->set.lane_alert_retry_us / 1000;
+	int64_t quiet_ms = j->now_ms - a->met_wall_ms;
+
+	return a->met_wall_ms > 0 && j->lane->per_s_1h > 0 &&
+	       quiet_ms > ALARM_MET_MS && quiet_ms > 20 * retry_ms;
+}
+
 static bool
 judge_alarms(const struct judging *j)
 {
-	const struct model_alarm *a = &j->lane->alarms[0];
+	const struct model_alarm *a = j->lane->alarms;
+	const struct model_alarm *end = a + j->lane->alarm_count;
 	char text[SAY_SIZE];
 
-	if (j->lane->alarm_count == 0)
+	while (a < end && is_left_behind(j, a))
+		a++;
+	if (a == end)
 		return false;
 	return say(j, HEALTH_ALARM, "%s at %s since %s: %s", a->what, a->where,
 	    say_clock(a->since_wall_ms, j->now_ms, text, sizeof(text)),

@@ -278,6 +278,7 @@ fill_words(
 			continue;
 		lane->alarm_count++;
 		to->since_wall_ms = time_of(row->since_wall_ms);
+		to->met_wall_ms = time_of(from->alarms_met_wall_ms[i]);
 		TEXT(to->what, row->what);
 		TEXT(to->where, row->where);
 		TEXT(to->reply, row->reply);

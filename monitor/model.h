@@ -90,6 +90,7 @@ struct model_account {
 
 struct model_alarm {
 	int64_t since_wall_ms;
+	int64_t met_wall_ms; /* the last time, to a minute; 0: not known */
 	char what[32]; /* login, blocked, certificate, token, outage */
 	char where[BOARD_NAME], reply[BOARD_WHY];
 };

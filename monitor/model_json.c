@@ -290,6 +290,7 @@ alarms(const struct model_lane *lane)
 		TEXT(o, a, where);
 		TEXT(o, a, reply);
 		NUMBER(o, a, since_wall_ms);
+		NUMBER(o, a, met_wall_ms);
 		add(array, o);
 	}
 	return array;

@@ -373,7 +373,7 @@ since_wall_ms(const struct state *st)
 }
 
 static void
-show(struct board_alarm *row, const struct state *st)
+show(struct board_alarm *row, uint64_t *met_wall_ms, const struct state *st)
 {
 	(void)snprintf(
 	    row->what, sizeof(row->what), "%s", alarm_kind_name(st->kind));
@@ -382,18 +382,23 @@ show(struct board_alarm *row, const struct state *st)
 	(void)snprintf(row->reply, sizeof(row->reply), "%.*s",
 	    (int)sizeof(row->reply) - 1, st->reply);
 	row->since_wall_ms = since_wall_ms(st);
+	*met_wall_ms =
+	    st->raised_wall_s > 0 ? (uint64_t)st->raised_wall_s * 1000 : 0;
 }
 
 size_t
-alarm_show(const struct alarm *a, struct board_alarm *rows, size_t max)
+alarm_show(const struct alarm *a, struct board_alarm *rows,
+    uint64_t *met_wall_ms, size_t max)
 {
 	size_t n = 0;
 
 	list_each (it, &a->states) {
 		const struct state *st = list_entry(it, struct state, link);
 
-		if (st->is_raised && n < max)
-			show(&rows[n++], st);
+		if (st->is_raised && n < max) {
+			show(&rows[n], &met_wall_ms[n], st);
+			n++;
+		}
 	}
 	return n;
 }

@@ -66,8 +66,10 @@ void alarm_clear(struct alarm *a, enum alarm_kind kind, const char *smarthost);
 bool alarm_is_raised(
     const struct alarm *a, enum alarm_kind kind, const char *smarthost);
 
-/* Those that are raised now, as the board shows them: up to max; how many. */
-size_t alarm_show(const struct alarm *a, struct board_alarm *rows, size_t max);
+/* Those that are raised now, as the board shows them, and when each was met
+ * last: up to max; how many. */
+size_t alarm_show(const struct alarm *a, struct board_alarm *rows,
+    uint64_t *met_wall_ms, size_t max);
 
 /* How many are raised now. */
 size_t alarm_count(const struct alarm *a);

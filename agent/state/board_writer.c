@@ -467,8 +467,8 @@ board_writer_set_waits_for(struct board_writer *w, const char *text)
 }
 
 void
-board_writer_set_alarms(
-    struct board_writer *w, const struct board_alarm *rows, size_t count)
+board_writer_set_alarms(struct board_writer *w, const struct board_alarm *rows,
+    const uint64_t *met_wall_ms, size_t count)
 {
 	CHECK(count <= BOARD_ALARMS);
 	if (w == NULL || w->is_draining)
@@ -480,6 +480,7 @@ board_writer_set_alarms(
 			board_store(&to->since_wall_ms, 0);
 			continue;
 		}
+		board_store(&w->lane->alarms_met_wall_ms[i], met_wall_ms[i]);
 		board_store_text(to->what, sizeof(to->what), rows[i].what);
 		board_store_text(to->where, sizeof(to->where), rows[i].where);
 		board_store_text(to->reply, sizeof(to->reply), rows[i].reply);

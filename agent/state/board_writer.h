@@ -56,9 +56,10 @@ void board_writer_trouble(struct board_writer *w, const char *text);
 /* What mail waits for; "": none does. */
 void board_writer_set_waits_for(struct board_writer *w, const char *text);
 
-/* The alarms that are raised; rows beyond count are cleared. */
-void board_writer_set_alarms(
-    struct board_writer *w, const struct board_alarm *rows, size_t count);
+/* The alarms that are raised, and when each was met last; rows beyond count are
+ * cleared. */
+void board_writer_set_alarms(struct board_writer *w,
+    const struct board_alarm *rows, const uint64_t *met_wall_ms, size_t count);
 
 /* The lane did something; now. */
 void board_writer_beat(struct board_writer *w);

@@ -324,7 +324,9 @@ struct board_lane {
 	struct board_trouble trouble;
 	struct board_alarm alarms[BOARD_ALARMS];
 	char waits_for[BOARD_WHY]; /* what mail waits for; "": none does */
-	uint64_t spare_rate[219];
+	/* Of alarms[i]: when it was met last, to a minute; 0: not known. */
+	uint64_t alarms_met_wall_ms[BOARD_ALARMS];
+	uint64_t spare_rate[219 - BOARD_ALARMS];
 	uint64_t spare_end[48];
 };
 

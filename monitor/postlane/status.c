@@ -226,13 +226,18 @@ print_waits(const struct model_lane *lane)
 static void
 print_trouble(const struct printing *p, const struct model_lane *lane)
 {
-	char text[SAY_SIZE];
+	char text[SAY_SIZE], met[SAY_SIZE];
 
-	for (size_t i = 0; i < lane->alarm_count; i++)
-		printf("  alarm        %s at %s for %s: %s\n",
-		    lane->alarms[i].what, lane->alarms[i].where,
-		    ago(p, lane->alarms[i].since_wall_ms, text),
-		    lane->alarms[i].reply);
+	for (size_t i = 0; i < lane->alarm_count; i++) {
+		const struct model_alarm *a = &lane->alarms[i];
+
+		printf("  alarm        %s at %s for %s", a->what, a->where,
+		    ago(p, a->since_wall_ms, text));
+		if (a->met_wall_ms > 0)
+			printf(
+			    ", met last %s ago", ago(p, a->met_wall_ms, met));
+		printf(": %s\n", a->reply);
+	}
 	if (lane->trouble_wall_ms > 0)
 		printf("  last trouble %s ago: %s\n",
 		    ago(p, lane->trouble_wall_ms, text), lane->trouble);

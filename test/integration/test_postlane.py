@@ -2,6 +2,7 @@
 waits, how full is the account."""
 import json
 import os
+import re
 
 import pytest
 from harness import messages, paths
@@ -112,7 +113,11 @@ def test_status_when_the_smarthost_slows_down_or_refuses(
     assert done.returncode == 1
     assert done.stdout == f"lane fast: alarm: {text}\n"
     lane = origin.lane("fast")
-    assert [a["what"] for a in lane["alarms"]] == ["login"]
+    [alarm] = lane["alarms"]
+    assert alarm["what"] == "login"
+    assert alarm["met_wall_ms"] // 1000 >= alarm["since_wall_ms"] // 1000
+    assert re.search(r"^  alarm        login at .*, met last \S+ ago: .*535",
+                     origin.postlane("status").stdout, re.M)
     assert lane["gauges"]["alarms_raised"] == 1
     assert "535 5.7.8" in lane["trouble"]
     assert sim.stats()["connections_total"] >= 1

@@ -311,6 +311,49 @@ health_is_paused_until_a_time_and_alarm_is_worse(void **state)
 }
 
 static void
+assert_alarm_at(struct world *w, const char *where)
+{
+	struct health h;
+
+	health_of(&h, &w->m, w->lane, NULL, w->postfix);
+	assert_int_equal(h.state, HEALTH_ALARM);
+	assert_memory_equal(h.text, "login at ", 9);
+	assert_memory_equal(h.text + 9, where, strlen(where));
+}
+
+static void
+health_is_not_alarm_for_what_mail_that_flows_does_not_meet(void **state)
+{
+	struct world *w = *state;
+	struct model_alarm *left = &w->lane->alarms[0];
+
+	w->lane->alarm_count = 1;
+	*left = (struct model_alarm){.since_wall_ms = NOW_MS - 86400000,
+	    .met_wall_ms = NOW_MS - 3 * 3600000 - 1,
+	    .what = "login",
+	    .where = "[old]:587",
+	    .reply = "535 no"};
+	/* nothing flows: nothing shows that it is left behind */
+	assert_alarm_at(w, "[old]:587");
+	w->lane->per_s_1h = 0.01;
+	is(w, HEALTH_WELL, "idle, nothing waits");
+	/* it may be tried as seldom as that */
+	w->site.set.lane_alert_retry_us = INT64_C(3600) * 1000000;
+	assert_alarm_at(w, "[old]:587");
+	w->site.set.lane_alert_retry_us = 0;
+	left->met_wall_ms += 2;
+	assert_alarm_at(w, "[old]:587");
+	left->met_wall_ms = 0;
+	assert_alarm_at(w, "[old]:587");
+	left->met_wall_ms = 1;
+	w->lane->alarms[1] = *left;
+	w->lane->alarms[1].met_wall_ms = NOW_MS - 60000;
+	memcpy(w->lane->alarms[1].where, "[new]", 5);
+	w->lane->alarm_count = 2;
+	assert_alarm_at(w, "[new]:587");
+}
+
+static void
 health_without_a_process_depends_on_whether_one_is_needed(void **state)
 {
 	struct world *w = *state;
@@ -595,6 +638,8 @@ main(void)
 	    IN_WORLD(health_without_an_engine_is_slowed_by_it),
 	    IN_WORLD(health_of_a_name_that_is_taken_is_an_alarm),
 	    IN_WORLD(health_is_paused_until_a_time_and_alarm_is_worse),
+	    IN_WORLD(
+		health_is_not_alarm_for_what_mail_that_flows_does_not_meet),
 	    IN_WORLD(health_is_paused_by_an_operator_and_down_is_worse),
 	    IN_WORLD(health_is_alarm_when_orders_cannot_be_read),
 	    IN_WORLD(health_without_a_process_depends_on_whether_one_is_needed),
