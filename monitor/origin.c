@@ -200,6 +200,19 @@ origin_of_rate(const struct site_lane *lane, const struct model_rate *rate,
 	return text;
 }
 
+/* Do hosts share the account's limits in this unit? */
+static bool
+is_shared(const struct model_fleet *f, const char *unit)
+{
+	size_t n = strlen(unit);
+
+	for (size_t i = 0; i < f->count; i++)
+		if (strncmp(f->limits[i].unit, unit, n) == 0 &&
+		    f->limits[i].unit[n] == '/')
+			return true;
+	return false;
+}
+
 const char *
 origin_of_account_rate(const struct model *m, size_t account,
     const struct model_rate *rate, char *text, size_t n)
@@ -211,5 +224,10 @@ origin_of_account_rate(const struct model *m, size_t account,
 		if (m->lanes[i].account == (int)account &&
 		    asks_for(m->lanes[i].site, name, rate->text))
 			lane = m->lanes[i].site;
+	if (lane == NULL && account < m->account_count &&
+	    is_shared(&m->accounts[account].fleet, rate->unit)) {
+		(void)snprintf(text, n, "this host's share of %s", name);
+		return text;
+	}
 	return origin_of_rate(lane, rate, true, text, n);
 }

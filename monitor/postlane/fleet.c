@@ -247,8 +247,8 @@ may_forget(const struct fleetview_account *a, const char *name, int *status)
 
 		if (h == NULL || h->left_us == 0)
 			continue;
-		command_complain("%s is alive: the engine heard of it %s ago, "
-				 "and %s of account %s are its own for %s",
+		command_complain("the engine heard of %s %s ago: %s of account "
+				 "%s are its own for %s more",
 		    name, say_time(h->heard_us, heard, sizeof(heard)),
 		    a->limits[i].own->unit, a->account->label,
 		    say_time(h->left_us, left, sizeof(left)));
