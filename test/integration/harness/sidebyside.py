@@ -24,6 +24,8 @@ _OWN = re.compile(r"^session=\w+ |is reachable again"
                   r"|closes a session after \d+ messages"
                   r"|bad record type: \d+ in message content")
 _SESSION = re.compile(r", session=\w{10}$", re.M)
+# Which of several messages a server took first is no difference.
+_TAKEN = re.compile(r"\bqueued as [0-9A-F]{8}\b")
 _TIMES = re.compile(r" delay=[\d.e+-]+, delays=[\d.e+/-]+,")
 _BOUNDARY = re.compile(r'boundary="([^"]+)"')
 # Which name or date is wrong: smtp(8) does not say.
@@ -55,6 +57,7 @@ class Side:
             text = re.sub(rf"\b{name}\b", "QUEUEID", text)
         text = text.replace(os.path.dirname(o.home), "BASE")
         text = _SESSION.sub("", text)
+        text = _TAKEN.sub("queued as NUMBER", text)
         text = _TIMES.sub("", text)
         text = _CERTIFICATE.sub(r"\1", text)
         return _DATE.sub("DATE", text)

@@ -87,9 +87,13 @@ class Simulator(Daemon):
         self._write_script(script)
 
     def command(self):
+        # not the kernel's choice: while it is down an outgoing connection
+        # may take one of those
+        self.port = self.port or paths.free_port()
+        self.tls_port = self.tls_port or paths.free_port()
         args = [paths.built("smarthost"),
-                "--listen", f"127.0.0.1:{self.port or 0}",
-                "--listen-tls", f"127.0.0.1:{self.tls_port or 0}",
+                "--listen", f"127.0.0.1:{self.port}",
+                "--listen-tls", f"127.0.0.1:{self.tls_port}",
                 "--cert", self.pair.cert, "--key", self.pair.key,
                 "--script", self.path("script.txt"),
                 "--ledger", self._ledger_path(self.run),
