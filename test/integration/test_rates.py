@@ -127,7 +127,8 @@ def test_bulk_is_cut_before_urgent(base, certs, origin, started):
           f"in an empty system, {p95(busy) * 1e3:.0f} ms beside bulk; "
           f"{used:.1f}/s of {rate}/s used, {refused} refused, bulk gave way "
           f"{gave_way} times, urgent {len(cut)} times")
-    assert gave_way >= max(1, len(cut))
+    # where urgent mail was refused: on a slow machine it may not have been
+    assert gave_way >= len(cut)
     if LONG:    # on a machine with nothing else to do
         assert not cut
         assert p95(busy) <= 2 * p95(empty) + 0.25
