@@ -1,5 +1,6 @@
 """lanestat(8): what it serves beside lanes at work, and how master starts,
 reloads and ends it."""
+import http.client
 import json
 import os
 import pwd
@@ -36,7 +37,10 @@ def fetch(port, path, method="GET", **fields):
 def answer(port, path, **fields):
     """The text, as soon as there is one."""
     def found():
-        status, _, text = fetch(port, path, **fields)
+        try:
+            status, _, text = fetch(port, path, **fields)
+        except http.client.IncompleteRead:
+            return False    # of a process that ends to begin anew
         return status == 200 and text
     return wait_until(found, 30, f"an answer to {path}")
 
