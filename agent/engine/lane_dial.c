@@ -39,7 +39,9 @@ lane_expect_as_others(const struct lane *lane, struct route *r)
 {
 	const struct route *best = NULL;
 
-	if (r->worked_us != 0)
+	/* A session whose login leads is there before a dial is known to have
+	 * worked, and its depth and manner are in use. */
+	if (r->worked_us != 0 || r->session_count > 0)
 		return;
 	list_each (link, &lane->routes) {
 		const struct route *other = route_of(link);

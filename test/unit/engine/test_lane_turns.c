@@ -236,6 +236,39 @@ another_login_goes_by_what_the_first_has_found_out(void **state)
 	world_fini(&w);
 }
 
+/* A login that leads has a session before anybody knows that it works: while
+ * the server thinks about it more is dialled for. */
+static void
+session_whose_login_is_under_way_is_one(void **state)
+{
+	char first[] = "first.test", second[] = "second.test";
+	struct route *r;
+	struct world w;
+
+	(void)state;
+	begin(&w, 4, 1, 600);
+	w.has_login = true;
+	w.sender_domain = first;
+	world_submit(&w, 200);
+	world_finish(&w, 60000);
+	world_run(&w, 60000);
+	w.leads = true;
+	w.sender_domain = second;
+	world_submit(&w, 1);
+	do {
+		world_run(&w, 1);
+		r = route_by(&w, "s0@second.test");
+	} while (r->session_count == 0);
+	assert_int_equal(r->worked_us, 0);
+	world_submit(&w, 399);
+	world_run(&w, 1);
+	assert_true(r->dialing > 0);
+	assert_int_equal(r->worked_us, 0);
+	world_finish(&w, 60000);
+	world_check_all_sent(&w);
+	world_fini(&w);
+}
+
 /* What dies of a full window does so with any login. */
 static void
 another_login_is_wary_of_a_host_that_died_of_a_window(void **state)
@@ -516,6 +549,7 @@ main(void)
 		who_is_nearly_through_says_so_with_its_last_messages),
 	    cmocka_unit_test(
 		another_login_goes_by_what_the_first_has_found_out),
+	    cmocka_unit_test(session_whose_login_is_under_way_is_one),
 	    cmocka_unit_test(
 		another_login_is_wary_of_a_host_that_died_of_a_window),
 	    cmocka_unit_test(nobody_waits_for_twice_a_fair_turn),
