@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "agent/settings/config.h"
-#include "agent/settings/fleet_access.h"
 #include "common/base/log.h"
 
 enum { WAIT_S = 3 };
@@ -75,19 +74,18 @@ log_in(struct fleetlink *l, const struct fleet_access *a)
 bool
 fleetlink_open(struct fleetlink *l, const struct settings *set)
 {
-	struct fleet_access a;
+	struct fleet_access *a = &l->access;
 	char error[FLEETLINK_WHY_SIZE] = "";
 	bool is_open = false;
 
 	*l = (struct fleetlink){.redis = NULL};
-	if (!fleet_access_parse(set->lane_fleet, &a, error, sizeof(error)))
+	if (!fleet_access_parse(set->lane_fleet, a, error, sizeof(error)))
 		note(l->why, "lane_fleet", error);
 	else if (!fleet_access_password(
-		     set->lane_fleet_password_file, &a, error, sizeof(error)))
+		     set->lane_fleet_password_file, a, error, sizeof(error)))
 		note(l->why, "lane_fleet_password_file", error);
 	else
-		is_open = connect_to(l, &a) && log_in(l, &a);
-	fleet_access_forget(&a);
+		is_open = connect_to(l, a) && log_in(l, a);
 	return is_open;
 }
 
@@ -97,6 +95,7 @@ fleetlink_close(struct fleetlink *l)
 	if (l->redis != NULL)
 		redisFree(l->redis);
 	l->redis = NULL;
+	fleet_access_forget(&l->access);
 }
 
 redisReply *
@@ -115,6 +114,7 @@ fleetlink_ask(
 	}
 	if (reply->type != REDIS_REPLY_ERROR)
 		return reply;
+	fleet_access_hide(&l->access, reply->str);
 	if (l->refused[0] == '\0')
 		note(l->refused, what, reply->str);
 	freeReplyObject(reply);

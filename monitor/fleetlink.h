@@ -3,7 +3,8 @@
  * Found and entered as a lane does it (agent/settings/fleet_access.h), on a
  * connection of its own, so that no lane's is disturbed. Blocks, for three
  * seconds at most for the connection and for each reply; the first that does
- * not come is the end. What an engine says is printable when it is shown.
+ * not come is the end. What an engine says is printable when it is shown, and
+ * never has the password.
  */
 #ifndef FLEETLINK_H
 #define FLEETLINK_H
@@ -11,11 +12,14 @@
 #include <hiredis/hiredis.h>
 #include <stdbool.h>
 
+#include "agent/settings/fleet_access.h"
+
 struct settings;
 
 enum { FLEETLINK_WHY_SIZE = 256, FLEETLINK_SHA_SIZE = 41 };
 
 struct fleetlink {
+	struct fleet_access access; /* to be hidden in what it says */
 	redisContext *redis; /* NULL: there is none */
 	char why[FLEETLINK_WHY_SIZE]; /* why not */
 	/* The first command that it would not do, with its words; "": none. */

@@ -15,11 +15,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
-enum {
-	READ_SIZE = 4096,
-	SHA_DIGITS = 40,
-	PASSWORD_SHOWN = 8, /* so many octets of it would tell something */
-};
+enum { READ_SIZE = 4096, SHA_DIGITS = 40 };
 
 enum redis_state {
 	REDIS_IDLE,
@@ -212,33 +208,12 @@ on_greeting(struct redis *r, const redisReply *reply)
 	return true;
 }
 
-/* "ERR unknown command 'AUTH', with args beginning with: ..." */
-static void
-hide_password(const struct redis *r, redisReply *reply)
-{
-	/* By which something is done, whatever the password may be. */
-	static const char *const codes[] = {
-	    "NOSCRIPT", "READONLY", "NOAUTH", "WRONGPASS", "NOPERM", "ERR"};
-	size_t code = strcspn(reply->str, " "), from = 0;
-	size_t shown = strnlen(r->access->password, PASSWORD_SHOWN);
-	char *at;
-
-	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
-		if (strlen(codes[i]) == code &&
-		    strncmp(reply->str, codes[i], code) == 0)
-			from = code;
-	at = memmem(reply->str + from, strlen(reply->str + from),
-	    r->access->password, shown);
-	if (shown > 0 && at != NULL)
-		mem_wipe(at, strlen(at));
-}
-
 /* False: the connection is over. */
 static bool
 take(struct redis *r, redisReply *reply)
 {
 	if (reply->type == REDIS_REPLY_ERROR)
-		hide_password(r, reply);
+		fleet_access_hide(r->access, reply->str);
 	if (r->awaited == 0) {
 		lose(r, "", "it says what nobody asked");
 		return false;

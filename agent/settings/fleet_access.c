@@ -9,11 +9,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/mem.h"
+
 #define UNIX_PREFIX "unix:"
 
 enum {
 	PORT_MAX = 65535,
 	FOREIGN_ANY = 077,
+	PASSWORD_SHOWN = 8, /* so many octets of it would tell something */
 	LINE_SIZE = sizeof(((struct fleet_access *)0)->user) +
 		    sizeof(((struct fleet_access *)0)->password),
 };
@@ -179,6 +182,25 @@ bool
 fleet_access_lock(struct fleet_access *a)
 {
 	return mlock(a, sizeof(*a)) == 0;
+}
+
+void
+fleet_access_hide(const struct fleet_access *a, char *error)
+{
+	/* By which something is done, whatever the password may be. */
+	static const char *const codes[] = {
+	    "NOSCRIPT", "READONLY", "NOAUTH", "WRONGPASS", "NOPERM", "ERR"};
+	size_t code = strcspn(error, " "), from = 0;
+	size_t shown = strnlen(a->password, PASSWORD_SHOWN);
+	char *at;
+
+	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
+		if (strlen(codes[i]) == code &&
+		    strncmp(error, codes[i], code) == 0)
+			from = code;
+	at = memmem(error + from, strlen(error + from), a->password, shown);
+	if (shown > 0 && at != NULL)
+		mem_wipe(at, strlen(at));
 }
 
 void

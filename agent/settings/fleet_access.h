@@ -35,6 +35,10 @@ bool fleet_access_password(
  * swap space. False with errno; it is of use all the same. */
 bool fleet_access_lock(struct fleet_access *a);
 
+/* An engine's error may have the words that it was told: "ERR unknown command
+ * 'AUTH', with args beginning with: ...". It ends where the password begins. */
+void fleet_access_hide(const struct fleet_access *a, char *error);
+
 /* Leaves nothing of it in memory. */
 void fleet_access_forget(struct fleet_access *a);
 

@@ -349,10 +349,10 @@ forget_account(struct forgetting *f, const struct fleetview *v,
 		f->status = EX_UNAVAILABLE;
 		command_complain("engine %s does not answer: %s",
 		    e->lane->set.lane_fleet, f->link.why);
-		return;
+	} else {
+		for (size_t i = 0; i < a->account->fleet.count; i++)
+			forget_limit(f, a, i);
 	}
-	for (size_t i = 0; i < a->account->fleet.count; i++)
-		forget_limit(f, a, i);
 	fleetlink_close(&f->link);
 }
 
