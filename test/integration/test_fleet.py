@@ -10,14 +10,13 @@ figures go to stdout.
 import contextlib
 import os
 import signal
-import threading
 import time
 
 import pytest
 
 from harness import messages, paths
 from harness.fleet import ADMIN, PASSWORD, Engine, Link
-from harness.load import wait_clock, wait_flushed
+from harness.load import Background, wait_clock, wait_flushed
 from harness.pace import excess
 from harness.postfix import Postfix
 from harness.simulator import Simulator
@@ -38,33 +37,18 @@ WIDE = {f"fast_{name}": "400" for name in (
 JITTER_S = 0.1
 
 
-class Feed:
+class Feed(Background):
     """A host whose queue has so much mail all the time, until the block ends:
     it could use all there is."""
 
     def __init__(self, host, depth=200):
+        super().__init__()
         self.host, self.depth = host, depth
-        self._is_over = threading.Event()
-        self._failure = None
-        self._thread = threading.Thread(target=self._run)
 
-    def _run(self):
-        try:
-            while not self._is_over.wait(0.05):
-                if self.host.origin.queue_count() < self.depth:
-                    self.host.send(30)
-        except Exception as e:      # to be raised in the test's thread
-            self._failure = e
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._is_over.set()
-        self._thread.join()
-        if self._failure:
-            raise self._failure
+    def work(self):
+        while not self.is_over.wait(0.05):
+            if self.host.origin.queue_count() < self.depth:
+                self.host.send(30)
 
 
 class Host:

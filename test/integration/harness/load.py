@@ -6,37 +6,21 @@ from . import messages
 from .wait import wait_until
 
 
-class Load:
-    """with Load(origin) as load: ... Injects batches from a thread until the
-    block ends; `sent` is what was queued, complete after the block, and
-    `began_s` when its injection began, by id, in seconds since the epoch."""
+class Background:
+    """What a thread does until the block ends; its failure is the block's."""
 
-    def __init__(self, origin, batch=20, connections=2, per_s=None,
-                 prefix="load", **how):
-        self.origin = origin
-        self.batch, self.connections = batch, connections
-        self.per_s = per_s      # messages; None: as fast as it takes them
-        self.prefix, self.how = prefix, how
-        self.sent, self.began_s = [], {}
-        self._is_over = threading.Event()
+    def __init__(self):
+        self.is_over = threading.Event()
         self._failure = None
         self._thread = threading.Thread(target=self._run)
 
+    def work(self):
+        """Until is_over is set."""
+        raise NotImplementedError
+
     def _run(self):
-        began = time.monotonic()
         try:
-            while not self._is_over.is_set():
-                made = messages.generate(
-                    self.batch, prefix=f"{self.prefix}{len(self.sent)}",
-                    **self.how)
-                now = time.time()
-                self.began_s.update((m.id, now) for m in made)
-                # accepted or not is unknown when the injection fails
-                self.origin.inject(made, connections=self.connections)
-                self.sent += made
-                if self.per_s:
-                    due = began + len(self.sent) / self.per_s
-                    self._is_over.wait(max(0, due - time.monotonic()))
+            self.work()
         except Exception as e:      # to be raised in the test's thread
             self._failure = e
 
@@ -45,10 +29,40 @@ class Load:
         return self
 
     def __exit__(self, *_):
-        self._is_over.set()
+        self.is_over.set()
         self._thread.join()
         if self._failure:
             raise self._failure
+
+
+class Load(Background):
+    """with Load(origin) as load: ... Injects batches from a thread until the
+    block ends; `sent` is what was queued, complete after the block, and
+    `began_s` when its injection began, by id, in seconds since the epoch."""
+
+    def __init__(self, origin, batch=20, connections=2, per_s=None,
+                 prefix="load", **how):
+        super().__init__()
+        self.origin = origin
+        self.batch, self.connections = batch, connections
+        self.per_s = per_s      # messages; None: as fast as it takes them
+        self.prefix, self.how = prefix, how
+        self.sent, self.began_s = [], {}
+
+    def work(self):
+        began = time.monotonic()
+        while not self.is_over.is_set():
+            made = messages.generate(
+                self.batch, prefix=f"{self.prefix}{len(self.sent)}",
+                **self.how)
+            now = time.time()
+            self.began_s.update((m.id, now) for m in made)
+            # accepted or not is unknown when the injection fails
+            self.origin.inject(made, connections=self.connections)
+            self.sent += made
+            if self.per_s:
+                due = began + len(self.sent) / self.per_s
+                self.is_over.wait(max(0, due - time.monotonic()))
 
 
 def wait_flushed(origin, condition, timeout_s, what):

@@ -29,6 +29,14 @@ begin(struct world *w, int way, const char *stage, int code, const char *words,
 	w->no_login = no_login;
 }
 
+/* So many more, until all are done. */
+static void
+send(struct world *w, size_t count)
+{
+	world_submit(w, count);
+	world_finish(w, 100000);
+}
+
 struct refusal {
 	const char *stage;
 	int code;
@@ -68,8 +76,7 @@ refusal_for_want_of_a_login_defers_and_alarms(void **state)
 		    r->words);
 		begin(&w, way, r->stage, r->code, r->words, -1);
 		world_open(&w, 60);
-		world_submit(&w, 50);
-		world_finish(&w, 100000);
+		send(&w, 50);
 		assert_int_equal(w.outcomes[OUTCOME_DEFER], 50);
 		assert_string_equal(w.alarm, alarm);
 		assert_non_null(strstr(w.messages[49].text, no_login));
@@ -79,8 +86,7 @@ refusal_for_want_of_a_login_defers_and_alarms(void **state)
 		w.no_login = NULL;
 		reply_plan.times = 0;
 		world_restart(&w);
-		world_submit(&w, 10);
-		world_finish(&w, 60000);
+		send(&w, 10);
 		assert_int_equal(w.outcomes[OUTCOME_SENT], 10);
 		assert_int_equal(w.strangers_told, 0);
 		world_fini(&w);
@@ -108,13 +114,11 @@ unclear_refusal_alarms_the_second_time(void **state)
 
 		begin(&w, (int)(i % WAYS), r->stage, r->code, r->words, -1);
 		world_open(&w, 60);
-		world_submit(&w, 1);
-		world_finish(&w, 10000);
+		send(&w, 1);
 		assert_int_equal(w.outcomes[OUTCOME_DEFER], 1);
 		assert_int_equal(w.alarms, 0);
 		assert_non_null(strstr(w.messages[0].text, r->words));
-		world_submit(&w, 50);
-		world_finish(&w, 100000);
+		send(&w, 50);
 		assert_int_equal(w.outcomes[OUTCOME_DEFER], 51);
 		assert_non_null(strstr(w.alarm, no_login));
 		world_fini(&w);
@@ -141,8 +145,7 @@ refusal_of_anything_else_is_smtps(void **state)
 
 		begin(&w, 1, r->stage, r->code, r->words, 3);
 		world_open(&w, 10);
-		world_submit(&w, 3);
-		world_finish(&w, 60000);
+		send(&w, 3);
 		assert_int_equal(w.outcomes[OUTCOME_BOUNCE], 3);
 		assert_int_equal(w.alarms, 0);
 		world_fini(&w);
@@ -170,8 +173,7 @@ refusal_where_no_login_is_missing_is_smtps(void **state)
 			world_set_rules(&w, "reply rcpt 554 5.7.1 * bounce\n");
 		}
 		world_open(&w, 10);
-		world_submit(&w, 3);
-		world_finish(&w, 60000);
+		send(&w, 3);
 		assert_int_equal(w.outcomes[OUTCOME_BOUNCE], 3);
 		assert_int_equal(w.alarms, 0);
 		world_fini(&w);
@@ -187,13 +189,11 @@ host_that_takes_mail_is_believed(void **state)
 
 		begin(&w, way, "RCPT", 554, "5.7.1 not you", 0);
 		world_open(&w, 60);
-		world_submit(&w, 20);
-		world_finish(&w, 60000);
+		send(&w, 20);
 		assert_int_equal(w.outcomes[OUTCOME_SENT], 20);
 		assert_int_equal(w.strangers_told, 20);
 		reply_plan.times = 10;
-		world_submit(&w, 20);
-		world_finish(&w, 60000);
+		send(&w, 20);
 		assert_int_equal(w.outcomes[OUTCOME_BOUNCE], 10);
 		assert_int_equal(w.outcomes[OUTCOME_SENT], 30);
 		assert_int_equal(w.alarms, 0);
@@ -213,14 +213,12 @@ alarm_ends_when_a_message_is_taken(void **state)
 		begin(&w, way, "RCPT TO:<r0.1@", 554, "5.7.1 not you", -1);
 		w.rcpts_each = 2;
 		world_open(&w, 60);
-		world_submit(&w, 1);
-		world_finish(&w, 100000);
+		send(&w, 1);
 		assert_int_equal(w.alarms, 1);
 		assert_true(w.all_clears[ALARM_LOGIN] >= 1);
 		assert_true(route_is_well(world_route(&w)));
 		assert_int_equal(w.messages[0].taken[0], 1);
-		world_submit(&w, 20);
-		world_finish(&w, 100000);
+		send(&w, 20);
 		assert_int_equal(w.outcomes[OUTCOME_SENT], 41);
 		assert_int_equal(w.alarms, 1);
 		world_fini(&w);
@@ -272,8 +270,7 @@ another_host_takes_what_this_one_wants_a_login_for(void **state)
 		w.server.judge = refuse_at_the_first;
 		w.nexthop = "[relay.test], [other.test]";
 		world_open(&w, 60);
-		world_submit(&w, 50);
-		world_finish(&w, 100000);
+		send(&w, 50);
 		assert_int_equal(w.outcomes[OUTCOME_SENT], 50);
 		assert_int_equal(w.taken_by[1], 0);
 		assert_true(w.alarms >= 1);

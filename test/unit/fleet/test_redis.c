@@ -15,6 +15,7 @@
 
 #include "agent/fleet/redis.h"
 #include "common/base/clock.h"
+#include "test/support/await.h"
 #include "test/support/redis_server.h"
 #include "test/support/scratch.h"
 
@@ -63,26 +64,6 @@ static const struct redis_ops ops = {
 };
 
 static void
-on_time(void *ctx)
-{
-	*(bool *)ctx = true;
-}
-
-/* Turns until it is so; the test fails after a minute. */
-#define AWAIT(condition)                                                       \
-	do {                                                                   \
-		bool is_late = false;                                          \
-		struct loop_timer *late =                                      \
-		    loop_timer_new(s.loop, on_time, &is_late);                 \
-                                                                               \
-		loop_timer_at(late, clock_mono_ms() + 60000);                  \
-		while (!(condition) && !is_late)                               \
-			loop_once(s.loop);                                     \
-		loop_timer_free(&late);                                        \
-		assert_true(condition);                                        \
-	} while (0)
-
-static void
 begin(const struct fleet_access *access)
 {
 	s = (struct seen){.loop = loop_new()};
@@ -105,7 +86,7 @@ ask(const char *word)
 
 	redis_send(s.redis, 4, argv);
 	redis_flush(s.redis);
-	AWAIT(s.replies > before || s.lost > 0);
+	AWAIT(s.loop, s.replies > before || s.lost > 0);
 }
 
 static void
@@ -113,7 +94,7 @@ check_it_answers(const struct fleet_access *access)
 {
 	begin(access);
 	redis_flush(s.redis); /* too early: it has nothing to write */
-	AWAIT(s.ready == 1 || s.lost > 0);
+	AWAIT(s.loop, s.ready == 1 || s.lost > 0);
 	assert_string_equal(s.why, "");
 	ask("one");
 	assert_string_equal(s.text, "one");
@@ -145,12 +126,12 @@ redis_wants_its_password(void **state)
 	access.port = server->port;
 	redis_server_do(server, "CONFIG SET requirepass secret");
 	begin(&access);
-	AWAIT(s.lost == 1);
+	AWAIT(s.loop, s.lost == 1);
 	assert_non_null(strstr(s.why, "NOAUTH"));
 	finish();
 	(void)snprintf(access.password, sizeof(access.password), "wrong");
 	begin(&access);
-	AWAIT(s.lost == 1);
+	AWAIT(s.loop, s.lost == 1);
 	assert_non_null(strstr(s.why, "AUTH: WRONGPASS"));
 	finish();
 	(void)snprintf(access.password, sizeof(access.password), "secret");
@@ -168,12 +149,12 @@ redis_loads_a_script_that_was_forgotten(void **state)
 
 	access.port = server->port;
 	begin(&access);
-	AWAIT(s.ready == 1);
+	AWAIT(s.loop, s.ready == 1);
 	redis_server_do(server, "SCRIPT FLUSH");
 	ask("one");
 	assert_int_equal(s.type, REDIS_REPLY_ERROR);
 	redis_reload(s.redis);
-	AWAIT(s.ready == 2);
+	AWAIT(s.loop, s.ready == 2);
 	ask("one");
 	assert_string_equal(s.text, "one");
 	finish();
@@ -236,7 +217,7 @@ peer_is_left_with(
 		}
 		loop_once(s.loop);
 	}
-	AWAIT(s.lost == 1);
+	AWAIT(s.loop, s.lost == 1);
 	if (strstr(s.why, why) == NULL)
 		fail_msg("%s, not %s", s.why, why);
 	finish();

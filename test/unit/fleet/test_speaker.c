@@ -13,6 +13,7 @@
 #include "agent/settings/params.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "test/support/await.h"
 #include "test/support/redis_server.h"
 #include "test/support/statedir.h"
 
@@ -103,26 +104,6 @@ finish(void)
 	loop_free(&w.loop);
 }
 
-static void
-on_time(void *ctx)
-{
-	*(bool *)ctx = true;
-}
-
-/* Turns until it is so; the test fails after two minutes. */
-#define AWAIT(condition)                                                       \
-	do {                                                                   \
-		bool is_late = false;                                          \
-		struct loop_timer *late =                                      \
-		    loop_timer_new(w.loop, on_time, &is_late);                 \
-                                                                               \
-		loop_timer_at(late, clock_mono_ms() + 120000);                 \
-		while (!(condition) && !is_late)                               \
-			loop_once(w.loop);                                     \
-		loop_timer_free(&late);                                        \
-		assert_true(condition);                                        \
-	} while (0)
-
 static const struct board_fleet *
 fleet(void)
 {
@@ -159,7 +140,7 @@ speaker_asks_each_limit_each_second(void **state)
 
 	begin(*state, true);
 	fleet_account_connections(w.a, 1, 3, clock_mono_us());
-	AWAIT(renewals(0) >= 2 && renewals(1) >= 2);
+	AWAIT(w.loop, renewals(0) >= 2 && renewals(1) >= 2);
 	f = fleet();
 	assert_int_equal(f->is_up, 1);
 	assert_int_equal(f->size, 2);
@@ -193,10 +174,10 @@ speaker_loads_its_script_again(void **state)
 	uint64_t before;
 
 	begin(*state, true);
-	AWAIT(renewals(0) >= 1);
+	AWAIT(w.loop, renewals(0) >= 1);
 	redis_server_do(&w.server, "SCRIPT FLUSH");
 	before = renewals(0);
-	AWAIT(renewals(0) >= before + 3);
+	AWAIT(w.loop, renewals(0) >= before + 3);
 	assert_int_equal(fleet()->is_up, 1);
 	finish();
 }
@@ -205,14 +186,14 @@ static void
 speaker_says_what_is_wrong_and_that_it_is_over(void **state)
 {
 	begin(*state, true);
-	AWAIT(renewals(0) >= 1);
+	AWAIT(w.loop, renewals(0) >= 1);
 	redis_server_do(&w.server, "CONFIG SET maxmemory 1");
-	AWAIT(fleet()->is_up == 0 && w.warning[0] != '\0');
+	AWAIT(w.loop, fleet()->is_up == 0 && w.warning[0] != '\0');
 	assert_non_null(strstr(w.warning, "fleet the engine: no answer: OOM"));
 	assert_non_null(strstr(fleet()->trouble, "OOM"));
-	AWAIT(fleet()->limits[0].failures > 0 && fleet()->alone_ms > 0);
+	AWAIT(w.loop, fleet()->limits[0].failures > 0 && fleet()->alone_ms > 0);
 	redis_server_do(&w.server, "CONFIG SET maxmemory 0");
-	AWAIT(fleet()->is_up == 1);
+	AWAIT(w.loop, fleet()->is_up == 1);
 	assert_non_null(strstr(w.info, "answers again after"));
 	assert_string_equal(fleet()->trouble, "");
 	finish();
@@ -224,14 +205,14 @@ speaker_finds_an_engine_that_began_anew(void **state)
 	uint64_t before;
 
 	begin(*state, true);
-	AWAIT(renewals(0) >= 1);
+	AWAIT(w.loop, renewals(0) >= 1);
 	redis_server_kill(&w.server);
-	AWAIT(fleet()->is_up == 0);
+	AWAIT(w.loop, fleet()->is_up == 0);
 	redis_server_start(&w.server);
 	(void)snprintf(
 	    w.access.path, sizeof(w.access.path), "%s", w.server.socket);
 	before = renewals(0);
-	AWAIT(renewals(0) > before && fleet()->is_up == 1);
+	AWAIT(w.loop, renewals(0) > before && fleet()->is_up == 1);
 	finish();
 }
 
@@ -239,7 +220,7 @@ static void
 speaker_without_an_engine_shows_so(void **state)
 {
 	begin(*state, false);
-	AWAIT(fleet()->told_wall_ms != 0);
+	AWAIT(w.loop, fleet()->told_wall_ms != 0);
 	assert_int_equal(fleet()->is_up, 0);
 	assert_string_equal(
 	    fleet()->trouble, "lane_fleet cannot be used, see the log");
@@ -255,7 +236,7 @@ speaker_that_stops_leaves_it_to_another(void **state)
 	int64_t epoch;
 
 	begin(*state, true);
-	AWAIT(renewals(0) >= 1);
+	AWAIT(w.loop, renewals(0) >= 1);
 	epoch = fleet_account_epoch(w.a);
 	next = fleet_store_open(&w.set, &w.dir, "slow");
 	a = fleet_store_account(next, account, clock_mono_us());

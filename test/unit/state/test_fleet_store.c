@@ -465,6 +465,17 @@ take_all(struct budget *b, int *slots)
 	return n;
 }
 
+/* ... and has them. The clock is not ours here: an answer just now. */
+static void
+want_four(struct lane *l)
+{
+	fleet_account_connections(l->a, 0, 4, w.now_us);
+	fleet_account_tell(l->a, w.now_us);
+	assert_int_equal(speak(l), FLEET_OK);
+	w.engine.learn = 0;
+	assert_int_equal(speak(l), FLEET_OK);
+}
+
 static void
 slots_are_the_hosts_share(void **state)
 {
@@ -479,12 +490,7 @@ slots_are_the_hosts_share(void **state)
 	budget_set_fleet(b, l.a);
 	assert_false(budget_take(b, clock_mono_ms(), &answer));
 	assert_non_null(strstr(answer.why, "this host's share"));
-	/* The clock is not ours here: an answer just now. */
-	fleet_account_connections(l.a, 0, 4, w.now_us);
-	fleet_account_tell(l.a, w.now_us);
-	assert_int_equal(speak(&l), FLEET_OK);
-	w.engine.learn = 0;
-	assert_int_equal(speak(&l), FLEET_OK);
+	want_four(&l);
 	assert_int_equal(share(&l), 4);
 	assert_int_equal(take_all(b, slots), 4);
 	assert_int_equal(budget_in_use(b, clock_mono_ms()), 4);
@@ -517,11 +523,7 @@ refusal_below_the_limit_is_told_within_a_share(void **state)
 	open_lane(&l, *state, "fast");
 	b = budget_open(NULL, &l.set, &l.dir, "fast", account, on_share, &l);
 	budget_set_fleet(b, l.a);
-	fleet_account_connections(l.a, 0, 4, w.now_us);
-	fleet_account_tell(l.a, w.now_us);
-	assert_int_equal(speak(&l), FLEET_OK);
-	w.engine.learn = 0;
-	assert_int_equal(speak(&l), FLEET_OK);
+	want_four(&l);
 	assert_int_equal(take_all(b, slots), 4);
 	budget_refused(b, 4, clock_mono_ms());
 	assert_non_null(strstr(w.line, "limit now 4 of 20"));
