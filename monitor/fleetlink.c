@@ -5,9 +5,14 @@
 #include <string.h>
 
 #include "agent/settings/config.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 
-enum { WAIT_S = 3 };
+enum {
+	WAIT_S = 3,
+	READS_MAX =
+	    256, /* of 16 kB at most; a fleet has not that much to say */
+};
 
 static void
 note(char out[FLEETLINK_WHY_SIZE], const char *what, const char *why)
@@ -98,6 +103,47 @@ fleetlink_close(struct fleetlink *l)
 	fleet_access_forget(&l->access);
 }
 
+/* NULL: the connection's error says why. One read waits WAIT_S at most; what
+ * comes octet by octet, or without end, has no more than that, either. */
+static redisReply *
+read_reply(redisContext *redis)
+{
+	int64_t end_ms = clock_mono_ms() + INT64_C(1000) * WAIT_S;
+	void *reply = NULL;
+
+	for (int reads = 0;
+	     redisGetReplyFromReader(redis, &reply) == REDIS_OK &&
+	     reply == NULL;
+	     reads++) {
+		if (reads == READS_MAX) {
+			(void)snprintf(redis->errstr, sizeof(redis->errstr),
+			    "a reply without end");
+			return NULL;
+		}
+		if (clock_mono_ms() >= end_ms) {
+			redis->err = REDIS_ERR_IO;
+			errno = EAGAIN;
+			return NULL;
+		}
+		if (redisBufferRead(redis) != REDIS_OK)
+			return NULL;
+	}
+	return reply;
+}
+
+static redisReply *
+exchange(redisContext *redis, int argc, const char **argv)
+{
+	int is_done = 0;
+
+	if (redisAppendCommandArgv(redis, argc, argv, NULL) != REDIS_OK)
+		return NULL;
+	while (is_done == 0)
+		if (redisBufferWrite(redis, &is_done) != REDIS_OK)
+			return NULL;
+	return read_reply(redis);
+}
+
 redisReply *
 fleetlink_ask(
     struct fleetlink *l, const char *what, int argc, const char **argv)
@@ -107,7 +153,7 @@ fleetlink_ask(
 	if (l->redis == NULL)
 		return NULL;
 	errno = 0;
-	reply = redisCommandArgv(l->redis, argc, argv, NULL);
+	reply = exchange(l->redis, argc, argv);
 	if (reply == NULL) {
 		(void)lose(l, what);
 		return NULL;

@@ -1,10 +1,10 @@
 /* fleetlink: a question to the engine of a fleet, for who looks.
  *
  * Found and entered as a lane does it (agent/settings/fleet_access.h), on a
- * connection of its own, so that no lane's is disturbed. Blocks, for three
- * seconds at most for the connection and for each reply; the first that does
- * not come is the end. What an engine says is printable when it is shown, and
- * never has the password.
+ * connection of its own, so that no lane's is disturbed. Blocks: three seconds
+ * at most for the connection, six for each reply, which may have 4 MB; the
+ * first that does not come is the end. What an engine says is printable when it
+ * is shown, and never has the password.
  */
 #ifndef FLEETLINK_H
 #define FLEETLINK_H

@@ -5,7 +5,11 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -70,11 +74,61 @@ password_is_not_in_what_an_engine_says(void **state)
 	assert_string_equal(said, "PING: ERR ");
 }
 
+/* A process that talks without end to whoever comes. */
+static pid_t
+start_talker(const char *path)
+{
+	static const char begin[] = "$500000000\r\n";
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), peer;
+	pid_t pid;
+
+	(void)snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		peer = accept(fd, NULL, NULL);
+		for (ssize_t n = send(peer, begin, sizeof(begin) - 1, 0);
+		     n > 0;)
+			n = send(peer, begin, sizeof(begin) - 1, MSG_NOSIGNAL);
+		_exit(0);
+	}
+	assert_int_equal(close(fd), 0);
+	return pid;
+}
+
+static void
+reply_without_end_is_none(void **state)
+{
+	const char *ping[] = {"PING"};
+	char *path = mem_printf("%s/socket", scratch_dir());
+	char *where = mem_printf("unix:%s", path), nothing[] = "";
+	struct settings set = {
+	    .lane_fleet = where, .lane_fleet_password_file = nothing};
+	pid_t pid = start_talker(path);
+	struct fleetlink l;
+	int status;
+
+	(void)state;
+	assert_true(fleetlink_open(&l, &set));
+	assert_null(fleetlink_ask(&l, "PING", 1, ping));
+	assert_null(l.redis);
+	assert_string_equal(l.why, "PING: a reply without end");
+	fleetlink_close(&l);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	mem_free(where);
+	mem_free(path);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(password_is_not_in_what_an_engine_says),
+	    cmocka_unit_test(reply_without_end_is_none),
 	};
 
 	return cmocka_run_group_tests_name("fleetlink", tests, NULL, NULL);
