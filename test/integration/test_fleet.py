@@ -258,17 +258,18 @@ def two_hosts(base, certs, started):
 
 
 def test_engine_that_goes_and_comes_back(two_hosts):
-    """What one host does not want the other has, but with an engine only."""
+    """What one host does not want the other has, but with an engine only: half
+    of the rate is its own, and a busy machine may not send all of it."""
     one, _two = two_hosts.hosts
     with one.wants_all():
-        two_hosts.wait_rate(one, 0.9 * RATE)
+        two_hosts.wait_rate(one, 0.7 * RATE)
         two_hosts.engine.kill9()
         one.origin.log.wait("no answer: .*goes on with what is its own")
         wait_until(lambda: two_hosts.rate_now(one) < 0.6 * RATE, 30,
                    "one is at its base")
         two_hosts.engine.start()
         one.origin.log.wait("answers again")
-        two_hosts.wait_rate(one, 0.9 * RATE)
+        two_hosts.wait_rate(one, 0.7 * RATE)
     two_hosts.judge()
 
 
