@@ -58,7 +58,7 @@ answer(struct client *c, size_t head, size_t body)
 	    s->head[s->count], WEBSERVER_TEXT, "%.*s", (int)head, c->octets);
 	(void)snprintf(s->body[s->count], WEBSERVER_TEXT, "%.*s", (int)body,
 	    c->octets + head);
-	s->at_ms[s->count++] = clock_mono_ms();
+	s->at_ms[s->count++] = loop_now_ms(s->loop);
 	if (s->is_silent)
 		return;
 	CHECK(send(c->fd, text, (size_t)n, MSG_NOSIGNAL) == n);

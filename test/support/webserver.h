@@ -25,7 +25,7 @@ struct webserver {
 	size_t count; /* complete requests */
 	char head[WEBSERVER_KEPT][WEBSERVER_TEXT];
 	char body[WEBSERVER_KEPT][WEBSERVER_TEXT];
-	int64_t at_ms[WEBSERVER_KEPT];
+	int64_t at_ms[WEBSERVER_KEPT]; /* of the turn, as timers have it */
 };
 
 /* port 0: any that is free. */

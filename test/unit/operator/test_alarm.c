@@ -427,7 +427,7 @@ alarm_that_lasts_keeps_its_interval_over_processes(void **state)
 	set.lane_alert_interval_us = 5 * SHORT_MS * US_PER_MS;
 	open_state();
 	next_process();
-	began_ms = clock_mono_ms();
+	began_ms = loop_now_ms(loop);
 	alarm_raise(alarms, ALARM_LOGIN, HOST, "535 no");
 	settle(0);
 	next_process();
