@@ -67,14 +67,30 @@ take_time(struct loop *loop)
 
 static void arm_again(evutil_socket_t fd, short what, void *arg);
 
+/* Without a time that is kept for a turn: what is armed behind a callback that
+ * took long would fire by so much too soon. */
+static struct event_base *
+new_base(void)
+{
+	struct event_config *config = event_config_new();
+	struct event_base *base = NULL;
+
+	if (config != NULL &&
+	    event_config_set_flag(config, EVENT_BASE_FLAG_NO_CACHE_TIME) == 0)
+		base = event_base_new_with_config(config);
+	if (config != NULL)
+		event_config_free(config);
+	if (base == NULL)
+		log_fatal("cannot create an event base");
+	return base;
+}
+
 struct loop *
 loop_new(void)
 {
 	struct loop *loop = mem_zalloc(sizeof(*loop));
 
-	loop->base = event_base_new();
-	if (loop->base == NULL)
-		log_fatal("cannot create an event base");
+	loop->base = new_base();
 	list_init(&loop->deferred);
 	list_init(&loop->soon);
 	list_init(&loop->unarmed);

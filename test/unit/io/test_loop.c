@@ -17,7 +17,7 @@ struct world {
 	struct loop *loop;
 	struct loop_timer *limit;
 	int signals;
-	int64_t fired_ms;
+	int64_t fired_ms, due_ms;
 };
 
 static void
@@ -189,6 +189,32 @@ put_off(void *ctx)
 
 /* What is readable all the time is so in each turn, once. */
 static void
+on_long_turn(void *ctx)
+{
+	struct world *w = ctx;
+	int64_t began_ms = clock_mono_ms();
+
+	while (clock_mono_ms() < began_ms + 20)
+		;
+	w->due_ms = clock_mono_ms() + 5;
+	loop_timer_at(w->limit, w->due_ms);
+}
+
+/* However long the callback has taken that sets it. */
+static void
+loop_timer_of_a_long_turn_fires_no_sooner(void **state)
+{
+	struct world *w = *state;
+	struct loop_timer *t = loop_timer_new(w->loop, on_long_turn, w);
+
+	loop_timer_at(t, clock_mono_ms() + 1);
+	loop_run(w->loop);
+	assert_true(w->due_ms > 0);
+	assert_true(w->fired_ms >= w->due_ms);
+	loop_timer_free(&t);
+}
+
+static void
 loop_timer_soon_fires_before_the_next_event(void **state)
 {
 	static loop_fn *const fns[] = {on_first, on_second, on_third};
@@ -241,6 +267,8 @@ main(void)
 		teardown),
 	    cmocka_unit_test_setup_teardown(
 		loop_timer_never_fires_before_its_time, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		loop_timer_of_a_long_turn_fires_no_sooner, setup, teardown),
 	    cmocka_unit_test_setup_teardown(
 		loop_timer_soon_fires_before_the_next_event, setup, teardown),
 	};
