@@ -105,8 +105,10 @@ session_weigh(
 	enum manner_answer answer = manner_answer_to(c->kind);
 	enum manner_answer only = manner_only(s->manner, wording);
 
-	if (c->kind == COMMAND_DATA && reply->code / 100 == 3)
+	if (c->kind == COMMAND_DATA && reply->sent_code / 100 == 3)
 		return PLACE_PROVEN;
+	if (!reply_is_as_sent(reply))
+		return PLACE_UNKNOWN;
 	if (reply->code / 100 == 2 && is_taught(c, wording))
 		return PLACE_PROVEN;
 	if (reply->code / 100 != 2)

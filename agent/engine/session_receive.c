@@ -166,6 +166,9 @@ on_rcpt(struct session *s, struct transaction *t, size_t i,
 {
 	CHECK(i < t->count && t->rcpts_answered < t->count);
 	t->rcpts_answered++;
+	if (verdict_judge(COMMAND_RCPT, reply) != MEANING_OK &&
+	    reply->sent_code / 100 == 2)
+		t->is_held_back = true;
 	if (verdict_judge(COMMAND_RCPT, reply) == MEANING_OK) {
 		t->rcpts_accepted++;
 		if (t->is_cautious &&
@@ -194,10 +197,11 @@ on_probe_rcpt(struct session *s, struct transaction *t, size_t i,
 static void
 answer_vain_354(struct session *s, struct transaction *t, struct moment now)
 {
-	if (t->rcpts_accepted > 0) {
-		/* MAIL was refused, yet RCPT taken: a dot would send nothing
-		 * from somebody else to these recipients. */
-		session_abort(s, "354 for a refused sender", now);
+	if (t->rcpts_accepted > 0 || t->is_held_back) {
+		/* MAIL was refused, yet RCPT taken, or so smtp_reply_filter
+		 * says: a dot would send nothing from somebody else to these
+		 * recipients. */
+		session_abort(s, "354 for what was refused", now);
 		return;
 	}
 	s->step = STEP_VAIN_DOT;
@@ -220,6 +224,11 @@ on_data(struct session *s, struct transaction *t, const struct reply *reply,
 		session_hang_up(s, "address probe done", now);
 		return;
 	}
+	if (meaning == MEANING_OK && t->is_held_back) {
+		/* The others go again, without those. */
+		session_hang_up(s, "354 for a refused recipient, too", now);
+		return;
+	}
 	if (meaning == MEANING_OK) {
 		t->was_let_in = true;
 		s->step = STEP_BODY;
@@ -237,6 +246,9 @@ on_data(struct session *s, struct transaction *t, const struct reply *reply,
 	}
 	t->is_failed = true;
 	session_stop_rendering(s, t);
+	if (reply->sent_code / 100 == 3)
+		/* To the server all that follows is content. */
+		session_abort(s, "354 that smtp_reply_filter refuses", now);
 }
 
 /* Nothing but a server that does not know BDAT says so to its first one. What
@@ -314,7 +326,7 @@ may_be_early(enum command_kind kind, const struct reply *reply)
 {
 	return (kind == COMMAND_BODY || kind == COMMAND_BDAT ||
 		   kind == COMMAND_BDAT_LAST) &&
-	       reply->code / 100 != 2;
+	       reply->code / 100 != 2 && reply->sent_code / 100 != 2;
 }
 
 /* A reply was left out or put in: what follows would be taken for the answer
@@ -407,9 +419,11 @@ note_answer(struct session *s, struct transaction *t, const struct pipelined *c,
 	t->follows_proof = c->begin_off <= s->proven_off;
 	t->was_last = next == NULL || next->owner == NULL;
 	if (c->kind == COMMAND_MAIL)
-		t->is_behind_refusal =
-		    s->was_refused && reply->code >= 400 && reply->code != 503;
-	if (reply->code / 100 != 2 || answer == ANSWER_KINDS)
+		t->is_behind_refusal = s->was_refused &&
+				       reply->sent_code >= 400 &&
+				       reply->sent_code != 503;
+	if (reply->code / 100 != 2 || !reply_is_as_sent(reply) ||
+	    answer == ANSWER_KINDS)
 		return;
 	if (t->wordings[answer] == 0)
 		t->wordings[answer] = wording;
@@ -454,7 +468,7 @@ misplaced(const struct session *s, const struct reply *reply, bool is_early)
 	if (s->pipe.count > 1 && reply->codes_differ)
 		return "a reply of several codes";
 	if (is_out_of_step(kind, reply->code) ||
-	    (is_without_sender(c) && reply->code / 100 == 2))
+	    (is_without_sender(c) && reply->sent_code / 100 == 2))
 		return "reply that fits no such command";
 	return NULL;
 }
@@ -496,7 +510,7 @@ on_answer(struct session *s, const struct reply *reply, struct moment now)
 		note_answer(s, t, &c, reply, wording);
 		measure(s, t, &c, now.us);
 	}
-	s->was_refused = reply->code >= 400;
+	s->was_refused = reply->sent_code >= 400;
 	if (place == PLACE_PROVEN)
 		session_prove(s, c.begin_off, now);
 	s->answering_off = c.end_off;
@@ -523,13 +537,13 @@ on_answer(struct session *s, const struct reply *reply, struct moment now)
 static void
 on_quit(struct session *s, const struct reply *reply, struct moment now)
 {
-	if (reply->code / 100 < 4 && reply->code != 221 &&
+	if (reply->sent_code / 100 < 4 && reply->sent_code != 221 &&
 	    session_held(s) > 0) {
 		session_lose_place(
 		    s, "reply that fits no such command", reply, now);
 		return;
 	}
-	if (reply->code == 221)
+	if (reply->sent_code == 221)
 		session_prove(s, s->pipe.answered_off, now);
 	pipeline_answered(&s->pipe, now.us);
 	session_let_go_at_quit(s, now);
@@ -550,6 +564,42 @@ on_unasked(struct session *s, const struct reply *reply, struct moment now)
 	session_lose_place(s, "unexpected reply", reply, now);
 }
 
+/* With BDAT the content is on its way before the replies are read: the server
+ * delivers what smtp_reply_filter refuses. */
+static bool
+is_refused_too_late(const struct pipelined *c, const struct reply *reply)
+{
+	return c->owner != NULL && c->owner->is_bdat &&
+	       (c->kind == COMMAND_MAIL || c->kind == COMMAND_RCPT ||
+		   c->kind == COMMAND_BDAT) &&
+	       reply->sent_code / 100 == 2 && reply->code / 100 != 2;
+}
+
+/* What smtp_reply_filter made of the reply to c is its meaning, unless that
+ * would have a message sent twice, or what is no message at all. */
+static void
+settle_filtered(struct session *s, const struct pipelined *c,
+    const struct reply *reply, struct moment now)
+{
+	if (reply->code == reply->sent_code)
+		return;
+	if (is_refused_too_late(c, reply)) {
+		if (manner_slow_down(s->manner, SESSION_OVERLAP, now.us))
+			tell_lesson(s, "accepts what smtp_reply_filter "
+				       "refuses, from now on without BDAT");
+		reply_distrust_rewriter(
+		    &s->parser, "the message is on its way already");
+	} else if (is_out_of_step(c->kind, reply->code) &&
+		   !is_out_of_step(c->kind, reply->sent_code)) {
+		reply_distrust_rewriter(
+		    &s->parser, "it is no answer to such a command");
+	} else if (c->kind == COMMAND_DATA && reply->code / 100 == 3 &&
+		   reply->sent_code >= 400) {
+		reply_distrust_rewriter(
+		    &s->parser, "the server asked for no content");
+	}
+}
+
 static void
 on_reply(struct session *s, const struct reply *reply, struct moment now)
 {
@@ -565,6 +615,8 @@ on_reply(struct session *s, const struct reply *reply, struct moment now)
 			return;
 	}
 	c = pipeline_oldest(&s->pipe);
+	if (c != NULL && c->kind != COMMAND_AUTH && c->kind != COMMAND_QUIT)
+		settle_filtered(s, c, reply, now);
 	if (c == NULL) {
 		on_unasked(s, reply, now);
 	} else if (c->kind == COMMAND_AUTH) {

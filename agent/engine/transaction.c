@@ -150,6 +150,7 @@ transaction_reset(struct transaction *t)
 	t->rcpts_accepted = t->rcpts_answered = t->commands_unanswered = 0;
 	t->is_failed = t->is_bad_sequence = t->is_put_off = false;
 	t->is_bdat = t->is_teacher = t->was_cut = t->was_let_in = false;
+	t->is_held_back = false;
 	t->is_behind_refusal = false;
 	t->is_overlapped = t->is_rset_refused = t->is_behind_login = false;
 	t->is_cautious = t->wants_caution;

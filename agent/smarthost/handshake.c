@@ -509,7 +509,8 @@ on_input(void *ctx, const char *p, size_t n)
 		n -= used;
 		if (result == REPLY_MORE)
 			return;
-		if (result == REPLY_BAD) {
+		if (result == REPLY_BAD ||
+		    reply_get(&dial->parser)->rewriter_failed) {
 			fail_protocol(dial);
 			return;
 		}

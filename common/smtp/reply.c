@@ -38,10 +38,10 @@ start_reply(struct reply_parser *parser)
 	struct reply *reply = &parser->reply;
 
 	buf_reset(&reply->text);
-	reply->code = 0;
+	reply->code = reply->sent_code = 0;
 	(void)snprintf(reply->status, sizeof reply->status, "5.5.0");
 	reply->has_status = reply->had_garbage = reply->is_cut = false;
-	reply->codes_differ = false;
+	reply->codes_differ = reply->rewriter_failed = false;
 	parser->first_code = -1;
 	parser->line_len = parser->line_total = 0;
 	parser->lines = parser->garbage_lines = 0;
@@ -123,12 +123,29 @@ bad(struct reply_parser *parser)
 	return REPLY_BAD;
 }
 
-/* Puts what the rewriter says in the place of the line. False: it failed. */
 static bool
-rewrite_line(struct reply_parser *parser)
+is_last(const char *line, size_t n)
+{
+	return line_code(line, n) >= 0 && (n == 3 || line[3] == ' ');
+}
+
+static void
+warn_unusable(const struct reply_parser *parser, const char *sent)
+{
+	log_warn("%s: replacement of server reply \"%s\" has no reply code: "
+		 "not used",
+	    parser->peer, sent);
+}
+
+/* Puts what the rewriter says in the place of the line, which is the last one
+ * of a reply as the server sent it, or not. False: the line is as it was,
+ * although it should have become another one. */
+static bool
+rewrite_line(struct reply_parser *parser, bool is_last_sent)
 {
 	enum rewriter_result result;
 	char text[REPLY_LINE_MAX + 1];
+	bool is_usable = true;
 	struct buf out;
 
 	if (parser->rewriter == NULL || parser->rewriter->fn == NULL)
@@ -141,11 +158,30 @@ rewrite_line(struct reply_parser *parser)
 	if (result == REWRITER_DONE) {
 		log_info("%s: replacing server reply \"%s\" with \"%s\"",
 		    parser->peer, text, buf_str(&out));
+		is_usable = !is_last_sent ||
+			    line_code(buf_str(&out), buf_len(&out)) >= 0;
+		if (!is_usable)
+			warn_unusable(parser, text);
+	} else if (result != REWRITER_KEPT) {
+		parser->reply.rewriter_failed = true;
+		is_usable = false;
+	}
+	if (result == REWRITER_DONE && is_usable) {
 		parser->line_len = parser->line_total = buf_len(&out);
 		memcpy(parser->line, buf_str(&out), buf_len(&out));
 	}
 	buf_fini(&out);
-	return result == REWRITER_DONE || result == REWRITER_KEPT;
+	return is_usable;
+}
+
+/* What the rewriter wanted is not known, and may have been less. */
+static void
+soften(struct reply *reply)
+{
+	if (reply->code / 100 != 5)
+		return;
+	reply->code = 450;
+	reply->status[0] = '4';
 }
 
 /* As the server sent it: two replies in the place of one show so. */
@@ -159,11 +195,29 @@ note_code(struct reply_parser *parser, int code)
 	parser->first_code = code;
 }
 
+/* The line is the last one of the reply; sent: its code before it was
+ * rewritten, -1 for none. */
+static void
+end_reply(struct reply_parser *parser, int code, int sent, bool is_known)
+{
+	struct reply *reply = &parser->reply;
+
+	finish_reply(parser, code);
+	reply->sent_code = sent >= 0 ? sent : code;
+	if (!is_known)
+		soften(reply);
+	/* Nobody ended a session in which all goes well. */
+	if (reply->code == 421 && sent >= 200 && sent < 400)
+		reply->code = 450;
+	parser->is_done = true;
+}
+
 /* A whole line is in parser->line. */
 static enum reply_result
 take_line(struct reply_parser *parser)
 {
-	int code;
+	int sent, code;
+	bool is_known;
 
 	/* Only what was kept can end in the CR of the line's end; a line that
 	 * was cut loses it with its tail. */
@@ -172,19 +226,18 @@ take_line(struct reply_parser *parser)
 		parser->line_len--;
 		parser->line_total--;
 	}
-	note_code(parser, line_code(parser->line, parser->line_len));
-	if (!rewrite_line(parser))
-		return bad(parser);
+	sent = line_code(parser->line, parser->line_len);
+	note_code(parser, sent);
+	is_known =
+	    rewrite_line(parser, is_last(parser->line, parser->line_len));
 	parser->lines++;
 	code = line_code(parser->line, parser->line_len);
-	if (code >= 0 && (parser->line_len == 3 || parser->line[3] == ' ')) {
-		finish_reply(parser, code);
-		parser->is_done = true;
-	}
+	if (is_last(parser->line, parser->line_len))
+		end_reply(parser, code, sent, is_known);
 	add_line_to_text(parser);
 	if (parser->is_done)
 		return REPLY_DONE;
-	if (code < 0) {
+	if (code < 0 && sent < 0) {
 		parser->reply.had_garbage = true;
 		parser->garbage_lines++;
 	}
@@ -245,6 +298,20 @@ const struct reply *
 reply_get(const struct reply_parser *parser)
 {
 	return &parser->reply;
+}
+
+void
+reply_distrust_rewriter(struct reply_parser *parser, const char *why)
+{
+	struct reply *reply = &parser->reply;
+
+	CHECK(parser->is_done);
+	log_warn("%s: replacement of server reply %03d by %03d not used: %s",
+	    parser->peer, reply->sent_code, reply->code, why);
+	reply->code = reply->sent_code;
+	(void)snprintf(reply->status, sizeof reply->status, "%d.0.0",
+	    reply->code / 100 % 10);
+	soften(reply);
 }
 
 bool

@@ -17,8 +17,12 @@
  * nobody knows then where the next reply begins, and the caller must close.
  *
  * A rewriter may put other text in the place of each line before anything is
- * read from it, as smtp(8) does with smtp_reply_filter; when it fails the reply
- * is REPLY_BAD.
+ * read from it, as smtp(8) does with smtp_reply_filter. A reply line of the
+ * server is one whatever the new text looks like: text without a code is only
+ * text in a continuation line, and in the last line it is not used, since a
+ * reply that is waited for once more is a message that goes twice. What the
+ * server said is believed then, but for a 5xx: the rewriter may have meant to
+ * soften that, and it is 450. The same where the rewriter fails.
  */
 #ifndef REPLY_H
 #define REPLY_H
@@ -43,12 +47,16 @@ struct reply {
 	/* 200..599; any other value (0..999) was sent so by a broken server
 	 * and is a protocol error wherever it stands. */
 	int code;
+	/* As the server said it; differs from code only by the rewriter, and
+	 * is code where the server's line was no reply line. */
+	int sent_code;
 	/* From the last line when its class is that of the code, else "d.0.0";
 	 * "5.5.0" when the code has no class (3xx, or out of range), which is
 	 * right for a 3xx where none belongs. */
 	char status[DSN_STATUS_SIZE];
 	bool has_status; /* the status stood in the reply */
 	bool had_garbage; /* at least one line was no reply line */
+	bool rewriter_failed; /* for one of the lines, which is as sent */
 	bool codes_differ; /* of its lines, as the server sent them */
 	bool is_cut; /* text was dropped because of the bounds */
 	struct buf text; /* printable lines with their codes, LF between */
@@ -91,6 +99,17 @@ enum reply_result reply_feed(struct reply_parser *parser, const char *p,
 /* After REPLY_DONE: the reply, borrowed until the next feed. After REPLY_MORE
  * or REPLY_BAD its text is what was read so far (for a log line). */
 const struct reply *reply_get(const struct reply_parser *parser);
+
+/* After REPLY_DONE: the code that the rewriter gave cannot be used, and why.
+ * The server's is, a 5xx as said above. */
+void reply_distrust_rewriter(struct reply_parser *parser, const char *why);
+
+/* The rewriter left it in its class. */
+static inline bool
+reply_is_as_sent(const struct reply *reply)
+{
+	return reply->code / 100 == reply->sent_code / 100;
+}
 
 /* Some octets of a reply were read, but not its end. */
 bool reply_is_partial(const struct reply_parser *parser);

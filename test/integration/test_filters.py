@@ -6,6 +6,7 @@ import os
 import pytest
 
 from harness import messages, paths
+from harness.paths import agents
 from harness.sidebyside import Pair
 from harness.simulator import Simulator
 
@@ -63,6 +64,41 @@ def test_a_reply_to_the_end_of_data_is_replaced(base, certs, started):
                   "/^554 5.7.1 spam/ 451 4.7.1 not now\n", ["spam", "other"])
     assert said["spam"].startswith("deferred (host 127.0.0.1[127.0.0.1] said: "
                                    "451 4.7.1 not now (in reply to end of")
+
+
+def test_a_reply_without_a_code_is_the_servers(base, certs, started):
+    """What was taken goes once, what was refused is not taken for sent: smtp(8)
+    goes on to the next reply, to whatever that is one."""
+    pair = Pair(base, certs, started, main=PATIENT, script=SCRIPT,
+                setup=lambda side: side.origin.set(
+                    smtp_reply_filter=table(side, "/^(250|554) .*(queued|spam)"
+                                            "(.*)/ $2$3\n")))
+    pair.submit(DATA, ["fine@rcpt.example"])
+    pair.wait(r"/smtp\[.* status=sent")
+    pair.submit(DATA, ["spam@rcpt.example"])
+    pair.wait(r"/smtp\[.* to=<spam.* status=")
+    lane = pair.sides[agents().index("lane")]
+    said = {line.split("to=<")[1].split("@")[0]: line.split(" status=")[1]
+            for line in lane.delivery_lines()}
+    assert said["fine"].startswith("sent (250 2.0.0 Ok: queued")
+    assert said["spam"].startswith("deferred ") and "554 5.7.1" in said["spam"]
+    assert len(lane.upstream.ledger()) == 1
+    lane.origin.log.wait('warning: .*replacement of server reply "250 .*" has '
+                         "no reply code: not used")
+
+
+def test_a_recipient_that_is_refused_here_gets_nothing(base, certs, started):
+    """Although the server accepts it, and asks for content: smtp(8) ends that
+    without any, which is a message to the server."""
+    pair = Pair(base, certs, started, main={
+        **PATIENT, "smtp_discard_ehlo_keywords": "chunking"},
+        setup=lambda side: side.origin.set(smtp_reply_filter=table(
+            side, "/^250 2.1.5 .*/ 450 4.2.0 not now\n")))
+    pair.submit(DATA, ["fine@rcpt.example"])
+    pair.wait(r"/smtp\[.* status=deferred \(host .* said: 450 4.2.0 not now")
+    pair.same(lambda side: side.delivery_lines())
+    lane = pair.sides[agents().index("lane")]
+    assert not lane.upstream.ledger()
 
 
 def test_an_offer_is_filtered_too(base, certs, started):

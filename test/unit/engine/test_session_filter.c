@@ -1,0 +1,234 @@
+/* smtp_reply_filter against what the server said: nothing goes twice that it
+ * took, and nothing is content that it did not ask for. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "test/support/session_rig.h"
+#include "test/support/word_table.h"
+
+static struct rewriter filter;
+static char table_text[256];
+
+static void
+open_rig(struct rig *rig, enum session_mode mode, const char *table)
+{
+	rig_init(rig, mode);
+	(void)snprintf(table_text, sizeof(table_text), "%s", table);
+	filter = (struct rewriter){word_table_ask, table_text};
+	rig->peer.replies = &filter;
+	rig_open(rig);
+}
+
+static void
+pull_all(struct rig *rig)
+{
+	while (rig_pull(rig, 65536).n > 0 && buf_len(&rig->out) > 0)
+		rig_write(rig, buf_len(&rig->out));
+}
+
+/* The place of what was answered. */
+static void
+prove(struct rig *rig)
+{
+	rig_expect(rig, "RSET\r\n");
+	rig_say(rig, RIG_RSET);
+}
+
+static void
+sent_without_a_code_is_sent(void **state)
+{
+	struct rig rig;
+	struct rig_message *first, *second;
+
+	(void)state;
+	open_rig(&rig, SESSION_BDAT, "250 2.0.0 taken=fine");
+	first = rig_send(&rig);
+	second = rig_send(&rig);
+	pull_all(&rig);
+	rig_say(&rig, RIG_SENT);
+	rig_say(&rig, RIG_NEXT_SENT);
+	rig_check_sent(first);
+	rig_check(first, 0, OUTCOME_SENT, 250, "2.0.0", "250 2.0.0 taken");
+	rig_check_sent(second);
+	assert_false(session_is_finishing(rig.session));
+	rig_fini(&rig);
+}
+
+static void
+refused_without_a_code_is_deferred(void **state)
+{
+	struct rig rig;
+	struct rig_message *m;
+
+	(void)state;
+	open_rig(&rig, SESSION_BDAT, "554 5.7.1 spam=soft");
+	m = rig_send(&rig);
+	pull_all(&rig);
+	rig_say(&rig, RIG_MAIL RIG_RCPT "554 5.7.1 spam\r\n");
+	prove(&rig);
+	rig_check(m, 0, OUTCOME_DEFER, 450, "4.7.1", NULL);
+	rig_fini(&rig);
+}
+
+static void
+an_end_of_data_is_what_the_filter_says(void **state)
+{
+	struct rig rig;
+	struct rig_message *first, *second;
+
+	(void)state;
+	open_rig(&rig, SESSION_BDAT,
+	    "250 2.0.0 taken=451 4.0.0 not yet|554 5.0.0 known=250 2.0.0 done");
+	first = rig_send(&rig);
+	second = rig_send(&rig);
+	pull_all(&rig);
+	rig_say(&rig, RIG_SENT RIG_RSET);
+	rig_check(first, 0, OUTCOME_DEFER, 451, "4.0.0", NULL);
+	rig_say(&rig, RIG_MAIL RIG_RCPT "554 5.0.0 known\r\n");
+	prove(&rig);
+	rig_check(second, 0, OUTCOME_SENT, 250, "2.0.0", "250 2.0.0 done");
+	assert_false(rig.is_over);
+	rig_fini(&rig);
+}
+
+/* No code that asks for something can be an answer to the end of data. */
+static void
+an_end_of_data_is_no_354(void **state)
+{
+	static const char *const tables[] = {"250 2.0.0 taken=354 go on",
+	    "250 2.0.0 taken=221 bye", "250 2.0.0 taken=334 x",
+	    "250 2.0.0 taken=!"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++) {
+		struct rig rig;
+		struct rig_message *m;
+
+		open_rig(&rig, SESSION_BDAT, tables[i]);
+		m = rig_send(&rig);
+		pull_all(&rig);
+		rig_say(&rig, RIG_SENT);
+		if (m->is_inside)
+			prove(&rig);
+		rig_check_sent(m);
+		assert_false(rig.is_over);
+		rig_fini(&rig);
+	}
+}
+
+/* The content is behind RCPT already. */
+static void
+a_recipient_refused_behind_bdat_is_sent_once(void **state)
+{
+	struct rig rig;
+	struct rig_message *first;
+
+	(void)state;
+	open_rig(
+	    &rig, SESSION_BDAT, "250 2.1.5 recipient ok=450 4.2.0 not this");
+	first = rig_send(&rig);
+	pull_all(&rig);
+	rig_say(&rig, RIG_SENT);
+	rig_check_sent(first);
+	assert_int_equal(rig.manner.fastest, SESSION_OVERLAP);
+	rig_fini(&rig);
+}
+
+static void
+a_recipient_refused_before_content_gets_none(void **state)
+{
+	struct rig rig;
+	struct rig_message *m;
+
+	(void)state;
+	open_rig(
+	    &rig, SESSION_GROUP, "250 2.1.5 recipient ok=550 5.2.0 not this");
+	m = rig_send(&rig);
+	rig_expect(&rig, "MAIL FROM:<s1@from.test>\r\n"
+			 "RCPT TO:<r1.0.250@to.test>\r\nDATA\r\n");
+	rig_say(&rig, RIG_MAIL RIG_RCPT "354 go\r\n");
+	rig_check(m, 0, OUTCOME_BOUNCE, 550, "5.2.0", NULL);
+	rig_check_over(&rig, SESSION_END_ABORT, false);
+	rig_fini(&rig);
+}
+
+static void
+the_others_go_again_without_it(void **state)
+{
+	struct rig rig;
+	struct rig_message *m;
+	struct rig_plan plan = {.rcpts = 2};
+
+	(void)state;
+	open_rig(&rig, SESSION_GROUP, "250 that=550 5.2.0 not this");
+	m = rig_add(&rig, &plan);
+	rig_assign(&rig, m);
+	pull_all(&rig);
+	rig_say(&rig, RIG_MAIL "250 that\r\n" RIG_RCPT "354 go\r\n");
+	rig_check(m, 0, OUTCOME_BOUNCE, 550, "5.2.0", NULL);
+	assert_null(m->req->rcpts[1].verdict);
+	assert_int_equal(m->returned, 1);
+	assert_int_equal(m->t->count, 1);
+	assert_true(rig.is_over);
+	rig_fini(&rig);
+}
+
+/* What follows would be content to the server. */
+static void
+data_refused_by_the_filter_ends_the_session(void **state)
+{
+	struct rig rig;
+	struct rig_message *m, *next;
+
+	(void)state;
+	open_rig(&rig, SESSION_OVERLAP, "354 go=451 4.3.0 not now");
+	m = rig_send(&rig);
+	next = rig_send(&rig);
+	pull_all(&rig);
+	rig_say(&rig, RIG_MAIL RIG_RCPT "354 go\r\n");
+	rig_check(m, 0, OUTCOME_DEFER, 451, "4.3.0", NULL);
+	rig_check_returned(next, 0);
+	rig_check_over(&rig, SESSION_END_ABORT, false);
+	rig_fini(&rig);
+}
+
+/* What follows would be commands to the server. */
+static void
+data_let_in_by_the_filter_alone_is_not(void **state)
+{
+	struct rig rig;
+	struct rig_message *m;
+
+	(void)state;
+	open_rig(&rig, SESSION_GROUP, "554 5.5.1 no=354 go");
+	m = rig_send(&rig);
+	pull_all(&rig);
+	rig_say(&rig, RIG_MAIL RIG_RCPT "554 5.5.1 no\r\n");
+	rig_check(m, 0, OUTCOME_DEFER, 450, "4.0.0", NULL);
+	rig_expect(&rig, "");
+	assert_false(rig.is_over);
+	rig_fini(&rig);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(sent_without_a_code_is_sent),
+	    cmocka_unit_test(refused_without_a_code_is_deferred),
+	    cmocka_unit_test(an_end_of_data_is_what_the_filter_says),
+	    cmocka_unit_test(an_end_of_data_is_no_354),
+	    cmocka_unit_test(a_recipient_refused_behind_bdat_is_sent_once),
+	    cmocka_unit_test(a_recipient_refused_before_content_gets_none),
+	    cmocka_unit_test(the_others_go_again_without_it),
+	    cmocka_unit_test(data_refused_by_the_filter_ends_the_session),
+	    cmocka_unit_test(data_let_in_by_the_filter_alone_is_not),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
