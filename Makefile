@@ -160,6 +160,9 @@ FUZZ_LIB := $(BUILD)/fuzz/libcommon.a
 FUZZ_MAIL := test/fuzz/mail.c $(wildcard agent/engine/session*.c) \
              $(patsubst %,agent/engine/%.c,answers bdp checks generic manner message pipeline request rewriting trace transaction \
                           verdict)
+FUZZ_BOARD := $(patsubst %,monitor/%.c,boardfile forecast health model model_fleet model_json say slotsfile status_json steerfile topview \
+              $(addprefix lanestat/,events exposition history history_json lane_limits metrics metrics_accounts metrics_fleet page recorder)) \
+              $(patsubst %,agent/state/%.c,safepath statefile token_store persist)
 $(BUILD)/fuzz/%.o: %.c
 	@mkdir -p $(@D)
 	$(FUZZ_CC) $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
@@ -176,6 +179,9 @@ $(BUILD)/fuzz/fuzz_dns: $(call fuzz_obj,$(addprefix agent/io/,dns_filter.c dnsre
 $(BUILD)/fuzz/fuzz_table: $(call fuzz_obj,$(addprefix agent/tables/,cidr_table.c inline_table.c logical_lines.c table_name.c))
 $(BUILD)/fuzz/fuzz_value: $(call fuzz_obj,agent/smarthost/tlspolicy.c)
 $(BUILD)/fuzz/fuzz_session $(BUILD)/fuzz/fuzz_smuggle: $(call fuzz_obj,$(FUZZ_MAIL))
+$(BUILD)/fuzz/fuzz_board: $(call fuzz_obj,$(FUZZ_BOARD))
+$(BUILD)/fuzz/fuzz_http: $(call fuzz_obj,agent/io/loop.c monitor/lanestat/answers.c monitor/lanestat/web.c)
+$(BUILD)/fuzz/fuzz_proxymap: $(call fuzz_obj,agent/tables/proxymap.c)
 fuzz: $(FUZZ_BIN)
 
 setup:

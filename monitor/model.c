@@ -330,6 +330,8 @@ add_lane(struct reading *r, int i)
 
 	TEXT(name, from->name);
 	lane = lane_named(r->m, name, r->board->directory);
+	if (lane->has_figures)
+		return; /* two of one name: damage, and there is no room */
 	lane->directory = r->board->directory;
 	lane->has_figures = true;
 	TEXT(lane->class, from->class);
@@ -364,8 +366,12 @@ take_board(struct reading *r)
 		if (r->file.accounts[i] != NULL)
 			add_account(r, i);
 	}
+	/* Of two with one name the one that runs is told of. */
 	for (int i = 0; i < BOARD_LANES; i++)
-		if (r->file.lanes[i] != NULL)
+		if (r->file.lanes[i] != NULL && r->file.is_running[i])
+			add_lane(r, i);
+	for (int i = 0; i < BOARD_LANES; i++)
+		if (r->file.lanes[i] != NULL && !r->file.is_running[i])
 			add_lane(r, i);
 	boardfile_fini(&r->file);
 }

@@ -12,7 +12,9 @@ const char *say_time(int64_t us, char *text, size_t n);
 static inline const char *
 say_ms(int64_t ms, char *text, size_t n)
 {
-	return say_time(ms < INT64_MAX / 1000 ? ms * 1000 : INT64_MAX, text, n);
+	if (ms > INT64_MAX / 1000)
+		return say_time(INT64_MAX, text, n);
+	return say_time(ms > 0 ? ms * 1000 : 0, text, n);
 }
 
 /* Of the day, in local time, with the date when that is another than now_ms

@@ -331,7 +331,7 @@ take_input(struct proxymap *p)
 {
 	char chunk[8192];
 	size_t used;
-	ssize_t n = read(p->fd, chunk, sizeof(chunk));
+	ssize_t n = recv(p->fd, chunk, sizeof(chunk), 0);
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;

@@ -213,6 +213,49 @@ model_says_what_is_wrong_with_the_board(void **state)
 	site_close(&site);
 }
 
+/* Copies the entry of the first lane to that of another, all session rows busy.
+ */
+static void
+double_first_lane(const char *dir, int to)
+{
+	const off_t lanes = offsetof(struct board, lanes);
+	struct board_lane *lane = mem_zalloc(sizeof(*lane));
+	char *path = mem_printf("%s/board", dir);
+	int fd = open(path, O_RDWR);
+
+	assert_true(fd >= 0);
+	assert_int_equal(
+	    pread(fd, lane, sizeof(*lane), lanes), (ssize_t)sizeof(*lane));
+	lane->counters[BOARD_COUNTER_messages_sent] = 1000;
+	for (size_t i = 0; i < BOARD_SESSIONS; i++)
+		lane->sessions[i].state = BOARD_SESSION_BUSY;
+	assert_int_equal(
+	    pwrite(fd, lane, sizeof(*lane), lanes + to * (off_t)sizeof(*lane)),
+	    (ssize_t)sizeof(*lane));
+	(void)close(fd);
+	mem_free(path);
+	mem_free(lane);
+}
+
+static void
+model_has_a_lane_once_that_the_board_has_twice(void **state)
+{
+	struct board_writer *w = lane_at_work(*state, "fast");
+	struct site site;
+	struct model *m;
+
+	open_site(&site, *state);
+	double_first_lane(*state, 1);
+	m = model_read(&site, clock_moment());
+	assert_int_equal(m->lane_count, 1);
+	assert_int_equal(m->lanes[0].process, MODEL_RUNNING);
+	assert_int_equal(m->lanes[0].session_count, 1);
+	assert_int_equal(m->lanes[0].counters[BOARD_COUNTER_messages_sent], 41);
+	model_free(&m);
+	board_writer_close(&w);
+	site_close(&site);
+}
+
 /* ---- JSON ---------------------------------------------------------------- */
 
 static int64_t
@@ -274,6 +317,7 @@ main(void)
 	    IN_STATEDIR(model_tells_processes_apart),
 	    IN_STATEDIR(model_knows_a_lane_that_crashed),
 	    IN_STATEDIR(model_says_what_is_wrong_with_the_board),
+	    IN_STATEDIR(model_has_a_lane_once_that_the_board_has_twice),
 	    IN_STATEDIR(model_json_has_every_figure_by_its_name),
 	};
 
