@@ -4,6 +4,8 @@
 
 #include "common/base/mem.h"
 
+#define BLANKS " \t\r"
+
 void
 hunk_make(struct hunk *out, const char *before, const char *after)
 {
@@ -14,6 +16,10 @@ hunk_make(struct hunk *out, const char *before, const char *after)
 	while (tail < a - head && tail < b - head &&
 	       before[a - 1 - tail] == after[b - 1 - tail])
 		tail++;
+	/* a part of a line ends where a word does */
+	while (tail > 0 && b - head - tail > 0 && after[b - tail - 1] != '\n' &&
+	       strchr(BLANKS "\n,", after[b - tail]) == NULL)
+		tail--;
 	out->old = mem_strndup(before + head, a - head - tail);
 	out->new = mem_strndup(after + head, b - head - tail);
 }
@@ -26,13 +32,45 @@ hunk_fini(struct hunk *hunk)
 	*hunk = (struct hunk){NULL, NULL};
 }
 
+/* A line behind this place belongs to the one before it. */
+static bool
+goes_on(const char *line)
+{
+	while (*line != '\0') {
+		size_t blanks = strspn(line, BLANKS);
+
+		if (line[blanks] != '\0' && strchr("#\n", line[blanks]) == NULL)
+			return blanks > 0;
+		line += strcspn(line, "\n");
+		line += *line == '\n';
+	}
+	return false;
+}
+
+/* At its place in the text it begins and ends what it did. */
+static bool
+is_apart(const struct hunk *hunk, const char *text, const char *at)
+{
+	size_t n = strlen(hunk->new);
+	const char *behind = at + n;
+
+	if (hunk->new[n - 1] != '\n')
+		return *behind == '\0' ||
+		       strchr(hunk->new[0] == ',' ? BLANKS "\n," : BLANKS "\n",
+			   *behind) != NULL;
+	if (hunk->old[0] == '\0' && hunk->new[0] != '\n' && at != text &&
+	    at[-1] != '\n')
+		return false;
+	return !goes_on(behind);
+}
+
 enum hunk_state
 hunk_state_of(const struct hunk *hunk, const char *text)
 {
-	const char *at = strstr(text, hunk->new);
+	const char *at = hunk->new[0] != '\0' ? strstr(text, hunk->new) : NULL;
 
-	return hunk->new[0] != '\0' &&
-		       at != NULL &&strstr(at + 1, hunk->new) == NULL
+	return at != NULL && strstr(at + 1, hunk->new) == NULL &&
+		       is_apart(hunk, text, at)
 		   ? HUNK_THERE
 		   : HUNK_GONE;
 }

@@ -4,8 +4,11 @@
  *   before  a = 1 | b = 2            old ""
  *   after   a = 1, x | b = 2   -->   new ", x"
  *
- * What stands before and behind the first and the last octet that differ is
- * left out. Pure.
+ * What stands before the first octet that differs, and behind the word of the
+ * last, is left out. Whole lines stand as they were made only while nothing
+ * stands before them in the first, or goes on behind the last: a line that
+ * begins with a blank does, also behind comments. A part of a line, only while
+ * a word ends there. Pure.
  */
 #ifndef HUNK_H
 #define HUNK_H

@@ -17,6 +17,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "monitor/hunk.h"
+#include "monitor/setupmerge.h"
 
 enum {
 	FILE_MAX = 16 << 20,
@@ -24,6 +25,7 @@ enum {
 	SCHEMA = 1,
 	FILES = 2,
 	WORDS_MAX = SETUPPLAN_LINES_MAX + 8,
+	TOLD_MAX = 1 << 20,
 };
 
 #define DOMAINS_TEXT                                                           \
@@ -519,8 +521,8 @@ setup_apply(const struct site *site, const struct setupplan *plan, char *error,
 	    .error = error,
 	    .error_size = n};
 	enum setup_result result = SETUP_FAILED;
-	const char *kept;
 	char ignored[256];
+	struct buf told;
 
 	if (record != NULL) {
 		result = strcmp(text_of(record, "nexthop"), plan->nexthop) == 0
@@ -532,7 +534,9 @@ setup_apply(const struct site *site, const struct setupplan *plan, char *error,
 		result = SETUP_DONE;
 		if (!carry_out(&w)) {
 			result = SETUP_FAILED;
-			(void)setup_undo(plan, &kept, ignored, sizeof(ignored));
+			buf_init(&told, TOLD_MAX);
+			(void)setup_undo(plan, &told, ignored, sizeof(ignored));
+			buf_fini(&told);
 		}
 	}
 	finish(&w);
@@ -549,46 +553,15 @@ file_of(const char *name)
 	return strcmp(name, file_names[0]) == 0 ? 0 : 1;
 }
 
-/* The line of the file that begins with this name, and " " or "=" behind it; a
- * line that goes on another one has none. NULL: there is none. */
-static const char *
-line_named(const char *text, const char *name, size_t n)
-{
-	for (const char *line = text; *line != '\0';) {
-		if (strncmp(line, name, n) == 0 &&
-		    strchr(" \t=", line[n]) != NULL && line[n] != '\0')
-			return line;
-		line += strcspn(line, "\n");
-		line += *line == '\n';
-	}
-	return NULL;
-}
+static char *(*const merges[FILES])(const struct setupplan *plan,
+    const char *added, char *text,
+    struct buf *told) = {setupmerge_main_cf, setupmerge_master_cf};
 
-/* Something that begins as a line of the hunk does is there. */
-static bool
-has_name_of(const char *text, const char *hunk)
-{
-	for (const char *line = hunk; *line != '\0';) {
-		size_t n = strcspn(line, " \t=#\n");
-
-		if (n > 0 && line_named(text, line, n) != NULL)
-			return true;
-		line += strcspn(line, "\n");
-		line += *line == '\n';
-	}
-	return false;
-}
-
-/* Takes the steps back, the last one first. A file in which none of them is
- * there, and nothing of those names, was not changed yet, or has been
- * restored. */
-static bool
+/* Takes the steps of this file back, the last one first. */
+static void
 revert_all(const struct setupplan *plan, const json_t *hunks, int file,
-    char **text, char *error, size_t n)
+    char **text, struct buf *told)
 {
-	size_t there = 0, gone = 0;
-	const char *missing = "";
-
 	for (size_t i = json_array_size(hunks); i-- > 0;) {
 		const json_t *one = json_array_get(hunks, i);
 		struct hunk hunk = {.old = mem_strdup(text_of(one, "old")),
@@ -597,49 +570,75 @@ revert_all(const struct setupplan *plan, const json_t *hunks, int file,
 
 		if (file_of(text_of(one, "file")) == file) {
 			less = hunk_revert(&hunk, *text);
-			there += less != NULL;
-			gone += less == NULL;
+			if (less == NULL)
+				*text =
+				    merges[file](plan, hunk.new, *text, told);
 		}
 		if (less != NULL) {
 			mem_free(*text);
 			*text = less;
-		} else if (file_of(text_of(one, "file")) == file) {
-			missing = text_of(one, "new");
-			there += has_name_of(*text, missing);
 		}
 		hunk_fini(&hunk);
 	}
-	if (there == 0 || gone == 0)
-		return true;
-	(void)snprintf(error, n,
-	    "%s/%s: what was added has been changed since: make it as it was, "
-	    "then try again; it was: %.300s",
-	    plan->directory, file_names[file], missing);
-	return false;
+}
+
+/* Nothing of the configuration, as it will be, has the table. */
+static bool
+is_free(const char *path, char *const texts[FILES], struct buf *told)
+{
+	for (int i = 0; i < FILES; i++)
+		if (setupmerge_names(texts[i], path)) {
+			(void)buf_addf(told,
+			    "%s is used in %s elsewhere, and is kept\n", path,
+			    file_names[i]);
+			return false;
+		}
+	return true;
 }
 
 static bool
-remove_tables(
-    const struct setupplan *plan, const json_t *record, const char **kept_out)
+remove_tables(const struct setupplan *plan, const json_t *record,
+    char *const texts[FILES], struct buf *told)
 {
 	char *text = read_text(plan->transport);
 	char *ours = domains_text(plan);
 	bool is_good = true;
 
-	*kept_out = NULL;
-	if (text != NULL && is_set(record, "made_transport")) {
+	if (text != NULL && is_set(record, "made_transport") &&
+	    is_free(plan->transport, texts, told)) {
 		if (strcmp(text, ours) == 0)
 			is_good = unlink(plan->transport) == 0;
 		else
-			*kept_out = plan->transport;
+			(void)buf_addf(told,
+			    "%s has entries of yours, and is kept\n",
+			    plan->transport);
 	}
-	if (!is_set(record, "had_login"))
+	if (!is_set(record, "had_login") && setup_has_login(plan) &&
+	    is_free(plan->login, texts, told)) {
+		(void)buf_addf(told, "%s: the login of %s is removed\n",
+		    plan->login, plan->nexthop);
 		is_good = remove_login(plan, is_set(record, "made_login"),
 			      is_set(record, "unended_login")) &&
 			  is_good;
+	}
 	mem_free(text);
 	mem_free(ours);
 	return is_good;
+}
+
+/* The name of a setting whose value is a transport. */
+static bool
+is_transport(const char *name, size_t n)
+{
+	static const char *const ends[] = {"_transport", "content_filter"};
+
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+		size_t end = strlen(ends[i]);
+
+		if (n >= end && strncmp(name + n - end, ends[i], end) == 0)
+			return true;
+	}
+	return false;
 }
 
 /* main.cf would name a transport that is gone. */
@@ -647,33 +646,33 @@ static bool
 is_named(
     const struct setupplan *plan, const char *main_cf, char *error, size_t n)
 {
-	static const char *const names[] = {"default_transport",
-	    "relay_transport", "local_transport", "virtual_transport",
-	    "content_filter"};
 	const char *const lanes[] = {plan->fast, plan->slow};
 
-	for (size_t i = 0; i < 2 * sizeof(names) / sizeof(names[0]); i++) {
-		const char *name = names[i / 2], *lane = lanes[i % 2];
-		const char *line = line_named(main_cf, name, strlen(name));
+	for (const char *line = main_cf; *line != '\0';) {
+		size_t name = strcspn(line, " \t=\n#");
+		const char *value = line + name;
 
-		if (line == NULL)
-			continue;
-		line += strlen(name);
-		line += strspn(line, " \t=");
-		if (strncmp(line, lane, strlen(lane)) != 0 ||
-		    strchr(": \t\n", line[strlen(lane)]) == NULL)
-			continue;
-		(void)snprintf(error, n,
-		    "%s/main.cf has %s = %s, which would be gone: set it to "
-		    "another transport (smtp) first",
-		    plan->directory, name, lane);
-		return true;
+		value += strspn(value, " \t=");
+		for (size_t i = 0; i < 2 && is_transport(line, name); i++) {
+			size_t lane = strlen(lanes[i]);
+
+			if (strncmp(value, lanes[i], lane) != 0 ||
+			    strchr(": \t\n", value[lane]) == NULL)
+				continue;
+			(void)snprintf(error, n,
+			    "%s/main.cf has %.*s = %s, which would be gone: "
+			    "set it to another transport (smtp) first",
+			    plan->directory, (int)name, line, lanes[i]);
+			return true;
+		}
+		line += strcspn(line, "\n");
+		line += *line == '\n';
 	}
 	return false;
 }
 
 static enum setup_result
-undo(const struct setupplan *plan, const json_t *record, const char **kept_out,
+undo(const struct setupplan *plan, const json_t *record, struct buf *told,
     char *error, size_t n)
 {
 	const json_t *hunks = json_object_get(record, "hunks");
@@ -687,40 +686,40 @@ undo(const struct setupplan *plan, const json_t *record, const char **kept_out,
 			(void)snprintf(
 			    error, n, "%s: %s", paths[i], strerror(errno));
 			result = SETUP_FAILED;
-		} else if (result == SETUP_DONE &&
-			   (!revert_all(plan, hunks, i, &texts[i], error, n) ||
-			       (i == 0 &&
-				   is_named(plan, texts[i], error, n)))) {
-			result = SETUP_CHANGED;
+		} else {
+			revert_all(plan, hunks, i, &texts[i], told);
 		}
 	}
+	if (result == SETUP_DONE && is_named(plan, texts[0], error, n))
+		result = SETUP_IN_USE;
 	/* main.cf first: it must not name a transport that is gone. */
-	for (int i = 0; i < FILES; i++) {
-		if (result == SETUP_DONE && !replace(paths[i], texts[i])) {
+	for (int i = 0; i < FILES && result == SETUP_DONE; i++)
+		if (!replace(paths[i], texts[i])) {
 			(void)snprintf(
 			    error, n, "%s: %s", paths[i], strerror(errno));
 			result = SETUP_FAILED;
 		}
-		mem_free(texts[i]);
-		mem_free(paths[i]);
-	}
-	if (result == SETUP_DONE && (!remove_tables(plan, record, kept_out) ||
-					unlink(plan->record) != 0)) {
+	if (result == SETUP_DONE &&
+	    (!remove_tables(plan, record, texts, told) ||
+		unlink(plan->record) != 0)) {
 		(void)snprintf(
 		    error, n, "%s: %s", plan->directory, strerror(errno));
 		result = SETUP_FAILED;
+	}
+	for (int i = 0; i < FILES; i++) {
+		mem_free(texts[i]);
+		mem_free(paths[i]);
 	}
 	return result;
 }
 
 enum setup_result
 setup_undo(
-    const struct setupplan *plan, const char **kept_out, char *error, size_t n)
+    const struct setupplan *plan, struct buf *told, char *error, size_t n)
 {
 	json_t *record = read_record(plan);
 	enum setup_result result = SETUP_NOTHING;
 
-	*kept_out = NULL;
 	if (record == NULL && setup_is_there(plan)) {
 		(void)snprintf(error, n, "%s cannot be read", plan->record);
 		return SETUP_FAILED;
@@ -731,7 +730,7 @@ setup_undo(
 		    text_of(record, "nexthop"));
 		result = SETUP_OTHER;
 	} else if (record != NULL) {
-		result = undo(plan, record, kept_out, error, n);
+		result = undo(plan, record, told, error, n);
 	}
 	json_decref(record);
 	return result;

@@ -4,8 +4,9 @@
  *   the record of each step (hunk.h) -> tables -> the two files, each by rename
  *
  * The record is written before anything is changed, and is what undo goes by:
- * it takes back each step that is still there as it was made, and nothing else.
- * Where nobody changed anything since, the files are what they were, octet for
+ * it takes back each step that is still there as it was made, and of one that
+ * was changed by hand since what is ours (setupmerge.h), and says so. Where
+ * nobody changed anything since, the files are what they were, octet for
  * octet. A record has no secret. Killed in the middle, undo brings back what
  * there was. Owner, mode and place (through a symbolic link) of a file stay.
  */
@@ -15,13 +16,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "common/base/buf.h"
 #include "monitor/setupplan.h"
 
 enum setup_result {
 	SETUP_DONE,
 	SETUP_NOTHING, /* apply: it is there; undo: it is not */
 	SETUP_OTHER, /* its record is of another smarthost */
-	SETUP_CHANGED, /* undo: what was added has been changed since */
+	SETUP_IN_USE, /* undo: main.cf names a lane: nothing was changed */
 	SETUP_FAILED, /* a file or postconf: nothing was changed */
 };
 
@@ -29,10 +31,10 @@ enum setup_result {
 enum setup_result setup_apply(const struct site *site,
     const struct setupplan *plan, char *error, size_t n);
 
-/* Tables that somebody wrote something else into are kept: *kept_out (constant
- * until the plan is freed) names the one, else NULL. */
+/* Tables that somebody wrote something else into, or uses elsewhere, are kept.
+ * told gets lines about those, and about what was changed by hand. */
 enum setup_result setup_undo(
-    const struct setupplan *plan, const char **kept_out, char *error, size_t n);
+    const struct setupplan *plan, struct buf *told, char *error, size_t n);
 
 /* A record of the plan is there, so that apply has nothing to do. */
 bool setup_is_there(const struct setupplan *plan);

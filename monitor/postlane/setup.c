@@ -16,7 +16,7 @@
 #include "monitor/postlane/command.h"
 #include "monitor/setup.h"
 
-enum { LOGIN_MAX = 1000 };
+enum { LOGIN_MAX = 1000, TOLD_MAX = 1 << 20 };
 
 /* ---- the plan -------------------------------------------------------------
  */
@@ -235,7 +235,7 @@ status_of(enum setup_result result)
 	case SETUP_NOTHING:
 		return EX_OK;
 	case SETUP_OTHER:
-	case SETUP_CHANGED:
+	case SETUP_IN_USE:
 		return EX_CANTCREAT;
 	case SETUP_FAILED:
 		break;
@@ -310,19 +310,40 @@ apply(struct command *c, const struct setupplan *p)
 	return status;
 }
 
+/* What was changed by hand, and what was kept: a line each. */
+static void
+tell(struct buf *told)
+{
+	char *text = mem_strdup(buf_str(told)), *line = text;
+
+	for (char *c = text; *c != '\0'; c++)
+		if (*c == '\t')
+			*c = ' ';
+	while (*line != '\0') {
+		size_t n = strcspn(line, "\n");
+
+		command_complain("%.*s", (int)n, line);
+		line += n + (line[n] == '\n');
+	}
+	mem_free(text);
+}
+
 static int
 undo(struct command *c, const struct setupplan *p)
 {
 	char error[1024] = "";
-	const char *kept;
-	enum setup_result result = setup_undo(p, &kept, error, sizeof(error));
+	struct buf told;
+	enum setup_result result;
 
-	if (status_of(result) != EX_OK) {
+	buf_init(&told, TOLD_MAX);
+	result = setup_undo(p, &told, error, sizeof(error));
+	if (status_of(result) == EX_OK)
+		tell(&told);
+	else
 		command_complain("%s", error);
+	buf_fini(&told);
+	if (status_of(result) != EX_OK)
 		return status_of(result);
-	}
-	if (kept != NULL)
-		command_complain("%s has entries of yours, and is kept", kept);
 	if (result == SETUP_NOTHING)
 		say(c, p, "nothing",
 		    has_script_lanes(p) ? "are not there, or not of this "

@@ -200,41 +200,82 @@ def test_what_is_there_and_different_is_not_touched(site):
 
 
 def test_undo_leaves_what_was_changed_since(site):
-    """Elsewhere: it stays. In what was added: nothing is undone."""
     origin = site(SITES["tables"])
     with open(f"{origin.etc}/main.cf", encoding="ascii") as f:
         main_cf = f.read()
     run_setup(origin, "[mail.example]:587 --apply", stdin="u:p\n")
     origin.command("postconf", "-e", "relayhost = [new.example]", "biff = yes")
-    origin.command("postconf", "-P", "fast/unix/lane_connection_reserve=5")
-    changed = contents(origin.etc)
-    said = run_setup(origin, "[mail.example]:587 --undo", status=73)
-    assert "has been changed since" in said
-    assert contents(origin.etc) == changed
-    # Of all entries: no less.
-    origin.command("postconf", "-P", "slow/unix/lane_connection_limit=3")
-    changed = contents(origin.etc)
-    said = run_setup(origin, "[mail.example]:587 --undo", status=73)
-    assert "master.cf: what was added has been changed since" in said
-    assert contents(origin.etc) == changed
-    origin.command("postconf", "-P", "fast/unix/lane_connection_reserve=4",
-                   "slow/unix/lane_connection_limit=2")
     # What main.cf names stays.
-    origin.command("postconf", "-e", "relay_transport = slow:")
+    origin.command("postconf", "-e", "fallback_transport = slow:")
     changed = contents(origin.etc)
     said = run_setup(origin, "[mail.example]:587 --undo", status=73)
-    assert "main.cf has relay_transport = slow, which would be gone" in said
+    assert "main.cf has fallback_transport = slow, which would be gone" in said
     assert contents(origin.etc) == changed
-    origin.command("postconf", "-X", "relay_transport")
+    origin.command("postconf", "-X", "fallback_transport")
     with open(f"{origin.etc}/lane_transport", "a", encoding="ascii") as f:
         f.write("mine.example fast:\n")
     said = run_setup(origin, "[mail.example]:587 --undo")
     assert "lane_transport has entries of yours, and is kept" in said
+    assert "the login of [mail.example]:587 is removed" in said
     with open(f"{origin.etc}/main.cf", encoding="ascii") as f:
         assert f.read() == main_cf.replace(
             "[relay.example]", "[new.example]").replace(
             "biff = no", "biff = yes")
     assert not os.path.exists(f"{origin.etc}/lane_login")
+
+
+# What people change in what setup added: postconf's words, and text behind
+# master.cf; what has to be told; how the one line begins that is left.
+CHANGED = {
+    "values": ([["-P", "slow/unix/lane_message_rate_limit=9/1s",
+                 "fast/unix/lane_connection_reserve=5"],
+                ["-e", "slow_destination_concurrency_limit = 9",
+                 "default_transport = smtp"]], "",
+               ["slow was changed by hand since; it is taken out, and was",
+                "    -o lane_message_rate_limit=9/1s",
+                "    -o lane_connection_reserve=5",
+                "slow_destination_concurrency_limit = 9: was changed",
+                "default_transport = smtp: was changed by hand since, and "
+                "stays"], "default_transport = smtp"),
+    "option": ([], "    -o lane_wait_limit=9s\n", ["-o lane_wait_limit=9s"],
+               None),
+    "entries": ([["-MX", "fast/unix"],
+                 ["-M", "-e", "slow/unix=slow unix - - n - - smtp"]], "",
+                ["slow is not a lane any more, and stays"], "slow "),
+    "third": ([], "third unix - - n - 1 lane\n  -o "
+              "smtp_sasl_password_maps=texthash:ETC/lane_login\n",
+              ["lane_login is used in master.cf elsewhere, and is kept"],
+              "third "),
+}
+
+
+@pytest.mark.parametrize("how", CHANGED)
+def test_undo_of_what_was_changed_by_hand(site, how):
+    """It goes, with a word for all that is lost with it; what is not the
+    lanes' stays."""
+    origin = site(SITES["tables"])
+    words, more, told, left = CHANGED[how]
+    before = settings_of(origin)
+    run_setup(origin, "[mail.example]:587 --apply", stdin="u:p\n")
+    for command in words:
+        origin.command("postconf", *command)
+    with open(f"{origin.etc}/master.cf", "a", encoding="ascii") as f:
+        f.write(more.replace("ETC", origin.etc))
+    said = run_setup(origin, "[mail.example]:587 --undo")
+    for text in told:
+        assert text in said
+    after = settings_of(origin)
+    assert [line for line in before if line not in after] == []
+    new = [line for line in after if line not in before]
+    assert len(new) == (left is not None)
+    assert not new or new[0].startswith(left)
+    assert os.path.exists(f"{origin.etc}/lane_login") == (how == "third")
+    assert not os.path.exists(f"{origin.etc}/lane_setup.json")
+
+
+def settings_of(origin):
+    return (origin.command("postconf", "-n").stdout +
+            origin.command("postconf", "-M").stdout).splitlines()
 
 
 def test_mail_goes_out_by_what_was_set_up(base, certs, origin, started):

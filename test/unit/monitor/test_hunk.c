@@ -40,6 +40,7 @@ hunk_revert_is_what_was_there_before(void **state)
 	    {"a = 1", "a = 1\nb = 2\n"},
 	    {"t = x\nb = 1\n", "t = x, y\nb = 1\n"},
 	    {"t = x,\n\ty\nb = 1\n", "t = x, y z\nb = 1\n"},
+	    {"t =  x_z\n", "t = x_z y_z\n"},
 	    {"a = 1\n\n\n", "a = 1\n\n\nb = 2\n"},
 	};
 
@@ -69,6 +70,19 @@ hunk_that_was_changed_or_doubled_is_gone(void **state)
 	reverts("a\n", "a\n", "a\n", NULL);
 }
 
+/* What is left would belong to the line before. */
+static void
+hunk_that_goes_on_or_begins_elsewhere_is_gone(void **state)
+{
+	(void)state;
+	reverts("a x\n", "a x\nb y\n", "a x\nb y\n  z\n", NULL);
+	reverts("a x\n", "a x\nb y\n", "a x\nb y\n# c\n\n\tz\n", NULL);
+	reverts("a x\n", "a x\nb y\n", "a x\nbb y\n", NULL);
+	reverts("t = x\n", "t = x y\n", "t = x y, z\n", NULL);
+	reverts("t = x\n", "t = x y\n", "t = x yy\n", NULL);
+	reverts("t = x\n", "t = x, y\n", "t = x, y, z\n", "t = x, z\n");
+}
+
 int
 main(void)
 {
@@ -76,6 +90,7 @@ main(void)
 	    cmocka_unit_test(hunk_revert_is_what_was_there_before),
 	    cmocka_unit_test(hunk_revert_leaves_what_changed_elsewhere),
 	    cmocka_unit_test(hunk_that_was_changed_or_doubled_is_gone),
+	    cmocka_unit_test(hunk_that_goes_on_or_begins_elsewhere_is_gone),
 	};
 
 	return cmocka_run_group_tests_name("hunk", tests, NULL, NULL);

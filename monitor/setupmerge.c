@@ -1,0 +1,325 @@
+#include "monitor/setupmerge.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/mem.h"
+#include "monitor/mastercf.h"
+
+#define BLANKS " \t\r"
+#define SEPARATORS BLANKS ",\n"
+#define SENDER_TRANSPORTS "sender_dependent_default_transport_maps"
+#define RELAYS "pipemap:{unionmap:{" /* setupplan_sender_maps() */
+
+/* Lines that belong together: a setting, an entry. */
+struct span {
+	const char *start; /* NULL: none */
+	size_t n;
+};
+
+/* ---- lines of Postfix's files ---------------------------------------------
+ */
+
+static const char *
+next_line(const char *line)
+{
+	line += strcspn(line, "\n");
+	return line + (*line == '\n');
+}
+
+static bool
+is_blank(char c)
+{
+	return c != '\0' && strchr(BLANKS, c) != NULL;
+}
+
+/* Empty, or a comment; what goes on may go on behind it. */
+static bool
+is_passed_over(const char *line)
+{
+	line += strspn(line, BLANKS);
+	return *line == '\0' || *line == '\n' || *line == '#';
+}
+
+static size_t
+size_of(const char *start)
+{
+	const char *end = next_line(start);
+
+	for (const char *line = end; *line != '\0'; line = next_line(line)) {
+		if (is_passed_over(line))
+			continue;
+		if (!is_blank(*line))
+			break;
+		end = next_line(line);
+	}
+	return (size_t)(end - start);
+}
+
+/* The last one of this name, which is the one that counts. */
+static struct span
+find(const char *text, const char *name, size_t n, const char *behind)
+{
+	struct span found = {NULL, 0};
+
+	for (const char *line = text; *line != '\0'; line = next_line(line))
+		if (!is_passed_over(line) && strncmp(line, name, n) == 0 &&
+		    line[n] != '\0' && strchr(behind, line[n]) != NULL)
+			found = (struct span){line, size_of(line)};
+	return found;
+}
+
+/* In one line, each run of blanks one of them: the caller's. */
+static char *
+squeezed(struct span s)
+{
+	char *out = mem_zalloc(s.n + 1), *to = out;
+	bool is_comment = false;
+
+	for (size_t i = 0; i < s.n; i++) {
+		if (i == 0 || s.start[i - 1] == '\n')
+			is_comment = is_passed_over(s.start + i);
+		if (is_comment)
+			continue;
+		if (strchr(BLANKS "\n", s.start[i]) == NULL)
+			*to++ = s.start[i];
+		else if (to > out && to[-1] != ' ')
+			*to++ = ' ';
+	}
+	if (to > out && to[-1] == ' ')
+		to[-1] = '\0';
+	return out;
+}
+
+static char *
+without(char *text, struct span cut)
+{
+	char *less = mem_printf(
+	    "%.*s%s", (int)(cut.start - text), text, cut.start + cut.n);
+
+	mem_free(text);
+	return less;
+}
+
+/* ---- main.cf --------------------------------------------------------------
+ */
+
+struct setting {
+	const char *name;
+	size_t n;
+	char *line; /* "name = value", squeezed */
+};
+
+static void
+tell(const struct setupplan *plan, struct buf *told, const char *line,
+    const char *what)
+{
+	(void)buf_addf(told, "%s/main.cf: %s: was changed by hand since, %s\n",
+	    plan->directory, line, what);
+}
+
+/* It means nothing without the lane. */
+static bool
+is_of_lane(const struct setupplan *plan, const struct setting *s)
+{
+	const char *const lanes[] = {plan->fast, plan->slow};
+
+	for (size_t i = 0; i < 2; i++) {
+		size_t n = strlen(lanes[i]);
+
+		if (s->n > n && strncmp(s->name, lanes[i], n) == 0 &&
+		    s->name[n] == '_')
+			return true;
+	}
+	return false;
+}
+
+/* Where word stands in a list, with the blanks and commas on one side. */
+static struct span
+find_word(struct span list, const char *word)
+{
+	size_t n = strlen(word);
+	const char *end = list.start + list.n, *at = list.start;
+
+	while ((at = strstr(at, word)) != NULL && at + n <= end) {
+		const char *from = at, *to = at + n;
+
+		at++;
+		if (strchr(SEPARATORS "=", from[-1]) == NULL ||
+		    strchr(SEPARATORS, *to) == NULL)
+			continue;
+		while (strchr(SEPARATORS, from[-1]) != NULL)
+			from--;
+		/* the first one takes what separates it from the next */
+		if (from[-1] == '=') {
+			from = at - 1;
+			while (*to != '\n' && *to != '\0' &&
+			       strchr(SEPARATORS, *to) != NULL)
+				to++;
+		}
+		return (struct span){from, (size_t)(to - from)};
+	}
+	return (struct span){NULL, 0};
+}
+
+static char *
+take_word(const struct setupplan *plan, const char *name, const char *word,
+    char *text, struct buf *told)
+{
+	size_t n = strlen(name);
+	bool is_taken = false;
+	struct span list;
+	char *line;
+
+	while ((list = find(text, name, n, BLANKS "=")).start != NULL) {
+		struct span cut = find_word(list, word);
+
+		if (cut.start == NULL)
+			break;
+		text = without(text, cut);
+		is_taken = true;
+	}
+	if (!is_taken)
+		return text;
+	line = squeezed(list);
+	(void)buf_addf(told,
+	    "%s/main.cf: %s was changed by hand since; without the lanes: "
+	    "%s\n",
+	    plan->directory, name, line);
+	mem_free(line);
+	return text;
+}
+
+/* The part of a list that is of setup, which adds to two. */
+static char *
+take_words(const struct setupplan *plan, const char *added, char *text,
+    struct buf *told)
+{
+	const char *relays = strstr(added, RELAYS);
+	char *word = relays != NULL
+			 ? mem_strndup(relays, strcspn(relays, "\n"))
+			 : mem_printf("texthash:%s", plan->transport);
+
+	text = take_word(plan,
+	    relays != NULL ? SENDER_TRANSPORTS : "transport_maps", word, text,
+	    told);
+	mem_free(word);
+	return text;
+}
+
+static bool
+is_named(const struct setting *s, const char *name)
+{
+	return s->n == strlen(name) && strncmp(s->name, name, s->n) == 0;
+}
+
+/* Of a squeezed line. */
+static const char *
+value_of(const struct setting *s, const char *line)
+{
+	return line + s->n + strspn(line + s->n, " =");
+}
+
+static char *
+take_setting(const struct setupplan *plan, const struct setting *s, char *text,
+    struct buf *told)
+{
+	struct span found = find(text, s->name, s->n, BLANKS "=");
+	char *now;
+
+	if (found.start == NULL)
+		return text;
+	now = squeezed(found);
+	if (strcmp(value_of(s, now), value_of(s, s->line)) == 0) {
+		text = without(text, found);
+	} else if (is_of_lane(plan, s)) {
+		tell(plan, told, now, "and goes with its lane");
+		text = without(text, found);
+	} else if (is_named(s, "transport_maps") ||
+		   is_named(s, SENDER_TRANSPORTS)) {
+		text = take_words(plan, s->line, text, told);
+	} else {
+		tell(plan, told, now, "and stays");
+	}
+	mem_free(now);
+	return text;
+}
+
+char *
+setupmerge_main_cf(const struct setupplan *plan, const char *added, char *text,
+    struct buf *told)
+{
+	bool has_settings = false;
+
+	for (const char *line = added; *line != '\0'; line = next_line(line)) {
+		struct setting s = {
+		    .name = line, .n = strcspn(line, SEPARATORS "=")};
+		const char *behind = line + s.n + strspn(line + s.n, BLANKS);
+
+		if (s.n == 0 || *behind != '=')
+			continue;
+		has_settings = true;
+		s.line = squeezed((struct span){line, size_of(line)});
+		text = take_setting(plan, &s, text, told);
+		mem_free(s.line);
+	}
+	return has_settings ? text : take_words(plan, added, text, told);
+}
+
+/* ---- master.cf ------------------------------------------------------------
+ */
+
+char *
+setupmerge_master_cf(const struct setupplan *plan, const char *added,
+    char *text, struct buf *told)
+{
+	const char *name = added + strspn(added, "\n");
+	size_t n = strcspn(name, SEPARATORS);
+	struct span found = find(text, name, n, BLANKS);
+	struct mastercf_entry entry;
+	bool is_lane;
+	char *line;
+
+	if (n == 0 || found.start == NULL)
+		return text;
+	line = squeezed(found);
+	is_lane = mastercf_parse(&entry, line) && mastercf_is_lane(&entry);
+	mastercf_fini(&entry);
+	if (is_lane) {
+		(void)buf_addf(told,
+		    "%s/master.cf: %.*s was changed by hand since; it is taken "
+		    "out, and was:\n%.*s",
+		    plan->directory, (int)n, name, (int)found.n, found.start);
+		text = without(text, found);
+	} else {
+		(void)buf_addf(told,
+		    "%s/master.cf: %.*s is not a lane any more, and stays\n",
+		    plan->directory, (int)n, name);
+	}
+	mem_free(line);
+	return text;
+}
+
+/* ---- files that are named -------------------------------------------------
+ */
+
+bool
+setupmerge_names(const char *text, const char *path)
+{
+	size_t n = strlen(path);
+
+	for (const char *line = text; *line != '\0'; line = next_line(line)) {
+		const char *end = line + strcspn(line, "\n"), *at = line;
+
+		if (is_passed_over(line))
+			continue;
+		while ((at = strstr(at, path)) != NULL && at < end) {
+			if (strchr(SEPARATORS "}", at[n]) != NULL &&
+			    (at == text ||
+				strchr(SEPARATORS ":={", at[-1]) != NULL))
+				return true;
+			at++;
+		}
+	}
+	return false;
+}
