@@ -106,12 +106,20 @@ is_looked_up(const struct request *req, const struct recipient *r)
 	return req->lane_data == NULL && r->state == RCPT_WAITING;
 }
 
-/* It has its verdict, which is being told to others. */
+/* It has its verdict, ... */
+static bool
+is_decided(const struct request *req, const struct recipient *r)
+{
+	(void)req;
+	return r->state == RCPT_DECIDED;
+}
+
+/* ... which is being told to others. */
 static bool
 is_being_reported(const struct request *req, const struct recipient *r)
 {
 	(void)req;
-	return r->state == RCPT_DECIDED || r->state == RCPT_HANDED_OVER;
+	return r->state == RCPT_HANDED_OVER;
 }
 
 static void
@@ -139,6 +147,7 @@ on_request(void *ctx, const struct request *req)
 
 	lane_why_each(a->lane, req, a->now, on_part, a);
 	add_those(a, req, "being looked up", is_looked_up);
+	add_those(a, req, "decided, and told with the rest", is_decided);
 	add_those(a, req, "being reported", is_being_reported);
 }
 

@@ -83,6 +83,10 @@ read_head(struct boardfile *b, int fd, char *why, size_t n)
 		    "the board is of version %llu, not %d: another release of "
 		    "lane wrote it than this postlane belongs to",
 		    (unsigned long long)b->head.version, BOARD_VERSION);
+	else if (st.st_size == BOARD_SIZE)
+		(void)snprintf(why, n,
+		    "the board is damaged: a lane that runs, or the next one, "
+		    "makes it anew");
 	else
 		(void)snprintf(why, n,
 		    "the board is damaged (%lld octets, %d expected): a lane "

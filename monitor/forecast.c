@@ -6,19 +6,27 @@
 
 enum { PACE_SPAN_LEAST = 5 }; /* seconds */
 
-/* Seconds that one limit needs for so many messages. */
+/* It lets nothing go until next_wall_ms. */
+static bool
+is_used_up(const struct model_rate *rate, int64_t now_ms)
+{
+	return rate->is_quota && rate->used >= rate->limit &&
+	       rate->next_wall_ms > now_ms;
+}
+
+/* Seconds that one limit needs for so many messages, once they may begin. */
 static double
-seconds(const struct model_rate *rate, double messages)
+seconds(const struct model_rate *rate, double messages, int64_t now_ms)
 {
 	double left = 0;
 
 	if (strcmp(rate->unit, "messages") != 0 &&
 	    strcmp(rate->unit, "recipients") != 0)
 		return 0;
-	if (rate->is_quota)
-		left = rate->limit > rate->used
-			   ? (double)(rate->limit - rate->used)
-			   : 0;
+	if (is_used_up(rate, now_ms))
+		left = (double)rate->limit; /* all of it may come back then */
+	else if (rate->is_quota && rate->limit > rate->used)
+		left = (double)(rate->limit - rate->used);
 	if (messages <= left || rate->per_s <= 0)
 		return 0;
 	return (messages - left) / rate->per_s;
@@ -32,10 +40,11 @@ whole(double s)
 
 static void
 slowest(struct forecast *out, const struct model_rate *rates, size_t n,
-    const char *whose)
+    const char *whose, int64_t now_ms)
 {
 	for (size_t i = 0; i < n; i++) {
-		int64_t s = whole(seconds(&rates[i], (double)out->messages));
+		int64_t s =
+		    whole(seconds(&rates[i], (double)out->messages, now_ms));
 
 		if (s <= out->limit_s)
 			continue;
@@ -65,43 +74,85 @@ pace_of(const struct model_lane *lane)
 	return pace > lane->per_s_10s ? pace : lane->per_s_10s;
 }
 
-static bool
-is_held(const struct model_lane *lane)
+static void
+begin_at(struct forecast *out, int64_t wall_ms, int64_t now_ms)
 {
-	for (size_t i = 0; i < lane->order_count; i++)
-		if ((lane->orders[i].verb == STEER_PAUSE ||
-			lane->orders[i].verb == STEER_DRAIN) &&
-		    lane->orders[i].domain[0] == '\0')
-			return true;
-	return false;
+	if (wall_ms > now_ms && wall_ms > out->begin_wall_ms)
+		out->begin_wall_ms = wall_ms;
 }
 
-void
-forecast_of(struct forecast *out, const struct model *m,
-    const struct model_lane *lane, const struct backlog_share *share)
+static void
+look_at_orders(
+    struct forecast *out, const struct model_lane *lane, int64_t now_ms)
+{
+	for (size_t i = 0; i < lane->order_count; i++) {
+		const struct steer_order *o = &lane->orders[i];
+
+		if ((o->verb != STEER_PAUSE && o->verb != STEER_DRAIN) ||
+		    o->domain[0] != '\0')
+			continue;
+		out->is_held |= o->until_s == 0;
+		begin_at(out, o->until_s * 1000, now_ms);
+	}
+}
+
+static void
+look_at_quotas(struct forecast *out, const struct model_rate *rates, size_t n,
+    int64_t now_ms)
+{
+	for (size_t i = 0; i < n; i++)
+		if (is_used_up(&rates[i], now_ms))
+			begin_at(out, rates[i].next_wall_ms, now_ms);
+}
+
+static void
+look_at_limits(struct forecast *out, const struct model *m,
+    const struct model_lane *lane, int64_t now_ms)
 {
 	double learned = (double)lane->gauges[BOARD_GAUGE_rate_milli] / 1000;
+	const struct model_account *a =
+	    lane->account >= 0 ? &m->accounts[lane->account] : NULL;
 
-	*out = (struct forecast){
-	    .messages = share->messages[BACKLOG_INCOMING] +
-			share->messages[BACKLOG_ACTIVE],
-	    .per_s = pace_of(lane),
-	    .is_held = is_held(lane),
-	};
-	if (out->messages > 0 && out->per_s > 0 && !out->is_held)
-		out->empty_s = whole((double)out->messages / out->per_s);
-	else if (out->messages > 0)
-		out->empty_s = -1;
-	slowest(out, lane->rates, lane->rate_count, "");
-	if (lane->account >= 0)
-		slowest(out, m->accounts[lane->account].rates,
-		    m->accounts[lane->account].rate_count, " of the account");
+	slowest(out, lane->rates, lane->rate_count, "", now_ms);
+	look_at_quotas(out, lane->rates, lane->rate_count, now_ms);
+	if (a != NULL) {
+		slowest(
+		    out, a->rates, a->rate_count, " of the account", now_ms);
+		look_at_quotas(out, a->rates, a->rate_count, now_ms);
+	}
 	if (learned > 0 &&
 	    whole((double)out->messages / learned) > out->limit_s) {
 		out->limit_s = whole((double)out->messages / learned);
 		(void)snprintf(out->limit, sizeof(out->limit),
 		    "%.3g/1s, as replies taught", learned);
 	}
+}
+
+void
+forecast_of(struct forecast *out, const struct model *m,
+    const struct model_lane *lane, const struct backlog_share *share)
+{
+	int64_t now_ms = model_wall_ms(m), begin_s;
+
+	*out = (struct forecast){
+	    .messages = share->messages[BACKLOG_INCOMING] +
+			share->messages[BACKLOG_ACTIVE],
+	    .per_s = pace_of(lane),
+	};
+	if (out->messages == 0)
+		return;
+	look_at_orders(out, lane, now_ms);
+	begin_at(out, lane->gauges[BOARD_GAUGE_paused_until_wall_ms], now_ms);
+	look_at_limits(out, m, lane, now_ms);
+	begin_s = out->begin_wall_ms > 0
+		      ? (out->begin_wall_ms - now_ms + 999) / 1000
+		      : 0;
+	if (out->limit_s > 0)
+		out->limit_s += begin_s;
+	out->empty_s = -1;
+	if (out->per_s > 0 && !out->is_held)
+		out->empty_s =
+		    begin_s + whole((double)out->messages / out->per_s);
 	if (out->empty_s >= 0 && out->empty_s < out->limit_s)
 		out->empty_s = out->limit_s;
 }

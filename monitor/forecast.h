@@ -25,6 +25,10 @@ struct forecast {
 	char limit[RATE_TEXT_SIZE + 32];
 	int64_t limit_s; /* as long as that at least; 0 without */
 	bool is_held; /* by postlane pause or drain: never, until resume */
+	/* Nothing goes before: the provider's pause, an operator's that has an
+	 * end, a quota that is used up. 0: at once. The times above count from
+	 * now, with that. */
+	int64_t begin_wall_ms;
 };
 
 void forecast_of(struct forecast *out, const struct model *m,

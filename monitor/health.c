@@ -61,7 +61,8 @@ judge_board(const struct judging *j)
 
 	if (board == NULL || !board->is_bad)
 		return false;
-	return say(j, HEALTH_DOWN, "cannot look at it: %s: %s",
+	/* It may well send: none of that is known. */
+	return say(j, HEALTH_ALARM, "how it is cannot be seen: %s: %s",
 	    board->directory, board->why);
 }
 
@@ -81,6 +82,8 @@ judge_configuration(const struct judging *j)
 static bool
 judge_orders(const struct judging *j)
 {
+	long long waiting =
+	    (long long)j->lane->gauges[BOARD_GAUGE_requests_waiting];
 	char until[SAY_SIZE];
 
 	for (size_t i = 0; i < j->lane->order_count; i++) {
@@ -89,13 +92,20 @@ judge_orders(const struct judging *j)
 		if ((o->verb != STEER_PAUSE && o->verb != STEER_DRAIN) ||
 		    o->domain[0] != '\0')
 			continue;
-		return say(j, HEALTH_PAUSED,
-		    "%s by %s until %s, %lld wait inside",
-		    o->verb == STEER_PAUSE ? "paused" : "drained", o->who,
-		    o->until_s == 0 ? "postlane resume"
-				    : say_clock(o->until_s * 1000, j->now_ms,
-					  until, sizeof(until)),
-		    (long long)j->lane->gauges[BOARD_GAUGE_requests_waiting]);
+		(void)snprintf(until, sizeof(until), "postlane resume");
+		if (o->until_s > 0)
+			(void)say_clock(
+			    o->until_s * 1000, j->now_ms, until, sizeof(until));
+		if (o->verb == STEER_PAUSE)
+			return say(j, HEALTH_PAUSED,
+			    "paused by %s until %s, %lld wait inside", o->who,
+			    until, waiting);
+		return say(j, HEALTH_PAUSED, "drained by %s until %s, %s",
+		    o->who, until,
+		    waiting + j->lane->gauges[BOARD_GAUGE_requests_in_flight] >
+			    0
+			? "what is inside still goes"
+			: "nothing is inside");
 	}
 	return false;
 }
@@ -388,6 +398,24 @@ domain_order(const struct judging *j, size_t *count)
 	return first;
 }
 
+/* Between two messages there is none on the wire. */
+static bool
+sends(const struct judging *j)
+{
+	return j->lane->gauges[BOARD_GAUGE_requests_in_flight] > 0 ||
+	       j->lane->per_s_10s > 0;
+}
+
+/* Other lanes have all of the account's. */
+static bool
+has_no_slot_for_long(const struct judging *j)
+{
+	int64_t oldest = j->lane->gauges[BOARD_GAUGE_oldest_wall_ms];
+
+	return j->lane->waits == BOARD_WAIT_SLOT && oldest > 0 &&
+	       j->now_ms - oldest >= HEALTH_STARVED_MS;
+}
+
 /* Why mail waits, if any does. */
 static bool
 judge_wait(const struct judging *j)
@@ -411,8 +439,8 @@ judge_wait(const struct judging *j)
 	case BOARD_WAIT_OPERATOR:
 		/* A pause of all its mail was told before. */
 		if (domain_order(j, &domains) != NULL)
-			return say(j, HEALTH_WELL, "sends, %lld wait for that",
-			    waiting);
+			return say(j, HEALTH_WELL, "%s%lld wait for that",
+			    sends(j) ? "sends, " : "", waiting);
 		return say(j, HEALTH_PAUSED, "%s, and %lld wait", why, waiting);
 	case BOARD_WAIT_PAUSE:
 		return say(j, HEALTH_PAUSED, "%s, and %lld wait", why, waiting);
@@ -436,15 +464,17 @@ judge_wait(const struct judging *j)
 	case BOARD_WAIT_STOPPING:
 		break;
 	}
-	return say(j, HEALTH_WELL, "sends, %lld wait: %s", waiting, why);
+	if (sends(j))
+		return say(
+		    j, HEALTH_WELL, "sends, %lld wait: %s", waiting, why);
+	return say(j, has_no_slot_for_long(j) ? HEALTH_SLOWED : HEALTH_WELL,
+	    "%lld wait: %s", waiting, why);
 }
 
 static bool
 judge_work(const struct judging *j)
 {
-	/* Between two messages there is none. */
-	if (j->lane->gauges[BOARD_GAUGE_requests_in_flight] > 0 ||
-	    j->lane->per_s_10s > 0)
+	if (sends(j))
 		return say(j, HEALTH_WELL, "sends, nothing waits");
 	return say(j, HEALTH_WELL, "idle, nothing waits");
 }

@@ -30,6 +30,9 @@ enum {
 	/* Without a sign of life for so long, with mail waiting, it is stuck; a
 	 * process that is not there for so long does not come. */
 	HEALTH_STUCK_MS = 60000,
+	/* Mail for which no connection is to be had for so long, while nothing
+	 * else goes, is held up by other lanes. */
+	HEALTH_STARVED_MS = 10000,
 };
 
 /* backlog may be NULL, or not known. lane is one of m. */

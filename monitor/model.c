@@ -320,6 +320,37 @@ process_of(const struct board_lane *from, bool is_running)
 						 : MODEL_CRASHED;
 }
 
+/* What a process had in hand and went away with, if it was not there to say so.
+ */
+static void
+forget_process(struct model_lane *lane)
+{
+	static const enum board_gauge in_hand[] = {
+	    BOARD_GAUGE_requests_waiting,
+	    BOARD_GAUGE_requests_in_flight,
+	    BOARD_GAUGE_reports_pending,
+	    BOARD_GAUGE_requests_parked,
+	    BOARD_GAUGE_sessions_dialing,
+	    BOARD_GAUGE_sessions_idle,
+	    BOARD_GAUGE_sessions_busy,
+	    BOARD_GAUGE_sessions_closing,
+	    BOARD_GAUGE_oldest_wall_ms,
+	    BOARD_GAUGE_messages_active,
+	    BOARD_GAUGE_crowd_relieving,
+	    BOARD_GAUGE_crowd_given_back,
+	    BOARD_GAUGE_wakeup_wall_ms,
+	    BOARD_GAUGE_waits_reason,
+	    BOARD_GAUGE_outage_noted,
+	};
+
+	for (size_t i = 0; i < sizeof(in_hand) / sizeof(in_hand[0]); i++)
+		lane->gauges[in_hand[i]] = 0;
+	lane->held = lane->wants = 0;
+	lane->session_count = 0;
+	lane->waits = BOARD_WAIT_NOTHING;
+	lane->waits_for[0] = '\0';
+}
+
 static void
 add_lane(struct reading *r, int i)
 {
@@ -352,6 +383,8 @@ add_lane(struct reading *r, int i)
 	fill_words(lane, from, r->m->now);
 	read_own_rates(r, lane, from);
 	fill_rows(lane, from);
+	if (lane->process != MODEL_RUNNING)
+		forget_process(lane);
 }
 
 /* ---- directories -------------------------------------------------------- */

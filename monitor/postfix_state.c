@@ -32,17 +32,23 @@ enum postfix_state
 postfix_state_of(const struct site *site)
 {
 	long pid = read_pid(site);
-	char path[64], name[32] = "";
+	char path[64], line[128] = "";
+	const char *end;
 	FILE *file;
 
 	if (pid < 0)
 		return errno == ENOENT ? POSTFIX_STOPPED : POSTFIX_UNKNOWN;
-	(void)snprintf(path, sizeof(path), "/proc/%ld/comm", pid);
+	(void)snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
 	file = pid > 0 ? fopen(path, "re") : NULL;
 	if (file == NULL)
 		return POSTFIX_STOPPED;
-	if (fgets(name, sizeof(name), file) == NULL)
-		name[0] = '\0';
+	if (fgets(line, sizeof(line), file) == NULL)
+		line[0] = '\0';
 	(void)fclose(file);
-	return strcmp(name, "master\n") == 0 ? POSTFIX_RUNS : POSTFIX_STOPPED;
+	/* "77 (master) S ...": one that has ended, and whose end nobody has
+	 * asked for, is Z. */
+	end = strstr(line, " (master) ");
+	return end != NULL && end[10] != 'Z' && end[10] != 'X'
+		   ? POSTFIX_RUNS
+		   : POSTFIX_STOPPED;
 }

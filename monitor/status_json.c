@@ -31,6 +31,8 @@ queue_of(const struct model *m, const struct model_lane *lane,
 		    json_integer((json_int_t)share->messages[q]));
 	put(o, "limit_s", json_integer(f.limit_s));
 	put(o, "limit", clean_string(f.limit));
+	put(o, "begin_wall_ms", json_integer(f.begin_wall_ms));
+	put(o, "is_held", json_boolean(f.is_held));
 	return o;
 }
 

@@ -36,6 +36,9 @@ judge_end(struct lane *lane, struct lane_session *ls, int64_t now_us)
 		ls->end_how = SESSION_END_421;
 	route_on_session_end(r, ls->end_how, session_accepted(ls->session),
 	    session_in_doubt(ls->session), lane_next_random(lane), now_us);
+	if (session_accepted(ls->session) == 0 &&
+	    ls->end_how != SESSION_END_QUIT && ls->end_how != SESSION_END_OURS)
+		route_remember_end(r, ls->end_why);
 	lane->figures.quotas += r->quota != quota;
 }
 

@@ -44,6 +44,35 @@ wait_of(enum lane_no_reason reason)
 	return BOARD_WAIT_TURN;
 }
 
+/* No session of the lane may be begun, and each of the route's has as much in
+ * hand as it may have. */
+static bool
+is_full(const struct lane *lane, const struct route *r)
+{
+	/* It may come to have more. */
+	if (route_window(r) < r->need &&
+	    route_window(r) < lane->set->lane_pipeline_depth)
+		return false;
+	if (lane->sessions + lane->dialing <
+	    (size_t)lane->set->lane_connection_limit)
+		return false;
+	list_each (link, &r->sessions)
+		if (session_load(session_of(link)->session) <
+		    (size_t)route_window(r))
+			return false;
+	return r->session_count > 0;
+}
+
+static enum board_wait
+explain_connections(const struct lane *lane, char *text, size_t n)
+{
+	(void)snprintf(text, n, "%s = %d: as many are in use",
+	    lane->steering.connection_limit > 0 ? "postlane connections"
+						: "lane_connection_limit",
+	    lane->set->lane_connection_limit);
+	return BOARD_WAIT_CONNECTION_LIMIT;
+}
+
 static enum board_wait
 explain_route(const struct lane *lane, const struct route *r, int64_t now_us,
     char *text, size_t n)
@@ -72,8 +101,15 @@ explain_route(const struct lane *lane, const struct route *r, int64_t now_us,
 		(void)snprintf(text, n, "waiting for a connection");
 		return BOARD_WAIT_CONNECTION;
 	}
+	/* What the smarthost is known to take is no more than what there is to
+	 * send it by. */
+	if (r->no.reason == LANE_NO_CONNECTION_LIMIT ||
+	    (r->no.reason == LANE_NO_WINDOW && is_full(lane, r)))
+		return explain_connections(lane, text, n);
 	if (r->no.reason == LANE_NO_BACKOFF && r->failing_since_us > 0) {
 		(void)snprintf(text, n, "%s", r->failure.text);
+	} else if (r->no.reason == LANE_NO_BACKOFF && r->ended_why != NULL) {
+		(void)snprintf(text, n, "%s", r->ended_why);
 	} else if (r->no.reason == LANE_NO_RATE && lane->paced_by != NULL) {
 		rate_to_text(&lane->paced_by->rate, rate, sizeof(rate));
 		(void)snprintf(

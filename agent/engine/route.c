@@ -84,6 +84,7 @@ route_free(struct route **route)
 	mem_free(old->no_login);
 	mem_free(old->failure_peer);
 	mem_free(old->failure_reply);
+	mem_free(old->ended_why);
 	mem_free(old);
 }
 
@@ -262,6 +263,13 @@ route_on_session_end(struct route *r, enum session_end how, int accepted,
 	 * than before. */
 	if (accepted > 0 && r->sessions_proven == 0)
 		r->backoff_us = 0;
+}
+
+void
+route_remember_end(struct route *r, const char *why)
+{
+	mem_free(r->ended_why);
+	r->ended_why = mem_strdup(why);
 }
 
 void

@@ -204,6 +204,8 @@ struct route {
 	int64_t alarm_wait_us; /* between tries while alarmed */
 	unsigned alarms; /* of its life */
 	int64_t rest_until_us; /* no dial before, not even a replacement */
+	char
+	    *ended_why; /* the last session that took nothing; NULL: none has */
 	struct dsn failure; /* the last; valid unless it is reachable */
 	struct route_failure_kind failure_kind;
 	struct peer *failure_peer; /* NULL: there was no connection */
@@ -246,6 +248,10 @@ void route_on_trouble(struct route *r);
  * This is forgotten when ten times as many went well. */
 void route_on_session_end(struct route *r, enum session_end how, int accepted,
     int in_doubt, uint32_t random, int64_t now_us);
+
+/* Why such a session ended, where it was no wish of ours: what the next dial
+ * waits for is told by it. */
+void route_remember_end(struct route *r, const char *why);
 
 /* A dial is begun. */
 void route_on_dial(struct route *r, int64_t now_us);

@@ -301,5 +301,10 @@ board_ring_sum(const struct board_ring *r, unsigned span_s, uint64_t now_s)
 {
 	if (span_s < BOARD_RING_SECONDS)
 		return sum_of(r->seconds, BOARD_RING_SECONDS, now_s, span_s);
-	return sum_of(r->tens, BOARD_RING_TENS, now_s / 10, span_s / 10);
+	/* That of now is not over; the first is to a part too old. */
+	return sum_of(r->seconds, BOARD_RING_SECONDS, now_s, now_s % 10) +
+	       sum_of(r->tens, BOARD_RING_TENS, now_s / 10, span_s / 10 - 1) +
+	       sum_of(
+		   r->tens, BOARD_RING_TENS, now_s / 10 - span_s / 10 + 1, 1) *
+		   (10 - now_s % 10) / 10;
 }

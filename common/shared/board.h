@@ -476,7 +476,8 @@ void board_store_text(char *field, size_t field_size, const char *text);
 void board_ring_add(struct board_ring *r, uint64_t now_s);
 
 /* How many in the span_s whole seconds before now_s: 1 to 60, or a multiple of
- * ten up to 3600, which then ends at the last whole ten seconds. */
+ * ten up to 3600, of which the first ten seconds count as if it had been even.
+ */
 uint64_t board_ring_sum(
     const struct board_ring *r, unsigned span_s, uint64_t now_s);
 

@@ -319,8 +319,15 @@ int64_t
 steer_until_s(const struct steer_order *o, struct steer_now now)
 {
 	int64_t left_ms = steer_left_ms(o, now);
+	int64_t until_s;
 
-	return left_ms == INT64_MAX ? 0 : now.wall_s + (left_ms + 999) / 1000;
+	if (left_ms == INT64_MAX)
+		return 0;
+	until_s = now.wall_s + (left_ms + 999) / 1000;
+	/* No step of the clock: the moment of which everybody was told. */
+	return until_s >= o->until_s - 1 && until_s <= o->until_s + 1
+		   ? o->until_s
+		   : until_s;
 }
 
 void

@@ -157,6 +157,10 @@ queue_row(const struct paging *p, const struct model_lane *lane)
 		number_cell(p->out, (int64_t)share->messages[q]);
 	if (f.messages == 0)
 		cell(p->out, "nothing waits");
+	else if (f.is_held)
+		cell(p->out, "not before it is resumed");
+	else if (f.empty_s < 0 && f.begin_wall_ms > 0)
+		cell(p->out, "it is not to go on yet");
 	else if (f.empty_s < 0)
 		cell(p->out, "nothing was sent in the last minute");
 	else

@@ -140,7 +140,12 @@ function forecast_of(queue, now_s) {
 		say(span_text(queue.empty_s), true);
 		say(" (" + clock_text(now_s + queue.empty_s,
 		    queue.empty_s < 600) + ") at the pace of the last minute");
-	} else
+	} else if (queue.is_held)
+		say("Nothing goes until it is resumed");
+	else if (queue.begin_wall_ms > 0)
+		say("Nothing goes until " +
+		    clock_text(queue.begin_wall_ms / 1000, true));
+	else
 		say("Nothing was sent in the last minute");
 	if (n > 0 && queue.limit_s > 0)
 		say("; with " + queue.limit + " it takes " +

@@ -44,12 +44,13 @@ json_of(const struct look *look, const struct model_lane *lane)
 		return json_pack(
 		    "{s:s, s:s}", "name", lane->name, "why", look->backlog.why);
 	forecast_of(&f, look->m, lane, share);
-	return json_pack("{s:s, s:b, s:I, s:I, s:f, s:I, s:I, s:s}", "name",
-	    lane->name, "is_exact", look->backlog.is_exact, "messages",
+	return json_pack("{s:s, s:b, s:I, s:I, s:f, s:I, s:I, s:s, s:I, s:b}",
+	    "name", lane->name, "is_exact", look->backlog.is_exact, "messages",
 	    (json_int_t)f.messages, "deferred",
 	    (json_int_t)share->messages[BACKLOG_DEFERRED], "per_s", f.per_s,
 	    "empty_s", (json_int_t)f.empty_s, "limit_s", (json_int_t)f.limit_s,
-	    "limit", f.limit);
+	    "limit", f.limit, "begin_wall_ms", (json_int_t)f.begin_wall_ms,
+	    "is_held", f.is_held);
 }
 
 int

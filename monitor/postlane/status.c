@@ -63,18 +63,25 @@ print_forecast(const struct printing *p, const struct model_lane *lane,
     const struct backlog_share *share)
 {
 	struct forecast f;
+	bool is_begun = false;
 	char text[SAY_SIZE];
 
 	forecast_of(&f, p->look->m, lane, share);
 	if (f.messages == 0)
 		return;
+	printf("  forecast     ");
 	if (f.is_held)
-		printf("  forecast     nothing goes until it is resumed");
-	else if (f.empty_s >= 0)
-		printf("  forecast     gone in %s at its pace of late",
-		    say_ms(f.empty_s * 1000, text, sizeof(text)));
+		printf("nothing goes until it is resumed");
+	else if (f.begin_wall_ms > 0)
+		printf("nothing goes until %s",
+		    say_clock(f.begin_wall_ms, p->now_ms, text, sizeof(text)));
+	else if (f.empty_s < 0)
+		printf("nothing was sent in the last minute");
 	else
-		printf("  forecast     nothing was sent in the last minute");
+		is_begun = true;
+	if (f.empty_s >= 0)
+		printf("%sgone in %s at its pace of late", is_begun ? "" : "; ",
+		    say_ms(f.empty_s * 1000, text, sizeof(text)));
 	if (f.limit_s > 0)
 		printf("; %s lets it take %s at least", f.limit,
 		    say_ms(f.limit_s * 1000, text, sizeof(text)));

@@ -28,7 +28,7 @@ struct asking {
 	const char *id, *rcpt; /* rcpt NULL: all of them */
 	struct model *m;
 	json_t *document;
-	bool is_silent; /* a lane did not answer */
+	const struct model_lane *silent; /* it did not answer; NULL: all did */
 };
 
 static void
@@ -75,7 +75,7 @@ ask_lane(struct asking *a, const struct model_lane *lane)
 		command_complain("lane %s: its process (%" PRIu64
 				 ") does not answer",
 		    lane->name, lane->pid);
-		a->is_silent = true;
+		a->silent = lane;
 		break;
 	case ASKING_REFUSED:
 		command_complain("lane %s: %s", lane->name, answer);
@@ -90,19 +90,48 @@ ask_lane(struct asking *a, const struct model_lane *lane)
 	return NULL;
 }
 
+/* Who asked for another value of the setting, which is in force; NULL: nobody.
+ */
+static const struct steer_order *
+order_in_place_of(const struct model_lane *lane, const char *parameter)
+{
+	for (size_t i = 0; i < lane->order_count; i++) {
+		const struct steer_order *o = &lane->orders[i];
+
+		if ((o->verb == STEER_RATE &&
+			strcmp(parameter, "lane_message_rate_limit") == 0) ||
+		    (o->verb == STEER_CONNECTIONS &&
+			strcmp(parameter, "lane_connection_limit") == 0))
+			return o;
+	}
+	return NULL;
+}
+
+static void
+put_place(const struct model_lane *lane, const char *parameter, json_t *part)
+{
+	const struct steer_order *o = order_in_place_of(lane, parameter);
+	char place[ORIGIN_SIZE + 128];
+
+	if (o != NULL)
+		(void)snprintf(place, sizeof(place), "postlane %s %s, by %s",
+		    steer_verb_name(o->verb), o->value, o->who);
+	else
+		(void)origin_place_of_parameter(
+		    lane->site, parameter, place, sizeof(place));
+	put(part, "set_in", place);
+}
+
 /* Which setting it is, and who has the slots. */
 static void
 complete_part(
     const struct asking *a, const struct model_lane *lane, json_t *part)
 {
 	const char *parameter = text_of(part, "parameter");
-	char place[ORIGIN_SIZE];
 	json_t *holders;
 
 	if (*parameter != '\0' && lane->site != NULL)
-		put(part, "set_in",
-		    origin_place_of_parameter(
-			lane->site, parameter, place, sizeof(place)));
+		put_place(lane, parameter, part);
 	if (strcmp(text_of(part, "waits"), "slot") != 0 || lane->account < 0)
 		return;
 	holders = json_array();
@@ -229,7 +258,7 @@ turn_of(const struct asking *a, const struct look *look,
 	put(o, "lane", lane->name);
 	put(o, "health", health_name(health.state));
 	put(o, "sentence", health.text);
-	if (share == NULL)
+	if (share == NULL || strcmp(queue, "deferred") == 0)
 		return o;
 	before.messages[BACKLOG_ACTIVE] = place_of(a, look, share, queue) + 1;
 	forecast_of(&f, look->m, lane, &before);
@@ -238,7 +267,23 @@ turn_of(const struct asking *a, const struct look *look,
 	(void)json_object_set_new(o, "turn_s", json_integer(f.empty_s));
 	(void)json_object_set_new(o, "turn_least_s", json_integer(f.limit_s));
 	put(o, "limit", f.limit);
+	(void)json_object_set_new(
+	    o, "begin_wall_ms", json_integer(f.begin_wall_ms));
+	(void)json_object_set_new(o, "is_held", json_boolean(f.is_held));
 	return o;
+}
+
+/* A lane that does not answer may have it. */
+static bool
+may_be_in_lane(const struct asking *a)
+{
+	const char *where = text_of(a->document, "where");
+
+	if (a->silent == NULL)
+		return false;
+	return strcmp(where, "unknown") == 0 ||
+	       (strcmp(where, "active") == 0 &&
+		   is_lane_of(a->silent, text_of(a->document, "transport")));
 }
 
 /* What its lane is about, and when its turn comes. */
@@ -271,7 +316,8 @@ find_in_queue(struct asking *a, char *error, size_t n)
 		(void)json_object_set_new(a->document, "arrival_wall_ms",
 		    json_integer(f.envelope.arrival_wall_ms));
 		if (strcmp(f.queue, "active") == 0 ||
-		    strcmp(f.queue, "incoming") == 0)
+		    strcmp(f.queue, "incoming") == 0 ||
+		    strcmp(f.queue, "deferred") == 0)
 			put_turn(a, f.queue);
 		if (strcmp(f.queue, "deferred") == 0)
 			(void)json_object_set_new(a->document,
@@ -350,10 +396,12 @@ print_next_try(const struct asking *a)
 }
 
 static void
-print_turn(const json_t *turn)
+print_turn(const struct asking *a, const json_t *turn)
 {
 	int64_t least_s = number_of(turn, "turn_least_s");
 	int64_t turn_s = number_of(turn, "turn_s");
+	int64_t begin = number_of(turn, "begin_wall_ms");
+	const char *and;
 	char text[SAY_SIZE];
 
 	printf("  lane %s: %s: %s\n", text_of(turn, "lane"),
@@ -362,16 +410,26 @@ print_turn(const json_t *turn)
 		return;
 	printf("  place      about %" PRId64 " came before it: its turn is ",
 	    number_of(turn, "before"));
-	if (turn_s < 0 && least_s == 0)
+	if (json_is_true(json_object_get(turn, "is_held"))) {
+		printf("not before it is resumed\n");
+		return;
+	}
+	if (begin > 0)
+		printf("not before %s",
+		    say_clock(begin, model_wall_ms(a->m), text, sizeof(text)));
+	else if (turn_s < 0 && least_s == 0)
 		printf("not to be foreseen, nothing was sent in the last "
-		       "minute\n");
+		       "minute");
+	and = begin > 0 ? ", " : "";
 	if (least_s > 0)
-		printf("in %s at least (%s)%s",
+		printf("%sin %s at least (%s)", and,
 		    say_ms(least_s * 1000, text, sizeof(text)),
-		    text_of(turn, "limit"), turn_s < 0 ? "\n" : ", ");
+		    text_of(turn, "limit"));
+	and = begin > 0 || least_s > 0 ? ", " : "";
 	if (turn_s >= 0)
-		printf("in %s at its pace of late\n",
+		printf("%sin %s at its pace of late", and,
 		    say_ms(turn_s * 1000, text, sizeof(text)));
+	printf("\n");
 }
 
 static void
@@ -383,6 +441,8 @@ print_queue(const struct asking *a)
 	    {"active", "with the queue manager, which has not given it to a "
 		       "lane yet: before it comes what it got earlier for the "
 		       "same transport"},
+	    {"silent", "with the queue manager, or in the lane that does not "
+		       "answer"},
 	    {"incoming", "come in, and not yet taken by the queue manager"},
 	    {"deferred", "deferred, tried again later"},
 	    {"hold", "on hold, by an administrator or an access table: it "
@@ -390,21 +450,29 @@ print_queue(const struct asking *a)
 	    {"corrupt", "set aside by Postfix as a damaged file"},
 	};
 	const char *where = text_of(a->document, "where");
+	bool is_deferred = strcmp(where, "deferred") == 0;
+	/* The queue manager writes none when it was told nothing. */
+	const char *missing =
+	    is_deferred ? ": no reason was recorded, as when the process that "
+			  "had it is killed"
+			: "";
 	const json_t *rcpt;
 	size_t i;
 
+	if (may_be_in_lane(a))
+		where = "silent";
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		if (strcmp(rows[i].queue, where) == 0)
 			printf("%s: %s\n", a->id, rows[i].words);
 	json_array_foreach(json_object_get(a->document, "recipients"), i, rcpt)
 	    printf("  %s%s%s\n", text_of(rcpt, "address"),
-		*text_of(rcpt, "reason") != '\0' ? ": " : "",
+		*text_of(rcpt, "reason") != '\0' ? ": " : missing,
 		text_of(rcpt, "reason"));
 	if (*text_of(a->document, "transport") != '\0')
 		printf("  transport %s\n", text_of(a->document, "transport"));
 	if (json_object_get(a->document, "goes_to") != NULL)
-		print_turn(json_object_get(a->document, "goes_to"));
-	if (strcmp(where, "deferred") == 0)
+		print_turn(a, json_object_get(a->document, "goes_to"));
+	if (is_deferred)
 		print_next_try(a);
 }
 
@@ -434,9 +502,11 @@ answer(struct asking *a)
 		    a->id, a->id);
 	else
 		print_queue(a);
-	if (strcmp(text_of(a->document, "where"), "unknown") == 0)
-		return a->is_silent ? EX_TEMPFAIL : STATUS_UNKNOWN;
-	return EX_OK;
+	if (may_be_in_lane(a))
+		return EX_TEMPFAIL;
+	return strcmp(text_of(a->document, "where"), "unknown") == 0
+		   ? STATUS_UNKNOWN
+		   : EX_OK;
 }
 
 int

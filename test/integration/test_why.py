@@ -1,6 +1,7 @@
 """Why does this message wait: the answer of postlane(1), wherever it is."""
 import json
 import os
+import signal
 
 from harness import messages
 from harness.simulator import Simulator
@@ -103,10 +104,12 @@ def test_on_the_wire_and_behind_it(origin, base, certs, started):
         # Nobody knows yet what the smarthost takes; while the first was still
         # to be sent the second waited for the connection.
         return set(states) == {"on the wire", "waiting"} and \
-            states["waiting"]["waits"] == "window" and states
+            states["waiting"]["waits"] == "connection-limit" and states
     states = wait_until(found, 60, "one is on the wire, one behind it")
     assert states["on the wire"]["smarthost"].startswith("127.0.0.1")
-    assert states["waiting"]["parameter"] == ""
+    assert states["waiting"]["parameter"] == "lane_connection_limit"
+    assert states["waiting"]["because"] == (
+        "lane_connection_limit = 1: as many are in use")
     assert states["waiting"]["place"] == 1
 
 
@@ -166,3 +169,44 @@ def test_elsewhere_in_the_queue(origin, base, certs, started):
     found = origin.postlane("why", "../hold/" + name)
     assert (found.returncode, found.stdout) == (64, "")
     assert "bad queue id: " in found.stderr
+
+
+def test_what_an_operator_set_is_not_the_files(origin, base, certs, started):
+    sim = start(base, certs, origin, started,
+                {"lane_message_rate_limit": "100/1s"})
+    started(origin)
+    origin.inject(messages.generate(1, prefix="first"))
+    sim.wait_taken(1)
+    assert origin.postlane("rate", "fast", "1/100s").returncode == 0
+    origin.inject(messages.generate(3), connections=1)
+    [part, *_] = wait_until(lambda: list(waiting(origin, "rate").values()),
+                            30, "it waits")
+    assert part["because"] == "lane_message_rate_limit = 1/100s:1"
+    assert part["set_in"].startswith("postlane rate 1/100s, by root")
+
+
+def test_of_a_lane_that_is_stopped_and_one_that_is_killed(
+        origin, base, certs, started):
+    """What cannot be known is said to be so."""
+    start(base, certs, origin, started,
+          {"lane_message_rate_limit": "1/100s:1"})
+    started(origin)
+    origin.inject(messages.generate(3), connections=1)
+    wait_until(lambda: waiting(origin, "rate"), 30, "one waits")
+    name = ids_in(origin, "active").popitem()[1]
+    with origin.held_still("lane") as [pid]:
+        found = origin.postlane("why", name)
+        assert found.returncode == 75, found
+        assert found.stdout.startswith(
+            f"{name}: with the queue manager, or in the lane that does not "
+            "answer\n")
+        assert f"lane fast: its process ({pid}) does not answer" in (
+            found.stderr)
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: origin.queued("deferred"), 30, "given back")
+    name = ids_in(origin, "deferred").popitem()[1]
+    found = origin.postlane("why", name)
+    assert found.returncode == 0
+    assert (": no reason was recorded, as when the process that had it is "
+            "killed\n") in found.stdout
+    assert "\n  lane fast: " in found.stdout

@@ -85,10 +85,12 @@ board_ring_counts_whole_seconds_before_now(void **state)
 	assert_int_equal(board_ring_sum(&r, 10, now), 2);
 	assert_int_equal(board_ring_sum(&r, 60, now), 3);
 	assert_int_equal(board_ring_sum(&r, 10, now + 1), 4);
-	/* Whole tens: that of now is not over either. */
-	assert_int_equal(board_ring_sum(&r, 3600, now), 2);
+	/* An hour has all of it; its oldest ten goes by and by. */
+	assert_int_equal(board_ring_sum(&r, 3600, now), 3);
 	assert_int_equal(board_ring_sum(&r, 3600, now + 5), 6);
-	assert_int_equal(board_ring_sum(&r, 3600, now + 3600), 4);
+	assert_int_equal(board_ring_sum(&r, 3600, now + 3595), 4);
+	assert_int_equal(board_ring_sum(&r, 3600, now + 3600), 2);
+	assert_int_equal(board_ring_sum(&r, 3600, now + 3605), 0);
 	assert_int_equal(board_ring_sum(&r, 3600, now + 3700), 0);
 }
 
@@ -122,7 +124,11 @@ board_ring_keeps_a_steady_rate_for_an_hour(void **state)
 			board_ring_add(&r, now);
 	assert_int_equal(board_ring_sum(&r, 10, now), 50);
 	assert_int_equal(board_ring_sum(&r, 60, now), 300);
-	assert_int_equal(board_ring_sum(&r, 3600, now), 18000);
+	for (int i = 0; i < 15; i++, now++) {
+		assert_int_equal(board_ring_sum(&r, 3600, now), 18000);
+		for (int k = 0; k < 5; k++)
+			board_ring_add(&r, now);
+	}
 }
 
 static void

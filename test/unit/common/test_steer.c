@@ -206,6 +206,13 @@ steer_orders_last_as_long_as_they_are_to(void **state)
 	assert_int_equal(steer_until_s(&o, now), 0);
 	steer_order_ends(&o, 3600, now);
 	assert_int_equal(steer_until_s(&o, now), NOW_S + 3600);
+	/* The clocks do not begin a second together. */
+	for (int64_t ms = 0; ms < 3000; ms += 100) {
+		struct steer_now later = {
+		    NOW_S + (ms + 700) / 1000, now.mono_ms + ms, now.boot};
+
+		assert_int_equal(steer_until_s(&o, later), NOW_S + 3600);
+	}
 	now.mono_ms += 600000;
 	now.wall_s += 600 - 7200; /* set back by two hours */
 	assert_int_equal(steer_left_ms(&o, now), 3000000);

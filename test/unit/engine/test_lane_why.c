@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "agent/engine/lane_steer.h"
 #include "agent/engine/lane_why.h"
 #include "common/base/clock.h"
 #include "test/support/lane_world.h"
@@ -140,6 +141,74 @@ why_knows_a_failed_connection_and_a_limited_domain(void **state)
 	world_fini(&w);
 }
 
+static int
+says_no(
+    struct world *w, struct world_conn *conn, size_t number, const char *line)
+{
+	(void)w, (void)conn, (void)number;
+	return strncmp(line, "MAIL", 4) == 0 ? 421 : 0;
+}
+
+/* A connection that worked, and a session that did not. */
+static void
+why_has_the_words_that_a_session_ended_with(void **state)
+{
+	struct world w;
+	struct lane_why why;
+
+	(void)state;
+	world_init(&w);
+	w.server.judge = says_no;
+	w.server.judged = "4.7.0 not today";
+	world_open(&w, 10);
+	world_submit(&w, 3);
+	do {
+		world_run(&w, 50);
+		why = why_of(&w, 2);
+	} while (why.wait != BOARD_WAIT_BACKOFF);
+	assert_non_null(strstr(why.text, "421 4.7.0 not today"));
+	w.server.judge = NULL;
+	world_finish(&w, 60000);
+	world_fini(&w);
+}
+
+/* A window that is as wide as the sessions there are. */
+static void
+why_names_the_setting_when_all_of_its_sessions_are_busy(void **state)
+{
+	struct lane_steering order = {.connection_limit = 1};
+	struct world w;
+	struct lane_why why;
+	size_t first;
+
+	(void)state;
+	world_init(&w);
+	w.set.lane_connection_limit = 3;
+	w.set.lane_pipeline_depth = 1;
+	w.server.reply_ms = 300;
+	world_open(&w, 60);
+	world_submit(&w, 60);
+	world_run(&w, 20000);
+	for (int i = 0; i < 50; i++) {
+		first = w.done;
+		while (why_of(&w, first).wait == BOARD_WAIT_NOTHING)
+			first++; /* on the wire */
+		why = why_of(&w, first);
+		assert_int_equal(why.wait, BOARD_WAIT_CONNECTION_LIMIT);
+		assert_string_equal(
+		    why.text, "lane_connection_limit = 3: as many are in use");
+		assert_string_equal(why.parameter, "lane_connection_limit");
+		world_run(&w, 7);
+	}
+	lane_steer(w.lane, &order, w.now);
+	world_run(&w, 3000);
+	why = why_of(&w, 59);
+	assert_string_equal(
+	    why.text, "postlane connections = 1: as many are in use");
+	world_finish(&w, 300000);
+	world_fini(&w);
+}
+
 static enum board_wait
 waits(const struct world *w, char *text)
 {
@@ -182,6 +251,9 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(waits_for_a_host_until_one_is_back),
+	    cmocka_unit_test(why_has_the_words_that_a_session_ended_with),
+	    cmocka_unit_test(
+		why_names_the_setting_when_all_of_its_sessions_are_busy),
 	    cmocka_unit_test(why_tells_the_limit_the_place_and_the_time),
 	    cmocka_unit_test(why_names_connections_and_who_has_the_message),
 	    cmocka_unit_test(

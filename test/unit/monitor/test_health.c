@@ -116,6 +116,16 @@ health_of_a_lane_that_works_is_well(void **state)
 	waits(
 	    w, BOARD_WAIT_CONNECTION_LIMIT, "lane_connection_limit reached", 4);
 	is(w, HEALTH_WELL, "sends, 4 wait: lane_connection_limit reached");
+	/* Nothing is on the wire, and nothing was lately. */
+	w->lane->gauges[BOARD_GAUGE_requests_in_flight] = 0;
+	is(w, HEALTH_WELL, "4 wait: lane_connection_limit reached");
+	waits(w, BOARD_WAIT_SLOT, "account connection limit reached", 4);
+	w->lane->gauges[BOARD_GAUGE_oldest_wall_ms] = NOW_MS - 9000;
+	is(w, HEALTH_WELL, "4 wait: account connection limit reached");
+	w->lane->gauges[BOARD_GAUGE_oldest_wall_ms] = NOW_MS - 10000;
+	is(w, HEALTH_SLOWED, "4 wait: account connection limit reached");
+	w->lane->per_s_10s = .1;
+	is(w, HEALTH_WELL, "sends, 4 wait: account connection limit reached");
 }
 
 static void
@@ -134,9 +144,9 @@ health_is_slowed_by_what_is_no_setting(void **state)
 	waits(w, BOARD_WAIT_SLOT, "no slot", 2);
 	w->account.limit_now = 6;
 	w->lane->account = -1;
-	is(w, HEALTH_WELL, "sends, 2 wait: no slot");
+	is(w, HEALTH_WELL, "2 wait: no slot");
 	w->lane->account = 0;
-	is(w, HEALTH_WELL, "sends, 2 wait: no slot");
+	is(w, HEALTH_WELL, "2 wait: no slot");
 	w->lane->wants = 1;
 	is(w, HEALTH_SLOWED,
 	    "the provider lets the account have 6 of 20 connections: 421 too "
@@ -266,7 +276,7 @@ health_without_an_engine_is_slowed_by_it(void **state)
 	is(w, HEALTH_SLOWED, text);
 	/* What nobody tells any more is no news. */
 	f->told_wall_ms = NOW_MS - 20000;
-	is(w, HEALTH_WELL, "sends, 7 wait: no slot");
+	is(w, HEALTH_WELL, "7 wait: no slot");
 }
 
 static void
@@ -381,7 +391,8 @@ health_without_a_process_depends_on_whether_one_is_needed(void **state)
 	w->postfix = POSTFIX_UNKNOWN;
 	w->board.is_bad = true;
 	(void)snprintf(w->board.why, sizeof(w->board.why), "of version 9");
-	is(w, HEALTH_DOWN, "cannot look at it: /state: of version 9");
+	/* A process may be there, and send. */
+	is(w, HEALTH_ALARM, "how it is cannot be seen: /state: of version 9");
 }
 
 static void
@@ -484,6 +495,54 @@ forecast_takes_the_pace_and_the_slowest_limit(void **state)
 }
 
 static void
+forecast_begins_when_a_pause_or_a_quota_ends(void **state)
+{
+	struct world *w = *state;
+	struct model_rate *quota = &w->account.rates[0];
+	struct forecast f;
+
+	w->share.messages[BACKLOG_ACTIVE] = 30;
+	w->lane->per_s_1min = 1;
+	w->lane->sent_in[0] = 1;
+	w->lane->gauges[BOARD_GAUGE_paused_until_wall_ms] = NOW_MS - 1;
+	forecast_of(&f, &w->m, w->lane, &w->share);
+	assert_int_equal(f.begin_wall_ms, 0);
+	assert_int_equal(f.empty_s, 30);
+	w->lane->gauges[BOARD_GAUGE_paused_until_wall_ms] = NOW_MS + 55001;
+	forecast_of(&f, &w->m, w->lane, &w->share);
+	assert_int_equal(f.begin_wall_ms, NOW_MS + 55001);
+	assert_int_equal(f.empty_s, 86);
+	/* The last to end counts; one of a domain does not. */
+	w->lane->orders[w->lane->order_count++] =
+	    (struct steer_order){.verb = STEER_DRAIN, .until_s = NOW_S + 120};
+	w->lane->orders[w->lane->order_count++] =
+	    (struct steer_order){.verb = STEER_PAUSE,
+		.domain = "example.com",
+		.until_s = NOW_S + 900};
+	forecast_of(&f, &w->m, w->lane, &w->share);
+	assert_false(f.is_held);
+	assert_int_equal(f.begin_wall_ms, NOW_MS + 120000);
+	assert_int_equal(f.empty_s, 150);
+	/* All of a quota may come back at once, what is beyond it later. */
+	w->account.rate_count = 1;
+	*quota = (struct model_rate){.unit = "messages",
+	    .text = "20/1h!",
+	    .per_s = 20 / 3600.,
+	    .is_quota = true,
+	    .limit = 20,
+	    .used = 20,
+	    .next_wall_ms = NOW_MS + 600000};
+	forecast_of(&f, &w->m, w->lane, &w->share);
+	assert_int_equal(f.begin_wall_ms, NOW_MS + 600000);
+	assert_int_equal(f.limit_s, 600 + 1800);
+	assert_int_equal(f.empty_s, 600 + 1800);
+	w->share.messages[BACKLOG_ACTIVE] = 0;
+	forecast_of(&f, &w->m, w->lane, &w->share);
+	assert_int_equal(f.empty_s, 0);
+	assert_int_equal(f.begin_wall_ms, 0);
+}
+
+static void
 say_times_and_rates_as_one_reads_them(void **state)
 {
 	static const struct {
@@ -543,6 +602,26 @@ health_is_paused_by_an_operator_and_down_is_worse(void **state)
 	assert_int_equal(state_of(w), HEALTH_ALARM);
 }
 
+/* What came before it is sent. */
+static void
+health_of_a_lane_that_is_drained_tells_what_still_goes(void **state)
+{
+	struct world *w = *state;
+
+	w->lane->orders[w->lane->order_count++] =
+	    (struct steer_order){.verb = STEER_DRAIN, .who = "root"};
+	waits(w, BOARD_WAIT_RATE, "lane_message_rate_limit = 5/1s", 3);
+	is(w, HEALTH_PAUSED,
+	    "drained by root until postlane resume, what is inside still goes");
+	waits(w, BOARD_WAIT_NOTHING, "", 0);
+	w->lane->gauges[BOARD_GAUGE_requests_in_flight] = 1;
+	is(w, HEALTH_PAUSED,
+	    "drained by root until postlane resume, what is inside still goes");
+	w->lane->gauges[BOARD_GAUGE_requests_in_flight] = 0;
+	is(w, HEALTH_PAUSED,
+	    "drained by root until postlane resume, nothing is inside");
+}
+
 static void
 health_is_alarm_when_orders_cannot_be_read(void **state)
 {
@@ -571,7 +650,12 @@ health_tells_of_a_domain_that_is_held(void **state)
 	waits(w, BOARD_WAIT_OPERATOR, "mail to gmx.test is paused by root", 7);
 	is(w, HEALTH_SLOWED,
 	    "mail to gmx.test is paused by root until postlane resume; the "
+	    "rest: 7 wait for that");
+	w->lane->per_s_10s = 1;
+	is(w, HEALTH_SLOWED,
+	    "mail to gmx.test is paused by root until postlane resume; the "
 	    "rest: sends, 7 wait for that");
+	w->lane->per_s_10s = 0;
 	w->lane->orders[w->lane->order_count++] = *o;
 	waits(w, BOARD_WAIT_NOTHING, "", 0);
 	is(w, HEALTH_SLOWED,
@@ -646,7 +730,9 @@ main(void)
 	    IN_WORLD(health_of_a_process_that_does_not_move),
 	    cmocka_unit_test(health_decides_the_exit_status),
 	    IN_WORLD(forecast_takes_the_pace_and_the_slowest_limit),
+	    IN_WORLD(forecast_begins_when_a_pause_or_a_quota_ends),
 	    cmocka_unit_test(say_times_and_rates_as_one_reads_them),
+	    IN_WORLD(health_of_a_lane_that_is_drained_tells_what_still_goes),
 	    IN_WORLD(health_tells_of_a_domain_that_is_held),
 	    IN_WORLD(
 		health_of_a_token_is_alarm_when_it_ends_and_has_no_successor),

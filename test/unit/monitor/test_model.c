@@ -147,12 +147,20 @@ model_knows_a_lane_that_crashed(void **state)
 	assert_int_equal(statedir_hear(child.from), 'r');
 	m = model_read(&site, clock_moment());
 	assert_int_equal(m->lanes[0].process, MODEL_RUNNING);
+	assert_int_equal(m->lanes[0].session_count, 1);
+	assert_int_equal(m->lanes[0].gauges[BOARD_GAUGE_requests_waiting], 5);
 	model_free(&m);
 	statedir_tell(child.to, 'd');
 	(void)statedir_end(&child, 0);
 	m = model_read(&site, clock_moment());
 	assert_int_equal(m->lanes[0].process, MODEL_CRASHED);
 	assert_false(m->accounts[0].is_in_use);
+	/* What it had in hand is gone with it; what it did, and found out, is
+	 * not. */
+	assert_int_equal(m->lanes[0].session_count, 0);
+	assert_int_equal(m->lanes[0].held, 0);
+	assert_int_equal(m->lanes[0].gauges[BOARD_GAUGE_requests_waiting], 0);
+	assert_int_equal(m->lanes[0].counters[BOARD_COUNTER_messages_sent], 41);
 	model_free(&m);
 	site_close(&site);
 }
