@@ -158,7 +158,7 @@ FUZZ_CC = clang -std=c11 -D_GNU_SOURCE -I. -g -O1 -fsanitize=fuzzer,address,unde
 fuzz_obj = $(patsubst %.c,$(BUILD)/fuzz/%.o,$(1))
 FUZZ_LIB := $(BUILD)/fuzz/libcommon.a
 FUZZ_MAIL := test/fuzz/mail.c $(wildcard agent/engine/session*.c) \
-             $(patsubst %,agent/engine/%.c,answers bdp checks generic manner message pipeline request rewriting trace transaction \
+             $(patsubst %,agent/engine/%.c,answers bdp checks generic manner message mtpriority pacer pipeline request rewriting trace transaction \
                           verdict)
 FUZZ_BOARD := $(patsubst %,monitor/%.c,boardfile forecast health model model_fleet model_json say slotsfile status_json steerfile topview \
               $(addprefix lanestat/,events exposition history history_json lane_limits metrics metrics_accounts metrics_fleet page recorder)) \

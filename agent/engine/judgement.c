@@ -230,6 +230,9 @@ judgement_wants_login(enum rule_stage stage, int code, const char *status)
 	/* Whoever has let the content come has let us in. */
 	if (code / 100 != 5 || stage == RULE_EOD)
 		return JUDGEMENT_LOGIN_NO;
+	/* Of MT-PRIORITY: too low, or the message too big for it. */
+	if (strcmp(status, "5.7.15") == 0 || strcmp(status, "5.7.16") == 0)
+		return JUDGEMENT_LOGIN_NO;
 	if (status[0] != '\0')
 		return strncmp(status, "5.7.", 4) == 0 ? JUDGEMENT_LOGIN_YES
 						       : JUDGEMENT_LOGIN_NO;

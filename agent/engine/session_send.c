@@ -1,3 +1,4 @@
+#include "agent/engine/mtpriority.h"
 #include "agent/engine/rewriting.h"
 #include "agent/engine/session_end.h"
 #include "agent/engine/session_login.h"
@@ -161,6 +162,9 @@ render_mail(struct session *s, struct buf *out, struct moment now)
 	};
 	struct buf mapped;
 
+	mail.use_priority =
+	    s->ehlo.mt_priority && mtpriority_get(s->set->lane_mt_priority,
+				       s->set->lane_priority, &mail.priority);
 	buf_init(&mapped, COMMAND_LINE_MAX);
 	if (!map_address(req, req->sender, &mapped, &mail.sender))
 		fail_mapping(s, t, now);

@@ -141,6 +141,7 @@ struct settings {
 	char *lane_domain_rate_limits; /* see domains.h */
 	int lane_parked_limit;
 	char *lane_priority; /* urgent, normal, bulk, or a number */
+	char *lane_mt_priority; /* no, yes, or a number, see mtpriority.h */
 	int64_t lane_wait_limit_us, lane_request_limit_us, lane_drain_limit_us;
 	char *lane_alert_url, *lane_alert_command;
 	int64_t lane_alert_interval_us, lane_alert_retry_us;

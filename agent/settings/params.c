@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "agent/engine/domains.h"
+#include "agent/engine/mtpriority.h"
 #include "agent/engine/pacer.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
@@ -628,6 +629,11 @@ params_check(const struct settings *set, struct problems *problems)
 		    "bad parameter: lane_priority = %s: must be urgent, "
 		    "normal, bulk or a number from 1 to %d",
 		    set->lane_priority, FAIRSHARE_WEIGHT_MAX);
+	if (!mtpriority_is_valid(set->lane_mt_priority))
+		problems_addf(problems,
+		    "bad parameter: lane_mt_priority = %s: must be no, yes or "
+		    "a number from %d to %d",
+		    set->lane_mt_priority, MTPRIORITY_MIN, MTPRIORITY_MAX);
 	if (set->lane_state_directory[0] != '/')
 		problems_addf(problems,
 		    "bad parameter: lane_state_directory = %s: must be an "

@@ -292,6 +292,9 @@ static const struct param table[] = {
     STR(lane_priority, "urgent",
 	"share of the account's rates, and who slows down first: urgent, "
 	"normal, bulk (16, 4, 1) or a number up to 100"),
+    STR(lane_mt_priority, "no",
+	"priority that a server which offers MT-PRIORITY (RFC 6710) is told: "
+	"no, yes (by lane_priority: 4, 0, -4) or -9 to 9"),
     STR(lane_domain_rate_limits, "",
 	"limits by recipient domain: DOMAIN=RATE, .PARENT=RATE or type:table"),
     INT(lane_parked_limit, "100", 1, 10000,

@@ -270,12 +270,13 @@ words_of(const char *text)
 static json_t *
 offers_of(const struct ehlo *ehlo)
 {
-	return json_pack("{s:b, s:b, s:b, s:o, s:I, s:i, s:i, s:i}",
+	return json_pack("{s:b, s:b, s:b, s:o, s:I, s:i, s:i, s:i, s:b, s:o}",
 	    "pipelining", ehlo->pipelining, "chunking", ehlo->chunking,
 	    "starttls", ehlo->starttls, "auth", words_of(ehlo->auth_mechs),
 	    "size", (json_int_t)ehlo->size_limit, "mailmax",
 	    (int)ehlo->limits_mailmax, "rcptmax", (int)ehlo->limits_rcptmax,
-	    "rcptdomainmax", (int)ehlo->limits_rcptdomainmax);
+	    "rcptdomainmax", (int)ehlo->limits_rcptdomainmax, "mt_priority",
+	    ehlo->mt_priority, "mt_profile", clean_string(ehlo->mt_profile));
 }
 
 static json_t *

@@ -16,7 +16,8 @@
  *    "ehlo_before": ["mx.example", "STARTTLS"], "ehlo_after": [...],
  *    "tls": null or tlsreport.h,
  *    "offers": {"pipelining", "chunking", "starttls", "auth": [...],
- *               "size", "mailmax", "rcptmax", "rcptdomainmax"},
+ *               "size", "mailmax", "rcptmax", "rcptdomainmax",
+ *               "mt_priority", "mt_profile"},
  *    "login": {"has": true, "mechanism": "PLAIN", "is_in": true, "why": ""},
  *    "rtt_us": 20290, "is_ready": true,
  *    "tcp": {"window": 14480, "segment": 1448},   octets, as it began

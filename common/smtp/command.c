@@ -100,6 +100,9 @@ command_mail(struct buf *out, const struct command_mail *mail)
 		add(&line, " REQUIRETLS");
 	if (mail->auth_empty)
 		add(&line, " AUTH=<>");
+	if (mail->use_priority)
+		line.ok =
+		    line.ok && buf_addf(out, " MT-PRIORITY=%d", mail->priority);
 	return finish(&line);
 }
 

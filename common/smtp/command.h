@@ -1,14 +1,16 @@
 /* command: builds SMTP command lines, CRLF included, at the end of a buf.
  *
  *   MAIL FROM:<a@x> SIZE=1234 BODY=8BITMIME ENVID=q RET=HDRS SMTPUTF8 AUTH=<>
+ *       MT-PRIORITY=4
  *   RCPT TO:<b@y> ORCPT=rfc822;b@y NOTIFY=SUCCESS,FAILURE
  *
- * Parameters come in the order smtp(8) uses. Addresses are in internal form
- * and are quoted here (address.h); ENVID and ORCPT are given decoded. Every
- * function returns false, and leaves the buffer as it was, when a value cannot
- * be put on one line without changing its meaning: CR, LF or NUL in it, an
- * address that address_to_smtp() refuses, a line longer than COMMAND_LINE_MAX,
- * or no room. Whether the server offered an extension is the caller's to know.
+ * Parameters come in the order smtp(8) uses, then those that it has not.
+ * Addresses are in internal form and are quoted here (address.h); ENVID and
+ * ORCPT are given decoded. Every function returns false, and leaves the buffer
+ * as it was, when a value cannot be put on one line without changing its
+ * meaning: CR, LF or NUL in it, an address that address_to_smtp() refuses, a
+ * line longer than COMMAND_LINE_MAX, or no room. Whether the server offered an
+ * extension is the caller's to know.
  */
 #ifndef COMMAND_H
 #define COMMAND_H
@@ -42,6 +44,8 @@ struct command_mail {
 	int ret; /* COMMAND_RET_*, 0: none */
 	bool smtputf8, requiretls;
 	bool auth_empty; /* AUTH=<> */
+	bool use_priority; /* MT-PRIORITY, RFC 6710 */
+	int priority; /* -9 to 9 */
 };
 
 struct command_rcpt {

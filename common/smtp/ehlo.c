@@ -24,6 +24,7 @@ static const struct {
     {"smtputf8", EHLO_DISCARD_SMTPUTF8},
     {"chunking", EHLO_DISCARD_CHUNKING},
     {"requiretls", EHLO_DISCARD_REQUIRETLS},
+    {"mt-priority", EHLO_DISCARD_MT_PRIORITY},
     {"silent-discard", EHLO_DISCARD_SILENT},
 };
 enum { DISCARD_WORDS = sizeof discard_words / sizeof discard_words[0] };
@@ -190,6 +191,18 @@ parse_xforward(struct ehlo *out, struct slice rest)
 		out->xforward |= xforward_bit(word);
 }
 
+/* "MT-PRIORITY MIXER"; a name that does not fit is none. */
+static void
+parse_mt_priority(struct ehlo *out, struct slice rest)
+{
+	struct slice word;
+
+	out->mt_priority = true;
+	memset(out->mt_profile, 0, sizeof out->mt_profile);
+	if (words_cut(&rest, " \t", &word) && word.n < sizeof out->mt_profile)
+		memcpy(out->mt_profile, word.p, word.n);
+}
+
 /* Keywords that say all by being there. */
 static void
 set_flag(struct ehlo *out, struct slice word)
@@ -229,6 +242,8 @@ parse_keyword(struct ehlo *out, struct slice rest, unsigned discard_mask)
 		parse_limits(out, rest);
 	else if (slice_eq_nocase(word, "XFORWARD"))
 		parse_xforward(out, rest);
+	else if (slice_eq_nocase(word, "MT-PRIORITY"))
+		parse_mt_priority(out, rest);
 	else
 		set_flag(out, word);
 }

@@ -15,7 +15,7 @@
 
 #include "common/smtp/reply.h"
 
-enum { EHLO_AUTH_SIZE = 512, EHLO_DOMAIN_SIZE = 256 };
+enum { EHLO_AUTH_SIZE = 512, EHLO_DOMAIN_SIZE = 256, EHLO_PROFILE_SIZE = 24 };
 
 /* Bits of the discard mask, one per word of smtp_discard_ehlo_keywords. Words
  * for extensions this project never uses are known and have a bit too. */
@@ -36,12 +36,13 @@ enum {
 	EHLO_DISCARD_CHUNKING = 1 << 13,
 	EHLO_DISCARD_REQUIRETLS = 1 << 14,
 	EHLO_DISCARD_SILENT = 1 << 15, /* "silent-discard": do not log it */
+	EHLO_DISCARD_MT_PRIORITY = 1 << 16, /* a word that smtp(8) skips */
 };
 
 struct ehlo {
 	bool is_esmtp; /* the reply was 2xx; else nothing else is set */
 	bool pipelining, chunking, eightbitmime, smtputf8, dsn;
-	bool starttls, requiretls, enhancedstatuscodes;
+	bool starttls, requiretls, enhancedstatuscodes, mt_priority;
 	bool auth, size_offered;
 	unsigned xforward; /* bits of xforward.h; 0: it is not offered */
 	uint64_t size_limit; /* octets; 0: none stated, or not understood */
@@ -50,6 +51,8 @@ struct ehlo {
 	char auth_mechs[EHLO_AUTH_SIZE];
 	/* RFC 9422; 0: not stated. */
 	unsigned limits_mailmax, limits_rcptmax, limits_rcptdomainmax;
+	/* The profile that MT-PRIORITY names, such as "MIXER"; "": none. */
+	char mt_profile[EHLO_PROFILE_SIZE];
 	char domain[EHLO_DOMAIN_SIZE]; /* the server's name for itself, or "" */
 };
 

@@ -206,6 +206,12 @@ print_offers(const json_t *report)
 	}
 	if (!is_first)
 		printf(" (the lane keeps to them)\n");
+	if (is_true(offers, "mt_priority")) {
+		label("MT-PRIORITY");
+		printf("offered%s%s (see lane_mt_priority)\n",
+		    *text_of(offers, "mt_profile") != '\0' ? ", profile " : "",
+		    text_of(offers, "mt_profile"));
+	}
 }
 
 static void

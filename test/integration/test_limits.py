@@ -10,7 +10,9 @@ import pytest
 from harness import messages
 from harness.load import wait_flushed
 from harness.pace import ahead
+from harness.sidebyside import submit
 from harness.simulator import Simulator
+from test_outcomes import DATA
 
 LONG = bool(os.environ.get("POSTLANE_LONG"))
 WIDE = {f"{lane}_{name}": "1000" for lane in ("fast", "slow") for name in (
@@ -260,6 +262,41 @@ def test_recipients_of_a_message_under_different_limits(
               f"{excess(events, per_s):.2f} above the rate of {per_s}/s")
         assert ahead(events, per_s, began) <= burst + 0.1
         assert free < events[-1][0]
+
+
+def test_the_priority_is_told_where_it_can_be(base, certs, origin, started):
+    """MT-PRIORITY to the host that offers it, and not to the one that takes
+    the message from there."""
+    first = started(Simulator(base, certs, name="first", mt_priority="MIXER",
+                              script='rcpt if rcpt "later" reply '
+                              '"450 4.2.0 not now"\n'))
+    second = started(Simulator(base, certs, name="second"))
+    for name, value in (("fast", "yes"), ("slow", "-9"), ("plain", "no")):
+        origin.agent("lane", name, "class=fast", {"lane_mt_priority": value})
+    origin.relay_to(first, transport="fast")
+    hosts = f"[127.0.0.1]:{first.port}, [127.0.0.1]:{second.port}"
+    origin.set(relayhost=hosts, transport_maps="inline:{"
+               f"{{slow@rcpt.example = slow:{hosts}}},"
+               f"{{plain@rcpt.example = plain:{hosts}}}}}",
+               smtp_sasl_password_maps=origin.map("passwords", {
+                   f"[127.0.0.1]:{sim.port}": ":".join(sim.login)
+                   for sim in (first, second)}, mode=0o600))
+    started(origin)
+    for who in ("fast", "slow", "plain", "later"):
+        submit(origin.port, DATA, [(f"{who}@rcpt.example", ())],
+               "from@sender.example")
+    origin.wait_empty()
+    told = {e.recipients[0].split("@")[0]: e.mail_parameters
+            for e in first.ledger()}
+    assert sorted(told) == ["fast", "plain", "slow"]
+    assert told["fast"].endswith(" MT-PRIORITY=4"), told
+    assert told["slow"].endswith(" MT-PRIORITY=-9"), told
+    assert "MT-PRIORITY" not in told["plain"]
+    (later,) = second.ledger()
+    assert later.recipients == ("later@rcpt.example",)
+    assert "MT-PRIORITY" not in later.mail_parameters
+    found = origin.postlane("probe", "fast").stdout
+    assert "MT-PRIORITY  offered, profile MIXER" in found, found
 
 
 def test_announced_limits_are_kept_to(base, certs, origin, started):

@@ -46,6 +46,7 @@ static const struct entry entries[] = {
     {"hostname", TEXT, AT(hostname)},
     {"rate-reply", TEXT, AT(rate_reply)},
     {"mechs", TEXT, AT(mechs)},
+    {"mt-priority", TEXT, AT(mt_priority)},
     {"script", TEXT, AT(script)},
     {"ledger", TEXT, AT(ledger)},
     {"store", TEXT, AT(store)},

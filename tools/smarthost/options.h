@@ -29,6 +29,7 @@ struct options {
 	const char *users[OPTIONS_LIST]; /* NAME:PASSWORD */
 	size_t user_count;
 	const char *cert, *key, *write_cert, *hostname, *mechs;
+	const char *mt_priority; /* profile, "-": none; NULL: not offered */
 	const char *script, *ledger, *store, *stats, *tokens, *ready_file,
 	    *transcript;
 	bool require_auth, auth_without_tls, require_tls, no_authzid;

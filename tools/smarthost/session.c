@@ -128,6 +128,10 @@ offer(struct session *s, struct buf *b)
 		buf_add_str(b, "\nSMTPUTF8");
 	if (o->chunking)
 		buf_add_str(b, "\nCHUNKING");
+	if (o->mt_priority != NULL)
+		buf_addf(b, "\nMT-PRIORITY%s%s",
+		    strcmp(o->mt_priority, "-") == 0 ? "" : " ",
+		    strcmp(o->mt_priority, "-") == 0 ? "" : o->mt_priority);
 	if (o->announce_limits && o->max_messages + o->max_rcpts > 0)
 		offer_limits(o, b);
 }

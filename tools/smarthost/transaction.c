@@ -129,6 +129,18 @@ has_8bit(struct slice s)
 	return false;
 }
 
+/* RFC 6710 */
+static bool
+is_priority(struct slice value)
+{
+	bool is_negative = value.n == 2 && value.p[0] == '-';
+
+	if (is_negative)
+		value = slice_of(value.p + 1, 1);
+	return value.n == 1 && value.p[0] >= (is_negative ? '1' : '0') &&
+	       value.p[0] <= '9';
+}
+
 /* NULL, or the refusal. */
 static const char *
 check_mail_param(struct session *s, struct slice w)
@@ -154,6 +166,10 @@ check_mail_param(struct session *s, struct slice w)
 		offered = o->dsn;
 	} else if (has_prefix(w, "AUTH=")) {
 		offered = s->is_authed;
+	} else if (has_prefix(w, "MT-PRIORITY=")) {
+		offered = o->mt_priority != NULL;
+		if (!is_priority(slice_of(w.p + 12, w.n - 12)))
+			return "501 5.5.4 Syntax: MT-PRIORITY=-9 to 9";
 	} else {
 		session_violation(s, VIOLATION_SYNTAX, "MAIL parameter");
 		return "555 5.5.4 Unsupported option";

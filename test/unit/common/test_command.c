@@ -57,6 +57,13 @@ command_mail_puts_parameters_in_order(void **state)
 	assert_line("MAIL FROM:<\"a b\"@x> SIZE=18446744073709551615 "
 		    "BODY=8BITMIME ENVID=QQ+2B1+20+3Dx RET=HDRS SMTPUTF8 "
 		    "REQUIRETLS AUTH=<>\r\n");
+	mail = (struct command_mail){
+	    .auth_empty = true, .use_priority = true, .priority = -9};
+	assert_true(command_mail(&out, &mail));
+	assert_line("MAIL FROM:<> AUTH=<> MT-PRIORITY=-9\r\n");
+	mail = (struct command_mail){.use_priority = true};
+	assert_true(command_mail(&out, &mail));
+	assert_line("MAIL FROM:<> MT-PRIORITY=0\r\n");
 }
 
 static void

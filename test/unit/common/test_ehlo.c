@@ -69,6 +69,27 @@ ehlo_discards_what_it_is_told(void **state)
 }
 
 static void
+ehlo_reads_the_profile_of_mt_priority(void **state)
+{
+	struct ehlo e = parse("250-mx\r\n250 mt-priority MIXER\r\n", 0);
+
+	(void)state;
+	assert_true(e.mt_priority);
+	assert_string_equal(e.mt_profile, "MIXER");
+	e = parse("250-mx\r\n250 MT-PRIORITY\r\n", 0);
+	assert_true(e.mt_priority);
+	assert_string_equal(e.mt_profile, "");
+	e = parse(
+	    "250-mx\r\n250 MT-PRIORITY a-name-that-nobody-registered\r\n", 0);
+	assert_true(e.mt_priority);
+	assert_string_equal(e.mt_profile, "");
+	e = parse(
+	    "250-mx\r\n250 MT-PRIORITY NSEP\r\n", EHLO_DISCARD_MT_PRIORITY);
+	assert_false(e.mt_priority);
+	assert_false(parse(full, 0).mt_priority);
+}
+
+static void
 ehlo_smtputf8_comes_with_8bitmime(void **state)
 {
 	unsigned mask;
@@ -235,6 +256,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(ehlo_reads_every_keyword),
 	    cmocka_unit_test(ehlo_discards_what_it_is_told),
+	    cmocka_unit_test(ehlo_reads_the_profile_of_mt_priority),
 	    cmocka_unit_test(ehlo_smtputf8_comes_with_8bitmime),
 	    cmocka_unit_test(ehlo_discard_words_have_a_bit_each),
 	    cmocka_unit_test(ehlo_unknown_discard_word_is_told_and_skipped),

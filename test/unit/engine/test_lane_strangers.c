@@ -134,6 +134,8 @@ refusal_of_anything_else_is_smtps(void **state)
 	    {"RCPT", 552, "5.3.4 too big"},
 	    {"MAIL", 501, "5.1.7 bad address"},
 	    {"MAIL", 555, "no such parameter"},
+	    {"MAIL", 550, "5.7.15 priority is too low"},
+	    {"MAIL", 552, "5.7.16 too big for its priority"},
 	    {".", 554, "5.7.1 spam"},
 	    {".", 550, "spam"},
 	};
