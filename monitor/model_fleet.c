@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/shared/fleet_lessons.h"
+
 #define TEXT(to, field) board_text((field), sizeof(field), (to), sizeof(to))
 
 /* What no clock and no limit says is 0. */
@@ -47,6 +49,21 @@ fill_limit(struct model_fleet_limit *to, const struct board_fleet_limit *from)
 	return true;
 }
 
+static bool
+fill_lesson(struct model_fleet_lesson *to, int kind,
+    const struct board_fleet_lesson *from)
+{
+	if (from->until_wall_ms == 0)
+		return false;
+	*to = (struct model_fleet_lesson){
+	    .kind = (enum fleet_lesson_kind)kind,
+	    .until_wall_ms = number_of(from->until_wall_ms),
+	    .value = number_of(from->value),
+	};
+	TEXT(to->host, from->host);
+	return true;
+}
+
 void
 model_fleet_fill(struct model_fleet *to, const struct board_fleet *from)
 {
@@ -66,6 +83,55 @@ model_fleet_fill(struct model_fleet *to, const struct board_fleet *from)
 	for (size_t i = 0; i < BOARD_FLEET_LIMITS; i++)
 		if (fill_limit(&to->limits[to->count], &from->limits[i]))
 			to->count++;
+	for (int k = 0; k < BOARD_FLEET_LESSONS; k++)
+		if (fill_lesson(
+			&to->heard[to->heard_count], k, &from->heard[k]))
+			to->heard_count++;
+}
+
+const char *
+model_fleet_lesson_name(enum fleet_lesson_kind kind)
+{
+	static const char *const names[FLEET_KINDS] = {
+	    [FLEET_PAUSE] = "pause",
+	    [FLEET_FEWER] = "fewer",
+	    [FLEET_BLOCKED] = "blocked",
+	};
+
+	return names[kind];
+}
+
+const char *
+model_fleet_lesson_say(const struct model_fleet_lesson *l, char *text, size_t n)
+{
+	char code[FLEET_REFUSAL_SIZE];
+
+	switch (l->kind) {
+	case FLEET_PAUSE:
+		(void)snprintf(text, n, "%s was asked to pause", l->host);
+		break;
+	case FLEET_FEWER:
+		(void)snprintf(text, n,
+		    "%s was refused a connection beyond %lld", l->host,
+		    (long long)l->value);
+		break;
+	case FLEET_BLOCKED:
+		(void)snprintf(text, n, "the mail of %s is refused: %s",
+		    l->host, fleet_refusal_text(l->value, code));
+		break;
+	case FLEET_KINDS:
+		(void)snprintf(text, n, "?");
+		break;
+	}
+	return text;
+}
+
+bool
+model_fleet_lesson_holds(const struct model_fleet *f,
+    const struct model_fleet_lesson *l, int64_t now_wall_ms)
+{
+	return model_fleet_is_told(f, now_wall_ms) &&
+	       l->until_wall_ms > now_wall_ms;
 }
 
 bool

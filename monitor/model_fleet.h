@@ -12,11 +12,13 @@
 #include <stdint.h>
 
 #include "common/shared/board.h"
+#include "common/shared/fleet.h"
 
 enum {
 	/* It is told each second: what is older is how it was. */
 	MODEL_FLEET_OLD_MS = 10000,
 	MODEL_FLEET_TEXT = 64,
+	MODEL_FLEET_LESSON_SIZE = 160,
 };
 
 struct model_fleet_limit {
@@ -26,6 +28,13 @@ struct model_fleet_limit {
 	int64_t limit, base, share, want, target, in_use, known;
 	int64_t until_wall_ms, answered_wall_ms;
 	uint64_t renewals, failures, over_us;
+};
+
+/* What this host obeys of what another one learned of the provider. */
+struct model_fleet_lesson {
+	enum fleet_lesson_kind kind;
+	int64_t until_wall_ms, value;
+	char host[BOARD_NAME];
 };
 
 struct model_fleet {
@@ -39,6 +48,8 @@ struct model_fleet {
 	char trouble[BOARD_WHY]; /* why it does not answer */
 	struct model_fleet_limit limits[BOARD_FLEET_LIMITS];
 	size_t count;
+	struct model_fleet_lesson heard[BOARD_FLEET_LESSONS];
+	size_t heard_count;
 };
 
 void model_fleet_fill(struct model_fleet *to, const struct board_fleet *from);
@@ -49,6 +60,17 @@ bool model_fleet_is_told(const struct model_fleet *f, int64_t now_wall_ms);
 /* The limit of this unit; NULL: it is not shared. */
 const struct model_fleet_limit *model_fleet_limit(
     const struct model_fleet *f, const char *unit);
+
+/* "pause", "fewer", "blocked": static text. */
+const char *model_fleet_lesson_name(enum fleet_lesson_kind kind);
+
+/* "mx1 was asked to pause", in at most n octets of text. */
+const char *model_fleet_lesson_say(
+    const struct model_fleet_lesson *l, char *text, size_t n);
+
+/* It is obeyed still. */
+bool model_fleet_lesson_holds(const struct model_fleet *f,
+    const struct model_fleet_lesson *l, int64_t now_wall_ms);
 
 /* In units. */
 double model_fleet_amount(const struct model_fleet_limit *l, int64_t amount);

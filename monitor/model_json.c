@@ -137,6 +137,24 @@ fleet_limits(const struct model_fleet *f)
 }
 
 json_t *
+model_json_fleet_heard(const struct model_fleet *f)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < f->heard_count; i++) {
+		const struct model_fleet_lesson *l = &f->heard[i];
+		json_t *o = json_object();
+
+		put_text(o, "what", model_fleet_lesson_name(l->kind));
+		TEXT(o, l, host);
+		NUMBER(o, l, value);
+		NUMBER(o, l, until_wall_ms);
+		add(array, o);
+	}
+	return array;
+}
+
+json_t *
 model_json_fleet(const struct model_fleet *f)
 {
 	json_t *o;
@@ -156,6 +174,7 @@ model_json_fleet(const struct model_fleet *f)
 	NUMBER(o, f, forget_ms);
 	NUMBER(o, f, epoch);
 	put(o, "limits", fleet_limits(f));
+	put(o, "heard", model_json_fleet_heard(f));
 	return o;
 }
 

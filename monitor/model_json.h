@@ -24,5 +24,6 @@ json_t *model_json_account(const struct model_account *a, size_t index);
 
 /* null: the account has none. */
 json_t *model_json_fleet(const struct model_fleet *f);
+json_t *model_json_fleet_heard(const struct model_fleet *f);
 
 #endif

@@ -279,6 +279,55 @@ note(struct renewal *r, const struct fleet_answer *answer)
 	me->is_gone = 0;
 }
 
+/* ---- lessons --------------------------------------------------------------
+ */
+
+static void
+keep_lessons(const struct renewal *r)
+{
+	struct fleet_host *me = find(r->e, r->q->host);
+
+	for (size_t k = 0; k < FLEET_LESSONS; k++) {
+		const struct fleet_lesson *l = &r->q->lessons[k];
+
+		me->lessons[k] = (struct fleet_kept){0};
+		if (l->left_us > 0)
+			me->lessons[k] = (struct fleet_kept){
+			    r->now +
+				fleet_least(l->left_us, FLEET_LESSON_MAX_US),
+			    l->value};
+	}
+}
+
+/* Of two that last as long the one whose name comes first. */
+static void
+hear(const struct renewal *r, const struct fleet_host *h, size_t k,
+    struct fleet_lesson *best)
+{
+	int64_t left =
+	    fleet_least(h->lessons[k].until - r->now, FLEET_LESSON_MAX_US);
+
+	if (left <= 0 || left < best->left_us ||
+	    (left == best->left_us && strcmp(h->name, best->host) > 0))
+		return;
+	best->left_us = left;
+	best->value = h->lessons[k].value;
+	(void)snprintf(best->host, sizeof(best->host), "%s", h->name);
+}
+
+static void
+tell_lessons(const struct renewal *r, struct fleet_answer *out)
+{
+	for (size_t i = 0; i < r->e->count; i++) {
+		const struct fleet_host *h = &r->e->hosts[i];
+
+		if (h->is_gone || strcmp(h->name, r->q->host) == 0)
+			continue;
+		for (size_t k = 0; k < FLEET_LESSONS; k++)
+			hear(r, h, k, &out->lessons[k]);
+	}
+}
+
 void
 fleet_engine_renew(struct fleet_engine *e, const struct fleet_terms *terms,
     const char *run, const struct fleet_question *q, int64_t now_us,
@@ -309,6 +358,8 @@ fleet_engine_renew(struct fleet_engine *e, const struct fleet_terms *terms,
 		return;
 	grant(&r, out);
 	note(&r, out);
+	keep_lessons(&r);
+	tell_lessons(&r, out);
 }
 
 bool

@@ -29,6 +29,9 @@ struct fleet_host {
 	int64_t sure; /* what is less than its base it keeps to until then */
 	int64_t want, seen;
 	int64_t is_gone; /* the operator says so */
+	struct fleet_kept {
+		int64_t until, value;
+	} lessons[FLEET_LESSONS];
 };
 
 struct fleet_engine {

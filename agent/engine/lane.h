@@ -120,11 +120,16 @@ int64_t lane_paused_until_us(const struct lane *lane);
 /* What other lanes of the route's account were told, or earlier processes; call
  * it before lane_kick(), so that nothing more goes. A more urgent one was
  * refused what it had sent at sent_us: this one slows down in its place. /
- * Nothing goes before until_us. Told again of the same they do nothing. */
+ * Nothing goes before until_us; who: the host of the fleet that was told so,
+ * NULL: this one. / Another host of the fleet is refused until somebody looks:
+ * one session with one message finds out whether this one is, too; why says it
+ * to the operator. Told again of the same pause they do nothing. */
 void lane_yield(
     struct lane *lane, struct route *route, int64_t sent_us, struct moment now);
 void lane_pause(struct lane *lane, struct route *route, int64_t until_us,
-    struct moment now);
+    const char *who, struct moment now);
+void lane_doubt(
+    struct lane *lane, struct route *route, const char *why, struct moment now);
 
 /* What a reply during a dial means; the lane takes its lesson. Fills
  * *patience_us_out where the rules know how long waiting helps, and returns

@@ -79,6 +79,9 @@ struct lane_account_ops {
 	/* It wants nothing of the account before until_us: for the other lanes
 	 * (lane_pause). */
 	void (*on_pause)(void *ctx, struct route *route, int64_t until_us);
+	/* It refuses our mail, and the lane stops there (ALARM_BLOCKED); reply
+	 * says so. May be NULL. */
+	void (*on_blocked)(void *ctx, struct route *route, const char *reply);
 	/* It took a message of a session that had no login, at this port / has
 	 * done so lately, whoever asked. May be NULL. */
 	void (*on_stranger_taken)(

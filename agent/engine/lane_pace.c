@@ -225,8 +225,8 @@ lane_yield(
 }
 
 void
-lane_pause(
-    struct lane *lane, struct route *r, int64_t until_us, struct moment now)
+lane_pause(struct lane *lane, struct route *r, int64_t until_us,
+    const char *who, struct moment now)
 {
 	struct controller *pace = &r->pace->adapt;
 	int64_t now_us = now.us;
@@ -243,8 +243,9 @@ lane_pause(
 	/* A stored one has lost some of its digits. */
 	if (is_news)
 		log_info("pace=pause nexthop=%s wait=%llds "
-			 "reason=account-was-asked-for-it",
-		    r->nexthops, (long long)((until_us - now_us) / US_PER_S));
+			 "reason=%s-was-asked-for-it",
+		    r->nexthops, (long long)((until_us - now_us) / US_PER_S),
+		    who != NULL ? who : "account");
 	controller_pause_until(pace, until_us);
 }
 

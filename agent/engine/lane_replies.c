@@ -203,6 +203,21 @@ stop_and_alarm(struct lane *lane, struct route *r, const struct peer *peer,
 	    peer != NULL ? peer->host : r->nexthops, text);
 	stop(lane, r, peer, &dsn, text, false, now_us);
 	lane_raise_alarm(lane, r, kind, text);
+	if (kind == ALARM_BLOCKED && lane->ops.accounts->on_blocked != NULL)
+		lane->ops.accounts->on_blocked(lane->ops.accounts_ctx, r, text);
+}
+
+void
+lane_doubt(
+    struct lane *lane, struct route *r, const char *why, struct moment now)
+{
+	if (r->trust == ROUTE_ALARMED)
+		return; /* it finds out already */
+	route_on_doubt(r);
+	list_each (link, &r->sessions)
+		session_finish(session_of(link)->session, FINISH_ALARM, now.us);
+	lane->figures.alarms++;
+	lane_raise_alarm(lane, r, ALARM_BLOCKED, why);
 }
 
 /* The table of passwords is where to look. */

@@ -509,6 +509,15 @@ route_recall_alarm(struct route *r)
 	set_trust(r, ROUTE_ALARMED);
 }
 
+void
+route_on_doubt(struct route *r)
+{
+	CHECK(r->trust != ROUTE_ALARMED);
+	set_trust(r, ROUTE_ALARMED);
+	r->alarms++;
+	r->sessions_proven = 0;
+}
+
 static void
 end_alarm(struct route *r)
 {

@@ -316,6 +316,10 @@ bool route_suspect(
  * at once, since whoever reloads may have repaired something. */
 void route_recall_alarm(struct route *r);
 
+/* Another host of the fleet is refused by it: the same, and what older sessions
+ * have under way proves nothing. */
+void route_on_doubt(struct route *r);
+
 /* It took a message of a session without a login. True: the alarm was for want
  * of one, and is over. */
 bool route_on_stranger_taken(struct route *r);

@@ -35,30 +35,30 @@ add_nonce(struct question *out, uint64_t nonce)
 	add(out, text);
 }
 
-/* Both with one hash tag; the login is nobody's affair. */
+/* All with one hash tag; the login is nobody's affair. */
 static void
-make_keys(struct question *out, const char *account, const char *unit)
+add_keys(struct question *out, const char *account, const char *unit, int count)
 {
+	static const char *const names[] = {"hosts", "state", "lessons"};
 	unsigned long long hash = board_hash(account);
 
-	(void)snprintf(out->keys[0], sizeof(out->keys[0]),
-	    "pl:{%016llx}:%s:hosts", hash, unit);
-	(void)snprintf(out->keys[1], sizeof(out->keys[1]),
-	    "pl:{%016llx}:%s:state", hash, unit);
+	add_number(out, count);
+	for (int i = 0; i < count; i++) {
+		(void)snprintf(out->keys[i], sizeof(out->keys[i]),
+		    "pl:{%016llx}:%s:%s", hash, unit, names[i]);
+		add(out, out->keys[i]);
+	}
 }
 
 void
 question_make(struct question *out, const char *sha, const char *account,
     const char *unit, const struct fleet_terms *terms,
-    const struct fleet_question *q)
+    const struct fleet_question *q, bool has_lessons)
 {
 	out->argc = 0;
-	make_keys(out, account, unit);
 	add(out, "EVALSHA");
 	add(out, sha);
-	add(out, "2");
-	add(out, out->keys[0]);
-	add(out, out->keys[1]);
+	add_keys(out, account, unit, has_lessons ? 3 : 2);
 	add(out, q->host);
 	add_nonce(out, q->nonce);
 	add_number(out, q->epoch);
@@ -77,6 +77,8 @@ question_make(struct question *out, const char *sha, const char *account,
 	add_number(out, q->seen);
 	add_number(out, q->since_us);
 	add(out, q->life);
+	fleet_lessons_print(q->lessons, false, out->lessons);
+	add(out, out->lessons);
 }
 
 void
@@ -140,6 +142,15 @@ read_life(const redisReply *r, char out[FLEET_LIFE_SIZE])
 	return true;
 }
 
+static bool
+read_lessons(const redisReply *r, struct fleet_lesson out[FLEET_LESSONS])
+{
+	return (r->type == REDIS_REPLY_STRING ||
+		   r->type == REDIS_REPLY_STATUS) &&
+	       strlen(r->str) == (size_t)r->len &&
+	       fleet_lessons_parse(r->str, true, out);
+}
+
 bool
 question_read_answer(const redisReply *reply, const struct fleet_terms *terms,
     const struct fleet_question *q, struct fleet_answer *out)
@@ -148,14 +159,14 @@ question_read_answer(const redisReply *reply, const struct fleet_terms *terms,
 	/* While it learns an engine believes what the host says it obeys. */
 	int64_t most = fleet_most(terms->limit, q->cap);
 
-	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 7 ||
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 8 ||
 	    !read_word(e[0], &out->word) ||
 	    !read_number(e[1], most, &out->share) ||
 	    !read_number(e[2], NUMBER_MAX, &out->end) ||
 	    !read_number(e[3], NUMBER_MAX, &out->at) ||
 	    !read_number(e[4], INT32_MAX, &out->known) ||
 	    !read_number(e[5], terms->limit, &out->target) ||
-	    !read_life(e[6], out->life))
+	    !read_life(e[6], out->life) || !read_lessons(e[7], out->lessons))
 		return false;
 	return out->word != FLEET_OK ||
 	       (out->end >= out->at && out->end - out->at <= terms->ttl_us);

@@ -9,10 +9,10 @@
 #include <hiredis/hiredis.h>
 #include <stdbool.h>
 
-#include "common/shared/fleet.h"
+#include "common/shared/fleet_lessons.h"
 
 enum {
-	QUESTION_ARGS = 23,
+	QUESTION_ARGS = 25,
 	QUESTION_KEY_SIZE = 128,
 	QUESTION_NUMBER_SIZE = 24,
 };
@@ -21,16 +21,17 @@ struct question {
 	int argc;
 	const char *argv[QUESTION_ARGS];
 	/* what argv points to */
-	char keys[2][QUESTION_KEY_SIZE];
+	char keys[3][QUESTION_KEY_SIZE];
 	char numbers[QUESTION_ARGS][QUESTION_NUMBER_SIZE];
 	char terms[QUESTION_KEY_SIZE];
+	char lessons[FLEET_LESSONS_SIZE];
 };
 
 /* EVALSHA sha for unit ("connections") of an account; q and sha are borrowed.
- */
+ * has_lessons: q's are told, and others' are asked for. */
 void question_make(struct question *out, const char *sha, const char *account,
     const char *unit, const struct fleet_terms *terms,
-    const struct fleet_question *q);
+    const struct fleet_question *q, bool has_lessons);
 
 /* HSET of the terms that this host goes by, for who compares hosts. */
 void question_make_terms(struct question *out, const char *account,

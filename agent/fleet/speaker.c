@@ -241,7 +241,7 @@ send_one(struct speaker *s, struct fleet_account *a, size_t i,
 
 	asked->q = *q;
 	question_make(&text, redis_sha(s->redis), fleet_account_name(a),
-	    limit->unit, &limit->terms, q);
+	    limit->unit, &limit->terms, q, i == 0);
 	redis_send(s->redis, text.argc, text.argv);
 }
 

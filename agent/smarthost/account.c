@@ -12,6 +12,7 @@
 #include "common/base/list.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/shared/fleet_lessons.h"
 #include "common/smtp/nexthop.h"
 
 enum {
@@ -25,6 +26,9 @@ enum {
 #define STRANGER_MEMORY_US (INT64_C(30) * 24 * 3600 * US_PER_S)
 #define STRANGER_TELL_US (3600 * US_PER_S)
 
+/* A pause that is shorter would be over before other hosts can hear of it. */
+#define PAUSE_TELL_US (2 * US_PER_S)
+
 /* Whose slots a route's sessions take. */
 struct account {
 	struct list link;
@@ -34,6 +38,7 @@ struct account {
 	struct rate_account *rates;
 	struct fleet_account *fleet; /* NULL: the host has all of it */
 	int held, wanted;
+	int64_t doubted_us; /* what was heard of a refusal, and acted upon */
 };
 
 /* Which account a route belongs to, found out once. */
@@ -49,6 +54,7 @@ struct binding {
 	int depth_known; /* as it stands on the board, */
 	int64_t quota_known_us; /* and when the quota there was learned */
 	int manner_known; /* as it stands there */
+	int64_t blocked; /* fleet_refusal() that stopped the route */
 	int64_t stranger_told_us; /* it took one, there since then; 0: not */
 };
 
@@ -109,9 +115,44 @@ on_fleet_share(void *ctx)
 		a->accounts->env.want_kick(a->accounts->env.ctx);
 }
 
+static void
+fleet_learned(void *ctx, struct fleet_lesson out[FLEET_LESSONS], int64_t now_us)
+{
+	struct account *a = ctx;
+	int64_t pause_us = rate_store_paused_until(a->rates) - now_us;
+	int64_t now_ms = clock_ms_from_us(now_us);
+	int limit;
+
+	if (pause_us >= PAUSE_TELL_US)
+		out[FLEET_PAUSE].left_us =
+		    fleet_least(pause_us, FLEET_LESSON_MAX_US);
+	out[FLEET_FEWER].left_us = fleet_least(
+	    clock_us_from_ms(budget_limited_ms(a->budget, now_ms, &limit)),
+	    FLEET_LESSON_MAX_US);
+	out[FLEET_FEWER].value = limit;
+}
+
+static int64_t
+fleet_blocked(void *ctx)
+{
+	const struct account *a = ctx;
+
+	list_each (link, &a->accounts->bindings) {
+		struct binding *b = list_entry(link, struct binding, link);
+
+		if (b->route->trust != ROUTE_ALARMED)
+			b->blocked = 0;
+		if (b->account == a && b->blocked > 0)
+			return b->blocked;
+	}
+	return 0;
+}
+
 static const struct fleet_account_ops fleet_handlers = {
     .in_use = fleet_in_use,
     .on_share = on_fleet_share,
+    .learned = fleet_learned,
+    .blocked = fleet_blocked,
 };
 
 static void
@@ -297,7 +338,7 @@ recall(struct binding *b)
 			       : 0,
 	    pace_store_load(board, account, &stored) ? &stored : NULL, now);
 	lane_pause(b->accounts->lane, b->route,
-	    rate_store_paused_until(b->account->rates), now);
+	    rate_store_paused_until(b->account->rates), NULL, now);
 }
 
 /* lane_account, or the host in lower case and the login. */
@@ -476,6 +517,43 @@ is_listening(const struct binding *b)
 					 r->session_count + r->dialing > 0);
 }
 
+/* One that is refused finds out by itself; each route of the account does, and
+ * once, however often it is said. */
+static void
+hear_refusal(struct account *a, const struct fleet_heard *h, struct moment now)
+{
+	char code[FLEET_REFUSAL_SIZE], why[128];
+
+	if (a->doubted_us == h->since_us)
+		return;
+	a->doubted_us = h->since_us;
+	(void)snprintf(why, sizeof(why), "host %s of the fleet was told %s",
+	    h->host, fleet_refusal_text(h->value, code));
+	list_each (link, &a->accounts->bindings) {
+		struct binding *b = list_entry(link, struct binding, link);
+
+		if (b->account == a)
+			lane_doubt(a->accounts->lane, b->route, why, now);
+	}
+}
+
+static void
+listen_to_fleet(struct binding *b, struct moment now)
+{
+	struct account *a = b->account;
+	const struct fleet_heard *h;
+
+	if (a->fleet == NULL)
+		return;
+	h = fleet_account_heard(a->fleet, FLEET_PAUSE, now.us);
+	if (h != NULL)
+		lane_pause(
+		    a->accounts->lane, b->route, h->until_us, h->host, now);
+	h = fleet_account_heard(a->fleet, FLEET_BLOCKED, now.us);
+	if (h != NULL)
+		hear_refusal(a, h, now);
+}
+
 void
 accounts_listen(struct accounts *accounts, struct moment now)
 {
@@ -484,16 +562,18 @@ accounts_listen(struct accounts *accounts, struct moment now)
 	list_each (link, &accounts->bindings) {
 		struct binding *b = list_entry(link, struct binding, link);
 
+		if (!is_listening(b))
+			continue;
+		listen_to_fleet(b, now);
 		/* Once for an account: its routes share the lesson. */
-		if (!is_listening(b) ||
-		    !rate_store_news(b->account->rates, &news))
+		if (!rate_store_news(b->account->rates, &news))
 			continue;
 		if (news.refused_us > 0)
 			lane_yield(
 			    accounts->lane, b->route, news.refused_us, now);
 		if (news.pause_until_us > 0)
-			lane_pause(
-			    accounts->lane, b->route, news.pause_until_us, now);
+			lane_pause(accounts->lane, b->route,
+			    news.pause_until_us, NULL, now);
 	}
 }
 
@@ -600,6 +680,16 @@ on_pause(void *ctx, struct route *route, int64_t until_us)
 		rate_store_pause(rates, until_us);
 }
 
+static void
+on_blocked(void *ctx, struct route *route, const char *reply)
+{
+	struct binding *b = binding_of(route);
+
+	(void)ctx;
+	if (b != NULL)
+		b->blocked = fleet_refusal(reply);
+}
+
 static unsigned
 number_of(const char *port)
 {
@@ -641,6 +731,7 @@ static const struct lane_account_ops lane_handlers = {
     .on_too_many = on_too_many,
     .on_throttled = on_throttled,
     .on_pause = on_pause,
+    .on_blocked = on_blocked,
     .on_stranger_taken = on_stranger_taken,
     .takes_strangers = takes_strangers,
 };

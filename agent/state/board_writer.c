@@ -541,6 +541,15 @@ set_fleet_limit(
 	board_store(&to->word, from->word);
 }
 
+static void
+set_fleet_lesson(
+    struct board_fleet_lesson *to, const struct board_fleet_lesson *from)
+{
+	board_store_text(to->host, sizeof(to->host), from->host);
+	board_store(&to->value, from->value);
+	board_store(&to->until_wall_ms, from->until_wall_ms);
+}
+
 void
 board_writer_set_fleet(
     struct board_writer *w, const char *account, const struct board_fleet *f)
@@ -565,6 +574,8 @@ board_writer_set_fleet(
 	    &to->lane, (uint64_t)(w->lane - w->board->lanes) + UINT64_C(1));
 	for (size_t i = 0; i < BOARD_FLEET_LIMITS; i++)
 		set_fleet_limit(&to->limits[i], &f->limits[i]);
+	for (size_t i = 0; i < BOARD_FLEET_LESSONS; i++)
+		set_fleet_lesson(&to->heard[i], &f->heard[i]);
 	board_store(&to->told_wall_ms, board_now_wall_ms());
 	board_store(&to->size, f->size);
 }

@@ -151,26 +151,6 @@ warn_limits(struct budget *b, const struct slots_sum *sum)
 	    b->slots.head.label, b->limit, sum->limit);
 }
 
-/* By the clock and not by the turn's time: a process that was stopped goes on
- * with the time from before, and its host's share was another then. */
-static void
-look_at_share(struct budget *b, const struct slots_sum *sum)
-{
-	int64_t share;
-
-	b->excess = 0;
-	b->share = SLOTS_MAX;
-	if (b->fleet == NULL)
-		return;
-	share = fleet_account_share(b->fleet, 0, clock_mono_us());
-	if (share < b->share)
-		b->share = (int)share;
-	if (sum->held > share && sum->mine > 0)
-		b->excess =
-		    (int)(((sum->held - share) * sum->mine + sum->held - 1) /
-			  sum->held);
-}
-
 /* What this host may hold: what the provider allows the account, and no more
  * than the share. */
 static int
@@ -189,7 +169,7 @@ look(struct budget *b, int64_t now_ms, bool has_mutex, struct slots_sum *sum)
 		(void)slots_rest_abandoned(
 		    &b->slots, &b->locks, now_ms, budget_put_row, b);
 	slots_count(&b->slots, &b->locks, b->me, now_ms, sum);
-	look_at_share(b, sum);
+	budget_look_at_share(b, sum);
 	warn_limits(b, sum);
 	b->limit_seen = sum->limit;
 	b->is_all_mine = sum->held == b->mine_count && sum->resting == 0;
@@ -457,8 +437,10 @@ why_not(const struct budget *b, const struct slots_sum *sum)
 			return "another lane keeps the slots locked";
 	}
 	if (ours.limit_now < sum->limit_now && sum->held >= ours.limit_now)
-		return "this host's share of the account's connections is "
-		       "in use";
+		return b->is_fewer ? "the server refused another host of the "
+				     "fleet more connections"
+				   : "this host's share of the account's "
+				     "connections is in use";
 	return slots_why_not(&ours, b->reserve);
 }
 
@@ -731,18 +713,6 @@ budget_want(struct budget *b, int count)
 	publish_wants(b);
 	show_mine(b);
 	set_timer(b);
-}
-
-void
-budget_set_fleet(struct budget *b, struct fleet_account *fleet)
-{
-	b->fleet = fleet;
-}
-
-int
-budget_excess(const struct budget *b)
-{
-	return b->excess;
 }
 
 int

@@ -63,6 +63,11 @@ void budget_set_fleet(struct budget *budget, struct fleet_account *fleet);
  * those whose sessions end already are among them. */
 int budget_excess(const struct budget *budget);
 
+/* What the provider allows this host since it refused a connection, as of the
+ * last look; how long until that is all again, 0: it is. */
+int64_t budget_limited_ms(
+    const struct budget *budget, int64_t now_ms, int *limit_out);
+
 /* Slots that count now, of all lanes of this host: held, or resting. */
 int budget_in_use(struct budget *budget, int64_t now_ms);
 

@@ -1,6 +1,7 @@
 /* budget_state: what the halves of budget share.
  *
  *   budget_file.c   the file of the slots, and what may become of it
+ *   budget_share.c  what of the account is this host's
  *   budget.c        who takes a slot, and when
  */
 #ifndef BUDGET_STATE_H
@@ -58,6 +59,7 @@ struct budget {
 	struct fleet_account *fleet; /* NULL: the host has all of it */
 	int share; /* of the account's limit, for this host */
 	int excess; /* of ours, more than the host's share */
+	bool is_fewer; /* than that, since another host was refused more */
 	int mine_count;
 	int64_t timer_ms; /* when it fires; 0: not set */
 	int64_t rtt_ms; /* last one told */
@@ -77,6 +79,9 @@ void budget_set_file(struct budget *b, enum budget_file file);
 void budget_put_row(void *ctx, int row);
 void budget_put_me(struct budget *b);
 void budget_put_head(struct budget *b);
+
+/* b->share and b->excess, as of now. */
+void budget_look_at_share(struct budget *b, const struct slots_sum *sum);
 
 /* b->slots as the file has it now, which is mended if it is damaged. */
 void budget_read(struct budget *b);

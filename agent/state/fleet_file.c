@@ -10,6 +10,9 @@ static_assert(sizeof(struct fleet_terms) == 6 * sizeof(int64_t), "layout");
 static_assert(
     sizeof(struct fleet_share) == 10 * sizeof(int64_t) + FLEET_LIFE_SIZE,
     "layout");
+static_assert(
+    sizeof(struct fleet_heard) == 4 * sizeof(int64_t) + FLEET_NAME_SIZE,
+    "layout");
 static_assert(sizeof(struct fleet_row) ==
 		  FLEET_UNIT_SIZE + sizeof(struct fleet_terms) +
 		      sizeof(struct fleet_share) + 9 * sizeof(int64_t),
@@ -75,10 +78,21 @@ is_row_sound(const struct fleet_row *r)
 }
 
 static bool
+is_heard_sound(const struct fleet_heard *h)
+{
+	return is_moderate(h->since_us) && is_moderate(h->until_us) &&
+	       h->value >= 0 && h->mine >= 0 && is_moderate(h->mine) &&
+	       memchr(h->host, '\0', sizeof(h->host)) != NULL;
+}
+
+static bool
 is_sound(const struct fleet_file *f)
 {
 	if (f->sum != fleet_file_sum(f))
 		return false;
+	for (int k = 0; k < FLEET_KINDS; k++)
+		if (!is_heard_sound(&f->heard[k]))
+			return false;
 	for (int i = 0; i < FLEET_LIMITS; i++)
 		if (!is_row_sound(&f->rows[i]))
 			return false;
@@ -111,6 +125,7 @@ fleet_file_repair(struct fleet_file *f, int64_t shift_us, int64_t now_us)
 		if (f->rows[i].unit[0] != '\0')
 			wake_up(&f->rows[i], shift_us, now_us);
 	memset(f->lanes, 0, sizeof(f->lanes));
+	memset(f->heard, 0, sizeof(f->heard));
 	return true;
 }
 

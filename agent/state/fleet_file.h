@@ -2,6 +2,7 @@
  *
  *   fleet.HASH   rows   one for each limit: the lease, and how it stands
  *                lanes  what each lane could use, told once a second
+ *                heard  what other hosts learned of the provider
  *
  * A keepfile (persist.h). The one lane that speaks for the host writes rows,
  * each lane its own entry, all under the file's lock; everybody obeys the rows.
@@ -14,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "agent/engine/fleet_heard.h"
 #include "agent/engine/fleet_share.h"
 
 enum {
@@ -38,6 +40,8 @@ struct fleet_row {
 
 struct fleet_lane {
 	int64_t told_us; /* 0: entry not in use */
+	int64_t
+	    blocked; /* a refusal (fleet_lessons.h) that stops it; 0: none */
 	int64_t want[FLEET_LIMITS]; /* by row */
 };
 
@@ -45,6 +49,7 @@ struct fleet_file {
 	uint64_t sum; /* fleet_file_sum(); 0 in one that is new */
 	uint64_t name; /* hash of the host's name, whose lease it is */
 	int64_t alone_us; /* all time without the engine */
+	struct fleet_heard heard[FLEET_KINDS];
 	struct fleet_row rows[FLEET_LIMITS];
 	struct fleet_lane lanes[FLEET_LANES];
 };
@@ -54,7 +59,8 @@ uint64_t fleet_file_sum(const struct fleet_file *f);
 
 /* What was read, in times of now: moved by shift_us, which is not 0 only after
  * a reboot. A lease of another boot is taken for as late as it can be, and no
- * loan: clocks may have been set meanwhile. False: it is damaged, and zeroed.
+ * loan, and nothing heard: clocks may have been set meanwhile. False: it is
+ * damaged, and zeroed.
  */
 bool fleet_file_repair(struct fleet_file *f, int64_t shift_us, int64_t now_us);
 

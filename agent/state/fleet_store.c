@@ -3,58 +3,19 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/engine/fleet_demand.h"
 #include "agent/engine/fleet_rate.h"
 #include "agent/engine/pacer.h"
-#include "agent/state/persist.h"
+#include "agent/state/fleet_state.h"
 #include "common/base/clock.h"
-#include "common/base/list.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
 /* "lane flt" and the version of struct fleet_file. */
-#define MAGIC UINT64_C(0x746c662d656e0001)
+#define MAGIC UINT64_C(0x746c662d656e0002)
 
 enum {
 	LOCK_WAIT_MS = 1,
 	OPEN_WAIT_MS = 100, /* once, at start */
-	TOLD_US = 5 * US_PER_S, /* what a lane told counts for so long */
-};
-
-struct fleet_account {
-	struct list link;
-	struct fleet_store *store;
-	int users;
-	char *name;
-	char label[BOARD_NAME];
-	struct persist *file;
-	bool is_alone; /* there is no file: the base, for good */
-	bool speaks, has_warned;
-	bool is_clone_told;
-	int64_t told_us; /* its terms, to the engine */
-	int64_t stale_us; /* since when the name is another's; 0: it is not */
-	int me; /* entry of this lane; -1: none */
-	const struct fleet_account_ops *ops;
-	void *ctx;
-	size_t count;
-	struct fleet_limit limits[FLEET_LIMITS];
-	struct fleet_demand demand[FLEET_LIMITS];
-	int held, more; /* connections */
-	int64_t asked_us[FLEET_LIMITS]; /* 0: answered */
-	int64_t shown[FLEET_LIMITS]; /* shares, as on_share() was told of */
-	/* The file as read last, sound and in times of now. */
-	struct fleet_file known;
-	uint64_t stores;
-	bool is_known;
-};
-
-struct fleet_store {
-	const struct settings *set;
-	const struct statefile_dir *dir;
-	const char *lane_name;
-	uint64_t name; /* of the host */
-	struct list accounts;
-	bool has_warned;
 };
 
 /* ---- the limits of an account ---------------------------------------------
@@ -397,6 +358,29 @@ fleet_account_share(struct fleet_account *a, size_t i, int64_t now_us)
 	return row != NULL ? fleet_file_share(row, now_us) : 0;
 }
 
+const struct fleet_heard *
+fleet_account_heard(
+    struct fleet_account *a, enum fleet_lesson_kind kind, int64_t now_us)
+{
+	CHECK(kind < FLEET_KINDS);
+	if (a->is_alone || !look(a, now_us) || !is_ours(a, &a->known) ||
+	    !fleet_heard_holds(&a->known.heard[kind], now_us))
+		return NULL;
+	return &a->known.heard[kind];
+}
+
+int64_t
+fleet_account_connection_limit(struct fleet_account *a, int64_t now_us)
+{
+	int64_t share = fleet_account_share(a, 0, now_us);
+	const struct fleet_heard *h =
+	    fleet_account_heard(a, FLEET_FEWER, now_us);
+
+	return h != NULL ? fleet_heard_connections(
+			       h, share, a->limits[0].terms.limit, now_us)
+			 : share;
+}
+
 void
 fleet_account_take(
     struct fleet_account *a, size_t i, int64_t units, int64_t now_us)
@@ -450,8 +434,10 @@ join(struct fleet_account *a)
 static void
 watch_shares(struct fleet_account *a, int64_t now_us)
 {
-	bool has_changed = false;
+	bool has_changed =
+	    memcmp(a->heard_shown, a->known.heard, sizeof(a->heard_shown)) != 0;
 
+	memcpy(a->heard_shown, a->known.heard, sizeof(a->heard_shown));
 	for (size_t i = 0; i < a->count; i++) {
 		int64_t share = fleet_account_share(a, i, now_us);
 
@@ -474,6 +460,8 @@ fleet_account_tell(struct fleet_account *a, int64_t now_us)
 	if (a->me >= 0 && begin(a, LOCK_WAIT_MS, now_us)) {
 		lane = &a->known.lanes[a->me];
 		*lane = (struct fleet_lane){.told_us = now_us};
+		if (a->ops != NULL && a->ops->blocked != NULL)
+			lane->blocked = a->ops->blocked(a->ctx);
 		for (size_t i = 0; i < a->count; i++)
 			lane->want[row_of(a, i) - a->known.rows] =
 			    want_of(a, i, now_us);
@@ -532,7 +520,6 @@ fleet_account_epoch(const struct fleet_account *a)
 	return a->known.rows[0].share.epoch;
 }
 
-/* Of all lanes that run and told lately. */
 static int64_t
 wanted(const struct fleet_account *a, size_t row, int64_t limit, int64_t now_us)
 {
@@ -541,11 +528,10 @@ wanted(const struct fleet_account *a, size_t row, int64_t limit, int64_t now_us)
 
 	persist_members(a->file, in_use);
 	for (int m = 0; m < FLEET_LANES; m++) {
-		const struct fleet_lane *l = &a->known.lanes[m];
+		int64_t want = a->known.lanes[m].want[row];
 
-		if ((m == a->me || in_use[m]) && l->want[row] > 0 &&
-		    l->told_us <= now_us && now_us - l->told_us < TOLD_US)
-			sum += fleet_least(l->want[row], limit);
+		if (want > 0 && fleet_lane_counts(a, in_use, m, now_us))
+			sum += fleet_least(want, limit);
 	}
 	return fleet_least(sum, limit);
 }
@@ -563,7 +549,7 @@ note_over(struct fleet_row *r, int64_t now_us)
 {
 	int64_t since_us = now_us - r->noted_us;
 
-	if (r->noted_us != 0 && since_us > 0 && since_us < TOLD_US &&
+	if (r->noted_us != 0 && since_us > 0 && since_us < FLEET_TOLD_US &&
 	    r->in_use > fleet_file_share(r, now_us))
 		r->over_us += since_us;
 	r->noted_us = now_us;
@@ -608,6 +594,7 @@ fleet_account_ask(struct fleet_account *a, int64_t now_us,
 		return false;
 	for (size_t i = 0; i < a->count; i++)
 		ask_one(a, i, now_us, &out[i]);
+	fleet_lessons_ask(a, &out[0], now_us);
 	end(a);
 	watch_shares(a, now_us);
 	/* Whoever took by the share from before has done so by now. */
@@ -643,7 +630,7 @@ tell_word(struct fleet_account *a, enum board_fleet_word before,
 	/* The process before is refused so, too, until its lease is over. */
 	if (word != BOARD_FLEET_STALE || a->is_clone_told ||
 	    (!was_ok &&
-		now_us - a->stale_us < set->lane_fleet_ttl_us + TOLD_US))
+		now_us - a->stale_us < set->lane_fleet_ttl_us + FLEET_TOLD_US))
 		return;
 	a->is_clone_told = true;
 	log_warn("fleet %s: account %s: two hosts call themselves %s: this one "
@@ -682,6 +669,8 @@ fleet_account_answer(struct fleet_account *a, size_t i, int64_t number,
 		}
 		if (answer->word == FLEET_OK)
 			r->target = answer->target;
+		if (answer->word == FLEET_OK && i == 0)
+			fleet_lessons_answer(a, answer, r->in_use, now_us);
 	}
 	end(a);
 	watch_shares(a, now_us);
@@ -716,63 +705,4 @@ void
 fleet_account_set_told(struct fleet_account *a, int64_t now_us)
 {
 	a->told_us = now_us;
-}
-
-/* ---- the board
- * -------------------------------------------------------------------- */
-
-static uint64_t
-wall_ms_of(int64_t at_us, int64_t now_us, int64_t now_wall_us)
-{
-	return (uint64_t)((now_wall_us + at_us - now_us) / US_PER_MS);
-}
-
-static void
-show_one(struct fleet_account *a, size_t i, struct board_fleet_limit *out,
-    int64_t now_us, int64_t now_wall_us)
-{
-	const struct fleet_row *r = row_of(a, i);
-
-	board_store_text(out->unit, sizeof(out->unit), a->limits[i].unit);
-	if (r == NULL)
-		return;
-	out->word =
-	    r->word > BOARD_FLEET_FREE && r->word < BOARD_FLEET_WORD_COUNT
-		? (uint64_t)r->word
-		: (uint64_t)BOARD_FLEET_NONE;
-	out->limit = (uint64_t)r->terms.limit;
-	out->base = (uint64_t)fleet_base(&r->terms);
-	out->share = (uint64_t)fleet_account_share(a, i, now_us);
-	out->want = (uint64_t)r->want;
-	out->target = (uint64_t)r->target;
-	out->in_use = (uint64_t)r->in_use;
-	if (now_us < r->share.end_us)
-		out->until_wall_ms =
-		    wall_ms_of(r->share.end_us, now_us, now_wall_us);
-	if (r->share.answered_us != 0)
-		out->answered_wall_ms =
-		    wall_ms_of(r->share.answered_us, now_us, now_wall_us);
-	out->known = (uint64_t)r->known;
-	out->renewals = (uint64_t)r->renewals;
-	out->failures = (uint64_t)r->failures;
-	out->over_us = (uint64_t)r->over_us;
-}
-
-void
-fleet_account_show(
-    struct fleet_account *a, struct board_fleet *out, int64_t now_us)
-{
-	const struct settings *set = a->store->set;
-	struct timeval wall = clock_wall();
-	int64_t wall_us = (int64_t)wall.tv_sec * US_PER_S + wall.tv_usec;
-
-	board_store_text(out->name, sizeof(out->name), set->lane_fleet_name);
-	board_store_text(out->engine, sizeof(out->engine), set->lane_fleet);
-	out->size = (uint64_t)set->lane_fleet_size;
-	out->ttl_ms = (uint64_t)(set->lane_fleet_ttl_us / US_PER_MS);
-	out->forget_ms = (uint64_t)(set->lane_fleet_forget_us / US_PER_MS);
-	out->alone_ms = (uint64_t)(a->known.alone_us / US_PER_MS);
-	out->epoch = (uint64_t)fleet_account_epoch(a);
-	for (size_t i = 0; i < a->count; i++)
-		show_one(a, i, &out->limits[i], now_us, wall_us);
 }

@@ -56,8 +56,15 @@ struct fleet_account_ops {
 	 * its period; else 0. */
 	int64_t (*in_use)(
 	    void *ctx, const struct fleet_limit *limit, int64_t now_us);
-	/* Some share is another one. Not from a take. */
+	/* Some share is another one, or something was heard. Not from a take.
+	 */
 	void (*on_share)(void *ctx);
+	/* What this host was told by the provider, FLEET_PAUSE and FLEET_FEWER.
+	 * May be NULL, as what follows. */
+	void (*learned)(
+	    void *ctx, struct fleet_lesson out[FLEET_LESSONS], int64_t now_us);
+	/* The refusal that has stopped this lane, fleet_refusal(); 0: none. */
+	int64_t (*blocked)(void *ctx);
 };
 
 /* Each is opened once; close it as often as it was asked for. */
@@ -86,6 +93,14 @@ int fleet_account_find(const struct fleet_account *a, enum fleet_kind kind,
 
 /* What this host may use now. */
 int64_t fleet_account_share(struct fleet_account *a, size_t i, int64_t now_us);
+
+/* What other hosts of the fleet were told by the provider; NULL: nothing. Valid
+ * until the next call. */
+const struct fleet_heard *fleet_account_heard(
+    struct fleet_account *a, enum fleet_lesson_kind kind, int64_t now_us);
+
+/* The share of connections, or fewer by what was heard. */
+int64_t fleet_account_connection_limit(struct fleet_account *a, int64_t now_us);
 
 /* What this lane does use, and that it waits for more. */
 void fleet_account_take(

@@ -47,7 +47,8 @@ _Static_assert(offsetof(struct board_account, hosts) == 512, "hosts");
 _Static_assert(offsetof(struct board_account, rates) == 3584, "account rates");
 _Static_assert(sizeof(struct board_fleet_limit) == 224, "fleet limit");
 _Static_assert(offsetof(struct board_account, fleet) == 11776, "fleet");
-_Static_assert(offsetof(struct board_account, spare_end) == 16032, "spare");
+_Static_assert(sizeof(struct board_fleet_lesson) == 80, "fleet lesson");
+_Static_assert(offsetof(struct board_account, spare_end) == 16272, "spare");
 _Static_assert(sizeof(struct board_account) == 16384, "account");
 _Static_assert(offsetof(struct board, accounts) == 4096, "accounts");
 

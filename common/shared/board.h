@@ -54,6 +54,7 @@ enum {
 	/* Connections, and the rates of messages, recipients, octets and new
 	 * connections, of each as many as can be written. */
 	BOARD_FLEET_LIMITS = 17,
+	BOARD_FLEET_LESSONS = 3,
 
 	/* lock octets in the board file */
 	BOARD_LOCK_LANE = 0,
@@ -371,6 +372,14 @@ struct board_fleet_limit {
 	uint64_t spare[11];
 };
 
+/* What another host learned of the provider and this one obeys, in the order of
+ * enum fleet_lesson_kind (fleet.h). */
+struct board_fleet_lesson {
+	uint64_t until_wall_ms; /* 0: nothing was heard */
+	uint64_t value;
+	char host[BOARD_NAME];
+};
+
 /* A fleet's account, as the lane sees it that speaks for this host. */
 struct board_fleet {
 	uint64_t told_wall_ms; /* each second while somebody speaks; 0: never */
@@ -386,6 +395,7 @@ struct board_fleet {
 	char engine[BOARD_NAME]; /* lane_fleet */
 	char trouble[BOARD_WHY]; /* why it does not answer; "": it does */
 	struct board_fleet_limit limits[BOARD_FLEET_LIMITS];
+	struct board_fleet_lesson heard[BOARD_FLEET_LESSONS];
 };
 
 struct board_account {
@@ -404,7 +414,7 @@ struct board_account {
 	uint64_t
 	    spare_rate[BOARD_RATE_BYTES / 8 - BOARD_RATES * BOARD_RATE_WORDS];
 	struct board_fleet fleet;
-	uint64_t spare_end[44];
+	uint64_t spare_end[14];
 };
 
 struct board_head {

@@ -25,6 +25,9 @@
  *   5 an engine that has forgotten, or whose clock was set, lends nothing for a
  *     whole lease, or until every host has told what it holds.
  *
+ * Beside its question of the account's connections a host tells what it has
+ * learned of the provider, and hears what the others have: see lessons below.
+ *
  * Times are microseconds: those of the engine's clock (named engine_us, or in
  * an answer) are never compared with those of a host's own.
  */
@@ -98,6 +101,54 @@ fleet_is_name(const char *name)
 	return n > 0 && n < FLEET_NAME_SIZE && name[n] == '\0';
 }
 
+/* ---- lessons ---------------------------------------------------------------
+ *
+ *   host A  is asked to pause for 60 s --its next question--> engine
+ *   host B  <--the next answer: FLEET_PAUSE, 59 s, A--        has A's row
+ *
+ * What one host was told by the provider the others obey before they are told
+ * it themselves. Rules:
+ *
+ *   1 a host tells what it learned itself, never what it heard, with each of
+ *     its questions, as how long it still lasts; what it does not repeat is
+ *     over. So nothing goes round in circles, an engine that has forgotten
+ *     knows it again a second later, and no host's clock is believed;
+ *   2 of each kind the engine answers with the one of other hosts that lasts
+ *     longest, of hosts that are not gone, and keeps it as long as was told: a
+ *     host that dies cannot take it back;
+ *   3 only who may have a share tells and hears (FLEET_OK);
+ *   4 a lesson makes a host slower, never faster, and for a bounded time
+ *     (agent/engine/fleet_heard.h), whatever an engine says;
+ *   5 a kind that is not known is ignored, and said once in the log.
+ *
+ * Numbers alone, since no reply's text is the engine's affair. Question and
+ * answer have one of each kind at most.
+ */
+enum fleet_lesson_kind {
+	/* Nothing is wanted of the account. */
+	FLEET_PAUSE,
+	/* A connection beyond value was refused to the host that says so, by
+	 * now or lately: what it keeps to, until all may be had again. */
+	FLEET_FEWER,
+	/* The host's mail is refused until somebody looks; value:
+	 * fleet_refusal() (fleet_lessons.h). */
+	FLEET_BLOCKED,
+	FLEET_KINDS, /* that are known here */
+};
+
+enum { FLEET_LESSONS = 8 }; /* kinds that an engine carries */
+
+/* The longest that is told. */
+#define FLEET_LESSON_MAX_US (INT64_C(86400) * 1000000)
+
+struct fleet_lesson {
+	int64_t left_us; /* 0: there is none of this kind */
+	int64_t value; /* 0 .. 2^53 */
+	char host[FLEET_NAME_SIZE]; /* whose; "" in a question */
+};
+
+/* ---- question and answer ------------------------------------------------- */
+
 struct fleet_question {
 	/* Who asks: a name is one process at a time. epoch grows with each
 	 * process of a host, nonce tells two of one epoch apart, number grows
@@ -117,6 +168,7 @@ struct fleet_question {
 	int64_t seen;
 	int64_t since_us;
 	char life[FLEET_LIFE_SIZE];
+	struct fleet_lesson lessons[FLEET_LESSONS]; /* of its own */
 };
 
 enum fleet_word {
@@ -136,6 +188,7 @@ struct fleet_answer {
 	int64_t
 	    target; /* a fair part, which may be more than can be lent yet */
 	char life[FLEET_LIFE_SIZE];
+	struct fleet_lesson lessons[FLEET_LESSONS]; /* of other hosts */
 };
 
 #endif

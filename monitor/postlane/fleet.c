@@ -11,6 +11,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "monitor/fleetview.h"
+#include "monitor/model_json.h"
 #include "monitor/postlane/command.h"
 #include "monitor/say.h"
 
@@ -95,6 +96,24 @@ print_rest(const struct fleetview_account *a, const struct fleetview_limit *l)
 		    l->own->unit, f->size - (int64_t)l->count, f->size);
 }
 
+/* Of what others learned. */
+static void
+print_heard(const struct fleetview *v, const struct model_fleet *f)
+{
+	int64_t now_ms = model_wall_ms(v->m);
+	char what[MODEL_FLEET_LESSON_SIZE], left[SAY_SIZE];
+
+	for (size_t i = 0; i < f->heard_count; i++) {
+		const struct model_fleet_lesson *l = &f->heard[i];
+
+		if (model_fleet_lesson_holds(f, l, now_ms))
+			printf("  %s; obeyed here, too, for %s\n",
+			    model_fleet_lesson_say(l, what, sizeof(what)),
+			    say_ms(
+				l->until_wall_ms - now_ms, left, sizeof(left)));
+	}
+}
+
 static void
 print_account(const struct command *c, const struct fleetview *v,
     const struct fleetview_account *a)
@@ -119,6 +138,7 @@ print_account(const struct command *c, const struct fleetview *v,
 		if (!c->is_quiet)
 			print_rest(a, l);
 	}
+	print_heard(v, f);
 }
 
 static void
@@ -174,11 +194,11 @@ account_json(const struct fleetview *v, const struct fleetview_account *a)
 
 	for (size_t i = 0; i < f->count; i++)
 		(void)json_array_append_new(limits, limit_json(&a->limits[i]));
-	return json_pack("{s:o, s:s, s:I, s:o, s:o}", "account",
+	return json_pack("{s:o, s:s, s:I, s:o, s:o, s:o}", "account",
 	    clean_string(a->account->label), "engine",
 	    v->engines[a->engine].lane->set.lane_fleet, "size",
 	    (json_int_t)f->size, "name", clean_string(f->name), "limits",
-	    limits);
+	    limits, "heard", model_json_fleet_heard(f));
 }
 
 static json_t *

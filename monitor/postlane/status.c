@@ -301,6 +301,18 @@ print_share(const struct model_fleet_limit *l)
 }
 
 static void
+print_heard(const struct printing *p, const struct model_fleet *f,
+    const struct model_fleet_lesson *l)
+{
+	char what[MODEL_FLEET_LESSON_SIZE], left[SAY_SIZE];
+
+	if (model_fleet_lesson_holds(f, l, p->now_ms))
+		printf("  heard        %s; obeyed here, too, for %s\n",
+		    model_fleet_lesson_say(l, what, sizeof(what)),
+		    say_ms(l->until_wall_ms - p->now_ms, left, sizeof(left)));
+}
+
+static void
 print_fleet(const struct printing *p, const struct model_fleet *f)
 {
 	char text[SAY_SIZE];
@@ -318,6 +330,8 @@ print_fleet(const struct printing *p, const struct model_fleet *f)
 		    ago(p, f->since_wall_ms, text), f->trouble);
 	for (size_t i = 0; i < f->count; i++)
 		print_share(&f->limits[i]);
+	for (size_t i = 0; i < f->heard_count; i++)
+		print_heard(p, f, &f->heard[i]);
 }
 
 static void

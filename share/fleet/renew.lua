@@ -6,10 +6,14 @@
 --   KEYS[1]  hash: host -> "nonce epoch number told share end sure want seen",
 --            or "gone" by the operator's word (forget.lua)
 --   KEYS[2]  hash: run, born, last, learn
+--   KEYS[3]  of connections, hash: host -> "kind until value ...", what it
+--            learned of the provider
 --   ARGV     host nonce epoch number | size limit minimum ttl linger forget |
---            want cap in_use | echo left seen since life | [run now]
+--            want cap in_use | echo left seen since life | lessons | [run now]
 --            The last two are for tests: otherwise the server's own.
---   ->       {word, share, end, at, known, target, life}
+--   ->       {word, share, end, at, known, target, life, lessons}
+--   lessons  "kind left value ..." in a question, "kind left value host ..."
+--            in an answer; "" where there is no KEYS[3]
 --
 -- Times are microseconds of the server's clock. All keys have one hash tag.
 local host, nonce, epoch, number = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -17,8 +21,8 @@ local size, limit, minimum = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV
 local ttl, linger, forget = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 local want, cap, in_use = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
 local echo, left, seen, since = tonumber(ARGV[14]), tonumber(ARGV[15]), tonumber(ARGV[16]), tonumber(ARGV[17])
-local told_life, run, now = ARGV[18], ARGV[19], tonumber(ARGV[20])
-local answer_us = 1000000
+local told_life, run, now = ARGV[18], ARGV[20], tonumber(ARGV[21])
+local answer_us, lesson_us = 1000000, 86400000000
 
 if not now then
 	local t = redis.call('TIME')
@@ -41,7 +45,7 @@ end
 -- another one it would take this, too, and forget instead.
 redis.call('HSET', KEYS[2], 'last', string.format('%.0f', now))
 if not good then
-	redis.call('DEL', KEYS[1], KEYS[2])
+	redis.call('DEL', unpack(KEYS))
 	born, learn = now, now + ttl + linger
 	redis.call('HSET', KEYS[2], 'run', run, 'born', string.format('%.0f', born), 'learn', string.format('%.0f', learn),
 		'last', string.format('%.0f', now))
@@ -83,7 +87,7 @@ elseif me.epoch == epoch and me.nonce == nonce then
 elseif me.stop > now and me.epoch >= epoch then
 	word = 'STALE'
 end
-if word ~= 'OK' then return {word, 0, 0, now, known, 0, life} end
+if word ~= 'OK' then return {word, 0, 0, now, known, 0, life, ''} end
 
 local function is_forgotten(at)
 	return forget > 0 and at + forget + linger <= now
@@ -150,4 +154,33 @@ end
 redis.call('HSET', KEYS[1], host, string.format('%s %.0f %.0f %d %.0f %.0f %.0f %.0f %.0f', nonce, epoch, number,
 	has_told and 1 or 0, math.max(share, cap, in_use), math.max(stop, me and me.stop or 0),
 	has_told and echo or 0, want, now))
-return {word, share, stop, now, known, target, life}
+
+-- What it learned of the provider, and of each kind the one of others that
+-- lasts longest.
+local function exchange()
+	local mine, best, said = {}, {}, {}
+	for kind, lasts, value in ARGV[19]:gmatch('([1-8]) (%d+) (%d+)') do
+		mine[#mine + 1] = string.format('%s %.0f %s', kind, now + math.min(tonumber(lasts), lesson_us), value)
+	end
+	mine = table.concat(mine, ' ')
+	local rows, kept = redis.call('HGETALL', KEYS[3]), ''
+	for i = 1, #rows, 2 do
+		local name, o = rows[i], hosts[rows[i]]
+		if name == host then kept = rows[i + 1]
+		elseif o and not o.is_gone then
+			for kind, till, value in rows[i + 1]:gmatch('([1-8]) (%d+) (%d+)') do
+				local lasts, b = math.min(tonumber(till) - now, lesson_us), best[kind]
+				if lasts > 0 and (not b or lasts > b.lasts or (lasts == b.lasts and name < b.name)) then
+					best[kind] = {lasts = lasts, value = value, name = name}
+				end
+			end
+		end
+	end
+	if mine ~= kept then redis.call('HSET', KEYS[3], host, mine) end
+	for kind = 1, 8 do
+		local b = best[tostring(kind)]
+		if b then said[#said + 1] = string.format('%d %.0f %s %s', kind, b.lasts, b.value, b.name) end
+	end
+	return table.concat(said, ' ')
+end
+return {word, share, stop, now, known, target, life, KEYS[3] and exchange() or ''}

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "agent/engine/fleet_heard.h"
 #include "agent/fleet/question.h"
 #include "agent/fleet/redis.h"
 #include "common/base/log.h"
@@ -41,8 +42,12 @@ static const struct fleet_terms terms = {.size = SIZE,
     .minimum = 10,
     .ttl_us = TTL_US,
     .linger_us = 1000000};
-static struct fleet_question question = {
-    .number = 1, .want = LIMIT, .cap = SIZE, .host = "one", .life = ""};
+static struct fleet_question question = {.number = 1,
+    .want = LIMIT,
+    .cap = SIZE,
+    .host = "one",
+    .life = "",
+    .lessons = {{.left_us = 60000000}, {.left_us = 1, .value = 17}}};
 
 /* ---- stand-ins ----------------------------------------------------------- */
 
@@ -162,7 +167,7 @@ ask(void)
 		return;
 	w.asked++;
 	question_make(&text, redis_sha(w.redis), "account", "connections",
-	    &terms, &question);
+	    &terms, &question, true);
 	redis_send(w.redis, text.argc, text.argv);
 	redis_flush(w.redis);
 }
@@ -175,6 +180,21 @@ on_ready(void *ctx)
 	ask();
 }
 
+/* Whatever is said, a host may use something again in the end. */
+static void
+check_heard(const struct fleet_answer *a)
+{
+	struct fleet_heard heard[FLEET_KINDS] = {{0}};
+
+	for (int64_t s = 1; s < 100000; s += 1000)
+		fleet_heard_take(heard, a, SIZE, s * 1000000);
+	for (int k = 0; k < FLEET_KINDS; k++)
+		CHECK(!fleet_heard_holds(
+		    &heard[k], heard[k].since_us + FLEET_LESSON_MAX_US));
+	CHECK(fleet_heard_connections(&heard[FLEET_FEWER], SIZE, LIMIT, 50000) >
+	      0);
+}
+
 static void
 check_answer(const struct fleet_answer *a)
 {
@@ -183,6 +203,14 @@ check_answer(const struct fleet_answer *a)
 	CHECK(a->target >= 0 && a->target <= LIMIT);
 	CHECK(a->known >= 0 && a->at >= 0 && a->end >= 0);
 	CHECK(memchr(a->life, '\0', sizeof(a->life)) != NULL);
+	for (int k = 0; k < FLEET_LESSONS; k++) {
+		const struct fleet_lesson *l = &a->lessons[k];
+
+		CHECK(l->left_us >= 0 && l->left_us <= FLEET_LESSON_MAX_US);
+		CHECK(l->value >= 0);
+		CHECK(l->left_us == 0 || fleet_is_name(l->host));
+	}
+	check_heard(a);
 	if (a->word == FLEET_OK)
 		CHECK(a->end >= a->at && a->end - a->at <= TTL_US);
 }

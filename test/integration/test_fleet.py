@@ -78,10 +78,10 @@ class Host:
 class Fleet:
     """One account, its provider, and the hosts that share it."""
 
-    def __init__(self, base, certs, started, count, prepare=None, **main):
+    def __init__(self, base, certs, started, count, prepare=None,
+                 takes=CONNECTIONS, **main):
         self.sim = started(Simulator(
-            base, certs, max_connections=CONNECTIONS, script=TARDY,
-            sync=False))
+            base, certs, max_connections=takes, script=TARDY, sync=False))
         self.engine = started(Engine(base))
         self.kills = 0
         secret = os.path.join(base, "fleet-secret")
@@ -330,6 +330,83 @@ def test_host_is_set_up_wrong(base, certs, started):
     two.origin.log.wait("shared as host2")
     fleet.sim.wait_taken(4)
     fleet.judge()
+
+
+# ---- what one is told by the provider the other obeys
+
+
+def heard(host):
+    """What a host obeys of others: {what: host}."""
+    [account] = host.origin.lanes()["accounts"]
+    return {one["what"]: one["host"] for one in account["fleet"]["heard"]}
+
+
+def wait_heard(host, what, by):
+    wait_until(lambda: heard(host).get(what) == by.name, 30,
+               f"{host.name} has heard of {what}")
+
+
+def say(two_hosts, reply):
+    two_hosts.sim.script(TARDY + (f'mail reply "{reply}"\n' if reply else ""))
+
+
+def test_pause_is_obeyed_by_the_other_host(two_hosts):
+    one, two = two_hosts.hosts
+    say(two_hosts, "454 4.7.0 Rate exceeded, try again in 8 seconds")
+    one.send(1)
+    one.origin.log.wait("pace=slower .*Rate exceeded")
+    told_s = time.time()
+    wait_heard(two, "pause", one)
+    assert "host1 was asked to pause; obeyed here" in two.origin.postlane(
+        "status").stdout
+    assert "host1 was asked to pause; obeyed here" in two.origin.postlane(
+        "fleet").stdout
+    say(two_hosts, "")
+    two.send(1)
+    wait_until(lambda: len(two_hosts.times(two)) == 2, 30, "two's mail")
+    # its clock is this one's, and a second is what its log may be behind
+    assert two_hosts.times(two)[1] > told_s + 8 - 1
+    assert not two.origin.log.lines("Rate exceeded")
+    wait_until(lambda: not heard(two), 30, "the end of it")
+    two_hosts.judge()
+
+
+def test_other_host_is_not_refused_connections_itself(base, certs, started):
+    """The provider takes fewer than it said."""
+    fleet = Fleet(base, certs, started, 2, takes=12,
+                  lane_adaptive="no", lane_connection_idle_limit="60s")
+    fleet.begin()
+    one, two = fleet.hosts
+    with one.wants_all():
+        one.origin.log.wait("refused a connection beyond")
+        wait_heard(two, "fewer", one)
+        two.origin.log.wait("refused host1 a connection beyond .*fewer here")
+        refused = fleet.sim.stats()["connections_refused"]
+        with two.wants_all():
+            wait_until(lambda: len(fleet.times(two)) >= 20, 60, "two's mail")
+    assert fleet.sim.stats()["connections_refused"] == refused > 0
+    assert not two.origin.log.lines("refused a connection beyond")
+
+
+def test_host_whose_mail_is_refused_is_an_alarm_of_the_other(two_hosts):
+    """Which finds out with one message that its own is taken."""
+    one, two = two_hosts.hosts
+    say(two_hosts, "554 5.7.1 Your account is suspended")
+    one.send(1)
+    one.origin.log.wait("alarm: .*suspended")
+    two.origin.log.wait("alarm: .*host host1 of the fleet was told 554 5.7.1")
+    wait_heard(two, "blocked", one)
+    assert not heard(one)
+    say(two_hosts, "")
+    two.send(1)
+    two.origin.log.wait("alarm cleared")
+    # and the other one is asked to look, too
+    assert one.origin.postlane("retry").returncode == 0
+    one.origin.log.wait("alarm cleared")
+    one.origin.flush()
+    wait_until(lambda: not heard(two), 30, "it is over")
+    two_hosts.sim.wait_taken(4)
+    assert len(two.origin.log.lines("warning: alarm: ")) == 1
 
 
 # ---- at length

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/engine/fleet_engine.h"
+#include "agent/engine/fleet_heard.h"
 #include "agent/engine/fleet_rate.h"
 #include "agent/engine/fleet_share.h"
 #include "common/base/clock.h"
@@ -19,6 +20,11 @@ enum {
 	TROUBLES = 5, /* of the engine */
 	RATE_MILLI = 100000, /* messages per second, in thousandths */
 	STORED_AGES = 4, /* what replicas may know of the engine */
+	/* Where all is well a lesson is obeyed so long after it began, and so
+	 * long after its end, with all that may go wrong, not any more: the way
+	 * of a question, of an answer, of what is said again. */
+	HEARD_US = 2500000,
+	HEARD_END_US = 16000000,
 };
 
 /* The engine's clock, in the beginning: no time is below 0. */
@@ -50,13 +56,18 @@ struct host {
 	int64_t busy_us; /* what is above the share ends then */
 	int64_t uses[USES_MAX]; /* of a quota, by second */
 	struct limiter limiter; /* its part of a rate */
+	/* What it learned: since when and until, and what it told of that. */
+	int64_t learned_us[FLEET_KINDS], forgets_us[FLEET_KINDS];
+	int64_t told_us[FLEET_KINDS];
+	struct fleet_heard heard[FLEET_KINDS];
 };
 
 struct world {
 	const struct sim_fleet_plan *plan;
 	struct sim_fleet_result *out;
 	struct fleet_terms terms;
-	uint64_t random;
+	/* The second's use changes nothing of what the first chooses. */
+	uint64_t random, lesson_random;
 	int64_t now_us;
 	int host_count;
 	struct host hosts[FLEET_HOSTS_MAX];
@@ -201,6 +212,22 @@ allowed(const struct world *w, const struct host *h)
 		   : fleet_share_now(&h->share, &w->terms, host_clock(w, h));
 }
 
+/* Kinds that are known and, to the engine, others. */
+static void
+tell_lessons(const struct world *w, struct host *h, struct fleet_question *q)
+{
+	for (int k = 0; k < FLEET_KINDS; k++) {
+		int64_t left_us = h->forgets_us[k] - w->now_us;
+
+		if (left_us <= 0)
+			continue;
+		q->lessons[k] = (struct fleet_lesson){
+		    .left_us = left_us, .value = h->forgets_us[k] % 20};
+		h->told_us[k] = h->forgets_us[k];
+		q->lessons[FLEET_LESSONS - 1 - k] = q->lessons[k];
+	}
+}
+
 static void
 ask(struct world *w, int i)
 {
@@ -213,6 +240,7 @@ ask(struct world *w, int i)
 	    host_clock(w, h), &e.question);
 	(void)snprintf(e.question.host, sizeof(e.question.host), "%s", h->name);
 	e.number = e.question.number;
+	tell_lessons(w, h, &e.question);
 	if (w->now_us >= h->cut_us)
 		send(w, &e);
 }
@@ -252,6 +280,9 @@ on_answer(struct world *w, struct event *e)
 	if (!fleet_share_answer(
 		&h->share, &w->terms, e->number, &e->answer, host_clock(w, h)))
 		return;
+	if (e->answer.word == FLEET_OK)
+		fleet_heard_take(
+		    h->heard, &e->answer, h->in_use, host_clock(w, h));
 	if (left_us > BUSY_MOST_US)
 		left_us = BUSY_MOST_US;
 	if (w->now_us >= h->busy_us && left_us > 0 && allowed(w, h) < h->in_use)
@@ -395,6 +426,81 @@ count_use(struct world *w)
 	tell_second(w, wanted, used);
 }
 
+/* ---- what is learned ----------------------------------------------------- */
+
+static void
+learn_lessons(struct world *w)
+{
+	for (int i = 0; i < w->host_count; i++) {
+		struct host *h = &w->hosts[i];
+
+		for (int k = 0; k < FLEET_KINDS; k++) {
+			/* sooner than it was told to last */
+			if (h->forgets_us[k] > w->now_us) {
+				if (below(w, 100) == 0)
+					h->forgets_us[k] = w->now_us;
+			} else if (below(w, 100) == 0) {
+				h->learned_us[k] = w->now_us;
+				h->forgets_us[k] =
+				    w->now_us + span_us(w, 500, 60000);
+			}
+		}
+	}
+}
+
+/* The latest end of what others than it told of this kind, as of now; and since
+ * when one of them has told of one that lasts. */
+static void
+look_at_others(
+    const struct world *w, int me, int k, int64_t *end_us, int64_t *since_us)
+{
+	*end_us = 0;
+	*since_us = INT64_MAX;
+	for (int i = 0; i < w->host_count; i++) {
+		const struct host *h = &w->hosts[i];
+
+		if (i == me)
+			continue;
+		*end_us = fleet_most(*end_us, h->told_us[k]);
+		if (h->forgets_us[k] > w->now_us)
+			*since_us = fleet_least(*since_us, h->learned_us[k]);
+	}
+}
+
+static void
+check_lesson(struct world *w, int i, int k)
+{
+	const struct host *h = &w->hosts[i];
+	bool holds = fleet_heard_holds(&h->heard[k], host_clock(w, h));
+	int64_t end_us, since_us;
+
+	look_at_others(w, i, k, &end_us, &since_us);
+	w->out->heard += holds;
+	if (holds && w->now_us > end_us + HEARD_END_US)
+		w->out->untold++;
+	if (!w->plan->has_faults && w->plan->turns == NULL && !holds &&
+	    since_us < w->now_us - HEARD_US)
+		w->out->unheard++;
+}
+
+/* Once a second, of a few: all would be most of the work of large fleets. */
+static void
+check_lessons(struct world *w)
+{
+	int64_t count = fleet_least(w->host_count, 4);
+	uint64_t random = w->random;
+
+	if (w->now_us % US_PER_S != 0)
+		return;
+	w->random = w->lesson_random;
+	learn_lessons(w);
+	for (int64_t n = 0; n < count; n++)
+		check_lesson(w, (int)below(w, w->host_count),
+		    (int)below(w, FLEET_KINDS));
+	w->lesson_random = w->random;
+	w->random = random;
+}
+
 /* ---- what goes wrong ----------------------------------------------------- */
 
 static void
@@ -423,11 +529,13 @@ crash(struct world *w, struct host *h)
 		clock_us = host_clock(w, h);
 		h->offset_us = below(w, 1000) * US_PER_S;
 		fleet_share_shift(&h->share, host_clock(w, h) - clock_us);
+		memset(h->heard, 0, sizeof(h->heard));
 	} else if (below(w, 3) == 0) {
 		/* The clock of when it begins: what follows is later. */
 		fleet_share_init(&h->share, &w->terms, host_clock(w, h));
 		h->share.end_us += until_us - w->now_us;
 		h->limiter = (struct limiter){0};
+		memset(h->heard, 0, sizeof(h->heard));
 	}
 	die(h, until_us, next_random(w));
 }
@@ -624,6 +732,7 @@ tick(struct world *w)
 		    w->now_us >= w->hosts[i].next_us)
 			ask(w, i);
 	count_use(w);
+	check_lessons(w);
 }
 
 void
@@ -637,6 +746,7 @@ sim_fleet_run(const struct sim_fleet_plan *plan, struct sim_fleet_result *out)
 	w->out = out;
 	/* Neighbouring seeds are to be far apart, and none is 0. */
 	w->random = (plan->seed + 1) * UINT64_C(0x9e3779b97f4a7c15);
+	w->lesson_random = w->random;
 	w->events = mem_zalloc(EVENTS_MAX * sizeof(*w->events));
 	set_up(w);
 	tell_memory(w);

@@ -9,7 +9,9 @@
  * engine is away, starts empty, is followed by one that knows what was known
  * some time ago and has another clock, or its clock is set. At no tick hosts
  * may hold, or have in use, more than the limit; nor do they send more in any
- * span than a rate gives, its burst, and one message each.
+ * span than a rate gives, its burst, and one message each. Hosts learn this and
+ * that of the provider, and forget it: what a host obeys of others one of them
+ * has told, and where nothing goes wrong all obey it two seconds later.
  *
  * Times are microseconds. The same plan gives the same run.
  */
@@ -79,6 +81,9 @@ struct sim_fleet_result {
 	int64_t worst; /* by so much at most; below 0: never */
 	int64_t first_over_us; /* the first of them; -1: there is none */
 	int64_t questions;
+	/* Lessons obeyed that nobody told, or no more; told, and not obeyed. */
+	int64_t untold, unheard;
+	int64_t heard; /* looks at which one was obeyed */
 	/* Sums over the ticks: what could be used at best, and what was. */
 	double possible, used;
 };

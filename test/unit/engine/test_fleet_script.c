@@ -20,17 +20,18 @@
 #include "agent/engine/fleet_engine.h"
 #include "agent/engine/fleet_share.h"
 #include "common/base/clock.h"
+#include "common/shared/fleet_lessons.h"
 #include "common/shared/fleet_script.h"
 #include "test/support/scratch.h"
 #include "tools/lane-sim/sim_fleet.h"
 
-enum { RUNS = 24, SPAN_S = 60, ARGS = 25, ARG_SIZE = 96 };
+enum { RUNS = 24, SPAN_S = 60, ARGS = 27, ARG_SIZE = 512 };
 
 static struct server {
 	pid_t pid;
 	redisContext *redis;
 	char sha[64];
-	unsigned long compared;
+	unsigned long compared, lessons;
 	unsigned long words[FLEET_FULL + 1];
 } s;
 
@@ -125,6 +126,7 @@ stop_server(void **state)
 
 static const char hosts_key[] = "pl:{joe}:connections:hosts";
 static const char state_key[] = "pl:{joe}:connections:state";
+static const char lessons_key[] = "pl:{joe}:connections:lessons";
 
 struct args {
 	int n;
@@ -163,11 +165,14 @@ static void
 add_question(
     struct args *a, const struct fleet_terms *t, const struct fleet_question *q)
 {
+	char lessons[FLEET_LESSONS_SIZE];
+
 	add_text(a, "EVALSHA");
 	add_text(a, s.sha);
-	add_text(a, "2");
+	add_text(a, "3");
 	add_text(a, hosts_key);
 	add_text(a, state_key);
+	add_text(a, lessons_key);
 	add_text(a, q->host);
 	add_nonce(a, q->nonce);
 	add_number(a, q->epoch);
@@ -186,6 +191,8 @@ add_question(
 	add_number(a, q->seen);
 	add_number(a, q->since_us);
 	add_text(a, q->life);
+	fleet_lessons_print(q->lessons, false, lessons);
+	add_text(a, lessons);
 }
 
 static enum fleet_word
@@ -211,7 +218,7 @@ ask(struct args *a, struct fleet_answer *out)
 	redisReply *reply = call(a->n, a->v);
 
 	assert_int_equal(reply->type, REDIS_REPLY_ARRAY);
-	assert_int_equal(reply->elements, 7);
+	assert_int_equal(reply->elements, 8);
 	*out = (struct fleet_answer){
 	    .word = word_of(reply->element[0]->str),
 	    .share = reply->element[1]->integer,
@@ -222,6 +229,8 @@ ask(struct args *a, struct fleet_answer *out)
 	};
 	(void)snprintf(
 	    out->life, sizeof(out->life), "%s", reply->element[6]->str);
+	assert_true(
+	    fleet_lessons_parse(reply->element[7]->str, true, out->lessons));
 	freeReplyObject(reply);
 }
 
@@ -248,8 +257,36 @@ on_renew(void *ctx, const struct fleet_terms *terms, const char *run,
 	assert_true(got.known == want->known);
 	assert_true(got.target == want->target);
 	assert_string_equal(got.life, want->life);
+	for (int k = 0; k < FLEET_LESSONS; k++) {
+		assert_true(got.lessons[k].left_us == want->lessons[k].left_us);
+		assert_true(got.lessons[k].value == want->lessons[k].value);
+		assert_string_equal(got.lessons[k].host, want->lessons[k].host);
+		s.lessons += got.lessons[k].left_us > 0;
+	}
 	s.compared++;
 	s.words[got.word]++;
+}
+
+static void
+put_lessons(const struct fleet_host *h)
+{
+	struct args a = {0};
+	char row[512] = "";
+
+	for (int k = 0; k < FLEET_LESSONS; k++) {
+		const struct fleet_kept *l = &h->lessons[k];
+		size_t n = strlen(row);
+
+		if (l->until > 0)
+			(void)snprintf(row + n, sizeof(row) - n,
+			    "%s%d %" PRId64 " %" PRId64, n > 0 ? " " : "",
+			    k + 1, l->until, l->value);
+	}
+	add_text(&a, "HSET");
+	add_text(&a, lessons_key);
+	add_text(&a, h->name);
+	add_text(&a, row);
+	call_only(a.n, a.v);
 }
 
 static void
@@ -268,6 +305,7 @@ put_host(const struct fleet_host *h)
 	add_text(&a, h->name);
 	add_text(&a, h->is_gone ? "gone" : row);
 	call_only(a.n, a.v);
+	put_lessons(h);
 }
 
 static void
@@ -279,6 +317,7 @@ on_remember(void *ctx, const struct fleet_engine *e)
 	add_text(&del, "DEL");
 	add_text(&del, hosts_key);
 	add_text(&del, state_key);
+	add_text(&del, lessons_key);
 	call_only(del.n, del.v);
 	if (e->run[0] == '\0')
 		return;
@@ -315,7 +354,10 @@ script_answers_as_the_twin(void **state)
 
 		sim_fleet_run(&plan, &r);
 		assert_int_equal(r.over, 0);
+		assert_int_equal(r.untold, 0);
+		assert_int_equal(r.unheard, 0);
 	}
+	assert_true(s.lessons > RUNS);
 	assert_true(s.compared > RUNS * SPAN_S);
 	assert_true(s.words[FLEET_OK] > 0 && s.words[FLEET_TWICE] > 0);
 }

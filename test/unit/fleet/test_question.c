@@ -42,7 +42,7 @@ read_text(const char *resp, struct fleet_answer *out)
 	return is_answer;
 }
 
-#define GOOD "*7\r\n$2\r\nOK\r\n:12\r\n:31000000\r\n:1000000\r\n:2\r\n:15\r\n"
+#define GOOD "*8\r\n$2\r\nOK\r\n:12\r\n:31000000\r\n:1000000\r\n:2\r\n:15\r\n"
 
 static void
 answer_is_read(void **state)
@@ -50,7 +50,7 @@ answer_is_read(void **state)
 	struct fleet_answer a;
 
 	(void)state;
-	assert_true(read_text(GOOD "$6\r\nlife:2\r\n", &a));
+	assert_true(read_text(GOOD "$6\r\nlife:2\r\n$9\r\n2 7 17 h2\r\n", &a));
 	assert_int_equal(a.word, FLEET_OK);
 	assert_int_equal(a.share, 12);
 	assert_int_equal(a.end, 31000000);
@@ -58,13 +58,17 @@ answer_is_read(void **state)
 	assert_int_equal(a.known, 2);
 	assert_int_equal(a.target, 15);
 	assert_string_equal(a.life, "life:2");
-	assert_true(read_text("*7\r\n+STALE\r\n:0\r\n:0\r\n:9\r\n:2\r\n:0\r\n"
-			      "$0\r\n\r\n",
+	assert_int_equal(a.lessons[FLEET_PAUSE].left_us, 0);
+	assert_int_equal(a.lessons[FLEET_FEWER].left_us, 7);
+	assert_int_equal(a.lessons[FLEET_FEWER].value, 17);
+	assert_string_equal(a.lessons[FLEET_FEWER].host, "h2");
+	assert_true(read_text("*8\r\n+STALE\r\n:0\r\n:0\r\n:9\r\n:2\r\n:0\r\n"
+			      "$0\r\n\r\n$0\r\n\r\n",
 	    &a));
 	assert_int_equal(a.word, FLEET_STALE);
 	/* As much as it says it obeys, while the engine learns. */
-	assert_true(read_text("*7\r\n+OK\r\n:25\r\n:9\r\n:9\r\n:2\r\n:20\r\n"
-			      "$1\r\nx\r\n",
+	assert_true(read_text("*8\r\n+OK\r\n:25\r\n:9\r\n:9\r\n:2\r\n:20\r\n"
+			      "$1\r\nx\r\n$0\r\n\r\n",
 	    &a));
 }
 
@@ -72,28 +76,31 @@ static void
 what_is_no_answer_is_refused(void **state)
 {
 	static const char *const rows[] = {
-	    ":1\r\n",
-	    "$-1\r\n",
-	    "*-1\r\n",
-	    "*0\r\n",
-	    "*6\r\n+OK\r\n:1\r\n:9\r\n:9\r\n:2\r\n:1\r\n",
-	    "*7\r\n+YES\r\n:1\r\n:9\r\n:9\r\n:2\r\n:1\r\n$1\r\nx\r\n",
-	    "*7\r\n:0\r\n:1\r\n:9\r\n:9\r\n:2\r\n:1\r\n$1\r\nx\r\n",
-	    "*7\r\n+OK\r\n$1\r\n1\r\n:9\r\n:9\r\n:2\r\n:1\r\n$1\r\nx\r\n",
-	    "*7\r\n+OK\r\n:-1\r\n:9\r\n:9\r\n:2\r\n:1\r\n$1\r\nx\r\n",
-	    "*7\r\n+OK\r\n:26\r\n:9\r\n:9\r\n:2\r\n:1\r\n$1\r\nx\r\n",
-	    "*7\r\n+OK\r\n:1\r\n:8\r\n:9\r\n:2\r\n:1\r\n$1\r\nx\r\n",
-	    "*7\r\n+OK\r\n:1\r\n:30000010\r\n:9\r\n:2\r\n:1\r\n$1\r\nx\r\n",
-	    "*7\r\n+OK\r\n:1\r\n:9223372036854775807\r\n:9\r\n:2\r\n:1\r\n"
-	    "$1\r\nx\r\n",
-	    "*7\r\n+OK\r\n:1\r\n:9\r\n:9\r\n:-2\r\n:1\r\n$1\r\nx\r\n",
-	    "*7\r\n+OK\r\n:1\r\n:9\r\n:9\r\n:2\r\n:21\r\n$1\r\nx\r\n",
-	    "*7\r\n+OK\r\n:1\r\n:9\r\n:9\r\n:2\r\n:1\r\n:5\r\n",
-	    "*7\r\n+OK\r\n:1\r\n:9\r\n:9\r\n:2\r\n:1\r\n$-1\r\n",
-	    "*7\r\n+OK\r\n:1\r\n:9\r\n:9\r\n:2\r\n:1\r\n*0\r\n",
-	    "*7\r\n+OK\r\n:1\r\n:9\r\n:9\r\n:2\r\n:1\r\n$64\r\n"
+	    ":1\r\n", "$-1\r\n", "*-1\r\n", "*0\r\n",
+	    "*7\r\n+OK\r\n:1\r\n:9\r\n:9\r\n:2\r\n:1\r\n$1\r\nx\r\n",
+	    "*8\r\n+YES\r\n:1\r\n:9\r\n:9\r\n:2\r\n:1\r\n$1\r\nx\r\n$0\r\n\r\n",
+	    "*8\r\n:0\r\n:1\r\n:9\r\n:9\r\n:2\r\n:1\r\n$1\r\nx\r\n$0\r\n\r\n",
+	    "*8\r\n+OK\r\n$1\r\n1\r\n:9\r\n:9\r\n:2\r\n:1\r\n$1\r\nx\r\n$"
+	    "0\r\n\r\n",
+	    "*8\r\n+OK\r\n:-1\r\n:9\r\n:9\r\n:2\r\n:1\r\n$1\r\nx\r\n$0\r\n\r\n",
+	    "*8\r\n+OK\r\n:26\r\n:9\r\n:9\r\n:2\r\n:1\r\n$1\r\nx\r\n$0\r\n\r\n",
+	    "*8\r\n+OK\r\n:1\r\n:8\r\n:9\r\n:2\r\n:1\r\n$1\r\nx\r\n$0\r\n\r\n",
+	    "*8\r\n+OK\r\n:1\r\n:30000010\r\n:9\r\n:2\r\n:1\r\n$1\r\nx\r\n$"
+	    "0\r\n\r\n",
+	    "*8\r\n+OK\r\n:1\r\n:9223372036854775807\r\n:9\r\n:2\r\n:1\r\n"
+	    "$1\r\nx\r\n$0\r\n\r\n",
+	    "*8\r\n+OK\r\n:1\r\n:9\r\n:9\r\n:-2\r\n:1\r\n$1\r\nx\r\n$0\r\n\r\n",
+	    "*8\r\n+OK\r\n:1\r\n:9\r\n:9\r\n:2\r\n:21\r\n$1\r\nx\r\n$0\r\n\r\n",
+	    "*8\r\n+OK\r\n:1\r\n:9\r\n:9\r\n:2\r\n:1\r\n:5\r\n$0\r\n\r\n",
+	    "*8\r\n+OK\r\n:1\r\n:9\r\n:9\r\n:2\r\n:1\r\n$-1\r\n$0\r\n\r\n",
+	    "*8\r\n+OK\r\n:1\r\n:9\r\n:9\r\n:2\r\n:1\r\n*0\r\n$0\r\n\r\n",
+	    "*8\r\n+OK\r\n:1\r\n:9\r\n:9\r\n:2\r\n:1\r\n$64\r\n"
 	    "0123456789012345678901234567890123456789012345678901234567890123"
-	    "\r\n",
+	    "\r\n$0\r\n\r\n",
+	    "*8\r\n+OK\r\n:1\r\n:9\r\n:9\r\n:2\r\n:1\r\n$1\r\nx\r\n:0\r\n",
+	    "*8\r\n+OK\r\n:1\r\n:9\r\n:9\r\n:2\r\n:1\r\n$1\r\nx\r\n*0\r\n",
+	    "*8\r\n+OK\r\n:1\r\n:9\r\n:9\r\n:2\r\n:1\r\n$1\r\nx\r\n$5\r\n"
+	    "1 6 0\r\n", /* whose? */
 	};
 	struct fleet_answer a;
 
@@ -110,8 +117,10 @@ question_is_in_the_order_of_the_script(void **state)
 	    "pl:{54b6bdc3951b586f}:messages/1s:hosts",
 	    "pl:{54b6bdc3951b586f}:messages/1s:state", "h1", "abc", "3", "4",
 	    "2", "20", "1", "30000000", "77", "88", "5", "25", "6", "7", "8",
-	    "9", "10", "life:1"};
+	    "9", "10", "life:1", ""};
+	static const char *const with_lessons = "1 5000000 0";
 	struct fleet_terms all = terms;
+	struct fleet_question told = asked;
 	struct question q;
 	char text[64];
 
@@ -120,7 +129,7 @@ question_is_in_the_order_of_the_script(void **state)
 	all.linger_us = 77;
 	all.forget_us = 88;
 	question_make(
-	    &q, "sha", "127.0.0.1 lane:wo", "messages/1s", &all, &asked);
+	    &q, "sha", "127.0.0.1 lane:wo", "messages/1s", &all, &asked, false);
 	assert_int_equal(q.argc, sizeof(want) / sizeof(want[0]));
 	for (int i = 0; i < q.argc; i++)
 		if (i != 3 && i != 4)
@@ -131,6 +140,12 @@ question_is_in_the_order_of_the_script(void **state)
 	(void)snprintf(text, sizeof(text), "%.*s",
 	    (int)(strchr(q.argv[3], '}') - q.argv[3]), q.argv[3]);
 	assert_int_equal(strncmp(q.argv[4], text, strlen(text)), 0);
+	told.lessons[FLEET_PAUSE].left_us = 5000000;
+	question_make(&q, "sha", "127.0.0.1", "connections", &all, &told, true);
+	assert_int_equal(q.argc, sizeof(want) / sizeof(want[0]) + 1);
+	assert_string_equal(q.argv[2], "3");
+	assert_non_null(strstr(q.argv[5], "}:connections:lessons"));
+	assert_string_equal(q.argv[q.argc - 1], with_lessons);
 	question_make_terms(&q, "127.0.0.1", "connections", &all, "h1");
 	assert_int_equal(q.argc, 4);
 	assert_string_equal(q.argv[0], "HSET");

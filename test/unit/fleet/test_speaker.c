@@ -57,7 +57,8 @@ on_share(void *ctx)
 	(void)ctx;
 }
 
-static const struct fleet_account_ops ops = {in_use, on_share};
+static const struct fleet_account_ops ops = {
+    .in_use = in_use, .on_share = on_share};
 
 static void
 put(const char *name, const char *value)

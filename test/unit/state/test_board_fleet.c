@@ -37,6 +37,7 @@ static const struct board_fleet fleet = {
 		   .failures = 1,
 		   .over_us = 12},
 	{.unit = "octets/1d!", .word = BOARD_FLEET_STALE, .limit = 1000}},
+    .heard = {{.until_wall_ms = 9, .value = 17, .host = "relay-b"}},
 };
 
 static struct board_writer *
@@ -83,6 +84,7 @@ fleet_stands_at_the_account_that_is_named(void **state)
 	assert_string_equal(f->engine, "unix:/run/redis.sock");
 	assert_string_equal(f->trouble, "");
 	assert_memory_equal(f->limits, fleet.limits, sizeof(fleet.limits));
+	assert_memory_equal(f->heard, fleet.heard, sizeof(fleet.heard));
 	assert_int_equal(other->fleet.size, 0);
 	board_writer_close(&w);
 }

@@ -32,6 +32,7 @@ struct lane {
 	struct fleet_account *a;
 	int64_t in_use;
 	int changes;
+	int64_t pause_us, blocked; /* what it learned */
 };
 
 static struct world {
@@ -73,7 +74,23 @@ on_share(void *ctx)
 	((struct lane *)ctx)->changes++;
 }
 
-static const struct fleet_account_ops ops = {in_use, on_share};
+static void
+learned(void *ctx, struct fleet_lesson out[FLEET_LESSONS], int64_t now_us)
+{
+	const struct lane *l = ctx;
+
+	if (l->pause_us > now_us)
+		out[FLEET_PAUSE].left_us = l->pause_us - now_us;
+}
+
+static int64_t
+blocked(void *ctx)
+{
+	return ((const struct lane *)ctx)->blocked;
+}
+
+static const struct fleet_account_ops ops = {
+    in_use, on_share, learned, blocked};
 
 static void
 set_up(struct lane *l, const char *host)
@@ -531,6 +548,168 @@ refusal_below_the_limit_is_told_within_a_share(void **state)
 	close_lane(&l);
 }
 
+/* ---- lessons ----------------------------------------------------------------
+ */
+
+static const struct fleet_terms of_two = {
+    .size = 2, .limit = LIMIT, .minimum = 1, .ttl_us = TTL_S * US_PER_S};
+
+/* The other host tells this; what it is told. */
+static struct fleet_answer
+other_tells(int64_t number, size_t kind, int64_t left_us, int64_t value)
+{
+	struct fleet_question q = {.host = "h2", .epoch = 1, .number = number};
+	struct fleet_answer answer;
+
+	q.lessons[kind] =
+	    (struct fleet_lesson){.left_us = left_us, .value = value};
+	fleet_engine_renew(&w.engine, &of_two, "run", &q, w.now_us, &answer);
+	assert_int_equal(answer.word, FLEET_OK);
+	return answer;
+}
+
+static const struct fleet_heard *
+heard(struct lane *l, enum fleet_lesson_kind kind)
+{
+	return fleet_account_heard(l->a, kind, w.now_us);
+}
+
+static void
+lesson_of_another_host_reaches_all_lanes(void **state)
+{
+	struct board_fleet shown = {.size = 0};
+	struct lane one, two;
+
+	begin();
+	open_lane(&one, *state, "fast");
+	open_lane(&two, *state, "slow");
+	(void)other_tells(1, FLEET_PAUSE, 60 * US_PER_S, 0);
+	assert_null(heard(&two, FLEET_PAUSE));
+	two.changes = 0;
+	assert_int_equal(speak(&one), FLEET_OK);
+	assert_non_null(heard(&two, FLEET_PAUSE));
+	assert_string_equal(heard(&two, FLEET_PAUSE)->host, "h2");
+	assert_true(
+	    heard(&two, FLEET_PAUSE)->until_us == w.now_us + 60 * US_PER_S);
+	fleet_account_tell(two.a, w.now_us);
+	assert_true(two.changes > 0);
+	fleet_account_show(two.a, &shown, w.now_us);
+	assert_string_equal(shown.heard[FLEET_PAUSE].host, "h2");
+	assert_true(shown.heard[FLEET_PAUSE].until_wall_ms > 0);
+	assert_int_equal(shown.heard[FLEET_FEWER].until_wall_ms, 0);
+	/* What was heard is not told: it would never end. */
+	w.now_us += US_PER_S;
+	assert_int_equal(speak(&one), FLEET_OK);
+	assert_int_equal(
+	    other_tells(2, FLEET_PAUSE, 0, 0).lessons[FLEET_PAUSE].left_us, 0);
+	/* It is taken back. */
+	assert_int_equal(speak(&one), FLEET_OK);
+	assert_null(heard(&two, FLEET_PAUSE));
+	close_lane(&one);
+	close_lane(&two);
+}
+
+/* ... without the engine, and without the lane that heard it. */
+static void
+lesson_ends_by_itself(void **state)
+{
+	struct lane one, two;
+
+	begin();
+	open_lane(&one, *state, "fast");
+	open_lane(&two, *state, "slow");
+	(void)other_tells(1, FLEET_PAUSE, 60 * US_PER_S, 0);
+	assert_int_equal(speak(&one), FLEET_OK);
+	close_lane(&one);
+	go_on(59);
+	assert_non_null(heard(&two, FLEET_PAUSE));
+	go_on(1);
+	assert_null(heard(&two, FLEET_PAUSE));
+	close_lane(&two);
+}
+
+static void
+lessons_of_all_lanes_are_told(void **state)
+{
+	const struct fleet_lesson *l;
+	struct fleet_answer answer;
+	struct lane one, two;
+
+	begin();
+	open_lane(&one, *state, "fast");
+	open_lane(&two, *state, "slow");
+	one.pause_us = w.now_us + 30 * US_PER_S;
+	two.blocked = 550571;
+	fleet_account_tell(two.a, w.now_us);
+	assert_int_equal(speak(&one), FLEET_OK);
+	answer = other_tells(1, FLEET_FEWER, 0, 0);
+	l = &answer.lessons[FLEET_PAUSE];
+	assert_true(l->left_us == 30 * US_PER_S);
+	assert_string_equal(l->host, "h1");
+	l = &answer.lessons[FLEET_BLOCKED];
+	assert_true(l->left_us > 0);
+	assert_int_equal(l->value, 550571);
+	/* It is over, or the lane is. */
+	go_on(1);
+	two.blocked = 0;
+	fleet_account_tell(two.a, w.now_us);
+	assert_int_equal(speak(&one), FLEET_OK);
+	answer = other_tells(2, FLEET_FEWER, 0, 0);
+	assert_int_equal(answer.lessons[FLEET_BLOCKED].left_us, 0);
+	two.blocked = 550571;
+	fleet_account_tell(two.a, w.now_us);
+	close_lane(&two);
+	assert_int_equal(speak(&one), FLEET_OK);
+	answer = other_tells(3, FLEET_FEWER, 0, 0);
+	assert_int_equal(answer.lessons[FLEET_BLOCKED].left_us, 0);
+	close_lane(&one);
+}
+
+static void
+what_is_not_known_is_told_once(void **state)
+{
+	struct lane l;
+
+	begin();
+	open_lane(&l, *state, "fast");
+	(void)other_tells(1, FLEET_LESSONS - 1, 60 * US_PER_S, 7);
+	assert_int_equal(speak(&l), FLEET_OK);
+	assert_non_null(strstr(w.warning, "h2 learned something"));
+	w.warning[0] = '\0';
+	go_on(1);
+	assert_int_equal(speak(&l), FLEET_OK);
+	assert_string_equal(w.warning, "");
+	close_lane(&l);
+}
+
+static void
+refused_connection_of_another_host_is_fewer_here(void **state)
+{
+	int slots[LIMIT];
+	struct budget_answer answer;
+	struct budget *b;
+	struct lane l;
+
+	begin();
+	open_lane(&l, *state, "fast");
+	b = budget_open(NULL, &l.set, &l.dir, "fast", account, on_share, &l);
+	budget_set_fleet(b, l.a);
+	want_four(&l);
+	/* It has 6, and 2 are in use here; it may have 16. */
+	l.in_use = 2;
+	assert_int_equal(speak(&l), FLEET_OK);
+	(void)other_tells(1, FLEET_FEWER, 60 * US_PER_S, 6);
+	assert_int_equal(speak(&l), FLEET_OK);
+	assert_int_equal(share(&l), 4);
+	assert_int_equal(fleet_account_connection_limit(l.a, w.now_us), 2);
+	assert_int_equal(take_all(b, slots), 2);
+	assert_false(budget_take(b, clock_mono_ms(), &answer));
+	assert_non_null(strstr(answer.why, "refused another host"));
+	assert_int_equal(budget_excess(b), 0);
+	budget_close(&b);
+	close_lane(&l);
+}
+
 /* Nobody has to store the rates anew for that. */
 static void
 rates_follow_the_share(void **state)
@@ -604,6 +783,11 @@ main(void)
 	    IN_STATEDIR(name_that_two_have_is_told),
 	    IN_STATEDIR(slots_are_the_hosts_share),
 	    IN_STATEDIR(refusal_below_the_limit_is_told_within_a_share),
+	    IN_STATEDIR(lesson_of_another_host_reaches_all_lanes),
+	    IN_STATEDIR(lesson_ends_by_itself),
+	    IN_STATEDIR(lessons_of_all_lanes_are_told),
+	    IN_STATEDIR(what_is_not_known_is_told_once),
+	    IN_STATEDIR(refused_connection_of_another_host_is_fewer_here),
 	    IN_STATEDIR(rates_are_the_hosts_share),
 	    IN_STATEDIR(rates_follow_the_share),
 	};
