@@ -216,7 +216,9 @@ answer_parse(struct answer *out, struct slice body, const char *const *secrets,
 	memset(out, 0, sizeof(*out));
 	if (body.n > 0 && body.n <= ANSWER_MAX)
 		json = json_loadb(body.p, body.n, 0, NULL);
-	if (!json_is_object(json))
+	if (body.n == 0)
+		garbage(out, "an empty answer");
+	else if (!json_is_object(json))
 		garbage(out, "an answer that is no JSON object");
 	else if (text_of(json, "error") != NULL)
 		take_error(out, text_of(json, "error"), json, secrets, count);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/token/form.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/words.h"
@@ -37,7 +38,7 @@ struct setting {
 #name, offsetof(struct conf, name), flows                      \
 	}
 
-/* flow and algorithm are no texts. */
+/* flow, algorithm and token_endpoint_auth_method are no texts. */
 static const struct setting settings[] = {
     ROW(provider, FOR_ALL),
     ROW(tenant, FOR_APP | FOR_USER),
@@ -50,6 +51,7 @@ static const struct setting settings[] = {
     ROW(client_secret_file, FOR_APP | FOR_USER),
     ROW(certificate_file, FOR_APP | FOR_USER),
     ROW(key_file, FOR_ALL),
+    ROW(key_id, FOR_ALL),
     ROW(service_account_file, FOR_KEY),
     ROW(subject, FOR_KEY),
     ROW(refresh_token_file, FOR_USER),
@@ -101,7 +103,7 @@ enum { PRESET_COUNT = sizeof(presets) / sizeof(presets[0]) };
 struct reader {
 	struct conf *conf;
 	int line;
-	bool has_flow, has_algorithm;
+	bool has_flow, has_algorithm, has_auth_method;
 	char *error;
 	size_t error_size;
 };
@@ -179,6 +181,24 @@ take_algorithm(struct reader *in, struct slice value)
 	return true;
 }
 
+static bool
+take_auth_method(struct reader *in, struct slice value)
+{
+	if (in->has_auth_method)
+		return complain(
+		    in, "token_endpoint_auth_method is given twice");
+	in->has_auth_method = true;
+	if (slice_eq(value, "client_secret_post"))
+		in->conf->auth_method = CONF_SECRET_POST;
+	else if (slice_eq(value, "client_secret_basic"))
+		in->conf->auth_method = CONF_SECRET_BASIC;
+	else
+		return complain(in,
+		    "bad token_endpoint_auth_method: must be "
+		    "client_secret_post or client_secret_basic");
+	return true;
+}
+
 /* Values may be secrets: none is repeated. */
 static bool
 take_line(struct reader *in, struct slice line)
@@ -203,6 +223,8 @@ take_line(struct reader *in, struct slice line)
 		return take_flow(in, value);
 	if (slice_eq(name, "algorithm"))
 		return take_algorithm(in, value);
+	if (slice_eq(name, "token_endpoint_auth_method"))
+		return take_auth_method(in, value);
 	s = find(name);
 	if (s == NULL)
 		return complain(in, "unknown setting \"%.*s\"",
@@ -369,6 +391,14 @@ check_client(struct reader *in)
 	    (*c->key_file != '\0' || in->has_algorithm))
 		return complain(
 		    in, "key_file and algorithm go with certificate_file");
+	if (in->has_auth_method && *c->client_secret == '\0' &&
+	    *c->client_secret_file == '\0')
+		return complain(in,
+		    "token_endpoint_auth_method goes with client_secret_file "
+		    "or client_secret");
+	if (*c->key_id != '\0' && *c->certificate_file == '\0' &&
+	    c->flow != CONF_JWT_BEARER)
+		return complain(in, "key_id goes with certificate_file");
 	if (!in->has_algorithm)
 		c->algorithm =
 		    c->flow == CONF_JWT_BEARER ? CONF_RS256 : CONF_PS256;
@@ -421,6 +451,7 @@ conf_parse(struct conf *conf, const char *name, struct slice text, char *error,
 	conf->certificate = mem_strdup("");
 	conf->key = mem_strdup("");
 	conf->ca = mem_strdup("");
+	conf->authorization = mem_strdup("");
 	if (memchr(text.p, '\0', text.n) != NULL)
 		return complain(&in, "a NUL octet");
 	while (lines_next(&lines, &line)) {
@@ -461,6 +492,20 @@ conf_take_service_account(
 	return check_endpoints(&in);
 }
 
+void
+conf_finish(struct conf *conf)
+{
+	struct buf text;
+
+	if (conf->auth_method != CONF_SECRET_BASIC)
+		return;
+	buf_init(&text, FORM_CREDENTIALS_MAX);
+	form_credentials(&text, conf->client_id, conf->client_secret);
+	mem_free(conf->authorization);
+	conf->authorization = mem_strdup(buf_str(&text));
+	buf_fini_secret(&text);
+}
+
 static void
 wipe(char **text)
 {
@@ -478,6 +523,7 @@ conf_free(struct conf *conf)
 	wipe(&conf->certificate);
 	wipe(&conf->key);
 	wipe(&conf->ca);
+	wipe(&conf->authorization);
 	mem_free(conf->name);
 	conf->name = NULL;
 }

@@ -39,19 +39,27 @@ enum conf_flow {
 
 enum conf_algorithm { CONF_RS256, CONF_PS256 };
 
+/* Where client_id and the secret stand (RFC 6749 2.3.1; the names are RFC
+ * 7591's). */
+enum conf_auth_method { CONF_SECRET_POST, CONF_SECRET_BASIC };
+
 struct conf {
 	char *name;
 	enum conf_flow flow;
 	enum conf_algorithm algorithm;
+	enum conf_auth_method auth_method;
 	/* each "" when it is not set */
 	char *provider, *tenant;
 	char *token_endpoint, *device_endpoint, *authorization_endpoint;
 	char *scope, *client_id, *subject;
 	char *client_secret, *client_secret_file;
-	char *certificate_file, *key_file, *service_account_file;
+	char *certificate_file, *key_file, *key_id, *service_account_file;
 	char *refresh_token_file, *ca_file, *proxy;
 	/* the contents of files: secrets, wiped by conf_free() */
 	char *certificate, *key, *ca;
+	/* What follows "Authorization: Basic ", by conf_finish(); "": the form
+	 * says who we are. A secret. */
+	char *authorization;
 };
 
 /* Reads text. False: error has one line, "line 3: unknown setting ...". conf is
@@ -63,6 +71,9 @@ bool conf_parse(struct conf *conf, const char *name, struct slice text,
  * token_uri. False: what is missing. */
 bool conf_take_service_account(
     struct conf *conf, struct slice json, char *error, size_t n);
+
+/* When the secrets are there: makes what depends on them. */
+void conf_finish(struct conf *conf);
 
 void conf_free(struct conf *conf);
 

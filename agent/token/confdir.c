@@ -202,6 +202,8 @@ read_entry(int dir_fd, struct confdir_entry *e, const char *name)
 	}
 	if (error == NULL)
 		error = read_others(dir_fd, e);
+	if (error == NULL)
+		conf_finish(&e->conf);
 	e->error = error;
 	mem_wipe(text, strlen(text));
 	mem_free(text);

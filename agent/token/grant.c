@@ -41,6 +41,7 @@ add_assertion(const struct conf *conf, const struct jwt_claims *who,
 		return false;
 	}
 	claims.audience = conf->token_endpoint;
+	claims.key_id = *conf->key_id != '\0' ? conf->key_id : NULL;
 	claims.id = id;
 	claims.issued_at_s = now_s - GRANT_SKEW_S;
 	claims.expires_at_s = now_s + GRANT_LIFE_S;
@@ -61,6 +62,8 @@ grant_add_client(const struct conf *conf, int64_t now_s, struct buf *form,
 	struct jwt_claims claims = {
 	    .issuer = conf->client_id, .subject = conf->client_id};
 
+	if (*conf->authorization != '\0')
+		return true;
 	form_add(form, "client_id", conf->client_id);
 	if (*conf->client_secret != '\0')
 		form_add(form, "client_secret", conf->client_secret);

@@ -5,7 +5,8 @@
  *   jwt_bearer          RFC 7523 2.1: an assertion for the subject
  *
  * Who we are: client_id and client_secret in the form (RFC 6749 2.3.1), or
- * client_id and a signed assertion (RFC 7523 2.2). */
+ * client_id and a signed assertion (RFC 7523 2.2); or neither, when post sends
+ * them as a header. */
 #ifndef TOKEN_GRANT_H
 #define TOKEN_GRANT_H
 

@@ -153,14 +153,18 @@ add_json(struct buf *out, json_t *json)
 }
 
 static bool
-add_header(struct buf *out, enum conf_algorithm algorithm, const char *pem)
+add_header(struct buf *out, enum conf_algorithm algorithm, const char *pem,
+    const char *key_id)
 {
 	bool is_pss = algorithm == CONF_PS256, ok = true;
 	json_t *header = json_pack(
 	    "{s:s, s:s}", "alg", is_pss ? "PS256" : "RS256", "typ", "JWT");
 	X509 *cert = *pem != '\0' ? read_certificate(pem) : NULL;
 
-	if (cert != NULL)
+	if (key_id != NULL)
+		ok = json_object_set_new(header, "kid", json_string(key_id)) ==
+		     0;
+	if (ok && cert != NULL)
 		ok =
 		    add_thumbprint(header, "x5t#S256", cert, EVP_sha256()) &&
 		    (is_pss || add_thumbprint(header, "x5t", cert, EVP_sha1()));
@@ -231,7 +235,7 @@ jwt_make(enum conf_algorithm algorithm, const char *key_pem,
 		return NULL;
 	}
 	buf_init(&out, JWT_MAX);
-	if (add_header(&out, algorithm, certificate) &&
+	if (add_header(&out, algorithm, certificate, claims->key_id) &&
 	    buf_add_char(&out, '.') && add_claims(&out, claims) &&
 	    add_signature(&out, algorithm, key))
 		text = mem_strdup(buf_str(&out));

@@ -18,6 +18,7 @@ struct jwt_claims {
 	const char *issuer, *subject, *audience;
 	const char *scope; /* NULL: none */
 	const char *id; /* NULL: none */
+	const char *key_id; /* "kid" in the header; NULL: none */
 	int64_t issued_at_s, expires_at_s; /* Unix time */
 };
 

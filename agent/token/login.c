@@ -31,7 +31,7 @@ struct asked {
 	bool is_heard;
 	long code; /* of HTTP */
 	/* what was secret in the question, as service.c has it */
-	const char *secrets[3];
+	const char *secrets[4];
 };
 
 static int
@@ -67,7 +67,8 @@ ask(const struct conf *conf, const char *url, struct buf *form,
 {
 	char error[CONF_ERROR_SIZE];
 
-	*a = (struct asked){.secrets = {conf->client_secret, code, verifier}};
+	*a = (struct asked){.secrets = {conf->client_secret,
+				conf->authorization, code, verifier}};
 	if (grant_add_client(conf, time(NULL), form, error, sizeof(error)))
 		post_now(conf, url, buf_slice(form), on_answer, a);
 	else

@@ -15,6 +15,7 @@ enum { CLOCK_TOLERANCE_S = 60 };
 struct post {
 	struct curl_loop *curl; /* NULL: nobody's, see post_now() */
 	CURL *easy;
+	struct curl_slist *headers; /* a secret */
 	struct curl_loop_call call;
 	post_fn *fn;
 	void *ctx;
@@ -78,6 +79,21 @@ take_header(char *octets, size_t size, size_t count, void *ctx)
 	return line.n;
 }
 
+/* RFC 7617, if NAME.conf says so. */
+static bool
+add_authorization(struct post *p, const struct conf *conf)
+{
+	char *line;
+
+	if (*conf->authorization == '\0')
+		return true;
+	line = mem_printf("Authorization: Basic %s", conf->authorization);
+	p->headers = curl_slist_append(NULL, line);
+	mem_wipe(line, strlen(line));
+	mem_free(line);
+	return p->headers != NULL;
+}
+
 static void
 post_free(struct post *p)
 {
@@ -85,6 +101,9 @@ post_free(struct post *p)
 		curl_loop_end(p->curl, p->easy);
 	if (p->easy != NULL)
 		curl_easy_cleanup(p->easy);
+	if (p->headers != NULL)
+		mem_wipe(p->headers->data, strlen(p->headers->data));
+	curl_slist_free_all(p->headers);
 	buf_fini_secret(&p->form);
 	buf_fini_secret(&p->body);
 	mem_free(p);
@@ -146,7 +165,8 @@ set_options(
 	       SET(WRITEDATA, p) && SET(HEADERFUNCTION, take_header) &&
 	       SET(HEADERDATA, p) && SET(POST, 1L) &&
 	       SET(POSTFIELDSIZE, (long)buf_len(&p->form)) &&
-	       SET(POSTFIELDS, buf_str(&p->form)) && set_security(conf, easy);
+	       SET(POSTFIELDS, buf_str(&p->form)) &&
+	       SET(HTTPHEADER, p->headers) && set_security(conf, easy);
 }
 
 #undef SET
@@ -165,7 +185,7 @@ prepare(const struct conf *conf, const char *url, struct slice form,
 	(void)buf_reserve(&p->body, ANSWER_MAX);
 	p->easy = curl_easy_init();
 	if (p->easy != NULL && buf_add_slice(&p->form, form) &&
-	    set_options(p, conf, url, p->easy))
+	    add_authorization(p, conf) && set_options(p, conf, url, p->easy))
 		return p;
 	post_free(p);
 	return NULL;

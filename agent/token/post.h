@@ -37,7 +37,7 @@ struct post;
 typedef void post_fn(void *ctx, const struct post_result *result);
 
 /* form is copied, and wiped in the end. conf is borrowed as long as it lasts:
- * ca and proxy are used. NULL: libcurl refuses to work. */
+ * authorization, ca and proxy are used. NULL: libcurl refuses to work. */
 struct post *post_start(struct curl_loop *curl, const struct conf *conf,
     const char *url, struct slice form, post_fn *fn, void *ctx);
 void post_cancel(struct post **post);

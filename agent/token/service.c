@@ -212,7 +212,8 @@ on_answer(void *ctx, const struct post_result *r)
 {
 	struct name *n = ctx;
 	const struct conf *conf = &n->entry->conf;
-	const char *secrets[] = {n->used, conf->client_secret, n->source.token};
+	const char *secrets[] = {
+	    n->used, conf->client_secret, conf->authorization, n->source.token};
 	struct answer a;
 	char text[ANSWER_TEXT_SIZE + 40];
 	bool is_clock;
@@ -224,7 +225,8 @@ on_answer(void *ctx, const struct post_result *r)
 		return;
 	}
 	is_clock = note_clock(n, r);
-	answer_parse(&a, r->body, secrets, 3);
+	answer_parse(
+	    &a, r->body, secrets, sizeof(secrets) / sizeof(secrets[0]));
 	if (r->code == 200 && a.kind == ANSWER_TOKEN) {
 		grant(n, &a);
 	} else {

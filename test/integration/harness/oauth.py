@@ -1,5 +1,6 @@
 """OAuth2: an authorisation server whose faults are ordered, and what an
 administrator sets up for lane to use it."""
+import base64
 import contextlib
 import json
 import os
@@ -208,7 +209,7 @@ def use(origin, sim, endpoint, transports=("fast",), options=None,
     token "work" of `endpoint`."""
     conf = {"flow": flow, "token_endpoint": endpoint.url, "scope": "mail",
             "client_id": "lane", **settings}
-    if flow != "jwt_bearer":
+    if flow != "jwt_bearer" and "certificate_file" not in settings:
         conf.setdefault("client_secret_file", "work.secret")
         write(origin, "work.secret", SECRET + "\n")
     if flow == "refresh_token":
@@ -252,6 +253,8 @@ def check_secrets(origin, endpoint):
     arguments or in the environment of a process."""
     words = [SECRET, *endpoint.granted, *endpoint.refresh_tokens]
     words = [w.encode()[:24] for w in words]
+    # as HTTP Basic has it
+    words.append(base64.b64encode(f"lane:{SECRET}".encode())[:24])
     places = [origin.log.path]
     for where in (origin.data_directory, origin.queue_directory):
         for folder, _, names in os.walk(where):

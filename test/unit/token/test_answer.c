@@ -153,6 +153,10 @@ garbage_is_garbage(void **state)
 		assert_false(answer_is_lasting(&a));
 		answer_free(&a);
 	}
+	/* what some say to a wrong secret: there is no more to be told */
+	parse(&a, "");
+	assert_string_equal(a.text, "an empty answer");
+	answer_free(&a);
 }
 
 static void

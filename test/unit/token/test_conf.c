@@ -168,6 +168,16 @@ what_is_wrong_is_said(void **state)
 	    {APP "refresh_token_file = a\n", "refresh_token_file is not for"},
 	    {APP "client_secret_file = a\n", "only one of client_secret"},
 	    {APP "key_file = k\n", "key_file and algorithm go with"},
+	    {APP "key_id = k\n", "key_id goes with certificate_file"},
+	    {APP "token_endpoint_auth_method = private_key_jwt\n",
+		"line 4: bad token_endpoint_auth_method: must be "
+		"client_secret_post or client_secret_basic"},
+	    {APP "token_endpoint_auth_method = client_secret_post\n"
+		 "token_endpoint_auth_method = client_secret_post\n",
+		"line 5: token_endpoint_auth_method is given twice"},
+	    {"flow = refresh_token\nclient_id = a\n"
+	     "token_endpoint_auth_method = client_secret_basic\n",
+		"token_endpoint_auth_method goes with client_secret_file"},
 	    {APP "algorithm = RS256\n", "key_file and algorithm go with"},
 	    {"flow = client_credentials\nclient_id = a\n",
 		"client_secret_file, client_secret or certificate_file is "
@@ -243,6 +253,41 @@ forms_are_as_in_the_standard(void **state)
 	    "scope=x%20offline_access&client_id=a");
 }
 
+/* RFC 6749 2.3.1: encoded as in a form, then as RFC 7617 has it; and then not
+ * in the form, too. "a%20b:s%26%3D%2B" */
+static void
+secret_is_in_the_form_or_in_a_header(void **state)
+{
+	static const char text[] =
+	    "flow = client_credentials\nclient_id = a b\n"
+	    "client_secret = s&=+\ntoken_endpoint = https://t/\n"
+	    "scope = x\ntoken_endpoint_auth_method = ";
+	static const char wanted[] = "YSUyMGI6cyUyNiUzRCUyQg==";
+	char error[CONF_ERROR_SIZE] = "";
+	struct buf form;
+	struct conf c;
+	char *more;
+
+	(void)state;
+	for (int is_basic = 0; is_basic < 2; is_basic++) {
+		more = mem_printf(
+		    "%sclient_secret_%s\n", text, is_basic ? "basic" : "post");
+		expect_good(&c, more);
+		conf_finish(&c);
+		assert_string_equal(c.authorization, is_basic ? wanted : "");
+		buf_init(&form, POST_FORM_MAX);
+		assert_true(
+		    grant_form(&c, NULL, 0, &form, error, sizeof(error)));
+		assert_string_equal(buf_str(&form),
+		    is_basic ? "grant_type=client_credentials&scope=x"
+			     : "grant_type=client_credentials&scope=x&"
+			       "client_id=a%20b&client_secret=s%26%3D%2B");
+		buf_fini(&form);
+		conf_free(&c);
+		mem_free(more);
+	}
+}
+
 static void
 address_of_the_browser_is_understood(void **state)
 {
@@ -271,6 +316,7 @@ main(void)
 	    cmocka_unit_test(what_is_wrong_is_said),
 	    cmocka_unit_test(secret_is_in_no_error),
 	    cmocka_unit_test(forms_are_as_in_the_standard),
+	    cmocka_unit_test(secret_is_in_the_form_or_in_a_header),
 	    cmocka_unit_test(address_of_the_browser_is_understood),
 	};
 

@@ -175,6 +175,7 @@ assertion_is_verified_by_openssl(void **state)
 		expect(header, "alg", is_pss ? "PS256" : "RS256");
 		expect(header, "typ", "JWT");
 		assert_null(json_object_get(header, "x5t#S256"));
+		assert_null(json_object_get(header, "kid"));
 		body = part(first + 1, second);
 		expect(body, "iss", "me");
 		expect(body, "sub", "you@example.com");
@@ -219,6 +220,24 @@ certificate_is_named_by_its_thumbprint(void **state)
 	mem_free(jwt);
 }
 
+/* RFC 7515 4.1.4: for an endpoint that has several keys of ours. */
+static void
+key_is_named_where_it_has_a_name(void **state)
+{
+	struct jwt_claims named = claims;
+	char error[200], *jwt;
+	json_t *header;
+
+	(void)state;
+	named.key_id = "of-2026";
+	jwt = jwt_make(CONF_PS256, key_pem, "", &named, error, sizeof(error));
+	assert_non_null(jwt);
+	header = part(jwt, strchr(jwt, '.'));
+	expect(header, "kid", "of-2026");
+	json_decref(header);
+	mem_free(jwt);
+}
+
 static void
 keys_that_do_not_do_are_said(void **state)
 {
@@ -253,6 +272,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(assertion_is_verified_by_openssl),
 	    cmocka_unit_test(certificate_is_named_by_its_thumbprint),
+	    cmocka_unit_test(key_is_named_where_it_has_a_name),
 	    cmocka_unit_test(keys_that_do_not_do_are_said),
 	};
 
