@@ -17,7 +17,7 @@
  */
 #define TOKENS_PREFIX "oauth2:"
 
-enum { TOKENS_TIMEOUT_MS = 45000 }; /* the endpoint's 30 s and a little */
+enum { TOKENS_TIMEOUT_MS = 75000 }; /* the endpoint's 60 s and a little */
 
 struct tokens_answer {
 	enum tokenproto_status status;

@@ -17,7 +17,9 @@
 #include "common/base/buf.h"
 
 enum {
-	POST_TIMEOUT_MS = 30000,
+	/* An answer that is not awaited has a refresh token in it that the
+	 * endpoint holds for used. */
+	POST_TIMEOUT_MS = 60000,
 	POST_CONNECT_MS = 10000,
 	POST_FORM_MAX = 65536
 };

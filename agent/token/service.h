@@ -22,7 +22,7 @@
 enum {
 	SERVICE_CLIENTS_MAX = 200,
 	SERVICE_QUESTION_MAX = 1024,
-	SERVICE_CLIENT_MS = 60000, /* a connection's longest life */
+	SERVICE_CLIENT_MS = 90000, /* a connection's longest life */
 };
 
 struct service;

@@ -315,7 +315,7 @@ def test_endpoint_that_is_down_for_ten_minutes(
 
 def test_endpoint_that_is_slow(base, certs, origin, started, endpoint):
     server = endpoint()
-    server.wait_s = 29 if os.environ.get("POSTLANE_LONG") else 4
+    server.wait_s = 31 if os.environ.get("POSTLANE_LONG") else 4
     sim = simulator(base, certs, started, server)
     oauth.use(origin, sim, server)
     started(origin)

@@ -250,7 +250,12 @@ def service_pids(origin):
 
 def check_secrets(origin, endpoint):
     """No secret is in a log, in a file that others than root may read, in the
-    arguments or in the environment of a process."""
+    arguments or in the environment of a process; and none would be in a core
+    file, nor may other processes of mail_owner look: the kernel gives root
+    alone what it shows of such a process."""
+    for pid in origin.pids("lane"):
+        with contextlib.suppress(FileNotFoundError):
+            assert os.stat(f"/proc/{pid}/environ").st_uid == 0, pid
     words = [SECRET, *endpoint.granted, *endpoint.refresh_tokens]
     words = [w.encode()[:24] for w in words]
     # as HTTP Basic has it
