@@ -12,7 +12,12 @@
 #include "common/base/mem.h"
 #include "common/postfix/attr.h"
 
-enum { ANSWER_MAX = 65536, PAIRS_MAX = 16, KNOWN_MAX = 4096 };
+enum {
+	ANSWER_MAX = 65536,
+	PAIRS_MAX = 16,
+	KNOWN_MAX = 4096,
+	INPUT_SIZE = 4096,
+};
 
 struct known {
 	char *sender, *rcpt, *transport;
@@ -22,6 +27,8 @@ struct transports {
 	int fd; /* -1: not there */
 	char why[200];
 	struct attr_reader reader;
+	char input[INPUT_SIZE]; /* from_at to to_at: received, not read */
+	size_t from_at, to_at;
 	struct known *known;
 	size_t known_count;
 };
@@ -93,28 +100,42 @@ send_question(struct transports *t, const char *sender, const char *rcpt)
 	return is_sent;
 }
 
-/* One list of attributes. */
+static bool
+fill_input(struct transports *t, int64_t until_ms)
+{
+	struct pollfd p = {.fd = t->fd, .events = POLLIN};
+	int64_t left = until_ms - clock_mono_ms();
+	ssize_t got;
+
+	if (left <= 0 || poll(&p, 1, (int)left) == 0) {
+		fail(t, "no answer");
+		return false;
+	}
+	got = recv(t->fd, t->input, sizeof(t->input), 0);
+	if (got <= 0) {
+		fail(t, "it hung up");
+		return false;
+	}
+	t->from_at = 0;
+	t->to_at = (size_t)got;
+	return true;
+}
+
+/* One list of attributes; another may follow it at once. */
 static bool
 receive(struct transports *t, int64_t until_ms)
 {
-	struct pollfd p = {.fd = t->fd, .events = POLLIN};
-	char octet;
-
 	attr_reader_reset(&t->reader);
 	for (;;) {
-		int64_t left = until_ms - clock_mono_ms();
+		enum attr_result result;
 		size_t used;
 
-		if (left <= 0 || poll(&p, 1, (int)left) == 0) {
-			fail(t, "no answer");
+		if (t->from_at == t->to_at && !fill_input(t, until_ms))
 			return false;
-		}
-		/* Octet by octet: another list may follow. */
-		if (recv(t->fd, &octet, 1, 0) != 1) {
-			fail(t, "it hung up");
-			return false;
-		}
-		switch (attr_reader_feed(&t->reader, &octet, 1, &used)) {
+		result = attr_reader_feed(&t->reader, t->input + t->from_at,
+		    t->to_at - t->from_at, &used);
+		t->from_at += used;
+		switch (result) {
 		case ATTR_LIST:
 			return true;
 		case ATTR_BAD:
