@@ -105,6 +105,8 @@ show_gauges(const struct figures *f, struct moment now)
 	board_writer_set(b, BOARD_GAUGE_domains_limited,
 	    f->domains != NULL ? (int64_t)domains_live(f->domains) : 0);
 	board_writer_set(
+	    b, BOARD_GAUGE_hosts_bypassed, (int64_t)lane_bypassed(f->lane));
+	board_writer_set(
 	    b, BOARD_GAUGE_outage_noted, (int64_t)relief.outage_noted);
 	board_writer_set(b, BOARD_GAUGE_messages_active, relief.active);
 	board_writer_set(b, BOARD_GAUGE_crowd_relieving, relief.is_crowded);

@@ -90,7 +90,8 @@ read_head(struct boardfile *b, int fd, char *why, size_t n)
 	else
 		(void)snprintf(why, n,
 		    "the board is damaged (%lld octets, %d expected): a lane "
-		    "that runs, or the next one, makes it anew",
+		    "that runs, or the next one, makes it anew, if there is "
+		    "room",
 		    (long long)st.st_size, BOARD_SIZE);
 	return false;
 }

@@ -504,6 +504,21 @@ add_domains(const struct judging *j)
 		    rest);
 }
 
+/* Mail flows, but not by the host that is to have it. */
+static void
+add_bypassed(const struct judging *j)
+{
+	long long n = j->lane->gauges[BOARD_GAUGE_hosts_bypassed];
+	char rest[sizeof(j->out->text)];
+
+	if (n == 0 || j->out->state > HEALTH_SLOWED)
+		return;
+	(void)snprintf(rest, sizeof(rest), "%s", j->out->text);
+	(void)say(j, HEALTH_SLOWED,
+	    "%lld host%s cannot be used, the next of the list has the mail: %s",
+	    n, n == 1 ? "" : "s", rest);
+}
+
 void
 health_of(struct health *out, const struct model *m,
     const struct model_lane *lane, const struct backlog *backlog,
@@ -540,6 +555,7 @@ health_of(struct health *out, const struct model *m,
 		if (judges[i](&j))
 			break;
 	add_domains(&j);
+	add_bypassed(&j);
 }
 
 void

@@ -341,6 +341,7 @@ forget_process(struct model_lane *lane)
 	    BOARD_GAUGE_wakeup_wall_ms,
 	    BOARD_GAUGE_waits_reason,
 	    BOARD_GAUGE_outage_noted,
+	    BOARD_GAUGE_hosts_bypassed,
 	};
 
 	for (size_t i = 0; i < sizeof(in_hand) / sizeof(in_hand[0]); i++)

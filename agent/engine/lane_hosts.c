@@ -311,6 +311,16 @@ tell(struct route *r, const struct route *next, int64_t now_us)
 		    next->nexthops);
 }
 
+size_t
+lane_bypassed(const struct lane *lane)
+{
+	size_t n = 0;
+
+	list_each (link, &lane->routes)
+		n += route_of(link)->is_bypassed;
+	return n;
+}
+
 /* What was deferred for want of a host may be called back, if r has a session.
  */
 static void

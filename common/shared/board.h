@@ -149,7 +149,8 @@ enum {
 	X(alarms_raised, "alarms that stand now")                              \
 	X(alerts_pending, "alerts that URL or command have not taken yet")     \
 	X(outage_noted, "messages to be called back when an outage ends")      \
-	X(domains_limited, "recipient domains whose limit is not full again")
+	X(domains_limited, "recipient domains whose limit is not full again")  \
+	X(hosts_bypassed, "hosts whose mail goes to the next of their list")
 
 /* In microseconds. */
 #define BOARD_HISTS(X)                                                         \

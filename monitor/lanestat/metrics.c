@@ -336,6 +336,9 @@ static const struct gauge_row {
     {"postlane_limited_domains",
 	"Recipient domains whose limit is not full again",
 	.which = BOARD_GAUGE_domains_limited},
+    {"postlane_bypassed_hosts",
+	"Hosts that cannot be used, while the next of their list has the mail",
+	.which = BOARD_GAUGE_hosts_bypassed},
 };
 
 static double

@@ -146,7 +146,8 @@ def test_each_figure_is_what_happened(base, certs, origin, started):
     assert host["certificate_wall_ms"] == end_of(certs.good.cert)
     for name in ("oldest_wall_ms", "sessions_idle", "sessions_busy",
                  "sessions_closing", "requests_waiting", "alarms_raised",
-                 "alerts_pending", "outage_noted", "domains_limited"):
+                 "alerts_pending", "outage_noted", "domains_limited",
+                 "hosts_bypassed"):
         assert lane["gauges"][name] == 0, name
 
 

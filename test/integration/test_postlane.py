@@ -123,6 +123,24 @@ def test_status_when_the_smarthost_slows_down_or_refuses(
     assert sim.stats()["connections_total"] >= 1
 
 
+def test_status_when_the_next_host_has_the_mail(
+        origin, base, certs, started):
+    """It flows, and yet somebody should know."""
+    sim = start(base, certs, origin, started)
+    first = f"[127.0.0.1]:{paths.free_port()}"
+    origin.set(relayhost=first,
+               smtp_fallback_relay=f"[127.0.0.1]:{sim.port}")
+    started(origin)
+    origin.inject(messages.generate(2))
+    sim.wait_taken(2)
+    assert sentence(origin, "slowed").startswith(
+        "1 host cannot be used, the next of the list has the mail: ")
+    lane = origin.lane("fast")
+    assert lane["gauges"]["hosts_bypassed"] == 1
+    assert "Connection refused" in lane["trouble"]
+    assert origin.postlane("-q", "status").returncode == 1
+
+
 def test_deferred_mail_of_others_is_not_the_lanes(
         origin, base, certs, started):
     """By transport: three queues, two transports, one lane that is asked."""

@@ -667,6 +667,21 @@ health_tells_of_a_domain_that_is_held(void **state)
 }
 
 static void
+health_tells_that_another_host_has_the_mail(void **state)
+{
+	struct world *w = *state;
+
+	w->lane->per_s_10s = 1;
+	w->lane->gauges[BOARD_GAUGE_hosts_bypassed] = 1;
+	is(w, HEALTH_SLOWED,
+	    "1 host cannot be used, the next of the list has the mail: sends, "
+	    "nothing waits");
+	/* What is worse is told alone. */
+	waits(w, BOARD_WAIT_OUTAGE, "connect: refused", 7);
+	is(w, HEALTH_ALARM, "nothing goes: connect: refused");
+}
+
+static void
 token_is(struct world *w, enum health_state state, const char *text)
 {
 	struct health h;
@@ -734,6 +749,7 @@ main(void)
 	    cmocka_unit_test(say_times_and_rates_as_one_reads_them),
 	    IN_WORLD(health_of_a_lane_that_is_drained_tells_what_still_goes),
 	    IN_WORLD(health_tells_of_a_domain_that_is_held),
+	    IN_WORLD(health_tells_that_another_host_has_the_mail),
 	    IN_WORLD(
 		health_of_a_token_is_alarm_when_it_ends_and_has_no_successor),
 	};
