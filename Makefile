@@ -18,6 +18,10 @@ TERM_LIBS  := $(shell pkg-config --libs ncursesw 2>/dev/null)
 WARN = -Wall -Wextra -Wshadow -Wconversion -Wsign-conversion -Wformat=2 \
        -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual -Wwrite-strings \
        -Wundef -Wvla -Wswitch-enum -Wimplicit-fallthrough -Wnull-dereference
+# Enumerators are this project's constants, also beside doubles.
+ifneq ($(findstring clang,$(CC)),)
+WARN += -Wno-enum-float-conversion
+endif
 CFLAGS   ?= -O2 -g
 
 # Hardening stands behind CFLAGS and LDFLAGS, which so cannot undo it: HARDEN=

@@ -610,8 +610,11 @@ look_into_files(struct resolver_query *q)
 	hints.ai_family = AF_UNSPEC;
 	hints.ai_socktype = SOCK_STREAM;
 	/* The order is ours to make; c-ares' would probe with sockets.
-	 * CARES_HOSTS in the environment names another file. */
-	hints.ai_flags = ARES_AI_NOSORT | ARES_AI_ENVHOSTS;
+	 * CARES_HOSTS in the environment names another file; told to look for
+	 * that when there is none, c-ares 1.34 reads no file at all. */
+	hints.ai_flags = ARES_AI_NOSORT;
+	if (getenv("CARES_HOSTS") != NULL)
+		hints.ai_flags |= ARES_AI_ENVHOSTS;
 	ares_getaddrinfo(
 	    q->resolver->files, q->name, NULL, &hints, on_file_entry, q);
 }

@@ -714,9 +714,10 @@ judge(struct tls *tls, SSL *ssl, X509 *cert, const struct tlspolicy *policy,
 		return;
 	out->is_matched = match_any(tls, cert, policy, host, nexthop);
 	if (!out->is_matched) {
-		/* smtp(8) has OpenSSL check the name with the chain, and calls
-		 * the whole untrusted. */
-		out->is_trusted = false;
+		/* Before 3.10 smtp(8) has OpenSSL check the name with the
+		 * chain, and calls the whole untrusted. */
+		out->is_trusted =
+		    version_at_least(tls->set->mail_version, 3, 10);
 		describe_mismatch(
 		    cert, policy, host, nexthop, out->why, sizeof(out->why));
 	}

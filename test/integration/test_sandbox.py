@@ -100,5 +100,7 @@ def test_refused_call_is_told(base, certs, origin, started):
         origin.set(lane_sandbox=mode)
         origin.reload()
         send(origin, sim, 2, mode)
+        # the one before may still be on its way out
+        wait_until(lambda: len(origin.pids("lane")) == 1, 30, "one lane")
         lane, = origin.pids("lane")
         assert has_no_rights(lane)["Seccomp"] == filtered
