@@ -143,6 +143,10 @@ fill_account(struct board_account *a, uint64_t key)
 int
 LLVMFuzzerInitialize(int *argc, char ***argv)
 {
+	static char fast[] = "fast", slow[] = "slow", none[] = "",
+		    etc[] = "/etc/postfix", token[] = "token",
+		    owner[] = "postfix";
+
 	(void)argc;
 	(void)argv;
 	CHECK(mkdtemp(directory) != NULL);
@@ -162,18 +166,18 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 	fill_lane(&sound->lanes[1], "slow", 2);
 	fill_lane(&sound->lanes[2], "gone", 0);
 	for (size_t i = 0; i < 2; i++) {
-		own[i].name = i == 0 ? "fast" : "slow";
+		own[i].name = i == 0 ? fast : slow;
 		own[i].opt.service_name = own[i].name;
-		own[i].opt.class = "fast";
+		own[i].opt.class = fast;
 		own[i].set.lane_state_directory = directory;
-		own[i].set.lane_fleet = "";
+		own[i].set.lane_fleet = none;
 		own[i].set.lane_connection_limit = 20;
 	}
 	site = (struct site){.lanes = own, .lane_count = 2};
 	site.set.lane_state_directory = directory;
-	site.set.config_directory = "/etc/postfix";
-	site.set.lane_token_service_name = "token";
-	site.set.mail_owner = "postfix";
+	site.set.config_directory = etc;
+	site.set.lane_token_service_name = token;
+	site.set.mail_owner = owner;
 	return 0;
 }
 

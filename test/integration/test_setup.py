@@ -274,8 +274,10 @@ def test_undo_of_what_was_changed_by_hand(site, how):
 
 
 def settings_of(origin):
-    return (origin.command("postconf", "-n").stdout +
-            origin.command("postconf", "-M").stdout).splitlines()
+    lines = (origin.command("postconf", "-n").stdout +
+             origin.command("postconf", "-M").stdout).splitlines()
+    # 3.10 shows it now and then, though main.cf does not set it
+    return [line for line in lines if "config_directory = " not in line]
 
 
 def test_mail_goes_out_by_what_was_set_up(base, certs, origin, started):
