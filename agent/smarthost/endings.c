@@ -1,5 +1,6 @@
 #include "agent/smarthost/endings.h"
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 
 enum { MINUTE_US = 60000000, NAME_PREFIX = 7 /* of "closed_" */ };
@@ -78,8 +79,8 @@ endings_is_trouble(enum session_end how)
 
 void
 endings_tell(struct endings *ends, enum session_end how,
-    const struct session *session, const char *why, int64_t age_ms,
-    int64_t now_us)
+    const struct session *session, const char *why, int64_t began_us,
+    int64_t dialled_us, int64_t now_us)
 {
 	const struct peer *peer = session_peer(session);
 	enum board_counter counter = endings_counter(how, session);
@@ -90,10 +91,13 @@ endings_tell(struct endings *ends, enum session_end how,
 		return;
 	}
 	log_info("session=%s end=%s relay=%s[%s]:%s messages=%d accepted=%d "
-		 "in_doubt=%d age=%.3gs left_out=%llu why=\"%.200s\"",
+		 "in_doubt=%d age=%.3gs dial=%.3gs left_out=%llu "
+		 "why=\"%.200s\"",
 	    peer->session, board_counters[counter].name + NAME_PREFIX,
 	    peer->host, peer->addr, peer->port, session_messages(session),
 	    session_accepted(session), session_in_doubt(session),
-	    (double)age_ms / 1000, (unsigned long long)ends->left_out, why);
+	    (double)(now_us - began_us) / US_PER_S,
+	    (double)(dialled_us - began_us) / US_PER_S,
+	    (unsigned long long)ends->left_out, why);
 	ends->left_out = 0;
 }

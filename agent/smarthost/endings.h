@@ -32,9 +32,9 @@ enum board_counter endings_counter(
 /* Nobody wanted it to end so: it was lost, timed out or out of step. */
 bool endings_is_trouble(enum session_end how);
 
-/* age_ms: since the dial began. */
+/* began_us: the dial; dialled_us: the session was there. */
 void endings_tell(struct endings *ends, enum session_end how,
-    const struct session *session, const char *why, int64_t age_ms,
-    int64_t now_us);
+    const struct session *session, const char *why, int64_t began_us,
+    int64_t dialled_us, int64_t now_us);
 
 #endif

@@ -29,7 +29,7 @@ struct upstream {
 	struct link *conn;
 	struct lane_session *ls;
 	int64_t rtt_us;
-	int64_t began_us;
+	int64_t began_us, dialled_us; /* the dial, its end */
 	struct lead_key lead_key; /* of a login that leads */
 };
 
@@ -274,8 +274,9 @@ on_dialled(void *ctx, struct dial_result *result)
 		return;
 	}
 	board_writer_add(ups->env.board, BOARD_COUNTER_dials_ok, 1);
-	board_writer_observe(ups->env.board, BOARD_HIST_dial_time,
-	    loop_now_us(ups->env.loop) - u->began_us);
+	u->dialled_us = loop_now_us(ups->env.loop);
+	board_writer_observe(
+	    ups->env.board, BOARD_HIST_dial_time, u->dialled_us - u->began_us);
 	board_writer_set_host_rtt(
 	    ups->env.board, accounts_host(u->route), u->rtt_us);
 	if (result->peer.certificate_end_s > 0)
@@ -391,8 +392,8 @@ on_session_ended(void *ctx, struct lane_session *ls, enum session_end how,
 	int64_t now_us = loop_now_us(ups->env.loop);
 
 	CHECK(u->ls == ls && u->dial == NULL);
-	endings_tell(&ups->ends, how, ls->session, why,
-	    (now_us - u->began_us) / 1000, now_us);
+	endings_tell(&ups->ends, how, ls->session, why, u->began_us,
+	    u->dialled_us, now_us);
 	board_writer_add(ups->env.board, endings_counter(how, ls->session), 1);
 	if (endings_is_trouble(how))
 		board_writer_trouble(ups->env.board, why);

@@ -59,6 +59,7 @@ struct reading {
 	int64_t second_s;
 	struct samples before, answers;
 	struct samples ages, counts; /* of sessions */
+	struct samples dials;
 	struct edge *edges;
 	size_t edge_count, edge_room;
 };
@@ -371,12 +372,15 @@ on_session(struct reading *r, const char *line, double now_s, bool is_whole)
 {
 	double messages = number_of(line, " messages=");
 	double age = number_of(line, " age=");
+	double dial = number_of(line, " dial=");
 	double from_s = now_s - age + (is_whole ? 1 : 0);
 
 	if (age > 0 && from_s < now_s) {
 		add_edge(r, from_s, 1);
 		add_edge(r, now_s, -1);
 	}
+	if (dial > 0)
+		add_sample(&r->dials, dial);
 	if (messages < (double)SESSION_MESSAGES_MIN || age <= 0)
 		return;
 	add_sample(&r->ages, age);
@@ -553,6 +557,7 @@ sum_up(struct reading *r)
 			log->last_ms = end_ms;
 	}
 	log->before_ms = quantile(&r->before, 0.25) * 1000;
+	log->dial_ms = quantile(&r->dials, 0.5) * 1000;
 	log->answer_ms = quantile(&r->answers, 0.05) * 1000;
 	log->apart_ms = apart_of(r, log->answer_ms / 1000) * 1000;
 	count_sessions(r);
@@ -606,6 +611,7 @@ maillog_read(
 	mem_free(r.second);
 	mem_free(r.before.values);
 	mem_free(r.answers.values);
+	mem_free(r.dials.values);
 	mem_free(r.ages.values);
 	mem_free(r.counts.values);
 	mem_free(r.edges);

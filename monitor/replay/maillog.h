@@ -43,6 +43,7 @@ struct maillog {
 	/* What cannot be had faster: */
 	double before_ms; /* from the coming to the queue manager's hands */
 	double answer_ms; /* from MAIL to the reply, at best */
+	double dial_ms; /* half of them took no longer; 0: not known */
 	double apart_ms; /* of two messages of one session, the dial taken off;
 			    0: not known */
 };

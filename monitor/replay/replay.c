@@ -167,7 +167,7 @@ static void
 begin(struct play *play)
 {
 	struct sim_world *w = &play->world;
-	double answer_ms = 0, apart_ms = 0;
+	double answer_ms = 0, apart_ms = 0, dial_ms = 0;
 
 	sim_init(w);
 	w->lane_count = (int)play->count;
@@ -185,6 +185,8 @@ begin(struct play *play)
 		mail->ctx = play;
 		if (log->answer_ms > answer_ms)
 			answer_ms = log->answer_ms;
+		if (log->dial_ms > dial_ms)
+			dial_ms = log->dial_ms;
 		if (apart_ms == 0 ||
 		    (log->apart_ms > 0 && log->apart_ms < apart_ms))
 			apart_ms = log->apart_ms;
@@ -197,6 +199,9 @@ begin(struct play *play)
 	w->rtt_ms = (int64_t)ceil(answer_ms - apart_ms);
 	if (w->rtt_ms < 1)
 		w->rtt_ms = 1;
+	/* How many sessions a burst is given depends on it. */
+	if (dial_ms > 0)
+		w->dial_rtts = (int64_t)ceil(dial_ms / (double)w->rtt_ms);
 	w->on_second = on_second;
 	w->ctx = play;
 	sim_begin(w);

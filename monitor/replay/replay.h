@@ -5,11 +5,12 @@
  *
  * The engine and the account's rates are the lane's own. The provider of the
  * world takes everything: it answers as soon as the one of the log did at best,
- * and a session's messages are as far apart as in half of the log's sessions.
- * So the figures say what the settings do, and not what a provider with limits
- * nobody set would have said. What is deferred, for want of room or quota,
- * comes again after minimal_backoff_time's default. The world lives on until
- * all is gone, for REPLAY_MAX_S at most.
+ * and a session's messages are as far apart as in half of the log's sessions,
+ * and a dial takes as long as half of them did. So the figures say what the
+ * settings do, and not what a provider with limits nobody set would have said.
+ * What is deferred, for want of room or quota, comes again after
+ * minimal_backoff_time's default. The world lives on until all is gone, for
+ * REPLAY_MAX_S at most.
  */
 #ifndef REPLAY_H
 #define REPLAY_H

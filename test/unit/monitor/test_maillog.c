@@ -75,9 +75,11 @@ maillog_takes_its_own_program_and_nothing_else(void **state)
 	       "10.0+00:00 mx postfix/slow/fast[1]: QABCD1: to=<x@d>, "
 	       "delay=1, delays=0/0/0/1, status=sent (x)\n" AT
 	       "10.0+00:00 mx postfix/fast[1]: session=abc end=spent "
-	       "relay=r messages=50 accepted=50 in_doubt=0 age=10s\n" AT
+	       "relay=r messages=50 accepted=50 in_doubt=0 age=10s "
+	       "dial=0.2s left_out=0\n" AT
 	       "10.0+00:00 mx postfix/fast[1]: session=abd end=idle "
-	       "relay=r messages=1 accepted=1 in_doubt=0 age=0.1s\n" AT
+	       "relay=r messages=1 accepted=1 in_doubt=0 age=0.1s "
+	       "dial=0.1s left_out=0\n" AT
 	       "10.0+00:00 mx postfix/fast[1]: connect to r: refused\n"
 	       "no line of a log\n\n"
 	       "postfix/fast[1]: QABCD2: to=<x@d>, delay=1\n" AT
@@ -85,6 +87,7 @@ maillog_takes_its_own_program_and_nothing_else(void **state)
 	assert_int_equal(log.count, 1);
 	/* 7 of 10 s were the dial's round trips, 3 s 43 messages */
 	assert_int_equal((int)log.apart_ms, 69);
+	assert_int_equal((int)(log.dial_ms + 0.5), 200);
 	maillog_fini(&log);
 }
 

@@ -129,6 +129,17 @@ replay_is_as_slow_as_the_server_of_the_log(void **state)
 	assert_int_equal(lane.sessions, 2);
 }
 
+static void
+replay_dials_as_long_as_the_lane_of_the_log(void **state)
+{
+	(void)state;
+	play();
+	between(lane.p50_s, 0.1, 1);
+	mail.dial_ms = 3000;
+	play();
+	between(lane.p50_s, 2.5, 4);
+}
+
 /* A quota of the account is one for both. */
 static void
 replay_has_lanes_of_one_account(void **state)
@@ -162,6 +173,7 @@ main(void)
 	    IN_WORLD(replay_waits_as_a_rate_lets_it),
 	    IN_WORLD(replay_counts_a_quota_and_waits_for_the_next_day),
 	    IN_WORLD(replay_is_as_slow_as_the_server_of_the_log),
+	    IN_WORLD(replay_dials_as_long_as_the_lane_of_the_log),
 	    IN_WORLD(replay_has_lanes_of_one_account),
 	};
 
