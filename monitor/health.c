@@ -151,6 +151,12 @@ judge_process(const struct judging *j)
 			j->now_ms - j->lane->beat_wall_ms, text, sizeof(text)));
 	if (judge_orders(j))
 		return true;
+	/* After a reload the next one comes with the next message. */
+	if (j->account != NULL && j->account->slots.draining > 0)
+		return say(j, HEALTH_WELL,
+		    "no process yet: those from before a reload end what they "
+		    "have, with %d connections of the account",
+		    j->account->slots.draining);
 	return say(j, HEALTH_WELL,
 	    "no process yet: master(8) starts it with the next message");
 }

@@ -372,6 +372,12 @@ health_without_a_process_depends_on_whether_one_is_needed(void **state)
 	w->lane->beat_wall_ms = 0;
 	is(w, HEALTH_WELL,
 	    "no process yet: master(8) starts it with the next message");
+	w->lane->account = 0;
+	w->account.slots.draining = 2;
+	is(w, HEALTH_WELL,
+	    "no process yet: those from before a reload end what they have, "
+	    "with 2 connections of the account");
+	w->account.slots.draining = 0;
 	w->share.messages[BACKLOG_ACTIVE] = 12;
 	w->share.oldest_wall_ms = NOW_MS - HEALTH_STUCK_MS + 1;
 	is(w, HEALTH_WELL,
