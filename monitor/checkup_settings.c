@@ -302,7 +302,6 @@ is_protection(const char *name)
 {
 	return (strncmp(name, "smtp_tls_", 9) == 0 ||
 		   strncmp(name, "tls_", 4) == 0) &&
-	       strcmp(name, "smtp_tls_enable_rpk") != 0 &&
 	       strcmp(name, "smtp_tls_note_starttls_offer") != 0 &&
 	       strcmp(name, "smtp_tls_loglevel_maps") != 0;
 }

@@ -106,7 +106,7 @@ struct settings {
 	char *smtp_tls_servername;
 	int smtp_tls_loglevel, smtp_tls_scert_verifydepth;
 	int64_t smtp_tls_session_cache_timeout_us;
-	bool smtp_tls_enforce_peername;
+	bool smtp_tls_enforce_peername, smtp_tls_enable_rpk;
 	char *smtp_tls_per_site; /* not supported without policy maps */
 	char *tls_high_cipherlist, *tls_medium_cipherlist;
 	char *tls_low_cipherlist, *tls_export_cipherlist;

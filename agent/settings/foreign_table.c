@@ -129,9 +129,6 @@ static const struct foreign table[] = {
     FINE("smtp_tlsrpt_socket_name", "3.10", "no reports of TLSRPT are made"),
     FINE("smtp_tlsrpt_skip_reused_handshakes", "3.10",
 	"no reports of TLSRPT are made"),
-    REFUSE("smtp_tls_enable_rpk", "3.9", "no",
-	"no raw public keys: level fingerprint knows the key of a certificate, "
-	"too"),
     FINE("smtp_tls_enforce_sts_mx_patterns", "3.10",
 	"for policies of MTA-STS, by MX host"),
     FINE("smtp_tls_dane_insecure_mx_policy", "3.4",

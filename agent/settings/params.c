@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <openssl/opensslv.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -531,6 +532,17 @@ check_ports(const struct settings *set, struct problems *problems)
 		}
 }
 
+/* smtp(8) passes over it then, and talks to servers it should not know. */
+static void
+check_keys(const struct settings *set, struct problems *problems)
+{
+	if (set->smtp_tls_enable_rpk && OPENSSL_VERSION_NUMBER < 0x30200000L)
+		problems_addf(problems,
+		    "bad parameter: smtp_tls_enable_rpk = yes: not supported "
+		    "by lane: its OpenSSL is older than 3.2; level "
+		    "fingerprint knows the key of a certificate, too");
+}
+
 /* smtp(8) would look them up in files and tables, too. */
 static void
 check_services(const struct settings *set, struct problems *problems)
@@ -598,6 +610,7 @@ params_check(const struct settings *set, struct problems *problems)
 {
 	check_smarthost(set, problems);
 	check_ports(set, problems);
+	check_keys(set, problems);
 	check_services(set, problems);
 	check_mechanisms(set, problems);
 	check_log_name(set, problems);

@@ -192,8 +192,7 @@ static const struct param table[] = {
 
     WORD(smtp_tls_security_level, "",
 	"- none may encrypt fingerprint verify secure", "how much TLS"),
-    STR(smtp_tls_policy_maps, "",
-	"level and more, by destination; no enable_rpk=yes, no DANE"),
+    STR(smtp_tls_policy_maps, "", "level and more, by destination; no DANE"),
     BOOL(smtp_use_tls, "no", "obsolete: level may"),
     BOOL(smtp_enforce_tls, "no", "obsolete: level encrypt"),
     BOOL(smtp_tls_wrappermode, "no", "TLS before SMTP (port 465)"),
@@ -211,6 +210,8 @@ static const struct param table[] = {
 	"names for level secure"),
     STR(smtp_tls_fingerprint_cert_match, "", "certificates by fingerprint"),
     STR(smtp_tls_fingerprint_digest, "sha256", "digest of fingerprints"),
+    BOOL(smtp_tls_enable_rpk, "no",
+	"take raw public keys up to level fingerprint (OpenSSL 3.2 and later)"),
     STR(smtp_tls_protocols, ">=TLSv1", "TLS versions at level may"),
     STR(smtp_tls_mandatory_protocols, ">=TLSv1", "TLS versions above"),
     WORD(smtp_tls_ciphers, "medium", TLS_GRADES, "ciphers at level may"),

@@ -11,6 +11,7 @@
 #include <strings.h>
 #include <time.h>
 
+#include "agent/smarthost/rpk.h"
 #include "agent/smarthost/tlssession.h"
 #include "agent/smarthost/trust_anchors.h"
 #include "common/base/clock.h"
@@ -409,6 +410,9 @@ tls_open(struct tls *tls, const struct tlspolicy *policy, const char *host,
 		why = "invalid TLS cipher grade or exclusion list";
 	else if (!set_name(ssl, policy, host, nexthop))
 		why = "invalid TLS server name";
+	else if (policy->enable_rpk && tls_level_may_have_key(policy->level) &&
+		 !rpk_ask(ssl))
+		why = "no raw public keys";
 	else if (policy->anchors != NULL &&
 		 !trust_anchors_use(policy->anchors, ssl))
 		why = "no usable trust anchor";
@@ -476,9 +480,11 @@ hex_text(const unsigned char *digest, unsigned n, char *out, size_t size)
 		    i > 0 ? ":" : "", digest[i]);
 }
 
-/* The certificate's or its public key's digest is the wanted one. */
+/* The certificate's, if there is one, or its public key's digest is the wanted
+ * one. */
 static bool
-match_fingerprint(X509 *cert, const EVP_MD *md, struct slice wanted)
+match_fingerprint(
+    X509 *cert, EVP_PKEY *pkey, const EVP_MD *md, struct slice wanted)
 {
 	unsigned char digest[EVP_MAX_MD_SIZE];
 	char text[DIGEST_TEXT_SIZE] = "";
@@ -487,11 +493,11 @@ match_fingerprint(X509 *cert, const EVP_MD *md, struct slice wanted)
 	int key_n;
 	bool ok = false;
 
-	if (X509_digest(cert, md, digest, &n) == 1) {
+	if (cert != NULL && X509_digest(cert, md, digest, &n) == 1) {
 		hex_text(digest, n, text, sizeof(text));
 		ok = slice_eq_nocase(wanted, text);
 	}
-	key_n = i2d_PUBKEY(X509_get0_pubkey(cert), &key);
+	key_n = i2d_PUBKEY(pkey, &key);
 	if (!ok && key_n > 0 &&
 	    EVP_Digest(key, (size_t)key_n, digest, &n, md, NULL) == 1) {
 		hex_text(digest, n, text, sizeof(text));
@@ -502,27 +508,29 @@ match_fingerprint(X509 *cert, const EVP_MD *md, struct slice wanted)
 }
 
 static bool
-match_any(struct tls *tls, X509 *cert, const struct tlspolicy *policy,
+match_any_digest(
+    struct tls *tls, X509 *cert, EVP_PKEY *pkey, const struct tlspolicy *policy)
+{
+	const EVP_MD *md =
+	    EVP_get_digestbyname(tls->set->smtp_tls_fingerprint_digest);
+	struct slice rest = slice_str(policy->match), word;
+
+	while (md != NULL && words_cut(&rest, "|, \t", &word))
+		if (match_fingerprint(cert, pkey, md, word))
+			return true;
+	return false;
+}
+
+static bool
+match_any_name(struct tls *tls, X509 *cert, const struct tlspolicy *policy,
     const char *host, const char *nexthop)
 {
-	bool by_digest = policy->level == TLS_LEVEL_FINGERPRINT;
-	const char *separators = by_digest ? "|, \t" : ":, \t";
-	const EVP_MD *md = NULL;
 	struct slice rest = slice_str(policy->match), word;
 	char name[NAMES_SIZE];
-	bool is_match;
 
-	if (by_digest) {
-		md =
-		    EVP_get_digestbyname(tls->set->smtp_tls_fingerprint_digest);
-		if (md == NULL)
-			return false;
-	}
-	while (words_cut(&rest, separators, &word)) {
+	while (words_cut(&rest, ":, \t", &word)) {
 		wanted_name(word, host, nexthop, name, sizeof(name));
-		is_match = by_digest ? match_fingerprint(cert, md, word)
-				     : match_name(tls->set, cert, name);
-		if (is_match)
+		if (match_name(tls->set, cert, name))
 			return true;
 	}
 	return false;
@@ -661,23 +669,22 @@ describe_untrusted(SSL *ssl, X509 *cert, char *out, size_t n)
 
 /* smtp(8) has OpenSSL check this before it looks for the digest. */
 static bool
-is_key_strong(X509 *cert)
+is_key_strong(const EVP_PKEY *key)
 {
-	EVP_PKEY *key = X509_get0_pubkey(cert);
-
 	return key != NULL && EVP_PKEY_get_security_bits(key) >= KEY_BITS_MIN;
 }
 
 static void
-judge_fingerprint(struct tls *tls, X509 *cert, const struct tlspolicy *policy,
-    struct tls_facts *out)
+judge_fingerprint(struct tls *tls, X509 *cert, EVP_PKEY *key,
+    const struct tlspolicy *policy, struct tls_facts *out)
 {
-	if (!is_key_strong(cert)) {
+	if (!is_key_strong(key)) {
 		(void)snprintf(out->why, sizeof(out->why),
-		    "the certificate's key is too small");
+		    "%s key is too small",
+		    cert != NULL ? "the certificate's" : "the raw public");
 		return;
 	}
-	out->is_matched = match_any(tls, cert, policy, "", "");
+	out->is_matched = match_any_digest(tls, cert, key, policy);
 	if (!out->is_matched)
 		(void)snprintf(
 		    out->why, sizeof(out->why), "fingerprint does not match");
@@ -696,7 +703,8 @@ judge(struct tls *tls, SSL *ssl, X509 *cert, const struct tlspolicy *policy,
 {
 	out->is_trusted = SSL_get_verify_result(ssl) == X509_V_OK;
 	if (policy->level == TLS_LEVEL_FINGERPRINT) {
-		judge_fingerprint(tls, cert, policy, out);
+		judge_fingerprint(
+		    tls, cert, X509_get0_pubkey(cert), policy, out);
 		return;
 	}
 	if (!out->is_trusted) {
@@ -712,7 +720,7 @@ judge(struct tls *tls, SSL *ssl, X509 *cert, const struct tlspolicy *policy,
 	}
 	if (!tls_level_must_match(policy->level))
 		return;
-	out->is_matched = match_any(tls, cert, policy, host, nexthop);
+	out->is_matched = match_any_name(tls, cert, policy, host, nexthop);
 	if (!out->is_matched) {
 		/* Before 3.10 smtp(8) has OpenSSL check the name with the
 		 * chain, and calls the whole untrusted. */
@@ -723,18 +731,34 @@ judge(struct tls *tls, SSL *ssl, X509 *cert, const struct tlspolicy *policy,
 	}
 }
 
+/* No name and no issuer is in it. */
+static void
+judge_key(struct tls *tls, EVP_PKEY *key, const struct tlspolicy *policy,
+    struct tls_facts *out)
+{
+	if (policy->level == TLS_LEVEL_FINGERPRINT)
+		judge_fingerprint(tls, NULL, key, policy, out);
+	else
+		(void)snprintf(
+		    out->why, sizeof(out->why), "a raw public key was sent");
+}
+
 void
 tls_judge(struct tls *tls, struct ssl_st *ssl, const struct tlspolicy *policy,
     const char *host, const char *nexthop, struct tls_facts *out)
 {
 	X509 *cert = SSL_get0_peer_certificate(ssl);
+	EVP_PKEY *key = cert == NULL ? rpk_of_peer(ssl) : NULL;
 
 	CHECK(tls->sessions != NULL);
 	memset(out, 0, sizeof(*out));
 	out->is_resumed = SSL_session_reused(ssl) == 1;
 	out->has_cert = cert != NULL;
+	out->has_key = key != NULL;
 	out->end_s = cert != NULL ? end_of(cert) : 0;
-	if (cert == NULL)
+	if (key != NULL)
+		judge_key(tls, key, policy, out);
+	else if (cert == NULL)
 		(void)snprintf(
 		    out->why, sizeof(out->why), "no certificate was sent");
 	else
@@ -752,9 +776,9 @@ tls_key(
 {
 	unsigned char digest[EVP_MAX_MD_SIZE];
 	unsigned n = 0;
-	char *text = mem_printf("%s\n%d\n%s\n%s\n%s\n%s\n%s\n%s", where,
-	    (int)policy->level, policy->protocols, policy->ciphers,
-	    policy->exclude, policy->match, policy->servername,
+	char *text = mem_printf("%s\n%d %d\n%s\n%s\n%s\n%s\n%s\n%s", where,
+	    (int)policy->level, (int)policy->enable_rpk, policy->protocols,
+	    policy->ciphers, policy->exclude, policy->match, policy->servername,
 	    policy->anchors != NULL ? trust_anchors_digest(policy->anchors)
 				    : "");
 

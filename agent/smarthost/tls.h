@@ -31,6 +31,7 @@ enum { TLS_SESSIONS_PER_KEY = 40, TLS_KEYS_MAX = 64 };
 /* What is known after a handshake. */
 struct tls_facts {
 	bool has_cert, is_trusted, is_matched, is_resumed;
+	bool has_key; /* instead of a certificate */
 	int64_t end_s; /* of the server's certificate, since the epoch; 0: ? */
 	char why[400]; /* why it is not trusted or not matched, else "" */
 };

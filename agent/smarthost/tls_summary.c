@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/smarthost/rpk.h"
+
 /* " key-exchange X25519", for TLS 1.3 only, as smtp(8). */
 #if OPENSSL_VERSION_PREREQ(3, 2)
 /* The group's own name, "x25519": one of two kinds of keys has no other. */
@@ -62,24 +64,27 @@ static void
 add_signature(SSL *ssl, char *out, size_t n)
 {
 	X509 *cert = SSL_get0_peer_certificate(ssl);
-	EVP_PKEY *key;
+	EVP_PKEY *key =
+	    cert != NULL ? X509_get0_pubkey(cert) : rpk_of_peer(ssl);
+	const char *raw = cert == NULL ? " raw public key" : "";
 	char group[64] = "";
 	int nid = NID_undef, used;
 
-	if (cert == NULL || SSL_session_reused(ssl))
-		return;
-	key = X509_get0_pubkey(cert);
-	if (key == NULL || SSL_get_peer_signature_type_nid(ssl, &nid) != 1)
+	if (key == NULL || SSL_session_reused(ssl) ||
+	    SSL_get_peer_signature_type_nid(ssl, &nid) != 1)
 		return;
 	if (nid == EVP_PKEY_EC) {
 		(void)EVP_PKEY_get_group_name(key, group, sizeof(group), NULL);
-		used = snprintf(out, n, " server-signature ECDSA (%s)", group);
-	} else if (nid == EVP_PKEY_RSA || nid == EVP_PKEY_RSA_PSS) {
-		used = snprintf(out, n, " server-signature %s (%d bits)",
-		    signature_name(nid), EVP_PKEY_get_bits(key));
-	} else {
 		used = snprintf(
-		    out, n, " server-signature %s", signature_name(nid));
+		    out, n, " server-signature ECDSA (%s%s)", group, raw);
+	} else if (nid == EVP_PKEY_RSA || nid == EVP_PKEY_RSA_PSS) {
+		used = snprintf(out, n, " server-signature %s (%d bit%s)",
+		    signature_name(nid), EVP_PKEY_get_bits(key),
+		    cert == NULL ? raw : "s");
+	} else {
+		used = snprintf(out, n, " server-signature %s%s",
+		    signature_name(nid),
+		    cert == NULL ? " (raw public key)" : "");
 	}
 	if (used > 0 && (size_t)used < n &&
 	    SSL_get_peer_signature_nid(ssl, &nid) == 1 && nid != NID_undef)
@@ -95,10 +100,10 @@ tls_summary(struct ssl_st *ssl, const struct tls_facts *facts, const char *peer,
 	int all_bits = 0, bits = SSL_CIPHER_get_bits(cipher, &all_bits);
 	int used = snprintf(out, n,
 	    "%s TLS connection %s to %s: %s with cipher %s (%d/%d bits)",
-	    !facts->has_cert    ? "Anonymous"
-	    : facts->is_matched ? "Verified"
-	    : facts->is_trusted ? "Trusted"
-				: "Untrusted",
+	    !facts->has_cert && !facts->has_key ? "Anonymous"
+	    : facts->is_matched                 ? "Verified"
+	    : facts->is_trusted                 ? "Trusted"
+						: "Untrusted",
 	    facts->is_resumed ? "reused" : "established", peer,
 	    SSL_get_version(ssl), SSL_CIPHER_get_name(cipher), bits, all_bits);
 

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "agent/smarthost/rpk.h"
 #include "common/base/slice.h"
 #include "common/base/words.h"
 #include "common/postfix/version.h"
@@ -145,6 +146,7 @@ set_level(struct tlspolicy *p, const struct settings *set, enum tls_level level)
 	take(p->exclude, sizeof(p->exclude), exclude);
 	take(p->match, sizeof(p->match), default_match(set, level));
 	take(p->servername, sizeof(p->servername), set->smtp_tls_servername);
+	p->enable_rpk = set->smtp_tls_enable_rpk;
 }
 
 /* Of main.cf, or of the policy: it is what the server is asked for. */
@@ -258,15 +260,18 @@ set_tafile(struct tlspolicy *p, struct slice value)
 
 /* Those that say yes or no. */
 static const char *
-check_switch(struct slice name, struct slice value)
+set_switch(struct tlspolicy *p, struct slice name, struct slice value)
 {
 	bool is_yes = slice_eq_nocase(value, "yes");
 
 	if (!is_yes && !slice_eq_nocase(value, "no"))
 		return "must be yes or no";
-	return is_yes && slice_eq_nocase(name, "enable_rpk")
-		   ? "no raw public keys: level fingerprint knows the key of a "
-		     "certificate, too"
+	if (!slice_eq_nocase(name, "enable_rpk"))
+		return NULL;
+	p->enable_rpk = is_yes;
+	return is_yes && !RPK_IS_THERE
+		   ? "no raw public keys: OpenSSL is older than 3.2; level "
+		     "fingerprint knows the key of a certificate, too"
 		   : NULL;
 }
 
@@ -286,7 +291,7 @@ set_attribute(struct reading *r, struct slice name, struct slice value)
 	if (is_ignored(name))
 		return NULL;
 	if (is_switch(name))
-		return check_switch(name, value);
+		return set_switch(p, name, value);
 	if (slice_eq_nocase(name, "protocols"))
 		return set_once(&r->has_protocols, p->protocols,
 		    sizeof(p->protocols), value);

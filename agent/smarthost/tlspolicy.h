@@ -7,8 +7,9 @@
  * DANE levels need a validating resolver and are refused in clear words.
  * Attributes of reports and of MTA-STS (policy_*, mx_host_pattern) are passed
  * over. connection_reuse says nothing here, and must be yes or no all the same;
- * enable_rpk must be no. What may be there once and stands there twice makes
- * the policy useless, as for smtp(8).
+ * enable_rpk=yes needs an OpenSSL that has raw public keys, and the last one
+ * counts. What may be there once and stands there twice makes the policy
+ * useless, as for smtp(8).
  */
 #ifndef TLSPOLICY_H
 #define TLSPOLICY_H
@@ -38,6 +39,7 @@ struct tlspolicy {
 	char exclude[TLSPOLICY_TEXT_SIZE]; /* blanks, commas or ":" between */
 	char match[TLSPOLICY_TEXT_SIZE]; /* ":" (names) or "|" between */
 	char servername[256]; /* "", a name, "hostname" or "nexthop" */
+	bool enable_rpk; /* counts up to TLS_LEVEL_FINGERPRINT */
 	char tafiles[TLSPOLICY_TEXT_SIZE]; /* a line for each; "": main.cf's */
 	/* What they hold, for whoever is verified; NULL: authorities. Borrowed,
 	 * and set by whoever reads them. */
@@ -61,6 +63,13 @@ static inline bool
 tls_level_must_match(enum tls_level level)
 {
 	return level >= TLS_LEVEL_FINGERPRINT;
+}
+
+/* Only the server's key need be known, if anything. */
+static inline bool
+tls_level_may_have_key(enum tls_level level)
+{
+	return level >= TLS_LEVEL_MAY && level <= TLS_LEVEL_FINGERPRINT;
 }
 
 /* The certificate must have been issued by somebody who is trusted. */

@@ -162,6 +162,20 @@ fake_cert_speak(struct fake_cert *cert, int version)
 }
 
 void
+fake_cert_send_key(struct fake_cert *cert)
+{
+#if OPENSSL_VERSION_NUMBER >= 0x30200000L
+	static const unsigned char kinds[] = {
+	    TLSEXT_cert_type_rpk, TLSEXT_cert_type_x509};
+
+	CHECK(SSL_CTX_set1_server_cert_type(cert->ctx, kinds, sizeof(kinds)) ==
+	      1);
+#else
+	log_panic("no raw public keys in this OpenSSL: %p", (void *)cert);
+#endif
+}
+
+void
 fake_cert_free(struct fake_cert **cert)
 {
 	struct fake_cert *old = *cert;
@@ -173,6 +187,14 @@ fake_cert_free(struct fake_cert **cert)
 	mem_free(old);
 }
 
+static void
+put_digest(const unsigned char *digest, unsigned size, char *out, size_t n)
+{
+	for (size_t i = 0, at = 0; i < size && at + 4 < n; i++)
+		at += (size_t)snprintf(
+		    out + at, n - at, "%s%02X", i > 0 ? ":" : "", digest[i]);
+}
+
 void
 fake_fingerprint(const struct fake_cert *cert, char *out, size_t n)
 {
@@ -180,9 +202,21 @@ fake_fingerprint(const struct fake_cert *cert, char *out, size_t n)
 	unsigned size = 0;
 
 	CHECK(X509_digest(cert->cert, EVP_sha256(), digest, &size) == 1);
-	for (size_t i = 0, at = 0; i < size && at + 4 < n; i++)
-		at += (size_t)snprintf(
-		    out + at, n - at, "%s%02X", i > 0 ? ":" : "", digest[i]);
+	put_digest(digest, size, out, n);
+}
+
+void
+fake_key_fingerprint(const struct fake_cert *cert, char *out, size_t n)
+{
+	unsigned char digest[EVP_MAX_MD_SIZE], *der = NULL;
+	int length = i2d_PUBKEY(cert->key, &der);
+	unsigned size = 0;
+
+	CHECK(length > 0);
+	CHECK(EVP_Digest(
+		  der, (size_t)length, digest, &size, EVP_sha256(), NULL) == 1);
+	OPENSSL_free(der);
+	put_digest(digest, size, out, n);
 }
 
 static bool

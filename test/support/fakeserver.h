@@ -48,7 +48,14 @@ struct ssl_ctx_st *fake_cert_ctx(const struct fake_cert *cert);
 
 /* Its servers speak this version of TLS alone. */
 void fake_cert_speak(struct fake_cert *cert, int version);
+
+/* Its servers send their key alone to who takes that (RFC 7250); needs an
+ * OpenSSL that has it. */
+void fake_cert_send_key(struct fake_cert *cert);
 void fake_cert_free(struct fake_cert **cert);
+
+/* SHA-256 of the key, as a certificate has it. */
+void fake_key_fingerprint(const struct fake_cert *cert, char *out, size_t n);
 
 /* SHA-256 of the certificate, "AA:BB:...". */
 void fake_fingerprint(const struct fake_cert *cert, char *out, size_t n);

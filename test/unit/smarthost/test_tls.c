@@ -120,8 +120,6 @@ tls_policies_that_are_wrong_say_why(void **state)
 	    {"fingerprint tafile=/x", "\"tafile\": not valid"},
 	    {"verify tafile=", "empty value"},
 	    {"verify color=red", "unknown attribute"},
-	    {"fingerprint enable_rpk=yes",
-		"\"enable_rpk\": no raw public keys"},
 	    {"verify servername=a_b..c", "invalid host name"},
 	    {"encrypt ciphers=high ciphers=medium", "\"ciphers\": given more"},
 	    {"may PROTOCOLS=TLSv1.2 protocols=", "given more than once"},
