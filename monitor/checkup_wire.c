@@ -86,6 +86,22 @@ is_cured(const struct wire *w, const char *name, const char *value)
 	return is_ready;
 }
 
+/* A dial with this setting finds addresses, whatever comes then. */
+static bool
+finds_addresses(const struct wire *w, const char *name, const char *value)
+{
+	char *setting = mem_printf("%s=%s", name, value);
+	const char *const overrides[] = {setting, NULL};
+	char error[TEXT_SIZE];
+	json_t *report = prober_run(
+	    &w->c->prober, w->lane, "", overrides, error, sizeof(error));
+	bool is_so = json_array_size(json_object_get(report, "addresses")) > 0;
+
+	json_decref(report);
+	mem_free(setting);
+	return is_so;
+}
+
 /* The first of the values that gets there becomes the fix of what was found
  * last. */
 static bool
@@ -106,7 +122,7 @@ try_values(const struct wire *w, const char *name, const char *const *values)
 static void
 check_name(const struct wire *w, const char *text)
 {
-	static const char *const native[] = {"native", NULL};
+	static const char lookup[] = "smtp_host_lookup";
 	struct slice list = slice_str(checkup_nexthop(w->lane));
 	struct nexthop nexthop;
 	const char *error;
@@ -131,7 +147,8 @@ check_name(const struct wire *w, const char *text)
 	    "resolv.conf, which the lane uses only if told to%s",
 	    text_of(w->report, "nexthop"), text,
 	    is_short ? " (better is a name with its domain)" : "");
-	(void)try_values(w, "smtp_host_lookup", native);
+	if (finds_addresses(w, lookup, "native"))
+		checkup_fix_lane(w->c, w->lane, lookup, "native");
 }
 
 /* ---- TLS ------------------------------------------------------------------

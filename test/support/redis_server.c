@@ -8,10 +8,13 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -47,19 +50,36 @@ become_server(const struct redis_server *server, int out)
 	_exit(1);
 }
 
-/* Until it says that it is there. */
+static bool
+answers(const char *socket_path)
+{
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool is_there;
+
+	(void)snprintf(un.sun_path, sizeof(un.sun_path), "%s", socket_path);
+	is_there = connect(fd, (struct sockaddr *)&un, sizeof(un)) == 0;
+	(void)close(fd);
+	return is_there;
+}
+
+/* Until it takes connections; how it says so differs with its version. */
 static void
-await(int out)
+await(const struct redis_server *server)
 {
 	char all[8192] = "";
 	size_t n = 0;
+	struct pollfd out = {.fd = server->out, .events = POLLIN};
 
-	while (strstr(all, "eady to accept connections at") == NULL) {
-		ssize_t got = read(out, all + n, sizeof(all) - 1 - n);
+	while (!answers(server->socket)) {
+		ssize_t got = 1;
 
+		if (poll(&out, 1, 10) > 0) {
+			got = read(out.fd, all + n, sizeof(all) - 1 - n);
+			n += got > 0 ? (size_t)got : 0;
+		}
 		if (got <= 0)
 			fail_msg("redis-server did not start: %s", all);
-		n += (size_t)got;
 	}
 }
 
@@ -78,7 +98,7 @@ redis_server_start(struct redis_server *server)
 		become_server(server, fds[1]);
 	(void)close(fds[1]);
 	server->out = fds[0];
-	await(server->out);
+	await(server);
 	server->redis = redisConnectUnix(server->socket);
 	assert_non_null(server->redis);
 	assert_int_equal(server->redis->err, 0);
