@@ -213,9 +213,13 @@ try_authorities(const struct wire *w)
 	if (!try_values(w, "smtp_tls_CAfile", readable))
 		findings_advise(&w->c->findings,
 		    "if it is the right server, name the file that has its "
-		    "authority's certificate in smtp_tls_CAfile of the lane%s",
+		    "authority's certificate, or its own if that is "
+		    "self-signed, "
+		    "in smtp_tls_CAfile of the lane%s: postconf %s-P "
+		    "%s/unix/smtp_tls_CAfile=FILE",
 		    is_chosen ? ", in place of the one that is trusted now"
-			      : "");
+			      : "",
+		    w->c->conf, w->lane->opt.service_name);
 }
 
 /* Whose server that is a person has to know: to trust a name because it was
