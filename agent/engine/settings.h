@@ -104,7 +104,8 @@ struct settings {
 	char *smtp_tls_ciphers, *smtp_tls_mandatory_ciphers;
 	char *smtp_tls_exclude_ciphers, *smtp_tls_mandatory_exclude_ciphers;
 	char *smtp_tls_servername;
-	int smtp_tls_loglevel, smtp_tls_scert_verifydepth;
+	char *smtp_tls_loglevel; /* words, see tls_summary.h */
+	int smtp_tls_scert_verifydepth;
 	int64_t smtp_tls_session_cache_timeout_us;
 	bool smtp_tls_enforce_peername, smtp_tls_enable_rpk;
 	char *smtp_tls_per_site; /* not supported without policy maps */

@@ -125,25 +125,25 @@ set_text(struct settings *set, const struct param *param, const char *text)
 	*to = copy;
 }
 
-/* Whole number without sign; *rest_out is what follows. */
+/* Whole number, as in Postfix perhaps with a sign; *rest_out is what follows.
+ */
 static bool
 parse_number(const char *text, int64_t *out, const char **rest_out)
 {
 	char *end;
 	long long n;
 
-	if (!isdigit((unsigned char)*text))
-		return false;
 	errno = 0;
 	n = strtoll(text, &end, 10);
 	*out = n;
 	*rest_out = end;
-	return errno == 0;
+	return errno == 0 && *text != '\0';
 }
 
-/* Seconds of "5", "30s", "2m"; one number and one unit, as in Postfix. */
+/* Seconds of "5", "30s", "2m". In Postfix the unit is one letter, whatever
+ * follows ("10min"), and no number is 0; as_postfix: so. */
 static bool
-parse_time(const char *text, int64_t *out)
+parse_time(const char *text, bool as_postfix, int64_t *out)
 {
 	static const struct unit {
 		char letter;
@@ -152,13 +152,14 @@ parse_time(const char *text, int64_t *out)
 	    {'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 604800}};
 	const char *rest;
 
-	if (!parse_number(text, out, &rest))
+	if (!parse_number(text, out, &rest) || *out < 0)
 		return false;
 	if (*rest == '\0')
 		return true;
 	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
-		if (units[i].letter == *rest && rest[1] == '\0') {
-			if (*out > INT64_MAX / 1000 / units[i].s)
+		if (units[i].letter == *rest &&
+		    (as_postfix || (rest > text && rest[1] == '\0'))) {
+			if (units[i].s > 1 && *out >= INT32_MAX / units[i].s)
 				return false;
 			*out *= units[i].s;
 			return true;
@@ -228,14 +229,25 @@ set_bool(struct settings *set, const struct param *param, const char *text)
 static bool
 set_number(struct settings *set, const struct param *param, const char *text)
 {
+	bool is_ours = strncmp(param->name, "lane_", 5) == 0;
 	const char *rest = "";
 	int64_t n;
 
 	CHECK(param->min <= param->max);
-	if (param->type == PARAM_TIME ? !parse_time(text, &n)
+	if (param->type == PARAM_TIME ? !parse_time(text, !is_ours, &n)
 				      : !parse_number(text, &n, &rest))
 		return false;
-	if (*rest != '\0' || n < param->min || n > param->max)
+	if (*rest != '\0')
+		return false;
+	/* Where Postfix has no bound, less than 0 is as good as 0, and more
+	 * than a year as a year. */
+	if (param->type == PARAM_INT && param->min == INT32_MIN && n < 0 &&
+	    n >= INT32_MIN)
+		n = 0;
+	if (param->type == PARAM_TIME && param->max == PARAM_YEAR &&
+	    n > PARAM_YEAR && n <= INT32_MAX)
+		n = PARAM_YEAR;
+	if (n < param->min || n > param->max)
 		return false;
 	if (param->type == PARAM_INT)
 		*(int *)member(set, param) = (int)n;

@@ -25,6 +25,8 @@ enum param_type {
 	PARAM_RATE, /* char *: a list of rates (common/limits/rate.h) */
 };
 
+#define PARAM_YEAR INT64_C(31536000) /* seconds: no limit in practice */
+
 struct param {
 	const char *name;
 	enum param_type type;

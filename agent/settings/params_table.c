@@ -1,7 +1,7 @@
 /* The table of parameters; what it means stands in params.h. */
 #include "agent/settings/params.h"
 
-#define YEAR INT64_C(31536000) /* seconds: no limit in practice */
+#define YEAR PARAM_YEAR
 
 #define ROW(name, type, member, fallback, min, max, words, about)              \
 	{                                                                      \
@@ -28,6 +28,10 @@
 #define SASL_OPTIONS                                                           \
 	"noplaintext noactive nodictionary noanonymous forward_secrecy "       \
 	"mutual_auth"
+#define TLS_LOG_WORDS                                                          \
+	"0 1 2 3 4 5 6 7 8 9 none routine summary debug untrusted peercert "   \
+	"certmatch verbose cache dane trace ssl-expert ssl-developer "         \
+	"ssl-debug ssl-handshake-packet-dump ssl-session-packet-dump"
 #define TLS_GRADES "export low medium high null"
 
 static const struct param table[] = {
@@ -69,9 +73,9 @@ static const struct param table[] = {
 	"form of addresses in log lines"),
     INT(qmgr_message_active_limit, "20000", 1, INT32_MAX,
 	"messages in the active queue"),
-    INT(default_destination_concurrency_limit, "20", 0, INT32_MAX,
+    INT(default_destination_concurrency_limit, "20", INT32_MIN, INT32_MAX,
 	"the queue manager's window for a destination"),
-    INT(transport_destination_concurrency_limit, "0", 0, INT32_MAX,
+    INT(transport_destination_concurrency_limit, "0", INT32_MIN, INT32_MAX,
 	"the same for this transport, whose name it begins with"),
     BOOL(requiretls_enable, "yes", "obey REQUIRETLS"),
     STR(smtp_requiretls_policy, "",
@@ -99,10 +103,11 @@ static const struct param table[] = {
     BOOL(disable_dns_lookups, "no", "the same, when that is empty"),
     STR(smtp_tcp_port, "smtp", "port when the destination names none"),
     STR(smtp_fallback_relay, "", "where to go when all else fails"),
-    INT(smtp_mx_address_limit, "5", 0, INT32_MAX, "addresses to try, 0: all"),
+    INT(smtp_mx_address_limit, "5", INT32_MIN, INT32_MAX,
+	"addresses to try, 0: all"),
     BOOL(smtp_skip_5xx_greeting, "yes", "treat a 5xx greeting as 4xx"),
     BOOL(smtp_send_dummy_mail_auth, "no", "send AUTH=<> with MAIL"),
-    INT(smtp_line_length_limit, "998", 0, INT32_MAX,
+    INT(smtp_line_length_limit, "998", INT32_MIN, INT32_MAX,
 	"fold longer lines, 0: never"),
     STR(smtp_discard_ehlo_keywords, "", "EHLO keywords to ignore"),
     STR(smtp_discard_ehlo_keyword_address_maps, "",
@@ -169,7 +174,7 @@ static const struct param table[] = {
 	"bound the time for all of a message's content, too"),
     INT(smtp_min_data_rate, "500", 1, INT32_MAX,
 	"octets a second of it that put this off"),
-    INT(smtp_connection_reuse_count_limit, "0", 0, INT32_MAX,
+    INT(smtp_connection_reuse_count_limit, "0", INT32_MIN, INT32_MAX,
 	"when changed: lane_messages_per_connection is one more, if not set"),
     TIME(smtp_connection_reuse_time_limit, "300s", 1, YEAR,
 	"when changed: lane_connection_age_limit is the same, if not set"),
@@ -219,7 +224,8 @@ static const struct param table[] = {
     STR(smtp_tls_exclude_ciphers, "", "ciphers not to use"),
     STR(smtp_tls_mandatory_exclude_ciphers, "", "more of them above level may"),
     STR(smtp_tls_servername, "", "name in the handshake (SNI)"),
-    INT(smtp_tls_loglevel, "0", 0, 4, "1: a line per TLS session"),
+    WORDS(smtp_tls_loglevel, "0", TLS_LOG_WORDS,
+	"1 and more, or summary: a line per TLS session"),
     INT(smtp_tls_scert_verifydepth, "9", 0, 1000000,
 	"authorities between the server's certificate and a trusted one"),
     TIME(smtp_tls_session_cache_timeout, "3600s", 0, 8640000,

@@ -183,7 +183,7 @@ on_tls(void *ctx, bool ok, enum link_end end, const char *text)
 	else
 		d->tally.tls_full++;
 	(void)dial_namaddrport(dial, name, sizeof(name));
-	if (d->set->smtp_tls_loglevel >= 1) {
+	if (tls_summary_is_wanted(d->set->smtp_tls_loglevel)) {
 		tls_summary(ssl, &facts, name, line, sizeof(line));
 		log_info("%s, session=%s", line, dial->session);
 	}

@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "agent/smarthost/rpk.h"
+#include "common/base/slice.h"
+#include "common/base/words.h"
 
 /* " key-exchange X25519", for TLS 1.3 only, as smtp(8). */
 #if OPENSSL_VERSION_PREREQ(3, 2)
@@ -90,6 +92,23 @@ add_signature(SSL *ssl, char *out, size_t n)
 	    SSL_get_peer_signature_nid(ssl, &nid) == 1 && nid != NID_undef)
 		(void)snprintf(out + used, n - (size_t)used,
 		    " server-digest %s", OBJ_nid2sn(nid));
+}
+
+bool
+tls_summary_is_wanted(const char *loglevel)
+{
+	static const char *const names[] = {
+	    "routine", "summary", "debug", "ssl-expert", "ssl-developer"};
+	struct slice rest = slice_str(loglevel != NULL ? loglevel : ""), word;
+
+	while (words_cut(&rest, WORDS_SEPARATORS, &word)) {
+		if (word.n == 1 && *word.p >= '1' && *word.p <= '9')
+			return true;
+		for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+			if (slice_eq_nocase(word, names[i]))
+				return true;
+	}
+	return false;
 }
 
 void
