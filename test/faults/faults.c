@@ -261,7 +261,9 @@ judge(enum call call, const char *name)
 		    call_names[call], n, o->word);
 	}
 	if (fault == FAULT_KILL)
-		(void)syscall(SYS_kill, (int)getpid(), SIGKILL);
+		/* kill(2) is not allowed to a process that does not fork */
+		(void)syscall(SYS_tgkill, (int)getpid(),
+		    (int)syscall(SYS_gettid), SIGKILL);
 	return fault;
 }
 

@@ -200,7 +200,6 @@ def test_refresh_token_that_is_gone(
     server.log_in(origin)
     first = stored(origin)
     if how == "killed":
-        origin.set(lane_sandbox="no")       # kill() is refused in there
         origin.lane_faults("write@work.refresh:1:KILL")
     if how == "revoked":
         server.withdraw(first)
