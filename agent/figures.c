@@ -104,8 +104,8 @@ show_gauges(const struct figures *f, struct moment now)
 	    b, BOARD_GAUGE_alerts_pending, (int64_t)alarm_pending(f->alarm));
 	board_writer_set(b, BOARD_GAUGE_domains_limited,
 	    f->domains != NULL ? (int64_t)domains_live(f->domains) : 0);
-	board_writer_set(
-	    b, BOARD_GAUGE_hosts_bypassed, (int64_t)lane_bypassed(f->lane));
+	board_writer_set(b, BOARD_GAUGE_hosts_bypassed,
+	    (int64_t)lane_bypassed(f->lane, now.us));
 	board_writer_set(
 	    b, BOARD_GAUGE_outage_noted, (int64_t)relief.outage_noted);
 	board_writer_set(b, BOARD_GAUGE_messages_active, relief.active);

@@ -22,7 +22,13 @@
 
 #include <stdbool.h>
 
-enum { PROBE_SCHEMA = 1, PROBE_LIMIT_MS = 60000 };
+#include "agent/smarthost/tokens.h"
+
+enum {
+	PROBE_SCHEMA = 1,
+	/* A token, waited for as long as a lane does, and then a minute. */
+	PROBE_LIMIT_MS = TOKENS_TIMEOUT_MS + 60000,
+};
 
 /* The first word says so. */
 bool probe_is_wanted(int argc, char *const *argv);

@@ -10,7 +10,11 @@
 
 #include "monitor/site.h"
 
-enum { PROBER_LIMIT_MS = 75000, PROBER_OVERRIDES_MAX = 8 };
+enum {
+	/* More than PROBE_LIMIT_MS: what it found is to be heard. */
+	PROBER_LIMIT_MS = 150000,
+	PROBER_OVERRIDES_MAX = 8,
+};
 
 struct json_t;
 

@@ -216,8 +216,9 @@ size_t lane_parked(const struct lane *lane); /* ... for a domain's limit */
 /* When the oldest that waits was received; INT64_MAX: nothing does. */
 int64_t lane_oldest_us(const struct lane *lane);
 size_t lane_in_flight(const struct lane *lane);
-/* Hosts that cannot be used, while another of their list has their mail. */
-size_t lane_bypassed(const struct lane *lane);
+/* Hosts that cannot be used, while another of their list has their mail: some
+ * waits there, or went on to it within a minute. */
+size_t lane_bypassed(const struct lane *lane, int64_t now_us);
 size_t lane_sessions(const struct lane *lane);
 size_t lane_dialing(const struct lane *lane);
 const struct lane_figures *lane_figures(const struct lane *lane);

@@ -311,13 +311,32 @@ tell(struct route *r, const struct route *next, int64_t now_us)
 		    next->nexthops);
 }
 
+/* Mail waits at a host behind it in its list. */
+static bool
+is_gone_round(const struct lane *lane, const struct route *r)
+{
+	struct key key;
+
+	while (r != NULL && next_key(lane, r, true, &key)) {
+		r = find(lane, &key);
+		if (r != NULL && r->waiting_count > 0)
+			return true;
+	}
+	return false;
+}
+
+/* Without mail nobody asks whether it is back: what was so is not told on. */
 size_t
-lane_bypassed(const struct lane *lane)
+lane_bypassed(const struct lane *lane, int64_t now_us)
 {
 	size_t n = 0;
 
-	list_each (link, &lane->routes)
-		n += route_of(link)->is_bypassed;
+	list_each (link, &lane->routes) {
+		const struct route *r = route_of(link);
+
+		n += r->is_bypassed && (now_us - r->passed_us < MISSED_US ||
+					   is_gone_round(lane, r));
+	}
 	return n;
 }
 
@@ -404,6 +423,15 @@ lane_pass_on(struct lane *lane, struct moment now)
 		again = false;
 		list_each (link, &lane->routes)
 			again = pass_on(lane, route_of(link), now) || again;
+	}
+	list_each (link, &lane->routes) {
+		const struct route *r = route_of(link);
+		int64_t over_us = r->passed_us + MISSED_US;
+
+		/* What is shown of it changes then, mail or not. */
+		if (r->is_bypassed && now.us < over_us &&
+		    over_us < lane->look_again_us)
+			lane->look_again_us = over_us;
 	}
 }
 

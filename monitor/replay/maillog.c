@@ -58,7 +58,9 @@ struct reading {
 	size_t second_count, second_room;
 	int64_t second_s;
 	struct samples before, answers;
-	struct samples ages, counts; /* of sessions */
+	/* of sessions; dialled -1: their lines do not say how long it took */
+	struct samples ages, counts, dialled;
+	bool knows_dials; /* some do */
 	struct samples dials;
 	struct edge *edges;
 	size_t edge_count, edge_room;
@@ -385,10 +387,13 @@ on_session(struct reading *r, const char *line, double now_s, bool is_whole)
 		return;
 	add_sample(&r->ages, age);
 	add_sample(&r->counts, messages);
+	add_sample(&r->dialled, dial);
+	r->knows_dials = r->knows_dials || dial >= 0;
 }
 
 /* answer_s: a round trip and the server's work on a message. An age is the
- * dial's round trips, and that work for each: so the two are told apart. */
+ * dial, an answer to the first, and that work for each of the others: so the
+ * two are told apart. Where no line has the dial it is round trips, too. */
 static double
 apart_of(const struct reading *r, double answer_s)
 {
@@ -398,8 +403,15 @@ apart_of(const struct reading *r, double answer_s)
 	for (size_t i = 0; i < r->ages.count; i++) {
 		double age = (double)r->ages.values[i];
 		double messages = (double)r->counts.values[i];
+		double dial = (double)r->dialled.values[i];
 
-		found = (age - DIAL_RTTS * answer_s) / (messages - DIAL_RTTS);
+		if (dial >= 0)
+			found = (age - dial - answer_s) / (messages - 1);
+		else if (!r->knows_dials)
+			found = (age - DIAL_RTTS * answer_s) /
+				(messages - DIAL_RTTS);
+		else
+			continue;
 		add_sample(&apart, found > 0 ? found : 0);
 	}
 	found = quantile(&apart, 0.5);
@@ -611,6 +623,7 @@ maillog_read(
 	mem_free(r.second);
 	mem_free(r.before.values);
 	mem_free(r.answers.values);
+	mem_free(r.dialled.values);
 	mem_free(r.dials.values);
 	mem_free(r.ages.values);
 	mem_free(r.counts.values);

@@ -5,6 +5,7 @@
  *   ... postfix/qmgr[5920]: 0DC7: from=<c@d>, size=900, nrcpt=1 (queue active)
  *   ... postfix/qmgr[5920]: 0DC7: removed
  *   ... postfix/smtp[5924]: session=3k9x end=spent ... messages=50 ... age=9.1s
+ *       dial=0.2s
  *
  * Lines of other programs are passed over, but for the first with a queue ID,
  * and so is what is none of these. When a message came is the time of its first
@@ -44,8 +45,8 @@ struct maillog {
 	double before_ms; /* from the coming to the queue manager's hands */
 	double answer_ms; /* from MAIL to the reply, at best */
 	double dial_ms; /* half of them took no longer; 0: not known */
-	double apart_ms; /* of two messages of one session, the dial taken off;
-			    0: not known */
+	double apart_ms; /* of two messages of one session, the dial taken off,
+			    a guess at it where no line has one; 0: not known */
 };
 
 /* Reads all of it. fd is borrowed. False: error of n octets. */

@@ -147,6 +147,51 @@ mail_is_back_within_a_minute_whatever_its_pace(void **state)
 	}
 }
 
+/* Whoever looks in the night sees no trouble of the evening's last mail. */
+static void
+host_is_told_to_be_gone_round_while_mail_goes_or_waits(void **state)
+{
+	int64_t over_us;
+	struct world w;
+
+	(void)state;
+	begin(&w, "", 0, 0);
+	w.set.lane_connection_limit = 1;
+	w.set.lane_wait_limit_us = 60LL * MINUTE * US_PER_MS;
+	plan.a_is_down = true;
+	world_open(&w, 1000);
+	assert_int_equal(lane_bypassed(w.lane, w.now.us), 0);
+	trickle(&w, 5);
+	assert_int_equal(w.taken_by[2], 5);
+	assert_int_equal(lane_bypassed(w.lane, w.now.us), 1);
+	over_us = w.now.us + (MINUTE - 3 * SECOND) * US_PER_MS;
+	while (w.now.us < over_us - US_PER_MS) {
+		assert_int_equal(lane_bypassed(w.lane, w.now.us), 1);
+		/* It wakes, or what is shown would stay as it is. */
+		assert_true(lane_deadline_us(w.lane) <= over_us);
+		world_run(&w, 100);
+	}
+	world_run(&w, SECOND);
+	assert_int_equal(lane_bypassed(w.lane, w.now.us), 0);
+	/* What waits was handed on long ago. */
+	w.server.reply_ms = SECOND;
+	world_submit(&w, 300);
+	world_run(&w, 2 * MINUTE);
+	assert_true(lane_waiting(w.lane) > 0);
+	assert_int_equal(lane_bypassed(w.lane, w.now.us), 1);
+	w.server.reply_ms = 0;
+	world_finish(&w, 10 * MINUTE);
+	world_run(&w, MINUTE);
+	assert_int_equal(lane_bypassed(w.lane, w.now.us), 0);
+	/* The log was told once, and is told the end. */
+	plan.a_is_down = false;
+	trickle(&w, 20);
+	assert_int_equal(told_away, 1);
+	assert_int_equal(told_back, 1);
+	assert_int_equal(w.outcomes[OUTCOME_SENT], w.count);
+	world_fini(&w);
+}
+
 static void
 host_that_ends_every_session_with_421_is_gone_round(void **state)
 {
@@ -406,6 +451,8 @@ main(void)
 	    cmocka_unit_test(
 		host_that_refuses_connections_is_gone_round_at_once),
 	    cmocka_unit_test(mail_is_back_within_a_minute_whatever_its_pace),
+	    cmocka_unit_test(
+		host_is_told_to_be_gone_round_while_mail_goes_or_waits),
 	    cmocka_unit_test(
 		host_that_ends_every_session_with_421_is_gone_round),
 	    cmocka_unit_test(message_refused_for_now_goes_on_alone),

@@ -85,9 +85,42 @@ maillog_takes_its_own_program_and_nothing_else(void **state)
 	       "postfix/fast[1]: QABCD2: to=<x@d>, delay=1\n" AT
 	       "10.0+00:00 mx postfix/fast[1]: QABCD3: to=<x@d>, relay=none\n");
 	assert_int_equal(log.count, 1);
-	/* 7 of 10 s were the dial's round trips, 3 s 43 messages */
-	assert_int_equal((int)log.apart_ms, 69);
+	/* 10 s: the dial's 0.2 s, 1 s for the first, and 49 more */
+	assert_int_equal((int)log.apart_ms, 179);
 	assert_int_equal((int)(log.dial_ms + 0.5), 200);
+	maillog_fini(&log);
+}
+
+#define ANSWER                                                                 \
+	" mx postfix/smtp[1]: QABCD1: to=<x@d>, delay=1, delays=0/0/0/1, "     \
+	"status=sent (x)\n"
+#define SESSION(age)                                                           \
+	" mx postfix/smtp[1]: session=a end=spent messages=50 age=" age
+
+/* Where lines have it, only those count. */
+static void
+maillog_guesses_a_dial_that_no_line_has(void **state)
+{
+	struct maillog log;
+
+	(void)state;
+	read_text(&log, "smtp",
+	    AT "10.0" ANSWER AT "20.0" SESSION("10s\n") AT
+	    "30.0" SESSION("10s\n"));
+	/* 7 of 10 s are the dial's round trips, 3 s 43 messages */
+	assert_int_equal((int)log.apart_ms, 69);
+	assert_int_equal((int)log.dial_ms, 0);
+	maillog_fini(&log);
+	read_text(&log, "smtp",
+	    AT "10.0" ANSWER AT "20.0" SESSION("10s\n") AT
+	    "30.0" SESSION("10s\n") AT "50.0" SESSION("17s dial=0.14s\n"));
+	assert_int_equal((int)log.apart_ms, 323);
+	assert_int_equal((int)(log.dial_ms + 0.5), 140);
+	maillog_fini(&log);
+	/* One that took no time is known. */
+	read_text(
+	    &log, "smtp", AT "10.0" ANSWER AT "50.0" SESSION("50s dial=0s\n"));
+	assert_int_equal((int)(log.apart_ms + 0.5), 1000);
 	maillog_fini(&log);
 }
 
@@ -230,6 +263,7 @@ main(void)
 	    cmocka_unit_test(
 		maillog_has_when_messages_came_and_how_long_they_took),
 	    cmocka_unit_test(maillog_takes_its_own_program_and_nothing_else),
+	    cmocka_unit_test(maillog_guesses_a_dial_that_no_line_has),
 	    cmocka_unit_test(
 		maillog_spreads_whole_seconds_and_knows_a_new_year),
 	    cmocka_unit_test(maillog_has_the_fraction_of_the_queue_id),
