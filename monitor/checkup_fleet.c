@@ -53,20 +53,21 @@ static bool
 try_all(struct fleetlink *l)
 {
 	char sha[FLEETLINK_SHA_SIZE];
-	const char *renew[] = {"EVALSHA", sha, "2", OWN_KEY "hosts",
-	    OWN_KEY "state", "doctor", "1", "1", "1", "1", "1", "0", "10000000",
-	    "0", "0", "1", "0", "0", "0", "0", "0", "0", ""};
+	const char *renew[] = {"EVALSHA", sha, "3", OWN_KEY "hosts",
+	    OWN_KEY "state", OWN_KEY "lessons", "doctor", "1", "1", "1", "1",
+	    "1", "0", "10000000", "0", "0", "1", "0", "0", "0", "0", "0", "0",
+	    "", "1 1000000 0"};
 	const char *terms[] = {"HSET", OWN_KEY "terms", "doctor", "1"};
 	const char *look[] = {"HGETALL", OWN_KEY "hosts"};
 	const char *state[] = {"HMGET", OWN_KEY "state", "run"};
-	const char *drop[] = {
-	    "DEL", OWN_KEY "hosts", OWN_KEY "state", OWN_KEY "terms"};
+	const char *drop[] = {"DEL", OWN_KEY "hosts", OWN_KEY "state",
+	    OWN_KEY "lessons", OWN_KEY "terms"};
 
 	if (!fleetlink_load(l, fleet_script, sha))
 		return false;
 	return is_ok(l, "EVALSHA", sizeof(renew) / sizeof(renew[0]), renew) &&
 	       is_ok(l, "HSET", 4, terms) && is_ok(l, "HGETALL", 2, look) &&
-	       is_ok(l, "HMGET", 3, state) && is_ok(l, "DEL", 4, drop);
+	       is_ok(l, "HMGET", 3, state) && is_ok(l, "DEL", 5, drop);
 }
 
 static void
@@ -402,6 +403,44 @@ check_ttl(struct checkup *c, const struct model_lane *lane)
 	findings_advise(&c->findings, "it must be the same on all hosts");
 }
 
+/* By the account that they have, or will have. */
+static bool
+have_one_account(const struct model_lane *a, const struct model_lane *b)
+{
+	const char *name = a->site->set.lane_account;
+
+	return (a->account >= 0 && a->account == b->account) ||
+	       (name[0] != '\0' &&
+		   strcmp(name, b->site->set.lane_account) == 0);
+}
+
+/* A lane of the same account, but of no fleet or another one. */
+static void
+check_neighbours(
+    struct checkup *c, const struct model *m, const struct model_lane *lane)
+{
+	const char *own = lane->site->set.lane_fleet, *other;
+
+	for (size_t i = 0; i < m->lane_count; i++) {
+		const struct model_lane *l = &m->lanes[i];
+
+		if (l == lane || l->site == NULL ||
+		    !have_one_account(lane, l) ||
+		    strcmp(own, l->site->set.lane_fleet) == 0)
+			continue;
+		other = l->site->set.lane_fleet;
+		findings_add(&c->findings, "FLEET-LANES", FINDING_ERROR,
+		    lane->name,
+		    "lane_fleet is %s here and %s%s in lane %s of the same "
+		    "account: what that one uses no other host knows of, and "
+		    "together they may use more than the limit",
+		    own, other[0] == '\0' ? "empty" : "", other, l->name);
+		findings_advise(
+		    &c->findings, "set lane_fleet in main.cf, for all lanes");
+		return;
+	}
+}
+
 static void
 check_lanes(struct checkup *c, const struct model *m)
 {
@@ -410,6 +449,7 @@ check_lanes(struct checkup *c, const struct model *m)
 
 		if (lane->site == NULL || lane->site->set.lane_fleet[0] == '\0')
 			continue;
+		check_neighbours(c, m, lane);
 		check_limits(c, lane->site);
 		check_ttl(c, lane);
 	}

@@ -178,6 +178,9 @@ add_account(struct reading *r, int i)
 	    &a->slots, r->dir_fd, a->key, m->now.us / US_PER_MS);
 	read_account_rates(r, a, from);
 	model_fleet_fill(&a->fleet, &from->fleet);
+	for (size_t k = 0; k < a->rate_count; k++)
+		(void)model_fleet_round(&a->fleet, a->rates[k].unit,
+		    a->rates[k].text, sizeof(a->rates[k].text));
 	for (size_t k = 0; k < BOARD_HOSTS; k++)
 		if (from->hosts[k].key != 0)
 			fill_host(&a->hosts[a->host_count++], &from->hosts[k]);

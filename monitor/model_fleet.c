@@ -4,9 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/limits/rate.h"
 #include "common/shared/fleet_lessons.h"
 
 #define TEXT(to, field) board_text((field), sizeof(field), (to), sizeof(to))
+
+/* A rate is shown so exactly; one that is smaller as it is. */
+enum { ROUND_MILLI = 100 };
 
 /* What no clock and no limit says is 0. */
 static int64_t
@@ -169,4 +173,40 @@ model_fleet_say(
 	if (l->is_milli && fabs(units - round(units)) < 0.07)
 		(void)snprintf(text, n, "%.0f", units);
 	return text;
+}
+
+/* "dials/1s" are connections of the board. */
+static bool
+is_shared(const struct model_fleet *f, const char *unit)
+{
+	size_t n;
+
+	if (strcmp(unit, board_rate_unit_name(BOARD_RATE_CONNECTIONS)) == 0)
+		unit = "dials";
+	n = strlen(unit);
+	for (size_t i = 0; i < f->count; i++)
+		if (strncmp(f->limits[i].unit, unit, n) == 0 &&
+		    f->limits[i].unit[n] == '/')
+			return true;
+	return false;
+}
+
+bool
+model_fleet_round(
+    const struct model_fleet *f, const char *unit, char *text, size_t n)
+{
+	int64_t step = ROUND_MILLI;
+	struct rate rate;
+	char error[64];
+
+	if (!is_shared(f, unit))
+		return false;
+	if (!rate_parse(slice_str(text), &rate, error, sizeof(error)) ||
+	    rate.is_quota)
+		return true;
+	if (rate.count_milli > step)
+		rate.count_milli =
+		    (rate.count_milli - 1 + step / 2) / step * step;
+	rate_to_text(&rate, text, n);
+	return true;
 }

@@ -75,6 +75,12 @@ bool model_fleet_lesson_holds(const struct model_fleet *f,
 /* In units. */
 double model_fleet_amount(const struct model_fleet_limit *l, int64_t amount);
 
+/* A rate of the account, in this unit of the board: where hosts share it, text
+ * (of n octets) is made what one would write for it, 2/1s for the 2.001/1s that
+ * is kept. True: they do. */
+bool model_fleet_round(
+    const struct model_fleet *f, const char *unit, char *text, size_t n);
+
 /* "12", "40.5": an amount as one reads it, in at most n octets of text. */
 const char *model_fleet_say(
     const struct model_fleet_limit *l, int64_t amount, char *text, size_t n);

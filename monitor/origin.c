@@ -200,32 +200,22 @@ origin_of_rate(const struct site_lane *lane, const struct model_rate *rate,
 	return text;
 }
 
-/* Do hosts share the account's limits in this unit? */
-static bool
-is_shared(const struct model_fleet *f, const char *unit)
-{
-	size_t n = strlen(unit);
-
-	for (size_t i = 0; i < f->count; i++)
-		if (strncmp(f->limits[i].unit, unit, n) == 0 &&
-		    f->limits[i].unit[n] == '/')
-			return true;
-	return false;
-}
-
 const char *
 origin_of_account_rate(const struct model *m, size_t account,
     const struct model_rate *rate, char *text, size_t n)
 {
 	const char *name = origin_parameter(rate->unit, true);
 	const struct site_lane *lane = NULL;
+	char shared[RATE_TEXT_SIZE];
 
+	(void)snprintf(shared, sizeof(shared), "%s", rate->text);
 	for (size_t i = 0; i < m->lane_count && lane == NULL; i++)
 		if (m->lanes[i].account == (int)account &&
 		    asks_for(m->lanes[i].site, name, rate->text))
 			lane = m->lanes[i].site;
 	if (lane == NULL && account < m->account_count &&
-	    is_shared(&m->accounts[account].fleet, rate->unit)) {
+	    model_fleet_round(&m->accounts[account].fleet, rate->unit, shared,
+		sizeof(shared))) {
 		(void)snprintf(text, n, "this host's share of %s", name);
 		return text;
 	}

@@ -14,7 +14,10 @@ enum {
 	QUIET_US = 60 * US_PER_S,
 	QUOTA_AHEAD_S = 60,
 	SPARE = 2, /* so many times what was used */
-	LITTLE = 50, /* one part of the base */
+	/* One part of the base. A rate is given back at once, a quota is not
+	 * lost. */
+	LITTLE = 200,
+	LITTLE_QUOTA = 50,
 };
 
 static void
@@ -66,19 +69,15 @@ most(const struct fleet_demand *d, int64_t now_us)
 	return units;
 }
 
-static int64_t
-little(const struct fleet_terms *terms)
-{
-	return (fleet_base(terms) + LITTLE - 1) / LITTLE;
-}
-
 /* At least a little, at most all. */
 static int64_t
-bounded(const struct fleet_terms *terms, wide units)
+bounded(const struct fleet_terms *terms, int part, wide units)
 {
+	int64_t little = (fleet_base(terms) + part - 1) / part;
+
 	if (units > terms->limit)
 		return terms->limit;
-	return fleet_most((int64_t)units, little(terms));
+	return fleet_most((int64_t)units, little);
 }
 
 int64_t
@@ -88,7 +87,7 @@ fleet_demand_rate(const struct fleet_demand *d, const struct fleet_terms *terms,
 	CHECK(rate->period_us > 0 && !rate->is_quota);
 	if (is_short(d, now_us))
 		return terms->limit;
-	return bounded(terms,
+	return bounded(terms, LITTLE,
 	    (wide)most(d, now_us) * SPARE * 1000 * rate->period_us / US_PER_S);
 }
 
@@ -98,7 +97,8 @@ fleet_demand_quota(const struct fleet_demand *d,
 {
 	if (is_short(d, now_us))
 		return terms->limit;
-	return bounded(terms, (wide)most(d, now_us) * QUOTA_AHEAD_S);
+	return bounded(
+	    terms, LITTLE_QUOTA, (wide)most(d, now_us) * QUOTA_AHEAD_S);
 }
 
 int64_t

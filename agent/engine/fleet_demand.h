@@ -5,7 +5,8 @@
  *
  * Each lane of a host reckons with what it takes itself; their sum is what the
  * host wants. What it does not want is lent to others and comes back within two
- * seconds, so a little is always wanted: a fiftieth of the base. Connections
+ * seconds, so a little is always wanted: a two-hundredth of the base of a rate,
+ * a fiftieth of a quota's. Connections
  * are known as they are, and are no takes: one is wanted until the last use is
  * a minute ago.
  *

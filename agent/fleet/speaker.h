@@ -1,6 +1,7 @@
 /* speaker: speaks for this host with the engine of its fleet.
  *
- *   each second, in each lane:  what it could use --> fleet.HASH
+ *   each second, in each lane:  what it could use --> fleet.HASH; within a
+ *                               quarter of one when it needs more
  *   in the one that speaks:     shares obeyed --> a question for each limit
  *                               answers --> shares
  *

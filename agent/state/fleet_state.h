@@ -34,6 +34,9 @@ struct fleet_account {
 	struct fleet_demand demand[FLEET_LIMITS];
 	int held, more; /* connections */
 	int64_t asked_us[FLEET_LIMITS]; /* 0: answered */
+	int64_t told[FLEET_LIMITS]; /* what this lane could use, as it told */
+	bool has_shrunk; /* a share, by an answer: the engine is to hear it */
+	int tries; /* questions since the host wanted more */
 	int64_t shown[FLEET_LIMITS]; /* shares, as on_share() was told of */
 	/* The file as read last, sound and in times of now. */
 	struct fleet_file known;

@@ -16,6 +16,9 @@
 enum {
 	LOCK_WAIT_MS = 1,
 	OPEN_WAIT_MS = 100, /* once, at start */
+	/* A wish is repeated so often before it waits for its second: by then
+	 * others have told that they have less. */
+	HURRIES = 12,
 };
 
 /* ---- the limits of an account ---------------------------------------------
@@ -462,9 +465,10 @@ fleet_account_tell(struct fleet_account *a, int64_t now_us)
 		*lane = (struct fleet_lane){.told_us = now_us};
 		if (a->ops != NULL && a->ops->blocked != NULL)
 			lane->blocked = a->ops->blocked(a->ctx);
-		for (size_t i = 0; i < a->count; i++)
-			lane->want[row_of(a, i) - a->known.rows] =
-			    want_of(a, i, now_us);
+		for (size_t i = 0; i < a->count; i++) {
+			a->told[i] = want_of(a, i, now_us);
+			lane->want[row_of(a, i) - a->known.rows] = a->told[i];
+		}
 		end(a);
 	}
 	watch_shares(a, now_us);
@@ -536,6 +540,64 @@ wanted(const struct fleet_account *a, size_t row, int64_t limit, int64_t now_us)
 	return fleet_least(sum, limit);
 }
 
+/* Of all the host's lanes. Of a quota these want what is to come. */
+static int64_t
+host_wants(struct fleet_account *a, size_t i, int64_t in_use, int64_t now_us)
+{
+	const struct fleet_limit *l = &a->limits[i];
+	size_t row = (size_t)(row_of(a, i) - a->known.rows);
+	int64_t want = wanted(a, row, l->terms.limit, now_us);
+
+	return l->whole.is_quota ? fleet_least(l->terms.limit, want + in_use)
+				 : want;
+}
+
+static bool
+has_risen(struct fleet_account *a, int64_t now_us)
+{
+	for (size_t i = 0; i < a->count; i++) {
+		int64_t want = want_of(a, i, now_us);
+
+		if (want > a->told[i] &&
+		    want > fleet_account_share(a, i, now_us))
+			return true;
+	}
+	return false;
+}
+
+/* It wants more than it asked for; or the engine would give more, and waits for
+ * another host's word. */
+static bool
+lacks(struct fleet_account *a, size_t i, int64_t now_us)
+{
+	const struct fleet_row *r = row_of(a, i);
+	int64_t share = fleet_account_share(a, i, now_us);
+	int64_t want = host_wants(a, i, r->in_use, now_us);
+
+	if (want > r->want && want > share) {
+		a->tries = 0;
+		return true;
+	}
+	return r->target > share && a->tries < HURRIES;
+}
+
+bool
+fleet_account_hurry(struct fleet_account *a, int64_t now_us)
+{
+	bool is_due = a->has_shrunk;
+
+	if (a->me >= 0 && has_risen(a, now_us))
+		fleet_account_tell(a, now_us);
+	if (!a->speaks || !look(a, now_us) || !is_ours(a, &a->known))
+		return false;
+	for (size_t i = 0; i < a->count; i++) {
+		if (a->asked_us[i] != 0 || row_of(a, i) == NULL)
+			return false;
+		is_due = is_due || lacks(a, i, now_us);
+	}
+	return is_due;
+}
+
 static int64_t
 in_use_of(struct fleet_account *a, size_t i, int64_t now_us)
 {
@@ -572,11 +634,7 @@ ask_one(struct fleet_account *a, size_t i, int64_t now_us,
 	r->terms = l->terms;
 	r->in_use = in_use_of(a, i, now_us);
 	note_over(r, now_us);
-	r->want =
-	    wanted(a, (size_t)(r - a->known.rows), l->terms.limit, now_us);
-	/* Of a quota lanes want what is to come. */
-	if (l->whole.is_quota)
-		r->want = fleet_least(l->terms.limit, r->want + r->in_use);
+	r->want = host_wants(a, i, r->in_use, now_us);
 	fleet_share_ask(&r->share, &r->terms, r->want, r->in_use, now_us, out);
 	if (is_overdue(a, i, now_us))
 		r->failures++;
@@ -595,6 +653,8 @@ fleet_account_ask(struct fleet_account *a, int64_t now_us,
 	for (size_t i = 0; i < a->count; i++)
 		ask_one(a, i, now_us, &out[i]);
 	fleet_lessons_ask(a, &out[0], now_us);
+	a->has_shrunk = false;
+	a->tries++;
 	end(a);
 	watch_shares(a, now_us);
 	/* Whoever took by the share from before has done so by now. */
@@ -649,15 +709,19 @@ fleet_account_answer(struct fleet_account *a, size_t i, int64_t number,
 	    [FLEET_FULL] = BOARD_FLEET_FULL,
 	};
 	struct fleet_row *r;
+	int64_t before;
 	bool is_taken;
 
 	CHECK(a->speaks);
 	if (!begin(a, LOCK_WAIT_MS, now_us))
 		return FLEET_BUSY;
 	r = row_of(a, i);
+	before = fleet_file_share(r, now_us);
 	is_taken =
 	    fleet_share_answer(&r->share, &r->terms, number, answer, now_us);
 	if (is_taken) {
+		a->has_shrunk =
+		    a->has_shrunk || fleet_file_share(r, now_us) < before;
 		r->renewals++;
 		a->asked_us[i] = 0;
 		r->known = answer->known;

@@ -125,6 +125,13 @@ bool fleet_account_speaks(const struct fleet_account *a);
 void fleet_account_hush(struct fleet_account *a);
 int64_t fleet_account_epoch(const struct fleet_account *a);
 
+/* Some times a second, in every lane: tells at once that this lane could use
+ * more than it has. True: the next question should not wait for its second,
+ * because the host wants more than it has, or has less than the engine knows,
+ * which others wait for. Never while an answer is on its way, and a few times
+ * for each wish. */
+bool fleet_account_hurry(struct fleet_account *a, int64_t now_us);
+
 /* The next question of each limit; the shares it tells of are obeyed when this
  * returns. False: not just now. */
 bool fleet_account_ask(struct fleet_account *a, int64_t now_us,

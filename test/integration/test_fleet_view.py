@@ -219,6 +219,11 @@ def test_doctor_of_the_hosts(fleet, base, started):
     assert "2 hosts send that 2 times" in finds(mx1, "FLEET-LIMITS")[0]
     mx1.set(lane_recipient_rate_limit="none")
     finds(mx1)
+    mx1.agent("lane", "slow", "class=slow", {"lane_fleet": ""})
+    [text] = finds(mx1, "FLEET-LANES")
+    assert "lane_fleet is unix:" in text and "empty in lane slow" in text
+    mx1.agent("lane", "slow", "class=slow")
+    finds(mx1)
     sim = mx1.fleet_sim
     sim.script("bdat delay 3000 normal\n")
     mx1.inject(messages.generate(1, prefix="slow"))

@@ -14,6 +14,8 @@
 enum {
 	TICK_US = 50000,
 	ASK_US = 1000000,
+	HURRY_US = 250000, /* who wants more, or has less, asks so soon */
+	HURRIES = 12,
 	EVENTS_MAX = 8192,
 	USES_MAX = 64, /* seconds of a quota's period */
 	BUSY_MOST_US = 3000000, /* a message under way takes so long at most */
@@ -22,9 +24,10 @@ enum {
 	STORED_AGES = 4, /* what replicas may know of the engine */
 	/* Where all is well a lesson is obeyed so long after it began, and so
 	 * long after its end, with all that may go wrong, not any more: the way
-	 * of a question, of an answer, of what is said again. */
+	 * of a question and of an answer, and what a clock is set back by
+	 * unseen in each lease that a dead host's minute has. */
 	HEARD_US = 2500000,
-	HEARD_END_US = 16000000,
+	HEARD_END_US = 30000000,
 };
 
 /* The engine's clock, in the beginning: no time is below 0. */
@@ -53,6 +56,7 @@ struct host {
 	int64_t stopped_us; /* it neither asks nor hears until then */
 	int64_t process;
 	int64_t want, in_use;
+	int hurries; /* since it wanted more */
 	int64_t busy_us; /* what is above the share ends then */
 	int64_t uses[USES_MAX]; /* of a quota, by second */
 	struct limiter limiter; /* its part of a rate */
@@ -262,6 +266,19 @@ on_question(struct world *w, struct event *e)
 	send(w, e);
 }
 
+/* The next question does not wait for its second. */
+static void
+hurry(const struct world *w, struct host *h, int64_t before,
+    const struct fleet_answer *answer)
+{
+	int64_t share = allowed(w, h);
+
+	if (answer->word == FLEET_OK &&
+	    (share < before ||
+		(answer->target > share && h->hurries++ < HURRIES)))
+		h->next_us = fleet_least(h->next_us, w->now_us + HURRY_US);
+}
+
 /* Messages under way above a new share are at their end before the lease that
  * they began in would have been. */
 static void
@@ -269,6 +286,7 @@ on_answer(struct world *w, struct event *e)
 {
 	struct host *h = &w->hosts[e->host];
 	int64_t left_us = h->share.end_us - host_clock(w, h);
+	int64_t before = allowed(w, h);
 
 	if (w->now_us < h->stopped_us) {
 		e->at_us = h->stopped_us;
@@ -280,6 +298,7 @@ on_answer(struct world *w, struct event *e)
 	if (!fleet_share_answer(
 		&h->share, &w->terms, e->number, &e->answer, host_clock(w, h)))
 		return;
+	hurry(w, h, before, &e->answer);
 	if (e->answer.word == FLEET_OK)
 		fleet_heard_take(
 		    h->heard, &e->answer, h->in_use, host_clock(w, h));
@@ -655,13 +674,18 @@ change_wants(struct world *w)
 	static const int64_t parts[] = {0, 0, 1, 3};
 
 	for (int i = 0; i < w->host_count; i++) {
-		int64_t kind = below(w, 6);
+		struct host *h = &w->hosts[i];
+		int64_t kind = below(w, 6), before = h->want;
 
 		if (w->plan->turns != NULL)
 			continue;
 		if (below(w, 500) == 0)
-			w->hosts[i].want =
-			    kind < 4 ? parts[kind] : w->terms.limit;
+			h->want = kind < 4 ? parts[kind] : w->terms.limit;
+		if (h->want <= before)
+			continue;
+		h->hurries = 0;
+		if (h->share.asked_us == 0)
+			h->next_us = fleet_least(h->next_us, w->now_us);
 	}
 }
 

@@ -35,7 +35,7 @@ demand_is_twice_the_busiest_second(void **state)
 	assert_int_equal(fleet_demand_rate(&d, &terms, &per_s, at(1)), 14000);
 	assert_int_equal(fleet_demand_rate(&d, &terms, &per_s, at(9)), 14000);
 	assert_int_equal(fleet_demand_rate(&d, &terms, &per_s, at(10)), 2000);
-	assert_int_equal(fleet_demand_rate(&d, &terms, &per_s, at(11)), 1000);
+	assert_int_equal(fleet_demand_rate(&d, &terms, &per_s, at(11)), 250);
 	/* Of a minute sixty times as much, but not more than there is. */
 	assert_int_equal(
 	    fleet_demand_rate(&d, &terms, &per_min, at(9)), 100000);
@@ -53,7 +53,7 @@ demand_is_all_when_something_waits(void **state)
 	fleet_demand_short(&d, at(0));
 	assert_int_equal(fleet_demand_rate(&d, &terms, &per_s, at(9)), 100000);
 	assert_int_equal(fleet_demand_quota(&d, &terms, at(9)), 100000);
-	assert_int_equal(fleet_demand_rate(&d, &terms, &per_s, at(10)), 1000);
+	assert_int_equal(fleet_demand_rate(&d, &terms, &per_s, at(10)), 250);
 	assert_int_equal(fleet_demand_quota(&d, &terms, at(10)), 1000);
 }
 
@@ -64,7 +64,7 @@ demand_of_what_was_never_used_is_a_little(void **state)
 	const struct fleet_terms few = {.size = 3, .limit = 20};
 
 	(void)state;
-	assert_int_equal(fleet_demand_rate(&d, &terms, &per_s, at(0)), 1000);
+	assert_int_equal(fleet_demand_rate(&d, &terms, &per_s, at(0)), 250);
 	assert_int_equal(fleet_demand_quota(&d, &few, at(0)), 1);
 	assert_int_equal(fleet_demand_connections(&d, &few, 0, 0, at(0)), 0);
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/limits/rate.h"
 #include "monitor/model_fleet.h"
 
 #define NOW_MS INT64_C(1700000000000)
@@ -35,6 +36,62 @@ set_up(void **state)
 	board.is_up = 1;
 	(void)snprintf(board.name, sizeof(board.name), "mx1");
 	return 0;
+}
+
+static void
+shared_rate_is_as_one_would_write_it(void **state)
+{
+	static const struct {
+		const char *unit, *kept, *shown;
+		bool is_shared;
+	} rows[] = {
+	    {"messages", "2.001/1s:1", "2/1s:1", true},
+	    {"messages", "33.333/1s:6", "33.3/1s:6", true},
+	    {"messages", "99.999/1s:20", "100/1s:20", true},
+	    {"messages", "0.168/1s:1", "0.2/1s:1", true},
+	    {"messages", "0.001/1s:1", "0.001/1s:1", true},
+	    {"messages", "25000/1d!", "25000/1d!", true},
+	    {"connections", "1.001/1s:1", "1/1s:1", true},
+	    {"octets", "2.001/1s:1", "2.001/1s:1", false},
+	};
+	char text[RATE_TEXT_SIZE];
+
+	(void)state;
+	add(0, "connections", BOARD_FLEET_OK, 12);
+	add(1, "messages/1s", BOARD_FLEET_OK, 2000);
+	add(2, "dials/1s", BOARD_FLEET_OK, 1000);
+	model_fleet_fill(&fleet, &board);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		(void)snprintf(text, sizeof(text), "%s", rows[i].kept);
+		assert_true(model_fleet_round(&fleet, rows[i].unit, text,
+				sizeof(text)) == rows[i].is_shared);
+		assert_string_equal(text, rows[i].shown);
+	}
+}
+
+static void
+what_was_heard_is_told_until_its_end(void **state)
+{
+	const struct model_fleet_lesson *l;
+	char text[MODEL_FLEET_LESSON_SIZE];
+
+	(void)state;
+	board.heard[FLEET_FEWER] =
+	    (struct board_fleet_lesson){(uint64_t)NOW_MS + 100, 17, "mx2"};
+	board.heard[FLEET_BLOCKED] = (struct board_fleet_lesson){
+	    (uint64_t)NOW_MS, UINT64_C(5505007001), "mx3"};
+	model_fleet_fill(&fleet, &board);
+	assert_int_equal(fleet.heard_count, 2);
+	l = &fleet.heard[0];
+	assert_string_equal(model_fleet_lesson_name(l->kind), "fewer");
+	assert_string_equal(model_fleet_lesson_say(l, text, sizeof(text)),
+	    "mx2 was refused a connection beyond 17");
+	assert_true(model_fleet_lesson_holds(&fleet, l, NOW_MS));
+	assert_false(model_fleet_lesson_holds(&fleet, l, NOW_MS + 100));
+	l = &fleet.heard[1];
+	assert_string_equal(model_fleet_lesson_say(l, text, sizeof(text)),
+	    "the mail of mx3 is refused: 550 5.7.1");
+	assert_false(model_fleet_lesson_holds(&fleet, l, NOW_MS));
 }
 
 static void
@@ -124,6 +181,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup(
+		shared_rate_is_as_one_would_write_it, set_up),
+	    cmocka_unit_test_setup(
+		what_was_heard_is_told_until_its_end, set_up),
 	    cmocka_unit_test_setup(a_board_without_a_fleet_has_none, set_up),
 	    cmocka_unit_test_setup(limits_in_use_are_taken, set_up),
 	    cmocka_unit_test_setup(what_is_not_told_each_second_is_old, set_up),

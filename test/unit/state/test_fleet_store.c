@@ -167,9 +167,9 @@ speak(struct lane *l)
 	return speak_of(l, 0);
 }
 
-/* Another host that wants nothing, until the engine has learned. */
+/* Another host's next question, the first is number 0. */
 static void
-other_host_gives(int64_t number)
+other_host_wants(int64_t number, int64_t want)
 {
 	const struct fleet_terms terms = {.size = 2,
 	    .limit = LIMIT,
@@ -183,7 +183,7 @@ other_host_gives(int64_t number)
 		fleet_share_init(&other, &terms, w.now_us);
 		fleet_share_begin(&other, 9);
 	}
-	fleet_share_ask(&other, &terms, 0, 0, w.now_us, &q);
+	fleet_share_ask(&other, &terms, want, 0, w.now_us, &q);
 	(void)snprintf(q.host, sizeof(q.host), "h2");
 	fleet_engine_renew(&w.engine, &terms, "run", &q, w.now_us, &answer);
 	(void)fleet_share_answer(&other, &terms, q.number, &answer, w.now_us);
@@ -196,7 +196,8 @@ borrow_all(struct lane *l)
 	fleet_account_connections(l->a, 0, LIMIT, w.now_us);
 	for (int64_t i = 0; i < TTL_S + 5; i++) {
 		fleet_account_tell(l->a, w.now_us);
-		other_host_gives(i);
+		/* until the engine has learned */
+		other_host_wants(i, 0);
 		assert_int_equal(speak(l), FLEET_OK);
 		go_on(1);
 	}
@@ -317,8 +318,8 @@ host_wants_what_its_lanes_want(void **state)
 	assert_int_equal(q[0].want, 7);
 	assert_int_equal(q[0].in_use, 3);
 	assert_string_equal(q[0].host, "h1");
-	/* Twice of ten in a second, and a fiftieth of a base. */
-	assert_int_equal(q[1].want, 20000 + 1000);
+	/* Twice of ten in a second, and a two-hundredth of a base. */
+	assert_int_equal(q[1].want, 20000 + 250);
 	/* A lane that is gone wants nothing; one that told nothing for a while
 	 * is stopped. */
 	close_lane(&two);
@@ -545,6 +546,136 @@ refusal_below_the_limit_is_told_within_a_share(void **state)
 	budget_refused(b, 4, clock_mono_ms());
 	assert_non_null(strstr(w.line, "limit now 4 of 20"));
 	budget_close(&b);
+	close_lane(&l);
+}
+
+/* ---- who does not wait for the next second --------------------------------
+ */
+
+/* What the other host wants, by the question of that number. */
+static void
+other_wants(int64_t number, int64_t want, int64_t cap)
+{
+	struct fleet_question q = {.host = "h2",
+	    .epoch = 1,
+	    .number = number,
+	    .want = want,
+	    .cap = cap,
+	    .left_us = TTL_S * US_PER_S};
+	const struct fleet_terms terms = {.size = 2,
+	    .limit = LIMIT,
+	    .minimum = 1,
+	    .ttl_us = TTL_S * US_PER_S};
+	struct fleet_answer answer;
+
+	fleet_engine_renew(&w.engine, &terms, "run", &q, w.now_us, &answer);
+	assert_int_equal(answer.word, FLEET_OK);
+}
+
+/* All limits but connections are answered as they ask. */
+static void
+answer_others(struct lane *l, const struct fleet_question *q)
+{
+	for (size_t i = 1; i < fleet_account_count(l->a); i++) {
+		struct fleet_answer all = {.word = FLEET_OK,
+		    .share = q[i].want,
+		    .target = q[i].want,
+		    .at = w.now_us,
+		    .end = w.now_us + TTL_S * US_PER_S};
+
+		assert_int_equal(
+		    fleet_account_answer(l->a, i, q[i].number, &all, w.now_us),
+		    FLEET_TAKEN);
+	}
+}
+
+static void
+speak_of_all(struct lane *l)
+{
+	struct fleet_question q[FLEET_LIMITS];
+	const struct fleet_limit *limit = fleet_account_limit(l->a, 0);
+	struct fleet_answer answer;
+
+	assert_true(fleet_account_speak(l->a, 7, w.now_us));
+	assert_true(fleet_account_ask(l->a, w.now_us, q));
+	/* Nobody asks while an answer is on its way. */
+	assert_false(fleet_account_hurry(l->a, w.now_us));
+	answer_others(l, q);
+	fleet_engine_renew(
+	    &w.engine, &limit->terms, "run", &q[0], w.now_us, &answer);
+	assert_int_equal(
+	    fleet_account_answer(l->a, 0, q[0].number, &answer, w.now_us),
+	    FLEET_TAKEN);
+}
+
+static void
+whoever_wants_more_asks_at_once(void **state)
+{
+	struct lane one, two;
+
+	begin();
+	open_lane(&one, *state, "fast");
+	open_lane(&two, *state, "slow");
+	fleet_account_tell(one.a, w.now_us);
+	fleet_account_tell(two.a, w.now_us);
+	speak_of_all(&one);
+	w.engine.learn = 0;
+	speak_of_all(&one);
+	assert_false(fleet_account_hurry(one.a, w.now_us));
+	/* Its own lane, or another one, which does not speak. */
+	fleet_account_connections(one.a, 0, 4, w.now_us);
+	assert_true(fleet_account_hurry(one.a, w.now_us));
+	speak_of_all(&one);
+	assert_int_equal(share(&one), 4);
+	assert_false(fleet_account_hurry(one.a, w.now_us));
+	fleet_account_connections(two.a, 0, 5, w.now_us);
+	assert_false(fleet_account_hurry(two.a, w.now_us));
+	assert_true(fleet_account_hurry(one.a, w.now_us));
+	speak_of_all(&one);
+	assert_int_equal(share(&one), 9);
+	assert_false(fleet_account_hurry(one.a, w.now_us));
+	close_lane(&one);
+	close_lane(&two);
+}
+
+static void
+host_that_has_less_tells_at_once(void **state)
+{
+	struct lane l;
+
+	begin();
+	open_lane(&l, *state, "fast");
+	borrow_all(&l);
+	other_host_wants(TTL_S + 5, LIMIT);
+	speak_of_all(&l);
+	assert_int_equal(share(&l), BASE);
+	assert_true(fleet_account_hurry(l.a, w.now_us));
+	speak_of_all(&l);
+	assert_false(fleet_account_hurry(l.a, w.now_us));
+	close_lane(&l);
+}
+
+/* The other one does not give back what it has. */
+static void
+wish_is_repeated_so_often(void **state)
+{
+	struct lane l;
+	int n = 0;
+
+	begin();
+	open_lane(&l, *state, "fast");
+	other_wants(1, LIMIT, LIMIT);
+	w.engine.learn = 0;
+	fleet_account_connections(l.a, 0, LIMIT, w.now_us);
+	fleet_account_tell(l.a, w.now_us);
+	speak_of_all(&l);
+	assert_int_equal(share(&l), 0);
+	while (n < 100 && fleet_account_hurry(l.a, w.now_us)) {
+		w.now_us += US_PER_S / 4;
+		speak_of_all(&l);
+		n++;
+	}
+	assert_in_range(n, 8, 20);
 	close_lane(&l);
 }
 
@@ -783,6 +914,9 @@ main(void)
 	    IN_STATEDIR(name_that_two_have_is_told),
 	    IN_STATEDIR(slots_are_the_hosts_share),
 	    IN_STATEDIR(refusal_below_the_limit_is_told_within_a_share),
+	    IN_STATEDIR(whoever_wants_more_asks_at_once),
+	    IN_STATEDIR(host_that_has_less_tells_at_once),
+	    IN_STATEDIR(wish_is_repeated_so_often),
 	    IN_STATEDIR(lesson_of_another_host_reaches_all_lanes),
 	    IN_STATEDIR(lesson_ends_by_itself),
 	    IN_STATEDIR(lessons_of_all_lanes_are_told),
