@@ -140,15 +140,67 @@ part_of(const struct renewal *r, const struct fleet_host *h, int64_t end)
 }
 
 static int64_t
+unheard_part(const struct renewal *r)
+{
+	return (r->terms->size - r->known) * silent_part(r, r->e->born);
+}
+
+/* Has less than its base, for certain for a while. */
+static bool
+lends(const struct renewal *r, const struct fleet_host *h)
+{
+	return h != r->me && !h->is_gone && h->end > r->now &&
+	       h->share < r->base && h->sure > r->now;
+}
+
+/* By then the first of those who lend may have its base back. */
+static int64_t
+first_back(const struct renewal *r, int64_t end)
+{
+	for (size_t i = 0; i < r->e->count; i++)
+		if (lends(r, &r->e->hosts[i]))
+			end = fleet_least(end, r->e->hosts[i].sure);
+	return end;
+}
+
+/* What a host may hold after that: a loan that is over then is its base. */
+static int64_t
+later_part(const struct renewal *r, const struct fleet_host *h, int64_t back)
+{
+	if (!h->is_gone && h->end > r->now && h->share > r->base &&
+	    h->end <= back && r->terms->linger_us == 0)
+		return r->base;
+	return part_of(r, h, INT64_MAX);
+}
+
+/* Those who lend may all have their base from `back` on, when the loans are
+ * over: what is free is what is free before that, and after it. So who lends
+ * has a little of its own base while another has the rest. */
+static int64_t
+free_in_turn(const struct renewal *r, int64_t back)
+{
+	int64_t before = 0, after = 0;
+
+	for (size_t i = 0; i < r->e->count; i++) {
+		const struct fleet_host *h = &r->e->hosts[i];
+
+		if (h == r->me)
+			continue;
+		before += lends(r, h) ? h->share : part_of(r, h, INT64_MAX);
+		after += later_part(r, h, back);
+	}
+	return r->terms->limit - unheard_part(r) - fleet_most(before, after);
+}
+
+static int64_t
 free_until(const struct renewal *r, int64_t end)
 {
-	int64_t n = r->terms->limit -
-		    (r->terms->size - r->known) * silent_part(r, r->e->born);
+	int64_t n = r->terms->limit - unheard_part(r);
 
 	for (size_t i = 0; i < r->e->count; i++)
 		if (&r->e->hosts[i] != r->me)
 			n -= part_of(r, &r->e->hosts[i], end);
-	return n;
+	return fleet_most(n, free_in_turn(r, first_back(r, end)));
 }
 
 /* The shortest of the leases by which others keep to less than their base, of

@@ -95,18 +95,28 @@ end
 local function silent_part(at)
 	return is_forgotten(at) and minimum or base
 end
+local function lends(o)
+	return o.stop > now and o.share < base and o.sure > now
+end
 -- What is free until then, if others fall back to what is theirs as early as
--- they may.
+-- they may. Or those who lend may all have their base from a moment on, when
+-- loans are over: what is free before that, and after it.
 local function free_until(stop)
-	local free = limit - (size - known) * silent_part(born)
+	local free, back = limit - (size - known) * silent_part(born), stop
+	local before, after = free, free
+	for name, o in pairs(hosts) do
+		if name ~= host and not o.is_gone and lends(o) then back = math.min(back, o.sure) end
+	end
 	for name, o in pairs(hosts) do
 		if name ~= host and not o.is_gone then
-			if o.stop + linger <= now then free = free - silent_part(o.seen)
-			elseif o.stop > now and o.sure >= stop then free = free - o.share
-			else free = free - math.max(o.share, base) end
+			local part = o.stop + linger <= now and silent_part(o.seen) or math.max(o.share, base)
+			free = free - (o.stop + linger > now and o.stop > now and o.sure >= stop and o.share or part)
+			before = before - (lends(o) and o.share or part)
+			local is_over = o.stop > now and o.share > base and o.stop <= back and linger == 0
+			after = after - (is_over and base or part)
 		end
 	end
-	return free
+	return math.max(free, math.min(before, after))
 end
 
 -- Everybody's wish is filled up to the same level, with what those who are

@@ -159,7 +159,9 @@ class Fleet:
     def kill_lane(self, host):
         self.kills += host.origin.kill9(host.lane_pid())
 
-    def judge(self):
+    def judge(self, loan=0):
+        """loan: what a lane had borrowed that was stopped, and could not close
+        when the loan was over."""
         for host in self.hosts:
             host.wait_gone()
         sent = [m for host in self.hosts for m in host.sent]
@@ -170,8 +172,8 @@ class Fleet:
               f"{stats['connections_max']}, {stats['connections_refused']} "
               f"refused; at most {above:.1f} above the rate in any window; "
               f"lost {len(verdict.lost)}, twice {len(verdict.duplicates)}")
-        assert stats["connections_max"] <= CONNECTIONS
-        assert stats["connections_refused"] == 0
+        assert stats["connections_max"] <= CONNECTIONS + loan
+        assert loan or stats["connections_refused"] == 0
         assert not verdict.lost and not verdict.mixed_up, verdict
         # what each session of a lane that was killed had under way
         assert len(verdict.duplicates) <= self.kills * CONNECTIONS, verdict
@@ -541,6 +543,8 @@ def test_speaking_lane_stands_still(fleet):
         fleet.wait_parts()
         pid = two.lane_pid()
         os.kill(pid, signal.SIGSTOP)
+        held = two.origin.lanes()["accounts"][0]["slots"]["held"]
+        loan = max(0, held - CONNECTIONS // len(fleet.hosts))
         try:
             began = time.monotonic()
             of = fleet.watch(20, one)
@@ -550,7 +554,8 @@ def test_speaking_lane_stands_still(fleet):
             os.kill(pid, signal.SIGCONT)
         fleet.wait_parts()
         together = see_use(fleet, 10)
-    fleet.judge()
+    print(f"the lane that stood still had borrowed {loan} connections")
+    fleet.judge(loan)
     assert of[0] >= 0.95 * int(RATE / len(fleet.hosts))
     assert together >= 0.98
 
