@@ -47,6 +47,16 @@ goes_on(const char *line)
 	return false;
 }
 
+/* What is taken out of a comment was not in force; what was there before may
+ * have had a line that goes on. */
+static bool
+is_in_comment(const char *text, const char *at)
+{
+	while (at > text && at[-1] != '\n')
+		at--;
+	return at[strspn(at, BLANKS)] == '#';
+}
+
 /* At its place in the text it begins and ends what it did. */
 static bool
 is_apart(const struct hunk *hunk, const char *text, const char *at)
@@ -54,6 +64,8 @@ is_apart(const struct hunk *hunk, const char *text, const char *at)
 	size_t n = strlen(hunk->new);
 	const char *behind = at + n;
 
+	if (hunk->new[0] != '\n' && is_in_comment(text, at))
+		return false;
 	if (hunk->new[n - 1] != '\n')
 		return *behind == '\0' ||
 		       strchr(hunk->new[0] == ',' ? BLANKS "\n," : BLANKS "\n",

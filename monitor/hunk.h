@@ -8,7 +8,7 @@
  * last, is left out. Whole lines stand as they were made only while nothing
  * stands before them in the first, or goes on behind the last: a line that
  * begins with a blank does, also behind comments. A part of a line, only while
- * a word ends there. Pure.
+ * a word ends there. Nothing that was made stands in a comment. Pure.
  */
 #ifndef HUNK_H
 #define HUNK_H

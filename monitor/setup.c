@@ -373,13 +373,13 @@ setup_add_login(const struct setupplan *plan, const char *login)
 	return is_good;
 }
 
-/* The line of the nexthop goes, with the end that it gave to the one before; a
- * table in which nothing is left, too, if it was made for it. */
+/* The line of the nexthop goes, with the end that it gave to the one before, if
+ * it is there; a table in which nothing is left, too, if it was made for it. */
 static bool
 remove_login(const struct setupplan *plan, bool was_made, bool was_unended)
 {
 	char *text = read_text(plan->login), *kept, *to;
-	bool is_good;
+	bool is_good, is_taken;
 
 	if (text == NULL)
 		return errno == ENOENT;
@@ -394,11 +394,13 @@ remove_login(const struct setupplan *plan, bool was_made, bool was_unended)
 		}
 		line += n;
 	}
-	if (was_unended && to > kept)
+	is_taken = strlen(text) != (size_t)(to - kept);
+	if (was_unended && is_taken && to > kept && to[-1] == '\n')
 		to--;
 	*to = '\0';
-	is_good = kept[0] == '\0' && was_made ? unlink(plan->login) == 0
-					      : replace(plan->login, kept);
+	is_good = kept[0] == '\0' && was_made
+		      ? unlink(plan->login) == 0
+		      : !is_taken || replace(plan->login, kept);
 	mem_wipe(kept, strlen(kept));
 	mem_wipe(text, strlen(text));
 	mem_free(kept);
@@ -613,10 +615,11 @@ remove_tables(const struct setupplan *plan, const json_t *record,
 			    "%s has entries of yours, and is kept\n",
 			    plan->transport);
 	}
-	if (!is_set(record, "had_login") && setup_has_login(plan) &&
+	if (!is_set(record, "had_login") && !is_missing(plan->login) &&
 	    is_free(plan->login, texts, told)) {
-		(void)buf_addf(told, "%s: the login of %s is removed\n",
-		    plan->login, plan->nexthop);
+		if (setup_has_login(plan))
+			(void)buf_addf(told, "%s: the login of %s is removed\n",
+			    plan->login, plan->nexthop);
 		is_good = remove_login(plan, is_set(record, "made_login"),
 			      is_set(record, "unended_login")) &&
 			  is_good;
@@ -678,6 +681,7 @@ undo(const struct setupplan *plan, const json_t *record, struct buf *told,
 	const json_t *hunks = json_object_get(record, "hunks");
 	char *texts[FILES] = {NULL, NULL}, *paths[FILES];
 	enum setup_result result = SETUP_DONE;
+	bool is_changed = false;
 
 	for (int i = 0; i < FILES; i++) {
 		paths[i] = path_in(plan->directory, file_names[i]);
@@ -693,12 +697,15 @@ undo(const struct setupplan *plan, const json_t *record, struct buf *told,
 	if (result == SETUP_DONE && is_named(plan, texts[0], error, n))
 		result = SETUP_IN_USE;
 	/* main.cf first: it must not name a transport that is gone. */
-	for (int i = 0; i < FILES && result == SETUP_DONE; i++)
+	for (int i = 0; i < FILES && result == SETUP_DONE; i++) {
 		if (!replace(paths[i], texts[i])) {
 			(void)snprintf(
 			    error, n, "%s: %s", paths[i], strerror(errno));
 			result = SETUP_FAILED;
+		} else {
+			is_changed = true;
 		}
+	}
 	if (result == SETUP_DONE &&
 	    (!remove_tables(plan, record, texts, told) ||
 		unlink(plan->record) != 0)) {
@@ -706,6 +713,8 @@ undo(const struct setupplan *plan, const json_t *record, struct buf *told,
 		    error, n, "%s: %s", plan->directory, strerror(errno));
 		result = SETUP_FAILED;
 	}
+	if (!is_changed)
+		buf_reset(told);
 	for (int i = 0; i < FILES; i++) {
 		mem_free(texts[i]);
 		mem_free(paths[i]);

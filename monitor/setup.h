@@ -24,7 +24,8 @@ enum setup_result {
 	SETUP_NOTHING, /* apply: it is there; undo: it is not */
 	SETUP_OTHER, /* its record is of another smarthost */
 	SETUP_IN_USE, /* undo: main.cf names a lane: nothing was changed */
-	SETUP_FAILED, /* a file or postconf: nothing was changed */
+	SETUP_FAILED, /* a file or postconf; the record, if it is there, says
+			 what undo has to do still */
 };
 
 /* error: one line of all but DONE and NOTHING. */
@@ -32,7 +33,8 @@ enum setup_result setup_apply(const struct site *site,
     const struct setupplan *plan, char *error, size_t n);
 
 /* Tables that somebody wrote something else into, or uses elsewhere, are kept.
- * told gets lines about those, and about what was changed by hand. */
+ * told gets lines about those, and about what was changed by hand; also when a
+ * later step failed, since what was taken out is nowhere else then. */
 enum setup_result setup_undo(
     const struct setupplan *plan, struct buf *told, char *error, size_t n);
 

@@ -56,16 +56,27 @@ size_of(const char *start)
 	return (size_t)(end - start);
 }
 
-/* The last one of this name, which is the one that counts. */
+/* The first one of this name from line on. */
+static struct span
+find_first(const char *line, const char *name, size_t n, const char *behind)
+{
+	for (; *line != '\0'; line = next_line(line))
+		if (!is_passed_over(line) && strncmp(line, name, n) == 0 &&
+		    line[n] != '\0' && strchr(behind, line[n]) != NULL)
+			return (struct span){line, size_of(line)};
+	return (struct span){NULL, 0};
+}
+
+/* The last one, which is the one that counts. */
 static struct span
 find(const char *text, const char *name, size_t n, const char *behind)
 {
-	struct span found = {NULL, 0};
+	struct span found = {NULL, 0}, next;
 
-	for (const char *line = text; *line != '\0'; line = next_line(line))
-		if (!is_passed_over(line) && strncmp(line, name, n) == 0 &&
-		    line[n] != '\0' && strchr(behind, line[n]) != NULL)
-			found = (struct span){line, size_of(line)};
+	while ((next = find_first(text, name, n, behind)).start != NULL) {
+		found = next;
+		text = next.start + next.n;
+	}
 	return found;
 }
 
@@ -134,7 +145,31 @@ is_of_lane(const struct setupplan *plan, const struct setting *s)
 	return false;
 }
 
-/* Where word stands in a list, with the blanks and commas on one side. */
+static bool
+is_in_comment(struct span s, const char *at)
+{
+	while (at > s.start && at[-1] != '\n')
+		at--;
+	return is_passed_over(at);
+}
+
+/* A word with what separates it from the next one on its line; of the last on
+ * its line, from the one before; its line, where it is alone there. */
+static struct span
+with_separators(const char *from, const char *to)
+{
+	const char *next = to + strspn(to, BLANKS ",");
+
+	if (*next != '\n' && *next != '\0')
+		return (struct span){from, (size_t)(next - from)};
+	while (strchr(BLANKS ",", from[-1]) != NULL)
+		from--;
+	if (from[-1] == '\n')
+		next += *next == '\n';
+	return (struct span){from, (size_t)(next - from)};
+}
+
+/* Where word stands in a list. */
 static struct span
 find_word(struct span list, const char *word)
 {
@@ -145,19 +180,10 @@ find_word(struct span list, const char *word)
 		const char *from = at, *to = at + n;
 
 		at++;
-		if (strchr(SEPARATORS "=", from[-1]) == NULL ||
-		    strchr(SEPARATORS, *to) == NULL)
-			continue;
-		while (strchr(SEPARATORS, from[-1]) != NULL)
-			from--;
-		/* the first one takes what separates it from the next */
-		if (from[-1] == '=') {
-			from = at - 1;
-			while (*to != '\n' && *to != '\0' &&
-			       strchr(SEPARATORS, *to) != NULL)
-				to++;
-		}
-		return (struct span){from, (size_t)(to - from)};
+		if (strchr(SEPARATORS "=", from[-1]) != NULL &&
+		    strchr(SEPARATORS, *to) != NULL &&
+		    !is_in_comment(list, from))
+			return with_separators(from, to);
 	}
 	return (struct span){NULL, 0};
 }
@@ -168,20 +194,25 @@ take_word(const struct setupplan *plan, const char *name, const char *word,
 {
 	size_t n = strlen(name);
 	bool is_taken = false;
+	size_t at = 0;
 	struct span list;
 	char *line;
 
-	while ((list = find(text, name, n, BLANKS "=")).start != NULL) {
+	while (
+	    (list = find_first(text + at, name, n, BLANKS "=")).start != NULL) {
 		struct span cut = find_word(list, word);
 
-		if (cut.start == NULL)
-			break;
+		at = (size_t)(list.start - text);
+		if (cut.start == NULL) {
+			at += list.n;
+			continue;
+		}
 		text = without(text, cut);
 		is_taken = true;
 	}
 	if (!is_taken)
 		return text;
-	line = squeezed(list);
+	line = squeezed(find(text, name, n, BLANKS "="));
 	(void)buf_addf(told,
 	    "%s/main.cf: %s was changed by hand since; without the lanes: "
 	    "%s\n",
@@ -220,27 +251,49 @@ value_of(const struct setting *s, const char *line)
 	return line + s->n + strspn(line + s->n, " =");
 }
 
+/* Each that is as it was added, also where a later one counts; of a lane, each.
+ */
+static char *
+take_own(const struct setupplan *plan, const struct setting *s, char *text,
+    struct buf *told)
+{
+	size_t at = 0;
+	struct span found;
+
+	while (
+	    (found = find_first(text + at, s->name, s->n, BLANKS "=")).start !=
+	    NULL) {
+		char *now = squeezed(found);
+		bool is_same =
+		    strcmp(value_of(s, now), value_of(s, s->line)) == 0;
+
+		at = (size_t)(found.start - text);
+		if (!is_same && is_of_lane(plan, s))
+			tell(plan, told, now, "and goes with its lane");
+		if (is_same || is_of_lane(plan, s))
+			text = without(text, found);
+		else
+			at += found.n;
+		mem_free(now);
+	}
+	return text;
+}
+
 static char *
 take_setting(const struct setupplan *plan, const struct setting *s, char *text,
     struct buf *told)
 {
-	struct span found = find(text, s->name, s->n, BLANKS "=");
+	struct span left;
 	char *now;
 
-	if (found.start == NULL)
+	text = take_own(plan, s, text, told);
+	if (is_named(s, "transport_maps") || is_named(s, SENDER_TRANSPORTS))
+		return take_words(plan, s->line, text, told);
+	left = find(text, s->name, s->n, BLANKS "=");
+	if (left.start == NULL)
 		return text;
-	now = squeezed(found);
-	if (strcmp(value_of(s, now), value_of(s, s->line)) == 0) {
-		text = without(text, found);
-	} else if (is_of_lane(plan, s)) {
-		tell(plan, told, now, "and goes with its lane");
-		text = without(text, found);
-	} else if (is_named(s, "transport_maps") ||
-		   is_named(s, SENDER_TRANSPORTS)) {
-		text = take_words(plan, s->line, text, told);
-	} else {
-		tell(plan, told, now, "and stays");
-	}
+	now = squeezed(left);
+	tell(plan, told, now, "and stays");
 	mem_free(now);
 	return text;
 }

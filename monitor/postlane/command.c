@@ -9,6 +9,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/mem.h"
 
 /* Where words go instead of stdout and stderr; NULL: there. */
 static char *captured;
@@ -33,15 +34,23 @@ put(FILE *to, const char *text)
 void
 command_complain(const char *format, ...)
 {
-	char text[1024], line[sizeof(text) + 16];
-	va_list args;
+	va_list args, again;
+	char *text, *line;
+	int n;
 
 	va_start(args, format);
-	(void)vsnprintf(text, sizeof(text), format, args);
+	va_copy(again, args);
+	n = vsnprintf(NULL, 0, format, args);
 	va_end(args);
+	CHECK(n >= 0);
+	text = mem_alloc((size_t)n + 1);
+	(void)vsnprintf(text, (size_t)n + 1, format, again);
+	va_end(again);
 	log_safe(text, strlen(text));
-	(void)snprintf(line, sizeof(line), "postlane: %s", text);
+	line = mem_printf("postlane: %s", text);
 	put(stderr, line);
+	mem_free(line);
+	mem_free(text);
 }
 
 void

@@ -337,9 +337,8 @@ undo(struct command *c, const struct setupplan *p)
 
 	buf_init(&told, TOLD_MAX);
 	result = setup_undo(p, &told, error, sizeof(error));
-	if (status_of(result) == EX_OK)
-		tell(&told);
-	else
+	tell(&told);
+	if (status_of(result) != EX_OK)
 		command_complain("%s", error);
 	buf_fini(&told);
 	if (status_of(result) != EX_OK)

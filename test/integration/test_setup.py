@@ -115,6 +115,41 @@ def test_apply_twice_and_undo_leaves_no_octet(site, kind):
     assert "not there" in run_setup(origin, "[mail.example]:587 --undo")
 
 
+@pytest.mark.parametrize("table", [None, "[other.example] user:pass"])
+def test_undo_of_an_apply_without_a_login(site, table):
+    origin = site()
+    if table:
+        with open(f"{origin.etc}/lane_login", "w", encoding="ascii") as f:
+            os.fchmod(f.fileno(), 0o600)
+            f.write(table)
+    before = contents(origin.etc)
+    run_setup(origin, "[mail.example]:587 --apply")
+    said = run_setup(origin, "[mail.example]:587 --undo")
+    assert "login" not in said
+    assert contents(origin.etc) == before
+
+
+def test_undo_that_fails_half_way_tells_what_it_took_out(site):
+    """A folder where the new login table would be written."""
+    origin = site()
+    with open(f"{origin.etc}/lane_login", "w", encoding="ascii") as f:
+        os.fchmod(f.fileno(), 0o600)
+        f.write("[other.example] user:pass")
+    before = contents(origin.etc)
+    run_setup(origin, "[mail.example]:587 --apply", stdin="u:p\n")
+    long = "x" * 2000
+    with open(f"{origin.etc}/master.cf", "a", encoding="ascii") as f:
+        f.write(f"  -o lane_wait_limit=9s -o myhostname={long}\n")
+    os.mkdir(f"{origin.etc}/lane_login.new")
+    said = run_setup(origin, "[mail.example]:587 --undo", status=71)
+    assert f"lane_wait_limit=9s -o myhostname={long}\n" in said
+    assert "were removed" not in said
+    os.rmdir(f"{origin.etc}/lane_login.new")
+    said = run_setup(origin, "[mail.example]:587 --undo")
+    assert "myhostname" not in said
+    assert contents(origin.etc) == before
+
+
 def test_undo_of_an_apply_that_was_interrupted(site):
     """The record comes first, then tables, master.cf, main.cf."""
     origin = site(SITES["tables"])

@@ -80,6 +80,7 @@ hunk_that_goes_on_or_begins_elsewhere_is_gone(void **state)
 	reverts("a x\n", "a x\nb y\n", "a x\nbb y\n", NULL);
 	reverts("t = x\n", "t = x y\n", "t = x y, z\n", NULL);
 	reverts("t = x\n", "t = x y\n", "t = x yy\n", NULL);
+	reverts("t = x,\n  z\n", "t = x, z y\n", "a = 1\n#t = x, z y\n", NULL);
 	reverts("t = x\n", "t = x, y\n", "t = x, y, z\n", "t = x, z\n");
 }
 

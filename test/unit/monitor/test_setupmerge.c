@@ -63,6 +63,18 @@ setting_of_postfix_that_was_changed_stays(void **state)
 	    "since, and stays\n");
 }
 
+/* A line of Postfix's that counts no more would count again one day. */
+static void
+setting_that_does_not_count_goes_too(void **state)
+{
+	(void)state;
+	becomes(setupmerge_main_cf, SETTINGS,
+	    "default_transport = slow\nslow_destination_rate_delay = 0s\nx = "
+	    "1\n"
+	    "default_transport = smtp\nslow_destination_rate_delay = 1s\n",
+	    "x = 1\ndefault_transport = smtp\n", "= smtp: was changed");
+}
+
 static void
 setting_of_a_lane_goes_with_it_and_is_told(void **state)
 {
@@ -86,6 +98,19 @@ table_goes_out_of_its_list(void **state)
 	    {"transport_maps = hash:/b\n# c\n  " TABLE "\nx = 1\n",
 		"transport_maps = hash:/b\n# c\nx = 1\n"},
 	    {"transport_maps=" TABLE "\n", "transport_maps=\n"},
+	    /* what stands behind it does not go into the comment */
+	    {"transport_maps = hash:/b\n# c\n  " TABLE " hash:/d\n",
+		"transport_maps = hash:/b\n# c\n  hash:/d\n"},
+	    {"transport_maps =\n# c\n  " TABLE ", hash:/d\n",
+		"transport_maps =\n# c\n  hash:/d\n"},
+	    {"transport_maps =\n# " TABLE " x\n  hash:/d,\n  " TABLE ",\n"
+	     "\thash:/e\n",
+		"transport_maps =\n# " TABLE " x\n  hash:/d,\n"
+		"\thash:/e\n"},
+	    {"transport_maps = hash:/a " TABLE ",\n# c\n hash:/b\n",
+		"transport_maps = hash:/a\n# c\n hash:/b\n"},
+	    {"transport_maps = " TABLE "\ntransport_maps = x:/y " TABLE "\n",
+		"transport_maps =\ntransport_maps = x:/y\n"},
 	};
 
 	(void)state;
@@ -154,6 +179,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(settings_go_where_they_are_as_they_were),
 	    cmocka_unit_test(setting_of_postfix_that_was_changed_stays),
+	    cmocka_unit_test(setting_that_does_not_count_goes_too),
 	    cmocka_unit_test(setting_of_a_lane_goes_with_it_and_is_told),
 	    cmocka_unit_test(table_goes_out_of_its_list),
 	    cmocka_unit_test(relays_of_senders_go_out_of_theirs),
