@@ -45,7 +45,7 @@ start_reply(struct reply_parser *parser)
 	parser->first_code = -1;
 	parser->line_len = parser->line_total = 0;
 	parser->lines = parser->garbage_lines = 0;
-	parser->is_started = parser->is_done = false;
+	parser->is_started = parser->is_decided = parser->is_done = false;
 }
 
 /* Keeps as much of the line as there is room for. */
@@ -91,16 +91,16 @@ line_code(const char *line, size_t n)
 	return n == 3 || line[3] == ' ' || line[3] == '-' ? code : -1;
 }
 
-/* Code and status of the reply, from its last line. An enhanced code of
+/* Code and status of the reply, from the line that decides. An enhanced code of
  * another class than the reply code is out of protocol: ignored. */
 static void
-finish_reply(struct reply_parser *parser, int code)
+read_code(struct reply *reply, const char *line, size_t n)
 {
-	struct reply *reply = &parser->reply;
-	const char *line = parser->line;
-	size_t n = parser->line_len, at = 3, length;
+	size_t at = 3, length;
 
-	reply->code = code;
+	reply->code = line_code(line, n);
+	(void)snprintf(reply->status, sizeof reply->status, "5.5.0");
+	reply->has_status = false;
 	if (line[0] != '2' && line[0] != '4' && line[0] != '5')
 		return;
 	while (at < n && line[at] == ' ')
@@ -195,49 +195,72 @@ note_code(struct reply_parser *parser, int code)
 	parser->first_code = code;
 }
 
-/* The line is the last one of the reply; sent: its code before it was
- * rewritten, -1 for none. */
+/* A whole line is in parser->line, and nothing has decided yet: what the
+ * rewriter makes of it. is_end: the server ends its reply here. */
 static void
-end_reply(struct reply_parser *parser, int code, int sent, bool is_known)
+read_line(struct reply_parser *parser, bool is_end)
+{
+	struct reply *reply = &parser->reply;
+	bool is_known = rewrite_line(parser, is_end);
+
+	if (is_end || is_last(parser->line, parser->line_len)) {
+		if (parser->line_len > 3)
+			parser->line[3] = ' ';
+		read_code(reply, parser->line, parser->line_len);
+		if (!is_known || reply->rewriter_failed)
+			soften(reply);
+		parser->is_decided = true;
+	}
+	add_line_to_text(parser);
+}
+
+/* The server's last line was read; sent: its code, -1 for none. */
+static void
+end_reply(struct reply_parser *parser, int sent)
 {
 	struct reply *reply = &parser->reply;
 
-	finish_reply(parser, code);
-	reply->sent_code = sent >= 0 ? sent : code;
-	if (!is_known)
-		soften(reply);
+	reply->sent_code = sent >= 0 ? sent : reply->code;
 	/* Nobody ended a session in which all goes well. */
 	if (reply->code == 421 && sent >= 200 && sent < 400)
 		reply->code = 450;
 	parser->is_done = true;
 }
 
-/* A whole line is in parser->line. */
-static enum reply_result
-take_line(struct reply_parser *parser)
+/* Only what was kept can end in the CR of the line's end; a line that was cut
+ * loses it with its tail. */
+static void
+drop_cr(struct reply_parser *parser)
 {
-	int sent, code;
-	bool is_known;
-
-	/* Only what was kept can end in the CR of the line's end; a line that
-	 * was cut loses it with its tail. */
 	while (parser->line_len == parser->line_total && parser->line_len > 0 &&
 	       parser->line[parser->line_len - 1] == '\r') {
 		parser->line_len--;
 		parser->line_total--;
 	}
+}
+
+/* A whole line is in parser->line. Where the reply ends the server says, unless
+ * no line of it has a code; behind the line that decides the rest is only
+ * passed over. */
+static enum reply_result
+take_line(struct reply_parser *parser)
+{
+	bool is_end, is_read = !parser->is_decided;
+	int sent;
+
+	drop_cr(parser);
 	sent = line_code(parser->line, parser->line_len);
+	is_end = is_last(parser->line, parser->line_len);
 	note_code(parser, sent);
-	is_known =
-	    rewrite_line(parser, is_last(parser->line, parser->line_len));
 	parser->lines++;
-	code = line_code(parser->line, parser->line_len);
-	if (is_last(parser->line, parser->line_len))
-		end_reply(parser, code, sent, is_known);
-	add_line_to_text(parser);
-	if (parser->is_done)
+	if (is_read)
+		read_line(parser, is_end);
+	if (is_end || (parser->is_decided && parser->first_code < 0)) {
+		end_reply(parser, sent);
 		return REPLY_DONE;
-	if (code < 0 && sent < 0) {
+	}
+	if (sent < 0 &&
+	    (!is_read || line_code(parser->line, parser->line_len) < 0)) {
 		parser->reply.had_garbage = true;
 		parser->garbage_lines++;
 	}

@@ -18,11 +18,16 @@
  *
  * A rewriter may put other text in the place of each line before anything is
  * read from it, as smtp(8) does with smtp_reply_filter. A reply line of the
- * server is one whatever the new text looks like: text without a code is only
- * text in a continuation line, and in the last line it is not used, since a
- * reply that is waited for once more is a message that goes twice. What the
- * server said is believed then, but for a 5xx: the rewriter may have meant to
- * soften that, and it is 450. The same where the rewriter fails.
+ * server is one whatever the new text looks like, and its own "-" or " " says
+ * whether the reply ends there: a reply that is waited for once more, or taken
+ * for two, is a message that goes twice. So text with a code and "-" in the
+ * place of the last line is the last line; with a code and no "-" in the place
+ * of a continuation line it decides, and the server's lines behind it are
+ * passed over. Text without a code is only text in a continuation line, and in
+ * the last line it is not used. What the server said is believed then, but for
+ * a 5xx: the rewriter may have meant to soften that, and it is 450. The same
+ * where the rewriter fails for one of the lines. Only where no line of the
+ * server has a code does a reply end where the rewriter says so.
  */
 #ifndef REPLY_H
 #define REPLY_H
@@ -77,6 +82,7 @@ struct reply_parser {
 	size_t lines, garbage_lines;
 	int first_code; /* of the current reply; -1: none yet */
 	bool is_started; /* some octet of the current reply was seen */
+	bool is_decided; /* its code is known, whatever lines follow */
 	bool is_done; /* reply is complete: the next feed starts anew */
 	bool is_bad;
 	const struct rewriter *rewriter; /* NULL: none */

@@ -336,7 +336,7 @@ reply_lines_are_rewritten_before_they_are_read(void **state)
 }
 
 static struct replaced {
-	char table[40];
+	char table[48];
 	const char *in;
 	int code, sent_code;
 	const char *status, *text;
@@ -356,10 +356,27 @@ static struct replaced {
 	false},
     /* the table cannot be asked */
     {"250 a=!", "250 a\r\n", 250, 250, "2.0.0", "250 a", true},
-    {"550-a=!", "550-a\r\n550 5.1.1 b\r\n", 550, 550, "5.1.1",
+    {"550-a=!", "550-a\r\n550 5.1.1 b\r\n", 450, 550, "4.1.1",
 	"550-a\n550 5.1.1 b", true},
     {"550 5.1.1 b=!", "550-a\r\n550 5.1.1 b\r\n", 450, 550, "4.1.1",
 	"550-a\n550 5.1.1 b", true},
+    /* where the reply ends is the server's word */
+    {"250 2.0.0 a=250-fine", "250 2.0.0 a\r\n", 250, 250, "2.0.0", "250 fine",
+	false},
+    {"250 a=450-4.2.0 b", "250 a\r\n", 450, 250, "4.2.0", "450 4.2.0 b", false},
+    {"250=250-", "250\r\n", 250, 250, "2.0.0", "250 ", false},
+    {"550-a=450 4.2.0 later", "550-a\r\n550 5.1.1 b\r\n", 450, 550, "4.2.0",
+	"450 4.2.0 later", false},
+    {"550-a=450|550-b=550 c|550 d=250 e|550 f=!", "550-a\r\n550-b\r\n550 d\r\n",
+	450, 550, "4.0.0", "450", false},
+    {"250-a=421 b", "250-a\r\n250 c\r\n", 450, 250, "4.0.0", "421 b", false},
+    {"550-a=450-4.2.0 b", "550-a\r\n550 5.1.1 c\r\n", 550, 550, "5.1.1",
+	"450-4.2.0 b\n550 5.1.1 c", false},
+    /* unless the server says nothing at all */
+    {"junk=250-filler", "junk\r\n550 a\r\n", 550, 550, "5.0.0",
+	"250-filler\n550 a", false},
+    {"junk=450 b", "550-a\r\njunk\r\n550 c\r\n", 450, 550, "4.0.0",
+	"550-a\n450 b", false},
     /* the server goes on */
     {"250 a=421 b", "250 a\r\n", 450, 250, "4.0.0", "421 b", false},
     {"450 a=421 b", "450 a\r\n", 421, 450, "4.0.0", "421 b", false},

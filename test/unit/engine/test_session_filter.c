@@ -121,6 +121,73 @@ an_end_of_data_is_no_354(void **state)
 	}
 }
 
+/* Where a reply ends is the server's word: no answer moves to another command.
+ */
+static void
+no_reply_is_left_open(void **state)
+{
+	struct rig rig;
+	struct rig_message *first, *second;
+
+	(void)state;
+	open_rig(&rig, SESSION_BDAT, "250 2.0.0 taken=250-fine");
+	first = rig_send(&rig);
+	second = rig_send(&rig);
+	pull_all(&rig);
+	rig_say(&rig, RIG_SENT RIG_NEXT_SENT);
+	rig_check_sent(first);
+	rig_check_sent(second);
+	assert_false(rig.is_over);
+	assert_false(rig.manner.no_rset);
+	rig_fini(&rig);
+}
+
+static void
+no_reply_becomes_two(void **state)
+{
+	struct rig rig;
+	struct rig_message *m[3];
+
+	(void)state;
+	open_rig(&rig, SESSION_BDAT, "554-spam=451 4.7.1 later");
+	for (size_t i = 0; i < 3; i++)
+		m[i] = rig_send(&rig);
+	pull_all(&rig);
+	rig_say(&rig, RIG_MAIL RIG_RCPT "554-spam\r\n554 really\r\n");
+	rig_say(&rig, RIG_NEXT_SENT RIG_NEXT_SENT);
+	rig_check(m[0], 0, OUTCOME_DEFER, 451, "4.7.1", NULL);
+	rig_check_sent(m[1]);
+	rig_check_sent(m[2]);
+	assert_false(rig.is_over);
+	assert_false(rig.manner.no_rset);
+	rig_fini(&rig);
+}
+
+static void
+a_refusal_of_two_lines_is_one_recipients(void **state)
+{
+	struct rig rig;
+	struct rig_message *m;
+	struct rig_plan plan = {.rcpts = 3};
+
+	(void)state;
+	open_rig(&rig, SESSION_GROUP, "550-no such user=450 4.2.0 later");
+	m = rig_add(&rig, &plan);
+	rig_assign(&rig, m);
+	pull_all(&rig);
+	rig_say(&rig,
+	    RIG_MAIL "550-no such user\r\n550 really\r\n" RIG_RCPT RIG_RCPT
+		     "354 go\r\n");
+	pull_all(&rig);
+	rig_say(&rig, RIG_TAKEN);
+	rig_check(m, 0, OUTCOME_DEFER, 450, "4.2.0", NULL);
+	rig_check(m, 1, OUTCOME_SENT, 250, "2.0.0", NULL);
+	rig_check(m, 2, OUTCOME_SENT, 250, "2.0.0", NULL);
+	assert_int_equal(m->returned, 0);
+	assert_false(rig.is_over);
+	rig_fini(&rig);
+}
+
 /* The content is behind RCPT already. */
 static void
 a_recipient_refused_behind_bdat_is_sent_once(void **state)
@@ -223,6 +290,9 @@ main(void)
 	    cmocka_unit_test(refused_without_a_code_is_deferred),
 	    cmocka_unit_test(an_end_of_data_is_what_the_filter_says),
 	    cmocka_unit_test(an_end_of_data_is_no_354),
+	    cmocka_unit_test(no_reply_is_left_open),
+	    cmocka_unit_test(no_reply_becomes_two),
+	    cmocka_unit_test(a_refusal_of_two_lines_is_one_recipients),
 	    cmocka_unit_test(a_recipient_refused_behind_bdat_is_sent_once),
 	    cmocka_unit_test(a_recipient_refused_before_content_gets_none),
 	    cmocka_unit_test(the_others_go_again_without_it),
