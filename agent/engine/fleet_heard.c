@@ -21,6 +21,14 @@ is_same_end(int64_t a_us, int64_t b_us)
 	       b_us - a_us <= FLEET_HEARD_SAME_US;
 }
 
+/* When it may be obeyed anew. */
+static int64_t
+rested_us(const struct fleet_heard *h)
+{
+	return h->until_us +
+	       fleet_most(FLEET_HEARD_REST_US, h->until_us - h->since_us);
+}
+
 static void
 take_one(struct fleet_heard *h, const struct fleet_lesson *said, int64_t most,
     int64_t in_use, int64_t now_us)
@@ -34,7 +42,7 @@ take_one(struct fleet_heard *h, const struct fleet_lesson *said, int64_t most,
 			h->until_us = now_us;
 		return;
 	}
-	if (h->since_us == 0 || now_us >= h->until_us + FLEET_HEARD_REST_US)
+	if (h->since_us == 0 || now_us >= rested_us(h))
 		h->since_us = now_us;
 	end_us = fleet_least(end_us, h->since_us + most);
 	if (end_us <= now_us)

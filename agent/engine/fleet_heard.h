@@ -5,10 +5,12 @@
  *
  * The engine is a peer, and so are the hosts behind it: a lesson makes this
  * host slower alone, and not for ever. Each kind is obeyed for its longest time
- * at most, reckoned from when it was heard first; then this host finds out for
- * itself, for a minute at least in which nothing of the kind is obeyed. A
- * lesson that another host does not tell any more is over, as is one whose time
- * is, engine or not.
+ * at most, reckoned from when it was heard first, however often it ends and is
+ * told again in between; then this host finds out for itself, for as long, and
+ * for a minute at least: nothing of the kind is obeyed. So it is for half of
+ * the time at most, whatever is told. A lesson that another host does not tell
+ * any more is over, as is one whose time is, engine or not: whoever obeys asks
+ * each time, and remembers nothing.
  *
  * Plain values without pointers, of one file with the leases; zeroed: nothing
  * was heard. Times are the host's monotonic microseconds.

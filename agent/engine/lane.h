@@ -120,13 +120,20 @@ int64_t lane_paused_until_us(const struct lane *lane);
 /* What other lanes of the route's account were told, or earlier processes; call
  * it before lane_kick(), so that nothing more goes. A more urgent one was
  * refused what it had sent at sent_us: this one slows down in its place. /
- * Nothing goes before until_us; who: the host of the fleet that was told so,
- * NULL: this one. / Another host of the fleet is refused until somebody looks:
- * one session with one message finds out whether this one is, too; why says it
- * to the operator. Told again of the same pause they do nothing. */
+ * Nothing goes before until_us. Told again of the same pause they do nothing.
+ */
 void lane_yield(
     struct lane *lane, struct route *route, int64_t sent_us, struct moment now);
 void lane_pause(struct lane *lane, struct route *route, int64_t until_us,
+    struct moment now);
+
+/* What another host of the fleet was told; likewise. Nothing goes before
+ * until_us, since who was asked to pause; each call has the last word, also for
+ * less (0: none any more), and it is no lesson: mail waits for it as for its
+ * pace, goes to no other host, and the next process hears of it anew. / One is
+ * refused until somebody looks: one session with one message finds out whether
+ * this one is, too; why says it to the operator. */
+void lane_hear_pause(struct lane *lane, struct route *route, int64_t until_us,
     const char *who, struct moment now);
 void lane_doubt(
     struct lane *lane, struct route *route, const char *why, struct moment now);

@@ -214,7 +214,7 @@ lane_succeed_spent(struct lane *lane, struct route *r, int64_t now_us)
 		return;
 	/* Its own place may be the only one, and is free when it has gone. */
 	if (now_us - r->spent_us > SUCCESSION_US ||
-	    controller_paused_until(&r->pace->adapt) > now_us ||
+	    lane_paused_to_us(r) > now_us ||
 	    sessions_good_for(r, 0, now_us, &busy) > 0 ||
 	    add_dial(lane, r, &no, now_us))
 		r->spent_us = 0;

@@ -57,8 +57,8 @@ lane_refuse_to_wait(struct lane *lane, struct transaction *t, int64_t wait_us)
 /* What is said of a request that waited in vain; returns with whom it failed,
  * or NULL. */
 static const struct peer *
-explain_wait(
-    const struct lane *lane, const struct transaction *t, struct dsn *out)
+explain_wait(const struct lane *lane, const struct transaction *t,
+    int64_t now_us, struct dsn *out)
 {
 	const struct route *r = t->route;
 	long long held_s = lane->set->lane_wait_limit_us / US_PER_S;
@@ -71,6 +71,11 @@ explain_wait(
 		dsn_set(out, "4.4.5", "not sent within %llds: %s = %s", held_s,
 		    pacer_parameter(lane->paced_by), rate);
 		out->cause = DSN_CAUSE_RATE;
+	} else if (r->pace->heard_until_us > now_us) {
+		dsn_set(out, "4.4.5",
+		    "not sent within %llds: the smarthost asked %s for a pause",
+		    held_s, r->pace->heard_from);
+		out->cause = DSN_CAUSE_PAUSE;
 	} else if (r->reach != ROUTE_REACHABLE) {
 		*out = r->failure;
 		return r->failure_peer;
@@ -124,7 +129,7 @@ expire(struct lane *lane, struct transaction *t, int64_t now_us)
 	if (lane_defer_held(lane, t))
 		return true;
 	if (!explain_parked(lane, t, now_us, &dsn))
-		peer = explain_wait(lane, t, &dsn);
+		peer = explain_wait(lane, t, now_us, &dsn);
 	lane_defer_waiting(lane, t, &dsn, peer, NULL, false);
 	return true;
 }

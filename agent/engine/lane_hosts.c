@@ -260,6 +260,7 @@ lane_go_on(struct lane *lane, struct transaction *t)
 
 /* ---- all mail ----------------------------------------------------------- */
 
+/* Of one that this host was asked for. */
 static int64_t
 pause_left_us(const struct route *r, int64_t now_us)
 {
@@ -585,12 +586,12 @@ lane_is_lost(
 }
 
 /* A dial is begun for mail only, so that there is some. A pause that the server
- * asked for is none. */
+ * asked for, whomever, is none. */
 static bool
 is_long_outage(const struct lane *lane, struct route *r, int64_t now_us)
 {
 	return now_us - r->failing_since_us >= LANE_OUTAGE_US &&
-	       pause_left_us(r, now_us) <= 0 && is_list_lost(lane, r, now_us);
+	       lane_paused_to_us(r) <= now_us && is_list_lost(lane, r, now_us);
 }
 
 void

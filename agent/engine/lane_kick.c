@@ -153,17 +153,26 @@ assign(struct lane *lane, struct lane_session *ls, struct transaction *t,
 	}
 }
 
-/* The smarthost's own pace, as found out: true when t may go now. */
+/* The smarthost's own pace, as found out. A pause that another host was asked
+ * for is no part of it: the controller is not told that somebody would go. */
+static int64_t
+pace_wait_us(const struct lane *lane, const struct route *r, int64_t now_us)
+{
+	int64_t paused_us = lane_paused_to_us(r) - now_us;
+
+	if (lane->set->lane_adaptive && r->pace->heard_until_us <= now_us)
+		return controller_wait_us(&r->pace->adapt, now_us);
+	return paused_us > 0 ? paused_us : 0;
+}
+
+/* True when t may go now, by that. */
 static bool
 may_go(struct lane *lane, struct transaction *t, const struct pacer_cost *cost,
     struct lane_no *no, bool *refused_out, struct moment now)
 {
 	struct controller *pace = &t->route->pace->adapt;
 	int64_t paused_us = controller_paused_until(pace) - now.us;
-	int64_t wait_us = lane->set->lane_adaptive
-			      ? controller_wait_us(pace, now.us)
-			  : paused_us > 0 ? paused_us
-					  : 0;
+	int64_t wait_us = pace_wait_us(lane, t->route, now.us);
 	struct dsn dsn;
 
 	CHECK(t->carrier == NULL);

@@ -1,6 +1,7 @@
 #include "agent/engine/lane_state.h"
 
 #include <math.h>
+#include <stdio.h>
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
@@ -194,13 +195,27 @@ lane_window_in_all(const struct lane *lane)
 		   : window_in_all(lane);
 }
 
+static int64_t
+paused_to_us(const struct lane_pace *pace)
+{
+	int64_t own_us = controller_paused_until(&pace->adapt);
+
+	return pace->heard_until_us > own_us ? pace->heard_until_us : own_us;
+}
+
+int64_t
+lane_paused_to_us(const struct route *r)
+{
+	return paused_to_us(r->pace);
+}
+
 int64_t
 lane_paused_until_us(const struct lane *lane)
 {
 	int64_t latest_us = 0;
 
 	list_each (link, &lane->paces) {
-		int64_t us = controller_paused_until(&pace_of(link)->adapt);
+		int64_t us = paused_to_us(pace_of(link));
 
 		if (us > latest_us)
 			latest_us = us;
@@ -225,8 +240,8 @@ lane_yield(
 }
 
 void
-lane_pause(struct lane *lane, struct route *r, int64_t until_us,
-    const char *who, struct moment now)
+lane_pause(
+    struct lane *lane, struct route *r, int64_t until_us, struct moment now)
 {
 	struct controller *pace = &r->pace->adapt;
 	int64_t now_us = now.us;
@@ -243,10 +258,26 @@ lane_pause(struct lane *lane, struct route *r, int64_t until_us,
 	/* A stored one has lost some of its digits. */
 	if (is_news)
 		log_info("pace=pause nexthop=%s wait=%llds "
-			 "reason=%s-was-asked-for-it",
-		    r->nexthops, (long long)((until_us - now_us) / US_PER_S),
-		    who != NULL ? who : "account");
+			 "reason=account-was-asked-for-it",
+		    r->nexthops, (long long)((until_us - now_us) / US_PER_S));
 	controller_pause_until(pace, until_us);
+}
+
+void
+lane_hear_pause(struct lane *lane, struct route *r, int64_t until_us,
+    const char *who, struct moment now)
+{
+	struct lane_pace *pace = r->pace;
+
+	CHECK(until_us >= 0);
+	(void)lane;
+	if (until_us > now.us && pace->heard_until_us <= now.us)
+		log_info("pace=pause nexthop=%s wait=%llds "
+			 "reason=%s-was-asked-for-it",
+		    r->nexthops, (long long)((until_us - now.us) / US_PER_S),
+		    who);
+	pace->heard_until_us = until_us;
+	(void)snprintf(pace->heard_from, sizeof(pace->heard_from), "%s", who);
 }
 
 /* Its share of what the lane may send, in one round trip: a window that holds

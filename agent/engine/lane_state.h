@@ -27,6 +27,7 @@
 #include "agent/engine/domains.h"
 #include "agent/engine/pacer.h"
 #include "agent/engine/rules.h"
+#include "common/shared/fleet.h"
 
 /* What an account takes of this lane, found out. Shared by the routes that
  * lead to it; a route whose account is not known yet has one of its own. */
@@ -38,6 +39,9 @@ struct lane_pace {
 	uint64_t told_events; /* throttles the log was told of */
 	double told_settled; /* messages/s that it was told of; 0: none */
 	int64_t quiet_until_us; /* of waits without lane_adaptive it is not */
+	/* A pause that another host of the fleet was asked for, */
+	int64_t heard_until_us; /* obeyed until then; past: none is */
+	char heard_from[FLEET_NAME_SIZE];
 	bool is_counted; /* scratch of lane_learned_in_all() */
 };
 
@@ -398,6 +402,10 @@ void lane_leave_pace(struct route *r);
 
 /* Sessions may be more or fewer than before: so may be what is in the air. */
 void lane_look_at_windows(struct lane *lane);
+
+/* Nothing goes before then, whoever was asked for it; past: nothing keeps it.
+ * What the provider told this host itself is controller_paused_until(). */
+int64_t lane_paused_to_us(const struct route *r);
 
 /* How many messages a session of r needs on their way now. */
 void lane_look_at_need(const struct lane *lane, struct route *r);

@@ -131,8 +131,7 @@ is_contender(const struct route *r, int64_t now_us)
 	if (r->dialing > 0 || was_used_lately(r, now_us))
 		return true;
 	return lane_unparked(r) > 0 && now_us >= r->dial_not_before_us &&
-	       now_us >= r->rest_until_us &&
-	       now_us >= controller_paused_until(&r->pace->adapt);
+	       now_us >= r->rest_until_us && now_us >= lane_paused_to_us(r);
 }
 
 void

@@ -73,11 +73,25 @@ explain_connections(const struct lane *lane, char *text, size_t n)
 	return BOARD_WAIT_CONNECTION_LIMIT;
 }
 
+static void
+explain_pause(const struct route *r, int64_t left_us, char *text, size_t n)
+{
+	long long left_s = (left_us + US_PER_S - 1) / US_PER_S;
+
+	if (controller_paused_until(&r->pace->adapt) == lane_paused_to_us(r))
+		(void)snprintf(text, n,
+		    "the smarthost asked for a pause, %llds are left", left_s);
+	else
+		(void)snprintf(text, n,
+		    "the smarthost asked %s for a pause, %llds are left",
+		    r->pace->heard_from, left_s);
+}
+
 static enum board_wait
 explain_route(const struct lane *lane, const struct route *r, int64_t now_us,
     char *text, size_t n)
 {
-	int64_t paused_us = controller_paused_until(&r->pace->adapt) - now_us;
+	int64_t paused_us = lane_paused_to_us(r) - now_us;
 	char rate[RATE_TEXT_SIZE];
 
 	if (r->no.reason == LANE_NO_OPERATOR) {
@@ -89,9 +103,7 @@ explain_route(const struct lane *lane, const struct route *r, int64_t now_us,
 		return BOARD_WAIT_OUTAGE;
 	}
 	if (paused_us > 0) {
-		(void)snprintf(text, n,
-		    "the smarthost asked for a pause, %llds are left",
-		    (long long)((paused_us + US_PER_S - 1) / US_PER_S));
+		explain_pause(r, paused_us, text, n);
 		return BOARD_WAIT_PAUSE;
 	}
 	/* All places are dials: it waits for one of them to become a session.
@@ -270,7 +282,7 @@ first_us(const struct lane *lane, const struct transaction *t,
 	int64_t until_us = r->no.not_before_us;
 
 	if (wait == BOARD_WAIT_PAUSE)
-		until_us = controller_paused_until(&r->pace->adapt);
+		until_us = lane_paused_to_us(r);
 	if (wait == BOARD_WAIT_OPERATOR && t->parking != NULL &&
 	    domain_is_blocked(t->domain))
 		wait = BOARD_WAIT_DOMAIN;

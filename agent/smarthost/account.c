@@ -1,4 +1,4 @@
-#include "agent/smarthost/account.h"
+#include "agent/smarthost/account_state.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -9,7 +9,6 @@
 #include "agent/state/budget.h"
 #include "agent/state/pace_store.h"
 #include "common/base/clock.h"
-#include "common/base/list.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/shared/fleet_lessons.h"
@@ -26,46 +25,6 @@ enum {
 #define STRANGER_MEMORY_US (INT64_C(30) * 24 * 3600 * US_PER_S)
 #define STRANGER_TELL_US (3600 * US_PER_S)
 
-/* A pause that is shorter would be over before other hosts can hear of it. */
-#define PAUSE_TELL_US (2 * US_PER_S)
-
-/* Whose slots a route's sessions take. */
-struct account {
-	struct list link;
-	struct accounts *accounts;
-	char *name;
-	struct budget *budget;
-	struct rate_account *rates;
-	struct fleet_account *fleet; /* NULL: the host has all of it */
-	int held, wanted;
-	int64_t doubted_us; /* what was heard of a refusal, and acted upon */
-};
-
-/* Which account a route belongs to, found out once. */
-struct binding {
-	struct list link;
-	struct accounts *accounts;
-	struct route *route;
-	char *host;
-	struct account *account; /* NULL: still looking */
-	struct credentials_query *query;
-	size_t want, dials;
-	int64_t wanting_since_us; /* for a session; 0: no mail wants one */
-	int depth_known; /* as it stands on the board, */
-	int64_t quota_known_us; /* and when the quota there was learned */
-	int manner_known; /* as it stands there */
-	int64_t blocked; /* fleet_refusal() that stopped the route */
-	int64_t stranger_told_us; /* it took one, there since then; 0: not */
-};
-
-struct accounts {
-	struct accounts_env env;
-	struct lane *lane;
-	struct list all, bindings;
-	size_t count;
-	bool is_draining;
-};
-
 struct accounts *
 accounts_new(const struct accounts_env *env)
 {
@@ -77,12 +36,6 @@ accounts_new(const struct accounts_env *env)
 	return accounts;
 }
 
-static struct binding *
-binding_of(const struct route *route)
-{
-	return route->io;
-}
-
 static void
 free_binding(struct binding *b)
 {
@@ -92,110 +45,13 @@ free_binding(struct binding *b)
 	mem_free(b);
 }
 
-static int64_t
-fleet_in_use(void *ctx, const struct fleet_limit *limit, int64_t now_us)
-{
-	struct account *a = ctx;
-
-	if (limit->kind == FLEET_CONNECTIONS)
-		return budget_in_use(a->budget, clock_ms_from_us(now_us));
-	if (limit->kind == FLEET_DIALS || !limit->whole.is_quota)
-		return 0;
-	return rate_store_quota_used(a->rates,
-	    (enum pacer_unit)((int)limit->kind - (int)FLEET_MESSAGES),
-	    limit->whole.period_us, now_us);
-}
-
-static void
-on_fleet_share(void *ctx)
-{
-	struct account *a = ctx;
-
-	if (!a->accounts->is_draining)
-		a->accounts->env.want_kick(a->accounts->env.ctx);
-}
-
-static void
-fleet_learned(void *ctx, struct fleet_lesson out[FLEET_LESSONS], int64_t now_us)
-{
-	struct account *a = ctx;
-	int64_t pause_us = rate_store_paused_until(a->rates) - now_us;
-	int64_t now_ms = clock_ms_from_us(now_us);
-	int limit;
-
-	if (pause_us >= PAUSE_TELL_US)
-		out[FLEET_PAUSE].left_us =
-		    fleet_least(pause_us, FLEET_LESSON_MAX_US);
-	out[FLEET_FEWER].left_us = fleet_least(
-	    clock_us_from_ms(budget_limited_ms(a->budget, now_ms, &limit)),
-	    FLEET_LESSON_MAX_US);
-	out[FLEET_FEWER].value = limit;
-}
-
-static int64_t
-fleet_blocked(void *ctx)
-{
-	const struct account *a = ctx;
-
-	list_each (link, &a->accounts->bindings) {
-		struct binding *b = list_entry(link, struct binding, link);
-
-		if (b->route->trust != ROUTE_ALARMED)
-			b->blocked = 0;
-		if (b->account == a && b->blocked > 0)
-			return b->blocked;
-	}
-	return 0;
-}
-
-static const struct fleet_account_ops fleet_handlers = {
-    .in_use = fleet_in_use,
-    .on_share = on_fleet_share,
-    .learned = fleet_learned,
-    .blocked = fleet_blocked,
-};
-
-static void
-join_fleet(struct account *a)
-{
-	static const struct board_fleet none = {.size = 0};
-	const struct accounts_env *env = &a->accounts->env;
-
-	if (env->fleet == NULL) {
-		board_writer_set_fleet(env->board, a->name, &none);
-		return;
-	}
-	a->fleet =
-	    fleet_store_account(env->fleet, a->name, loop_now_us(env->loop));
-	fleet_account_set_ops(a->fleet, &fleet_handlers, a);
-	budget_set_fleet(a->budget, a->fleet);
-}
-
-static void
-leave_fleet(struct account *a)
-{
-	if (a->fleet == NULL)
-		return;
-	fleet_account_set_ops(a->fleet, NULL, NULL);
-	fleet_account_close(&a->fleet);
-}
-
-/* What the fleet is asked for. */
-static void
-tell_demand(struct account *a)
-{
-	if (a->fleet != NULL)
-		fleet_account_connections(a->fleet, a->held, a->wanted,
-		    loop_now_us(a->accounts->env.loop));
-}
-
 static void
 close_account(struct account *a)
 {
 	list_remove(&a->link);
 	a->accounts->count--;
 	budget_close(&a->budget);
-	leave_fleet(a);
+	account_leave_fleet(a);
 	mem_free(a->name);
 	mem_free(a);
 }
@@ -305,7 +161,7 @@ find_account(struct accounts *accounts, const char *name)
 	    accounts->env.rates, name, loop_now_us(accounts->env.loop));
 	(void)board_writer_set_account(accounts->env.board, name);
 	budget_set_board(a->budget, accounts->env.board);
-	join_fleet(a);
+	account_join_fleet(a);
 	return a;
 }
 
@@ -338,7 +194,8 @@ recall(struct binding *b)
 			       : 0,
 	    pace_store_load(board, account, &stored) ? &stored : NULL, now);
 	lane_pause(b->accounts->lane, b->route,
-	    rate_store_paused_until(b->account->rates), NULL, now);
+	    rate_store_paused_until(b->account->rates), now);
+	account_hear_fleet(b, true, now);
 }
 
 /* lane_account, or the host in lower case and the login. */
@@ -447,7 +304,7 @@ account_take(struct account *a, int *slot, struct lane_no *no)
 		}
 		if (rate_store_connect_take(a->rates, now_us)) {
 			a->held++;
-			tell_demand(a);
+			account_tell_demand(a);
 			*slot = answer.slot;
 			return true;
 		}
@@ -466,7 +323,7 @@ account_give_back(struct account *a, int slot, bool is_clean, int64_t rtt_us)
 	    loop_now_ms(a->accounts->env.loop));
 	a->held--;
 	CHECK(a->held >= 0);
-	tell_demand(a);
+	account_tell_demand(a);
 }
 
 void
@@ -499,7 +356,7 @@ accounts_drain(struct accounts *accounts)
 		struct account *a = list_entry(link, struct account, link);
 
 		budget_drain(a->budget);
-		leave_fleet(a);
+		account_leave_fleet(a);
 	}
 }
 
@@ -517,43 +374,6 @@ is_listening(const struct binding *b)
 					 r->session_count + r->dialing > 0);
 }
 
-/* One that is refused finds out by itself; each route of the account does, and
- * once, however often it is said. */
-static void
-hear_refusal(struct account *a, const struct fleet_heard *h, struct moment now)
-{
-	char code[FLEET_REFUSAL_SIZE], why[128];
-
-	if (a->doubted_us == h->since_us)
-		return;
-	a->doubted_us = h->since_us;
-	(void)snprintf(why, sizeof(why), "host %s of the fleet was told %s",
-	    h->host, fleet_refusal_text(h->value, code));
-	list_each (link, &a->accounts->bindings) {
-		struct binding *b = list_entry(link, struct binding, link);
-
-		if (b->account == a)
-			lane_doubt(a->accounts->lane, b->route, why, now);
-	}
-}
-
-static void
-listen_to_fleet(struct binding *b, struct moment now)
-{
-	struct account *a = b->account;
-	const struct fleet_heard *h;
-
-	if (a->fleet == NULL)
-		return;
-	h = fleet_account_heard(a->fleet, FLEET_PAUSE, now.us);
-	if (h != NULL)
-		lane_pause(
-		    a->accounts->lane, b->route, h->until_us, h->host, now);
-	h = fleet_account_heard(a->fleet, FLEET_BLOCKED, now.us);
-	if (h != NULL)
-		hear_refusal(a, h, now);
-}
-
 void
 accounts_listen(struct accounts *accounts, struct moment now)
 {
@@ -562,9 +382,9 @@ accounts_listen(struct accounts *accounts, struct moment now)
 	list_each (link, &accounts->bindings) {
 		struct binding *b = list_entry(link, struct binding, link);
 
+		account_hear_fleet(b, is_listening(b), now);
 		if (!is_listening(b))
 			continue;
-		listen_to_fleet(b, now);
 		/* Once for an account: its routes share the lesson. */
 		if (!rate_store_news(b->account->rates, &news))
 			continue;
@@ -572,8 +392,8 @@ accounts_listen(struct accounts *accounts, struct moment now)
 			lane_yield(
 			    accounts->lane, b->route, news.refused_us, now);
 		if (news.pause_until_us > 0)
-			lane_pause(accounts->lane, b->route,
-			    news.pause_until_us, NULL, now);
+			lane_pause(
+			    accounts->lane, b->route, news.pause_until_us, now);
 	}
 }
 
@@ -636,7 +456,7 @@ on_want(void *ctx, struct route *route, size_t count)
 		total = limit;
 	budget_want(mine->account->budget, (int)total);
 	mine->account->wanted = (int)total;
-	tell_demand(mine->account);
+	account_tell_demand(mine->account);
 }
 
 static void

@@ -117,8 +117,8 @@ fleet_is_name(const char *name)
  *     longest, of hosts that are not gone, and keeps it as long as was told: a
  *     host that dies cannot take it back;
  *   3 only who may have a share tells and hears (FLEET_OK);
- *   4 a lesson makes a host slower, never faster, and for a bounded time
- *     (agent/engine/fleet_heard.h), whatever an engine says;
+ *   4 a lesson makes a host slower, never faster, and for half of the time at
+ *     most (agent/engine/fleet_heard.h), whatever an engine says;
  *   5 a kind that is not known is ignored, and said once in the log.
  *
  * Numbers alone, since no reply's text is the engine's affair. Question and

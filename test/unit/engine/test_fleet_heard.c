@@ -110,8 +110,9 @@ nobody_is_held_for_ever(void **state)
 		free_s += !is_paused(now_us);
 	}
 	assert_true(longest_s <= FLEET_HEARD_PAUSE_US / US_PER_S + 1);
-	assert_true(free_s >= 86400 / 3660 * 60);
-	assert_true(held_s > 80000);
+	/* As long as it was obeyed it is not. */
+	assert_true(free_s >= held_s);
+	assert_true(held_s > 86400 * 2 / 5);
 }
 
 static void

@@ -381,7 +381,7 @@ spent_session_without_prospect_has_no_successor(void **state)
 			world_submit(&w, 1);
 			world_run(&w, 10);
 			lane_pause(w.lane, world_route(&w),
-			    w.now.us + 60 * US_PER_S, NULL, w.now);
+			    w.now.us + 60 * US_PER_S, w.now);
 		}
 		world_run(&w, 5000);
 		assert_int_equal(w.dials, 1);
