@@ -17,10 +17,11 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "monitor/hunk.h"
+#include "monitor/setupcheck.h"
+#include "monitor/setupfile.h"
 #include "monitor/setupmerge.h"
 
 enum {
-	FILE_MAX = 16 << 20,
 	POSTCONF_MS = 20000,
 	SCHEMA = 1,
 	FILES = 2,
@@ -42,85 +43,6 @@ static char *
 path_in(const char *directory, const char *name)
 {
 	return mem_printf("%s/%s", directory, name);
-}
-
-/* NULL: errno. Without octets that are NUL, which Postfix's files have not. */
-static char *
-read_text(const char *path)
-{
-	FILE *file = fopen(path, "re");
-	struct buf text;
-	char block[8192], *result = NULL;
-	size_t n;
-
-	if (file == NULL)
-		return NULL;
-	buf_init(&text, FILE_MAX);
-	while ((n = fread(block, 1, sizeof(block), file)) > 0)
-		(void)buf_add(&text, block, n);
-	errno = ferror(file) ? EIO : buf_ok(&text) ? 0 : EFBIG;
-	if (errno == 0 && memchr(buf_slice(&text).p, '\0', buf_len(&text)))
-		errno = EINVAL;
-	if (errno == 0)
-		result = mem_strdup(buf_str(&text));
-	buf_fini(&text);
-	(void)fclose(file);
-	return result;
-}
-
-static bool
-write_all(int fd, const char *text)
-{
-	size_t n = strlen(text);
-
-	while (n > 0) {
-		ssize_t done = write(fd, text, n);
-
-		if (done < 0)
-			return false;
-		text += done;
-		n -= (size_t)done;
-	}
-	return fsync(fd) == 0;
-}
-
-/* With the owner and mode of like, or of root alone where there is none. */
-static bool
-write_new(const char *path, const char *text, const struct stat *like)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	bool is_good;
-
-	if (fd < 0)
-		return false;
-	is_good =
-	    write_all(fd, text) &&
-	    (like == NULL || (fchown(fd, like->st_uid, like->st_gid) == 0 &&
-				 fchmod(fd, like->st_mode & 07777) == 0));
-	if (close(fd) != 0 || !is_good) {
-		int error = errno;
-
-		(void)unlink(path);
-		errno = error;
-		return false;
-	}
-	return true;
-}
-
-/* In one step. */
-static bool
-replace(const char *path, const char *text)
-{
-	char real[PATH_MAX];
-	struct stat st;
-	bool is_there = realpath(path, real) != NULL && stat(real, &st) == 0;
-	const char *target = is_there ? real : path;
-	char *new = mem_printf("%s.new", target);
-	bool is_good = write_new(new, text, is_there ? &st : NULL) &&
-		       rename(new, target) == 0;
-
-	mem_free(new);
-	return is_good;
 }
 
 /* ---- postconf on copies ---------------------------------------------------
@@ -206,7 +128,7 @@ end_last_line(struct work *w, int file)
 		return true;
 	copy = copy_of(w, file);
 	ended = mem_printf("%s\n", w->now[file]);
-	is_good = write_new(copy, ended, NULL);
+	is_good = setupfile_write(copy, ended, NULL);
 	mem_free(ended);
 	mem_free(copy);
 	return is_good || fail(w, w->scratch);
@@ -216,7 +138,7 @@ end_last_line(struct work *w, int file)
 static bool
 note_step(struct work *w, int file)
 {
-	char *copy = copy_of(w, file), *text = read_text(copy);
+	char *copy = copy_of(w, file), *text = setupfile_read(copy);
 	struct hunk hunk;
 	json_t *one;
 
@@ -267,7 +189,23 @@ edit_copies(struct work *w)
 }
 
 static bool
-begin(struct work *w)
+read_files(struct work *w)
+{
+	for (int i = 0; i < FILES; i++) {
+		char *path = path_in(w->plan->directory, file_names[i]);
+
+		w->now[i] = setupfile_read(path);
+		if (w->now[i] == NULL)
+			(void)fail(w, path);
+		mem_free(path);
+		if (w->now[i] == NULL)
+			return false;
+	}
+	return true;
+}
+
+static bool
+make_copies(struct work *w)
 {
 	(void)snprintf(
 	    w->scratch, sizeof(w->scratch), "/tmp/postlane-setup.XXXXXX");
@@ -276,14 +214,10 @@ begin(struct work *w)
 		return fail(w, "/tmp");
 	}
 	for (int i = 0; i < FILES; i++) {
-		char *path = path_in(w->plan->directory, file_names[i]);
 		char *copy = copy_of(w, i);
-		bool is_good;
+		bool is_good =
+		    setupfile_write(copy, w->now[i], NULL) || fail(w, copy);
 
-		w->now[i] = read_text(path);
-		is_good = (w->now[i] != NULL || fail(w, path)) &&
-			  (write_new(copy, w->now[i], NULL) || fail(w, copy));
-		mem_free(path);
 		mem_free(copy);
 		if (!is_good)
 			return false;
@@ -325,7 +259,7 @@ make_table(const char *path, const char *text, mode_t mode, bool *made_out)
 	*made_out = false;
 	if (access(path, F_OK) == 0)
 		return true;
-	*made_out = write_new(path, text, &like);
+	*made_out = setupfile_write(path, text, &like);
 	return *made_out;
 }
 
@@ -341,7 +275,7 @@ is_line_of(const char *line, const char *key)
 bool
 setup_has_login(const struct setupplan *plan)
 {
-	char *text = read_text(plan->login), *line;
+	char *text = setupfile_read(plan->login), *line;
 	bool has = false;
 
 	for (line = text; line != NULL && *line != '\0' && !has;) {
@@ -358,13 +292,13 @@ setup_has_login(const struct setupplan *plan)
 bool
 setup_add_login(const struct setupplan *plan, const char *login)
 {
-	char *text = read_text(plan->login), *all;
+	char *text = setupfile_read(plan->login), *all;
 	size_t n = text != NULL ? strlen(text) : 0;
 	bool is_good;
 
 	all = mem_printf("%s%s%s %s\n", text != NULL ? text : "",
 	    n > 0 && text[n - 1] != '\n' ? "\n" : "", plan->nexthop, login);
-	is_good = replace(plan->login, all);
+	is_good = setupfile_replace(plan->login, all);
 	mem_wipe(all, strlen(all));
 	if (text != NULL)
 		mem_wipe(text, n);
@@ -378,7 +312,7 @@ setup_add_login(const struct setupplan *plan, const char *login)
 static bool
 remove_login(const struct setupplan *plan, bool was_made, bool was_unended)
 {
-	char *text = read_text(plan->login), *kept, *to;
+	char *text = setupfile_read(plan->login), *kept, *to;
 	bool is_good, is_taken;
 
 	if (text == NULL)
@@ -400,7 +334,7 @@ remove_login(const struct setupplan *plan, bool was_made, bool was_unended)
 	*to = '\0';
 	is_good = kept[0] == '\0' && was_made
 		      ? unlink(plan->login) == 0
-		      : !is_taken || replace(plan->login, kept);
+		      : !is_taken || setupfile_replace(plan->login, kept);
 	mem_wipe(kept, strlen(kept));
 	mem_wipe(text, strlen(text));
 	mem_free(kept);
@@ -420,7 +354,7 @@ is_missing(const char *path)
 static json_t *
 read_record(const struct setupplan *plan)
 {
-	char *text = read_text(plan->record);
+	char *text = setupfile_read(plan->record);
 	json_t *record = text != NULL ? json_loads(text, 0, NULL) : NULL;
 
 	mem_free(text);
@@ -448,7 +382,7 @@ text_of(const json_t *o, const char *key)
 static bool
 is_unended(const char *path)
 {
-	char *text = read_text(path);
+	char *text = setupfile_read(path);
 	size_t n = text != NULL ? strlen(text) : 0;
 	bool is_so = n > 0 && text[n - 1] != '\n';
 
@@ -473,7 +407,7 @@ write_record(const struct work *w)
 	CHECK(record != NULL);
 	text = json_dumps(record, JSON_INDENT(1));
 	CHECK(text != NULL);
-	is_good = replace(w->plan->record, text);
+	is_good = setupfile_replace(w->plan->record, text);
 	free(text);
 	json_decref(record);
 	return is_good;
@@ -506,7 +440,7 @@ carry_out(struct work *w)
 	for (int i = FILES - 1; i >= 0 && is_good; i--) {
 		char *path = path_in(p->directory, file_names[i]);
 
-		is_good = replace(path, w->now[i]) || fail(w, path);
+		is_good = setupfile_replace(path, w->now[i]) || fail(w, path);
 		mem_free(path);
 	}
 	return is_good;
@@ -532,12 +466,13 @@ setup_apply(const struct site *site, const struct setupplan *plan, char *error,
 			     : SETUP_OTHER;
 		(void)snprintf(error, n, "%s is of %s", plan->record,
 		    text_of(record, "nexthop"));
-	} else if (begin(&w) && edit_copies(&w)) {
+	} else if (read_files(&w) && make_copies(&w) && edit_copies(&w)) {
 		result = SETUP_DONE;
 		if (!carry_out(&w)) {
 			result = SETUP_FAILED;
 			buf_init(&told, TOLD_MAX);
-			(void)setup_undo(plan, &told, ignored, sizeof(ignored));
+			(void)setup_undo(
+			    NULL, plan, &told, ignored, sizeof(ignored));
 			buf_fini(&told);
 		}
 	}
@@ -579,6 +514,10 @@ revert_all(const struct setupplan *plan, const json_t *hunks, int file,
 		if (less != NULL) {
 			mem_free(*text);
 			*text = less;
+			/* a later line of that name may have it, too */
+			if (file == 0)
+				*text = setupmerge_main_cf(
+				    plan, hunk.new, *text, told);
 		}
 		hunk_fini(&hunk);
 	}
@@ -586,28 +525,31 @@ revert_all(const struct setupplan *plan, const json_t *hunks, int file,
 
 /* Nothing of the configuration, as it will be, has the table. */
 static bool
-is_free(const char *path, char *const texts[FILES], struct buf *told)
+is_free(const char *path, char *const texts[FILES],
+    const struct setupcheck *check, struct buf *told)
 {
+	const char *where =
+	    setupcheck_has_path(check, path) ? "the configuration" : NULL;
+
 	for (int i = 0; i < FILES; i++)
-		if (setupmerge_names(texts[i], path)) {
-			(void)buf_addf(told,
-			    "%s is used in %s elsewhere, and is kept\n", path,
-			    file_names[i]);
-			return false;
-		}
-	return true;
+		if (setupmerge_names(texts[i], path))
+			where = file_names[i];
+	if (where != NULL)
+		(void)buf_addf(told,
+		    "%s is used in %s elsewhere, and is kept\n", path, where);
+	return where == NULL;
 }
 
 static bool
 remove_tables(const struct setupplan *plan, const json_t *record,
-    char *const texts[FILES], struct buf *told)
+    char *const texts[FILES], const struct setupcheck *check, struct buf *told)
 {
-	char *text = read_text(plan->transport);
+	char *text = setupfile_read(plan->transport);
 	char *ours = domains_text(plan);
 	bool is_good = true;
 
 	if (text != NULL && is_set(record, "made_transport") &&
-	    is_free(plan->transport, texts, told)) {
+	    is_free(plan->transport, texts, check, told)) {
 		if (strcmp(text, ours) == 0)
 			is_good = unlink(plan->transport) == 0;
 		else
@@ -616,7 +558,7 @@ remove_tables(const struct setupplan *plan, const json_t *record,
 			    plan->transport);
 	}
 	if (!is_set(record, "had_login") && !is_missing(plan->login) &&
-	    is_free(plan->login, texts, told)) {
+	    is_free(plan->login, texts, check, told)) {
 		if (setup_has_login(plan))
 			(void)buf_addf(told, "%s: the login of %s is removed\n",
 			    plan->login, plan->nexthop);
@@ -629,102 +571,101 @@ remove_tables(const struct setupplan *plan, const json_t *record,
 	return is_good;
 }
 
-/* The name of a setting whose value is a transport. */
-static bool
-is_transport(const char *name, size_t n)
+/* What the steps brought into main.cf; the caller's. */
+static char *
+added_to_main_cf(const json_t *hunks)
 {
-	static const char *const ends[] = {"_transport", "content_filter"};
+	char *all = mem_strdup("");
 
-	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
-		size_t end = strlen(ends[i]);
+	for (size_t i = 0; i < json_array_size(hunks); i++) {
+		const json_t *one = json_array_get(hunks, i);
+		char *more;
 
-		if (n >= end && strncmp(name + n - end, ends[i], end) == 0)
-			return true;
+		if (file_of(text_of(one, "file")) != 0)
+			continue;
+		more = mem_printf("%s%s\n", all, text_of(one, "new"));
+		mem_free(all);
+		all = more;
 	}
-	return false;
+	return all;
 }
 
-/* main.cf would name a transport that is gone. */
-static bool
-is_named(
-    const struct setupplan *plan, const char *main_cf, char *error, size_t n)
-{
-	const char *const lanes[] = {plan->fast, plan->slow};
-
-	for (const char *line = main_cf; *line != '\0';) {
-		size_t name = strcspn(line, " \t=\n#");
-		const char *value = line + name;
-
-		value += strspn(value, " \t=");
-		for (size_t i = 0; i < 2 && is_transport(line, name); i++) {
-			size_t lane = strlen(lanes[i]);
-
-			if (strncmp(value, lanes[i], lane) != 0 ||
-			    strchr(": \t\n", value[lane]) == NULL)
-				continue;
-			(void)snprintf(error, n,
-			    "%s/main.cf has %.*s = %s, which would be gone: "
-			    "set it to another transport (smtp) first",
-			    plan->directory, (int)name, line, lanes[i]);
-			return true;
-		}
-		line += strcspn(line, "\n");
-		line += *line == '\n';
-	}
-	return false;
-}
-
+/* What would be without the lanes, as postconf(1) reads it. */
 static enum setup_result
-undo(const struct setupplan *plan, const json_t *record, struct buf *told,
-    char *error, size_t n)
+look_ahead(struct work *w, const json_t *hunks, struct setupcheck *check,
+    struct buf *told)
+{
+	char *main_cf, *added;
+	bool is_well;
+
+	if (!make_copies(w))
+		return SETUP_FAILED;
+	main_cf = copy_of(w, 0);
+	let_rest(main_cf);
+	mem_free(main_cf);
+	if (!setupcheck_read(
+		check, w->site, w->plan, w->scratch, w->error, w->error_size))
+		return SETUP_FAILED;
+	added = added_to_main_cf(hunks);
+	is_well = setupcheck_is_well(
+	    check, w->plan, added, told, w->error, w->error_size);
+	mem_free(added);
+	return is_well ? SETUP_DONE : SETUP_IN_USE;
+}
+
+/* main.cf first: it must not name a transport that is gone. */
+static bool
+take_out(struct work *w, const json_t *record, const struct setupcheck *check,
+    struct buf *told)
+{
+	const struct setupplan *plan = w->plan;
+
+	for (int i = 0; i < FILES; i++) {
+		char *path = path_in(plan->directory, file_names[i]);
+		bool is_good =
+		    setupfile_replace(path, w->now[i]) || fail(w, path);
+
+		mem_free(path);
+		if (!is_good) {
+			if (i == 0)
+				buf_reset(told);
+			return false;
+		}
+	}
+	return (remove_tables(plan, record, w->now, check, told) &&
+		   unlink(plan->record) == 0) ||
+	       fail(w, plan->directory);
+}
+
+/* site NULL: of an apply that failed, so that nobody has changed anything. */
+static enum setup_result
+undo(const struct site *site, const struct setupplan *plan,
+    const json_t *record, struct buf *told, char *error, size_t n)
 {
 	const json_t *hunks = json_object_get(record, "hunks");
-	char *texts[FILES] = {NULL, NULL}, *paths[FILES];
-	enum setup_result result = SETUP_DONE;
-	bool is_changed = false;
+	struct setupcheck check = {.settings = NULL};
+	struct work w = {
+	    .site = site, .plan = plan, .error = error, .error_size = n};
+	enum setup_result result = SETUP_FAILED;
 
-	for (int i = 0; i < FILES; i++) {
-		paths[i] = path_in(plan->directory, file_names[i]);
-		texts[i] = read_text(paths[i]);
-		if (texts[i] == NULL) {
-			(void)snprintf(
-			    error, n, "%s: %s", paths[i], strerror(errno));
-			result = SETUP_FAILED;
-		} else {
-			revert_all(plan, hunks, i, &texts[i], told);
-		}
+	if (read_files(&w)) {
+		for (int i = 0; i < FILES; i++)
+			revert_all(plan, hunks, i, &w.now[i], told);
+		result = site != NULL ? look_ahead(&w, hunks, &check, told)
+				      : SETUP_DONE;
 	}
-	if (result == SETUP_DONE && is_named(plan, texts[0], error, n))
-		result = SETUP_IN_USE;
-	/* main.cf first: it must not name a transport that is gone. */
-	for (int i = 0; i < FILES && result == SETUP_DONE; i++) {
-		if (!replace(paths[i], texts[i])) {
-			(void)snprintf(
-			    error, n, "%s: %s", paths[i], strerror(errno));
-			result = SETUP_FAILED;
-		} else {
-			is_changed = true;
-		}
-	}
-	if (result == SETUP_DONE &&
-	    (!remove_tables(plan, record, texts, told) ||
-		unlink(plan->record) != 0)) {
-		(void)snprintf(
-		    error, n, "%s: %s", plan->directory, strerror(errno));
-		result = SETUP_FAILED;
-	}
-	if (!is_changed)
+	if (result != SETUP_DONE)
 		buf_reset(told);
-	for (int i = 0; i < FILES; i++) {
-		mem_free(texts[i]);
-		mem_free(paths[i]);
-	}
+	else if (!take_out(&w, record, &check, told))
+		result = SETUP_FAILED;
+	setupcheck_fini(&check);
+	finish(&w);
 	return result;
 }
 
 enum setup_result
-setup_undo(
-    const struct setupplan *plan, struct buf *told, char *error, size_t n)
+setup_undo(const struct site *site, const struct setupplan *plan,
+    struct buf *told, char *error, size_t n)
 {
 	json_t *record = read_record(plan);
 	enum setup_result result = SETUP_NOTHING;
@@ -739,7 +680,7 @@ setup_undo(
 		    text_of(record, "nexthop"));
 		result = SETUP_OTHER;
 	} else if (record != NULL) {
-		result = undo(plan, record, told, error, n);
+		result = undo(site, plan, record, told, error, n);
 	}
 	json_decref(record);
 	return result;

@@ -5,10 +5,11 @@
  *
  * The record is written before anything is changed, and is what undo goes by:
  * it takes back each step that is still there as it was made, and of one that
- * was changed by hand since what is ours (setupmerge.h), and says so. Where
- * nobody changed anything since, the files are what they were, octet for
- * octet. A record has no secret. Killed in the middle, undo brings back what
- * there was. Owner, mode and place (through a symbolic link) of a file stay.
+ * was changed by hand since what is ours (setupmerge.h), and says so. It
+ * changes nothing while something else names a lane (setupcheck.h). Where
+ * nobody changed anything since, the files are what they were, octet for octet.
+ * A record has no secret. Killed in the middle, undo brings back what there
+ * was. Owner, mode and place (through a symbolic link) of a file stay.
  */
 #ifndef SETUP_H
 #define SETUP_H
@@ -23,7 +24,8 @@ enum setup_result {
 	SETUP_DONE,
 	SETUP_NOTHING, /* apply: it is there; undo: it is not */
 	SETUP_OTHER, /* its record is of another smarthost */
-	SETUP_IN_USE, /* undo: main.cf names a lane: nothing was changed */
+	SETUP_IN_USE, /* undo: not without the lanes (setupcheck.h): nothing
+			 was changed */
 	SETUP_FAILED, /* a file or postconf; the record, if it is there, says
 			 what undo has to do still */
 };
@@ -34,8 +36,9 @@ enum setup_result setup_apply(const struct site *site,
 
 /* Tables that somebody wrote something else into, or uses elsewhere, are kept.
  * told gets lines about those, and about what was changed by hand; also when a
- * later step failed, since what was taken out is nowhere else then. */
-enum setup_result setup_undo(
+ * later step failed, since what was taken out is nowhere else then. site NULL:
+ * of an apply that failed; nothing else is looked at. */
+enum setup_result setup_undo(const struct site *site,
     const struct setupplan *plan, struct buf *told, char *error, size_t n);
 
 /* A record of the plan is there, so that apply has nothing to do. */

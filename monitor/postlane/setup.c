@@ -336,7 +336,7 @@ undo(struct command *c, const struct setupplan *p)
 	enum setup_result result;
 
 	buf_init(&told, TOLD_MAX);
-	result = setup_undo(p, &told, error, sizeof(error));
+	result = setup_undo(&c->site, p, &told, error, sizeof(error));
 	tell(&told);
 	if (status_of(result) != EX_OK)
 		command_complain("%s", error);

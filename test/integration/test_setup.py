@@ -244,7 +244,7 @@ def test_undo_leaves_what_was_changed_since(site):
     origin.command("postconf", "-e", "fallback_transport = slow:")
     changed = contents(origin.etc)
     said = run_setup(origin, "[mail.example]:587 --undo", status=73)
-    assert "main.cf has fallback_transport = slow, which would be gone" in said
+    assert "main.cf: fallback_transport names slow, which would be gone" in said
     assert contents(origin.etc) == changed
     origin.command("postconf", "-X", "fallback_transport")
     with open(f"{origin.etc}/lane_transport", "a", encoding="ascii") as f:
@@ -257,6 +257,79 @@ def test_undo_leaves_what_was_changed_since(site):
             "[relay.example]", "[new.example]").replace(
             "biff = no", "biff = yes")
     assert not os.path.exists(f"{origin.etc}/lane_login")
+
+
+# What names a lane in other ways: main.cf, master.cf, and tables, each with more
+# text; what is said.
+NAMED = [
+    ("my_maps = hash:/a texthash:ETC/lane_transport\ntransport_maps = $my_maps\n",
+     "", {"lane_transport": "gmail.example fast:\n"},
+     "lane_transport, a table of transport_maps in ETC/main.cf, names fast"),
+    ("transport_maps = proxy:texthash:$config_directory/lane_transport\n",
+     "", {"lane_transport": "gmail.example fast:\n"},
+     "lane_transport, a table of transport_maps in ETC/main.cf, names fast"),
+    ("transport_maps = unionmap:{texthash:ETC/own, regexp:/b}\n", "",
+     {"own": "a.example slow:\n"},
+     "ETC/own, a table of transport_maps in ETC/main.cf, names slow"),
+    ("relay_transport =\n# mine\n   slow:\n", "", {},
+     "main.cf: relay_transport names slow"),
+    ("mine = slow\nrelay_transport = ${mine}:\n", "", {},
+     "main.cf: relay_transport names slow"),
+    ("mine = slow\n", "third inet n - n - - smtpd\n  -o content_filter=$mine:\n",
+     {}, "master.cf: third/inet/content_filter names slow"),
+    ("", "third inet n - n - - smtpd\n  -o { smtpd_client_restrictions = "
+     "check_client_access texthash:ETC/own }\n",
+     {"own": "192.0.2.1 FILTER slow:\n"},
+     "a table of third/inet/smtpd_client_restrictions in ETC/master.cf, names"),
+    ("relay_destination_recipient_limit = $slow_destination_recipient_limit\n",
+     "", {}, "refers to slow_destination_recipient_limit, which would be gone"),
+]
+
+
+def test_undo_changes_nothing_while_a_lane_is_named(site):
+    origin = site(SITES["tables"])
+    before = contents(origin.etc)
+    run_setup(origin, "[mail.example]:587 --apply", stdin="u:p\n")
+    for main_cf, master_cf, tables, told in NAMED:
+        texts = {"main.cf": main_cf, "master.cf": master_cf, **tables}
+        old = {}
+        for name, more in texts.items():
+            path = f"{origin.etc}/{name}"
+            if os.path.exists(path):
+                with open(path, "rb") as f:
+                    old[name] = f.read()
+            with open(path, "a", encoding="ascii") as f:
+                f.write(more.replace("ETC", origin.etc))
+        changed = contents(origin.etc)
+        said = run_setup(origin, "[mail.example]:587 --undo", status=73)
+        assert told.replace("ETC", origin.etc) in said
+        assert contents(origin.etc) == changed
+        for name in texts:
+            if name in old:
+                with open(f"{origin.etc}/{name}", "wb") as f:
+                    f.write(old[name])
+            else:
+                os.unlink(f"{origin.etc}/{name}")
+    said = run_setup(origin, "[mail.example]:587 --undo")
+    assert "hash:/a/transport, a table of transport_maps, cannot be" in said
+    assert contents(origin.etc) == before
+
+
+def test_undo_changes_nothing_else(site):
+    """What setup added to a comment, and to a list that was rewritten since."""
+    origin = site(SITES["tables"])
+    run_setup(origin, "[mail.example]:587 --apply", stdin="u:p\n")
+    with open(f"{origin.etc}/main.cf", encoding="ascii") as f:
+        text = f.read()
+    table = f"texthash:{origin.etc}/lane_transport"
+    with open(f"{origin.etc}/main.cf", "w", encoding="ascii") as f:
+        f.write("".join(
+            "#" * line.startswith("transport_maps") + line
+            for line in text.splitlines(keepends=True)))
+        f.write(f"transport_maps = hash:/b\n# mine\n  {table} hash:/d\n")
+    run_setup(origin, "[mail.example]:587 --undo")
+    assert origin.postconf("transport_maps") == "hash:/b hash:/d"
+    assert origin.postconf("relayhost") == "[relay.example]"
 
 
 # What people change in what setup added: postconf's words, and text behind
@@ -281,6 +354,13 @@ CHANGED = {
               "smtp_sasl_password_maps=texthash:ETC/lane_login\n",
               ["lane_login is used in master.cf elsewhere, and is kept"],
               "third "),
+    "directory": ([], "third unix - - n - 1 lane\n  -o smtp_sasl_password_maps="
+                  "texthash:$config_directory/lane_login\n",
+                  ["lane_login is used in the configuration elsewhere, and is "
+                   "kept"], "third "),
+    "below": ([["-e", "slow_destination_concurrency_limit = 9"], "default"], "",
+              ["default_transport = smtp: was changed by hand since, and "
+               "stays"], "default_transport = smtp"),
 }
 
 
@@ -293,7 +373,11 @@ def test_undo_of_what_was_changed_by_hand(site, how):
     before = settings_of(origin)
     run_setup(origin, "[mail.example]:587 --apply", stdin="u:p\n")
     for command in words:
-        origin.command("postconf", *command)
+        if command == "default":   # below what is there
+            with open(f"{origin.etc}/main.cf", "a", encoding="ascii") as f:
+                f.write("default_transport = smtp\n")
+        else:
+            origin.command("postconf", *command)
     with open(f"{origin.etc}/master.cf", "a", encoding="ascii") as f:
         f.write(more.replace("ETC", origin.etc))
     said = run_setup(origin, "[mail.example]:587 --undo")
@@ -304,7 +388,8 @@ def test_undo_of_what_was_changed_by_hand(site, how):
     new = [line for line in after if line not in before]
     assert len(new) == (left is not None)
     assert not new or new[0].startswith(left)
-    assert os.path.exists(f"{origin.etc}/lane_login") == (how == "third")
+    assert os.path.exists(f"{origin.etc}/lane_login") == (
+        how in ("third", "directory"))
     assert not os.path.exists(f"{origin.etc}/lane_setup.json")
 
 
