@@ -82,8 +82,8 @@ refuse(struct session *s, const struct reply *reply, struct moment now)
 
 	log_info("host %s[%s] refused the login in front of mail: %d, the mail "
 		 "goes back, session=%s",
-	    s->peer.host, s->peer.addr, reply->code, s->peer.session);
-	s->login_code = reply->code;
+	    s->peer.host, s->peer.addr, reply->sent_code, s->peer.session);
+	s->login_code = reply->sent_code;
 	session_set_login(s, SESSION_LOGIN_REFUSED);
 	session_finish(s, FINISH_LOGIN, now.us);
 	s->finish_reason = FINISH_LOGIN; /* whatever was meant before */
@@ -91,7 +91,7 @@ refuse(struct session *s, const struct reply *reply, struct moment now)
 	while ((t = session_next_assigned(s)) != NULL)
 		session_give_back(s, t, false, &why, now.us);
 	stop_current(s, now);
-	session_tell_login(s, LOGIN_REFUSED, reply->code, now);
+	session_tell_login(s, LOGIN_REFUSED, reply->sent_code, now);
 }
 
 /* Why the reply is not that to AUTH; NULL: it may be. Of 2xx only 235 is, as
@@ -100,7 +100,7 @@ static const char *
 misplaced(const struct session *s, const struct reply *reply)
 {
 	const struct pipelined *c = pipeline_oldest(&s->pipe);
-	int class = reply->code / 100;
+	int class = reply->sent_code / 100;
 
 	if (!pipelined_is_written(&s->pipe, c))
 		return "reply before its command";
@@ -108,7 +108,7 @@ misplaced(const struct session *s, const struct reply *reply)
 		return "a line that is no reply";
 	if (s->pipe.count > 1 && reply->codes_differ)
 		return "a reply of several codes";
-	if (reply->code != 235 && reply->code != 334 && class != 4 &&
+	if (reply->sent_code != 235 && reply->sent_code != 334 && class != 4 &&
 	    class != 5)
 		return "no answer to AUTH";
 	return NULL;
@@ -132,9 +132,9 @@ session_take_login(
 	s->meter.answered_us = now.us; /* what is behind has waited for it */
 	if (reply->had_garbage)
 		session_finish(s, FINISH_GARBAGE, now.us);
-	if (reply->code == 235) {
+	if (reply->sent_code == 235) {
 		session_set_login(s, SESSION_LOGIN_TAKEN);
-		session_tell_login(s, LOGIN_ACCEPTED, reply->code, now);
+		session_tell_login(s, LOGIN_ACCEPTED, reply->sent_code, now);
 	} else {
 		refuse(s, reply, now);
 	}
@@ -146,7 +146,7 @@ session_is_unwelcome(const struct session *s, const struct transaction *t,
     const struct reply *reply)
 {
 	return s->login == SESSION_LOGIN_REFUSED ||
-	       (t != NULL && t->is_behind_login && reply->code == 530);
+	       (t != NULL && t->is_behind_login && reply->sent_code == 530);
 }
 
 /* The server went on to mail before it had done with the login. */
@@ -156,8 +156,8 @@ on_unheard_login(
 {
 	if (s->login == SESSION_LOGIN_REFUSED)
 		return;
-	s->login_code = reply->code;
-	session_tell_login(s, LOGIN_MISPLACED, reply->code, now);
+	s->login_code = reply->sent_code;
+	session_tell_login(s, LOGIN_MISPLACED, reply->sent_code, now);
 }
 
 static void
@@ -178,10 +178,11 @@ on_rcpt(struct session *s, struct transaction *t, size_t i, bool is_ok)
 }
 
 static void
-on_data(struct session *s, struct transaction *t, bool is_ok, struct moment now)
+on_data(struct session *s, struct transaction *t, const struct reply *reply,
+    struct moment now)
 {
 	CHECK(s->cur == t && s->step == STEP_WAIT_354);
-	if (is_ok) {
+	if (reply->sent_code / 100 == 3) {
 		session_hang_up(s, "login refused", now);
 		return;
 	}
@@ -207,7 +208,7 @@ session_take_unwelcome(struct session *s, struct transaction *t,
 		on_rcpt(s, t, rcpt, is_ok);
 		break;
 	case COMMAND_DATA:
-		on_data(s, t, is_ok, now);
+		on_data(s, t, reply, now);
 		break;
 	case COMMAND_BDAT:
 		if (!is_ok)

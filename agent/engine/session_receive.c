@@ -79,12 +79,12 @@ static void
 on_rset(struct session *s, struct transaction *t, const struct reply *reply,
     struct moment now)
 {
-	if (reply->code / 100 == 2)
+	if (reply->sent_code / 100 == 2)
 		return;
 	s->needs_rset = true;
 	/* Nothing of a message: of the pace, or of us. */
 	(void)session_judge(s, t, COMMAND_RSET, reply, now);
-	if (t != NULL && t->is_overlapped && reply->code == 503)
+	if (t != NULL && t->is_overlapped && reply->sent_code == 503)
 		t->is_rset_refused = true;
 	else
 		learn_no_rset(s, now);
@@ -97,7 +97,7 @@ on_xforward(
 {
 	char text[DSN_TEXT_MAX + 1];
 
-	if (reply->code / 100 == 2)
+	if (reply->sent_code / 100 == 2)
 		return;
 	s->is_xforward_refused = true;
 	reply_text(reply, text, sizeof(text));
@@ -109,7 +109,7 @@ static void
 on_mail(struct session *s, struct transaction *t, const struct reply *reply,
     struct moment now)
 {
-	bool is_503 = reply->code == 503;
+	bool is_503 = reply->sent_code == 503;
 
 	if (t->is_rset_refused && !(is_503 && is_turned_away(s, t)))
 		learn_no_rset(s, now);
@@ -132,7 +132,7 @@ static bool
 is_cautious_try_due(const struct session *s, const struct transaction *t,
     const struct reply *reply)
 {
-	return reply->code == 503 && s->mode != SESSION_LOCKSTEP &&
+	return reply->sent_code == 503 && s->mode != SESSION_LOCKSTEP &&
 	       t->mail == MAIL_ACCEPTED && !t->is_cautious;
 }
 
@@ -171,7 +171,7 @@ on_rcpt(struct session *s, struct transaction *t, size_t i,
 		t->is_held_back = true;
 	if (verdict_judge(COMMAND_RCPT, reply) == MEANING_OK) {
 		t->rcpts_accepted++;
-		if (t->is_cautious &&
+		if (t->is_cautious && reply->sent_code / 100 == 2 &&
 		    manner_slow_down(s->manner, SESSION_LOCKSTEP, now.us))
 			tell_lesson(s, "refuses commands that come together");
 	} else if (t->mail == MAIL_ACCEPTED && !t->is_bad_sequence) {
@@ -258,7 +258,7 @@ is_bdat_unknown(const struct session *s, const struct transaction *t,
     const struct reply *reply)
 {
 	return t->is_bdat && !s->is_bdat_known && !t->is_failed &&
-	       verdict_knows_no_bdat(reply->code);
+	       verdict_knows_no_bdat(reply->sent_code);
 }
 
 static void
@@ -276,6 +276,20 @@ on_unknown_bdat(struct session *s, struct transaction *t,
 	session_hang_up(s, "BDAT is refused", now);
 }
 
+/* The server has the message, whatever becomes of its verdict. */
+static void
+note_taken(
+    struct session *s, const struct transaction *t, enum command_kind kind)
+{
+	s->is_bdat_known = s->is_bdat_known || t->is_bdat;
+	/* Unless somebody has begun already. A window of BDAT is alike from its
+	 * first message to its last. */
+	if ((kind == COMMAND_BODY || s->manner->no_rset) && s->cur == NULL &&
+	    s->pipe.count == 0)
+		s->needs_rset = false;
+	s->was_last_taken = true;
+}
+
 static void
 on_end_of_data(struct session *s, struct transaction *t, enum command_kind kind,
     const struct reply *reply, struct moment now)
@@ -286,16 +300,11 @@ on_end_of_data(struct session *s, struct transaction *t, enum command_kind kind,
 		on_unknown_bdat(s, t, kind, reply, now);
 		return;
 	}
+	if (reply->sent_code / 100 == 2)
+		note_taken(s, t, kind);
 	if (verdict_judge(kind, reply) == MEANING_OK) {
 		session_decide_all_by_reply(
 		    s, t, OUTCOME_SENT, kind, reply, now);
-		s->is_bdat_known = s->is_bdat_known || t->is_bdat;
-		/* Unless somebody has begun already. A window of BDAT is
-		 * alike from its first message to its last. */
-		if ((kind == COMMAND_BODY || s->manner->no_rset) &&
-		    s->cur == NULL && s->pipe.count == 0)
-			s->needs_rset = false;
-		s->was_last_taken = true;
 		return;
 	}
 	refuse(s, t, kind, session_judge(s, t, kind, reply, now), reply, now);
@@ -306,14 +315,14 @@ static void
 on_bdat(struct session *s, struct transaction *t, const struct reply *reply,
     struct moment now)
 {
-	if (verdict_judge(COMMAND_BDAT, reply) == MEANING_OK)
+	if (reply->sent_code / 100 == 2)
 		s->is_bdat_known = true;
-	if (verdict_judge(COMMAND_BDAT, reply) == MEANING_OK || t->is_failed)
-		return;
 	if (is_bdat_unknown(s, t, reply)) {
 		on_unknown_bdat(s, t, COMMAND_BDAT, reply, now);
 		return;
 	}
+	if (verdict_judge(COMMAND_BDAT, reply) == MEANING_OK || t->is_failed)
+		return;
 	refuse(s, t, COMMAND_BDAT,
 	    session_judge(s, t, COMMAND_BDAT, reply, now), reply, now);
 	t->is_failed = true;
@@ -467,7 +476,7 @@ misplaced(const struct session *s, const struct reply *reply, bool is_early)
 		return "a line that is no reply";
 	if (s->pipe.count > 1 && reply->codes_differ)
 		return "a reply of several codes";
-	if (is_out_of_step(kind, reply->code) ||
+	if (is_out_of_step(kind, reply->sent_code) ||
 	    (is_without_sender(c) && reply->sent_code / 100 == 2))
 		return "reply that fits no such command";
 	return NULL;
@@ -605,7 +614,7 @@ on_reply(struct session *s, const struct reply *reply, struct moment now)
 {
 	struct pipelined *c;
 
-	s->tally->replies_421 += reply->code == 421;
+	s->tally->replies_421 += reply->sent_code == 421;
 	if (session_is_held(s)) {
 		struct reply *held = session_take_held_421(s);
 
@@ -639,7 +648,7 @@ trace(const struct session *s, const struct reply *reply)
 
 	/* Some servers repeat what they were told. */
 	if (c != NULL && c->kind == COMMAND_AUTH)
-		trace_received_hidden(&s->peer, reply->code);
+		trace_received_hidden(&s->peer, reply->sent_code);
 	else
 		trace_received(&s->peer, c != NULL ? c->owner : NULL, reply);
 }

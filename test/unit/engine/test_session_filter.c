@@ -188,6 +188,117 @@ a_refusal_of_two_lines_is_one_recipients(void **state)
 	rig_fini(&rig);
 }
 
+/* Whether the server knows a command it says itself. */
+static void
+bdat_is_unknown_whatever_the_filter_says(void **state)
+{
+	static const char *const tables[] = {"502 5.5.2 no=402 4.5.2 no",
+	    "502 5.5.2 no=250 2.0.0 yes", "502 5.5.2 no=550 5.7.1 no"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++) {
+		struct rig rig;
+		struct rig_message *m;
+
+		open_rig(&rig, SESSION_BDAT, tables[i]);
+		m = rig_send(&rig);
+		pull_all(&rig);
+		rig_say(&rig, RIG_MAIL RIG_RCPT "502 5.5.2 no\r\n");
+		rig_check_over(&rig, SESSION_END_OURS, false);
+		rig_check_returned(m, 1);
+		assert_int_equal(rig.manner.fastest, SESSION_OVERLAP);
+		rig_fini(&rig);
+	}
+}
+
+static void
+bdat_is_known_whatever_the_filter_says(void **state)
+{
+	struct rig rig;
+	struct rig_message *first, *second;
+
+	(void)state;
+	open_rig(&rig, SESSION_BDAT, "250 2.0.0 taken=503 5.5.1 no");
+	first = rig_send(&rig);
+	second = rig_send(&rig);
+	pull_all(&rig);
+	rig_say(&rig, RIG_SENT RIG_NEXT_SENT);
+	prove(&rig);
+	rig_check(first, 0, OUTCOME_BOUNCE, 503, "5.5.1", NULL);
+	rig_check(second, 0, OUTCOME_BOUNCE, 503, "5.5.1", NULL);
+	assert_int_equal(rig.manner.fastest, SESSION_BDAT);
+	assert_false(rig.is_over);
+	rig_fini(&rig);
+}
+
+static void
+rset_is_known_whatever_the_filter_says(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	open_rig(&rig, SESSION_BDAT, "250 2.0.0 reset=503 5.5.1 no");
+	(void)rig_send(&rig);
+	(void)rig_send(&rig);
+	pull_all(&rig);
+	rig_say(&rig, RIG_SENT RIG_NEXT_SENT);
+	assert_false(rig.manner.no_rset);
+	assert_int_equal(rig.manner.fastest, SESSION_BDAT);
+	rig_fini(&rig);
+}
+
+static void
+a_bad_sequence_is_one_whatever_the_filter_says(void **state)
+{
+	struct rig rig;
+	struct rig_message *m;
+
+	(void)state;
+	open_rig(&rig, SESSION_GROUP, "503 5.5.1 order=550 5.5.1 no");
+	m = rig_send(&rig);
+	pull_all(&rig);
+	rig_say(&rig, "503 5.5.1 order\r\n503 5.5.1 order\r\n"
+		      "503 5.5.1 order\r\n");
+	rig_check_returned(m, 1);
+	assert_true(session_is_finishing(rig.session));
+	rig_fini(&rig);
+	open_rig(&rig, SESSION_GROUP, "503 5.5.1 order=450 4.5.1 no");
+	m = rig_send(&rig);
+	pull_all(&rig);
+	rig_say(&rig, RIG_MAIL "503 5.5.1 order\r\n503 5.5.1 order\r\n");
+	rig_check_returned(m, 0);
+	assert_true(m->t->is_cautious);
+	rig_fini(&rig);
+}
+
+/* It is the answer to AUTH, and mail is behind it. */
+static void
+a_login_is_the_servers_word(void **state)
+{
+	struct rig rig;
+	struct rig_message *m;
+
+	(void)state;
+	open_rig(&rig, SESSION_BDAT,
+	    "235 2.7.0 in=250 2.0.0 ok|535 5.7.8 out=235 2.7.0 in");
+	session_log_in(rig.session, slice_str("AUTH PLAIN x\r\n"), false);
+	m = rig_send(&rig);
+	pull_all(&rig);
+	rig_say(&rig, "235 2.7.0 in\r\n" RIG_SENT);
+	if (m->is_inside)
+		prove(&rig);
+	rig_check_sent(m);
+	assert_false(rig.is_over);
+	rig_fini(&rig);
+	open_rig(&rig, SESSION_BDAT, "535 5.7.8 out=235 2.7.0 in");
+	session_log_in(rig.session, slice_str("AUTH PLAIN x\r\n"), false);
+	m = rig_send(&rig);
+	pull_all(&rig);
+	rig_say(&rig, "535 5.7.8 out\r\n");
+	assert_true(session_is_finishing(rig.session));
+	rig_fini(&rig);
+}
+
 /* The content is behind RCPT already. */
 static void
 a_recipient_refused_behind_bdat_is_sent_once(void **state)
@@ -293,6 +404,11 @@ main(void)
 	    cmocka_unit_test(no_reply_is_left_open),
 	    cmocka_unit_test(no_reply_becomes_two),
 	    cmocka_unit_test(a_refusal_of_two_lines_is_one_recipients),
+	    cmocka_unit_test(bdat_is_unknown_whatever_the_filter_says),
+	    cmocka_unit_test(bdat_is_known_whatever_the_filter_says),
+	    cmocka_unit_test(rset_is_known_whatever_the_filter_says),
+	    cmocka_unit_test(a_bad_sequence_is_one_whatever_the_filter_says),
+	    cmocka_unit_test(a_login_is_the_servers_word),
 	    cmocka_unit_test(a_recipient_refused_behind_bdat_is_sent_once),
 	    cmocka_unit_test(a_recipient_refused_before_content_gets_none),
 	    cmocka_unit_test(the_others_go_again_without_it),
