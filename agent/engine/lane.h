@@ -132,7 +132,7 @@ void lane_pause(struct lane *lane, struct route *route, int64_t until_us,
  * less (0: none any more), and it is no lesson: mail waits for it as for its
  * pace, goes to no other host, and the next process hears of it anew. / One is
  * refused until somebody looks: one session with one message finds out whether
- * this one is, too; why says it to the operator. */
+ * this one is, too, and the others wait for it; why says it to the operator. */
 void lane_hear_pause(struct lane *lane, struct route *route, int64_t until_us,
     const char *who, struct moment now);
 void lane_doubt(

@@ -267,10 +267,17 @@ pause_left_us(const struct route *r, int64_t now_us)
 	return controller_paused_until(&r->pace->adapt) - now_us;
 }
 
+/* For what it did itself. */
+static bool
+is_mistrusted(const struct route *r)
+{
+	return r->trust != ROUTE_TRUSTED && !r->is_doubted;
+}
+
 static bool
 is_unusable(const struct lane *lane, const struct route *r, int64_t now_us)
 {
-	return r->reach == ROUTE_DOWN || r->trust != ROUTE_TRUSTED ||
+	return r->reach == ROUTE_DOWN || is_mistrusted(r) ||
 	       pause_left_us(r, now_us) > lane->set->lane_wait_limit_us;
 }
 
@@ -508,8 +515,8 @@ is_missed(const struct lane *lane, struct route *r, int64_t now_us)
 
 	if (*r->past != '\0' || r->session_count + r->dialing > 0)
 		return false;
-	if ((r->reach == ROUTE_DOWN || r->trust != ROUTE_TRUSTED) &&
-	    r->passed_us > 0 && now_us - r->passed_us < MISSED_US)
+	if ((r->reach == ROUTE_DOWN || is_mistrusted(r)) && r->passed_us > 0 &&
+	    now_us - r->passed_us < MISSED_US)
 		return true;
 	/* Where somebody answers and says no, only mail asks again: many dials
 	 * would be many wrong passwords. */
@@ -598,7 +605,7 @@ void
 lane_alarm_of_outage(struct lane *lane, struct route *r, int64_t now_us)
 {
 	/* What refuses us has its own alarm. */
-	if (r->reach != ROUTE_DOWN || r->trust == ROUTE_ALARMED)
+	if (r->reach != ROUTE_DOWN || route_is_refused(r))
 		return;
 	if (r->failure_kind.is_certificate)
 		lane_raise_alarm(lane, r, ALARM_CERTIFICATE, r->failure.text);

@@ -211,7 +211,7 @@ void
 lane_doubt(
     struct lane *lane, struct route *r, const char *why, struct moment now)
 {
-	if (r->trust == ROUTE_ALARMED)
+	if (r->trust != ROUTE_TRUSTED)
 		return; /* it finds out already */
 	route_on_doubt(r);
 	list_each (link, &r->sessions)

@@ -389,7 +389,7 @@ route_on_dial_failed(struct route *r, const struct route_failure *failure,
 	if (r->session_count > 0)
 		return;
 	if (r->worked_us > 0 && now_us - r->worked_us < ROUTE_WORKED_US &&
-	    patience_us < ROUTE_PATIENCE_US && r->trust != ROUTE_ALARMED)
+	    patience_us < ROUTE_PATIENCE_US && !route_is_refused(r))
 		patience_us = ROUTE_PATIENCE_US;
 	if (now_us - r->failing_since_us < patience_us)
 		return;
@@ -442,7 +442,7 @@ route_on_alarm(struct route *r, const struct dsn *dsn, const struct peer *peer,
 	r->is_login_wanted = false;
 	/* Many replies of one flight say the same. A session whose dial was
 	 * under way has found the host reachable in the meantime. */
-	if (r->trust == ROUTE_ALARMED && now_us < r->rest_until_us) {
+	if (route_is_refused(r) && now_us < r->rest_until_us) {
 		set_down(r, now_us);
 		return;
 	}
@@ -455,6 +455,7 @@ route_on_alarm(struct route *r, const struct dsn *dsn, const struct peer *peer,
 	set_down(r, now_us);
 	if (r->trust != ROUTE_ALARMED)
 		set_trust(r, ROUTE_ALARMED);
+	r->is_doubted = false;
 	r->alarms++;
 	/* Nothing that was proven before holds. */
 	r->sessions_proven = 0;
@@ -469,7 +470,7 @@ route_on_login_wanted(struct route *r, const struct dsn *dsn,
     int64_t now_us)
 {
 	/* What else it was stopped for is not over with it. */
-	bool is_other = r->trust == ROUTE_ALARMED && !r->is_login_wanted;
+	bool is_other = route_is_refused(r) && !r->is_login_wanted;
 
 	route_on_alarm(r, dsn, peer, reply, first_us, now_us);
 	r->is_login_wanted = !is_other;
@@ -512,8 +513,9 @@ route_recall_alarm(struct route *r)
 void
 route_on_doubt(struct route *r)
 {
-	CHECK(r->trust != ROUTE_ALARMED);
+	CHECK(r->trust == ROUTE_TRUSTED);
 	set_trust(r, ROUTE_ALARMED);
+	r->is_doubted = true;
 	r->alarms++;
 	r->sessions_proven = 0;
 }
@@ -522,6 +524,7 @@ static void
 end_alarm(struct route *r)
 {
 	set_trust(r, ROUTE_TRUSTED);
+	r->is_doubted = false;
 	r->alarm_wait_us = 0;
 	r->is_login_wanted = false;
 }

@@ -90,7 +90,9 @@ enum route_trust {
 	/* A session that took no message at all was ended by the server: mail
 	 * is kept from it, but for one at a time, until one is taken. */
 	ROUTE_SUSPECT,
-	/* Somebody has to look; until mail goes again. */
+	/* Somebody has to look; until mail goes again. Or another host of the
+	 * fleet is refused (is_doubted): one message finds out, and the others
+	 * wait for it here. */
 	ROUTE_ALARMED,
 };
 
@@ -198,6 +200,7 @@ struct route {
 	enum route_reach reach;
 	int64_t failing_since_us; /* 0: it is reachable */
 	enum route_trust trust;
+	bool is_doubted; /* alarmed, and was not refused itself so far */
 	int64_t worked_us; /* a dial did; 0: never yet */
 	int refused_in_row; /* dials, with the words of an alarm */
 	struct suspicion suspicions[WITNESS_DIALS]; /* by enum witness */
@@ -222,10 +225,19 @@ void route_free(struct route **route);
 void route_expect_as(struct route *r, const struct route *other);
 bool route_is_example(const struct route *r, const struct route *other);
 
+/* It was refused itself, and somebody has to look. */
+static inline bool
+route_is_refused(const struct route *r)
+{
+	return r->trust == ROUTE_ALARMED && !r->is_doubted;
+}
+
 /* Messages that may be unanswered on a session. */
 static inline int
 route_window(const struct route *r)
 {
+	if (r->is_doubted)
+		return 1;
 	return r->depth < r->need ? r->depth : r->need;
 }
 
@@ -316,8 +328,9 @@ bool route_suspect(
  * at once, since whoever reloads may have repaired something. */
 void route_recall_alarm(struct route *r);
 
-/* Another host of the fleet is refused by it: the same, and what older sessions
- * have under way proves nothing. */
+/* Another host of the fleet is refused by it, and it is trusted: one session
+ * finds out with one message, and what older ones have under way proves
+ * nothing. It is not out of use for that, until it is refused itself. */
 void route_on_doubt(struct route *r);
 
 /* It took a message of a session without a login. True: the alarm was for want

@@ -104,24 +104,22 @@ account_tell_demand(struct account *a)
 		    loop_now_us(a->accounts->env.loop));
 }
 
-/* One that is refused finds out by itself; each route of the account does, and
- * once, however often it is said. */
+/* One that is refused finds out by itself. A route with mail or sessions does,
+ * and once in this process, however often it is said; another one when it has
+ * some. */
 static void
-hear_refusal(struct account *a, const struct fleet_heard *h, struct moment now)
+hear_refusal(struct binding *b, const struct fleet_heard *h, struct moment now)
 {
 	char code[FLEET_REFUSAL_SIZE], why[128];
+	const struct route *r = b->route;
 
-	if (a->doubted_us == h->since_us)
+	if (b->doubted_us == h->since_us ||
+	    r->waiting_count + r->session_count + r->dialing == 0)
 		return;
-	a->doubted_us = h->since_us;
+	b->doubted_us = h->since_us;
 	(void)snprintf(why, sizeof(why), "host %s of the fleet was told %s",
 	    h->host, fleet_refusal_text(h->value, code));
-	list_each (link, &a->accounts->bindings) {
-		struct binding *b = list_entry(link, struct binding, link);
-
-		if (b->account == a)
-			lane_doubt(a->accounts->lane, b->route, why, now);
-	}
+	lane_doubt(b->accounts->lane, b->route, why, now);
 }
 
 static void
@@ -148,5 +146,5 @@ account_hear_fleet(struct binding *b, bool is_listening, struct moment now)
 		return;
 	h = fleet_account_heard(b->account->fleet, FLEET_BLOCKED, now.us);
 	if (h != NULL)
-		hear_refusal(b->account, h, now);
+		hear_refusal(b, h, now);
 }

@@ -18,7 +18,6 @@ struct account {
 	struct rate_account *rates;
 	struct fleet_account *fleet; /* NULL: the host has all of it */
 	int held, wanted;
-	int64_t doubted_us; /* what was heard of a refusal, and acted upon */
 };
 
 /* Which account a route belongs to, found out once. */
@@ -35,6 +34,7 @@ struct binding {
 	int64_t quota_known_us; /* and when the quota there was learned */
 	int manner_known; /* as it stands there */
 	int64_t blocked; /* fleet_refusal() that stopped the route */
+	int64_t doubted_us; /* what was heard of one, and acted upon */
 	bool is_kept; /* by a pause that another host was asked for */
 	int64_t stranger_told_us; /* it took one, there since then; 0: not */
 };

@@ -17,6 +17,7 @@
 enum { SECOND = 1000, DAY_S = 86400 };
 
 static char hosts[] = "[a.test], [b.test]:2525";
+static char host_a[] = "[a.test]";
 
 static struct route *
 first_route(struct world *w)
@@ -200,6 +201,101 @@ no_telling_stops_a_lane(void **state)
 	}
 }
 
+static int
+refuse_all_of_a(
+    struct world *w, struct world_conn *c, size_t number, const char *line)
+{
+	(void)w;
+	(void)number;
+	return c->route->number == 1 && strncmp(line, "MAIL", 4) == 0 ? 554 : 0;
+}
+
+static void
+doubt(struct world *w)
+{
+	lane_doubt(w->lane, first_route(w), "host mx1 was told 554", w->now);
+	w->is_kick_due = true;
+}
+
+/* Idle, with all under way, and again and again. */
+static void
+doubted_host_keeps_its_mail_when_it_takes_one(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		struct world w;
+
+		begin(&w, 1000);
+		world_submit(&w, 1);
+		world_finish(&w, 10 * SECOND);
+		if (i == 0)
+			doubt(&w);
+		world_submit(&w, 500);
+		for (int n = 0; i > 0 && n < (i == 1 ? 1 : 20); n++) {
+			world_run(&w, SECOND / 10);
+			doubt(&w);
+		}
+		world_finish(&w, 60 * SECOND);
+		assert_int_equal(w.taken_by[1], 501);
+		assert_int_equal(w.taken_by[2], 0);
+		world_check_all_sent(&w);
+		assert_true(w.alarms > 0);
+		assert_int_equal(w.all_clears[ALARM_BLOCKED], w.alarms);
+		world_fini(&w);
+	}
+}
+
+/* With one message, however many may be in a window of that session. */
+static void
+doubted_host_that_refuses_is_found_out_with_one_message(void **state)
+{
+	struct world w;
+	size_t arrived;
+
+	(void)state;
+	world_init(&w);
+	w.set.relayhost = hosts;
+	w.set.lane_alert_retry_us = 60 * US_PER_S;
+	world_set_rules(&w, "reply mail 554 * * alarm\n");
+	world_open(&w, 1000);
+	world_submit(&w, 200);
+	world_finish(&w, 60 * SECOND);
+	arrived = w.arrival_count;
+	w.server.judge = refuse_all_of_a;
+	doubt(&w);
+	world_submit(&w, 100);
+	world_finish(&w, 60 * SECOND);
+	assert_int_equal(w.taken_by[1], 200);
+	assert_int_equal(w.taken_by[2], 100);
+	/* It was seen by both. */
+	assert_int_equal(w.arrival_count - arrived, 101);
+	assert_int_equal(w.outcomes[OUTCOME_SENT], 300);
+	assert_true(route_is_refused(first_route(&w)));
+	world_fini(&w);
+}
+
+/* The doubt is no reason to keep quiet about what else is wrong */
+static void
+doubted_host_that_is_down_is_an_outage(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w, 100);
+	w.set.relayhost = host_a;
+	world_submit(&w, 1);
+	world_finish(&w, 10 * SECOND);
+	doubt(&w);
+	w.server.is_down = true;
+	world_cut_all(&w);
+	for (int i = 0; i < 40; i++) {
+		world_submit(&w, 1);
+		world_run(&w, 10 * SECOND);
+	}
+	assert_non_null(strstr(w.alarm, "outage"));
+	world_fini(&w);
+}
+
 int
 main(void)
 {
@@ -208,6 +304,10 @@ main(void)
 	    cmocka_unit_test(pause_of_its_own_is_not_shortened_or_lengthened),
 	    cmocka_unit_test(pause_moves_no_mail_to_another_host),
 	    cmocka_unit_test(no_telling_stops_a_lane),
+	    cmocka_unit_test(doubted_host_keeps_its_mail_when_it_takes_one),
+	    cmocka_unit_test(
+		doubted_host_that_refuses_is_found_out_with_one_message),
+	    cmocka_unit_test(doubted_host_that_is_down_is_an_outage),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
