@@ -40,6 +40,9 @@ fleet_learned(void *ctx, struct fleet_lesson out[FLEET_LESSONS], int64_t now_us)
 	int limit;
 
 	if (pause_us >= PAUSE_TELL_US)
+		a->pause_told_us = now_us + pause_us;
+	/* To its end: what is not told any more is over. */
+	if (pause_us > 0 && now_us < a->pause_told_us)
 		out[FLEET_PAUSE].left_us =
 		    fleet_least(pause_us, FLEET_LESSON_MAX_US);
 	out[FLEET_FEWER].left_us = fleet_least(

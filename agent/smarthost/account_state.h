@@ -18,6 +18,7 @@ struct account {
 	struct rate_account *rates;
 	struct fleet_account *fleet; /* NULL: the host has all of it */
 	int held, wanted;
+	int64_t pause_told_us; /* the end of the last that hosts are told of */
 };
 
 /* Which account a route belongs to, found out once. */

@@ -354,7 +354,7 @@ def say(two_hosts, reply):
 
 def test_pause_is_obeyed_by_the_other_host(two_hosts):
     one, two = two_hosts.hosts
-    say(two_hosts, "454 4.7.0 Rate exceeded, try again in 8 seconds")
+    say(two_hosts, "454 4.7.0 Rate exceeded, try again in 20 seconds")
     one.send(1)
     one.origin.log.wait("pace=slower .*Rate exceeded")
     told_s = time.time()
@@ -367,7 +367,7 @@ def test_pause_is_obeyed_by_the_other_host(two_hosts):
     two.send(1)
     wait_until(lambda: len(two_hosts.times(two)) == 2, 30, "two's mail")
     # its clock is this one's, and a second is what its log may be behind
-    assert two_hosts.times(two)[1] > told_s + 8 - 1
+    assert two_hosts.times(two)[1] > told_s + 20 - 1
     assert not two.origin.log.lines("Rate exceeded")
     wait_until(lambda: not heard(two), 30, "the end of it")
     two_hosts.judge()
@@ -383,9 +383,10 @@ def test_other_host_is_not_refused_connections_itself(base, certs, started):
         one.origin.log.wait("refused a connection beyond")
         wait_heard(two, "fewer", one)
         two.origin.log.wait("refused host1 a connection beyond .*fewer here")
-        refused = fleet.sim.stats()["connections_refused"]
-        with two.wants_all():
-            wait_until(lambda: len(fleet.times(two)) >= 20, 60, "two's mail")
+    # who was refused tries one more a minute later, as long as it wants it
+    refused = fleet.sim.stats()["connections_refused"]
+    with two.wants_all():
+        wait_until(lambda: len(fleet.times(two)) >= 20, 60, "two's mail")
     assert fleet.sim.stats()["connections_refused"] == refused > 0
     assert not two.origin.log.lines("refused a connection beyond")
 
