@@ -313,7 +313,7 @@ static bool
 remove_login(const struct setupplan *plan, bool was_made, bool was_unended)
 {
 	char *text = setupfile_read(plan->login), *kept, *to;
-	bool is_good, is_taken;
+	bool is_good, is_taken, is_last = false;
 
 	if (text == NULL)
 		return errno == ENOENT;
@@ -325,11 +325,14 @@ remove_login(const struct setupplan *plan, bool was_made, bool was_unended)
 		if (!is_line_of(line, plan->nexthop)) {
 			memcpy(to, line, n);
 			to += n;
+			is_last = false;
+		} else {
+			is_last = true;
 		}
 		line += n;
 	}
 	is_taken = strlen(text) != (size_t)(to - kept);
-	if (was_unended && is_taken && to > kept && to[-1] == '\n')
+	if (was_unended && is_last && to > kept && to[-1] == '\n')
 		to--;
 	*to = '\0';
 	is_good = kept[0] == '\0' && was_made
@@ -471,8 +474,12 @@ setup_apply(const struct site *site, const struct setupplan *plan, char *error,
 		if (!carry_out(&w)) {
 			result = SETUP_FAILED;
 			buf_init(&told, TOLD_MAX);
-			(void)setup_undo(
-			    NULL, plan, &told, ignored, sizeof(ignored));
+			if (setup_undo(NULL, plan, &told, ignored,
+				sizeof(ignored)) == SETUP_FAILED)
+				(void)snprintf(error + strlen(error),
+				    n - strlen(error),
+				    "; some of it is there: --undo takes it "
+				    "back");
 			buf_fini(&told);
 		}
 	}
@@ -613,6 +620,20 @@ look_ahead(struct work *w, const json_t *hunks, struct setupcheck *check,
 	return is_well ? SETUP_DONE : SETUP_IN_USE;
 }
 
+/* One that has it already is left as it is. */
+static bool
+make_so(struct work *w, int file)
+{
+	char *path = path_in(w->plan->directory, file_names[file]);
+	char *now = setupfile_read(path);
+	bool is_good = (now != NULL && strcmp(now, w->now[file]) == 0) ||
+		       setupfile_replace(path, w->now[file]) || fail(w, path);
+
+	mem_free(now);
+	mem_free(path);
+	return is_good;
+}
+
 /* main.cf first: it must not name a transport that is gone. */
 static bool
 take_out(struct work *w, const json_t *record, const struct setupcheck *check,
@@ -620,18 +641,12 @@ take_out(struct work *w, const json_t *record, const struct setupcheck *check,
 {
 	const struct setupplan *plan = w->plan;
 
-	for (int i = 0; i < FILES; i++) {
-		char *path = path_in(plan->directory, file_names[i]);
-		bool is_good =
-		    setupfile_replace(path, w->now[i]) || fail(w, path);
-
-		mem_free(path);
-		if (!is_good) {
-			if (i == 0)
-				buf_reset(told);
-			return false;
-		}
+	if (!make_so(w, 0)) {
+		buf_reset(told);
+		return false;
 	}
+	if (!make_so(w, 1))
+		return false;
 	return (remove_tables(plan, record, w->now, check, told) &&
 		   unlink(plan->record) == 0) ||
 	       fail(w, plan->directory);

@@ -8,6 +8,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/smtp/nexthop.h"
+#include "monitor/setupuse.h"
 
 #define AUTHORITIES "/etc/ssl/certs/ca-certificates.crt"
 
@@ -80,7 +81,7 @@ add_table(struct setupplan *p, const char *maps)
 {
 	char *table = mem_printf("texthash:%s", p->transport);
 
-	if (strstr(maps, table) == NULL)
+	if (!setupuse_has_path(maps, p->transport))
 		p->maps = mem_printf("transport_maps = %s%s%s", maps,
 		    maps[0] != '\0' ? " " : "", table);
 	mem_free(table);

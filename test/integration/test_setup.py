@@ -115,6 +115,21 @@ def test_apply_twice_and_undo_leaves_no_octet(site, kind):
     assert "not there" in run_setup(origin, "[mail.example]:587 --undo")
 
 
+def test_undo_leaves_a_login_that_came_behind(site):
+    """It has the end of its line, which the one before was given by setup."""
+    origin = site()
+    path = f"{origin.etc}/lane_login"
+    with open(path, "w", encoding="ascii") as f:
+        os.fchmod(f.fileno(), 0o600)
+        f.write("[other.example] u:p")
+    run_setup(origin, "[mail.example]:587 --apply", stdin="u:p\n")
+    with open(path, "a", encoding="ascii") as f:
+        f.write("[third.example] u:p\n")
+    run_setup(origin, "[mail.example]:587 --undo")
+    with open(path, encoding="ascii") as f:
+        assert f.read() == "[other.example] u:p\n[third.example] u:p\n"
+
+
 @pytest.mark.parametrize("table", [None, "[other.example] user:pass"])
 def test_undo_of_an_apply_without_a_login(site, table):
     origin = site()
@@ -147,6 +162,18 @@ def test_undo_that_fails_half_way_tells_what_it_took_out(site):
     os.rmdir(f"{origin.etc}/lane_login.new")
     said = run_setup(origin, "[mail.example]:587 --undo")
     assert "myhostname" not in said
+    assert contents(origin.etc) == before
+
+
+@pytest.mark.parametrize("name", ["main.cf", "master.cf"])
+def test_apply_that_fails_leaves_what_there_was(site, name):
+    """A folder where the new file would be written."""
+    origin = site(SITES["tables"])
+    before = contents(origin.etc)
+    os.mkdir(f"{origin.etc}/{name}.new")
+    said = run_setup(origin, "[mail.example]:587 --apply", status=71)
+    assert f"{origin.etc}/{name}: Is a directory" in said
+    assert "--undo" not in said
     assert contents(origin.etc) == before
 
 

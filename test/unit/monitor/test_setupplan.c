@@ -117,6 +117,21 @@ setupplan_of_a_name_shares_nothing_with_another(void **state)
 }
 
 static void
+setupplan_is_not_taken_in_by_a_table_whose_name_goes_on(void **state)
+{
+	struct bench b;
+
+	(void)state;
+	begin(&b);
+	b.conf.transport_maps = "texthash:/etc/pf/lane_transport.old";
+	assert_true(make(&b, "[mx.example]:587", ""));
+	assert_string_equal(b.plan.maps,
+	    "transport_maps = texthash:/etc/pf/lane_transport.old "
+	    "texthash:/etc/pf/lane_transport");
+	end(&b);
+}
+
+static void
 setupplan_leaves_a_default_that_is_somebodys(void **state)
 {
 	char name[] = "default_transport", value[] = "smtp";
@@ -208,6 +223,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(setupplan_has_what_two_lanes_need),
 	    cmocka_unit_test(setupplan_of_a_name_shares_nothing_with_another),
+	    cmocka_unit_test(
+		setupplan_is_not_taken_in_by_a_table_whose_name_goes_on),
 	    cmocka_unit_test(setupplan_leaves_a_default_that_is_somebodys),
 	    cmocka_unit_test(setupplan_leaves_senders_with_a_relay_to_smtp),
 	    cmocka_unit_test(setupplan_names_what_is_there_and_different),
