@@ -117,6 +117,7 @@ on_mail(struct session *s, struct transaction *t, const struct reply *reply,
 		t->mail = MAIL_ACCEPTED;
 		return;
 	}
+	t->is_held_back = reply->sent_code / 100 == 2;
 	t->mail = MAIL_REFUSED;
 	if (!t->is_failed && is_503)
 		on_bad_sequence(s, t, now);
@@ -197,11 +198,15 @@ on_probe_rcpt(struct session *s, struct transaction *t, size_t i,
 static void
 answer_vain_354(struct session *s, struct transaction *t, struct moment now)
 {
-	if (t->rcpts_accepted > 0 || t->is_held_back) {
-		/* MAIL was refused, yet RCPT taken, or so smtp_reply_filter
-		 * says: a dot would send nothing from somebody else to these
-		 * recipients. */
-		session_abort(s, "354 for what was refused", now);
+	/* A dot would send nothing from somebody else to the recipients. */
+	if (t->is_held_back) {
+		session_hang_up(
+		    s, "354 for what smtp_reply_filter refuses", now);
+		return;
+	}
+	if (t->rcpts_accepted > 0) {
+		/* MAIL was refused, yet RCPT taken. */
+		session_abort(s, "354 for a refused sender", now);
 		return;
 	}
 	s->step = STEP_VAIN_DOT;
@@ -248,7 +253,7 @@ on_data(struct session *s, struct transaction *t, const struct reply *reply,
 	session_stop_rendering(s, t);
 	if (reply->sent_code / 100 == 3)
 		/* To the server all that follows is content. */
-		session_abort(s, "354 that smtp_reply_filter refuses", now);
+		session_hang_up(s, "354 that smtp_reply_filter refuses", now);
 }
 
 /* Nothing but a server that does not know BDAT says so to its first one. What
@@ -564,7 +569,11 @@ on_quit(struct session *s, const struct reply *reply, struct moment now)
 static void
 on_unasked(struct session *s, const struct reply *reply, struct moment now)
 {
-	if (reply->code == 421) {
+	if (reply->sent_code == 421) {
+		/* A goodbye is one whatever the table makes of it. */
+		if (reply->code / 100 != 4)
+			reply_distrust_rewriter(
+			    &s->parser, "nothing was asked");
 		session_close_by_421(s, COMMAND_MAIL, reply, true, now);
 		return;
 	}

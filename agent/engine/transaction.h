@@ -69,8 +69,8 @@ struct transaction {
 	bool is_overlapped; /* begun before the last reply to the one before */
 	bool is_bdat; /* SESSION_BDAT is its mode */
 	bool was_let_in; /* 354 was read */
-	bool is_held_back; /* smtp_reply_filter refuses a recipient, but the
-			    * server would deliver to it */
+	bool is_held_back; /* smtp_reply_filter refuses the sender or a
+			    * recipient, but the server would deliver */
 	bool was_taken; /* for others than those that the last reset left */
 	bool is_behind_refusal; /* MAIL was refused, and what stood before it */
 	bool is_teacher; /* stands between two RSETs, session_place.c */

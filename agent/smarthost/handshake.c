@@ -424,7 +424,7 @@ fail_protocol(struct dial *dial)
 static bool
 is_too_early(const struct dial *dial, const struct reply *reply)
 {
-	return dial->state != DIAL_STATE_QUIT && reply->code != 421 &&
+	return dial->state != DIAL_STATE_QUIT && reply->sent_code != 421 &&
 	       (buf_len(&dial->out) > 0 || link_unsent(dial->link) > 0);
 }
 
@@ -437,16 +437,17 @@ on_reply(struct dial *dial, const struct reply *reply, bool has_more)
 		reply_text(reply, text, sizeof(text));
 		dial_hide_secrets(dial, text);
 		log_debug("< %s: %s", dial->at.host,
-		    dial->state == DIAL_STATE_AUTH && reply->code == 334
+		    dial->state == DIAL_STATE_AUTH &&
+			    (reply->code == 334 || reply->sent_code == 334)
 			? "334 <hidden>"
 			: text);
 	}
-	dial->dialer->tally.replies_421 += reply->code == 421;
+	dial->dialer->tally.replies_421 += reply->sent_code == 421;
 	if (dial->state != DIAL_STATE_QUIT)
 		dial_tell(dial, dial_stage_of(dial->state), reply, NULL, NULL);
 	/* Some servers repeat what they were told. */
 	if (dial->state == DIAL_STATE_AUTH)
-		trace_received_hidden(&dial->result.peer, reply->code);
+		trace_received_hidden(&dial->result.peer, reply->sent_code);
 	else
 		trace_received(&dial->result.peer, NULL, reply);
 	if (is_too_early(dial, reply)) {
@@ -479,7 +480,7 @@ on_reply(struct dial *dial, const struct reply *reply, bool has_more)
 			conclude(dial, HANDSHAKE_RETRY_STEPS);
 		break;
 	case DIAL_STATE_QUIT:
-		if (reply->code == 221)
+		if (reply->sent_code == 221)
 			conclude(dial, HANDSHAKE_FAILED);
 		break;
 	case DIAL_STATE_LOOKUP:

@@ -291,7 +291,7 @@ on_accepted(struct dial *dial, const struct reply *reply)
 	    loop_now_us(dial->dialer->loop));
 	if (!dial->is_trial)
 		dial->is_ready = true;
-	else if (reply->code == 235)
+	else if (reply->sent_code == 235)
 		dial_enter(dial, DIAL_STATE_RSET);
 	else /* it may be the answer to RSET */
 		end_trial(dial, true);

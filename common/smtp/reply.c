@@ -211,6 +211,8 @@ read_line(struct reply_parser *parser, bool is_end)
 			soften(reply);
 		parser->is_decided = true;
 	}
+	parser->text_end = buf_len(&reply->text);
+	parser->text_lines = parser->lines;
 	add_line_to_text(parser);
 }
 
@@ -251,6 +253,10 @@ take_line(struct reply_parser *parser)
 	drop_cr(parser);
 	sent = line_code(parser->line, parser->line_len);
 	is_end = is_last(parser->line, parser->line_len);
+	if (is_end && parser->rewriter != NULL) {
+		memcpy(parser->sent, parser->line, parser->line_len);
+		parser->sent_len = parser->line_len;
+	}
 	note_code(parser, sent);
 	parser->lines++;
 	if (is_read)
@@ -323,17 +329,35 @@ reply_get(const struct reply_parser *parser)
 	return &parser->reply;
 }
 
+/* The last line as it was sent, in the place of what was made of it. */
+static void
+put_back(struct reply_parser *parser)
+{
+	struct buf *text = &parser->reply.text;
+	char before[REPLY_TEXT_MAX + 1];
+	size_t n = parser->text_end;
+
+	CHECK(n < sizeof before);
+	(void)snprintf(before, n + 1, "%s", buf_str(text));
+	buf_reset(text);
+	(void)buf_add(text, before, n);
+	memcpy(parser->line, parser->sent, parser->sent_len);
+	parser->line_len = parser->line_total = parser->sent_len;
+	parser->lines = parser->text_lines;
+	add_line_to_text(parser);
+}
+
 void
 reply_distrust_rewriter(struct reply_parser *parser, const char *why)
 {
 	struct reply *reply = &parser->reply;
 
-	CHECK(parser->is_done);
+	CHECK(
+	    parser->is_done && line_code(parser->sent, parser->sent_len) >= 0);
 	log_warn("%s: replacement of server reply %03d by %03d not used: %s",
 	    parser->peer, reply->sent_code, reply->code, why);
-	reply->code = reply->sent_code;
-	(void)snprintf(reply->status, sizeof reply->status, "%d.0.0",
-	    reply->code / 100 % 10);
+	read_code(reply, parser->sent, parser->sent_len);
+	put_back(parser);
 	soften(reply);
 }
 

@@ -79,6 +79,10 @@ struct reply_parser {
 	char line[REPLY_LINE_MAX];
 	size_t line_len; /* octets kept of the line so far */
 	size_t line_total; /* octets seen of it */
+	char sent[REPLY_LINE_MAX]; /* the last line, before the rewriter */
+	size_t sent_len;
+	size_t text_end, text_lines; /* of the text: where its last line
+				      * begins, and how many there are */
 	size_t lines, garbage_lines;
 	int first_code; /* of the current reply; -1: none yet */
 	bool is_started; /* some octet of the current reply was seen */
@@ -106,8 +110,8 @@ enum reply_result reply_feed(struct reply_parser *parser, const char *p,
  * or REPLY_BAD its text is what was read so far (for a log line). */
 const struct reply *reply_get(const struct reply_parser *parser);
 
-/* After REPLY_DONE: the code that the rewriter gave cannot be used, and why.
- * The server's is, a 5xx as said above. */
+/* After REPLY_DONE, with a sent_code of the server: what the rewriter gave
+ * cannot be used, and why. The server's last line is, a 5xx as said above. */
 void reply_distrust_rewriter(struct reply_parser *parser, const char *why);
 
 /* The rewriter left it in its class. */

@@ -383,6 +383,15 @@ static struct replaced {
 };
 
 static void
+check_text(const char *text)
+{
+	struct slice is = buf_slice(&reply_get(&parser)->text);
+
+	assert_int_equal(is.n, strlen(text));
+	assert_memory_equal(is.p, text, is.n);
+}
+
+static void
 what_replaces_a_reply_line_leaves_it_one(void **state)
 {
 	(void)state;
@@ -391,7 +400,6 @@ what_replaces_a_reply_line_leaves_it_one(void **state)
 		struct replaced *e = &replacements[i];
 		struct rewriter rewriter = {word_table_ask, e->table};
 		const struct reply *r = reply_get(&parser);
-		struct slice text;
 
 		reply_parser_rewrite(
 		    &parser, &rewriter, "mx", "192.0.2.1", "25");
@@ -401,16 +409,14 @@ what_replaces_a_reply_line_leaves_it_one(void **state)
 		assert_string_equal(r->status, e->status);
 		assert_int_equal(r->rewriter_failed, e->has_failed);
 		assert_false(r->had_garbage);
-		text = buf_slice(&r->text);
-		assert_int_equal(text.n, strlen(e->text));
-		assert_memory_equal(text.p, e->text, text.n);
+		check_text(e->text);
 	}
 }
 
 static void
 a_replacement_is_distrusted_by_who_asked(void **state)
 {
-	char table[] = "250 a=354 b|554 5.6.0 c=250 d";
+	char table[] = "250 a=354 b|554 5.6.0 c=250 d|554-e=250 f";
 	struct rewriter rewriter = {word_table_ask, table};
 
 	(void)state;
@@ -419,11 +425,21 @@ a_replacement_is_distrusted_by_who_asked(void **state)
 	reply_distrust_rewriter(&parser, "why");
 	assert_int_equal(reply_get(&parser)->code, 250);
 	assert_string_equal(reply_get(&parser)->status, "2.0.0");
+	check_text("250 a");
 	assert_int_equal(feed("554 5.6.0 c\r\n", 13), REPLY_DONE);
 	assert_int_equal(reply_get(&parser)->code, 250);
 	reply_distrust_rewriter(&parser, "why");
 	assert_int_equal(reply_get(&parser)->code, 450);
-	assert_string_equal(reply_get(&parser)->status, "4.0.0");
+	assert_string_equal(reply_get(&parser)->status, "4.6.0");
+	check_text("554 5.6.0 c");
+	assert_int_equal(
+	    feed("554-first\r\n554-e\r\n554 5.6.1 g\r\n", 31), REPLY_DONE);
+	assert_int_equal(reply_get(&parser)->code, 250);
+	check_text("554-first\n250 f");
+	reply_distrust_rewriter(&parser, "why");
+	assert_int_equal(reply_get(&parser)->code, 450);
+	assert_string_equal(reply_get(&parser)->status, "4.6.1");
+	check_text("554-first\n554 5.6.1 g");
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)

@@ -115,7 +115,7 @@ an_end_of_data_is_no_354(void **state)
 		rig_say(&rig, RIG_SENT);
 		if (m->is_inside)
 			prove(&rig);
-		rig_check_sent(m);
+		rig_check(m, 0, OUTCOME_SENT, 250, "2.0.0", "250 2.0.0 taken");
 		assert_false(rig.is_over);
 		rig_fini(&rig);
 	}
@@ -331,6 +331,47 @@ a_recipient_refused_before_content_gets_none(void **state)
 			 "RCPT TO:<r1.0.250@to.test>\r\nDATA\r\n");
 	rig_say(&rig, RIG_MAIL RIG_RCPT "354 go\r\n");
 	rig_check(m, 0, OUTCOME_BOUNCE, 550, "5.2.0", NULL);
+	rig_check_over(&rig, SESSION_END_OURS, false);
+	rig_fini(&rig);
+}
+
+/* Nor does one of nobody: a dot would be a message to the server. */
+static void
+a_sender_refused_before_content_gets_none(void **state)
+{
+	struct rig rig;
+	struct rig_message *m;
+
+	(void)state;
+	open_rig(&rig, SESSION_GROUP, "250 2.1.0 sender ok=450 4.1.0 not this");
+	m = rig_send(&rig);
+	pull_all(&rig);
+	rig_say(&rig, RIG_MAIL RIG_RCPT "354 go\r\n");
+	rig_check(m, 0, OUTCOME_DEFER, 450, "4.1.0", NULL);
+	rig_check_over(&rig, SESSION_END_OURS, false);
+	rig_fini(&rig);
+}
+
+/* And what is none is none, whatever the filter makes of that. */
+static void
+a_goodbye_is_one_whatever_the_filter_says(void **state)
+{
+	static const char *const tables[] = {"421 4.4.2 idle=450 4.4.2 idle",
+	    "421 4.4.2 idle=250 2.0.0 fine", "421 4.4.2 idle=550 5.0.0 no"};
+	struct rig rig;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++) {
+		open_rig(&rig, SESSION_BDAT, tables[i]);
+		rig_wait(&rig, 60000);
+		rig_say(&rig, "421 4.4.2 idle\r\n");
+		rig_check_over(&rig, SESSION_END_QUIT, true);
+		assert_int_equal(rig.manner.lost, 0);
+		rig_fini(&rig);
+	}
+	open_rig(&rig, SESSION_BDAT, "450 4.0.0 hm=421 4.0.0 bye");
+	rig_wait(&rig, 60000);
+	rig_say(&rig, "450 4.0.0 hm\r\n");
 	rig_check_over(&rig, SESSION_END_ABORT, false);
 	rig_fini(&rig);
 }
@@ -371,7 +412,7 @@ data_refused_by_the_filter_ends_the_session(void **state)
 	rig_say(&rig, RIG_MAIL RIG_RCPT "354 go\r\n");
 	rig_check(m, 0, OUTCOME_DEFER, 451, "4.3.0", NULL);
 	rig_check_returned(next, 0);
-	rig_check_over(&rig, SESSION_END_ABORT, false);
+	rig_check_over(&rig, SESSION_END_OURS, false);
 	rig_fini(&rig);
 }
 
@@ -387,7 +428,9 @@ data_let_in_by_the_filter_alone_is_not(void **state)
 	m = rig_send(&rig);
 	pull_all(&rig);
 	rig_say(&rig, RIG_MAIL RIG_RCPT "554 5.5.1 no\r\n");
-	rig_check(m, 0, OUTCOME_DEFER, 450, "4.0.0", NULL);
+	rig_check(m, 0, OUTCOME_DEFER, 450, "4.5.1",
+	    "host mx.test[192.0.2.1] said: 554 5.5.1 no (in reply to DATA "
+	    "command)");
 	rig_expect(&rig, "");
 	assert_false(rig.is_over);
 	rig_fini(&rig);
@@ -411,6 +454,8 @@ main(void)
 	    cmocka_unit_test(a_login_is_the_servers_word),
 	    cmocka_unit_test(a_recipient_refused_behind_bdat_is_sent_once),
 	    cmocka_unit_test(a_recipient_refused_before_content_gets_none),
+	    cmocka_unit_test(a_sender_refused_before_content_gets_none),
+	    cmocka_unit_test(a_goodbye_is_one_whatever_the_filter_says),
 	    cmocka_unit_test(the_others_go_again_without_it),
 	    cmocka_unit_test(data_refused_by_the_filter_ends_the_session),
 	    cmocka_unit_test(data_let_in_by_the_filter_alone_is_not),
