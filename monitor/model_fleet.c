@@ -116,7 +116,7 @@ model_fleet_lesson_say(const struct model_fleet_lesson *l, char *text, size_t n)
 		break;
 	case FLEET_FEWER:
 		(void)snprintf(text, n,
-		    "%s was refused a connection beyond %lld", l->host,
+		    "%s was refused a connection and keeps to %lld", l->host,
 		    (long long)l->value);
 		break;
 	case FLEET_BLOCKED:
@@ -128,6 +128,12 @@ model_fleet_lesson_say(const struct model_fleet_lesson *l, char *text, size_t n)
 		break;
 	}
 	return text;
+}
+
+bool
+model_fleet_lesson_is_lasting(const struct model_fleet_lesson *l)
+{
+	return l->kind != FLEET_BLOCKED;
 }
 
 bool

@@ -68,7 +68,11 @@ const char *model_fleet_lesson_name(enum fleet_lesson_kind kind);
 const char *model_fleet_lesson_say(
     const struct model_fleet_lesson *l, char *text, size_t n);
 
-/* It is obeyed still. */
+/* Until its end; lasting: it is obeyed for all that time. That another host is
+ * refused is found out for oneself, with one message, while it is told. */
+bool model_fleet_lesson_is_lasting(const struct model_fleet_lesson *l);
+
+/* It is told still. */
 bool model_fleet_lesson_holds(const struct model_fleet *f,
     const struct model_fleet_lesson *l, int64_t now_wall_ms);
 

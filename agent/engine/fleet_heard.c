@@ -47,7 +47,8 @@ take_one(struct fleet_heard *h, const struct fleet_lesson *said, int64_t most,
 	end_us = fleet_least(end_us, h->since_us + most);
 	if (end_us <= now_us)
 		return;
-	if (!is_same)
+	/* Not of each that tells: each time it would be fewer. */
+	if (!holds)
 		h->mine = in_use;
 	if (!is_same || !is_same_end(end_us, h->until_us))
 		h->until_us = end_us;
@@ -62,6 +63,19 @@ fleet_heard_take(struct fleet_heard heard[FLEET_KINDS],
 	for (int k = 0; k < FLEET_KINDS; k++)
 		take_one(&heard[k], &answer->lessons[k], longest_us[k], in_use,
 		    now_us);
+}
+
+bool
+fleet_heard_is_news(const struct fleet_heard *h,
+    const struct fleet_heard *before, enum fleet_lesson_kind kind,
+    int64_t now_us)
+{
+	if (h->since_us != before->since_us ||
+	    fleet_heard_holds(h, now_us) != fleet_heard_holds(before, now_us))
+		return true;
+	return kind != FLEET_BLOCKED &&
+	       (h->until_us != before->until_us || h->value != before->value ||
+		   h->mine != before->mine);
 }
 
 int64_t

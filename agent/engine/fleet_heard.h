@@ -47,6 +47,12 @@ void fleet_heard_take(struct fleet_heard heard[FLEET_KINDS],
 /* It is obeyed now. */
 bool fleet_heard_holds(const struct fleet_heard *h, int64_t now_us);
 
+/* What is to be done by it is another thing than before. Two hosts that tell
+ * the same in turns are none, nor is a refusal that goes on. */
+bool fleet_heard_is_news(const struct fleet_heard *h,
+    const struct fleet_heard *before, enum fleet_lesson_kind kind,
+    int64_t now_us);
+
 /* Of a share of limit connections so many may be used, with what was heard of
  * FLEET_FEWER: all hosts together have about as many as that one and this one
  * had then; the others may use what is not this one's share, and what is left

@@ -61,8 +61,8 @@ tell_news(const struct fleet_account *a,
 	if (fleet_heard_holds(h, now_us) &&
 	    (!fleet_heard_holds(&before[FLEET_FEWER], now_us) ||
 		strcmp(h->host, before[FLEET_FEWER].host) != 0))
-		log_info("account %s: the server refused %s a connection "
-			 "beyond %lld; fewer here, too",
+		log_info("account %s: the server refused %s a connection, and "
+			 "it keeps to %lld; fewer here, too",
 		    a->label, h->host, (long long)h->value);
 }
 

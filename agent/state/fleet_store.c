@@ -437,9 +437,13 @@ join(struct fleet_account *a)
 static void
 watch_shares(struct fleet_account *a, int64_t now_us)
 {
-	bool has_changed =
-	    memcmp(a->heard_shown, a->known.heard, sizeof(a->heard_shown)) != 0;
+	bool has_changed = false;
 
+	for (int k = 0; k < FLEET_KINDS; k++)
+		has_changed =
+		    has_changed ||
+		    fleet_heard_is_news(&a->known.heard[k], &a->heard_shown[k],
+			(enum fleet_lesson_kind)k, now_us);
 	memcpy(a->heard_shown, a->known.heard, sizeof(a->heard_shown));
 	for (size_t i = 0; i < a->count; i++) {
 		int64_t share = fleet_account_share(a, i, now_us);

@@ -127,8 +127,8 @@ fleet_is_name(const char *name)
 enum fleet_lesson_kind {
 	/* Nothing is wanted of the account. */
 	FLEET_PAUSE,
-	/* A connection beyond value was refused to the host that says so, by
-	 * now or lately: what it keeps to, until all may be had again. */
+	/* A connection was refused to the host that says so; value: how many it
+	 * keeps to now, more each time that it tries until it has all. */
 	FLEET_FEWER,
 	/* The host's mail is refused until somebody looks; value:
 	 * fleet_refusal() (fleet_lessons.h). */

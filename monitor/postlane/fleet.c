@@ -106,11 +106,14 @@ print_heard(const struct fleetview *v, const struct model_fleet *f)
 	for (size_t i = 0; i < f->heard_count; i++) {
 		const struct model_fleet_lesson *l = &f->heard[i];
 
-		if (model_fleet_lesson_holds(f, l, now_ms))
-			printf("  %s; obeyed here, too, for %s\n",
-			    model_fleet_lesson_say(l, what, sizeof(what)),
+		if (!model_fleet_lesson_holds(f, l, now_ms))
+			continue;
+		printf("  %s", model_fleet_lesson_say(l, what, sizeof(what)));
+		if (model_fleet_lesson_is_lasting(l))
+			printf("; obeyed here, too, for %s",
 			    say_ms(
 				l->until_wall_ms - now_ms, left, sizeof(left)));
+		printf("\n");
 	}
 }
 

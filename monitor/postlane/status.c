@@ -306,10 +306,14 @@ print_heard(const struct printing *p, const struct model_fleet *f,
 {
 	char what[MODEL_FLEET_LESSON_SIZE], left[SAY_SIZE];
 
-	if (model_fleet_lesson_holds(f, l, p->now_ms))
-		printf("  heard        %s; obeyed here, too, for %s\n",
-		    model_fleet_lesson_say(l, what, sizeof(what)),
+	if (!model_fleet_lesson_holds(f, l, p->now_ms))
+		return;
+	printf(
+	    "  heard        %s", model_fleet_lesson_say(l, what, sizeof(what)));
+	if (model_fleet_lesson_is_lasting(l))
+		printf("; obeyed here, too, for %s",
 		    say_ms(l->until_wall_ms - p->now_ms, left, sizeof(left)));
+	printf("\n");
 }
 
 static void

@@ -227,6 +227,55 @@ lesson_reaches_the_others_alone(void **state)
 	assert_int_equal(a.lessons[FLEET_PAUSE].left_us, 0);
 }
 
+/* Hosts are refused in turns: what this one had when it heard of the first. */
+static void
+what_it_had_it_keeps_whoever_tells(void **state)
+{
+	const struct fleet_heard *h = &heard[FLEET_FEWER];
+	int64_t in_use = 10, now_us = T0;
+
+	(void)state;
+	for (int i = 0; i < 20; i++) {
+		hear(FLEET_FEWER,
+		    lesson(90 * US_PER_S, 5, i % 2 == 0 ? "a" : "b"), in_use,
+		    now_us);
+		in_use = fleet_heard_connections(h, 10, 20, now_us) - i % 2;
+		now_us += 2 * US_PER_S;
+	}
+	assert_int_equal(fleet_heard_connections(h, 10, 20, now_us), 10);
+	/* It is over, and begins with what there is. */
+	now_us += 200 * US_PER_S;
+	hear(FLEET_FEWER, lesson(90 * US_PER_S, 5, "a"), 4, now_us);
+	assert_int_equal(fleet_heard_connections(h, 10, 20, now_us), 4);
+}
+
+/* Each piece of news is a look of every lane. */
+static void
+hosts_that_tell_in_turns_are_no_news(void **state)
+{
+	struct fleet_heard before = heard[FLEET_BLOCKED];
+	size_t news = 0;
+
+	(void)state;
+	for (int64_t s = 0; s <= 300; s++) {
+		int64_t now_us = T0 + s * US_PER_S;
+
+		hear(FLEET_BLOCKED,
+		    lesson(
+			s < 290 ? 60 * US_PER_S : 0, 1, s % 2 == 0 ? "a" : "b"),
+		    0, now_us);
+		news += fleet_heard_is_news(
+		    &heard[FLEET_BLOCKED], &before, FLEET_BLOCKED, now_us);
+		before = heard[FLEET_BLOCKED];
+	}
+	assert_int_equal(news, 2); /* it begins, and ends */
+	hear(FLEET_PAUSE, lesson(9 * US_PER_S, 0, "a"), 0, T0);
+	before = heard[FLEET_PAUSE];
+	hear(FLEET_PAUSE, lesson(30 * US_PER_S, 0, "a"), 0, T0);
+	assert_true(
+	    fleet_heard_is_news(&heard[FLEET_PAUSE], &before, FLEET_PAUSE, T0));
+}
+
 int
 main(void)
 {
@@ -239,6 +288,8 @@ main(void)
 	    cmocka_unit_test_setup(host_at_rest_takes_what_is_left, begin),
 	    cmocka_unit_test_setup(
 		connections_are_never_more_and_never_none, begin),
+	    cmocka_unit_test_setup(hosts_that_tell_in_turns_are_no_news, begin),
+	    cmocka_unit_test_setup(what_it_had_it_keeps_whoever_tells, begin),
 	    cmocka_unit_test(lesson_reaches_the_others_alone),
 	};
 

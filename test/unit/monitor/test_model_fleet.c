@@ -85,12 +85,15 @@ what_was_heard_is_told_until_its_end(void **state)
 	l = &fleet.heard[0];
 	assert_string_equal(model_fleet_lesson_name(l->kind), "fewer");
 	assert_string_equal(model_fleet_lesson_say(l, text, sizeof(text)),
-	    "mx2 was refused a connection beyond 17");
+	    "mx2 was refused a connection and keeps to 17");
+	assert_true(model_fleet_lesson_is_lasting(l));
 	assert_true(model_fleet_lesson_holds(&fleet, l, NOW_MS));
 	assert_false(model_fleet_lesson_holds(&fleet, l, NOW_MS + 100));
 	l = &fleet.heard[1];
 	assert_string_equal(model_fleet_lesson_say(l, text, sizeof(text)),
 	    "the mail of mx3 is refused: 550 5.7.1");
+	/* This host's own may be taken, and nothing is obeyed. */
+	assert_false(model_fleet_lesson_is_lasting(l));
 	assert_false(model_fleet_lesson_holds(&fleet, l, NOW_MS));
 }
 
