@@ -107,17 +107,16 @@ account_tell_demand(struct account *a)
 		    loop_now_us(a->accounts->env.loop));
 }
 
-/* One that is refused finds out by itself. A route with mail or sessions does,
- * and once in this process, however often it is said; another one when it has
- * some. */
+/* One that is refused finds out by itself. A route with mail does, and once in
+ * this process, however often it is said; another one when it has some: until
+ * then its alarm would stand, and it could not be forgotten. */
 static void
 hear_refusal(struct binding *b, const struct fleet_heard *h, struct moment now)
 {
 	char code[FLEET_REFUSAL_SIZE], why[128];
 	const struct route *r = b->route;
 
-	if (b->doubted_us == h->since_us ||
-	    r->waiting_count + r->session_count + r->dialing == 0)
+	if (b->doubted_us == h->since_us || r->waiting_count == 0)
 		return;
 	b->doubted_us = h->since_us;
 	(void)snprintf(why, sizeof(why), "host %s of the fleet was told %s",
