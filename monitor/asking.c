@@ -111,9 +111,12 @@ receive(int fd, char *text, size_t n, bool is_line)
 		int64_t left = until_ms - clock_mono_ms();
 		ssize_t got;
 
-		if (left <= 0 || poll(&p, 1, (int)left) <= 0)
+		if (left <= 0)
 			return false;
-		got = recv(fd, text + length, is_line ? 1 : n - 1 - length, 0);
+		if (poll(&p, 1, (int)left) <= 0)
+			continue;
+		got = recv(fd, text + length, is_line ? 1 : n - 1 - length,
+		    MSG_DONTWAIT);
 		if (got < 0 && (errno == EAGAIN || errno == EINTR))
 			continue;
 		if (got <= 0)

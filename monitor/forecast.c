@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "monitor/say.h"
+
 enum { PACE_SPAN_LEAST = 5 }; /* seconds */
 
 /* It lets nothing go until next_wall_ms. */
@@ -81,18 +83,25 @@ begin_at(struct forecast *out, int64_t wall_ms, int64_t now_ms)
 		out->begin_wall_ms = wall_ms;
 }
 
+/* The last thing to look at: a drain is told where it ends after all else. */
 static void
-look_at_orders(
-    struct forecast *out, const struct model_lane *lane, int64_t now_ms)
+look_at_orders(struct forecast *out, const struct model_lane *lane,
+    size_t inside, int64_t now_ms)
 {
 	for (size_t i = 0; i < lane->order_count; i++) {
 		const struct steer_order *o = &lane->orders[i];
+		int64_t begin_wall_ms = out->begin_wall_ms;
 
 		if ((o->verb != STEER_PAUSE && o->verb != STEER_DRAIN) ||
 		    o->domain[0] != '\0')
 			continue;
+		if (o->verb == STEER_DRAIN && out->messages <= inside)
+			continue;
 		out->is_held |= o->until_s == 0;
 		begin_at(out, o->until_s * 1000, now_ms);
+		out->is_drained =
+		    o->verb == STEER_DRAIN &&
+		    (o->until_s == 0 || out->begin_wall_ms > begin_wall_ms);
 	}
 }
 
@@ -128,22 +137,19 @@ look_at_limits(struct forecast *out, const struct model *m,
 	}
 }
 
-void
-forecast_of(struct forecast *out, const struct model *m,
-    const struct model_lane *lane, const struct backlog_share *share)
+/* inside: so many of them are in the lane. */
+static void
+foresee(struct forecast *out, const struct model *m,
+    const struct model_lane *lane, size_t messages, size_t inside)
 {
 	int64_t now_ms = model_wall_ms(m), begin_s;
 
-	*out = (struct forecast){
-	    .messages = share->messages[BACKLOG_INCOMING] +
-			share->messages[BACKLOG_ACTIVE],
-	    .per_s = pace_of(lane),
-	};
+	*out = (struct forecast){.messages = messages, .per_s = pace_of(lane)};
 	if (out->messages == 0)
 		return;
-	look_at_orders(out, lane, now_ms);
 	begin_at(out, lane->gauges[BOARD_GAUGE_paused_until_wall_ms], now_ms);
 	look_at_limits(out, m, lane, now_ms);
+	look_at_orders(out, lane, inside, now_ms);
 	begin_s = out->begin_wall_ms > 0
 		      ? (out->begin_wall_ms - now_ms + 999) / 1000
 		      : 0;
@@ -155,4 +161,37 @@ forecast_of(struct forecast *out, const struct model *m,
 		    begin_s + whole((double)out->messages / out->per_s);
 	if (out->empty_s >= 0 && out->empty_s < out->limit_s)
 		out->empty_s = out->limit_s;
+}
+
+void
+forecast_of(struct forecast *out, const struct model *m,
+    const struct model_lane *lane, const struct backlog_share *share)
+{
+	foresee(out, m, lane,
+	    share->messages[BACKLOG_INCOMING] + share->messages[BACKLOG_ACTIVE],
+	    (size_t)(lane->gauges[BOARD_GAUGE_requests_waiting] +
+		     lane->gauges[BOARD_GAUGE_requests_in_flight] +
+		     lane->gauges[BOARD_GAUGE_reports_pending]));
+}
+
+void
+forecast_behind(struct forecast *out, const struct model *m,
+    const struct model_lane *lane, size_t before)
+{
+	foresee(out, m, lane, before + 1, 0);
+}
+
+const char *
+forecast_say_limit(
+    const struct forecast *f, int64_t now_wall_ms, char *text, size_t n)
+{
+	char begin[SAY_SIZE];
+
+	if (f->limit_s == 0 || f->begin_wall_ms == 0)
+		(void)snprintf(text, n, "%s", f->limit);
+	else
+		(void)snprintf(text, n, "%s from %s on", f->limit,
+		    say_clock(
+			f->begin_wall_ms, now_wall_ms, begin, sizeof(begin)));
+	return text;
 }

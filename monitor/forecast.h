@@ -2,7 +2,8 @@
  *
  * Of mail that the queue manager may hand out (incoming, active); what is
  * deferred comes in its own time. Two answers: at its pace of late, and at what
- * the limits in force allow. Pure.
+ * the limits in force allow. Pure. A lane that is drained sends what is
+ * inside: as many as it has requests.
  */
 #ifndef FORECAST_H
 #define FORECAST_H
@@ -25,6 +26,8 @@ struct forecast {
 	char limit[RATE_TEXT_SIZE + 32];
 	int64_t limit_s; /* as long as that at least; 0 without */
 	bool is_held; /* by postlane pause or drain: never, until resume */
+	/* By drain, of what is not inside, is_held or begin_wall_ms. */
+	bool is_drained;
 	/* Nothing goes before: the provider's pause, an operator's that has an
 	 * end, a quota that is used up. 0: at once. The times above count from
 	 * now, with that. */
@@ -33,5 +36,15 @@ struct forecast {
 
 void forecast_of(struct forecast *out, const struct model *m,
     const struct model_lane *lane, const struct backlog_share *share);
+
+/* Of one message that is not inside, and of so many before it. */
+void forecast_behind(struct forecast *out, const struct model *m,
+    const struct model_lane *lane, size_t before);
+
+/* The limit, and from when on it counts where something else holds them before:
+ * limit_s is not its doing alone. */
+enum { FORECAST_LIMIT_SIZE = RATE_TEXT_SIZE + 96 };
+const char *forecast_say_limit(
+    const struct forecast *f, int64_t now_wall_ms, char *text, size_t n);
 
 #endif

@@ -100,20 +100,35 @@ send_question(struct transports *t, const char *sender, const char *rcpt)
 	return is_sent;
 }
 
+/* As recv(), in time whatever signals come; -1 with ETIMEDOUT: nothing did. */
+static ssize_t
+receive_some(int fd, char *text, size_t n, int64_t until_ms)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	int64_t left;
+	ssize_t got = -1;
+
+	while (got < 0 && (left = until_ms - clock_mono_ms()) > 0) {
+		if (poll(&p, 1, (int)left) > 0)
+			got = recv(fd, text, n, MSG_DONTWAIT);
+		else
+			errno = EAGAIN;
+		if (got < 0 && errno != EAGAIN && errno != EINTR)
+			return -1;
+	}
+	if (got < 0)
+		errno = ETIMEDOUT;
+	return got;
+}
+
 static bool
 fill_input(struct transports *t, int64_t until_ms)
 {
-	struct pollfd p = {.fd = t->fd, .events = POLLIN};
-	int64_t left = until_ms - clock_mono_ms();
-	ssize_t got;
+	ssize_t got = receive_some(t->fd, t->input, sizeof(t->input), until_ms);
 
-	if (left <= 0 || poll(&p, 1, (int)left) == 0) {
-		fail(t, "no answer");
-		return false;
-	}
-	got = recv(t->fd, t->input, sizeof(t->input), 0);
 	if (got <= 0) {
-		fail(t, "it hung up");
+		fail(t,
+		    got < 0 && errno == ETIMEDOUT ? "no answer" : "it hung up");
 		return false;
 	}
 	t->from_at = 0;

@@ -146,7 +146,7 @@ queue_row(const struct paging *p, const struct model_lane *lane)
 	const struct backlog_share *share =
 	    backlog_share_of(p->backlog, p->m, lane);
 	struct forecast f;
-	char text[SAY_SIZE];
+	char text[SAY_SIZE], limit[FORECAST_LIMIT_SIZE];
 
 	if (share == NULL)
 		return;
@@ -169,7 +169,8 @@ queue_row(const struct paging *p, const struct model_lane *lane)
 		cell(p->out, say_ms(f.limit_s * 1000, text, sizeof(text)));
 	else
 		cell(p->out, "");
-	cell(p->out, f.limit);
+	cell(p->out,
+	    forecast_say_limit(&f, model_wall_ms(p->m), limit, sizeof(limit)));
 	(void)buf_add_str(p->out, "</tr>\n");
 }
 

@@ -123,7 +123,7 @@ function figure(label, value, unit, cls) {
 }
 
 function forecast_of(queue, now_s) {
-	var e = make("p", "forecast"), n;
+	var e = make("p", "forecast"), n, what, from = "";
 
 	function say(text, is_bold) {
 		e.appendChild(make(is_bold ? "b" : "span", "", text));
@@ -133,6 +133,9 @@ function forecast_of(queue, now_s) {
 		return e;
 	}
 	n = queue.active + queue.incoming;
+	what = queue.is_drained ? "What is not inside waits" : "Nothing goes";
+	if (queue.begin_wall_ms > 0)
+		from = clock_text(queue.begin_wall_ms / 1000, true);
 	if (n === 0)
 		say("Nothing waits to be sent");
 	else if (queue.empty_s >= 0) {
@@ -141,14 +144,14 @@ function forecast_of(queue, now_s) {
 		say(" (" + clock_text(now_s + queue.empty_s,
 		    queue.empty_s < 600) + ") at the pace of the last minute");
 	} else if (queue.is_held)
-		say("Nothing goes until it is resumed");
-	else if (queue.begin_wall_ms > 0)
-		say("Nothing goes until " +
-		    clock_text(queue.begin_wall_ms / 1000, true));
+		say(what + " until it is resumed");
+	else if (from)
+		say(what + " until " + from);
 	else
 		say("Nothing was sent in the last minute");
 	if (n > 0 && queue.limit_s > 0)
-		say("; with " + queue.limit + " it takes " +
+		say("; with " + queue.limit +
+		    (from ? " from " + from + " on" : "") + " it takes " +
 		    span_text(queue.limit_s) + " at least");
 	return e;
 }

@@ -14,7 +14,7 @@ print_lane(const struct look *look, const struct model_lane *lane)
 	const struct backlog_share *share = look_share(look, lane);
 	struct forecast f;
 	char rate[SAY_SIZE], empty[SAY_SIZE] = "never", least[SAY_SIZE] = "-";
-	char messages[SAY_SIZE];
+	char messages[SAY_SIZE], limit[FORECAST_LIMIT_SIZE];
 
 	if (share == NULL) {
 		printf("%-12s %s\n", lane->name,
@@ -31,7 +31,9 @@ print_lane(const struct look *look, const struct model_lane *lane)
 	    look->backlog.is_exact ? "" : "~", f.messages);
 	printf("%-12s %-8s %-8zu %-10s %-10s %-10s %s\n", lane->name, messages,
 	    share->messages[BACKLOG_DEFERRED],
-	    say_rate(f.per_s, rate, sizeof(rate)), empty, least, f.limit);
+	    say_rate(f.per_s, rate, sizeof(rate)), empty, least,
+	    forecast_say_limit(
+		&f, model_wall_ms(look->m), limit, sizeof(limit)));
 }
 
 static json_t *
@@ -44,13 +46,14 @@ json_of(const struct look *look, const struct model_lane *lane)
 		return json_pack(
 		    "{s:s, s:s}", "name", lane->name, "why", look->backlog.why);
 	forecast_of(&f, look->m, lane, share);
-	return json_pack("{s:s, s:b, s:I, s:I, s:f, s:I, s:I, s:s, s:I, s:b}",
-	    "name", lane->name, "is_exact", look->backlog.is_exact, "messages",
+	return json_pack(
+	    "{s:s, s:b, s:I, s:I, s:f, s:I, s:I, s:s, s:I, s:b, s:b}", "name",
+	    lane->name, "is_exact", look->backlog.is_exact, "messages",
 	    (json_int_t)f.messages, "deferred",
 	    (json_int_t)share->messages[BACKLOG_DEFERRED], "per_s", f.per_s,
 	    "empty_s", (json_int_t)f.empty_s, "limit_s", (json_int_t)f.limit_s,
 	    "limit", f.limit, "begin_wall_ms", (json_int_t)f.begin_wall_ms,
-	    "is_held", f.is_held);
+	    "is_held", f.is_held, "is_drained", f.is_drained);
 }
 
 int

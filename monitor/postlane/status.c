@@ -64,16 +64,18 @@ print_forecast(const struct printing *p, const struct model_lane *lane,
 {
 	struct forecast f;
 	bool is_begun = false;
-	char text[SAY_SIZE];
+	char text[SAY_SIZE], limit[FORECAST_LIMIT_SIZE];
+	const char *what;
 
 	forecast_of(&f, p->look->m, lane, share);
 	if (f.messages == 0)
 		return;
+	what = f.is_drained ? "what is not inside waits" : "nothing goes";
 	printf("  forecast     ");
 	if (f.is_held)
-		printf("nothing goes until it is resumed");
+		printf("%s until it is resumed", what);
 	else if (f.begin_wall_ms > 0)
-		printf("nothing goes until %s",
+		printf("%s until %s", what,
 		    say_clock(f.begin_wall_ms, p->now_ms, text, sizeof(text)));
 	else if (f.empty_s < 0)
 		printf("nothing was sent in the last minute");
@@ -83,7 +85,8 @@ print_forecast(const struct printing *p, const struct model_lane *lane,
 		printf("%sgone in %s at its pace of late", is_begun ? "" : "; ",
 		    say_ms(f.empty_s * 1000, text, sizeof(text)));
 	if (f.limit_s > 0)
-		printf("; %s lets it take %s at least", f.limit,
+		printf("; %s lets it take %s at least",
+		    forecast_say_limit(&f, p->now_ms, limit, sizeof(limit)),
 		    say_ms(f.limit_s * 1000, text, sizeof(text)));
 	printf("\n");
 }

@@ -249,7 +249,6 @@ turn_of(const struct asking *a, const struct look *look,
     const struct model_lane *lane, const char *queue)
 {
 	const struct backlog_share *share = look_share(look, lane);
-	struct backlog_share before = {.oldest_wall_ms = 0};
 	struct forecast f;
 	struct health health;
 	json_t *o = json_object();
@@ -260,8 +259,7 @@ turn_of(const struct asking *a, const struct look *look,
 	put(o, "sentence", health.text);
 	if (share == NULL || strcmp(queue, "deferred") == 0)
 		return o;
-	before.messages[BACKLOG_ACTIVE] = place_of(a, look, share, queue) + 1;
-	forecast_of(&f, look->m, lane, &before);
+	forecast_behind(&f, look->m, lane, place_of(a, look, share, queue));
 	(void)json_object_set_new(
 	    o, "before", json_integer((json_int_t)f.messages - 1));
 	(void)json_object_set_new(o, "turn_s", json_integer(f.empty_s));
@@ -422,9 +420,9 @@ print_turn(const struct asking *a, const json_t *turn)
 		       "minute");
 	and = begin > 0 ? ", " : "";
 	if (least_s > 0)
-		printf("%sin %s at least (%s)", and,
+		printf("%sin %s at least (%s%s)", and,
 		    say_ms(least_s * 1000, text, sizeof(text)),
-		    text_of(turn, "limit"));
+		    text_of(turn, "limit"), begin > 0 ? " from then on" : "");
 	and = begin > 0 || least_s > 0 ? ", " : "";
 	if (turn_s >= 0)
 		printf("%sin %s at its pace of late", and,

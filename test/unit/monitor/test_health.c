@@ -11,7 +11,6 @@
 #include <cmocka.h>
 
 #include "common/base/mem.h"
-#include "monitor/forecast.h"
 #include "monitor/health.h"
 #include "monitor/say.h"
 
@@ -430,123 +429,7 @@ health_decides_the_exit_status(void **state)
 	assert_int_equal(health_status(HEALTH_DOWN), 2);
 }
 
-/* ---- forecast ------------------------------------------------------------ */
-
-static void
-forecast_takes_the_pace_and_the_slowest_limit(void **state)
-{
-	struct world *w = *state;
-	struct forecast f;
-
-	forecast_of(&f, &w->m, w->lane, &w->share);
-	assert_int_equal(f.messages, 0);
-	assert_int_equal(f.empty_s, 0);
-	assert_int_equal(f.limit_s, 0);
-	w->share.messages[BACKLOG_ACTIVE] = 900;
-	w->share.messages[BACKLOG_INCOMING] = 100;
-	w->share.messages[BACKLOG_DEFERRED] = 5000;
-	forecast_of(&f, &w->m, w->lane, &w->share);
-	assert_int_equal(f.messages, 1000);
-	assert_int_equal(f.empty_s, -1);
-	/* Ten in the last two seconds: not 10/60s. */
-	w->lane->per_s_1min = 10 / 60.;
-	w->lane->sent_in[MODEL_SECONDS - 2] = 6;
-	w->lane->sent_in[MODEL_SECONDS - 1] = 4;
-	forecast_of(&f, &w->m, w->lane, &w->share);
-	assert_int_equal(f.empty_s, 500);
-	w->lane->sent_in[MODEL_SECONDS - 20] = 5;
-	w->lane->per_s_1min = 15 / 60.;
-	forecast_of(&f, &w->m, w->lane, &w->share);
-	assert_int_equal(f.empty_s, 1334);
-	w->lane->sent_in[0] = 1;
-	w->lane->per_s_1min = 4;
-	w->lane->rates[w->lane->rate_count++] =
-	    (struct model_rate){.unit = "messages", .text = "5/1s", .per_s = 5};
-	/* Of octets nothing is known, connections hold no message back. */
-	w->lane->rates[w->lane->rate_count++] =
-	    (struct model_rate){.unit = "octets", .text = "1/1d", .per_s = .1};
-	forecast_of(&f, &w->m, w->lane, &w->share);
-	assert_int_equal(f.empty_s, 250);
-	assert_int_equal(f.limit_s, 200);
-	assert_string_equal(f.limit, "5/1s messages");
-	/* 600 are left of the quota, 400 come at its own pace. */
-	w->account.rates[w->account.rate_count++] =
-	    (struct model_rate){.unit = "recipients",
-		.text = "1000/1h!",
-		.per_s = 1000 / 3600.,
-		.is_quota = true,
-		.limit = 1000,
-		.used = 400};
-	forecast_of(&f, &w->m, w->lane, &w->share);
-	assert_int_equal(f.limit_s, 1440);
-	assert_string_equal(f.limit, "1000/1h! recipients of the account");
-	w->account.rates[0].used = 0;
-	forecast_of(&f, &w->m, w->lane, &w->share);
-	assert_int_equal(f.limit_s, 200);
-	w->lane->gauges[BOARD_GAUGE_rate_milli] = 2500;
-	forecast_of(&f, &w->m, w->lane, &w->share);
-	assert_int_equal(f.limit_s, 400);
-	assert_string_equal(f.limit, "2.5/1s, as replies taught");
-	/* What an operator has stopped has no end; of a domain, the rest has.
-	 */
-	w->lane->orders[w->lane->order_count++] =
-	    (struct steer_order){.verb = STEER_PAUSE, .domain = "example.com"};
-	forecast_of(&f, &w->m, w->lane, &w->share);
-	assert_false(f.is_held);
-	w->lane->orders[w->lane->order_count++] =
-	    (struct steer_order){.verb = STEER_DRAIN};
-	forecast_of(&f, &w->m, w->lane, &w->share);
-	assert_true(f.is_held);
-	assert_int_equal(f.empty_s, -1);
-}
-
-static void
-forecast_begins_when_a_pause_or_a_quota_ends(void **state)
-{
-	struct world *w = *state;
-	struct model_rate *quota = &w->account.rates[0];
-	struct forecast f;
-
-	w->share.messages[BACKLOG_ACTIVE] = 30;
-	w->lane->per_s_1min = 1;
-	w->lane->sent_in[0] = 1;
-	w->lane->gauges[BOARD_GAUGE_paused_until_wall_ms] = NOW_MS - 1;
-	forecast_of(&f, &w->m, w->lane, &w->share);
-	assert_int_equal(f.begin_wall_ms, 0);
-	assert_int_equal(f.empty_s, 30);
-	w->lane->gauges[BOARD_GAUGE_paused_until_wall_ms] = NOW_MS + 55001;
-	forecast_of(&f, &w->m, w->lane, &w->share);
-	assert_int_equal(f.begin_wall_ms, NOW_MS + 55001);
-	assert_int_equal(f.empty_s, 86);
-	/* The last to end counts; one of a domain does not. */
-	w->lane->orders[w->lane->order_count++] =
-	    (struct steer_order){.verb = STEER_DRAIN, .until_s = NOW_S + 120};
-	w->lane->orders[w->lane->order_count++] =
-	    (struct steer_order){.verb = STEER_PAUSE,
-		.domain = "example.com",
-		.until_s = NOW_S + 900};
-	forecast_of(&f, &w->m, w->lane, &w->share);
-	assert_false(f.is_held);
-	assert_int_equal(f.begin_wall_ms, NOW_MS + 120000);
-	assert_int_equal(f.empty_s, 150);
-	/* All of a quota may come back at once, what is beyond it later. */
-	w->account.rate_count = 1;
-	*quota = (struct model_rate){.unit = "messages",
-	    .text = "20/1h!",
-	    .per_s = 20 / 3600.,
-	    .is_quota = true,
-	    .limit = 20,
-	    .used = 20,
-	    .next_wall_ms = NOW_MS + 600000};
-	forecast_of(&f, &w->m, w->lane, &w->share);
-	assert_int_equal(f.begin_wall_ms, NOW_MS + 600000);
-	assert_int_equal(f.limit_s, 600 + 1800);
-	assert_int_equal(f.empty_s, 600 + 1800);
-	w->share.messages[BACKLOG_ACTIVE] = 0;
-	forecast_of(&f, &w->m, w->lane, &w->share);
-	assert_int_equal(f.empty_s, 0);
-	assert_int_equal(f.begin_wall_ms, 0);
-}
+/* ---- words --------------------------------------------------------------- */
 
 static void
 say_times_and_rates_as_one_reads_them(void **state)
@@ -750,8 +633,6 @@ main(void)
 	    IN_WORLD(health_without_a_process_depends_on_whether_one_is_needed),
 	    IN_WORLD(health_of_a_process_that_does_not_move),
 	    cmocka_unit_test(health_decides_the_exit_status),
-	    IN_WORLD(forecast_takes_the_pace_and_the_slowest_limit),
-	    IN_WORLD(forecast_begins_when_a_pause_or_a_quota_ends),
 	    cmocka_unit_test(say_times_and_rates_as_one_reads_them),
 	    IN_WORLD(health_of_a_lane_that_is_drained_tells_what_still_goes),
 	    IN_WORLD(health_tells_of_a_domain_that_is_held),

@@ -1,5 +1,7 @@
 /* What trivial-rewrite(8) answers, however its octets come. */
+#include <poll.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -33,6 +35,14 @@ send_all(int fd, const struct buf *b, size_t most)
 		if (send(fd, s.p + at, s.n - at < most ? s.n - at : most,
 			MSG_NOSIGNAL) <= 0)
 			_exit(1);
+}
+
+enum { SIGNALS = 50 };
+
+static void
+on_signal(int signo)
+{
+	(void)signo;
 }
 
 /* It greets, and answers twice with that: at once, octet by octet, and with
@@ -71,6 +81,14 @@ service(void *ctx, int in, int out)
 	(void)recv(fd, question, sizeof(question), 0);
 	send_all(fd, &b, sizeof(question));
 	(void)recv(fd, question, sizeof(question), 0);
+	/* Whoever waits hears signals, and then the answer. */
+	for (int i = 0; i < SIGNALS; i++) {
+		(void)kill(getppid(), SIGUSR1);
+		(void)poll(NULL, 0, 1);
+	}
+	buf_reset(&b);
+	put_answer(&b, "fifth:");
+	send_all(fd, &b, sizeof(question));
 	(void)statedir_hear(in);
 	(void)unlink(at.sun_path);
 	*strrchr(at.sun_path, '/') = '\0';
@@ -83,10 +101,13 @@ transports_are_read_in_whatever_pieces_they_come(void **state)
 {
 	static const char *const expected[] = {
 	    "first:relay", "second:", "third:", "fourth:"};
+	/* Without SA_RESTART. */
+	const struct sigaction action = {.sa_handler = on_signal};
 	struct statedir_child child;
 	struct transports *t;
 	char rcpt[32];
 
+	assert_int_equal(sigaction(SIGUSR1, &action, NULL), 0);
 	statedir_fork(&child, service, *state);
 	assert_int_equal(statedir_hear(child.from), 'r');
 	t = transports_open(*state, "rewrite");
@@ -96,6 +117,8 @@ transports_are_read_in_whatever_pieces_they_come(void **state)
 		assert_string_equal(
 		    transports_of(t, "from@test", rcpt), expected[i % 4]);
 	}
+	assert_string_equal(
+	    transports_of(t, "from@test", "5@to.test"), "fifth:");
 	statedir_tell(child.to, 'd');
 	assert_int_equal(statedir_end(&child, 0), 0);
 	/* It hung up: what is known is, more is not. */
