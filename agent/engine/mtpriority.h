@@ -2,7 +2,7 @@
  * MT-PRIORITY (RFC 6710): "no", a number from -9 to 9, or "yes", which is
  * lane_priority in numbers that every profile has a place for: urgent (16) and
  * more: 4; normal (4) and more: 0; else -4. What a server makes of a number
- * that its profile does not know is its own affair (RFC 6710 5).
+ * that its profile does not know is its own affair.
  *
  * It belongs to the lane, as lane_priority does: nothing of a message, no
  * header of it either, makes it another one.
