@@ -280,7 +280,8 @@ hurry(const struct world *w, struct host *h, int64_t before,
 }
 
 /* Messages under way above a new share are at their end before the lease that
- * they began in would have been. */
+ * they began in would have been: what was above the share already began in an
+ * earlier one. */
 static void
 on_answer(struct world *w, struct event *e)
 {
@@ -304,7 +305,7 @@ on_answer(struct world *w, struct event *e)
 		    h->heard, &e->answer, h->in_use, host_clock(w, h));
 	if (left_us > BUSY_MOST_US)
 		left_us = BUSY_MOST_US;
-	if (w->now_us >= h->busy_us && left_us > 0 && allowed(w, h) < h->in_use)
+	if (left_us > 0 && before >= h->in_use && allowed(w, h) < h->in_use)
 		h->busy_us = w->now_us + below(w, left_us);
 }
 
