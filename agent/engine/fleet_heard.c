@@ -8,6 +8,12 @@ static const int64_t longest_us[FLEET_KINDS] = {
     [FLEET_BLOCKED] = FLEET_HEARD_BLOCKED_US,
 };
 
+static const int64_t rest_us[FLEET_KINDS] = {
+    [FLEET_PAUSE] = FLEET_HEARD_REST_US,
+    [FLEET_FEWER] = FLEET_HEARD_REST_US,
+    [FLEET_BLOCKED] = FLEET_HEARD_DOUBT_US,
+};
+
 bool
 fleet_heard_holds(const struct fleet_heard *h, int64_t now_us)
 {
@@ -23,16 +29,17 @@ is_same_end(int64_t a_us, int64_t b_us)
 
 /* When it may be obeyed anew. */
 static int64_t
-rested_us(const struct fleet_heard *h)
+rested_us(const struct fleet_heard *h, enum fleet_lesson_kind kind)
 {
 	return h->until_us +
-	       fleet_most(FLEET_HEARD_REST_US, h->until_us - h->since_us);
+	       fleet_most(rest_us[kind], h->until_us - h->since_us);
 }
 
 static void
-take_one(struct fleet_heard *h, const struct fleet_lesson *said, int64_t most,
-    int64_t in_use, int64_t now_us)
+take_one(struct fleet_heard *h, const struct fleet_lesson *said,
+    enum fleet_lesson_kind kind, int64_t in_use, int64_t now_us)
 {
+	int64_t most = longest_us[kind];
 	bool holds = fleet_heard_holds(h, now_us);
 	bool is_same = holds && strcmp(h->host, said->host) == 0;
 	int64_t end_us = now_us + fleet_least(said->left_us, most);
@@ -42,7 +49,7 @@ take_one(struct fleet_heard *h, const struct fleet_lesson *said, int64_t most,
 			h->until_us = now_us;
 		return;
 	}
-	if (h->since_us == 0 || now_us >= rested_us(h))
+	if (h->since_us == 0 || now_us >= rested_us(h, kind))
 		h->since_us = now_us;
 	end_us = fleet_least(end_us, h->since_us + most);
 	if (end_us <= now_us)
@@ -61,8 +68,8 @@ fleet_heard_take(struct fleet_heard heard[FLEET_KINDS],
     const struct fleet_answer *answer, int64_t in_use, int64_t now_us)
 {
 	for (int k = 0; k < FLEET_KINDS; k++)
-		take_one(&heard[k], &answer->lessons[k], longest_us[k], in_use,
-		    now_us);
+		take_one(&heard[k], &answer->lessons[k],
+		    (enum fleet_lesson_kind)k, in_use, now_us);
 }
 
 bool

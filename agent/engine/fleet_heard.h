@@ -7,10 +7,10 @@
  * host slower alone, and not for ever. Each kind is obeyed for its longest time
  * at most, reckoned from when it was heard first, however often it ends and is
  * told again in between; then this host finds out for itself, for as long, and
- * for a minute at least: nothing of the kind is obeyed. So it is for half of
- * the time at most, whatever is told. A lesson that another host does not tell
- * any more is over, as is one whose time is, engine or not: whoever obeys asks
- * each time, and remembers nothing.
+ * for a minute at least (an hour, of refusals): nothing of the kind is obeyed.
+ * So it is for half of the time at most, whatever is told. A lesson that
+ * another host does not tell any more is over, as is one whose time is, engine
+ * or not: whoever obeys asks each time, and remembers nothing.
  *
  * Plain values without pointers, of one file with the leases; zeroed: nothing
  * was heard. Times are the host's monotonic microseconds.
@@ -29,6 +29,8 @@
 #define FLEET_HEARD_FEWER_US (INT64_C(3600) * 1000000)
 #define FLEET_HEARD_BLOCKED_US (INT64_C(86400) * 1000000)
 #define FLEET_HEARD_REST_US (INT64_C(60) * 1000000)
+/* A doubt is an alarm and a dial: none more in so long. */
+#define FLEET_HEARD_DOUBT_US (INT64_C(3600) * 1000000)
 /* So far apart are two tellings of the same end. */
 #define FLEET_HEARD_SAME_US (INT64_C(2) * 1000000)
 

@@ -399,6 +399,10 @@ def test_host_whose_mail_is_refused_is_an_alarm_of_the_other(two_hosts):
     one.origin.log.wait("alarm: .*suspended")
     wait_heard(two, "blocked", one)
     assert not heard(one)
+    for command in ("status", "fleet"):
+        # for as long as one is: two's own mail may go all the time
+        assert ("the mail of host1 is refused: 554 5.7.1\n"
+                in two.origin.postlane(command).stdout)
     say(two_hosts, "")
     two.send(1)
     two.origin.log.wait("alarm: .*host host1 of the fleet was told 554 5.7.1")

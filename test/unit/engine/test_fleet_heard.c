@@ -276,6 +276,28 @@ hosts_that_tell_in_turns_are_no_news(void **state)
 	    fleet_heard_is_news(&heard[FLEET_PAUSE], &before, FLEET_PAUSE, T0));
 }
 
+/* Whoever says it each minute, and takes it back. */
+static void
+refusals_are_news_once_an_hour(void **state)
+{
+	int64_t since_us = 0;
+	size_t doubts = 0;
+
+	(void)state;
+	for (int64_t s = 0; s < 86400; s++) {
+		hear(FLEET_BLOCKED,
+		    lesson(s % 62 == 0 ? 60 * US_PER_S : 0, 1, "a"), 0,
+		    T0 + s * US_PER_S);
+		doubts += heard[FLEET_BLOCKED].since_us != since_us;
+		since_us = heard[FLEET_BLOCKED].since_us;
+	}
+	assert_in_range(doubts, 1, 24);
+	/* ... in quiet, a new one is one. */
+	hear(FLEET_BLOCKED, lesson(60 * US_PER_S, 1, "a"), 0,
+	    T0 + 3 * 86400 * US_PER_S);
+	assert_true(heard[FLEET_BLOCKED].since_us != since_us);
+}
+
 int
 main(void)
 {
@@ -288,6 +310,7 @@ main(void)
 	    cmocka_unit_test_setup(host_at_rest_takes_what_is_left, begin),
 	    cmocka_unit_test_setup(
 		connections_are_never_more_and_never_none, begin),
+	    cmocka_unit_test_setup(refusals_are_news_once_an_hour, begin),
 	    cmocka_unit_test_setup(hosts_that_tell_in_turns_are_no_news, begin),
 	    cmocka_unit_test_setup(what_it_had_it_keeps_whoever_tells, begin),
 	    cmocka_unit_test(lesson_reaches_the_others_alone),
