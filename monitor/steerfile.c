@@ -130,8 +130,16 @@ steerfile_change(const char *directory, steerfile_fn *change, void *ctx,
 	int dir_fd = statefile_open_dir(directory, error, n), lock_fd;
 	bool is_done = false;
 
-	if (dir_fd < 0)
+	if (dir_fd < 0) {
+		/* Not made here: a lane takes one that is not new and has no
+		 * slots for one that lost them. */
+		if (access(directory, F_OK) != 0 && errno == ENOENT)
+			(void)snprintf(error, n,
+			    "not there: no lane has run yet, and the first one "
+			    "makes it, with its first message; until then "
+			    "main.cf and master.cf say how it begins");
 		return false;
+	}
 	lock_fd = statefile_open(dir_fd, "steer.lock", error, n);
 	if (lock_fd >= 0 && !statefile_lock(lock_fd, 0, LOCK_MS)) {
 		(void)snprintf(

@@ -3,6 +3,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -69,12 +71,28 @@ steerfile_never_stores_what_it_could_not_read(void **state)
 	mem_free(s);
 }
 
+static void
+steerfile_says_who_makes_its_directory(void **state)
+{
+	struct steer *s = mem_zalloc(sizeof(*s));
+	char fast[] = "fast", error[300] = "", directory[200];
+
+	(void)snprintf(
+	    directory, sizeof(directory), "%s/none", (const char *)*state);
+	assert_false(steerfile_change(
+	    directory, add_pause, fast, s, error, sizeof(error)));
+	assert_non_null(strstr(error, "no lane has run yet"));
+	assert_int_equal(access(directory, F_OK), -1);
+	mem_free(s);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    IN_STATEDIR(steerfile_keeps_orders_from_one_run_to_the_next),
 	    IN_STATEDIR(steerfile_never_stores_what_it_could_not_read),
+	    IN_STATEDIR(steerfile_says_who_makes_its_directory),
 	};
 
 	return cmocka_run_group_tests_name("steerfile", tests, NULL, NULL);
