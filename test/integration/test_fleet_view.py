@@ -73,6 +73,9 @@ def fleet(base, certs, started):
     sim.wait_taken(2)
     for origin in pair:
         wait_until(lambda o=origin: knows_both(o), 30, "both are known")
+        # and its board, a second later, that the engine answers
+        wait_until(lambda o=origin: o.postlane("fleet").returncode == 0, 30,
+                   "it is not alone")
     return engine, *pair
 
 
