@@ -340,7 +340,7 @@ WRONG = {
     "scope": (refusal("invalid_scope", "AADSTS70011\x1b[1m\n"),
               "400 invalid_scope: AADSTS70011", True),
     "moved": ((302, b"", {"Location": "http://127.0.0.1:1/"}),
-              "302 an answer that is no JSON object", False),
+              "302 an empty answer", False),
 }
 
 

@@ -305,7 +305,7 @@ def test_large_messages_are_streamed_in_bounded_memory(
     sim = started(Simulator(base, certs, store=True, size=0,
                             no_chunking=not chunking))
     # slow enough for several to be under way at once
-    proxy = started(DelayProxy(base, sim.port, 5, bandwidth=20 << 20))
+    proxy = started(DelayProxy(base, sim.port, 5, bandwidth=10 << 20))
     hold(origin, sim, {"lane_connection_limit": 4},
          message_size_limit=str(2 * LARGE))
     origin.set(**sim.client_settings(origin, port=proxy.port))
@@ -321,7 +321,7 @@ def test_large_messages_are_streamed_in_bounded_memory(
            octets=LARGE, peak_pss_kb=peak,
            at_once=stats["connections_max"])
     assert verdict.is_clean(), verdict
-    assert stats["connections_max"] >= 3
+    assert stats["connections_max"] >= 2
     assert 0 < peak < PSS_KB_MAX
     assert not origin.log.statuses("/smtp")["deferred"]
 

