@@ -19,7 +19,7 @@
  *   4. ... a turn later, of the one that was had for longest, a turn at least.
  *
  * Mail is expected for as long as a dial takes after the last that came, or
- * thrice as long as it was between those before, 0.25 s at most: a queue
+ * five times as long as it was between those before, 0.25 s at most: a queue
  * manager with mail of many logins has one message of this and one of that, and
  * a login with each of them would keep everybody busy.
  *

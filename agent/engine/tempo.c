@@ -9,8 +9,9 @@ enum { DIALS_SMOOTHED = 4, MESSAGES_SMOOTHED = 16, COMING_SMOOTHED = 4 };
 
 /* What comes later than that after the one before is the first of others. */
 enum { TOGETHER_US = 1000000 };
-/* Intervals of what comes by chance: one in twenty is longer. */
-enum { PATIENT_TIMES = 3 };
+/* Intervals of what comes by chance: one in a hundred and fifty is longer, and
+ * a session has some twenty of them. */
+enum { PATIENT_TIMES = 5 };
 
 static void
 smooth(double *mean, bool *is_known, int64_t took_us, int parts)
