@@ -1,7 +1,7 @@
 /* What a client sends to lanestat, in any portions: the server answers or
- * closes, what it answers is HTTP with the length that it names, a page that is
- * there has the fields that keep a browser from harm, and nothing is answered
- * to another method than GET and HEAD.
+ * closes, what it answers is HTTP with as many octets as it names, or none for
+ * HEAD, a page that is there has the fields that keep a browser from harm, and
+ * nobody is asked for a page where neither GET nor HEAD was sent.
  *
  * The first octet is whether the client ends its half at once. Each portion has
  * its length before it. The loop, libevent and the sockets are real; what there
@@ -24,14 +24,15 @@
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+enum { SENT_MAX = 4096 };
 enum { ANSWER_MAX = 1 << 16, TURNS = 50, QUIET_TURNS = 3 };
 
 static struct loop *loop;
 static struct web *web;
 static struct sockaddr_un address = {.sun_family = AF_UNIX};
 static socklen_t address_size;
-static char answer[ANSWER_MAX + 1];
-static size_t answer_size, asked;
+static char answer[ANSWER_MAX + 1], sent[SENT_MAX];
+static size_t answer_size, sent_size, asked;
 
 /* ---- stand-ins: as many octets as tell one from another ------------------ */
 
@@ -184,25 +185,34 @@ go_round(int fd)
 	return true;
 }
 
-/* One reply of what there is; NULL: it is not whole. */
-static const char *
+/* The first reply, if its head is whole. */
+static void
 check_reply(const char *p)
 {
-	const char *end = strstr(p, "\r\n\r\n"), *length;
+	const char *end = strstr(p, "\r\n\r\n"), *length, *guard, *body;
 	int code = 0;
 
 	if (end == NULL)
-		return NULL;
+		return;
 	CHECK(sscanf(p, "HTTP/%*d.%*d %3d", &code) == 1);
 	CHECK(code >= 100 && code < 600);
+	if (code != 200)
+		return;
+	guard = strstr(p, "Content-Security-Policy: ");
 	length = strstr(p, "Content-Length: ");
-	if (code == 200) {
-		const char *guard = strstr(p, "Content-Security-Policy: ");
+	CHECK(guard != NULL && guard < end);
+	CHECK(length != NULL && length < end);
+	body = end + strlen("\r\n\r\n");
+	/* HEAD has none, and the next reply may stand there. */
+	if (*body != '\0' && strncmp(body, "HTTP/", strlen("HTTP/")) != 0)
+		CHECK(strlen(body) >=
+		      strtoul(length + strlen("Content-Length: "), NULL, 10));
+}
 
-		CHECK(guard != NULL && guard < end);
-		CHECK(length != NULL && length < end);
-	}
-	return end;
+static bool
+was_sent(const char *word)
+{
+	return memmem(sent, sent_size, word, strlen(word)) != NULL;
 }
 
 int
@@ -211,12 +221,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	bool is_ended;
 	int fd;
 
-	if (size < 2)
+	if (size < 2 || size > SENT_MAX)
 		return 0;
 	is_ended = (data[0] & 1) != 0;
 	data++;
 	size--;
-	answer_size = asked = 0;
+	answer_size = sent_size = asked = 0;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	CHECK(fd >= 0 &&
 	      connect(fd, (struct sockaddr *)&address, address_size) == 0);
@@ -225,6 +235,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 		size--;
 		n = n < size ? n : size;
+		memcpy(sent + sent_size, data, n);
+		sent_size += n;
 		if (send(fd, data, n, MSG_NOSIGNAL | MSG_DONTWAIT) !=
 			(ssize_t)n ||
 		    !go_round(fd))
@@ -239,7 +251,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	(void)event_base_loop(loop_base(loop), EVLOOP_NONBLOCK);
 	answer[answer_size] = '\0';
 	if (strlen(answer) == answer_size && answer_size > 0)
-		(void)check_reply(answer);
+		check_reply(answer);
+	CHECK(asked == 0 || was_sent("GET ") || was_sent("HEAD "));
 	CHECK(asked == 0 || answer_size > 0 || is_ended);
 	return 0;
 }
