@@ -3,6 +3,7 @@ warnings, nothing lost that was there, and mail takes the lane it should."""
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -376,8 +377,7 @@ def test_undo_keeps_what_was_changed_by_hand(busy, provider, certs):
     install(etc, replacements(busy, provider, certs))
     maps = busy.command("postconf", "-h", "transport_maps").stdout.strip()
     busy.command("postconf", "-e", f"transport_maps={maps} hash:/mine/alone",
-                 "default_transport=smtp:[mine.example]",
-                 "relay_transport=slow")
+                 "default_transport=smtp:[mine.example]")
     text = read(etc + "/master.cf")
     with open(etc + "/master.cf", "w", encoding="utf-8") as f:
         f.write(text.replace("# --- lanes: end", "mine unix - - n - - pipe\n"
@@ -390,11 +390,113 @@ def test_undo_keeps_what_was_changed_by_hand(busy, provider, certs):
         assert f"changed by hand since; now it is: {name} = {value}\n" in told
         assert busy.command(
             "postconf", "-h", name).stdout.strip() == value
-    assert "relay_transport = slow: there will be no such service" in told
     assert "mine unix - - n - - pipe" in told
     assert read(etc + "/master.cf") == before + (
         "mine unix - - n - - pipe\n  flags=DR\n")
     assert "lane" not in read(etc + "/main.cf").replace(etc, "")
+
+
+def remove(etc):
+    return subprocess.run([paths.ROOT + "/scripts/lanes", "remove", etc],
+                          check=False, capture_output=True, text=True)
+
+
+@pytest.fixture
+def plain(origin):
+    """Nothing that the lanes change is set, so it is between the marks."""
+    install(origin.etc)
+    return origin.etc
+
+
+def change(etc, pattern, to):
+    """In main.cf; an empty pattern: at its end."""
+    text = read(etc + "/main.cf")
+    with open(etc + "/main.cf", "w", encoding="utf-8") as f:
+        f.write(re.sub(pattern, lambda m: to, text, flags=re.M)
+                if pattern else text + to)
+    os.utime(etc + "/main.cf", (0, 0))
+
+
+def test_undo_changes_nothing_while_a_lane_is_named(origin, plain):
+    """Or its table, or a setting of it; in whatever way Postfix reads it."""
+    with open(plain + "/mine", "w", encoding="utf-8") as f:
+        f.write("a.example smtp:\nb.example slow:[b]\n")
+    main = read(plain + "/main.cf")
+    ours = f"texthash:{plain}/lane_transport"
+    for pattern, to, told in (
+            ("", "relay_transport =\n   slow:\n", "relay_transport = slow:"),
+            ("", f"my = {ours}\nalias_maps = $my\n", f"my = {ours}"),
+            (ours, f"texthash:{plain}/mine, {ours}", "b.example slow:[b]"),
+            (ours, f"pipemap:{{{ours},static:x}}", f"pipemap:{{{ours}"),
+            ("", "header_checks = regexp:{{/x/ FILTER fast:}}\n",
+             "header_checks = "),
+            ("", "smtp_helo_timeout = ${lane_mine}\nlane_mine = 3s\n",
+             "smtp_helo_timeout = ${lane_mine}")):
+        change(plain, pattern, to)
+        before = contents(plain)
+        done = remove(plain)
+        assert done.returncode == 1 and "nothing was changed" in done.stderr
+        assert told in done.stderr and not done.stdout, (to, done)
+        assert contents(plain) == before
+        change(plain, r"(?s).*\Z", "")
+        change(plain, "", main)
+    origin.command("postconf", "-P", "smtp/unix/content_filter=slow:")
+    assert "smtp/unix/content_filter = slow:" in remove(plain).stderr
+    origin.command("postconf", "-PX", "smtp/unix/content_filter")
+    os.utime(plain + "/main.cf", (0, 0))
+    assert remove(plain).returncode == 0
+
+
+@pytest.mark.parametrize("by_now, left", [
+    ("hash:/a proxy:{}", "hash:/a"),
+    ("hash:/b\n# mine\n  {} hash:/d", "hash:/b hash:/d"),
+    ("\n# mine\n  {},\n  hash:/d", "hash:/d"),
+    ("hash:/a, {}, {}2", "hash:/a, {}2"),
+    ("{}\ntransport_maps = hash:/last {}", "hash:/last"),
+])
+def test_table_goes_out_of_its_list(origin, plain, by_now, left):
+    """The tables beside it stay, though they stand between the marks."""
+    ours = f"texthash:{plain}/lane_transport"
+    change(plain, "^transport_maps = .*",
+           "transport_maps = " + by_now.format(ours, ours))
+    done = remove(plain)
+    assert done.returncode == 0, done.stderr
+    left = left.format(ours)
+    assert f"now it is: transport_maps = {left}\n" in done.stdout
+    assert origin.command(
+        "postconf", "-h", "transport_maps").stdout.strip() == left
+    assert not os.path.exists(plain + "/lanes.kept")
+
+
+def test_undo_leaves_a_service_that_is_no_lane_any_more(origin, plain):
+    origin.command("postconf", "-Me", "slow/unix=slow unix - - n - - smtp")
+    change(plain, "", "relay_transport = slow:[x]\n")
+    assert remove(plain).returncode == 0
+    assert "smtp" in origin.command("postconf", "-M", "slow/unix").stdout
+    assert not origin.command("postconf", "-M", "fast/unix").stdout
+
+
+@pytest.mark.parametrize("file", ["main.cf", "master.cf"])
+def test_undo_of_what_ended_half_way(origin, file):
+    """An add that was killed, or a remove; file: what is without lanes."""
+    before = contents(origin.etc)
+    install(origin.etc)
+    shutil.copy(f"{origin.etc}/lanes.kept/{file}", f"{origin.etc}/{file}")
+    done = remove(origin.etc)
+    assert done.returncode == 0 and "by hand since" not in done.stdout
+    assert contents(origin.etc) == before
+
+
+def test_file_behind_a_link_stays_there(origin):
+    os.mkdir(origin.etc + "/there")
+    shutil.move(origin.etc + "/main.cf", origin.etc + "/there/main.cf")
+    os.symlink("there/main.cf", origin.etc + "/main.cf")
+    before = contents(origin.etc)
+    install(origin.etc)
+    assert "lane_smarthost" in read(origin.etc + "/there/main.cf")
+    assert remove(origin.etc).returncode == 0
+    assert os.path.islink(origin.etc + "/main.cf")
+    assert contents(origin.etc) == before
 
 
 @pytest.mark.parametrize("taken", ["slow", "lane_smarthost", "login"])
