@@ -56,8 +56,8 @@ check_shared(struct checkup *c, const struct site_lane *lane)
 	if (edits.count > 0 && buf_ok(&names)) {
 		findings_add(&c->findings, "SHARED", FINDING_NOTE,
 		    lane->opt.service_name,
-		    "it has from main.cf what transports of smtp(8) read "
-		    "there, too, and a change would touch: %s",
+		    "main.cf sets for it what transports of smtp(8) read, "
+		    "too, so that a change there would touch them: %s",
 		    buf_str(&names));
 		checkup_fix(c, &edits);
 	}

@@ -183,7 +183,7 @@ fleetlink_load(
 	if (is_sha)
 		memcpy(sha, reply->str, FLEETLINK_SHA_SIZE);
 	else if (reply != NULL && l->refused[0] == '\0')
-		note(l->refused, "SCRIPT LOAD", "no answer to this");
+		note(l->refused, "SCRIPT LOAD", "unexpected reply");
 	freeReplyObject(reply);
 	return is_sha;
 }

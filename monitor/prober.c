@@ -149,8 +149,7 @@ read_report(struct command_output_result *result, const char *program,
 			return report;
 		}
 		(void)snprintf(error, n,
-		    "%s: its answer makes no sense; is it of this release?",
-		    program);
+		    "%s: malformed answer: is it of this release?", program);
 	} else {
 		(void)snprintf(error, n, "%s: %s", program,
 		    buf_len(&result->err) > 0 ? buf_str(&result->err)

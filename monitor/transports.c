@@ -154,7 +154,7 @@ receive(struct transports *t, int64_t until_ms)
 		case ATTR_LIST:
 			return true;
 		case ATTR_BAD:
-			fail(t, "an answer that is none");
+			fail(t, "malformed answer");
 			return false;
 		case ATTR_MORE:
 			break;

@@ -103,7 +103,7 @@ static void
 tell_unlimited(int error)
 {
 	check_passing(error);
-	log_info("sandbox: seccomp filters are not to be had: %s: system calls "
+	log_info("sandbox: seccomp filters are not available: %s: system calls "
 		 "are not limited",
 	    strerror(error));
 }
@@ -116,7 +116,7 @@ begin_files(struct confine *c, unsigned needs)
 	while (c->files == NULL && is_tried_again(errno));
 	if (c->files == NULL) {
 		check_passing(errno);
-		log_info("sandbox: Landlock is not to be had: %s: files are "
+		log_info("sandbox: Landlock is not available: %s: files are "
 			 "guarded by their permissions alone",
 		    strerror(errno));
 		return;

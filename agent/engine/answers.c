@@ -156,7 +156,7 @@ answers_find(struct answers *answers, const struct rewriter *table,
 	const struct answer *one;
 
 	if (answers == NULL) {
-		log_warn("no table was asked for %s", key);
+		log_warn("no table was asked beforehand for %s", key);
 		return REWRITER_FAILED;
 	}
 	one = find(answers, table, key);

@@ -104,7 +104,7 @@ session_finish_words(enum session_finish_reason why)
 	    [FINISH_OLD] = "old",
 	    [FINISH_USED_UP] = "used up",
 	    [FINISH_IDLE] = "idle",
-	    [FINISH_WANTED] = "its place is wanted",
+	    [FINISH_WANTED] = "its place is needed for other mail",
 	    [FINISH_DRAINING] = "draining",
 	    [FINISH_ALARM] = "stopped by an alarm",
 	    [FINISH_TOO_MANY] = "too many connections",
@@ -112,7 +112,7 @@ session_finish_words(enum session_finish_reason why)
 	    [FINISH_OUT_OF_STEP] = "out of step: MAIL was answered with 503",
 	    [FINISH_GARBAGE] = "garbage between replies",
 	    [FINISH_421] = "the server said 421",
-	    [FINISH_NO_PROOF] = "replies that prove no place",
+	    [FINISH_NO_PROOF] = "replies do not show which command they answer",
 	    [FINISH_NO_RSET] = "RSET is refused",
 	    [FINISH_LOGIN] = "login refused",
 	};

@@ -201,7 +201,7 @@ on_greeting(struct redis *r, const redisReply *reply)
 		return true;
 	}
 	if (!is_sha(reply)) {
-		lose(r, what, "no answer to this");
+		lose(r, what, "unexpected reply");
 		return false;
 	}
 	(void)snprintf(r->sha, sizeof(r->sha), "%s", reply->str);
@@ -215,7 +215,7 @@ take(struct redis *r, redisReply *reply)
 	if (reply->type == REDIS_REPLY_ERROR)
 		fleet_access_hide(r->access, reply->str);
 	if (r->awaited == 0) {
-		lose(r, "", "it says what nobody asked");
+		lose(r, "", "unexpected reply");
 		return false;
 	}
 	r->awaited--;
@@ -494,7 +494,7 @@ redis_look(struct redis *r, int64_t now_ms)
 		    r->state < REDIS_GREETING ? "no connection in time"
 					      : "no answer in time");
 	else if (!buf_ok(&r->out))
-		lose(r, "", "it does not read");
+		lose(r, "", "does not read what is sent");
 }
 
 bool

@@ -183,7 +183,7 @@ on_reply(void *ctx, const redisReply *reply)
 		if (fleet_account_speaks(asked->account))
 			on_answer(s, asked, &answer);
 	} else {
-		note_trouble(s, "what it answers is no answer");
+		note_trouble(s, "malformed reply");
 		redis_give_up(s->redis, s->trouble);
 		return; /* which was forgotten with all others */
 	}

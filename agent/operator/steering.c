@@ -243,7 +243,7 @@ fit(struct steering *s, struct lane_steering *order, int64_t *again_ms)
 		return;
 	order->connection_limit = most;
 	(void)snprintf(s->remark, sizeof(s->remark),
-	    "%d of %d: more are not to be had with the limit of open files: "
+	    "%d of %d: the limit of open files allows no more: "
 	    "raise it where master is started (ulimit -n)",
 	    most, asked);
 	if (order->connection_limit != s->told.connection_limit)

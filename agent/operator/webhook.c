@@ -276,7 +276,7 @@ start_transfer(struct webhook *w)
 	if (w->easy == NULL || !set_options(w, w->easy) ||
 	    !curl_loop_begin(w->curl, w->easy, &w->call)) {
 		end_transfer(w);
-		fail(w, "libcurl refuses to work", false);
+		fail(w, "libcurl cannot be initialized", false);
 	}
 }
 

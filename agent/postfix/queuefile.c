@@ -189,7 +189,7 @@ queuefile_result_text(enum queuefile_result result)
 	case QUEUEFILE_MISSING:
 		return "there is no such file";
 	case QUEUEFILE_UNSOUND:
-		return "it is no complete queue file";
+		return "the queue file is incomplete";
 	case QUEUEFILE_LOCKED:
 		return "it is locked by another process";
 	case QUEUEFILE_ERROR:

@@ -138,8 +138,8 @@ on_answer(void *ctx, bool is_answered, int32_t status)
 		r->called++;
 		rest(r, (int64_t)(1000 / r->per_s));
 	} else {
-		log_warn("mail that was given back waits for its next regular "
-			 "attempt: no help from service %s",
+		log_warn("service %s does not answer: mail that was given back "
+			 "waits for its next regular attempt",
 		    r->set->flush_service_name);
 		rest(r, REQUEUE_REST_MS);
 	}

@@ -137,7 +137,7 @@ take_answer(struct tokens_query *q)
 		    !attr_get_long(&q->in, "serial", &a.serial))) ||
 	    (status != TOKENPROTO_OK &&
 		!attr_find(&q->in, "reason", &reason))) {
-		fail(q, "the answer makes no sense");
+		fail(q, "malformed answer");
 		return;
 	}
 	a.status = (enum tokenproto_status)status;
@@ -164,7 +164,7 @@ take_input(struct tokens_query *q)
 	result = attr_reader_feed(&q->in, chunk, (size_t)n, &used);
 	mem_wipe(chunk, sizeof(chunk));
 	if (result == ATTR_BAD || used < (size_t)n)
-		fail(q, "the answer makes no sense");
+		fail(q, "malformed answer");
 	else if (result == ATTR_LIST && q->is_greeted)
 		take_answer(q);
 	else if (result == ATTR_LIST)

@@ -68,7 +68,8 @@ check(int fd, const char *path, const struct passwd *pw, char **error_out)
 	if (st.st_uid == 0 && pw->pw_uid != 0 && geteuid() == 0 && is_empty &&
 	    (st.st_mode & 077) == 0) {
 		if (fchown(fd, pw->pw_uid, pw->pw_gid) != 0) {
-			(void)fail(error_out, "cannot give away", path);
+			(void)fail(
+			    error_out, "cannot change the owner of", path);
 			return STATE_DIRECTORY_UNUSABLE;
 		}
 		st.st_uid = pw->pw_uid;

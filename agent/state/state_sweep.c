@@ -76,9 +76,7 @@ state_sweep_state(const struct statefile_dir *dir, int64_t now_us)
 		if (kind == NULL || !statefile_remove_if(dir->fd, e->d_name,
 					kind->age_s, kind->may, &s))
 			continue;
-		log_info("lane_state_directory: removed %s, which is of no "
-			 "use any more",
-		    e->d_name);
+		log_info("lane_state_directory: removed %s: unused", e->d_name);
 		count++;
 	}
 	(void)closedir(d);

@@ -165,7 +165,7 @@ open_checked(int dir_fd, const char *name, char *error, size_t n)
 		(void)fail(error, n, "%s belongs to uid %lu, not to %lu", name,
 		    (unsigned long)st.st_uid, (unsigned long)uid);
 	else if (st.st_nlink > 1)
-		(void)fail(error, n, "%s has several names", name);
+		(void)fail(error, n, "%s has several hard links", name);
 	else if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
 		(void)fail(error, n, "%s may be written by others", name);
 	else

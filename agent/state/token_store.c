@@ -43,7 +43,7 @@ token_store_open(const struct statefile_dir *dir, const char *service)
 	store->file = persist_open(
 	    dir, name, MAGIC, sizeof(store->rows), error, sizeof(error));
 	if (*error != '\0')
-		log_warn("how access tokens stand is not shown: %s", error);
+		log_warn("the state of access tokens is not shown: %s", error);
 	store->rows.boot = dir != NULL ? dir->boot : 0;
 	persist_store(store->file, &store->rows);
 	return store;

@@ -279,7 +279,7 @@ take_answer(struct proxymap *p)
 
 	if (!attr_get_int(&p->in, "status", &status) ||
 	    (status == ST_OK && !attr_find(&p->in, "value", &value))) {
-		fail(p, "the answer makes no sense");
+		fail(p, "malformed answer");
 		return;
 	}
 	p->is_fresh = false;
@@ -343,11 +343,11 @@ take_input(struct proxymap *p)
 	case ATTR_MORE:
 		break;
 	case ATTR_BAD:
-		lost(p, "the answer makes no sense");
+		lost(p, "malformed answer");
 		break;
 	case ATTR_LIST:
 		if (!p->is_asking || used < (size_t)n)
-			lost(p, "an answer without a question");
+			lost(p, "unexpected answer");
 		else if (!p->is_greeted)
 			take_greeting(p);
 		else

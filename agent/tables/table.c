@@ -379,7 +379,7 @@ load_parts(struct table *t, enum table_kind kind, const char *text)
 	if (t->error != NULL)
 		t->kind = KIND_BAD;
 	else if (list == NULL || t->part_count == 0)
-		set_bad(t, list == NULL ? why : "it has no tables in it");
+		set_bad(t, list == NULL ? why : "it lists no tables");
 	free_secret(list);
 }
 
@@ -427,7 +427,7 @@ open_contents(struct table *t, const char *type, const char *rest)
 	else if (table_name_is_known(type))
 		load_asked(t, rest);
 	else
-		set_bad(t, "no type of table that Postfix has");
+		set_bad(t, "unsupported dictionary type");
 }
 
 struct table *

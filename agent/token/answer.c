@@ -68,7 +68,7 @@ take_token(struct answer *a, const json_t *json)
 	int64_t life_s = number_of(json, "expires_in");
 
 	if (!is_token(token)) {
-		garbage(a, "an access token that is none");
+		garbage(a, "a malformed access token");
 		return;
 	}
 	if (type != NULL && strcasecmp(type, "bearer") != 0) {
@@ -76,12 +76,12 @@ take_token(struct answer *a, const json_t *json)
 		return;
 	}
 	if (life_s == 0) {
-		garbage(a, "expires_in that is no time to live");
+		garbage(a, "a bad expires_in");
 		return;
 	}
 	if (json_object_get(json, "refresh_token") != NULL &&
 	    !is_token(refresh)) {
-		garbage(a, "a refresh token that is none");
+		garbage(a, "a malformed refresh token");
 		return;
 	}
 	a->kind = ANSWER_TOKEN;

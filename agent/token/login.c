@@ -83,7 +83,7 @@ refuse(const struct asked *a)
 {
 	(void)fprintf(stderr, "lane: %ld %s\n", a->code,
 	    a->answer.text[0] != '\0' ? a->answer.text
-				      : "with an answer to another question");
+				      : "with an unexpected answer");
 	return 1;
 }
 

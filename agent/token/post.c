@@ -224,8 +224,8 @@ post_now(const struct conf *conf, const char *url, struct slice form,
 	struct post *p = prepare(conf, url, form, fn, ctx);
 
 	if (p == NULL)
-		fn(ctx,
-		    &(struct post_result){.error = "libcurl refuses to work"});
+		fn(ctx, &(struct post_result){
+			    .error = "libcurl cannot be initialized"});
 	else
 		finish(p, curl_easy_perform(p->easy));
 }

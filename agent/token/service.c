@@ -232,7 +232,7 @@ on_answer(void *ctx, const struct post_result *r)
 	} else {
 		(void)snprintf(text, sizeof(text), "%ld %s", r->code,
 		    a.kind == ANSWER_TOKEN || a.kind == ANSWER_DEVICE
-			? "with an answer that is no error"
+			? "with an answer that is not an error"
 			: a.text);
 		fail(n, text, !is_clock && is_lasting(r->code, &a),
 		    r->retry_after_s);
@@ -311,7 +311,7 @@ begin_fetch(struct name *n)
 	else if ((n->post = post_start(n->service->curl, conf,
 		      conf->token_endpoint, buf_slice(&form), on_answer, n)) ==
 		 NULL)
-		fail(n, "libcurl refuses to work", false, 0);
+		fail(n, "libcurl cannot be initialized", false, 0);
 	buf_fini_secret(&form);
 }
 
@@ -682,7 +682,7 @@ service_new(const struct service_env *env)
 	list_init(&s->clients);
 	s->curl = curl_loop_new(env->loop);
 	if (s->curl == NULL)
-		s->env.problem = "libcurl refuses to work";
+		s->env.problem = "libcurl cannot be initialized";
 	s->accept_timer = loop_timer_new(env->loop, on_accept_timer, s);
 	s->watch = loop_watch(env->loop, env->listen_fd, on_connection, s);
 	loop_want(s->watch, true, false);

@@ -133,7 +133,7 @@ ask_for(struct status *out, const struct settings *set, const char *name)
 			out->lives_s = 0;
 	} else {
 		(void)snprintf(out->text, sizeof(out->text),
-		    "service %s gives no answer that makes sense",
+		    "service %s gave a malformed answer",
 		    set->lane_token_service_name);
 	}
 	attr_reader_fini(&in);

@@ -163,7 +163,8 @@ desk_gives_no_more_sessions_than_there_are_descriptors(void **state)
 	assert_true(descriptors_plan(&plan, 1000, REPORT_PARALLEL, &needed));
 	assert_in_range(plan.sessions, 21, 60);
 	assert_int_equal(lane_connection_limit(w.lane), plan.sessions);
-	assert_non_null(strstr(text, " of 1000: more are not to be had"));
+	assert_non_null(
+	    strstr(text, " of 1000: the limit of open files allows"));
 	write_orders(*state, "postlane-steer 1 7\n");
 	ask(loop, *state, "fast", "steer\n", text, sizeof(text));
 	assert_int_equal(lane_connection_limit(w.lane), 4);

@@ -319,7 +319,7 @@ the_first_reason_to_finish_stays(void **state)
 	rig_expect(&rig, "QUIT\r\n");
 	rig_say(&rig, "221 2.0.0 bye\r\n");
 	rig_check_over(&rig, SESSION_END_QUIT, true);
-	assert_string_equal(rig.why, "its place is wanted");
+	assert_string_equal(rig.why, "its place is needed for other mail");
 	assert_int_equal(session_finish_reason(rig.session), FINISH_WANTED);
 	rig_fini(&rig);
 }

@@ -239,7 +239,7 @@ redis_leaves_who_nests(void **state)
 	(void)state;
 	peer_is_left(three, sizeof(three) - 1, "no reply");
 	/* As deep as it may be; it is no answer. */
-	peer_is_left("*1\r\n*1\r\n:1\r\n", 12, "no answer to this");
+	peer_is_left("*1\r\n*1\r\n:1\r\n", 12, "unexpected reply");
 }
 
 static void
@@ -275,15 +275,15 @@ redis_leaves_who_talks_otherwise(void **state)
 	} rows[] = {
 	    {"220 mail.example ESMTP\r\n", "no reply"},
 	    {"-ERR unknown command\r\n", "SCRIPT LOAD: ERR unknown command"},
-	    {"+OK\r\n", "no answer to this"},
-	    {":7\r\n", "no answer to this"},
+	    {"+OK\r\n", "unexpected reply"},
+	    {":7\r\n", "unexpected reply"},
 	    {"*2000000000\r\n", "no reply"},
 	    {"*17\r\n", "no reply"},
 	    {"$-7\r\n", "no reply"},
 	    {"$40\r\n0123456789abcdef0123456789abcdef0123456z\r\n",
-		"no answer to this"},
+		"unexpected reply"},
 	    {"$40\r\n0123456789abcdef0123456789abcdef01234567\r\n+more\r\n",
-		"it says what nobody asked"},
+		"unexpected reply"},
 	};
 
 	(void)state;

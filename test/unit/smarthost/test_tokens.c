@@ -250,7 +250,7 @@ without_a_token_nobody_is_called(void **state)
 		"no access token work: login.example: 400 invalid_client: "
 		"AADSTS7000215",
 		false},
-	    {{{3, 0, "what?", 0}, {0}}, "the answer makes no sense", true},
+	    {{{3, 0, "what?", 0}, {0}}, "malformed answer", true},
 	    {{{1, 0, NULL, 0}, {0}}, "connection lost", true},
 	};
 	struct bench b;

@@ -347,7 +347,8 @@ maps_without_a_type_are_told(void **state)
 	expect(maps, "a", "error");
 	maps_close(&maps);
 	maps = open_list("nosuchtype:", "table", "");
-	assert_non_null(strstr(problems.text[0], "= ...: no type of table"));
+	assert_non_null(
+	    strstr(problems.text[0], "= ...: unsupported dictionary"));
 	assert_null(strstr(problems.text[0], "nosuchtype"));
 	expect(maps, "a", "error");
 	maps_close(&maps);
