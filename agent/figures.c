@@ -309,6 +309,7 @@ void
 figures_on_reported(struct board_writer *board, const struct request *req,
     size_t i, int64_t now_us)
 {
+	CHECK(i < req->rcpt_count && req->rcpts[i].verdict != NULL);
 	count_recipient(board, req, i);
 	if (request_count(req, RCPT_REPORTED) == req->rcpt_count)
 		count_request(board, req, now_us);

@@ -107,6 +107,7 @@ refusals_catch(struct loop *loop, int newest)
 	struct sigaction action = {
 	    .sa_sigaction = on_refusal, .sa_flags = SA_SIGINFO | SA_NODEFER};
 
+	CHECK(event_fd < 0 && watch == NULL);
 	newest_known = newest;
 	(void)sigemptyset(&action.sa_mask);
 	if (loop != NULL) {

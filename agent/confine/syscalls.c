@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "agent/confine/refusals.h"
+#include "common/base/log.h"
 #include "common/base/mem.h"
 
 #ifndef PR_SET_VMA
@@ -448,8 +449,10 @@ syscalls_enter(struct syscalls **syscalls, struct loop *loop)
 	struct sock_fprog program = {
 	    .len = (unsigned short)(s->size / sizeof(struct sock_filter)),
 	    .filter = (struct sock_filter *)s->program};
-	int error =
-	    refusals_catch(loop, s->head.newest) ? load(&program) : errno;
+	int error;
+
+	CHECK(s->size > 0 && s->size % sizeof(struct sock_filter) == 0);
+	error = refusals_catch(loop, s->head.newest) ? load(&program) : errno;
 
 	*syscalls = NULL;
 	mem_free(s);

@@ -558,7 +558,7 @@ domain_release(struct domain *dom)
 struct list *
 domain_queues(struct domain *dom)
 {
-	CHECK(dom->state != NULL);
+	CHECK(dom->state != NULL && dom->state->holders > 0);
 	return &dom->state->queues;
 }
 

@@ -2,6 +2,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/list.h"
+#include "common/base/log.h"
 #include "common/base/mem.h"
 
 struct sock {
@@ -15,6 +16,7 @@ struct curl_loop {
 	struct loop *loop;
 	struct loop_timer *timer;
 	CURLM *multi;
+	size_t begun; /* and not ended */
 	struct list socks;
 };
 
@@ -33,6 +35,7 @@ hand_over(struct curl_loop *c)
 			(char **)&call) != CURLE_OK ||
 		    call == NULL)
 			continue;
+		CHECK(call->is_begun);
 		call->fn(call->ctx, result);
 	}
 }
@@ -137,6 +140,7 @@ curl_loop_free(struct curl_loop **curl)
 	*curl = NULL;
 	if (c == NULL)
 		return;
+	CHECK(c->begun == 0);
 	if (c->multi != NULL)
 		(void)curl_multi_cleanup(c->multi);
 	list_each_safe (it, &c->socks)
@@ -149,12 +153,26 @@ curl_loop_free(struct curl_loop **curl)
 bool
 curl_loop_begin(struct curl_loop *c, CURL *easy, struct curl_loop_call *call)
 {
-	return curl_easy_setopt(easy, CURLOPT_PRIVATE, call) == CURLE_OK &&
-	       curl_multi_add_handle(c->multi, easy) == CURLM_OK;
+	CHECK(call->fn != NULL && !call->is_begun);
+	if (curl_easy_setopt(easy, CURLOPT_PRIVATE, call) != CURLE_OK ||
+	    curl_multi_add_handle(c->multi, easy) != CURLM_OK)
+		return false;
+	call->is_begun = true;
+	c->begun++;
+	return true;
 }
 
 void
 curl_loop_end(struct curl_loop *c, CURL *easy)
 {
+	struct curl_loop_call *call = NULL;
+
 	(void)curl_multi_remove_handle(c->multi, easy);
+	if (curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&call) !=
+		CURLE_OK ||
+	    call == NULL || !call->is_begun)
+		return; /* it was refused */
+	CHECK(c->begun > 0);
+	call->is_begun = false;
+	c->begun--;
 }

@@ -28,6 +28,7 @@ void curl_loop_free(struct curl_loop **curl);
 struct curl_loop_call {
 	curl_loop_fn *fn;
 	void *ctx;
+	bool is_begun; /* curl_loop_begin()'s own */
 };
 bool curl_loop_begin(
     struct curl_loop *curl, CURL *easy, struct curl_loop_call *call);

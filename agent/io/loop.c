@@ -166,6 +166,7 @@ loop_once(struct loop *loop)
 {
 	int flags = EVLOOP_ONCE;
 
+	CHECK(loop->calls == 0); /* never from a callback */
 	/* Work put off from outside a callback must not wait for an event. */
 	if (has_put_off(loop))
 		flags |= EVLOOP_NONBLOCK;

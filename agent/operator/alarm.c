@@ -512,6 +512,7 @@ alarm_keep(struct alarm *a, const struct statefile_dir *dir)
 {
 	struct alarm_rows *rows = mem_zalloc(sizeof(*rows));
 
+	CHECK(a->book == NULL && a->state_count == 0);
 	a->book = alarm_store_open(dir, a->lane);
 	alarm_store_load(a->book, rows);
 	for (size_t i = 0; i < ALARM_COUNT_MAX; i++)

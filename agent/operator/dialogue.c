@@ -192,6 +192,7 @@ dialogue_listen(struct dialogue *d, int fd, struct slice to)
 {
 	struct listener *l = NULL;
 
+	CHECK(fd >= 0);
 	for (size_t i = 0; i < DIALOGUE_LISTENERS_MAX; i++)
 		if (d->listeners[i].dialogue == NULL)
 			l = &d->listeners[i];

@@ -1,6 +1,7 @@
 #include "agent/operator/lane_alarms.h"
 
 #include "agent/engine/route.h"
+#include "common/base/log.h"
 
 static const char *
 place_of(const struct route *route, enum alarm_kind kind)
@@ -49,6 +50,7 @@ static const struct lane_alarm_ops lane_handlers = {
 void
 lane_alarms_serve(struct alarm *alarm, struct lane_ops *ops)
 {
+	CHECK(ops->alarms == NULL);
 	ops->alarms = &lane_handlers;
 	ops->alarms_ctx = alarm;
 }

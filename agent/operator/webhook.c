@@ -55,6 +55,7 @@ struct webhook {
 	char *url, *host, *port;
 	int64_t retry_ms, timeout_ms;
 	loop_fn *on_done; /* may be NULL */
+	bool is_telling; /* on_done is being called */
 	void *ctx;
 	struct buf authorities;
 	struct resolver *resolver; /* NULL: the host is an address */
@@ -155,8 +156,10 @@ succeed(struct webhook *w)
 {
 	drop(w, head(w));
 	set_state(w, HOOK_IDLE);
+	w->is_telling = true;
 	if (w->on_done != NULL)
 		w->on_done(w->ctx);
+	w->is_telling = false;
 	kick(w);
 }
 
@@ -410,7 +413,7 @@ static bool
 set_up_curl(struct webhook *w)
 {
 	w->curl = curl_loop_new(w->loop);
-	w->call = (struct curl_loop_call){on_transferred, w};
+	w->call = (struct curl_loop_call){.fn = on_transferred, .ctx = w};
 	w->headers = curl_slist_append(NULL, "Content-Type: application/json");
 	return w->curl != NULL && w->headers != NULL;
 }
@@ -472,6 +475,7 @@ webhook_free(struct webhook **hook)
 	*hook = NULL;
 	if (w == NULL)
 		return;
+	CHECK(!w->is_telling);
 	let_go(w);
 	curl_slist_free_all(w->headers);
 	curl_loop_free(&w->curl);

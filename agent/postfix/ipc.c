@@ -34,6 +34,7 @@ struct ipc {
 	int fd;
 	enum ipc_state state;
 	bool has_greeting;
+	bool is_asking; /* in ipc_ask() still */
 	int64_t deadline_ms;
 	struct sockaddr_un address;
 	const char *protocol; /* static text of the caller */
@@ -73,6 +74,7 @@ finish(struct ipc *ipc, bool is_answered, int32_t status)
 	ipc_fn *on_done = ipc->on_done;
 	void *ctx = ipc->ctx;
 
+	CHECK(!ipc->is_asking);
 	ipc_cancel(&ipc);
 	on_done(ctx, is_answered, status);
 }
@@ -251,6 +253,7 @@ ipc_ask(struct loop *loop, const struct settings *set, const char *path,
 	if (limit_ms <= 0 || limit_ms > IPC_TIMEOUT_MAX_MS)
 		limit_ms = IPC_TIMEOUT_MAX_MS;
 	ipc->loop = loop;
+	ipc->is_asking = true;
 	ipc->fd = -1;
 	ipc->protocol = protocol;
 	ipc->has_greeting = version_has_greetings(set->mail_version);
@@ -273,5 +276,6 @@ ipc_ask(struct loop *loop, const struct settings *set, const char *path,
 		memcpy(ipc->address.sun_path, path, n);
 		try_connect(ipc);
 	}
+	ipc->is_asking = false;
 	return ipc;
 }

@@ -186,6 +186,7 @@ on_map(void *ctx, enum maps_result result, const char *value, const char *error)
 			(void)step(q);
 		return;
 	}
+	CHECK(!q->is_done);
 	q->is_done = true;
 	if (result == MAPS_FOUND)
 		found(q, value);

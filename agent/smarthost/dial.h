@@ -80,6 +80,7 @@ struct dial {
 	struct dialer *dialer;
 	dial_fn *on_done;
 	void *ctx;
+	bool is_begun; /* dialer_dial() has returned */
 	char *sender;
 	char session[SESSION_ID_SIZE]; /* stands in its lines in the log */
 	enum dial_state state; /* written by dial_set_state() */

@@ -182,7 +182,7 @@ finish(struct dial *dial)
 	dial_fn *on_done = dial->on_done;
 	void *ctx = dial->ctx;
 
-	CHECK(dial->on_done != NULL);
+	CHECK(dial->is_begun && dial->on_done != NULL);
 	dispose(dial);
 	on_done(ctx, &result);
 }
@@ -771,6 +771,7 @@ dialer_dial(struct dialer *dialer, const struct dial_target *target,
 	    candidates_new(dialer->loop, dialer->resolver, dialer->set,
 		&dialer->rests, target->nexthops, target->level, target->past);
 	next_candidate(dial);
+	dial->is_begun = true;
 	return dial;
 }
 

@@ -71,6 +71,7 @@ struct link {
 	const struct link_ops *ops;
 	void *ctx;
 	struct buf unread; /* given back by link_unread() */
+	struct slice given; /* to on_input, which is being called */
 	struct buf out; /* pulled, not yet taken by the kernel */
 	link_tls_fn *on_tls; /* NULL but during the handshake */
 	void *tls_ctx;
@@ -267,6 +268,14 @@ may_read(const struct link *link)
 }
 
 static void
+give(struct link *link, const char *p, size_t n)
+{
+	link->given = slice_of(p, n);
+	link->ops->on_input(link->ctx, p, n);
+	link->given = slice_of(NULL, 0);
+}
+
+static void
 give_back(struct link *link)
 {
 	char copy[UNREAD_MAX];
@@ -277,7 +286,7 @@ give_back(struct link *link)
 	/* A copy, since the handler may give the tail back once more. */
 	memcpy(copy, buf_slice(&link->unread).p, n);
 	buf_reset(&link->unread);
-	link->ops->on_input(link->ctx, copy, n);
+	give(link, copy, n);
 	mem_wipe(copy, n);
 }
 
@@ -301,7 +310,7 @@ read_input(struct link *link)
 		if (result != IO_OK)
 			break;
 		got_some = true;
-		link->ops->on_input(link->ctx, data, n);
+		give(link, data, n);
 	}
 	if (got_some && !is_freed(link))
 		set_quickack(link);
@@ -550,6 +559,7 @@ void
 link_unread(struct link *link, const char *p, size_t n)
 {
 	CHECK(buf_len(&link->unread) == 0 && n <= UNREAD_MAX);
+	CHECK(link->given.p != NULL && p + n == link->given.p + link->given.n);
 	if (n == 0)
 		return;
 	(void)buf_add(&link->unread, p, n);

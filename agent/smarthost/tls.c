@@ -750,7 +750,7 @@ tls_judge(struct tls *tls, struct ssl_st *ssl, const struct tlspolicy *policy,
 	X509 *cert = SSL_get0_peer_certificate(ssl);
 	EVP_PKEY *key = cert == NULL ? rpk_of_peer(ssl) : NULL;
 
-	CHECK(tls->sessions != NULL);
+	CHECK(tls->sessions != NULL && SSL_is_init_finished(ssl));
 	memset(out, 0, sizeof(*out));
 	out->is_resumed = SSL_session_reused(ssl) == 1;
 	out->has_cert = cert != NULL;

@@ -35,6 +35,7 @@ struct tokens_query {
 	struct loop_timer *timer; /* of the answer; or why it failed at once */
 	int64_t deadline_ms;
 	bool is_greeted;
+	bool is_asking; /* in tokens_ask() still */
 	int error_no;
 	struct buf out;
 	struct attr_reader in;
@@ -88,6 +89,7 @@ answer(struct tokens_query *q, const struct tokens_answer *a)
 	char *reason = a->reason != NULL ? mem_strdup(a->reason) : NULL;
 	struct tokens_answer copy = *a;
 
+	CHECK(!q->is_asking);
 	copy.token = token;
 	copy.reason = reason;
 	query_free(q);
@@ -252,6 +254,7 @@ tokens_ask(struct tokens *t, const char *name, int64_t refused, tokens_fn *fn,
 
 	CHECK(fn != NULL);
 	q->tokens = t;
+	q->is_asking = true;
 	t->query_count++;
 	q->fn = fn;
 	q->ctx = ctx;
@@ -267,6 +270,7 @@ tokens_ask(struct tokens *t, const char *name, int64_t refused, tokens_fn *fn,
 	attr_put_end(&q->out);
 	q->deadline_ms = loop_now_ms(t->loop) + t->timeout_ms;
 	begin(q);
+	q->is_asking = false;
 	return q;
 }
 

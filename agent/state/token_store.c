@@ -64,6 +64,7 @@ token_store_close(struct token_store **store)
 void
 token_store_set(struct token_store *store, const struct token_row *row)
 {
+	CHECK(row->name[0] != '\0');
 	for (size_t i = 0; i < TOKEN_STORE_ROWS; i++) {
 		struct token_row *to = &store->rows.row[i];
 

@@ -200,7 +200,7 @@ post_start(struct curl_loop *curl, const struct conf *conf, const char *url,
 	CHECK(fn != NULL);
 	if (p == NULL)
 		return NULL;
-	p->call = (struct curl_loop_call){on_done, p};
+	p->call = (struct curl_loop_call){.fn = on_done, .ctx = p};
 	if (!curl_loop_begin(curl, p->easy, &p->call)) {
 		post_free(p);
 		return NULL;

@@ -348,6 +348,7 @@ answer_with(struct client *c, enum tokenproto_status status, const char *reason)
 static void
 give_token(struct client *c, const struct source *s)
 {
+	CHECK(!c->is_answered && s->token != NULL);
 	c->waits_for = NULL;
 	c->is_answered = true;
 	(void)buf_reserve(&c->out, strlen(s->token) + 200);
@@ -706,6 +707,7 @@ name_free(struct name *n)
 void
 service_drain(struct service *s, loop_fn *on_done, void *ctx)
 {
+	CHECK(on_done != NULL);
 	if (s->on_drained != NULL)
 		return;
 	s->on_drained = on_done;

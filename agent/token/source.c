@@ -99,7 +99,7 @@ source_granted(struct source *s, const char *token, int64_t life_s)
 {
 	int64_t life_ms = life_s * 1000, early_ms = life_ms / 5;
 
-	CHECK(s->is_fetching);
+	CHECK(s->is_fetching && token != NULL && life_s > 0);
 	source_fini(s);
 	s->token = mem_strdup(token);
 	s->serial++;

@@ -35,13 +35,22 @@ struct user {
 	size_t want_in;
 	enum link_end end;
 	char text[256];
+	SSL *starts_tls; /* when something has come, which is given back */
 };
+
+static void on_tls(void *ctx, bool ok, enum link_end end, const char *text);
 
 static void
 on_input(void *ctx, const char *p, size_t n)
 {
 	struct user *u = ctx;
 
+	if (u->starts_tls != NULL) {
+		link_unread(u->link, p, n);
+		link_start_tls(u->link, u->starts_tls, on_tls, u);
+		u->starts_tls = NULL;
+		return;
+	}
 	if (u->unread_once) {
 		u->unread_once = false;
 		link_unread(u->link, p + 1, n - 1);
@@ -415,15 +424,13 @@ link_cuts_a_peer_that_sends_no_data(void **state)
 static void
 link_refuses_tls_after_plain_octets(void **state)
 {
-	static const char *const script[] = {"hang", NULL};
-	SSL *ssl = SSL_new(ctx);
+	static const char *const script[] = {">250 injected", "hang", NULL};
 	struct user u;
 
 	(void)state;
 	begin(&u, script);
+	u.starts_tls = SSL_new(ctx);
 	link_set_ops(u.link, &ops, &u);
-	link_unread(u.link, "250 injected\r\n", 14);
-	link_start_tls(u.link, ssl, on_tls, &u);
 	assert_true(fake_run_until(loop, &u.is_tls_done));
 	assert_false(u.tls_ok);
 	assert_int_equal(u.end, LINK_TLS_ERROR);
