@@ -111,6 +111,17 @@ find(const struct lane *lane, const struct key *key)
 	return NULL;
 }
 
+static void
+recall_alarm(struct lane *lane, struct route *r)
+{
+	enum lane_stop stop = LANE_GOES;
+
+	if (lane->ops.alarms != NULL)
+		stop = lane->ops.alarms->stopped(lane->ops.alarms_ctx, r);
+	if (stop != LANE_GOES)
+		route_recall_alarm(r, stop == LANE_DOUBTED);
+}
+
 static struct route *
 make(struct lane *lane, const struct key *key, int64_t now_us)
 {
@@ -131,9 +142,7 @@ make(struct lane *lane, const struct key *key, int64_t now_us)
 	r->id = ++lane->route_ids;
 	lane_expect_as_others(lane, r);
 	lane_begin_pace(lane, r, now_us);
-	if (lane->ops.alarms != NULL &&
-	    lane->ops.alarms->is_stopped(lane->ops.alarms_ctx, r))
-		route_recall_alarm(r);
+	recall_alarm(lane, r);
 	list_push(&lane->routes, &r->link);
 	lane->route_count++;
 	return r;

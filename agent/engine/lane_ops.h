@@ -90,6 +90,13 @@ struct lane_account_ops {
 	    void *ctx, struct route *route, const char *port);
 };
 
+/* What an earlier process left of a route. */
+enum lane_stop {
+	LANE_GOES,
+	LANE_DOUBTED, /* another host of the fleet was refused: lane_doubt() */
+	LANE_STOPPED, /* it was refused itself */
+};
+
 /* The one way for alarms. */
 struct lane_alarm_ops {
 	/* Something is wrong at the smarthost; reply says why. The lane stops
@@ -102,7 +109,7 @@ struct lane_alarm_ops {
 	    void *ctx, const struct route *route, enum alarm_kind kind);
 	/* Asked when a route is new: did an earlier process raise an alarm
 	 * that stops it and has not ended? */
-	bool (*is_stopped)(void *ctx, const struct route *route);
+	enum lane_stop (*stopped)(void *ctx, const struct route *route);
 };
 
 /* What may be called back when a host can be used again. */

@@ -505,9 +505,10 @@ route_suspect(
 }
 
 void
-route_recall_alarm(struct route *r)
+route_recall_alarm(struct route *r, bool is_doubted)
 {
 	set_trust(r, ROUTE_ALARMED);
+	r->is_doubted = is_doubted;
 }
 
 void

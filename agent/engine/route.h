@@ -325,8 +325,9 @@ bool route_suspect(
     struct route *r, enum witness witness, uint64_t who, int64_t now_us);
 
 /* An earlier process raised an alarm that nothing has ended: one session tries,
- * at once, since whoever reloads may have repaired something. */
-void route_recall_alarm(struct route *r);
+ * at once, since whoever reloads may have repaired something. is_doubted: it
+ * was another host's, as by route_on_doubt(). */
+void route_recall_alarm(struct route *r, bool is_doubted);
 
 /* Another host of the fleet is refused by it, and it is trusted: one session
  * finds out with one message, and what older ones have under way proves

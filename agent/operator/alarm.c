@@ -29,6 +29,7 @@ struct state {
 	char reply[ALARM_REPLY_SIZE];
 	char since[ALARM_TIME_SIZE]; /* when it was raised or cleared */
 	bool is_raised;
+	bool is_doubt; /* ... by alarm_doubt() */
 	bool is_told; /* the last that was told is that it is raised */
 	bool is_repeated; /* raised again since it was told */
 	int64_t told_ms; /* when it was last told to be raised; -1: never */
@@ -74,7 +75,9 @@ save(struct alarm *a)
 		memcpy(r->smarthost, st->smarthost, sizeof(r->smarthost));
 		memcpy(r->reply, st->reply, sizeof(r->reply));
 		memcpy(r->since, st->since, sizeof(r->since));
-		r->is_raised = st->is_raised;
+		r->raised = !st->is_raised ? ALARM_ROW_OVER
+			    : st->is_doubt ? ALARM_ROW_DOUBT
+					   : ALARM_ROW_RAISED;
 		r->is_told = st->is_told;
 		r->is_posting = st->post > 0;
 		r->told_ms = st->told_ms;
@@ -309,9 +312,9 @@ add(struct alarm *a, enum alarm_kind kind, const char *smarthost)
 	return st;
 }
 
-void
-alarm_raise(struct alarm *a, enum alarm_kind kind, const char *smarthost,
-    const char *reply)
+static void
+raise_it(struct alarm *a, enum alarm_kind kind, const char *smarthost,
+    const char *reply, bool is_doubt)
 {
 	int64_t wall_s = clock_wall().tv_sec;
 	struct state *st;
@@ -324,8 +327,11 @@ alarm_raise(struct alarm *a, enum alarm_kind kind, const char *smarthost,
 		st = add(a, kind, smarthost);
 	if (st == NULL)
 		return; /* as many as that were told, or will be */
+	if (st->is_raised && !st->is_doubt)
+		is_doubt = false;
 	set_reply(st, reply);
-	if (st->is_raised && wall_s - st->raised_wall_s < SAVE_EVERY_S) {
+	if (st->is_raised && st->is_doubt == is_doubt &&
+	    wall_s - st->raised_wall_s < SAVE_EVERY_S) {
 		st->is_repeated = true;
 		look(a);
 		return;
@@ -335,8 +341,23 @@ alarm_raise(struct alarm *a, enum alarm_kind kind, const char *smarthost,
 	if (!st->is_raised)
 		set_since(st);
 	st->is_raised = true;
+	st->is_doubt = is_doubt;
 	look(a);
 	save(a);
+}
+
+void
+alarm_raise(struct alarm *a, enum alarm_kind kind, const char *smarthost,
+    const char *reply)
+{
+	raise_it(a, kind, smarthost, reply, false);
+}
+
+void
+alarm_doubt(struct alarm *a, enum alarm_kind kind, const char *smarthost,
+    const char *reply)
+{
+	raise_it(a, kind, smarthost, reply, true);
 }
 
 void
@@ -359,6 +380,15 @@ alarm_is_raised(
 	const struct state *st = find(a, kind, smarthost);
 
 	return st != NULL && st->is_raised;
+}
+
+bool
+alarm_is_doubt(
+    const struct alarm *a, enum alarm_kind kind, const char *smarthost)
+{
+	const struct state *st = find(a, kind, smarthost);
+
+	return st != NULL && st->is_raised && st->is_doubt;
 }
 
 /* When it was raised; of a row that was damaged, when it was raised last. */
@@ -499,7 +529,8 @@ recall(struct alarm *a, const struct alarm_row *r)
 	st = add(a, kind, r->smarthost);
 	set_text(st->reply, sizeof(st->reply), r->reply);
 	set_text(st->since, sizeof(st->since), r->since);
-	st->is_raised = r->is_raised;
+	st->is_raised = r->raised != ALARM_ROW_OVER;
+	st->is_doubt = r->raised == ALARM_ROW_DOUBT;
 	st->is_told = r->is_told;
 	st->told_ms = r->told_ms;
 	st->raised_wall_s = r->raised_wall_s;

@@ -63,7 +63,16 @@ void alarm_raise(struct alarm *a, enum alarm_kind kind, const char *smarthost,
     const char *reply);
 void alarm_clear(struct alarm *a, enum alarm_kind kind, const char *smarthost);
 
+/* As alarm_raise(), on the word of another host of the fleet: whoever recalls
+ * it has yet to find out whether it holds here. What was raised for what
+ * happened here stays so. */
+void alarm_doubt(struct alarm *a, enum alarm_kind kind, const char *smarthost,
+    const char *reply);
+
 bool alarm_is_raised(
+    const struct alarm *a, enum alarm_kind kind, const char *smarthost);
+/* ... by alarm_doubt() alone. */
+bool alarm_is_doubt(
     const struct alarm *a, enum alarm_kind kind, const char *smarthost);
 
 /* Those that are raised now, as the board shows them, and when each was met

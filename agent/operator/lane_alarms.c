@@ -23,7 +23,10 @@ static void
 raise_alarm(void *ctx, const struct route *route, enum alarm_kind kind,
     const char *reply)
 {
-	alarm_raise(ctx, kind, place_of(route, kind), reply);
+	if (kind == ALARM_BLOCKED && route->is_doubted)
+		alarm_doubt(ctx, kind, place_of(route, kind), reply);
+	else
+		alarm_raise(ctx, kind, place_of(route, kind), reply);
 }
 
 static void
@@ -32,19 +35,23 @@ clear_alarm(void *ctx, const struct route *route, enum alarm_kind kind)
 	alarm_clear(ctx, kind, place_of(route, kind));
 }
 
-static bool
-is_stopped(void *ctx, const struct route *route)
+static enum lane_stop
+stopped(void *ctx, const struct route *route)
 {
-	return alarm_is_raised(
-		   ctx, ALARM_LOGIN, place_of(route, ALARM_LOGIN)) ||
-	       alarm_is_raised(
-		   ctx, ALARM_BLOCKED, place_of(route, ALARM_BLOCKED));
+	const char *blocked = place_of(route, ALARM_BLOCKED);
+
+	if (alarm_is_raised(ctx, ALARM_LOGIN, place_of(route, ALARM_LOGIN)))
+		return LANE_STOPPED;
+	if (!alarm_is_raised(ctx, ALARM_BLOCKED, blocked))
+		return LANE_GOES;
+	return alarm_is_doubt(ctx, ALARM_BLOCKED, blocked) ? LANE_DOUBTED
+							   : LANE_STOPPED;
 }
 
 static const struct lane_alarm_ops lane_handlers = {
     .raise = raise_alarm,
     .clear = clear_alarm,
-    .is_stopped = is_stopped,
+    .stopped = stopped,
 };
 
 void

@@ -68,7 +68,8 @@ is_sound(const struct alarm_row *r, int64_t wall_s)
 	return r->what[0] != '\0' && is_text(r->what, sizeof(r->what)) &&
 	       is_text(r->smarthost, sizeof(r->smarthost)) &&
 	       is_text(r->reply, sizeof(r->reply)) &&
-	       is_text(r->since, sizeof(r->since)) && is_flag(r->is_raised) &&
+	       is_text(r->since, sizeof(r->since)) &&
+	       r->raised >= ALARM_ROW_OVER && r->raised <= ALARM_ROW_DOUBT &&
 	       is_flag(r->is_told) && is_flag(r->is_posting) &&
 	       r->told_ms >= -1 && r->told_ms <= told_ms_max &&
 	       r->raised_wall_s >= 0 && wall_s - r->raised_wall_s <= kept_for_s;

@@ -23,12 +23,18 @@ enum {
 	ALARM_TIME_SIZE = 32,
 };
 
+enum alarm_row_raised {
+	ALARM_ROW_OVER,
+	ALARM_ROW_RAISED,
+	ALARM_ROW_DOUBT, /* raised by alarm_doubt() */
+};
+
 /* Plain, for the file; zeroed: not in use. */
 struct alarm_row {
 	char what[ALARM_WHAT_SIZE], smarthost[ALARM_HOST_SIZE];
 	char reply[ALARM_REPLY_SIZE];
 	char since[ALARM_TIME_SIZE]; /* when it was raised or cleared */
-	int64_t is_raised;
+	int64_t raised; /* enum alarm_row_raised */
 	int64_t is_told; /* the last that was told is that it is raised */
 	int64_t is_posting; /* ... and the web server does not know yet */
 	int64_t told_ms; /* when it was last told to be raised; -1: never */

@@ -148,7 +148,7 @@ struct world {
 	 * what became of them, by enum session_login_news. */
 	bool leads;
 	size_t news[LOGIN_CUT + 1];
-	bool was_alarmed; /* by an earlier process */
+	enum lane_stop was_stopped; /* by an earlier process */
 	bool others_give_way; /* the answer to a throttle */
 	size_t asked_to_give_way;
 	bool calls_back; /* what an outage deferred */

@@ -176,11 +176,11 @@ clear_alarm(void *ctx, const struct route *route, enum alarm_kind kind)
 	((struct world *)ctx)->all_clears[kind]++;
 }
 
-static bool
-is_stopped(void *ctx, const struct route *route)
+static enum lane_stop
+stopped(void *ctx, const struct route *route)
 {
 	(void)route;
-	return ((struct world *)ctx)->was_alarmed;
+	return ((struct world *)ctx)->was_stopped;
 }
 
 static bool
@@ -294,7 +294,7 @@ static const struct lane_account_ops account_handlers = {
 static const struct lane_alarm_ops alarm_handlers = {
     .raise = raise_alarm,
     .clear = clear_alarm,
-    .is_stopped = is_stopped,
+    .stopped = stopped,
 };
 
 static const struct lane_outage_ops outage_handlers = {

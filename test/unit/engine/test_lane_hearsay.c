@@ -245,6 +245,26 @@ doubted_host_keeps_its_mail_when_it_takes_one(void **state)
 	}
 }
 
+/* Nor does the next process take it for its own. */
+static void
+doubt_of_an_earlier_process_moves_no_mail(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w);
+	w.set.relayhost = hosts;
+	w.was_stopped = LANE_DOUBTED;
+	world_open(&w, 100);
+	world_submit(&w, 100);
+	world_finish(&w, 60 * SECOND);
+	assert_int_equal(w.taken_by[1], 100);
+	assert_int_equal(w.taken_by[2], 0);
+	world_check_all_sent(&w);
+	assert_int_equal(w.all_clears[ALARM_BLOCKED], 1);
+	world_fini(&w);
+}
+
 /* With one message, however many may be in a window of that session. */
 static void
 doubted_host_that_refuses_is_found_out_with_one_message(void **state)
@@ -305,6 +325,7 @@ main(void)
 	    cmocka_unit_test(pause_moves_no_mail_to_another_host),
 	    cmocka_unit_test(no_telling_stops_a_lane),
 	    cmocka_unit_test(doubted_host_keeps_its_mail_when_it_takes_one),
+	    cmocka_unit_test(doubt_of_an_earlier_process_moves_no_mail),
 	    cmocka_unit_test(
 		doubted_host_that_refuses_is_found_out_with_one_message),
 	    cmocka_unit_test(doubted_host_that_is_down_is_an_outage),

@@ -551,7 +551,7 @@ alarm_of_an_earlier_process_ends_with_the_first_message(void **state)
 
 	(void)state;
 	reply_plan_begin(&w, blocked, "none", 0, NULL, 0);
-	w.was_alarmed = true;
+	w.was_stopped = LANE_STOPPED;
 	world_open(&w, 100);
 	world_submit(&w, 100);
 	while (w.done == 0) {
@@ -570,7 +570,7 @@ alarm_of_an_earlier_process_ends_with_the_first_message(void **state)
 	greeting = "554 5.7.1 blacklisted";
 	refusals = -1;
 	w.server.answer_dial = answer_dial;
-	w.was_alarmed = true;
+	w.was_stopped = LANE_STOPPED;
 	world_open(&w, 100);
 	world_submit(&w, 50);
 	world_finish(&w, 60000);

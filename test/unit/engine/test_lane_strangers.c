@@ -82,7 +82,8 @@ refusal_for_want_of_a_login_defers_and_alarms(void **state)
 		assert_non_null(strstr(w.messages[49].text, no_login));
 		assert_int_equal(w.strangers_told, 0);
 		/* A login is there: the next process finds it. */
-		w.was_alarmed = w.has_login = true;
+		w.was_stopped = LANE_STOPPED;
+		w.has_login = true;
 		w.no_login = NULL;
 		reply_plan.times = 0;
 		world_restart(&w);

@@ -368,6 +368,33 @@ alarm_is_told_once_whoever_meets_it_and_so_is_its_end(void **state)
 	close_state();
 }
 
+/* Until the host is refused itself, which no later doubt takes back. */
+static void
+alarm_of_a_doubt_is_known_as_one_by_the_next(void **state)
+{
+	(void)state;
+	open_state();
+	next_process();
+	alarm_doubt(alarms, ALARM_BLOCKED, HOST, REPLY);
+	for (int i = 0; i < 2; i++) {
+		next_process();
+		assert_true(alarm_is_raised(alarms, ALARM_BLOCKED, HOST));
+		assert_true(alarm_is_doubt(alarms, ALARM_BLOCKED, HOST));
+	}
+	alarm_raise(alarms, ALARM_BLOCKED, HOST, REPLY);
+	for (int i = 0; i < 2; i++) {
+		next_process();
+		assert_true(alarm_is_raised(alarms, ALARM_BLOCKED, HOST));
+		assert_false(alarm_is_doubt(alarms, ALARM_BLOCKED, HOST));
+		alarm_doubt(alarms, ALARM_BLOCKED, HOST, REPLY);
+	}
+	alarm_clear(alarms, ALARM_BLOCKED, HOST);
+	assert_false(alarm_is_doubt(alarms, ALARM_BLOCKED, HOST));
+	alarm_doubt(alarms, ALARM_BLOCKED, HOST, REPLY);
+	assert_true(alarm_is_doubt(alarms, ALARM_BLOCKED, HOST));
+	close_state();
+}
+
 /* A file of another version may know more kinds. */
 static void
 alarm_of_an_unknown_kind_is_said_and_forgotten(void **state)
@@ -382,7 +409,7 @@ alarm_of_an_unknown_kind_is_said_and_forgotten(void **state)
 		(void)snprintf(r->what, sizeof(r->what), "%s",
 		    i == 0 ? "weather" : "outage");
 		(void)snprintf(r->smarthost, sizeof(r->smarthost), HOST);
-		r->is_raised = r->is_told = 1;
+		r->raised = r->is_told = 1;
 		r->raised_wall_s = clock_wall().tv_sec;
 	}
 	book = alarm_store_open(&state_dir, "fast");
@@ -459,7 +486,7 @@ alarm_file_that_is_damaged_does_no_harm(void **state)
 
 				r->what[31] = r->smarthost[255] = '\0';
 				r->reply[511] = r->since[31] = '\0';
-				r->is_raised = r->is_told = 0;
+				r->raised = r->is_told = 0;
 				r->is_posting = 0;
 				r->raised_wall_s = INT64_MIN;
 				r->told_ms = INT64_MAX;
@@ -511,6 +538,7 @@ main(void)
 	    TEST(alarm_runs_the_command_with_what_happened),
 	    TEST(alarm_without_url_and_command_is_logged),
 	    TEST(alarm_is_told_once_whoever_meets_it_and_so_is_its_end),
+	    TEST(alarm_of_a_doubt_is_known_as_one_by_the_next),
 	    TEST(alarm_of_an_unknown_kind_is_said_and_forgotten),
 	    TEST(alarm_the_web_server_did_not_get_is_posted_by_the_next),
 	    TEST(alarm_that_lasts_keeps_its_interval_over_processes),
