@@ -177,7 +177,7 @@ $(FUZZ_BIN): $(BUILD)/fuzz/%: $(BUILD)/fuzz/test/fuzz/%.o $(FUZZ_LIB)
 	$(FUZZ_CC) -Wl,--as-needed -o $@ $(filter %.o,$^) $(FUZZ_LIB) $(PKG_LIBS) -lm
 $(BUILD)/fuzz/fuzz_provider: $(call fuzz_obj,agent/settings/provider.c agent/engine/rules.c)
 $(BUILD)/fuzz/fuzz_token: $(call fuzz_obj,agent/token/answer.c agent/token/form.c)
-$(BUILD)/fuzz/fuzz_redis: $(call fuzz_obj,agent/engine/fleet_heard.c agent/fleet/question.c agent/fleet/redis.c agent/settings/fleet_access.c)
+$(BUILD)/fuzz/fuzz_redis: $(call fuzz_obj,agent/engine/fleet_heard.c agent/fleet/question.c agent/fleet/redis.c agent/io/tls_client.c agent/settings/fleet_access.c)
 $(BUILD)/fuzz/fuzz_login: $(call fuzz_obj,agent/smarthost/bearer.c agent/smarthost/sasl.c)
 $(BUILD)/fuzz/fuzz_dns: $(call fuzz_obj,$(addprefix agent/io/,dns_filter.c dnsreply.c resolver_records.c))
 $(BUILD)/fuzz/fuzz_table: $(call fuzz_obj,$(addprefix agent/tables/,cidr_table.c inline_table.c logical_lines.c table_name.c))

@@ -12,6 +12,7 @@
 #include "agent/io/library_memory.h"
 #include "agent/io/logsink.h"
 #include "agent/io/loop.h"
+#include "agent/io/tls_client.h"
 #include "agent/operator/alarm.h"
 #include "agent/postfix/master.h"
 #include "agent/postfix/report.h"
@@ -44,6 +45,7 @@ struct parts {
 	struct domains *domains;
 	struct alarm *alarm;
 	struct fleet_access fleet;
+	struct tls_authorities *authorities; /* of its engine, or NULL */
 	struct speaker *speaker; /* NULL: hosts share nothing */
 	struct board_writer *board;
 	char *lane_name;
@@ -104,6 +106,11 @@ read_fleet(struct parts *p, char *problem, size_t n)
 		(void)snprintf(problem, n,
 		    "bad parameter: lane_fleet_password_file = %s: %s",
 		    set->lane_fleet_password_file, why);
+	else if (p->fleet.is_tls &&
+		 (p->authorities = tls_authorities_read(
+		      set->lane_fleet_tls_CAfile, why, sizeof(why))) == NULL)
+		(void)snprintf(problem, n,
+		    "bad parameter: lane_fleet_tls_CAfile: %s", why);
 	else
 		return true;
 	return false;
@@ -130,6 +137,7 @@ open_fleet(struct parts *p)
 			    strerror(errno));
 	}
 	is_good = read_fleet(p, problem, sizeof(problem));
+	p->fleet.authorities = p->authorities;
 	if (!is_good)
 		log_warn("%s; going on with this host's own part of the "
 			 "account",
@@ -241,6 +249,7 @@ finish(struct parts *p)
 {
 	speaker_free(&p->speaker);
 	fleet_access_forget(&p->fleet);
+	tls_authorities_free(&p->authorities);
 	board_writer_close(&p->board);
 	alarm_free(&p->alarm);
 	provider_set_fini(&p->provider);

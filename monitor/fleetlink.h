@@ -20,11 +20,20 @@ enum { FLEETLINK_WHY_SIZE = 256, FLEETLINK_SHA_SIZE = 41 };
 
 struct fleetlink {
 	struct fleet_access access; /* to be hidden in what it says */
-	redisContext *redis; /* NULL: there is none */
+	int fd; /* -1: there is none */
+	struct tls_authorities *authorities; /* NULL: no TLS is asked for */
+	struct tls_client *tls;
+	redisReader *reader;
 	char why[FLEETLINK_WHY_SIZE]; /* why not */
 	/* The first command that it would not do, with its words; "": none. */
 	char refused[FLEETLINK_WHY_SIZE];
 };
+
+static inline bool
+fleetlink_is_open(const struct fleetlink *l)
+{
+	return l->fd >= 0;
+}
 
 /* By lane_fleet and lane_fleet_password_file. False: why has it. Close it in
  * any case. */

@@ -342,7 +342,7 @@ read_limit(struct fleetlink *link, const struct fleetview_engine *e,
 	if (now_us < 0)
 		return;
 	l->learns_us = ask_learns(link, e, a, i, now_us);
-	if (link->redis == NULL)
+	if (!fleetlink_is_open(link))
 		return;
 	l->is_known = true;
 	if (l->learns_us < 0) {
@@ -396,7 +396,8 @@ is_same_engine(const struct settings *a, const struct settings *b)
 {
 	return strcmp(a->lane_fleet, b->lane_fleet) == 0 &&
 	       strcmp(a->lane_fleet_password_file,
-		   b->lane_fleet_password_file) == 0;
+		   b->lane_fleet_password_file) == 0 &&
+	       strcmp(a->lane_fleet_tls_CAfile, b->lane_fleet_tls_CAfile) == 0;
 }
 
 /* By index; there is one for each lane with lane_fleet. */
@@ -480,7 +481,7 @@ read_account(
 	const struct model_fleet *f = &a->account->fleet;
 
 	for (size_t i = 0; i < f->count; i++) {
-		if (link->redis != NULL)
+		if (fleetlink_is_open(link))
 			read_limit(link, e, a, i);
 		add_self(&a->limits[i], f, a->limits[i].is_known,
 		    model_wall_ms(v->m));
@@ -502,7 +503,7 @@ fleetview_read(struct fleetview *v, const struct model *m)
 		for (size_t k = 0; k < v->account_count; k++)
 			if (v->accounts[k].engine == i)
 				read_account(v, &link, &v->accounts[k]);
-		e->answers = link.redis != NULL;
+		e->answers = fleetlink_is_open(&link);
 		memcpy(e->why, link.why, sizeof(e->why));
 		memcpy(e->refused, link.refused, sizeof(e->refused));
 		fleetlink_close(&link);

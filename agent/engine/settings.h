@@ -148,9 +148,10 @@ struct settings {
 	int64_t lane_alert_interval_us, lane_alert_retry_us;
 	char *lane_sandbox; /* yes, log, no */
 	char *lane_token_directory, *lane_token_service_name;
-	char *lane_fleet; /* empty, unix:/path, host:port */
+	char *lane_fleet; /* empty, unix:/path, host:port, tls:host:port */
 	int lane_fleet_size;
 	char *lane_fleet_name, *lane_fleet_password_file;
+	char *lane_fleet_tls_CAfile;
 	int64_t lane_fleet_ttl_us, lane_fleet_forget_us;
 	int lane_fleet_minimum; /* percent of the base */
 };

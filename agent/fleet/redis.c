@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "agent/io/tls_client.h"
 #include "common/base/buf.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -21,6 +22,7 @@ enum redis_state {
 	REDIS_IDLE,
 	REDIS_RESOLVING,
 	REDIS_CONNECTING,
+	REDIS_SECURING,
 	REDIS_GREETING,
 	REDIS_READY,
 };
@@ -30,7 +32,8 @@ enum redis_state {
 static const unsigned moves[] = {
     [REDIS_IDLE] = TO(RESOLVING) | TO(CONNECTING),
     [REDIS_RESOLVING] = TO(CONNECTING) | TO(IDLE),
-    [REDIS_CONNECTING] = TO(GREETING) | TO(IDLE),
+    [REDIS_CONNECTING] = TO(SECURING) | TO(GREETING) | TO(IDLE),
+    [REDIS_SECURING] = TO(GREETING) | TO(IDLE),
     [REDIS_GREETING] = TO(READY) | TO(IDLE),
     [REDIS_READY] = TO(GREETING) | TO(IDLE),
 };
@@ -46,6 +49,7 @@ struct redis {
 	struct resolver_query *query;
 	int fd;
 	struct loop_fd *watch;
+	struct tls_client *tls; /* NULL: none is wanted, or not yet */
 	redisReader *reader;
 	struct buf out;
 	size_t unread; /* octets since the last whole reply */
@@ -73,6 +77,7 @@ close_all(struct redis *r)
 	resolver_cancel(&r->query);
 	if (r->watch != NULL)
 		loop_unwatch(&r->watch);
+	tls_client_free(&r->tls);
 	if (r->fd >= 0)
 		(void)close(r->fd);
 	r->fd = -1;
@@ -113,20 +118,34 @@ want_io(struct redis *r)
 	loop_want(r->watch, true, buf_len(&r->out) > 0);
 }
 
+static ssize_t
+send_some(struct redis *r, struct slice s)
+{
+	return r->tls != NULL ? tls_client_write(r->tls, s.p, s.n)
+			      : send(r->fd, s.p, s.n, MSG_NOSIGNAL);
+}
+
+/* Of the last recv() or send(). */
+static void
+lose_io(struct redis *r, int error)
+{
+	lose(r, "", r->tls != NULL ? tls_client_why(r->tls) : strerror(error));
+}
+
 /* False: the connection is over. */
 static bool
 write_out(struct redis *r)
 {
 	while (buf_len(&r->out) > 0) {
 		struct slice s = buf_slice(&r->out);
-		ssize_t n = send(r->fd, s.p, s.n, MSG_NOSIGNAL);
+		ssize_t n = send_some(r, s);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 			break;
-		if (n < 0) {
-			lose(r, "", strerror(errno));
+		if (n <= 0) {
+			lose_io(r, errno);
 			return false;
 		}
 		buf_consume(&r->out, (size_t)n);
@@ -263,18 +282,30 @@ feed(struct redis *r, const char *p, size_t n)
 	return goes_on;
 }
 
+/* False: there is no more now, or the connection is over. */
+static bool
+read_some(struct redis *r)
+{
+	char octets[READ_SIZE];
+	ssize_t n = r->tls != NULL
+			? tls_client_read(r->tls, octets, sizeof(octets))
+			: recv(r->fd, octets, sizeof(octets), 0);
+
+	if (n > 0)
+		return feed(r, octets, (size_t)n);
+	if (n == 0)
+		lose(r, "", "closed by the server");
+	else if (errno != EINTR && errno != EAGAIN && errno != EWOULDBLOCK)
+		lose_io(r, errno);
+	return false;
+}
+
+/* A record of TLS is read as a whole: what is left of it wakes nobody. */
 static void
 read_in(struct redis *r)
 {
-	char octets[READ_SIZE];
-	ssize_t n = recv(r->fd, octets, sizeof(octets), 0);
-
-	if (n > 0)
-		(void)feed(r, octets, (size_t)n);
-	else if (n == 0)
-		lose(r, "", "closed by the server");
-	else if (errno != EINTR && errno != EAGAIN && errno != EWOULDBLOCK)
-		lose(r, "", strerror(errno));
+	while (read_some(r) && r->tls != NULL)
+		continue;
 }
 
 /* An array's size is a number that the peer said: memory for it comes before
@@ -324,6 +355,30 @@ new_reader(void)
 static void
 greet(struct redis *r)
 {
+	r->reader = new_reader();
+	set_state(r, REDIS_GREETING);
+	put_auth(r);
+	put_load(r);
+	(void)write_out(r);
+}
+
+static void
+secure(struct redis *r)
+{
+	enum tls_step step = tls_client_greet(r->tls);
+
+	if (step == TLS_STEP_DONE)
+		greet(r);
+	else if (step == TLS_STEP_FAILED)
+		lose(r, "connect", tls_client_why(r->tls));
+	else
+		loop_want(
+		    r->watch, step == TLS_STEP_READ, step == TLS_STEP_WRITE);
+}
+
+static void
+on_connected(struct redis *r)
+{
 	int error = 0;
 	socklen_t n = sizeof(error);
 
@@ -333,11 +388,14 @@ greet(struct redis *r)
 		lose(r, "connect", strerror(error));
 		return;
 	}
-	r->reader = new_reader();
-	set_state(r, REDIS_GREETING);
-	put_auth(r);
-	put_load(r);
-	(void)write_out(r);
+	if (!r->access->is_tls) {
+		greet(r);
+		return;
+	}
+	r->tls =
+	    tls_client_begin(r->access->authorities, r->fd, r->access->host);
+	set_state(r, REDIS_SECURING);
+	secure(r);
 }
 
 static void
@@ -347,7 +405,11 @@ on_io(void *ctx, bool readable, bool writable)
 
 	if (r->state == REDIS_CONNECTING) {
 		if (writable || readable)
-			greet(r);
+			on_connected(r);
+		return;
+	}
+	if (r->state == REDIS_SECURING) {
+		secure(r);
 		return;
 	}
 	if (writable && !write_out(r))

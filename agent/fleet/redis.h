@@ -1,7 +1,9 @@
 /* redis: a connection to the engine of a fleet, Redis or Valkey (RESP2).
  *
- *   IDLE -> RESOLVING -> CONNECTING -> GREETING (AUTH, SCRIPT LOAD) -> READY
- *     ^_________________________________________________________________|
+ *   IDLE -> RESOLVING -> CONNECTING -> SECURING (TLS) -> GREETING -> READY
+ *     ^_______________________________________________________________|
+ *
+ *   GREETING: AUTH, SCRIPT LOAD
  *
  * hiredis writes commands and reads replies; the socket is the loop's, so that
  * nothing blocks, each step has its time, and a connection that failed is

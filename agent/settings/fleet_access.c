@@ -12,6 +12,7 @@
 #include "common/base/mem.h"
 
 #define UNIX_PREFIX "unix:"
+#define TLS_PREFIX "tls:"
 
 enum {
 	PORT_MAX = 65535,
@@ -57,13 +58,15 @@ parse_port(const char *text)
 static bool
 parse_host(const char *text, struct fleet_access *out, char *why, size_t n)
 {
+	static const char forms[] = "must be unix:/path, host:port, "
+				    "[address]:port or tls:host:port";
 	const char *colon = strrchr(text, ':');
 	const char *name = text;
 	size_t length;
 
-	if (colon == NULL || (out->port = parse_port(colon + 1)) == 0)
-		return fail(
-		    why, n, "must be unix:/path, host:port or [address]:port");
+	if (colon == NULL || (out->port = parse_port(colon + 1)) == 0 ||
+	    strstr(text, "//") != NULL)
+		return fail(why, n, forms);
 	length = (size_t)(colon - text);
 	if (length >= 2 && text[0] == '[' && text[length - 1] == ']') {
 		name++;
@@ -74,8 +77,7 @@ parse_host(const char *text, struct fleet_access *out, char *why, size_t n)
 	}
 	if (length == 0 || length >= sizeof(out->host) ||
 	    strcspn(name, " \t/[]@") < length)
-		return fail(
-		    why, n, "must be unix:/path, host:port or [address]:port");
+		return fail(why, n, forms);
 	(void)snprintf(out->host, sizeof(out->host), "%.*s", (int)length, name);
 	return true;
 }
@@ -86,14 +88,14 @@ fleet_access_parse(
 {
 	out->path[0] = out->host[0] = '\0';
 	out->port = 0;
+	out->is_tls = false;
+	out->authorities = NULL;
 	if (strncmp(lane_fleet, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0)
 		return parse_path(
 		    lane_fleet + strlen(UNIX_PREFIX), out, why, n);
-	if (strncmp(lane_fleet, "tls:", 4) == 0 ||
-	    strncmp(lane_fleet, "rediss:", 7) == 0)
-		return fail(why, n,
-		    "TLS is not spoken here: must be unix:/path or host:port, "
-		    "of a tunnel such as stunnel where it has to be TLS");
+	out->is_tls = strncmp(lane_fleet, TLS_PREFIX, strlen(TLS_PREFIX)) == 0;
+	if (out->is_tls)
+		lane_fleet += strlen(TLS_PREFIX);
 	return parse_host(lane_fleet, out, why, n);
 }
 

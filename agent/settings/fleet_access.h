@@ -1,12 +1,12 @@
 /* fleet_access: where the engine of a fleet is, and by what it lets one in.
  *
  *   lane_fleet = unix:/run/redis/redis.sock | host:port | [2001:db8::5]:port
+ *              | tls:host:port
  *   lane_fleet_password_file: one line, PASSWORD or USER PASSWORD
  *
  * A user is one of Redis's ACL; without one it is "default". The file is its
- * owner's alone: one that others may read is refused. What begins with
- * tls: is refused by name, since no library here speaks it (a tunnel such as
- * stunnel does, or a unix socket).
+ * owner's alone: one that others may read is refused. By TLS the certificate
+ * has to be for the host, by an authority of lane_fleet_tls_CAfile.
  */
 #ifndef FLEET_ACCESS_H
 #define FLEET_ACCESS_H
@@ -14,15 +14,21 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct tls_authorities;
+
 struct fleet_access {
 	char path[108]; /* of a socket; "": by host and port */
 	char host[256];
 	int port;
+	bool is_tls;
+	/* Of tls:, borrowed; set by whoever reads them. */
+	const struct tls_authorities *authorities;
 	char user[64]; /* "": default */
 	char password[512]; /* "": none is asked for */
 };
 
-/* False: why says what it must be. Only path, host and port are set. */
+/* False: why says what it must be. Only path, host,
+ * port and is_tls are set. */
 bool fleet_access_parse(
     const char *lane_fleet, struct fleet_access *out, char *why, size_t n);
 

@@ -359,7 +359,7 @@ forget_limit(struct forgetting *f, const struct fleetview_account *a, size_t i)
 	f->status = EX_UNAVAILABLE;
 	command_complain("%s: %s of account %s: the engine does not do it: %s",
 	    f->name, l->own->unit, a->account->label,
-	    f->link.redis == NULL ? f->link.why : f->link.refused);
+	    !fleetlink_is_open(&f->link) ? f->link.why : f->link.refused);
 }
 
 static void

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from harness import messages
+from harness import messages, paths
 from harness.fleet import PASSWORD, RULES, Engine
 from harness.postfix import Postfix
 from harness.simulator import Simulator
@@ -84,7 +84,8 @@ def test_view_and_forget(fleet):
     document = view(mx1)
     [one] = document["engines"]
     assert one["engine"] == f"unix:{engine.socket}"
-    assert one["answers"] and one["product"] == "redis" and one["version"]
+    assert one["answers"] and one["product"] == engine.product()
+    assert one["version"]
     [account] = document["accounts"]
     assert [limit["unit"] for limit in account["limits"]] == UNITS
     assert (account["size"], account["name"]) == (2, "mx1")
@@ -95,7 +96,8 @@ def test_view_and_forget(fleet):
         assert all(h["state"] == "alive" and 0 < h["lease_left_ms"] <= 10000
                    and h["heard_ms_ago"] < 4000 for h in seen.values())
     text = mx1.postlane("fleet").stdout
-    assert re.search(r"(?m)^engine unix:\S+: answers: redis \S+, up for ", text)
+    assert re.search(rf"(?m)^engine unix:\S+: answers: {engine.product()} "
+                     r"\S+, up for ", text)
     assert "account shared: mx1, one of 2 hosts by unix:" in text
     assert re.search(r"(?m)^  connections +\d+ of 20 +10 .* alive +mx2$", text)
     assert re.search(r"(?m)^  messages/1s +\d.* alive +mx1 \(this host\)$",
@@ -202,6 +204,51 @@ def test_doctor_of_the_engine(fleet):
     engine.kill9()
     [text] = finds(mx1, "FLEET-ENGINE")
     assert "does not answer: connect: " in text
+
+
+def trouble(origin):
+    [account] = origin.lanes()["accounts"]
+    return account["fleet"]["trouble"]
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
+def test_engine_by_tls(base, certs, started, name):
+    """A lane and who looks go on with the engine that proves its name, and
+    say of each other what it does not."""
+    port = paths.free_port()
+    engine = started(Engine(
+        base, tls_port=port, tls_cert_file=certs.good.cert,
+        tls_key_file=certs.good.key, tls_ca_cert_file=certs.ca.cert,
+        tls_auth_clients="no"))
+    mx1 = started(host(
+        base, "mx1", started(Simulator(base, certs)), engine,
+        lane_fleet=f"tls:{name}:{port}", lane_fleet_tls_CAfile=certs.ca.cert))
+    mx1.inject(messages.generate(1))
+    mx1.log.wait(f"fleet tls:{name}:{port}: account shared: shared as mx1")
+    finds(mx1)
+    assert f"answers: {engine.product()} " in mx1.postlane("fleet").stdout
+    for pair, why in (
+            (certs.wrong_name, "mismatch"),
+            (certs.expired, "certificate has expired"),
+            (certs.untrusted, "unable to get local issuer certificate")):
+        assert engine.ask("CONFIG", "SET", "tls-cert-file", pair.cert,
+                          "tls-key-file", pair.key) == "OK"
+        engine.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        wait_until(lambda w=why: w in trouble(mx1), 30,
+                   lambda: f"{why}, it is {trouble(mx1)}")
+        assert "its certificate is not trusted: " in trouble(mx1)
+        [text] = finds(mx1, "FLEET-ENGINE")
+        assert "does not answer: connect: its certificate" in text
+        assert why in text
+    engine.ask("CONFIG", "SET", "tls-cert-file", certs.good.cert,
+               "tls-key-file", certs.good.key)
+    wait_until(lambda: not trouble(mx1), 30, "it is trusted again")
+    finds(mx1)
+    mx1.set(lane_fleet_tls_CAfile="/nowhere/ca.pem", reload=True)
+    mx1.inject(messages.generate(1, prefix="later"))
+    mx1.log.wait("lane_fleet_tls_CAfile: /nowhere/ca.pem has no certificates "
+                 "that can be read: No such file .*going on with this host's")
+    assert "/nowhere/ca.pem" in finds(mx1, "FLEET-ENGINE")[0]
 
 
 def test_doctor_of_the_hosts(fleet, base, started):

@@ -23,7 +23,8 @@ REFUSED = {
 # Any text is one to a lane: what it does is looked at elsewhere
 # (test_budget.py, test_oauth.py, test/unit/fleet/test_speaker.c).
 ANY_TEXT = {"lane_account", "lane_token_directory", "lane_token_service_name",
-            "lane_fleet", "lane_fleet_name", "lane_fleet_password_file"}
+            "lane_fleet", "lane_fleet_name", "lane_fleet_password_file",
+            "lane_fleet_tls_CAfile"}
 
 
 def names():

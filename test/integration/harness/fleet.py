@@ -73,6 +73,11 @@ class Engine(Daemon):
         """What the engine answers its administrator."""
         return self._run(*words)
 
+    def product(self):
+        """redis or valkey"""
+        return ("valkey" if "valkey_version:" in self.ask("INFO", "server")
+                else "redis")
+
     def rows(self):
         """{key: {host: row}} of every limit that is shared."""
         return {key: self.ask("HGETALL", key)

@@ -114,7 +114,7 @@ reply_without_end_is_none(void **state)
 	(void)state;
 	assert_true(fleetlink_open(&l, &set));
 	assert_null(fleetlink_ask(&l, "PING", 1, ping));
-	assert_null(l.redis);
+	assert_false(fleetlink_is_open(&l));
 	assert_string_equal(l.why, "PING: a reply without end");
 	fleetlink_close(&l);
 	assert_int_equal(waitpid(pid, &status, 0), pid);

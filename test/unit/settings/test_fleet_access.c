@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -18,11 +19,15 @@ places_are_sockets_or_hosts_with_ports(void **state)
 	static const struct {
 		const char *text, *path, *host;
 		int port;
+		bool is_tls;
 	} rows[] = {
-	    {"unix:/run/redis/redis.sock", "/run/redis/redis.sock", "", 0},
-	    {"redis.example:6379", "", "redis.example", 6379},
-	    {"10.0.0.5:1", "", "10.0.0.5", 1},
-	    {"[2001:db8::5]:65535", "", "2001:db8::5", 65535},
+	    {"unix:/run/redis/redis.sock", "/run/redis/redis.sock", "", 0,
+		false},
+	    {"redis.example:6379", "", "redis.example", 6379, false},
+	    {"10.0.0.5:1", "", "10.0.0.5", 1, false},
+	    {"[2001:db8::5]:65535", "", "2001:db8::5", 65535, false},
+	    {"tls:redis.example:6379", "", "redis.example", 6379, true},
+	    {"tls:[2001:db8::5]:6380", "", "2001:db8::5", 6380, true},
 	};
 
 	(void)state;
@@ -35,6 +40,7 @@ places_are_sockets_or_hosts_with_ports(void **state)
 		assert_string_equal(a.path, rows[i].path);
 		assert_string_equal(a.host, rows[i].host);
 		assert_int_equal(a.port, rows[i].port);
+		assert_int_equal(a.is_tls, rows[i].is_tls);
 	}
 }
 
@@ -54,13 +60,15 @@ what_is_no_place_is_refused_in_words(void **state)
 	    {"redis:+5", "must be unix:/path"},
 	    {"redis:6379x", "must be unix:/path"},
 	    {"a b:6379", "must be unix:/path"},
-	    {"redis://host:6379", "an IPv6 address"},
+	    {"redis://host:6379", "must be unix:/path"},
 	    {"user@host:6379", "must be unix:/path"},
 	    {"2001:db8::5:6379", "an IPv6 address must have"},
 	    {"unix:redis.sock", "a whole path"},
 	    {"unix:", "a whole path"},
-	    {"tls:redis:6379", "TLS is not spoken here"},
-	    {"rediss://redis:6379", "TLS is not spoken here"},
+	    {"tls:redis", "must be unix:/path"},
+	    {"tls:unix:/path", "must be unix:/path"},
+	    {"rediss://redis:6379", "must be unix:/path"},
+	    {"tls://redis:6379", "must be unix:/path"},
 	};
 	char path[120] = "unix:/", why[200];
 	struct fleet_access a;
