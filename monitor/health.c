@@ -262,15 +262,28 @@ limit_beginning(const struct model_fleet *f, const char *unit)
 	return NULL;
 }
 
+/* kind and the limit's period, which a lane waits for as "... = 50/1d!". */
+static const struct model_fleet_limit *
+limit_in(const struct model_fleet *f, const char *kind, const char *why)
+{
+	const char *slash = strrchr(why, '/');
+	int period = slash != NULL ? (int)strcspn(slash, ":!") : 0;
+	char unit[sizeof(f->limits[0].unit)];
+
+	(void)snprintf(unit, sizeof(unit), "%s%.*s%s", kind, period,
+	    slash != NULL ? slash : "", strchr(why, '!') != NULL ? "!" : "");
+	return model_fleet_limit(f, unit);
+}
+
 /* The limit of the fleet that most mail waits for; NULL: it is none. */
 static const struct model_fleet_limit *
 limit_waited_for(const struct judging *j, const struct model_fleet *f)
 {
 	static const struct {
 		const char *parameter, *unit;
-	} rates[] = {{"lane_account_message_rate_limit", "messages/"},
-	    {"lane_account_recipient_rate_limit", "recipients/"},
-	    {"lane_account_byte_rate_limit", "octets/"}};
+	} rates[] = {{"lane_account_message_rate_limit", "messages"},
+	    {"lane_account_recipient_rate_limit", "recipients"},
+	    {"lane_account_byte_rate_limit", "octets"}};
 	const char *why = j->lane->waits_for;
 
 	if (j->lane->waits == BOARD_WAIT_SLOT)
@@ -281,7 +294,7 @@ limit_waited_for(const struct judging *j, const struct model_fleet *f)
 		if (j->lane->waits == BOARD_WAIT_RATE &&
 		    strncmp(why, rates[i].parameter,
 			strlen(rates[i].parameter)) == 0)
-			return limit_beginning(f, rates[i].unit);
+			return limit_in(f, rates[i].unit, why);
 	return NULL;
 }
 
@@ -326,6 +339,14 @@ judge_fleet(const struct judging *j)
 		return false;
 	(void)model_fleet_say(l, l->share, share, sizeof(share));
 	(void)model_fleet_say(l, l->limit, limit, sizeof(limit));
+	/* An engine that knows too little lends not even what is a host's own:
+	 * others may have it, or may have used it. */
+	if (f->is_up && l->share < l->base && l->known < f->size)
+		return say(j, HEALTH_SLOWED,
+		    "%lld wait, with %s of %s %s, until all %lld hosts of the "
+		    "fleet have asked its engine (%lld so far)",
+		    waiting, share, limit, l->unit, (long long)f->size,
+		    (long long)l->known);
 	if (f->is_up)
 		return say(j, HEALTH_WELL,
 		    "at this host's share of the fleet, %lld wait: %s of %s %s",

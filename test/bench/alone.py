@@ -5,6 +5,7 @@ queue manager, in front of the simulator. See README.md, "The lane alone".
   COUNT=20000   messages of a round, each of OCTETS=1000
   ROUNDS=3      after one that is not measured
   LANES='A B'   lane programs that take turns (build/lane)
+  FLEET=1       each has a turn in a fleet, too, by a redis-server
   STRACE=1      the system calls of one more round of 2000, counted
 """
 import os
@@ -18,6 +19,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(
 
 from harness import paths                               # noqa: E402
 from harness.certs import Certs                         # noqa: E402
+from harness.fleet import PASSWORD, Engine              # noqa: E402
 from harness.postfix import Postfix                     # noqa: E402
 from harness.simulator import Simulator                 # noqa: E402
 from harness.wait import wait_until                     # noqa: E402
@@ -35,7 +37,7 @@ TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 class Alone:
     """A Postfix without a queue manager, and one lane."""
 
-    def __init__(self, base, name, program, sim):
+    def __init__(self, base, name, program, sim, **main):
         self.postfix = Postfix(base, name)
         self.postfix.drop_service("qmgr")
         if program:
@@ -45,7 +47,7 @@ class Alone:
         self.postfix.agent("lane", "bench", "class=fast", {
             "lane_connection_limit": str(SESSIONS),
             "lane_pipeline_depth": str(DEPTH)})
-        self.postfix.relay_to(sim, transport="bench")
+        self.postfix.relay_to(sim, transport="bench", **main)
         self.nexthop = f"[127.0.0.1]:{sim.port}"
         self.postfix.start()
 
@@ -100,31 +102,56 @@ def strace(lane, base):
               calls.items(), key=lambda pair: -pair[1]) if n > 20))
 
 
+def settings(base):
+    """{what is behind the program's name: what it is set to}"""
+    if not os.environ.get("FLEET"):
+        return {"": {}}, None
+    engine = Engine(base)
+    engine.start()
+    secret = os.path.join(base, "fleet-secret")
+    with open(secret, "w", encoding="ascii") as f:
+        f.write(PASSWORD + "\n")
+    os.chmod(secret, 0o600)
+    limits = {"lane_account_connection_limit": str(SESSIONS),
+              "lane_account_message_rate_limit": "1000000/1s"}
+    return {"": limits, " in a fleet": {
+        # all of it is its base: it has that before others have asked
+        "lane_fleet": f"unix:{engine.socket}", "lane_fleet_size": "1",
+        "lane_fleet_password_file": secret, **limits}}, engine
+
+
+def ratio(costs):
+    return statistics.median(b / a for a, b in zip(*costs))
+
+
 def run(base):
+    ways, engine = settings(base)
     sim = Simulator(base, Certs(os.path.join(base, "certs")), sync=False,
                     quickack=True, max_connections=2 * SESSIONS)
     sim.start()
     lanes = {}
     try:
-        for n, program in enumerate(
-                (os.environ.get("LANES") or "").split() or [""]):
-            name = f"lane{n}"
-            lanes[program or "lane"] = lane = Alone(base, name, program, sim)
-            lane.run(2000)
+        for program in (os.environ.get("LANES") or "").split() or [""]:
+            for way, main in ways.items():
+                lane = Alone(base, f"lane{len(lanes)}", program, sim, **main)
+                lanes[(program or "lane") + way] = lane
+                lane.run(2000)
         costs = {name: [] for name in lanes}
+        rates = {name: [] for name in lanes}
         for _ in range(ROUNDS):
             for name, lane in lanes.items():
                 rate, cpu, kernel = lane.measure(COUNT)
                 costs[name].append(cpu / COUNT)
+                rates[name].append(rate)
                 print(f"{name}: {rate:.0f} messages/s, "
                       f"{cpu * 1e6 / COUNT:.1f} us of CPU a message "
                       f"({COUNT / cpu:.0f} messages/s of one core), "
                       f"{kernel:.0%} in the kernel", flush=True)
         first = next(iter(costs))
         for name in list(costs)[1:]:
-            ratio = statistics.median(
-                b / a for a, b in zip(costs[first], costs[name]))
-            print(f"{name} / {first}: {ratio:.3f} of the CPU time")
+            print(f"{name} / {first}: "
+                  f"{ratio((costs[first], costs[name])):.3f} of the CPU time, "
+                  f"{ratio((rates[first], rates[name])):.3f} of the messages/s")
         for name, lane in lanes.items():
             if os.environ.get("STRACE"):
                 print(name, end=": ")
@@ -133,6 +160,8 @@ def run(base):
         for lane in lanes.values():
             lane.stop()
         sim.stop()
+        if engine:
+            engine.destroy()
 
 
 with bench_home("alone") as directory:

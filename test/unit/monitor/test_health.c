@@ -211,6 +211,34 @@ health_tells_the_share_that_mail_waits_for(void **state)
 	    "at its limit, 7 wait: lane_message_rate_limit = 5/1s");
 }
 
+/* Of several in one unit it is the one that is waited for. */
+static void
+health_tells_the_limit_of_several_that_mail_waits_for(void **state)
+{
+	struct world *w = *state;
+	struct model_fleet *f = in_fleet(w);
+
+	f->limits[f->count++] =
+	    (struct model_fleet_limit){.unit = "messages/1d!",
+		.word = BOARD_FLEET_OK,
+		.limit = 50000,
+		.base = 25000,
+		.known = 1};
+	waits(w, BOARD_WAIT_RATE, "lane_account_message_rate_limit = 0/1d!", 7);
+	is(w, HEALTH_SLOWED,
+	    "7 wait, with 0 of 50000 messages/1d!, until all 2 hosts of the "
+	    "fleet have asked its engine (1 so far)");
+	f->limits[2].known = 2;
+	f->limits[2].share = 30000;
+	is(w, HEALTH_WELL,
+	    "at this host's share of the fleet, 7 wait: 30000 of 50000 "
+	    "messages/1d!");
+	waits(w, BOARD_WAIT_RATE,
+	    "lane_account_message_rate_limit = 49.999/1s:5", 7);
+	is(w, HEALTH_WELL,
+	    "at this host's share of the fleet, 7 wait: 50 of 100 messages/1s");
+}
+
 /* Its mail is deferred then, and nothing need wait inside. */
 static void
 health_is_slowed_by_a_quota_that_is_used_up(void **state)
@@ -622,6 +650,7 @@ main(void)
 	    IN_WORLD(health_of_a_lane_that_works_is_well),
 	    IN_WORLD(health_is_slowed_by_what_is_no_setting),
 	    IN_WORLD(health_tells_the_share_that_mail_waits_for),
+	    IN_WORLD(health_tells_the_limit_of_several_that_mail_waits_for),
 	    IN_WORLD(health_is_slowed_by_a_quota_that_is_used_up),
 	    IN_WORLD(health_without_an_engine_is_slowed_by_it),
 	    IN_WORLD(health_of_a_name_that_is_taken_is_an_alarm),
