@@ -38,7 +38,8 @@ ifdef optimizes
 HARDEN   += -U_FORTIFY_SOURCE $(or $(call known,-D_FORTIFY_SOURCE=3,-O2),-D_FORTIFY_SOURCE=2)
 else
 HARDEN   += -U_FORTIFY_SOURCE
-$(warning CFLAGS do not optimize: without _FORTIFY_SOURCE)
+# (setup and demo come here before there is a compiler)
+$(if $(shell command -v $(firstword $(CC))),$(warning CFLAGS do not optimize: without _FORTIFY_SOURCE))
 endif
 endif
 HARDEN_LD := -pie -Wl,-z,relro,-z,now,-z,noexecstack $(call known_ld,-Wl$(comma)-z$(comma)separate-code)
@@ -209,7 +210,8 @@ objects: $(call obj,$(shell find common agent monitor tools test -name '*.c'))
 lint:
 	scripts/lint
 
-demo: setup
+demo:
+	@scripts/setup --demo --if-missing
 	@$(MAKE) --no-print-directory WERROR=-Werror all tools
 	@BUILD=$(BUILD) scripts/demo
 
