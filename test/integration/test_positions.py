@@ -6,7 +6,8 @@ behind one lane: a line that is no reply in place of one (the command is not
 carried out), a reply too many, one too few, two on one line. Some mail is
 refused meanwhile, so that a verdict that slips by one is seen. What the
 provider took is held against what the log says. POSTLANE_LONG=1: every depth,
-300 messages each; otherwise depth 10 and a tenth of them.
+300 messages each; otherwise depth 10 and a tenth of them. What goes wrong before
+the first message (greeting, EHLO, AUTH) has a test of its own.
 """
 import os
 from collections import Counter
@@ -31,6 +32,9 @@ CONTENT = {"BDAT": "bdat", "OVERLAP": "data", "LOCKSTEP": "data"}
 DEPTHS = (1, 10, 50) if LONG else (10,)
 OF_TWO_CHUNKS = 80000       # the reply to the first is what goes wrong
 EVERY = 7
+DIAL = ("greeting", "ehlo", "auth")
+DIALS_EVERY = 3
+MESSAGES_EACH = 5           # of a session, so that there are many dials
 WAIT_S = 2                  # for a reply that never comes
 IN_DOUBT = "message may be sent more than once"
 REFUSALS = {"rcpt": "550 5.1.1 refused as a recipient",
@@ -43,6 +47,7 @@ class Case:
     manner: str
     stage: str
     fault: str
+    every: int = EVERY
     sim: object = None
     sent: list = field(default_factory=list)
 
@@ -57,7 +62,7 @@ class Case:
     def script(self):
         return (f'rcpt if rcpt "bad-rcpt" reply "{REFUSALS["rcpt"]}"\n'
                 f'eod if rcpt "bad-eod" reply "{REFUSALS["eod"]}"\n'
-                f"{self.stage} every {EVERY} {self.fault}\n")
+                f"{self.stage} every {self.every} {self.fault}\n")
 
     def mail(self):
         """Every third message has two recipients; of every 20 one has a
@@ -78,6 +83,11 @@ def cases(manner):
     stages = ("mail", "rcpt", CONTENT[manner], "eod", "rset", "quit")
     return [Case(manner, stage, fault)
             for stage in stages for fault in FAULTS]
+
+
+def dial_cases(manner):
+    return [Case(manner, stage, fault, DIALS_EVERY)
+            for stage in DIAL for fault in FAULTS]
 
 
 def refusals_of(message, recipient):
@@ -126,9 +136,10 @@ def judge(case, deliveries):
 
 
 def provider(case, base, certs):
+    most = {"max_messages": MESSAGES_EACH} if case.stage in DIAL else {}
     return Simulator(base, certs, case.name, login=(case.name, "secret"),
                      script=case.script(), sync=False, auth_without_tls=True,
-                     **MANNERS[case.manner])
+                     **MANNERS[case.manner], **most)
 
 
 def configure(origin, depth, found):
@@ -141,8 +152,8 @@ def configure(origin, depth, found):
     hosts = {c.name: f"[127.0.0.1]:{c.sim.port}" for c in found}
     routes = {c.domain: f"fast:{hosts[c.name]}" for c in found}
     logins = {hosts[c.name]: f"{c.name}:secret" for c in found}
-    stages = ("mail", "rcpt", "data_init", "data_xfer", "data_done", "rset",
-              "quit")
+    stages = ("helo", "mail", "rcpt", "data_init", "data_xfer", "data_done",
+              "rset", "quit")
     origin.set(
         transport_maps=origin.map("transport", routes),
         smtp_tls_security_level="none",
@@ -170,11 +181,8 @@ def table(found, by_recipient):
               f" connections {case.sim.stats()['connections_total']}")
 
 
-@pytest.mark.parametrize("manner", MANNERS)
-@pytest.mark.parametrize("depth", DEPTHS)
-def test_only_what_its_own_reply_says_is_believed(
-        base, certs, origin, started, manner, depth):
-    found = cases(manner)
+def drain(found, depth, base, certs, origin, started):
+    """What is wrong, after all their mail went out by one lane."""
     for case in found:
         case.sim = started(provider(case, base, certs))
         case.sent = case.mail()
@@ -188,6 +196,22 @@ def test_only_what_its_own_reply_says_is_believed(
     for d in origin.log.deliveries("/smtp"):
         by_recipient.setdefault(d.to, []).append(d)
     table(found, by_recipient)
-    wrong = [line for case in found for line in judge(case, by_recipient)]
+    return [line for case in found for line in judge(case, by_recipient)]
+
+
+@pytest.mark.parametrize("manner", MANNERS)
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_only_what_its_own_reply_says_is_believed(
+        base, certs, origin, started, manner, depth):
+    wrong = drain(cases(manner), depth, base, certs, origin, started)
+    assert not wrong, f"{len(wrong)} wrong:\n" + "\n".join(wrong[:60])
+    assert not origin.log.problems()
+
+
+@pytest.mark.parametrize("manner", MANNERS if LONG else ["BDAT"])
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_a_dial_out_of_step_is_no_message_s_fate(
+        base, certs, origin, started, manner, depth):
+    wrong = drain(dial_cases(manner), depth, base, certs, origin, started)
     assert not wrong, f"{len(wrong)} wrong:\n" + "\n".join(wrong[:60])
     assert not origin.log.problems()
