@@ -155,7 +155,8 @@ def main():
             if words and not any(w in name for w in words):
                 continue
             if not cls.is_there():
-                print(f"{name}: not there, see scripts/foreign", flush=True)
+                script = "setup" if cls is foreign.PlainExim else "foreign"
+                print(f"{name}: not there, see scripts/{script}", flush=True)
                 continue
             try:
                 rounds = measure(cls, certs, runs, count)
