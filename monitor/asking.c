@@ -139,9 +139,8 @@ why_not(char *answer, size_t n)
 	if (errno != ENOTSOCK && errno != EPERM)
 		return ASKING_SILENT;
 	(void)snprintf(answer, n,
-	    "what has the name of its socket in lane_state_directory is %s, "
-	    "and is not spoken to",
-	    errno == ENOTSOCK ? "none" : "not of a lane");
+	    "its socket in lane_state_directory cannot be used: it %s",
+	    errno == ENOTSOCK ? "is not a socket" : "belongs to somebody else");
 	return ASKING_REFUSED;
 }
 

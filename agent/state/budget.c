@@ -617,7 +617,7 @@ budget_take(struct budget *b, int64_t now_ms, struct budget_answer *out)
 	look(b, now_ms, has_mutex, &sum);
 	is_moving = is_lately(b->followed_ms, now_ms) ||
 		    is_lately(b->slots.head.made_ms, now_ms);
-	why = is_moving ? "the slots are being entered in another file"
+	why = is_moving ? "the file of slots was made anew a moment ago"
 			: why_not(b, &sum);
 	is_full = !is_moving && why != NULL;
 	if (why == NULL) {

@@ -90,7 +90,7 @@ asking_speaks_to_no_socket_that_is_not_the_owners(void **state)
 	assert_int_equal(
 	    asking_ask(dir, "fast", "retry", answer, sizeof(answer)),
 	    ASKING_REFUSED);
-	assert_non_null(strstr(answer, "is none, and is not spoken to"));
+	assert_non_null(strstr(answer, "cannot be used: it is not a socket"));
 	assert_int_equal(accept(fd, NULL, NULL), -1);
 	assert_int_equal(unlink(to.sun_path), 0);
 	if (geteuid() != 0)
@@ -102,7 +102,7 @@ asking_speaks_to_no_socket_that_is_not_the_owners(void **state)
 	assert_int_equal(
 	    asking_ask(dir, "fast", "retry", answer, sizeof(answer)),
 	    ASKING_REFUSED);
-	assert_non_null(strstr(answer, "is not of a lane"));
+	assert_non_null(strstr(answer, "it belongs to somebody else"));
 	assert_int_equal(accept(other, NULL, NULL), -1);
 	/* One that is the owner's by now, and at which another listens. */
 	assert_int_equal(chown(to.sun_path, 0, 0), 0);

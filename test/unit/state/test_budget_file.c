@@ -263,7 +263,7 @@ budget_new_lane_waits_for_those_of_a_removed_file(void **state)
 		d = lane_in(&later, "d");
 		assert_false(budget_take(c, now + 10, &answer));
 		assert_string_equal(
-		    answer.why, "the slots are being entered in another file");
+		    answer.why, "the file of slots was made anew a moment ago");
 		assert_false(budget_take(d, now + 20, &answer));
 		/* as by their timers */
 		budget_look(a, now + 100);
