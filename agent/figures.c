@@ -10,7 +10,11 @@
 #include "common/shared/board_rates.h"
 #include "common/smtp/reply.h"
 
-enum { SHOW_EVERY_MS = 250 };
+enum {
+	SHOW_EVERY_MS = 250,
+	/* Also when nothing happens: somebody may have removed the board. */
+	SHOW_IDLE_MS = 10000,
+};
 
 /* Totals that others keep, by the counter they are shown as. */
 static void
@@ -187,7 +191,11 @@ figures_show(struct figures *f, struct moment now)
 int64_t
 figures_due_ms(const struct figures *f)
 {
-	return f->is_due ? f->shown_ms + SHOW_EVERY_MS : INT64_MAX;
+	if (f->is_due)
+		return f->shown_ms + SHOW_EVERY_MS;
+	if (f->board == NULL || board_writer_is_drained(f->board))
+		return INT64_MAX;
+	return f->shown_ms + SHOW_IDLE_MS;
 }
 
 static int64_t

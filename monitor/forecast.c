@@ -156,7 +156,9 @@ foresee(struct forecast *out, const struct model *m,
 	if (out->limit_s > 0)
 		out->limit_s += begin_s;
 	out->empty_s = -1;
-	if (out->per_s > 0 && !out->is_held)
+	out->is_stopped =
+	    lane->waits == BOARD_WAIT_OUTAGE || lane->waits == BOARD_WAIT_ALARM;
+	if (out->per_s > 0 && !out->is_held && !out->is_stopped)
 		out->empty_s =
 		    begin_s + whole((double)out->messages / out->per_s);
 	if (out->empty_s >= 0 && out->empty_s < out->limit_s)

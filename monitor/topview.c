@@ -11,7 +11,12 @@
 #include "monitor/say.h"
 
 enum {
+	NAME_LEAST = 8,
 	NAME_WIDTH = 12,
+	NAME_MOST = 32,
+	WIDE = 80, /* columns for all that is shown */
+	PACE_BESIDE = 18, /* columns beside the pace */
+	FOOT_WIDTH = 58, /* of the keys with their words */
 	BAR_WIDTH = 16,
 	INDENT = 4,
 	ROWS_ABOVE = 2, /* time, and the names of the columns */
@@ -76,6 +81,26 @@ rows_left(const struct drawing *d)
 	return d->view->count < most ? most - d->view->count : 0;
 }
 
+static bool
+is_narrow(const struct drawing *d)
+{
+	return d->width < WIDE;
+}
+
+/* What the other columns leave to the names of lanes. */
+static int
+name_width(const struct drawing *d)
+{
+	int width = (int)d->width;
+	int room = NAME_WIDTH + width - WIDE;
+
+	if (is_narrow(d)) /* 40: of the columns that are left then */
+		room = width - 40 < NAME_WIDTH ? width - 40 : NAME_WIDTH;
+	return room < NAME_LEAST  ? NAME_LEAST
+	       : room > NAME_MOST ? NAME_MOST
+				  : room;
+}
+
 /* ---- the pace of the last minute -------------------------------------------
  */
 
@@ -95,20 +120,21 @@ static void
 draw_pace(const struct drawing *d, const struct model_lane *lane)
 {
 	char line[MODEL_SECONDS * 4 + 1] = "";
+	size_t room = d->width - PACE_BESIDE, n = 0;
+	size_t span = room < MODEL_SECONDS ? room : MODEL_SECONDS;
 	unsigned most = 0;
-	size_t n = 0;
 
-	for (size_t i = 0; i < MODEL_SECONDS; i++)
+	for (size_t i = MODEL_SECONDS - span; i < MODEL_SECONDS; i++)
 		if (lane->sent_in[i] > most)
 			most = lane->sent_in[i];
-	for (size_t i = 0; i < MODEL_SECONDS; i++) {
+	for (size_t i = MODEL_SECONDS - span; i < MODEL_SECONDS; i++) {
 		const char *cell = block(d, lane->sent_in[i], most);
 
 		memcpy(line + n, cell, strlen(cell));
 		n += strlen(cell);
 	}
 	line[n] = '\0';
-	(void)add(d, TOPVIEW_PACE, "    60s |%s| %u/s", line, most);
+	(void)add(d, TOPVIEW_PACE, "    %zus |%s| %u/s", span, line, most);
 }
 
 /* ---- lanes -----------------------------------------------------------------
@@ -147,6 +173,21 @@ limit_of(const struct model_lane *lane)
 	return lane->rate_count > 0 ? lane->rates[0].text : "-";
 }
 
+/* It is shown over the whole width. Names of lanes are plain ASCII. */
+static void
+choose(const struct drawing *d, struct topview_row *row)
+{
+	size_t n = strlen(row->text);
+
+	row->is_chosen = true;
+	for (; n < d->width && n + 1 < sizeof(row->text); n++)
+		row->text[n] = ' ';
+	row->text[n] = '\0';
+}
+
+#define NARROW_LANE "%c %-*.*s %-7s %6s %6" PRId64 " %7s %7s"
+#define WIDE_LANE "%c %-*.*s %-7s %8s %10.10s %7" PRId64 " %8s %8s %8s"
+
 static void
 draw_figures(const struct drawing *d, size_t at, bool is_chosen)
 {
@@ -156,6 +197,7 @@ draw_figures(const struct drawing *d, size_t at, bool is_chosen)
 	const struct board_hist *wait = &lane->hists[BOARD_HIST_queue_wait];
 	char rate[SAY_SIZE], queued[32] = "-", p95[SAY_SIZE] = "-",
 			     sessions[32];
+	struct topview_row *row;
 
 	if (share != NULL)
 		say_count(share->messages[BACKLOG_ACTIVE] +
@@ -167,13 +209,21 @@ draw_figures(const struct drawing *d, size_t at, bool is_chosen)
 		    (int64_t)board_hist_quantile(wait, 0.95), p95, sizeof(p95));
 	(void)snprintf(sessions, sizeof(sessions), "%zu/%d",
 	    lane->session_count, model_connection_limit(lane));
-	add(d, look_of(d->health[at].state),
-	    "%c %-*.*s %-7s %8s %10.10s %7" PRId64 " %8s %8s %8s",
-	    is_chosen ? '>' : ' ', NAME_WIDTH, NAME_WIDTH, lane->name,
-	    health_name(d->health[at].state),
-	    say_rate(lane->per_s_10s, rate, sizeof(rate)), limit_of(lane),
-	    lane->gauges[BOARD_GAUGE_requests_waiting], queued, sessions, p95)
-	    ->is_chosen = is_chosen;
+	(void)say_rate(lane->per_s_10s, rate, sizeof(rate));
+	if (is_narrow(d))
+		row = add(d, look_of(d->health[at].state), NARROW_LANE,
+		    is_chosen ? '>' : ' ', name_width(d), name_width(d),
+		    lane->name, health_name(d->health[at].state), rate,
+		    lane->gauges[BOARD_GAUGE_requests_waiting], queued,
+		    sessions);
+	else
+		row = add(d, look_of(d->health[at].state), WIDE_LANE,
+		    is_chosen ? '>' : ' ', name_width(d), name_width(d),
+		    lane->name, health_name(d->health[at].state), rate,
+		    limit_of(lane), lane->gauges[BOARD_GAUGE_requests_waiting],
+		    queued, sessions, p95);
+	if (is_chosen)
+		choose(d, row);
 }
 
 /* In one row or two, at a blank; what does not fit ends in dots. */
@@ -258,6 +308,8 @@ draw_account(const struct drawing *d, const struct model_account *a)
 {
 	char bar[BAR_WIDTH * 4 + 1] = "";
 	int limit = a->limit_now > 0 ? a->limit_now : 1;
+	enum topview_look look =
+	    a->limit_now < a->limit ? TOPVIEW_SLOWED : TOPVIEW_PLAIN;
 	int full = (a->slots.held * BAR_WIDTH + limit - 1) / limit;
 	size_t n = 0;
 
@@ -268,10 +320,18 @@ draw_account(const struct drawing *d, const struct model_account *a)
 		n += strlen(cell);
 	}
 	bar[n] = '\0';
-	(void)add(d, a->limit_now < a->limit ? TOPVIEW_SLOWED : TOPVIEW_PLAIN,
-	    "account %-20.20s %s %d of %d held, %d resting, %d wanted",
-	    a->label, bar, a->slots.held, a->limit_now, a->slots.resting,
-	    a->slots.wants);
+	if (is_narrow(d))
+		(void)add(d, look,
+		    "account %-12.12s %d of %d held, %d resting, "
+		    "%d wanted",
+		    a->label, a->slots.held, a->limit_now, a->slots.resting,
+		    a->slots.wants);
+	else
+		(void)add(d, look,
+		    "account %-20.20s %s %d of %d held, "
+		    "%d resting, %d wanted",
+		    a->label, bar, a->slots.held, a->limit_now,
+		    a->slots.resting, a->slots.wants);
 }
 
 static void
@@ -321,9 +381,13 @@ draw_foot(const struct drawing *d)
 		(void)add(d, TOPVIEW_PLAIN, "%s", "");
 	(void)add(d, TOPVIEW_PLAIN, "%s",
 	    d->how->remark != NULL ? d->how->remark : "");
-	(void)add(d, TOPVIEW_DIM,
-	    "up/down choose  p pause  r resume  s sort: %s  q quit",
-	    sort_name(d->how->sort));
+	if (d->width < FOOT_WIDTH)
+		(void)add(d, TOPVIEW_DIM, "p pause  r resume  s sort: %s  q",
+		    sort_name(d->how->sort));
+	else
+		(void)add(d, TOPVIEW_DIM,
+		    "up/down choose  p pause  r resume  s sort: %s  q quit",
+		    sort_name(d->how->sort));
 }
 
 /* ---- in order --------------------------------------------------------------
@@ -403,9 +467,15 @@ draw_head(const struct drawing *d)
 	    d->postfix == POSTFIX_STOPPED ? TOPVIEW_ALARM : TOPVIEW_HEAD,
 	    "%s%*s%s", state, gap, "",
 	    say_clock(d->now_ms, d->now_ms, clock, sizeof(clock)));
-	(void)add(d, TOPVIEW_HEAD, "  %-*s %-7s %8s %10s %7s %8s %8s %8s",
-	    NAME_WIDTH, "LANE", "STATE", "RATE/S", "LIMIT", "WAIT", "QUEUED",
-	    "SESSIONS", "P95");
+	if (is_narrow(d))
+		(void)add(d, TOPVIEW_HEAD, "  %-*s %-7s %6s %6s %7s %7s",
+		    name_width(d), "LANE", "STATE", "RATE/S", "WAIT", "QUEUED",
+		    "SESS");
+	else
+		(void)add(d, TOPVIEW_HEAD,
+		    "  %-*s %-7s %8s %10s %7s %8s %8s %8s", name_width(d),
+		    "LANE", "STATE", "RATE/S", "LIMIT", "WAIT", "QUEUED",
+		    "SESSIONS", "P95");
 }
 
 struct topview *

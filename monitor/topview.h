@@ -4,16 +4,18 @@
  *     LANE         STATE    RATE/S     LIMIT    WAIT   QUEUED    SESS      P95
  *   > fast         well       12.3   50/1s:2       3       14    4/20     120ms
  *       sends, nothing waits
- *       60s ▂▃▃▅▆█▇▆▅▅▃▂▂▁                                             15 at
- * most account mx.example ####------ 4 of 20 held, 1 resting, 0 wanted
+ *       60s |▂▃▃▅▆█▇▆▅▅▃▂▂▁| 15/s
+ *   account mx.example ####------ 4 of 20 held, 1 resting, 0 wanted
  *   (sessions of the lane that is chosen, as far as there is room)
  *   p pause  r resume  s sort: as set  q quit
  *
  * Rows fit the width, at least TOPVIEW_WIDTH_MIN; there are as many as the
  * height has, at least TOPVIEW_HEIGHT_MIN. Lanes that have no room lose first
  * the blank row, then the line of their pace, then their sentence; the one that
- * is chosen is always there. State is a word, so that nothing is told by colour
- * alone. Pure: time is the model's.
+ * is chosen is always there. In less than 80 columns the limit, the 95th
+ * percentile and the account's bar are left out, and the pace begins later.
+ * State is a word, so that nothing is told by colour alone. Pure: time is the
+ * model's.
  */
 #ifndef TOPVIEW_H
 #define TOPVIEW_H
@@ -27,7 +29,7 @@
 #include "monitor/postfix_state.h"
 
 enum {
-	TOPVIEW_WIDTH_MIN = 80,
+	TOPVIEW_WIDTH_MIN = 40,
 	TOPVIEW_HEIGHT_MIN = 12,
 	TOPVIEW_WIDTH_MAX = 400,
 	TOPVIEW_HEIGHT_MAX = 200,

@@ -124,8 +124,7 @@ int64_t lane_paused_until_us(const struct lane *lane);
  */
 void lane_yield(
     struct lane *lane, struct route *route, int64_t sent_us, struct moment now);
-void lane_pause(struct lane *lane, struct route *route, int64_t until_us,
-    struct moment now);
+void lane_pause(struct route *route, int64_t until_us, struct moment now);
 
 /* What another host of the fleet was told; likewise. Nothing goes before
  * until_us, since who was asked to pause; each call has the last word, also for
@@ -133,8 +132,8 @@ void lane_pause(struct lane *lane, struct route *route, int64_t until_us,
  * pace, goes to no other host, and the next process hears of it anew. / One is
  * refused until somebody looks: one session with one message finds out whether
  * this one is, too, and the others wait for it; why says it to the operator. */
-void lane_hear_pause(struct lane *lane, struct route *route, int64_t until_us,
-    const char *who, struct moment now);
+void lane_hear_pause(
+    struct route *route, int64_t until_us, const char *who, struct moment now);
 void lane_doubt(
     struct lane *lane, struct route *route, const char *why, struct moment now);
 

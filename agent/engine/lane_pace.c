@@ -240,15 +240,13 @@ lane_yield(
 }
 
 void
-lane_pause(
-    struct lane *lane, struct route *r, int64_t until_us, struct moment now)
+lane_pause(struct route *r, int64_t until_us, struct moment now)
 {
 	struct controller *pace = &r->pace->adapt;
 	int64_t now_us = now.us;
 	bool is_news = until_us > controller_paused_until(pace) + US_PER_S;
 
 	CHECK(until_us >= 0);
-	(void)lane;
 	if (until_us <= now_us || until_us <= controller_paused_until(pace))
 		return;
 	if (until_us - now_us <= JUDGEMENT_PACE_US) {
@@ -264,13 +262,12 @@ lane_pause(
 }
 
 void
-lane_hear_pause(struct lane *lane, struct route *r, int64_t until_us,
-    const char *who, struct moment now)
+lane_hear_pause(
+    struct route *r, int64_t until_us, const char *who, struct moment now)
 {
 	struct lane_pace *pace = r->pace;
 
 	CHECK(until_us >= 0);
-	(void)lane;
 	if (until_us > now.us && pace->heard_until_us <= now.us)
 		log_info("pace=pause nexthop=%s wait=%llds "
 			 "reason=%s-was-asked-for-it",

@@ -193,8 +193,7 @@ recall(struct binding *b)
 	    b->depth_known > 1 ? b->depth_known * set->lane_connection_limit
 			       : 0,
 	    pace_store_load(board, account, &stored) ? &stored : NULL, now);
-	lane_pause(b->accounts->lane, b->route,
-	    rate_store_paused_until(b->account->rates), now);
+	lane_pause(b->route, rate_store_paused_until(b->account->rates), now);
 	account_hear_fleet(b, true, now);
 }
 
@@ -392,8 +391,7 @@ accounts_listen(struct accounts *accounts, struct moment now)
 			lane_yield(
 			    accounts->lane, b->route, news.refused_us, now);
 		if (news.pause_until_us > 0)
-			lane_pause(
-			    accounts->lane, b->route, news.pause_until_us, now);
+			lane_pause(b->route, news.pause_until_us, now);
 	}
 }
 

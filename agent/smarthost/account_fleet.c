@@ -131,8 +131,8 @@ hear_pause(struct binding *b, struct moment now)
 	    fleet_account_heard(b->account->fleet, FLEET_PAUSE, now.us);
 
 	b->is_kept = h != NULL;
-	lane_hear_pause(b->accounts->lane, b->route,
-	    h != NULL ? h->until_us : 0, h != NULL ? h->host : "", now);
+	lane_hear_pause(b->route, h != NULL ? h->until_us : 0,
+	    h != NULL ? h->host : "", now);
 }
 
 void

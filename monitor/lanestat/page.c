@@ -155,10 +155,14 @@ queue_row(const struct paging *p, const struct model_lane *lane)
 	cell(p->out, lane->name);
 	for (int q = 0; q < BACKLOG_QUEUES; q++)
 		number_cell(p->out, (int64_t)share->messages[q]);
-	if (f.messages == 0)
+	if (f.messages == 0 && share->messages[BACKLOG_DEFERRED] > 0)
+		cell(p->out, "only what is deferred waits");
+	else if (f.messages == 0)
 		cell(p->out, "nothing waits");
 	else if (f.is_held)
 		cell(p->out, "not before it is resumed");
+	else if (f.is_stopped)
+		cell(p->out, "nothing goes now");
 	else if (f.empty_s < 0 && f.begin_wall_ms > 0)
 		cell(p->out, "it is not to go on yet");
 	else if (f.empty_s < 0)

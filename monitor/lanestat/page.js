@@ -109,9 +109,47 @@ function fill(id, children) {
 	e.replaceChildren.apply(e, children);
 }
 
-/* Only what changed is touched: a selection, a hover stay. */
 function set(e, text) {
 	if (e.textContent !== text) e.textContent = text;
+}
+
+/* Makes one node, and what is in it, like another: only what changed is
+ * touched, so that words that somebody selects stay selected, and a title that
+ * is being read stays. For what has no listeners of its own. */
+function liken(old, next) {
+	if (old.nodeType !== next.nodeType || old.nodeName !== next.nodeName) {
+		old.replaceWith(next);
+		return;
+	}
+	if (old.nodeType === Node.TEXT_NODE) {
+		if (old.data !== next.data) old.data = next.data;
+		return;
+	}
+	next.getAttributeNames().forEach(function (name) {
+		if (old.getAttribute(name) === next.getAttribute(name)) return;
+		/* As an attribute the page's policy forbids it. */
+		if (name === "style") old.style.cssText = next.style.cssText;
+		else old.setAttribute(name, next.getAttribute(name));
+	});
+	old.getAttributeNames().forEach(function (name) {
+		if (!next.hasAttribute(name)) old.removeAttribute(name);
+	});
+	liken_children(old, Array.from(next.childNodes));
+}
+
+function liken_children(old, children) {
+	while (old.childNodes.length > children.length)
+		old.lastChild.remove();
+	children.forEach(function (child, i) {
+		if (i < old.childNodes.length)
+			liken(old.childNodes[i], child);
+		else
+			old.appendChild(child);
+	});
+}
+
+function renew(id, children) {
+	liken_children(document.getElementById(id), children);
 }
 
 /* ---- the strip ---------------------------------------------------------- */
@@ -136,7 +174,10 @@ function forecast_of(queue, now_s) {
 	what = queue.is_drained ? "What is not inside waits" : "Nothing goes";
 	if (queue.begin_wall_ms > 0)
 		from = clock_text(queue.begin_wall_ms / 1000, true);
-	if (n === 0)
+	if (n === 0 && queue.deferred > 0)
+		say("What is deferred is tried again by Postfix; nothing else " +
+		    "waits");
+	else if (n === 0)
 		say("Nothing waits to be sent");
 	else if (queue.empty_s >= 0) {
 		say("Gone in ");
@@ -145,6 +186,8 @@ function forecast_of(queue, now_s) {
 		    queue.empty_s < 600) + ") at the pace of the last minute");
 	} else if (queue.is_held)
 		say(what + " until it is resumed");
+	else if (queue.is_stopped)
+		say("Nothing goes until it can again");
 	else if (from)
 		say(what + " until " + from);
 	else
@@ -235,6 +278,13 @@ function key(state, text) {
 	    make("span", "", text)]);
 }
 
+/* For who does not see it. */
+function picture(label, e) {
+	e.setAttribute("role", "img");
+	e.setAttribute("aria-label", label);
+	return e;
+}
+
 function legend_of_cells(account) {
 	var keys = [key("busy", "busy"), key("idle", "idle")];
 
@@ -278,8 +328,8 @@ function account_card(account, status, colours, now_ms) {
 	return make("article", "card account", [
 		make("div", "title", [make("h2", "", account.label),
 		    make("span", "count", count)]),
-		make("div", "cells" + (account.limit > 60 ? " is-many" : ""),
-		    all.cells),
+		picture(count, make("div", "cells" +
+		    (account.limit > 60 ? " is-many" : ""), all.cells)),
 		make("ul", "keys", all.keys.concat(legend_of_cells(account))),
 	].concat(account.rates.filter(function (r) {
 		return r.is_quota && (r.size = parseInt(r.limit, 10)) > 0;
@@ -438,6 +488,10 @@ function rate_graph(width, bins, span) {
 	lines(svg, "learned-line", runs_of(bins, x, y, function (b) {
 		return b.learned > 0 && b.learned <= most ? b.learned : null;
 	}));
+	if (rate_most === 0)
+		svg.appendChild(draw("text", {x: box.x + box.w / 2, class:
+		    "nothing", "text-anchor": "middle", y: box.y + box.h / 2},
+		    "nothing was sent"));
 	beyond.forEach(function (text, i) {
 		svg.appendChild(draw("text", {x: box.x + box.w, "text-anchor":
 		    "end", y: box.y + 12 + i * 14}, text));
@@ -590,6 +644,7 @@ function tip_of(b) {
 function bars(bins, field, cls, width) {
 	var svg = new_svg(width, 26), most = 0, n = bins.length;
 
+	svg.setAttribute("preserveAspectRatio", "none");
 	bins.forEach(function (b) { most = Math.max(most, b[field]); });
 	svg.appendChild(draw("line", {class: "grid", x1: 0, x2: width, y1: 25.5,
 	    y2: 25.5}));
@@ -755,10 +810,11 @@ function show(status) {
 	document.title = (lanes.some(is_bad) || status.tokens.some(is_bad) ?
 	    "! " : "") + "postlane: " + summary;
 	latest = status;
-	fill("strip", lanes.length ? lanes.map(function (l) {
+	document.getElementById("spans").hidden = lanes.length === 0;
+	renew("strip", lanes.length ? lanes.map(function (l) {
 		return lane_card(l, now_s);
 	}) : [start_card()]);
-	fill("accounts", status.accounts.filter(function (a) {
+	renew("accounts", status.accounts.filter(function (a) {
 		return a.is_in_use;
 	}).map(function (a) {
 		return account_card(a, status, colours, status.now_wall_ms);
@@ -777,7 +833,7 @@ function show(status) {
 			}));
 		}
 	}
-	fill("events", lanes.length ? [events_card(status.now_wall_ms)] : []);
+	renew("events", lanes.length ? [events_card(status.now_wall_ms)] : []);
 	set(document.getElementById("clock"), clock_text(now_s, true));
 	set(document.getElementById("release"), "postlane " + status.release);
 }

@@ -47,13 +47,14 @@ json_of(const struct look *look, const struct model_lane *lane)
 		    "{s:s, s:s}", "name", lane->name, "why", look->backlog.why);
 	forecast_of(&f, look->m, lane, share);
 	return json_pack(
-	    "{s:s, s:b, s:I, s:I, s:f, s:I, s:I, s:s, s:I, s:b, s:b}", "name",
-	    lane->name, "is_exact", look->backlog.is_exact, "messages",
+	    "{s:s, s:b, s:I, s:I, s:f, s:I, s:I, s:s, s:I, s:b, s:b, s:b}",
+	    "name", lane->name, "is_exact", look->backlog.is_exact, "messages",
 	    (json_int_t)f.messages, "deferred",
 	    (json_int_t)share->messages[BACKLOG_DEFERRED], "per_s", f.per_s,
 	    "empty_s", (json_int_t)f.empty_s, "limit_s", (json_int_t)f.limit_s,
 	    "limit", f.limit, "begin_wall_ms", (json_int_t)f.begin_wall_ms,
-	    "is_held", f.is_held, "is_drained", f.is_drained);
+	    "is_held", f.is_held, "is_stopped", f.is_stopped, "is_drained",
+	    f.is_drained);
 }
 
 int

@@ -277,3 +277,18 @@ def test_board_of_another_version_is_told_and_made_anew(
     lane = lane_of(origin)
     assert lane["counters"]["messages_sent"] == 1
     assert lane["counted_since_wall_ms"] == lane["started_wall_ms"]
+
+
+def test_board_that_is_removed_comes_back_without_mail(
+        base, certs, origin, started):
+    start(base, certs, origin, started)
+    started(origin)
+    origin.inject(messages.generate(1))
+    origin.wait_empty()
+    pid = lane_of(origin)["pid"]
+    os.unlink(origin.data_directory + DIRECTORY + "/board")
+    origin.log.wait("warning: the board was changed, cut or removed by "
+                    "somebody else: it has the figures of a second ago")
+    lane = lane_of(origin)
+    assert (lane["has_figures"], lane["state"], lane["pid"]) == (
+        True, "running", pid)

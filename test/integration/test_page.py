@@ -159,6 +159,13 @@ def test_who_clicks_through_it_sees_what_is_told(browser, site):
     assert "messages/s" in wait_until(is_told, 30, "a tip")
     page.point(1, 1)
     page.wait("document.getElementById('tip').hidden", "the tip goes")
+    # Words that somebody selects to copy them stay selected.
+    page.ask("window.words = document.querySelector('#strip .sentence'); "
+             "getSelection().selectAllChildren(words); "
+             "window.drawn = document.querySelector('#lanes svg'); 0")
+    page.wait("!drawn.isConnected", "the page is renewed")
+    assert page.ask("words.isConnected && getSelection().toString() === "
+                    "words.textContent && words.textContent !== ''")
     # It lives: what comes now is seen without a click.
     site.inject(messages.generate(3, prefix="now"))
     site.log.wait(r"postfix/smtp\[.* status=sent", timeout_s=60, count=6)

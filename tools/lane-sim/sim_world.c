@@ -484,7 +484,7 @@ listen(struct sim_lane *l)
 	if (news.refused_us > 0)
 		lane_yield(l->lane, l->route, news.refused_us, now);
 	if (news.pause_until_us > 0)
-		lane_pause(l->lane, l->route, news.pause_until_us, now);
+		lane_pause(l->route, news.pause_until_us, now);
 }
 
 static void

@@ -119,8 +119,8 @@ pause_is_passed_on_and_kept(void **state)
 		world_open(&w, 10);
 		at_ms = world_ms(&w) + cases[i % 2].wait_ms;
 		world_submit(&w, 1);
-		lane_pause(w.lane, world_route(&w), at_ms * 1000, w.now);
-		lane_pause(w.lane, world_route(&w), at_ms * 1000 - 5000, w.now);
+		lane_pause(world_route(&w), at_ms * 1000, w.now);
+		lane_pause(world_route(&w), at_ms * 1000 - 5000, w.now);
 		world_finish(&w, 60000);
 		assert_int_equal(w.outcomes[OUTCOME_SENT], i % 2 == 0);
 		if (i % 2 == 0)

@@ -31,8 +31,8 @@ first_route(struct world *w)
 static void
 hear(struct world *w, int64_t until_us)
 {
-	lane_hear_pause(w->lane, first_route(w), until_us,
-	    until_us > 0 ? "mx1" : "", w->now);
+	lane_hear_pause(
+	    first_route(w), until_us, until_us > 0 ? "mx1" : "", w->now);
 	w->is_kick_due = true;
 }
 
@@ -85,7 +85,7 @@ pause_of_its_own_is_not_shortened_or_lengthened(void **state)
 	world_submit(&w, 1);
 	world_finish(&w, 10 * SECOND);
 	own_us = w.now.us + 60 * US_PER_S;
-	lane_pause(w.lane, first_route(&w), own_us, w.now);
+	lane_pause(first_route(&w), own_us, w.now);
 	hear(&w, w.now.us + 3600 * US_PER_S);
 	controller_save(&first_route(&w)->pace->adapt, &stored, w.now.us, 1000);
 	assert_in_range(stored.pause_until_wall_ms, 1, 61 * SECOND);

@@ -380,8 +380,8 @@ spent_session_without_prospect_has_no_successor(void **state)
 		if (quota == 2) {
 			world_submit(&w, 1);
 			world_run(&w, 10);
-			lane_pause(w.lane, world_route(&w),
-			    w.now.us + 60 * US_PER_S, w.now);
+			lane_pause(
+			    world_route(&w), w.now.us + 60 * US_PER_S, w.now);
 		}
 		world_run(&w, 5000);
 		assert_int_equal(w.dials, 1);

@@ -4,10 +4,13 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -116,12 +119,93 @@ asking_speaks_to_no_socket_that_is_not_the_owners(void **state)
 	(void)close(other);
 }
 
+static int alarms[2]; /* an octet for each signal that came */
+
+static void
+on_alarm(int number)
+{
+	int error = errno;
+
+	(void)number;
+	(void)!write(alarms[1], "x", 1);
+	errno = error;
+}
+
+static void
+wait_for_alarms(int n)
+{
+	char octet;
+
+	while (n > 0 && read(alarms[0], &octet, 1) == 1)
+		n--;
+}
+
+/* Answers in two parts, with signals at the caller before each of them. */
+static void
+answer_with_signals(int fd)
+{
+	char question[64];
+	int peer = accept(fd, NULL, NULL);
+
+	(void)close(alarms[1]); /* it does not outlive the caller */
+	(void)!read(peer, question, sizeof(question));
+	wait_for_alarms(3);
+	(void)!write(peer, "ok after ", 9);
+	wait_for_alarms(3);
+	(void)!write(peer, "all\n", 4);
+	(void)close(peer);
+}
+
+static void
+set_alarms(long us)
+{
+	struct itimerval every = {{0, us}, {0, us}};
+
+	assert_int_equal(setitimer(ITIMER_REAL, &every, NULL), 0);
+}
+
+/* A terminal that changes its size, a child that ends: no reason to give up. */
+static void
+asking_waits_on_when_signals_come(void **state)
+{
+	const char *dir = *state;
+	struct sockaddr_un to = name_of(dir, "fast");
+	struct sigaction act = {.sa_handler = on_alarm}, before;
+	enum asking_result result;
+	char answer[100];
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0), status;
+	pid_t child;
+
+	assert_int_equal(pipe(alarms), 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	assert_int_equal(sigaction(SIGALRM, &act, &before), 0);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		answer_with_signals(fd);
+		_exit(0);
+	}
+	set_alarms(2000);
+	result = asking_ask(dir, "fast", "retry", answer, sizeof(answer));
+	set_alarms(0);
+	assert_int_equal(result, ASKING_OK);
+	assert_string_equal(answer, "after all");
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	assert_int_equal(sigaction(SIGALRM, &before, NULL), 0);
+	(void)close(fd);
+	(void)close(alarms[0]);
+	(void)close(alarms[1]);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    IN_STATEDIR(asking_tells_nobody_from_who_is_too_busy),
 	    IN_STATEDIR(asking_speaks_to_no_socket_that_is_not_the_owners),
+	    IN_STATEDIR(asking_waits_on_when_signals_come),
 	};
 
 	return cmocka_run_group_tests_name("asking", tests, NULL, NULL);

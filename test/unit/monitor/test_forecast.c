@@ -245,6 +245,29 @@ forecast_says_from_when_on_a_limit_holds_mail(void **state)
 	    forecast_say_limit(&f, NOW_MS, text, sizeof(text)), expected);
 }
 
+/* What was sent before an outage began is no pace of it. */
+static void
+forecast_of_a_lane_that_stands_still_is_never(void **state)
+{
+	static const enum board_wait still[] = {
+	    BOARD_WAIT_OUTAGE, BOARD_WAIT_ALARM};
+	struct world *w = *state;
+	struct forecast f;
+
+	w->share.messages[BACKLOG_ACTIVE] = 50;
+	w->lane->per_s_1min = 5;
+	for (size_t i = 0; i < sizeof(still) / sizeof(still[0]); i++) {
+		w->lane->waits = still[i];
+		forecast_of(&f, &w->m, w->lane, &w->share);
+		assert_true(f.is_stopped);
+		assert_int_equal(f.empty_s, -1);
+	}
+	w->lane->waits = BOARD_WAIT_BACKOFF;
+	forecast_of(&f, &w->m, w->lane, &w->share);
+	assert_false(f.is_stopped);
+	assert_int_equal(f.empty_s, 10);
+}
+
 #define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int
@@ -254,6 +277,7 @@ main(void)
 	    IN_WORLD(forecast_takes_the_pace_and_the_slowest_limit),
 	    IN_WORLD(forecast_begins_when_a_pause_or_a_quota_ends),
 	    IN_WORLD(forecast_of_a_drained_lane_holds_what_is_not_inside),
+	    IN_WORLD(forecast_of_a_lane_that_stands_still_is_never),
 	    IN_WORLD(forecast_says_from_when_on_a_limit_holds_mail),
 	};
 

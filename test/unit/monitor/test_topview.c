@@ -82,15 +82,17 @@ static void
 topview_fills_the_screen_and_no_more(void **state)
 {
 	static const size_t sizes[][2] = {
-	    {80, 24}, {80, 12}, {200, 60}, {1, 1}};
+	    {80, 24}, {80, 12}, {200, 60}, {60, 24}, {47, 24}, {1, 1}};
 
 	(void)state;
 	for (size_t lanes = 0; lanes <= LANES_MAX; lanes += 3)
-		for (size_t i = 0; i < 4; i++) {
+		for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 			struct topview_how how = {.width = sizes[i][0],
 			    .height = sizes[i][1],
 			    .is_utf8 = true};
-			size_t width = sizes[i][0] < 80 ? 80 : sizes[i][0];
+			size_t width = sizes[i][0] < TOPVIEW_WIDTH_MIN
+					   ? TOPVIEW_WIDTH_MIN
+					   : sizes[i][0];
 			struct topview *v;
 
 			make(lanes);
@@ -101,7 +103,9 @@ topview_fills_the_screen_and_no_more(void **state)
 					  : sizes[i][1]);
 			for (size_t k = 0; k < v->count; k++)
 				assert_true(cells(v->rows[k].text) <= width);
-			assert_non_null(row(v, "up/down choose"));
+			assert_non_null(row(v, sizes[i][0] < 58
+						   ? "p pause  r resume  s sort"
+						   : "up/down choose"));
 			release(&v);
 		}
 }
@@ -125,6 +129,35 @@ topview_shows_the_last_minute(void **state)
 	how.is_utf8 = false;
 	v = view(&how);
 	assert_non_null(strstr(text(v, "    60s |"), " .-#| 16/s"));
+	release(&v);
+}
+
+/* What counts most is there in whole on a narrow terminal: nothing is cut. */
+static void
+topview_leaves_out_columns_where_it_is_narrow(void **state)
+{
+	struct topview_how how = {.width = 60, .height = 24};
+	struct topview *v;
+	const char *chosen;
+
+	(void)state;
+	make(1);
+	model.lanes[0].sent_in[MODEL_SECONDS - 1] = 16;
+	model.lanes[0].gauges[BOARD_GAUGE_requests_waiting] = 123456;
+	v = view(&how);
+	chosen = text(v, "> lane0");
+	assert_string_equal(text(v, "  LANE"),
+	    "  LANE         STATE   RATE/S   WAIT  QUEUED    SESS");
+	assert_non_null(strstr(chosen, " 123456 "));
+	/* The bar of the chosen one has the screen's width. */
+	assert_int_equal(strlen(chosen), 60);
+	assert_non_null(strstr(text(v, "    42s |"), "#| 16/s"));
+	assert_null(row(v, "    60s"));
+	topview_free(&v);
+	how.width = 200;
+	v = view(&how);
+	assert_int_equal(strlen(text(v, "> lane0")), 200);
+	assert_non_null(row(v, "    60s |"));
 	release(&v);
 }
 
@@ -221,6 +254,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(topview_fills_the_screen_and_no_more),
 	    cmocka_unit_test(topview_shows_the_last_minute),
+	    cmocka_unit_test(topview_leaves_out_columns_where_it_is_narrow),
 	    cmocka_unit_test(topview_keeps_the_chosen_lane_in_sight),
 	    cmocka_unit_test(topview_cuts_no_sentence_unsaid),
 	    cmocka_unit_test(topview_sorts_and_keeps_what_was_chosen),
