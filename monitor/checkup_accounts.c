@@ -152,11 +152,27 @@ is_first_of_account(const struct checkup *c, size_t i)
 /* ---- access tokens --------------------------------------------------------
  */
 
+/* Lanes of another release run, or what was there is damaged: the next process
+ * makes it anew. */
+static void
+check_boards(struct checkup *c, const struct model *m)
+{
+	for (size_t i = 0; i < m->board_count; i++) {
+		const struct model_board *b = &m->boards[i];
+
+		if (!b->is_bad || b->is_forbidden)
+			continue;
+		findings_add(&c->findings, "BOARD", FINDING_WARNING, NULL,
+		    "%s: %s; how lanes are is not known until one of this release starts",
+		    b->directory, b->why);
+		findings_fix(&c->findings, "postfix %sreload", c->conf);
+	}
+}
+
 /* What the service met, which a dial with the present token does not. */
 static void
-check_tokens(struct checkup *c)
+check_tokens(struct checkup *c, const struct model *m)
 {
-	struct model *m = model_read(c->site, clock_moment());
 	struct health health;
 
 	for (size_t i = 0; i < m->token_count; i++) {
@@ -169,13 +185,16 @@ check_tokens(struct checkup *c)
 		    t->end_wall_ms > 0 ? FINDING_WARNING : FINDING_ERROR, NULL,
 		    "access token %s: %s", t->name, health.text);
 	}
-	model_free(&m);
 }
 
 void
 checkup_accounts(struct checkup *c)
 {
-	check_tokens(c);
+	struct model *m = model_read(c->site, clock_moment());
+
+	check_boards(c, m);
+	check_tokens(c, m);
+	model_free(&m);
 	for (size_t i = 0; i < c->site->lane_count; i++) {
 		check_lane(c, &c->site->lanes[i]);
 		if (is_first_of_account(c, i))

@@ -144,7 +144,9 @@ foresee(struct forecast *out, const struct model *m,
 {
 	int64_t now_ms = model_wall_ms(m), begin_s;
 
-	*out = (struct forecast){.messages = messages, .per_s = pace_of(lane)};
+	*out = (struct forecast){.messages = messages,
+	    .per_s = pace_of(lane),
+	    .is_unseen = model_is_unseen(m, lane)};
 	if (out->messages == 0)
 		return;
 	begin_at(out, lane->gauges[BOARD_GAUGE_paused_until_wall_ms], now_ms);

@@ -27,6 +27,7 @@ struct forecast {
 	int64_t limit_s; /* as long as that at least; 0 without */
 	bool is_held; /* by postlane pause or drain: never, until resume */
 	bool is_stopped; /* an outage, an alarm: who knows until when */
+	bool is_unseen; /* its pace is not known (model_is_unseen()) */
 	/* By drain, of what is not inside, is_held or begin_wall_ms. */
 	bool is_drained;
 	/* Nothing goes before: the provider's pause, an operator's that has an

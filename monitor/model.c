@@ -612,6 +612,18 @@ model_is_asked_for(const struct model_lane *lane, const char *name)
 	return is_called(lane, name);
 }
 
+bool
+model_is_unseen(const struct model *m, const struct model_lane *lane)
+{
+	if (lane->has_figures || lane->directory == NULL)
+		return false;
+	for (size_t i = 0; i < m->board_count; i++)
+		if (m->boards[i].is_bad &&
+		    strcmp(m->boards[i].directory, lane->directory) == 0)
+			return true;
+	return false;
+}
+
 int
 model_connection_limit(const struct model_lane *lane)
 {

@@ -182,6 +182,10 @@ const struct model_lane *model_find(const struct model *m, const char *name);
  * each that master.cf has or that runs. */
 bool model_is_asked_for(const struct model_lane *lane, const char *name);
 
+/* Its board is there and cannot be read: nothing is known of its process, nor
+ * of what it did. */
+bool model_is_unseen(const struct model *m, const struct model_lane *lane);
+
 /* Most sessions: what a process that runs has room for, or was asked for, or as
  * set. */
 int model_connection_limit(const struct model_lane *lane);

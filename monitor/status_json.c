@@ -33,6 +33,7 @@ queue_of(const struct model *m, const struct model_lane *lane,
 	put(o, "limit", clean_string(f.limit));
 	put(o, "begin_wall_ms", json_integer(f.begin_wall_ms));
 	put(o, "is_held", json_boolean(f.is_held));
+	put(o, "is_unseen", json_boolean(f.is_unseen));
 	put(o, "is_stopped", json_boolean(f.is_stopped));
 	put(o, "is_drained", json_boolean(f.is_drained));
 	return o;

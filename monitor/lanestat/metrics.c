@@ -160,7 +160,7 @@ write_counters(struct writing *w)
 		family = begin_row(
 		    w, EXPOSITION_COUNTER, row->family, row->help, family);
 		for (EACH_LANE(w, lane)) {
-			if (!metrics_shows(w, lane))
+			if (!metrics_knows(w, lane))
 				continue;
 			row_labels(w, lane, row->label, row->value);
 			exposition_count(&w->e, lane->counters[row->which]);
@@ -363,7 +363,7 @@ write_gauges(struct writing *w)
 		family = begin_row(
 		    w, EXPOSITION_GAUGE, row->family, row->help, family);
 		for (EACH_LANE(w, lane)) {
-			if (!metrics_shows(w, lane))
+			if (!metrics_knows(w, lane))
 				continue;
 			row_labels(w, lane, row->label, row->value);
 			exposition_value(&w->e, gauge_of(w, row, lane));
@@ -399,7 +399,7 @@ write_waits(struct writing *w)
 	exposition_family(&w->e, EXPOSITION_GAUGE, "postlane_waiting_for",
 	    "1: what most of the mail in the lane waits for");
 	for (EACH_LANE(w, lane)) {
-		if (!metrics_shows(w, lane))
+		if (!metrics_knows(w, lane))
 			continue;
 		for (unsigned i = 0; i < BOARD_WAIT_COUNT; i++) {
 			lane_labels(w, lane);
@@ -428,7 +428,7 @@ write_alarms(struct writing *w)
 	exposition_family(&w->e, EXPOSITION_GAUGE, "postlane_alarm",
 	    "1: somebody has to act");
 	for (EACH_LANE(w, lane)) {
-		if (!metrics_shows(w, lane))
+		if (!metrics_knows(w, lane))
 			continue;
 		for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 			lane_labels(w, lane);
@@ -512,7 +512,7 @@ write_backlog(struct writing *w)
 	    "Until incoming and active are gone, at the pace of the last "
 	    "minute; +Inf: never");
 	for (EACH_LANE(w, lane)) {
-		if (!metrics_shows(w, lane))
+		if (!metrics_knows(w, lane))
 			continue;
 		lane_labels(w, lane);
 		exposition_value(&w->e, drain_of(w, lane));
@@ -587,7 +587,7 @@ write_hists(struct writing *w)
 		exposition_family(&w->e, EXPOSITION_HISTOGRAM, hists[i].family,
 		    hists[i].help);
 		for (EACH_LANE(w, lane))
-			if (metrics_shows(w, lane))
+			if (metrics_knows(w, lane))
 				write_hist(
 				    w, lane, &lane->hists[hists[i].which]);
 	}

@@ -40,6 +40,14 @@ metrics_shows(const struct writing *w, const struct model_lane *lane)
 	return true;
 }
 
+/* Figures of a lane whose board cannot be read are left out: with 0 its
+ * counters would seem to begin anew, and to jump when it can be read again. */
+static inline bool
+metrics_knows(const struct writing *w, const struct model_lane *lane)
+{
+	return metrics_shows(w, lane) && !model_is_unseen(w->m, lane);
+}
+
 /* account="...", of the model's accounts[i]. */
 void metrics_account_label(struct writing *w, size_t i);
 

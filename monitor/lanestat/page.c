@@ -161,6 +161,8 @@ queue_row(const struct paging *p, const struct model_lane *lane)
 		cell(p->out, "nothing waits");
 	else if (f.is_held)
 		cell(p->out, "not before it is resumed");
+	else if (f.is_unseen)
+		cell(p->out, "not known");
 	else if (f.is_stopped)
 		cell(p->out, "nothing goes now");
 	else if (f.empty_s < 0 && f.begin_wall_ms > 0)

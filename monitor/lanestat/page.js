@@ -186,6 +186,8 @@ function forecast_of(queue, now_s) {
 		    queue.empty_s < 600) + ") at the pace of the last minute");
 	} else if (queue.is_held)
 		say(what + " until it is resumed");
+	else if (queue.is_unseen)
+		say("When it is gone is not known");
 	else if (queue.is_stopped)
 		say("Nothing goes until it can again");
 	else if (from)

@@ -23,6 +23,8 @@ print_lane(const struct look *look, const struct model_lane *lane)
 		return;
 	}
 	forecast_of(&f, look->m, lane, share);
+	if (f.is_unseen)
+		(void)snprintf(empty, sizeof(empty), "not known");
 	if (f.empty_s >= 0)
 		(void)say_ms(f.empty_s * 1000, empty, sizeof(empty));
 	if (f.limit_s > 0)
@@ -47,14 +49,14 @@ json_of(const struct look *look, const struct model_lane *lane)
 		    "{s:s, s:s}", "name", lane->name, "why", look->backlog.why);
 	forecast_of(&f, look->m, lane, share);
 	return json_pack(
-	    "{s:s, s:b, s:I, s:I, s:f, s:I, s:I, s:s, s:I, s:b, s:b, s:b}",
+	    "{s:s, s:b, s:I, s:I, s:f, s:I, s:I, s:s, s:I, s:b, s:b, s:b, s:b}",
 	    "name", lane->name, "is_exact", look->backlog.is_exact, "messages",
 	    (json_int_t)f.messages, "deferred",
 	    (json_int_t)share->messages[BACKLOG_DEFERRED], "per_s", f.per_s,
 	    "empty_s", (json_int_t)f.empty_s, "limit_s", (json_int_t)f.limit_s,
 	    "limit", f.limit, "begin_wall_ms", (json_int_t)f.begin_wall_ms,
-	    "is_held", f.is_held, "is_stopped", f.is_stopped, "is_drained",
-	    f.is_drained);
+	    "is_held", f.is_held, "is_stopped", f.is_stopped, "is_unseen",
+	    f.is_unseen, "is_drained", f.is_drained);
 }
 
 int

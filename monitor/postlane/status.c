@@ -74,6 +74,8 @@ print_forecast(const struct printing *p, const struct model_lane *lane,
 	printf("  forecast     ");
 	if (f.is_held)
 		printf("%s until it is resumed", what);
+	else if (f.is_unseen)
+		printf("not known");
 	else if (f.is_stopped)
 		printf("nothing goes until it can again");
 	else if (f.begin_wall_ms > 0)

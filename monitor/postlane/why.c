@@ -155,7 +155,9 @@ find_in_lanes(struct asking *a)
 		json_t *found, *part;
 		size_t k;
 
-		if (lane->process != MODEL_RUNNING)
+		/* Of one that cannot be seen it is seen then. */
+		if (lane->process != MODEL_RUNNING &&
+		    !model_is_unseen(a->m, lane))
 			continue;
 		found = ask_lane(a, lane);
 		if (found == NULL)
@@ -268,6 +270,7 @@ turn_of(const struct asking *a, const struct look *look,
 	(void)json_object_set_new(
 	    o, "begin_wall_ms", json_integer(f.begin_wall_ms));
 	(void)json_object_set_new(o, "is_held", json_boolean(f.is_held));
+	(void)json_object_set_new(o, "is_unseen", json_boolean(f.is_unseen));
 	return o;
 }
 
@@ -415,6 +418,8 @@ print_turn(const struct asking *a, const json_t *turn)
 	if (begin > 0)
 		printf("not before %s",
 		    say_clock(begin, model_wall_ms(a->m), text, sizeof(text)));
+	else if (json_is_true(json_object_get(turn, "is_unseen")))
+		printf("not known");
 	else if (turn_s < 0 && least_s == 0)
 		printf("not to be foreseen, nothing was sent in the last "
 		       "minute");

@@ -1,11 +1,13 @@
 """What the board shows is what log, ledger and transcript say; how one session
 of many is followed; a board of another version."""
 import calendar
+import json
 import os
 import re
 import struct
 import subprocess
 import time
+import urllib.request
 
 from harness import messages, paths
 from harness.simulator import Simulator
@@ -285,6 +287,8 @@ def test_board_that_is_removed_comes_back_without_mail(
     started(origin)
     origin.inject(messages.generate(1))
     origin.wait_empty()
+    # Its last session has ended: nothing more happens in it.
+    wait_until(lambda: not lane_of(origin)["sessions"], 30, "it is idle")
     pid = lane_of(origin)["pid"]
     os.unlink(origin.data_directory + DIRECTORY + "/board")
     origin.log.wait("warning: the board was changed, cut or removed by "
@@ -292,3 +296,49 @@ def test_board_that_is_removed_comes_back_without_mail(
     lane = lane_of(origin)
     assert (lane["has_figures"], lane["state"], lane["pid"]) == (
         True, "running", pid)
+
+
+def test_lane_of_another_release_is_not_misread(base, certs, origin, started):
+    """It runs, and its board is not of this postlane's version: what is not
+    known is said to be so, and no figure stands for it."""
+    sim = started(Simulator(base, certs))
+    origin.agent("lane", "fast", "class=fast", {
+        "lane_message_rate_limit": "1/100s:1", "lane_wait_limit": "600s"})
+    origin.relay_to(sim, transport="fast")
+    port = origin.lanestat()
+    started(origin)
+    origin.inject(messages.generate(2))
+    sim.wait_taken(1)
+    [queue_id] = [e["queue_id"] for e in wait_until(
+        lambda: len(origin.queue()) == 1 and origin.queue(), 30, "one is left")]
+    wait_until(lambda: lane_of(origin)["waits"] == "rate", 30, "it waits")
+    path = origin.data_directory + DIRECTORY + "/board"
+    with open(path, "rb") as f:
+        board = bytearray(f.read())
+    board[8:16] = struct.pack("<Q", BOARD_VERSION + 1)
+    with open(path + ".other", "xb") as f:
+        f.write(board)
+    owner = os.stat(path)
+    os.chown(path + ".other", owner.st_uid, owner.st_gid)
+    os.chmod(path + ".other", owner.st_mode & 0o777)
+    os.rename(path + ".other", path)
+    why = f"the board is of version {BOARD_VERSION + 1}, not {BOARD_VERSION}: "
+    found = origin.postlane("status")
+    assert found.returncode == 1 and why in found.stdout
+    assert re.search("^  forecast +not known$", found.stdout, re.M)
+    # Its process answers, whatever its board is like.
+    assert ("  waits for  rate: lane_message_rate_limit = 1/100s:1\n"
+            in origin.postlane("why", queue_id).stdout)
+    [finding] = [e for e in json.loads(
+        origin.postlane("-j", "doctor").stdout)["findings"]
+        if e["code"] == "BOARD"]
+    assert why in finding["text"] and finding["fix"].endswith(" reload")
+
+    def served():
+        text = urllib.request.urlopen(
+            f"http://127.0.0.1:{port}/metrics").read().decode()
+        return "\npostlane_boards_unreadable 1\n" in text and text
+    text = wait_until(served, 30, "lanestat has looked")
+    assert 'postlane_lane_health{lane="fast",state="alarm"} 1\n' in text
+    for name in ("messages_total", "lane_up", "alarm", "wire_seconds_count"):
+        assert f'\npostlane_{name}{{lane="fast"' not in text
