@@ -163,7 +163,8 @@ check_boards(struct checkup *c, const struct model *m)
 		if (!b->is_bad || b->is_forbidden)
 			continue;
 		findings_add(&c->findings, "BOARD", FINDING_WARNING, NULL,
-		    "%s: %s; how lanes are is not known until one of this release starts",
+		    "%s: %s; how lanes are is not known until one of this "
+		    "release starts",
 		    b->directory, b->why);
 		findings_fix(&c->findings, "postfix %sreload", c->conf);
 	}

@@ -27,12 +27,12 @@ def processors():
 
 
 @contextlib.contextmanager
-def bench_home(name):
+def bench_home(name, measures=True):
     """A directory that ends with this process, and what runs from it, too. It
-    is had when the processors are."""
+    is had when the processors are, where something is measured."""
     base = os.environ.get("BASE") or paths.memory()
     os.makedirs(base, exist_ok=True)
-    with processors(), \
+    with processors() if measures else contextlib.nullcontext(), \
             tempfile.TemporaryDirectory(prefix=name + "-", dir=base) as path:
         os.chmod(path, 0o755)
         guard.watch(path)
