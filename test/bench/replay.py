@@ -98,7 +98,7 @@ def main():
                         sync=False).start()
         proxy = DelayProxy(base, sim.port, 20).start()
         postfix = Postfix(base, "mail")
-        postfix.agent("lane", "bench", "class=bulk", {
+        postfix.agent("lane", "bench", "class=slow", {
             "lane_connection_limit": "5",
             "lane_message_rate_limit": f"{RATE}/1s:10"})
         postfix.relay_to(sim, transport="bench", port=proxy.port)
