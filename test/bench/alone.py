@@ -120,8 +120,8 @@ def settings(base):
         "lane_fleet_password_file": secret, **limits}}, engine
 
 
-def ratio(costs):
-    return statistics.median(b / a for a, b in zip(*costs))
+def ratio(first, other):
+    return statistics.median(b / a for a, b in zip(first, other))
 
 
 def run(base):
@@ -149,9 +149,9 @@ def run(base):
                       f"{kernel:.0%} in the kernel", flush=True)
         first = next(iter(costs))
         for name in list(costs)[1:]:
-            print(f"{name} / {first}: "
-                  f"{ratio((costs[first], costs[name])):.3f} of the CPU time, "
-                  f"{ratio((rates[first], rates[name])):.3f} of the messages/s")
+            cost, rate = (ratio(of[first], of[name]) for of in (costs, rates))
+            print(f"{name} / {first}: {cost:.3f} of the CPU time, "
+                  f"{rate:.3f} of the messages/s")
         for name, lane in lanes.items():
             if os.environ.get("STRACE"):
                 print(name, end=": ")

@@ -9,9 +9,9 @@
  * is.
  *
  * fleet: ten minutes of hosts that share 1,000 units, which all of them want,
- * then only half of them; then hosts and engine fail (sim_fleet.h). CSV of
- * second, what could be used, what is allowed to hosts, what they use, and how
- * many have no lease. */
+ * then only half of them, then all again; and hosts and engine fail
+ * (sim_fleet.h). CSV of second, what could be used, what is allowed to hosts,
+ * what they use, and how many have no lease. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -141,6 +141,7 @@ run_fleet(int hosts)
 	    {240 * US_PER_S, SIM_FLEET_AWAY, 0, 60 * US_PER_S},
 	    {360 * US_PER_S, SIM_FLEET_EMPTY, 0, 0},
 	    {420 * US_PER_S, SIM_FLEET_CLOCK, 0, 3600 * US_PER_S},
+	    {450 * US_PER_S, SIM_FLEET_WANT, hosts, 0},
 	    {480 * US_PER_S, SIM_FLEET_DEAD, 1, 600 * US_PER_S},
 	    {540 * US_PER_S, SIM_FLEET_FORGET, 1, 0},
 	};
