@@ -106,7 +106,7 @@ def main():
         try:
             send(postfix, sim)
             log = os.path.join(base, "day.log")
-            write_day(postfix.log.lines(""), log)
+            write_day(postfix.log.lines(r"^\w{3} "), log)
             print(f"log: {os.path.getsize(log) / 1e6:.1f} MB, "
                   f"{COPIES * (COUNT + 1)} deliveries")
             lane, took_s, cpu_s = replayed(postfix, log)

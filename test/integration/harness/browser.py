@@ -28,18 +28,16 @@ class Browser:
         os.makedirs(home)
         theirs_in, ours_out = os.pipe()
         ours_in, theirs_out = os.pipe()
-        # They are to be 3 and 4 there.
+        # They are to be 3 and 4 there, which bash sees to, whatever is 3 or 4
+        # here.
         pair = [fcntl.fcntl(fd, fcntl.F_DUPFD, 100)
                 for fd in (theirs_in, theirs_out)]
-        os.close(theirs_in)
-        os.close(theirs_out)
 
-        def hand_over():
-            os.dup2(pair[0], 3)
-            os.dup2(pair[1], 4)
         with open(os.path.join(home, "log"), "ab") as log:
             self.process = subprocess.Popen(
-                [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu",
+                ["bash", "-c", 'in=$1 out=$2; shift 2; exec 3<&$in 4>&$out '
+                 '{in}<&- {out}>&-; exec "$@"', "browser", *map(str, pair),
+                 CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu",
                  "--disable-dev-shm-usage", "--disable-extensions",
                  "--no-first-run", "--disable-background-networking",
                  "--disable-component-update", "--hide-scrollbars",
@@ -47,9 +45,8 @@ class Browser:
                  "--remote-debugging-pipe", "about:blank"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env={"HOME": home, "PATH": os.environ["PATH"]},
-                preexec_fn=hand_over, pass_fds=(3, 4),
-                start_new_session=True)
-        for fd in pair:
+                pass_fds=pair, start_new_session=True)
+        for fd in (*pair, theirs_in, theirs_out):
             os.close(fd)
         self.out, self.into = ours_out, ours_in
         self.rest, self.number = b"", 0
