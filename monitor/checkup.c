@@ -145,6 +145,18 @@ checkup_fix(struct checkup *c, struct edits *edits)
 }
 
 bool
+checkup_is_told(
+    const struct checkup *c, const struct site_lane *lane, const char *text)
+{
+	for (size_t i = 0; i < c->findings.count; i++)
+		if (strcmp(c->findings.v[i].lane, lane->opt.service_name) ==
+			0 &&
+		    strstr(c->findings.v[i].text, text) != NULL)
+			return true;
+	return false;
+}
+
+bool
 checkup_is_set_by_fix(
     const struct checkup *c, const struct site_lane *lane, const char *name)
 {

@@ -73,6 +73,10 @@ void checkup_wire(struct checkup *c);
  * finding sets: the last of all. */
 void checkup_shared(struct checkup *c);
 
+/* What stands behind the program of a lane's entry: words that were cut, and
+ * their order. Of checkup_services(). */
+void checkup_words(struct checkup *c, const struct site_lane *lane);
+
 /* ---- for the groups ------------------------------------------------------ */
 
 /* What postconf says of a name; "" when it is not set. */
@@ -84,6 +88,10 @@ const char *checkup_transport_value(
 
 /* The finding added last is repaired by these, which are freed. */
 void checkup_fix(struct checkup *c, struct edits *edits);
+
+/* A finding of the lane says this already. */
+bool checkup_is_told(
+    const struct checkup *c, const struct site_lane *lane, const char *text);
 
 /* A fix that was printed sets the name for the lane. */
 bool checkup_is_set_by_fix(

@@ -48,83 +48,6 @@ check_fields(struct checkup *c, const struct site_lane *lane)
 	checkup_fix_field(c, lane, "process_limit", "1");
 }
 
-/* ---- the order of its words ---------------------------------------------- */
-
-static bool
-is_option(const struct mastercf_entry *entry, size_t i)
-{
-	return entry->words[i][0] == '-';
-}
-
-/* An option and its argument. */
-static size_t
-option_length(const struct mastercf_entry *entry, size_t i)
-{
-	bool has_argument =
-	    strcmp(entry->words[i], "-o") == 0 && i + 1 < entry->word_count;
-
-	return has_argument ? 2 : 1;
-}
-
-static bool
-is_behind_a_word(const struct mastercf_entry *entry)
-{
-	bool has_word = false;
-
-	for (size_t i = 1; i < entry->word_count;) {
-		if (!is_option(entry, i)) {
-			has_word = true;
-			i++;
-		} else if (has_word) {
-			return true;
-		} else {
-			i += option_length(entry, i);
-		}
-	}
-	return false;
-}
-
-static void
-add_some(struct buf *text, const struct mastercf_entry *entry, bool options)
-{
-	for (size_t i = 1; i < entry->word_count;) {
-		size_t n = is_option(entry, i) ? option_length(entry, i) : 1;
-
-		for (size_t k = i; k < i + n; k++)
-			if (is_option(entry, i) == options)
-				(void)buf_addf(text, " %s", entry->words[k]);
-		i += n;
-	}
-}
-
-static void
-check_order(struct checkup *c, const struct site_lane *lane)
-{
-	const struct mastercf_entry *entry = &lane->entry;
-	struct buf text;
-	char *quoted;
-
-	if (!is_behind_a_word(entry))
-		return;
-	findings_add(&c->findings, "OPTION-BEHIND-WORD", FINDING_WARNING,
-	    lane->opt.service_name,
-	    "-o stands behind class=...: it counts, but postconf -P neither "
-	    "shows nor changes it there");
-	buf_init(&text, ENTRY_MAX);
-	(void)buf_addf(&text, "%s/unix =", lane->opt.service_name);
-	for (size_t i = 0; i < MASTERCF_FIELDS; i++)
-		(void)buf_addf(&text, " %s", entry->fields[i]);
-	(void)buf_addf(&text, " %s", entry->words[0]);
-	add_some(&text, entry, true);
-	add_some(&text, entry, false);
-	quoted = findings_quoted(buf_str(&text));
-	if (buf_ok(&text))
-		findings_fix(
-		    &c->findings, "postconf %s-M -e %s", c->conf, quoted);
-	mem_free(quoted);
-	buf_fini(&text);
-}
-
 /* ---- the program and its jail -------------------------------------------- */
 
 static void
@@ -210,7 +133,7 @@ checkup_services(struct checkup *c)
 	for (size_t i = 0; i < c->site->lane_count; i++) {
 		const struct site_lane *lane = &c->site->lanes[i];
 
-		check_order(c, lane);
+		checkup_words(c, lane);
 		check_fields(c, lane);
 		check_program(c, lane);
 		check_chroot(c, lane);

@@ -355,7 +355,8 @@ check_lane(struct checkup *c, const struct site_lane *lane,
 			check_foreign(c, lane, foreign_get(i),
 			    lane->origins.foreign[i], &told);
 	for (size_t i = 0; i < lane->problems.count; i++)
-		if (!is_told(&told, lane->problems.text[i]))
+		if (!is_told(&told, lane->problems.text[i]) &&
+		    !checkup_is_told(c, lane, lane->problems.text[i]))
 			findings_add(&c->findings, "SETTING", FINDING_ERROR,
 			    lane->opt.service_name,
 			    "%s: the lane defers its mail",

@@ -10,7 +10,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
-enum { TEXT_MAX = 4096, QUOTED_MAX = 1 << 20 };
+enum { TEXT_MAX = 1 << 16, QUOTED_MAX = 1 << 20 };
 
 static char *__attribute__((format(printf, 1, 0)))
 printed(const char *format, va_list args)

@@ -11,6 +11,12 @@
 
 enum { POSTCONF_MS = 20000 };
 
+static char *
+path_of(const struct site *site, const char *name)
+{
+	return mem_printf("%s/%s", site->set.config_directory, name);
+}
+
 /* ---- master.cf ---------------------------------------------------------- */
 
 /* What master(8) would pass: the service's name first. */
@@ -57,6 +63,46 @@ load_lane(struct site_lane *lane)
 			 : mem_strdup(lane->opt.service_name);
 }
 
+/* The words of one entry, as they stand in master.cf. */
+struct written {
+	struct mastercf_entry *entry;
+	bool is_found;
+};
+
+static void
+take_written(void *ctx, const char *line)
+{
+	struct written *w = ctx;
+	struct mastercf_entry entry;
+
+	if (w->is_found || !mastercf_parse(&entry, line))
+		return;
+	w->is_found = strcmp(entry.fields[MASTERCF_SERVICE],
+			  w->entry->fields[MASTERCF_SERVICE]) == 0 &&
+		      strcmp(entry.fields[MASTERCF_TYPE],
+			  w->entry->fields[MASTERCF_TYPE]) == 0;
+	if (!w->is_found) {
+		mastercf_fini(&entry);
+		return;
+	}
+	mastercf_fini(w->entry);
+	*w->entry = entry;
+}
+
+/* postconf takes -oNAME=VALUE apart, and drops what stands behind a brace:
+ * what the process gets is what is written. */
+static void
+parse_as_written(
+    const struct site *site, struct mastercf_entry *out, const char *line)
+{
+	char *path = path_of(site, "master.cf");
+	struct written w = {out, false};
+
+	(void)mastercf_parse(out, line);
+	(void)main_cf_each_line(path, take_written, &w);
+	mem_free(path);
+}
+
 /* One line of "postconf -M". */
 static void
 add_line(struct site *site, const char *line)
@@ -71,7 +117,7 @@ add_line(struct site *site, const char *line)
 	site->entries[site->entry_count++] = entry;
 	if (!mastercf_is_lane(&entry))
 		return;
-	(void)mastercf_parse(&lane.entry, line);
+	parse_as_written(site, &lane.entry, line);
 	parse_options(&lane);
 	load_lane(&lane);
 	site->lanes = mem_realloc(
@@ -80,12 +126,6 @@ add_line(struct site *site, const char *line)
 }
 
 /* ---- postconf ----------------------------------------------------------- */
-
-static char *
-path_of(const struct site *site, const char *name)
-{
-	return mem_printf("%s/%s", site->set.config_directory, name);
-}
 
 static void
 note_times(struct site *site)

@@ -43,8 +43,9 @@ split(const char *line, struct main_cf_setting *out)
 }
 
 static void
-add(struct main_cf *cf, const char *line)
+add(void *ctx, const char *line)
 {
+	struct main_cf *cf = ctx;
 	struct main_cf_setting s;
 
 	if (!split(line, &s))
@@ -70,18 +71,18 @@ is_comment(const char *line)
 }
 
 static void
-finish(struct main_cf *cf, struct buf *logical)
+finish(struct buf *logical, main_cf_line_fn *fn, void *ctx)
 {
 	const char *line = buf_str(logical);
 
 	/* A continuation of nothing is passed over, with a warning there. */
 	if (*line != '\0' && !is_space(*line))
-		add(cf, line);
+		fn(ctx, line);
 	buf_reset(logical);
 }
 
 static int
-read_lines(struct main_cf *cf, FILE *file)
+read_lines(FILE *file, main_cf_line_fn *fn, void *ctx)
 {
 	struct buf logical;
 	char *line = NULL;
@@ -95,31 +96,40 @@ read_lines(struct main_cf *cf, FILE *file)
 		if (is_comment(line))
 			continue;
 		if (!is_space(*line))
-			finish(cf, &logical);
+			finish(&logical, fn, ctx);
 		(void)buf_add_str(&logical, line);
 	}
 	n = ferror(file) || !feof(file) ? errno : 0;
 	if (n == 0 && !buf_ok(&logical))
 		n = EFBIG;
-	finish(cf, &logical);
+	finish(&logical, fn, ctx);
 	buf_fini(&logical);
 	free(line);
 	return (int)n;
 }
 
 int
-main_cf_read(struct main_cf *out, const char *directory)
+main_cf_each_line(const char *path, main_cf_line_fn *fn, void *ctx)
 {
-	char *path = mem_printf("%s/main.cf", directory);
 	FILE *file = fopen(path, "re");
 	int error = file == NULL ? errno : 0;
 
-	*out = (struct main_cf){NULL, 0};
-	mem_free(path);
 	if (file == NULL)
 		return error;
-	error = read_lines(out, file);
+	error = read_lines(file, fn, ctx);
 	(void)fclose(file);
+	return error;
+}
+
+int
+main_cf_read(struct main_cf *out, const char *directory)
+{
+	char *path = mem_printf("%s/main.cf", directory);
+	int error;
+
+	*out = (struct main_cf){NULL, 0};
+	error = main_cf_each_line(path, add, out);
+	mem_free(path);
 	if (error != 0)
 		main_cf_fini(out);
 	return error;

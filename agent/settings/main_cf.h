@@ -27,6 +27,12 @@ struct main_cf {
  * them. */
 int main_cf_read(struct main_cf *out, const char *directory);
 
+/* One logical line, continued ones joined; of master.cf, too. */
+typedef void main_cf_line_fn(void *ctx, const char *line);
+
+/* 0, or an errno value; then fn may have had some of the lines. */
+int main_cf_each_line(const char *path, main_cf_line_fn *fn, void *ctx);
+
 /* NULL when the name is not set. */
 const char *main_cf_find(const struct main_cf *cf, const char *name);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/settings/params.h"
+#include "agent/settings/slips.h"
 #include "common/base/mem.h"
 
 /* Where the parser stands: argv[at], and within a cluster such as -uv. */
@@ -44,7 +45,8 @@ options_split(const char *text, char **name_out, char **value_out)
 		p++;
 		n -= 2;
 	}
-	eq = memchr(p, '=', n);
+	/* A brace that is open or has something behind it is Postfix's error */
+	eq = n > 0 && p[0] != '{' ? memchr(p, '=', n) : NULL;
 	if (eq != NULL) {
 		*name_out = trimmed(p, (size_t)(eq - p));
 		*value_out = trimmed(eq + 1, n - (size_t)(eq - p) - 1);
@@ -114,6 +116,27 @@ add_override(struct options *opt, const char *text, struct problems *problems)
 	opt->overrides[opt->override_count++] = o;
 }
 
+/* Words that belong together were cut: told as one. */
+static bool
+is_slip(struct cursor *c, bool is_option, const char *text,
+    struct problems *problems)
+{
+	char *const *more = c->argv + c->at + 1;
+	size_t count = c->at + 1 < c->argc ? (size_t)(c->argc - c->at - 1) : 0;
+	struct slip slip;
+	char *told;
+
+	if (is_option ? !slip_find_option(&slip, text, more, count)
+		      : !slip_find_word(&slip, text, more, count))
+		return false;
+	told = slip_text(&slip);
+	problems_addf(problems, "%s", told);
+	mem_free(told);
+	c->at += (int)slip.words;
+	slip_fini(&slip);
+	return true;
+}
+
 static void
 set_sockets(struct options *opt, const char *text, struct problems *problems)
 {
@@ -128,9 +151,11 @@ set_sockets(struct options *opt, const char *text, struct problems *problems)
 }
 
 static void
-set_with_argument(struct options *opt, char letter, const char *text,
+set_with_argument(struct options *opt, char letter, struct cursor *c,
     struct problems *problems)
 {
+	const char *text = argument(c);
+
 	if (text == NULL)
 		problems_addf(problems,
 		    "bad option: -%c: a value is missing after it", letter);
@@ -140,7 +165,7 @@ set_with_argument(struct options *opt, char letter, const char *text,
 		replace(&opt->service_type, text);
 	else if (letter == 's')
 		set_sockets(opt, text, problems);
-	else
+	else if (!is_slip(c, true, text, problems))
 		add_override(opt, text, problems);
 }
 
@@ -176,7 +201,7 @@ set_letter(struct options *opt, char letter, struct cursor *c,
 	case 'o':
 	case 's':
 	case 't':
-		set_with_argument(opt, letter, argument(c), problems);
+		set_with_argument(opt, letter, c, problems);
 		break;
 	default:
 		problems_addf(problems,
@@ -246,7 +271,8 @@ options_parse(
 		if (strcmp(text, "--") == 0)
 			continue;
 		if (text[0] != '-' || text[1] == '\0') {
-			set_word(opt, text, problems);
+			if (!is_slip(&c, false, text, problems))
+				set_word(opt, text, problems);
 			continue;
 		}
 		c.rest = text + 1;

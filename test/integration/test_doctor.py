@@ -64,7 +64,7 @@ class Site:
                 "smtp_sasl_password_maps": f"texthash:{self.login}",
                 "smtp_sasl_tls_security_options": "noanonymous"})
         self.fast, self.slow = self.lanes.values()
-        self.fields, self.words = {}, {}
+        self.fields, self.words, self.tails = {}, {}, {}
         self.main = {
             **self.settings, "default_transport": "slow",
             "transport_maps": f"texthash:{self.table}"}
@@ -101,7 +101,8 @@ class Site:
             fields = {"limit": 1, **self.fields.get(name, {})}
             origin.services[name, "unix"] = Lane(
                 name, "unix", self.words.get(name, "lane"), options=options,
-                words="" if name in self.words else f"class={name}", **fields)
+                words=self.tails.get(name) or (
+                    "" if name in self.words else f"class={name}"), **fields)
         origin.write()
 
     def rest(self):
@@ -393,6 +394,49 @@ def test_entry_of_master_cf_that_is_not_a_lanes(site):
     site.fields["slow"] = {"private": "n", "unpriv": "n"}
     found_and_cured(
         site, "OPTION-BEHIND-WORD PROCESS-LIMIT PRIVATE UNPRIVILEGED")
+
+
+@pytest.mark.parametrize("words,told", [
+    ("-o lane_connection_limit = 2 class=slow",
+     "-o lane_connection_limit = 2: must be -o lane_connection_limit=2, with "
+     "no blanks round =, or -o { lane_connection_limit = 2 }"),
+    ("class=slow -o\n  lane_connection_limit\n  =2",
+     "-o lane_connection_limit =2: must be"),
+    ("-o lane_connection_limit= 2 -o smtp_tls_exclude_ciphers=aNULL, DES\n"
+     "# between\n  class=slow",
+     "-o smtp_tls_exclude_ciphers=aNULL, DES: must be "
+     "-o { smtp_tls_exclude_ciphers = aNULL, DES }"),
+    ("-o 'lane_connection_limit=2' class=slow", "without quotes"),
+    ("-o {lane_connection_limit=2}, class=slow", "with nothing behind a }"),
+    ("-o smtp_tls_loglevel=1 lane_connection_limit=2 class=slow",
+     "a parameter is set with -o lane_connection_limit=2"),
+    ("class=slow -o lane_connection_limit=2 # only two, see above",
+     "a comment has lines of its own"),
+    ("-olane_connection_limit=2 class=slow", "must be -o name=value"),
+    ("-olane_connection_limit = 2 class=slow", "with no blanks round ="),
+])
+def test_entry_whose_words_were_cut(site, words, told):
+    """One finding, whose command makes the entry right."""
+    site.slow.pop("lane_connection_limit")
+    site.tails["slow"] = words
+    is_obeyed = words.startswith("-olane_connection_limit=")
+    finding, *_ = found_and_cured(
+        site, "ENTRY" if is_obeyed else "ENTRY NOT-DIALED")
+    assert told in finding["text"] and finding["lane"] == "slow"
+    assert in_force(site)["slow", "lane_connection_limit"] == "2"
+
+
+def test_entry_whose_words_nobody_can_put_right(site):
+    """No command, then, that would write them back."""
+    for words in ("-o lane_connection_limit=2 # -o b=3\n  -o "
+                  "smtp_tls_loglevel=1 class=slow",
+                  "-o lane_connection_limit = 2 class=slow whatever"):
+        site.tails["slow"] = words
+        site.slow.pop("lane_connection_limit", None)
+        site.write()
+        finding = site.doctor()[0]
+        assert finding["code"] == "ENTRY" and not finding["fix"]
+        assert "write its entry in master.cf anew" in finding["text"]
 
 
 def test_files_that_others_may_read_or_nobody_has(site):

@@ -122,6 +122,67 @@ options_split_trims_as_postfix_does(void **state)
 }
 
 static void
+options_that_were_cut_are_told_as_one(void **state)
+{
+	static const struct {
+		const char *line, *told;
+	} cases[] = {
+	    {"lane|-o|a|=|2|class=slow",
+		"bad option: -o a = 2: must be -o a=2, with no blanks round "
+		"=, or -o { a = 2 }"},
+	    {"lane|-oa|=|2|class=slow",
+		"bad option: -o a = 2: must be -o a=2, with no blanks round "
+		"=, or -o { a = 2 }"},
+	    {"lane|-o|a|=2|class=slow",
+		"bad option: -o a =2: must be -o a=2, with no blanks round =, "
+		"or -o { a = 2 }"},
+	    {"lane|-o|a=|2|class=slow",
+		"bad option: -o a= 2: must be -o a=2, with no blanks round =, "
+		"or -o { a = 2 }"},
+	    {"lane|-o|a|=|class=slow",
+		"bad option: -o a =: must be -o a=, with no blanks round =, "
+		"or -o { a = }"},
+	    {"lane|-o|a|=|x,|y|class=slow",
+		"bad option: -o a = x, y: must be -o { a = x, y }: with "
+		"blanks only within braces"},
+	    {"lane|class=slow|-o|a=x,|y",
+		"bad option: -o a=x, y: must be -o { a = x, y }: with "
+		"blanks only within braces"},
+	    {"lane|-o|\"a|=|2\"|class=slow",
+		"bad option: -o \"a = 2\": must be -o a=2, without quotes"},
+	    {"lane|-o|'a=2'|class=slow",
+		"bad option: -o 'a=2': must be -o a=2, without quotes"},
+	    {"lane|-o|a=\"x|y\"|class=slow",
+		"bad option: -o a=\"x y\": must be -o { a = x y }, without "
+		"quotes"},
+	    {"lane|-o|{a=2},|class=slow",
+		"bad option: -o {a=2},: must be -o a=2, with nothing behind "
+		"a }"},
+	    {"lane|-o|{a=2|class=slow",
+		"bad option: -o {a=2: must be -o name=value"},
+	    {"lane|class|=|slow", "bad word: class = slow: must be "
+				  "class=slow, without blanks"},
+	    {"lane|-o|b=1|#|only|two|class=slow",
+		"bad word: # only two: must not be there: a comment has lines "
+		"of its own in master.cf"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		parse(cases[i].line);
+		assert_int_equal(problems.count, 1);
+		assert_string_equal(problems.text[0], cases[i].told);
+		assert_string_equal(
+		    opt.class, strstr(cases[i].line, "class=") ? "slow" : "");
+		assert_null(options_override(&opt, "a"));
+	}
+	/* An empty value is one */
+	parse("lane|-o|a=|class=slow|-o|b=|-o|c=");
+	assert_int_equal(problems.count, 0);
+	assert_string_equal(options_override(&opt, "a"), "");
+}
+
+static void
 options_errors_are_told_and_the_rest_is_read(void **state)
 {
 	static const struct {
@@ -169,6 +230,7 @@ main(void)
 	    cmocka_unit_test(options_stand_before_and_behind_words),
 	    cmocka_unit_test(options_given_twice_are_told),
 	    cmocka_unit_test(options_split_trims_as_postfix_does),
+	    cmocka_unit_test(options_that_were_cut_are_told_as_one),
 	    cmocka_unit_test(options_errors_are_told_and_the_rest_is_read),
 	};
 
