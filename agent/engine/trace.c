@@ -90,6 +90,22 @@ trace_received(const struct peer *peer, const struct transaction *about,
 }
 
 void
+trace_received_text(const struct peer *peer, const char *text)
+{
+	if (trace_is_on(peer))
+		tell(peer, NULL, '<', text);
+}
+
+void
+trace_remark(const struct peer *peer, const char *text)
+{
+	const struct tracer *tracer = peer->tracer;
+
+	if (tracer != NULL && tracer->is_wanted)
+		tracer->hear(tracer->ctx, peer, NULL, '!', text);
+}
+
+void
 trace_received_hidden(const struct peer *peer, int code)
 {
 	char text[40];

@@ -18,9 +18,9 @@
 
 struct transaction;
 
-/* Who hears the dialogue as it happens, a line at a time: way is '>' or '<',
- * text is printable; about: whose command or reply it is, or NULL. Called from
- * within the session: nothing may be done to it. */
+/* Who hears the dialogue as it happens, a line at a time: way is '>', '<', or
+ * '!' (a remark), text is printable; about: whose command or reply it is, or
+ * NULL. Called from within the session: nothing may be done to it. */
 struct tracer {
 	bool is_wanted;
 	void (*hear)(void *ctx, const struct peer *peer,
@@ -41,6 +41,13 @@ void trace_sent_octets(const struct peer *peer, const struct transaction *about,
 
 void trace_received(const struct peer *peer, const struct transaction *about,
     const struct reply *reply);
+
+/* A reply, printable, in one line, without what may be secret. */
+void trace_received_text(const struct peer *peer, const char *text);
+
+/* What happens to the connection beside the dialogue: for who listens alone,
+ * since the log has it in its own words. */
+void trace_remark(const struct peer *peer, const char *text);
 
 /* A reply, or a part of it, that is not to be shown. */
 void trace_received_hidden(const struct peer *peer, int code);

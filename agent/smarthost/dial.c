@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/engine/trace.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -167,6 +168,7 @@ dial_fail(struct dial *dial, enum dial_stage stage, const char *status,
 		candidate_rest(&dial->dialer->rests, &dial->at.sa,
 		    loop_now_ms(dial->dialer->loop));
 	log_info("%s, session=%s", r->dsn.text, dial->session);
+	trace_remark(&r->peer, r->dsn.text);
 	tell(dial, &note);
 }
 

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "agent/engine/trace.h"
 #include "agent/smarthost/dial.h"
 #include "agent/smarthost/handshake.h"
 #include "agent/smarthost/peer_list.h"
@@ -635,6 +636,16 @@ on_connected(void *ctx, bool readable, bool writable)
 }
 
 static void
+trace_connecting(const struct dial *dial)
+{
+	char text[sizeof(dial->at.host) + sizeof(dial->at.addr) + 40];
+
+	(void)snprintf(text, sizeof(text), "connecting to %s[%s]:%u",
+	    dial->at.host, dial->at.addr, (unsigned)dial->at.port);
+	trace_remark(&dial->result.peer, text);
+}
+
+static void
 start_connect(struct dial *dial)
 {
 	struct dialer *d = dial->dialer;
@@ -665,6 +676,7 @@ start_connect(struct dial *dial)
 	dial_tell(dial, DIAL_RESOLVE, NULL, NULL, NULL);
 	log_debug("connecting to %s[%s] port %u, session=%s", dial->at.host,
 	    dial->at.addr, (unsigned)dial->at.port, dial->session);
+	trace_connecting(dial);
 	if (connect(dial->fd, (const void *)&dial->at.sa, n) != 0 &&
 	    errno != EINPROGRESS) {
 		fail_connect(dial, errno);

@@ -428,6 +428,25 @@ is_too_early(const struct dial *dial, const struct reply *reply)
 	       (buf_len(&dial->out) > 0 || link_unsent(dial->link) > 0);
 }
 
+/* A challenge is not shown; of other replies to a login no more is than the log
+ * has of a refusal: some servers repeat what they were told. */
+static void
+trace_reply(const struct dial *dial, const struct reply *reply)
+{
+	const struct peer *peer = &dial->result.peer;
+	char text[DSN_TEXT_MAX];
+
+	if (dial->state != DIAL_STATE_AUTH) {
+		trace_received(peer, NULL, reply);
+	} else if (reply->code == 334 || reply->sent_code == 334) {
+		trace_received_hidden(peer, reply->sent_code);
+	} else if (trace_is_on(peer)) {
+		reply_text(reply, text, sizeof(text));
+		dial_hide_secrets(dial, text);
+		trace_received_text(peer, text);
+	}
+}
+
 static void
 on_reply(struct dial *dial, const struct reply *reply, bool has_more)
 {
@@ -445,11 +464,7 @@ on_reply(struct dial *dial, const struct reply *reply, bool has_more)
 	dial->dialer->tally.replies_421 += reply->sent_code == 421;
 	if (dial->state != DIAL_STATE_QUIT)
 		dial_tell(dial, dial_stage_of(dial->state), reply, NULL, NULL);
-	/* Some servers repeat what they were told. */
-	if (dial->state == DIAL_STATE_AUTH)
-		trace_received_hidden(&dial->result.peer, reply->sent_code);
-	else
-		trace_received(&dial->result.peer, NULL, reply);
+	trace_reply(dial, reply);
 	if (is_too_early(dial, reply)) {
 		fail_protocol(dial);
 		return;

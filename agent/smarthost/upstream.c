@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/engine/trace.h"
 #include "agent/smarthost/endings.h"
 #include "agent/smarthost/link.h"
 #include "common/base/clock.h"
@@ -183,6 +184,19 @@ is_final(const struct dial_result *result)
 }
 
 static void
+trace_next_dial(const struct peer *peer, const struct route *route)
+{
+	int64_t wait_us = route->dial_not_before_us - clock_moment().us;
+	char text[100];
+
+	if (wait_us <= 0)
+		return;
+	(void)snprintf(text, sizeof(text),
+	    "next dial in %.1f s at the earliest", (double)wait_us / 1e6);
+	trace_remark(peer, text);
+}
+
+static void
 on_dial_failed(struct upstream *u, struct dial_result *result)
 {
 	struct upstreams *ups = u->ups;
@@ -208,6 +222,7 @@ on_dial_failed(struct upstream *u, struct dial_result *result)
 	release(u, !result->had_connection);
 	(void)judge(u, result, &failure.patience_us);
 	lane_dial_failed(ups->lane, route, &failure, clock_moment());
+	trace_next_dial(&result->peer, route);
 	dial_result_fini(result);
 	free_upstream(u);
 }

@@ -1,4 +1,5 @@
 """The dialogue of a lane as it happens, for an operator who listens."""
+import base64
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import subprocess
 import pytest
 from harness import messages
 from harness.simulator import Simulator
+from harness.upstream import PASSWORD, USER
 
 
 class Trace:
@@ -102,11 +104,42 @@ def test_login_is_hidden_and_filter_holds(origin, base, certs, started):
     sent = [line["text"] for line in every if line["way"] == "sent"]
     assert [t for t in sent if t.endswith(" octets of login, hidden>")]
     assert not [t for t in sent if t.startswith("AUTH")]
-    assert "235 <hidden>" in text
+    assert re.search(r"^235 ", text, re.M)
     assert {line["queue_id"] for line in one} == {one[0]["queue_id"]} != {""}
     text = "\n".join(line["text"] for line in one)
     assert "RCPT TO:<wanted@rcpt.example>" in text
     assert "other@" not in text and "EHLO" not in text
+
+
+def test_dials_that_fail_say_why(origin, base, certs, started):
+    """What the server says to a login, but for what is secret in it; and a
+    connection that nobody takes."""
+    sim = started(Simulator(base, certs, store=True))
+    origin.agent("lane", "fast", "class=fast", {
+        "lane_connection_limit": "1", "lane_messages_per_connection": "1",
+        "lane_pipeline_auth": "no"})
+    origin.relay_to(sim, transport="fast")
+    started(origin)
+    origin.inject(messages.generate(1, prefix="first"))
+    sim.wait_taken(1)
+    origin.wait_empty()
+    encoded = base64.b64encode(f"\0{USER}\0{PASSWORD}".encode()).decode()
+    sim.script(f'auth reply "535 5.7.8 no {encoded} such {PASSWORD} login"\n')
+    with Trace(origin, "fast") as trace:
+        def heard(begin):
+            lines = []
+            while not (lines and begin in lines[-1]["text"]):
+                lines.append(trace.line())
+            return lines
+        origin.inject(messages.generate(1, prefix="refused"))
+        lines = heard("next dial in ")
+        sim.stop()
+        origin.postlane("retry")
+        lines += heard("Connection refused")
+    text = "\n".join(f"{line['way']} {line['text']}" for line in lines)
+    assert re.search(r"^received 535 5\.7\.8 no \.+=* such \.\.$", text, re.M)
+    assert PASSWORD not in text and encoded not in text
+    assert f"remark connecting to 127.0.0.1[127.0.0.1]:{sim.port}" in text
 
 
 def test_next_process_is_heard_as_well(lane):
