@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/settings/assignment.h"
 #include "agent/settings/options.h"
 #include "agent/settings/slips.h"
 #include "common/base/buf.h"
@@ -53,7 +54,7 @@ read_option(struct reading *r, const char *text, char *const *more, size_t n)
 		slip_fini(&slip);
 		return used;
 	}
-	r->is_unclear = r->is_unclear || !options_split(text, &name, &value);
+	r->is_unclear = r->is_unclear || !assignment_split(text, &name, &value);
 	mem_free(name);
 	mem_free(value);
 	add_option(r, "-o ", text);

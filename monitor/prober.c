@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/io/command_output.h"
+#include "agent/settings/assignment.h"
 #include "agent/settings/postconf.h"
 #include "common/base/clean.h"
 #include "common/base/mem.h"
@@ -76,7 +77,7 @@ is_overridden(const char *option, const char *const *overrides)
 	char *name, *value;
 	bool found = false;
 
-	if (!options_split(option, &name, &value))
+	if (!assignment_split(option, &name, &value))
 		return false;
 	for (size_t i = 0; overrides != NULL && overrides[i] != NULL; i++) {
 		size_t n = strcspn(overrides[i], "=");

@@ -1,9 +1,9 @@
 #include "agent/settings/options.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/settings/assignment.h"
 #include "agent/settings/params.h"
 #include "agent/settings/slips.h"
 #include "common/base/mem.h"
@@ -14,53 +14,6 @@ struct cursor {
 	char *const *argv;
 	const char *rest; /* letters left of the cluster, or "" */
 };
-
-static bool
-is_blank(char c)
-{
-	return isspace((unsigned char)c) != 0;
-}
-
-static char *
-trimmed(const char *p, size_t n)
-{
-	while (n > 0 && is_blank(*p)) {
-		p++;
-		n--;
-	}
-	while (n > 0 && is_blank(p[n - 1]))
-		n--;
-	return mem_strndup(p, n);
-}
-
-bool
-options_split(const char *text, char **name_out, char **value_out)
-{
-	char *whole = trimmed(text, strlen(text));
-	size_t n = strlen(whole);
-	const char *p = whole, *eq;
-
-	*name_out = *value_out = NULL;
-	if (n >= 2 && p[0] == '{' && p[n - 1] == '}') {
-		p++;
-		n -= 2;
-	}
-	/* A brace that is open or has something behind it is Postfix's error */
-	eq = n > 0 && p[0] != '{' ? memchr(p, '=', n) : NULL;
-	if (eq != NULL) {
-		*name_out = trimmed(p, (size_t)(eq - p));
-		*value_out = trimmed(eq + 1, n - (size_t)(eq - p) - 1);
-	}
-	mem_free(whole);
-	/* As in Postfix a name is one word: "a b = c" is a slip. */
-	if (*name_out != NULL && (*name_out)[0] != '\0' &&
-	    strpbrk(*name_out, " \t\r\n") == NULL)
-		return true;
-	mem_free(*name_out);
-	mem_free(*value_out);
-	*name_out = *value_out = NULL;
-	return false;
-}
 
 /* The argument of an option: the rest of the cluster, or the next word. */
 static const char *
@@ -105,7 +58,7 @@ add_override(struct options *opt, const char *text, struct problems *problems)
 {
 	struct option_override o;
 
-	if (!options_split(text, &o.name, &o.value)) {
+	if (!assignment_split(text, &o.name, &o.value)) {
 		problems_addf(
 		    problems, "bad option: -o %s: must be -o name=value", text);
 		return;
@@ -223,7 +176,7 @@ set_word(struct options *opt, const char *text, struct problems *problems)
 		opt->is_token = true;
 		return;
 	}
-	if (!options_split(text, &name, &value)) {
+	if (!assignment_split(text, &name, &value)) {
 		problems_addf(
 		    problems, "bad word: %s: must be class=name", text);
 		return;

@@ -47,8 +47,4 @@ void options_fini(struct options *opt);
 /* What -o says of a name, unexpanded; NULL: nothing. The last counts. */
 const char *options_override(const struct options *opt, const char *name);
 
-/* Splits "name = value" or "{name = value}"; false when there is no "=" or no
- * name. The results are the caller's to free. */
-bool options_split(const char *text, char **name_out, char **value_out);
-
 #endif

@@ -3,7 +3,7 @@
 #include <ctype.h>
 #include <string.h>
 
-#include "agent/settings/options.h"
+#include "agent/settings/assignment.h"
 #include "agent/settings/params.h"
 #include "common/base/buf.h"
 #include "common/base/mem.h"
@@ -71,7 +71,7 @@ meant_by(const char *text)
 {
 	char *name, *value, *out;
 
-	if (!options_split(text, &name, &value))
+	if (!assignment_split(text, &name, &value))
 		return NULL;
 	out = strpbrk(value, " \t") != NULL
 		  ? mem_printf("{ %s = %s }", name, value)

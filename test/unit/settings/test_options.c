@@ -5,6 +5,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "agent/settings/assignment.h"
 #include "agent/settings/options.h"
 #include "common/base/mem.h"
 
@@ -92,7 +93,7 @@ options_given_twice_are_told(void **state)
 }
 
 static void
-options_split_trims_as_postfix_does(void **state)
+assignments_are_split_as_postfix_does(void **state)
 {
 	static const struct {
 		const char *text, *name, *value;
@@ -111,14 +112,14 @@ options_split_trims_as_postfix_does(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
-		assert_true(options_split(good[i].text, &name, &value));
+		assert_true(assignment_split(good[i].text, &name, &value));
 		assert_string_equal(name, good[i].name);
 		assert_string_equal(value, good[i].value);
 		mem_free(name);
 		mem_free(value);
 	}
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		assert_false(options_split(bad[i], &name, &value));
+		assert_false(assignment_split(bad[i], &name, &value));
 }
 
 static void
@@ -229,7 +230,7 @@ main(void)
 	    cmocka_unit_test(options_without_n_take_the_process_name),
 	    cmocka_unit_test(options_stand_before_and_behind_words),
 	    cmocka_unit_test(options_given_twice_are_told),
-	    cmocka_unit_test(options_split_trims_as_postfix_does),
+	    cmocka_unit_test(assignments_are_split_as_postfix_does),
 	    cmocka_unit_test(options_that_were_cut_are_told_as_one),
 	    cmocka_unit_test(options_errors_are_told_and_the_rest_is_read),
 	};
