@@ -182,7 +182,7 @@ $(BUILD)/fuzz/fuzz_redis: $(call fuzz_obj,agent/engine/fleet_heard.c agent/fleet
 $(BUILD)/fuzz/fuzz_login: $(call fuzz_obj,agent/smarthost/bearer.c agent/smarthost/sasl.c)
 $(BUILD)/fuzz/fuzz_dns: $(call fuzz_obj,$(addprefix agent/io/,dns_filter.c dnsreply.c resolver_records.c))
 $(BUILD)/fuzz/fuzz_table: $(call fuzz_obj,$(addprefix agent/tables/,cidr_table.c inline_table.c logical_lines.c table_name.c))
-$(BUILD)/fuzz/fuzz_value: $(call fuzz_obj,agent/smarthost/tlspolicy.c)
+$(BUILD)/fuzz/fuzz_value: $(call fuzz_obj,agent/io/trusted_resolver.c agent/smarthost/tlspolicy.c)
 $(BUILD)/fuzz/fuzz_session $(BUILD)/fuzz/fuzz_smuggle: $(call fuzz_obj,$(FUZZ_MAIL))
 $(BUILD)/fuzz/fuzz_board: $(call fuzz_obj,$(FUZZ_BOARD))
 $(BUILD)/fuzz/fuzz_http: $(call fuzz_obj,agent/io/loop.c monitor/lanestat/answers.c monitor/lanestat/web.c)

@@ -65,6 +65,9 @@ void checkup_accounts(struct checkup *c);
  * all go by the same. */
 void checkup_fleet(struct checkup *c);
 
+/* The resolver that is trusted with DNSSEC: does it validate. */
+void checkup_dane(struct checkup *c);
+
 /* The smarthost, by a dial for each lane: names, TLS, certificates, login, and
  * what the kernel does with idle connections over that distance. */
 void checkup_wire(struct checkup *c);

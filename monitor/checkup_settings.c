@@ -1,7 +1,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
+#include "agent/io/trusted_resolver.h"
 #include "agent/settings/foreign.h"
 #include "agent/settings/params.h"
 #include "common/base/mem.h"
@@ -58,6 +60,25 @@ wrong_with(const struct param *param, const char *value)
 	problems_fini(&problems);
 	settings_free(&set);
 	return why;
+}
+
+/* ... in a lane, where another setting may be missing. */
+static char *
+wrong_in(
+    const struct site_lane *lane, const struct param *param, const char *value)
+{
+	char *why = wrong_with(param, value);
+	const char *missing;
+
+	if (why != NULL || strcmp(param->name, "smtp_tls_security_level") != 0 ||
+	    strncasecmp(value, "dane", 4) != 0)
+		return why;
+	missing = trusted_resolver_missing(&lane->set);
+	return missing == NULL
+		   ? NULL
+		   : mem_printf("bad parameter: %s = %s: not supported by lane "
+				"without %s",
+			 param->name, value, missing);
 }
 
 /* ---- what is written in a way that is refused ------------------------------
@@ -184,7 +205,7 @@ check_override(struct checkup *c, const struct site_lane *lane,
 	char *why;
 
 	if (param != NULL) {
-		why = wrong_with(param, o->value);
+		why = wrong_in(lane, param, o->value);
 		if (why == NULL)
 			return;
 		findings_add(&c->findings, "BAD-VALUE", FINDING_ERROR,
@@ -268,7 +289,7 @@ check_inherited(
 		if (value == NULL || params_is_ours(param) ||
 		    lane->origins.params[i] != CONFIG_MAIN_CF)
 			continue;
-		why = wrong_with(param, value);
+		why = wrong_in(lane, param, value);
 		if (why == NULL)
 			continue;
 		findings_add(&c->findings, "BAD-VALUE", FINDING_ERROR,

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/settings/foreign.h"
+#include "agent/settings/params.h"
 #include "agent/settings/references.h"
 #include "common/base/buf.h"
 #include "common/base/mem.h"
@@ -98,7 +99,10 @@ is_of_a_lane(const struct site *site, const char *name)
 static bool
 is_strange(const struct site *site, const char *name)
 {
+	const struct param *param = params_find(name);
+
 	return strncmp(name, "lane_", 5) == 0 ||
+	       (param != NULL && params_is_ours(param)) ||
 	       (foreign_is_of_queue_manager(name) && is_of_a_lane(site, name));
 }
 

@@ -236,14 +236,14 @@ word_like(const struct param *param, const char *text)
 	return is_one && fewest * 2 < n ? mem_strndup(best.p, best.n) : NULL;
 }
 
-/* One that sends nothing in clear text. */
+/* One that sends nothing in clear text; DANE may, where it finds nothing. */
 static char *
 level_like(const struct param *param, const char *text)
 {
 	char *like = word_like(param, text);
 
 	if (like != NULL && strcmp(like, "none") != 0 &&
-	    strcmp(like, "may") != 0)
+	    strcmp(like, "may") != 0 && strncmp(like, "dane", 4) != 0)
 		return like;
 	mem_free(like);
 	return mem_strdup("secure");

@@ -49,6 +49,8 @@ struct settings {
 	char *smtp_host_lookup; /* dns, native */
 	char *smtp_dns_resolver_options; /* res_defnames, res_dnsrch */
 	char *smtp_dns_support_level; /* disabled, enabled, dnssec */
+	char *smtp_tls_dane_resolver; /* see agent/io/trusted_resolver.h */
+	char *dnssec_probe; /* see agent/io/dnsquestion.h */
 	bool disable_dns_lookups;
 	char *smtp_tcp_port, *smtp_fallback_relay;
 	int smtp_mx_address_limit;
@@ -100,6 +102,9 @@ struct settings {
 	char *smtp_tls_eccert_file, *smtp_tls_eckey_file;
 	char *smtp_tls_verify_cert_match, *smtp_tls_secure_cert_match;
 	char *smtp_tls_fingerprint_cert_match, *smtp_tls_fingerprint_digest;
+	char *smtp_tls_dane_insecure_mx_policy; /* may, encrypt, dane */
+	bool smtp_tls_force_insecure_host_tlsa_lookup;
+	char *tls_dane_digests; /* see agent/smarthost/dane_digests.h */
 	char *smtp_tls_protocols, *smtp_tls_mandatory_protocols;
 	char *smtp_tls_ciphers, *smtp_tls_mandatory_ciphers;
 	char *smtp_tls_exclude_ciphers, *smtp_tls_mandatory_exclude_ciphers;

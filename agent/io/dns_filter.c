@@ -5,7 +5,8 @@
 
 #include "common/base/log.h"
 
-enum { NAME_SIZE = 256, TEXT_MAX = 1024, VALUE_MAX = 1024 };
+/* Two letters for each octet of a record. */
+enum { NAME_SIZE = 256, TEXT_MAX = 2 * 65535 + 512, VALUE_MAX = 1024 };
 
 /* So many numbers and a name: of MX one, of SRV three. False: malformed. */
 static bool
@@ -34,6 +35,25 @@ put_address(struct buf *out, const struct dnsreply_record *r, int family)
 	       buf_add_str(out, text);
 }
 
+static bool
+put_tlsa(struct buf *out, const struct dnsreply_record *r)
+{
+	if (r->n < 3)
+		return buf_add_str(out, "[truncated record]");
+	(void)buf_addf(out, "%u %u %u ", (unsigned)r->data[0],
+	    (unsigned)r->data[1], (unsigned)r->data[2]);
+	for (size_t i = 3; i < r->n; i++)
+		(void)buf_addf(out, "%02x", (unsigned)r->data[i]);
+	return true;
+}
+
+/* How many stand before the name. */
+static size_t
+numbers_of(unsigned type)
+{
+	return type == DNS_TYPE_MX ? 1 : type == DNS_TYPE_SRV ? 3 : 0;
+}
+
 /* False: it is malformed, which whoever reads it finds as well. */
 static bool
 put_record(struct buf *out, unsigned type, const struct dnsreply_record *r)
@@ -42,7 +62,8 @@ put_record(struct buf *out, unsigned type, const struct dnsreply_record *r)
 		unsigned type;
 		const char *name;
 	} types[] = {{DNS_TYPE_A, "A"}, {DNS_TYPE_AAAA, "AAAA"},
-	    {DNS_TYPE_MX, "MX"}, {DNS_TYPE_SRV, "SRV"}};
+	    {DNS_TYPE_MX, "MX"}, {DNS_TYPE_SRV, "SRV"},
+	    {DNS_TYPE_CNAME, "CNAME"}, {DNS_TYPE_TLSA, "TLSA"}};
 	char owner[NAME_SIZE];
 
 	if (dnsreply_name(r->owner, r->msg, r->msg_n, owner, sizeof(owner)) ==
@@ -55,7 +76,9 @@ put_record(struct buf *out, unsigned type, const struct dnsreply_record *r)
 	if (type == DNS_TYPE_A || type == DNS_TYPE_AAAA)
 		return put_address(
 		    out, r, type == DNS_TYPE_A ? AF_INET : AF_INET6);
-	return put_host(out, r, type == DNS_TYPE_MX ? 1 : 3);
+	if (type == DNS_TYPE_TLSA)
+		return put_tlsa(out, r);
+	return put_host(out, r, numbers_of(type));
 }
 
 /* The first word alone counts. */

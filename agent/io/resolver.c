@@ -23,10 +23,14 @@
 #include <string.h>
 #include <strings.h>
 
+#include "agent/io/dnsquestion.h"
 #include "agent/io/dnsreply.h"
+#include "agent/io/hostsfile.h"
 #include "agent/io/resolvconf.h"
 #include "agent/io/resolver_cache.h"
+#include "agent/io/resolver_failure.h"
 #include "agent/io/resolver_records.h"
+#include "agent/io/trusted_resolver.h"
 #include "common/base/list.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -61,10 +65,10 @@ struct resolver {
 	struct list watches, queries;
 	struct resolver_cache cache;
 	const struct rewriter *filter; /* or NULL */
+	bool is_trusted; /* what its servers vouch for is believed */
+	bool has_vouched; /* ... and for something, last at: */
+	int64_t vouched_ms;
 };
-
-/* What the filter made of a reply, beside the statuses of c-ares. */
-enum { FILTER_DROPPED = 1000, FILTER_FAILED };
 
 /* One question that c-ares works on. */
 struct question {
@@ -78,6 +82,7 @@ struct resolver_query {
 	struct loop_timer *timer; /* ends the patience, delivers the answer */
 	char *name;
 	enum resolver_kind kind;
+	unsigned probe_type; /* of RESOLVER_PROBE */
 	bool is_settled; /* the answer waits for the timer */
 	enum source source;
 	size_t name_index; /* in what the search makes of name */
@@ -192,6 +197,19 @@ use_servers(struct resolver *r, const char *csv)
 	return ares_set_servers_ports_csv(r->channel, csv);
 }
 
+/* c-ares' own cache, where it has one, would answer for the resolver. */
+static int
+set_no_cache(struct ares_options *options)
+{
+#ifdef ARES_OPT_QUERY_CACHE
+	options->qcache_max_ttl = 0;
+	return ARES_OPT_QUERY_CACHE;
+#else
+	(void)options;
+	return 0;
+#endif
+}
+
 static int
 open_dns(struct resolver *r, const char *servers)
 {
@@ -203,6 +221,8 @@ open_dns(struct resolver *r, const char *servers)
 	options.sock_state_cb_data = r;
 	options.timeout = r->conf.timeout_s * 1000;
 	options.tries = r->conf.attempts;
+	if (r->is_trusted)
+		mask |= set_no_cache(&options);
 	mask |= r->conf.rotate ? ARES_OPT_ROTATE : ARES_OPT_NOROTATE;
 	rc = ares_init_options(&r->channel, &options, mask);
 	if (rc != ARES_SUCCESS || servers == NULL)
@@ -213,16 +233,6 @@ open_dns(struct resolver *r, const char *servers)
 	return rc;
 }
 
-static int
-open_files(struct resolver *r)
-{
-	struct ares_options options = {0};
-	char lookups[] = "f";
-
-	options.lookups = lookups;
-	return ares_init_options(&r->files, &options, ARES_OPT_LOOKUPS);
-}
-
 bool
 resolver_wants_dns(const struct settings *set)
 {
@@ -231,13 +241,14 @@ resolver_wants_dns(const struct settings *set)
 	return !set->disable_dns_lookups;
 }
 
-struct resolver *
-resolver_new_from(struct loop *loop, const struct settings *set,
-    const char *resolv_conf, const char *servers)
+static struct resolver *
+new_resolver(struct loop *loop, const struct settings *set,
+    const char *resolv_conf, const char *servers, bool is_trusted)
 {
 	struct resolver *r = mem_zalloc(sizeof(*r));
 	int rc;
 
+	r->is_trusted = is_trusted;
 	r->loop = loop;
 	list_init(&r->watches);
 	list_init(&r->queries);
@@ -249,7 +260,7 @@ resolver_new_from(struct loop *loop, const struct settings *set,
 	if (rc == ARES_SUCCESS)
 		rc = open_dns(r, servers);
 	if (rc == ARES_SUCCESS) {
-		rc = open_files(r);
+		rc = hostsfile_open(&r->files);
 		if (rc != ARES_SUCCESS)
 			ares_destroy(r->channel);
 	}
@@ -263,9 +274,43 @@ resolver_new_from(struct loop *loop, const struct settings *set,
 }
 
 struct resolver *
+resolver_new_from(struct loop *loop, const struct settings *set,
+    const char *resolv_conf, const char *servers)
+{
+	return new_resolver(loop, set, resolv_conf, servers, false);
+}
+
+struct resolver *
 resolver_new(struct loop *loop, const struct settings *set)
 {
 	return resolver_new_from(loop, set, RESOLVCONF_PATH, NULL);
+}
+
+struct resolver *
+resolver_new_secure(
+    struct loop *loop, const struct settings *set, const char *resolv_conf)
+{
+	char servers[TRUSTED_RESOLVER_SIZE], why[TRUSTED_RESOLVER_WHY_SIZE];
+
+	if (!trusted_resolver_is_wanted(set) ||
+	    !trusted_resolver_servers(set->smtp_tls_dane_resolver, servers,
+		sizeof(servers), why, sizeof(why)))
+		return new_resolver(loop, set, resolv_conf, NULL, false);
+	return new_resolver(loop, set, resolv_conf, servers, true);
+}
+
+bool
+resolver_is_secure(const struct resolver *resolver)
+{
+	return resolver->is_trusted;
+}
+
+bool
+resolver_has_vouched(const struct resolver *resolver)
+{
+	return resolver->has_vouched &&
+	       loop_now_ms(resolver->loop) - resolver->vouched_ms <
+		   RESOLVER_VOUCHED_MS;
 }
 
 void
@@ -348,81 +393,42 @@ settle(struct resolver_query *q)
 	loop_timer_soon(q->timer);
 }
 
-/* The type smtp(8) would have asked last. */
+/* The type of a question that is not for addresses. */
+static unsigned
+type_of(const struct resolver_query *q)
+{
+	switch (q->kind) {
+	case RESOLVER_MX:
+		return DNS_TYPE_MX;
+	case RESOLVER_SRV:
+		return DNS_TYPE_SRV;
+	case RESOLVER_CNAME:
+		return DNS_TYPE_CNAME;
+	case RESOLVER_TLSA:
+		return DNS_TYPE_TLSA;
+	case RESOLVER_PROBE:
+		return q->probe_type;
+	case RESOLVER_ADDRS:
+		break;
+	}
+	CHECK(q->kind == RESOLVER_ADDRS);
+	return DNS_TYPE_A;
+}
+
+/* Of addresses the one that smtp(8) would have asked for last. */
 static const char *
 type_name(const struct resolver_query *q)
 {
-	if (q->kind != RESOLVER_ADDRS)
-		return q->kind == RESOLVER_MX ? "MX" : "SRV";
-	return q->resolver->has_ipv6 ? "AAAA" : "A";
-}
-
-static void
-set_filtered(struct resolver_query *q, int rc)
-{
-	bool is_dropped = rc == FILTER_DROPPED;
-
-	q->answer.status = is_dropped ? RESOLVER_FILTERED : RESOLVER_TEMPORARY;
-	(void)snprintf(q->answer.reason, sizeof(q->answer.reason),
-	    "Error looking up name=%s type=%s: %s", q->name, type_name(q),
-	    is_dropped ? "DNS reply filter drops all results"
-		       : "Invalid DNS reply filter syntax");
+	if (q->kind == RESOLVER_ADDRS && q->resolver->has_ipv6)
+		return dnsquestion_type_name(DNS_TYPE_AAAA);
+	return dnsquestion_type_name(type_of(q));
 }
 
 static void
 set_failure(struct resolver_query *q, int rc)
 {
-	const char *text = "Host not found, try again";
-
-	if (rc == FILTER_DROPPED || rc == FILTER_FAILED) {
-		set_filtered(q, rc);
-		return;
-	}
-	q->answer.status = RESOLVER_TEMPORARY;
-	if (rc == ARES_ENOTFOUND || rc == ARES_EBADNAME) {
-		q->answer.status = RESOLVER_NOT_FOUND;
-		text = "Host not found";
-	} else if (rc == ARES_ENODATA) {
-		q->answer.status = RESOLVER_NOT_FOUND;
-		text = "Host found but no data record of requested type";
-	} else if (rc == ARES_EFORMERR || rc == ARES_ENOTIMP ||
-		   rc == ARES_EREFUSED) {
-		q->answer.status = RESOLVER_FAILED;
-		text = "Non-recoverable error";
-	} else if (rc == ARES_EBADRESP) {
-		text = "Malformed or unexpected name server reply";
-	}
-	if (q->source == SOURCE_DNS)
-		(void)snprintf(q->answer.reason, sizeof(q->answer.reason),
-		    "Host or domain name not found. Name service error for "
-		    "name=%s type=%s: %s",
-		    q->name, type_name(q), text);
-	else
-		(void)snprintf(q->answer.reason, sizeof(q->answer.reason),
-		    "unable to look up host %s: %s", q->name,
-		    q->answer.status == RESOLVER_TEMPORARY
-			? "Temporary failure in name resolution"
-			: "Name or service not known");
-}
-
-/* A name that does not exist, or has no such record. */
-static bool
-is_missing(int rc)
-{
-	return rc == ARES_ENOTFOUND || rc == ARES_EBADNAME ||
-	       rc == ARES_ENODATA;
-}
-
-/* What two questions about one name found: something is better than nothing,
- * a trouble that may pass hides whether there is something. */
-static int
-worse(int a, int b)
-{
-	if (a == ARES_SUCCESS || b == ARES_SUCCESS)
-		return a == ARES_SUCCESS ? b : a;
-	if (is_missing(a) != is_missing(b))
-		return is_missing(a) ? b : a;
-	return a == ARES_ENODATA ? a : b;
+	resolver_failure_set(
+	    &q->answer, rc, q->name, type_name(q), q->source != SOURCE_DNS);
 }
 
 static bool
@@ -443,6 +449,18 @@ by_preference(const void *a, const void *b)
 					     : x->preference > y->preference;
 }
 
+/* Any answer will do, also that there is nothing. */
+static void
+conclude_probe(struct resolver_query *q)
+{
+	if (has_open_questions(q))
+		q->failure = ARES_ETIMEOUT;
+	if (q->failure != ARES_SUCCESS &&
+	    !resolver_failure_is_missing(q->failure))
+		set_failure(q, q->failure);
+	settle(q);
+}
+
 /* All about the name in hand is known, or will not be. */
 static void
 conclude(struct resolver_query *q)
@@ -451,11 +469,15 @@ conclude(struct resolver_query *q)
 	int ttl_s = q->ttl_s;
 
 	CHECK(!q->is_settled);
+	if (q->kind == RESOLVER_PROBE) {
+		conclude_probe(q);
+		return;
+	}
 	if (a->count > 0) {
 		if (has_open_questions(q) || (q->failure != ARES_SUCCESS &&
 						 q->failure != FILTER_DROPPED))
 			ttl_s = ttl_s < PARTIAL_TTL_S ? ttl_s : PARTIAL_TTL_S;
-		if (q->kind != RESOLVER_ADDRS)
+		if (a->mx != NULL)
 			qsort(a->mx, a->count, sizeof(*a->mx), by_preference);
 		resolver_cache_add(&q->resolver->cache, q->name, q->kind,
 		    &q->answer, ttl_s, loop_now_ms(q->resolver->loop));
@@ -463,11 +485,11 @@ conclude(struct resolver_query *q)
 		return;
 	}
 	if (has_open_questions(q))
-		q->failure = worse(q->failure, ARES_ETIMEOUT);
+		q->failure = resolver_failure_worse(q->failure, ARES_ETIMEOUT);
 	forget_questions(q);
 	/* While it is not known that this name does not exist, the next must
 	 * not be taken in its place. */
-	if (!is_missing(q->failure)) {
+	if (!resolver_failure_is_missing(q->failure)) {
 		set_failure(q, q->failure);
 		settle(q);
 		return;
@@ -486,6 +508,21 @@ on_query_timer(void *ctx)
 		conclude(q);
 }
 
+/* AD is about the name that was asked for, by a resolver that may say so: a
+ * name out of a search list is nobody's word. */
+static bool
+is_vouched_for(
+    const struct resolver_query *q, const unsigned char *msg, size_t n)
+{
+	struct resolver *r = q->resolver;
+
+	if (!r->is_trusted || !dnsquestion_is_authentic(msg, n))
+		return false;
+	r->has_vouched = true;
+	r->vouched_ms = loop_now_ms(r->loop);
+	return q->source == SOURCE_DNS && r->search_flags == 0;
+}
+
 static int
 take_reply(
     struct resolver_query *q, unsigned type, const unsigned char *msg, size_t n)
@@ -493,8 +530,14 @@ take_reply(
 	const struct rewriter *filter =
 	    q->source == SOURCE_DNS ? q->resolver->filter : NULL;
 
+	bool is_secure = is_vouched_for(q, msg, n);
+	int rc =
+	    q->resolver->is_trusted ? dnsquestion_status(msg, n) : ARES_SUCCESS;
+
+	if (rc != ARES_SUCCESS || q->kind == RESOLVER_PROBE)
+		return rc;
 	switch (resolver_records_read(
-	    &q->answer, type, filter, msg, n, &q->ttl_s)) {
+	    &q->answer, type, filter, is_secure, msg, n, &q->ttl_s)) {
 	case RESOLVER_RECORDS_FOUND:
 		return ARES_SUCCESS;
 	case RESOLVER_RECORDS_NONE:
@@ -527,7 +570,7 @@ on_reply(void *ctx, int rc, int timeouts, unsigned char *msg, int n)
 	if (rc == ARES_SUCCESS)
 		rc = take_reply(q, question->type, msg, (size_t)n);
 	mem_free(question);
-	q->failure = worse(q->failure, rc);
+	q->failure = resolver_failure_worse(q->failure, rc);
 	if (!has_open_questions(q)) {
 		/* Not from inside the call that asked. */
 		loop_timer_at(q->timer, 0);
@@ -549,8 +592,12 @@ ask_type(struct resolver_query *q, const char *name, size_t i, unsigned type)
 	question->query = q;
 	question->type = type;
 	q->questions[i] = question;
-	ares_query(q->resolver->channel, name, DNS_CLASS_IN, (int)type,
-	    on_reply, question);
+	if (q->resolver->is_trusted)
+		dnsquestion_send(
+		    q->resolver->channel, name, type, on_reply, question);
+	else
+		ares_query(q->resolver->channel, name, DNS_CLASS_IN, (int)type,
+		    on_reply, question);
 }
 
 /* Asks DNS for all types of this absolute name. */
@@ -560,8 +607,7 @@ ask_name(struct resolver_query *q, const char *name)
 	struct resolver *r = q->resolver;
 	q->failure = *name == '\0' ? ARES_EBADNAME : ARES_SUCCESS;
 	if (*name != '\0' && q->kind != RESOLVER_ADDRS) {
-		ask_type(q, name, 0,
-		    q->kind == RESOLVER_MX ? DNS_TYPE_MX : DNS_TYPE_SRV);
+		ask_type(q, name, 0, type_of(q));
 	} else if (*name != '\0') {
 		if (r->has_ipv4)
 			ask_type(q, name, 0, DNS_TYPE_A);
@@ -574,49 +620,6 @@ ask_name(struct resolver_query *q, const char *name)
 		? loop_now_ms(r->loop) + resolvconf_patience_ms(&r->conf)
 		: 0);
 	arm_timer(r);
-}
-
-static void
-on_file_entry(void *ctx, int rc, int timeouts, struct ares_addrinfo *info)
-{
-	struct resolver_query *q = ctx;
-
-	(void)timeouts;
-	for (struct ares_addrinfo_node *node = rc == ARES_SUCCESS ? info->nodes
-								  : NULL;
-	     node != NULL; node = node->ai_next) {
-		const struct sockaddr_in *sin = (const void *)node->ai_addr;
-		const struct sockaddr_in6 *sin6 = (const void *)node->ai_addr;
-
-		if (!resolver_has_family(q->resolver, node->ai_family))
-			continue;
-		if (node->ai_family == AF_INET)
-			resolver_records_add_addr(&q->answer, AF_INET,
-			    &sin->sin_addr, sizeof(sin->sin_addr));
-		else
-			resolver_records_add_addr(&q->answer, AF_INET6,
-			    &sin6->sin6_addr, sizeof(sin6->sin6_addr));
-	}
-	if (info != NULL)
-		ares_freeaddrinfo(info);
-}
-
-/* The hosts file; the answer is there when this returns. */
-static void
-look_into_files(struct resolver_query *q)
-{
-	struct ares_addrinfo_hints hints = {0};
-
-	hints.ai_family = AF_UNSPEC;
-	hints.ai_socktype = SOCK_STREAM;
-	/* The order is ours to make; c-ares' would probe with sockets.
-	 * CARES_HOSTS in the environment names another file; told to look for
-	 * that when there is none, c-ares 1.34 reads no file at all. */
-	hints.ai_flags = ARES_AI_NOSORT;
-	if (getenv("CARES_HOSTS") != NULL)
-		hints.ai_flags |= ARES_AI_ENVHOSTS;
-	ares_getaddrinfo(
-	    q->resolver->files, q->name, NULL, &hints, on_file_entry, q);
 }
 
 static bool
@@ -649,7 +652,8 @@ next_name(struct resolver_query *q)
 		if (!is_enabled(q, q->source))
 			continue;
 		if (q->source == SOURCE_FILES) {
-			look_into_files(q);
+			hostsfile_find(r->files, q->name, r->has_ipv4,
+			    r->has_ipv6, &q->answer);
 			if (q->answer.count > 0) {
 				settle(q);
 				return;
@@ -674,7 +678,7 @@ next_name(struct resolver_query *q)
 
 /* A query that is settled when the answer is known without asking. */
 static struct resolver_query *
-ask(struct resolver *r, const char *name, enum resolver_kind kind,
+begin(struct resolver *r, const char *name, enum resolver_kind kind,
     resolver_fn *fn, void *ctx)
 {
 	struct resolver_query *q = mem_zalloc(sizeof(*q));
@@ -734,7 +738,8 @@ struct resolver_query *
 resolver_addrs(
     struct resolver *resolver, const char *host, resolver_fn *fn, void *ctx)
 {
-	struct resolver_query *q = ask(resolver, host, RESOLVER_ADDRS, fn, ctx);
+	struct resolver_query *q =
+	    begin(resolver, host, RESOLVER_ADDRS, fn, ctx);
 
 	if (q->is_settled)
 		return q;
@@ -745,29 +750,30 @@ resolver_addrs(
 	return q;
 }
 
-static struct resolver_query *
-ask_dns(struct resolver *r, const char *name, enum resolver_kind kind,
-    resolver_fn *fn, void *ctx)
+struct resolver_query *
+resolver_ask(struct resolver *resolver, enum resolver_kind kind,
+    const char *name, resolver_fn *fn, void *ctx)
 {
-	struct resolver_query *q = ask(r, name, kind, fn, ctx);
+	struct resolver_query *q;
 
+	CHECK(kind != RESOLVER_ADDRS && kind != RESOLVER_PROBE);
+	q = begin(resolver, name, kind, fn, ctx);
 	if (!q->is_settled)
 		next_name(q);
 	return q;
 }
 
 struct resolver_query *
-resolver_mx(
-    struct resolver *resolver, const char *domain, resolver_fn *fn, void *ctx)
+resolver_probe(struct resolver *resolver, unsigned type, const char *name,
+    resolver_fn *fn, void *ctx)
 {
-	return ask_dns(resolver, domain, RESOLVER_MX, fn, ctx);
-}
+	struct resolver_query *q =
+	    begin(resolver, name, RESOLVER_PROBE, fn, ctx);
 
-struct resolver_query *
-resolver_srv(
-    struct resolver *resolver, const char *name, resolver_fn *fn, void *ctx)
-{
-	return ask_dns(resolver, name, RESOLVER_SRV, fn, ctx);
+	q->probe_type = type;
+	if (!q->is_settled)
+		ask_name(q, name);
+	return q;
 }
 
 void

@@ -23,6 +23,7 @@
 #include "agent/engine/settings.h"
 #include "agent/io/loop.h"
 #include "common/base/rewriter.h"
+#include "common/smtp/tlsa.h"
 
 enum {
 	RESOLVER_CACHE_MAX = 256,
@@ -31,6 +32,7 @@ enum {
 	RESOLVER_MX_MAX = 32,
 	RESOLVER_HOST_SIZE = 256,
 	RESOLVER_REASON_SIZE = 400,
+	RESOLVER_VOUCHED_MS = 60000,
 };
 
 enum resolver_status {
@@ -41,8 +43,15 @@ enum resolver_status {
 	RESOLVER_FILTERED, /* the filter leaves nothing of what there is */
 };
 
-/* What is asked for. */
-enum resolver_kind { RESOLVER_ADDRS, RESOLVER_MX, RESOLVER_SRV };
+/* What is asked for. RESOLVER_PROBE: anything, to see how it is answered. */
+enum resolver_kind {
+	RESOLVER_ADDRS,
+	RESOLVER_MX,
+	RESOLVER_SRV,
+	RESOLVER_CNAME,
+	RESOLVER_TLSA,
+	RESOLVER_PROBE
+};
 
 /* A host that takes mail (RFC 5321 5.1), or offers a service (RFC 2782). */
 struct resolver_mx {
@@ -51,13 +60,22 @@ struct resolver_mx {
 	char host[RESOLVER_HOST_SIZE];
 };
 
+/* Where records came from. */
+struct resolver_origin {
+	char name[RESOLVER_HOST_SIZE]; /* behind all aliases; "" of no DNS */
+	bool is_secure; /* name, aliases and records were validated */
+};
+
 struct resolver_answer {
 	enum resolver_status status;
 	char reason[RESOLVER_REASON_SIZE]; /* smtp(8)'s words; "" when OK */
 	size_t count;
 	struct sockaddr_storage *addrs; /* of an address look-up; port 0 */
-	struct resolver_mx *mx; /* of other look-ups, by preference; a host of
-				 * "" alone means "no mail", "no service" */
+	struct resolver_mx *mx; /* of MX and SRV, by preference; a host of ""
+				 * alone means "no mail", "no service";
+				 * of an alias: what for */
+	struct tlsa_set *tlsa; /* count is 1 when there is any record */
+	struct resolver_origin origin, origin6; /* 6: of AAAA */
 };
 
 struct resolver;
@@ -73,7 +91,17 @@ struct resolver *resolver_new(struct loop *loop, const struct settings *set);
  * place of those that it names, NULL: those. */
 struct resolver *resolver_new_from(struct loop *loop,
     const struct settings *set, const char *resolv_conf, const char *servers);
+/* ... for mail: with smtp_dns_support_level = dnssec and smtp_tls_dane_resolver
+ * that one alone is asked, with DO, and believed when it answers with AD
+ * (RFC 4035 3.2.3); else as resolver_new(). */
+struct resolver *resolver_new_secure(
+    struct loop *loop, const struct settings *set, const char *resolv_conf);
 void resolver_free(struct resolver **resolver);
+
+/* It is asked for what is validated, and believed. / It has validated
+ * something within RESOLVER_VOUCHED_MS. */
+bool resolver_is_secure(const struct resolver *resolver);
+bool resolver_has_vouched(const struct resolver *resolver);
 
 /* Which records of DNS count from now on (dns_filter.h), native's are not asked
  * about; borrowed, NULL: all. Before the first question. */
@@ -83,11 +111,14 @@ void resolver_filter(struct resolver *resolver, const struct rewriter *filter);
  * callback comes from the loop, never from inside these calls. */
 struct resolver_query *resolver_addrs(
     struct resolver *resolver, const char *host, resolver_fn *fn, void *ctx);
-struct resolver_query *resolver_mx(
-    struct resolver *resolver, const char *domain, resolver_fn *fn, void *ctx);
-/* name: "_service._tcp.domain" */
-struct resolver_query *resolver_srv(
-    struct resolver *resolver, const char *name, resolver_fn *fn, void *ctx);
+/* Of SRV, name is "_service._proto.domain"; of TLSA "_port._proto.host". */
+struct resolver_query *resolver_ask(struct resolver *resolver,
+    enum resolver_kind kind, const char *name, resolver_fn *fn, void *ctx);
+
+/* Records of any type, DNS_TYPE_...; the answer has none, and what counts is
+ * resolver_has_vouched() then. */
+struct resolver_query *resolver_probe(struct resolver *resolver, unsigned type,
+    const char *name, resolver_fn *fn, void *ctx);
 
 /* No callback any more; *query may be NULL. Not from inside its callback. */
 void resolver_cancel(struct resolver_query **query);

@@ -19,6 +19,7 @@ resolver_answer_fini(struct resolver_answer *answer)
 {
 	mem_free(answer->addrs);
 	mem_free(answer->mx);
+	tlsa_set_free(&answer->tlsa);
 	memset(answer, 0, sizeof(*answer));
 }
 
@@ -36,6 +37,8 @@ resolver_answer_dup(
 		out->mx = mem_zarray(answer->count, sizeof(*out->mx));
 		memcpy(out->mx, answer->mx, answer->count * sizeof(*out->mx));
 	}
+	if (answer->tlsa != NULL)
+		out->tlsa = tlsa_set_dup(answer->tlsa);
 }
 
 static void

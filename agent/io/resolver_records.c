@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 #include <string.h>
+#include <strings.h>
 
 #include "agent/io/dns_filter.h"
 #include "agent/io/dnsreply.h"
@@ -31,7 +32,9 @@ struct reading {
 	struct resolver_answer *answer;
 	unsigned type;
 	const struct rewriter *filter;
+	bool is_secure;
 	bool is_dropped, has_failed; /* a record, by the filter */
+	size_t owners; /* different names that have records */
 };
 
 static bool
@@ -66,9 +69,28 @@ take_host(struct resolver_answer *a, size_t numbers,
 	if (a->count == RESOLVER_MX_MAX)
 		return true;
 	mx = *mx_out = &a->mx[a->count++];
-	mx->preference = number_at(r->data);
+	mx->preference = numbers > 0 ? number_at(r->data) : 0;
 	return dnsreply_name(r->data + 2 * numbers, r->msg, r->msg_n, mx->host,
 		   sizeof(mx->host)) > 0;
+}
+
+/* Where an alias leads. */
+static bool
+take_alias(struct resolver_answer *a, const struct dnsreply_record *r)
+{
+	struct resolver_mx *mx;
+
+	return take_host(a, 0, r, &mx);
+}
+
+static bool
+take_tlsa(struct resolver_answer *a, const struct dnsreply_record *r)
+{
+	if (a->tlsa == NULL)
+		a->tlsa = tlsa_set_new();
+	a->count = 1;
+	tlsa_set_add(a->tlsa, r->data, r->n);
+	return true;
 }
 
 static bool
@@ -97,9 +119,30 @@ take(const struct reading *reading, const struct dnsreply_record *r)
 		return take_addr(a, AF_INET6, sizeof(struct in6_addr), r);
 	case DNS_TYPE_MX:
 		return take_host(a, 1, r, &mx);
+	case DNS_TYPE_CNAME:
+		return take_alias(a, r);
+	case DNS_TYPE_TLSA:
+		return take_tlsa(a, r);
 	default:
 		return take_service(a, r);
 	}
+}
+
+/* The name that has the record, which must be the same for all. */
+static void
+note_owner(struct reading *reading, const struct dnsreply_record *r)
+{
+	struct resolver_answer *a = reading->answer;
+	struct resolver_origin *origin =
+	    reading->type == DNS_TYPE_AAAA ? &a->origin6 : &a->origin;
+	char owner[sizeof(origin->name)] = "";
+
+	if (dnsreply_name(r->owner, r->msg, r->msg_n, owner, sizeof(owner)) ==
+		0 ||
+	    reading->owners == 0 || strcasecmp(owner, origin->name) != 0)
+		reading->owners++;
+	memcpy(origin->name, owner, sizeof(owner));
+	origin->is_secure = reading->is_secure && reading->owners == 1;
 }
 
 static bool
@@ -109,6 +152,7 @@ on_record(void *ctx, const struct dnsreply_record *r)
 
 	switch (dns_filter_ask(reading->filter, reading->type, r)) {
 	case DNS_FILTER_KEEP:
+		note_owner(reading, r);
 		return take(reading, r);
 	case DNS_FILTER_DROP:
 		reading->is_dropped = true;
@@ -122,10 +166,13 @@ on_record(void *ctx, const struct dnsreply_record *r)
 
 enum resolver_records
 resolver_records_read(struct resolver_answer *answer, unsigned type,
-    const struct rewriter *filter, const unsigned char *msg, size_t n,
-    int *ttl_s)
+    const struct rewriter *filter, bool is_secure, const unsigned char *msg,
+    size_t n, int *ttl_s)
 {
-	struct reading reading = {answer, type, filter, false, false};
+	struct reading reading = {.answer = answer,
+	    .type = type,
+	    .filter = filter,
+	    .is_secure = is_secure};
 	size_t before = answer->count;
 
 	if (!dnsreply_read(msg, n, type, on_record, &reading, ttl_s)) {

@@ -26,9 +26,10 @@ void resolver_records_add_addr(
     struct resolver_answer *a, int family, const void *raw, size_t n);
 
 /* Adds the records of a type (DNS_TYPE_...) and lowers *ttl_s. filter: of
- * dns_filter.h, or NULL. */
+ * dns_filter.h, or NULL. is_secure: all of the message was validated; what is
+ * said of several names, or by a record that is left out, is not. */
 enum resolver_records resolver_records_read(struct resolver_answer *answer,
-    unsigned type, const struct rewriter *filter, const unsigned char *msg,
-    size_t n, int *ttl_s);
+    unsigned type, const struct rewriter *filter, bool is_secure,
+    const unsigned char *msg, size_t n, int *ttl_s);
 
 #endif

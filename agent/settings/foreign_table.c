@@ -93,7 +93,6 @@ static const struct foreign table[] = {
 	"the system chooses the sizes of buffers"),
     FINE("dns_ncache_ttl_fix_enable", "3.4",
 	"for postscreen(8) and others that keep negative answers"),
-    FINE("dnssec_probe", "3.4", "DANE is not done"),
 
     /* sessions */
     FINE("smtp_connection_cache_destinations", "3.4",
@@ -131,12 +130,6 @@ static const struct foreign table[] = {
 	"no reports of TLSRPT are made"),
     FINE("smtp_tls_enforce_sts_mx_patterns", "3.10",
 	"for policies of MTA-STS, by MX host"),
-    FINE("smtp_tls_dane_insecure_mx_policy", "3.4",
-	"the levels dane and dane-only are refused"),
-    FINE("smtp_tls_force_insecure_host_tlsa_lookup", "3.4",
-	"the levels dane and dane-only are refused"),
-    FINE(
-	"tls_dane_digests", "3.4", "the levels dane and dane-only are refused"),
     REFUSE("tls_config_file", "3.5", "-|default",
 	"use tls_ssl_options and the like"),
     REFUSE("tls_config_name", "3.5", "-", "use tls_ssl_options and the like"),

@@ -10,6 +10,8 @@
 #include "agent/engine/domains.h"
 #include "agent/engine/mtpriority.h"
 #include "agent/engine/pacer.h"
+#include "agent/io/dnsquestion.h"
+#include "agent/io/trusted_resolver.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
@@ -55,7 +57,8 @@ params_default(const struct param *param, const char *class)
 bool
 params_is_ours(const struct param *param)
 {
-	return strncmp(param->name, "lane_", 5) == 0;
+	return strncmp(param->name, "lane_", 5) == 0 ||
+	       strcmp(param->name, "smtp_tls_dane_resolver") == 0;
 }
 
 const struct param *
@@ -617,6 +620,34 @@ check_per_site(const struct settings *set, struct problems *problems)
 	    set->smtp_tls_per_site);
 }
 
+static void
+check_dane(const struct settings *set, struct problems *problems)
+{
+	const char *resolver = set->smtp_tls_dane_resolver;
+	const char *level = set->smtp_tls_security_level;
+	const char *missing = trusted_resolver_missing(set), *name;
+	char servers[TRUSTED_RESOLVER_SIZE], why[TRUSTED_RESOLVER_WHY_SIZE];
+	unsigned type;
+
+	if (*resolver != '\0' && !trusted_resolver_servers(resolver, servers,
+				     sizeof(servers), why, sizeof(why)))
+		problems_addf(problems,
+		    "bad parameter: smtp_tls_dane_resolver = %s: %s", resolver,
+		    why);
+	if (missing != NULL && strncmp(level, "dane", 4) == 0)
+		problems_addf(problems,
+		    "bad parameter: smtp_tls_security_level = %s: not "
+		    "supported by lane without %s",
+		    level, missing);
+	/* smtp(8) dies of it when it is used. */
+	if (trusted_resolver_is_wanted(set) &&
+	    !dnsquestion_probe(set->dnssec_probe, &type, &name))
+		problems_addf(problems,
+		    "bad parameter: dnssec_probe = %s: must be type:name, "
+		    "such as ns:., or empty",
+		    set->dnssec_probe);
+}
+
 void
 params_check(const struct settings *set, struct problems *problems)
 {
@@ -628,6 +659,7 @@ params_check(const struct settings *set, struct problems *problems)
 	check_log_name(set, problems);
 	check_per_site(set, problems);
 	check_wrappermode(set, problems);
+	check_dane(set, problems);
 	check_alert_url(set, problems);
 	check_alert_command(set, problems);
 	check_domains(set, problems);

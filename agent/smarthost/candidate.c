@@ -173,7 +173,7 @@ note_answer(struct candidates *c, const struct resolver_answer *answer)
 
 static void
 add_address(struct candidates *c, const struct lookup *from,
-    const struct sockaddr_storage *sa)
+    const struct sockaddr_storage *sa, const struct resolver_answer *answer)
 {
 	struct candidate *new;
 	struct sockaddr_in *sin;
@@ -187,6 +187,9 @@ add_address(struct candidates *c, const struct lookup *from,
 	new->sa = *sa;
 	new->preference = from->preference;
 	new->turn = from->turn;
+	if (answer != NULL)
+		new->address_origin =
+		    sa->ss_family == AF_INET ? answer->origin : answer->origin6;
 	if (from->port != 0)
 		new->port = from->port;
 	(void)snprintf(new->host, sizeof(new->host), "%s", from->host);
@@ -370,7 +373,7 @@ on_addrs(void *ctx, const struct resolver_answer *answer)
 		note_answer(c, answer);
 	for (size_t i = 0; i < answer->count; i++)
 		if (c->lookup_count == 1 || i < ADDRS_PER_MX)
-			add_address(c, lookup, &answer->addrs[i]);
+			add_address(c, lookup, &answer->addrs[i], answer);
 	if (c->lookups_open > 0)
 		return;
 	if (c->found_count == 0 && c->set->allow_srv_lookup_fallback &&
@@ -421,6 +424,8 @@ on_mx(void *ctx, const struct resolver_answer *answer)
 		advance(c);
 		return;
 	}
+	c->current.has_mx = true;
+	c->current.mx_origin = answer->origin;
 	for (size_t i = 0; i < answer->count; i++)
 		look_up(c, answer->mx[i].host, &answer->mx[i], 0);
 }
@@ -469,7 +474,9 @@ static void
 look_for_mx(struct candidates *c)
 {
 	c->service[0] = '\0';
-	c->mx_query = resolver_mx(c->resolver, c->current.domain, on_mx, c);
+	c->current.has_mx = c->current.is_srv = false;
+	c->mx_query =
+	    resolver_ask(c->resolver, RESOLVER_MX, c->current.domain, on_mx, c);
 }
 
 /* As if no SRV record had been asked for; false: they were not. */
@@ -518,6 +525,8 @@ on_srv(void *ctx, const struct resolver_answer *answer)
 		advance(c);
 		return;
 	}
+	c->current.has_mx = c->current.is_srv = true;
+	c->current.mx_origin = answer->origin;
 	memcpy(hosts, answer->mx, answer->count * sizeof(hosts[0]));
 	look_up_in_turn(c, hosts, answer->count);
 }
@@ -542,7 +551,8 @@ look_for_hosts(struct candidates *c, const char *port)
 	}
 	(void)snprintf(c->service, sizeof(c->service), "_%s._tcp.%s", port,
 	    c->current.domain);
-	c->mx_query = resolver_srv(c->resolver, c->service, on_srv, c);
+	c->mx_query =
+	    resolver_ask(c->resolver, RESOLVER_SRV, c->service, on_srv, c);
 }
 
 static bool
@@ -574,6 +584,7 @@ start_nexthop(struct candidates *c, const struct nexthop *nexthop)
 
 	c->lookup_count = 0;
 	c->service[0] = '\0';
+	c->current.has_mx = c->current.is_srv = false;
 	(void)snprintf(
 	    c->current.domain, sizeof(c->current.domain), "%s", nexthop->host);
 	c->current.use_mx = nexthop->use_mx;
@@ -588,7 +599,7 @@ start_nexthop(struct candidates *c, const struct nexthop *nexthop)
 		    resolver_has_family(c->resolver, sa.ss_family)) {
 			(void)snprintf(literal.host, sizeof(literal.host), "%s",
 			    nexthop->host);
-			add_address(c, &literal, &sa);
+			add_address(c, &literal, &sa, NULL);
 		} else {
 			(void)snprintf(text, sizeof(text),
 			    "%s: address family is not in inet_protocols",

@@ -47,6 +47,11 @@ struct candidate {
 	unsigned preference;
 	unsigned turn; /* among hosts of one priority, chosen by weight */
 	int nexthop_number; /* which of the list */
+	/* What the resolver validated (agent/io/resolver.h): the address, and
+	 * the MX or SRV record that names the host, if one does. */
+	struct resolver_origin address_origin, mx_origin;
+	bool has_mx;
+	bool is_srv; /* of these two: SRV */
 };
 
 /* Addresses that failed lately; shared by all dials. */

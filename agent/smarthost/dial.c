@@ -56,6 +56,24 @@ dial_namaddrport(const struct dial *dial, char *out, size_t n)
 	return out;
 }
 
+void
+dial_level_text(const struct dial *dial, char out[DIAL_LEVEL_SIZE])
+{
+	enum tls_level level = dial->policy.level;
+	bool is_changed = level != dial->asked_level;
+
+	(void)snprintf(out, DIAL_LEVEL_SIZE, "%s%s%s",
+	    tls_level_name(dial->asked_level), is_changed ? ":" : "",
+	    is_changed ? tls_level_name(level) : "");
+}
+
+bool
+dial_is_stranger(const struct dial *dial)
+{
+	return tls_level_is_dane(dial->asked_level) &&
+	       dial->policy.level < TLS_LEVEL_DANE;
+}
+
 bool
 dial_is_wrapped(const struct dial *dial)
 {

@@ -2,6 +2,7 @@
  * it:
  *
  *   dialer.c       which address: policy, credentials, connect, what next
+ *   dial_policy.c  its TLS: policy, DANE
  *   handshake.c    one connection: greeting, EHLO, STARTTLS, QUIT
  *   login.c        AUTH
  *   dial.c         what all do to a dial: time, failure, end of a connection
@@ -11,6 +12,7 @@
 
 #include "agent/smarthost/candidate.h"
 #include "agent/smarthost/credentials.h"
+#include "agent/smarthost/dane_query.h"
 #include "agent/smarthost/dialer.h"
 #include "agent/smarthost/lead.h"
 #include "agent/smarthost/link.h"
@@ -74,6 +76,7 @@ enum handshake_end {
 	HANDSHAKE_RETRY_STEPS, /* the server takes nothing behind AUTH */
 };
 
+typedef void dial_policy_fn(struct dial *dial, bool is_ready);
 typedef void handshake_end_fn(struct dial *dial, enum handshake_end how);
 
 struct dial {
@@ -91,8 +94,14 @@ struct dial {
 	struct candidate at;
 	struct tlspolicy policy;
 	struct trust_anchors *anchors; /* of its own tafile= */
+	/* What the policy said, before DANE found out what it comes to. */
+	enum tls_level asked_level;
+	struct dane_query *dane_query;
+	struct dane dane;
+	char dane_why[DANE_WHY_SIZE]; /* it came to less; else "" */
 	struct maps_query *policy_query;
 	const char *policy_key; /* in at: the next one to look up */
+	dial_policy_fn *on_policy_end; /* NULL: none is looked for */
 	struct credentials_query *credentials_query;
 	bool has_credentials;
 	char *user, *password; /* secrets */
@@ -134,6 +143,14 @@ const char *dial_namaddr(const struct dial *dial, char *out, size_t n);
 
 /* "host[addr]:port" */
 const char *dial_namaddrport(const struct dial *dial, char *out, size_t n);
+
+/* "dane", "dane:may" */
+enum { DIAL_LEVEL_SIZE = 32 };
+void dial_level_text(const struct dial *dial, char out[DIAL_LEVEL_SIZE]);
+
+/* DANE was asked for, and the server is not known by it: it may get no login.
+ */
+bool dial_is_stranger(const struct dial *dial);
 
 /* TLS comes before the greeting: everywhere, or at this port. */
 bool dial_is_wrapped(const struct dial *dial);

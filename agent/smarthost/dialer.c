@@ -14,11 +14,12 @@
 #include <sys/socket.h>
 
 #include "agent/engine/trace.h"
+#include "agent/io/resolvconf.h"
 #include "agent/smarthost/dial.h"
+#include "agent/smarthost/dial_policy.h"
 #include "agent/smarthost/handshake.h"
 #include "agent/smarthost/peer_list.h"
 #include "agent/smarthost/trust_anchors.h"
-#include "agent/tables/requiretls_table.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -44,7 +45,7 @@ dialer_new(struct loop *loop, const struct settings *set,
 	d->set = set;
 	d->credentials = credentials;
 	d->tls_policy = tls_policy;
-	d->resolver = resolver_new(loop, set);
+	d->resolver = resolver_new_secure(loop, set, RESOLVCONF_PATH);
 	d->tls = tls_new(set);
 	d->leads = leads_new();
 	service = mem_printf("private/%s", set->lane_token_service_name);
@@ -166,10 +167,12 @@ dispose(struct dial *dial)
 	dial_close_connection(dial);
 	candidates_free(&dial->candidates);
 	maps_cancel(&dial->policy_query);
+	dane_query_cancel(&dial->dane_query);
 	credentials_cancel(&dial->credentials_query);
 	tokens_cancel(&dial->token_query);
 	dial_wipe_credentials(dial);
 	trust_anchors_free(&dial->anchors);
+	dane_fini(&dial->dane);
 	reply_parser_fini(&dial->parser);
 	loop_timer_free(&dial->timer);
 	mem_free(dial->sender);
@@ -311,144 +314,7 @@ fail_config(
 	next_candidate(dial);
 }
 
-static void
-fail_policy(struct dial *dial, const char *detail)
-{
-	fail_config(dial, "4.7.5", "client TLS configuration problem", detail);
-}
-
-/* ---- the address in hand: policy, credentials, connect ---- */
-
-static const char *
-must_encrypt(const struct dial *dial)
-{
-	return dial->dialer->set->smtp_tls_wrappermode
-		   ? "smtp_tls_wrappermode requires "
-		     "\"smtp_tls_security_level = encrypt\" (or stronger)"
-		   : "lane_tls_wrappermode_ports has this port, which requires "
-		     "\"smtp_tls_security_level = encrypt\" (or stronger)";
-}
-
-/* Those of the policy are read when they are needed, as by smtp(8). false: why
- * not. */
-static bool
-find_anchors(struct dial *dial, char *why, size_t size)
-{
-	struct tlspolicy *policy = &dial->policy;
-	const char *at_start = NULL;
-
-	trust_anchors_free(&dial->anchors);
-	policy->anchors = NULL;
-	if (!tls_level_has_issuer(policy->level))
-		return true;
-	if (policy->tafiles[0] == '\0') {
-		policy->anchors = tls_anchors(dial->dialer->tls, &at_start);
-		(void)snprintf(
-		    why, size, "%s", at_start != NULL ? at_start : "");
-		return at_start == NULL;
-	}
-	dial->anchors = trust_anchors_load(policy->tafiles, "\n", why, size);
-	policy->anchors = dial->anchors;
-	return dial->anchors != NULL;
-}
-
-static void
-check_policy(struct dial *dial)
-{
-	struct dialer *d = dial->dialer;
-	enum tls_level level = dial->policy.level;
-	char why[DSN_TEXT_MAX];
-
-	if (dial_is_wrapped(dial) && level < TLS_LEVEL_ENCRYPT) {
-		fail_policy(dial, must_encrypt(dial));
-		return;
-	}
-	if (level > TLS_LEVEL_NONE && tls_error(d->tls) != NULL) {
-		fail_config(dial, "4.3.5", "client TLS configuration problem",
-		    tls_error(d->tls));
-		return;
-	}
-	if (!find_anchors(dial, why, sizeof(why))) {
-		fail_policy(dial, why);
-		return;
-	}
-	(void)snprintf(dial->result.peer.tls, sizeof(dial->result.peer.tls),
-	    level == TLS_LEVEL_NONE ? "%s" : "%s?", tls_level_name(level));
-	if (d->requiretls != NULL)
-		dial->result.peer.requiretls =
-		    requiretls_table_find(d->requiretls, dial->at.domain);
-	find_credentials(dial);
-}
-
-/* A bare domain's policy may be given for its parents, ".example.com". */
-static const char *
-next_policy_key(struct dial *dial)
-{
-	const char *dot;
-
-	if (!dial->at.use_mx || strcmp(dial->at.nexthop, dial->at.domain) != 0)
-		return NULL;
-	dot = strchr(dial->policy_key + (*dial->policy_key == '.'), '.');
-	return dot;
-}
-
-static void look_up_policy(struct dial *dial);
-
-static void
-on_policy(
-    void *ctx, enum maps_result result, const char *value, const char *error)
-{
-	struct dial *dial = ctx;
-	struct dialer *d = dial->dialer;
-	char why[TLSPOLICY_ERROR_SIZE], text[DSN_TEXT_MAX];
-
-	dial->policy_query = NULL;
-	switch (result) {
-	case MAPS_FOUND:
-		if (tlspolicy_parse(
-			&dial->policy, d->set, value, why, sizeof(why))) {
-			check_policy(dial);
-			return;
-		}
-		(void)snprintf(text, sizeof(text),
-		    "smtp_tls_policy_maps, \"%s\": %s", dial->policy_key, why);
-		fail_policy(dial, text);
-		return;
-	case MAPS_ERROR:
-		(void)snprintf(text, sizeof(text), "smtp_tls_policy_maps: %s",
-		    error != NULL ? error : "lookup error");
-		fail_policy(dial, text);
-		return;
-	case MAPS_NOT_FOUND:
-		break;
-	}
-	dial->policy_key = next_policy_key(dial);
-	if (dial->policy_key != NULL) {
-		look_up_policy(dial);
-		return;
-	}
-	dial->policy = d->policy;
-	if (d->policy_error[0] != '\0')
-		fail_policy(dial, d->policy_error);
-	else
-		check_policy(dial);
-}
-
-static void
-look_up_policy(struct dial *dial)
-{
-	struct dialer *d = dial->dialer;
-	struct maps_query *query;
-
-	if (d->tls_policy == NULL) {
-		on_policy(dial, MAPS_NOT_FOUND, NULL, NULL);
-		return;
-	}
-	/* NULL: answered, and what followed may have asked anew. */
-	query = maps_find(d->tls_policy, dial->policy_key, on_policy, dial);
-	if (query != NULL)
-		dial->policy_query = query;
-}
+/* ---- the address in hand: credentials, connect ---- */
 
 static const char *
 token_name(const struct dial *dial)
@@ -537,6 +403,17 @@ renew_token(struct dial *dial)
 	    dial->token_serial, on_next_token, dial);
 }
 
+/* Opportunistic is good enough for mail, not for a password. */
+static void
+fail_stranger(struct dial *dial)
+{
+	dial_fail(dial, DIAL_TLS, "4.7.5",
+	    "no login is sent to %s, which level %s does not authenticate: %s; "
+	    "use verify or secure",
+	    dial->at.host, tls_level_name(dial->asked_level), dial->dane_why);
+	next_candidate(dial);
+}
+
 static void
 on_credentials(void *ctx, enum maps_result result, const char *user,
     const char *password, const char *error)
@@ -565,7 +442,9 @@ on_credentials(void *ctx, enum maps_result result, const char *user,
 		    error != NULL ? error : "smtp_sasl_password_maps");
 		return;
 	}
-	if (dial->has_credentials)
+	if (dial->has_credentials && dial_is_stranger(dial)) {
+		fail_stranger(dial);
+	} else if (dial->has_credentials)
 		find_token(dial);
 	else
 		start_connect(dial);
@@ -725,6 +604,15 @@ give_result(struct dial *dial)
 }
 
 static void
+on_policy_end(struct dial *dial, bool is_ready)
+{
+	if (is_ready)
+		find_credentials(dial);
+	else
+		next_candidate(dial);
+}
+
+static void
 on_candidate(void *ctx, const struct candidate *candidate)
 {
 	struct dial *dial = ctx;
@@ -748,8 +636,7 @@ on_candidate(void *ctx, const struct candidate *candidate)
 	peer->is_traced = peer_list_has(
 	    dial->dialer->set->debug_peer_list, peer->host, peer->addr);
 	peer->others = candidates_alike(dial->candidates) - 1;
-	dial->policy_key = dial->at.nexthop;
-	look_up_policy(dial);
+	dial_policy_find(dial, on_policy_end);
 }
 
 static void

@@ -140,8 +140,16 @@ set_tls_word(struct dial *dial, const char *before, const char *after)
 {
 	struct peer *peer = &dial->result.peer;
 
-	(void)snprintf(peer->tls, sizeof(peer->tls), "%s%s%s", before,
-	    tls_level_name(dial->policy.level), after);
+	char level[DIAL_LEVEL_SIZE];
+
+	/* What it came to in the end is in after. */
+	if (*after != '\0')
+		(void)snprintf(level, sizeof(level), "%s",
+		    tls_level_name(dial->asked_level));
+	else
+		dial_level_text(dial, level);
+	(void)snprintf(
+	    peer->tls, sizeof(peer->tls), "%s%s%s", before, level, after);
 }
 
 /* smtp(8) words these with the role of the peer. */
@@ -188,7 +196,7 @@ on_tls(void *ctx, bool ok, enum link_end end, const char *text)
 		log_info("%s, session=%s", line, dial->session);
 	}
 	peer->is_tls = true;
-	peer->is_verified = facts.is_matched;
+	peer->is_verified = facts.is_secured;
 	peer->is_resumed = facts.is_resumed;
 	peer->certificate_end_s = facts.end_s;
 	dial_tell(dial, DIAL_TLS, NULL, ssl, &facts);

@@ -19,22 +19,16 @@
 #include <stdint.h>
 
 #include "agent/engine/settings.h"
+#include "agent/smarthost/tls_proof.h"
 #include "agent/smarthost/tlspolicy.h"
 
 struct tls;
 struct ssl_st;
+struct tlsa_set;
 
 /* Two tickets for each of twenty sessions: fewer, and a full pool of spent
  * sessions is replaced by full handshakes. */
 enum { TLS_SESSIONS_PER_KEY = 40, TLS_KEYS_MAX = 64 };
-
-/* What is known after a handshake. */
-struct tls_facts {
-	bool has_cert, is_trusted, is_matched, is_resumed;
-	bool has_key; /* instead of a certificate */
-	int64_t end_s; /* of the server's certificate, since the epoch; 0: ? */
-	char why[400]; /* why it is not trusted or not matched, else "" */
-};
 
 /* Reads CA and client certificates: before privileges are dropped. Never
  * NULL; see tls_error(). SIGPIPE is ignored from here on: OpenSSL writes with
@@ -48,6 +42,9 @@ const char *tls_error(const struct tls *tls);
 /* smtp_tls_trust_anchor_file; NULL: there is none, or *why_out says why not. */
 const struct trust_anchors *tls_anchors(
     const struct tls *tls, const char **why_out);
+
+/* Of a host's TLSA records none can be used by this OpenSSL. */
+bool tls_are_useless(const struct tls *tls, const struct tlsa_set *records);
 
 /* When the first of our client certificates ends, in seconds since the epoch;
  * 0: there is none. */

@@ -120,7 +120,7 @@ tls_summary(struct ssl_st *ssl, const struct tls_facts *facts, const char *peer,
 	int used = snprintf(out, n,
 	    "%s TLS connection %s to %s: %s with cipher %s (%d/%d bits)",
 	    !facts->has_cert && !facts->has_key ? "Anonymous"
-	    : facts->is_matched                 ? "Verified"
+	    : facts->is_secured                 ? "Verified"
 	    : facts->is_trusted                 ? "Trusted"
 						: "Untrusted",
 	    facts->is_resumed ? "reused" : "established", peer,

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "agent/io/trusted_resolver.h"
 #include "agent/smarthost/rpk.h"
 #include "common/base/slice.h"
 #include "common/base/words.h"
@@ -17,6 +18,9 @@ static const char *const level_names[] = {
     [TLS_LEVEL_MAY] = "may",
     [TLS_LEVEL_ENCRYPT] = "encrypt",
     [TLS_LEVEL_FINGERPRINT] = "fingerprint",
+    [TLS_LEVEL_HALF_DANE] = "halfdane", /* nobody can ask for it */
+    [TLS_LEVEL_DANE] = "dane",
+    [TLS_LEVEL_DANE_ONLY] = "dane-only",
     [TLS_LEVEL_VERIFY] = "verify",
     [TLS_LEVEL_SECURE] = "secure",
 };
@@ -72,25 +76,31 @@ next_attribute(struct slice *list, struct slice *word_out, const char **error)
 }
 
 static bool
-parse_level(
-    struct slice word, enum tls_level *out, char *error, size_t error_size)
+parse_level(const struct settings *set, struct slice word, enum tls_level *out,
+    char *error, size_t error_size)
 {
-	static const char *const dane[] = {"dane", "dane-only", "half-dane"};
+	const char *missing;
 
-	for (size_t i = 0; i < sizeof(level_names) / sizeof(*level_names); i++)
-		if (slice_eq_nocase(word, level_names[i])) {
-			*out = (enum tls_level)i;
-			return true;
-		}
-	for (size_t i = 0; i < sizeof(dane) / sizeof(dane[0]); i++)
-		if (slice_eq_nocase(word, dane[i])) {
+	for (size_t i = 0; i < sizeof(level_names) / sizeof(*level_names);
+	     i++) {
+		enum tls_level level = (enum tls_level)i;
+
+		if (level == TLS_LEVEL_HALF_DANE ||
+		    !slice_eq_nocase(word, level_names[i]))
+			continue;
+		missing = tls_level_is_dane(level)
+			      ? trusted_resolver_missing(set)
+			      : NULL;
+		if (missing != NULL) {
 			(void)snprintf(error, error_size,
-			    "TLS security level \"%s\" is not supported here: "
-			    "use none, may, encrypt, fingerprint, verify or "
-			    "secure",
-			    dane[i]);
+			    "TLS security level \"%s\" is not supported "
+			    "without %s",
+			    level_names[i], missing);
 			return false;
 		}
+		*out = level;
+		return true;
+	}
 	(void)snprintf(error, error_size, "invalid TLS security level \"%.*s\"",
 	    (int)(word.n < 64 ? word.n : 64), word.p);
 	return false;
@@ -109,6 +119,9 @@ default_match(const struct settings *set, enum tls_level level)
 	case TLS_LEVEL_NONE:
 	case TLS_LEVEL_MAY:
 	case TLS_LEVEL_ENCRYPT:
+	case TLS_LEVEL_HALF_DANE:
+	case TLS_LEVEL_DANE:
+	case TLS_LEVEL_DANE_ONLY:
 		break;
 	}
 	return "";
@@ -125,25 +138,35 @@ take(char *out, size_t size, const char *value)
 		(void)snprintf(out, size, "%s", value);
 }
 
-/* Puts another level in force, with main.cf's parameters for it. */
-static void
-set_level(struct tlspolicy *p, const struct settings *set, enum tls_level level)
+void
+tlspolicy_change_level(
+    struct tlspolicy *p, const struct settings *set, enum tls_level level)
 {
 	bool mandatory = level > TLS_LEVEL_MAY;
 	char exclude[TLSPOLICY_TEXT_SIZE * 2];
 
-	memset(p, 0, sizeof(*p));
 	p->level = level;
-	take(p->protocols, sizeof(p->protocols),
-	    mandatory ? set->smtp_tls_mandatory_protocols
-		      : set->smtp_tls_protocols);
-	take(p->ciphers, sizeof(p->ciphers),
-	    mandatory ? set->smtp_tls_mandatory_ciphers
-		      : set->smtp_tls_ciphers);
+	if (!p->has_protocols)
+		take(p->protocols, sizeof(p->protocols),
+		    mandatory ? set->smtp_tls_mandatory_protocols
+			      : set->smtp_tls_protocols);
+	if (!p->has_ciphers)
+		take(p->ciphers, sizeof(p->ciphers),
+		    mandatory ? set->smtp_tls_mandatory_ciphers
+			      : set->smtp_tls_ciphers);
 	(void)snprintf(exclude, sizeof(exclude), "%s %s",
 	    set->smtp_tls_exclude_ciphers,
 	    mandatory ? set->smtp_tls_mandatory_exclude_ciphers : "");
-	take(p->exclude, sizeof(p->exclude), exclude);
+	if (!p->has_exclude)
+		take(p->exclude, sizeof(p->exclude), exclude);
+}
+
+/* Puts a level in force, with main.cf's parameters for it. */
+static void
+set_level(struct tlspolicy *p, const struct settings *set, enum tls_level level)
+{
+	memset(p, 0, sizeof(*p));
+	tlspolicy_change_level(p, set, level);
 	take(p->match, sizeof(p->match), default_match(set, level));
 	take(p->servername, sizeof(p->servername), set->smtp_tls_servername);
 	p->enable_rpk = set->smtp_tls_enable_rpk;
@@ -169,7 +192,8 @@ tlspolicy_init(struct tlspolicy *p, const struct settings *set, char *error,
 	const char *word = set->smtp_tls_security_level;
 
 	if (*word != '\0') {
-		if (!parse_level(slice_str(word), &level, error, error_size)) {
+		if (!parse_level(
+			set, slice_str(word), &level, error, error_size)) {
 			set_level(p, set, TLS_LEVEL_NONE);
 			return false;
 		}
@@ -186,7 +210,7 @@ tlspolicy_init(struct tlspolicy *p, const struct settings *set, char *error,
 /* A policy, and which of its attributes were there. */
 struct reading {
 	struct tlspolicy *p;
-	bool has_ciphers, has_protocols, has_exclude, has_servername, has_match;
+	bool has_servername, has_match;
 };
 
 /* Appends "x" to a match list; the separator depends on the level. */
@@ -245,7 +269,8 @@ set_once(bool *has, char *out, size_t size, struct slice value)
 static const char *
 set_match(struct reading *r, struct slice value)
 {
-	if (!tls_level_must_match(r->p->level))
+	if (!tls_level_must_match(r->p->level) ||
+	    tls_level_is_dane(r->p->level))
 		return "not valid at this security level";
 	return add_match(r, value) ? NULL : "value too long";
 }
@@ -293,16 +318,16 @@ set_attribute(struct reading *r, struct slice name, struct slice value)
 	if (is_switch(name))
 		return set_switch(p, name, value);
 	if (slice_eq_nocase(name, "protocols"))
-		return set_once(&r->has_protocols, p->protocols,
+		return set_once(&p->has_protocols, p->protocols,
 		    sizeof(p->protocols), value);
 	if (slice_eq_nocase(name, "exclude"))
 		return set_once(
-		    &r->has_exclude, p->exclude, sizeof(p->exclude), value);
+		    &p->has_exclude, p->exclude, sizeof(p->exclude), value);
 	if (value.n == 0)
 		return "empty value";
 	if (slice_eq_nocase(name, "ciphers"))
 		return set_once(
-		    &r->has_ciphers, p->ciphers, sizeof(p->ciphers), value);
+		    &p->has_ciphers, p->ciphers, sizeof(p->ciphers), value);
 	if (slice_eq_nocase(name, "servername"))
 		return !nexthop_is_hostname(value)
 			   ? "invalid host name"
@@ -343,7 +368,7 @@ tlspolicy_parse(struct tlspolicy *p, const struct settings *set,
 		(void)snprintf(error, error_size, "invalid empty policy");
 		return false;
 	}
-	if (!parse_level(word, &level, error, error_size))
+	if (!parse_level(set, word, &level, error, error_size))
 		return false;
 	set_level(p, set, level);
 	while (next_attribute(&list, &word, &why)) {

@@ -3,8 +3,10 @@
  *   "encrypt"                      "secure match=.example.com servername=h"
  *   "verify { match = nexthop } protocols=>=TLSv1.2"
  *
- * Pure text work. Levels: none, may, encrypt, fingerprint, verify, secure. The
- * DANE levels need a validating resolver and are refused in clear words.
+ * Pure text work. Levels: none, may, encrypt, fingerprint, dane, dane-only,
+ * verify, secure. The DANE levels are refused in clear words without what they
+ * need (agent/io/trusted_resolver.h); which level they come to is found out for
+ * each host (dane.h).
  * Attributes of reports and of MTA-STS (policy_*, mx_host_pattern) are passed
  * over. connection_reuse says nothing here, and must be yes or no all the same;
  * enable_rpk=yes needs an OpenSSL that has raw public keys, and the last one
@@ -24,6 +26,9 @@ enum tls_level {
 	TLS_LEVEL_MAY,
 	TLS_LEVEL_ENCRYPT,
 	TLS_LEVEL_FINGERPRINT,
+	TLS_LEVEL_HALF_DANE, /* of dane: a host found by insecure MX records */
+	TLS_LEVEL_DANE,
+	TLS_LEVEL_DANE_ONLY,
 	TLS_LEVEL_VERIFY,
 	TLS_LEVEL_SECURE,
 };
@@ -31,6 +36,7 @@ enum tls_level {
 enum { TLSPOLICY_TEXT_SIZE = 512, TLSPOLICY_ERROR_SIZE = 256 };
 
 struct trust_anchors;
+struct dane;
 
 struct tlspolicy {
 	enum tls_level level;
@@ -44,6 +50,10 @@ struct tlspolicy {
 	/* What they hold, for whoever is verified; NULL: authorities. Borrowed,
 	 * and set by whoever reads them. */
 	const struct trust_anchors *anchors;
+	/* Who the server is, at the DANE levels; likewise. */
+	const struct dane *dane;
+	/* Given by the policy, whatever the level. */
+	bool has_protocols, has_ciphers, has_exclude;
 };
 
 /* The level main.cf asks for, with the parameters that go with it. False when
@@ -56,7 +66,19 @@ bool tlspolicy_init(struct tlspolicy *p, const struct settings *set,
 bool tlspolicy_parse(struct tlspolicy *p, const struct settings *set,
     const char *value, char *error, size_t error_size);
 
+/* From a DANE level to another one, with main.cf's parameters for that where
+ * the policy gives none. */
+void tlspolicy_change_level(
+    struct tlspolicy *p, const struct settings *set, enum tls_level level);
+
 const char *tls_level_name(enum tls_level level);
+
+/* What was asked for is to be found out by DANE. */
+static inline bool
+tls_level_is_dane(enum tls_level level)
+{
+	return level >= TLS_LEVEL_HALF_DANE && level <= TLS_LEVEL_DANE_ONLY;
+}
 
 /* At these levels the certificate must match, or there is no delivery. */
 static inline bool

@@ -123,6 +123,7 @@ check_all(struct checkup *checkup)
 	checkup_queue(checkup);
 	checkup_accounts(checkup);
 	checkup_fleet(checkup);
+	checkup_dane(checkup);
 	checkup_wire(checkup);
 	checkup_shared(checkup);
 }

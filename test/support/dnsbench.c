@@ -161,6 +161,9 @@ dnsbench_on_question(void *ctx, bool readable, bool writable)
 	length = read_question(msg + 12, name);
 	type = (unsigned)msg[12 + length] << 8 | msg[13 + length];
 	(void)buf_addf(&b->asked, " %s", name);
+	b->has_ad = (msg[3] & 0x20) != 0;
+	/* Of OPT, which is the last record and has no data. */
+	b->has_do = msg[11] == 1 && (msg[n - 4] & 0x80) != 0;
 	if (strcmp(name, "mute.test") == 0 ||
 	    (strcmp(name, "mute6.test") == 0 && type == AAAA))
 		return;
@@ -174,7 +177,7 @@ dnsbench_on_question(void *ctx, bool readable, bool writable)
 		rcode = SERVFAIL;
 	buf_init(&out, 4096);
 	(void)buf_add(&out, msg, 2);
-	put16(&out, 0x8180 | rcode);
+	put16(&out, 0x8180 | (b->says_ad ? 0x20 : 0) | rcode);
 	put16(&out, 1);
 	put16(&out, answers);
 	put16(&out, 0);
@@ -207,6 +210,16 @@ dnsbench_socket(char *out, size_t size)
 	assert_int_equal(getsockname(fd, (void *)&sin, &n), 0);
 	(void)snprintf(out, size, "127.0.0.1:%d", ntohs(sin.sin_port));
 	return fd;
+}
+
+void
+dnsbench_address(const struct dnsbench *b, char *out, size_t size)
+{
+	struct sockaddr_in sin = {0};
+	socklen_t n = sizeof(sin);
+
+	assert_int_equal(getsockname(b->fd, (void *)&sin, &n), 0);
+	(void)snprintf(out, size, "127.0.0.1:%d", ntohs(sin.sin_port));
 }
 
 void
@@ -271,6 +284,7 @@ dnsbench_on_answer(void *ctx, const struct resolver_answer *answer)
 	const struct sockaddr_in6 *sin6;
 	char text[64];
 
+	b->is_secure = answer->origin.is_secure;
 	for (size_t i = 0; i < answer->count; i++) {
 		if (answer->mx != NULL) {
 			(void)buf_addf(&b->got, " %u:%s",
@@ -297,7 +311,8 @@ dnsbench_find(struct dnsbench *b, const char *name, bool mx)
 	buf_reset(&b->got);
 	b->is_done = false;
 	if (mx)
-		(void)resolver_mx(b->resolver, name, dnsbench_on_answer, b);
+		(void)resolver_ask(
+		    b->resolver, RESOLVER_MX, name, dnsbench_on_answer, b);
 	else
 		(void)resolver_addrs(b->resolver, name, dnsbench_on_answer, b);
 	assert_false(b->is_done);

@@ -26,6 +26,9 @@ struct dnsbench {
 	struct buf asked; /* names, one blank before each */
 	struct buf got; /* what was found, one blank before each */
 	bool is_done;
+	bool says_ad; /* the server, of all that it answers */
+	bool has_do, has_ad; /* what the last question had */
+	bool is_secure; /* the answer */
 	enum resolver_status status;
 	struct candidates *candidates;
 	struct candidate_rests rests;
@@ -38,6 +41,9 @@ void dnsbench_begin(struct dnsbench *b, const char *protocols);
 void dnsbench_end(struct dnsbench *b);
 
 void dnsbench_set(struct dnsbench *b, const char *name, const char *value);
+
+/* "address:port" of the server. */
+void dnsbench_address(const struct dnsbench *b, char *out, size_t size);
 
 /* A socket on a free port of loopback; "address:port" goes to out. */
 int dnsbench_socket(char *out, size_t size);

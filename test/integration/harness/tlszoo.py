@@ -44,6 +44,7 @@ class Kind:
     ciphers: str = "ALL:COMPLEMENTOFALL"
     curve: str = ""
     anchors: tuple = ()     # what its tafile holds, see Authority.anchor()
+    has_tls: bool = True
 
 
 class Authority:
@@ -56,6 +57,7 @@ class Authority:
         self.keys = {}
         self.made = {}      # of kinds: files and digest
         self.tafiles = {}   # of kinds that have anchors
+        self.mids = {}      # topmost intermediates, of kinds that have some
         self.root = self._self_signed("Zoo CA")
         self.pem = self.root[0]
         self.other = self._self_signed("Other CA")
@@ -139,6 +141,8 @@ class Authority:
                 options.get("bits", 2048 + 8 * (step + 1)),
                 options.get("md", "sha256"), options.get("dates"))
             between.insert(0, issuer[0])
+        if between:
+            self.mids[kind.name] = between[-1]
         cert, key = self.leaf(issuer, **kind.cert)
         if kind.anchors:
             self.tafiles[kind.name] = self._path("pem")
@@ -164,7 +168,11 @@ class Zoo:
         self.authority = authority
         self.ports, self.digests = {}, {}
         self.logins, self.mail = set(), set()
+        self.clear = set()      # mail that came without TLS
+        self.open = 0           # connections
+        self._without_tls = {k.name for k in kinds if not k.has_tls}
         self._listeners = {}
+        self._lock = threading.Lock()
         for kind in kinds:
             chain, key, digest = authority.of(kind)
             self.digests[kind.name] = kind.digest or digest
@@ -198,12 +206,16 @@ class Zoo:
                              args=(client, cell, context)).start()
 
     def _talk(self, client, cell, context):
+        with self._lock:
+            self.open += 1
         try:
             self._dialogue(client, cell, context)
         except (OSError, ValueError):
             pass
         finally:
             client.close()
+            with self._lock:
+                self.open -= 1
 
     def _dialogue(self, client, cell, context):
         lines, is_tls = client.makefile("rb"), False
@@ -213,7 +225,8 @@ class Zoo:
             reply = b"250 2.0.0 ok"
             if verb == b"EHLO":
                 reply = b"250-zoo\r\n250-AUTH PLAIN\r\n" + (
-                    b"250 8BITMIME" if is_tls else b"250 STARTTLS")
+                    b"250 8BITMIME" if is_tls or cell[0] in
+                    self._without_tls else b"250 STARTTLS")
             elif verb == b"STARTTLS":
                 client.sendall(b"220 2.0.0 go ahead\r\n")
                 client = context.wrap_socket(client, server_side=True)
@@ -227,6 +240,8 @@ class Zoo:
                 while lines.readline() not in (b".\r\n", b""):
                     pass
                 self.mail.add(cell)
+                if not is_tls:
+                    self.clear.add(cell)
             elif verb == b"QUIT":
                 client.sendall(b"221 2.0.0 bye\r\n")
                 return

@@ -102,7 +102,11 @@ params_bad_values_name_what_is_allowed(void **state)
 		"bad parameter: lane_chunking = maybe: must be yes or no"},
 	    {"smtp_tls_security_level", "tls",
 		"bad parameter: smtp_tls_security_level = tls: must be "
-		"empty, none, may, encrypt, fingerprint, verify or secure"},
+		"empty, none, may, encrypt, fingerprint, dane, dane-only, "
+		"verify or secure"},
+	    {"smtp_tls_dane_insecure_mx_policy", "secure",
+		"bad parameter: smtp_tls_dane_insecure_mx_policy = secure: "
+		"must be may, encrypt or dane"},
 	    {"smtp_sasl_security_options", "noplaintext nothing", NULL},
 	    {"lane_message_rate_limit", "fast", NULL},
 	};

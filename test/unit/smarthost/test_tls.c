@@ -111,7 +111,9 @@ tls_policies_that_are_wrong_say_why(void **state)
 	} cases[] = {
 	    {"", "invalid empty policy"},
 	    {"strong", "invalid TLS security level \"strong\""},
-	    {"dane-only", "\"dane-only\" is not supported"},
+	    {"dane-only", "\"dane-only\" is not supported without smtp_tls"},
+	    {"halfdane", "invalid TLS security level"},
+	    {"half-dane", "invalid TLS security level"},
 	    {"encrypt match=a", "\"match\": not valid"},
 	    {"secure match=", "empty value"},
 	    {"secure match", "missing \"=\""},
