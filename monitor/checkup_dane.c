@@ -41,8 +41,7 @@ does_validate(const struct settings *set, struct asking *a)
 	a->loop = loop_new();
 	resolver = resolver_new_secure(a->loop, set, RESOLVCONF_PATH);
 	if (resolver_is_secure(resolver)) {
-		a->query =
-		    resolver_probe(resolver, type, name, on_answer, a);
+		a->query = resolver_probe(resolver, type, name, on_answer, a);
 		loop_run(a->loop);
 		is_good = resolver_has_vouched(resolver);
 	}

@@ -70,7 +70,8 @@ wrong_in(
 	char *why = wrong_with(param, value);
 	const char *missing;
 
-	if (why != NULL || strcmp(param->name, "smtp_tls_security_level") != 0 ||
+	if (why != NULL ||
+	    strcmp(param->name, "smtp_tls_security_level") != 0 ||
 	    strncasecmp(value, "dane", 4) != 0)
 		return why;
 	missing = trusted_resolver_missing(&lane->set);
