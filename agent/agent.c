@@ -591,6 +591,8 @@ agent_new(const struct agent_env *env)
 	    .alarm = env->alarm,
 	};
 	figures_begin(&a->figures);
+	if (a->lane == NULL)
+		figures_show_problem(&a->figures, a->env.problem);
 	a->desk = desk_open(loop, a->lane, a->intake, a->dialogue, env);
 	loop_on_signal(loop, SIGTERM, on_sigterm, a);
 	master_watch(env->master, loop, on_master_gone, a);

@@ -71,6 +71,19 @@ figures_begin(const struct figures *f)
 	    dialer_own_end_s(f->dialer) * 1000);
 }
 
+void
+figures_show_problem(const struct figures *f, const char *problem)
+{
+	/* Those of the process before are kept in their file, for one that can
+	 * find out whether they are over. */
+	board_writer_set_alarms(f->board, NULL, 0);
+	board_writer_set(
+	    f->board, BOARD_GAUGE_waits_reason, BOARD_WAIT_SETTINGS);
+	board_writer_set_waits_for(f->board, problem);
+	board_writer_trouble(f->board, problem);
+	board_writer_beat(f->board);
+}
+
 /* Since when the oldest request waits, by the clock. */
 static int64_t
 oldest_wall_ms(const struct lane *lane, struct moment now)
@@ -155,15 +168,14 @@ show_rates(struct figures *f, struct moment now)
 static void
 show_words(struct figures *f, struct moment now)
 {
-	struct board_alarm alarms[BOARD_ALARMS] = {{0}};
-	uint64_t met_wall_ms[BOARD_ALARMS];
-	size_t count = alarm_show(f->alarm, alarms, met_wall_ms, BOARD_ALARMS);
+	struct board_writer_alarm alarms[BOARD_ALARMS];
+	size_t count = alarm_show(f->alarm, alarms, BOARD_ALARMS);
 	char text[LANE_WHY_SIZE];
 
 	board_writer_set(f->board, BOARD_GAUGE_waits_reason,
 	    (int64_t)lane_waits_for(f->lane, now, text, sizeof(text)));
 	board_writer_set_waits_for(f->board, text);
-	board_writer_set_alarms(f->board, alarms, met_wall_ms, count);
+	board_writer_set_alarms(f->board, alarms, count);
 }
 
 /* ------------------------------------------------------------------------- */

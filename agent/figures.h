@@ -39,6 +39,9 @@ struct figures {
 /* What does not change while the process lives. */
 void figures_begin(const struct figures *f);
 
+/* There is no lane, and why: all mail is deferred. */
+void figures_show_problem(const struct figures *f, const char *problem);
+
 /* Not more often than it is worth while, but always when the lane has nothing
  * left to do. */
 void figures_show(struct figures *f, struct moment now);

@@ -5,10 +5,7 @@
 #include <string.h>
 
 #include "monitor/say.h"
-
-/* More than twice maximal_backoff_time (4000s), in which deferred mail is
- * tried. */
-#define ALARM_MET_MS (INT64_C(3) * 3600 * 1000)
+#include "monitor/standstill.h"
 
 struct judging {
 	const struct model *m;
@@ -123,6 +120,18 @@ judge_order_file(const struct judging *j)
 	    board->steer_why);
 }
 
+static bool judge_alarms(const struct judging *j);
+
+static bool
+waits_in_queue(const struct judging *j)
+{
+	size_t n = 0;
+
+	for (int q = 0; j->share != NULL && q < BACKLOG_QUEUES; q++)
+		n += j->share->messages[q];
+	return n > 0;
+}
+
 static bool
 judge_process(const struct judging *j)
 {
@@ -149,6 +158,8 @@ judge_process(const struct judging *j)
 		    "master(8) starts another with the next message",
 		    say_ms(
 			j->now_ms - j->lane->beat_wall_ms, text, sizeof(text)));
+	if (waits_in_queue(j) && judge_alarms(j))
+		return true;
 	if (judge_orders(j))
 		return true;
 	/* After a reload the next one comes with the next message. */
@@ -182,36 +193,31 @@ judge_beat(const struct judging *j)
 
 /* ---- it runs ------------------------------------------------------------ */
 
-/* Nobody has met it for long although mail flows, such as that of a smarthost
- * which is not in the settings any more. While mail waits for it, it is met:
- * the lane tries again after ten first waits at most (agent/engine/route.h),
- * and the queue manager after maximal_backoff_time. */
 static bool
-is_left_behind(const struct judging *j, const struct model_alarm *a)
+judge_settings(const struct judging *j)
 {
-	int64_t retry_ms = j->lane->site == NULL
-			       ? 0
-			       : j->lane->site->set.lane_alert_retry_us / 1000;
-	int64_t quiet_ms = j->now_ms - a->met_wall_ms;
-
-	return a->met_wall_ms > 0 && j->lane->per_s_1h > 0 &&
-	       quiet_ms > ALARM_MET_MS && quiet_ms > 20 * retry_ms;
+	return j->lane->waits == BOARD_WAIT_SETTINGS &&
+	       say(j, HEALTH_ALARM, "all mail is deferred: %s",
+		   j->lane->waits_for);
 }
 
 static bool
 judge_alarms(const struct judging *j)
 {
-	const struct model_alarm *a = j->lane->alarms;
-	const struct model_alarm *end = a + j->lane->alarm_count;
+	const struct model_alarm *a = standstill_alarm(j->m, j->lane);
+	const char *instead;
 	char text[SAY_SIZE];
 
-	while (a < end && is_left_behind(j, a))
-		a++;
-	if (a == end)
+	if (a == NULL)
 		return false;
+	instead = standstill_instead(j->lane, a);
+	(void)say_clock(a->since_wall_ms, j->now_ms, text, sizeof(text));
+	if (instead != NULL)
+		return say(j, HEALTH_ALARM,
+		    "%s (before that: %s at %s since %s)", instead, a->what,
+		    a->where, text);
 	return say(j, HEALTH_ALARM, "%s at %s since %s: %s", a->what, a->where,
-	    say_clock(a->since_wall_ms, j->now_ms, text, sizeof(text)),
-	    a->reply);
+	    text, a->reply);
 }
 
 static bool
@@ -456,6 +462,7 @@ judge_wait(const struct judging *j)
 
 	switch (j->lane->waits) {
 	case BOARD_WAIT_NOTHING:
+	case BOARD_WAIT_SETTINGS: /* was told before */
 	case BOARD_WAIT_COUNT:
 		return false;
 	case BOARD_WAIT_PACE:
@@ -506,6 +513,16 @@ judge_work(const struct judging *j)
 	return say(j, HEALTH_WELL, "idle, nothing waits");
 }
 
+/* In the lane, or deferred, perhaps for that. An order may be for a domain
+ * whose mail is another lane's. */
+static bool
+holds_mail_of_domains(const struct judging *j)
+{
+	return j->lane->gauges[BOARD_GAUGE_requests_parked] > 0 ||
+	       j->lane->waits == BOARD_WAIT_OPERATOR || j->share == NULL ||
+	       j->share->messages[BACKLOG_DEFERRED] > 0;
+}
+
 /* What is well apart from a domain that an operator holds back is not quite. */
 static void
 add_domains(const struct judging *j)
@@ -514,7 +531,8 @@ add_domains(const struct judging *j)
 	size_t n;
 	const struct steer_order *first = domain_order(j, &n);
 
-	if (first == NULL || j->out->state != HEALTH_WELL)
+	if (first == NULL || j->out->state != HEALTH_WELL ||
+	    !holds_mail_of_domains(j))
 		return;
 	(void)snprintf(rest, sizeof(rest), "%s", j->out->text);
 	if (n > 1)
@@ -558,6 +576,7 @@ health_of(struct health *out, const struct model *m,
 	    judge_order_file,
 	    judge_process,
 	    judge_beat,
+	    judge_settings,
 	    judge_alarms,
 	    judge_orders,
 	    judge_pause,

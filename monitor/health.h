@@ -23,7 +23,7 @@ enum health_state {
 
 struct health {
 	enum health_state state;
-	char text[512]; /* one sentence, without a full stop */
+	char text[640]; /* one sentence, without a full stop */
 };
 
 enum {

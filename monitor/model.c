@@ -270,7 +270,8 @@ fill_words(
 	fill_seconds(lane, from, now);
 	if (reason < BOARD_WAIT_COUNT)
 		lane->waits = (enum board_wait)reason;
-	TEXT(lane->waits_for, from->waits_for);
+	board_long_text(from->waits_for, from->waits_for_more, lane->waits_for,
+	    sizeof(lane->waits_for));
 	lane->trouble_wall_ms = time_of(from->trouble.wall_ms);
 	TEXT(lane->trouble, from->trouble.text);
 	for (size_t i = 0; i < BOARD_ALARMS; i++) {
@@ -284,7 +285,8 @@ fill_words(
 		to->met_wall_ms = time_of(from->alarms_met_wall_ms[i]);
 		TEXT(to->what, row->what);
 		TEXT(to->where, row->where);
-		TEXT(to->reply, row->reply);
+		board_long_text(row->reply, from->alarms_reply_more[i],
+		    to->reply, sizeof(to->reply));
 	}
 }
 

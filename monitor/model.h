@@ -90,9 +90,9 @@ struct model_account {
 
 struct model_alarm {
 	int64_t since_wall_ms;
-	int64_t met_wall_ms; /* the last time, to a minute; 0: not known */
+	int64_t met_wall_ms; /* the last time; 0: not known */
 	char what[32]; /* login, blocked, certificate, token, outage */
-	char where[BOARD_NAME], reply[BOARD_WHY];
+	char where[BOARD_NAME], reply[BOARD_WHY_ALL];
 };
 
 enum model_process {
@@ -124,7 +124,7 @@ struct model_lane {
 	double per_s_10s, per_s_1min, per_s_1h;
 	unsigned sent_in[MODEL_SECONDS]; /* each second, the last one last */
 	enum board_wait waits; /* what most of its mail waits for; */
-	char waits_for[BOARD_WHY]; /* in words */
+	char waits_for[BOARD_WHY_ALL]; /* in words */
 	int64_t trouble_wall_ms; /* the last: 0 there was none */
 	char trouble[MODEL_REPLY];
 	struct model_alarm alarms[BOARD_ALARMS]; /* that have not ended */

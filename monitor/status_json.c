@@ -16,6 +16,7 @@ queue_of(const struct model *m, const struct model_lane *lane,
     const struct backlog *b)
 {
 	const struct backlog_share *share = backlog_share_of(b, m, lane);
+	char end[FORECAST_END_SIZE];
 	struct forecast f;
 	json_t *o;
 
@@ -36,6 +37,10 @@ queue_of(const struct model *m, const struct model_lane *lane,
 	put(o, "is_unseen", json_boolean(f.is_unseen));
 	put(o, "is_stopped", json_boolean(f.is_stopped));
 	put(o, "is_drained", json_boolean(f.is_drained));
+	put(o, "unknown", clean_string(f.unknown));
+	put(o, "end",
+	    clean_string(forecast_say_end(
+		&f, lane, model_wall_ms(m), end, sizeof(end))));
 	return o;
 }
 

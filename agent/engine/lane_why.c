@@ -348,6 +348,7 @@ parameter_of(const struct lane *lane, enum board_wait wait)
 	case BOARD_WAIT_OUTAGE:
 	case BOARD_WAIT_OPERATOR:
 	case BOARD_WAIT_STOPPING:
+	case BOARD_WAIT_SETTINGS:
 	case BOARD_WAIT_COUNT:
 		break;
 	}

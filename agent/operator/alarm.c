@@ -33,7 +33,8 @@ struct state {
 	bool is_told; /* the last that was told is that it is raised */
 	bool is_repeated; /* raised again since it was told */
 	int64_t told_ms; /* when it was last told to be raised; -1: never */
-	int64_t raised_wall_s; /* the last time */
+	int64_t raised_wall_s; /* the last time, as kept: to SAVE_EVERY_S */
+	int64_t met_wall_s; /* ... by this process; 0: never */
 	size_t post; /* number of the POST that is not answered; 0: none */
 };
 
@@ -330,6 +331,7 @@ raise_it(struct alarm *a, enum alarm_kind kind, const char *smarthost,
 	if (st->is_raised && !st->is_doubt)
 		is_doubt = false;
 	set_reply(st, reply);
+	st->met_wall_s = wall_s;
 	if (st->is_raised && st->is_doubt == is_doubt &&
 	    wall_s - st->raised_wall_s < SAVE_EVERY_S) {
 		st->is_repeated = true;
@@ -402,33 +404,31 @@ since_wall_ms(const struct state *st)
 	return at_s > 0 ? (uint64_t)at_s * 1000 : 1;
 }
 
-static void
-show(struct board_alarm *row, uint64_t *met_wall_ms, const struct state *st)
+static struct board_writer_alarm
+show(const struct state *st)
 {
-	(void)snprintf(
-	    row->what, sizeof(row->what), "%s", alarm_kind_name(st->kind));
-	(void)snprintf(row->where, sizeof(row->where), "%.*s",
-	    (int)sizeof(row->where) - 1, st->smarthost);
-	(void)snprintf(row->reply, sizeof(row->reply), "%.*s",
-	    (int)sizeof(row->reply) - 1, st->reply);
-	row->since_wall_ms = since_wall_ms(st);
-	*met_wall_ms =
-	    st->raised_wall_s > 0 ? (uint64_t)st->raised_wall_s * 1000 : 0;
+	int64_t met_s = st->met_wall_s > st->raised_wall_s ? st->met_wall_s
+							   : st->raised_wall_s;
+
+	return (struct board_writer_alarm){
+	    .what = alarm_kind_name(st->kind),
+	    .where = st->smarthost,
+	    .reply = st->reply,
+	    .since_wall_ms = since_wall_ms(st),
+	    .met_wall_ms = met_s > 0 ? (uint64_t)met_s * 1000 : 0,
+	};
 }
 
 size_t
-alarm_show(const struct alarm *a, struct board_alarm *rows,
-    uint64_t *met_wall_ms, size_t max)
+alarm_show(const struct alarm *a, struct board_writer_alarm *rows, size_t max)
 {
 	size_t n = 0;
 
 	list_each (it, &a->states) {
 		const struct state *st = list_entry(it, struct state, link);
 
-		if (st->is_raised && n < max) {
-			show(&rows[n], &met_wall_ms[n], st);
-			n++;
-		}
+		if (st->is_raised && n < max)
+			rows[n++] = show(st);
 	}
 	return n;
 }

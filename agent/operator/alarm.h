@@ -30,7 +30,7 @@
 #include "agent/engine/settings.h"
 #include "agent/io/loop.h"
 #include "agent/state/alarm_store.h"
-#include "common/shared/board.h"
+#include "agent/state/board_writer.h"
 
 enum {
 	ALARM_PER_MINUTE = 10,
@@ -75,10 +75,10 @@ bool alarm_is_raised(
 bool alarm_is_doubt(
     const struct alarm *a, enum alarm_kind kind, const char *smarthost);
 
-/* Those that are raised now, as the board shows them, and when each was met
- * last: up to max; how many. */
-size_t alarm_show(const struct alarm *a, struct board_alarm *rows,
-    uint64_t *met_wall_ms, size_t max);
+/* Those that are raised now, up to max; how many. Texts are borrowed, until
+ * the next call for the alarm. */
+size_t alarm_show(
+    const struct alarm *a, struct board_writer_alarm *rows, size_t max);
 
 /* How many are raised now. */
 size_t alarm_count(const struct alarm *a);

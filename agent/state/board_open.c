@@ -210,7 +210,7 @@ clear_live(struct board_lane *lane)
 		board_store(&lane->sessions[i].state, BOARD_SESSION_FREE);
 	board_store(&lane->held, 0);
 	board_store(&lane->wants, 0);
-	board_store_text(lane->waits_for, sizeof(lane->waits_for), "");
+	board_store_long(lane->waits_for, lane->waits_for_more, "");
 }
 
 static bool

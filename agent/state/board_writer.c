@@ -461,14 +461,18 @@ board_writer_trouble(struct board_writer *w, const char *text)
 void
 board_writer_set_waits_for(struct board_writer *w, const char *text)
 {
-	if (w != NULL && !w->is_draining)
-		store_discreetly(
-		    w->lane->waits_for, sizeof(w->lane->waits_for), text);
+	char shown[LOG_LINE_MAX];
+
+	if (w == NULL || w->is_draining)
+		return;
+	(void)snprintf(shown, sizeof(shown), "%s", text);
+	log_filter(shown, sizeof(shown), NULL);
+	board_store_long(w->lane->waits_for, w->lane->waits_for_more, shown);
 }
 
 void
-board_writer_set_alarms(struct board_writer *w, const struct board_alarm *rows,
-    const uint64_t *met_wall_ms, size_t count)
+board_writer_set_alarms(struct board_writer *w,
+    const struct board_writer_alarm *alarms, size_t count)
 {
 	CHECK(count <= BOARD_ALARMS);
 	if (w == NULL || w->is_draining)
@@ -480,11 +484,13 @@ board_writer_set_alarms(struct board_writer *w, const struct board_alarm *rows,
 			board_store(&to->since_wall_ms, 0);
 			continue;
 		}
-		board_store(&w->lane->alarms_met_wall_ms[i], met_wall_ms[i]);
-		board_store_text(to->what, sizeof(to->what), rows[i].what);
-		board_store_text(to->where, sizeof(to->where), rows[i].where);
-		board_store_text(to->reply, sizeof(to->reply), rows[i].reply);
-		board_store(&to->since_wall_ms, rows[i].since_wall_ms);
+		board_store(
+		    &w->lane->alarms_met_wall_ms[i], alarms[i].met_wall_ms);
+		board_store_text(to->what, sizeof(to->what), alarms[i].what);
+		board_store_text(to->where, sizeof(to->where), alarms[i].where);
+		board_store_long(
+		    to->reply, w->lane->alarms_reply_more[i], alarms[i].reply);
+		board_store(&to->since_wall_ms, alarms[i].since_wall_ms);
 	}
 }
 

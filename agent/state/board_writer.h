@@ -56,10 +56,16 @@ void board_writer_trouble(struct board_writer *w, const char *text);
 /* What mail waits for; "": none does. */
 void board_writer_set_waits_for(struct board_writer *w, const char *text);
 
-/* The alarms that are raised, and when each was met last; rows beyond count are
- * cleared. */
+/* One that is raised. */
+struct board_writer_alarm {
+	const char *what, *where, *reply;
+	uint64_t since_wall_ms;
+	uint64_t met_wall_ms; /* the last time; 0: not known */
+};
+
+/* The alarms that are raised, BOARD_ALARMS at most. */
 void board_writer_set_alarms(struct board_writer *w,
-    const struct board_alarm *rows, const uint64_t *met_wall_ms, size_t count);
+    const struct board_writer_alarm *alarms, size_t count);
 
 /* The lane did something; now. */
 void board_writer_beat(struct board_writer *w);

@@ -152,6 +152,36 @@ board_store_text(char *field, size_t field_size, const char *text)
 	memset(field + len, 0, field_size - len);
 }
 
+void
+board_long_text(const char field[BOARD_WHY], const char more[BOARD_WHY_MORE],
+    char *text, size_t n)
+{
+	size_t len = strnlen(field, BOARD_WHY);
+
+	board_text(field, BOARD_WHY, text, n);
+	if (len == BOARD_WHY - 1 && n > len)
+		board_text(more, BOARD_WHY_MORE, text + len, n - len);
+}
+
+void
+board_store_long(
+    char field[BOARD_WHY], char more[BOARD_WHY_MORE], const char *text)
+{
+	static const char end[] = " ...";
+	char whole[BOARD_WHY + BOARD_WHY_MORE - 1];
+	size_t n = sizeof(whole) - sizeof(end), word;
+
+	(void)snprintf(whole, sizeof(whole), "%s", text);
+	if (strlen(text) >= sizeof(whole)) {
+		for (word = n; word > 0 && whole[word] != ' '; word--)
+			;
+		memcpy(whole + (word > 0 ? word : n), end, sizeof(end));
+	}
+	board_store_text(field, BOARD_WHY, whole);
+	board_store_text(more, BOARD_WHY_MORE,
+	    strlen(whole) >= BOARD_WHY ? whole + BOARD_WHY - 1 : "");
+}
+
 const char *
 board_session_state_name(uint64_t state)
 {

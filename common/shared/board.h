@@ -51,6 +51,8 @@ enum {
 	BOARD_RING_TENS = 384, /* of ten seconds each: an hour and some */
 	BOARD_ALARMS = 4, /* shown of a lane; it may have more */
 	BOARD_WHY = 128,
+	BOARD_WHY_MORE = 192, /* what of such a text goes on elsewhere */
+	BOARD_WHY_ALL = BOARD_WHY + BOARD_WHY_MORE,
 	/* Connections, and the rates of messages, recipients, octets and new
 	 * connections, of each as many as can be written. */
 	BOARD_FLEET_LIMITS = 17,
@@ -181,7 +183,9 @@ enum {
 	X(OUTAGE, "outage") /* no host can be reached */                       \
 	X(DOMAIN, "domain") /* a limit of the recipient domain */              \
 	X(OPERATOR, "operator") /* postlane pause */                           \
-	X(STOPPING, "stopping") /* the process ends, another takes over */
+	X(STOPPING, "stopping") /* the process ends, another takes over */     \
+	X(SETTINGS, "settings") /* all mail is deferred: they cannot be used   \
+				 */
 
 /* State of a session row: name, as shown. */
 #define BOARD_SESSION_STATES(X)                                                \
@@ -326,9 +330,14 @@ struct board_lane {
 	struct board_trouble trouble;
 	struct board_alarm alarms[BOARD_ALARMS];
 	char waits_for[BOARD_WHY]; /* what mail waits for; "": none does */
-	/* Of alarms[i]: when it was met last, to a minute; 0: not known. */
+	/* Of alarms[i]: when it was met last, to a second, or to a minute if by
+	 * an earlier process; 0: not known. */
 	uint64_t alarms_met_wall_ms[BOARD_ALARMS];
-	uint64_t spare_rate[219 - BOARD_ALARMS];
+	/* Behind waits_for and alarms[i].reply: board_long_text(). */
+	char waits_for_more[BOARD_WHY_MORE];
+	char alarms_reply_more[BOARD_ALARMS][BOARD_WHY_MORE];
+	uint64_t spare_rate[219 - BOARD_ALARMS -
+			    (BOARD_ALARMS + 1) * BOARD_WHY_MORE / 8];
 	uint64_t spare_end[48];
 };
 
@@ -482,6 +491,13 @@ void board_label(const char *account, char *label, size_t n);
 void board_text(const char *field, size_t field_size, char *text, size_t n);
 /* Stores text in a string field, cut to fit, always terminated. */
 void board_store_text(char *field, size_t field_size, const char *text);
+
+/* Likewise of a field that goes on in another one; what does not fit into both
+ * is cut behind a word, with " ...". */
+void board_long_text(const char field[BOARD_WHY],
+    const char more[BOARD_WHY_MORE], char *text, size_t n);
+void board_store_long(
+    char field[BOARD_WHY], char more[BOARD_WHY_MORE], const char *text);
 
 /* One more at now_s, seconds since the epoch. Several processes may. */
 void board_ring_add(struct board_ring *r, uint64_t now_s);

@@ -105,7 +105,9 @@ add_name(struct exposition *e, const char *suffix)
 static void
 add_value(struct exposition *e, double value)
 {
-	if (isinf(value))
+	if (isnan(value))
+		(void)buf_add_str(e->out, "NaN\n");
+	else if (isinf(value))
 		(void)buf_add_str(e->out, value > 0 ? "+Inf\n" : "-Inf\n");
 	else
 		(void)buf_addf(e->out, "%.15g\n", value);

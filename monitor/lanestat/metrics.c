@@ -480,8 +480,10 @@ drain_of(const struct writing *w, const struct model_lane *lane)
 	struct forecast f;
 
 	if (share == NULL)
-		return 0;
+		return (double)NAN;
 	forecast_of(&f, w->m, lane, share);
+	if (f.unknown[0] != '\0')
+		return (double)NAN;
 	return f.empty_s < 0 ? (double)INFINITY : (double)f.empty_s;
 }
 
@@ -509,8 +511,8 @@ write_backlog(struct writing *w)
 	}
 	exposition_family(&w->e, EXPOSITION_GAUGE,
 	    "postlane_backlog_drain_seconds",
-	    "Until incoming and active are gone, at the pace of the last "
-	    "minute; +Inf: never");
+	    "Until the lane's mail in the queue is gone, at the pace of the "
+	    "last minute; +Inf: never at that, NaN: unknown, as in an outage");
 	for (EACH_LANE(w, lane)) {
 		if (!metrics_knows(w, lane))
 			continue;

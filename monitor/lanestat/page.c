@@ -147,6 +147,7 @@ queue_row(const struct paging *p, const struct model_lane *lane)
 	    backlog_share_of(p->backlog, p->m, lane);
 	struct forecast f;
 	char text[SAY_SIZE], limit[FORECAST_LIMIT_SIZE];
+	char end[FORECAST_END_SIZE];
 
 	if (share == NULL)
 		return;
@@ -155,22 +156,11 @@ queue_row(const struct paging *p, const struct model_lane *lane)
 	cell(p->out, lane->name);
 	for (int q = 0; q < BACKLOG_QUEUES; q++)
 		number_cell(p->out, (int64_t)share->messages[q]);
-	if (f.messages == 0 && share->messages[BACKLOG_DEFERRED] > 0)
-		cell(p->out, "only what is deferred waits");
-	else if (f.messages == 0)
+	if (f.messages == 0)
 		cell(p->out, "nothing waits");
-	else if (f.is_held)
-		cell(p->out, "not before it is resumed");
-	else if (f.is_unseen)
-		cell(p->out, "not known");
-	else if (f.is_stopped)
-		cell(p->out, "nothing goes now");
-	else if (f.empty_s < 0 && f.begin_wall_ms > 0)
-		cell(p->out, "it is not to go on yet");
-	else if (f.empty_s < 0)
-		cell(p->out, "nothing was sent in the last minute");
 	else
-		cell(p->out, say_ms(f.empty_s * 1000, text, sizeof(text)));
+		cell(p->out, forecast_say_end(&f, lane, model_wall_ms(p->m),
+				 end, sizeof(end)));
 	if (f.limit_s > 0)
 		cell(p->out, say_ms(f.limit_s * 1000, text, sizeof(text)));
 	else

@@ -29,7 +29,8 @@ var GROUPS = [
 	["pace", "the pace that replies taught", ["pace"]],
 	["session", "a session", ["connection", "slot", "window", "rest"]],
 	["pause", "a pause the provider asked for", ["pause"]],
-	["trouble", "an outage or alarm", ["backoff", "outage", "alarm"]],
+	["trouble", "an outage or alarm", ["backoff", "outage", "alarm",
+	    "settings"]],
 	["operator", "an operator, a stop", ["operator", "stopping"]],
 ];
 
@@ -161,7 +162,7 @@ function figure(label, value, unit, cls) {
 }
 
 function forecast_of(queue, now_s) {
-	var e = make("p", "forecast"), n, what, from = "";
+	var e = make("p", "forecast"), n, from = "";
 
 	function say(text, is_bold) {
 		e.appendChild(make(is_bold ? "b" : "span", "", text));
@@ -170,30 +171,18 @@ function forecast_of(queue, now_s) {
 		say("Postfix's queue is not known");
 		return e;
 	}
-	n = queue.active + queue.incoming;
-	what = queue.is_drained ? "What is not inside waits" : "Nothing goes";
+	n = queue.active + queue.incoming + queue.deferred;
 	if (queue.begin_wall_ms > 0)
 		from = clock_text(queue.begin_wall_ms / 1000, true);
-	if (n === 0 && queue.deferred > 0)
-		say("What is deferred is tried again by Postfix; nothing else " +
-		    "waits");
-	else if (n === 0)
+	if (n === 0)
 		say("Nothing waits to be sent");
 	else if (queue.empty_s >= 0) {
 		say("Gone in ");
 		say(span_text(queue.empty_s), true);
 		say(" (" + clock_text(now_s + queue.empty_s,
 		    queue.empty_s < 600) + ") at the pace of the last minute");
-	} else if (queue.is_held)
-		say(what + " until it is resumed");
-	else if (queue.is_unseen)
-		say("When it is gone is not known");
-	else if (queue.is_stopped)
-		say("Nothing goes until it can again");
-	else if (from)
-		say(what + " until " + from);
-	else
-		say("Nothing was sent in the last minute");
+	} else
+		say(queue.end.charAt(0).toUpperCase() + queue.end.slice(1));
 	if (n > 0 && queue.limit_s > 0)
 		say("; with " + queue.limit +
 		    (from ? " from " + from + " on" : "") + " it takes " +

@@ -63,31 +63,19 @@ print_forecast(const struct printing *p, const struct model_lane *lane,
     const struct backlog_share *share)
 {
 	struct forecast f;
-	bool is_begun = false;
 	char text[SAY_SIZE], limit[FORECAST_LIMIT_SIZE];
-	const char *what;
+	char end[FORECAST_END_SIZE];
 
 	forecast_of(&f, p->look->m, lane, share);
 	if (f.messages == 0)
 		return;
-	what = f.is_drained ? "what is not inside waits" : "nothing goes";
-	printf("  forecast     ");
-	if (f.is_held)
-		printf("%s until it is resumed", what);
-	else if (f.is_unseen)
-		printf("not known");
-	else if (f.is_stopped)
-		printf("nothing goes until it can again");
-	else if (f.begin_wall_ms > 0)
-		printf("%s until %s", what,
-		    say_clock(f.begin_wall_ms, p->now_ms, text, sizeof(text)));
-	else if (f.empty_s < 0)
-		printf("nothing was sent in the last minute");
+	(void)forecast_say_end(&f, lane, p->now_ms, end, sizeof(end));
+	if (f.empty_s < 0 || f.begin_wall_ms > 0)
+		printf("  forecast     %s", end);
 	else
-		is_begun = true;
-	if (f.empty_s >= 0)
-		printf("%sgone in %s at its pace of late", is_begun ? "" : "; ",
-		    say_ms(f.empty_s * 1000, text, sizeof(text)));
+		printf("  forecast     gone in %s at its pace of late", end);
+	if (f.deferred > 0 && f.empty_s >= 0)
+		printf(", the %zu deferred with it", f.deferred);
 	if (f.limit_s > 0)
 		printf("; %s lets it take %s at least",
 		    forecast_say_limit(&f, p->now_ms, limit, sizeof(limit)),

@@ -114,14 +114,16 @@ print_done(const struct command *c, const struct model_lane *lane,
 	    MODEL_SCHEMA, "lane", lane->name, "done", what, "effect", effect));
 }
 
-/* What the lane says about it, "SERIAL REMARK" of an order. */
+/* What the lane says about it, "SERIAL REMARK" of an order, "REMARK" else. */
 static const char *
 remark_in(const char *answer, bool is_kept)
 {
 	if (is_kept)
 		answer += strcspn(answer, " ");
 	answer += strspn(answer, " ");
-	return *answer != '\0' ? answer : "in force";
+	if (*answer != '\0')
+		return answer;
+	return is_kept ? "in force" : "done";
 }
 
 /* Tells the lane's process; the exit status. limit: of what is in force then,
@@ -139,9 +141,11 @@ tell_lane(const struct command *c, const struct model_lane *lane,
 		print_done(c, lane, what, remark_in(answer, is_kept), limit);
 		return EX_OK;
 	case ASKING_NOBODY:
-		print_done(c, lane, what,
-		    is_kept ? "kept: no process runs, the next one obeys it"
-			    : "no process runs: there is nobody to do it",
+		print_done(c, lane, is_kept ? what : "nothing to do",
+		    is_kept ? "no process runs at present, the next one obeys "
+			      "it"
+			    : "no process runs, and the next message starts "
+			      "one (at once, with deferred mail: postqueue -f)",
 		    limit);
 		return is_kept ? EX_OK : EX_UNAVAILABLE;
 	case ASKING_REFUSED:
@@ -252,7 +256,8 @@ give(struct command *c, enum steer_verb verb, const char *value)
 		say_limit(&wish, lane);
 		say_until(c, until, sizeof(until));
 		if (is_default)
-			(void)snprintf(what, sizeof(what), "%s as set",
+			(void)snprintf(what, sizeof(what),
+			    "%s as main.cf and master.cf have it",
 			    steer_verb_name(verb));
 		else
 			(void)snprintf(what, sizeof(what), "%s %s %s",
@@ -380,7 +385,9 @@ retry_run(struct command *c)
 		if (!command_wants(c, lane))
 			continue;
 		one = command_may_steer(lane)
-			  ? tell_lane(c, lane, "retry", "dials now, calls back",
+			  ? tell_lane(c, lane, "retry",
+				"dials now, and calls back what it deferred "
+				"for want of a host",
 				"", false)
 			  : EX_NOPERM;
 		if (one != EX_OK)

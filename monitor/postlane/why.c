@@ -19,6 +19,7 @@
 #include "monitor/postlane/command.h"
 #include "monitor/queuefind.h"
 #include "monitor/say.h"
+#include "monitor/standstill.h"
 #include "monitor/transports.h"
 
 enum { STATUS_UNKNOWN = 1 };
@@ -246,6 +247,85 @@ place_of(const struct asking *a, const struct look *look,
 			(double)lanes / (double)all);
 }
 
+/* ".example.com" is all below it. */
+static bool
+is_of_domain(const char *address, const char *domain)
+{
+	const char *at = strrchr(address, '@');
+	size_t n = strlen(domain), len;
+
+	if (at == NULL)
+		return false;
+	len = strlen(++at);
+	if (domain[0] == '.')
+		return len > n && strcasecmp(at + len - n, domain) == 0;
+	return strcasecmp(at, domain) == 0;
+}
+
+/* The pause or drain that holds mail for one of the recipients in the document;
+ * NULL: none does. */
+static const struct steer_order *
+order_that_holds(const struct asking *a, const struct model_lane *lane)
+{
+	const json_t *rcpts = json_object_get(a->document, "recipients");
+	const json_t *rcpt;
+	size_t k;
+
+	for (size_t i = 0; i < lane->order_count; i++) {
+		const struct steer_order *o = &lane->orders[i];
+
+		if (o->verb != STEER_PAUSE && o->verb != STEER_DRAIN)
+			continue;
+		if (o->domain[0] == '\0')
+			return o;
+		json_array_foreach(
+		    rcpts, k, rcpt) if (is_of_domain(text_of(rcpt, "address"),
+					    o->domain)) return o;
+	}
+	return NULL;
+}
+
+static json_t *
+held_by(const struct steer_order *o, const struct model_lane *lane)
+{
+	char resume[STEER_DOMAIN_SIZE + 64];
+	json_t *held = json_object();
+
+	if (o->domain[0] == '\0')
+		(void)snprintf(resume, sizeof(resume), "postlane resume %s",
+		    lane->site != NULL ? lane->site->opt.service_name
+				       : lane->name);
+	else
+		(void)snprintf(resume, sizeof(resume), "postlane resume %s%s",
+		    strchr(o->domain, '.') == NULL ? "domain:" : "", o->domain);
+	put(held, "verb", steer_verb_name(o->verb));
+	put(held, "domain", o->domain);
+	put(held, "by", o->who);
+	(void)json_object_set_new(
+	    held, "until_wall_ms", json_integer(o->until_s * 1000));
+	put(held, "resume", resume);
+	return held;
+}
+
+/* What stands in the way of a deferred message, and what ends that. */
+static void
+put_obstacles(
+    const struct asking *a, const struct model_lane *lane, json_t *turn)
+{
+	const struct steer_order *o = order_that_holds(a, lane);
+	const struct model_alarm *alarm = standstill_alarm(a->m, lane);
+	const char *remedy = NULL;
+	char text[1024];
+
+	if (o != NULL)
+		(void)json_object_set_new(turn, "held", held_by(o, lane));
+	if (alarm != NULL && standstill_instead(lane, alarm) == NULL)
+		remedy =
+		    standstill_remedy(lane, alarm->what, text, sizeof(text));
+	if (remedy != NULL)
+		put(turn, "remedy", remedy);
+}
+
 static json_t *
 turn_of(const struct asking *a, const struct look *look,
     const struct model_lane *lane, const char *queue)
@@ -259,6 +339,8 @@ turn_of(const struct asking *a, const struct look *look,
 	put(o, "lane", lane->name);
 	put(o, "health", health_name(health.state));
 	put(o, "sentence", health.text);
+	if (strcmp(queue, "deferred") == 0)
+		put_obstacles(a, lane, o);
 	if (share == NULL || strcmp(queue, "deferred") == 0)
 		return o;
 	forecast_behind(&f, look->m, lane, place_of(a, look, share, queue));
@@ -271,6 +353,7 @@ turn_of(const struct asking *a, const struct look *look,
 	    o, "begin_wall_ms", json_integer(f.begin_wall_ms));
 	(void)json_object_set_new(o, "is_held", json_boolean(f.is_held));
 	(void)json_object_set_new(o, "is_unseen", json_boolean(f.is_unseen));
+	put(o, "unknown", f.unknown);
 	return o;
 }
 
@@ -378,6 +461,34 @@ print_lane(const struct asking *a)
 		    number_of(a->document, "parts_left"));
 }
 
+/* An attempt before that would end as the last one did. */
+static bool
+print_obstacles(const struct asking *a)
+{
+	const json_t *turn = json_object_get(a->document, "goes_to");
+	const json_t *held = json_object_get(turn, "held");
+	int64_t until = number_of(held, "until_wall_ms");
+	bool is_drain = strcmp(text_of(held, "verb"), "drain") == 0;
+	const char *remedy = text_of(turn, "remedy");
+	char text[SAY_SIZE];
+
+	if (held != NULL)
+		printf("  %s%s%s%s by %s%s%s; %s: %s\n",
+		    *text_of(held, "domain") != '\0' ? "mail to " : "",
+		    text_of(held, "domain"),
+		    *text_of(held, "domain") != '\0' ? " is " : "",
+		    is_drain ? "drained" : "paused", text_of(held, "by"),
+		    until > 0 ? " until " : "",
+		    until > 0 ? say_clock(until, model_wall_ms(a->m), text,
+				    sizeof(text))
+			      : "",
+		    until > 0 ? "before that" : "until",
+		    text_of(held, "resume"));
+	if (*remedy != '\0')
+		printf("  what to do: %s\n", remedy);
+	return held != NULL || *remedy != '\0';
+}
+
 static void
 print_next_try(const struct asking *a)
 {
@@ -385,6 +496,8 @@ print_next_try(const struct asking *a)
 	int64_t now = model_wall_ms(a->m);
 	char text[SAY_SIZE], left[SAY_SIZE];
 
+	if (print_obstacles(a))
+		return;
 	if (next > now)
 		printf("  next attempt at %s, in %s; at once: postqueue -i "
 		       "%s\n",
@@ -415,11 +528,13 @@ print_turn(const struct asking *a, const json_t *turn)
 		printf("not before it is resumed\n");
 		return;
 	}
+	if (*text_of(turn, "unknown") != '\0') {
+		printf("not known: %s\n", text_of(turn, "unknown"));
+		return;
+	}
 	if (begin > 0)
 		printf("not before %s",
 		    say_clock(begin, model_wall_ms(a->m), text, sizeof(text)));
-	else if (json_is_true(json_object_get(turn, "is_unseen")))
-		printf("not known");
 	else if (turn_s < 0 && least_s == 0)
 		printf("not to be foreseen, nothing was sent in the last "
 		       "minute");

@@ -325,7 +325,7 @@ def test_lane_of_another_release_is_not_misread(base, certs, origin, started):
     why = f"the board is of version {BOARD_VERSION + 1}, not {BOARD_VERSION}: "
     found = origin.postlane("status")
     assert found.returncode == 1 and why in found.stdout
-    assert re.search("^  forecast +not known$", found.stdout, re.M)
+    assert re.search("^  forecast +unknown: how the lane is cannot be seen$", found.stdout, re.M)
     # Its process answers, whatever its board is like.
     assert ("  waits for  rate: lane_message_rate_limit = 1/100s:1\n"
             in origin.postlane("why", queue_id).stdout)

@@ -141,6 +141,42 @@ def test_status_when_the_next_host_has_the_mail(
     assert origin.postlane("-q", "status").returncode == 1
 
 
+def test_what_is_told_is_what_mail_meets_now(origin, base, certs, started):
+    """An alarm that stands may be of before: the settings were changed since,
+    and mail does not come as far any more."""
+    start(base, certs, origin, started, pair=certs.untrusted)
+    origin.set(smtp_tls_security_level="verify",
+               smtp_tls_CAfile=certs.ca.cert,
+               smtp_tls_verify_cert_match="smarthost.example",
+               lane_wait_limit="1s")
+    started(origin)
+
+    def told(words):
+        origin.inject(messages.generate(1))
+        return wait_until(
+            lambda: next((line for line in origin.postlane(
+                "-q").stdout.splitlines() if words in line), None),
+            60, lambda: f"{words}: {origin.postlane('-q').stdout}")
+    assert "alarm: certificate at " in told("untrusted")
+    [name] = {entry["queue_id"] for entry in origin.queue()
+              if entry["queue_name"] == "deferred"} or {None}
+    if name:
+        text = origin.postlane("why", name).stdout
+        assert "  what to do: \"postlane doctor\" says which" in text
+        assert "postqueue -i" not in text
+    origin.set(smtp_tls_CAfile="/nowhere/ca.pem", reload=True)
+    line = told("cannot load smtp_tls_CAfile /nowhere/ca.pem")
+    assert "(before that: certificate at " in line
+    # It does not even start as it should.
+    origin.set(smtp_delivery_status_filter="texthash:/nowhere/table",
+               reload=True)
+    line = told("all mail is deferred: ")
+    assert "/nowhere/table" in line and "certificate" not in line
+    assert origin.lane("fast")["waits"] == "settings"
+    [lane] = json.loads(origin.postlane("-j", "forecast").stdout)["lanes"]
+    assert lane["empty_s"] == -1 and "/nowhere/table" in lane["unknown"]
+
+
 def test_deferred_mail_of_others_is_not_the_lanes(
         origin, base, certs, started):
     """By transport: three queues, two transports, one lane that is asked."""

@@ -89,8 +89,8 @@ def test_orders_outlive_the_process(origin, base, certs, started):
     wait_until(lambda: origin.queued("deferred") == 5, 30, "held back")
     origin.stop()
     assert done(origin, "rate", "fast", "50/1s") == (
-        "lane fast: rate 50/1s until it is told otherwise: kept: no process "
-        "runs, the next one obeys it\n")
+        "lane fast: rate 50/1s until it is told otherwise: no process runs at "
+        "present, the next one obeys it\n")
     origin.start()
     last = messages.generate(1, prefix="last")
     origin.inject(last)
@@ -170,7 +170,7 @@ def test_rate_and_connections(origin, base, certs, started):
     assert " of 1: " in text
     assert "  asked for    rate 2/1s by root" in text
     assert done(origin, "rate", "fast", "default") == (
-        "lane fast: rate as set: in force\n")
+        "lane fast: rate as main.cf and master.cf have it: in force\n")
     no_loss(origin, sim, sent)
     assert not origin.lane("fast")["rates"]
     origin.log.wait(r"lane fast: lane_message_rate_limit is now 2/1s, by root")
@@ -268,7 +268,8 @@ def test_who_may_steer(origin, base, certs, started, chroot):
     assert os.stat(os.path.join(state, "steer")).st_mode & 0o777 == 0o600
     assert "in force" in done(origin, "resume", "fast")
     assert done(origin, "retry") == (
-        "lane fast: dials now, calls back: in force\n")
+        "lane fast: dials now, and calls back what it deferred for want of a "
+        "host: done\n")
 
 
 ASKED_WRONGLY = [

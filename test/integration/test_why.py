@@ -1,6 +1,7 @@
 """Why does this message wait: the answer of postlane(1), wherever it is."""
 import json
 import os
+import re
 import signal
 
 from harness import messages
@@ -147,6 +148,40 @@ def test_for_a_host_that_cannot_be_reached(origin, base, certs, started):
     text = origin.postlane("why", name).stdout
     assert text.startswith(f"{name}: deferred, tried again later\n  {rcpt}: ")
     assert f"; at once: postqueue -i {name}\n" in text
+    # Nobody knows when it is gone.
+    [lane] = json.loads(origin.postlane("-j", "forecast").stdout)["lanes"]
+    assert (lane["messages"], lane["deferred"], lane["empty_s"]) == (0, 1, -1)
+    assert lane["end"].startswith("unknown: ") and "refused" in lane["end"]
+    assert "  forecast     unknown: " in origin.postlane("status").stdout
+
+
+def test_of_deferred_mail_under_a_pause(origin, base, certs, started):
+    """The next attempt would end as the last one did: who holds it, until
+    when, and what ends that."""
+    sim = start(base, certs, origin, started)
+    started(origin)
+    origin.inject(messages.generate(1, prefix="first"))
+    sim.wait_taken(1)
+    origin.wait_empty()
+    assert origin.postlane("pause", "example.net", "--for",
+                           "1h").returncode == 0
+    origin.inject(messages.generate(1, domain="example.net"))
+    wait_until(lambda: origin.queued("deferred") == 1, 60, "deferred")
+    name = ids_in(origin, "deferred").popitem()[1]
+    held = why(origin, name)["goes_to"]["held"]
+    assert (held["verb"], held["domain"], held["resume"]) == (
+        "pause", "example.net", "postlane resume example.net")
+    text = origin.postlane("why", name).stdout
+    assert re.search(r"\n  mail to example.net is paused by root.* until "
+                     r"[-0-9: ]+; before that: postlane resume example.net\n",
+                     text), text
+    assert "postqueue -i" not in text
+    assert origin.postlane("pause", "fast").returncode == 0
+    text = origin.postlane("why", name).stdout
+    assert origin.postlane("forecast").stdout.rstrip().endswith(
+        'not before "postlane resume fast"')
+    # whichever holds it is said
+    assert "postlane resume " in text and "postqueue -i" not in text
 
 
 def test_elsewhere_in_the_queue(origin, base, certs, started):

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include <cmocka.h>
@@ -62,7 +63,6 @@ forecast_takes_the_pace_and_the_slowest_limit(void **state)
 	assert_int_equal(f.limit_s, 0);
 	w->share.messages[BACKLOG_ACTIVE] = 900;
 	w->share.messages[BACKLOG_INCOMING] = 100;
-	w->share.messages[BACKLOG_DEFERRED] = 5000;
 	forecast_of(&f, &w->m, w->lane, &w->share);
 	assert_int_equal(f.messages, 1000);
 	assert_int_equal(f.empty_s, -1);
@@ -217,6 +217,101 @@ forecast_of_a_drained_lane_holds_what_is_not_inside(void **state)
 	assert_true(f.is_held);
 }
 
+static const char *
+end_of(struct world *w, struct forecast *f)
+{
+	static char text[FORECAST_END_SIZE];
+
+	forecast_of(f, &w->m, w->lane, &w->share);
+	return forecast_say_end(f, w->lane, NOW_MS, text, sizeof(text));
+}
+
+/* What is deferred has to be sent as well, and has a time of its own. */
+static void
+forecast_counts_deferred_mail(void **state)
+{
+	struct world *w = *state;
+	struct forecast f;
+	char expected[200], clock[SAY_SIZE];
+
+	(void)snprintf(w->lane->name, sizeof(w->lane->name), "slow");
+	w->lane->per_s_1min = 1;
+	w->lane->sent_in[0] = 1;
+	assert_string_equal(end_of(w, &f), "0s");
+	w->share.messages[BACKLOG_ACTIVE] = 10;
+	w->share.messages[BACKLOG_DEFERRED] = 20;
+	assert_string_equal(end_of(w, &f), "30s");
+	w->share.messages[BACKLOG_ACTIVE] = 0;
+	assert_string_equal(end_of(w, &f),
+	    "unknown: deferred mail is tried again in its own time");
+	assert_int_equal(f.empty_s, -1);
+	w->lane->orders[0] =
+	    (struct steer_order){.verb = STEER_PAUSE, .domain = "example.com"};
+	w->lane->order_count = 1;
+	assert_string_equal(end_of(w, &f),
+	    "unknown: mail to example.com not before \"postlane resume "
+	    "example.com\", other deferred mail is tried again in its own "
+	    "time");
+	w->lane->orders[0].domain[0] = '\0';
+	assert_string_equal(
+	    end_of(w, &f), "not before \"postlane resume slow\"");
+	w->lane->orders[0].until_s = NOW_S + 120;
+	(void)snprintf(expected, sizeof(expected),
+	    "not before %s (paused), in 2m 20s in all",
+	    say_clock(NOW_MS + 120000, NOW_MS, clock, sizeof(clock)));
+	assert_string_equal(end_of(w, &f), expected);
+	w->lane->per_s_1min = 0;
+	w->lane->sent_in[0] = 0;
+	*strchr(expected, ',') = '\0';
+	assert_string_equal(end_of(w, &f), expected);
+}
+
+/* The pace of before is nobody's, while nothing goes. */
+static void
+forecast_without_a_host_is_unknown(void **state)
+{
+	struct world *w = *state;
+	struct forecast f;
+	char expected[200], clock[SAY_SIZE];
+
+	w->lane->per_s_1min = 1;
+	w->lane->sent_in[0] = 1;
+	w->share.messages[BACKLOG_ACTIVE] = 10;
+	w->lane->waits = BOARD_WAIT_BACKOFF;
+	(void)snprintf(w->lane->waits_for, sizeof(w->lane->waits_for),
+	    "connect to mx: refused");
+	assert_string_equal(end_of(w, &f),
+	    "unknown: no connection to the smarthost: connect to mx: refused");
+	assert_int_equal(f.empty_s, -1);
+	/* Some sessions are there, and one cannot be had. */
+	w->lane->gauges[BOARD_GAUGE_sessions_busy] = 1;
+	assert_string_equal(end_of(w, &f), "10s");
+	w->lane->gauges[BOARD_GAUGE_sessions_busy] = 0;
+	w->lane->waits = BOARD_WAIT_CONNECTION;
+	assert_string_equal(end_of(w, &f), "10s");
+	w->lane->trouble_wall_ms = NOW_MS - 1000;
+	(void)snprintf(w->lane->trouble, sizeof(w->lane->trouble), "refused");
+	assert_string_equal(
+	    end_of(w, &f), "unknown: no connection to the smarthost: refused");
+	w->lane->waits = BOARD_WAIT_NOTHING;
+	w->share.messages[BACKLOG_ACTIVE] = 0;
+	w->share.messages[BACKLOG_DEFERRED] = 21;
+	w->lane->alarms[0] = (struct model_alarm){.since_wall_ms = NOW_MS,
+	    .what = "outage",
+	    .where = "[mx]:25",
+	    .reply = "refused"};
+	w->lane->alarm_count = 1;
+	(void)snprintf(expected, sizeof(expected),
+	    "unknown: the smarthost is down since %s: refused",
+	    say_clock(NOW_MS, NOW_MS, clock, sizeof(clock)));
+	assert_string_equal(end_of(w, &f), expected);
+	w->lane->waits = BOARD_WAIT_SETTINGS;
+	(void)snprintf(
+	    w->lane->waits_for, sizeof(w->lane->waits_for), "no table");
+	assert_string_equal(
+	    end_of(w, &f), "unknown: all mail is deferred: no table");
+}
+
 /* An hour's pause is not the limit's doing. */
 static void
 forecast_says_from_when_on_a_limit_holds_mail(void **state)
@@ -262,7 +357,9 @@ forecast_of_a_lane_that_stands_still_is_never(void **state)
 		assert_true(f.is_stopped);
 		assert_int_equal(f.empty_s, -1);
 	}
+	/* Other sessions go on. */
 	w->lane->waits = BOARD_WAIT_BACKOFF;
+	w->lane->gauges[BOARD_GAUGE_sessions_busy] = 1;
 	forecast_of(&f, &w->m, w->lane, &w->share);
 	assert_false(f.is_stopped);
 	assert_int_equal(f.empty_s, 10);
@@ -278,6 +375,8 @@ main(void)
 	    IN_WORLD(forecast_begins_when_a_pause_or_a_quota_ends),
 	    IN_WORLD(forecast_of_a_drained_lane_holds_what_is_not_inside),
 	    IN_WORLD(forecast_of_a_lane_that_stands_still_is_never),
+	    IN_WORLD(forecast_counts_deferred_mail),
+	    IN_WORLD(forecast_without_a_host_is_unknown),
 	    IN_WORLD(forecast_says_from_when_on_a_limit_holds_mail),
 	};
 

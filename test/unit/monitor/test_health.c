@@ -390,6 +390,49 @@ health_is_not_alarm_for_what_mail_that_flows_does_not_meet(void **state)
 	assert_alarm_at(w, "[new]:587");
 }
 
+/* The alarm is of before: mail meets something else since then. */
+static void
+health_tells_what_mail_meets_now(void **state)
+{
+	struct world *w = *state;
+	struct model_lane *lane = w->lane;
+	char expected[300], since[SAY_SIZE];
+
+	(void)say_clock(NOW_MS - 90000, NOW_MS, since, sizeof(since));
+	lane->alarm_count = 1;
+	lane->alarms[0] = (struct model_alarm){.since_wall_ms = NOW_MS - 90000,
+	    .met_wall_ms = NOW_MS - 50000,
+	    .what = "certificate",
+	    .where = "[mx]:587",
+	    .reply = "untrusted issuer"};
+	(void)snprintf(lane->trouble, sizeof(lane->trouble), "cannot load CA");
+	lane->trouble_wall_ms = NOW_MS - 50000;
+	(void)snprintf(expected, sizeof(expected),
+	    "certificate at [mx]:587 since %s: untrusted issuer", since);
+	is(w, HEALTH_ALARM, expected);
+	lane->trouble_wall_ms = NOW_MS - 49000;
+	(void)snprintf(expected, sizeof(expected),
+	    "cannot load CA (before that: certificate at [mx]:587 since %s)",
+	    since);
+	is(w, HEALTH_ALARM, expected);
+	/* On a session it is mail that meets the alarm. */
+	lane->gauges[BOARD_GAUGE_sessions_idle] = 1;
+	(void)snprintf(expected, sizeof(expected),
+	    "certificate at [mx]:587 since %s: untrusted issuer", since);
+	is(w, HEALTH_ALARM, expected);
+	lane->gauges[BOARD_GAUGE_sessions_idle] = 0;
+	waits(w, BOARD_WAIT_SETTINGS, "no table", 0);
+	is(w, HEALTH_ALARM, "all mail is deferred: no table");
+	/* Without a process, and with mail that met it. */
+	waits(w, BOARD_WAIT_NOTHING, "", 0);
+	lane->trouble_wall_ms = 0;
+	lane->process = MODEL_STOPPED;
+	is(w, HEALTH_WELL,
+	    "no process yet: master(8) starts it with the next message");
+	w->share.messages[BACKLOG_DEFERRED] = 1;
+	is(w, HEALTH_ALARM, expected);
+}
+
 static void
 health_without_a_process_depends_on_whether_one_is_needed(void **state)
 {
@@ -561,9 +604,13 @@ health_tells_of_a_domain_that_is_held(void **state)
 	*o = (struct steer_order){.verb = STEER_PAUSE};
 	(void)snprintf(o->domain, sizeof(o->domain), "gmx.test");
 	(void)snprintf(o->who, sizeof(o->who), "root");
+	/* It has no such mail. */
+	is(w, HEALTH_WELL, "idle, nothing waits");
+	w->share.messages[BACKLOG_DEFERRED] = 2;
 	is(w, HEALTH_SLOWED,
 	    "mail to gmx.test is paused by root until postlane resume; the "
 	    "rest: idle, nothing waits");
+	w->share.messages[BACKLOG_DEFERRED] = 0;
 	waits(w, BOARD_WAIT_OPERATOR, "mail to gmx.test is paused by root", 7);
 	is(w, HEALTH_SLOWED,
 	    "mail to gmx.test is paused by root until postlane resume; the "
@@ -575,6 +622,7 @@ health_tells_of_a_domain_that_is_held(void **state)
 	w->lane->per_s_10s = 0;
 	w->lane->orders[w->lane->order_count++] = *o;
 	waits(w, BOARD_WAIT_NOTHING, "", 0);
+	w->share.messages[BACKLOG_DEFERRED] = 2;
 	is(w, HEALTH_SLOWED,
 	    "mail to gmx.test and 1 more is paused; the rest: idle, nothing "
 	    "waits");
@@ -659,6 +707,7 @@ main(void)
 		health_is_not_alarm_for_what_mail_that_flows_does_not_meet),
 	    IN_WORLD(health_is_paused_by_an_operator_and_down_is_worse),
 	    IN_WORLD(health_is_alarm_when_orders_cannot_be_read),
+	    IN_WORLD(health_tells_what_mail_meets_now),
 	    IN_WORLD(health_without_a_process_depends_on_whether_one_is_needed),
 	    IN_WORLD(health_of_a_process_that_does_not_move),
 	    cmocka_unit_test(health_decides_the_exit_status),
