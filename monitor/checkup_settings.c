@@ -6,9 +6,12 @@
 #include "agent/io/trusted_resolver.h"
 #include "agent/settings/foreign.h"
 #include "agent/settings/params.h"
+#include "common/base/buf.h"
 #include "common/base/mem.h"
 #include "monitor/checkup.h"
 #include "monitor/intended.h"
+
+enum { NAMES_MAX = 16384 };
 
 /* What was said by a finding of its own, by name. */
 struct told {
@@ -386,6 +389,30 @@ check_lane(struct checkup *c, const struct site_lane *lane,
 	mem_free(told.names);
 }
 
+/* Where an entry has the list that keeps postconf silent, each name that is set
+ * belongs there. */
+static void
+check_mentions(struct checkup *c)
+{
+	struct edits edits = {.count = 0};
+	struct buf names;
+
+	buf_init(&names, NAMES_MAX);
+	edits_mention_all(&edits, c->site, &c->cf);
+	for (size_t i = 0; i < edits.count; i++)
+		(void)buf_addf(
+		    &names, "%s%s", i > 0 ? ", " : "", edits.v[i].name);
+	if (edits.count > 0 && buf_ok(&names)) {
+		findings_add(&c->findings, "UNUSED-NAME", FINDING_NOTE, NULL,
+		    "commands of Postfix warn of an \"unused parameter\" each "
+		    "time, since the last lines of no entry have it: %s",
+		    buf_str(&names));
+		checkup_fix(c, &edits);
+	}
+	edits_fini(&edits);
+	buf_fini(&names);
+}
+
 void
 checkup_settings(struct checkup *c)
 {
@@ -394,5 +421,6 @@ checkup_settings(struct checkup *c)
 	check_main_cf(c, &told);
 	for (size_t i = 0; i < c->site->lane_count; i++)
 		check_lane(c, &c->site->lanes[i], &told);
+	check_mentions(c);
 	mem_free(told.names);
 }

@@ -6,7 +6,6 @@
 #include "common/base/mem.h"
 #include "monitor/checkup.h"
 
-/* As findings_fix() has room for. */
 enum { LIST_MAX = 3500 };
 
 static bool
@@ -37,37 +36,44 @@ shared_value(
 		   : NULL;
 }
 
-static void
-check_shared(struct checkup *c, const struct site_lane *lane)
+/* False: no lane has it from main.cf. */
+static bool
+add_edits(const struct checkup *c, size_t param, struct edits *edits)
+{
+	bool is_shared = false;
+
+	for (size_t i = 0; i < c->site->lane_count; i++) {
+		const struct site_lane *lane = &c->site->lanes[i];
+		const char *value = shared_value(c, lane, param);
+
+		if (value != NULL &&
+		    edits_set(edits, lane, params_get(param)->name, value))
+			is_shared = true;
+	}
+	return is_shared;
+}
+
+/* Once, of all lanes. */
+void
+checkup_shared(struct checkup *c)
 {
 	struct edits edits = {.count = 0};
 	struct buf names;
 
 	buf_init(&names, LIST_MAX);
-	for (size_t i = 0; i < params_count(); i++) {
-		const char *value = shared_value(c, lane, i);
-		const char *name = params_get(i)->name;
-
-		if (value == NULL || !edits_set(&edits, lane, name, value))
-			continue;
-		(void)buf_addf(
-		    &names, "%s%s", buf_len(&names) > 0 ? ", " : "", name);
-	}
+	for (size_t i = 0; has_smtp(c) && i < params_count(); i++)
+		if (add_edits(c, i, &edits))
+			(void)buf_addf(&names, "%s%s",
+			    buf_len(&names) > 0 ? ", " : "",
+			    params_get(i)->name);
 	if (edits.count > 0 && buf_ok(&names)) {
-		findings_add(&c->findings, "SHARED", FINDING_NOTE,
-		    lane->opt.service_name,
-		    "main.cf sets for it what transports of smtp(8) read, "
-		    "too, so that a change there would touch them: %s",
+		findings_add(&c->findings, "SHARED", FINDING_NOTE, NULL,
+		    "lanes and smtp(8) both obey these lines of main.cf: %s; "
+		    "nothing is wrong with that. To change one for lanes "
+		    "alone, make it their own first",
 		    buf_str(&names));
 		checkup_fix(c, &edits);
 	}
 	edits_fini(&edits);
 	buf_fini(&names);
-}
-
-void
-checkup_shared(struct checkup *c)
-{
-	for (size_t i = 0; has_smtp(c) && i < c->site->lane_count; i++)
-		check_shared(c, &c->site->lanes[i]);
 }

@@ -166,6 +166,8 @@ list_for(
 			       main_cf_find(cf, edit->name) == NULL
 			   ? lane
 			   : NULL;
+	case EDIT_MENTION: /* as edits_mention_all() found it */
+		return lane != NULL ? lane : first_with_list(site);
 	case EDIT_UNSET_MAIN:
 		break;
 	}
@@ -180,6 +182,41 @@ static bool
 is_unset(const struct edit *edit)
 {
 	return edit->kind == EDIT_UNSET_OPTION || edit->kind == EDIT_UNSET_MAIN;
+}
+
+/* Not of those that nobody reads: a finding of its own has them. */
+static bool
+is_to_be_mentioned(const struct site *site, const char *name)
+{
+	return is_strange(site, name) &&
+	       (strncmp(name, "lane_", 5) != 0 || params_find(name) != NULL);
+}
+
+void
+edits_mention_all(
+    struct edits *e, const struct site *site, const struct main_cf *cf)
+{
+	if (first_with_list(site) == NULL)
+		return;
+	for (size_t i = 0; i < cf->count; i++) {
+		const char *name = cf->v[i].name;
+
+		if (is_to_be_mentioned(site, name) &&
+		    !is_mentioned(site, cf, name))
+			add(e, EDIT_MENTION, NULL, name, NULL);
+	}
+	for (size_t i = 0; i < site->lane_count; i++) {
+		const struct site_lane *lane = &site->lanes[i];
+
+		for (size_t k = 0; k < lane->opt.override_count; k++) {
+			const char *name = lane->opt.overrides[k].name;
+
+			if (mentions_of(lane) != NULL &&
+			    is_to_be_mentioned(site, name) &&
+			    !mentions(lane, name))
+				add(e, EDIT_MENTION, lane, name, NULL);
+		}
+	}
 }
 
 /* Its list as it is when the command runs, with these changes. */
@@ -240,6 +277,8 @@ word_of(const struct edit *edit)
 	case EDIT_MAIN:
 		text = mem_printf("%s = %s", edit->name, edit->value);
 		break;
+	case EDIT_MENTION: /* of the list alone */
+		return mem_strdup("");
 	}
 	word = findings_quoted(text);
 	mem_free(text);

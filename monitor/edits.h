@@ -24,6 +24,7 @@ enum edit_kind {
 	EDIT_OPTION,
 	EDIT_UNSET_MAIN, /* main.cf */
 	EDIT_MAIN,
+	EDIT_MENTION, /* nothing is set: it is only referred to */
 };
 
 struct edit {
@@ -45,6 +46,11 @@ bool edits_set(struct edits *e, const struct site_lane *lane, const char *name,
     const char *value);
 void edits_unset(
     struct edits *e, const struct site_lane *lane, const char *name);
+
+/* Refers to each name that is set, that postconf calls unused, and whose entry
+ * has a list for it; to those of main.cf in the first list that there is. */
+void edits_mention_all(
+    struct edits *e, const struct site *site, const struct main_cf *cf);
 
 /* conf: "-c DIR " or "". The caller's. */
 char *edits_command(const struct edits *e, const struct site *site,

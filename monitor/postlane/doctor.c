@@ -72,19 +72,55 @@ print_values(const json_t *values)
 
 /* ---- what is wrong with it ----------------------------------------------- */
 
+/* The same of several lanes is one thing to read. */
+static bool
+is_same(const struct finding *a, const struct finding *b)
+{
+	return strcmp(a->code, b->code) == 0 && a->severity == b->severity &&
+	       a->lane[0] != '\0' && b->lane[0] != '\0' &&
+	       strcmp(a->text, b->text) == 0;
+}
+
+static bool
+is_told(const struct findings *f, size_t i)
+{
+	for (size_t k = 0; k < i; k++)
+		if (is_same(&f->v[k], &f->v[i]))
+			return true;
+	return false;
+}
+
+/* With all lanes of which it is said, and the command of each. */
+static void
+print_finding(const struct findings *f, size_t i)
+{
+	const struct finding *one = &f->v[i];
+	size_t last = i;
+
+	for (size_t k = i + 1; k < f->count; k++)
+		if (is_same(one, &f->v[k]))
+			last = k;
+	printf("%s %s: ", finding_severity_name(one->severity), one->code);
+	if (one->lane[0] != '\0')
+		printf("%s%s", last > i ? "lanes " : "lane ", one->lane);
+	for (size_t k = i + 1; k <= last; k++)
+		if (is_same(one, &f->v[k]))
+			printf(", %s", f->v[k].lane);
+	printf("%s%s\n", one->lane[0] != '\0' ? ": " : "", one->text);
+	for (size_t k = i; k <= last; k++)
+		if ((k == i || is_same(one, &f->v[k])) &&
+		    f->v[k].fix[0] != '\0' &&
+		    (k == i || strcmp(f->v[k].fix, one->fix) != 0))
+			printf("    %s\n", f->v[k].fix);
+}
+
 static void
 print_findings(const struct findings *f, bool is_quiet)
 {
-	for (size_t i = 0; i < f->count; i++) {
-		const struct finding *one = &f->v[i];
-
-		printf("%s %s: %s%s%s%s\n",
-		    finding_severity_name(one->severity), one->code,
-		    one->lane[0] != '\0' ? "lane " : "", one->lane,
-		    one->lane[0] != '\0' ? ": " : "", one->text);
-		if (one->fix[0] != '\0')
-			printf("    %s\n", one->fix);
-	}
+	for (size_t i = 0; i < f->count; i++)
+		if (!is_told(f, i) &&
+		    !(is_quiet && f->v[i].severity == FINDING_NOTE))
+			print_finding(f, i);
 	if (f->count == 0 && !is_quiet)
 		printf("nothing was found\n");
 }

@@ -387,6 +387,32 @@ def test_fixes_leave_no_name_that_postconf_calls_unused(site):
     assert in_force(site)["fast", "lane_connection_limit"] == "3"
 
 
+def test_names_that_postconf_would_warn_of(site):
+    """One finding, and one command, for all that was set since."""
+    site.fast["smtpd_log_access_permit_actions"] = " ".join(
+        f"${{{name}?{{}}}}" for name in (*site.main, *site.fast) if name.startswith(("lane_", "fast_", "slow_")))
+    site.slow["smtpd_log_access_permit_actions"] = " ".join(
+        f"${{{name}?{{}}}}" for name in site.slow if name.startswith("lane_"))
+    site.main["lane_account_message_rate_limit"] = "100/1s"
+    site.slow["lane_log_name"] = "slow"
+    site.write()
+    assert unused(site)
+    [finding] = found_and_cured(site, "UNUSED-NAME")
+    assert finding["text"].endswith(
+        "lane_account_message_rate_limit, lane_log_name")
+    assert unused(site) == []
+    assert not site.origin.postlane("-q", "doctor").stdout
+
+
+def test_settings_that_lanes_have_together_with_smtp(site):
+    """Nothing is wrong with it: one note for all lanes, not with -q."""
+    site.main["smtp_helo_timeout"] = "100s"
+    [finding] = found_and_cured(site, "SHARED")
+    assert "smtp_helo_timeout; nothing is wrong" in finding["text"]
+    for lane in ("fast", "slow"):
+        assert in_force(site)[lane, "smtp_helo_timeout"] == "100s"
+
+
 def test_entry_of_master_cf_that_is_not_a_lanes(site):
     """Options behind class=, too many processes, public, root."""
     site.words["fast"] = "lane class=fast"
