@@ -28,7 +28,7 @@ _postlane() {
 	COMPREPLY=()
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		-[cow] | --for | --to | --count) i=$((i + 1)) ;;
+		-[cow] | --for | --until | --to | --count) i=$((i + 1)) ;;
 		-*) ;;
 		*) if [[ -z $verb ]]; then verb=${COMP_WORDS[i]}; else at=$((at + 1)); fi ;;
 		esac
@@ -46,6 +46,10 @@ _postlane() {
 		mapfile -t COMPREPLY < <(compgen -W '10m 30m 1h 4h 1d' -- "$cur")
 		return
 		;;
+	--until)
+		mapfile -t COMPREPLY < <(compgen -W '08:00 12:00 18:00' -- "$cur")
+		return
+		;;
 	-o | --to | --count)
 		return
 		;;
@@ -53,7 +57,7 @@ _postlane() {
 	if [[ $cur == -* ]]; then
 		local options='-c -h -j -q -w -V'
 		case $verb in
-		pause | drain | rate | connections) options+=' --for' ;;
+		pause | drain | rate | connections) options+=' --for --until' ;;
 		trace) options+=' --to --count' ;;
 		replay) options+=' -o' ;;
 		esac
@@ -61,7 +65,7 @@ _postlane() {
 		return
 	fi
 	case $verb:$at in
-	:0)
+	:0 | help:0)
 		mapfile -t COMPREPLY < <(compgen -W "$(_postlane_verbs)" -- "$cur")
 		;;
 	status:0 | sessions:0 | forecast:0 | trace:0 | pause:0 | drain:0 | resume:0 | \

@@ -80,6 +80,9 @@ bool command_may_steer(const struct model_lane *lane);
 /* Takes --for; false: it is no time, which was told. */
 bool command_for(struct command *c, const char *text);
 
+/* Likewise of --until: 08:00, the next one; 2026-12-31, 2026-12-31T08:00. */
+bool command_until(struct command *c, const char *text);
+
 int pause_run(struct command *c);
 int resume_run(struct command *c);
 int drain_run(struct command *c);

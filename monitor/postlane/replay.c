@@ -1,8 +1,10 @@
 /* replay: what a day's mail would have met with other settings. */
 #include <errno.h>
 #include <fcntl.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -10,6 +12,7 @@
 
 #include "agent/settings/config.h"
 #include "common/base/clean.h"
+#include "common/base/log.h"
 #include "common/base/mem.h"
 #include "monitor/postlane/command.h"
 #include "monitor/replay/replay.h"
@@ -98,24 +101,107 @@ load(struct trial *t, const struct command *c, const struct site_lane *lane)
 /* ---- the log --------------------------------------------------------------
  */
 
+/* The program that reads a file which begins so; NULL: it is text. */
+static const char *
+program_for(int fd)
+{
+	static const struct {
+		const char *program, *begin;
+	} rows[] = {{"gzip", "\x1f\x8b"}, {"bzip2", "BZh"},
+	    {"xz", "\xfd"
+		   "7zXZ"},
+	    {"zstd", "\x28\xb5\x2f\xfd"}};
+	char begin[8] = "";
+
+	if (pread(fd, begin, sizeof(begin) - 1, 0) < 0)
+		return NULL; /* no file */
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (strncmp(begin, rows[i].begin, strlen(rows[i].begin)) == 0)
+			return rows[i].program;
+	return NULL;
+}
+
+/* What gzip -dc makes of the file; *child_out is to be waited for. -1: it was
+ * told. */
+static int
+unpacked(const char *path, int file, pid_t *child_out)
+{
+	char program[] = "gzip", option[] = "-dc";
+	char *const argv[] = {program, option, NULL};
+	posix_spawn_file_actions_t actions;
+	int pipes[2], rc;
+
+	if (pipe2(pipes, O_CLOEXEC) != 0) {
+		command_complain("%s: pipe: %s", path, strerror(errno));
+		return -1;
+	}
+	CHECK(posix_spawn_file_actions_init(&actions) == 0);
+	CHECK(posix_spawn_file_actions_adddup2(&actions, file, STDIN_FILENO) ==
+	      0);
+	CHECK(posix_spawn_file_actions_adddup2(
+		  &actions, pipes[1], STDOUT_FILENO) == 0);
+	rc = posix_spawnp(child_out, program, &actions, NULL, argv, environ);
+	(void)posix_spawn_file_actions_destroy(&actions);
+	(void)close(pipes[1]);
+	if (rc == 0)
+		return pipes[0];
+	(void)close(pipes[0]);
+	command_complain("%s: gzip -dc: %s", path, strerror(rc));
+	return -1;
+}
+
+/* The text of the log; *child_out > 0: of that process. -1: it was told. */
+static int
+open_log(const char *path, pid_t *child_out)
+{
+	bool is_stdin = strcmp(path, "-") == 0;
+	int fd = is_stdin ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3)
+			  : open(path, O_RDONLY | O_CLOEXEC);
+	const char *program;
+	int text = fd;
+
+	*child_out = 0;
+	if (fd < 0) {
+		command_complain("%s: %s", path, strerror(errno));
+		return -1;
+	}
+	program = program_for(fd);
+	if (program == NULL)
+		return fd;
+	if (strcmp(program, "gzip") == 0) {
+		text = unpacked(path, fd, child_out);
+	} else {
+		command_complain("%s: it is compressed: %s -dc %s | postlane "
+				 "replay - ...",
+		    path, program, path);
+		text = -1;
+	}
+	(void)close(fd);
+	return text;
+}
+
 static bool
 read_log(struct trial *t, const char *path)
 {
 	char error[256] = "";
-	bool is_stdin = strcmp(path, "-") == 0;
-	int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+	pid_t child;
+	int fd = open_log(path, &child), status = 0;
 	bool is_read;
 
-	if (fd < 0) {
-		command_complain("%s: %s", path, strerror(errno));
+	if (fd < 0)
 		return false;
-	}
 	is_read = maillog_read(
 	    &t->log, fd, t->set.lane_log_name, error, sizeof(error));
 	if (!is_read)
 		command_complain("%s: %s", path, error);
-	if (!is_stdin)
-		(void)close(fd);
+	(void)close(fd);
+	if (child > 0)
+		while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+			;
+	if (is_read && status != 0) {
+		command_complain("%s: gzip cannot read all of it", path);
+		is_read = false;
+	}
 	return is_read;
 }
 
@@ -189,9 +275,12 @@ print_others(const struct command *c, const struct replay_lane *lane)
 		    strcmp(other->set.lane_log_name,
 			lane->set->lane_log_name) == 0)
 			printf("  mixed        lane %s logs as postfix/%s, "
-			       "too: its mail is counted here (with a "
-			       "lane_log_name of its own it is not)\n",
-			    other->opt.service_name, other->set.lane_log_name);
+			       "too: its mail is replayed here, with lane %s's "
+			       "settings (not with a lane_log_name of its "
+			       "own); with its settings: postlane replay LOG "
+			       "%s\n",
+			    other->opt.service_name, other->set.lane_log_name,
+			    lane->name, other->opt.service_name);
 	}
 }
 
@@ -286,24 +375,27 @@ print(const struct command *c, const struct replay_lane *lanes, size_t count)
 /* ---- which lanes -----------------------------------------------------------
  */
 
-/* Whose lines are whose must be told by the program's name in the log. */
+/* Nobody can tell whose lines are whose: the first lane has them all, which is
+ * said (print_others()). */
 static bool
-is_told_apart(
-    const struct trial *trials, const struct replay_lane *lanes, size_t count)
+is_in_anothers(
+    const struct trial *trials, size_t count, const struct trial *trial)
 {
-	for (size_t i = 1; i < count; i++)
-		for (size_t k = 0; k < i; k++)
-			if (strcmp(trials[i].set.lane_log_name,
-				trials[k].set.lane_log_name) == 0) {
-				command_complain(
-				    "lanes %s and %s both log as postfix/%s: "
-				    "name the one whose mail it is (and give "
-				    "them a lane_log_name each)",
-				    lanes[k].name, lanes[i].name,
-				    trials[i].set.lane_log_name);
-				return false;
-			}
-	return true;
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(trials[i].set.lane_log_name,
+			trial->set.lane_log_name) == 0)
+			return true;
+	return false;
+}
+
+static void
+drop(struct trial *trial)
+{
+	maillog_fini(&trial->log);
+	provider_set_fini(&trial->provider);
+	settings_free(&trial->set);
+	options_fini(&trial->opt);
+	memset(trial, 0, sizeof(*trial));
 }
 
 static bool
@@ -343,12 +435,15 @@ choose(const struct command *c, struct trial *trials, struct replay_lane *lanes,
 			(*count)++;
 			return false;
 		}
-		(*count)++;
+		if (is_in_anothers(trials, *count, &trials[*count]))
+			drop(&trials[*count]);
+		else
+			(*count)++;
 	}
 	if (*count == 0)
 		command_complain("there is no lane \"%s\" in %s/master.cf",
 		    c->argv[1], site->set.config_directory);
-	return *count > 0 && is_told_apart(trials, lanes, *count);
+	return *count > 0;
 }
 
 /* Lanes without mail do not take part. */
@@ -404,11 +499,7 @@ replay_run(struct command *c)
 	memset(trials, 0, sizeof(trials));
 	memset(lanes, 0, sizeof(lanes));
 	status = run(c, trials, lanes, &count);
-	for (size_t i = 0; i < count; i++) {
-		maillog_fini(&trials[i].log);
-		provider_set_fini(&trials[i].provider);
-		settings_free(&trials[i].set);
-		options_fini(&trials[i].opt);
-	}
+	for (size_t i = 0; i < count; i++)
+		drop(&trials[i]);
 	return status;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -16,6 +17,8 @@
 #include "monitor/postlane/command.h"
 #include "monitor/say.h"
 #include "monitor/steerfile.h"
+
+enum { FOR_MAX_S = 400 * 86400 };
 
 /* What one run wants of one lane. */
 struct wish {
@@ -52,19 +55,18 @@ duration_s(const char *text)
 		int64_t s;
 	} units[] = {
 	    {'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 7 * 86400}};
-	const int64_t max_s = INT64_C(400) * 86400;
 	char *end;
 	long long n;
 
 	errno = 0;
 	n = strtoll(text, &end, 10);
-	if (end == text || errno != 0 || n < 1 || n > max_s)
+	if (end == text || errno != 0 || n < 1 || n > FOR_MAX_S)
 		return 0;
 	if (*end == '\0')
 		return n;
 	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
 		if (*end == units[i].unit && end[1] == '\0')
-			return n * units[i].s <= max_s ? n * units[i].s : 0;
+			return n * units[i].s <= FOR_MAX_S ? n * units[i].s : 0;
 	return 0;
 }
 
@@ -405,6 +407,52 @@ command_for(struct command *c, const char *text)
 		command_complain(
 		    "bad option: --for %s: must be a time such as 90s, 30m, "
 		    "1h or 2d, at most 400d",
+		    text);
+	return c->for_s > 0;
+}
+
+/* Seconds since the epoch; 0: it is no time. */
+static int64_t
+moment_of(const char *text, time_t now)
+{
+	static const char *const formats[] = {
+	    "%H:%M", "%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"};
+	struct tm today;
+
+	if (localtime_r(&now, &today) == NULL)
+		return 0;
+	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+		struct tm tm = today;
+		const char *end;
+		time_t at;
+
+		tm.tm_sec = tm.tm_min = tm.tm_hour = 0;
+		tm.tm_isdst = -1;
+		end = strptime(text, formats[i], &tm);
+		if (end == NULL || *end != '\0')
+			continue;
+		at = mktime(&tm);
+		if (i == 0 && at <= now) {
+			tm.tm_mday = today.tm_mday + 1;
+			tm.tm_isdst = -1;
+			at = mktime(&tm);
+		}
+		return at;
+	}
+	return 0;
+}
+
+bool
+command_until(struct command *c, const char *text)
+{
+	time_t now = time(NULL);
+	int64_t at = moment_of(text, now);
+
+	c->for_s = at > now && at - now <= FOR_MAX_S ? at - now : 0;
+	if (c->for_s == 0)
+		command_complain(
+		    "bad option: --until %s: must be a time to come, such as "
+		    "08:00 or 2026-12-31T08:00, at most 400d from now",
 		    text);
 	return c->for_s > 0;
 }

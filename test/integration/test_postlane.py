@@ -249,6 +249,9 @@ def test_sessions_and_forecast(origin, base, certs, started):
 
 @pytest.mark.parametrize("words, status, told", [
     (["nonsense"], 64, 'there is no verb "nonsense"'),
+    (["staus"], 64, 'there is no verb "staus", but status'),
+    (["help", "forcast"], 64, 'there is no verb "forcast", but forecast'),
+    (["fast"], 64, 'there is no verb "fast": postlane status fast'),
     (["-w", "0", "status"], 64, "bad option: -w 0: must be 1 to 86400"),
     (["status", "slow"], 64, 'there is no lane "slow" in '),
     (["status", "fast", "more"], 64, "status: too many arguments"),

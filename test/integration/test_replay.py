@@ -1,8 +1,10 @@
 """What a log's mail would have met: against what the lane made of it."""
+import gzip
 import json
 import os
+import subprocess
 
-from harness import messages
+from harness import messages, paths
 from harness.simulator import Simulator
 
 
@@ -63,7 +65,7 @@ def test_what_cannot_be_replayed_is_told(origin, base, certs, started):
     with open(log, "w", encoding="utf-8") as f:
         f.write("nothing\n")
     for words, status, told in (
-            ((log,), 64, "lanes fast and slow both log as postfix/smtp"),
+            ((log,), 65, "lane fast: "),
             ((log, "other"), 64, 'there is no lane "other"'),
             ((log, "fast"), 65, "has no delivery by postfix/smtp"),
             (("/nonexistent", "fast"), 66, "No such file or directory"),
@@ -73,3 +75,40 @@ def test_what_cannot_be_replayed_is_told(origin, base, certs, started):
         found = origin.postlane("replay", *words)
         assert (words, found.returncode, found.stdout) == (words, status, "")
         assert told in found.stderr
+    for begin, program in ((b"BZh9", "bzip2"), (b"\xfd7zXZ\0", "xz")):
+        with open(log, "wb") as f:
+            f.write(begin)
+        found = origin.postlane("replay", log)
+        assert f"compressed: {program} -dc {log} | postlane" in found.stderr
+    with open(log, "wb") as f:
+        f.write(b"\x1f\x8bnothing")
+    found = origin.postlane("replay", log)
+    assert (found.returncode, found.stdout) == (66, "")
+    assert "gzip cannot read all of it" in found.stderr
+
+
+def test_log_that_is_compressed_and_lanes_that_log_alike(origin, base):
+    """All of the mail is the first lane's, which is said, or that of the one
+    that is named; as text, compressed, or from journalctl."""
+    for name in ("fast", "slow"):
+        origin.agent("lane", name, f"class={name}")
+    origin.write()
+    log = os.path.join(base, "mail.log.1.gz")
+    lines = "".join(
+        f"2026-11-28T10:00:1{n}.123456+0100 host postfix/smtp[7]: 4F0C{n}: "
+        f"to=<a@b.example>, relay=mx.example[192.0.2.1]:25, delay=0.5, "
+        "delays=0.1/0/0.1/0.3, dsn=2.0.0, status=sent (250 Ok)\n"
+        for n in range(5)).encode()
+    with gzip.open(log, "wb") as f:
+        f.write(lines)
+    found = origin.postlane("replay", log)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout.count("from 10:00:") == 1
+    assert "lane fast: from 10:00:" in found.stdout
+    assert "lane slow logs as postfix/smtp, too" in found.stdout
+    named = origin.postlane("replay", log, "slow")
+    assert "lane slow: from 10:00:" in named.stdout
+    done = subprocess.run(
+        [paths.built("postlane"), "-c", origin.etc, "replay", "-"],
+        input=lines, check=True, capture_output=True, timeout=300)
+    assert done.stdout.decode() == found.stdout

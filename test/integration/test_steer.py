@@ -4,6 +4,7 @@ import os
 import re
 import socket
 import stat
+import time
 
 import pytest
 from harness import messages
@@ -267,6 +268,13 @@ def test_who_may_steer(origin, base, certs, started, chroot):
     assert order["by"].startswith("postfix")
     assert os.stat(os.path.join(state, "steer")).st_mode & 0o777 == 0o600
     assert "in force" in done(origin, "resume", "fast")
+    end = time.time() + 86400
+    for form in ("%Y-%m-%dT%H:%M", "%H:%M"):
+        done(origin, "pause", "fast",
+             "--until", time.strftime(form, time.localtime(end)))
+        [order] = origin.lane("fast")["orders"]
+        assert abs(order["until_s"] - end) < 120
+        done(origin, "resume", "fast")
     assert done(origin, "retry") == (
         "lane fast: dials now, and calls back what it deferred for want of a "
         "host: done\n")
@@ -274,7 +282,7 @@ def test_who_may_steer(origin, base, certs, started, chroot):
 
 ASKED_WRONGLY = [
     (["pause"], 64, "pause: too few arguments: "
-     "it takes LANE|DOMAIN [LANE] [--for TIME]"),
+     "it takes LANE|DOMAIN [LANE] [--for TIME|--until TIME]"),
     (["pause", "slow"], 64, 'there is no lane "slow" in '),
     (["pause", "fast", "slow"], 64, "fast is no recipient domain"),
     (["pause", "domain:a@b"], 64, "bad domain: a@b: must be example.com"),
@@ -285,6 +293,8 @@ ASKED_WRONGLY = [
     (["pause", "fast", "--for", "soon"], 64,
      "bad option: --for soon: must be a time such as 90s, 30m, 1h or 2d"),
     (["resume", "fast", "--for", "1h"], 64, "resume: it takes no --for"),
+    (["pause", "fast", "--until", "25:00"], 64, "bad option: --until 25:00"),
+    (["pause", "fast", "--until", "2001-01-01"], 64, "must be a time to come"),
     (["rate", "fast", "quick"], 64, "rate quick: "),
     (["rate", "fast", ""], 64, "rate : must be one word, such as 5/1s"),
     (["connections", "fast", "0"], 64, "connections 0: must be 1 to 1000"),
