@@ -14,6 +14,7 @@
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "common/base/words.h"
 #include "common/smtp/nexthop.h"
 #include "monitor/advice.h"
 #include "monitor/checkup.h"
@@ -449,6 +450,61 @@ check_no_login(const struct wire *w, const char *why)
 	mem_free(first);
 }
 
+struct table_look {
+	size_t readable;
+};
+
+static void
+look_at_table(struct checkup *c, void *ctx, const char *type, const char *path)
+{
+	struct table_look *look = ctx;
+
+	(void)c;
+	if ((strcmp(type, "texthash") == 0 || checkup_ending(type) != NULL) &&
+	    access(path, R_OK) == 0)
+		look->readable++;
+}
+
+/* The dial ended before a login: whether there is one can be seen all the same,
+ * where keys are those of text files, and of the host. */
+static void
+check_login_untried(const struct wire *w)
+{
+	const struct settings *set = &w->lane->set;
+	const char *maps = set->smtp_sasl_password_maps;
+	struct slice words = slice_str(maps), word;
+	struct slice list = slice_str(checkup_nexthop(w->lane));
+	struct table_look look = {.readable = 0};
+	struct key_search s = {.key = NULL};
+	struct nexthop nexthop;
+	const char *error;
+	char *why;
+	size_t tables = 0;
+
+	if (!set->smtp_sasl_auth_enable ||
+	    set->smtp_sender_dependent_authentication ||
+	    checkup_nexthop(w->lane)[0] != '[' ||
+	    !nexthop_next(&list, &nexthop, &error))
+		return;
+	while (words_cut_braced(&words, &word))
+		tables++;
+	checkup_each_file(w->c, maps, look_at_table, &look);
+	if (tables == 0 || look.readable != tables)
+		return;
+	s.host = nexthop.host;
+	checkup_each_file(w->c, maps, search_key, &s);
+	if (s.key == NULL) {
+		why = mem_printf("smtp_sasl_password_maps = %s has no row for "
+				 "it, which is not why the dial failed",
+		    maps);
+		check_no_login(w, why);
+		mem_free(why);
+	}
+	mem_free(s.key);
+	mem_free(s.type);
+	mem_free(s.path);
+}
+
 static void
 check_auth_is_off(const struct wire *w)
 {
@@ -629,6 +685,16 @@ check_failed(const struct wire *w)
 		found(w, "UNREACHABLE", FINDING_ERROR, text);
 }
 
+static bool
+has_no_login_yet(const json_t *report)
+{
+	const char *stage =
+	    text_of(json_object_get(report, "failure"), "stage");
+
+	return !is_true(report, "is_ready") && strcmp(stage, "auth") != 0 &&
+	       strcmp(stage, "config") != 0 && strcmp(stage, "token") != 0;
+}
+
 static void
 check_lane(struct checkup *c, const struct site_lane *lane)
 {
@@ -660,6 +726,8 @@ check_lane(struct checkup *c, const struct site_lane *lane)
 		check_ready(&w);
 	else
 		check_failed(&w);
+	if (has_no_login_yet(w.report))
+		check_login_untried(&w);
 	check_end(&w,
 	    json_integer_value(json_object_get(w.report, "own_end_s")),
 	    "OWN-CERTIFICATE", "our client certificate");

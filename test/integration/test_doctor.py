@@ -390,7 +390,8 @@ def test_fixes_leave_no_name_that_postconf_calls_unused(site):
 def test_names_that_postconf_would_warn_of(site):
     """One finding, and one command, for all that was set since."""
     site.fast["smtpd_log_access_permit_actions"] = " ".join(
-        f"${{{name}?{{}}}}" for name in (*site.main, *site.fast) if name.startswith(("lane_", "fast_", "slow_")))
+        f"${{{name}?{{}}}}" for name in (*site.main, *site.fast)
+        if name.startswith(("lane_", "fast_", "slow_")))
     site.slow["smtpd_log_access_permit_actions"] = " ".join(
         f"${{{name}?{{}}}}" for name in site.slow if name.startswith("lane_"))
     site.main["lane_account_message_rate_limit"] = "100/1s"
@@ -564,6 +565,17 @@ def test_what_is_a_persons_to_decide(site):
     site.fast["smtp_tls_CAfile"] = site.certs.other_ca.cert
     [finding] = found(site, "TLS-LEVEL")
     assert not finding["fix"]
+
+
+def test_login_that_is_not_there_behind_a_certificate_that_fails(site):
+    """What the one hides of the other."""
+    site.alone().fast["smtp_tls_CAfile"] = site.certs.other_ca.cert
+    with open(site.login, "w", encoding="ascii") as f:
+        f.write("# nothing yet\n[other.example] joe:secret\n")
+    findings = found(site, "AUTHORITY LOGIN-KEY")
+    [finding] = (f for f in findings if f["code"] == "LOGIN-KEY")
+    assert f'write "{site.main["lane_smarthost"]} USER:PASSWORD" there' \
+        in finding["text"]
 
 
 def test_login_for_another_port_stays(site):
