@@ -23,7 +23,9 @@ struct peer {
 	char tls[64]; /* word for `tls=` in the log line, "none" without */
 	/* The name by which its lines in the log are found; "" without. */
 	char session[SESSION_ID_SIZE];
-	bool is_tls, is_verified;
+	bool is_tls;
+	bool is_matched; /* it has shown what the TLS level asks for */
+	bool is_verified; /* ... and is who mail is meant for */
 	enum requiretls requiretls; /* what REQUIRETLS means for it */
 	bool is_resumed;
 	int64_t certificate_end_s; /* since the epoch; 0: not known */

@@ -188,7 +188,7 @@ refuse_requiretls(const struct session *s, enum requiretls wanted,
 		    peer->host, peer->addr);
 	if (wanted == REQUIRETLS_STARTTLS)
 		return NULL;
-	if (!peer->is_verified)
+	if (!peer->is_matched)
 		return verdict_local(OUTCOME_BOUNCE, from, "5.7.10",
 		    "Sender requested REQUIRETLS, but no matching server "
 		    "certificate was found. The last attempted server was "

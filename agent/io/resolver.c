@@ -290,13 +290,13 @@ struct resolver *
 resolver_new_secure(
     struct loop *loop, const struct settings *set, const char *resolv_conf)
 {
-	char servers[TRUSTED_RESOLVER_SIZE], why[TRUSTED_RESOLVER_WHY_SIZE];
+	char server[TRUSTED_RESOLVER_SIZE], why[TRUSTED_RESOLVER_WHY_SIZE];
 
 	if (!trusted_resolver_is_wanted(set) ||
-	    !trusted_resolver_servers(set->smtp_tls_dane_resolver, servers,
-		sizeof(servers), why, sizeof(why)))
+	    !trusted_resolver_server(set->smtp_tls_dane_resolver, server,
+		sizeof(server), why, sizeof(why)))
 		return new_resolver(loop, set, resolv_conf, NULL, false);
-	return new_resolver(loop, set, resolv_conf, servers, true);
+	return new_resolver(loop, set, resolv_conf, server, true);
 }
 
 bool
@@ -479,6 +479,9 @@ conclude(struct resolver_query *q)
 			ttl_s = ttl_s < PARTIAL_TTL_S ? ttl_s : PARTIAL_TTL_S;
 		if (a->mx != NULL)
 			qsort(a->mx, a->count, sizeof(*a->mx), by_preference);
+		if (q->resolver->is_trusted)
+			ttl_s = resolver_answer_keep_s(
+			    a, resolver_has_vouched(q->resolver), ttl_s);
 		resolver_cache_add(&q->resolver->cache, q->name, q->kind,
 		    &q->answer, ttl_s, loop_now_ms(q->resolver->loop));
 		settle(q);

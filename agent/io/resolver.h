@@ -10,8 +10,10 @@
  * A question waits as long as resolv.conf's timeout and attempts allow. Where
  * both address families are asked, the one that has answered does not wait long
  * for the other. Answers are kept for their TTL, at most RESOLVER_CACHE_MAX
- * names and RESOLVER_TTL_MAX_S seconds; failures are not kept. "localhost" is
- * the loopback address, whatever a name server says.
+ * names and RESOLVER_TTL_MAX_S seconds; failures are not kept. What a
+ * trusted resolver (below) does not validate is kept for RESOLVER_VOUCHED_MS at
+ * most, and only while it validates. "localhost" is the loopback address,
+ * whatever a name server says.
  */
 #ifndef RESOLVER_H
 #define RESOLVER_H

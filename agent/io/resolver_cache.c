@@ -41,6 +41,25 @@ resolver_answer_dup(
 		out->tlsa = tlsa_set_dup(answer->tlsa);
 }
 
+static bool
+is_insecure(const struct resolver_origin *origin)
+{
+	return *origin->name != '\0' && !origin->is_secure;
+}
+
+int
+resolver_answer_keep_s(
+    const struct resolver_answer *answer, bool has_vouched, int ttl_s)
+{
+	const int most_s = RESOLVER_VOUCHED_MS / 1000;
+
+	if (!is_insecure(&answer->origin) && !is_insecure(&answer->origin6))
+		return ttl_s;
+	if (!has_vouched)
+		return 0;
+	return ttl_s < most_s ? ttl_s : most_s;
+}
+
 static void
 cached_free(struct resolver_cache *cache, struct cached *c)
 {

@@ -29,6 +29,12 @@ void resolver_cache_add(struct resolver_cache *cache, const char *name,
 const struct resolver_answer *resolver_cache_find(struct resolver_cache *cache,
     const char *name, enum resolver_kind kind, int64_t now_ms);
 
+/* For how long an answer of a resolver that is trusted may be kept, of ttl_s.
+ * That it is not validated is worth no more than the resolver's word that it
+ * validates: 0 where that was not vouched for when the answer came. */
+int resolver_answer_keep_s(
+    const struct resolver_answer *answer, bool has_vouched, int ttl_s);
+
 /* A deep copy, and what frees one. */
 void resolver_answer_dup(
     struct resolver_answer *out, const struct resolver_answer *answer);

@@ -62,22 +62,23 @@ family_of(const char *address, bool *is_loopback_out)
 	return 0;
 }
 
-/* NULL, or what is wrong with one of them; *used grows. */
+/* NULL, or what is wrong with it. */
 static const char *
-add_server(struct slice word, char *out, size_t size, size_t *used)
+read_server(struct slice word, char *out, size_t size)
 {
+	static const char no_address[] =
+	    "must be an address of loopback, 127.0.0.1 or [::1], and may have "
+	    "a port behind \":\"";
 	char address[WORD_SIZE], port[WORD_SIZE];
 	bool is_loopback = false;
 	unsigned number = DNS_PORT;
 	int family, n;
 
 	if (!cut(word, address, port))
-		return "must be an address of loopback, 127.0.0.1 or [::1], "
-		       "and may have a port behind \":\"";
+		return no_address;
 	family = family_of(address, &is_loopback);
 	if (family == 0)
-		return "must be an address of loopback, 127.0.0.1 or [::1], "
-		       "and may have a port behind \":\"";
+		return no_address;
 	if (!is_loopback)
 		return "must be a resolver on this host, at an address of "
 		       "loopback: what another host answers may be changed "
@@ -86,28 +87,24 @@ add_server(struct slice word, char *out, size_t size, size_t *used)
 		number = nexthop_port_number(port);
 	if (number == 0)
 		return "must have a port from 1 to 65535 behind \":\"";
-	n = snprintf(out + *used, size - *used,
-	    family == AF_INET6 ? "%s[%s]:%u" : "%s%s:%u", *used > 0 ? "," : "",
+	n = snprintf(out, size, family == AF_INET6 ? "[%s]:%u" : "%s:%u",
 	    address, number);
-	if (n < 0 || (size_t)n >= size - *used)
-		return "is too long";
-	*used += (size_t)n;
-	return NULL;
+	return n < 0 || (size_t)n >= size ? "is too long" : NULL;
 }
 
 bool
-trusted_resolver_servers(const char *list, char *servers_out, size_t size,
+trusted_resolver_server(const char *value, char *server_out, size_t size,
     char *why_out, size_t why_size)
 {
-	struct slice rest = slice_str(list), word;
-	const char *why = NULL;
-	size_t used = 0;
+	struct slice rest = slice_str(value), word, more;
+	const char *why = "is empty";
 
-	*servers_out = '\0';
-	while (why == NULL && words_cut(&rest, WORDS_SEPARATORS, &word))
-		why = add_server(word, servers_out, size, &used);
-	if (why == NULL && used == 0)
-		why = "is empty";
+	*server_out = '\0';
+	if (words_cut(&rest, WORDS_SEPARATORS, &word))
+		why = words_cut(&rest, WORDS_SEPARATORS, &more)
+			  ? "must be one resolver: where it calls a name bogus "
+			    "no other may be asked"
+			  : read_server(word, server_out, size);
 	(void)snprintf(why_out, why_size, "%s", why != NULL ? why : "");
 	return why == NULL;
 }

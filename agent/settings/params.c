@@ -626,11 +626,11 @@ check_dane(const struct settings *set, struct problems *problems)
 	const char *resolver = set->smtp_tls_dane_resolver;
 	const char *level = set->smtp_tls_security_level;
 	const char *missing = trusted_resolver_missing(set), *name;
-	char servers[TRUSTED_RESOLVER_SIZE], why[TRUSTED_RESOLVER_WHY_SIZE];
+	char server[TRUSTED_RESOLVER_SIZE], why[TRUSTED_RESOLVER_WHY_SIZE];
 	unsigned type;
 
-	if (*resolver != '\0' && !trusted_resolver_servers(resolver, servers,
-				     sizeof(servers), why, sizeof(why)))
+	if (*resolver != '\0' && !trusted_resolver_server(resolver, server,
+				     sizeof(server), why, sizeof(why)))
 		problems_addf(problems,
 		    "bad parameter: smtp_tls_dane_resolver = %s: %s", resolver,
 		    why);

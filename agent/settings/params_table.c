@@ -103,7 +103,7 @@ static const struct param table[] = {
 	"smtp_tls_dane_resolver"),
     STR(smtp_tls_dane_resolver, "",
 	"lane's own: the resolver on this host that validates DNSSEC, "
-	"127.0.0.1 or [::1]:5353, or several; needed for DANE"),
+	"127.0.0.1 or [::1]:5353; needed for DANE"),
     STR(dnssec_probe, "ns:.",
 	"asked of it to see whether it validates; empty: it is believed"),
     BOOL(disable_dns_lookups, "no", "the same, when that is empty"),

@@ -196,6 +196,7 @@ on_tls(void *ctx, bool ok, enum link_end end, const char *text)
 		log_info("%s, session=%s", line, dial->session);
 	}
 	peer->is_tls = true;
+	peer->is_matched = facts.is_matched;
 	peer->is_verified = facts.is_secured;
 	peer->is_resumed = facts.is_resumed;
 	peer->certificate_end_s = facts.end_s;

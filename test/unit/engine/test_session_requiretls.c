@@ -19,8 +19,8 @@ policy_decides_what_a_server_must_have(void **state)
 		/* "": sent without, "R": with; otherwise the status */
 		const char *becomes, *text;
 	} cases[] = {
-	    {REQUIRETLS_ENFORCE, "TVR", "R", NULL},
-	    {REQUIRETLS_ENFORCE, "TV", "5.7.30",
+	    {REQUIRETLS_ENFORCE, "TMR", "R", NULL},
+	    {REQUIRETLS_ENFORCE, "TM", "5.7.30",
 		"Sender requested REQUIRETLS, but no server was found that "
 		"supports REQUIRETLS. The last attempted server was "},
 	    {REQUIRETLS_ENFORCE, "TR", "5.7.10",
@@ -29,7 +29,7 @@ policy_decides_what_a_server_must_have(void **state)
 	    {REQUIRETLS_ENFORCE, "R", "5.7.30",
 		"Sender requested REQUIRETLS, but TLS service was not offered "
 		"by host "},
-	    {REQUIRETLS_STARTTLS, "TVR", "R", NULL},
+	    {REQUIRETLS_STARTTLS, "TMR", "R", NULL},
 	    {REQUIRETLS_STARTTLS, "TR", "R", NULL},
 	    {REQUIRETLS_STARTTLS, "T", "", NULL},
 	    {REQUIRETLS_STARTTLS, "R", "5.7.30",
@@ -39,8 +39,8 @@ policy_decides_what_a_server_must_have(void **state)
 	    {REQUIRETLS_OPPORTUNISTIC, "T", "", NULL},
 	    {REQUIRETLS_OPPORTUNISTIC, "R", "", NULL},
 	    {REQUIRETLS_OPPORTUNISTIC, "", "", NULL},
-	    {REQUIRETLS_DISABLE, "TVR", "", NULL},
-	    {REQUIRETLS_ERROR, "TVR", "4.7.10",
+	    {REQUIRETLS_DISABLE, "TMR", "", NULL},
+	    {REQUIRETLS_ERROR, "TMR", "4.7.10",
 		"REQUIRETLS policy configuration error. The last attempted "
 		"server was "},
 	};
@@ -57,7 +57,7 @@ policy_decides_what_a_server_must_have(void **state)
 		rig.set.requiretls_enable = true;
 		rig.peer.requiretls = cases[i].wanted;
 		rig.peer.is_tls = strchr(cases[i].has, 'T') != NULL;
-		rig.peer.is_verified = strchr(cases[i].has, 'V') != NULL;
+		rig.peer.is_matched = strchr(cases[i].has, 'M') != NULL;
 		rig.ehlo.requiretls = strchr(cases[i].has, 'R') != NULL;
 		rig_open(&rig);
 		m = rig_add(&rig, &plan);
@@ -96,7 +96,7 @@ nothing_is_required_where_it_is_switched_off(void **state)
 	(void)state;
 	rig_init(&rig, SESSION_GROUP);
 	rig.set.requiretls_enable = false;
-	rig.peer.is_tls = rig.peer.is_verified = true;
+	rig.peer.is_tls = rig.peer.is_matched = true;
 	rig.ehlo.requiretls = true;
 	rig_open(&rig);
 	m = rig_add(&rig, &plan);

@@ -9,6 +9,7 @@
 
 #include "agent/io/dnsquestion.h"
 #include "agent/io/dnsreply.h"
+#include "agent/io/resolver_cache.h"
 #include "agent/io/trusted_resolver.h"
 #include "agent/settings/params.h"
 #include "test/support/dnsbench.h"
@@ -17,18 +18,19 @@ static void
 trusted_resolver_is_an_address_of_loopback(void **state)
 {
 	static const struct {
-		const char *list, *servers, *why;
+		const char *value, *server, *why;
 	} cases[] = {
 	    {"127.0.0.1", "127.0.0.1:53", NULL},
 	    {"127.0.0.53:5353", "127.0.0.53:5353", NULL},
 	    {"::1", "[::1]:53", NULL},
 	    {"[::1]", "[::1]:53", NULL},
 	    {"[::1]:65535", "[::1]:65535", NULL},
-	    {"127.0.0.1, [::1]:54", "127.0.0.1:53,[::1]:54", NULL},
+	    {" [::1]:54,", "[::1]:54", NULL},
+	    {"127.0.0.1, [::1]:54", NULL, "must be one resolver"},
 	    {"", NULL, "is empty"},
 	    {" , ", NULL, "is empty"},
 	    {"192.0.2.1", NULL, "on this host"},
-	    {"127.0.0.1 9.9.9.9", NULL, "on this host"},
+	    {"127.0.0.1 9.9.9.9", NULL, "must be one resolver"},
 	    {"128.0.0.1", NULL, "on this host"},
 	    {"0.0.0.0", NULL, "on this host"},
 	    {"::", NULL, "on this host"},
@@ -45,17 +47,17 @@ trusted_resolver_is_an_address_of_loopback(void **state)
 	    {"127.0.0.1:65536", NULL, "port from 1"},
 	    {"127.0.0.1:dns", NULL, "port from 1"},
 	};
-	char servers[TRUSTED_RESOLVER_SIZE], why[TRUSTED_RESOLVER_WHY_SIZE];
+	char server[TRUSTED_RESOLVER_SIZE], why[TRUSTED_RESOLVER_WHY_SIZE];
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		bool is_good = trusted_resolver_servers(
-		    cases[i].list, servers, sizeof(servers), why, sizeof(why));
+		bool is_good = trusted_resolver_server(
+		    cases[i].value, server, sizeof(server), why, sizeof(why));
 
 		if (is_good != (cases[i].why == NULL) ||
-		    (is_good && strcmp(servers, cases[i].servers) != 0) ||
+		    (is_good && strcmp(server, cases[i].server) != 0) ||
 		    (!is_good && strstr(why, cases[i].why) == NULL))
-			fail_msg("%s: %s, %s", cases[i].list, servers, why);
+			fail_msg("%s: %s, %s", cases[i].value, server, why);
 	}
 }
 
@@ -166,6 +168,50 @@ dnsquestion_probe_asks_each_time(void **state)
 	dnsbench_end(&b);
 }
 
+/* Else it would be believed later, when the resolver validates again. */
+static void
+resolver_keeps_what_is_not_validated_only_if_it_validates(void **state)
+{
+	struct dnsbench b;
+	int asked;
+
+	(void)state;
+	ask(true, "one.test", &b);
+	asked = b.questions;
+	(void)dnsbench_find(&b, "one.test", false);
+	(void)dnsbench_find(&b, "mail.test", true);
+	(void)dnsbench_find(&b, "mail.test", true);
+	assert_int_equal(b.questions, asked + 3);
+	b.says_ad = true;
+	(void)dnsbench_find(&b, "one.test", false);
+	assert_true(b.is_secure);
+	b.says_ad = false;
+	(void)dnsbench_find(&b, "both.test", false);
+	asked = b.questions;
+	(void)dnsbench_find(&b, "one.test", false);
+	assert_true(b.is_secure);
+	(void)dnsbench_find(&b, "both.test", false);
+	assert_false(b.is_secure);
+	assert_int_equal(b.questions, asked);
+	dnsbench_end(&b);
+}
+
+static void
+resolver_keeps_what_is_not_validated_for_a_minute(void **state)
+{
+	struct resolver_answer a = {.origin = {"one.test", true}};
+
+	(void)state;
+	assert_int_equal(resolver_answer_keep_s(&a, false, 3600), 3600);
+	a.origin6 = (struct resolver_origin){"one.test", false};
+	assert_int_equal(resolver_answer_keep_s(&a, false, 3600), 0);
+	assert_int_equal(resolver_answer_keep_s(&a, true, 3600), 60);
+	assert_int_equal(resolver_answer_keep_s(&a, true, 5), 5);
+	a.origin6.is_secure = true;
+	a.origin.is_secure = false;
+	assert_int_equal(resolver_answer_keep_s(&a, false, 3600), 0);
+}
+
 static void
 dnsquestion_believes_ad_of_nobody_else(void **state)
 {
@@ -189,6 +235,9 @@ main(void)
 	    cmocka_unit_test(dnsquestion_reads_probes_and_heads_of_replies),
 	    cmocka_unit_test(dnsquestion_has_do_and_ad_and_believes_ad),
 	    cmocka_unit_test(dnsquestion_probe_asks_each_time),
+	    cmocka_unit_test(
+		resolver_keeps_what_is_not_validated_only_if_it_validates),
+	    cmocka_unit_test(resolver_keeps_what_is_not_validated_for_a_minute),
 	    cmocka_unit_test(dnsquestion_believes_ad_of_nobody_else),
 	};
 
