@@ -165,9 +165,9 @@ FUZZ_LIB := $(BUILD)/fuzz/libcommon.a
 FUZZ_MAIL := test/fuzz/mail.c $(wildcard agent/engine/session*.c) \
              $(patsubst %,agent/engine/%.c,answers bdp checks generic manner message mtpriority pacer pipeline request rewriting trace transaction \
                           verdict)
-FUZZ_BOARD := $(patsubst %,monitor/%.c,boardfile forecast health model model_fleet model_json say slotsfile standstill status_json steerfile topview \
+FUZZ_BOARD := $(patsubst %,monitor/%.c,boardfile forecast health model model_fleet model_json recallfile say slotsfile standstill status_json steerfile topview \
               $(addprefix lanestat/,events exposition history history_json lane_limits metrics metrics_accounts metrics_fleet page recorder)) \
-              $(patsubst %,agent/state/%.c,safepath statefile token_store persist)
+              $(patsubst %,agent/state/%.c,recall_store safepath statefile token_store persist)
 $(BUILD)/fuzz/%.o: %.c
 	@mkdir -p $(@D)
 	$(FUZZ_CC) $(PKG_CFLAGS) -MMD -MP -c -o $@ $<

@@ -53,6 +53,8 @@ struct agent {
 	struct loop_timer *timer; /* lane_deadline_us() */
 	struct loop_timer *finale; /* the end of a phase */
 	bool is_kick_due;
+	/* What is given back is deferred by a queue manager that goes on. */
+	bool is_giving_back;
 	struct request *suspect; /* being tried alone */
 	struct figures figures;
 	struct dialogue *dialogue;
@@ -92,11 +94,18 @@ set_timer(struct agent *a, struct moment now)
 	    due == INT64_MAX ? 0 : since_epoch_ms + due);
 }
 
+/* A stop waits for nobody. */
+static bool
+is_waking(const struct agent *a)
+{
+	return a->phase == PHASE_DRAINING && relief_is_waking(a->relief);
+}
+
 static bool
 is_finished(const struct agent *a)
 {
 	return phase_is_end(a->phase) && report_pending(a->report) == 0 &&
-	       intake_greeted(a->intake) == 0 &&
+	       intake_greeted(a->intake) == 0 && !is_waking(a) &&
 	       (a->lane == NULL || lane_is_drained(a->lane));
 }
 
@@ -181,6 +190,7 @@ look_at_tables(struct agent *a)
 		return;
 	log_info("table %s has changed -- restarting", table);
 	phase_set(&a->phase, PHASE_RESTARTING);
+	a->is_giving_back = true;
 	intake_stop(a->intake);
 	relief_stop(a->relief);
 	loop_timer_at(a->finale, now_ms + RESTART_WAIT_MS);
@@ -291,10 +301,13 @@ on_request(void *ctx, struct request *req)
 	if (phase_is_end(a->phase)) {
 		/* Greeted before the end began: another process's. */
 		req->must_retry = true;
+		if (a->is_giving_back)
+			relief_leave_to_next(a->relief, req->queue_id);
 		intake_finish(a->intake, req);
 	} else if (a->lane == NULL) {
 		(void)snprintf(text, sizeof(text),
 		    "mail system configuration error: %s", a->env.problem);
+		relief_leave_to_next(a->relief, req->queue_id);
 		defer_here(a, req, DSN_CAUSE_CONFIG, "4.3.5", text);
 	} else if (is_set_aside(a, req)) {
 		board_writer_add(a->env.board, BOARD_COUNTER_poisoned, 1);
@@ -346,6 +359,8 @@ on_hangup(void *ctx, struct request *req)
 	if ((a->lookahead == NULL || !lookahead_drop(a->lookahead, req)) &&
 	    !lane_drop(a->lane, req))
 		return false;
+	if (a->is_giving_back)
+		relief_leave_to_next(a->relief, req->queue_id);
 	if (req == a->suspect)
 		a->suspect = NULL;
 	board_writer_add(a->env.board, BOARD_COUNTER_requests_dropped, 1);
@@ -495,6 +510,9 @@ on_master_gone(void *ctx)
 	if (phase_is_end(a->phase))
 		return;
 	hand_over(a, a->env.set->lane_drain_limit_us / US_PER_MS);
+	/* What waits for what the reload may have repaired need not wait for
+	 * other mail. */
+	relief_wake_next(a->relief);
 }
 
 /* ---- life -------------------------------------------------------------- */
@@ -566,6 +584,7 @@ agent_new(const struct agent_env *env)
 	a->dialogue = dialogue_new(loop);
 	dialer_trace(env->dialer, dialogue_tracer(a->dialogue));
 	a->relief = relief_new(loop, env->set, on_relief_look, a);
+	relief_keep(a->relief, env->state, env->lane_name);
 	if (env->problem == NULL)
 		make_lane(a);
 	a->timer = loop_timer_new(loop, on_timer, a);

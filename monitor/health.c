@@ -132,6 +132,13 @@ waits_in_queue(const struct judging *j)
 	return n > 0;
 }
 
+/* Deferred for a cause that may be over, and to be called back. */
+static long long
+owed(const struct judging *j)
+{
+	return (long long)j->lane->gauges[BOARD_GAUGE_outage_noted];
+}
+
 static bool
 judge_process(const struct judging *j)
 {
@@ -168,6 +175,12 @@ judge_process(const struct judging *j)
 		    "no process yet: those from before a reload end what they "
 		    "have, with %d connections of the account",
 		    j->account->slots.draining);
+	if (owed(j) > 0)
+		return say(j, HEALTH_SLOWED,
+		    "no process yet: it calls back %lld messages that are "
+		    "deferred, and starts with the next one, or \"postlane "
+		    "retry\"",
+		    owed(j));
 	return say(j, HEALTH_WELL,
 	    "no process yet: master(8) starts it with the next message");
 }
@@ -508,6 +521,14 @@ judge_wait(const struct judging *j)
 static bool
 judge_work(const struct judging *j)
 {
+	size_t domains;
+
+	/* What a domain is held back for is told with it. */
+	if (owed(j) > 0 && domain_order(j, &domains) == NULL)
+		return say(j, sends(j) ? HEALTH_WELL : HEALTH_SLOWED,
+		    "%s, nothing waits inside; %lld deferred messages are "
+		    "called back when a connection works",
+		    sends(j) ? "sends" : "idle", owed(j));
 	if (sends(j))
 		return say(j, HEALTH_WELL, "sends, nothing waits");
 	return say(j, HEALTH_WELL, "idle, nothing waits");

@@ -15,6 +15,7 @@
 #include "common/base/mem.h"
 #include "common/shared/board_rates.h"
 #include "monitor/boardfile.h"
+#include "monitor/recallfile.h"
 #include "monitor/steerfile.h"
 
 /* One state directory while it is read. */
@@ -389,8 +390,11 @@ add_lane(struct reading *r, int i)
 	fill_words(lane, from, r->m->now);
 	read_own_rates(r, lane, from);
 	fill_rows(lane, from);
-	if (lane->process != MODEL_RUNNING)
-		forget_process(lane);
+	if (lane->process == MODEL_RUNNING)
+		return;
+	forget_process(lane);
+	lane->gauges[BOARD_GAUGE_outage_noted] =
+	    (int64_t)recallfile_count(lane->directory, lane->name);
 }
 
 /* ---- directories -------------------------------------------------------- */

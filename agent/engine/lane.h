@@ -227,6 +227,9 @@ size_t lane_in_flight(const struct lane *lane);
 size_t lane_bypassed(const struct lane *lane, int64_t now_us);
 size_t lane_sessions(const struct lane *lane);
 size_t lane_dialing(const struct lane *lane);
+/* What was noted under that id of lane_outage_ops waits for something that this
+ * lane knows. */
+bool lane_owes(const struct lane *lane, uint64_t id);
 const struct lane_figures *lane_figures(const struct lane *lane);
 
 /* Where a request goes: lane_smarthost; else, when its nexthop is just the

@@ -6,6 +6,7 @@
 #include "agent/engine/lane_park.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/shared/board.h"
 
 struct rekeying {
 	struct lane *lane;
@@ -131,6 +132,13 @@ call_back(struct lane *lane, const struct lane_held *held)
 		lane->ops.outages->on_back(lane->ops.outages_ctx, held->id);
 }
 
+/* The same in every process; routes have the odd ones (lane_hosts.c). */
+static uint64_t
+id_of(const char *domain)
+{
+	return (board_hash(domain) | 2) & ~UINT64_C(1);
+}
+
 void
 lane_hold_domains(struct lane *lane, const struct lane_hold *holds,
     size_t count, struct moment now)
@@ -153,8 +161,10 @@ lane_hold_domains(struct lane *lane, const struct lane_hold *holds,
 		    .dom = domains_block(
 			lane->blocked, h->domain, h->until_us, h->why),
 		    .until_us = h->until_us,
-		    .id = was != NULL ? was->id : ++lane->route_ids,
-		    .owed = was != NULL ? was->owed : 0,
+		    .id = id_of(h->domain),
+		    .owed = was != NULL
+				? was->owed
+				: lane_owed_before(lane, id_of(h->domain)),
 		};
 	}
 	rekey_waiting(lane, true, now.us);
@@ -225,6 +235,18 @@ lane_defer_held(struct lane *lane, struct transaction *t)
 		lane_defer_waiting(lane, t, &dsn, NULL, NULL, false);
 		return true;
 	}
+	return false;
+}
+
+bool
+lane_owes(const struct lane *lane, uint64_t id)
+{
+	list_each (link, &lane->routes)
+		if (route_of(link)->id == id && route_of(link)->owed > 0)
+			return true;
+	for (size_t i = 0; i < lane->held_count; i++)
+		if (lane->held[i].id == id)
+			return true;
 	return false;
 }
 

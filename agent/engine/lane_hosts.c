@@ -122,6 +122,13 @@ recall_alarm(struct lane *lane, struct route *r)
 		route_recall_alarm(r, stop == LANE_DOUBTED);
 }
 
+/* Odd: domains that are held back have the even ones (lane_holds.c). */
+static uint64_t
+id_of(const struct route *r)
+{
+	return hash_text(r->hash, r->may_be_plain ? " plain" : "") | 1;
+}
+
 static struct route *
 make(struct lane *lane, const struct key *key, int64_t now_us)
 {
@@ -139,7 +146,9 @@ make(struct lane *lane, const struct key *key, int64_t now_us)
 	r->level = key->level;
 	r->levels = key->levels;
 	r->may_be_plain = key->may_be_plain;
-	r->id = ++lane->route_ids;
+	r->id = id_of(r);
+	if (is_first(r))
+		r->owed = lane_owed_before(lane, r->id);
 	lane_expect_as_others(lane, r);
 	lane_begin_pace(lane, r, now_us);
 	recall_alarm(lane, r);
@@ -367,6 +376,7 @@ call_back(struct lane *lane, struct route *r)
 	/* Nor while an operator keeps it from going. */
 	if (r->session_count == 0 || lane->was_paused)
 		return;
+	lane_release(lane);
 	first = first_of(lane, r);
 	if (first == NULL || first->owed == 0)
 		return;
@@ -537,7 +547,9 @@ is_missed(const struct lane *lane, struct route *r, int64_t now_us)
 bool
 lane_is_probe_due(const struct lane *lane, struct route *r, int64_t now_us)
 {
-	return now_us >= r->dial_not_before_us && is_missed(lane, r, now_us);
+	/* Mail that waits has it dialled. */
+	return lane_unparked(r) == 0 && now_us >= r->dial_not_before_us &&
+	       is_missed(lane, r, now_us);
 }
 
 void

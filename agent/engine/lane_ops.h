@@ -120,6 +120,8 @@ enum lane_owed_for {
 			    be what breaks them */
 };
 
+/* id: of a list of hosts or of a domain that is held back, the same in every
+ * process of the lane, and never 0. */
 struct lane_outage_ops {
 	/* The request is deferred for the sake of its list of hosts: note it
 	 * under id, for on_back(). False: it is not called back. / One of them
@@ -127,6 +129,12 @@ struct lane_outage_ops {
 	bool (*on_outage)(void *ctx, uint64_t id, const struct request *req,
 	    enum lane_owed_for why);
 	void (*on_back)(void *ctx, uint64_t id);
+	/* Asked when a list is new: how many did an earlier process note under
+	 * it? / A host of whatever list can be used, or an operator asks for
+	 * all: what an earlier process noted under a list that this one does
+	 * not know (lane_owes()) may be called back. Told very often. */
+	size_t (*owed_before)(void *ctx, uint64_t id);
+	void (*on_released)(void *ctx);
 };
 
 struct lane_ops {

@@ -74,7 +74,6 @@ struct lane {
 	double learned_in_all;
 	int64_t window_in_all;
 	size_t route_count;
-	uint64_t route_ids;
 	size_t waiting, in_flight, sessions, dialing;
 	size_t parked; /* of the waiting, whose domain has no token */
 	uint64_t numbered; /* transactions so far */
@@ -354,6 +353,22 @@ void lane_alarm_of_outage(struct lane *lane, struct route *r, int64_t now_us);
 
 bool lane_is_lost(
     const struct lane *lane, const struct transaction *t, int64_t now_us);
+
+/* What an earlier process of the lane noted, see lane_outage_ops. */
+static inline size_t
+lane_owed_before(const struct lane *lane, uint64_t id)
+{
+	return lane->ops.outages != NULL
+		   ? lane->ops.outages->owed_before(lane->ops.outages_ctx, id)
+		   : 0;
+}
+
+static inline void
+lane_release(const struct lane *lane)
+{
+	if (lane->ops.outages != NULL)
+		lane->ops.outages->on_released(lane->ops.outages_ctx);
+}
 
 /* t is deferred for that reason: true when it will be called back. */
 bool lane_owe(

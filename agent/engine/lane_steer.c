@@ -125,6 +125,7 @@ call_back_all(struct lane *lane)
 		r->owed = 0;
 		lane->ops.outages->on_back(lane->ops.outages_ctx, r->id);
 	}
+	lane_release(lane);
 }
 
 static void

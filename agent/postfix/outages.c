@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/postfix/requeue.h"
+#include "agent/state/recall_store.h"
 #include "common/base/list.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -21,6 +22,7 @@ struct outage {
 	uint64_t list;
 	struct requeue *ids;
 	bool is_over;
+	bool is_inherited; /* some of it at least */
 };
 
 struct doubt {
@@ -30,6 +32,7 @@ struct doubt {
 struct outages {
 	struct loop *loop;
 	const struct settings *set;
+	struct recall_store *store; /* NULL: none */
 	struct list all; /* the oldest first */
 	size_t count;
 	double per_s;
@@ -88,23 +91,74 @@ find(const struct outages *o, uint64_t list)
 	return NULL;
 }
 
+static struct outage *
+find_or_make(struct outages *o, uint64_t list)
+{
+	struct outage *one = find(o, list);
+
+	if (one != NULL)
+		return one;
+	if (o->count == OUTAGES_MAX)
+		forget(o, outage_of(o->all.next));
+	one = mem_zalloc(sizeof(*one));
+	one->list = list;
+	one->ids = requeue_new(o->loop, o->set);
+	list_init(&one->link);
+	list_push(&o->all, &one->link);
+	o->count++;
+	return one;
+}
+
+static void
+inherit(void *ctx, uint64_t list, const char *queue_id)
+{
+	struct outage *one;
+
+	if (list == 0)
+		return;
+	one = find_or_make(ctx, list);
+	one->is_inherited = true;
+	requeue_add(one->ids, queue_id);
+}
+
+void
+outages_keep(struct outages *outages, struct recall_store *store)
+{
+	CHECK(outages->store == NULL && outages->count == 0);
+	outages->store = store;
+	if (*outages->set->flush_service_name != '\0')
+		recall_store_each(store, inherit, outages);
+}
+
+size_t
+outages_inherited(const struct outages *outages, uint64_t list)
+{
+	const struct outage *one = find(outages, list);
+
+	return one != NULL && one->is_inherited && !one->is_over
+		   ? requeue_count(one->ids)
+		   : 0;
+}
+
+bool
+outages_has_inherited(const struct outages *outages)
+{
+	list_each (link, &outages->all)
+		if (outage_of(link)->is_inherited && !outage_of(link)->is_over)
+			return true;
+	return false;
+}
+
 bool
 outages_add(struct outages *outages, uint64_t list, const char *queue_id)
 {
-	struct outage *one = find(outages, list);
+	struct outage *one;
 
 	if (*outages->set->flush_service_name == '\0')
 		return false;
-	if (one == NULL) {
-		if (outages->count == OUTAGES_MAX)
-			forget(outages, outage_of(outages->all.next));
-		one = mem_zalloc(sizeof(*one));
-		one->list = list;
-		one->ids = requeue_new(outages->loop, outages->set);
-		list_init(&one->link);
-		list_push(&outages->all, &one->link);
-		outages->count++;
-	}
+	one = find_or_make(outages, list);
+	if (outages->store != NULL)
+		recall_store_add(outages->store, list, queue_id);
 	/* Down again, before all were called. */
 	if (one->is_over)
 		requeue_allow(one->ids, 0, 0);
@@ -153,18 +207,37 @@ outages_add_doubtful(
 	return outages_add(outages, list, queue_id);
 }
 
-void
-outages_over(struct outages *outages, uint64_t list)
+static void
+end(struct outage *one)
 {
-	struct outage *one = find(outages, list);
-
-	if (one == NULL || one->is_over)
+	if (one->is_over)
 		return;
 	one->is_over = true;
 	if (requeue_count(one->ids) > 0)
 		log_info("calling back %zu messages that were deferred "
 			 "meanwhile",
 		    requeue_count(one->ids));
+}
+
+void
+outages_over(struct outages *outages, uint64_t list)
+{
+	struct outage *one = find(outages, list);
+
+	if (one != NULL)
+		end(one);
+}
+
+void
+outages_over_unless(struct outages *outages,
+    bool (*is_owed)(void *ctx, uint64_t list), void *ctx)
+{
+	list_each (link, &outages->all) {
+		struct outage *one = outage_of(link);
+
+		if (one->is_inherited && !is_owed(ctx, one->list))
+			end(one);
+	}
 }
 
 void
@@ -175,12 +248,34 @@ outages_allow(struct outages *outages, size_t room, double per_s)
 
 		if (!one->is_over)
 			continue;
-		if (requeue_count(one->ids) == 0 && !requeue_is_busy(one->ids))
+		if (requeue_count(one->ids) == 0 &&
+		    !requeue_is_busy(one->ids)) {
+			if (outages->store != NULL)
+				recall_store_done(outages->store, one->list);
 			forget(outages, one);
-		else
+		} else {
 			requeue_allow(one->ids, room,
 			    per_s > outages->per_s ? per_s : outages->per_s);
+		}
 	}
+}
+
+bool
+outages_wake(struct outages *outages)
+{
+	list_each (link, &outages->all)
+		if (requeue_wake(outage_of(link)->ids))
+			return true;
+	return false;
+}
+
+bool
+outages_is_busy(const struct outages *outages)
+{
+	list_each (link, &outages->all)
+		if (requeue_is_busy(outage_of(link)->ids))
+			return true;
+	return false;
 }
 
 size_t

@@ -12,8 +12,12 @@
  *
  * So is what a broken connection left in doubt, once for each message.
  *
- * At most REQUEUE_MAX of each list, and OUTAGES_MAX lists. What is forgotten,
- * with a process that ends for one, comes back by itself in its time.
+ * All is noted in the lane's recall_store.h as well, and what an earlier
+ * process noted is taken over: under the list that it had, and if this process
+ * has no such list, until a host of any works.
+ *
+ * At most REQUEUE_MAX of each list, and OUTAGES_MAX lists. What is forgotten
+ * comes back by itself in its time.
  */
 #ifndef OUTAGES_H
 #define OUTAGES_H
@@ -29,6 +33,8 @@ enum { OUTAGES_MAX = 100, OUTAGES_DOUBTS_MAX = 10000 };
 
 struct outages;
 
+struct recall_store;
+
 /* set is borrowed; weight: the lane's urgency, as pacer_weight() has it. */
 struct outages *outages_new(
     struct loop *loop, const struct settings *set, int weight);
@@ -43,12 +49,28 @@ bool outages_add(struct outages *outages, uint64_t list, const char *queue_id);
 bool outages_add_doubtful(
     struct outages *outages, uint64_t list, const char *queue_id);
 
+/* What is noted is kept there (borrowed) from now on, and what is in it under
+ * another list than 0 taken over. Once, and before anything is noted. */
+void outages_keep(struct outages *outages, struct recall_store *store);
+/* How many of the list wait for its end. / Do any, of whatever list? */
+size_t outages_inherited(const struct outages *outages, uint64_t list);
+bool outages_has_inherited(const struct outages *outages);
+
+/* All lists of an earlier process of which this says that nobody waits. */
+void outages_over_unless(struct outages *outages,
+    bool (*is_owed)(void *ctx, uint64_t list), void *ctx);
+
 /* A host of the list can be used again: all of it may be called back. */
 void outages_over(struct outages *outages, uint64_t list);
 
 /* What is over calls back so many in all from now on, per_s of them a second
  * or as many as the lane's urgency deserves, if that is more; 0: none. */
 void outages_allow(struct outages *outages, size_t room, double per_s);
+
+/* Asks for one message, whether its list is over or not; false: none is there
+ * to be asked for. / Something is being asked for. */
+bool outages_wake(struct outages *outages);
+bool outages_is_busy(const struct outages *outages);
 
 size_t outages_count(const struct outages *outages); /* noted; */
 size_t outages_due(const struct outages *outages); /* and to be called now */

@@ -4,17 +4,24 @@
 #include "agent/postfix/activequeue.h"
 #include "agent/postfix/outages.h"
 #include "agent/postfix/requeue.h"
+#include "agent/state/recall_store.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
-enum { CALL_BACK_SPEED = 2 };
+enum {
+	CALL_BACK_SPEED = 2,
+	/* In recall_store.h: waits for nothing but room. No list of hosts. */
+	LIST_CROWD = 0,
+};
 
 struct relief {
+	const struct settings *set;
 	const struct lane *lane; /* NULL: the configuration is wrong */
 	struct activequeue crowd;
 	struct requeue *requeue; /* what was given back for it */
 	struct outages *outages;
+	struct recall_store *store; /* NULL: none */
 	struct loop_timer *timer; /* activequeue_due_ms() */
 	loop_fn *on_look;
 	void *ctx;
@@ -32,6 +39,10 @@ call_back(struct relief *r)
 	CHECK(!r->is_stopped);
 	requeue_allow(r->requeue, room, per_s);
 	outages_allow(r->outages, room, per_s);
+	if (r->store != NULL && requeue_count(r->requeue) == 0 &&
+	    !requeue_is_busy(r->requeue) && outages_count(r->outages) == 0 &&
+	    !outages_is_busy(r->outages))
+		recall_store_clear(r->store);
 }
 
 static void
@@ -57,6 +68,7 @@ relief_new(
 {
 	struct relief *r = mem_zalloc(sizeof(*r));
 
+	r->set = set;
 	activequeue_init(&r->crowd, set, clock_mono_ms());
 	r->requeue = requeue_new(loop, set);
 	r->outages = outages_new(loop, set, pacer_weight(set->lane_priority));
@@ -77,7 +89,25 @@ relief_free(struct relief **relief)
 	loop_timer_free(&old->timer);
 	requeue_free(&old->requeue);
 	outages_free(&old->outages);
+	recall_store_close(&old->store);
 	mem_free(old);
+}
+
+static void
+inherit(void *ctx, uint64_t list, const char *queue_id)
+{
+	if (list == LIST_CROWD)
+		requeue_add(((struct relief *)ctx)->requeue, queue_id);
+}
+
+void
+relief_keep(
+    struct relief *r, const struct statefile_dir *dir, const char *lane_name)
+{
+	CHECK(r->lane == NULL && r->store == NULL);
+	r->store = recall_store_open(dir, lane_name);
+	recall_store_each(r->store, inherit, r);
+	outages_keep(r->outages, r->store);
 }
 
 static bool
@@ -102,9 +132,36 @@ on_back(void *ctx, uint64_t id)
 	relief_watch(r);
 }
 
+static size_t
+owed_before(void *ctx, uint64_t id)
+{
+	return outages_inherited(((struct relief *)ctx)->outages, id);
+}
+
+static bool
+is_owed(void *ctx, uint64_t id)
+{
+	return lane_owes(((struct relief *)ctx)->lane, id);
+}
+
+static void
+on_released(void *ctx)
+{
+	struct relief *r = ctx;
+
+	if (!outages_has_inherited(r->outages))
+		return;
+	outages_over_unless(r->outages, is_owed, r);
+	if (!r->is_stopped)
+		call_back(r);
+	relief_watch(r);
+}
+
 static const struct lane_outage_ops lane_handlers = {
     .on_outage = on_outage,
     .on_back = on_back,
+    .owed_before = owed_before,
+    .on_released = on_released,
 };
 
 void
@@ -136,12 +193,28 @@ relief_gives_back(const struct relief *r)
 	return activequeue_gives_back(&r->crowd);
 }
 
+static void
+note(struct relief *r, const char *queue_id)
+{
+	requeue_add(r->requeue, queue_id);
+	if (r->store != NULL)
+		recall_store_add(r->store, LIST_CROWD, queue_id);
+}
+
 void
 relief_on_given(struct relief *r, const char *queue_id)
 {
 	CHECK(relief_gives_back(r));
 	activequeue_on_given(&r->crowd);
-	requeue_add(r->requeue, queue_id);
+	note(r, queue_id);
+}
+
+void
+relief_leave_to_next(struct relief *r, const char *queue_id)
+{
+	CHECK(r->is_stopped || r->lane == NULL);
+	if (*r->set->flush_service_name != '\0')
+		note(r, queue_id);
 }
 
 void
@@ -151,6 +224,20 @@ relief_stop(struct relief *r)
 	loop_timer_cancel(r->timer);
 	requeue_allow(r->requeue, 0, 0);
 	outages_allow(r->outages, 0, 0);
+}
+
+void
+relief_wake_next(struct relief *r)
+{
+	CHECK(r->is_stopped);
+	if (*r->set->flush_service_name != '\0' && !outages_wake(r->outages))
+		(void)requeue_wake(r->requeue);
+}
+
+bool
+relief_is_waking(const struct relief *r)
+{
+	return outages_is_busy(r->outages) || requeue_is_busy(r->requeue);
 }
 
 struct relief_figures

@@ -5,6 +5,9 @@
  *                                                          requeue.h, outages.h
  *   no host, or left in doubt --> deferred, noted --------/  call it back
  *
+ * Both are kept in the lane's file (recall_store.h): what an earlier process
+ * deferred is called back by this one, and what this one defers by the next.
+ *
  * Looks at the active queue while the lane has mail, inside or given back, and
  * has as much called back as there is room for. Works in the queue directory.
  */
@@ -18,6 +21,7 @@
 #include "agent/engine/lane.h"
 #include "agent/engine/settings.h"
 #include "agent/io/loop.h"
+#include "agent/state/statefile.h"
 
 struct relief;
 
@@ -35,6 +39,10 @@ struct relief *relief_new(
     struct loop *loop, const struct settings *set, loop_fn *on_look, void *ctx);
 void relief_free(struct relief **relief);
 
+/* Before there is a lane: takes over what is kept there (dir NULL: nothing). */
+void relief_keep(struct relief *relief, const struct statefile_dir *dir,
+    const char *lane_name);
+
 /* Notes what an outage defers of a lane that is about to be made; that lane. */
 void relief_serve(struct relief *relief, struct lane_ops *ops);
 void relief_set_lane(struct relief *relief, const struct lane *lane);
@@ -47,8 +55,16 @@ void relief_watch(struct relief *relief);
 bool relief_gives_back(const struct relief *relief);
 void relief_on_given(struct relief *relief, const char *queue_id);
 
-/* The process's end begins: nothing is given or called back any more. */
+/* Is deferred for a reason that ends with this process: the next one calls it
+ * back. */
+void relief_leave_to_next(struct relief *relief, const char *queue_id);
+
+/* The process's end begins: nothing is given or called back any more. / And the
+ * next one, which master(8) starts for mail alone, is to have some: one of
+ * those noted is asked for. / That is under way. */
 void relief_stop(struct relief *relief);
+void relief_wake_next(struct relief *relief);
+bool relief_is_waking(const struct relief *relief);
 
 struct relief_figures relief_figures(const struct relief *relief);
 

@@ -151,14 +151,13 @@ ask(struct requeue *r, const char *id)
 	char path[PATH_BYTES_MAX];
 	struct buf request;
 
-	CHECK(r->ipc == NULL && r->allowed > 0);
+	CHECK(r->ipc == NULL);
 	(void)snprintf(
 	    path, sizeof(path), "public/%s", r->set->flush_service_name);
 	buf_init(&request, REQUEST_BYTES_MAX);
 	attr_put_str(&request, "request", slice_str("send_file"));
 	attr_put_str(&request, "queue_id", slice_str(id));
 	attr_put_end(&request);
-	r->allowed--;
 	r->ipc = ipc_ask(r->loop, r->set, path, "queue_flush_protocol",
 	    &request, on_answer, r);
 }
@@ -184,12 +183,36 @@ run(void *ctx)
 		}
 		drop_oldest(r);
 		if (is_deferred(r, e.id)) {
+			r->allowed--;
 			ask(r, e.id);
 			return;
 		}
 	}
 	if (r->count > 0)
 		loop_timer_at(r->timer, now_ms);
+}
+
+bool
+requeue_wake(struct requeue *recall)
+{
+	size_t i, n = recall->count;
+
+	if (n > PASSED_OVER_MAX)
+		n = PASSED_OVER_MAX;
+	if (recall->ipc != NULL)
+		return true;
+	if (recall->per_s == 0)
+		recall->per_s = REQUEUE_PER_S_MIN;
+	for (i = 0; i < n; i++) {
+		const struct entry *e =
+		    &recall->ring[(recall->first + i) % recall->room];
+
+		if (!is_deferred(recall, e->id))
+			continue;
+		ask(recall, e->id);
+		return true;
+	}
+	return false;
 }
 
 void

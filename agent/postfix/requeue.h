@@ -13,8 +13,8 @@
  * One question at a time, evenly paced, so that new mail in incoming/ does not
  * stand behind a heap of old. An id that has left the deferred queue meanwhile
  * is passed over; a young one may not be there yet and is waited for. At most
- * REQUEUE_MAX are remembered, the oldest of more are forgotten, and all when
- * the process ends: such mail comes back by itself in its time.
+ * REQUEUE_MAX are remembered, the oldest of more are forgotten: such mail comes
+ * back by itself in its time.
  *
  * Works in the queue directory. Without an answer it rests REQUEUE_REST_MS.
  */
@@ -27,13 +27,14 @@
 
 #include "agent/engine/settings.h"
 #include "agent/io/loop.h"
+#include "agent/state/recall_store.h"
 
 enum {
-	REQUEUE_MAX = 100000,
+	REQUEUE_MAX = RECALL_MAX,
 	REQUEUE_YOUNG_MS = 2000,
 	REQUEUE_REST_MS = 60000,
 	REQUEUE_PER_S_MIN = 20,
-	REQUEUE_ID_SIZE = 24, /* longer ids do not exist in practice */
+	REQUEUE_ID_SIZE = RECALL_ID_SIZE,
 };
 
 struct requeue;
@@ -48,6 +49,10 @@ void requeue_add(struct requeue *recall, const char *queue_id);
 /* Calls back so many in all from now on, per_s of them a second (not less
  * than REQUEUE_PER_S_MIN); 0: no more. */
 void requeue_allow(struct requeue *recall, size_t count, double per_s);
+
+/* Asks for the oldest that is in the deferred queue, allowed or not: whatever
+ * process serves the lane then has mail. False: there is none. */
+bool requeue_wake(struct requeue *recall);
 
 bool requeue_is_busy(const struct requeue *requeue); /* a question is asked */
 size_t requeue_count(const struct requeue *recall); /* still to be called */

@@ -39,6 +39,7 @@ static const struct kind {
     {"pace.", STATE_SWEEP_AGE_S, holds_nothing},
     {"domains.", DOMAINS_AGE_S, NULL},
     {"alarms.", STATE_SWEEP_AGE_S, NULL}, /* kept for seven days */
+    {"recall.", STATE_SWEEP_AGE_S, NULL},
     {"tokens.", STATE_SWEEP_AGE_S, NULL},
 };
 

@@ -17,6 +17,7 @@
 #include "monitor/postlane/command.h"
 #include "monitor/say.h"
 #include "monitor/steerfile.h"
+#include "monitor/waking.h"
 
 enum { FOR_MAX_S = 400 * 86400 };
 
@@ -128,11 +129,38 @@ remark_in(const char *answer, bool is_kept)
 	return is_kept ? "in force" : "done";
 }
 
+/* Whoever serves the lane next does it, and is started for it. */
+static int
+wake_lane(const struct command *c, const struct model_lane *lane,
+    const char *what, const char *limit, bool is_kept)
+{
+	size_t count = lane->site != NULL ? waking_run(lane->directory,
+						lane->name, &lane->site->set)
+					  : 0;
+	char effect[256];
+
+	if (count == 0 && !is_kept) {
+		print_done(c, lane, "nothing to do",
+		    "no process runs, and the next message starts one (at "
+		    "once, with deferred mail: postqueue -f)",
+		    limit);
+		return EX_UNAVAILABLE;
+	}
+	(void)snprintf(effect, sizeof(effect),
+	    "no process runs at present, the next one obeys it%s",
+	    count > 0 ? ": a deferred message was asked for, so that it "
+			"starts, and calls back the others"
+		      : "");
+	print_done(c, lane, what, effect, limit);
+	return EX_OK;
+}
+
 /* Tells the lane's process; the exit status. limit: of what is in force then,
- * or "". */
+ * or "". wakes: mail may go again. */
 static int
 tell_lane(const struct command *c, const struct model_lane *lane,
-    const char *question, const char *what, const char *limit, bool is_kept)
+    const char *question, const char *what, const char *limit, bool is_kept,
+    bool wakes)
 {
 	const char *kept = is_kept ? "; what was asked for is kept" : "";
 	char answer[512];
@@ -143,13 +171,14 @@ tell_lane(const struct command *c, const struct model_lane *lane,
 		print_done(c, lane, what, remark_in(answer, is_kept), limit);
 		return EX_OK;
 	case ASKING_NOBODY:
-		print_done(c, lane, is_kept ? what : "nothing to do",
-		    is_kept ? "no process runs at present, the next one obeys "
-			      "it"
-			    : "no process runs, and the next message starts "
-			      "one (at once, with deferred mail: postqueue -f)",
-		    limit);
-		return is_kept ? EX_OK : EX_UNAVAILABLE;
+		if (is_kept && !wakes)
+			print_done(c, lane, what,
+			    "no process runs at present, the next one obeys "
+			    "it",
+			    limit);
+		else
+			return wake_lane(c, lane, what, limit, is_kept);
+		return EX_OK;
 	case ASKING_REFUSED:
 		command_complain("lane %s: %s%s", lane->name, answer, kept);
 		return EX_UNAVAILABLE;
@@ -178,7 +207,9 @@ store(const struct command *c, const struct model_lane *lane, struct wish *wish,
 				 "there is no room for more",
 		    lane->directory, STEER_ORDERS_MAX);
 	else
-		status = tell_lane(c, lane, "steer", what, wish->limit, true);
+		status = tell_lane(c, lane, "steer", what, wish->limit, true,
+		    wish->is_clear && (wish->order.verb == STEER_PAUSE ||
+					  wish->order.verb == STEER_DRAIN));
 	free(s);
 	return status;
 }
@@ -390,7 +421,7 @@ retry_run(struct command *c)
 			  ? tell_lane(c, lane, "retry",
 				"dials now, and calls back what it deferred "
 				"for want of a host",
-				"", false)
+				"", false, true)
 			  : EX_NOPERM;
 		if (one != EX_OK)
 			status = one;

@@ -101,9 +101,8 @@ def test_orders_outlive_the_process(origin, base, certs, started):
         "connections", "pause", "rate"]
     assert [r["limit"] for r in lane["rates"]] == ["50/1s:2"]
     assert len(sim.ledger()) == 1
-    # An earlier process deferred five: they come in their own time.
+    # An earlier process deferred five.
     done(origin, "resume", "fast")
-    origin.command("postqueue", "-f")
     no_loss(origin, sim, first + sent + last)
 
 
@@ -143,10 +142,7 @@ def test_pause_of_a_domain(origin, base, certs, started):
     assert "in force" in done(origin, "resume", "domain:fast")
     assert done(origin, "resume", "held.example", "fast") == (
         "lane fast: mail to held.example resumed: in force\n")
-    # The one of this process comes by itself.
-    sim.wait_taken(8)
-    assert origin.queued("deferred") == 5
-    origin.command("postqueue", "-f")
+    # Whatever process deferred it.
     no_loss(origin, sim, sent)
     origin.log.wait("lane fast: mail to held.example goes on: no longer")
     assert origin.lane("fast")["health"] == "well"

@@ -152,7 +152,8 @@ struct world {
 	bool others_give_way; /* the answer to a throttle */
 	size_t asked_to_give_way;
 	bool calls_back; /* what an outage deferred */
-	size_t owed, owed_in_doubt, backs, turned_away;
+	size_t owed, owed_in_doubt, owed_before, backs, released;
+	size_t turned_away;
 	size_t taken_by[8]; /* messages, by the number of the host */
 	int64_t pause_told_us; /* to the other lanes */
 	char alarm[WORLD_TEXT_SIZE]; /* "what: reply" of the last one */

@@ -267,6 +267,19 @@ on_back(void *ctx, uint64_t id)
 	((struct world *)ctx)->backs++;
 }
 
+static size_t
+owed_before(void *ctx, uint64_t id)
+{
+	assert_true(id > 0);
+	return ((struct world *)ctx)->owed_before;
+}
+
+static void
+on_released(void *ctx)
+{
+	((struct world *)ctx)->released++;
+}
+
 static const struct lane_owner_ops owner_handlers = {
     .on_decided = on_decided,
     .on_rendering = on_rendering,
@@ -300,6 +313,8 @@ static const struct lane_alarm_ops alarm_handlers = {
 static const struct lane_outage_ops outage_handlers = {
     .on_outage = on_outage,
     .on_back = on_back,
+    .owed_before = owed_before,
+    .on_released = on_released,
 };
 
 struct lane_ops

@@ -261,6 +261,23 @@ returned_mail_is_held(void **state)
 	world_fini(&w);
 }
 
+/* An earlier process deferred it, for the same hold. */
+static void
+hold_that_is_taken_over_calls_back_when_it_ends(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w);
+	world_open(&w, 100);
+	w.owed_before = 3;
+	hold(&w, "gmx.test", INT64_MAX);
+	assert_int_equal(w.backs, 0);
+	release(&w);
+	assert_int_equal(w.backs, 1);
+	world_fini(&w);
+}
+
 int
 main(void)
 {
@@ -271,6 +288,7 @@ main(void)
 	    cmocka_unit_test(long_hold_defers_and_calls_back),
 	    cmocka_unit_test(limit_of_the_domain_is_kept_afterwards),
 	    cmocka_unit_test(returned_mail_is_held),
+	    cmocka_unit_test(hold_that_is_taken_over_calls_back_when_it_ends),
 	};
 
 	return cmocka_run_group_tests_name("lane_holds", tests, NULL, NULL);

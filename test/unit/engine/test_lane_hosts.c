@@ -387,6 +387,53 @@ outage_of_the_only_host_is_noticed_to_be_over(void **state)
 	world_fini(&w);
 }
 
+/* The first message of a process finds that the list is owed to. */
+static void
+what_an_earlier_process_deferred_is_called_back(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w, "", 0, 0);
+	w.set.relayhost = host_a;
+	w.calls_back = true;
+	w.owed_before = 8;
+	plan.a_is_down = true;
+	world_open(&w, 100);
+	world_submit(&w, 1);
+	world_finish(&w, 30 * SECOND);
+	assert_int_equal(w.owed, 1);
+	assert_int_equal(w.released, 0);
+	assert_int_equal(w.backs, 0);
+	plan.a_is_down = false;
+	world_run(&w, 11 * SECOND);
+	assert_int_equal(w.backs, 1);
+	assert_true(w.released > 0);
+	world_fini(&w);
+}
+
+/* It has a host at once, and nothing of its own was deferred: the one place is
+ * not kept for a dial without mail. */
+static void
+first_session_of_a_process_calls_back(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w, "", 0, 0);
+	w.set.relayhost = host_a;
+	w.calls_back = true;
+	w.owed_before = 8;
+	w.set.lane_connection_limit = 1;
+	world_open(&w, 100);
+	world_submit(&w, 1);
+	world_finish(&w, 30 * SECOND);
+	world_check_all_sent(&w);
+	assert_int_equal(w.backs, 1);
+	assert_true(w.released > 0);
+	world_fini(&w);
+}
+
 static int
 never_say_that_it_is_taken(
     struct world *w, struct world_conn *c, size_t number, const char *line)
@@ -465,6 +512,8 @@ main(void)
 	    cmocka_unit_test(
 		all_hosts_down_is_an_outage_and_the_first_to_return_ends_it),
 	    cmocka_unit_test(outage_of_the_only_host_is_noticed_to_be_over),
+	    cmocka_unit_test(what_an_earlier_process_deferred_is_called_back),
+	    cmocka_unit_test(first_session_of_a_process_calls_back),
 	    cmocka_unit_test(
 		what_a_broken_connection_left_in_doubt_is_called_back),
 	    cmocka_unit_test(what_timed_out_in_doubt_waits_for_its_backoff),

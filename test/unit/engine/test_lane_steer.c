@@ -288,6 +288,25 @@ retry_dials_at_once_and_calls_back(void **state)
 	world_fini(&w);
 }
 
+/* An earlier process deferred it; this one has no list of it. */
+static void
+end_of_a_pause_releases_what_no_list_is_known_for(void **state)
+{
+	struct world w;
+
+	(void)state;
+	open_with_limit(&w, "");
+	steer(&w, pause_until(INT64_MAX));
+	world_run(&w, 5000);
+	assert_false(lane_retry(w.lane, w.now));
+	assert_int_equal(w.released, 0);
+	steer(&w, (struct lane_steering){.paused_until_us = 0});
+	assert_int_equal(w.released, 1);
+	assert_true(lane_retry(w.lane, w.now));
+	assert_int_equal(w.released, 2);
+	world_fini(&w);
+}
+
 /* It would be deferred again, as often as somebody asks. */
 static void
 retry_of_a_paused_lane_waits_for_its_end(void **state)
@@ -351,6 +370,7 @@ main(void)
 	    cmocka_unit_test(quota_holds_at_another_rate_unless_that_names_one),
 	    cmocka_unit_test(fewer_connections_are_reached_without_loss),
 	    cmocka_unit_test(retry_dials_at_once_and_calls_back),
+	    cmocka_unit_test(end_of_a_pause_releases_what_no_list_is_known_for),
 	    cmocka_unit_test(retry_of_a_paused_lane_waits_for_its_end),
 	    cmocka_unit_test(window_follows_the_connections),
 	};

@@ -433,6 +433,26 @@ health_tells_what_mail_meets_now(void **state)
 	is(w, HEALTH_ALARM, expected);
 }
 
+/* Its mail is in the deferred queue, and may be there for an hour. */
+static void
+health_tells_of_mail_that_is_called_back(void **state)
+{
+	struct world *w = *state;
+
+	w->lane->gauges[BOARD_GAUGE_outage_noted] = 8;
+	is(w, HEALTH_SLOWED,
+	    "idle, nothing waits inside; 8 deferred messages are called back "
+	    "when a connection works");
+	w->lane->gauges[BOARD_GAUGE_requests_in_flight] = 3;
+	is(w, HEALTH_WELL,
+	    "sends, nothing waits inside; 8 deferred messages are called back "
+	    "when a connection works");
+	w->lane->process = MODEL_STOPPED;
+	is(w, HEALTH_SLOWED,
+	    "no process yet: it calls back 8 messages that are deferred, and "
+	    "starts with the next one, or \"postlane retry\"");
+}
+
 static void
 health_without_a_process_depends_on_whether_one_is_needed(void **state)
 {
@@ -708,6 +728,7 @@ main(void)
 	    IN_WORLD(health_is_paused_by_an_operator_and_down_is_worse),
 	    IN_WORLD(health_is_alarm_when_orders_cannot_be_read),
 	    IN_WORLD(health_tells_what_mail_meets_now),
+	    IN_WORLD(health_tells_of_mail_that_is_called_back),
 	    IN_WORLD(health_without_a_process_depends_on_whether_one_is_needed),
 	    IN_WORLD(health_of_a_process_that_does_not_move),
 	    cmocka_unit_test(health_decides_the_exit_status),

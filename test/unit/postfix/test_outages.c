@@ -12,10 +12,12 @@
 #include <cmocka.h>
 
 #include "agent/postfix/outages.h"
+#include "agent/state/recall_store.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "test/support/flushbench.h"
+#include "test/support/statedir.h"
 
 enum { DEADLINE_MS = 20000 };
 
@@ -144,6 +146,76 @@ doubts_are_forgotten_the_oldest_first(void **state)
 	assert_true(outages_add_doubtful(w->outages, 1, "1"));
 }
 
+/* Lists 1 and 2 of an earlier process; this one waits for list 2. */
+static bool
+waits_for_2(void *ctx, uint64_t list)
+{
+	++*(size_t *)ctx;
+	return list == 2;
+}
+
+static void
+next_process_takes_over_what_is_noted(void **state)
+{
+	struct world *w = *state;
+	char *name = statedir_make();
+	struct statefile_dir dir;
+	struct recall_store *store;
+	char why[256];
+	size_t asked = 0;
+
+	assert_true(statefile_dir_open(&dir, name, why, sizeof(why)));
+	store = recall_store_open(&dir, "lane");
+	outages_keep(w->outages, store);
+	assert_true(outages_add(w->outages, 1, "A1"));
+	assert_true(outages_add(w->outages, 2, "B2"));
+	assert_false(outages_has_inherited(w->outages));
+	outages_free(&w->outages);
+	w->outages = outages_new(w->bench.loop, &w->bench.set, 4);
+	outages_keep(w->outages, store);
+	assert_int_equal(outages_count(w->outages), 2);
+	assert_int_equal(outages_inherited(w->outages, 1), 1);
+	assert_int_equal(outages_inherited(w->outages, 3), 0);
+	assert_int_equal(outages_due(w->outages), 0);
+	outages_over_unless(w->outages, waits_for_2, &asked);
+	assert_int_equal(asked, 2);
+	assert_int_equal(outages_due(w->outages), 1);
+	/* Called back, it is nobody's any more. */
+	flushbench_put_deferred("A1");
+	outages_allow(w->outages, 100, 0);
+	flushbench_wait_requests(&w->bench, 1);
+	while (outages_is_busy(w->outages))
+		flushbench_turn(&w->bench);
+	outages_allow(w->outages, 100, 0);
+	remove_deferred("A1");
+	outages_free(&w->outages);
+	w->outages = outages_new(w->bench.loop, &w->bench.set, 4);
+	outages_keep(w->outages, store);
+	assert_int_equal(outages_inherited(w->outages, 1), 0);
+	assert_int_equal(outages_inherited(w->outages, 2), 1);
+	outages_free(&w->outages);
+	recall_store_close(&store);
+	statefile_dir_close(&dir);
+	statedir_remove(&name);
+}
+
+/* Whatever is to be called back when: the next process is to have mail. */
+static void
+one_that_is_there_wakes_the_next_process(void **state)
+{
+	struct world *w = *state;
+
+	assert_false(outages_wake(w->outages));
+	assert_true(outages_add(w->outages, 1, "A1"));
+	assert_true(outages_add(w->outages, 2, "B2"));
+	assert_false(outages_wake(w->outages));
+	flushbench_put_deferred("B2");
+	assert_true(outages_wake(w->outages));
+	assert_true(outages_is_busy(w->outages));
+	flushbench_wait_requests(&w->bench, 1);
+	remove_deferred("B2");
+}
+
 static void
 without_a_flush_service_nothing_is_promised(void **state)
 {
@@ -164,6 +236,8 @@ main(void)
 	    TEST(memory_is_bounded_and_the_oldest_outage_forgotten),
 	    TEST(what_is_in_doubt_is_noted_once),
 	    TEST(doubts_are_forgotten_the_oldest_first),
+	    TEST(next_process_takes_over_what_is_noted),
+	    TEST(one_that_is_there_wakes_the_next_process),
 	    TEST(without_a_flush_service_nothing_is_promised),
 	};
 
