@@ -104,6 +104,39 @@ is_transport(const char *filter, const char *service)
 	return strlen(service) == n && strncmp(filter, service, n) == 0;
 }
 
+static bool
+is_service(const struct site *site, const char *name)
+{
+	for (size_t i = 0; i < site->entry_count; i++)
+		if (strcmp(site->entries[i].fields[MASTERCF_SERVICE], name) ==
+		    0)
+			return true;
+	return false;
+}
+
+/* transport: "transport:nexthop", or its name alone. */
+static void
+note_stray(struct looking *l, const char *transport)
+{
+	char name[sizeof(l->b->strays[0].transport)];
+	int n = (int)strcspn(transport, ":");
+	size_t i = 0;
+
+	(void)snprintf(name, sizeof(name), "%.*s", n, transport);
+	if (n == 0 || n >= (int)sizeof(name) || is_service(l->site, name))
+		return;
+	while (i < l->b->stray_count &&
+	       strcmp(l->b->strays[i].transport, name) != 0)
+		i++;
+	if (i == BACKLOG_STRAYS)
+		return;
+	if (i == l->b->stray_count) {
+		memcpy(l->b->strays[i].transport, name, sizeof(name));
+		l->b->stray_count++;
+	}
+	l->b->strays[i].messages++;
+}
+
 /* Index of the lane that the message goes to; site->lane_count: another
  * transport; -1: it cannot be told. */
 static int
@@ -119,6 +152,7 @@ lane_of(struct looking *l, const struct envelope *e)
 	for (size_t i = 0; i < l->site->lane_count; i++)
 		if (is_transport(transport, l->site->lanes[i].opt.service_name))
 			return (int)i;
+	note_stray(l, transport);
 	return (int)l->site->lane_count;
 }
 

@@ -18,7 +18,7 @@
 #include "monitor/model.h"
 #include "monitor/site.h"
 
-enum { BACKLOG_SAMPLE = 200 };
+enum { BACKLOG_SAMPLE = 200, BACKLOG_STRAYS = 4 };
 
 enum backlog_queue {
 	BACKLOG_INCOMING, /* for the queue manager to take */
@@ -32,6 +32,12 @@ struct backlog_share {
 	int64_t oldest_wall_ms; /* of those looked at; 0: there is none */
 };
 
+/* Mail for a transport that master.cf has not: Postfix defers it. */
+struct backlog_stray {
+	char transport[64];
+	size_t messages; /* of those looked at */
+};
+
 struct backlog {
 	bool is_known;
 	char why[200]; /* it is not, one sentence */
@@ -39,6 +45,8 @@ struct backlog {
 	size_t total[BACKLOG_QUEUES]; /* of all transports */
 	struct backlog_share *lanes; /* as site->lanes */
 	size_t lane_count;
+	struct backlog_stray strays[BACKLOG_STRAYS];
+	size_t stray_count;
 };
 
 void backlog_read(struct backlog *b, const struct site *site);

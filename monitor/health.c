@@ -522,16 +522,21 @@ static bool
 judge_work(const struct judging *j)
 {
 	size_t domains;
+	const char *what = sends(j) ? "sends" : "idle";
+	size_t deferred =
+	    j->share != NULL ? j->share->messages[BACKLOG_DEFERRED] : 0;
 
 	/* What a domain is held back for is told with it. */
 	if (owed(j) > 0 && domain_order(j, &domains) == NULL)
 		return say(j, sends(j) ? HEALTH_WELL : HEALTH_SLOWED,
 		    "%s, nothing waits inside; %lld deferred messages are "
 		    "called back when a connection works",
-		    sends(j) ? "sends" : "idle", owed(j));
-	if (sends(j))
-		return say(j, HEALTH_WELL, "sends, nothing waits");
-	return say(j, HEALTH_WELL, "idle, nothing waits");
+		    what, owed(j));
+	if (deferred > 0)
+		return say(j, HEALTH_WELL,
+		    "%s, nothing waits inside, %zu %s deferred", what, deferred,
+		    deferred == 1 ? "is" : "are");
+	return say(j, HEALTH_WELL, "%s, nothing waits", what);
 }
 
 /* In the lane, or deferred, perhaps for that. An order may be for a domain
@@ -660,6 +665,56 @@ health_of_tokens(const struct model *m)
 		if (health.state > worst)
 			worst = health.state;
 	}
+	return worst;
+}
+
+bool
+health_of_fleet(
+    struct health *out, const struct model *m, const struct model_account *a)
+{
+	const struct model_fleet *f = &a->fleet;
+	int64_t now_ms = model_wall_ms(m);
+	char since[SAY_SIZE];
+
+	if (!a->is_in_use || f->size == 0 || !model_fleet_is_told(f, now_ms))
+		return false;
+	out->state = f->is_up ? HEALTH_WELL : HEALTH_SLOWED;
+	if (f->is_up)
+		(void)snprintf(
+		    out->text, sizeof(out->text), "%s answers", f->engine);
+	else
+		(void)snprintf(out->text, sizeof(out->text),
+		    "%s does not answer since %s: %s; each host keeps to its "
+		    "own part",
+		    f->engine,
+		    say_clock(f->since_wall_ms, now_ms, since, sizeof(since)),
+		    f->trouble);
+	return true;
+}
+
+void
+health_of_stray(struct health *out, const struct backlog_stray *stray)
+{
+	out->state = HEALTH_ALARM;
+	(void)snprintf(out->text, sizeof(out->text),
+	    "master.cf has no such service, and %zu message%s to go by it: "
+	    "see \"postlane doctor\"",
+	    stray->messages, stray->messages == 1 ? " is" : "s are");
+}
+
+enum health_state
+health_of_the_rest(const struct model *m, const struct backlog *b)
+{
+	enum health_state worst = health_of_tokens(m);
+	struct health health;
+
+	for (size_t i = 0; i < m->account_count; i++)
+		if (health_of_fleet(&health, m, &m->accounts[i]) &&
+		    health.state > worst)
+			worst = health.state;
+	if (b != NULL && b->is_known && b->stray_count > 0 &&
+	    worst < HEALTH_ALARM)
+		worst = HEALTH_ALARM;
 	return worst;
 }
 

@@ -6,6 +6,7 @@
 #ifndef HEALTH_H
 #define HEALTH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "monitor/backlog.h"
@@ -44,6 +45,18 @@ void health_of(struct health *out, const struct model *m,
  * soon or somebody has to act); text is a sentence. */
 void health_of_token(
     struct health *out, const struct model *m, const struct model_token *t);
+
+/* How a fleet's engine is, for an account in use: WELL, or SLOWED, as there is
+ * none. False: the account has no fleet, or nobody knows. */
+bool health_of_fleet(
+    struct health *out, const struct model *m, const struct model_account *a);
+
+/* Of mail that is to go by a transport that there is not. */
+void health_of_stray(struct health *out, const struct backlog_stray *stray);
+
+/* Of what is no lane's: tokens, fleets, and, if known, strays; the worst. */
+enum health_state health_of_the_rest(
+    const struct model *m, const struct backlog *b);
 
 /* Of all tokens, the worst. */
 enum health_state health_of_tokens(const struct model *m);

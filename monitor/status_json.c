@@ -44,6 +44,23 @@ queue_of(const struct model *m, const struct model_lane *lane,
 	return o;
 }
 
+static json_t *
+strays_of(const struct backlog *b)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; b != NULL && b->is_known && i < b->stray_count;
+	     i++) {
+		json_t *o = json_object();
+
+		put(o, "transport", clean_string(b->strays[i].transport));
+		put(o, "messages",
+		    json_integer((json_int_t)b->strays[i].messages));
+		CHECK(json_array_append_new(array, o) == 0);
+	}
+	return array;
+}
+
 json_t *
 status_json(const struct model *m, const struct backlog *b,
     enum postfix_state postfix, const char *name)
@@ -64,8 +81,9 @@ status_json(const struct model *m, const struct backlog *b,
 		if (model_is_asked_for(lane, name) && health.state > worst)
 			worst = health.state;
 	}
-	if (name == NULL && health_of_tokens(m) > worst)
-		worst = health_of_tokens(m);
+	if (name == NULL && health_of_the_rest(m, b) > worst)
+		worst = health_of_the_rest(m, b);
+	put(document, "strays", strays_of(b));
 	for (size_t i = 0; i < m->token_count; i++) {
 		json_t *o =
 		    json_array_get(json_object_get(document, "tokens"), i);

@@ -284,15 +284,25 @@ print_refusal(const struct printing *p, const struct model_account *a)
 			sizeof(text)));
 }
 
+/* It has less than its own, as it needs no more. An engine that has not heard
+ * of all hosts yet gives not even that. */
+static bool
+is_lent(const struct model_fleet *f, const struct model_fleet_limit *l)
+{
+	return l->share < l->base && l->want <= l->share &&
+	       (!f->is_up || l->known >= f->size);
+}
+
 static void
-print_share(const struct model_fleet_limit *l)
+print_share(const struct model_fleet *f, const struct model_fleet_limit *l)
 {
 	char share[SAY_SIZE], limit[SAY_SIZE], base[SAY_SIZE];
 
-	printf("  share        %s of %s %s, %s of them its own\n",
+	printf("  share        %s of %s %s, %s of them its own%s\n",
 	    model_fleet_say(l, l->share, share, sizeof(share)),
 	    model_fleet_say(l, l->limit, limit, sizeof(limit)), l->unit,
-	    model_fleet_say(l, l->base, base, sizeof(base)));
+	    model_fleet_say(l, l->base, base, sizeof(base)),
+	    is_lent(f, l) ? ": back as soon as it has mail for them" : "");
 }
 
 static void
@@ -328,7 +338,7 @@ print_fleet(const struct printing *p, const struct model_fleet *f)
 		printf("%s does not answer for %s: %s\n", f->engine,
 		    ago(p, f->since_wall_ms, text), f->trouble);
 	for (size_t i = 0; i < f->count; i++)
-		print_share(&f->limits[i]);
+		print_share(f, &f->limits[i]);
 	for (size_t i = 0; i < f->heard_count; i++)
 		print_heard(p, f, &f->heard[i]);
 }
@@ -399,7 +409,7 @@ print_accounts(const struct printing *p)
 			print_account(p, i);
 }
 
-static enum health_state
+static void
 print_tokens(const struct printing *p)
 {
 	const struct model *m = p->look->m;
@@ -411,19 +421,54 @@ print_tokens(const struct printing *p)
 			printf("token %s: %s: %s\n", m->tokens[i].name,
 			    health_name(health.state), health.text);
 	}
-	return health_of_tokens(m);
+}
+
+static void
+print_fleets(const struct printing *p)
+{
+	const struct model *m = p->look->m;
+	struct health health;
+
+	/* Else its account has told it. */
+	for (size_t i = 0; p->c->is_quiet && i < m->account_count; i++)
+		if (health_of_fleet(&health, m, &m->accounts[i]) &&
+		    health.state != HEALTH_WELL)
+			printf("fleet of %s: %s: %s\n", m->accounts[i].label,
+			    health_name(health.state), health.text);
+}
+
+static void
+print_strays(const struct printing *p)
+{
+	const struct backlog *b = &p->look->backlog;
+	struct health health;
+
+	for (size_t i = 0; b->is_known && i < b->stray_count; i++) {
+		health_of_stray(&health, &b->strays[i]);
+		printf("transport %s: %s: %s\n", b->strays[i].transport,
+		    health_name(health.state), health.text);
+	}
+}
+
+/* What is no lane's, or not known to be. */
+static enum health_state
+print_rest(const struct printing *p)
+{
+	print_tokens(p);
+	print_fleets(p);
+	print_strays(p);
+	return health_of_the_rest(p->look->m, &p->look->backlog);
 }
 
 static int
 print_all(const struct printing *p)
 {
-	enum health_state worst = print_lanes(p), tokens;
+	enum health_state worst = print_lanes(p), rest;
 
 	print_accounts(p);
-	/* Which lanes need one is not known here. */
-	tokens = p->c->lane == NULL ? print_tokens(p) : HEALTH_WELL;
-	if (tokens > worst)
-		worst = tokens;
+	rest = p->c->lane == NULL ? print_rest(p) : HEALTH_WELL;
+	if (rest > worst)
+		worst = rest;
 	if (p->look->m->lane_count == 0)
 		printf("%s/master.cf has no lane: see postlane setup\n",
 		    p->c->site.set.config_directory);

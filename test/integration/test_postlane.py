@@ -182,6 +182,23 @@ def test_what_is_told_is_what_mail_meets_now(origin, base, certs, started):
     assert lane["empty_s"] == -1 and "/nowhere/table" in lane["unknown"]
 
 
+def test_transport_that_is_none_is_an_alarm(origin, base, certs, started):
+    """No lane has its mail, and the lanes are well."""
+    start(base, certs, origin, started)
+    origin.set(default_transport="Fast")
+    started(origin)
+    assert origin.postlane("-q").stdout == ""
+    origin.inject(messages.generate(1))
+    wait_until(lambda: origin.queued("deferred") == 1, 60, "deferred")
+    found = origin.postlane("-q")
+    assert (found.returncode, found.stdout) == (
+        1, "transport Fast: alarm: master.cf has no such service, and 1 "
+        "message is to go by it: see \"postlane doctor\"\n")
+    document = json.loads(origin.postlane("-j", "status").stdout)
+    assert document["status"] == 1
+    assert document["strays"] == [{"transport": "Fast", "messages": 1}]
+
+
 def test_deferred_mail_of_others_is_not_the_lanes(
         origin, base, certs, started):
     """By transport: three queues, two transports, one lane that is asked."""

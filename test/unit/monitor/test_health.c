@@ -510,6 +510,34 @@ health_of_a_process_that_does_not_move(void **state)
 }
 
 static void
+health_of_what_is_no_lanes(void **state)
+{
+	struct world *w = *state;
+	struct health h;
+
+	assert_false(health_of_fleet(&h, &w->m, &w->account));
+	assert_int_equal(health_of_the_rest(&w->m, &w->backlog), HEALTH_WELL);
+	(void)in_fleet(w);
+	w->account.is_in_use = true;
+	assert_true(health_of_fleet(&h, &w->m, &w->account));
+	assert_int_equal(h.state, HEALTH_WELL);
+	w->account.fleet.is_up = false;
+	assert_true(health_of_fleet(&h, &w->m, &w->account));
+	assert_int_equal(h.state, HEALTH_SLOWED);
+	assert_int_equal(health_of_the_rest(&w->m, &w->backlog), HEALTH_SLOWED);
+	w->backlog.strays[0] =
+	    (struct backlog_stray){.transport = "Slow", .messages = 1};
+	w->backlog.stray_count = 1;
+	assert_int_equal(health_of_the_rest(&w->m, &w->backlog), HEALTH_ALARM);
+	health_of_stray(&h, &w->backlog.strays[0]);
+	assert_string_equal(h.text,
+	    "master.cf has no such service, and 1 message is to go by it: see "
+	    "\"postlane doctor\"");
+	w->backlog.is_known = false;
+	assert_int_equal(health_of_the_rest(&w->m, &w->backlog), HEALTH_SLOWED);
+}
+
+static void
 health_decides_the_exit_status(void **state)
 {
 	(void)state;
@@ -629,7 +657,7 @@ health_tells_of_a_domain_that_is_held(void **state)
 	w->share.messages[BACKLOG_DEFERRED] = 2;
 	is(w, HEALTH_SLOWED,
 	    "mail to gmx.test is paused by root until postlane resume; the "
-	    "rest: idle, nothing waits");
+	    "rest: idle, nothing waits inside, 2 are deferred");
 	w->share.messages[BACKLOG_DEFERRED] = 0;
 	waits(w, BOARD_WAIT_OPERATOR, "mail to gmx.test is paused by root", 7);
 	is(w, HEALTH_SLOWED,
@@ -645,7 +673,7 @@ health_tells_of_a_domain_that_is_held(void **state)
 	w->share.messages[BACKLOG_DEFERRED] = 2;
 	is(w, HEALTH_SLOWED,
 	    "mail to gmx.test and 1 more is paused; the rest: idle, nothing "
-	    "waits");
+	    "waits inside, 2 are deferred");
 	/* What is worse is told alone. */
 	waits(w, BOARD_WAIT_OUTAGE, "connect: refused", 7);
 	is(w, HEALTH_ALARM, "nothing goes: connect: refused");
@@ -729,6 +757,7 @@ main(void)
 	    IN_WORLD(health_is_alarm_when_orders_cannot_be_read),
 	    IN_WORLD(health_tells_what_mail_meets_now),
 	    IN_WORLD(health_tells_of_mail_that_is_called_back),
+	    IN_WORLD(health_of_what_is_no_lanes),
 	    IN_WORLD(health_without_a_process_depends_on_whether_one_is_needed),
 	    IN_WORLD(health_of_a_process_that_does_not_move),
 	    cmocka_unit_test(health_decides_the_exit_status),
