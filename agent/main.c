@@ -19,6 +19,7 @@
 #include "agent/postfix/startup.h"
 #include "agent/probe.h"
 #include "agent/settings/dryrun.h"
+#include "agent/settings/fingerprint.h"
 #include "agent/settings/problems.h"
 #include "agent/settings/provider_set.h"
 #include "agent/state/board_writer.h"
@@ -50,6 +51,7 @@ struct parts {
 	struct board_writer *board;
 	char *lane_name;
 	int runner_fd;
+	uint64_t settings[FINGERPRINT_WORDS]; /* as they were read */
 	struct descriptors descriptors;
 };
 
@@ -171,6 +173,7 @@ open_state(struct parts *p)
 	if (p->board == NULL)
 		log_warn("%s: %s; going on without figures",
 		    s->set.lane_state_directory, why);
+	board_writer_set_settings(p->board, p->settings);
 }
 
 /* Before a password is in memory. */
@@ -193,6 +196,7 @@ start(struct parts *p, int argc, char **argv)
 	startup_begin(s, "smtp", argc, argv);
 	master_raise_limits();
 	startup_read_settings(s, &p->provider);
+	fingerprint_take(p->settings, &s->set);
 	logsink_configure(&s->set);
 	startup_log_problems(s, 0);
 	for (size_t i = 0; i < s->problems.warning_count; i++)

@@ -387,6 +387,7 @@ add_lane(struct reading *r, int i)
 	if (lane->account >= 0 && lane->process == MODEL_RUNNING)
 		r->m->accounts[lane->account].is_in_use = true;
 	fill_figures(lane, from);
+	memcpy(lane->settings, from->settings, sizeof(lane->settings));
 	fill_words(lane, from, r->m->now);
 	read_own_rates(r, lane, from);
 	fill_rows(lane, from);

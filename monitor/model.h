@@ -129,6 +129,7 @@ struct model_lane {
 	char trouble[MODEL_REPLY];
 	struct model_alarm alarms[BOARD_ALARMS]; /* that have not ended */
 	size_t alarm_count;
+	uint64_t settings[BOARD_SETTINGS]; /* it started with; pending.h */
 	/* what operators asked of it, and is in force or will be; until_s by
 	 * the wall clock as it is */
 	struct steer_order orders[MODEL_ORDERS];

@@ -459,6 +459,14 @@ board_writer_trouble(struct board_writer *w, const char *text)
 }
 
 void
+board_writer_set_settings(
+    struct board_writer *w, const uint64_t words[BOARD_SETTINGS])
+{
+	for (size_t i = 0; w != NULL && i < BOARD_SETTINGS; i++)
+		board_store(&w->lane->settings[i], words[i]);
+}
+
+void
 board_writer_set_waits_for(struct board_writer *w, const char *text)
 {
 	char shown[LOG_LINE_MAX];

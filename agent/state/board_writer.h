@@ -53,6 +53,10 @@ void board_writer_sent(struct board_writer *w);
 /* Something went wrong, in its own words; the last holds. */
 void board_writer_trouble(struct board_writer *w, const char *text);
 
+/* What the process started with (agent/settings/fingerprint.h). */
+void board_writer_set_settings(
+    struct board_writer *w, const uint64_t words[BOARD_SETTINGS]);
+
 /* What mail waits for; "": none does. */
 void board_writer_set_waits_for(struct board_writer *w, const char *text);
 

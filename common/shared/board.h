@@ -51,6 +51,7 @@ enum {
 	BOARD_RING_TENS = 384, /* of ten seconds each: an hour and some */
 	BOARD_ALARMS = 4, /* shown of a lane; it may have more */
 	BOARD_WHY = 128,
+	BOARD_SETTINGS = 57, /* words */
 	BOARD_WHY_MORE = 192, /* what of such a text goes on elsewhere */
 	BOARD_WHY_ALL = BOARD_WHY + BOARD_WHY_MORE,
 	/* Connections, and the rates of messages, recipients, octets and new
@@ -336,8 +337,11 @@ struct board_lane {
 	/* Behind waits_for and alarms[i].reply: board_long_text(). */
 	char waits_for_more[BOARD_WHY_MORE];
 	char alarms_reply_more[BOARD_ALARMS][BOARD_WHY_MORE];
+	/* Those it started with, agent/settings/fingerprint.h. */
+	uint64_t settings[BOARD_SETTINGS];
 	uint64_t spare_rate[219 - BOARD_ALARMS -
-			    (BOARD_ALARMS + 1) * BOARD_WHY_MORE / 8];
+			    (BOARD_ALARMS + 1) * BOARD_WHY_MORE / 8 -
+			    BOARD_SETTINGS];
 	uint64_t spare_end[48];
 };
 

@@ -9,6 +9,7 @@
 
 #include "monitor/forecast.h"
 #include "monitor/origin.h"
+#include "monitor/pending.h"
 #include "monitor/postlane/command.h"
 #include "monitor/say.h"
 #include "monitor/status_json.h"
@@ -245,12 +246,25 @@ print_trouble(const struct printing *p, const struct model_lane *lane)
 		    ago(p, lane->trouble_wall_ms, text), lane->trouble);
 }
 
+/* Somebody has changed main.cf or master.cf, and not said so to Postfix. */
+static void
+print_pending(const struct model_lane *lane)
+{
+	char names[512];
+
+	if (pending_settings(lane, names, sizeof(names)) > 0)
+		printf("  not in force %s: changed since the lane's process "
+		       "started; \"postfix reload\"\n",
+		    names);
+}
+
 static void
 print_lane(const struct printing *p, const struct model_lane *lane,
     const struct health *health)
 {
 	printf("lane %s: %s: %s\n", lane->name, health_name(health->state),
 	    health->text);
+	print_pending(lane);
 	if (p->c->is_quiet)
 		return;
 	if (lane->process == MODEL_RUNNING) {
@@ -383,6 +397,7 @@ print_lanes(const struct printing *p)
 	const struct model *m = p->look->m;
 	enum health_state worst = HEALTH_WELL;
 	struct health health;
+	char names[512];
 
 	for (size_t i = 0; i < m->lane_count; i++) {
 		const struct model_lane *lane = &m->lanes[i];
@@ -393,7 +408,8 @@ print_lanes(const struct printing *p)
 		    &health, m, lane, &p->look->backlog, p->look->postfix);
 		if (health.state > worst)
 			worst = health.state;
-		if (!p->c->is_quiet || health.state != HEALTH_WELL)
+		if (!p->c->is_quiet || health.state != HEALTH_WELL ||
+		    pending_settings(lane, names, sizeof(names)) > 0)
 			print_lane(p, lane, &health);
 	}
 	return worst;

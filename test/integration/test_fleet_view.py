@@ -151,6 +151,12 @@ def test_view_and_forget(fleet):
     assert alone["is_here"] and alone["heard_ms_ago"] > 0
     text = mx1.postlane("fleet").stdout
     assert "does not answer: connect: " in text and "as it knows itself" in text
+    health = wait_until(
+        lambda: next((done for done in [mx1.postlane("-q")]
+                      if " does not answer since " in done.stdout), None),
+        30, lambda: f"the lane says so: {mx1.postlane('-q')}")
+    assert health.returncode == 1
+    assert re.search(r"^fleet of \S+: slowed: ", health.stdout, re.M), health
     failed = mx1.postlane("fleet", "forget", "mx2")
     assert failed.returncode == 69
     assert "does not answer" in failed.stderr

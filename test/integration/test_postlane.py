@@ -182,6 +182,30 @@ def test_what_is_told_is_what_mail_meets_now(origin, base, certs, started):
     assert lane["empty_s"] == -1 and "/nowhere/table" in lane["unknown"]
 
 
+def test_forgotten_reload_is_told(origin, base, certs, started):
+    """Which settings are not in force yet; after the reload none."""
+    sim = start(base, certs, origin, started)
+    started(origin)
+    origin.inject(messages.generate(1, prefix="first"))
+    sim.wait_taken(1)
+    assert "not in force" not in origin.postlane("status").stdout
+    origin.set(lane_message_rate_limit="7/1s", lane_wait_limit="77s")
+    told = re.compile(
+        r'^  not in force lane_\w+, lane_\w+: changed since the lane\'s '
+        r'process started; "postfix reload"$', re.M)
+    for words in (["status"], ["-q"]):
+        found = told.search(origin.postlane(*words).stdout)
+        assert found, words
+        assert "lane_message_rate_limit" in found[0]
+        assert "lane_wait_limit" in found[0]
+    origin.reload()
+    origin.inject(messages.generate(1, prefix="second"))
+    sim.wait_taken(2)
+    wait_until(lambda: "not in force" not in origin.postlane("status").stdout,
+               30, "all are in force")
+    assert origin.postlane("-q").stdout == ""
+
+
 def test_transport_that_is_none_is_an_alarm(origin, base, certs, started):
     """No lane has its mail, and the lanes are well."""
     start(base, certs, origin, started)
