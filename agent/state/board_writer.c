@@ -134,11 +134,13 @@ board_writer_set_limits(struct board_writer *w, int limit, int limit_now,
 static void
 store_discreetly(char *field, size_t size, const char *text)
 {
-	char shown[LOG_LINE_MAX];
+	char shown[LOG_LINE_MAX], cut[LOG_LINE_MAX];
 
+	CHECK(size <= sizeof(cut));
 	(void)snprintf(shown, sizeof(shown), "%s", text);
 	log_filter(shown, sizeof(shown), NULL);
-	board_store_text(field, size, shown);
+	board_cut(cut, size, shown);
+	board_store_text(field, size, cut);
 }
 
 void

@@ -164,19 +164,27 @@ board_long_text(const char field[BOARD_WHY], const char more[BOARD_WHY_MORE],
 }
 
 void
+board_cut(char *to, size_t n, const char *text)
+{
+	static const char end[] = " ...";
+	size_t word;
+
+	CHECK(n > sizeof(end));
+	(void)snprintf(to, n, "%s", text);
+	if (strlen(text) < n)
+		return;
+	for (word = n - sizeof(end); word > 0 && to[word] != ' '; word--)
+		;
+	memcpy(to + (word > 0 ? word : n - sizeof(end)), end, sizeof(end));
+}
+
+void
 board_store_long(
     char field[BOARD_WHY], char more[BOARD_WHY_MORE], const char *text)
 {
-	static const char end[] = " ...";
 	char whole[BOARD_WHY + BOARD_WHY_MORE - 1];
-	size_t n = sizeof(whole) - sizeof(end), word;
 
-	(void)snprintf(whole, sizeof(whole), "%s", text);
-	if (strlen(text) >= sizeof(whole)) {
-		for (word = n; word > 0 && whole[word] != ' '; word--)
-			;
-		memcpy(whole + (word > 0 ? word : n), end, sizeof(end));
-	}
+	board_cut(whole, sizeof(whole), text);
 	board_store_text(field, BOARD_WHY, whole);
 	board_store_text(more, BOARD_WHY_MORE,
 	    strlen(whole) >= BOARD_WHY ? whole + BOARD_WHY - 1 : "");

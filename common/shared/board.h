@@ -496,6 +496,9 @@ void board_text(const char *field, size_t field_size, char *text, size_t n);
 /* Stores text in a string field, cut to fit, always terminated. */
 void board_store_text(char *field, size_t field_size, const char *text);
 
+/* Cuts text behind a word, with " ...", if it is longer than n - 1. */
+void board_cut(char *to, size_t n, const char *text);
+
 /* Likewise of a field that goes on in another one; what does not fit into both
  * is cut behind a word, with " ...". */
 void board_long_text(const char field[BOARD_WHY],

@@ -96,6 +96,28 @@ print_rest(const struct fleetview_account *a, const struct fleetview_limit *l)
 		    l->own->unit, f->size - (int64_t)l->count, f->size);
 }
 
+/* A host that needs less than its own part, and has no more. */
+static bool
+is_lent(const struct fleetview_limit *l, const struct fleetview_host *h)
+{
+	return is_well(h) && h->state != FLEETVIEW_GONE &&
+	       h->share < l->own->base && h->want <= h->share;
+}
+
+/* Else it looks as if it had lost it. */
+static void
+print_lent(const struct model_fleet *f, const struct fleetview_account *a)
+{
+	for (size_t i = 0; i < f->count; i++)
+		for (size_t k = 0; k < a->limits[i].count; k++)
+			if (is_lent(&a->limits[i], &a->limits[i].hosts[k])) {
+				printf("  SHARE below BASE: that host needs no "
+				       "more at present; its BASE is back as "
+				       "soon as it has mail\n");
+				return;
+			}
+}
+
 /* Of what others learned. */
 static void
 print_heard(const struct fleetview *v, const struct model_fleet *f)
@@ -141,6 +163,8 @@ print_account(const struct command *c, const struct fleetview *v,
 		if (!c->is_quiet)
 			print_rest(a, l);
 	}
+	if (!c->is_quiet)
+		print_lent(f, a);
 	print_heard(v, f);
 }
 
