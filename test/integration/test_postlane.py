@@ -159,12 +159,13 @@ def test_what_is_told_is_what_mail_meets_now(origin, base, certs, started):
                 "-q").stdout.splitlines() if words in line), None),
             60, lambda: f"{words}: {origin.postlane('-q').stdout}")
     assert "alarm: certificate at " in told("untrusted")
-    [name] = {entry["queue_id"] for entry in origin.queue()
-              if entry["queue_name"] == "deferred"} or {None}
-    if name:
-        text = origin.postlane("why", name).stdout
-        assert "  what to do: \"postlane doctor\" says which" in text
-        assert "postqueue -i" not in text
+    wait_until(lambda: origin.queued("deferred") == 1, 30, "deferred")
+    [name] = [entry["queue_id"] for entry in origin.queue()]
+    text = wait_until(lambda: next(
+        (text for text in [origin.postlane("why", name).stdout]
+         if "  what to do: \"postlane doctor\" says which" in text), None),
+        30, lambda: origin.postlane("why", name).stdout)
+    assert "postqueue -i" not in text
     # which of two is of now is told by the second
     [alarm] = origin.lane("fast")["alarms"]
     wait_until(lambda: time.time() * 1000 >= alarm["met_wall_ms"] + 1000, 5,
