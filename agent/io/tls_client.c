@@ -3,12 +3,14 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <limits.h>
+#include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -19,6 +21,8 @@ struct tls_authorities {
 
 struct tls_client {
 	SSL *ssl;
+	int fd;
+	bool has_ended; /* what the server sends */
 	char why[TLS_CLIENT_WHY_SIZE];
 };
 
@@ -63,6 +67,69 @@ tls_authorities_free(struct tls_authorities **authorities)
 	mem_free(a);
 }
 
+/* ---- the socket ---------------------------------------------------------- */
+
+/* OpenSSL's own writes by write(2), which raises SIGPIPE; and postlane, which
+ * uses this, has to end by that signal when its output is a closed pipe. */
+static int
+put(BIO *bio, const char *p, int n)
+{
+	const struct tls_client *c = BIO_get_data(bio);
+	ssize_t done = send(c->fd, p, (size_t)n, MSG_NOSIGNAL);
+
+	BIO_clear_retry_flags(bio);
+	if (done < 0 && BIO_sock_non_fatal_error(errno))
+		BIO_set_retry_write(bio);
+	return (int)done;
+}
+
+static int
+get(BIO *bio, char *p, int n)
+{
+	struct tls_client *c = BIO_get_data(bio);
+	ssize_t done = recv(c->fd, p, (size_t)n, 0);
+
+	BIO_clear_retry_flags(bio);
+	c->has_ended = done == 0;
+	if (done < 0 && BIO_sock_non_fatal_error(errno))
+		BIO_set_retry_read(bio);
+	return (int)done;
+}
+
+static long
+control(BIO *bio, int what, long number, void *pointer)
+{
+	const struct tls_client *c = BIO_get_data(bio);
+
+	(void)number;
+	(void)pointer;
+	if (what == BIO_CTRL_EOF)
+		return c->has_ended;
+	/* nothing is kept back */
+	return what == BIO_CTRL_FLUSH ? 1 : 0;
+}
+
+static BIO *
+bio_new(struct tls_client *c)
+{
+	static BIO_METHOD *method; /* for the life of the process */
+	BIO *bio;
+
+	if (method == NULL)
+		method = BIO_meth_new(
+		    BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "socket");
+	if (method == NULL || BIO_meth_set_write(method, put) != 1 ||
+	    BIO_meth_set_read(method, get) != 1 ||
+	    BIO_meth_set_ctrl(method, control) != 1)
+		log_fatal("out of memory");
+	bio = BIO_new(method);
+	if (bio == NULL)
+		log_fatal("out of memory");
+	BIO_set_data(bio, c);
+	BIO_set_init(bio, 1);
+	return bio;
+}
+
 /* ---- a connection -------------------------------------------------------- */
 
 /* For whom its certificate has to be. An address has no SNI (RFC 6066 3). */
@@ -84,11 +151,13 @@ tls_client_begin(
     const struct tls_authorities *authorities, int fd, const char *host)
 {
 	struct tls_client *c = mem_zalloc(sizeof(*c));
+	BIO *bio = bio_new(c);
 
+	c->fd = fd;
 	c->ssl = SSL_new(authorities->ctx);
-	if (c->ssl == NULL || !expect(c->ssl, host) ||
-	    SSL_set_fd(c->ssl, fd) != 1)
+	if (c->ssl == NULL || !expect(c->ssl, host))
 		log_fatal("out of memory");
+	SSL_set_bio(c->ssl, bio, bio);
 	SSL_set_connect_state(c->ssl);
 	return c;
 }

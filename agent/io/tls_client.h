@@ -7,8 +7,8 @@
  *
  * For what is no SMTP: TLS 1.2 at least, and the certificate is always
  * verified, by one of the authorities and for the name that was dialed; an
- * address has to be named by it as one. The socket may block or not. SIGPIPE
- * must be ignored.
+ * address has to be named by it as one. The socket may block or not. A
+ * connection that is gone is an error, never SIGPIPE.
  */
 #ifndef TLS_CLIENT_H
 #define TLS_CLIENT_H
