@@ -1,5 +1,6 @@
 """main.cf.example and master.cf.example, installed as README.md says: no new
 warnings, nothing lost that was there, and mail takes the lane it should."""
+import fcntl
 import hashlib
 import os
 import re
@@ -453,6 +454,7 @@ def test_undo_changes_nothing_while_a_lane_is_named(origin, plain):
     ("\n# mine\n  {},\n  hash:/d", "hash:/d"),
     ("hash:/a, {}2, {}", "hash:/a, {}2"),
     ("{}\ntransport_maps = hash:/last {}", "hash:/last"),
+    (r"{} pcre:{{{{/^x\\y\tz\n&/ smtp:}}}}", r"pcre:{{{{/^x\\y\tz\n&/ smtp:}}}}"),
 ])
 def test_table_goes_out_of_its_list(origin, plain, by_now, left):
     """The tables beside it stay, though they stand between the marks."""
@@ -500,6 +502,39 @@ def test_file_behind_a_link_stays_there(origin):
     assert remove(origin.etc).returncode == 0
     assert os.path.islink(origin.etc + "/main.cf")
     assert contents(origin.etc) == before
+
+
+def test_folder_of_any_name(origin, base):
+    """Not only one that sed and awk take as it is."""
+    etc = os.path.join(base, r"a&b|c\nd")
+    shutil.copytree(origin.etc, etc)
+    before = contents(etc)
+    for name, text, mode in (("lane_login", "[x] a:b", 0o600),
+                             ("lane_transport", "x.example fast:", 0o644)):
+        with open(f"{etc}/{name}", "w", encoding="ascii") as f:
+            os.fchmod(f.fileno(), mode)
+            f.write(text + "\n")
+    done = subprocess.run([paths.ROOT + "/scripts/lanes", "add", etc],
+                          check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    text = read(etc + "/master.cf")
+    assert text.count(f"=texthash:{etc}/lane_login\n") == 2
+    assert f"texthash:{etc}/lane_transport" in read(etc + "/main.cf")
+    assert remove(etc).returncode == 0
+    assert contents(etc) == before
+
+
+def test_one_at_a_time(plain):
+    before = contents(plain)
+    lock = os.open(plain, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = remove(plain)
+    finally:
+        os.close(lock)
+    assert done.returncode == 1 and "another scripts/lanes" in done.stderr
+    assert contents(plain) == before
+    assert remove(plain).returncode == 0
 
 
 @pytest.mark.parametrize("taken", ["slow", "lane_smarthost", "login"])
