@@ -66,7 +66,7 @@ struct resolver {
 	struct resolver_cache cache;
 	const struct rewriter *filter; /* or NULL */
 	bool is_trusted; /* what its servers vouch for is believed */
-	bool has_vouched; /* ... and for something, last at: */
+	bool has_vouched; /* ... and for the probe, last at: */
 	int64_t vouched_ms;
 };
 
@@ -512,7 +512,9 @@ on_query_timer(void *ctx)
 }
 
 /* AD is about the name that was asked for, by a resolver that may say so: a
- * name out of a search list is nobody's word. */
+ * name out of a search list is nobody's word. That the resolver validates is
+ * seen by the probe alone: of names that are its own, such as those of the
+ * hosts file, systemd-resolved says AD without. */
 static bool
 is_vouched_for(
     const struct resolver_query *q, const unsigned char *msg, size_t n)
@@ -521,8 +523,10 @@ is_vouched_for(
 
 	if (!r->is_trusted || !dnsquestion_is_authentic(msg, n))
 		return false;
-	r->has_vouched = true;
-	r->vouched_ms = loop_now_ms(r->loop);
+	if (q->kind == RESOLVER_PROBE) {
+		r->has_vouched = true;
+		r->vouched_ms = loop_now_ms(r->loop);
+	}
 	return q->source == SOURCE_DNS && r->search_flags == 0;
 }
 
@@ -537,10 +541,16 @@ take_reply(
 	int rc =
 	    q->resolver->is_trusted ? dnsquestion_status(msg, n) : ARES_SUCCESS;
 
+	enum resolver_records found;
+
 	if (rc != ARES_SUCCESS || q->kind == RESOLVER_PROBE)
 		return rc;
-	switch (resolver_records_read(
-	    &q->answer, type, filter, is_secure, msg, n, &q->ttl_s)) {
+	found = resolver_records_read(
+	    &q->answer, type, filter, is_secure, msg, n, &q->ttl_s);
+	/* What a search list found is no alias. */
+	if (q->source != SOURCE_DNS)
+		*q->answer.origin.name = *q->answer.origin6.name = '\0';
+	switch (found) {
 	case RESOLVER_RECORDS_FOUND:
 		return ARES_SUCCESS;
 	case RESOLVER_RECORDS_NONE:

@@ -101,7 +101,7 @@ struct resolver *resolver_new_secure(
 void resolver_free(struct resolver **resolver);
 
 /* It is asked for what is validated, and believed. / It has validated
- * something within RESOLVER_VOUCHED_MS. */
+ * a probe within RESOLVER_VOUCHED_MS. */
 bool resolver_is_secure(const struct resolver *resolver);
 bool resolver_has_vouched(const struct resolver *resolver);
 

@@ -41,10 +41,16 @@ resolver_answer_dup(
 		out->tlsa = tlsa_set_dup(answer->tlsa);
 }
 
+/* All of it; of names that are not DNS's own nothing is. */
 static bool
-is_insecure(const struct resolver_origin *origin)
+is_secure(const struct resolver_answer *answer)
 {
-	return *origin->name != '\0' && !origin->is_secure;
+	const struct resolver_origin *a = &answer->origin,
+				     *b = &answer->origin6;
+
+	return (a->is_secure || b->is_secure) &&
+	       (*a->name == '\0' || a->is_secure) &&
+	       (*b->name == '\0' || b->is_secure);
 }
 
 int
@@ -53,7 +59,7 @@ resolver_answer_keep_s(
 {
 	const int most_s = RESOLVER_VOUCHED_MS / 1000;
 
-	if (!is_insecure(&answer->origin) && !is_insecure(&answer->origin6))
+	if (is_secure(answer))
 		return ttl_s;
 	if (!has_vouched)
 		return 0;

@@ -197,7 +197,7 @@ begin(void *ctx)
 		conclude_none(q);
 	else if (origin->is_secure)
 		ask_tlsa(q, origin->name);
-	else if (is_forced && *origin->name != '\0')
+	else if (is_forced)
 		ask_tlsa(q, q->at.host);
 	else if (is_alias(q))
 		q->question = resolver_ask(

@@ -4,9 +4,9 @@
  *   _25._tcp.end of its aliases -> _25._tcp.host -> [dnssec_probe] -> fn
  *
  * As smtp(8) does it, with one question more: "not validated" is believed of a
- * resolver only when it has validated something within the last minute, the
- * answer to dnssec_probe if need be. Else one that validates nothing, or no
- * more, would make every host look as if it had no records.
+ * resolver only when it has validated the answer to dnssec_probe within the
+ * last minute. Else one that validates nothing, or no more, would make every
+ * host look as if it had no records.
  */
 #ifndef DANE_QUERY_H
 #define DANE_QUERY_H

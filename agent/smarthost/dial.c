@@ -27,6 +27,7 @@ dial_stage_name(enum dial_stage stage)
 {
 	static const char *const names[] = {
 	    [DIAL_RESOLVE] = "resolve",
+	    [DIAL_DANE] = "dane",
 	    [DIAL_CONNECT] = "connect",
 	    [DIAL_GREETING] = "greeting",
 	    [DIAL_EHLO] = "ehlo",

@@ -18,7 +18,8 @@ conclude(struct dial *dial, bool is_ready)
 	on_end(dial, is_ready);
 }
 
-/* No other host of the nexthop has another policy. */
+/* No other host of the nexthop has another policy, but for what DANE makes of
+ * it. */
 static void
 fail_config(struct dial *dial, const char *status, const char *detail)
 {
@@ -67,6 +68,22 @@ find_anchors(struct dial *dial, char *why, size_t size)
 	return dial->anchors != NULL;
 }
 
+/* What DANE makes of this host says nothing of another one. */
+static void
+fail_wrapped(struct dial *dial)
+{
+	if (dial->policy.level == dial->asked_level) {
+		fail_policy(dial, must_encrypt(dial));
+		return;
+	}
+	dial_fail(dial, DIAL_DANE, "4.7.5",
+	    "client TLS configuration problem: %s, and level %s comes to %s: "
+	    "%s",
+	    must_encrypt(dial), tls_level_name(dial->asked_level),
+	    tls_level_name(dial->policy.level), dial->dane_why);
+	conclude(dial, false);
+}
+
 /* The level is what it is for this host. */
 static void
 check_level(struct dial *dial)
@@ -76,7 +93,7 @@ check_level(struct dial *dial)
 	char why[DSN_TEXT_MAX], name[DIAL_LEVEL_SIZE];
 
 	if (dial_is_wrapped(dial) && level < TLS_LEVEL_ENCRYPT) {
-		fail_policy(dial, must_encrypt(dial));
+		fail_wrapped(dial);
 		return;
 	}
 	if (level > TLS_LEVEL_NONE && tls_error(d->tls) != NULL) {
@@ -102,8 +119,9 @@ fail_dane(struct dial *dial, enum dane_finding finding, const char *detail)
 {
 	bool is_unknown = finding == DANE_UNKNOWN;
 
-	dial_fail(dial, is_unknown ? DIAL_RESOLVE : DIAL_TLS, "4.7.5", "%s%s%s",
-	    dial->dane_why, is_unknown ? ": " : "", is_unknown ? detail : "");
+	dial_fail(dial, DIAL_DANE, "4.7.5", "%s%s%s", dial->dane_why,
+	    is_unknown ? ": " : "", is_unknown ? detail : "");
+	dial->result.is_transport = is_unknown;
 	conclude(dial, false);
 }
 

@@ -407,7 +407,7 @@ renew_token(struct dial *dial)
 static void
 fail_stranger(struct dial *dial)
 {
-	dial_fail(dial, DIAL_TLS, "4.7.5",
+	dial_fail(dial, DIAL_DANE, "4.7.5",
 	    "no login is sent to %s, which level %s does not authenticate: %s; "
 	    "use verify or secure",
 	    dial->at.host, tls_level_name(dial->asked_level), dial->dane_why);
@@ -442,9 +442,9 @@ on_credentials(void *ctx, enum maps_result result, const char *user,
 		    error != NULL ? error : "smtp_sasl_password_maps");
 		return;
 	}
-	if (dial->has_credentials && dial_is_stranger(dial)) {
+	if (dial->has_credentials && dial_is_stranger(dial))
 		fail_stranger(dial);
-	} else if (dial->has_credentials)
+	else if (dial->has_credentials)
 		find_token(dial);
 	else
 		start_connect(dial);

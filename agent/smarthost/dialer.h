@@ -36,6 +36,7 @@ struct tls_facts;
 
 enum dial_stage {
 	DIAL_RESOLVE,
+	DIAL_DANE, /* what its level asks for is not there; not connected */
 	DIAL_CONNECT,
 	DIAL_GREETING,
 	DIAL_EHLO,

@@ -132,7 +132,7 @@ patience_us(const struct upstream *u, const struct dial_result *result)
 	if (result->is_config_error || result->stage == DIAL_AUTH ||
 	    result->stage == DIAL_TLS || result->stage == DIAL_STARTTLS ||
 	    result->stage == DIAL_TOKEN || result->stage == DIAL_CONFIG ||
-	    result->dsn.status[0] == '5')
+	    result->stage == DIAL_DANE || result->dsn.status[0] == '5')
 		return 0;
 	return PATIENCE_US;
 }
@@ -156,6 +156,7 @@ judge(struct upstream *u, const struct dial_result *result, int64_t *patience)
 		stage = RULE_AUTH;
 		break;
 	case DIAL_RESOLVE:
+	case DIAL_DANE:
 	case DIAL_CONNECT:
 	case DIAL_TLS:
 	case DIAL_TOKEN:
@@ -171,8 +172,9 @@ judge(struct upstream *u, const struct dial_result *result, int64_t *patience)
 static bool
 is_refusal(enum dial_stage stage)
 {
-	return stage != DIAL_RESOLVE && stage != DIAL_CONNECT &&
-	       stage != DIAL_TOKEN && stage != DIAL_CONFIG;
+	return stage != DIAL_RESOLVE && stage != DIAL_DANE &&
+	       stage != DIAL_CONNECT && stage != DIAL_TOKEN &&
+	       stage != DIAL_CONFIG;
 }
 
 /* A refused login is temporary unless smtp_sasl_auth_soft_bounce = no. */

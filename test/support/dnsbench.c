@@ -173,6 +173,7 @@ dnsbench_on_question(void *ctx, bool readable, bool writable)
 			answers += records[i].type == type;
 		}
 	if (strcmp(name, "broken.test") == 0 ||
+	    strcmp(name, "_25._tcp.broken.test") == 0 ||
 	    strcmp(name, "_submission._tcp.halfbroken.test") == 0)
 		rcode = SERVFAIL;
 	buf_init(&out, 4096);
@@ -285,6 +286,7 @@ dnsbench_on_answer(void *ctx, const struct resolver_answer *answer)
 	char text[64];
 
 	b->is_secure = answer->origin.is_secure;
+	memcpy(b->origin, answer->origin.name, sizeof(b->origin));
 	for (size_t i = 0; i < answer->count; i++) {
 		if (answer->mx != NULL) {
 			(void)buf_addf(&b->got, " %u:%s",

@@ -29,6 +29,7 @@ struct dnsbench {
 	bool says_ad; /* the server, of all that it answers */
 	bool has_do, has_ad; /* what the last question had */
 	bool is_secure; /* the answer */
+	char origin[RESOLVER_HOST_SIZE]; /* ... and of which name it is */
 	enum resolver_status status;
 	struct candidates *candidates;
 	struct candidate_rests rests;

@@ -131,7 +131,8 @@ dnsquestion_has_do_and_ad_and_believes_ad(void **state)
 	b.says_ad = true;
 	(void)dnsbench_find(&b, "both.test", false);
 	assert_true(b.is_secure);
-	assert_true(resolver_has_vouched(b.resolver));
+	/* It may have made up that name itself. */
+	assert_false(resolver_has_vouched(b.resolver));
 	dnsbench_end(&b);
 }
 
@@ -142,6 +143,15 @@ on_probe(void *ctx, const struct resolver_answer *answer)
 
 	b->status = answer->status;
 	b->is_done = true;
+}
+
+static void
+probe(struct dnsbench *b)
+{
+	b->is_done = false;
+	(void)resolver_probe(b->resolver, DNS_TYPE_A, "many.test", on_probe, b);
+	while (!b->is_done)
+		loop_once(b->loop);
 }
 
 /* An answer of before would say nothing of the resolver. */
@@ -156,11 +166,7 @@ dnsquestion_probe_asks_each_time(void **state)
 	asked = b.questions;
 	for (int i = 0; i < 3; i++) {
 		b.says_ad = i > 0;
-		b.is_done = false;
-		(void)resolver_probe(
-		    b.resolver, DNS_TYPE_A, "many.test", on_probe, &b);
-		while (!b.is_done)
-			loop_once(b.loop);
+		probe(&b);
 		assert_int_equal(b.status, RESOLVER_OK);
 		assert_int_equal(resolver_has_vouched(b.resolver), i > 0);
 	}
@@ -183,6 +189,7 @@ resolver_keeps_what_is_not_validated_only_if_it_validates(void **state)
 	(void)dnsbench_find(&b, "mail.test", true);
 	assert_int_equal(b.questions, asked + 3);
 	b.says_ad = true;
+	probe(&b);
 	(void)dnsbench_find(&b, "one.test", false);
 	assert_true(b.is_secure);
 	b.says_ad = false;
