@@ -248,6 +248,33 @@ find_wrong_name(const struct wire *w, const char *text)
 	mem_free(setting);
 }
 
+/* The level of the handshake is one of DANE: names, dates and authorities are
+ * what a TLSA record says, or nothing. */
+static bool
+is_by_records(const struct wire *w)
+{
+	const char *level = text_of(json_object_get(w->report, "tls"), "level");
+
+	return strstr(level, "dane") != NULL;
+}
+
+/* A record of usage 3 is for a certificate of any age (RFC 7671 5.1). */
+static bool
+is_undated(const struct wire *w)
+{
+	return strncmp(text_of(json_object_get(w->report, "dane"), "matched"),
+		   "3 ", 2) == 0;
+}
+
+static void
+find_dane(const struct wire *w, const char *text)
+{
+	found(w, "DANE", FINDING_ERROR, text);
+	findings_advise(&w->c->findings,
+	    "postlane probe shows the records; the levels verify and secure "
+	    "know a server by its authority and its name instead");
+}
+
 static void
 check_certificate(const struct wire *w, const char *text)
 {
@@ -258,6 +285,8 @@ check_certificate(const struct wire *w, const char *text)
 
 	if (leaf == NULL) {
 		found(w, "TLS", FINDING_ERROR, text);
+	} else if (is_by_records(w)) {
+		find_dane(w, text);
 	} else if (until_s < now_s || from_s > now_s) {
 		found(w, "CERTIFICATE-DATE", FINDING_ERROR, text);
 		findings_fix(&w->c->findings,
@@ -652,9 +681,11 @@ check_ready(const struct wire *w)
 		check_no_login(w, no_login);
 	check_auth_is_off(w);
 	check_level(w);
-	check_end(w,
-	    json_integer_value(json_object_get(leaf_of(w->report), "until_s")),
-	    "CERTIFICATE-DATE", "its certificate");
+	if (!is_undated(w))
+		check_end(w,
+		    json_integer_value(
+			json_object_get(leaf_of(w->report), "until_s")),
+		    "CERTIFICATE-DATE", "its certificate");
 	check_kernel(w);
 }
 
@@ -668,8 +699,10 @@ check_failed(const struct wire *w)
 	const char *stage = text_of(failure, "stage");
 	const char *text = text_of(failure, "text");
 
-	if (strcmp(stage, "resolve") == 0 ||
-	    json_array_size(json_object_get(w->report, "addresses")) == 0)
+	if (strcmp(stage, "dane") == 0)
+		find_dane(w, text);
+	else if (strcmp(stage, "resolve") == 0 ||
+		 json_array_size(json_object_get(w->report, "addresses")) == 0)
 		check_name(w, text);
 	else if (strcmp(stage, "tls") == 0)
 		check_certificate(w, text);

@@ -104,7 +104,7 @@ struct settings {
 	char *smtp_tls_fingerprint_cert_match, *smtp_tls_fingerprint_digest;
 	char *smtp_tls_dane_insecure_mx_policy; /* may, encrypt, dane */
 	bool smtp_tls_force_insecure_host_tlsa_lookup;
-	char *tls_dane_digests; /* see agent/smarthost/dane_digests.h */
+	char *tls_dane_digests; /* see agent/smarthost/dane_tls.h */
 	char *smtp_tls_protocols, *smtp_tls_mandatory_protocols;
 	char *smtp_tls_ciphers, *smtp_tls_mandatory_ciphers;
 	char *smtp_tls_exclude_ciphers, *smtp_tls_mandatory_exclude_ciphers;

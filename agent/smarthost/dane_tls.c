@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "common/base/log.h"
+#include "common/base/mem.h"
 #include "common/base/slice.h"
 #include "common/base/words.h"
 
@@ -163,6 +164,22 @@ bool
 dane_tls_has_matched(struct ssl_st *ssl)
 {
 	return SSL_get0_dane_authority(ssl, NULL, NULL) >= 0;
+}
+
+void
+dane_tls_matched(struct ssl_st *ssl, char out[TLSA_TEXT_SIZE])
+{
+	struct tlsa one = {0, 0, 0, NULL, 0};
+	const unsigned char *data = NULL;
+
+	*out = '\0';
+	if (SSL_get0_dane_tlsa(ssl, &one.usage, &one.selector, &one.matching,
+		&data, &one.n) < 0)
+		return;
+	one.data = mem_alloc(one.n);
+	memcpy(one.data, data, one.n);
+	(void)tlsa_text(&one, out);
+	mem_free(one.data);
 }
 
 void

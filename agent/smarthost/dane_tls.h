@@ -34,6 +34,9 @@ bool dane_tls_use(const struct dane *dane, struct ssl_st *ssl);
 /* After it, of a handshake that was not resumed: a record matched. */
 bool dane_tls_has_matched(struct ssl_st *ssl);
 
+/* Which one, as text; "" if that is not known. */
+void dane_tls_matched(struct ssl_st *ssl, char out[TLSA_TEXT_SIZE]);
+
 /* Text that differs when records or names do. */
 void dane_tls_digest(const struct dane *dane, char out[DANE_DIGEST_TEXT_SIZE]);
 

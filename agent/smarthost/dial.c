@@ -99,6 +99,9 @@ tell(const struct dial *dial, struct dial_note *note)
 		return;
 	note->peer = &dial->result.peer;
 	note->level = tls_level_name(dial->policy.level);
+	note->asked_level = tls_level_name(dial->asked_level);
+	note->dane_why = dial->dane_why;
+	note->dane = dial->policy.dane;
 	note->has_login = dial->has_credentials;
 	note->mech = dial->sasl != NULL ? dial->mech : NULL;
 	note->now_us = loop_now_us(d->loop);

@@ -29,6 +29,7 @@ struct resolver;
 struct dial;
 struct link;
 struct credentials;
+struct dane;
 struct maps;
 struct reply;
 struct ssl_st;
@@ -131,6 +132,9 @@ struct dial_note {
 	struct ssl_st *ssl; /* with facts: after the handshake, else NULL */
 	const struct tls_facts *facts;
 	const char *level; /* name of the TLS level the policy asks for */
+	const char *asked_level; /* ... before DANE found what it comes to */
+	const char *dane_why; /* ... and why it is another; "" */
+	const struct dane *dane; /* records the server must fit, or NULL */
 	bool has_login; /* there is a login for this address */
 	const char *mech; /* of the login under way, else NULL */
 	int64_t now_us; /* of the loop */

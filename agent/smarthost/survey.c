@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/smarthost/candidate.h"
+#include "agent/smarthost/dane_tls.h"
 #include "agent/smarthost/dial.h"
 #include "agent/smarthost/link.h"
 #include "agent/smarthost/tlsreport.h"
@@ -119,6 +120,31 @@ place_of(const struct peer *peer)
 	    "address", peer->addr, "port", peer->port);
 }
 
+/* What the level comes to by the host's records, and those. */
+static void
+note_dane(struct survey *s, const struct dial_note *note)
+{
+	json_t *records = json_array();
+	char text[TLSA_TEXT_SIZE];
+
+	for (size_t i = 0; note->dane != NULL && i < note->dane->records->count;
+	     i++)
+		add(records, json_string(tlsa_text(
+				 &note->dane->records->records[i], text)));
+	set(s, "dane",
+	    json_pack("{s:s, s:s, s:o, s:o, s:o, s:s}", "level",
+		note->asked_level, "comes_to", note->level, "why",
+		clean_string(note->dane_why), "host",
+		clean_string(note->dane != NULL ? note->dane->names[0] : ""),
+		"records", records, "matched", ""));
+}
+
+static bool
+is_about_dane(const struct dial_note *note)
+{
+	return strncmp(note->asked_level, "dane", 4) == 0;
+}
+
 /* An address is in hand: what was told of another one is not of this one. */
 static void
 begin_address(struct survey *s, const struct dial_note *note)
@@ -128,6 +154,9 @@ begin_address(struct survey *s, const struct dial_note *note)
 	set(s, "ehlo_before", json_array());
 	set(s, "ehlo_after", json_array());
 	set(s, "tls", json_null());
+	set(s, "dane", json_null());
+	if (is_about_dane(note))
+		note_dane(s, note);
 	set(s, "rtt_us", json_integer(0));
 	set(s, "login",
 	    json_pack("{s:b, s:s, s:b, s:s}", "has", note->has_login,
@@ -155,6 +184,8 @@ note_failure(struct survey *s, const struct dial_note *note)
 	}
 	CHECK(json_object_set_new(
 		  one, "failed", clean_string(note->failure->text)) == 0);
+	if (note->stage == DIAL_DANE)
+		note_dane(s, note);
 }
 
 /* A proxy in between answers connect(), not EHLO; of its replies the quicker
@@ -178,6 +209,19 @@ note_distance(struct survey *s, enum dial_stage stage)
 }
 
 static void
+note_tls(struct survey *s, const struct dial_note *note)
+{
+	json_t *dane = json_object_get(s->report, "dane");
+	char matched[TLSA_TEXT_SIZE];
+
+	set(s, "tls", tlsreport_of(note->ssl, note->facts, note->level));
+	if (note->dane == NULL || !json_is_object(dane))
+		return;
+	dane_tls_matched(note->ssl, matched);
+	CHECK(json_object_set_new(dane, "matched", json_string(matched)) == 0);
+}
+
+static void
 on_note(void *ctx, const struct dial_note *note)
 {
 	struct survey *s = ctx;
@@ -193,8 +237,7 @@ on_note(void *ctx, const struct dial_note *note)
 	add_step(s, note);
 	note_distance(s, note->stage);
 	if (note->ssl != NULL)
-		set(s, "tls",
-		    tlsreport_of(note->ssl, note->facts, note->level));
+		note_tls(s, note);
 	if (note->stage == DIAL_EHLO)
 		set(s,
 		    json_is_null(json_object_get(s->report, "tls"))
@@ -377,9 +420,10 @@ on_time_over(void *ctx)
 static void
 begin(struct survey *s, const char *nexthop)
 {
-	s->report = json_pack("{s:o, s:b, s:n, s:[], s:[], s:n, s:I}",
-	    "nexthop", clean_string(nexthop), "is_ready", 0, "failure",
-	    "ehlo_before", "ehlo_after", "tls", "rtt_us", (json_int_t)0);
+	s->report =
+	    json_pack("{s:o, s:b, s:n, s:[], s:[], s:n, s:n, s:I}", "nexthop",
+		clean_string(nexthop), "is_ready", 0, "failure", "ehlo_before",
+		"ehlo_after", "tls", "dane", "rtt_us", (json_int_t)0);
 	CHECK(s->report != NULL);
 	s->addresses = json_array();
 	s->tried = json_array();

@@ -63,7 +63,9 @@ set_error(struct tls *tls, const char *what, const char *value)
 				 : ERR_reason_error_string(code);
 
 	check_memory();
-	if (tls->error == NULL && reason != NULL)
+	if (tls->error == NULL && code == 0)
+		tls->error = mem_printf("%s %s", what, value);
+	else if (tls->error == NULL && reason != NULL)
 		tls->error = mem_printf("%s %s: %s", what, value, reason);
 	else if (tls->error == NULL)
 		tls->error = mem_printf(

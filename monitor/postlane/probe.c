@@ -152,8 +152,10 @@ static const char *
 verdict_of(const json_t *tls)
 {
 	if (is_true(tls, "is_matched"))
-		return "the certificate is good and in the name that is asked "
-		       "for";
+		return strstr(text_of(tls, "level"), "dane") != NULL
+			   ? "the server fits a TLSA record"
+			   : "the certificate is good and in the name that is "
+			     "asked for";
 	if (is_true(tls, "is_trusted"))
 		return "the certificate is of an authority that is trusted; "
 		       "this level asks for no name";
@@ -177,6 +179,33 @@ print_tls(const json_t *report)
 	    *text_of(tls, "why") != '\0' ? ": " : "", text_of(tls, "why"));
 	json_array_foreach(json_object_get(tls, "chain"), i, one)
 	    print_certificate(one, i == 0);
+}
+
+static void
+print_dane(const json_t *report)
+{
+	const json_t *dane = json_object_get(report, "dane"), *one;
+	const json_t *records = json_object_get(dane, "records");
+	const char *why = text_of(dane, "why");
+	size_t i;
+
+	if (!json_is_object(dane))
+		return;
+	label("DANE");
+	printf("level %s", text_of(dane, "level"));
+	if (strcmp(text_of(dane, "level"), text_of(dane, "comes_to")) != 0)
+		printf(" comes to %s", text_of(dane, "comes_to"));
+	printf("%s%s\n", *why != '\0' ? ": " : "", why);
+	json_array_foreach(records, i, one)
+	{
+		label("");
+		printf("TLSA of %s: %s%s\n", text_of(dane, "host"),
+		    json_string_value(one),
+		    strcmp(json_string_value(one), text_of(dane, "matched")) ==
+			    0
+			? " (matches)"
+			: "");
+	}
 }
 
 /* ---- what it offers, whether it knows us --------------------------------- */
@@ -310,6 +339,7 @@ print_report(const json_t *report)
 	    *text_of(report, "nexthop_from") != '\0' ? ")" : "");
 	print_remarks(report);
 	print_addresses(report);
+	print_dane(report);
 	if (json_array_size(json_object_get(report, "steps")) > 0) {
 		print_steps(report);
 		print_tls(report);

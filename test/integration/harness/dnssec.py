@@ -140,6 +140,8 @@ class Resolver(Daemon):
   cache-max-ttl: 1
   cache-max-negative-ttl: 1
   infra-host-ttl: 1
+  infra-cache-min-rtt: 4000
+  unknown-server-time-limit: 4000
   val-bogus-ttl: 1
   max-udp-size: 1232
   module-config: "{'validator ' if self.validates else ''}iterator"
