@@ -13,8 +13,10 @@
 
 #include "monitor/site.h"
 
-/* How many were asked for; set: of the lane. As root or mail_owner. */
-size_t waking_run(
-    const char *directory, const char *lane_name, const struct settings *set);
+/* How many were asked for; set: of the lane. As root or mail_owner. why: "", or
+ * why it gave up: the first question that was not answered, or no time left,
+ * is the last, since each of the others would wait as long. */
+size_t waking_run(const char *directory, const char *lane_name,
+    const struct settings *set, char *why, size_t n);
 
 #endif

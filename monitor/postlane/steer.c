@@ -134,11 +134,20 @@ static int
 wake_lane(const struct command *c, const struct model_lane *lane,
     const char *what, const char *limit, bool is_kept)
 {
-	size_t count = lane->site != NULL ? waking_run(lane->directory,
-						lane->name, &lane->site->set)
-					  : 0;
-	char effect[256];
+	char effect[512], why[256] = "";
+	size_t count = lane->site != NULL
+			   ? waking_run(lane->directory, lane->name,
+				 &lane->site->set, why, sizeof(why))
+			   : 0;
 
+	if (count == 0 && !is_kept && *why != '\0') {
+		(void)snprintf(effect, sizeof(effect),
+		    "no process runs, and none could be started for deferred "
+		    "mail (%s); the next message starts one",
+		    why);
+		print_done(c, lane, "not done", effect, limit);
+		return EX_UNAVAILABLE;
+	}
 	if (count == 0 && !is_kept) {
 		print_done(c, lane, "nothing to do",
 		    "no process runs, and the next message starts one (at "
@@ -147,10 +156,12 @@ wake_lane(const struct command *c, const struct model_lane *lane,
 		return EX_UNAVAILABLE;
 	}
 	(void)snprintf(effect, sizeof(effect),
-	    "no process runs at present, the next one obeys it%s",
+	    "no process runs at present, the next one obeys it%s%s%s%s",
 	    count > 0 ? ": a deferred message was asked for, so that it "
 			"starts, and calls back the others"
-		      : "");
+		      : "",
+	    *why != '\0' ? " (not all could be asked for: " : "", why,
+	    *why != '\0' ? ")" : "");
 	print_done(c, lane, what, effect, limit);
 	return EX_OK;
 }
