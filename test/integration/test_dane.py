@@ -3,6 +3,7 @@ the resolv.conf of a mount name space of its own: who gets the mail, and who
 the password. The inner tests run in that name space; the first one starts it.
 """
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -342,6 +343,42 @@ def test_who_gets_the_mail_and_the_password(base, site, started):
         if "dane" in c.mail - c.known:
             d = said[f"{c.name}-dane"]
             assert "no login is sent to " in d.reason and d.relay == "none"
+    probe_tells_what_was_found(s, o)
+    doctor_looks_at_the_resolver(s, o)
+
+
+def probe_tells_what_was_found(s, o):
+    """Of these cases: what it comes to, records, whether one matches."""
+    for name, comes_to, records, text in (
+            ("ee311", "dane", 1, "the server fits a TLSA record"),
+            ("rollover", "dane", 2, " (matches)"),
+            ("mismatch", "dane", 1, "Server certificate not verified"),
+            ("usage01", "encrypt", 0, "TLSA records unusable"),
+            ("mxplain", "halfdane", 1, "level halfdane: the server fits"),
+            ("none", "may", 0, "no TLSA records found")):
+        [case] = (c for c in s.cases if c.name == name)
+        hop = case.nexthop(s.zoo.ports[name, "dane"])
+        told = o.postlane("probe", "out", hop).stdout
+        dane = json.loads(o.postlane("-j", "probe", "out", hop).stdout)["dane"]
+        assert (dane["level"], dane["comes_to"]) == ("dane", comes_to), dane
+        assert len(dane["records"]) == records and text in told, told
+        assert (dane["matched"] in dane["records"]) == (
+            records > 0 and name != "mismatch"), dane
+
+
+def doctor_looks_at_the_resolver(s, o):
+    def texts():
+        return [f["text"] for f in json.loads(
+            o.postlane("-j", "doctor").stdout)["findings"]
+            if f["code"] == "DANE-RESOLVER" and f["lane"] == "out"]
+    assert not texts()
+    s.resolver.stop()
+    [text] = texts()
+    assert f"{RESOLVER}: no answer to" in text
+    s.resolver.validates = False
+    s.resolver.start()
+    [text] = texts()
+    assert f"{RESOLVER}: does not validate its answer to" in text
 
 
 @inside

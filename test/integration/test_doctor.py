@@ -610,6 +610,28 @@ def test_expired_certificate_and_refused_login(site):
     [finding] = found(site, "UNREACHABLE")
 
 
+def test_resolver_that_dane_lacks(site):
+    """A row of smtp_tls_policy_maps waits for it; one that is set is asked."""
+    table = os.path.join(site.base, "tls_policy")
+    with open(table, "w", encoding="ascii") as f:
+        f.write("# of others\nx.example secure\ndane.example  DANE-only a=b\n")
+    site.alone().fast["smtp_tls_policy_maps"] = f"texthash:{table}"
+    [finding] = found(site, "DANE-RESOLVER")
+    assert (finding["severity"], finding["fix"]) == ("error", "")
+    for words in (f'texthash:{table}: "dane.example  DANE-only a=b": mail',
+                  "without smtp_tls_dane_resolver"):
+        assert words in finding["text"]
+    nobody = f"127.0.0.1:{paths.free_port()}"
+    site.fast["smtp_tls_dane_resolver"] = nobody
+    findings = found(site, "DANE-RESOLVER DANE-RESOLVER")
+    assert [f["severity"] for f in findings] == ["error", "warning"]
+    paste(findings[1]["fix"])
+    site.rest()
+    [finding] = site.doctor()
+    assert finding["code"] == "DANE-RESOLVER"
+    assert f'{nobody}: no answer to "ns:." (dnssec_probe)' in finding["text"]
+
+
 def test_name_that_only_the_hosts_file_has(site):
     """By a hosts file and a name server of its own, in a mount name space."""
     hosts = os.path.join(site.base, "hosts")
