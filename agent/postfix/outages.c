@@ -17,12 +17,19 @@ enum {
 	DOUBTS_STEP = 1000, /* divides OUTAGES_DOUBTS_MAX */
 };
 
+enum outage_state {
+	OUTAGE_WAITS,
+	OUTAGE_TRIED, /* by one message */
+	OUTAGE_OVER,
+};
+
 struct outage {
 	struct list link;
 	uint64_t list;
 	struct requeue *ids;
-	bool is_over;
+	enum outage_state state;
 	bool is_inherited; /* some of it at least */
+	uint64_t called_before; /* TRIED */
 };
 
 struct doubt {
@@ -36,6 +43,7 @@ struct outages {
 	struct list all; /* the oldest first */
 	size_t count;
 	double per_s;
+	uint64_t asked; /* of lists that are forgotten */
 	struct doubt *doubts; /* a ring once it is full */
 	size_t doubt_count, doubt_room, doubt_oldest;
 };
@@ -58,10 +66,17 @@ outage_of(struct list *link)
 	return list_entry(link, struct outage, link);
 }
 
+static uint64_t
+asked_of(const struct outage *one)
+{
+	return requeue_called(one->ids) + requeue_is_busy(one->ids);
+}
+
 static void
 forget(struct outages *o, struct outage *one)
 {
 	CHECK(o->count > 0);
+	o->asked += asked_of(one);
 	list_remove(&one->link);
 	requeue_free(&one->ids);
 	mem_free(one);
@@ -109,25 +124,20 @@ find_or_make(struct outages *o, uint64_t list)
 	return one;
 }
 
-static void
-inherit(void *ctx, uint64_t list, const char *queue_id)
-{
-	struct outage *one;
-
-	if (list == 0)
-		return;
-	one = find_or_make(ctx, list);
-	one->is_inherited = true;
-	requeue_add(one->ids, queue_id);
-}
-
 void
 outages_keep(struct outages *outages, struct recall_store *store)
 {
 	CHECK(outages->store == NULL && outages->count == 0);
 	outages->store = store;
-	if (*outages->set->flush_service_name != '\0')
-		recall_store_each(store, inherit, outages);
+}
+
+void
+outages_inherit(struct outages *outages, uint64_t list, const char *queue_id)
+{
+	struct outage *one = find_or_make(outages, list);
+
+	one->is_inherited = true;
+	requeue_add(one->ids, queue_id);
 }
 
 size_t
@@ -135,7 +145,7 @@ outages_inherited(const struct outages *outages, uint64_t list)
 {
 	const struct outage *one = find(outages, list);
 
-	return one != NULL && one->is_inherited && !one->is_over
+	return one != NULL && one->is_inherited && one->state != OUTAGE_OVER
 		   ? requeue_count(one->ids)
 		   : 0;
 }
@@ -144,26 +154,41 @@ bool
 outages_has_inherited(const struct outages *outages)
 {
 	list_each (link, &outages->all)
-		if (outage_of(link)->is_inherited && !outage_of(link)->is_over)
+		if (outage_of(link)->is_inherited &&
+		    outage_of(link)->state == OUTAGE_WAITS)
 			return true;
 	return false;
+}
+
+static void
+wait_on(struct outage *one)
+{
+	one->state = OUTAGE_WAITS;
+	requeue_allow(one->ids, 0, 0);
+}
+
+static bool
+add(struct outages *o, uint64_t list, const char *queue_id)
+{
+	struct outage *one;
+
+	if (*o->set->flush_service_name == '\0')
+		return false;
+	one = find_or_make(o, list);
+	/* Down again, before all were called. */
+	if (one->state != OUTAGE_WAITS)
+		wait_on(one);
+	requeue_add(one->ids, queue_id);
+	return true;
 }
 
 bool
 outages_add(struct outages *outages, uint64_t list, const char *queue_id)
 {
-	struct outage *one;
-
-	if (*outages->set->flush_service_name == '\0')
+	if (!add(outages, list, queue_id))
 		return false;
-	one = find_or_make(outages, list);
 	if (outages->store != NULL)
 		recall_store_add(outages->store, list, queue_id);
-	/* Down again, before all were called. */
-	if (one->is_over)
-		requeue_allow(one->ids, 0, 0);
-	one->is_over = false;
-	requeue_add(one->ids, queue_id);
 	return true;
 }
 
@@ -204,15 +229,15 @@ outages_add_doubtful(
 	    was_in_doubt(outages, queue_id))
 		return false;
 	remember_doubt(outages, queue_id);
-	return outages_add(outages, list, queue_id);
+	return add(outages, list, queue_id);
 }
 
 static void
 end(struct outage *one)
 {
-	if (one->is_over)
+	if (one->state == OUTAGE_OVER)
 		return;
-	one->is_over = true;
+	one->state = OUTAGE_OVER;
 	if (requeue_count(one->ids) > 0)
 		log_info("calling back %zu messages that were deferred "
 			 "meanwhile",
@@ -228,35 +253,110 @@ outages_over(struct outages *outages, uint64_t list)
 		end(one);
 }
 
-void
-outages_over_unless(struct outages *outages,
-    bool (*is_owed)(void *ctx, uint64_t list), void *ctx)
+bool
+outages_try_unless(struct outages *outages, outages_owed_fn *is_owed, void *ctx)
 {
+	bool is_any = false;
+
 	list_each (link, &outages->all) {
 		struct outage *one = outage_of(link);
 
-		if (one->is_inherited && !is_owed(ctx, one->list))
+		if (!one->is_inherited || one->state != OUTAGE_WAITS ||
+		    is_owed(ctx, one->list))
+			continue;
+		one->state = OUTAGE_TRIED;
+		one->called_before = requeue_called(one->ids);
+		is_any = true;
+	}
+	return is_any;
+}
+
+static bool
+is_called(const struct outage *one)
+{
+	return requeue_called(one->ids) > one->called_before;
+}
+
+/* Whatever becomes of the message, its lane saw it before the queue manager
+ * has it in another queue. */
+static bool
+has_ended(const struct outage *one)
+{
+	if (requeue_is_busy(one->ids))
+		return false;
+	return is_called(one) ? !requeue_is_under_way(one->ids)
+			      : requeue_count(one->ids) == 0;
+}
+
+bool
+outages_settle(struct outages *outages, outages_owed_fn *is_owed, void *ctx)
+{
+	bool is_any = false;
+
+	list_each (link, &outages->all) {
+		struct outage *one = outage_of(link);
+
+		if (one->state != OUTAGE_TRIED)
+			continue;
+		if (is_owed(ctx, one->list)) {
+			wait_on(one);
+		} else if (has_ended(one)) {
 			end(one);
+			is_any = true;
+		}
+	}
+	return is_any;
+}
+
+static size_t
+wants(const struct outage *one)
+{
+	if (one->state == OUTAGE_OVER)
+		return requeue_count(one->ids);
+	return one->state == OUTAGE_TRIED && !is_called(one) &&
+	       !requeue_is_busy(one->ids) && requeue_count(one->ids) > 0;
+}
+
+static void
+forget_what_is_done(struct outages *o)
+{
+	list_each_safe (link, &o->all) {
+		struct outage *one = outage_of(link);
+
+		if (one->state == OUTAGE_OVER && requeue_count(one->ids) == 0 &&
+		    !requeue_is_busy(one->ids) &&
+		    (o->store == NULL ||
+			recall_store_done(o->store, one->list)))
+			forget(o, one);
 	}
 }
 
+/* At once only as many lists as can be slow enough together; of the others one
+ * has its turn whenever one of these is done. */
 void
 outages_allow(struct outages *outages, size_t room, double per_s)
 {
-	list_each_safe (link, &outages->all) {
-		struct outage *one = outage_of(link);
+	double pace = per_s > outages->per_s ? per_s : outages->per_s;
+	size_t most = (size_t)(pace / REQUEUE_PER_S_MIN), lists = 0, left;
 
-		if (!one->is_over)
+	forget_what_is_done(outages);
+	list_each (link, &outages->all)
+		lists += wants(outage_of(link)) > 0;
+	lists = lists < most ? lists : most;
+	left = lists;
+	list_each (link, &outages->all) {
+		struct outage *one = outage_of(link);
+		size_t want = wants(one), share;
+
+		if (want == 0 || left == 0) {
+			requeue_allow(one->ids, 0, 0);
 			continue;
-		if (requeue_count(one->ids) == 0 &&
-		    !requeue_is_busy(one->ids)) {
-			if (outages->store != NULL)
-				recall_store_done(outages->store, one->list);
-			forget(outages, one);
-		} else {
-			requeue_allow(one->ids, room,
-			    per_s > outages->per_s ? per_s : outages->per_s);
 		}
+		share = (room + left - 1) / left;
+		share = want < share ? want : share;
+		requeue_allow(one->ids, share, pace / (double)lists);
+		room -= share;
+		left--;
 	}
 }
 
@@ -293,8 +393,23 @@ outages_due(const struct outages *outages)
 {
 	size_t n = 0;
 
+	list_each (link, &outages->all) {
+		const struct outage *one = outage_of(link);
+
+		if (one->state == OUTAGE_OVER)
+			n += requeue_count(one->ids);
+		else if (one->state == OUTAGE_TRIED)
+			n++;
+	}
+	return n;
+}
+
+uint64_t
+outages_asked(const struct outages *outages)
+{
+	uint64_t n = outages->asked;
+
 	list_each (link, &outages->all)
-		if (outage_of(link)->is_over)
-			n += requeue_count(outage_of(link)->ids);
+		n += asked_of(outage_of(link));
 	return n;
 }

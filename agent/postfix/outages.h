@@ -10,11 +10,15 @@
  * first, the faster the more urgent the lane is, and no more at a time than
  * the active queue has room for.
  *
- * So is what a broken connection left in doubt, once for each message.
+ * So is what a broken connection left in doubt, once for each message, by the
+ * process that deferred it: it may be there already, and comes late rather than
+ * twice.
  *
- * All is noted in the lane's recall_store.h as well, and what an earlier
- * process noted is taken over: under the list that it had, and if this process
- * has no such list, until a host of any works.
+ * All else is noted in the lane's recall_store.h as well, and what an earlier
+ * process noted is taken over, under the list that it had. If this process has
+ * no such list, one message of it is called back when a host of whatever list
+ * works: it makes the list known, which then ends as any other, or it goes
+ * another way, since main.cf names another host by now, and so may the rest.
  *
  * At most REQUEUE_MAX of each list, and OUTAGES_MAX lists. What is forgotten
  * comes back by itself in its time.
@@ -49,22 +53,32 @@ bool outages_add(struct outages *outages, uint64_t list, const char *queue_id);
 bool outages_add_doubtful(
     struct outages *outages, uint64_t list, const char *queue_id);
 
-/* What is noted is kept there (borrowed) from now on, and what is in it under
- * another list than 0 taken over. Once, and before anything is noted. */
+/* What is noted is kept there (borrowed) from now on. Once, and before anything
+ * is noted. / Of an earlier process, or one that drains, and found there. */
 void outages_keep(struct outages *outages, struct recall_store *store);
+void outages_inherit(
+    struct outages *outages, uint64_t list, const char *queue_id);
 /* How many of the list wait for its end. / Do any, of whatever list? */
 size_t outages_inherited(const struct outages *outages, uint64_t list);
 bool outages_has_inherited(const struct outages *outages);
 
-/* All lists of an earlier process of which this says that nobody waits. */
-void outages_over_unless(struct outages *outages,
-    bool (*is_owed)(void *ctx, uint64_t list), void *ctx);
+typedef bool outages_owed_fn(void *ctx, uint64_t list);
+
+/* A host can be used: of all lists of an earlier process of which is_owed says
+ * that nobody waits one message is to be called back. / To be called often
+ * after that: has it come to its end? Then the list is over, or is owed. True:
+ * more may be called back than before. */
+bool outages_try_unless(
+    struct outages *outages, outages_owed_fn *is_owed, void *ctx);
+bool outages_settle(
+    struct outages *outages, outages_owed_fn *is_owed, void *ctx);
 
 /* A host of the list can be used again: all of it may be called back. */
 void outages_over(struct outages *outages, uint64_t list);
 
 /* What is over calls back so many in all from now on, per_s of them a second
- * or as many as the lane's urgency deserves, if that is more; 0: none. */
+ * or as many as the lane's urgency deserves, if that is more, all lists
+ * together; 0: none. */
 void outages_allow(struct outages *outages, size_t room, double per_s);
 
 /* Asks for one message, whether its list is over or not; false: none is there
@@ -74,5 +88,6 @@ bool outages_is_busy(const struct outages *outages);
 
 size_t outages_count(const struct outages *outages); /* noted; */
 size_t outages_due(const struct outages *outages); /* and to be called now */
+uint64_t outages_asked(const struct outages *outages); /* for, so far */
 
 #endif

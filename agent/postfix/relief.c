@@ -23,26 +23,75 @@ struct relief {
 	struct outages *outages;
 	struct recall_store *store; /* NULL: none */
 	struct loop_timer *timer; /* activequeue_due_ms() */
+	uint64_t asked_before; /* the last look */
 	loop_fn *on_look;
 	void *ctx;
 	bool is_stopped;
 };
 
+static void
+inherit(void *ctx, uint64_t list, const char *queue_id)
+{
+	struct relief *r = ctx;
+
+	if (*r->set->flush_service_name == '\0')
+		return;
+	if (list == LIST_CROWD)
+		requeue_add(r->requeue, queue_id);
+	else
+		outages_inherit(r->outages, list, queue_id);
+}
+
+static bool
+is_owed(void *ctx, uint64_t id)
+{
+	return lane_owes(((struct relief *)ctx)->lane, id);
+}
+
+static uint64_t
+asked(const struct relief *r)
+{
+	return requeue_called(r->requeue) + requeue_is_busy(r->requeue) +
+	       outages_asked(r->outages);
+}
+
+/* Between two looks what was called back takes the room of what is to be. */
+static size_t
+room_left(const struct relief *r)
+{
+	size_t room = activequeue_room(&r->crowd);
+	uint64_t now = asked(r), before = r->asked_before;
+	uint64_t taken = now > before ? now - before : 0;
+
+	return taken < room ? room - (size_t)taken : 0;
+}
+
 /* What was given back, and what an outage that is over deferred. */
 static void
 call_back(struct relief *r)
 {
-	size_t room = activequeue_room(&r->crowd);
+	size_t room = room_left(r), given = requeue_count(r->requeue);
 	/* Somewhat faster than it is sent, or there would never be room. */
 	double per_s = (double)CALL_BACK_SPEED * r->crowd.per_s;
 
 	CHECK(!r->is_stopped);
-	requeue_allow(r->requeue, room, per_s);
-	outages_allow(r->outages, room, per_s);
+	if (outages_due(r->outages) > 0 && given > room / 2)
+		given = room - room / 2;
+	given = given < room ? given : room;
+	requeue_allow(r->requeue, given, per_s);
+	outages_allow(r->outages, room - given, per_s);
 	if (r->store != NULL && requeue_count(r->requeue) == 0 &&
 	    !requeue_is_busy(r->requeue) && outages_count(r->outages) == 0 &&
-	    !outages_is_busy(r->outages))
-		recall_store_clear(r->store);
+	    !outages_is_busy(r->outages) && outages_due(r->outages) == 0)
+		(void)recall_store_clear(r->store);
+}
+
+/* What a process that drains noted since. */
+static void
+read_store(struct relief *r)
+{
+	if (r->store != NULL)
+		recall_store_each(r->store, inherit, r);
 }
 
 static void
@@ -56,6 +105,9 @@ look(void *ctx)
 		return;
 	activequeue_look(&r->crowd, lane_figures(r->lane)->messages,
 	    lane_has_surplus(r->lane, now_us), now_us / US_PER_MS);
+	r->asked_before = asked(r);
+	read_store(r);
+	(void)outages_settle(r->outages, is_owed, r);
 	call_back(r);
 	if (r->crowd.is_on != was_on || activequeue_gives_back(&r->crowd))
 		r->on_look(r->ctx);
@@ -93,21 +145,14 @@ relief_free(struct relief **relief)
 	mem_free(old);
 }
 
-static void
-inherit(void *ctx, uint64_t list, const char *queue_id)
-{
-	if (list == LIST_CROWD)
-		requeue_add(((struct relief *)ctx)->requeue, queue_id);
-}
-
 void
 relief_keep(
     struct relief *r, const struct statefile_dir *dir, const char *lane_name)
 {
 	CHECK(r->lane == NULL && r->store == NULL);
 	r->store = recall_store_open(dir, lane_name);
-	recall_store_each(r->store, inherit, r);
 	outages_keep(r->outages, r->store);
+	read_store(r);
 }
 
 static bool
@@ -126,9 +171,10 @@ on_back(void *ctx, uint64_t id)
 {
 	struct relief *r = ctx;
 
+	if (r->is_stopped)
+		return;
 	outages_over(r->outages, id);
-	if (!r->is_stopped)
-		call_back(r);
+	call_back(r);
 	relief_watch(r);
 }
 
@@ -138,22 +184,15 @@ owed_before(void *ctx, uint64_t id)
 	return outages_inherited(((struct relief *)ctx)->outages, id);
 }
 
-static bool
-is_owed(void *ctx, uint64_t id)
-{
-	return lane_owes(((struct relief *)ctx)->lane, id);
-}
-
 static void
 on_released(void *ctx)
 {
 	struct relief *r = ctx;
 
-	if (!outages_has_inherited(r->outages))
+	if (r->is_stopped || !outages_has_inherited(r->outages) ||
+	    !outages_try_unless(r->outages, is_owed, r))
 		return;
-	outages_over_unless(r->outages, is_owed, r);
-	if (!r->is_stopped)
-		call_back(r);
+	call_back(r);
 	relief_watch(r);
 }
 

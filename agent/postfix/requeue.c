@@ -33,6 +33,7 @@ struct requeue {
 	double per_s;
 	int64_t not_before_ms;
 	uint64_t called;
+	char last[REQUEUE_ID_SIZE]; /* that was asked for; "": none */
 };
 
 static void run(void *ctx);
@@ -106,18 +107,24 @@ requeue_add(struct requeue *recall, const char *queue_id)
 }
 
 static bool
-is_deferred(const struct requeue *r, const char *id)
+is_in_queue(const struct requeue *r, const char *queue, const char *id)
 {
 	struct buf path;
 	struct stat st;
 	bool is;
 
 	buf_init(&path, PATH_BYTES_MAX);
-	is = queueid_path(&path, "deferred", id, r->set->hash_queue_names,
+	is = queueid_path(&path, queue, id, r->set->hash_queue_names,
 		 r->set->hash_queue_depth) &&
 	     lstat(buf_str(&path), &st) == 0;
 	buf_fini(&path);
 	return is;
+}
+
+static bool
+is_deferred(const struct requeue *r, const char *id)
+{
+	return is_in_queue(r, "deferred", id);
 }
 
 static void
@@ -152,6 +159,7 @@ ask(struct requeue *r, const char *id)
 	struct buf request;
 
 	CHECK(r->ipc == NULL);
+	(void)snprintf(r->last, sizeof(r->last), "%s", id);
 	(void)snprintf(
 	    path, sizeof(path), "public/%s", r->set->flush_service_name);
 	buf_init(&request, REQUEST_BYTES_MAX);
@@ -223,6 +231,16 @@ requeue_allow(struct requeue *recall, size_t count, double per_s)
 	recall->per_s = per_s > REQUEUE_PER_S_MIN ? per_s : REQUEUE_PER_S_MIN;
 	if (count > 0 && recall->count > 0 && recall->ipc == NULL)
 		loop_timer_at(recall->timer, recall->not_before_ms);
+}
+
+/* In the order in which it goes through them. */
+bool
+requeue_is_under_way(const struct requeue *requeue)
+{
+	return requeue->ipc != NULL ||
+	       (requeue->last[0] != '\0' &&
+		   (is_in_queue(requeue, "incoming", requeue->last) ||
+		       is_in_queue(requeue, "active", requeue->last)));
 }
 
 bool

@@ -54,6 +54,9 @@ void requeue_allow(struct requeue *recall, size_t count, double per_s);
  * process serves the lane then has mail. False: there is none. */
 bool requeue_wake(struct requeue *recall);
 
+/* The one that was called back last has not been delivered or deferred yet. */
+bool requeue_is_under_way(const struct requeue *requeue);
+
 bool requeue_is_busy(const struct requeue *requeue); /* a question is asked */
 size_t requeue_count(const struct requeue *recall); /* still to be called */
 uint64_t requeue_called(const struct requeue *recall); /* so far */

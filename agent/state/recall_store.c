@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/postfix/queueid.h"
@@ -25,12 +26,19 @@ enum {
 	DONE_MAX = 256, /* lists known to be called back, of one reading */
 };
 
-/* The file is an array of these; the first is the head: MAGIC and nothing. */
+/* The file is an array of these, behind a head of the same size. */
 struct record {
 	uint64_t list;
 	char id[RECALL_ID_SIZE];
 };
 
+struct head {
+	uint64_t magic;
+	uint64_t epoch; /* another each time that it is written anew */
+	uint64_t unused[2];
+};
+
+static_assert(sizeof(struct head) == sizeof(struct record), "one array");
 static_assert(sizeof(struct record) == 32, "a stored layout: no padding");
 
 struct recall_store {
@@ -38,6 +46,10 @@ struct recall_store {
 	char name[NAME_SIZE];
 	int fd; /* -1: nothing is kept now */
 	bool is_told; /* that it cannot be written */
+	uint64_t epoch; /* of the file as it was read, */
+	size_t read; /* and how many of its records were, */
+	struct record *pending; /* of which these are still to be told */
+	size_t pending_count;
 };
 
 void
@@ -124,7 +136,9 @@ sift(struct record *records, size_t count)
 			       !is_in(done, done_count, r->list) &&
 			       put_id(&set, i);
 
-		if (r->id[0] == '\0' && done_count < DONE_MAX)
+		/* A hole that a power failure left is no word of list 0. */
+		if (r->list != 0 && r->id[0] == '\0' && done_count < DONE_MAX &&
+		    !is_in(done, done_count, r->list))
 			done[done_count++] = r->list;
 		n += is_kept;
 		if (!is_kept)
@@ -142,17 +156,17 @@ static struct record *
 read_all(int fd, size_t *count_out)
 {
 	size_t count = count_in(fd);
-	struct record head, *records;
+	struct record *records;
+	struct head head;
 
 	*count_out = 0;
 	if (count == 0 || !statefile_read(fd, &head, sizeof(head), 0) ||
-	    head.list != MAGIC)
+	    head.magic != MAGIC)
 		return NULL;
 	/* The newest of a file that somebody made larger. */
-	records = mem_zarray(
-	    count < RECALL_RECORDS ? count : RECALL_RECORDS, sizeof(head));
 	*count_out = count < RECALL_RECORDS ? count : RECALL_RECORDS;
-	if (statefile_read(fd, records, *count_out * sizeof(head),
+	records = mem_zarray(*count_out, sizeof(records[0]));
+	if (statefile_read(fd, records, *count_out * sizeof(records[0]),
 		place_of(count - *count_out))) {
 		*count_out = sift(records, *count_out);
 		return records;
@@ -212,20 +226,36 @@ cut(struct recall_store *store, size_t count)
 	return ftruncate(store->fd, place_of(count)) == 0;
 }
 
+static uint64_t
+new_epoch(void)
+{
+	struct timeval now = clock_wall();
+
+	return (uint64_t)now.tv_sec * US_PER_S + (uint64_t)now.tv_usec;
+}
+
+/* Empty, and all of it read. What was there is gone last, so that who looks
+ * without the lock sees either. */
 static bool
 make_anew(struct recall_store *store)
 {
-	const struct record head = {.list = MAGIC};
+	struct head head = {.magic = MAGIC, .epoch = new_epoch()};
 
-	return ftruncate(store->fd, 0) == 0 &&
-	       statefile_write(store->fd, &head, sizeof(head), 0);
+	if (head.epoch == store->epoch)
+		head.epoch++;
+	if (!statefile_write(store->fd, &head, sizeof(head), 0) ||
+	    !cut(store, 0))
+		return false;
+	store->epoch = head.epoch;
+	store->read = 0;
+	return true;
 }
 
 /* Whatever it holds that is not ours; is_start: of another release as well. */
 static bool
 has_head(struct recall_store *store, bool is_start)
 {
-	struct record head = {0};
+	struct head head = {0};
 	struct stat st;
 	bool is_other;
 
@@ -234,10 +264,10 @@ has_head(struct recall_store *store, bool is_start)
 	if (st.st_size == 0)
 		return make_anew(store);
 	if (statefile_read(store->fd, &head, sizeof(head), 0) &&
-	    head.list == MAGIC)
+	    head.magic == MAGIC)
 		return true;
-	is_other = (head.list & ~VERSION_MASK) == (MAGIC & ~VERSION_MASK) &&
-		   (head.list & VERSION_MASK) != 0;
+	is_other = (head.magic & ~VERSION_MASK) == (MAGIC & ~VERSION_MASK) &&
+		   (head.magic & VERSION_MASK) != 0;
 	if (is_other && !is_start) {
 		leave(store, "is another release's");
 		return false;
@@ -246,7 +276,7 @@ has_head(struct recall_store *store, bool is_start)
 		log_warn("%s in lane_state_directory is of version %u, this "
 			 "release has version %u: it is made anew, what it "
 			 "held is forgotten",
-		    store->name, (unsigned)(head.list & VERSION_MASK),
+		    store->name, (unsigned)(head.magic & VERSION_MASK),
 		    (unsigned)(MAGIC & VERSION_MASK));
 	else
 		log_warn("%s in lane_state_directory is damaged: it is made "
@@ -284,6 +314,54 @@ end(struct recall_store *store)
 	statefile_unlock(store->fd, LOCK_MUTEX);
 }
 
+/* Room for count more, which take the place of the oldest. */
+static void
+make_room(struct recall_store *store, size_t count)
+{
+	size_t n = store->pending_count;
+
+	CHECK(count <= RECALL_RECORDS);
+	if (n + count > RECALL_RECORDS)
+		n = sift(store->pending, n);
+	if (n + count > RECALL_RECORDS) {
+		size_t gone = n + count - RECALL_RECORDS;
+
+		n -= gone;
+		memmove(store->pending, store->pending + gone,
+		    n * sizeof(store->pending[0]));
+	}
+	store->pending_count = n;
+	store->pending = mem_realloc(
+	    store->pending, (n + count) * sizeof(store->pending[0]));
+}
+
+/* What others noted, to be told by recall_store_each(). False: it cannot be
+ * read. Under the lock. */
+static bool
+read_on(struct recall_store *store)
+{
+	size_t count = count_in(store->fd), from;
+	struct head head;
+
+	if (!statefile_read(store->fd, &head, sizeof(head), 0))
+		return false;
+	from = head.epoch == store->epoch && store->read <= count ? store->read
+								  : 0;
+	if (count - from > RECALL_RECORDS)
+		from = count - RECALL_RECORDS;
+	if (count > from) {
+		make_room(store, count - from);
+		if (!statefile_read(store->fd,
+			store->pending + store->pending_count,
+			(count - from) * sizeof(struct record), place_of(from)))
+			return false;
+		store->pending_count += count - from;
+	}
+	store->epoch = head.epoch;
+	store->read = count;
+	return true;
+}
+
 /* The old content is gone first: what is written then fits where it was. */
 static bool
 write_anew(struct recall_store *store)
@@ -295,10 +373,12 @@ write_anew(struct recall_store *store)
 	    (count == 0 || statefile_write(store->fd, records,
 			       count * sizeof(records[0]), place_of(0)));
 
+	store->read = count_in(store->fd);
 	mem_free(records);
 	return is_done;
 }
 
+/* Under the lock, when all that is there was read. */
 static void
 append(struct recall_store *store, uint64_t list, const char *id)
 {
@@ -306,18 +386,16 @@ append(struct recall_store *store, uint64_t list, const char *id)
 	size_t count;
 
 	(void)snprintf(r.id, sizeof(r.id), "%s", id);
-	if (!begin(store, false))
-		return;
 	if (count_in(store->fd) >= RECALL_RECORDS && !write_anew(store))
 		tell(store, statefile_why());
 	count = count_in(store->fd);
 	if (statefile_write(store->fd, &r, sizeof(r), place_of(count))) {
 		store->is_told = false;
+		store->read = count + 1;
 	} else {
 		tell(store, statefile_why());
 		(void)cut(store, count);
 	}
-	end(store);
 }
 
 /* ---- a lane's ------------------------------------------------------------ */
@@ -348,36 +426,72 @@ recall_store_close(struct recall_store **store)
 		return;
 	if (old->fd >= 0)
 		(void)close(old->fd);
+	mem_free(old->pending);
 	mem_free(old);
 }
 
 void
 recall_store_each(struct recall_store *store, recall_fn *each, void *ctx)
 {
-	if (store->fd >= 0)
-		recall_read(store->fd, each, ctx);
+	struct record *records;
+	size_t count;
+
+	if (begin(store, false)) {
+		(void)read_on(store);
+		end(store);
+	}
+	records = store->pending;
+	count = sift(records, store->pending_count);
+	store->pending = NULL;
+	store->pending_count = 0;
+	for (size_t i = 0; i < count; i++)
+		each(ctx, records[i].list, records[i].id);
+	mem_free(records);
 }
 
 void
 recall_store_add(
     struct recall_store *store, uint64_t list, const char *queue_id)
 {
-	if (*queue_id != '\0' && strlen(queue_id) < RECALL_ID_SIZE)
+	if (*queue_id == '\0' || strlen(queue_id) >= RECALL_ID_SIZE ||
+	    !begin(store, false))
+		return;
+	if (read_on(store))
 		append(store, list, queue_id);
+	end(store);
 }
 
-void
+/* Begins if nothing is there that is to be told first. */
+static bool
+begin_to_take_away(struct recall_store *store)
+{
+	if (!begin(store, false))
+		return false;
+	if (read_on(store) && store->pending_count == 0)
+		return true;
+	end(store);
+	return false;
+}
+
+bool
 recall_store_done(struct recall_store *store, uint64_t list)
 {
-	append(store, list, "");
+	CHECK(list != 0);
+	if (begin_to_take_away(store)) {
+		append(store, list, "");
+		end(store);
+	}
+	return store->pending_count == 0;
 }
 
-void
+bool
 recall_store_clear(struct recall_store *store)
 {
-	if (store->fd < 0 || count_in(store->fd) == 0 || !begin(store, false))
-		return;
-	if (!cut(store, 0))
-		tell(store, statefile_why());
-	end(store);
+	if (store->fd >= 0 && count_in(store->fd) > 0 &&
+	    begin_to_take_away(store)) {
+		if (!make_anew(store))
+			tell(store, statefile_why());
+		end(store);
+	}
+	return store->pending_count == 0;
 }

@@ -146,12 +146,76 @@ doubts_are_forgotten_the_oldest_first(void **state)
 	assert_true(outages_add_doubtful(w->outages, 1, "1"));
 }
 
-/* Lists 1 and 2 of an earlier process; this one waits for list 2. */
+/* This process waits for list 2. */
 static bool
 waits_for_2(void *ctx, uint64_t list)
 {
 	++*(size_t *)ctx;
 	return list == 2;
+}
+
+static bool
+waits_for_1(void *ctx, uint64_t list)
+{
+	(void)ctx;
+	return list == 1;
+}
+
+static bool
+waits_for_none(void *ctx, uint64_t list)
+{
+	(void)ctx;
+	(void)list;
+	return false;
+}
+
+static void
+take_over(void *ctx, uint64_t list, const char *queue_id)
+{
+	outages_inherit(((struct world *)ctx)->outages, list, queue_id);
+}
+
+/* The next process of the lane begins. */
+static struct recall_store *
+begin(struct world *w, const struct statefile_dir *dir)
+{
+	struct recall_store *store = recall_store_open(dir, "lane");
+
+	outages_free(&w->outages);
+	w->outages = outages_new(w->bench.loop, &w->bench.set, 4);
+	outages_keep(w->outages, store);
+	recall_store_each(store, take_over, w);
+	return store;
+}
+
+static void
+put_in_queue(const char *queue, const char *id)
+{
+	char path[100];
+	int fd;
+
+	(void)mkdir(queue, 0700);
+	(void)snprintf(path, sizeof(path), "%s/%s", queue, id);
+	fd = open(path, O_WRONLY | O_CREAT, 0700);
+	assert_true(fd >= 0);
+	(void)close(fd);
+}
+
+static void
+remove_queue(const char *queue, const char *id)
+{
+	char path[100];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", queue, id);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(rmdir(queue), 0);
+}
+
+static void
+wait_idle(struct world *w)
+{
+	while (outages_is_busy(w->outages))
+		flushbench_turn(&w->bench);
 }
 
 static void
@@ -165,38 +229,118 @@ next_process_takes_over_what_is_noted(void **state)
 	size_t asked = 0;
 
 	assert_true(statefile_dir_open(&dir, name, why, sizeof(why)));
-	store = recall_store_open(&dir, "lane");
-	outages_keep(w->outages, store);
+	store = begin(w, &dir);
 	assert_true(outages_add(w->outages, 1, "A1"));
 	assert_true(outages_add(w->outages, 2, "B2"));
 	assert_false(outages_has_inherited(w->outages));
-	outages_free(&w->outages);
-	w->outages = outages_new(w->bench.loop, &w->bench.set, 4);
-	outages_keep(w->outages, store);
+	recall_store_close(&store);
+	store = begin(w, &dir);
 	assert_int_equal(outages_count(w->outages), 2);
 	assert_int_equal(outages_inherited(w->outages, 1), 1);
 	assert_int_equal(outages_inherited(w->outages, 3), 0);
 	assert_int_equal(outages_due(w->outages), 0);
-	outages_over_unless(w->outages, waits_for_2, &asked);
+	assert_true(outages_try_unless(w->outages, waits_for_2, &asked));
 	assert_int_equal(asked, 2);
 	assert_int_equal(outages_due(w->outages), 1);
 	/* Called back, it is nobody's any more. */
 	flushbench_put_deferred("A1");
 	outages_allow(w->outages, 100, 0);
 	flushbench_wait_requests(&w->bench, 1);
-	while (outages_is_busy(w->outages))
-		flushbench_turn(&w->bench);
+	wait_idle(w);
+	assert_true(outages_settle(w->outages, waits_for_2, &asked));
 	outages_allow(w->outages, 100, 0);
 	remove_deferred("A1");
-	outages_free(&w->outages);
-	w->outages = outages_new(w->bench.loop, &w->bench.set, 4);
-	outages_keep(w->outages, store);
+	recall_store_close(&store);
+	store = begin(w, &dir);
 	assert_int_equal(outages_inherited(w->outages, 1), 0);
 	assert_int_equal(outages_inherited(w->outages, 2), 1);
 	outages_free(&w->outages);
 	recall_store_close(&store);
 	statefile_dir_close(&dir);
 	statedir_remove(&name);
+}
+
+/* That a host works says nothing of the hosts of another list. */
+static void
+list_that_is_not_known_is_tried_by_one_message(void **state)
+{
+	struct world *w = *state;
+
+	for (int i = 0; i < 3; i++) {
+		char id[20];
+
+		(void)snprintf(id, sizeof(id), "A%d", i);
+		flushbench_put_deferred(id);
+		outages_inherit(w->outages, 1, id);
+	}
+	assert_true(outages_try_unless(w->outages, waits_for_none, NULL));
+	assert_false(outages_try_unless(w->outages, waits_for_none, NULL));
+	outages_allow(w->outages, 100, 0);
+	flushbench_wait_requests(&w->bench, 1);
+	wait_idle(w);
+	assert_int_equal(outages_count(w->outages), 2);
+	/* On its way: nothing is known. */
+	put_in_queue("incoming", "A0");
+	assert_false(outages_settle(w->outages, waits_for_none, NULL));
+	remove_queue("incoming", "A0");
+	put_in_queue("active", "A0");
+	assert_false(outages_settle(w->outages, waits_for_none, NULL));
+	assert_int_equal(outages_due(w->outages), 1);
+	remove_queue("active", "A0");
+	/* Its list is deferred again. */
+	assert_true(outages_add(w->outages, 1, "A0"));
+	assert_false(outages_settle(w->outages, waits_for_none, NULL));
+	assert_int_equal(outages_due(w->outages), 0);
+	assert_int_equal(outages_inherited(w->outages, 1), 3);
+	/* Tried once more, and its list is owed by then. */
+	assert_true(outages_try_unless(w->outages, waits_for_none, NULL));
+	outages_allow(w->outages, 100, 0);
+	flushbench_wait_requests(&w->bench, 2);
+	wait_idle(w);
+	assert_false(outages_settle(w->outages, waits_for_1, NULL));
+	assert_int_equal(outages_due(w->outages), 0);
+	/* And the third time it goes another way. */
+	assert_true(outages_try_unless(w->outages, waits_for_none, NULL));
+	outages_allow(w->outages, 100, 0);
+	flushbench_wait_requests(&w->bench, 3);
+	wait_idle(w);
+	assert_true(outages_settle(w->outages, waits_for_none, NULL));
+	for (int i = 0; i < 3; i++) {
+		char id[20];
+
+		(void)snprintf(id, sizeof(id), "A%d", i);
+		remove_deferred(id);
+	}
+}
+
+/* However many end at once. */
+static void
+room_and_pace_are_for_all_lists_together(void **state)
+{
+	enum { LISTS = 20, EACH = 20, ROOM = 10 };
+	struct world *w = *state;
+	char id[20];
+	int64_t from_ms;
+
+	for (unsigned i = 0; i < LISTS * EACH; i++) {
+		(void)snprintf(id, sizeof(id), "A%u", i);
+		flushbench_put_deferred(id);
+		assert_true(outages_add(w->outages, 1 + i % LISTS, id));
+	}
+	for (unsigned i = 0; i < LISTS; i++)
+		outages_over(w->outages, 1 + i);
+	assert_int_equal(outages_due(w->outages), LISTS * EACH);
+	outages_allow(w->outages, ROOM, 0);
+	flushbench_wait_requests(&w->bench, ROOM);
+	from_ms = clock_mono_ms();
+	while (clock_mono_ms() < from_ms + 300)
+		flushbench_turn(&w->bench);
+	assert_int_equal(w->bench.daemon.requests, ROOM);
+	assert_int_equal(outages_asked(w->outages), ROOM);
+	for (unsigned i = 0; i < LISTS * EACH; i++) {
+		(void)snprintf(id, sizeof(id), "A%u", i);
+		remove_deferred(id);
+	}
 }
 
 /* Whatever is to be called back when: the next process is to have mail. */
@@ -237,6 +381,8 @@ main(void)
 	    TEST(what_is_in_doubt_is_noted_once),
 	    TEST(doubts_are_forgotten_the_oldest_first),
 	    TEST(next_process_takes_over_what_is_noted),
+	    TEST(list_that_is_not_known_is_tried_by_one_message),
+	    TEST(room_and_pace_are_for_all_lists_together),
 	    TEST(one_that_is_there_wakes_the_next_process),
 	    TEST(without_a_flush_service_nothing_is_promised),
 	};

@@ -136,11 +136,11 @@ what_was_called_back_is_not_found(void **state)
 	recall_store_add(store, 1, "A1");
 	recall_store_add(store, 2, "B2");
 	recall_store_add(store, 1, "C3");
-	recall_store_done(store, 1);
+	assert_true(recall_store_done(store, 1));
 	recall_store_add(store, 2, "B2");
 	recall_store_add(store, 1, "D4");
 	assert_string_equal(find(&d).text, "2:B2 1:D4");
-	recall_store_clear(store);
+	assert_true(recall_store_clear(store));
 	assert_int_equal(find(&d).count, 0);
 	assert_int_equal(size_of(&d), RECORD);
 	recall_store_add(store, 1, "E5");
@@ -163,6 +163,89 @@ two_processes_lose_nothing_of_each_other(void **state)
 	assert_string_equal(find(&d).text, "1:A1 1:B2 1:C3");
 	recall_store_close(&a);
 	recall_store_close(&b);
+	statefile_dir_close(&d);
+}
+
+/* The one that calls back takes nothing away that it has not found. */
+static void
+what_is_noted_meanwhile_is_found_before_it_is_taken_away(void **state)
+{
+	struct statefile_dir d = open_dir(state);
+	struct recall_store *old = recall_store_open(&d, "lane");
+	struct recall_store *new = recall_store_open(&d, "lane");
+	struct found f = {.count = 0};
+
+	recall_store_add(old, 1, "A1");
+	recall_store_each(new, on_each, &f);
+	recall_store_add(old, 1, "B2");
+	recall_store_add(new, 2, "C3");
+	recall_store_add(old, 3, "D4");
+	assert_false(recall_store_done(new, 1));
+	assert_false(recall_store_clear(new));
+	recall_store_each(new, on_each, &f);
+	assert_string_equal(f.text, "1:A1 1:B2 3:D4");
+	recall_store_each(new, on_each, &f);
+	assert_int_equal(f.count, 3);
+	assert_true(recall_store_done(new, 1));
+	assert_string_equal(find(&d).text, "2:C3 3:D4");
+	assert_true(recall_store_clear(new));
+	/* As many as were there before it was cut. */
+	for (int i = 0; i < 6; i++)
+		recall_store_add(old, 4, "E5");
+	assert_false(recall_store_clear(new));
+	recall_store_each(new, on_each, &f);
+	assert_string_equal(f.text, "1:A1 1:B2 3:D4 4:E5");
+	recall_store_each(old, on_each, &f);
+	assert_true(recall_store_clear(new));
+	assert_int_equal(size_of(&d), RECORD);
+	/* More than the other had read before it was cut. */
+	for (int i = 0; i < 9; i++) {
+		char id[20];
+
+		(void)snprintf(id, sizeof(id), "F%d", i);
+		recall_store_add(new, 5, id);
+	}
+	f.count = 0;
+	recall_store_each(old, on_each, &f);
+	assert_int_equal(f.count, 9);
+	assert_string_equal(f.first, "F0");
+	recall_store_close(&old);
+	recall_store_close(&new);
+	statefile_dir_close(&d);
+}
+
+/* As a power failure leaves a file that is not synced. */
+static void
+hole_takes_nothing_away(void **state)
+{
+	struct statefile_dir d = open_dir(state);
+	struct recall_store *store = recall_store_open(&d, "lane");
+	int fd;
+
+	recall_store_add(store, 0, "A1");
+	recall_store_add(store, 1, "B2");
+	fd = open_file(&d);
+	assert_int_equal(ftruncate(fd, 5 * (off_t)RECORD), 0);
+	(void)close(fd);
+	assert_string_equal(find(&d).text, "0:A1 1:B2");
+	recall_store_close(&store);
+	statefile_dir_close(&d);
+}
+
+/* However often others are. */
+static void
+list_that_is_done_stays_done(void **state)
+{
+	struct statefile_dir d = open_dir(state);
+	struct recall_store *store = recall_store_open(&d, "lane");
+
+	recall_store_add(store, 1, "A1");
+	recall_store_add(store, 2, "B2");
+	(void)recall_store_done(store, 1);
+	for (int i = 0; i < 300; i++)
+		(void)recall_store_done(store, 3);
+	assert_string_equal(find(&d).text, "2:B2");
+	recall_store_close(&store);
 	statefile_dir_close(&d);
 }
 
@@ -237,7 +320,7 @@ recall_of_another_version_is_made_anew_and_left_while_open(void **state)
 	assert_int_equal(warnings, 1);
 	assert_non_null(strstr(last, "another release"));
 	recall_store_add(store, 1, "C3");
-	recall_store_clear(store);
+	(void)recall_store_clear(store);
 	assert_int_equal(warnings, 1);
 	assert_int_equal(size_of(&d), 2 * RECORD);
 	recall_store_close(&store);
@@ -303,8 +386,8 @@ without_a_directory_nothing_is_kept(void **state)
 
 	(void)state;
 	recall_store_add(store, 1, "A1");
-	recall_store_done(store, 1);
-	recall_store_clear(store);
+	(void)recall_store_done(store, 1);
+	(void)recall_store_clear(store);
 	recall_store_each(store, on_each, &f);
 	assert_int_equal(f.count, 0);
 	recall_store_close(&store);
@@ -317,6 +400,10 @@ main(void)
 	    IN_STATEDIR(the_next_process_finds_what_was_noted),
 	    IN_STATEDIR(what_was_called_back_is_not_found),
 	    IN_STATEDIR(two_processes_lose_nothing_of_each_other),
+	    IN_STATEDIR(
+		what_is_noted_meanwhile_is_found_before_it_is_taken_away),
+	    IN_STATEDIR(hole_takes_nothing_away),
+	    IN_STATEDIR(list_that_is_done_stays_done),
 	    IN_STATEDIR(nonsense_is_passed_over_and_a_torn_end_written_over),
 	    IN_STATEDIR(file_that_is_damaged_or_removed_is_made_anew),
 	    IN_STATEDIR(
