@@ -390,7 +390,12 @@ static const struct intake_ops intake_handlers = {
 static void
 on_relief_look(void *ctx)
 {
-	intake_kick(((struct agent *)ctx)->intake);
+	struct agent *a = ctx;
+
+	if (phase_is_end(a->phase))
+		want_kick(a);
+	else
+		intake_kick(a->intake);
 }
 
 /* ---- the end ----------------------------------------------------------- */

@@ -12,6 +12,7 @@ struct judging {
 	const struct model_lane *lane;
 	const struct model_account *account; /* NULL: none yet */
 	const struct backlog_share *share; /* NULL: not known */
+	bool is_exact; /* it is no estimate */
 	enum postfix_state postfix;
 	int64_t now_ms; /* wall clock */
 	struct health *out;
@@ -132,11 +133,23 @@ waits_in_queue(const struct judging *j)
 	return n > 0;
 }
 
-/* Deferred for a cause that may be over, and to be called back. */
+/* Deferred for a cause that may be over, and to be called back: what is noted,
+ * of which some may have left the queue, or the lane, without a word. */
 static long long
 owed(const struct judging *j)
 {
-	return (long long)j->lane->gauges[BOARD_GAUGE_outage_noted];
+	long long noted = j->lane->gauges[BOARD_GAUGE_outage_noted], most;
+
+	if (j->share == NULL || !j->is_exact)
+		return noted;
+	most = (long long)j->share->messages[BACKLOG_DEFERRED];
+	return noted < most ? noted : most;
+}
+
+static const char *
+up_to(const struct judging *j)
+{
+	return j->is_exact ? "" : "up to ";
 }
 
 static bool
@@ -177,10 +190,10 @@ judge_process(const struct judging *j)
 		    j->account->slots.draining);
 	if (owed(j) > 0)
 		return say(j, HEALTH_SLOWED,
-		    "no process yet: it calls back %lld messages that are "
+		    "no process yet: it calls back %s%lld messages that are "
 		    "deferred, and starts with the next one, or \"postlane "
 		    "retry\"",
-		    owed(j));
+		    up_to(j), owed(j));
 	return say(j, HEALTH_WELL,
 	    "no process yet: master(8) starts it with the next message");
 }
@@ -529,9 +542,9 @@ judge_work(const struct judging *j)
 	/* What a domain is held back for is told with it. */
 	if (owed(j) > 0 && domain_order(j, &domains) == NULL)
 		return say(j, sends(j) ? HEALTH_WELL : HEALTH_SLOWED,
-		    "%s, nothing waits inside; %lld deferred messages are "
+		    "%s, nothing waits inside; %s%lld deferred messages are "
 		    "called back when a connection works",
-		    what, owed(j));
+		    what, up_to(j), owed(j));
 	if (deferred > 0)
 		return say(j, HEALTH_WELL,
 		    "%s, nothing waits inside, %zu %s deferred", what, deferred,
@@ -623,6 +636,7 @@ health_of(struct health *out, const struct model *m,
 	    .out = out,
 	};
 
+	j.is_exact = j.share != NULL && backlog->is_exact;
 	for (size_t i = 0; i < sizeof(judges) / sizeof(judges[0]); i++)
 		if (judges[i](&j))
 			break;

@@ -13,6 +13,8 @@ enum {
 	CALL_BACK_SPEED = 2,
 	/* In recall_store.h: waits for nothing but room. No list of hosts. */
 	LIST_CROWD = 0,
+	/* A flush(8) that does not answer keeps no process and its slots. */
+	WAKE_LIMIT_MS = 3000,
 };
 
 struct relief {
@@ -27,6 +29,7 @@ struct relief {
 	loop_fn *on_look;
 	void *ctx;
 	bool is_stopped;
+	int64_t wake_until_ms;
 };
 
 static void
@@ -101,8 +104,10 @@ look(void *ctx)
 	int64_t now_us = clock_mono_us();
 	bool was_on = r->crowd.is_on;
 
-	if (r->is_stopped)
+	if (r->is_stopped) { /* nobody waits for flush(8) any more */
+		r->on_look(r->ctx);
 		return;
+	}
 	activequeue_look(&r->crowd, lane_figures(r->lane)->messages,
 	    lane_has_surplus(r->lane, now_us), now_us / US_PER_MS);
 	r->asked_before = asked(r);
@@ -271,12 +276,15 @@ relief_wake_next(struct relief *r)
 	CHECK(r->is_stopped);
 	if (*r->set->flush_service_name != '\0' && !outages_wake(r->outages))
 		(void)requeue_wake(r->requeue);
+	r->wake_until_ms = clock_mono_ms() + WAKE_LIMIT_MS;
+	loop_timer_at(r->timer, r->wake_until_ms);
 }
 
 bool
 relief_is_waking(const struct relief *r)
 {
-	return outages_is_busy(r->outages) || requeue_is_busy(r->requeue);
+	return clock_mono_ms() < r->wake_until_ms &&
+	       (outages_is_busy(r->outages) || requeue_is_busy(r->requeue));
 }
 
 struct relief_figures

@@ -61,7 +61,8 @@ void relief_leave_to_next(struct relief *relief, const char *queue_id);
 
 /* The process's end begins: nothing is given or called back any more. / And the
  * next one, which master(8) starts for mail alone, is to have some: one of
- * those noted is asked for. / That is under way. */
+ * those noted is asked for. / That is under way, for some seconds at most;
+ * on_look comes after them. */
 void relief_stop(struct relief *relief);
 void relief_wake_next(struct relief *relief);
 bool relief_is_waking(const struct relief *relief);

@@ -62,6 +62,7 @@ class Site:
         verdict = messages.compare(self.sent, self.sim.taken())
         assert verdict.is_clean(), verdict
         # and nothing is left for another process
+        assert self.kept()
         wait_until(lambda: all(os.path.getsize(path) <= 32
                                for path in self.kept()), 30, "the file is cut")
 

@@ -440,6 +440,7 @@ health_tells_of_mail_that_is_called_back(void **state)
 	struct world *w = *state;
 
 	w->lane->gauges[BOARD_GAUGE_outage_noted] = 8;
+	w->share.messages[BACKLOG_DEFERRED] = 9;
 	is(w, HEALTH_SLOWED,
 	    "idle, nothing waits inside; 8 deferred messages are called back "
 	    "when a connection works");
@@ -451,6 +452,19 @@ health_tells_of_mail_that_is_called_back(void **state)
 	is(w, HEALTH_SLOWED,
 	    "no process yet: it calls back 8 messages that are deferred, and "
 	    "starts with the next one, or \"postlane retry\"");
+	/* Some were removed since. */
+	w->share.messages[BACKLOG_DEFERRED] = 3;
+	is(w, HEALTH_SLOWED,
+	    "no process yet: it calls back 3 messages that are deferred, and "
+	    "starts with the next one, or \"postlane retry\"");
+	w->backlog.is_exact = false;
+	is(w, HEALTH_SLOWED,
+	    "no process yet: it calls back up to 8 messages that are deferred, "
+	    "and starts with the next one, or \"postlane retry\"");
+	w->backlog.is_exact = true;
+	w->share.messages[BACKLOG_DEFERRED] = 0;
+	is(w, HEALTH_WELL,
+	    "no process yet: master(8) starts it with the next message");
 }
 
 static void
