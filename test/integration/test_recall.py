@@ -6,7 +6,7 @@ import os
 import signal
 
 import pytest
-from harness import messages
+from harness import messages, paths
 from harness.load import wait_clock
 from harness.simulator import Simulator
 from harness.upstream import PASSWORD, USER
@@ -156,3 +156,26 @@ def test_configuration_is_corrected(site):
     site.defer("mail system configuration error")
     site.origin.set(lane_pipeline_depth="50", reload=True)
     site.all_out()
+
+
+@pytest.mark.skipif(not os.environ.get("POSTLANE_LONG"),
+                    reason="two outages of ten seconds, POSTLANE_LONG=1")
+def test_other_host_that_is_still_down(site):
+    """That one host works says nothing of another: one message finds out."""
+    site.origin.set(transport_maps=site.origin.map("transport", {
+        "b.example": f"slow:[127.0.0.1]:{paths.free_port()}"}))
+    site.start()
+    site.origin.inject(messages.generate(WAITING, "b.example", "b"))
+    wait_until(lambda: site.origin.queued("deferred") == WAITING and
+               site.origin.queued("active", "incoming") == 0, 60,
+               "all of them are deferred")
+    without_process(site)
+    site.send(1)
+    site.sim.wait_taken(1)
+    deferred = r"to=<b-.*status=deferred"
+    site.origin.log.wait(deferred, count=WAITING + 1)
+    wait_until(lambda: site.origin.queued("deferred") == WAITING, 30,
+               "as before")
+    site.send(1)
+    site.sim.wait_taken(2)
+    assert len(site.origin.log.lines(deferred)) == WAITING + 1
