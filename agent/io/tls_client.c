@@ -137,13 +137,18 @@ static bool
 expect(SSL *ssl, const char *host)
 {
 	unsigned char octets[sizeof(struct in6_addr)];
+	char *name; /* SSL_set_tlsext_host_name() wants a writable one */
+	bool is_set;
 
 	if (inet_pton(AF_INET, host, octets) == 1 ||
 	    inet_pton(AF_INET6, host, octets) == 1)
 		return X509_VERIFY_PARAM_set1_ip_asc(
 			   SSL_get0_param(ssl), host) == 1;
-	return SSL_set_tlsext_host_name(ssl, host) == 1 &&
-	       SSL_set1_host(ssl, host) == 1;
+	name = mem_strdup(host);
+	is_set = SSL_set_tlsext_host_name(ssl, name) == 1 &&
+		 SSL_set1_host(ssl, name) == 1;
+	mem_free(name);
+	return is_set;
 }
 
 struct tls_client *
