@@ -105,6 +105,7 @@ look(void *ctx)
 	bool was_on = r->crowd.is_on;
 
 	if (r->is_stopped) { /* nobody waits for flush(8) any more */
+		r->wake_until_ms = 0;
 		r->on_look(r->ctx);
 		return;
 	}
