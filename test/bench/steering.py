@@ -111,6 +111,7 @@ def effects(bench):
 
 def retry(bench):
     """The smarthost is away, and back."""
+    bench.postfix.wait_empty(120)
     bench.sim.stop()
     bench.postfix.inject(messages.generate(20, prefix="away", size=100))
     wait_until(lambda: bench.postfix.queued("deferred") == 20, 120,
@@ -134,8 +135,7 @@ def looking(bench):
 def main():
     # Nothing is left running.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    base = os.environ.get("BASE") or paths.memory()
-    os.makedirs(base, exist_ok=True)
+    base = paths.make_base(os.environ.get("BASE"))
     bench = Bench(base)
     try:
         mail = messages.generate(COUNT, size=100)
@@ -155,6 +155,7 @@ def main():
               f"twice {len(taken) - len(set(taken))} of {COUNT + 20}")
     finally:
         bench.stop()
+        paths.drop_base(base)
     print(subprocess.run([os.path.join(paths.BUILD, "why_bench")],
                          check=True, capture_output=True, text=True).stdout,
           end="")

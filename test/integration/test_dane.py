@@ -6,16 +6,15 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
 
 import pytest
 
 from harness import dnssec, messages
 from harness.dnssec import BOGUS, PLAIN, SIGNED
+from harness.namespace import inside, outside, run_again
 from harness.postfix import Postfix
 from harness.tlszoo import Authority, Kind, Zoo
 from harness.wait import wait_until
-from test_names import is_private
 
 pytestmark = pytest.mark.skipif(
     not dnssec.is_there(), reason="scripts/foreign has not fetched dnssec")
@@ -181,25 +180,10 @@ def tlsa(zoo, kind, record):
     return head + (digest(octets).hexdigest() if digest else octets.hex())
 
 
+@outside
 def test_dane_beside_smtp(base):
     """All that follows, in a name space with a resolv.conf of its own."""
-    if is_private() or os.geteuid() != 0:
-        pytest.skip("runs the others")
-    conf = os.path.join(base, "resolv.conf")
-    with open(conf, "w", encoding="ascii") as f:
-        os.fchmod(f.fileno(), 0o644)
-    done = subprocess.run(
-        ["unshare", "-m", "--propagation", "private", "sh", "-c",
-         'mount --bind "$0" /etc/resolv.conf && exec "$@"', conf,
-         sys.executable, "-B", "-m", "pytest", "-q", "-x",
-         "-p", "no:cacheprovider", __file__],
-        env={**os.environ, "POSTLANE_RESOLV_CONF": conf},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        timeout=1200, check=False)
-    assert done.returncode == 0 and " passed" in done.stdout, done.stdout
-
-
-inside = pytest.mark.skipif(not is_private(), reason="in a name space")
+    run_again(__file__, base, "-x", timeout=1200)
 
 
 class Site:

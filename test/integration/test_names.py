@@ -5,12 +5,11 @@ import os
 import re
 import socket
 import struct
-import subprocess
-import sys
 import threading
 
 import pytest
 
+from harness.namespace import inside, outside, run_again
 from harness.sidebyside import Pair
 from test_outcomes import DATA, PATIENT
 
@@ -121,31 +120,14 @@ CASES = {
 }
 
 
-def is_private():
-    """This process sees a file of ours there, which it may write to."""
-    conf = os.environ.get("POSTLANE_RESOLV_CONF")
-    return bool(conf) and os.path.samefile(conf, "/etc/resolv.conf")
-
-
-@pytest.mark.skipif(is_private() or os.geteuid() != 0, reason="see below")
+@outside
 def test_names_beside_smtp(base):
-    conf = os.path.join(base, "resolv.conf")
-    with open(conf, "w", encoding="ascii") as f:
-        os.fchmod(f.fileno(), 0o644)
-    done = subprocess.run(
-        ["unshare", "-m", "--propagation", "private", "sh", "-c",
-         'mount --bind "$0" /etc/resolv.conf && exec "$@"', conf,
-         sys.executable, "-B", "-m", "pytest", "-q", "-s",
-         "-p", "no:cacheprovider", __file__],
-        env={**os.environ, "POSTLANE_RESOLV_CONF": conf},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        timeout=300, check=False)
-    print("\n" + "\n".join(line for line in done.stdout.splitlines()
+    said = run_again(__file__, base, "-s", timeout=300)
+    print("\n" + "\n".join(line for line in said.splitlines()
                            if line.startswith("| ")))
-    assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.skipif(not is_private(), reason="in a name space of mounts")
+@inside
 @pytest.mark.parametrize("case", CASES)
 def test_one_way_of_names(base, certs, started, case):
     more, zone, mute, servers, status = CASES[case]
@@ -181,7 +163,7 @@ def test_one_way_of_names(base, certs, started, case):
             one.destroy()
 
 
-@pytest.mark.skipif(not is_private(), reason="in a name space of mounts")
+@inside
 def test_records_are_left_out(base, certs, started):
     """By smtp_dns_reply_filter, whose table is asked for the same text."""
     with open("/etc/resolv.conf", "w", encoding="ascii") as f:
