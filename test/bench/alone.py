@@ -9,8 +9,8 @@ queue manager, in front of the simulator. See README.md, "The lane alone".
   STRACE=1      the system calls of one more round of 2000, counted
 """
 import os
+import random
 import shutil
-import statistics
 import subprocess
 import sys
 
@@ -25,6 +25,7 @@ from harness.simulator import Simulator                 # noqa: E402
 from harness.wait import wait_until                     # noqa: E402
 
 from home import bench_home                             # noqa: E402
+from rounds import median_of                            # noqa: E402
 
 COUNT = int(os.environ.get("COUNT") or 20000)
 ROUNDS = int(os.environ.get("ROUNDS") or 3)
@@ -120,10 +121,6 @@ def settings(base):
         "lane_fleet_password_file": secret, **limits}}, engine
 
 
-def ratio(first, other):
-    return statistics.median(b / a for a, b in zip(first, other))
-
-
 def run(base):
     ways, engine = settings(base)
     sim = Simulator(base, Certs(os.path.join(base, "certs")), sync=False,
@@ -139,8 +136,9 @@ def run(base):
         costs = {name: [] for name in lanes}
         rates = {name: [] for name in lanes}
         for _ in range(ROUNDS):
-            for name, lane in lanes.items():
-                rate, cpu, kernel = lane.measure(COUNT)
+            # what the one before leaves behind is each one's burden alike
+            for name in random.sample(list(lanes), len(lanes)):
+                rate, cpu, kernel = lanes[name].measure(COUNT)
                 costs[name].append(cpu / COUNT)
                 rates[name].append(rate)
                 print(f"{name}: {rate:.0f} messages/s, "
@@ -149,9 +147,11 @@ def run(base):
                       f"{kernel:.0%} in the kernel", flush=True)
         first = next(iter(costs))
         for name in list(costs)[1:]:
-            cost, rate = (ratio(of[first], of[name]) for of in (costs, rates))
-            print(f"{name} / {first}: {cost:.3f} of the CPU time, "
-                  f"{rate:.3f} of the messages/s")
+            cost, rate = (
+                median_of([b / a for a, b in zip(of[first], of[name])])
+                for of in (costs, rates))
+            print(f"{name} / {first}: {cost} of the CPU time, "
+                  f"{rate} of the messages/s")
         for name, lane in lanes.items():
             if os.environ.get("STRACE"):
                 print(name, end=": ")

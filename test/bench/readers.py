@@ -27,6 +27,7 @@ from harness.postfix import Postfix                     # noqa: E402
 from harness.simulator import Simulator                 # noqa: E402
 
 from home import bench_home                             # noqa: E402
+from rounds import median_of                            # noqa: E402
 
 PACE = int(os.environ.get("PACE") or 100)
 ROUNDS = int(os.environ.get("ROUNDS") or 20)
@@ -37,7 +38,6 @@ SESSIONS, DEPTH = 20, 10
 WINDOW = str(2 * SESSIONS * DEPTH)
 LEAD = 1        # seconds between a change of readers and the span
 KINDS = ("alone", "elsewhere", "looked at")
-RESAMPLES = 2000
 
 
 class Site:
@@ -163,15 +163,9 @@ def measure(site, other):
 
 
 def tell(rounds, kind, other):
-    """Medians over the rounds, and between what bounds 95 of 100 lie that are
-    drawn from the same rounds again."""
     for k, what in enumerate(("messages/s", "processor time a message")):
         ratios = [found[kind][k] / found[other][k] for found in rounds]
-        drawn = sorted(statistics.median(random.choices(ratios, k=len(ratios)))
-                       for _ in range(RESAMPLES))
-        print(f"{kind} / {other}, {what}: {statistics.median(ratios):.4f} "
-              f"({drawn[RESAMPLES // 40]:.4f} to "
-              f"{drawn[-RESAMPLES // 40]:.4f})")
+        print(f"{kind} / {other}, {what}: {median_of(ratios)}")
 
 
 def run(base):
