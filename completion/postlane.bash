@@ -17,6 +17,14 @@ _postlane_verbs() {
 		{ verb = $0 ~ /^[a-z]+( |$)/ ? $1 : "" }'
 }
 
+_postlane_providers() {
+	local file
+	for file in /usr/share/postlane/providers/*.conf; do
+		file=${file##*/}
+		[[ $file == general.conf ]] || printf '%s\n' "${file%.conf}"
+	done
+}
+
 _postlane_queue_ids() {
 	postqueue -j 2>/dev/null | head -n 200 |
 	    sed -n 's/.*"queue_id": *"\([^"]*\)".*/\1/p'
@@ -28,7 +36,7 @@ _postlane() {
 	COMPREPLY=()
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		-[cow] | --for | --until | --to | --count) i=$((i + 1)) ;;
+		-[cow] | --for | --until | --to | --count | --name | --provider) i=$((i + 1)) ;;
 		-*) ;;
 		*) if [[ -z $verb ]]; then verb=${COMP_WORDS[i]}; else at=$((at + 1)); fi ;;
 		esac
@@ -50,7 +58,11 @@ _postlane() {
 		mapfile -t COMPREPLY < <(compgen -W '08:00 12:00 18:00' -- "$cur")
 		return
 		;;
-	-o | --to | --count)
+	--provider)
+		mapfile -t COMPREPLY < <(compgen -W "none $(_postlane_providers)" -- "$cur")
+		return
+		;;
+	-o | --to | --count | --name)
 		return
 		;;
 	esac
@@ -60,6 +72,7 @@ _postlane() {
 		pause | drain | rate | connections) options+=' --for --until' ;;
 		trace) options+=' --to --count' ;;
 		replay) options+=' -o' ;;
+		setup) options+=' --provider --name --apply --undo' ;;
 		esac
 		mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
 		return

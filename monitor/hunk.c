@@ -6,8 +6,13 @@
 
 #define BLANKS " \t\r"
 
-void
-hunk_make(struct hunk *out, const char *before, const char *after)
+/* What both have at their ends. */
+struct common {
+	size_t head, tail;
+};
+
+static struct common
+common_of(const char *before, const char *after)
 {
 	size_t a = strlen(before), b = strlen(after), head = 0, tail = 0;
 
@@ -16,12 +21,49 @@ hunk_make(struct hunk *out, const char *before, const char *after)
 	while (tail < a - head && tail < b - head &&
 	       before[a - 1 - tail] == after[b - 1 - tail])
 		tail++;
+	return (struct common){head, tail};
+}
+
+static void
+take(struct hunk *out, const char *before, const char *after, struct common c)
+{
+	out->old =
+	    mem_strndup(before + c.head, strlen(before) - c.head - c.tail);
+	out->new = mem_strndup(after + c.head, strlen(after) - c.head - c.tail);
+}
+
+void
+hunk_make(struct hunk *out, const char *before, const char *after)
+{
+	struct common c = common_of(before, after);
+	size_t b = strlen(after);
+
 	/* a part of a line ends where a word does */
-	while (tail > 0 && b - head - tail > 0 && after[b - tail - 1] != '\n' &&
-	       strchr(BLANKS "\n,", after[b - tail]) == NULL)
-		tail--;
-	out->old = mem_strndup(before + head, a - head - tail);
-	out->new = mem_strndup(after + head, b - head - tail);
+	while (c.tail > 0 && b - c.head - c.tail > 0 &&
+	       after[b - c.tail - 1] != '\n' &&
+	       strchr(BLANKS "\n,", after[b - c.tail]) == NULL)
+		c.tail--;
+	take(out, before, after, c);
+}
+
+static bool
+begins_line(const char *text, size_t at)
+{
+	return at == 0 || text[at - 1] == '\n';
+}
+
+void
+hunk_make_lines(struct hunk *out, const char *before, const char *after)
+{
+	struct common c = common_of(before, after);
+	size_t a = strlen(before), b = strlen(after);
+
+	while (!begins_line(after, c.head))
+		c.head--;
+	while (c.tail > 0 && !(begins_line(before, a - c.tail) &&
+				 begins_line(after, b - c.tail)))
+		c.tail--;
+	take(out, before, after, c);
 }
 
 void

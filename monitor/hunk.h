@@ -25,6 +25,9 @@ enum hunk_state {
 };
 
 void hunk_make(struct hunk *out, const char *before, const char *after);
+
+/* ... of whole lines. */
+void hunk_make_lines(struct hunk *out, const char *before, const char *after);
 void hunk_fini(struct hunk *hunk);
 
 enum hunk_state hunk_state_of(const struct hunk *hunk, const char *text);

@@ -13,12 +13,12 @@
 
 #include "agent/io/command_output.h"
 #include "common/base/buf.h"
-#include "common/base/clean.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "monitor/hunk.h"
 #include "monitor/setupcheck.h"
 #include "monitor/setupfile.h"
+#include "monitor/setuplogin.h"
 #include "monitor/setupmerge.h"
 
 enum {
@@ -97,7 +97,7 @@ struct work {
 	const struct setupplan *plan;
 	char scratch[64];
 	char *now[FILES]; /* text of the copies */
-	json_t *hunks; /* [{"file", "old", "new"}] in the order of steps */
+	json_t *hunks; /* [{"file", "old", "new", "replaces"}], step by step */
 	char *error;
 	size_t error_size;
 };
@@ -134,9 +134,10 @@ end_last_line(struct work *w, int file)
 	return is_good || fail(w, w->scratch);
 }
 
-/* What a step made of the copy becomes a hunk. */
+/* What a step made of the copy becomes a hunk, of whole lines where it put one
+ * value in the place of another. */
 static bool
-note_step(struct work *w, int file)
+note_step(struct work *w, int file, bool is_replacing)
 {
 	char *copy = copy_of(w, file), *text = setupfile_read(copy);
 	struct hunk hunk;
@@ -147,9 +148,12 @@ note_step(struct work *w, int file)
 		mem_free(copy);
 		return false;
 	}
-	hunk_make(&hunk, w->now[file], text);
-	one = json_pack("{s:s, s:s, s:s}", "file", file_names[file], "old",
-	    hunk.old, "new", hunk.new);
+	if (is_replacing)
+		hunk_make_lines(&hunk, w->now[file], text);
+	else
+		hunk_make(&hunk, w->now[file], text);
+	one = json_pack("{s:s, s:s, s:s, s:b}", "file", file_names[file], "old",
+	    hunk.old, "new", hunk.new, "replaces", is_replacing);
 	/* Postfix's files may be in no character set at all. */
 	if (one != NULL)
 		CHECK(json_array_append_new(w->hunks, one) == 0);
@@ -171,7 +175,7 @@ step(struct work *w, int file, const char *const *options,
 	       (end_last_line(w, file) &&
 		   run_postconf(w->site, w->scratch, options, settings, count,
 		       w->error, w->error_size) &&
-		   note_step(w, file));
+		   note_step(w, file, settings == &w->plan->usual));
 }
 
 static bool
@@ -181,9 +185,11 @@ edit_copies(struct work *w)
 	static const char *const master_cf[] = {"-M", "-e", NULL};
 	const struct setupplan *p = w->plan;
 
-	return step(w, 0, main_cf, &p->maps, p->maps != NULL) &&
+	/* What ends a last line comes first: it is behind all else. */
+	return step(w, 0, main_cf, p->lines, p->line_count) &&
+	       step(w, 0, main_cf, &p->usual, p->usual != NULL) &&
+	       step(w, 0, main_cf, &p->maps, p->maps != NULL) &&
 	       step(w, 0, main_cf, &p->senders, p->senders != NULL) &&
-	       step(w, 0, main_cf, p->lines, p->line_count) &&
 	       step(w, 1, master_cf, &p->entries[0], 1) &&
 	       step(w, 1, master_cf, &p->entries[1], 1);
 }
@@ -264,88 +270,6 @@ make_table(const char *path, const char *text, mode_t mode, bool *made_out)
 }
 
 static bool
-is_line_of(const char *line, const char *key)
-{
-	size_t n = strlen(key);
-
-	return strncmp(line, key, n) == 0 && strchr(" \t", line[n]) != NULL &&
-	       line[n] != '\0';
-}
-
-bool
-setup_has_login(const struct setupplan *plan)
-{
-	char *text = setupfile_read(plan->login), *line;
-	bool has = false;
-
-	for (line = text; line != NULL && *line != '\0' && !has;) {
-		has = is_line_of(line, plan->nexthop);
-		line += strcspn(line, "\n");
-		line += *line == '\n';
-	}
-	if (text != NULL)
-		mem_wipe(text, strlen(text));
-	mem_free(text);
-	return has;
-}
-
-bool
-setup_add_login(const struct setupplan *plan, const char *login)
-{
-	char *text = setupfile_read(plan->login), *all;
-	size_t n = text != NULL ? strlen(text) : 0;
-	bool is_good;
-
-	all = mem_printf("%s%s%s %s\n", text != NULL ? text : "",
-	    n > 0 && text[n - 1] != '\n' ? "\n" : "", plan->nexthop, login);
-	is_good = setupfile_replace(plan->login, all);
-	mem_wipe(all, strlen(all));
-	if (text != NULL)
-		mem_wipe(text, n);
-	mem_free(all);
-	mem_free(text);
-	return is_good;
-}
-
-/* The line of the nexthop goes, with the end that it gave to the one before, if
- * it is there; a table in which nothing is left, too, if it was made for it. */
-static bool
-remove_login(const struct setupplan *plan, bool was_made, bool was_unended)
-{
-	char *text = setupfile_read(plan->login), *kept, *to;
-	bool is_good, is_taken, is_last = false;
-
-	if (text == NULL)
-		return errno == ENOENT;
-	kept = to = mem_zalloc(strlen(text) + 1);
-	for (const char *line = text; *line != '\0';) {
-		size_t n = strcspn(line, "\n");
-
-		n += line[n] == '\n';
-		if (!is_line_of(line, plan->nexthop)) {
-			memcpy(to, line, n);
-			to += n;
-			is_last = false;
-		} else {
-			is_last = true;
-		}
-		line += n;
-	}
-	is_taken = strlen(text) != (size_t)(to - kept);
-	if (was_unended && is_last && to > kept && to[-1] == '\n')
-		to--;
-	*to = '\0';
-	is_good = kept[0] == '\0' && was_made
-		      ? unlink(plan->login) == 0
-		      : !is_taken || setupfile_replace(plan->login, kept);
-	mem_wipe(kept, strlen(kept));
-	mem_wipe(text, strlen(text));
-	mem_free(kept);
-	mem_free(text);
-	return is_good;
-}
-
-static bool
 is_missing(const char *path)
 {
 	return access(path, F_OK) != 0;
@@ -367,6 +291,22 @@ read_record(const struct setupplan *plan)
 	return NULL;
 }
 
+char *
+setup_nexthop(const char *directory, const char *name)
+{
+	struct setupplan plan = {
+	    .record = mem_printf("%s/%s_setup.json", directory,
+		name[0] != '\0' ? name : "lane")};
+	json_t *record = read_record(&plan);
+	const char *nexthop =
+	    json_string_value(json_object_get(record, "nexthop"));
+	char *copy = nexthop != NULL ? mem_strdup(nexthop) : NULL;
+
+	json_decref(record);
+	mem_free(plan.record);
+	return copy;
+}
+
 static bool
 is_set(const json_t *record, const char *key)
 {
@@ -381,28 +321,15 @@ text_of(const json_t *o, const char *key)
 	return text != NULL ? text : "";
 }
 
-/* Its last line has no end. */
-static bool
-is_unended(const char *path)
-{
-	char *text = setupfile_read(path);
-	size_t n = text != NULL ? strlen(text) : 0;
-	bool is_so = n > 0 && text[n - 1] != '\n';
-
-	if (text != NULL)
-		mem_wipe(text, n);
-	mem_free(text);
-	return is_so;
-}
-
 static bool
 write_record(const struct work *w)
 {
 	const struct setupplan *p = w->plan;
 	json_t *record = json_pack("{s:i, s:s, s:O, s:b, s:b, s:b, s:b}",
 	    "schema", SCHEMA, "nexthop", p->nexthop, "hunks", w->hunks,
-	    "made_login", is_missing(p->login), "had_login", setup_has_login(p),
-	    "unended_login", is_unended(p->login), "made_transport",
+	    "made_login", is_missing(p->login), "had_login",
+	    setuplogin_has(p->login, p->nexthop), "unended_login",
+	    setuplogin_is_unended(p->login), "made_transport",
 	    is_missing(p->transport));
 	char *text;
 	bool is_good;
@@ -522,7 +449,7 @@ revert_all(const struct setupplan *plan, const json_t *hunks, int file,
 			mem_free(*text);
 			*text = less;
 			/* a later line of that name may have it, too */
-			if (file == 0)
+			if (file == 0 && !is_set(one, "replaces"))
 				*text = setupmerge_main_cf(
 				    plan, hunk.new, *text, told);
 		}
@@ -566,10 +493,11 @@ remove_tables(const struct setupplan *plan, const json_t *record,
 	}
 	if (!is_set(record, "had_login") && !is_missing(plan->login) &&
 	    is_free(plan->login, texts, check, told)) {
-		if (setup_has_login(plan))
+		if (setuplogin_has(plan->login, plan->nexthop))
 			(void)buf_addf(told, "%s: the login of %s is removed\n",
 			    plan->login, plan->nexthop);
-		is_good = remove_login(plan, is_set(record, "made_login"),
+		is_good = setuplogin_remove(plan->login, plan->nexthop,
+			      is_set(record, "made_login"),
 			      is_set(record, "unended_login")) &&
 			  is_good;
 	}

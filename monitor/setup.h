@@ -41,14 +41,11 @@ enum setup_result setup_apply(const struct site *site,
 enum setup_result setup_undo(const struct site *site,
     const struct setupplan *plan, struct buf *told, char *error, size_t n);
 
+/* The next hop of the lanes of this name ("": none) that were added; NULL:
+ * there is no record, or none that can be read. The caller's. */
+char *setup_nexthop(const char *directory, const char *name);
+
 /* A record of the plan is there, so that apply has nothing to do. */
 bool setup_is_there(const struct setupplan *plan);
-
-/* Adds "nexthop login" to the table; login is wiped by the caller. False:
- * errno says why. */
-bool setup_add_login(const struct setupplan *plan, const char *login);
-
-/* The table has a line for the nexthop. */
-bool setup_has_login(const struct setupplan *plan);
 
 #endif

@@ -5,112 +5,12 @@
 
 #include "common/base/mem.h"
 #include "monitor/mastercf.h"
+#include "monitor/setupspan.h"
 
 #define BLANKS " \t\r"
 #define SEPARATORS BLANKS ",\n"
 #define SENDER_TRANSPORTS "sender_dependent_default_transport_maps"
 #define RELAYS "pipemap:{unionmap:{" /* setupplan_sender_maps() */
-
-/* Lines that belong together: a setting, an entry. */
-struct span {
-	const char *start; /* NULL: none */
-	size_t n;
-};
-
-/* ---- lines of Postfix's files ---------------------------------------------
- */
-
-static const char *
-next_line(const char *line)
-{
-	line += strcspn(line, "\n");
-	return line + (*line == '\n');
-}
-
-static bool
-is_blank(char c)
-{
-	return c != '\0' && strchr(BLANKS, c) != NULL;
-}
-
-/* Empty, or a comment; what goes on may go on behind it. */
-static bool
-is_passed_over(const char *line)
-{
-	line += strspn(line, BLANKS);
-	return *line == '\0' || *line == '\n' || *line == '#';
-}
-
-static size_t
-size_of(const char *start)
-{
-	const char *end = next_line(start);
-
-	for (const char *line = end; *line != '\0'; line = next_line(line)) {
-		if (is_passed_over(line))
-			continue;
-		if (!is_blank(*line))
-			break;
-		end = next_line(line);
-	}
-	return (size_t)(end - start);
-}
-
-/* The first one of this name from line on. */
-static struct span
-find_first(const char *line, const char *name, size_t n, const char *behind)
-{
-	for (; *line != '\0'; line = next_line(line))
-		if (!is_passed_over(line) && strncmp(line, name, n) == 0 &&
-		    line[n] != '\0' && strchr(behind, line[n]) != NULL)
-			return (struct span){line, size_of(line)};
-	return (struct span){NULL, 0};
-}
-
-/* The last one, which is the one that counts. */
-static struct span
-find(const char *text, const char *name, size_t n, const char *behind)
-{
-	struct span found = {NULL, 0}, next;
-
-	while ((next = find_first(text, name, n, behind)).start != NULL) {
-		found = next;
-		text = next.start + next.n;
-	}
-	return found;
-}
-
-/* In one line, each run of blanks one of them: the caller's. */
-static char *
-squeezed(struct span s)
-{
-	char *out = mem_zalloc(s.n + 1), *to = out;
-	bool is_comment = false;
-
-	for (size_t i = 0; i < s.n; i++) {
-		if (i == 0 || s.start[i - 1] == '\n')
-			is_comment = is_passed_over(s.start + i);
-		if (is_comment)
-			continue;
-		if (strchr(BLANKS "\n", s.start[i]) == NULL)
-			*to++ = s.start[i];
-		else if (to > out && to[-1] != ' ')
-			*to++ = ' ';
-	}
-	if (to > out && to[-1] == ' ')
-		to[-1] = '\0';
-	return out;
-}
-
-static char *
-without(char *text, struct span cut)
-{
-	char *less = mem_printf(
-	    "%.*s%s", (int)(cut.start - text), text, cut.start + cut.n);
-
-	mem_free(text);
-	return less;
-}
 
 /* ---- main.cf --------------------------------------------------------------
  */
@@ -146,32 +46,32 @@ is_of_lane(const struct setupplan *plan, const struct setting *s)
 }
 
 static bool
-is_in_comment(struct span s, const char *at)
+is_in_comment(struct setupspan s, const char *at)
 {
 	while (at > s.start && at[-1] != '\n')
 		at--;
-	return is_passed_over(at);
+	return setupspan_is_passed_over(at);
 }
 
 /* A word with what separates it from the next one on its line; of the last on
  * its line, from the one before; its line, where it is alone there. */
-static struct span
+static struct setupspan
 with_separators(const char *from, const char *to)
 {
 	const char *next = to + strspn(to, BLANKS ",");
 
 	if (*next != '\n' && *next != '\0')
-		return (struct span){from, (size_t)(next - from)};
+		return (struct setupspan){from, (size_t)(next - from)};
 	while (strchr(BLANKS ",", from[-1]) != NULL)
 		from--;
 	if (from[-1] == '\n')
 		next += *next == '\n';
-	return (struct span){from, (size_t)(next - from)};
+	return (struct setupspan){from, (size_t)(next - from)};
 }
 
 /* Where word stands in a list. */
-static struct span
-find_word(struct span list, const char *word)
+static struct setupspan
+find_word(struct setupspan list, const char *word)
 {
 	size_t n = strlen(word);
 	const char *end = list.start + list.n, *at = list.start;
@@ -185,7 +85,7 @@ find_word(struct span list, const char *word)
 		    !is_in_comment(list, from))
 			return with_separators(from, to);
 	}
-	return (struct span){NULL, 0};
+	return (struct setupspan){NULL, 0};
 }
 
 static char *
@@ -195,24 +95,24 @@ take_word(const struct setupplan *plan, const char *name, const char *word,
 	size_t n = strlen(name);
 	bool is_taken = false;
 	size_t at = 0;
-	struct span list;
+	struct setupspan list;
 	char *line;
 
-	while (
-	    (list = find_first(text + at, name, n, BLANKS "=")).start != NULL) {
-		struct span cut = find_word(list, word);
+	while ((list = setupspan_find_first(text + at, name, n, BLANKS "="))
+		   .start != NULL) {
+		struct setupspan cut = find_word(list, word);
 
 		at = (size_t)(list.start - text);
 		if (cut.start == NULL) {
 			at += list.n;
 			continue;
 		}
-		text = without(text, cut);
+		text = setupspan_without(text, cut);
 		is_taken = true;
 	}
 	if (!is_taken)
 		return text;
-	line = squeezed(find(text, name, n, BLANKS "="));
+	line = setupspan_squeezed(setupspan_find(text, name, n, BLANKS "="));
 	(void)buf_addf(told,
 	    "%s/main.cf: %s was changed by hand since; without the lanes: "
 	    "%s\n",
@@ -258,12 +158,12 @@ take_own(const struct setupplan *plan, const struct setting *s, char *text,
     struct buf *told)
 {
 	size_t at = 0;
-	struct span found;
+	struct setupspan found;
 
 	while (
-	    (found = find_first(text + at, s->name, s->n, BLANKS "=")).start !=
-	    NULL) {
-		char *now = squeezed(found);
+	    (found = setupspan_find_first(text + at, s->name, s->n, BLANKS "="))
+		.start != NULL) {
+		char *now = setupspan_squeezed(found);
 		bool is_same =
 		    strcmp(value_of(s, now), value_of(s, s->line)) == 0;
 
@@ -271,7 +171,7 @@ take_own(const struct setupplan *plan, const struct setting *s, char *text,
 		if (!is_same && is_of_lane(plan, s))
 			tell(plan, told, now, "and goes with its lane");
 		if (is_same || is_of_lane(plan, s))
-			text = without(text, found);
+			text = setupspan_without(text, found);
 		else
 			at += found.n;
 		mem_free(now);
@@ -283,16 +183,16 @@ static char *
 take_setting(const struct setupplan *plan, const struct setting *s, char *text,
     struct buf *told)
 {
-	struct span left;
+	struct setupspan left;
 	char *now;
 
 	text = take_own(plan, s, text, told);
 	if (is_named(s, "transport_maps") || is_named(s, SENDER_TRANSPORTS))
 		return take_words(plan, s->line, text, told);
-	left = find(text, s->name, s->n, BLANKS "=");
+	left = setupspan_find(text, s->name, s->n, BLANKS "=");
 	if (left.start == NULL)
 		return text;
-	now = squeezed(left);
+	now = setupspan_squeezed(left);
 	tell(plan, told, now, "and stays");
 	mem_free(now);
 	return text;
@@ -304,7 +204,8 @@ setupmerge_main_cf(const struct setupplan *plan, const char *added, char *text,
 {
 	bool has_settings = false;
 
-	for (const char *line = added; *line != '\0'; line = next_line(line)) {
+	for (const char *line = added; *line != '\0';
+	     line = setupspan_next_line(line)) {
 		struct setting s = {
 		    .name = line, .n = strcspn(line, SEPARATORS "=")};
 		const char *behind = line + s.n + strspn(line + s.n, BLANKS);
@@ -312,7 +213,8 @@ setupmerge_main_cf(const struct setupplan *plan, const char *added, char *text,
 		if (s.n == 0 || *behind != '=')
 			continue;
 		has_settings = true;
-		s.line = squeezed((struct span){line, size_of(line)});
+		s.line = setupspan_squeezed(
+		    (struct setupspan){line, setupspan_size(line)});
 		text = take_setting(plan, &s, text, told);
 		mem_free(s.line);
 	}
@@ -328,14 +230,14 @@ setupmerge_master_cf(const struct setupplan *plan, const char *added,
 {
 	const char *name = added + strspn(added, "\n");
 	size_t n = strcspn(name, SEPARATORS);
-	struct span found = find(text, name, n, BLANKS);
+	struct setupspan found = setupspan_find(text, name, n, BLANKS);
 	struct mastercf_entry entry;
 	bool is_lane;
 	char *line;
 
 	if (n == 0 || found.start == NULL)
 		return text;
-	line = squeezed(found);
+	line = setupspan_squeezed(found);
 	is_lane = mastercf_parse(&entry, line) && mastercf_is_lane(&entry);
 	mastercf_fini(&entry);
 	if (is_lane) {
@@ -343,7 +245,7 @@ setupmerge_master_cf(const struct setupplan *plan, const char *added,
 		    "%s/master.cf: %.*s was changed by hand since; it is taken "
 		    "out, and was:\n%.*s",
 		    plan->directory, (int)n, name, (int)found.n, found.start);
-		text = without(text, found);
+		text = setupspan_without(text, found);
 	} else {
 		(void)buf_addf(told,
 		    "%s/master.cf: %.*s is not a lane any more, and stays\n",
@@ -361,10 +263,11 @@ setupmerge_names(const char *text, const char *path)
 {
 	size_t n = strlen(path);
 
-	for (const char *line = text; *line != '\0'; line = next_line(line)) {
+	for (const char *line = text; *line != '\0';
+	     line = setupspan_next_line(line)) {
 		const char *end = line + strcspn(line, "\n"), *at = line;
 
-		if (is_passed_over(line))
+		if (setupspan_is_passed_over(line))
 			continue;
 		while ((at = strstr(at, path)) != NULL && at < end) {
 			if (strchr(SEPARATORS "}", at[n]) != NULL &&

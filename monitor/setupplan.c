@@ -17,6 +17,8 @@ enum {
 	WINDOW_FAST = 2000, /* 2 x 20 x 50 */
 	WINDOW_SLOW = 44, /* 2 x 2 x 11: advice.h, at five a second */
 	RECIPIENTS = 50,
+	SLOW_CONNECTIONS = 2,
+	RESERVE_MAX = 4,
 };
 
 static void __attribute__((format(printf, 2, 3)))
@@ -119,17 +121,96 @@ add_senders(struct setupplan *p, const struct setupplan_conf *conf)
 static void
 add_default(struct setupplan *p, const struct setupplan_conf *conf)
 {
-	if (main_cf_find(conf->cf, "default_transport") != NULL ||
-	    strcmp(conf->default_transport, "smtp") != 0) {
-		p->why_not = "it is set already";
+	if (strcmp(conf->default_transport, "smtp") != 0) {
+		p->why_not = "it is not smtp";
 		return;
 	}
 	p->is_default = true;
-	add_line(p, conf->cf, "default_transport", p->slow);
+	if (main_cf_find(conf->cf, "default_transport") != NULL)
+		p->usual = mem_printf("default_transport = %s", p->slow);
+	else
+		add_line(p, conf->cf, "default_transport", p->slow);
 	if (main_cf_find(conf->cf, "address_verify_default_transport") == NULL)
 		add_line(
 		    p, conf->cf, "address_verify_default_transport", "smtp");
 	add_senders(p, conf);
+}
+
+/* ---- what the account allows ---------------------------------------------
+ */
+
+static bool
+has_limit(const struct setupplan *p, const char *name)
+{
+	size_t n = strlen(name);
+
+	for (size_t i = 0; i < p->limit_count; i++)
+		if (strncmp(p->limits[i].setting, name, n) == 0 &&
+		    p->limits[i].setting[n] == ' ')
+			return true;
+	return false;
+}
+
+/* What main.cf has of it wins. */
+static void
+add_limit(
+    struct setupplan *p, const struct setupplan_conf *conf, const char *name)
+{
+	const struct provider_set *set = &conf->provider->set;
+	const char *own = main_cf_find(conf->cf, name);
+	const struct provider_limit *from;
+	const struct provider_source *source;
+	char value[256];
+
+	if (has_limit(p, name) || p->limit_count == SETUPPLAN_LIMITS_MAX ||
+	    !provider_set_value(set, name, value, sizeof(value), &from))
+		return;
+	source = provider_find_source(&set->chosen, from->source);
+	p->limits[p->limit_count++] = (struct setupplan_limit){
+	    .setting = mem_printf("%s = %s", name, own != NULL ? own : value),
+	    .reason = own != NULL
+			  ? mem_printf("of main.cf, which wins; of %s: %s",
+				conf->provider->name, value)
+			  : mem_printf("%s, %s, read %s",
+				provider_standing_name(from->standing),
+				source != NULL ? source->where : from->source,
+				source != NULL ? source->read_on : "never"),
+	};
+}
+
+static void
+add_provider(struct setupplan *p, const struct setupplan_conf *conf,
+    const struct site *site)
+{
+	const struct setupprovider *known = conf->provider;
+
+	if (known == NULL)
+		return;
+	/* Nobody's, where main.cf says somebody's. */
+	if (known->name[0] != '\0' || (known->why == SETUPPROVIDER_ASKED &&
+					  site->set.lane_provider[0] != '\0'))
+		p->provider = mem_strdup(known->name);
+	for (size_t i = 0; i < known->set.chosen.limit_count; i++) {
+		const char *name =
+		    provider_parameter(&known->set.chosen.limits[i]);
+
+		if (name != NULL)
+			add_limit(p, conf, name);
+	}
+}
+
+/* Connections of the account. */
+static int
+connections_of(const struct setupplan_conf *conf, const struct site *site)
+{
+	int known = conf->provider != NULL
+			? setupprovider_connections(conf->provider)
+			: 0;
+
+	return known > 0 && main_cf_find(conf->cf,
+				"lane_account_connection_limit") == NULL
+		   ? known
+		   : site->set.lane_account_connection_limit;
 }
 
 /* ---- master.cf ----------------------------------------------------------- */
@@ -150,8 +231,10 @@ static char *
 entry_of(const struct setupplan *p, const char *service, const char *own,
     const char *own_names, const char *class)
 {
+	bool has_provider = p->provider != NULL;
+
 	return mem_printf(
-	    "%s/unix = %s unix - - n - 1 lane -o lane_smarthost=%s %s"
+	    "%s/unix = %s unix - - n - 1 lane -o lane_smarthost=%s%s%s%s"
 	    " -o smtp_tls_security_level=secure -o smtp_tls_CAfile=" AUTHORITIES
 	    " -o smtp_tls_CApath="
 	    " -o smtp_sasl_auth_enable=yes"
@@ -160,17 +243,59 @@ entry_of(const struct setupplan *p, const char *service, const char *own,
 	    " -o smtp_sender_dependent_authentication=no"
 	    " -o smtp_tls_wrappermode=no -o smtp_tls_policy_maps="
 	    " -o smtp_fallback_relay="
-	    " -o { smtpd_log_access_permit_actions = ${lane_smarthost?{}}%s"
+	    " -o { smtpd_log_access_permit_actions = ${lane_smarthost?{}}%s%s"
 	    " ${%s_destination_concurrency_limit?{}}"
 	    " ${%s_initial_destination_concurrency?{}}"
 	    " ${%s_destination_recipient_limit?{}}"
 	    " ${%s_destination_rate_delay?{}} } class=%s",
-	    service, service, p->nexthop, own, p->login, own_names, service,
+	    service, service, p->nexthop,
+	    has_provider ? " -o lane_provider=" : "",
+	    has_provider ? p->provider : "", own, p->login,
+	    has_provider ? " ${lane_provider?{}}" : "", own_names, service,
 	    service, service, service, class);
 }
 
+/* Of the account's connections fast always has as many as slow leaves, some at
+ * most, and neither has more than there are. */
 static void
-add_entries(struct setupplan *p, const struct site *site)
+add_fast(struct setupplan *p, const struct site *site, int connections)
+{
+	int left = connections > SLOW_CONNECTIONS
+		       ? connections - SLOW_CONNECTIONS
+		       : connections - 1;
+	int reserve = left < RESERVE_MAX ? left : RESERVE_MAX;
+	bool is_less = connections < site->set.lane_connection_limit;
+	char own[128] = "", *names;
+	size_t n = 0;
+
+	if (is_less)
+		n = (size_t)snprintf(own, sizeof(own),
+		    " -o lane_connection_limit=%d", connections);
+	if (reserve > 0)
+		(void)snprintf(own + n, sizeof(own) - n,
+		    " -o lane_connection_reserve=%d", reserve);
+	names =
+	    mem_printf("%s%s", is_less ? " ${lane_connection_limit?{}}" : "",
+		reserve > 0 ? " ${lane_connection_reserve?{}}" : "");
+	p->entries[0] = entry_of(p, p->fast, own, names, "fast");
+	mem_free(names);
+}
+
+static void
+add_slow(struct setupplan *p, int connections)
+{
+	char own[128];
+
+	(void)snprintf(own, sizeof(own),
+	    " -o lane_connection_limit=%d -o lane_message_rate_limit=5/1s",
+	    connections < SLOW_CONNECTIONS ? connections : SLOW_CONNECTIONS);
+	p->entries[1] = entry_of(p, p->slow, own,
+	    " ${lane_connection_limit?{}} ${lane_message_rate_limit?{}}",
+	    "slow");
+}
+
+static void
+add_entries(struct setupplan *p, const struct site *site, int connections)
 {
 	const char *services[] = {p->fast, p->slow};
 
@@ -178,12 +303,8 @@ add_entries(struct setupplan *p, const struct site *site)
 		if (has_service(site, services[i]))
 			add_conflict(p, "master.cf has a service %s already",
 			    services[i]);
-	p->entries[0] = entry_of(p, p->fast, "-o lane_connection_reserve=4",
-	    " ${lane_connection_reserve?{}}", "fast");
-	p->entries[1] = entry_of(p, p->slow,
-	    "-o lane_connection_limit=2 -o lane_message_rate_limit=5/1s",
-	    " ${lane_connection_limit?{}} ${lane_message_rate_limit?{}}",
-	    "slow");
+	add_fast(p, site, connections);
+	add_slow(p, connections);
 }
 
 /* ---- the words ----------------------------------------------------------- */
@@ -244,7 +365,8 @@ setupplan_make(struct setupplan *plan, const struct site *site,
 	add_windows(plan, conf->cf, plan->fast, WINDOW_FAST);
 	add_windows(plan, conf->cf, plan->slow, WINDOW_SLOW);
 	add_default(plan, conf);
-	add_entries(plan, site);
+	add_provider(plan, conf, site);
+	add_entries(plan, site, connections_of(conf, site));
 	return true;
 }
 
@@ -253,7 +375,8 @@ setupplan_fini(struct setupplan *plan)
 {
 	char *const texts[] = {plan->nexthop, plan->directory, plan->fast,
 	    plan->slow, plan->login, plan->transport, plan->record, plan->maps,
-	    plan->senders, plan->entries[0], plan->entries[1]};
+	    plan->senders, plan->usual, plan->provider, plan->entries[0],
+	    plan->entries[1]};
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
 		mem_free(texts[i]);
@@ -261,5 +384,9 @@ setupplan_fini(struct setupplan *plan)
 		mem_free(plan->lines[i]);
 	for (size_t i = 0; i < plan->conflict_count; i++)
 		mem_free(plan->conflicts[i]);
+	for (size_t i = 0; i < plan->limit_count; i++) {
+		mem_free(plan->limits[i].setting);
+		mem_free(plan->limits[i].reason);
+	}
 	*plan = (struct setupplan){.nexthop = NULL};
 }

@@ -5,8 +5,11 @@
  *   NAME_login               table with the login (lane_login)
  *   NAME_transport           table with the domains that are fast, behind those
  *                            of transport_maps
- *   default_transport        slow, where nothing is written of it; senders with
- *                            relays of their own stay with smtp
+ *   default_transport        slow, where it is smtp; senders with relays of
+ *                            their own stay with smtp
+ *   lane_provider            of both entries, where it is known whose the next
+ *                            hop is; of the account's connections, fast has
+ *                            some reserved
  *
  * Pure: of the site as postconf knows it. What would replace something is a
  * conflict, and then there is no plan.
@@ -18,9 +21,20 @@
 #include <stddef.h>
 
 #include "agent/settings/main_cf.h"
+#include "monitor/setupprovider.h"
 #include "monitor/site.h"
 
-enum { SETUPPLAN_LINES_MAX = 16, SETUPPLAN_CONFLICTS_MAX = 16 };
+enum {
+	SETUPPLAN_LINES_MAX = 16,
+	SETUPPLAN_CONFLICTS_MAX = 16,
+	SETUPPLAN_LIMITS_MAX = 8,
+};
+
+/* What the provider gives that was not set. */
+struct setupplan_limit {
+	char *setting; /* "name = value" */
+	char *reason;
+};
 
 struct setupplan {
 	char *nexthop, *directory;
@@ -29,9 +43,14 @@ struct setupplan {
 	char *maps; /* transport_maps = ...; NULL: it has the table */
 	char *senders; /* sender_dependent_default_transport_maps = ...; NULL:
 			  no sender has a relay of its own */
+	char *usual; /* default_transport = slow, in the place of smtp, which
+			is written there; NULL: it is of lines, or stays */
 	char *lines[SETUPPLAN_LINES_MAX]; /* "name = value", of main.cf */
 	size_t line_count;
 	char *entries[2]; /* "fast/unix = fast unix - - n ..." */
+	char *provider; /* lane_provider of both; NULL: it is left alone */
+	struct setupplan_limit limits[SETUPPLAN_LIMITS_MAX];
+	size_t limit_count;
 	bool is_default; /* default_transport becomes slow */
 	const char *why_not; /* why it does not, else NULL */
 	char *conflicts[SETUPPLAN_CONFLICTS_MAX];
@@ -42,6 +61,7 @@ struct setupplan {
  * they are in force, unexpanded. */
 struct setupplan_conf {
 	const struct main_cf *cf;
+	const struct setupprovider *provider; /* NULL: that is of no interest */
 	const char *transport_maps, *default_transport;
 	const char *sender_relayhosts; /* sender_dependent_relayhost_maps */
 	/* sender_dependent_default_transport_maps; what verify(8) has of it */

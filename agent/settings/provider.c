@@ -6,6 +6,7 @@
 
 #include "common/base/mem.h"
 #include "common/base/words.h"
+#include "common/smtp/nexthop.h"
 
 static const struct {
 	const char *name, *parameter;
@@ -202,20 +203,64 @@ read_source(struct reader *in)
 	return true;
 }
 
+static void
+add_text(char ***texts, size_t *count, struct slice text)
+{
+	void *place;
+	char **to;
+
+	*texts = grow(*texts, (*count)++, sizeof(**texts), &place);
+	to = place;
+	*to = dup(text);
+}
+
 static bool
 read_note(struct reader *in)
 {
 	struct provider *p = in->provider;
-	void *place;
-	char **note;
 
 	if (in->rest.n == 0)
 		return complain(in, "nothing follows the word");
 	if (p->note_count == PROVIDER_ITEMS_MAX)
 		return complain(in, "more than %d notes", PROVIDER_ITEMS_MAX);
-	p->notes = grow(p->notes, p->note_count++, sizeof(*p->notes), &place);
-	note = place;
-	*note = dup(in->rest);
+	add_text(&p->notes, &p->note_count, in->rest);
+	return true;
+}
+
+/* A host name, with "*" in the place of any label but the last. */
+static bool
+is_host_pattern(struct slice word)
+{
+	char *name = dup(word), *any;
+	bool is_good;
+
+	while ((any = strstr(name, "*.")) != NULL &&
+	       (any == name || any[-1] == '.'))
+		*any = 'x';
+	is_good =
+	    strchr(name, '.') != NULL && nexthop_is_hostname(slice_str(name));
+	mem_free(name);
+	return is_good;
+}
+
+static bool
+read_host(struct reader *in)
+{
+	struct provider *p = in->provider;
+	struct slice word = {NULL, 0};
+
+	(void)words_next(&in->rest, &word);
+	if (in->rest.n > 0 && in->rest.p[0] != '#')
+		return complain(in, "nothing but # and a remark may follow the "
+				    "host");
+	if (!is_host_pattern(word))
+		return complain(in,
+		    "bad host \"%.*s\": must be a name such as "
+		    "mail.example.com, with * for any one label",
+		    shown(word), word.p);
+	if (p->host_count == PROVIDER_ITEMS_MAX)
+		return complain(in, "more than %d hosts", PROVIDER_ITEMS_MAX);
+	add_text(&p->hosts, &p->host_count, word);
 	return true;
 }
 
@@ -360,13 +405,15 @@ read_line(struct reader *in)
 		return read_source(in);
 	if (slice_eq_nocase(word, "note"))
 		return read_note(in);
+	if (slice_eq_nocase(word, "host"))
+		return read_host(in);
 	if (slice_eq_nocase(word, "provider"))
 		return read_provider(in);
 	if (slice_eq_nocase(word, "about"))
 		return set_text(in, &in->provider->about);
 	return complain(in,
-	    "bad word \"%.*s\": must be provider, about, source, limit, "
-	    "note or reply",
+	    "bad word \"%.*s\": must be provider, about, host, source, "
+	    "limit, note or reply",
 	    shown(word), word.p);
 }
 
@@ -409,6 +456,9 @@ provider_fini(struct provider *provider)
 	}
 	for (size_t i = 0; i < provider->note_count; i++)
 		mem_free(provider->notes[i]);
+	for (size_t i = 0; i < provider->host_count; i++)
+		mem_free(provider->hosts[i]);
+	mem_free(provider->hosts);
 	mem_free(provider->limits);
 	mem_free(provider->sources);
 	mem_free(provider->notes);
@@ -427,6 +477,34 @@ provider_find_source(const struct provider *provider, const char *name)
 		if (strcmp(provider->sources[i].name, name) == 0)
 			return &provider->sources[i];
 	return NULL;
+}
+
+/* Label by label; "*" is any one. */
+static bool
+is_like(const char *pattern, const char *host)
+{
+	for (;;) {
+		size_t p = strcspn(pattern, "."), h = strcspn(host, ".");
+
+		if (!(p == 1 && *pattern == '*' && h > 0) &&
+		    !(p == h && strncasecmp(pattern, host, p) == 0))
+			return false;
+		pattern += p;
+		host += h;
+		if (*pattern == '\0' || *host == '\0')
+			return *pattern == *host;
+		pattern++;
+		host++;
+	}
+}
+
+bool
+provider_has_host(const struct provider *provider, const char *host)
+{
+	for (size_t i = 0; i < provider->host_count; i++)
+		if (is_like(provider->hosts[i], host))
+			return true;
+	return false;
 }
 
 bool

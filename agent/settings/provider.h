@@ -2,12 +2,14 @@
  *
  *   provider ses
  *   about Amazon SES, SMTP interface
+ *   host email-smtp.*.amazonaws.com
  *   source A1 2026-08 docs.aws.amazon.com/ses/latest/dg/quotas.html
  *   limit recipients-per-message 50 per message published A1
  *   limit recipients 1/1s per account plan A1 # sandbox; production differs
  *   note what an administrator should know
  *   reply eod 454 * /sending rate exceeded/ slow
  *
+ *   host NAME                         one of its hosts; * is any one label
  *   limit UNIT VALUE per SCOPE STANDING SOURCE [# remark]
  *
  * UNIT      messages, recipients, octets, connects (new connections): VALUE is
@@ -75,7 +77,7 @@ enum provider_standing {
 	PROVIDER_STANDINGS
 };
 
-enum { PROVIDER_ITEMS_MAX = 200 /* limits, sources, notes: of each */ };
+enum { PROVIDER_ITEMS_MAX = 200 /* limits, sources, hosts, notes: of each */ };
 
 struct provider_source {
 	char *name, *read_on, *where;
@@ -98,8 +100,8 @@ struct provider {
 	char *name, *about; /* "" when the file does not say */
 	struct provider_source *sources;
 	struct provider_limit *limits;
-	char **notes;
-	size_t source_count, limit_count, note_count;
+	char **notes, **hosts;
+	size_t source_count, limit_count, note_count, host_count;
 };
 
 /* Fills *provider, always; its reply lines are added to rules. false: some
@@ -118,6 +120,9 @@ const char *provider_parameter(const struct provider_limit *limit);
  * NULL) is the limit it comes from, the first when several are joined. */
 bool provider_value(const struct provider *provider, const char *parameter,
     char *out, size_t n, const struct provider_limit **from_out);
+
+/* One of its host lines is for this name, in whatever case. */
+bool provider_has_host(const struct provider *provider, const char *host);
 
 /* NULL when the file has no such source. */
 const struct provider_source *provider_find_source(

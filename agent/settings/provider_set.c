@@ -70,12 +70,31 @@ is_conf(const struct dirent *entry)
 	       strcmp(entry->d_name, "general.conf") != 0;
 }
 
+int
+provider_set_names(const char *directory, char ***names_out)
+{
+	struct dirent **found;
+	int count = scandir(directory, &found, is_conf, alphasort);
+
+	*names_out = NULL;
+	if (count < 0)
+		return -1;
+	*names_out = mem_zarray((size_t)count + 1, sizeof(**names_out));
+	for (int i = 0; i < count; i++) {
+		(*names_out)[i] =
+		    mem_strndup(found[i]->d_name, strlen(found[i]->d_name) - 5);
+		free(found[i]);
+	}
+	free(found);
+	return count;
+}
+
 /* "authsmtp, emailit, ...", or why there are none. */
 static void
 list_providers(const char *directory, struct buf *out)
 {
-	struct dirent **found;
-	int count = scandir(directory, &found, is_conf, alphasort);
+	char **names;
+	int count = provider_set_names(directory, &names);
 
 	if (count <= 0)
 		(void)buf_addf(out,
@@ -83,12 +102,10 @@ list_providers(const char *directory, struct buf *out)
 		    "is none in %s",
 		    directory);
 	for (int i = 0; i < count; i++) {
-		(void)buf_addf(out, "%s%.*s", i > 0 ? ", " : "",
-		    (int)strlen(found[i]->d_name) - 5, found[i]->d_name);
-		free(found[i]);
+		(void)buf_addf(out, "%s%s", i > 0 ? ", " : "", names[i]);
+		mem_free(names[i]);
 	}
-	if (count >= 0)
-		free(found);
+	mem_free(names);
 }
 
 static void

@@ -36,6 +36,10 @@ void provider_set_fini(struct provider_set *provider);
 /* Adds a file of at most RULES_FILE_MAX octets to out: 0, or an errno value. */
 int provider_read_file(const char *path, struct buf *out);
 
+/* The names that lane_provider may have, in order; each, and the array, is the
+ * caller's. The count; -1: errno says why directory cannot be read. */
+int provider_set_names(const char *directory, char ***names_out);
+
 /* The value the provider has for one of our parameters; false: none. A count
  * above what the parameter takes is cut to that. */
 bool provider_set_value(const struct provider_set *provider,

@@ -87,11 +87,12 @@ static const struct verb {
 	"wrong, and the\n  command that repairs it. Exit status: 0 well, 1 a "
 	"warning, 2 an error.",
 	doctor_run, 0, 0, 0, ""},
-    {"setup", "NEXTHOP [--name NAME] [--apply|--undo]",
-	"Two lanes to a smarthost: what would be added to main.cf and "
-	"master.cf; --apply\n  adds it, and nothing is replaced; --undo takes "
-	"it back, octet for octet.",
-	setup_run, 1, 1, TAKES_SETUP, "[mail.provider.example]:587"},
+    {"setup", "[NEXTHOP] [--provider NAME|none] [--name NAME] [--apply|--undo]",
+	"Two lanes to a smarthost, with the limits of its provider: what "
+	"would be changed in\n  main.cf and master.cf; --apply does it, --undo "
+	"takes it back, octet for octet\n  (without NEXTHOP). --provider: "
+	"where NEXTHOP does not tell whose it is. --name: of\n  more lanes.",
+	setup_run, 0, 1, TAKES_SETUP, "[mail.provider.example]:587"},
     {"replay", "LOG [LANE] [-o NAME=VALUE]...",
 	"The mail of a day's log once more, in seconds, with other settings "
 	"(none: those in\n  force): waits, sessions, quotas, when a backlog "
@@ -388,10 +389,12 @@ is_usage_right(const struct verb *verb, const struct command *c)
 		    "%s: it takes neither --to nor --count", verb->name);
 	else if (c->override_count > 0 && (verb->takes & TAKES_SETTINGS) == 0)
 		command_complain("%s: it takes no -o", verb->name);
-	else if ((c->is_apply || c->is_undo || c->setup_name != NULL) &&
+	else if ((c->is_apply || c->is_undo || c->setup_name != NULL ||
+		     c->provider != NULL) &&
 		 (verb->takes & TAKES_SETUP) == 0)
 		command_complain(
-		    "%s: it takes no --apply, --undo, --name", verb->name);
+		    "%s: it takes no --apply, --undo, --name, --provider",
+		    verb->name);
 	else
 		return true;
 	return false;
@@ -400,6 +403,7 @@ is_usage_right(const struct verb *verb, const struct command *c)
 static const struct option long_options[] = {
     {"apply", no_argument, NULL, 'a'},
     {"name", required_argument, NULL, 'N'},
+    {"provider", required_argument, NULL, 'p'},
     {"undo", no_argument, NULL, 'u'},
     {"count", required_argument, NULL, 'n'},
     {"to", required_argument, NULL, 't'},
@@ -459,6 +463,9 @@ take_option(struct line *l, int option)
 		break;
 	case 'o':
 		l->overrides[l->c.override_count++] = optarg;
+		break;
+	case 'p':
+		l->c.provider = optarg;
 		break;
 	case 'q':
 		l->c.is_quiet = true;

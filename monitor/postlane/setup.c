@@ -1,9 +1,11 @@
 /* setup: two lanes to a smarthost, added to a configuration that works. */
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 #include <termios.h>
@@ -15,6 +17,7 @@
 #include "monitor/findings.h"
 #include "monitor/postlane/command.h"
 #include "monitor/setup.h"
+#include "monitor/setuplogin.h"
 
 enum { LOGIN_MAX = 1000, TOLD_MAX = 1 << 20 };
 
@@ -63,8 +66,10 @@ ask(struct command *c, struct postconf *pc, const struct main_cf *cf)
 	return is_told;
 }
 
+/* provider NULL: nothing is added by this plan. */
 static bool
-make_plan(struct command *c, struct setupplan *plan)
+make_plan(struct command *c, const char *nexthop,
+    const struct setupprovider *provider, struct setupplan *plan)
 {
 	const char *name = c->setup_name != NULL ? c->setup_name : "";
 	struct postconf pc = {.asked = NULL};
@@ -76,6 +81,7 @@ make_plan(struct command *c, struct setupplan *plan)
 	if (ask(c, &pc, &cf)) {
 		struct setupplan_conf conf = {
 		    .cf = &cf,
+		    .provider = provider,
 		    .transport_maps = unexpanded(&pc, &cf, "transport_maps"),
 		    .sender_relayhosts =
 			unexpanded(&pc, &cf, "sender_dependent_relayhost_maps"),
@@ -88,8 +94,8 @@ make_plan(struct command *c, struct setupplan *plan)
 		    .default_transport = value_of(&pc, "default_transport"),
 		};
 
-		is_made = setupplan_make(plan, &c->site, &conf, c->argv[0],
-		    name, error, sizeof(error));
+		is_made = setupplan_make(
+		    plan, &c->site, &conf, nexthop, name, error, sizeof(error));
 		if (!is_made)
 			command_complain("%s", error);
 	}
@@ -117,14 +123,68 @@ print_command(
 	putchar('\n');
 }
 
+/* What comes of a provider's file. */
 static void
-print_plan(const struct setupplan *p)
+print_known(const struct setupplan *p, const struct setupprovider *known)
+{
+	if (known->why == SETUPPROVIDER_ASKED)
+		printf("# lane_provider=%s, since --provider says so; from "
+		       "its file comes\n",
+		    known->name);
+	else
+		printf("# lane_provider=%s, since %s is one of its hosts "
+		       "(--provider NAME or none if not); from its file "
+		       "comes\n",
+		    known->name, known->host);
+	for (size_t i = 0; i < p->limit_count; i++)
+		printf("#   %s   (%s)\n", p->limits[i].setting,
+		    p->limits[i].reason);
+	if (p->limit_count == 0)
+		printf("#   no limit, but what its replies mean\n");
+	for (size_t i = 0; i < known->set.chosen.note_count; i++)
+		printf("#   note: %s\n", known->set.chosen.notes[i]);
+}
+
+/* Whose account it is, and how that is known. */
+static void
+print_provider(const struct command *c, const struct setupplan *p,
+    const struct setupprovider *known)
+{
+	const char *of_main = c->site.set.lane_provider;
+	char *names;
+
+	if (known->name[0] != '\0') {
+		print_known(p, known);
+	} else if (known->why == SETUPPROVIDER_ASKED) {
+		printf("# no lane_provider, since --provider says so\n");
+	} else if (of_main[0] != '\0') {
+		printf("# lane_provider = %s of main.cf holds, since no file "
+		       "in %s has the host of %s\n",
+		    of_main, known->directory, p->nexthop);
+	} else {
+		names = setupprovider_names(known->directory);
+		printf("# no lane_provider, since no file in %s has the host "
+		       "of %s: what the\n"
+		       "# account allows is yours to set, "
+		       "lane_account_connection_limit above all, unless it is "
+		       "at one\n"
+		       "# of these: --provider NAME, %s\n",
+		    known->directory, p->nexthop,
+		    names[0] != '\0' ? names : "of which there is none");
+		mem_free(names);
+	}
+}
+
+static void
+print_plan(const struct command *c, const struct setupplan *p,
+    const struct setupprovider *known)
 {
 	printf("# would be done; --apply does it, --undo takes it back\n");
 	printf("# %s, for root alone, gets the login of %s\n", p->login,
 	    p->nexthop);
 	printf(
 	    "# %s gets the domains whose mail must not wait\n", p->transport);
+	print_provider(c, p, known);
 	if (p->why_not != NULL)
 		printf("# default_transport stays, since %s: mail comes to %s "
 		       "where a rule of yours sends it, or all of it by: "
@@ -133,9 +193,10 @@ print_plan(const struct setupplan *p)
 	printf("# smtpd_log_access_permit_actions stands for nothing there: it "
 	       "keeps postconf from calling names unused that it does not "
 	       "know\n");
+	print_command(p->directory, "-e", p->lines, p->line_count);
+	print_command(p->directory, "-e", &p->usual, p->usual != NULL);
 	print_command(p->directory, "-e", &p->maps, p->maps != NULL);
 	print_command(p->directory, "-e", &p->senders, p->senders != NULL);
-	print_command(p->directory, "-e", p->lines, p->line_count);
 	print_command(p->directory, "-M -e", p->entries, 2);
 }
 
@@ -149,16 +210,36 @@ texts_of(char *const *texts, size_t n)
 	return list;
 }
 
+static json_t *
+text_or_null(const char *text)
+{
+	return text != NULL ? json_string(text) : json_null();
+}
+
+static json_t *
+limits_of(const struct setupplan *p)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < p->limit_count; i++)
+		CHECK(
+		    json_array_append_new(list,
+			json_pack("{s:s, s:s}", "setting", p->limits[i].setting,
+			    "reason", p->limits[i].reason)) == 0);
+	return list;
+}
+
 static void
 print_json(const struct setupplan *p, const char *done)
 {
-	json_t *o = json_pack(
-	    "{s:i, s:s, s:s, s:[s,s], s:s, s:s, s:o, s:o, s:o, s:o}", "schema",
-	    MODEL_SCHEMA, "done", done, "nexthop", p->nexthop, "lanes", p->fast,
-	    p->slow, "login", p->login, "transport", p->transport, "main_cf",
-	    texts_of(p->lines, p->line_count), "transport_maps",
-	    p->maps != NULL ? json_string(p->maps) : json_null(), "senders",
-	    p->senders != NULL ? json_string(p->senders) : json_null(),
+	json_t *o = json_pack("{s:i, s:s, s:s, s:[s,s], s:s, s:s, s:o, s:o, "
+			      "s:o, s:o, s:o, s:o, s:o}",
+	    "schema", MODEL_SCHEMA, "done", done, "nexthop", p->nexthop,
+	    "lanes", p->fast, p->slow, "login", p->login, "transport",
+	    p->transport, "provider", text_or_null(p->provider), "limits",
+	    limits_of(p), "main_cf", texts_of(p->lines, p->line_count),
+	    "default_transport", text_or_null(p->usual), "transport_maps",
+	    text_or_null(p->maps), "senders", text_or_null(p->senders),
 	    "master_cf", texts_of(p->entries, 2));
 
 	CHECK(o != NULL);
@@ -205,7 +286,7 @@ add_login(const struct setupplan *p)
 	char login[LOGIN_MAX];
 	int status = EX_OK;
 
-	if (setup_has_login(p))
+	if (setuplogin_has(p->login, p->nexthop))
 		return EX_OK;
 	ask_login(p, login, sizeof(login));
 	if (login[0] == '\0') {
@@ -216,7 +297,7 @@ add_login(const struct setupplan *p)
 		command_complain(
 		    "the login has no \":\": must be user:password");
 		status = EX_DATAERR;
-	} else if (!setup_add_login(p, login)) {
+	} else if (!setuplogin_add(p->login, p->nexthop, login)) {
 		command_complain("%s: %s", p->login, strerror(errno));
 		status = EX_CANTCREAT;
 	}
@@ -290,7 +371,8 @@ say(const struct command *c, const struct setupplan *p, const char *done,
 }
 
 static int
-apply(struct command *c, const struct setupplan *p)
+apply(struct command *c, const struct setupplan *p,
+    const struct setupprovider *known)
 {
 	char error[1024] = "";
 	enum setup_result result =
@@ -302,6 +384,8 @@ apply(struct command *c, const struct setupplan *p)
 		return status;
 	}
 	status = add_login(p);
+	if (result != SETUP_NOTHING && !c->is_json)
+		print_provider(c, p, known);
 	if (result == SETUP_NOTHING)
 		say(c, p, "nothing", "are there already");
 	else
@@ -355,7 +439,8 @@ undo(struct command *c, const struct setupplan *p)
 }
 
 static int
-show(struct command *c, const struct setupplan *p)
+show(struct command *c, const struct setupplan *p,
+    const struct setupprovider *known)
 {
 	if (setup_is_there(p))
 		say(c, p, "nothing", "are there already");
@@ -364,34 +449,124 @@ show(struct command *c, const struct setupplan *p)
 	else if (c->is_json)
 		print_json(p, "shown");
 	else
-		print_plan(p);
+		print_plan(c, p, known);
 	return EX_OK;
+}
+
+/* What would be changed, or changing it. */
+static int
+add(struct command *c)
+{
+	struct setupprovider known;
+	struct setupplan plan;
+	char error[1024];
+	int status;
+
+	if (!setupprovider_find(&known, &c->site.set, c->argv[0], c->provider,
+		error, sizeof(error))) {
+		command_complain("%s", error);
+		return EX_USAGE;
+	}
+	if (!make_plan(c, c->argv[0], &known, &plan)) {
+		setupprovider_fini(&known);
+		return EX_USAGE;
+	}
+	if (!c->is_apply)
+		status = show(c, &plan, &known);
+	else if (setup_is_there(&plan) || is_free_of_conflicts(c, &plan))
+		status = apply(c, &plan, &known);
+	else
+		status = EX_CANTCREAT;
+	setupplan_fini(&plan);
+	setupprovider_fini(&known);
+	return status;
+}
+
+static int
+nothing_to_undo(const struct command *c)
+{
+	if (c->is_json)
+		command_print_json(json_pack(
+		    "{s:i, s:s}", "schema", MODEL_SCHEMA, "done", "nothing"));
+	else
+		printf("%s: there are no lanes of this command%s%s\n",
+		    c->site.set.config_directory,
+		    c->setup_name != NULL ? " with the name " : "",
+		    c->setup_name != NULL ? c->setup_name : "");
+	return EX_OK;
+}
+
+/* Of the next hop that is given, else of the one that was added. */
+static int
+take_out(struct command *c)
+{
+	const char *name = c->setup_name != NULL ? c->setup_name : "";
+	char *added = setup_nexthop(c->site.set.config_directory, name);
+	const char *nexthop = c->argc > 0 ? c->argv[0] : added;
+	struct setupplan plan;
+	int status = EX_USAGE;
+
+	if (nexthop == NULL) {
+		status = nothing_to_undo(c);
+	} else if (make_plan(c, nexthop, NULL, &plan)) {
+		status = undo(c, &plan);
+		setupplan_fini(&plan);
+	}
+	mem_free(added);
+	return status;
+}
+
+static bool
+is_asked_rightly(const struct command *c)
+{
+	if (c->is_apply && c->is_undo)
+		command_complain("setup: --apply or --undo, not both");
+	else if (c->is_undo && c->provider != NULL)
+		command_complain("setup: --undo takes no --provider");
+	else if (!c->is_undo && c->argc == 0)
+		command_complain("setup: NEXTHOP is missing, such as "
+				 "[mail.example.com]:587");
+	else
+		return true;
+	return false;
+}
+
+/* One at a time, until it is closed; -1: which was told. */
+static int
+lock(const char *directory)
+{
+	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return fd;
+	if (fd >= 0 && errno == EWOULDBLOCK)
+		command_complain("%s is being changed by another postlane "
+				 "setup; nothing was changed",
+		    directory);
+	else
+		command_complain("%s: %s", directory, strerror(errno));
+	if (fd >= 0)
+		(void)close(fd);
+	return -1;
 }
 
 int
 setup_run(struct command *c)
 {
-	struct setupplan plan;
-	int status;
+	int held, status;
 
-	if (c->is_apply && c->is_undo) {
-		command_complain("setup: --apply or --undo, not both");
+	if (!is_asked_rightly(c))
 		return EX_USAGE;
-	}
-	if ((c->is_apply || c->is_undo) && geteuid() != 0) {
+	if (!c->is_apply && !c->is_undo)
+		return add(c);
+	if (geteuid() != 0) {
 		command_complain("only root may change a configuration");
 		return EX_NOPERM;
 	}
-	if (!make_plan(c, &plan))
-		return EX_USAGE;
-	if (c->is_undo)
-		status = undo(c, &plan);
-	else if (!c->is_apply)
-		status = show(c, &plan);
-	else if (setup_is_there(&plan) || is_free_of_conflicts(c, &plan))
-		status = apply(c, &plan);
-	else
-		status = EX_CANTCREAT;
-	setupplan_fini(&plan);
+	held = lock(c->site.set.config_directory);
+	if (held < 0)
+		return EX_TEMPFAIL;
+	status = c->is_undo ? take_out(c) : add(c);
+	(void)close(held);
 	return status;
 }

@@ -86,6 +86,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		  rules, &errors) == (buf_len(&errors) == 0));
 	CHECK(rules_count(rules) <= RULES_MAX);
 	check_limits(&provider);
+	(void)provider_has_host(&provider, reply);
 	check_match(rules, reply);
 	provider_fini(&provider);
 	rules_free(&rules);

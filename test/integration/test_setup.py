@@ -1,5 +1,6 @@
 """postlane setup: adds two lanes to sites of several kinds, twice, and takes
 them back octet for octet. No Postfix runs but where mail is to go out."""
+import fcntl
 import hashlib
 import json
 import os
@@ -13,12 +14,13 @@ from harness.simulator import Simulator
 from harness.upstream import PASSWORD, USER
 
 # What people have: nothing; other transports and tables; no end of the last
-# line; a default of their own; senders with relays of their own.
+# line, of a default that is Postfix's; a default of their own; senders with
+# relays of their own.
 SITES = {
     "bare": "",
     "tables": "transport_maps = hash:/a/transport,\n    regexp:/b\n"
               "# a comment\nrelayhost = [relay.example]\n\n\n",
-    "unended": "relayhost = [relay.example]",
+    "unended": "default_transport = smtp\nrelayhost = [relay.example]",
     "default": "default_transport = relay\n",
     "senders": "sender_dependent_relayhost_maps = static:[else.example]\n",
 }
@@ -110,9 +112,87 @@ def test_apply_twice_and_undo_leaves_no_octet(site, kind):
         "postmap", "-q", "[mail.example]:587",
         f"texthash:{origin.etc}/lane_login")
     assert done.stdout == login
-    run_setup(origin, "[mail.example]:587 --undo")
+    run_setup(origin, "--undo")
     assert contents(origin.etc) == before
     assert "not there" in run_setup(origin, "[mail.example]:587 --undo")
+    assert "there are no lanes" in run_setup(origin, "--undo")
+
+
+def test_default_that_was_smtp_is_smtp_again(site):
+    """Beside what was changed since; unless it was changed itself."""
+    origin = site("default_transport = smtp\nrelayhost = [relay.example]\n")
+    with open(f"{origin.etc}/main.cf", encoding="ascii") as f:
+        main_cf = f.read()
+    run_setup(origin, "[mail.example]:587 --apply", stdin="u:p\n")
+    origin.command("postconf", "-e", "biff = yes")
+    said = run_setup(origin, "--undo")
+    assert "default_transport" not in said
+    with open(f"{origin.etc}/main.cf", encoding="ascii") as f:
+        assert f.read() == main_cf.replace("biff = no", "biff = yes")
+    run_setup(origin, "[mail.example]:587 --apply", stdin="u:p\n")
+    origin.command("postconf", "-e", "default_transport = relay")
+    said = run_setup(origin, "--undo")
+    assert "default_transport = relay: was changed by hand since" in said
+    assert origin.postconf("default_transport") == "relay"
+
+
+# Next hop, options, what is said of it, what the entries have.
+PROVIDERS = [
+    ("[smtp.office365.com]:587", "",
+     ["lane_provider=office365, since smtp.office365.com is one of its hosts",
+      "lane_account_connection_limit = 3   (published, learn.microsoft.com",
+      "lane_account_message_rate_limit = 7/1m   (of main.cf, which wins; of "
+      "office365: 30/1m)",
+      "note: Logins by password"], "office365"),
+    ("[mail.example]:587", "--provider ses ",
+     ["lane_provider=ses, since --provider says so",
+      "lane_messages_per_connection = 350   (observed, ",
+      "note: The rate and the quota are those of your account"], "ses"),
+    ("[smtp.office365.com]:587", "--provider none ",
+     ["no lane_provider, since --provider says so"], None),
+    ("[mail.example]:587", "",
+     ["no lane_provider, since no file in ", "is yours to set",
+      "--provider NAME, authsmtp, emailit, "], None),
+]
+
+
+def test_limits_of_the_account_are_the_providers(site):
+    origin = site(f"lane_provider_directory = {paths.ROOT}/providers\n"
+                  "lane_account_message_rate_limit = 7/1m\n")
+    before = contents(origin.etc)
+    for nexthop, options, said, name in PROVIDERS:
+        shown = run_setup(origin, nexthop + " " + options)
+        for text in said:
+            assert text in shown
+        assert shown.count("-o lane_provider=") == (2 if name else 0)
+        if name:
+            assert shown.count(f"-o lane_provider={name} ") == 2
+    said = run_setup(
+        origin, "[mail.example]:587 --provider sess", status=64)
+    assert "lane_provider = sess: cannot read" in said
+    said = run_setup(origin, "[127.0.0.1]:1 --provider office365 --apply",
+                     stdin="u:p\n")
+    assert "lane_account_connection_limit = 3   (published" in said
+    # what lanes make of it fits together, but that nobody is there
+    done = json.loads(origin.postlane("-j", "doctor").stdout)
+    codes = {f["code"] for f in done["findings"]}
+    assert not codes & {"CONNECTION-LIMIT", "RESERVES", "ACCOUNT-LIMIT",
+                        "WINDOW", "SETTING", "UNKNOWN-NAME"}, done
+    run_setup(origin, "--undo")
+    assert contents(origin.etc) == before
+
+
+def test_one_at_a_time(site):
+    origin = site()
+    before = contents(origin.etc)
+    lock = os.open(origin.etc, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        said = run_setup(origin, "[mail.example]:587 --apply", status=75)
+    finally:
+        os.close(lock)
+    assert "is being changed by another postlane setup" in said
+    assert contents(origin.etc) == before
 
 
 def test_undo_leaves_a_login_that_came_behind(site):

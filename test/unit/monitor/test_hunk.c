@@ -50,6 +50,32 @@ hunk_revert_is_what_was_there_before(void **state)
 }
 
 static void
+hunk_of_lines_has_them_whole(void **state)
+{
+	struct hunk hunk;
+	char *text;
+
+	(void)state;
+	hunk_make_lines(
+	    &hunk, "a = 1\nd = smtp\nb = 2\n", "a = 1\nd = slow\nb = 2\n");
+	assert_string_equal(hunk.old, "d = smtp\n");
+	assert_string_equal(hunk.new, "d = slow\n");
+	text = hunk_revert(&hunk, "a = 7\nd = slow\nx_d = slow:\n");
+	assert_string_equal(text, "a = 7\nd = smtp\nx_d = slow:\n");
+	mem_free(text);
+	hunk_fini(&hunk);
+	hunk_make_lines(&hunk, "d = smtp\n\tx\n", "d = slow\n");
+	assert_string_equal(hunk.old, "d = smtp\n\tx\n");
+	assert_string_equal(hunk.new, "d = slow\n");
+	hunk_fini(&hunk);
+	/* without an end */
+	hunk_make_lines(&hunk, "d = smtp", "d = slow\n");
+	assert_string_equal(hunk.old, "d = smtp");
+	assert_string_equal(hunk.new, "d = slow\n");
+	hunk_fini(&hunk);
+}
+
+static void
 hunk_revert_leaves_what_changed_elsewhere(void **state)
 {
 	(void)state;
@@ -89,6 +115,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(hunk_revert_is_what_was_there_before),
+	    cmocka_unit_test(hunk_of_lines_has_them_whole),
 	    cmocka_unit_test(hunk_revert_leaves_what_changed_elsewhere),
 	    cmocka_unit_test(hunk_that_was_changed_or_doubled_is_gone),
 	    cmocka_unit_test(hunk_that_goes_on_or_begins_elsewhere_is_gone),

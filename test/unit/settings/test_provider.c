@@ -135,6 +135,11 @@ provider_says_what_is_wrong_and_what_is_allowed(void **state)
 	    {"limits", "bad word \"limits\": must be provider, "},
 	    {"provider a/b", "bad name"},
 	    {"about", "nothing follows"},
+	    {"host", "bad host \"\": must be a name such as "},
+	    {"host smtp.*", "bad host \"smtp.*\""},
+	    {"host smtp*.a.example", "bad host \"smtp*.a.example\""},
+	    {"host localhost", "bad host \"localhost\""},
+	    {"host a.example b.example", "nothing but #"},
 	    {"source A 2026", "must be source NAME YYYY-MM"},
 	    {"limit apples 3", "bad unit \"apples\": must be messages, "},
 	    {"limit messages 3", "bad value \"3\": "},
@@ -165,6 +170,21 @@ provider_says_what_is_wrong_and_what_is_allowed(void **state)
 		    strstr(buf_str(&errors), t[i].says) == NULL)
 			fail_msg("%s: %s", t[i].line, buf_str(&errors));
 	}
+}
+
+static void
+provider_knows_its_hosts(void **state)
+{
+	(void)state;
+	read_text("host mail.a.example # in front\nhost smtp.*.b.example\n");
+	assert_true(provider_has_host(&provider, "mail.a.example"));
+	assert_true(provider_has_host(&provider, "MAIL.A.example"));
+	assert_true(provider_has_host(&provider, "smtp.eu-1.b.example"));
+	assert_false(provider_has_host(&provider, "smtp.b.example"));
+	assert_false(provider_has_host(&provider, "smtp.x.eu.b.example"));
+	assert_false(provider_has_host(&provider, "mail.a.example.org"));
+	assert_false(provider_has_host(&provider, "a.example"));
+	assert_false(provider_has_host(&provider, ""));
 }
 
 /* Every file we ship is good, is called what it says, and fills parameters
@@ -330,6 +350,7 @@ main(void)
 	    T(provider_keeps_what_it_reads),
 	    T(provider_fills_parameters_by_what_is_sure),
 	    T(provider_says_what_is_wrong_and_what_is_allowed),
+	    T(provider_knows_its_hosts),
 	    T(provider_shipped_files_are_good),
 	    T(provider_shipped_rules_know_real_replies),
 	};
