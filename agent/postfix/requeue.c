@@ -184,13 +184,14 @@ run(void *ctx)
 	}
 	for (int i = 0; i < PASSED_OVER_MAX && r->count > 0; i++) {
 		struct entry e = r->ring[r->first];
+		bool is_there = is_deferred(r, e.id);
 
-		if (now_ms - e.added_ms < REQUEUE_YOUNG_MS) {
-			loop_timer_at(r->timer, e.added_ms + REQUEUE_YOUNG_MS);
+		if (!is_there && now_ms - e.added_ms < REQUEUE_YOUNG_MS) {
+			loop_timer_at(r->timer, now_ms + REQUEUE_LOOK_MS);
 			return;
 		}
 		drop_oldest(r);
-		if (is_deferred(r, e.id)) {
+		if (is_there) {
 			r->allowed--;
 			ask(r, e.id);
 			return;

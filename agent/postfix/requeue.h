@@ -12,9 +12,10 @@
  *
  * One question at a time, evenly paced, so that new mail in incoming/ does not
  * stand behind a heap of old. An id that has left the deferred queue meanwhile
- * is passed over; a young one may not be there yet and is waited for. At most
- * REQUEUE_MAX are remembered, the oldest of more are forgotten: such mail comes
- * back by itself in its time.
+ * is passed over; a young one may not be there yet: it is looked for each
+ * REQUEUE_LOOK_MS, and asked for as soon as it is. At most REQUEUE_MAX are
+ * remembered, the oldest of more are forgotten: such mail comes back by itself
+ * in its time.
  *
  * Works in the queue directory. Without an answer it rests REQUEUE_REST_MS.
  */
@@ -32,6 +33,7 @@
 enum {
 	REQUEUE_MAX = RECALL_MAX,
 	REQUEUE_YOUNG_MS = 2000,
+	REQUEUE_LOOK_MS = 50,
 	REQUEUE_REST_MS = 60000,
 	REQUEUE_PER_S_MIN = 20,
 	REQUEUE_ID_SIZE = RECALL_ID_SIZE,
