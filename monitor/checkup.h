@@ -73,8 +73,13 @@ void checkup_dane(struct checkup *c);
 void checkup_wire(struct checkup *c);
 
 /* What the lanes have from main.cf together with smtp(8), but for what another
- * finding sets: the last of all. */
+ * finding sets: the last but one. */
 void checkup_shared(struct checkup *c);
+
+/* What processes that run have not read yet. A note, since doctor is asked
+ * before a reload as a rule; the last of all, since its command is wrong while
+ * an error stands. */
+void checkup_reload(struct checkup *c);
 
 /* What stands behind the program of a lane's entry: words that were cut, and
  * their order. Of checkup_services(). */

@@ -1,9 +1,11 @@
 #include "monitor/status_json.h"
 
+#include "agent/settings/params.h"
 #include "common/base/clean.h"
 #include "common/base/log.h"
 #include "monitor/forecast.h"
 #include "monitor/model_json.h"
+#include "monitor/pending.h"
 
 static void
 put(json_t *object, const char *key, json_t *value)
@@ -44,6 +46,21 @@ queue_of(const struct model *m, const struct model_lane *lane,
 	return o;
 }
 
+/* Names of settings that wait for a reload. */
+static json_t *
+pending_of(const struct model_lane *lane)
+{
+	json_t *array = json_array();
+	struct pending p;
+
+	pending_open(&p, lane);
+	for (size_t i = 0; i < params_count(); i++)
+		if (pending_name(&p, i) != NULL)
+			CHECK(json_array_append_new(array,
+				  json_string(pending_name(&p, i))) == 0);
+	return array;
+}
+
 static json_t *
 strays_of(const struct backlog *b)
 {
@@ -77,6 +94,7 @@ status_json(const struct model *m, const struct backlog *b,
 		health_of(&health, m, lane, b, postfix);
 		put(o, "health", json_string(health_name(health.state)));
 		put(o, "sentence", clean_string(health.text));
+		put(o, "not_in_force", pending_of(lane));
 		put(o, "queue", queue_of(m, lane, b));
 		if (model_is_asked_for(lane, name) && health.state > worst)
 			worst = health.state;

@@ -2,9 +2,10 @@
  * "postlane -j status" prints and lanestat answers.
  *
  * The model's object (model_json.h) with, for each lane, "health" and
- * "sentence" (health.h) and "queue", its part of Postfix's queue with the
- * forecast, null when that is not known; and with "status", the exit status of
- * the command. Tokens have "health" and "sentence" as well.
+ * "sentence" (health.h), "not_in_force", names of settings that wait for a
+ * reload, and "queue", its part of Postfix's queue with the forecast, null when
+ * that is not known; and with "status", the exit status of the command. Tokens
+ * have "health" and "sentence" as well.
  */
 #ifndef STATUS_JSON_H
 #define STATUS_JSON_H

@@ -190,6 +190,17 @@ function forecast_of(queue, now_s) {
 	return e;
 }
 
+/* Settings that somebody changed, and no reload has put in force. */
+function pending_of(lane) {
+	var names = lane.not_in_force, more = names.length - 5;
+
+	if (names.length === 0)
+		return [];
+	return [make("p", "forecast", "Not in force before a \u201cpostfix " +
+	    "reload\u201d: " + names.slice(0, 5).join(", ") +
+	    (more > 0 ? " and " + more + " more" : ""))];
+}
+
 function lane_card(lane, now_s) {
 	var queue = lane.queue, n = queue ? queue.active + queue.incoming : 0;
 	var about = queue && !queue.is_exact && n > 0 ? "~" : "";
@@ -200,6 +211,7 @@ function lane_card(lane, now_s) {
 			make("span", "pill is-" + lane.health, lane.health),
 		]),
 		make("p", "sentence", lane.sentence),
+	].concat(pending_of(lane), [
 		make("dl", "figures", [
 			figure("sent", rate_text(lane.per_s_10s), " /s", "big"),
 			figure("in the queue", queue ? about + count_text(n)
@@ -211,7 +223,7 @@ function lane_card(lane, now_s) {
 			    "last"),
 		]),
 		forecast_of(queue, now_s),
-	]);
+	]));
 }
 
 /* ---- accounts ----------------------------------------------------------- */

@@ -162,6 +162,7 @@ check_all(struct checkup *checkup)
 	checkup_dane(checkup);
 	checkup_wire(checkup);
 	checkup_shared(checkup);
+	checkup_reload(checkup);
 }
 
 int

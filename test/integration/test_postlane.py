@@ -199,12 +199,31 @@ def test_forgotten_reload_is_told(origin, base, certs, started):
         assert found, words
         assert "lane_message_rate_limit" in found[0]
         assert "lane_wait_limit" in found[0]
-    origin.reload()
+    changed = ["lane_message_rate_limit", "lane_wait_limit"]
+    document = json.loads(origin.postlane("-j", "status").stdout)
+    assert document["status"] == 0      # mail goes as the process was told
+    assert sorted(document["lanes"][0]["not_in_force"]) == changed
+
+    def doctor():
+        """What it says of it: (severity, text, fix)."""
+        found = json.loads(origin.postlane("-j", "doctor").stdout)["findings"]
+        return [(f["severity"], f["text"], f["fix"]) for f in found
+                if (f["code"], f["lane"]) == ("RELOAD", "fast")]
+    [(severity, text, fix)] = doctor()
+    assert severity == "note" and all(name in text for name in changed)
+    assert fix == f"postfix -c {origin.etc} reload"
+    # While there is an error a reload is no cure.
+    origin.set(lane_smarthost="[127.0.0.1]:1")
+    [(severity, text, fix)] = doctor()
+    assert (severity, fix) == ("note", "")
+    assert "lane_smarthost" in text and "repair what is wrong above" in text
+    origin.set(lane_smarthost=None, reload=True)
     origin.inject(messages.generate(1, prefix="second"))
     sim.wait_taken(2)
     wait_until(lambda: "not in force" not in origin.postlane("status").stdout,
                30, "all are in force")
     assert origin.postlane("-q").stdout == ""
+    assert not origin.lane("fast")["not_in_force"] and not doctor()
 
 
 def test_transport_that_is_none_is_an_alarm(origin, base, certs, started):
