@@ -85,7 +85,10 @@ _postlane() {
 	    rate:0 | connections:0 | retry:0 | probe:0 | pause:1 | resume:1 | replay:1)
 		mapfile -t COMPREPLY < <(compgen -W "$(_postlane_lanes)" -- "$cur")
 		;;
-	rate:1 | connections:1)
+	rate:1)
+		mapfile -t COMPREPLY < <(compgen -W 'default 50%' -- "$cur")
+		;;
+	connections:1)
 		mapfile -t COMPREPLY < <(compgen -W default -- "$cur")
 		;;
 	fleet:0)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/log.h"
 #include "common/base/slice.h"
 
 static const char allowed[] =
@@ -218,4 +219,22 @@ rate_to_text(const struct rate *rate, char *out, size_t n)
 		(void)snprintf(rest, sizeof rest, ":%" PRId64, rate->burst);
 	(void)snprintf(out, n, "%s/%" PRId64 "%s%s", count,
 	    rate->period_us / units[unit].us, units[unit].word, rest);
+}
+
+void
+rate_scale(struct rate *rate, int percent)
+{
+	int64_t most_milli = RATE_COUNT_MAX * 1000;
+	bool has_default = rate->burst == rate_default_burst(rate->count_milli,
+					      rate->period_us);
+
+	CHECK(!rate->is_quota && percent > 0 && percent <= RATE_PERCENT_MAX);
+	rate->count_milli = rate->count_milli * percent / 100;
+	if (rate->count_milli < 1)
+		rate->count_milli = 1;
+	if (rate->count_milli > most_milli)
+		rate->count_milli = most_milli;
+	if (has_default)
+		rate->burst =
+		    rate_default_burst(rate->count_milli, rate->period_us);
 }

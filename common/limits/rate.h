@@ -24,6 +24,7 @@
 enum {
 	RATE_LIST_MAX = 4,
 	RATE_TEXT_SIZE = 64, /* enough for rate_to_text() */
+	RATE_PERCENT_MAX = 1000,
 };
 
 #define RATE_COUNT_MAX INT64_C(1000000000000) /* N, a terabyte */
@@ -62,6 +63,11 @@ bool rate_list_parse(struct slice text, struct rate *out, size_t max,
 
 /* Canonical text that rate_parse() reads back to the same value. */
 void rate_to_text(const struct rate *rate, char *out, size_t n);
+
+/* So many in a hundred of it, of no quota: at least a thousandth of a unit; the
+ * burst is that of before, or the default of both. percent: 1 to
+ * RATE_PERCENT_MAX. */
+void rate_scale(struct rate *rate, int percent);
 
 /* The default burst for count_milli per period_us. */
 int64_t rate_default_burst(int64_t count_milli, int64_t period_us);

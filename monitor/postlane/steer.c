@@ -13,6 +13,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/limits/rate.h"
 #include "monitor/asking.h"
 #include "monitor/postlane/command.h"
 #include "monitor/say.h"
@@ -404,10 +405,77 @@ resume_run(struct command *c)
 	return hold(c, STEER_PAUSE, true);
 }
 
+/* Of "50%"; 0: it is no such value. -1: it is a bad one, which was told. */
+static int
+percent_of(const char *value)
+{
+	char *end;
+	long percent = strtol(value, &end, 10);
+
+	if (value[0] == '\0' || value[strlen(value) - 1] != '%')
+		return 0;
+	if (strchr("0123456789", value[0]) != NULL && strcmp(end, "%") == 0 &&
+	    percent >= 1 && percent <= RATE_PERCENT_MAX)
+		return (int)percent;
+	command_complain("rate %s: must be 1%% to %d%% of "
+			 "lane_message_rate_limit",
+	    value, RATE_PERCENT_MAX);
+	return -1;
+}
+
+/* So much of what main.cf and master.cf have, whatever was asked for before;
+ * quotas of it hold on by themselves. False: it was told. */
+static bool
+part_of_rate(const struct command *c, const struct model_lane *lane,
+    int percent, char *text, size_t n)
+{
+	const char *set = lane->site->set.lane_message_rate_limit;
+	struct rate rates[RATE_LIST_MAX];
+	char one[RATE_TEXT_SIZE], error[256];
+	size_t count = 0, len = 0;
+
+	text[0] = '\0';
+	if (!rate_list_parse(slice_str(set), rates, RATE_LIST_MAX, &count,
+		error, sizeof(error)))
+		count = 0;
+	for (size_t i = 0; i < count; i++) {
+		if (rates[i].is_quota || len >= n)
+			continue;
+		rate_scale(&rates[i], percent);
+		rate_to_text(&rates[i], one, sizeof(one));
+		len += (size_t)snprintf(
+		    text + len, n - len, "%s%s", len > 0 ? "," : "", one);
+	}
+	if (len == 0)
+		command_complain("rate %s: lane_message_rate_limit of lane %s "
+				 "is %s, and has no rate of which that could "
+				 "be a part: give one, such as 2/1s",
+		    c->argv[1], lane->name, set[0] != '\0' ? set : "not set");
+	return len > 0;
+}
+
 int
 rate_run(struct command *c)
 {
-	return give(c, STEER_RATE, c->argv[1]);
+	int percent = percent_of(c->argv[1]);
+	const struct model_lane *lane;
+	struct model *m;
+	char text[RATE_LIST_MAX * RATE_TEXT_SIZE];
+	bool is_good;
+
+	if (percent == 0)
+		return give(c, STEER_RATE, c->argv[1]);
+	if (percent < 0)
+		return EX_USAGE;
+	m = model_read(&c->site, clock_moment());
+	lane = model_find(m, c->lane);
+	is_good = lane != NULL && lane->site != NULL &&
+		  part_of_rate(c, lane, percent, text, sizeof(text));
+	if (lane != NULL && lane->site == NULL)
+		command_complain("rate %s: lane %s is not in master.cf",
+		    c->argv[1], lane->name);
+	model_free(&m);
+	return is_good ? give(c, STEER_RATE, text) : EX_USAGE;
 }
 
 int

@@ -174,6 +174,24 @@ def test_rate_and_connections(origin, base, certs, started):
     origin.log.wait(r"lane fast: lane_connection_limit is now 1, by root")
 
 
+def test_rate_as_a_part_of_what_is_set(origin, base, certs, started):
+    """Of main.cf and master.cf, not of an order before; quotas hold on."""
+    start(base, certs, origin, started,
+          {"lane_message_rate_limit": "5/1s:3,100/1m,500/1d!"})
+    started(origin)
+    origin.inject(messages.generate(1))
+    origin.log.wait("status=sent")
+    for _ in range(2):
+        assert done(origin, "rate", "fast", "50%") == (
+            "lane fast: rate 2.5/1s:3,50/1m:1 until it is told otherwise: "
+            "in force\n")
+    lane = origin.lane("fast")
+    assert sorted(r["limit"] for r in lane["rates"]) == [
+        "2.5/1s:3", "50/1m:1", "500/1d!"]
+    assert lane["orders"][0]["value"] == "2.5/1s:3,50/1m:1"
+    done(origin, "rate", "fast", "default")
+
+
 def test_more_connections_than_are_set(origin, base, certs, started):
     sim = start(base, certs, origin, started,
                 {"lane_connection_limit": "1"}, script="eod delay 1000\n")
@@ -292,6 +310,10 @@ ASKED_WRONGLY = [
     (["pause", "fast", "--until", "25:00"], 64, "bad option: --until 25:00"),
     (["pause", "fast", "--until", "2001-01-01"], 64, "must be a time to come"),
     (["rate", "fast", "quick"], 64, "rate quick: "),
+    (["rate", "fast", "0%"], 64, "rate 0%: must be 1% to 1000% of lane_mess"),
+    (["rate", "fast", "50%%"], 64, "rate 50%%: must be 1% to 1000%"),
+    (["rate", "fast", "50%"], 64, "rate 50%: lane_message_rate_limit of lane "
+     "fast is none, and has no rate of which that could be a part"),
     (["rate", "fast", ""], 64, "rate : must be one word, such as 5/1s"),
     (["connections", "fast", "0"], 64, "connections 0: must be 1 to 1000"),
     (["pause", "fast"], 73, "/postlane: "),     # no lane has run

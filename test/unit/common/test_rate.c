@@ -130,6 +130,29 @@ rate_default_burst_is_fifty_ms_worth(void **state)
 	    rate_default_burst(RATE_COUNT_MAX * 1000, 1000), RATE_COUNT_MAX);
 }
 
+static void
+rate_scale_is_a_part_of_it(void **state)
+{
+	static const struct {
+		const char *in, *out;
+		int percent;
+	} t[] = {{"5/1s", "2.5/1s:1", 50}, {"5/1s:4", "2.5/1s:4", 50},
+	    {"100/1s", "50/1s:2", 50}, {"100/1s:5", "200/1s:10", 200},
+	    {"0.001/1s", "0.001/1s:1", 1}, {"7/1m", "4.9/1m:1", 70},
+	    {"100000/1s", "1000000/1s:50000", 1000}};
+	char text[RATE_TEXT_SIZE], error[128];
+	struct rate r;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof t / sizeof t[0]; i++) {
+		assert_true(
+		    rate_parse(slice_str(t[i].in), &r, error, sizeof error));
+		rate_scale(&r, t[i].percent);
+		rate_to_text(&r, text, sizeof text);
+		assert_string_equal(text, t[i].out);
+	}
+}
+
 int
 main(void)
 {
@@ -138,6 +161,7 @@ main(void)
 	    cmocka_unit_test(rate_malformed_is_told_with_what_is_allowed),
 	    cmocka_unit_test(rate_list_forms),
 	    cmocka_unit_test(rate_default_burst_is_fifty_ms_worth),
+	    cmocka_unit_test(rate_scale_is_a_part_of_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
