@@ -21,7 +21,7 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 
-from . import inject, paths
+from . import described, inject, paths
 from .maillog import MailLog
 from .process import awaits_events, kill_session, session_processes
 from .wait import Stopwatch, wait_until
@@ -406,9 +406,11 @@ class Postfix:
         program = os.path.join(self.home, "postlane")
         if not os.path.exists(program):     # where every user may run it
             shutil.copy2(paths.built("postlane"), program)
-        return subprocess.run(
+        done = subprocess.run(
             [program, "-c", self.etc, *words], check=False, user=user,
             capture_output=True, text=True, timeout=300)
+        described.check(words, done.stdout)
+        return done
 
     def lanestat(self, **fields):
         """A master.cf entry of lanestat(8); returns its port."""
