@@ -1,14 +1,17 @@
 #!/usr/bin/python3
-"""How soon what an operator asks of a lane has its effect, and what looking
-costs: README.md, "Steering".
+"""How soon what an operator asks of a lane has its effect, how soon an operator
+hears of an alarm, and what looking costs: README.md, "Steering".
 
   COUNT=1200    messages that are sent meanwhile
   BASE=folder   where the instance lives
 
 Effect: from the start of the command until the smarthost has taken the last
 message of the old way, or the first of the new one, by the simulator's clock.
+Alarm: from the moment at which the message is injected whose refusal raises it
+until the web server has all of the POST.
 """
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +23,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(
 
 from harness import messages, paths                     # noqa: E402
 from harness.certs import Certs                         # noqa: E402
+from harness.hook import Hook                           # noqa: E402
 from harness.postfix import Postfix                     # noqa: E402
 from harness.simulator import Simulator                 # noqa: E402
 from harness.wait import wait_until                     # noqa: E402
@@ -28,6 +32,7 @@ from home import processors                             # noqa: E402
 
 COUNT = int(os.environ.get("COUNT", "1200"))
 QUIET_S = 1.5       # without a message: it is paused
+BLACKLISTED = 'mail reply "550 5.7.1 You have been blacklisted"\n'
 
 
 class Bench:
@@ -35,8 +40,10 @@ class Bench:
         self.sim = Simulator(base, Certs(os.path.join(base, "certs")),
                              sync=False)
         self.sim.start()
+        self.hook = Hook()
         self.postfix = Postfix(base, "steering")
         self.postfix.agent("lane", "bench", "class=fast", {
+            "lane_alert_url": self.hook.url, "lane_alert_retry": "3600s",
             "lane_connection_limit": "4", "lane_pipeline_depth": "2",
             "lane_message_rate_limit": "40/1s:4"})
         self.postfix.relay_to(self.sim, transport="bench")
@@ -49,6 +56,7 @@ class Bench:
         self.postfix.stop()
         self.postfix.destroy()
         self.sim.stop()
+        self.hook.close()
 
     def times(self):
         return sorted(e.time_us / 1e6 for e in self.sim.ledger())
@@ -122,6 +130,32 @@ def retry(bench):
           f"command {took:.3f} s")
 
 
+def alarm(bench):
+    """The smarthost has us on its list of spammers, and takes us off it."""
+    bench.postfix.wait_empty(120)
+    bench.sim.script(BLACKLISTED)
+    before = len(bench.hook.got)
+    began = time.time()
+    bench.postfix.inject(messages.generate(1, prefix="listed", size=100))
+    at, told = wait_until(lambda: bench.hook.got[before:], 60, "an alarm")[0]
+    assert (told["event"], told["what"]) == ("alarm", "blocked"), told
+    [refused] = bench.postfix.log.wait(r"status=deferred \(.*blacklisted", 30)
+    print(f"alarm        posted {at - began:.3f} s after the message that is "
+          f"refused was injected ({delays(refused)} of it until the reply)")
+    bench.sim.script("")
+    began, took = bench.tell("retry", "bench")
+    print(f"retry        after an alarm: the first message after "
+          f"{bench.first(began):.3f} s, command {took:.3f} s")
+    cleared, _ = wait_until(lambda: bench.hook.got[before + 1:], 60,
+                            "its end")[0]
+    print(f"alarm        its end posted {cleared - began:.3f} s after the "
+          "command")
+
+
+def delays(line):
+    return re.search(r" delay=([\d.]+)", line)[1] + " s"
+
+
 def looking(bench):
     program = os.path.join(paths.BUILD, "look_bench")
     for rate in ("100", "1000"):
@@ -147,12 +181,13 @@ def main():
         looking(bench)
         feeder.join()
         retry(bench)
+        alarm(bench)
         bench.postfix.command("postqueue", "-f")
-        bench.sim.wait_taken(COUNT + 20, 300)
+        bench.sim.wait_taken(COUNT + 21, 300)
         bench.postfix.wait_empty(60)
         taken = [e.id for e in bench.sim.ledger()]
-        print(f"lost {COUNT + 20 - len(set(taken))}, "
-              f"twice {len(taken) - len(set(taken))} of {COUNT + 20}")
+        print(f"lost {COUNT + 21 - len(set(taken))}, "
+              f"twice {len(taken) - len(set(taken))} of {COUNT + 21}")
     finally:
         bench.stop()
         paths.drop_base(base)

@@ -331,6 +331,33 @@ def test_refusal_in_a_session_is_told_too(
     wait_until(lambda: len(hook.got) == 2, 10, "the end of the alarm")
 
 
+def test_alarm_is_posted_by_the_refusal_itself(
+        base, certs, origin, started, hook):
+    """Not by what comes later: no other attempt, of the lane or of the queue
+    manager, is made before."""
+    sim = start(base, certs, origin, started,
+                options=alarm_options(hook, lane_alert_retry="3600s"),
+                main={"minimal_backoff_time": "3600s",
+                      "maximal_backoff_time": "3600s",
+                      "queue_run_delay": "3600s"},
+                script='mail reply "550 5.7.1 You have been blacklisted"\n')
+    origin.inject(messages.generate(1))
+    wait_until(lambda: hook.got, 30, "an alarm")
+    [(_, alarm)] = hook.got
+    assert (alarm["event"], alarm["what"]) == ("alarm", "blocked")
+    assert alarm["reply"].startswith("550 5.7.1 You have been blacklisted")
+    origin.log.wait(r"status=deferred .*blacklisted")
+    assert len(origin.log.lines(r"warning: alarm: blocked: ")) == 1
+    assert len(origin.log.deliveries("/smtp", "deferred")) == 1
+    counters = origin.lane("fast")["counters"]
+    assert (counters["dials"], counters["transactions"]) == (1, 1)
+    sim.script("")
+    assert origin.postlane("retry").returncode == 0
+    taken(origin, sim, 1)
+    wait_until(lambda: len(hook.got) == 2, 30, "the end of the alarm")
+    assert hook.got[1][1]["event"] == "clear"
+
+
 def alarmed(base, certs, origin, started, hook, stage):
     """An instance amid an alarm, with a message in the queue."""
     sim = start(base, certs, origin, started, options=alarm_options(
