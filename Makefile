@@ -165,8 +165,11 @@ FUZZ_LIB := $(BUILD)/fuzz/libcommon.a
 FUZZ_MAIL := test/fuzz/mail.c $(wildcard agent/engine/session*.c) \
              $(patsubst %,agent/engine/%.c,answers bdp checks generic manner message mtpriority pacer pipeline request rewriting trace transaction \
                           verdict)
-FUZZ_BOARD := $(patsubst %,monitor/%.c,boardfile forecast health model model_fleet model_json recallfile say slotsfile standstill status_json steerfile topview \
+FUZZ_BOARD := $(patsubst %,monitor/%.c,boardfile forecast health model model_fleet model_json pending recallfile say slotsfile standstill status_json steerfile \
+              topview \
               $(addprefix lanestat/,events exposition history history_json lane_limits metrics metrics_accounts metrics_fleet page recorder)) \
+              $(patsubst %,agent/settings/%.c,fingerprint params params_table problems) \
+              $(patsubst %,agent/engine/%.c,domains mtpriority pacer) $(patsubst %,agent/io/%.c,dnsquestion trusted_resolver) \
               $(patsubst %,agent/state/%.c,recall_store safepath statefile token_store persist)
 $(BUILD)/fuzz/%.o: %.c
 	@mkdir -p $(@D)
