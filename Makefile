@@ -258,7 +258,6 @@ install: all
 	for f in $$(find doc -type f) providers/README.md; do \
 	    install -D -m 644 $$f $(DESTDIR)$(DOC_DIR)/$$f || exit 1; done
 	install -m 644 main.cf.example master.cf.example $(DESTDIR)$(DOC_DIR)
-	install -D -m 755 scripts/lanes $(DESTDIR)$(DOC_DIR)/scripts/lanes
 
 deb:
 	BUILD=$(BUILD) scripts/deb

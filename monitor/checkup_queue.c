@@ -150,9 +150,8 @@ is_default_for_another(const struct checkup *c, const struct site_lane *lane)
 	return false;
 }
 
-/* default_transport becomes the lane as scripts/lanes and postlane setup do it:
- * senders with a relay of their own keep it, and verify(8) goes on as it did.
- */
+/* default_transport becomes the lane as postlane setup does it: senders with a
+ * relay of their own keep it, and verify(8) goes on as it did. */
 static void
 fix_default(struct checkup *c, const char *service)
 {

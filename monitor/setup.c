@@ -19,6 +19,7 @@
 #include "monitor/setupcheck.h"
 #include "monitor/setupfile.h"
 #include "monitor/setuplogin.h"
+#include "monitor/setupmarks.h"
 #include "monitor/setupmerge.h"
 
 enum {
@@ -484,7 +485,7 @@ remove_tables(const struct setupplan *plan, const json_t *record,
 
 	if (text != NULL && is_set(record, "made_transport") &&
 	    is_free(plan->transport, texts, check, told)) {
-		if (strcmp(text, ours) == 0)
+		if (text[0] == '\0' || strcmp(text, ours) == 0)
 			is_good = unlink(plan->transport) == 0;
 		else
 			(void)buf_addf(told,
@@ -527,10 +528,10 @@ added_to_main_cf(const json_t *hunks)
 
 /* What would be without the lanes, as postconf(1) reads it. */
 static enum setup_result
-look_ahead(struct work *w, const json_t *hunks, struct setupcheck *check,
+look_ahead(struct work *w, const char *added, struct setupcheck *check,
     struct buf *told)
 {
-	char *main_cf, *added;
+	char *main_cf;
 	bool is_well;
 
 	if (!make_copies(w))
@@ -541,10 +542,8 @@ look_ahead(struct work *w, const json_t *hunks, struct setupcheck *check,
 	if (!setupcheck_read(
 		check, w->site, w->plan, w->scratch, w->error, w->error_size))
 		return SETUP_FAILED;
-	added = added_to_main_cf(hunks);
 	is_well = setupcheck_is_well(
 	    check, w->plan, added, told, w->error, w->error_size);
-	mem_free(added);
 	return is_well ? SETUP_DONE : SETUP_IN_USE;
 }
 
@@ -562,9 +561,22 @@ make_so(struct work *w, int file)
 	return is_good;
 }
 
+/* What is to be taken out, and how that is known: by a record, or by marks. */
+struct taking {
+	const json_t *record;
+	const struct setupmarks *marks; /* NULL: by the record */
+};
+
+static bool
+forget(const struct setupplan *plan, const struct taking *t)
+{
+	return t->marks != NULL ? setupmarks_forget(t->marks)
+				: unlink(plan->record) == 0;
+}
+
 /* main.cf first: it must not name a transport that is gone. */
 static bool
-take_out(struct work *w, const json_t *record, const struct setupcheck *check,
+take_out(struct work *w, const struct taking *t, const struct setupcheck *check,
     struct buf *told)
 {
 	const struct setupplan *plan = w->plan;
@@ -575,34 +587,65 @@ take_out(struct work *w, const json_t *record, const struct setupcheck *check,
 	}
 	if (!make_so(w, 1))
 		return false;
-	return (remove_tables(plan, record, w->now, check, told) &&
-		   unlink(plan->record) == 0) ||
+	return (remove_tables(plan, t->record, w->now, check, told) &&
+		   forget(plan, t)) ||
 	       fail(w, plan->directory);
+}
+
+/* The texts as they will be; what was added to main.cf, the caller's. */
+static char *
+take_from_texts(struct work *w, const struct taking *t, struct buf *told)
+{
+	const json_t *hunks = json_object_get(t->record, "hunks");
+
+	for (int i = 0; i < FILES; i++) {
+		if (t->marks != NULL)
+			w->now[i] = setupmarks_take(
+			    t->marks, i, w->plan, w->now[i], told);
+		else
+			revert_all(w->plan, hunks, i, &w->now[i], told);
+	}
+	return t->marks != NULL ? setupmarks_added(t->marks)
+				: added_to_main_cf(hunks);
 }
 
 /* site NULL: of an apply that failed, so that nobody has changed anything. */
 static enum setup_result
 undo(const struct site *site, const struct setupplan *plan,
-    const json_t *record, struct buf *told, char *error, size_t n)
+    const struct taking *t, struct buf *told, char *error, size_t n)
 {
-	const json_t *hunks = json_object_get(record, "hunks");
 	struct setupcheck check = {.settings = NULL};
 	struct work w = {
 	    .site = site, .plan = plan, .error = error, .error_size = n};
 	enum setup_result result = SETUP_FAILED;
+	char *added;
 
 	if (read_files(&w)) {
-		for (int i = 0; i < FILES; i++)
-			revert_all(plan, hunks, i, &w.now[i], told);
-		result = site != NULL ? look_ahead(&w, hunks, &check, told)
+		added = take_from_texts(&w, t, told);
+		result = site != NULL ? look_ahead(&w, added, &check, told)
 				      : SETUP_DONE;
+		mem_free(added);
 	}
 	if (result != SETUP_DONE)
 		buf_reset(told);
-	else if (!take_out(&w, record, &check, told))
+	else if (!take_out(&w, t, &check, told))
 		result = SETUP_FAILED;
 	setupcheck_fini(&check);
 	finish(&w);
+	return result;
+}
+
+/* Their tables were written by hand, as the login of a record is. */
+enum setup_result
+setup_undo_marks(const struct site *site, const struct setupmarks *marks,
+    const struct setupplan *plan, struct buf *told, char *error, size_t n)
+{
+	json_t *record =
+	    json_pack("{s:b, s:b}", "made_login", true, "made_transport", true);
+	const struct taking t = {.record = record, .marks = marks};
+	enum setup_result result = undo(site, plan, &t, told, error, n);
+
+	json_decref(record);
 	return result;
 }
 
@@ -623,7 +666,9 @@ setup_undo(const struct site *site, const struct setupplan *plan,
 		    text_of(record, "nexthop"));
 		result = SETUP_OTHER;
 	} else if (record != NULL) {
-		result = undo(site, plan, record, told, error, n);
+		const struct taking t = {.record = record};
+
+		result = undo(site, plan, &t, told, error, n);
 	}
 	json_decref(record);
 	return result;

@@ -18,6 +18,7 @@
 #include <stddef.h>
 
 #include "common/base/buf.h"
+#include "monitor/setupmarks.h"
 #include "monitor/setupplan.h"
 
 enum setup_result {
@@ -40,6 +41,11 @@ enum setup_result setup_apply(const struct site *site,
  * of an apply that failed; nothing else is looked at. */
 enum setup_result setup_undo(const struct site *site,
     const struct setupplan *plan, struct buf *told, char *error, size_t n);
+
+/* Likewise, of lanes that scripts/lanes of an earlier release added. */
+enum setup_result setup_undo_marks(const struct site *site,
+    const struct setupmarks *marks, const struct setupplan *plan,
+    struct buf *told, char *error, size_t n);
 
 /* The next hop of the lanes of this name ("": none) that were added; NULL:
  * there is no record, or none that can be read. The caller's. */

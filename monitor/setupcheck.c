@@ -409,21 +409,31 @@ is_unneeded(
 	return by == NULL;
 }
 
+/* fast_..., slow_..., lane_... */
+static bool
+is_of_lanes(const struct gone *g, const char *name)
+{
+	bool is = strncmp(name, "lane_", strlen("lane_")) == 0;
+
+	for (size_t i = 0; i < g->count; i++) {
+		size_t n = strlen(g->lanes[i]);
+
+		is = is ||
+		     (strncmp(name, g->lanes[i], n) == 0 && name[n] == '_');
+	}
+	return is;
+}
+
 static bool
 are_unneeded(const struct gone *g, const struct setupcheck *check)
 {
 	for (size_t i = 0; i < check->before.count; i++) {
 		const char *name = check->before.v[i].name;
 
-		for (size_t j = 0; j < g->count; j++) {
-			size_t n = strlen(g->lanes[j]);
-
-			if (strncmp(name, g->lanes[j], n) == 0 &&
-			    name[n] == '_' &&
-			    main_cf_find(&check->after, name) == NULL &&
-			    !is_unneeded(g, check, name))
-				return false;
-		}
+		if (is_of_lanes(g, name) &&
+		    main_cf_find(&check->after, name) == NULL &&
+		    !is_unneeded(g, check, name))
+			return false;
 	}
 	return true;
 }

@@ -324,26 +324,16 @@ status_of(enum setup_result result)
 	return EX_OSERR;
 }
 
-/* scripts/lanes has added its two. */
-static bool
-has_script_lanes(const struct setupplan *p)
-{
-	char *kept = mem_printf("%s/lanes.kept", p->directory);
-	bool has = access(kept, F_OK) == 0;
-
-	mem_free(kept);
-	return has;
-}
-
 static bool
 is_free_of_conflicts(const struct command *c, const struct setupplan *p)
 {
 	struct stat st;
 	bool is_free = p->conflict_count == 0;
 
-	if (c->setup_name == NULL && has_script_lanes(p)) {
-		command_complain(
-		    "%s has the lanes of scripts/lanes already", p->directory);
+	if (c->setup_name == NULL && setupmarks_are_there(p->directory)) {
+		command_complain("%s has the lanes of scripts/lanes already: "
+				 "--undo takes them out",
+		    p->directory);
 		is_free = false;
 	}
 	for (size_t i = 0; i < p->conflict_count; i++)
@@ -412,15 +402,20 @@ tell(struct buf *told)
 	mem_free(text);
 }
 
+/* marks NULL: by the record. */
 static int
-undo(struct command *c, const struct setupplan *p)
+undo(struct command *c, const struct setupplan *p,
+    const struct setupmarks *marks)
 {
 	char error[1024] = "";
 	struct buf told;
 	enum setup_result result;
 
 	buf_init(&told, TOLD_MAX);
-	result = setup_undo(&c->site, p, &told, error, sizeof(error));
+	result = marks != NULL
+		     ? setup_undo_marks(
+			   &c->site, marks, p, &told, error, sizeof(error))
+		     : setup_undo(&c->site, p, &told, error, sizeof(error));
 	tell(&told);
 	if (status_of(result) != EX_OK)
 		command_complain("%s", error);
@@ -428,14 +423,38 @@ undo(struct command *c, const struct setupplan *p)
 	if (status_of(result) != EX_OK)
 		return status_of(result);
 	if (result == SETUP_NOTHING)
-		say(c, p, "nothing",
-		    has_script_lanes(p) ? "are not there, or not of this "
-					  "command; those of scripts/lanes: "
-					  "scripts/lanes remove"
-					: "are not there");
+		say(c, p, "nothing", "are not there");
 	else
 		say(c, p, "removed", "were removed; postfix reload");
 	return EX_OK;
+}
+
+/* Those of scripts/lanes. */
+static int
+undo_marks(struct command *c)
+{
+	const char *directory = c->site.set.config_directory;
+	struct setupmarks marks;
+	struct setupplan plan;
+	char error[1024];
+	int status = EX_CANTCREAT;
+
+	if (!setupmarks_read(&marks, directory, error, sizeof(error))) {
+		command_complain("%s", error);
+		return EX_OSERR;
+	}
+	if (!setupmarks_plan(&marks, &plan, directory, error, sizeof(error))) {
+		command_complain("%s", error);
+	} else {
+		if (c->argc > 0 && strcmp(c->argv[0], plan.nexthop) != 0)
+			command_complain(
+			    "%s has lanes to %s", directory, plan.nexthop);
+		else
+			status = undo(c, &plan, &marks);
+		setupplan_fini(&plan);
+	}
+	setupmarks_fini(&marks);
+	return status;
 }
 
 static int
@@ -506,10 +525,13 @@ take_out(struct command *c)
 	struct setupplan plan;
 	int status = EX_USAGE;
 
-	if (nexthop == NULL) {
+	if (added == NULL && c->setup_name == NULL &&
+	    setupmarks_are_there(c->site.set.config_directory)) {
+		status = undo_marks(c);
+	} else if (nexthop == NULL) {
 		status = nothing_to_undo(c);
 	} else if (make_plan(c, nexthop, NULL, &plan)) {
-		status = undo(c, &plan);
+		status = undo(c, &plan, NULL);
 		setupplan_fini(&plan);
 	}
 	mem_free(added);

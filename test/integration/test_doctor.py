@@ -259,7 +259,7 @@ def test_star_of_transport_maps(site):
 
 
 def test_default_transport_of_a_site_with_senders_relays(site):
-    """They keep them, as with scripts/lanes and postlane setup."""
+    """They keep them, as with postlane setup."""
     site.main.update(
         default_transport="smtp",
         sender_dependent_relayhost_maps="inline:{@a.example=[b.example]}")

@@ -1,9 +1,11 @@
 """postlane setup: adds two lanes to sites of several kinds, twice, and takes
-them back octet for octet. No Postfix runs but where mail is to go out."""
+them back octet for octet, as README.md says it. No Postfix runs but where mail
+is to go out."""
 import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 
@@ -30,7 +32,7 @@ def contents(etc):
     found = {}
     for name in sorted(os.listdir(etc)):
         path = os.path.join(etc, name)
-        if os.path.isdir(path):   # of scripts/lanes
+        if os.path.isdir(path):
             continue
         with open(path, "rb") as f:
             st = os.stat(path)
@@ -39,11 +41,20 @@ def contents(etc):
     return found
 
 
+def rest(etc):
+    """Postfix's programs wait for a main.cf that was just written."""
+    os.utime(f"{etc}/main.cf", (0, 0))
+
+
 def run_setup(origin, *words, status=0, stdin=""):
+    """origin: an instance, or the folder of one."""
+    etc = getattr(origin, "etc", origin)
+    rest(etc)
     done = subprocess.run(
-        [paths.built("postlane"), "-c", origin.etc, *words[:-1], "setup",
+        [paths.built("postlane"), "-c", etc, *words[:-1], "setup",
          *words[-1].split()], input=stdin, capture_output=True, text=True,
         check=False, timeout=300)
+    rest(etc)
     assert done.returncode == status, done.stdout + done.stderr
     assert PASSWORD not in done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -219,8 +230,10 @@ def test_undo_of_an_apply_without_a_login(site, table):
             f.write(table)
     before = contents(origin.etc)
     run_setup(origin, "[mail.example]:587 --apply")
+    with open(f"{origin.etc}/lane_transport", "w", encoding="ascii"):
+        pass    # nothing is fast
     said = run_setup(origin, "[mail.example]:587 --undo")
-    assert "login" not in said
+    assert "login" not in said and "kept" not in said
     assert contents(origin.etc) == before
 
 
@@ -272,24 +285,136 @@ def test_undo_of_an_apply_that_was_interrupted(site):
     assert contents(origin.etc) == before
 
 
-def test_second_provider_beside_the_lanes_of_the_script(site):
-    origin = site()
-    for name, text in (("login", "[a.example]:587 u:p\n"), ("transport", "")):
-        with open(f"{origin.etc}/lane_{name}", "w", encoding="ascii") as f:
+def test_file_behind_a_link_in_a_folder_of_any_name(site, tmp_path):
+    origin = site(SITES["tables"])
+    etc = f"{tmp_path}/a&b|c\\nd"
+    shutil.copytree(origin.etc, etc)
+    os.mkdir(f"{etc}/there")
+    shutil.move(f"{etc}/main.cf", f"{etc}/there/main.cf")
+    os.symlink("there/main.cf", f"{etc}/main.cf")
+    before = contents(etc)
+    run_setup(etc, "[mail.example]:587 --apply", stdin="u:p\n")
+    with open(f"{etc}/there/main.cf", encoding="ascii") as f:
+        assert f" texthash:{etc}/lane_transport\n" in f.read()
+    assert os.path.islink(f"{etc}/main.cf")
+    run_setup(etc, "--undo")
+    assert os.path.islink(f"{etc}/main.cf")
+    assert contents(etc) == before
+
+
+# ---- lanes that scripts/lanes put there -------------------------------------
+
+MARKS = ('# --- lanes: begin (scripts/lanes; "scripts/lanes remove" takes it '
+         'out)\n', "# --- lanes: end\n")
+
+
+def example(name, etc):
+    with open(f"{paths.ROOT}/{name}", encoding="ascii") as f:
+        return f.read().replace("/etc/postfix", etc)
+
+
+def added_by_script(origin):
+    """What is set already is changed where it stands; the rest comes between
+    marks, behind an end of the last line."""
+    etc = origin.etc
+    os.mkdir(f"{etc}/lanes.kept", 0o700)
+    new = {"default_transport": "slow",
+           "address_verify_default_transport": "smtp",
+           "transport_maps": f"texthash:{etc}/lane_transport"}
+    for name, text in (("login", "[smtp.socketlabs.com]:2525 u:p\n"),
+                       ("transport", "a.example fast:\n")):
+        with open(f"{etc}/lane_{name}", "w", encoding="ascii") as f:
             os.fchmod(f.fileno(), 0o600)
             f.write(text)
-    script = os.path.join(paths.ROOT, "scripts/lanes")
-    subprocess.run([script, "add", origin.etc], check=True, timeout=300,
-                   capture_output=True)
-    said = run_setup(origin, "[b.example]:587", status=73)
-    assert "has the lanes of scripts/lanes already" in said
-    assert "scripts/lanes remove" in run_setup(
-        origin, "[b.example]:587 --undo")
+    for name in ("main.cf", "master.cf"):
+        path = f"{etc}/{name}"
+        shutil.copy2(path, f"{etc}/lanes.kept/{name}")
+        more = example(f"{name}.example", etc)
+        with open(path, "r+", encoding="ascii") as f:
+            text = f.read()
+            f.write("" if text.endswith("\n") else "\n")
+        if name == "main.cf":
+            for setting, value in new.items():
+                if re.search(rf"^{setting} *=", text, re.M):
+                    now = origin.postconf(setting)
+                    origin.command(
+                        "postconf", "-e", f"{setting} = {now} {value}"
+                        if setting == "transport_maps"
+                        else f"{setting} = {value}")
+                else:
+                    more += f"{setting} = {value}\n"
+        with open(path, "a", encoding="ascii") as f:
+            f.write(MARKS[0] + more + MARKS[1])
+        shutil.copy2(path, f"{etc}/lanes.kept/{name}.lanes")
+        os.utime(path, (0, 0))
+
+
+@pytest.mark.parametrize("kind", ["bare", "tables", "unended"])
+def test_lanes_of_the_script_are_taken_out(site, kind):
+    origin = site(SITES[kind])
     before = contents(origin.etc)
+    added_by_script(origin)
+    assert lanes_of(origin) == ["fast", "slow"]
+    after = contents(origin.etc)
+    said = run_setup(origin, "[b.example]:587", status=73)
+    assert "has the lanes of scripts/lanes already: --undo takes them" in said
+    said = run_setup(origin, "[b.example]:587 --undo", status=73)
+    assert "has lanes to [smtp.socketlabs.com]:2525" in said
+    assert contents(origin.etc) == after
     run_setup(origin, "[b.example]:587 --name ses --apply", stdin="u:p\n")
-    assert lanes_of(origin) == ["fast", "slow", "ses_fast", "ses_slow"]
-    run_setup(origin, "[b.example]:587 --name ses --undo")
+    run_setup(origin, "--name ses --undo")
+    assert contents(origin.etc) == after
+    said = run_setup(origin, "--undo")
+    assert "the login of [smtp.socketlabs.com]:2525 is removed" in said
+    assert "lane_transport has entries of yours, and is kept" in said
+    os.unlink(f"{origin.etc}/lane_transport")
     assert contents(origin.etc) == before
+    assert not os.path.exists(f"{origin.etc}/lanes.kept")
+    assert "there are no lanes" in run_setup(origin, "--undo")
+
+
+def test_lanes_of_the_script_with_changes_since(site):
+    origin = site(SITES["tables"])
+    etc = origin.etc
+    with open(f"{etc}/main.cf", encoding="ascii") as f:
+        main_cf = f.read()
+    with open(f"{etc}/master.cf", encoding="ascii") as f:
+        master_cf = f.read()
+    added_by_script(origin)
+    maps = origin.postconf("transport_maps")
+    origin.command("postconf", "-e", "relayhost = [new.example]",
+                   f"transport_maps = {maps} hash:/mine",
+                   "lane_messages_per_connection = 7",
+                   "default_transport = slow:")
+    origin.command("postconf", "-P", "slow/unix/lane_message_rate_limit=2/1s")
+    with open(f"{etc}/master.cf", "r+", encoding="ascii") as f:
+        text = f.read()
+        f.seek(0)
+        f.write(text.replace(MARKS[1], "# my own\nmine unix - - n - - pipe\n"
+                             "  flags=DR\n" + MARKS[1]))
+    changed = contents(etc)
+    said = run_setup(origin, "--undo", status=73)
+    assert "main.cf: default_transport names slow, which would be gone" in said
+    assert contents(etc) == changed
+    origin.command("postconf", "-e", "default_transport = relay")
+    said = run_setup(origin, "--undo")
+    for told in ("lane_message_rate_limit=2/1s", "and goes with the lanes:",
+                 "lane_messages_per_connection = 7", "and stays:",
+                 "default_transport = relay", "mine unix",
+                 "without the lanes: transport_maps ="):
+        assert told in said
+    assert origin.postconf("transport_maps").split() == [
+        "hash:/a/transport,", "regexp:/b", "hash:/mine"]
+    with open(f"{etc}/master.cf", encoding="ascii") as f:
+        assert f.read() == master_cf + (
+            "# my own\nmine unix - - n - - pipe\n  flags=DR\n")
+    origin.command("postconf", "-X", "default_transport")
+    kept = [line for line in main_cf.splitlines()
+            if not line.startswith(("transport_maps", "    regexp"))]
+    with open(f"{etc}/main.cf", encoding="ascii") as f:
+        assert [line for line in f.read().splitlines()
+                if not line.startswith("transport_maps")] == [
+            line.replace("[relay.example]", "[new.example]") for line in kept]
 
 
 @pytest.mark.parametrize("first", ["", "--name ses "])
@@ -507,25 +632,131 @@ def settings_of(origin):
     return [line for line in lines if "config_directory = " not in line]
 
 
-def test_mail_goes_out_by_what_was_set_up(base, certs, origin, started):
-    """Five minutes to a start: setup, doctor, start, send; with the authority
-    of this test in the place of the system's."""
-    sim = started(Simulator(base, certs, store=True))
-    nexthop = f"[127.0.0.1]:{sim.port}"
-    run_setup(origin, "-j", f"{nexthop} --apply", stdin=f"{USER}:{PASSWORD}\n")
-    for lane in ("fast", "slow"):
-        origin.command("postconf", "-P",
-                       f"{lane}/unix/smtp_tls_CAfile={certs.ca.cert}",
-                       f"{lane}/unix/smtp_tls_secure_cert_match=127.0.0.1")
-    with open(f"{origin.etc}/lane_transport", "a", encoding="ascii") as f:
-        f.write("quick.example fast:\n")
-    done = origin.postlane("-j", "doctor")
-    codes = {f["code"] for f in json.loads(done.stdout)["findings"]}
-    assert codes <= {"KERNEL-IDLE"}, done.stdout
-    started(origin)
-    sent = messages.generate(4)
-    sent += messages.generate(4, prefix="q", domain="quick.example")
-    origin.inject(sent)
+# ---- README.md, at a site that has other transports -------------------------
+
+OTHER_LOGIN = ("other", "their-own-secret")
+# sender, recipient of mail that is none of the lanes' business
+OTHERS = (
+    ("someone@sender.example", "a@intern.example"),     # relay_domains
+    ("someone@sender.example", "b@partner.example"),    # its transport table
+    ("someone@second.example", "c@far.example"),        # a relay for senders
+    ("someone@second.example", "c@fast2.example"),
+    ("someone@sender.example", "d@local.example"),      # virtual domains
+    ("someone@sender.example", "e@filtered.example"),   # content filter
+)
+
+
+@pytest.fixture
+def busy(base, certs, origin, started):
+    """Two servers of its own beside the provider to come: one inside, without
+    TLS and login, and a second provider with a login of its own; all set for
+    smtp(8), as sites do it. Written as people write: continued, and without an
+    end of the last line."""
+    inside = started(Simulator(base, certs, name="inside", login=None,
+                               no_starttls=True))
+    second = started(Simulator(base, certs, name="second", login=OTHER_LOGIN,
+                               mechs="PLAIN", require_tls=True))
+    to_inside, to_second = (f"[127.0.0.1]:{s.port}" for s in (inside, second))
+    origin.set(
+        relayhost=to_inside, relay_domains="intern.example",
+        transport_maps=origin.map(
+            "site_transport", {"partner.example": f"smtp:{to_inside}"}),
+        sender_dependent_relayhost_maps=origin.map(
+            "relays", {"@second.example": to_second}),
+        smtp_sasl_auth_enable="yes", smtp_sender_dependent_authentication="no",
+        smtp_sasl_password_maps=origin.map(
+            "logins", {to_second: ":".join(OTHER_LOGIN)}, mode=0o600),
+        smtp_sasl_tls_security_options="noanonymous",
+        smtp_tls_security_level="may", smtp_fallback_relay=to_inside,
+        smtpd_recipient_restrictions="permit_mynetworks, reject",
+        smtpd_sender_restrictions="check_recipient_access "
+        f"inline:{{{{filtered.example = FILTER smtp:{to_inside}}}}}")
+    with open(origin.etc + "/main.cf", "a", encoding="utf-8") as f:
+        f.write("mynetworks_style =\n    host\n# the end")
+    os.utime(origin.etc + "/main.cf", (0, 0))
+    origin.servers = {"inside": inside, "second": second}
+    return started(origin)
+
+
+def exchange(origin, pairs, servers):
+    """{recipient: where it went, and with which login} of one message each."""
+    had = {name: len(s.ledger()) for name, s in servers.items()}
+    local = len(origin.mailbox())
+    for sender, recipient in pairs:
+        origin.inject([messages.make(recipient, sender, (recipient,),
+                                     b"hello\r\n")])
     origin.wait_empty()
-    verdict = messages.compare(sent, sim.taken())
-    assert verdict.is_clean(), verdict
+    went = {recipient: (name, e.login) for name, s in servers.items()
+            for e in s.ledger()[had[name]:] for recipient in e.recipients}
+    return went, len(origin.mailbox()) - local
+
+
+def steps(heading):
+    """The commands of a section of README.md, in its order."""
+    with open(f"{paths.ROOT}/README.md", encoding="utf-8") as f:
+        section = f.read().split(f"# {heading}\n")[1].split("\n#")[0]
+    return re.findall(r"^    ((?:postlane|echo|postfix) .+)$", section, re.M)
+
+
+def follow(origin, heading, provider, certs):
+    """As printed, at another instance and with another provider, whose
+    authority the system does not know; {command: what it said}."""
+    told = {}
+    for command in steps(heading):
+        words = command.replace("[smtp.socketlabs.com]:2525", provider.nexthop)
+        words = words.replace("/etc/postfix/", origin.etc + "/").replace(
+            "example.com ", "fast.example ")
+        words = re.sub("^postlane", lambda m: paths.built("postlane")
+                       + f" -c {origin.etc}", words)
+        if command.startswith("postfix reload"):
+            origin.reload()
+            continue
+        done = subprocess.run(
+            words, shell=True, check=False, capture_output=True, text=True,
+            input=":".join(provider.login) + "\n", timeout=300)
+        told[command] = done.stdout + done.stderr
+        assert done.returncode == 0 or "doctor" in command, (words, told)
+        for lane in lanes_of(origin) if "--apply" in command else ():
+            origin.command("postconf", "-P",
+                           f"{lane}/unix/smtp_tls_CAfile={certs.ca.cert}")
+    return told
+
+
+@pytest.mark.skipif("lane" not in paths.agents(), reason="no lane yet")
+def test_five_minutes_of_the_readme(busy, base, certs, started):
+    provider = started(Simulator(base, certs, max_connections=20,
+                                 max_messages=50, mechs="PLAIN",
+                                 require_tls=True))
+    provider.nexthop = f"[127.0.0.1]:{provider.port}"
+    before = contents(busy.etc)
+    mail_before = exchange(busy, OTHERS, busy.servers)
+    assert mail_before == ({
+        "a@intern.example": ("inside", ""), "b@partner.example": ("inside", ""),
+        "c@far.example": ("second", OTHER_LOGIN[0]),
+        "c@fast2.example": ("second", OTHER_LOGIN[0]),
+        "e@filtered.example": ("inside", "")}, 1)
+
+    told = follow(busy, "Five minutes to a start", provider, certs)
+    assert len(told) == 4
+    [doctor] = [said for command, said in told.items() if "doctor" in command]
+    assert "error" not in doctor
+    once = contents(busy.etc)
+    servers = {**busy.servers, "provider": provider}
+    assert exchange(busy, OTHERS, servers) == mail_before
+    login = provider.login[0]
+    assert exchange(busy, [("someone@sender.example", "f@fast.example"),
+                           ("someone@sender.example", "s@far.example")],
+                    servers) == ({"f@fast.example": ("provider", login),
+                                  "s@far.example": ("provider", login)}, 0)
+    assert not busy.log.lines("fatal")
+    assert "already" in run_setup(busy, f"{provider.nexthop} --apply")
+    assert contents(busy.etc) == once
+
+    told = follow(busy, "Undoing it", provider, certs)
+    assert "lane_transport has entries of yours" in "".join(told.values())
+    os.unlink(f"{busy.etc}/lane_transport")
+    assert contents(busy.etc) == before
+    assert exchange(busy, OTHERS, servers) == mail_before
+    # what the provider got before by nobody's table goes inside again
+    assert exchange(busy, [("someone@sender.example", "f@fast.example")],
+                    servers) == ({"f@fast.example": ("inside", "")}, 0)
