@@ -6,7 +6,7 @@
 enum { MINUTE_US = 60000000, NAME_PREFIX = 7 /* of "closed_" */ };
 
 void
-endings_init(struct endings *ends, int64_t now_us)
+endings_init(struct endings *ends, const char *lane_name, int64_t now_us)
 {
 	const struct rate rate = {
 	    .count_milli = ENDINGS_LINES * 1000,
@@ -14,6 +14,7 @@ endings_init(struct endings *ends, int64_t now_us)
 	    .burst = ENDINGS_LINES,
 	};
 
+	ends->lane = lane_name;
 	bucket_init(&ends->lines, &rate, now_us);
 	ends->left_out = 0;
 }
@@ -91,13 +92,13 @@ endings_tell(struct endings *ends, enum session_end how,
 		return;
 	}
 	log_info("session=%s end=%s relay=%s[%s]:%s messages=%d accepted=%d "
-		 "in_doubt=%d age=%.3gs dial=%.3gs left_out=%llu "
+		 "in_doubt=%d age=%.3gs dial=%.3gs lane=%s left_out=%llu "
 		 "why=\"%.200s\"",
 	    peer->session, board_counters[counter].name + NAME_PREFIX,
 	    peer->host, peer->addr, peer->port, session_messages(session),
 	    session_accepted(session), session_in_doubt(session),
 	    (double)(now_us - began_us) / US_PER_S,
-	    (double)(dialled_us - began_us) / US_PER_S,
+	    (double)(dialled_us - began_us) / US_PER_S, ends->lane,
 	    (unsigned long long)ends->left_out, why);
 	ends->left_out = 0;
 }

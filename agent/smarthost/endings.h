@@ -4,6 +4,9 @@
  *
  *   session=3k9x2m7q1b end=spent relay=mx[192.0.2.1]:587 messages=50 ...
  *
+ * It names the lane, since two of them may log alike: by it a reader of the log
+ * knows whose all lines of that process are.
+ *
  * Ends that are in order are no more than ENDINGS_LINES a minute, and the
  * next line says how many were left out; trouble is always logged.
  */
@@ -20,11 +23,13 @@
 enum { ENDINGS_LINES = 60 };
 
 struct endings {
+	const char *lane;
 	struct bucket lines;
 	uint64_t left_out; /* since the last line */
 };
 
-void endings_init(struct endings *ends, int64_t now_us);
+/* lane_name is borrowed. */
+void endings_init(struct endings *ends, const char *lane_name, int64_t now_us);
 
 enum board_counter endings_counter(
     enum session_end how, const struct session *session);

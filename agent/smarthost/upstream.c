@@ -51,7 +51,7 @@ upstreams_new(struct dialer *dialer, const struct accounts_env *env)
 
 	ups->dialer = dialer;
 	ups->env = *env;
-	endings_init(&ups->ends, loop_now_us(env->loop));
+	endings_init(&ups->ends, env->lane_name, loop_now_us(env->loop));
 	ups->accounts = accounts_new(env);
 	dialer_set_board(dialer, env->board);
 	list_init(&ups->all);

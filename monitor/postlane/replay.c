@@ -25,7 +25,15 @@ struct trial {
 	struct options opt;
 	struct settings set;
 	struct provider_set provider;
+	struct maillog_owners owners; /* of the processes that log as it does */
+	struct maillog_choice choice; /* owners NULL: there is one lane */
 	struct maillog log;
+};
+
+/* The log, which is read more than once. */
+struct source {
+	const char *path;
+	FILE *kept; /* what came from standard input; NULL: it is a file */
 };
 
 /* ---- settings -------------------------------------------------------------
@@ -150,56 +158,93 @@ unpacked(const char *path, int file, pid_t *child_out)
 	return -1;
 }
 
+/* Standard input cannot be read twice. */
+static bool
+keep_input(struct source *source)
+{
+	char part[1 << 16];
+	ssize_t got;
+
+	source->kept = tmpfile();
+	if (source->kept == NULL) {
+		command_complain("a temporary file: %s", strerror(errno));
+		return false;
+	}
+	while ((got = read(STDIN_FILENO, part, sizeof(part))) > 0)
+		if (fwrite(part, 1, (size_t)got, source->kept) != (size_t)got)
+			break;
+	if (got == 0 && fflush(source->kept) == 0)
+		return true;
+	command_complain("standard input: %s", strerror(errno));
+	return false;
+}
+
+static int
+open_source(const struct source *source)
+{
+	if (source->kept == NULL)
+		return open(source->path, O_RDONLY | O_CLOEXEC);
+	if (lseek(fileno(source->kept), 0, SEEK_SET) != 0)
+		return -1;
+	return fcntl(fileno(source->kept), F_DUPFD_CLOEXEC, 3);
+}
+
 /* The text of the log; *child_out > 0: of that process. -1: it was told. */
 static int
-open_log(const char *path, pid_t *child_out)
+open_log(const struct source *source, pid_t *child_out)
 {
-	bool is_stdin = strcmp(path, "-") == 0;
-	int fd = is_stdin ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3)
-			  : open(path, O_RDONLY | O_CLOEXEC);
+	int fd = open_source(source), text = fd;
 	const char *program;
-	int text = fd;
 
 	*child_out = 0;
 	if (fd < 0) {
-		command_complain("%s: %s", path, strerror(errno));
+		command_complain("%s: %s", source->path, strerror(errno));
 		return -1;
 	}
 	program = program_for(fd);
 	if (program == NULL)
 		return fd;
 	if (strcmp(program, "gzip") == 0) {
-		text = unpacked(path, fd, child_out);
+		text = unpacked(source->path, fd, child_out);
 	} else {
 		command_complain("%s: it is compressed: %s -dc %s | postlane "
 				 "replay - ...",
-		    path, program, path);
+		    source->path, program, source->path);
 		text = -1;
 	}
 	(void)close(fd);
 	return text;
 }
 
+/* owners NULL: its mail; else whose processes they are. */
 static bool
-read_log(struct trial *t, const char *path)
+read_log(
+    const struct source *source, struct trial *t, struct maillog_owners *owners)
 {
+	const char *program = t->set.lane_log_name;
 	char error[256] = "";
 	pid_t child;
-	int fd = open_log(path, &child), status = 0;
+	int fd = open_log(source, &child), status = 0;
 	bool is_read;
 
 	if (fd < 0)
 		return false;
-	is_read = maillog_read(
-	    &t->log, fd, t->set.lane_log_name, error, sizeof(error));
+	if (owners != NULL)
+		is_read = maillog_owners_read(
+		    owners, fd, program, error, sizeof(error));
+	else
+		is_read = maillog_read(&t->log, fd, program,
+		    t->choice.owners != NULL ? &t->choice : NULL, error,
+		    sizeof(error));
 	if (!is_read)
-		command_complain("%s: %s", path, error);
+		command_complain("%s: %s", source->path, error);
 	(void)close(fd);
 	if (child > 0)
 		while (waitpid(child, &status, 0) < 0 && errno == EINTR)
 			;
 	if (is_read && status != 0) {
-		command_complain("%s: gzip cannot read all of it", path);
+		command_complain(
+		    "%s: gzip cannot read all of it", source->path);
 		is_read = false;
 	}
 	return is_read;
@@ -264,23 +309,26 @@ print_sessions(const struct replay_lane *lane)
 	printf("\n");
 }
 
-/* Lanes whose mail is in the same lines: nobody can tell them apart. */
+/* Lanes whose mail is in the same lines, where the log does not tell whose. */
 static void
 print_others(const struct command *c, const struct replay_lane *lane)
 {
-	for (size_t i = 0; i < c->site.lane_count; i++) {
+	for (size_t i = 0; lane->log->unknown > 0 && i < c->site.lane_count;
+	     i++) {
 		const struct site_lane *other = &c->site.lanes[i];
 
 		if (strcmp(other->opt.service_name, lane->name) != 0 &&
 		    strcmp(other->set.lane_log_name,
 			lane->set->lane_log_name) == 0)
 			printf("  mixed        lane %s logs as postfix/%s, "
-			       "too: its mail is replayed here, with lane %s's "
-			       "settings (not with a lane_log_name of its "
-			       "own); with its settings: postlane replay LOG "
-			       "%s\n",
+			       "too, and of %zu messages the log does not say "
+			       "whose they are: they are replayed here, with "
+			       "lane %s's settings (not with a lane_log_name "
+			       "of its own); with its settings: postlane "
+			       "replay LOG %s\n",
 			    other->opt.service_name, other->set.lane_log_name,
-			    lane->name, other->opt.service_name);
+			    lane->log->unknown, lane->name,
+			    other->opt.service_name);
 	}
 }
 
@@ -336,14 +384,15 @@ json_of(const struct replay_lane *lane)
 			lane->quotas[i].limit, "most", lane->quotas[i].most,
 			"allowed", lane->quotas[i].allowed));
 	o = json_pack(
-	    "{s:I, s:f, s:f, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
+	    "{s:I, s:f, s:f, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
 	    "messages", (json_int_t)lane->sent, "p50_s", lane->p50_s, "p95_s",
 	    lane->p95_s, "most_s", lane->most_s, "left", (json_int_t)lane->left,
 	    "deferrals", (json_int_t)lane->deferrals, "sessions",
 	    (json_int_t)lane->sessions, "backlog", (json_int_t)lane->would.most,
 	    "backlog_wall_ms", (json_int_t)lane->would.most_ms, "gone_wall_ms",
 	    (json_int_t)lane->would.gone_ms, "vague",
-	    (json_int_t)lane->log->vague, "quotas", quotas);
+	    (json_int_t)lane->log->vague, "unknown",
+	    (json_int_t)lane->log->unknown, "quotas", quotas);
 	(void)json_object_set_new(o, "name", clean_string(lane->name));
 	(void)json_object_set_new(o, "by_the_log",
 	    json_pack("{s:I, s:f, s:f, s:f, s:I, s:I, s:I, s:I}", "messages",
@@ -375,7 +424,7 @@ print(const struct command *c, const struct replay_lane *lanes, size_t count)
 /* ---- which lanes -----------------------------------------------------------
  */
 
-/* Nobody can tell whose lines are whose: the first lane has them all, which is
+/* Of lanes that log alike the first has what nobody knows the lane of, which is
  * said (print_others()). */
 static bool
 is_in_anothers(
@@ -392,6 +441,7 @@ static void
 drop(struct trial *trial)
 {
 	maillog_fini(&trial->log);
+	maillog_owners_fini(&trial->owners);
 	provider_set_fini(&trial->provider);
 	settings_free(&trial->set);
 	options_fini(&trial->opt);
@@ -408,37 +458,55 @@ add(const struct command *c, const struct site_lane *site, struct trial *trial,
 	return load(trial, c, site);
 }
 
+static bool
+is_asked_for(const struct command *c, const struct site_lane *lane)
+{
+	return c->argc < 2 || strcmp(c->argv[1], lane->name) == 0 ||
+	       strcmp(c->argv[1], lane->opt.service_name) == 0;
+}
+
 /* False: it was told. */
 static bool
-choose(const struct command *c, struct trial *trials, struct replay_lane *lanes,
-    size_t *count)
+choose(const struct command *c, const struct source *source,
+    struct trial *trials, struct replay_lane *lanes, size_t *count, int *status)
 {
 	const struct site *site = &c->site;
 
 	*count = 0;
-	if (site->lane_count == 0) {
-		*count = 1;
-		return add(c, NULL, trials, lanes);
-	}
 	for (size_t i = 0; i < site->lane_count; i++) {
 		const struct site_lane *one = &site->lanes[i];
+		struct trial *trial = &trials[*count];
 
-		if (c->argc > 1 && strcmp(c->argv[1], one->name) != 0 &&
-		    strcmp(c->argv[1], one->opt.service_name) != 0)
+		if (!is_asked_for(c, one))
 			continue;
 		if (*count == REPLAY_LANES) {
 			command_complain(
 			    "more than %d lanes: name one", REPLAY_LANES);
 			return false;
 		}
-		if (!add(c, one, &trials[*count], &lanes[*count])) {
-			(*count)++;
+		(*count)++;
+		if (!add(c, one, trial, &lanes[*count - 1]))
+			return false;
+		if (site->lane_count == 1)
+			continue;
+		if (!read_log(source, trial, &trial->owners)) {
+			*status = EX_NOINPUT;
 			return false;
 		}
-		if (is_in_anothers(trials, *count, &trials[*count]))
-			drop(&trials[*count]);
-		else
-			(*count)++;
+		trial->choice = (struct maillog_choice){
+		    .owners = &trial->owners,
+		    .lane = one->name,
+		    .takes_unknown = !is_in_anothers(trials, *count - 1, trial),
+		};
+		if (!trial->choice.takes_unknown &&
+		    !maillog_owners_have(&trial->owners, one->name)) {
+			drop(trial);
+			(*count)--;
+		}
+	}
+	if (site->lane_count == 0) {
+		*count = 1;
+		return add(c, NULL, trials, lanes);
 	}
 	if (*count == 0)
 		command_complain("there is no lane \"%s\" in %s/master.cf",
@@ -466,16 +534,17 @@ with_mail(const struct command *c, struct replay_lane *lanes, size_t count)
 }
 
 static int
-run(const struct command *c, struct trial *trials, struct replay_lane *lanes,
-    size_t *count)
+run(const struct command *c, const struct source *source, struct trial *trials,
+    struct replay_lane *lanes, size_t *count)
 {
+	int status = EX_USAGE;
 	char error[256];
 	size_t n;
 
-	if (!choose(c, trials, lanes, count))
-		return EX_USAGE;
+	if (!choose(c, source, trials, lanes, count, &status))
+		return status;
 	for (size_t i = 0; i < *count; i++)
-		if (!read_log(&trials[i], c->argv[0]))
+		if (!read_log(source, &trials[i], NULL))
 			return EX_NOINPUT;
 	n = with_mail(c, lanes, *count);
 	if (n == 0)
@@ -491,15 +560,19 @@ run(const struct command *c, struct trial *trials, struct replay_lane *lanes,
 int
 replay_run(struct command *c)
 {
+	struct source source = {.path = c->argv[0]};
 	struct trial trials[REPLAY_LANES];
 	struct replay_lane lanes[REPLAY_LANES];
-	size_t count;
-	int status;
+	size_t count = 0;
+	int status = EX_NOINPUT;
 
 	memset(trials, 0, sizeof(trials));
 	memset(lanes, 0, sizeof(lanes));
-	status = run(c, trials, lanes, &count);
+	if (strcmp(source.path, "-") != 0 || keep_input(&source))
+		status = run(c, &source, trials, lanes, &count);
 	for (size_t i = 0; i < count; i++)
 		drop(&trials[i]);
+	if (source.kept != NULL)
+		(void)fclose(source.kept);
 	return status;
 }

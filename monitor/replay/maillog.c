@@ -48,6 +48,8 @@ struct samples {
 
 struct reading {
 	struct maillog *log;
+	const struct maillog_choice *choice; /* NULL: all */
+	struct maillog_owners *owners; /* to be found, and nothing else */
 	size_t room;
 	struct open_message *table;
 	size_t table_size, table_used;
@@ -328,7 +330,7 @@ arrival_of(struct reading *r, const struct open_message *open, double now_s,
 
 static void
 on_delivery(struct reading *r, const char *id, const char *line, double now_s,
-    bool is_whole)
+    bool is_whole, bool is_known)
 {
 	double delay = number_of(line, " delay="), a = -1, b, c, d, came_s;
 	const char *delays = strstr(line, " delays=");
@@ -342,6 +344,7 @@ on_delivery(struct reading *r, const char *id, const char *line, double now_s,
 	if (open->at == SIZE_MAX) {
 		came_s = arrival_of(r, open, now_s, delay, is_whole, &is_vague);
 		open->at = new_message(r, open, came_s);
+		r->log->unknown += !is_known;
 		if (is_whole && is_vague)
 			note_second(r, open->at, (int64_t)now_s);
 		if (delays != NULL &&
@@ -442,9 +445,10 @@ on_other(struct reading *r, const char *id, double now_s, bool is_whole)
 		(void)open_of(r, id, now_s, is_whole);
 }
 
-/* "NAME/PROGRAM[PID]:" into program; what follows it, or NULL. */
+/* "NAME/PROGRAM[PID]:" into program and *pid, 0: there is none; what follows
+ * it, or NULL. */
 static const char *
-take_program(const char *text, char program[MAILLOG_PROGRAM])
+take_program(const char *text, char program[MAILLOG_PROGRAM], uint32_t *pid)
 {
 	const char *host_end = strchr(text, ' '), *tag, *end, *slash;
 	size_t n;
@@ -463,6 +467,7 @@ take_program(const char *text, char program[MAILLOG_PROGRAM])
 		return NULL;
 	memcpy(program, slash + 1, n);
 	program[n] = '\0';
+	*pid = *end == '[' ? (uint32_t)strtoul(end + 1, NULL, 10) : 0;
 	end = strstr(end, ": ");
 	return end != NULL ? end + 2 : NULL;
 }
@@ -482,35 +487,120 @@ take_id(const char *text, char id[ID_SIZE])
 	return text + n + 2;
 }
 
+/* ---- whose lines they are --------------------------------------------------
+ */
+
+static struct maillog_owner *
+owner_of(const struct maillog_owners *owners, uint32_t pid)
+{
+	/* A process has many lines in a row. */
+	for (size_t i = owners->count; i > 0; i--)
+		if (owners->v[i - 1].pid == pid)
+			return &owners->v[i - 1];
+	return NULL;
+}
+
+/* "... lane=NAME left_out=... why="..."" */
+static void
+note_owner(struct maillog_owners *owners, uint32_t pid, const char *line)
+{
+	static const char key[] = " lane=";
+	const char *why = strstr(line, " why="), *at = strstr(line, key);
+	struct maillog_owner *owner = owner_of(owners, pid);
+	char lane[MAILLOG_LANE];
+	size_t n;
+
+	if (at == NULL || (why != NULL && at > why) || pid == 0)
+		return;
+	at += strlen(key);
+	n = strcspn(at, " ");
+	if (n == 0 || n >= sizeof(lane))
+		return;
+	memcpy(lane, at, n);
+	lane[n] = '\0';
+	if (owner == NULL) {
+		owners->v = mem_realloc(
+		    owners->v, (owners->count + 1) * sizeof(owners->v[0]));
+		owner = &owners->v[owners->count++];
+		owner->pid = pid;
+		memcpy(owner->lane, lane, n + 1);
+	} else if (strcmp(owner->lane, lane) != 0) {
+		owner->lane[0] = '\0';
+	}
+}
+
+bool
+maillog_owners_have(const struct maillog_owners *owners, const char *lane)
+{
+	for (size_t i = 0; i < owners->count; i++)
+		if (strcmp(owners->v[i].lane, lane) == 0)
+			return true;
+	return false;
+}
+
+/* *is_known: that it is this lane's. */
+static bool
+is_chosen(const struct reading *r, uint32_t pid, bool *is_known)
+{
+	const struct maillog_owner *owner;
+
+	*is_known = true;
+	if (r->choice == NULL)
+		return true;
+	owner = owner_of(r->choice->owners, pid);
+	if (owner != NULL && owner->lane[0] != '\0')
+		return strcmp(owner->lane, r->choice->lane) == 0;
+	*is_known = false;
+	return r->choice->takes_unknown;
+}
+
+static void
+take_text(struct reading *r, const char *program, uint32_t pid,
+    const char *text, double now_s, bool is_whole)
+{
+	char id[ID_SIZE];
+	const char *rest;
+	bool is_ours = strcmp(program, r->log->program) == 0, is_known;
+
+	if (is_ours && strncmp(text, "session=", 8) == 0 &&
+	    strstr(text, " end=") != NULL) {
+		if (r->owners != NULL)
+			note_owner(r->owners, pid, text);
+		else if (is_chosen(r, pid, &is_known))
+			on_session(r, text, now_s, is_whole);
+		return;
+	}
+	rest = r->owners == NULL ? take_id(text, id) : NULL;
+	if (rest == NULL)
+		return;
+	if (is_ours && strncmp(rest, "to=<", 4) == 0) {
+		if (is_chosen(r, pid, &is_known))
+			on_delivery(r, id, rest, now_s, is_whole, is_known);
+	} else if (strcmp(program, "qmgr") == 0) {
+		on_qmgr(r, id, rest, now_s, is_whole);
+	} else {
+		on_other(r, id, now_s, is_whole);
+	}
+}
+
 static void
 take_line(struct reading *r, const char *line)
 {
-	char program[MAILLOG_PROGRAM], id[ID_SIZE];
-	const char *text, *rest;
+	char program[MAILLOG_PROGRAM];
+	const char *text;
+	uint32_t pid;
 	double now_s;
-	bool is_whole, is_ours;
+	bool is_whole;
 
 	r->log->lines++;
+	/* Most of a log are others. */
+	if (r->owners != NULL && strstr(line, " lane=") == NULL)
+		return;
 	if (!take_time(r, line, &now_s, &is_whole, &text))
 		return;
-	text = take_program(text, program);
-	if (text == NULL)
-		return;
-	is_ours = strcmp(program, r->log->program) == 0;
-	if (is_ours && strncmp(text, "session=", 8) == 0 &&
-	    strstr(text, " end=") != NULL) {
-		on_session(r, text, now_s, is_whole);
-		return;
-	}
-	rest = take_id(text, id);
-	if (rest == NULL)
-		return;
-	if (is_ours && strncmp(rest, "to=<", 4) == 0)
-		on_delivery(r, id, rest, now_s, is_whole);
-	else if (strcmp(program, "qmgr") == 0)
-		on_qmgr(r, id, rest, now_s, is_whole);
-	else
-		on_other(r, id, now_s, is_whole);
+	text = take_program(text, program, &pid);
+	if (text != NULL)
+		take_text(r, program, pid, text, now_s, is_whole);
 }
 
 /* ---- all of it -------------------------------------------------------------
@@ -607,10 +697,33 @@ read_lines(struct reading *r, int fd)
 }
 
 bool
-maillog_read(
-    struct maillog *log, int fd, const char *program, char *error, size_t n)
+maillog_owners_read(struct maillog_owners *owners, int fd, const char *program,
+    char *error, size_t n)
 {
-	struct reading r = {.log = log, .year = YEAR_FIRST};
+	struct maillog log = {.messages = NULL};
+	struct reading r = {.log = &log, .owners = owners, .year = YEAR_FIRST};
+	bool is_read;
+
+	memset(owners, 0, sizeof(*owners));
+	(void)snprintf(log.program, sizeof(log.program), "%s", program);
+	is_read = read_lines(&r, fd);
+	if (!is_read)
+		(void)snprintf(error, n, "%s", strerror(errno));
+	return is_read;
+}
+
+void
+maillog_owners_fini(struct maillog_owners *owners)
+{
+	mem_free(owners->v);
+	memset(owners, 0, sizeof(*owners));
+}
+
+bool
+maillog_read(struct maillog *log, int fd, const char *program,
+    const struct maillog_choice *choice, char *error, size_t n)
+{
+	struct reading r = {.log = log, .choice = choice, .year = YEAR_FIRST};
 	bool is_read;
 
 	memset(log, 0, sizeof(*log));

@@ -5,7 +5,7 @@
  *   ... postfix/qmgr[5920]: 0DC7: from=<c@d>, size=900, nrcpt=1 (queue active)
  *   ... postfix/qmgr[5920]: 0DC7: removed
  *   ... postfix/smtp[5924]: session=3k9x end=spent ... messages=50 ... age=9.1s
- *       dial=0.2s
+ *       dial=0.2s lane=fast
  *
  * Lines of other programs are passed over, but for the first with a queue ID,
  * and so is what is none of these. When a message came is the time of its first
@@ -15,6 +15,10 @@
  * would come in bursts that never were. Times of day without a year, or an
  * offset, are taken as they stand, and of a new year when they go back by more
  * than half of one.
+ *
+ * Where several lanes log alike, a process is the lane's that one of its lines
+ * names: maillog_owners_read() finds them, before the log is read for a lane. A
+ * number that two lanes' processes had one after the other is nobody's.
  */
 #ifndef MAILLOG_H
 #define MAILLOG_H
@@ -23,7 +27,25 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { MAILLOG_PROGRAM = 64 };
+enum { MAILLOG_PROGRAM = 64, MAILLOG_LANE = 64 };
+
+struct maillog_owner {
+	uint32_t pid;
+	char lane[MAILLOG_LANE]; /* "": nobody's */
+};
+
+struct maillog_owners {
+	struct maillog_owner *v;
+	size_t count;
+};
+
+/* Whose lines are read: those of the lane's processes and, if wanted, of those
+ * of which nobody knows whose they are. */
+struct maillog_choice {
+	const struct maillog_owners *owners;
+	const char *lane;
+	bool takes_unknown;
+};
 
 struct maillog_message {
 	int64_t came_ms; /* since the epoch, or what the log calls so */
@@ -40,6 +62,7 @@ struct maillog {
 	size_t vague; /* messages that came within a second or so, not known
 			 when */
 	size_t sessions; /* at once, at least; 0: not known */
+	size_t unknown; /* messages of processes that may be another lane's */
 	int64_t first_ms, last_ms;
 	/* What cannot be had faster: */
 	double before_ms; /* from the coming to the queue manager's hands */
@@ -49,9 +72,18 @@ struct maillog {
 			    a guess at it where no line has one; 0: not known */
 };
 
-/* Reads all of it. fd is borrowed. False: error of n octets. */
-bool maillog_read(
-    struct maillog *log, int fd, const char *program, char *error, size_t n);
+/* The processes of this program. fd is borrowed. False: error of n octets. */
+bool maillog_owners_read(struct maillog_owners *owners, int fd,
+    const char *program, char *error, size_t n);
+void maillog_owners_fini(struct maillog_owners *owners);
+
+/* Some process is this lane's. */
+bool maillog_owners_have(const struct maillog_owners *owners, const char *lane);
+
+/* Reads all of it. choice NULL: all of the program's lines. fd is borrowed.
+ * False: error of n octets. */
+bool maillog_read(struct maillog *log, int fd, const char *program,
+    const struct maillog_choice *choice, char *error, size_t n);
 void maillog_fini(struct maillog *log);
 
 #endif

@@ -203,7 +203,7 @@ def test_a_session_can_be_followed(base, certs, origin, started):
     ends = re.findall(
         r"^session=(\w+) end=(\w+) relay=\S+\[127\.0\.0\.1\]:\d+ "
         r"messages=(\d+) accepted=(\d+) in_doubt=0 age=[\d.e+]+s "
-        r"dial=[\d.e-]+s left_out=0 "
+        r"dial=[\d.e-]+s lane=fast left_out=0 "
         r'why=".*"$', text, re.M)
     assert sorted(e[1] for e in ends) == ["421", "spent", "stop"]
     assert sum(int(e[3]) for e in ends) == 8    # one is on the open session

@@ -88,8 +88,9 @@ def test_what_cannot_be_replayed_is_told(origin, base, certs, started):
 
 
 def test_log_that_is_compressed_and_lanes_that_log_alike(origin, base):
-    """All of the mail is the first lane's, which is said, or that of the one
-    that is named; as text, compressed, or from journalctl."""
+    """Where no line names a lane, all of the mail is the first lane's, which is
+    said, or that of the one that is named; as text, compressed, or from
+    journalctl."""
     for name in ("fast", "slow"):
         origin.agent("lane", name, f"class={name}")
     origin.write()
@@ -112,3 +113,44 @@ def test_log_that_is_compressed_and_lanes_that_log_alike(origin, base):
         [paths.built("postlane"), "-c", origin.etc, "replay", "-"],
         input=lines, check=True, capture_output=True, timeout=300)
     assert done.stdout.decode() == found.stdout
+
+
+def test_lanes_that_log_alike_have_their_own_settings(
+        origin, base, certs, started):
+    """Whose a line is is told by its process, which names its lane whenever a
+    session ends."""
+    sim = started(Simulator(base, certs))
+    for name, quota in (("fast", "1000/1d!"), ("slow", "500/1d!")):
+        origin.agent("lane", name, f"class={name}", {
+            "lane_message_rate_limit": quota,
+            "lane_connection_idle_limit": "1s"})
+    origin.relay_to(sim, transport="fast")
+    origin.set(transport_maps=origin.map("transport",
+                                         {"bulk.example": "slow:"}))
+    started(origin)
+    origin.inject(messages.generate(6))
+    origin.inject(messages.generate(3, prefix="bulk", domain="bulk.example"))
+    sim.wait_taken(9)
+    origin.wait_empty()
+    for name in ("fast", "slow"):
+        origin.log.wait(rf"session=\w+ end=idle .* lane={name} ")
+    lines = "\n".join(origin.log.lines("")) + "\n"
+    log = os.path.join(base, "day.log")
+    with open(log, "w", encoding="utf-8") as f:
+        f.write(lines)
+    found = origin.postlane("-j", "replay", log)
+    assert (found.returncode, found.stderr) == (0, "")
+    lanes = json.loads(found.stdout)["lanes"]
+    assert [(lane["name"], lane["messages"], lane["unknown"],
+             lane["quotas"][0]["limit"]) for lane in lanes] == [
+        ("fast", 6, 0, "1000/1d!"), ("slow", 3, 0, "500/1d!")]
+    text = origin.postlane("replay", log).stdout
+    assert "mixed" not in text
+    assert [lane["messages"] for lane in json.loads(origin.postlane(
+        "-j", "replay", log, "slow").stdout)["lanes"]] == [3]
+    # Standard input is read more than once as well.
+    done = subprocess.run(
+        [paths.built("postlane"), "-c", origin.etc, "replay", "-"],
+        input=gzip.compress(lines.encode()), check=True, capture_output=True,
+        timeout=300)
+    assert done.stdout.decode() == text

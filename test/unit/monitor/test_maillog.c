@@ -21,7 +21,7 @@ read_text(struct maillog *log, const char *program, const char *text)
 	assert_int_equal(fflush(f), 0);
 	assert_int_equal(lseek(fileno(f), 0, SEEK_SET), 0);
 	assert_true(
-	    maillog_read(log, fileno(f), program, error, sizeof(error)));
+	    maillog_read(log, fileno(f), program, NULL, error, sizeof(error)));
 	assert_int_equal(fclose(f), 0);
 }
 
@@ -89,6 +89,76 @@ maillog_takes_its_own_program_and_nothing_else(void **state)
 	assert_int_equal((int)log.apart_ms, 179);
 	assert_int_equal((int)(log.dial_ms + 0.5), 200);
 	maillog_fini(&log);
+}
+
+static struct maillog_owners
+owners_of(FILE *f)
+{
+	struct maillog_owners owners;
+	char error[100];
+
+	assert_int_equal(lseek(fileno(f), 0, SEEK_SET), 0);
+	assert_true(maillog_owners_read(
+	    &owners, fileno(f), "smtp", error, sizeof(error)));
+	return owners;
+}
+
+static void
+read_chosen(struct maillog *log, FILE *f, const struct maillog_owners *owners,
+    const char *lane, bool takes_unknown)
+{
+	const struct maillog_choice choice = {
+	    .owners = owners, .lane = lane, .takes_unknown = takes_unknown};
+	char error[100];
+
+	assert_int_equal(lseek(fileno(f), 0, SEEK_SET), 0);
+	assert_true(maillog_read(
+	    log, fileno(f), "smtp", &choice, error, sizeof(error)));
+}
+
+/* Lanes that log alike: each process is that of the lane which one of its lines
+ * names, be it the last. */
+static void
+maillog_tells_lanes_apart_that_log_alike(void **state)
+{
+#define OF(pid, id)                                                            \
+	" mx postfix/smtp[" pid "]: QABC" id                                   \
+	": to=<x@d>, delay=1, delays=0/0/0/1, status=sent (x)\n"
+#define END_OF(pid, lane)                                                      \
+	" mx postfix/smtp[" pid "]: session=a end=idle relay=r messages=9 "    \
+	"accepted=9 in_doubt=0 age=2s dial=0.2s lane=" lane                    \
+	" left_out=0 why=\"x lane=none y\"\n"
+	static const char text[] = AT "10.0" OF("11", "01") AT
+	    "10.0" OF("12", "02") AT "10.0" OF("12", "03") AT
+	    "10.0" OF("13", "04") AT "11.0" END_OF("11", "fast") AT
+	    "12.0" END_OF("12", "slow") AT "12.0" OF("14", "05") AT
+	    "13.0" END_OF("14", "fast") AT "14.0" END_OF("14", "slow") AT
+	    "14.0 mx postfix/smtp[13]: session=b end=idle why=\"lane=x\"\n";
+	FILE *f = tmpfile();
+	struct maillog_owners owners;
+	struct maillog log;
+
+	(void)state;
+	assert_non_null(f);
+	assert_true(fputs(text, f) >= 0);
+	assert_int_equal(fflush(f), 0);
+	owners = owners_of(f);
+	assert_true(maillog_owners_have(&owners, "fast"));
+	assert_true(maillog_owners_have(&owners, "slow"));
+	assert_false(maillog_owners_have(&owners, "none"));
+	assert_false(maillog_owners_have(&owners, "x"));
+	read_chosen(&log, f, &owners, "slow", false);
+	assert_int_equal(log.count, 2);
+	assert_int_equal(log.unknown, 0);
+	assert_int_equal(log.sessions, 1);
+	maillog_fini(&log);
+	/* 13 says nothing, and 14 was both lanes'. */
+	read_chosen(&log, f, &owners, "fast", true);
+	assert_int_equal(log.count, 3);
+	assert_int_equal(log.unknown, 2);
+	maillog_fini(&log);
+	maillog_owners_fini(&owners);
+	assert_int_equal(fclose(f), 0);
 }
 
 #define ANSWER                                                                 \
@@ -248,7 +318,7 @@ maillog_remembers_many_that_are_under_way(void **state)
 	assert_int_equal(fflush(f), 0);
 	assert_int_equal(lseek(fileno(f), 0, SEEK_SET), 0);
 	assert_true(
-	    maillog_read(&log, fileno(f), "smtp", error, sizeof(error)));
+	    maillog_read(&log, fileno(f), "smtp", NULL, error, sizeof(error)));
 	assert_int_equal(log.count, COUNT);
 	for (size_t i = 1; i < COUNT; i++)
 		assert_true(log.messages[i].octets > 0);
@@ -263,6 +333,7 @@ main(void)
 	    cmocka_unit_test(
 		maillog_has_when_messages_came_and_how_long_they_took),
 	    cmocka_unit_test(maillog_takes_its_own_program_and_nothing_else),
+	    cmocka_unit_test(maillog_tells_lanes_apart_that_log_alike),
 	    cmocka_unit_test(maillog_guesses_a_dial_that_no_line_has),
 	    cmocka_unit_test(
 		maillog_spreads_whole_seconds_and_knows_a_new_year),
