@@ -18,10 +18,11 @@
  *      soon, or else of one that has its last messages on their way,
  *   4. ... a turn later, of the one that was had for longest, a turn at least.
  *
- * Mail is expected for as long as a dial takes after the last that came, or
- * five times as long as it was between those before, 0.25 s at most: a queue
- * manager with mail of many logins has one message of this and one of that, and
- * a login with each of them would keep everybody busy.
+ * Mail is expected for as long as a dial takes after the last that came, two
+ * where it comes one by one, or eight times as long as it was between those
+ * before, 0.25 s at most: a queue manager with mail of many logins has one
+ * message of this and one of that, and a login with each of them would keep
+ * everybody busy.
  *
  * So where there are more logins than places the mail of one that waits here
  * goes together, for a turn or until the session is spent. With L contenders on
@@ -204,13 +205,16 @@ is_due(struct search *s, int64_t at_us)
 
 /* If no more of its mail has come by then, the next is not worth a wait: that
  * would be longer than the dial for it takes, and than it was between others.
+ * Where messages come one by one the next costs two dials: its own, and that of
+ * who got the place meanwhile and has to give it back.
  */
 static int64_t
 quiet_us(const struct route *r)
 {
 	double dial_us = fmin(r->tempo.dial_us, YIELD_AFTER_US);
 	int64_t next_us = tempo_next_us(&r->tempo, QUIET_MAX_US);
-	int64_t dialled_us = r->tempo.came_us + (int64_t)dial_us;
+	int dials = r->tempo.interval_us > 0 ? 2 : 1;
+	int64_t dialled_us = r->tempo.came_us + dials * (int64_t)dial_us;
 
 	return next_us > dialled_us ? next_us : dialled_us;
 }

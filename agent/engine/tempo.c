@@ -5,13 +5,13 @@
 #include "common/base/log.h"
 
 /* Of the newest: one part of so many. */
-enum { DIALS_SMOOTHED = 4, MESSAGES_SMOOTHED = 16, COMING_SMOOTHED = 4 };
+enum { DIALS_SMOOTHED = 4, MESSAGES_SMOOTHED = 16, COMING_SMOOTHED = 8 };
 
 /* What comes later than that after the one before is the first of others. */
 enum { TOGETHER_US = 1000000 };
-/* Intervals of what comes by chance: one in a hundred and fifty is longer, and
- * a session has some twenty of them. */
-enum { PATIENT_TIMES = 5 };
+/* Intervals of what comes by chance: of true ones one in three thousand is
+ * longer. Those that were measured are few, and may all have been short. */
+enum { PATIENT_TIMES = 8 };
 
 static void
 smooth(double *mean, bool *is_known, int64_t took_us, int parts)

@@ -36,7 +36,7 @@ void tempo_on_message(struct tempo *t, int64_t took_us);
 /* A message came, to be sent. */
 void tempo_on_coming(struct tempo *t, int64_t now_us);
 
-/* When the next should have come, if they go on as they do: five intervals
+/* When the next should have come, if they go on as they do: eight intervals
  * after the last one. No more than max_us after it. */
 int64_t tempo_next_us(const struct tempo *t, int64_t max_us);
 

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -10,6 +11,7 @@
 #include "agent/engine/lane_state.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/mem.h"
 #include "test/support/lane_world.h"
 
 enum { LOGINS_MAX = 200 };
@@ -159,6 +161,58 @@ session_stays_while_mail_of_its_login_keeps_coming(void **state)
 	/* Of a login's first message nobody knows that more will come. */
 	assert_true(w.dials <= 2 * LOGINS);
 	world_fini(&w);
+}
+
+/* All mail of so many logins, shuffled, `per_s` a second: sessions that took.
+ */
+static size_t
+dials_for_shuffled(size_t logins, size_t each, size_t per_s, unsigned seed)
+{
+	size_t count = logins * each, come = 0, dials;
+	size_t *order = mem_zarray(count, sizeof(*order));
+	char domain[16];
+	struct world w;
+
+	begin(&w, 20, 1, count);
+	w.server.rtt_ms = 20;
+	for (size_t i = 0; i < count; i++)
+		order[i] = i % logins;
+	for (size_t i = count - 1; i > 0; i--) {
+		size_t j = (seed = seed * 1103515245 + 12345) / 65536 % (i + 1);
+		size_t of_i = order[i];
+
+		order[i] = order[j];
+		order[j] = of_i;
+	}
+	w.sender_domain = domain;
+	for (size_t ms = 1; come < count; ms++) {
+		for (; come < count && come < ms * per_s / 1000; come++) {
+			(void)snprintf(
+			    domain, sizeof(domain), "d%zu.test", order[come]);
+			world_submit(&w, 1);
+		}
+		world_run(&w, 1);
+	}
+	world_finish(&w, 3600000);
+	world_check_all_sent(&w);
+	dials = w.dials;
+	world_fini(&w);
+	mem_free(order);
+	return dials;
+}
+
+/* Messages of a login come by chance: a gap that is long for once is not the
+ * end of its mail. */
+static void
+shuffled_mail_needs_few_sessions_more_than_there_are_logins(void **state)
+{
+	enum { LOGINS = 100, SEEDS = 4 };
+	size_t dials = 0;
+
+	(void)state;
+	for (unsigned seed = 1; seed <= SEEDS; seed++)
+		dials += dials_for_shuffled(LOGINS, 20, 2000, seed);
+	assert_true(dials * 100 <= (size_t)SEEDS * LOGINS * 106);
 }
 
 /* ... but for others that wait no longer than a turn, here of a second. */
@@ -543,6 +597,8 @@ main(void)
 	    cmocka_unit_test(session_stays_while_its_login_has_mail),
 	    cmocka_unit_test(
 		session_stays_while_mail_of_its_login_keeps_coming),
+	    cmocka_unit_test(
+		shuffled_mail_needs_few_sessions_more_than_there_are_logins),
 	    cmocka_unit_test(
 		mail_that_keeps_coming_does_not_hold_a_place_for_ever),
 	    cmocka_unit_test(
