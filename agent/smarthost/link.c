@@ -14,6 +14,10 @@
  * each such message (no SSL_MODE_AUTO_RETRY). What is left lies in the socket,
  * which is watched level-triggered, or was kept back by the BIO, which is
  * noted. A peer that goes on like that is cut off (HANDSHAKES_MAX).
+ *
+ * OpenSSL asks for the five octets of a record's head, then for the rest, then
+ * for the next head. The BIO reads ahead for it, and a socket that gave less
+ * than it was asked for is empty: the turn makes one system call of three.
  */
 #include "agent/smarthost/link.h"
 
@@ -32,10 +36,12 @@
 
 enum {
 	READ_SIZE = 16384,
+	RECORD_SIZE = 16384, /* SSL3_RT_MAX_PLAIN_LENGTH */
 	READS_PER_TURN = 32, /* one busy peer must not starve the others */
 	WRITES_PER_TURN = 64,
 	UNREAD_MAX = READ_SIZE,
 	TLS_BYTES_PER_TURN = 4 * READ_SIZE,
+	AHEAD_SIZE = 8192, /* one read of the socket */
 	/* Tickets, key updates and requests to renegotiate on one connection,
 	 * after its handshake. Servers send two to four. */
 	HANDSHAKES_MAX = 1000,
@@ -81,6 +87,9 @@ struct link {
 	bool handshake_wants_write; /* the same for what SSL_read() answers */
 	bool write_wants_read; /* SSL_write() needs the rest of a message */
 	size_t tls_budget; /* octets OpenSSL may read in this turn */
+	char *ahead; /* read from the socket, not yet by OpenSSL; or NULL */
+	size_t ahead_off, ahead_end;
+	bool is_drained; /* nothing was left in the socket, in this turn */
 	int handshakes; /* messages since the handshake */
 	bool is_write_dead; /* writing failed; what came in is read first */
 	enum link_end write_end;
@@ -338,21 +347,23 @@ note_write_error(struct link *link, const struct io_end *end)
 	wake(link);
 }
 
-/* True when there is something in out. */
+/* True when there is something in out: as much as fills a record, if there is
+ * so much, since one that is not full costs as much. */
 static bool
 pull(struct link *link)
 {
-	if (buf_len(&link->out) > 0)
-		return true;
-	if (!link->want_output || link->ops == NULL)
-		return false;
-	link->ops->on_output(link->ctx, &link->out);
-	if (is_freed(link))
-		return false;
-	CHECK(buf_ok(&link->out));
-	if (buf_len(&link->out) == 0)
-		link->want_output = false;
-	return link->want_output;
+	while (buf_len(&link->out) < RECORD_SIZE && link->want_output &&
+	       link->ops != NULL) {
+		size_t before = buf_len(&link->out);
+
+		link->ops->on_output(link->ctx, &link->out);
+		if (is_freed(link))
+			return false;
+		CHECK(buf_ok(&link->out));
+		if (buf_len(&link->out) == before)
+			link->want_output = false;
+	}
+	return buf_len(&link->out) > 0;
 }
 
 static void
@@ -363,11 +374,15 @@ write_output(struct link *link)
 	size_t n = 0;
 	int writes = 0;
 
+	bool is_again = link->is_blocked && buf_len(&link->out) > 0;
+
 	link->is_blocked = false;
 	link->write_wants_read = false;
 	if (!is_open(link) || link->is_write_dead)
 		return;
-	while (pull(link)) {
+	/* OpenSSL wants to be asked again for what it was asked for. */
+	while (is_again || pull(link)) {
+		is_again = false;
 		if (writes++ == WRITES_PER_TURN) {
 			wake(link);
 			return;
@@ -453,12 +468,26 @@ has_to_read(const struct link *link)
 	       link->write_wants_read;
 }
 
+/* No event tells of what is left there. Where OpenSSL reads no further before
+ * it has written, looking again would be a busy wait. */
+static void
+keep_ahead(struct link *link)
+{
+	if (link->ahead_off < link->ahead_end) {
+		link->has_more = link->has_more || !link->handshake_wants_write;
+		return;
+	}
+	mem_free(link->ahead);
+	link->ahead = NULL;
+}
+
 static void
 run(struct link *link, bool is_ready)
 {
 	bool reads = is_ready || has_to_read(link);
 
 	link->has_more = false;
+	link->is_drained = false;
 	link->tls_budget = TLS_BYTES_PER_TURN;
 	if (link->life == LIFE_HANDSHAKE && link->ssl != NULL)
 		step_handshake(link);
@@ -470,6 +499,7 @@ run(struct link *link, bool is_ready)
 		if (!is_freed(link))
 			write_output(link);
 	}
+	keep_ahead(link);
 	update_watch(link);
 }
 
@@ -537,6 +567,9 @@ link_free(struct link **link)
 	}
 	(void)close(old->fd);
 	old->fd = -1;
+	mem_free(old->ahead);
+	old->ahead = NULL;
+	old->ahead_off = old->ahead_end = 0;
 	set_life(old, LIFE_FREED);
 	buf_fini_secret(&old->unread);
 	buf_fini_secret(&old->out);
@@ -574,32 +607,67 @@ link_kick(struct link *link)
 		wake(link);
 }
 
-/* BIO_read() of the bounded BIO. */
-static int
-read_bounded(BIO *bio, char *p, size_t size, size_t *n_out)
+/* What the socket has, as much as may be read in this turn; of a handshake what
+ * is asked for, as nobody may read what follows it. False: nothing, as the BIO
+ * says by its flags. */
+static bool
+read_ahead(struct link *link, BIO *bio, size_t size)
 {
-	struct link *link = BIO_get_data(bio);
+	size_t most = AHEAD_SIZE;
 	ssize_t n;
 
-	BIO_clear_retry_flags(bio);
-	*n_out = 0;
-	if (link->tls_budget == 0) {
-		link->has_more = true;
+	if (link->life == LIFE_HANDSHAKE && size < most)
+		most = size;
+	if (link->tls_budget < most)
+		most = link->tls_budget;
+	/* Whoever cannot write any more wants all that there is. */
+	if (link->is_drained && !link->is_write_dead) {
 		BIO_set_retry_read(bio);
 		errno = EAGAIN;
-		return 0;
+		return false;
 	}
-	n = recv(
-	    link->fd, p, size < link->tls_budget ? size : link->tls_budget, 0);
+	if (link->ahead == NULL)
+		link->ahead = mem_alloc(AHEAD_SIZE);
+	n = recv(link->fd, link->ahead, most, 0);
 	if (n < 0 &&
 	    (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
 		BIO_set_retry_read(bio);
 	if (n == 0)
 		BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
 	if (n <= 0)
-		return 0;
+		return false;
+	link->is_drained = (size_t)n < most;
 	link->tls_budget -= (size_t)n;
-	*n_out = (size_t)n;
+	link->ahead_off = 0;
+	link->ahead_end = (size_t)n;
+	return true;
+}
+
+/* BIO_read() of the bounded BIO. */
+static int
+read_bounded(BIO *bio, char *p, size_t size, size_t *n_out)
+{
+	struct link *link = BIO_get_data(bio);
+	size_t n;
+
+	BIO_clear_retry_flags(bio);
+	*n_out = 0;
+	if (link->ahead_off == link->ahead_end) {
+		if (link->tls_budget == 0) {
+			link->has_more = true;
+			BIO_set_retry_read(bio);
+			errno = EAGAIN;
+			return 0;
+		}
+		if (!read_ahead(link, bio, size))
+			return 0;
+	}
+	n = link->ahead_end - link->ahead_off;
+	if (n > size)
+		n = size;
+	memcpy(p, link->ahead + link->ahead_off, n);
+	link->ahead_off += n;
+	*n_out = n;
 	return 1;
 }
 
