@@ -38,24 +38,24 @@ TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 class Alone:
     """A Postfix without a queue manager, and one lane."""
 
-    def __init__(self, base, name, program, sim, **main):
+    def __init__(self, base, name, program, sim, options=None, **main):
         self.postfix = Postfix(base, name)
         self.postfix.drop_service("qmgr")
         if program:
             place = os.path.join(self.postfix.libexec, "lane")
             os.unlink(place)
             shutil.copy(program, place)
-        self.postfix.agent("lane", "bench", "class=fast", {
+        self.postfix.agent("lane", "bench", "class=fast", options or {
             "lane_connection_limit": str(SESSIONS),
             "lane_pipeline_depth": str(DEPTH)})
         self.postfix.relay_to(sim, transport="bench", **main)
         self.nexthop = f"[127.0.0.1]:{sim.port}"
         self.postfix.start()
 
-    def run(self, count):
+    def run(self, count, window=WINDOW, octets=OCTETS):
         found = subprocess.run(
             [paths.built("queuemanager"), self.postfix.queue_directory,
-             "bench", self.nexthop, str(count), WINDOW, OCTETS],
+             "bench", self.nexthop, str(count), window, octets],
             check=True, capture_output=True, text=True).stdout
         return float(found.split()[4])
 
@@ -86,21 +86,25 @@ def is_traced(pid):
         return "\nTracerPid:\t0\n" not in f.read()
 
 
-def strace(lane, base):
+def system_calls(lane, base, count, **how):
+    """{name: how often a message} of a run of so many."""
     out = os.path.join(base, "strace")
     with subprocess.Popen(
             ["strace", "-c", "-f", "-o", out, "-p", str(lane.pid())],
             stderr=subprocess.DEVNULL) as tracer:
         wait_until(lambda: is_traced(lane.pid()), 30, "strace")
-        lane.run(2000)
+        lane.run(count, **how)
         tracer.terminate()
     with open(out, encoding="ascii") as f:
         rows = [line.split() for line in f if line[:1] == " "]
-    calls = {row[-1]: int(row[3]) for row in rows if row[3].isdigit()}
-    calls.pop("total", None)
-    print(f"{sum(calls.values()) / 2000:.2f} system calls a message: "
-          + ", ".join(f"{name} {n / 2000:.2f}" for name, n in sorted(
-              calls.items(), key=lambda pair: -pair[1]) if n > 20))
+    return {row[-1]: int(row[3]) / count for row in rows
+            if row[3].isdigit() and row[-1] != "total"}
+
+
+def tell_calls(calls):
+    print(f"{sum(calls.values()):.2f} system calls a message: "
+          + ", ".join(f"{name} {n:.2f}" for name, n in sorted(
+              calls.items(), key=lambda pair: -pair[1]) if n > 0.01))
 
 
 def settings(base):
@@ -155,7 +159,7 @@ def run(base):
         for name, lane in lanes.items():
             if os.environ.get("STRACE"):
                 print(name, end=": ")
-                strace(lane, base)
+                tell_calls(system_calls(lane, base, 2000))
     finally:
         for lane in lanes.values():
             lane.stop()
@@ -164,5 +168,6 @@ def run(base):
             engine.destroy()
 
 
-with bench_home("alone") as directory:
-    run(directory)
+if __name__ == "__main__":
+    with bench_home("alone") as directory:
+        run(directory)
