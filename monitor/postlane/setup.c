@@ -128,13 +128,12 @@ static void
 print_known(const struct setupplan *p, const struct setupprovider *known)
 {
 	if (known->why == SETUPPROVIDER_ASKED)
-		printf("# lane_provider=%s, since --provider says so; from "
-		       "its file comes\n",
+		printf("# lane_provider=%s, since --provider says so; its file "
+		       "gives:\n",
 		    known->name);
 	else
-		printf("# lane_provider=%s, since %s is one of its hosts "
-		       "(--provider NAME or none if not); from its file "
-		       "comes\n",
+		printf("# lane_provider=%s, since %s is one of its hosts (if "
+		       "not: --provider NAME or none); its file gives:\n",
 		    known->name, known->host);
 	for (size_t i = 0; i < p->limit_count; i++)
 		printf("#   %s   (%s)\n", p->limits[i].setting,
@@ -164,13 +163,13 @@ print_provider(const struct command *c, const struct setupplan *p,
 	} else {
 		names = setupprovider_names(known->directory);
 		printf("# no lane_provider, since no file in %s has the host "
-		       "of %s: what the\n"
-		       "# account allows is yours to set, "
-		       "lane_account_connection_limit above all, unless it is "
-		       "at one\n"
-		       "# of these: --provider NAME, %s\n",
+		       "of %s\n"
+		       "# what the account allows is yours to set, "
+		       "lane_account_connection_limit above all%s%s\n",
 		    known->directory, p->nexthop,
-		    names[0] != '\0' ? names : "of which there is none");
+		    names[0] != '\0' ? "; it is known, for --provider, of "
+				     : "",
+		    names);
 		mem_free(names);
 	}
 }

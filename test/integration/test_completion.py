@@ -51,5 +51,7 @@ def test_completion(tmp_path):
     assert complete(*at, "pause", "fast", "--for", "1") == ["10m", "1h", "1d"]
     assert complete(*at, "-j", "pause", "fast", "--f") == ["--for"]
     assert complete(*at, "trace", "fast", "--") == ["--to", "--count"]
+    assert complete(*at, "setup", "[a.example]", "--p") == ["--provider"]
+    assert complete(*at, "setup", "[a.example]", "--provider", "no") == ["none"]
     assert complete(*at, "help", "doc") == ["doctor"]
     assert complete(*at, "fleet", "") == ["forget"]

@@ -163,7 +163,7 @@ PROVIDERS = [
      ["no lane_provider, since --provider says so"], None),
     ("[mail.example]:587", "",
      ["no lane_provider, since no file in ", "is yours to set",
-      "--provider NAME, authsmtp, emailit, "], None),
+      "it is known, for --provider, of authsmtp, emailit, "], None),
 ]
 
 
@@ -396,7 +396,11 @@ def test_lanes_of_the_script_with_changes_since(site):
     said = run_setup(origin, "--undo", status=73)
     assert "main.cf: default_transport names slow, which would be gone" in said
     assert contents(etc) == changed
-    origin.command("postconf", "-e", "default_transport = relay")
+    origin.command("postconf", "-e", "default_transport = relay",
+                   "fallback_relay = $lane_smarthost")
+    said = run_setup(origin, "--undo", status=73)
+    assert "fallback_relay refers to lane_smarthost, which would be g" in said
+    origin.command("postconf", "-X", "fallback_relay")
     said = run_setup(origin, "--undo")
     for told in ("lane_message_rate_limit=2/1s", "and goes with the lanes:",
                  "lane_messages_per_connection = 7", "and stays:",
