@@ -13,6 +13,8 @@
 
 #include <cmocka.h>
 
+#include "agent/engine/session_place.h"
+#include "agent/engine/session_state.h"
 #include "test/support/fixture.h"
 #include "test/support/session_rig.h"
 #include "test/support/session_server.h"
@@ -295,10 +297,101 @@ nothing_is_believed_that_did_not_happen(void **state)
 					    every, every % 5 == 0);
 }
 
+/* ---- one reply ------------------------------------------------------------
+ */
+
+/* Wordings; none is a learned one of the manner below. */
+enum { OF_RSET = 1, OF_MAIL, OF_RCPT, OF_CHUNK, OF_END, OF_TWO, OF_NONE };
+
+struct weighing {
+	enum command_kind kind; /* what waits for the reply */
+	int sent_code, code; /* of the server, of smtp_reply_filter */
+	uint64_t wording;
+	bool is_behind_refusal, knows_xforward;
+	enum place want;
+};
+
+static enum place
+weigh(const struct weighing *w)
+{
+	struct manner manner;
+	struct session s = {.manner = &manner};
+	struct reply reply = {.sent_code = w->sent_code, .code = w->code};
+	enum place place;
+
+	manner_init(&manner);
+	manner_learn(&manner, ANSWER_RSET, OF_RSET);
+	manner_learn(&manner, ANSWER_MAIL, OF_MAIL);
+	manner_learn(&manner, ANSWER_MAIL, OF_TWO);
+	manner_learn(&manner, ANSWER_RCPT, OF_RCPT);
+	manner_learn(&manner, ANSWER_RCPT, OF_TWO);
+	manner_learn(&manner, ANSWER_CHUNK, OF_CHUNK);
+	manner_learn(&manner, ANSWER_END, OF_END);
+	if (w->knows_xforward)
+		manner_learn(&manner, ANSWER_XFORWARD, OF_NONE + 1);
+	pipeline_init(&s.pipe);
+	pipeline_push(&s.pipe, COMMAND_BDAT_LAST, NULL, 0, 10, 1);
+	pipeline_answered(&s.pipe, 2);
+	pipeline_push(&s.pipe, w->kind, NULL, 0, 6, 3);
+	if (w->is_behind_refusal)
+		s.refused_off = s.pipe.answered_off;
+	place = session_weigh(&s, &reply, w->wording);
+	pipeline_fini(&s.pipe);
+	return place;
+}
+
+static void
+a_reply_says_where_it_stands(void **state)
+{
+	static const struct weighing cases[] = {
+	    /* A wording that only its own command was answered with. */
+	    {COMMAND_RSET, 250, 250, OF_RSET, .want = PLACE_PROVEN},
+	    {COMMAND_BDAT_LAST, 250, 250, OF_END, .want = PLACE_PROVEN},
+	    {COMMAND_DATA, 354, 354, OF_NONE, .want = PLACE_PROVEN},
+	    /* Not so after smtp_reply_filter has had it: it says the same of
+	     * many. Only 354 is the server's. */
+	    {COMMAND_RSET, 450, 250, OF_RSET, .want = PLACE_UNKNOWN},
+	    {COMMAND_RSET, 450, 250, OF_END, .want = PLACE_UNKNOWN},
+	    {COMMAND_DATA, 354, 450, OF_NONE, .want = PLACE_PROVEN},
+	    {COMMAND_DATA, 250, 354, OF_NONE, .want = PLACE_UNKNOWN},
+	    /* The end of data's, where no end of data is. */
+	    {COMMAND_RSET, 250, 250, OF_END, .want = PLACE_LOST},
+	    {COMMAND_MAIL, 250, 250, OF_END, .want = PLACE_LOST},
+	    /* "250 ok" may be said to one more chunk, or to a command that was
+	     * never answered so far. */
+	    {COMMAND_BDAT, 250, 250, OF_END, .want = PLACE_UNKNOWN},
+	    {COMMAND_XFORWARD_CLIENT, 250, 250, OF_END, .want = PLACE_UNKNOWN},
+	    {COMMAND_XFORWARD_CLIENT, 250, 250, OF_END, .knows_xforward = true,
+		.want = PLACE_LOST},
+	    /* RSET's is told from an envelope's, others' are not. */
+	    {COMMAND_RSET, 250, 250, OF_MAIL, .want = PLACE_LOST},
+	    {COMMAND_RSET, 250, 250, OF_CHUNK, .want = PLACE_UNKNOWN},
+	    {COMMAND_MAIL, 250, 250, OF_RCPT, .want = PLACE_UNKNOWN},
+	    {COMMAND_BDAT_LAST, 250, 250, OF_RCPT, .want = PLACE_UNKNOWN},
+	    /* Of several, or never met, it says nothing; ... */
+	    {COMMAND_RCPT, 250, 250, OF_TWO, .want = PLACE_UNKNOWN},
+	    {COMMAND_RSET, 250, 250, OF_NONE, .want = PLACE_UNKNOWN},
+	    /* ... but behind what was refused only RSET is taken. */
+	    {COMMAND_RSET, 250, 250, OF_NONE, .is_behind_refusal = true,
+		.want = PLACE_PROVEN},
+	    {COMMAND_MAIL, 250, 250, OF_NONE, .is_behind_refusal = true,
+		.want = PLACE_UNKNOWN},
+	    {COMMAND_RSET, 502, 502, OF_NONE, .is_behind_refusal = true,
+		.want = PLACE_UNKNOWN},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+		if (weigh(&cases[i]) != cases[i].want)
+			fail_msg("case %zu: %d instead of %d", i,
+			    weigh(&cases[i]), cases[i].want);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(a_reply_says_where_it_stands),
 	    cmocka_unit_test(nothing_is_believed_that_did_not_happen),
 	};
 

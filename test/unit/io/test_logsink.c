@@ -1,10 +1,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -275,6 +277,55 @@ expect_syslog(int fd, const char *want_priority, const char *want)
 	assert_string_equal(line + at + 16, want);
 }
 
+/* From a child for which /dev/log is the socket of that directory. */
+static pid_t
+tell_syslog(const char *dev, const char *text)
+{
+	pid_t child = fork();
+	int status;
+
+	if (child == 0) {
+		if (unshare(CLONE_NEWNS) != 0 ||
+		    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+		    mount(dev, "/dev", NULL, MS_BIND, NULL) != 0)
+			_exit(1);
+		logsink_tell_syslog(text);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	return child;
+}
+
+static void
+logsink_tells_syslog_what_postlogd_may_not_have(void **state)
+{
+	char want[128];
+	int fd;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	scratch_write("dev/x", "");
+	fd = postlogd(scratch_path("dev/log"));
+	set_by_name("maillog_file", scratch_path("maillog"));
+	logsink_open("lane", _PATH_LOG, false);
+	logsink_configure(&set);
+	(void)snprintf(want, sizeof(want),
+	    "postfix/fast/smtp[%ld]: fatal: no such directory",
+	    (long)tell_syslog(scratch_path("dev"), "no such directory"));
+	expect_syslog(fd, "<18>", want);
+	/* Where lines go to syslog at any rate, one is enough. */
+	logsink_close();
+	set_by_name("maillog_file", "");
+	logsink_open("lane", scratch_path("dev/log"), false);
+	logsink_configure(&set);
+	(void)tell_syslog(scratch_path("dev"), "no such directory");
+	expect_silence(fd);
+	logsink_close();
+	(void)close(fd);
+}
+
 static void
 logsink_speaks_to_syslog_without_waiting(void **state)
 {
@@ -388,6 +439,7 @@ main(void)
 		logsink_does_not_wait_for_a_receiver_that_stands_still),
 	    cmocka_unit_test(logsink_says_at_exit_in_the_file_what_nobody_took),
 	    cmocka_unit_test(logsink_speaks_to_syslog_without_waiting),
+	    cmocka_unit_test(logsink_tells_syslog_what_postlogd_may_not_have),
 	    cmocka_unit_test(
 		logsink_finds_its_receiver_again_however_much_is_said),
 	    cmocka_unit_test(logsink_knows_the_facilities),
