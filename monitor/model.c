@@ -189,11 +189,26 @@ add_account(struct reading *r, int i)
 
 /* ---- lanes -------------------------------------------------------------- */
 
+/* "host[address]", or "address" */
+static void
+split_peer(struct model_session *s)
+{
+	size_t n = strcspn(s->peer, "["), all = strlen(s->peer);
+
+	if (n == 0 || n + 2 > all || s->peer[all - 1] != ']')
+		return;
+	memcpy(s->host, s->peer, n);
+	s->host[n] = '\0';
+	s->peer[all - 1] = '\0';
+	memmove(s->peer, s->peer + n + 1, all - n - 1);
+}
+
 static void
 fill_session(struct model_session *to, const struct board_session *from)
 {
 	session_id_text(from->id, to->id);
 	TEXT(to->peer, from->peer);
+	split_peer(to);
 	to->state = board_session_state_name(from->state);
 	to->since_wall_ms = time_of(from->since_wall_ms);
 	to->opened_wall_ms = time_of(from->opened_wall_ms);

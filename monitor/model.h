@@ -50,7 +50,9 @@ struct model_rate {
 };
 
 struct model_session {
-	char id[SESSION_ID_SIZE], peer[BOARD_NAME];
+	char id[SESSION_ID_SIZE];
+	char host[BOARD_NAME]; /* "": not known, or too long */
+	char peer[BOARD_NAME]; /* the address */
 	const char *state; /* dialing, idle, busy, closing */
 	int64_t since_wall_ms, opened_wall_ms;
 	uint64_t messages, in_flight, depth, octets;

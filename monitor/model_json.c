@@ -212,6 +212,7 @@ sessions(const struct model_lane *lane)
 
 		put_text(o, "session", s->id);
 		TEXT(o, s, state);
+		TEXT(o, s, host);
 		TEXT(o, s, peer);
 		COUNT(o, s, messages);
 		COUNT(o, s, in_flight);

@@ -346,6 +346,7 @@ draw_sessions(const struct drawing *d, const struct model_lane *lane)
 	left--;
 	for (size_t i = 0; i < lane->session_count && i < left; i++) {
 		const struct model_session *s = &lane->sessions[i];
+		const char *where = s->host[0] != '\0' ? s->host : s->peer;
 		char since[SAY_SIZE], load[40];
 
 		(void)snprintf(load, sizeof(load), "%" PRIu64 "/%" PRIu64,
@@ -353,7 +354,7 @@ draw_sessions(const struct drawing *d, const struct model_lane *lane)
 		(void)add(d, TOPVIEW_PLAIN,
 		    "  %-11s %-8s %8s %7" PRIu64 " %9s  %s", s->id, s->state,
 		    say_ms(d->now_ms - s->since_wall_ms, since, sizeof(since)),
-		    s->messages, load, s->peer[0] != '\0' ? s->peer : "-");
+		    s->messages, load, where[0] != '\0' ? where : "-");
 	}
 }
 

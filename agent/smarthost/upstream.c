@@ -303,7 +303,8 @@ on_dialled(void *ctx, struct dial_result *result)
 		board_writer_add(ups->env.board, BOARD_COUNTER_auths_ok, 1);
 	route_set_no_login(
 	    u->route, result->no_login, result->was_auth_offered);
-	board_writer_session_peer(ups->env.board, u->row, result->peer.addr);
+	board_writer_session_peer(
+	    ups->env.board, u->row, result->peer.host, result->peer.addr);
 	board_writer_session_state(ups->env.board, u->row, BOARD_SESSION_IDLE);
 	u->conn = result->link;
 	result->link = NULL;

@@ -628,12 +628,19 @@ board_writer_session_new(struct board_writer *w, uint64_t id)
 }
 
 void
-board_writer_session_peer(struct board_writer *w, int row, const char *peer)
+board_writer_session_peer(
+    struct board_writer *w, int row, const char *host, const char *address)
 {
 	struct board_session *s = session_row(w, row);
+	char both[sizeof(s->peer)];
+	int n = snprintf(both, sizeof(both), "%s[%s]", host, address);
 
-	if (s != NULL)
-		board_store_text(s->peer, sizeof(s->peer), peer);
+	if (s == NULL)
+		return;
+	if (strcmp(host, address) == 0 || n < 0 || (size_t)n >= sizeof(both))
+		board_store_text(s->peer, sizeof(s->peer), address);
+	else
+		board_store_text(s->peer, sizeof(s->peer), both);
 }
 
 void

@@ -88,11 +88,11 @@ void board_writer_set_fleet(struct board_writer *w, const char *account,
     const struct board_fleet *fleet);
 
 /* A row for a new session in state DIALING; -1 when all are in use (then the
- * other calls do nothing). id: common/shared/session_id.h. peer: numeric
- * address, or "" until known. */
+ * other calls do nothing). id: common/shared/session_id.h. host, address: of
+ * the peer, as soon as it is known. */
 int board_writer_session_new(struct board_writer *w, uint64_t id);
 void board_writer_session_peer(
-    struct board_writer *w, int row, const char *peer);
+    struct board_writer *w, int row, const char *host, const char *address);
 void board_writer_session_state(
     struct board_writer *w, int row, enum board_writer_session_state state);
 void board_writer_session_figures(struct board_writer *w, int row,

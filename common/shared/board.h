@@ -275,7 +275,8 @@ struct board_session {
 	uint64_t octets;
 	uint64_t opened_wall_ms;
 	uint64_t id; /* common/shared/session_id.h */
-	char peer[BOARD_NAME]; /* numeric address:port */
+	char peer[BOARD_NAME]; /* host[address]; the address if that is all
+				  there is, or has room */
 };
 
 /* How often something happened lately: of each second, and of each ten seconds.

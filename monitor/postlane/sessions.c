@@ -12,15 +12,20 @@ static void
 print_session(const struct model_lane *lane, const struct model_session *s,
     int64_t now_ms)
 {
-	char since[SAY_SIZE], age[SAY_SIZE];
+	char since[SAY_SIZE], age[SAY_SIZE], where[2 * BOARD_NAME + 3];
 
+	if (s->host[0] != '\0')
+		(void)snprintf(
+		    where, sizeof(where), "%s[%s]", s->host, s->peer);
+	else
+		(void)snprintf(where, sizeof(where), "%s",
+		    s->peer[0] != '\0' ? s->peer : "-");
 	printf("%-12s %-10s %-8s %8s %8s %6" PRIu64 " %4" PRIu64 "/%-4" PRIu64
 	       " %10" PRIu64 " %s\n",
 	    s->id, lane->name, s->state,
 	    say_ms(now_ms - s->since_wall_ms, since, sizeof(since)),
 	    say_ms(now_ms - s->opened_wall_ms, age, sizeof(age)), s->messages,
-	    s->in_flight, s->depth, s->octets,
-	    s->peer[0] != '\0' ? s->peer : "-");
+	    s->in_flight, s->depth, s->octets, where);
 }
 
 static void

@@ -48,6 +48,7 @@ def test_completion(tmp_path):
     assert complete(*at, "pause", "") == ["fast", "slow"]
     assert complete(*at, "rate", "s") == ["slow"]
     assert complete(*at, "rate", "slow", "") == ["default", "50%"]
+    assert complete(*at, "connections", "slow", "") == ["default"]
     assert complete(*at, "pause", "fast", "--for", "1") == ["10m", "1h", "1d"]
     assert complete(*at, "-j", "pause", "fast", "--f") == ["--for"]
     assert complete(*at, "trace", "fast", "--") == ["--to", "--count"]

@@ -1,5 +1,6 @@
-"""doc/json.md says what the code has, no less and no more. That all that is
-printed is there the harness looks at, whenever a test asks postlane for JSON."""
+"""doc/json.md, and postlane(1) of doctor's codes, say what the code has, no less
+and no more. That all that is printed is there the harness looks at, whenever a
+test asks postlane for JSON."""
 import glob
 import os
 import re
@@ -10,6 +11,9 @@ from harness import described, paths
 SOURCES = ("monitor/*.c", "monitor/postlane/*.c", "agent/why.c",
            "agent/probe.c", "agent/smarthost/survey.c",
            "agent/smarthost/tlsreport.c")
+# Words of others in what looks for faults.
+NO_CODES = {"GET", "CONFIG", "EVALSHA", "HGETALL", "DEL", "STARTTLS", "HMGET",
+            "HSET"}
 
 
 def board_rows(name):
@@ -58,3 +62,17 @@ def test_verbs_that_print_json_are_described():
     assert len(verbs) > 15
     # A terminal, and a text.
     assert set(described.members()) == verbs - {"top", "help"}
+
+
+def test_codes_of_doctor_are_in_its_manual_page():
+    codes = set()
+    for path in glob.glob(os.path.join(paths.ROOT, "monitor/checkup*.c")) + [
+            os.path.join(paths.ROOT, "monitor/postlane/doctor.c")]:
+        with open(path, encoding="utf-8") as f:
+            codes.update(re.findall(r'"([A-Z]{2,}(?:-[A-Z]+)*)"', f.read()))
+    with open(os.path.join(paths.ROOT, "man/postlane.1"),
+              encoding="utf-8") as f:
+        page = set(re.findall(r"[A-Z]{2,}(?:-[A-Z]+)*", " ".join(
+            line for line in f if line.startswith(".Li "))))
+    assert len(codes) > 60
+    assert codes - NO_CODES == page

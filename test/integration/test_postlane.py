@@ -287,6 +287,11 @@ def test_counts_of_a_long_queue_are_estimates(origin, base, certs, started):
 def test_sessions_and_forecast(origin, base, certs, started):
     sim = start(base, certs, origin, started,
                 script='eod if sender "m-0@" delay 2500\n')
+    named = f"[localhost]:{sim.port}"
+    origin.set(smtp_host_lookup="native", relayhost=named,
+               smtp_tls_secure_cert_match="smarthost.example",
+               inet_protocols="ipv4", smtp_sasl_password_maps=origin.map(
+                   "named", {named: ":".join(sim.login)}, mode=0o600))
     started(origin)
     origin.inject(messages.generate(1))
 
@@ -300,7 +305,8 @@ def test_sessions_and_forecast(origin, base, certs, started):
     assert lane["name"] == "fast"
     [session] = lane["sessions"]
     assert session["session"] == line.split()[0]
-    assert session["peer"].startswith("127.0.0.1")
+    assert (session["host"], session["peer"]) == ("localhost", "127.0.0.1")
+    assert line.split()[-1] == "localhost[127.0.0.1]"
     document = json.loads(origin.postlane("-j", "forecast").stdout)
     assert document["lanes"][0]["messages"] in (0, 1)
     assert origin.postlane("forecast").stdout.splitlines()[1].startswith(

@@ -230,10 +230,15 @@ board_sessions_come_and_go(void **state)
 
 	assert_int_not_equal(first, second);
 	assert_int_equal(rows[first].state, BOARD_SESSION_DIALING);
-	board_writer_session_peer(w, first, "192.0.2.1:587");
+	board_writer_session_peer(w, first, "mx.example", "192.0.2.1");
 	board_writer_session_state(w, first, BOARD_SESSION_BUSY);
 	board_writer_session_figures(w, first, 10, 2, 4, 5000);
-	assert_string_equal(rows[first].peer, "192.0.2.1:587");
+	assert_string_equal(rows[first].peer, "mx.example[192.0.2.1]");
+	/* Both have no room. */
+	board_writer_session_peer(w, first,
+	    "a-name-of-a-host-that-is-longer-than-others.mail.example",
+	    "2001:db8::1");
+	assert_string_equal(rows[first].peer, "2001:db8::1");
 	assert_int_equal(rows[first].in_flight, 2);
 	board_writer_session_free(w, first);
 	assert_int_equal(rows[first].state, BOARD_SESSION_FREE);

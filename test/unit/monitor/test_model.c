@@ -51,7 +51,7 @@ lane_at_work(const char *dir, const char *name)
 	board_writer_set_slots(w, 3, 2, 1, 20);
 	board_writer_set_host_rtt(w, "mx.example", 2500);
 	row = board_writer_session_new(w, 12345);
-	board_writer_session_peer(w, row, "192.0.2.1:587");
+	board_writer_session_peer(w, row, "mx.example", "192.0.2.1");
 	board_writer_session_figures(w, row, 7, 2, 10, 999);
 	board_writer_beat(w);
 	return w;
@@ -80,7 +80,8 @@ model_shows_what_a_lane_put_on_the_board(void **state)
 	assert_int_equal(lane->held, 3);
 	assert_int_equal(lane->connection_limit, 20);
 	assert_int_equal(lane->session_count, 1);
-	assert_string_equal(lane->sessions[0].peer, "192.0.2.1:587");
+	assert_string_equal(lane->sessions[0].host, "mx.example");
+	assert_string_equal(lane->sessions[0].peer, "192.0.2.1");
 	assert_string_equal(lane->sessions[0].state, "dialing");
 	assert_int_equal(lane->sessions[0].messages, 7);
 	assert_int_equal(lane->account, 0);
