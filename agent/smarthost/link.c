@@ -166,10 +166,7 @@ tls_result(struct link *link, int rc, int error_no, struct io_end *end)
 
 	switch (SSL_get_error(link->ssl, rc)) {
 	case SSL_ERROR_WANT_READ:
-		return link->handshakes > HANDSHAKES_MAX ? too_many(end)
-							 : IO_AGAIN;
 	case SSL_ERROR_WANT_WRITE:
-		link->handshake_wants_write = true;
 		return link->handshakes > HANDSHAKES_MAX ? too_many(end)
 							 : IO_AGAIN;
 	case SSL_ERROR_ZERO_RETURN:
@@ -215,8 +212,11 @@ read_some(
 		ERR_clear_error();
 		errno = 0;
 		rc = SSL_read(link->ssl, p, (int)size);
-		if (rc <= 0)
+		if (rc <= 0) {
+			link->handshake_wants_write =
+			    SSL_want_write(link->ssl) == 1;
 			return tls_result(link, rc, errno, end);
+		}
 		*n_out = (size_t)rc;
 		return IO_OK;
 	}
@@ -299,6 +299,15 @@ give_back(struct link *link)
 	mem_wipe(copy, n);
 }
 
+/* SSL_read() found no data. That is a turn's end, or a message without data;
+ * replies may lie behind it. */
+static bool
+may_have_more(const struct link *link)
+{
+	return link->ssl != NULL && !link->handshake_wants_write &&
+	       (!link->is_drained || link->ahead_off < link->ahead_end);
+}
+
 static void
 read_input(struct link *link)
 {
@@ -329,6 +338,9 @@ read_input(struct link *link)
 		report_end(link, &end);
 	else if (link->is_write_dead && result == IO_AGAIN &&
 		 buf_len(&link->unread) == 0) {
+		link->has_more = may_have_more(link);
+		if (link->has_more)
+			return;
 		/* The socket is broken: nothing more can come. */
 		end_set(&end, link->write_end, link->write_text);
 		report_end(link, &end);
@@ -416,8 +428,10 @@ step_handshake(struct link *link)
 	ERR_clear_error();
 	errno = 0;
 	rc = SSL_do_handshake(link->ssl);
-	if (rc <= 0)
+	if (rc <= 0) {
+		link->handshake_wants_write = SSL_want_write(link->ssl) == 1;
 		result = tls_result(link, rc, errno, &end);
+	}
 	set_quickack(link);
 	if (result == IO_AGAIN)
 		return;
@@ -630,8 +644,10 @@ read_ahead(struct link *link, BIO *bio, size_t size)
 		link->ahead = mem_alloc(AHEAD_SIZE);
 	n = recv(link->fd, link->ahead, most, 0);
 	if (n < 0 &&
-	    (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+	    (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
+		link->is_drained = errno != EINTR;
 		BIO_set_retry_read(bio);
+	}
 	if (n == 0)
 		BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
 	if (n <= 0)

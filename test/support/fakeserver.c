@@ -11,10 +11,12 @@
 #include <openssl/x509v3.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/base/buf.h"
@@ -43,6 +45,7 @@ struct fake {
 	SSL *ssl;
 	bool dribble;
 	pthread_t thread;
+	sem_t gone_on;
 	bool is_joined;
 	int resumed;
 	struct buf heard;
@@ -371,6 +374,17 @@ flood(struct fake *f, const char *kind)
 }
 
 static bool
+await(struct fake *f)
+{
+	struct timespec end;
+
+	(void)clock_gettime(CLOCK_REALTIME, &end);
+	end.tv_sec += DEADLINE_S;
+	return sem_timedwait(&f->gone_on, &end) == 0 ||
+	       fail(f, "await", "nobody says go on");
+}
+
+static bool
 step(struct fake *f, const char *s)
 {
 	if (strncmp(s, "key ", 4) == 0 || strncmp(s, "ticket ", 7) == 0 ||
@@ -401,6 +415,8 @@ step(struct fake *f, const char *s)
 		hang_up(f, s[0] == 'r');
 		return true;
 	}
+	if (strcmp(s, "await") == 0)
+		return await(f);
 	if (strcmp(s, "next") == 0) {
 		hang_up(f, false);
 		return accept_client(f);
@@ -446,6 +462,7 @@ fake_start(const char *const *script, struct fake_cert *cert)
 	(void)setsockopt(
 	    f->listen_fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	f->port = ntohs(sin.sin_port);
+	CHECK(sem_init(&f->gone_on, 0, 0) == 0);
 	CHECK(pthread_create(&f->thread, NULL, run_script, f) == 0);
 	return f;
 }
@@ -454,6 +471,12 @@ int
 fake_port(const struct fake *fake)
 {
 	return fake->port;
+}
+
+void
+fake_go_on(struct fake *fake)
+{
+	(void)sem_post(&fake->gone_on);
 }
 
 const char *
@@ -486,6 +509,7 @@ fake_free(struct fake **fake)
 	*fake = NULL;
 	(void)fake_finish(old);
 	(void)close(old->listen_fd);
+	(void)sem_destroy(&old->gone_on);
 	buf_fini(&old->heard);
 	mem_free(old);
 }

@@ -11,6 +11,7 @@
  *   "key N", "ticket N", "hello N"            send so many TLS messages without
  *               data: KeyUpdate, NewSessionTicket, HelloRequest; then the
  *               peer may have gone
+ *   "await"     do nothing before fake_go_on()
  */
 #ifndef FAKESERVER_H
 #define FAKESERVER_H
@@ -63,6 +64,9 @@ void fake_fingerprint(const struct fake_cert *cert, char *out, size_t n);
 /* The script ends with NULL and is borrowed; so is cert (may be NULL). */
 struct fake *fake_start(const char *const *script, struct fake_cert *cert);
 int fake_port(const struct fake *fake);
+
+/* The script goes on behind its next "await". */
+void fake_go_on(struct fake *fake);
 
 /* Waits for the end of the script; NULL when all went as written, else what
  * did not. Valid until fake_free(). */

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include <openssl/ssl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -21,6 +22,7 @@ enum {
 	HEAP_LINE = 60000,
 	HEAP_LINES = 5,
 	TURN_BYTES = 65536, /* of a link; two of its turns may fall in one */
+	TURNS_BLOCKED = 1000,
 	AHEAD_MAX = 8192, /* read in one go, when the first octet is wanted */
 };
 
@@ -157,6 +159,43 @@ finish(struct user *u)
 	buf_fini(&u->to_send);
 }
 
+/* Counts the turns of the loop: a timer that is always due. */
+struct ticker {
+	struct loop_timer *timer;
+	int turns;
+	bool is_full;
+	bool is_to_block; /* is_full: it takes no more for many turns */
+	int blocked; /* for so many so far */
+	int fd;
+	int wanted; /* octets in the socket */
+	const struct buf *in; /* NULL, or what came */
+	size_t before, most; /* of it: so far, in one turn */
+};
+
+static void
+on_tick(void *arg)
+{
+	struct ticker *t = arg;
+	struct pollfd p = {.fd = t->fd, .events = POLLOUT};
+	int n = 0;
+
+	t->turns++;
+	if (t->is_to_block) {
+		t->blocked = poll(&p, 1, 0) == 0 ? t->blocked + 1 : 0;
+		t->is_full = t->blocked > TURNS_BLOCKED;
+		loop_timer_at(t->timer, 0);
+		return;
+	}
+	if (t->in != NULL) {
+		if (buf_len(t->in) - t->before > t->most)
+			t->most = buf_len(t->in) - t->before;
+		t->before = buf_len(t->in);
+	}
+	if (ioctl(t->fd, FIONREAD, &n) == 0 && n >= t->wanted)
+		t->is_full = true;
+	loop_timer_at(t->timer, 0);
+}
+
 static void
 link_gives_input_and_then_the_end(void **state)
 {
@@ -246,6 +285,91 @@ link_reads_replies_after_a_failed_write(void **state)
 	finish(&u);
 }
 
+/* More of them than a turn reads, and among them what is no data. */
+static void
+link_reads_all_replies_of_tls_after_a_failed_write(void **state)
+{
+	static char line[HEAP_LINE + 2] = ">";
+	static const char *const script[] = {"tls", "<go", line, line, "key 3",
+	    line, "key 3", ">421 closing", "await", "reset", NULL};
+	int room = 4 * HEAP_LINE * HEAP_LINES;
+	struct ticker t = {.wanted = 3 * HEAP_LINE + 13};
+	struct user u;
+
+	(void)state;
+	memset(line + 1, 'x', HEAP_LINE);
+	begin_tls(&u, script);
+	assert_int_equal(
+	    setsockopt(u.fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room)), 0);
+	(void)buf_add_str(&u.to_send, "go\r\n");
+	link_kick(u.link);
+	while (u.written == 0)
+		loop_once(loop);
+	/* Reading is off, so the write meets the reset first. */
+	link_set_ops(u.link, NULL, NULL);
+	t.fd = u.fd;
+	t.timer = loop_timer_new(loop, on_tick, &t);
+	loop_timer_at(t.timer, 0);
+	assert_true(fake_run_until(loop, &t.is_full));
+	loop_timer_free(&t.timer);
+	fake_go_on(fake);
+	assert_null(fake_finish(fake));
+	u.big_left = BIG;
+	link_kick(u.link);
+	link_set_ops(u.link, &ops, &u);
+	assert_true(fake_run_until(loop, &u.is_closed));
+	assert_int_equal(u.end, LINK_RESET);
+	assert_int_equal(buf_len(&u.in), 3 * (HEAP_LINE + 2) + 13);
+	finish(&u);
+}
+
+/* The peer takes nothing for a while, and answers what it has. */
+static void
+link_reads_replies_while_its_writes_wait(void **state)
+{
+	static const char *const script[] = {"<go", "await", ">one", "await",
+	    "sink 3000000", ">done", "close", NULL};
+	static const char *const tls_script[] = {"tls", "<go", "await", ">one",
+	    "await", "sink 3000000", ">done", "close", NULL};
+
+	(void)state;
+	for (int tls = 0; tls < 2; tls++) {
+		struct ticker t = {.is_to_block = true};
+		int room = 65536;
+		struct user u;
+
+		if (tls) {
+			begin_tls(&u, tls_script);
+		} else {
+			begin(&u, script);
+			link_set_ops(u.link, &ops, &u);
+		}
+		(void)buf_add_str(&u.to_send, "go\r\n");
+		link_kick(u.link);
+		while (u.written == 0)
+			loop_once(loop);
+		assert_int_equal(setsockopt(u.fd, SOL_SOCKET, SO_SNDBUF, &room,
+				     sizeof(room)),
+		    0);
+		u.big_left = BIG;
+		link_kick(u.link);
+		t.fd = u.fd;
+		t.timer = loop_timer_new(loop, on_tick, &t);
+		loop_timer_at(t.timer, 0);
+		assert_true(fake_run_until(loop, &t.is_full));
+		loop_timer_free(&t.timer);
+		assert_true(u.written < BIG);
+		u.want_in = 5;
+		fake_go_on(fake);
+		assert_true(fake_run_until(loop, &u.enough));
+		fake_go_on(fake);
+		assert_true(fake_run_until(loop, &u.is_closed));
+		assert_int_equal(u.written, BIG + 4);
+		assert_string_equal(buf_str(&u.in), "one\r\ndone\r\n");
+		finish(&u);
+	}
+}
+
 static void
 link_survives_being_freed_by_its_handler(void **state)
 {
@@ -293,34 +417,6 @@ link_tls_reads_until_again(void **state)
 	assert_true(fake_run_until(loop, &u.is_closed));
 	assert_string_equal(buf_str(&u.in), "one\r\ntwo\r\nthree\r\nfour\r\n");
 	finish(&u);
-}
-
-/* Counts the turns of the loop: a timer that is always due. */
-struct ticker {
-	struct loop_timer *timer;
-	int turns;
-	bool is_full;
-	int fd;
-	int wanted; /* octets in the socket */
-	const struct buf *in; /* NULL, or what came */
-	size_t before, most; /* of it: so far, in one turn */
-};
-
-static void
-on_tick(void *arg)
-{
-	struct ticker *t = arg;
-	int n = 0;
-
-	t->turns++;
-	if (t->in != NULL) {
-		if (buf_len(t->in) - t->before > t->most)
-			t->most = buf_len(t->in) - t->before;
-		t->before = buf_len(t->in);
-	}
-	if (ioctl(t->fd, FIONREAD, &n) == 0 && n >= t->wanted)
-		t->is_full = true;
-	loop_timer_at(t->timer, 0);
 }
 
 static const struct flood {
@@ -474,6 +570,9 @@ main(void)
 	    cmocka_unit_test(link_writes_what_it_pulled_when_kicked),
 	    cmocka_unit_test(link_counts_every_octet_of_a_long_output),
 	    cmocka_unit_test(link_reads_replies_after_a_failed_write),
+	    cmocka_unit_test(
+		link_reads_all_replies_of_tls_after_a_failed_write),
+	    cmocka_unit_test(link_reads_replies_while_its_writes_wait),
 	    cmocka_unit_test(link_survives_being_freed_by_its_handler),
 	    cmocka_unit_test(link_gives_unread_octets_first),
 	    cmocka_unit_test(link_tls_reads_until_again),
