@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
@@ -20,6 +21,16 @@ static void
 path_of(char path[512], const char *dir, const char *name)
 {
 	CHECK(snprintf(path, 512, "%s/%s", dir, name) < 512);
+}
+
+/* Files are told apart by when they were written: what comes now is later. */
+static void
+wait_for_the_next_millisecond(void)
+{
+	int64_t from_ms = clock_wall().tv_usec / US_PER_MS;
+
+	while (clock_wall().tv_usec / US_PER_MS == from_ms)
+		;
 }
 
 void
@@ -37,6 +48,7 @@ filedamage_keep(const char *dir, const char *name)
 	kept = mem_alloc(kept_size + 1);
 	CHECK(read(fd, kept, kept_size) == (ssize_t)kept_size);
 	(void)close(fd);
+	wait_for_the_next_millisecond();
 }
 
 static void

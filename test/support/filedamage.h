@@ -17,7 +17,7 @@ enum filedamage {
 
 extern const char *const filedamage_names[DAMAGE_COUNT];
 
-/* Remembers the content of DIR/NAME. */
+/* Remembers the content of DIR/NAME, and returns in another millisecond. */
 void filedamage_keep(const char *dir, const char *name);
 
 void filedamage_do(const char *dir, const char *name, enum filedamage what);
