@@ -4,6 +4,7 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -33,7 +34,7 @@ struct trial {
 /* The log, which is read more than once. */
 struct source {
 	const char *path;
-	FILE *kept; /* what came from standard input; NULL: it is a file */
+	FILE *kept; /* what came from a pipe; NULL: it is a file */
 };
 
 /* ---- settings -------------------------------------------------------------
@@ -158,25 +159,46 @@ unpacked(const char *path, int file, pid_t *child_out)
 	return -1;
 }
 
-/* Standard input cannot be read twice. */
+/* All of it. */
 static bool
-keep_input(struct source *source)
+copy(int fd, FILE *to)
 {
 	char part[1 << 16];
 	ssize_t got;
 
+	while ((got = read(fd, part, sizeof(part))) > 0)
+		if (fwrite(part, 1, (size_t)got, to) != (size_t)got)
+			return false;
+	return got == 0 && fflush(to) == 0;
+}
+
+/* Standard input cannot be read twice, nor can a pipe that has a name. What is
+ * not there at all is told by whoever opens it. */
+static bool
+keep_input(struct source *source)
+{
+	bool is_stdin = strcmp(source->path, "-") == 0, is_kept;
+	struct stat st;
+	int fd = STDIN_FILENO;
+
+	if (!is_stdin &&
+	    (stat(source->path, &st) != 0 || !S_ISFIFO(st.st_mode)))
+		return true;
 	source->kept = tmpfile();
 	if (source->kept == NULL) {
 		command_complain("a temporary file: %s", strerror(errno));
 		return false;
 	}
-	while ((got = read(STDIN_FILENO, part, sizeof(part))) > 0)
-		if (fwrite(part, 1, (size_t)got, source->kept) != (size_t)got)
-			break;
-	if (got == 0 && fflush(source->kept) == 0)
-		return true;
-	command_complain("standard input: %s", strerror(errno));
-	return false;
+	if (!is_stdin)
+		fd = open(source->path, O_RDONLY | O_CLOEXEC);
+	is_kept = fd >= 0 && copy(fd, source->kept);
+	if (!is_kept)
+		command_complain("%s: %s",
+		    is_stdin ? "standard input" : source->path,
+		    strerror(errno));
+	if (!is_stdin && fd >= 0)
+		(void)close(fd);
+	return is_kept;
 }
 
 static int
@@ -568,7 +590,7 @@ replay_run(struct command *c)
 
 	memset(trials, 0, sizeof(trials));
 	memset(lanes, 0, sizeof(lanes));
-	if (strcmp(source.path, "-") != 0 || keep_input(&source))
+	if (keep_input(&source))
 		status = run(c, &source, trials, lanes, &count);
 	for (size_t i = 0; i < count; i++)
 		drop(&trials[i]);
