@@ -30,7 +30,7 @@
 
 enum {
 	ACCEPT_BATCH = 64, /* connections taken in one turn */
-	READ_SIZE = 16384,
+	READ_SIZE = 4096, /* some recipients; zeroed each time */
 	LIST_BYTES_MAX = 1 << 20,
 	LIST_PAIRS_MAX = 64,
 	STATUS_BYTES_MAX = 16384,

@@ -285,13 +285,10 @@ give(struct link *link, const char *p, size_t n)
 }
 
 static void
-give_back(struct link *link)
+give_again(struct link *link, size_t n)
 {
 	char copy[UNREAD_MAX];
-	size_t n = buf_len(&link->unread);
 
-	if (n == 0 || !may_read(link))
-		return;
 	/* A copy, since the handler may give the tail back once more. */
 	memcpy(copy, buf_slice(&link->unread).p, n);
 	buf_reset(&link->unread);
@@ -306,6 +303,15 @@ may_have_more(const struct link *link)
 {
 	return link->ssl != NULL && !link->handshake_wants_write &&
 	       (!link->is_drained || link->ahead_off < link->ahead_end);
+}
+
+static void
+give_back(struct link *link)
+{
+	size_t n = buf_len(&link->unread);
+
+	if (n > 0 && may_read(link))
+		give_again(link, n);
 }
 
 static void
