@@ -16,9 +16,15 @@ forget_wordings(struct manner *m)
 	memset(m->wordings, 0, sizeof(m->wordings));
 	memset(m->next, 0, sizeof(m->next));
 	m->is_ambiguous = false;
+	m->is_seen = false;
 }
 
-enum { PACKED_NO_RSET = 8 }; /* beside the mode */
+enum {
+	PACKED_NO_RSET = 8, /* beside the mode */
+	WORDING_BITS = 28,
+};
+
+#define WORDING_MASK ((UINT64_C(1) << WORDING_BITS) - 1)
 
 int
 manner_pack(const struct manner *m)
@@ -143,6 +149,8 @@ manner_wording(const struct reply *reply)
 	for (size_t at = 0; at < text.n; at++)
 		if (text.p[at] != ' ' && text.p[at] != '\n')
 			at += mix_word(&hash, text.p + at, text.n - at);
+	hash = (hash ^ hash >> WORDING_BITS ^ hash >> 2 * WORDING_BITS) &
+	       WORDING_MASK;
 	return hash != 0 ? hash : 1;
 }
 
@@ -185,6 +193,7 @@ void
 manner_learn(struct manner *m, enum manner_answer answer, uint64_t wording)
 {
 	CHECK(answer < ANSWER_KINDS);
+	m->is_seen = m->is_seen || (answer == ANSWER_END && wording != 0);
 	if (wording == 0 || is_among(m, answer, wording))
 		return;
 	m->wordings[answer][m->next[answer]++ % MANNER_WORDINGS] = wording;
@@ -226,6 +235,49 @@ manner_tells_ends(const struct manner *m)
 	       m->wordings[ANSWER_MAIL][0] != 0 &&
 	       m->wordings[ANSWER_RCPT][0] != 0 &&
 	       manner_is_known(m, ANSWER_END);
+}
+
+/* One that is the answer to nothing else, else the first. */
+static uint64_t
+only_wording(const struct manner *m, enum manner_answer answer)
+{
+	for (size_t i = 0; i < MANNER_WORDINGS; i++) {
+		uint64_t wording = m->wordings[answer][i];
+
+		if (wording != 0 && manner_only(m, wording) == answer)
+			return wording;
+	}
+	return m->wordings[answer][0];
+}
+
+/* Where they stand in two words. */
+static const enum manner_answer packed_kinds[] = {
+    ANSWER_RSET, ANSWER_MAIL, ANSWER_RCPT, ANSWER_END};
+
+void
+manner_pack_wordings(const struct manner *m, uint64_t packed_out[2])
+{
+	packed_out[0] = packed_out[1] = 0;
+	if (!manner_tells_ends(m))
+		return;
+	for (size_t i = 0; i < 4; i++)
+		packed_out[i / 2] |= only_wording(m, packed_kinds[i])
+				     << i % 2 * WORDING_BITS;
+}
+
+void
+manner_load_wordings(struct manner *m, const uint64_t packed[2])
+{
+	uint64_t found[4];
+
+	for (size_t i = 0; i < 4; i++) {
+		found[i] = packed[i / 2] >> i % 2 * WORDING_BITS & WORDING_MASK;
+		if (found[i] == 0)
+			return;
+	}
+	for (size_t i = 0; i < 4; i++)
+		manner_learn(m, packed_kinds[i], found[i]);
+	m->is_seen = false;
 }
 
 const char *

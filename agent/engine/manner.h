@@ -60,6 +60,7 @@ struct manner {
 	int64_t learned_us; /* when one of these was learned last; 0: none */
 	uint64_t wordings[ANSWER_KINDS][MANNER_WORDINGS]; /* 0: none */
 	unsigned next[ANSWER_KINDS]; /* to be written over */
+	bool is_seen; /* an end of data was answered, since it was cleared */
 	/* A first message was answered so that its end could not be told from
 	 * the rest: no windows of BDAT before that is known. */
 	bool is_ambiguous;
@@ -71,14 +72,20 @@ struct manner {
 
 void manner_init(struct manner *m);
 
-/* As one small number, for the next process; 0: nothing is known that would
- * slow it down. */
+/* The manner as one small number, for the next process; 0: nothing is known
+ * that would slow it down. */
 int manner_pack(const struct manner *m);
 
 /* What an earlier process knew, at learned_us of this clock (which may be
  * before its start). Days later, or malformed: ignored. */
 void manner_load(
     struct manner *m, int packed, int64_t learned_us, int64_t now_us);
+
+/* How the server words what has to be known to tell the ends of messages, one
+ * wording of each kind, in the lower 56 bits of each; zeroes: it is not known.
+ * / What an earlier process knew; malformed: ignored. */
+void manner_pack_wordings(const struct manner *m, uint64_t packed_out[2]);
+void manner_load_wordings(struct manner *m, const uint64_t packed[2]);
 
 /* The fastest manner allowed now; forgets what was learned days ago. */
 enum session_mode manner_fastest(struct manner *m, int64_t now_us);
@@ -100,7 +107,7 @@ bool manner_lost_place(
 /* A message was taken, without any doubt. */
 void manner_taken(struct manner *m);
 
-/* The wording of a reply; never 0. */
+/* The wording of a reply; never 0, less than 2^28. */
 uint64_t manner_wording(const struct reply *reply);
 
 /* Which kind of answer a command gets; ANSWER_KINDS: none that is learned. */

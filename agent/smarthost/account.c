@@ -165,6 +165,20 @@ find_account(struct accounts *accounts, const char *name)
 	return a;
 }
 
+static void
+recall_wordings(struct binding *b)
+{
+	uint64_t packed[2];
+	int64_t age_days;
+
+	if (!board_writer_host_wordings(
+		b->accounts->env.board, b->host, packed, &age_days) ||
+	    age_days > MANNER_MEMORY_US / (24 * 3600 * US_PER_S))
+		return;
+	manner_load_wordings(&b->route->manner, packed);
+	manner_pack_wordings(&b->route->manner, b->wordings_known);
+}
+
 /* What an earlier process, or another lane of the account, proved need not be
  * proved again; and a pause is one for a new route, too. */
 static void
@@ -184,6 +198,7 @@ recall(struct binding *b)
 	b->manner_known = board_writer_host_manner(board, b->host, &age_ms);
 	manner_load(&b->route->manner, b->manner_known,
 	    now_us - clock_us_from_ms(age_ms), now_us);
+	recall_wordings(b);
 	b->depth_known = board_writer_host_depth(board, b->host);
 	if (b->depth_known > set->lane_pipeline_depth)
 		b->depth_known = set->lane_pipeline_depth;
@@ -395,6 +410,26 @@ accounts_listen(struct accounts *accounts, struct moment now)
 	}
 }
 
+/* Once an hour also that it is still so, when that was seen. */
+static void
+show_wordings(struct binding *b)
+{
+	struct manner *m = &b->route->manner;
+	int64_t now_us = loop_now_us(b->accounts->env.loop);
+	bool is_due =
+	    m->is_seen && (b->wordings_told_us == 0 ||
+			      now_us - b->wordings_told_us >= 3600 * US_PER_S);
+	uint64_t packed[2];
+
+	manner_pack_wordings(m, packed);
+	if (memcmp(packed, b->wordings_known, sizeof(packed)) == 0 && !is_due)
+		return;
+	memcpy(b->wordings_known, packed, sizeof(packed));
+	b->wordings_told_us = now_us;
+	m->is_seen = false;
+	board_writer_set_host_wordings(b->accounts->env.board, b->host, packed);
+}
+
 static void
 show_learned(struct binding *b)
 {
@@ -408,6 +443,7 @@ show_learned(struct binding *b)
 		b->manner_known = manner_pack(&b->route->manner);
 		board_writer_set_host_manner(board, b->host, b->manner_known);
 	}
+	show_wordings(b);
 	if (b->quota_known_us != b->route->quota_learned_us) {
 		b->quota_known_us = b->route->quota_learned_us;
 		board_writer_set_host_messages(board, b->host, b->route->quota);

@@ -34,6 +34,8 @@ struct binding {
 	int depth_known; /* as it stands on the board, */
 	int64_t quota_known_us; /* and when the quota there was learned */
 	int manner_known; /* as it stands there */
+	uint64_t wordings_known[2]; /* likewise */
+	int64_t wordings_told_us; /* 0: not yet */
 	int64_t blocked; /* fleet_refusal() that stopped the route */
 	int64_t doubted_us; /* what was heard of one, and acted upon */
 	bool is_kept; /* by a pause that another host was asked for */

@@ -627,9 +627,8 @@ link_kick(struct link *link)
 		wake(link);
 }
 
-/* What the socket has, as much as may be read in this turn; of a handshake what
- * is asked for, as nobody may read what follows it. False: nothing, as the BIO
- * says by its flags. */
+/* What the socket has, as much as may be read in this turn; in a handshake what
+ * is asked for. False: nothing, as the BIO says by its flags. */
 static bool
 read_ahead(struct link *link, BIO *bio, size_t size)
 {

@@ -190,6 +190,8 @@ find_host(struct board_writer *w, const char *host, bool make)
 	board_store(&best->login_led_wall_ms, 0);
 	for (int i = 0; i < BOARD_PORTS; i++)
 		board_store(&best->stranger_taken[i], 0);
+	board_store(&best->wordings[0], 0);
+	board_store(&best->wordings[1], 0);
 	board_store_text(best->host, sizeof(best->host), host);
 	board_store(&best->key, key);
 	return best;
@@ -250,6 +252,47 @@ board_writer_set_host_manner(
 		return;
 	board_store(&h->manner, (uint64_t)manner);
 	board_store(&h->manner_wall_ms, board_now_wall_ms());
+	board_store(&h->updated_wall_ms, board_now_wall_ms());
+}
+
+enum { PACKED_BITS = 56 };
+
+static uint64_t
+today(void)
+{
+	return board_now_wall_ms() / (24 * 3600 * UINT64_C(1000));
+}
+
+bool
+board_writer_host_wordings(struct board_writer *w, const char *host,
+    uint64_t packed_out[2], int64_t *age_days_out)
+{
+	const struct board_host *h = find_host(w, host, false);
+	uint64_t day = 0;
+
+	for (int i = 0; i < 2; i++) {
+		uint64_t word = h != NULL ? board_load(&h->wordings[i]) : 0;
+
+		packed_out[i] = word & ((UINT64_C(1) << PACKED_BITS) - 1);
+		day = day << 8 | word >> PACKED_BITS;
+	}
+	/* Of a clock that was ahead, too. */
+	*age_days_out = (int64_t)today() - (int64_t)day;
+	return packed_out[0] != 0 && packed_out[1] != 0 && *age_days_out >= 0;
+}
+
+void
+board_writer_set_host_wordings(
+    struct board_writer *w, const char *host, const uint64_t packed[2])
+{
+	struct board_host *h = find_host(w, host, true);
+	uint64_t day = today();
+
+	CHECK((packed[0] | packed[1]) >> PACKED_BITS == 0);
+	if (h == NULL)
+		return;
+	board_store(&h->wordings[0], day >> 8 << PACKED_BITS | packed[0]);
+	board_store(&h->wordings[1], day << PACKED_BITS | packed[1]);
 	board_store(&h->updated_wall_ms, board_now_wall_ms());
 }
 

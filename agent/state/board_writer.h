@@ -118,6 +118,13 @@ int board_writer_host_manner(
     struct board_writer *w, const char *host, int64_t *age_ms_out);
 void board_writer_set_host_manner(
     struct board_writer *w, const char *host, int manner);
+/* How it words its replies, packed by the caller into the lower 56 bits of
+ * each; false: nothing is known. *age_days_out: how long ago that was so. /
+ * Today. */
+bool board_writer_host_wordings(struct board_writer *w, const char *host,
+    uint64_t packed_out[2], int64_t *age_days_out);
+void board_writer_set_host_wordings(
+    struct board_writer *w, const char *host, const uint64_t packed[2]);
 /* What it made of AUTH with a command behind it, so long ago / just now. */
 enum board_writer_login {
 	BOARD_LOGIN_UNKNOWN,

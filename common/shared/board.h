@@ -362,7 +362,10 @@ struct board_host {
 	/* Mail was taken without a login: port << 48 | seconds since the epoch,
 	 * of so many ports; 0: row not in use. */
 	uint64_t stranger_taken[BOARD_PORTS];
-	uint64_t spare[2];
+	/* How it words its replies, as the agent packs it into 56 bits each;
+	 * above them an octet each of the day when that was so, since the
+	 * epoch. 0: unknown. */
+	uint64_t wordings[2];
 	char host[BOARD_NAME];
 };
 

@@ -45,6 +45,25 @@ def test_a_server_that_takes_nothing_behind_the_final_dot(
     assert sim.stats()["connections_total"] <= CONNECTIONS + SPARE
 
 
+def test_the_next_process_knows_how_the_server_words_its_replies(
+        base, certs, origin, started):
+    """It sends no message alone, between two RSETs, to find out."""
+    sim = started(Simulator(base, certs, store=True, transcript=True))
+    origin.agent("lane", "fast", "class=fast")
+    origin.relay_to(sim, transport="fast")
+    started(origin)
+    origin.inject(messages.generate(1))
+    origin.wait_empty()
+    origin.reload()
+    origin.inject(messages.generate(1, prefix="next"))
+    origin.wait_empty()
+    assert len(sim.taken()) == 2
+    sim.stop()      # its transcript is whole
+    said = sim.transcript()
+    assert said.count("C: RSET") == said.partition("next-0")[0].count(
+        "C: RSET") == 2, said
+
+
 # RSET is refused; the replies are in order all the same
 RESETS = {
     "always": 'rset reply "502 5.5.1 not implemented"',

@@ -129,10 +129,51 @@ places_lost_often_slow_down(void **state)
 	assert_int_equal(m.fastest, SESSION_OVERLAP);
 }
 
+/* The next process need not send a message alone to find them out. */
+static void
+wordings_that_tell_ends_outlive_the_process(void **state)
+{
+	const uint64_t mail = wording_of("250 2.1.0 Ok\r\n");
+	const uint64_t end = wording_of("250 2.0.0 Ok: queued as 4YBcdf0\r\n");
+	const uint64_t half[2] = {mail, end};
+	struct manner m, next;
+	uint64_t packed[2];
+
+	(void)state;
+	manner_init(&m);
+	manner_init(&next);
+	manner_learn(&m, ANSWER_RSET, wording_of("250 2.0.0 Ok\r\n"));
+	manner_learn(&m, ANSWER_MAIL, mail);
+	manner_learn(&m, ANSWER_RCPT, mail);
+	manner_pack_wordings(&m, packed);
+	assert_true(packed[0] == 0 && packed[1] == 0);
+	assert_false(m.is_seen);
+	manner_learn(&m, ANSWER_RCPT, wording_of("250 2.1.5 Ok\r\n"));
+	manner_learn(&m, ANSWER_END, end);
+	assert_true(m.is_seen);
+	manner_pack_wordings(&m, packed);
+	assert_true(packed[0] >> 56 == 0 && packed[1] >> 56 == 0);
+
+	manner_load_wordings(&next, half);
+	assert_false(manner_tells_ends(&next));
+	manner_load_wordings(&next, packed);
+	assert_true(manner_tells_ends(&next));
+	assert_int_equal(manner_only(&next, end), ANSWER_END);
+	assert_false(next.is_seen);
+	manner_learn(&next, ANSWER_END, end);
+	assert_true(next.is_seen);
+
+	/* Nothing of a server whose replies lost their place. */
+	(void)manner_lost_place(&next, SESSION_BDAT, NOW);
+	manner_pack_wordings(&next, packed);
+	assert_true(packed[0] == 0 && packed[1] == 0);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(wordings_that_tell_ends_outlive_the_process),
 	    cmocka_unit_test(wording_is_the_words_and_not_what_varies),
 	    cmocka_unit_test(only_what_answers_one_kind_tells_a_place),
 	    cmocka_unit_test(lessons_last_for_days_and_over_processes),
