@@ -205,17 +205,19 @@ is_due(struct search *s, int64_t at_us)
 
 /* If no more of its mail has come by then, the next is not worth a wait: that
  * would be longer than the dial for it takes, and than it was between others.
- * Where messages come one by one the next costs two dials: its own, and that of
- * who got the place meanwhile and has to give it back.
+ * Where messages come one by one, so that more than a dial may lie between two,
+ * the next costs two dials: its own, and that of who got the place meanwhile
+ * and has to give it back. Where all came together one is waited for.
  */
 static int64_t
 quiet_us(const struct route *r)
 {
 	double dial_us = fmin(r->tempo.dial_us, YIELD_AFTER_US);
 	int64_t next_us = tempo_next_us(&r->tempo, QUIET_MAX_US);
-	int dials = r->tempo.interval_us > 0 ? 2 : 1;
-	int64_t dialled_us = r->tempo.came_us + dials * (int64_t)dial_us;
+	int64_t dialled_us = r->tempo.came_us + (int64_t)dial_us;
 
+	if (tempo_next_us(&r->tempo, YIELD_AFTER_US) > dialled_us)
+		dialled_us += (int64_t)dial_us;
 	return next_us > dialled_us ? next_us : dialled_us;
 }
 

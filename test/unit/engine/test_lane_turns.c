@@ -215,6 +215,34 @@ shuffled_mail_needs_few_sessions_more_than_there_are_logins(void **state)
 	assert_true(dials * 100 <= (size_t)SEEDS * LOGINS * 106);
 }
 
+/* A few messages of each login, one login after the other: whoever is through
+ * gives his place at once, and nobody waits for a turn. */
+static void
+place_of_who_had_all_his_mail_at_once_is_free_soon(void **state)
+{
+	enum { LOGINS = 100, ROUNDS = 3, EACH = 5 };
+	char domain[16];
+	struct world w;
+
+	(void)state;
+	begin(&w, 10, 1, LOGINS * ROUNDS * EACH);
+	w.sender_domain = domain;
+	for (int i = 0; i < LOGINS * ROUNDS; i++) {
+		(void)snprintf(domain, sizeof(domain), "d%d.test", i % LOGINS);
+		for (int n = 0; n < EACH; n++) {
+			world_submit(&w, 1);
+			world_run(&w, 1);
+		}
+		world_run(&w, 100);
+	}
+	world_finish(&w, 3600000);
+	world_check_all_sent(&w);
+	for (size_t i = 0; i < w.count; i++)
+		assert_true(
+		    w.messages[i].done_ms - w.messages[i].submitted_ms <= 2500);
+	world_fini(&w);
+}
+
 /* ... but for others that wait no longer than a turn, here of a second. */
 static void
 mail_that_keeps_coming_does_not_hold_a_place_for_ever(void **state)
@@ -599,6 +627,8 @@ main(void)
 		session_stays_while_mail_of_its_login_keeps_coming),
 	    cmocka_unit_test(
 		shuffled_mail_needs_few_sessions_more_than_there_are_logins),
+	    cmocka_unit_test(
+		place_of_who_had_all_his_mail_at_once_is_free_soon),
 	    cmocka_unit_test(
 		mail_that_keeps_coming_does_not_hold_a_place_for_ever),
 	    cmocka_unit_test(
