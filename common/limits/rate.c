@@ -224,7 +224,7 @@ rate_to_text(const struct rate *rate, char *out, size_t n)
 void
 rate_scale(struct rate *rate, int percent)
 {
-	int64_t most_milli = RATE_COUNT_MAX * 1000;
+	int64_t most_milli = RATE_COUNT_MAX * 1000 - 1;
 	bool has_default = rate->burst == rate_default_burst(rate->count_milli,
 					      rate->period_us);
 

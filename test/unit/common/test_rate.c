@@ -139,7 +139,8 @@ rate_scale_is_a_part_of_it(void **state)
 	} t[] = {{"5/1s", "2.5/1s:1", 50}, {"5/1s:4", "2.5/1s:4", 50},
 	    {"100/1s", "50/1s:2", 50}, {"100/1s:5", "200/1s:10", 200},
 	    {"0.001/1s", "0.001/1s:1", 1}, {"7/1m", "4.9/1m:1", 70},
-	    {"100000/1s", "1000000/1s:50000", 1000}};
+	    {"100000/1s", "1000000/1s:50000", 1000},
+	    {"999999999999/1s:7", "999999999999.999/1s:7", 101}};
 	char text[RATE_TEXT_SIZE], error[128];
 	struct rate r;
 
@@ -150,6 +151,8 @@ rate_scale_is_a_part_of_it(void **state)
 		rate_scale(&r, t[i].percent);
 		rate_to_text(&r, text, sizeof text);
 		assert_string_equal(text, t[i].out);
+		assert_true(
+		    rate_parse(slice_str(text), &r, error, sizeof error));
 	}
 }
 
