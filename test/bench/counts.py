@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""What a message costs the lane in counts, which do not depend much on who else
-uses the machine: its system calls, by name, and its instructions. Behind
+"""What a message costs the lane in counts, which depend little on who else uses
+the machine: its system calls, by name, and its instructions. Behind
 tools/queuemanager, in front of the simulator, at the default depth. See
 README.md, "Counts".
 
