@@ -292,19 +292,34 @@ read_record(const struct setupplan *plan)
 	return NULL;
 }
 
+/* path_in() of a file whose name begins with that of the lanes. */
+static char *
+path_of(const char *directory, const char *name, const char *what)
+{
+	return mem_printf(
+	    "%s/%s_%s", directory, name[0] != '\0' ? name : "lane", what);
+}
+
+static json_t *
+record_of(const char *directory, const char *name)
+{
+	struct setupplan plan = {
+	    .record = path_of(directory, name, "setup.json")};
+	json_t *record = read_record(&plan);
+
+	mem_free(plan.record);
+	return record;
+}
+
 char *
 setup_nexthop(const char *directory, const char *name)
 {
-	struct setupplan plan = {
-	    .record = mem_printf("%s/%s_setup.json", directory,
-		name[0] != '\0' ? name : "lane")};
-	json_t *record = read_record(&plan);
+	json_t *record = record_of(directory, name);
 	const char *nexthop =
 	    json_string_value(json_object_get(record, "nexthop"));
 	char *copy = nexthop != NULL ? mem_strdup(nexthop) : NULL;
 
 	json_decref(record);
-	mem_free(plan.record);
 	return copy;
 }
 
@@ -312,6 +327,30 @@ static bool
 is_set(const json_t *record, const char *key)
 {
 	return json_is_true(json_object_get(record, key));
+}
+
+bool
+setup_is_unfinished(const char *directory, const char *name)
+{
+	json_t *record = record_of(directory, name);
+	bool is_so = is_set(record, "unfinished");
+
+	json_decref(record);
+	return is_so;
+}
+
+void
+setup_clean(const char *directory, const char *name)
+{
+	char *const paths[] = {path_in(directory, file_names[0]),
+	    path_in(directory, file_names[1]),
+	    path_of(directory, name, "login"),
+	    path_of(directory, name, "setup.json")};
+
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+		setupfile_clean(paths[i]);
+		mem_free(paths[i]);
+	}
 }
 
 static const char *
@@ -322,8 +361,8 @@ text_of(const json_t *o, const char *key)
 	return text != NULL ? text : "";
 }
 
-static bool
-write_record(const struct work *w)
+static json_t *
+make_record(const struct work *w)
 {
 	const struct setupplan *p = w->plan;
 	json_t *record = json_pack("{s:i, s:s, s:O, s:b, s:b, s:b, s:b}",
@@ -332,15 +371,30 @@ write_record(const struct work *w)
 	    setuplogin_has(p->login, p->nexthop), "unended_login",
 	    setuplogin_is_unended(p->login), "made_transport",
 	    is_missing(p->transport));
+
+	CHECK(record != NULL);
+	return record;
+}
+
+static bool
+write_record(struct work *w, const json_t *record, bool is_unfinished)
+{
+	json_t *marked = json_deep_copy(record);
 	char *text;
 	bool is_good;
 
-	CHECK(record != NULL);
-	text = json_dumps(record, JSON_INDENT(1));
+	CHECK(marked != NULL);
+	if (is_unfinished)
+		CHECK(json_object_set_new(marked, "unfinished", json_true()) ==
+		      0);
+	else
+		(void)json_object_del(marked, "unfinished");
+	text = json_dumps(marked, JSON_INDENT(1));
 	CHECK(text != NULL);
-	is_good = setupfile_replace(w->plan->record, text);
+	is_good = setupfile_replace(w->plan->record, text) ||
+		  fail(w, w->plan->record);
 	free(text);
-	json_decref(record);
+	json_decref(marked);
 	return is_good;
 }
 
@@ -353,16 +407,17 @@ setup_is_there(const struct setupplan *plan)
 /* ---- apply ----------------------------------------------------------------
  */
 
-/* The record first: who is interrupted can undo. */
+/* The record first: what is interrupted can be taken back. */
 static bool
 carry_out(struct work *w)
 {
 	const struct setupplan *p = w->plan;
+	json_t *record = make_record(w);
 	char *domains = domains_text(p);
 	bool made, is_good;
 
 	is_good =
-	    (write_record(w) || fail(w, p->record)) &&
+	    write_record(w, record, true) &&
 	    (make_table(p->login, "", 0600, &made) || fail(w, p->login)) &&
 	    (make_table(p->transport, domains, 0644, &made) ||
 		fail(w, p->transport));
@@ -374,6 +429,8 @@ carry_out(struct work *w)
 		is_good = setupfile_replace(path, w->now[i]) || fail(w, path);
 		mem_free(path);
 	}
+	is_good = is_good && write_record(w, record, false);
+	json_decref(record);
 	return is_good;
 }
 
@@ -429,6 +486,39 @@ static char *(*const merges[FILES])(const struct setupplan *plan,
     const char *added, char *text,
     struct buf *told) = {setupmerge_main_cf, setupmerge_master_cf};
 
+/* What a step replaced has its place again: it was taken back, by an undo that
+ * was interrupted or by hand, so that there is nothing to say. */
+static bool
+is_back(const struct hunk *hunk, const char *text)
+{
+	size_t n = strlen(hunk->old);
+	bool is_so = false;
+
+	/* The end of the last line is another step's. */
+	if (n > 0 && hunk->old[n - 1] == '\n')
+		n--;
+	for (const char *line = text; *line != '\0' && n > 0 && !is_so;
+	     line += strcspn(line, "\n"), line += *line == '\n')
+		is_so = strncmp(line, hunk->old, n) == 0 &&
+			(line[n] == '\n' || line[n] == '\0');
+	return is_so;
+}
+
+/* Of a step that is not there as it was made: the text without what is. */
+static char *
+merge(const struct setupplan *plan, const json_t *one, const struct hunk *hunk,
+    char *text, struct buf *told)
+{
+	bool is_silent = is_set(one, "replaces") && is_back(hunk, text);
+	struct buf unsaid;
+
+	buf_init(&unsaid, TOLD_MAX);
+	text = merges[file_of(text_of(one, "file"))](
+	    plan, hunk->new, text, is_silent ? &unsaid : told);
+	buf_fini(&unsaid);
+	return text;
+}
+
 /* Takes the steps of this file back, the last one first. */
 static void
 revert_all(const struct setupplan *plan, const json_t *hunks, int file,
@@ -443,8 +533,7 @@ revert_all(const struct setupplan *plan, const json_t *hunks, int file,
 		if (file_of(text_of(one, "file")) == file) {
 			less = hunk_revert(&hunk, *text);
 			if (less == NULL)
-				*text =
-				    merges[file](plan, hunk.new, *text, told);
+				*text = merge(plan, one, &hunk, *text, told);
 		}
 		if (less != NULL) {
 			mem_free(*text);
@@ -475,36 +564,46 @@ is_free(const char *path, char *const texts[FILES],
 	return where == NULL;
 }
 
+/* False: errno. */
 static bool
-remove_tables(const struct setupplan *plan, const json_t *record,
-    char *const texts[FILES], const struct setupcheck *check, struct buf *told)
+remove_domains(const struct setupplan *plan, struct buf *told)
 {
 	char *text = setupfile_read(plan->transport);
 	char *ours = domains_text(plan);
 	bool is_good = true;
 
-	if (text != NULL && is_set(record, "made_transport") &&
-	    is_free(plan->transport, texts, check, told)) {
-		if (text[0] == '\0' || strcmp(text, ours) == 0)
-			is_good = unlink(plan->transport) == 0;
-		else
-			(void)buf_addf(told,
-			    "%s has entries of yours, and is kept\n",
-			    plan->transport);
-	}
-	if (!is_set(record, "had_login") && !is_missing(plan->login) &&
-	    is_free(plan->login, texts, check, told)) {
-		if (setuplogin_has(plan->login, plan->nexthop))
-			(void)buf_addf(told, "%s: the login of %s is removed\n",
-			    plan->login, plan->nexthop);
-		is_good = setuplogin_remove(plan->login, plan->nexthop,
-			      is_set(record, "made_login"),
-			      is_set(record, "unended_login")) &&
-			  is_good;
-	}
+	if (text != NULL && (text[0] == '\0' || strcmp(text, ours) == 0))
+		is_good = unlinkat(AT_FDCWD, plan->transport, 0) == 0;
+	else if (!is_missing(plan->transport))
+		(void)buf_addf(told, "%s has entries of yours, and is kept\n",
+		    plan->transport);
 	mem_free(text);
 	mem_free(ours);
 	return is_good;
+}
+
+/* False: errno. */
+static bool
+remove_tables(const struct setupplan *plan, const json_t *record,
+    char *const texts[FILES], const struct setupcheck *check, struct buf *told)
+{
+	bool has_login;
+
+	if (is_set(record, "made_transport") &&
+	    is_free(plan->transport, texts, check, told) &&
+	    !remove_domains(plan, told))
+		return false;
+	if (is_set(record, "had_login") || is_missing(plan->login) ||
+	    !is_free(plan->login, texts, check, told))
+		return true;
+	has_login = setuplogin_has(plan->login, plan->nexthop);
+	if (!setuplogin_remove(plan->login, plan->nexthop,
+		is_set(record, "made_login"), is_set(record, "unended_login")))
+		return false;
+	if (has_login)
+		(void)buf_addf(told, "%s: the login of %s is removed\n",
+		    plan->login, plan->nexthop);
+	return true;
 }
 
 /* What the steps brought into main.cf; the caller's. */
@@ -571,17 +670,36 @@ static bool
 forget(const struct setupplan *plan, const struct taking *t)
 {
 	return t->marks != NULL ? setupmarks_forget(t->marks)
-				: unlink(plan->record) == 0;
+				: unlinkat(AT_FDCWD, plan->record, 0) == 0;
 }
 
-/* main.cf first: it must not name a transport that is gone. */
+/* main.cf first: it must not name a transport that is gone. False: nothing was
+ * changed. */
+static bool
+begin_undo(struct work *w, const struct taking *t)
+{
+	char ignored[256];
+	struct work again = *w;
+
+	if (t->marks != NULL || is_set(t->record, "unfinished"))
+		return make_so(w, 0);
+	if (!write_record(w, t->record, true))
+		return false;
+	if (make_so(w, 0))
+		return true;
+	again.error = ignored;
+	again.error_size = sizeof(ignored);
+	(void)write_record(&again, t->record, false);
+	return false;
+}
+
 static bool
 take_out(struct work *w, const struct taking *t, const struct setupcheck *check,
     struct buf *told)
 {
 	const struct setupplan *plan = w->plan;
 
-	if (!make_so(w, 0)) {
+	if (!begin_undo(w, t)) {
 		buf_reset(told);
 		return false;
 	}

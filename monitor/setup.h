@@ -8,7 +8,8 @@
  * was changed by hand since what is ours (setupmerge.h), and says so. It
  * changes nothing while something else names a lane (setupcheck.h). Where
  * nobody changed anything since, the files are what they were, octet for octet.
- * A record has no secret. Killed in the middle, undo brings back what there
+ * A record has no secret; it is marked as unfinished while files are changed:
+ * of who was killed then, undo or the next apply first brings back what there
  * was. Owner, mode and place (through a symbolic link) of a file stay.
  */
 #ifndef SETUP_H
@@ -53,5 +54,11 @@ char *setup_nexthop(const char *directory, const char *name);
 
 /* A record of the plan is there, so that apply has nothing to do. */
 bool setup_is_there(const struct setupplan *plan);
+
+/* An apply or undo of the lanes of this name was killed in the middle. */
+bool setup_is_unfinished(const char *directory, const char *name);
+
+/* Away with files that one that was killed had begun to write. */
+void setup_clean(const char *directory, const char *name);
 
 #endif

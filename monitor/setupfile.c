@@ -67,24 +67,49 @@ setupfile_write(const char *path, const char *text, const struct stat *like)
 	if (close(fd) != 0 || !is_good) {
 		int error = errno;
 
-		(void)unlink(path);
+		(void)unlinkat(AT_FDCWD, path, 0);
 		errno = error;
 		return false;
 	}
 	return true;
 }
 
+/* Beside the file, so that rename(2) can put it in its place; of a name that
+ * nobody else gives. real has room for PATH_MAX. */
+static char *
+new_of(const char *path, char *real)
+{
+	return mem_printf(
+	    "%s.postlane-new", realpath(path, real) != NULL ? real : path);
+}
+
 bool
 setupfile_replace(const char *path, const char *text)
 {
 	char real[PATH_MAX];
+	char *new = new_of(path, real);
 	struct stat st;
-	bool is_there = realpath(path, real) != NULL && stat(real, &st) == 0;
-	const char *target = is_there ? real : path;
-	char *new = mem_printf("%s.new", target);
-	bool is_good = setupfile_write(new, text, is_there ? &st : NULL) &&
-		       rename(new, target) == 0;
+	bool is_there = stat(path, &st) == 0;
+	bool is_good = setupfile_write(new, text, is_there ? &st : NULL);
 
+	if (is_good &&
+	    renameat(AT_FDCWD, new, AT_FDCWD, is_there ? real : path) != 0) {
+		int error = errno;
+
+		(void)unlinkat(AT_FDCWD, new, 0);
+		errno = error;
+		is_good = false;
+	}
 	mem_free(new);
 	return is_good;
+}
+
+void
+setupfile_clean(const char *path)
+{
+	char real[PATH_MAX];
+	char *new = new_of(path, real);
+
+	(void)unlinkat(AT_FDCWD, new, 0);
+	mem_free(new);
 }

@@ -19,4 +19,7 @@ bool setupfile_write(
 /* In one step. False: errno. */
 bool setupfile_replace(const char *path, const char *text);
 
+/* Away with what a setupfile_replace() that was killed may have left. */
+void setupfile_clean(const char *path);
+
 #endif

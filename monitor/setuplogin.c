@@ -1,6 +1,7 @@
 #include "monitor/setuplogin.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -14,6 +15,18 @@ is_line_of(const char *line, const char *key)
 
 	return strncmp(line, key, n) == 0 && strchr(" \t", line[n]) != NULL &&
 	       line[n] != '\0';
+}
+
+bool
+setuplogin_can_read(const char *path)
+{
+	char *text = setupfile_read(path);
+
+	if (text == NULL)
+		return errno == ENOENT || errno == EACCES;
+	mem_wipe(text, strlen(text));
+	mem_free(text);
+	return true;
 }
 
 bool
@@ -40,6 +53,9 @@ setuplogin_add(const char *path, const char *nexthop, const char *login)
 	size_t n = text != NULL ? strlen(text) : 0;
 	bool is_good;
 
+	/* What cannot be read must not be replaced. */
+	if (text == NULL && errno != ENOENT)
+		return false;
 	all = mem_printf("%s%s%s %s\n", text != NULL ? text : "",
 	    n > 0 && text[n - 1] != '\n' ? "\n" : "", nexthop, login);
 	is_good = setupfile_replace(path, all);
@@ -79,7 +95,7 @@ setuplogin_remove(
 		to--;
 	*to = '\0';
 	is_good = kept[0] == '\0' && was_made
-		      ? unlink(path) == 0
+		      ? unlinkat(AT_FDCWD, path, 0) == 0
 		      : !is_taken || setupfile_replace(path, kept);
 	mem_wipe(kept, strlen(kept));
 	mem_wipe(text, strlen(text));

@@ -11,6 +11,9 @@
 
 #include <stdbool.h>
 
+/* It can be read, or is not there, or not this user's to read. False: errno. */
+bool setuplogin_can_read(const char *path);
+
 /* The table has a line for the nexthop. */
 bool setuplogin_has(const char *path, const char *nexthop);
 

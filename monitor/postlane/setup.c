@@ -14,15 +14,23 @@
 #include "agent/settings/postconf.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/base/utf8.h"
 #include "monitor/findings.h"
 #include "monitor/postlane/command.h"
 #include "monitor/setup.h"
 #include "monitor/setuplogin.h"
 
-enum { LOGIN_MAX = 1000, TOLD_MAX = 1 << 20 };
+enum { LOGIN_MAX = 4001, TOLD_MAX = 1 << 20 };
 
 /* ---- the plan -------------------------------------------------------------
  */
+
+/* Of --name. */
+static const char *
+name_of(const struct command *c)
+{
+	return c->setup_name != NULL ? c->setup_name : "";
+}
 
 static const char *
 value_of(const struct postconf *pc, const char *name)
@@ -71,7 +79,7 @@ static bool
 make_plan(struct command *c, const char *nexthop,
     const struct setupprovider *provider, struct setupplan *plan)
 {
-	const char *name = c->setup_name != NULL ? c->setup_name : "";
+	const char *name = name_of(c);
 	struct postconf pc = {.asked = NULL};
 	struct main_cf cf = {.count = 0};
 	char error[512];
@@ -248,22 +256,34 @@ print_json(const struct setupplan *p, const char *done)
 /* ---- the login ------------------------------------------------------------
  */
 
-/* A line without its end; "" when there is none. */
-static void
+/* A line without its end; "" when there is none. False: it has more than there
+ * is room for, or an octet that is NUL. */
+static bool
 read_line(char *line, size_t n)
 {
-	if (fgets(line, (int)n, stdin) == NULL)
-		line[0] = '\0';
-	line[strcspn(line, "\r\n")] = '\0';
+	bool is_good = true;
+	size_t len = 0;
+	int c;
+
+	while ((c = getchar()) != EOF && c != '\n')
+		if (c == '\0' || len + 1 == n)
+			is_good = false;
+		else
+			line[len++] = (char)c;
+	while (len > 0 && line[len - 1] == '\r')
+		len--;
+	line[len] = '\0';
+	return is_good;
 }
 
 /* From a terminal without showing it, else the first line of stdin. */
-static void
+static bool
 ask_login(const struct setupplan *p, char *login, size_t n)
 {
 	struct termios before, hidden;
 	bool is_terminal =
 	    isatty(STDIN_FILENO) == 1 && tcgetattr(STDIN_FILENO, &before) == 0;
+	bool is_good;
 
 	if (is_terminal) {
 		(void)fprintf(
@@ -272,30 +292,50 @@ ask_login(const struct setupplan *p, char *login, size_t n)
 		hidden.c_lflag &= ~(tcflag_t)ECHO;
 		(void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
 	}
-	read_line(login, n);
+	is_good = read_line(login, n);
 	if (is_terminal) {
 		(void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
 		(void)fputc('\n', stderr);
 	}
+	return is_good;
+}
+
+/* NULL: a table gives it back as it is. */
+static const char *
+why_no_login(const char *login)
+{
+	size_t n = strlen(login);
+
+	if (strchr(login, ':') == NULL)
+		return "has no \":\": must be user:password";
+	if (strchr(" \t", login[0]) != NULL ||
+	    strchr(" \t", login[n - 1]) != NULL)
+		return "begins or ends with a blank, which a table would lose";
+	if (!utf8_is_valid(slice_str(login)))
+		return "is not UTF-8: Postfix would pass over its line";
+	return NULL;
 }
 
 static int
 add_login(const struct setupplan *p)
 {
 	char login[LOGIN_MAX];
+	const char *why = NULL;
 	int status = EX_OK;
 
 	if (setuplogin_has(p->login, p->nexthop))
 		return EX_OK;
-	ask_login(p, login, sizeof(login));
-	if (login[0] == '\0') {
+	if (!ask_login(p, login, sizeof(login)))
+		why = "is longer than 4000 octets, or has one that is NUL";
+	else if (login[0] != '\0')
+		why = why_no_login(login);
+	if (why != NULL) {
+		command_complain("the login %s; --apply asks again", why);
+		status = EX_DATAERR;
+	} else if (login[0] == '\0') {
 		command_complain(
 		    "%s has no login for %s: write \"%s USER:PASSWORD\" there",
 		    p->login, p->nexthop, p->nexthop);
-	} else if (strchr(login, ':') == NULL) {
-		command_complain(
-		    "the login has no \":\": must be user:password");
-		status = EX_DATAERR;
 	} else if (!setuplogin_add(p->login, p->nexthop, login)) {
 		command_complain("%s: %s", p->login, strerror(errno));
 		status = EX_CANTCREAT;
@@ -340,6 +380,11 @@ is_free_of_conflicts(const struct command *c, const struct setupplan *p)
 	if (!is_free)
 		command_complain("nothing was changed; --name gives the lanes "
 				 "other names");
+	if (!setuplogin_can_read(p->login)) {
+		command_complain(
+		    "%s: %s; nothing was changed", p->login, strerror(errno));
+		return false;
+	}
 	if (stat(p->login, &st) != 0 || (st.st_mode & 077) == 0)
 		return is_free;
 	command_complain("%s must be readable by its owner alone: chmod 600 "
@@ -460,6 +505,15 @@ static int
 show(struct command *c, const struct setupplan *p,
     const struct setupprovider *known)
 {
+	const char *name = name_of(c);
+
+	if (setup_is_unfinished(p->directory, name)) {
+		command_complain("%s: an --apply or --undo was interrupted: "
+				 "--apply does it again from the start, --undo "
+				 "takes it back",
+		    p->directory);
+		return EX_CANTCREAT;
+	}
 	if (setup_is_there(p))
 		say(c, p, "nothing", "are there already");
 	else if (!is_free_of_conflicts(c, p))
@@ -471,15 +525,47 @@ show(struct command *c, const struct setupplan *p,
 	return EX_OK;
 }
 
+/* What an interrupted one left is taken back, for the plan to be made of what
+ * there was; the configuration is read again. */
+static bool
+start_anew(struct command *c)
+{
+	const char *directory = c->site.set.config_directory;
+	const char *name = name_of(c);
+	char *nexthop = setup_nexthop(directory, name);
+	struct setupplan plan;
+	struct buf told;
+	char error[1024];
+	bool is_good = nexthop != NULL && make_plan(c, nexthop, NULL, &plan);
+
+	mem_free(nexthop);
+	if (!is_good)
+		return false;
+	buf_init(&told, TOLD_MAX);
+	is_good = status_of(setup_undo(
+		      NULL, &plan, &told, error, sizeof(error))) == EX_OK;
+	tell(&told);
+	if (!is_good)
+		command_complain("%s", error);
+	buf_fini(&told);
+	setupplan_fini(&plan);
+	return is_good && command_renew(c);
+}
+
 /* What would be changed, or changing it. */
 static int
 add(struct command *c)
 {
+	const char *name = name_of(c);
 	struct setupprovider known;
 	struct setupplan plan;
 	char error[1024];
 	int status;
 
+	if (c->is_apply &&
+	    setup_is_unfinished(c->site.set.config_directory, name) &&
+	    !start_anew(c))
+		return EX_OSERR;
 	if (!setupprovider_find(&known, &c->site.set, c->argv[0], c->provider,
 		error, sizeof(error))) {
 		command_complain("%s", error);
@@ -518,7 +604,7 @@ nothing_to_undo(const struct command *c)
 static int
 take_out(struct command *c)
 {
-	const char *name = c->setup_name != NULL ? c->setup_name : "";
+	const char *name = name_of(c);
 	char *added = setup_nexthop(c->site.set.config_directory, name);
 	const char *nexthop = c->argc > 0 ? c->argv[0] : added;
 	struct setupplan plan;
@@ -587,6 +673,7 @@ setup_run(struct command *c)
 	held = lock(c->site.set.config_directory);
 	if (held < 0)
 		return EX_TEMPFAIL;
+	setup_clean(c->site.set.config_directory, name_of(c));
 	status = c->is_undo ? take_out(c) : add(c);
 	(void)close(held);
 	return status;

@@ -2,7 +2,6 @@
 them back octet for octet, as README.md says it. No Postfix runs but where mail
 is to go out."""
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -11,6 +10,7 @@ import subprocess
 
 import pytest
 from harness import messages, paths
+from harness.installing import contents, run_setup
 from harness.postfix import Postfix
 from harness.simulator import Simulator
 from harness.upstream import PASSWORD, USER
@@ -26,38 +26,6 @@ SITES = {
     "default": "default_transport = relay\n",
     "senders": "sender_dependent_relayhost_maps = static:[else.example]\n",
 }
-
-
-def contents(etc):
-    found = {}
-    for name in sorted(os.listdir(etc)):
-        path = os.path.join(etc, name)
-        if os.path.isdir(path):
-            continue
-        with open(path, "rb") as f:
-            st = os.stat(path)
-            found[name] = (hashlib.sha256(f.read()).hexdigest(), st.st_mode,
-                           st.st_uid)
-    return found
-
-
-def rest(etc):
-    """Postfix's programs wait for a main.cf that was just written."""
-    os.utime(f"{etc}/main.cf", (0, 0))
-
-
-def run_setup(origin, *words, status=0, stdin=""):
-    """origin: an instance, or the folder of one."""
-    etc = getattr(origin, "etc", origin)
-    rest(etc)
-    done = subprocess.run(
-        [paths.built("postlane"), "-c", etc, *words[:-1], "setup",
-         *words[-1].split()], input=stdin, capture_output=True, text=True,
-        check=False, timeout=300)
-    rest(etc)
-    assert done.returncode == status, done.stdout + done.stderr
-    assert PASSWORD not in done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -248,11 +216,11 @@ def test_undo_that_fails_half_way_tells_what_it_took_out(site):
     long = "x" * 2000
     with open(f"{origin.etc}/master.cf", "a", encoding="ascii") as f:
         f.write(f"  -o lane_wait_limit=9s -o myhostname={long}\n")
-    os.mkdir(f"{origin.etc}/lane_login.new")
+    os.mkdir(f"{origin.etc}/lane_login.postlane-new")
     said = run_setup(origin, "[mail.example]:587 --undo", status=71)
     assert f"lane_wait_limit=9s -o myhostname={long}\n" in said
     assert "were removed" not in said
-    os.rmdir(f"{origin.etc}/lane_login.new")
+    os.rmdir(f"{origin.etc}/lane_login.postlane-new")
     said = run_setup(origin, "[mail.example]:587 --undo")
     assert "myhostname" not in said
     assert contents(origin.etc) == before
@@ -263,7 +231,7 @@ def test_apply_that_fails_leaves_what_there_was(site, name):
     """A folder where the new file would be written."""
     origin = site(SITES["tables"])
     before = contents(origin.etc)
-    os.mkdir(f"{origin.etc}/{name}.new")
+    os.mkdir(f"{origin.etc}/{name}.postlane-new")
     said = run_setup(origin, "[mail.example]:587 --apply", status=71)
     assert f"{origin.etc}/{name}: Is a directory" in said
     assert "--undo" not in said
