@@ -12,9 +12,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/shared/steer.h"
 #include "monitor/backlog.h"
 #include "monitor/model.h"
 #include "monitor/standstill.h"
+
+/* What a standstill is said to be, or a domain's name twice. */
+enum { FORECAST_UNKNOWN_SIZE = STANDSTILL_SIZE + 2 * STEER_DOMAIN_SIZE };
 
 struct forecast {
 	size_t messages; /* in the queue, with the deferred ones */
@@ -25,7 +29,7 @@ struct forecast {
 			    at that pace */
 	/* Why the end is not known, as half a sentence; "": it is, or never at
 	 * that pace, or is_held. */
-	char unknown[STANDSTILL_SIZE];
+	char unknown[FORECAST_UNKNOWN_SIZE];
 	/* The limit that lets it take longest, messages of one recipient each;
 	 * "": none is in force. */
 	char limit[RATE_TEXT_SIZE + 32];
@@ -51,7 +55,7 @@ void forecast_behind(struct forecast *out, const struct model *m,
 
 /* When it is gone, as one says it: "20m 0s", "not before 16:12:40 (paused)",
  * "unknown: the smarthost is down since ...". */
-enum { FORECAST_END_SIZE = STANDSTILL_SIZE + BOARD_NAME + 80 };
+enum { FORECAST_END_SIZE = FORECAST_UNKNOWN_SIZE + BOARD_NAME + 80 };
 const char *forecast_say_end(const struct forecast *f,
     const struct model_lane *lane, int64_t now_wall_ms, char *text, size_t n);
 

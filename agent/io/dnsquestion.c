@@ -1,7 +1,7 @@
+/* See resolver.c; before the header, which includes ares.h. */
+#define CARES_NO_DEPRECATED
 #include "agent/io/dnsquestion.h"
 
-/* See resolver.c. */
-#define CARES_NO_DEPRECATED
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
