@@ -160,7 +160,7 @@ def test_gauges_of_what_is_under_way(base, certs, origin, started):
     sim = start(base, certs, origin, started,
                 options={"lane_connection_idle_limit": f"{2 * long_ms // 1000}s",
                          "lane_domain_rate_limits": "rcpt.example=1000/1s"},
-                script=f'eod if sender "m-0@" delay {long_ms}\n'
+                script=f'eod nth 1 delay {long_ms}\n'
                 'quit delay 6000\n')
     started(origin)
     origin.inject(messages.generate(2), connections=1)

@@ -371,6 +371,9 @@ def alarmed(base, certs, origin, started, hook, stage):
     origin.inject(messages.generate(1, prefix="kept"))
     origin.log.wait(r"status=deferred")
     wait_until(lambda: hook.got, 10, "an alarm")
+    # one that is killed before it has heard the answer leaves it in doubt
+    wait_until(lambda: not origin.lane("fast")["gauges"]["alerts_pending"],
+               30, "an alarm that is known to be told")
     return sim
 
 

@@ -95,7 +95,7 @@ def test_for_a_rate_with_its_place_and_time(origin, base, certs, started):
 
 def test_on_the_wire_and_behind_it(origin, base, certs, started):
     start(base, certs, origin, started,
-          script='eod if sender "m-0@" delay 100000\n')
+          script='eod nth 1 delay 100000\n')
     started(origin)
     origin.inject(messages.generate(2), connections=1)
 
