@@ -52,7 +52,8 @@ struct account_limits {
 	struct fairshare share; /* scratch, and what peek showed */
 	bool is_read; /* ... as it was after so many stores: */
 	uint64_t stores;
-	int64_t looked_us; /* at the file, without the lock */
+	int64_t looked_us; /* at the file, without the lock, in that turn */
+	int64_t current_us; /* the turn in which share was what stands there */
 
 	/* while the lock cannot be had */
 	int64_t now_us; /* as told last */
@@ -480,6 +481,13 @@ begin(struct account_limits *f, int wait_ms, int64_t now_us)
 	return true;
 }
 
+/* The loop's, by which turns are told apart; 0: there is none. */
+static int64_t
+turn_us(const struct account_limits *f)
+{
+	return f->env->loop != NULL ? loop_now_us(f->env->loop) : 0;
+}
+
 static void
 end(struct account_limits *f, bool is_changed)
 {
@@ -489,15 +497,23 @@ end(struct account_limits *f, bool is_changed)
 		f->stores = persist_stores(f->file);
 	}
 	persist_unlock(f->file);
+	f->current_us = turn_us(f);
 }
 
-/* Nobody stored since: the lock would show the same. Most looks come in rows,
- * and each lock is two system calls. */
+/* Nobody stored since, in this turn or before it: the lock would show the same.
+ * Most looks come in rows, and each lock is two system calls, each look at the
+ * number of stores or at a share another. */
 static bool
 is_current(struct account_limits *f)
 {
-	return f->is_read && f->me >= 0 && f->alone == NULL &&
-	       persist_stores(f->file) == f->stores && are_shares_applied(f);
+	if (!f->is_read || f->me < 0 || f->alone != NULL)
+		return false;
+	if (f->current_us != 0 && f->current_us == turn_us(f))
+		return true;
+	if (persist_stores(f->file) != f->stores || !are_shares_applied(f))
+		return false;
+	f->current_us = turn_us(f);
+	return true;
 }
 
 /* ---- life -------------------------------------------------------------- */
@@ -551,11 +567,11 @@ account_limits_close(struct account_limits **f)
 static const struct fairshare *
 look(struct account_limits *f)
 {
-	int64_t turn_us = f->env->loop != NULL ? loop_now_us(f->env->loop) : 0;
+	int64_t now_us = turn_us(f);
 
-	if (turn_us != 0 && turn_us == f->looked_us)
+	if (now_us != 0 && now_us == f->looked_us)
 		return persist_held(f->file);
-	f->looked_us = turn_us;
+	f->looked_us = now_us;
 	return persist_value(f->file);
 }
 
