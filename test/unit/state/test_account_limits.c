@@ -310,6 +310,30 @@ sharefile_is_looked_at_once_in_a_turn(void **state)
 	tear_down(&w);
 }
 
+/* However lately it was looked at: whoever hears "now" takes. */
+static void
+sharefile_says_now_by_what_others_have_taken(void **state)
+{
+	struct world w;
+	struct account_limits *fast, *slow;
+	const struct limitset_limit *why;
+	struct loop *loop = loop_new();
+	int64_t now = clock_mono_us();
+
+	set_up(&w, *state, "1/1s:1");
+	w.slow.loop = loop;
+	fast = open_of(&w.fast, now);
+	slow = open_of(&w.slow, now);
+	(void)account_limits_peek(slow);
+	assert_true(account_limits_take(fast, &one, now));
+	assert_in_range(
+	    account_limits_wait_us(slow, &one, now, &why), 1, 2 * SECOND);
+	account_limits_close(&fast);
+	account_limits_close(&slow);
+	loop_free(&loop);
+	tear_down(&w);
+}
+
 int
 main(void)
 {
@@ -320,6 +344,7 @@ main(void)
 	    IN_STATEDIR(sharefile_lane_that_slept_moves_nobodys_time),
 	    IN_STATEDIR(sharefile_survives_any_octets_in_its_file),
 	    IN_STATEDIR(sharefile_is_looked_at_once_in_a_turn),
+	    IN_STATEDIR(sharefile_says_now_by_what_others_have_taken),
 	};
 
 	return cmocka_run_group_tests_name("sharefile", tests, NULL, NULL);
