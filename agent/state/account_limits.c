@@ -52,8 +52,8 @@ struct account_limits {
 	struct fairshare share; /* scratch, and what peek showed */
 	bool is_read; /* ... as it was after so many stores: */
 	uint64_t stores;
-	int64_t looked_us; /* at the file, without the lock, in that turn */
-	int64_t current_us; /* the turn in which share was what stands there */
+	int64_t looked_us; /* at the file, without the lock, in that turn; */
+	int64_t current_us; /* share was what stands there; 0: no loop */
 
 	/* while the lock cannot be had */
 	int64_t now_us; /* as told last */
@@ -481,7 +481,6 @@ begin(struct account_limits *f, int wait_ms, int64_t now_us)
 	return true;
 }
 
-/* The loop's, by which turns are told apart; 0: there is none. */
 static int64_t
 turn_us(const struct account_limits *f)
 {
@@ -500,9 +499,8 @@ end(struct account_limits *f, bool is_changed)
 	f->current_us = turn_us(f);
 }
 
-/* Nobody stored since, in this turn or before it: the lock would show the same.
- * Most looks come in rows, and each lock is two system calls, each look at the
- * number of stores or at a share another. */
+/* Nobody stored since, or had when this turn first looked: the lock would show
+ * the same. It is two system calls, and most looks come in rows. */
 static bool
 is_current(struct account_limits *f)
 {
@@ -562,16 +560,13 @@ account_limits_close(struct account_limits **f)
 	mem_free(old);
 }
 
-/* A hint, which nobody waits for. A message is cause for several looks, and
- * each at the file is a system call. */
+/* A hint, which nobody waits for, but each message is cause for several. */
 static const struct fairshare *
 look(struct account_limits *f)
 {
-	int64_t now_us = turn_us(f);
-
-	if (now_us != 0 && now_us == f->looked_us)
+	if (f->looked_us != 0 && f->looked_us == turn_us(f))
 		return persist_held(f->file);
-	f->looked_us = now_us;
+	f->looked_us = turn_us(f);
 	return persist_value(f->file);
 }
 

@@ -149,6 +149,8 @@ def test_fast_alone_uses_all_but_the_reserve_of_slow(
         base, certs, origin, started, reserve):
     """Also those that slow holds idle: they are closed for it."""
     sim = two_lanes(base, certs, origin, started,
+                    # else ten sessions may take all of it at once
+                    fast={"lane_pipeline_depth": "4"},
                     slow={"lane_connection_reserve": reserve}, script=TARDY)
     early = messages.generate(10, SLOW, prefix="early")
     origin.inject(early)
