@@ -391,7 +391,6 @@ write_output(struct link *link)
 	enum io_result result;
 	size_t n = 0;
 	int writes = 0;
-
 	bool is_again = link->is_blocked && buf_len(&link->out) > 0;
 
 	link->is_blocked = false;
