@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/engine/lane_steer.h"
+#include "agent/state/board_hosts.h"
 #include "agent/state/budget.h"
 #include "agent/state/pace_store.h"
 #include "common/base/clock.h"
@@ -171,7 +172,7 @@ recall_wordings(struct binding *b)
 	uint64_t packed[2];
 	int64_t age_days;
 
-	if (!board_writer_host_wordings(
+	if (!board_hosts_wordings(
 		b->accounts->env.board, b->host, packed, &age_days) ||
 	    age_days > MANNER_MEMORY_US / (24 * 3600 * US_PER_S))
 		return;
@@ -192,14 +193,14 @@ recall(struct binding *b)
 	int64_t now_us = loop_now_us(b->accounts->env.loop), age_ms;
 	int messages;
 
-	messages = board_writer_host_messages(board, b->host, &age_ms);
+	messages = board_hosts_messages(board, b->host, &age_ms);
 	route_load_quota(b->route, messages, now_us - clock_us_from_ms(age_ms));
 	b->quota_known_us = b->route->quota_learned_us;
-	b->manner_known = board_writer_host_manner(board, b->host, &age_ms);
+	b->manner_known = board_hosts_manner(board, b->host, &age_ms);
 	manner_load(&b->route->manner, b->manner_known,
 	    now_us - clock_us_from_ms(age_ms), now_us);
 	recall_wordings(b);
-	b->depth_known = board_writer_host_depth(board, b->host);
+	b->depth_known = board_hosts_depth(board, b->host);
 	if (b->depth_known > set->lane_pipeline_depth)
 		b->depth_known = set->lane_pipeline_depth;
 	if (b->depth_known > b->route->depth)
@@ -427,7 +428,7 @@ show_wordings(struct binding *b)
 	memcpy(b->wordings_known, packed, sizeof(packed));
 	b->wordings_told_us = now_us;
 	m->is_seen = false;
-	board_writer_set_host_wordings(b->accounts->env.board, b->host, packed);
+	board_hosts_set_wordings(b->accounts->env.board, b->host, packed);
 }
 
 static void
@@ -437,16 +438,16 @@ show_learned(struct binding *b)
 
 	if (b->depth_known != b->route->depth) {
 		b->depth_known = b->route->depth;
-		board_writer_set_host_depth(board, b->host, b->depth_known);
+		board_hosts_set_depth(board, b->host, b->depth_known);
 	}
 	if (b->manner_known != manner_pack(&b->route->manner)) {
 		b->manner_known = manner_pack(&b->route->manner);
-		board_writer_set_host_manner(board, b->host, b->manner_known);
+		board_hosts_set_manner(board, b->host, b->manner_known);
 	}
 	show_wordings(b);
 	if (b->quota_known_us != b->route->quota_learned_us) {
 		b->quota_known_us = b->route->quota_learned_us;
-		board_writer_set_host_messages(board, b->host, b->route->quota);
+		board_hosts_set_messages(board, b->host, b->route->quota);
 	}
 }
 
@@ -564,8 +565,7 @@ on_stranger_taken(void *ctx, struct route *route, const char *port)
 		now_us - b->stranger_told_us < STRANGER_TELL_US))
 		return;
 	b->stranger_told_us = now_us;
-	board_writer_set_host_stranger(
-	    accounts->env.board, b->host, number_of(port));
+	board_hosts_set_stranger(accounts->env.board, b->host, number_of(port));
 }
 
 static bool
@@ -575,7 +575,7 @@ takes_strangers(void *ctx, struct route *route, const char *port)
 	int64_t age_ms;
 
 	return number_of(port) > 0 &&
-	       board_writer_host_stranger(accounts->env.board,
+	       board_hosts_stranger(accounts->env.board,
 		   binding_of(route)->host, number_of(port), &age_ms) &&
 	       clock_us_from_ms(age_ms) < STRANGER_MEMORY_US;
 }

@@ -3,7 +3,7 @@
 #include <ctype.h>
 #include <stdio.h>
 
-#include "agent/state/board_writer.h"
+#include "agent/state/board_hosts.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -120,8 +120,8 @@ look_at_board(struct leads *leads, const struct lead_key *key, struct server *s,
     int64_t now_us)
 {
 	int64_t age_ms, at_us;
-	enum board_writer_login what =
-	    board_writer_host_login(leads->board, key->host, &age_ms);
+	enum board_login what =
+	    board_hosts_login(leads->board, key->host, &age_ms);
 
 	at_us = now_us - clock_us_from_ms(age_ms);
 	if (what == BOARD_LOGIN_UNKNOWN ||
@@ -193,7 +193,7 @@ leads_tried(struct leads *leads, const struct lead_key *key, int64_t now_us)
 	if (has_fault(s, now_us))
 		return; /* another trial, at the same time, found one */
 	s->is_tried = true;
-	board_writer_set_host_login(leads->board, key->host, BOARD_LOGIN_LED);
+	board_hosts_set_login(leads->board, key->host, BOARD_LOGIN_LED);
 }
 
 void
@@ -221,5 +221,5 @@ leads_fault(struct leads *leads, const struct lead_key *key, const char *why,
 	s->fault_us = now_us;
 	s->is_tried = false;
 	s->failures = 0;
-	board_writer_set_host_login(leads->board, key->host, BOARD_LOGIN_FAULT);
+	board_hosts_set_login(leads->board, key->host, BOARD_LOGIN_FAULT);
 }

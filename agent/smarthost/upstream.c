@@ -7,6 +7,7 @@
 #include "agent/engine/trace.h"
 #include "agent/smarthost/endings.h"
 #include "agent/smarthost/link.h"
+#include "agent/state/board_hosts.h"
 #include "common/base/clock.h"
 #include "common/base/list.h"
 #include "common/base/log.h"
@@ -294,10 +295,9 @@ on_dialled(void *ctx, struct dial_result *result)
 	u->dialled_us = loop_now_us(ups->env.loop);
 	board_writer_observe(
 	    ups->env.board, BOARD_HIST_dial_time, u->dialled_us - u->began_us);
-	board_writer_set_host_rtt(
-	    ups->env.board, accounts_host(u->route), u->rtt_us);
+	board_hosts_set_rtt(ups->env.board, accounts_host(u->route), u->rtt_us);
 	if (result->peer.certificate_end_s > 0)
-		board_writer_set_host_certificate(ups->env.board,
+		board_hosts_set_certificate(ups->env.board,
 		    accounts_host(u->route), result->peer.certificate_end_s);
 	if (result->is_authenticated)
 		board_writer_add(ups->env.board, BOARD_COUNTER_auths_ok, 1);

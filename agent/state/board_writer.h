@@ -107,51 +107,6 @@ int board_writer_poison_begin(struct board_writer *w, const char *queue_id);
 void board_writer_poison_end(
     struct board_writer *w, const char *queue_id, bool survived);
 
-/* What the account learned about a smarthost; 0 unknown. Depth and messages
- * are at most 10,000 whatever the file says. *age_ms_out: how long ago the
- * messages were found out; not below 0. */
-int board_writer_host_depth(struct board_writer *w, const char *host);
-int board_writer_host_messages(
-    struct board_writer *w, const char *host, int64_t *age_ms_out);
-/* How it is talked to, packed by the caller; 0: nothing is known. */
-int board_writer_host_manner(
-    struct board_writer *w, const char *host, int64_t *age_ms_out);
-void board_writer_set_host_manner(
-    struct board_writer *w, const char *host, int manner);
-/* How it words its replies, packed by the caller into the lower 56 bits of
- * each; false: nothing is known. *age_days_out: how long ago that was so. /
- * Today. */
-bool board_writer_host_wordings(struct board_writer *w, const char *host,
-    uint64_t packed_out[2], int64_t *age_days_out);
-void board_writer_set_host_wordings(
-    struct board_writer *w, const char *host, const uint64_t packed[2]);
-/* What it made of AUTH with a command behind it, so long ago / just now. */
-enum board_writer_login {
-	BOARD_LOGIN_UNKNOWN,
-	BOARD_LOGIN_FAULT, /* did not take it */
-	BOARD_LOGIN_LED, /* answered both */
-};
-enum board_writer_login board_writer_host_login(
-    struct board_writer *w, const char *host, int64_t *age_ms_out);
-void board_writer_set_host_login(
-    struct board_writer *w, const char *host, enum board_writer_login what);
-/* It took mail without a login at this port, so long ago; false: never, as far
- * as is known. / Just now. */
-bool board_writer_host_stranger(struct board_writer *w, const char *host,
-    unsigned port, int64_t *age_ms_out);
-void board_writer_set_host_stranger(
-    struct board_writer *w, const char *host, unsigned port);
-void board_writer_set_host_depth(
-    struct board_writer *w, const char *host, int depth);
-/* ... found out now. */
-void board_writer_set_host_messages(
-    struct board_writer *w, const char *host, int messages);
-void board_writer_set_host_rtt(
-    struct board_writer *w, const char *host, int64_t us);
-/* When the certificate that it showed last ends; 0: unknown. */
-void board_writer_set_host_certificate(
-    struct board_writer *w, const char *host, int64_t end_s);
-
 /* What the lane of this name left in its entry, zeros at first; false without
  * a board. / Leaves it. */
 bool board_writer_learned(

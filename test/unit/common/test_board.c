@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "agent/state/board_hosts.h"
 #include "agent/state/board_state.h"
 #include "agent/state/board_writer.h"
 #include "common/base/log.h"
@@ -354,81 +355,6 @@ board_draining_child_counts_beside_its_successor(void **state)
 }
 
 static void
-board_learned_figures_belong_to_account_and_host(void **state)
-{
-	struct board_writer *w = writer(*state, "fast");
-	struct board_writer *other = writer(*state, "slow");
-	char host[32];
-	int64_t age_ms;
-
-	assert_int_equal(board_writer_host_depth(w, "a.example"), 0);
-	board_writer_set_host_depth(
-	    w, "a.example", 8); /* no account yet: nothing */
-	assert_true(board_writer_set_account(w, "smtp.example.com joe"));
-	assert_true(board_writer_set_account(other, "smtp.example.com jim"));
-	board_writer_set_host_depth(w, "a.example", 8);
-	board_writer_set_host_messages(w, "a.example", 50);
-	assert_int_equal(board_writer_host_depth(w, "a.example"), 8);
-	assert_int_equal(
-	    board_writer_host_messages(w, "a.example", &age_ms), 50);
-	assert_in_range(age_ms, 0, 60000);
-	board_writer_account(w)->hosts[0].messages_wall_ms -= 7200000;
-	assert_int_equal(
-	    board_writer_host_messages(w, "a.example", &age_ms), 50);
-	assert_in_range(age_ms, 7200000, 7260000);
-	/* A clock that was set back. */
-	board_writer_account(w)->hosts[0].messages_wall_ms += 14400000;
-	assert_int_equal(
-	    board_writer_host_messages(w, "a.example", &age_ms), 50);
-	assert_int_equal(age_ms, 0);
-	assert_int_equal(
-	    board_writer_host_messages(w, "b.example", &age_ms), 0);
-	assert_int_equal(board_writer_host_depth(w, "b.example"), 0);
-	assert_int_equal(board_writer_host_depth(other, "a.example"), 0);
-	assert_true(board_writer_set_account(other, "smtp.example.com joe"));
-	assert_int_equal(board_writer_host_depth(other, "a.example"), 8);
-	board_writer_account(w)->hosts[0].depth = UINT64_MAX;
-	assert_int_equal(board_writer_host_depth(w, "a.example"), 10000);
-	for (int i = 0; i < 3 * BOARD_HOSTS; i++) {
-		(void)snprintf(host, sizeof(host), "h%d.example", i);
-		board_writer_set_host_depth(w, host, i + 1);
-		assert_int_equal(board_writer_host_depth(w, host), i + 1);
-	}
-	board_writer_close(&w);
-	board_writer_close(&other);
-}
-
-/* Where there is no login it is nobody's account, and a port's own. */
-static void
-board_mail_without_login_is_of_host_and_port(void **state)
-{
-	struct board_writer *w = writer(*state, "fast");
-	int64_t age_ms;
-
-	assert_true(board_writer_set_account(w, "a.example"));
-	assert_false(board_writer_host_stranger(w, "a.example", 25, &age_ms));
-	board_writer_set_host_stranger(w, "a.example", 25);
-	assert_true(board_writer_set_account(w, "a.example joe"));
-	assert_true(board_writer_host_stranger(w, "a.example", 25, &age_ms));
-	assert_in_range(age_ms, 0, 60000);
-	assert_false(board_writer_host_stranger(w, "a.example", 587, &age_ms));
-	assert_false(board_writer_host_stranger(w, "b.example", 25, &age_ms));
-	/* The port heard of longest ago gives way. */
-	for (unsigned port = 1; port <= BOARD_PORTS + 1; port++) {
-		board_writer_set_host_stranger(w, "c.example", port);
-		assert_true(
-		    board_writer_host_stranger(w, "c.example", port, &age_ms));
-		board_writer_account(w)
-		    ->hosts[0]
-		    .stranger_taken[port - 1 < BOARD_PORTS ? port - 1 : 0] -=
-		    100 - port;
-	}
-	assert_false(board_writer_host_stranger(w, "c.example", 1, &age_ms));
-	assert_true(board_writer_host_stranger(w, "c.example", 2, &age_ms));
-	board_writer_close(&w);
-}
-
-static void
 board_accounts_in_use_are_never_evicted(void **state)
 {
 	struct board_writer *lanes[BOARD_ACCOUNTS + 1];
@@ -465,9 +391,6 @@ board_null_writer_does_nothing(void **state)
 	board_writer_session_free(w, 0);
 	assert_int_equal(board_writer_poison_begin(w, "4ABC"), 0);
 	board_writer_poison_end(w, "4ABC", true);
-	assert_int_equal(board_writer_host_depth(w, "a.example"), 0);
-	board_writer_set_host_depth(w, "a.example", 1);
-	board_writer_set_host_rtt(w, "a.example", 1);
 	assert_false(board_writer_set_account(w, "a.example"));
 	board_writer_drain(w);
 	board_writer_close(&w);
@@ -496,20 +419,6 @@ board_says_since_when_it_counts(void **state)
 	w = writer(*state, "fast");
 	assert_int_equal(board_writer_lane(w)->counted_since_wall_ms, since);
 	assert_true(board_writer_lane(w)->started_wall_ms > since);
-	board_writer_close(&w);
-}
-
-static void
-board_remembers_the_end_of_certificates(void **state)
-{
-	struct board_writer *w = writer(*state, "fast");
-	const struct board_host *h;
-
-	assert_true(board_writer_set_account(w, "mx.example"));
-	board_writer_set_host_certificate(w, "mx.example", 1800000000);
-	h = board_writer_account(w)->hosts;
-	assert_string_equal(h->host, "mx.example");
-	assert_int_equal(h->certificate_wall_ms, INT64_C(1800000000000));
 	board_writer_close(&w);
 }
 
@@ -690,7 +599,7 @@ board_goes_on_whatever_happens_to_its_file(void **state)
 
 		filedamage_keep(*state, "board");
 		assert_true(board_writer_set_account(w, "host joe"));
-		board_writer_set_host_depth(w, "host", 7);
+		board_hosts_set_depth(w, "host", 7);
 		row = board_writer_session_new(w, 7);
 		board_writer_add(w, BOARD_COUNTER_dials, 5);
 		board_writer_beat(w);
@@ -708,7 +617,7 @@ board_goes_on_whatever_happens_to_its_file(void **state)
 			x->looked_ms = 0;
 			board_writer_beat(x);
 		}
-		assert_int_equal(board_writer_host_depth(w, "host"), 7);
+		assert_int_equal(board_hosts_depth(w, "host"), 7);
 		for (int j = 0; j < 2; j++)
 			lanes[j] = board_writer_lane(j == 0 ? w : other);
 		assert_in_range(lanes[0]->counters[BOARD_COUNTER_dials], 5, 6);
@@ -781,13 +690,10 @@ main(void)
 	    IN_STATEDIR(board_message_in_hand_at_a_crash_is_known),
 	    IN_STATEDIR(board_poison_notes_are_bounded),
 	    IN_STATEDIR(board_draining_child_counts_beside_its_successor),
-	    IN_STATEDIR(board_learned_figures_belong_to_account_and_host),
-	    IN_STATEDIR(board_mail_without_login_is_of_host_and_port),
 	    IN_STATEDIR(board_accounts_in_use_are_never_evicted),
 	    cmocka_unit_test(board_null_writer_does_nothing),
 	    IN_STATEDIR(board_of_another_version_is_made_anew),
 	    IN_STATEDIR(board_says_since_when_it_counts),
-	    IN_STATEDIR(board_remembers_the_end_of_certificates),
 	    IN_STATEDIR(
 		board_older_copy_put_back_is_noticed_before_the_next_beat),
 	    IN_STATEDIR(board_refuses_files_of_doubtful_origin),

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "agent/state/board_writer.h"
+#include "agent/state/board_hosts.h"
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "monitor/model_json.h"
@@ -49,7 +49,7 @@ lane_at_work(const char *dir, const char *name)
 	board_writer_set(w, BOARD_GAUGE_requests_waiting, 5);
 	board_writer_observe(w, BOARD_HIST_wire_time, 1000);
 	board_writer_set_slots(w, 3, 2, 1, 20);
-	board_writer_set_host_rtt(w, "mx.example", 2500);
+	board_hosts_set_rtt(w, "mx.example", 2500);
 	row = board_writer_session_new(w, 12345);
 	board_writer_session_peer(w, row, "mx.example", "192.0.2.1");
 	board_writer_session_figures(w, row, 7, 2, 10, 999);
