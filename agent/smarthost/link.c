@@ -9,15 +9,11 @@
  * of up to 16 kB that the kernel took whole, which is what on_written counts.
  *
  * How much one call of OpenSSL does is the peer's choice: it loops over
- * messages that carry no data. Therefore OpenSSL reads through a BIO that gives
- * it at most TLS_BYTES_PER_TURN octets a turn, and SSL_read() returns after
- * each such message (no SSL_MODE_AUTO_RETRY). What is left lies in the socket,
- * which is watched level-triggered, or was kept back by the BIO, which is
- * noted. A peer that goes on like that is cut off (HANDSHAKES_MAX).
- *
- * OpenSSL asks for the five octets of a record's head, then for the rest, then
- * for the next head. The BIO reads ahead for it, and a socket that gave less
- * than it was asked for is empty: the turn makes one system call of three.
+ * messages that carry no data. Therefore OpenSSL reads no more than so much a
+ * turn (agent/io/readahead.h), and SSL_read() returns after each such message
+ * (no SSL_MODE_AUTO_RETRY). What is left lies in the socket, which is watched
+ * level-triggered, or is held by readahead, which is noted. A peer that goes on
+ * like that is cut off (HANDSHAKES_MAX).
  */
 #include "agent/smarthost/link.h"
 
@@ -31,6 +27,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "agent/io/readahead.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
@@ -40,8 +37,6 @@ enum {
 	READS_PER_TURN = 32, /* one busy peer must not starve the others */
 	WRITES_PER_TURN = 64,
 	UNREAD_MAX = READ_SIZE,
-	TLS_BYTES_PER_TURN = 4 * READ_SIZE,
-	AHEAD_SIZE = 8192, /* one read of the socket */
 	/* Tickets, key updates and requests to renegotiate on one connection,
 	 * after its handshake. Servers send two to four. */
 	HANDSHAKES_MAX = 1000,
@@ -86,10 +81,7 @@ struct link {
 	bool has_more; /* the read budget of this turn was used up */
 	bool handshake_wants_write; /* the same for what SSL_read() answers */
 	bool write_wants_read; /* SSL_write() needs the rest of a message */
-	size_t tls_budget; /* octets OpenSSL may read in this turn */
-	char *ahead; /* read from the socket, not yet by OpenSSL; or NULL */
-	size_t ahead_off, ahead_end;
-	bool is_drained; /* nothing was left in the socket, in this turn */
+	struct readahead *ahead; /* what ssl reads through, or NULL */
 	int handshakes; /* messages since the handshake */
 	bool is_write_dead; /* writing failed; what came in is read first */
 	enum link_end write_end;
@@ -302,7 +294,7 @@ static bool
 may_have_more(const struct link *link)
 {
 	return link->ssl != NULL && !link->handshake_wants_write &&
-	       (!link->is_drained || link->ahead_off < link->ahead_end);
+	       !readahead_is_drained(link->ahead);
 }
 
 static void
@@ -449,6 +441,7 @@ step_handshake(struct link *link)
 		set_life(link, LIFE_OVER);
 	} else {
 		link->has_more = true; /* may hold octets poll cannot see */
+		readahead_allow(link->ahead);
 		set_life(link, LIFE_SECURE);
 	}
 	done(link->tls_ctx, result == IO_OK, end.end, end.text);
@@ -490,14 +483,20 @@ has_to_read(const struct link *link)
 /* No event tells of what is left there. Where OpenSSL reads no further before
  * it has written, looking again would be a busy wait. */
 static void
-keep_ahead(struct link *link)
+end_reading(struct link *link)
 {
-	if (link->ahead_off < link->ahead_end) {
-		link->has_more = link->has_more || !link->handshake_wants_write;
+	if (link->ahead == NULL)
 		return;
+	switch (readahead_end(link->ahead)) {
+	case READAHEAD_NOTHING:
+		break;
+	case READAHEAD_HELD:
+		link->has_more = link->has_more || !link->handshake_wants_write;
+		break;
+	case READAHEAD_CUT:
+		link->has_more = true;
+		break;
 	}
-	mem_free(link->ahead);
-	link->ahead = NULL;
 }
 
 static void
@@ -506,8 +505,8 @@ run(struct link *link, bool is_ready)
 	bool reads = is_ready || has_to_read(link);
 
 	link->has_more = false;
-	link->is_drained = false;
-	link->tls_budget = TLS_BYTES_PER_TURN;
+	if (link->ahead != NULL)
+		readahead_begin(link->ahead, link->is_write_dead);
 	if (link->life == LIFE_HANDSHAKE && link->ssl != NULL)
 		step_handshake(link);
 	if (!is_freed(link) && link->life != LIFE_HANDSHAKE) {
@@ -518,7 +517,7 @@ run(struct link *link, bool is_ready)
 		if (!is_freed(link))
 			write_output(link);
 	}
-	keep_ahead(link);
+	end_reading(link);
 	update_watch(link);
 }
 
@@ -586,9 +585,7 @@ link_free(struct link **link)
 	}
 	(void)close(old->fd);
 	old->fd = -1;
-	mem_free(old->ahead);
-	old->ahead = NULL;
-	old->ahead_off = old->ahead_end = 0;
+	readahead_free(&old->ahead);
 	set_life(old, LIFE_FREED);
 	buf_fini_secret(&old->unread);
 	buf_fini_secret(&old->out);
@@ -626,98 +623,6 @@ link_kick(struct link *link)
 		wake(link);
 }
 
-/* What the socket has, as much as may be read in this turn; in a handshake what
- * is asked for. False: nothing, as the BIO says by its flags. */
-static bool
-read_ahead(struct link *link, BIO *bio, size_t size)
-{
-	size_t most = AHEAD_SIZE;
-	ssize_t n;
-
-	if (link->life == LIFE_HANDSHAKE && size < most)
-		most = size;
-	if (link->tls_budget < most)
-		most = link->tls_budget;
-	/* Whoever cannot write any more wants all that there is. */
-	if (link->is_drained && !link->is_write_dead) {
-		BIO_set_retry_read(bio);
-		errno = EAGAIN;
-		return false;
-	}
-	if (link->ahead == NULL)
-		link->ahead = mem_alloc(AHEAD_SIZE);
-	n = recv(link->fd, link->ahead, most, 0);
-	if (n < 0 &&
-	    (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
-		link->is_drained = errno != EINTR;
-		BIO_set_retry_read(bio);
-	}
-	if (n == 0)
-		BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
-	if (n <= 0)
-		return false;
-	link->is_drained = (size_t)n < most;
-	link->tls_budget -= (size_t)n;
-	link->ahead_off = 0;
-	link->ahead_end = (size_t)n;
-	return true;
-}
-
-/* BIO_read() of the bounded BIO. */
-static int
-read_bounded(BIO *bio, char *p, size_t size, size_t *n_out)
-{
-	struct link *link = BIO_get_data(bio);
-	size_t n;
-
-	BIO_clear_retry_flags(bio);
-	*n_out = 0;
-	if (link->ahead_off == link->ahead_end) {
-		if (link->tls_budget == 0) {
-			link->has_more = true;
-			BIO_set_retry_read(bio);
-			errno = EAGAIN;
-			return 0;
-		}
-		if (!read_ahead(link, bio, size))
-			return 0;
-	}
-	n = link->ahead_end - link->ahead_off;
-	if (n > size)
-		n = size;
-	memcpy(p, link->ahead + link->ahead_off, n);
-	link->ahead_off += n;
-	*n_out = n;
-	return 1;
-}
-
-static long
-control_bounded(BIO *bio, int command, long number, void *pointer)
-{
-	(void)number;
-	(void)pointer;
-	if (command == BIO_CTRL_EOF)
-		return BIO_test_flags(bio, BIO_FLAGS_IN_EOF) != 0;
-	return command == BIO_CTRL_FLUSH;
-}
-
-/* Made once, for the life of the process. */
-static const BIO_METHOD *
-bounded_method(void)
-{
-	static BIO_METHOD *method;
-
-	if (method == NULL) {
-		method = BIO_meth_new(
-		    BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "bounded");
-		if (method == NULL)
-			log_fatal("out of memory");
-		(void)BIO_meth_set_read_ex(method, read_bounded);
-		(void)BIO_meth_set_ctrl(method, control_bounded);
-	}
-	return method;
-}
-
 /* Sees every message that OpenSSL reads or writes. */
 static void
 on_message(int is_write, int version, int type, const void *data, size_t n,
@@ -737,8 +642,6 @@ void
 link_start_tls(
     struct link *link, struct ssl_st *ssl, link_tls_fn *on_done, void *ctx)
 {
-	BIO *bio;
-
 	CHECK(on_done != NULL && ssl != NULL);
 	CHECK(link->ssl == NULL);
 	link->on_tls = on_done;
@@ -755,12 +658,8 @@ link_start_tls(
 	SSL_set_msg_callback_arg(ssl, link);
 	if (SSL_set_fd(ssl, link->fd) != 1)
 		log_fatal("out of memory");
-	bio = BIO_new(bounded_method());
-	if (bio == NULL)
-		log_fatal("out of memory");
-	BIO_set_data(bio, link);
-	BIO_set_init(bio, 1);
-	SSL_set0_rbio(ssl, bio);
+	link->ahead = readahead_new(link->fd);
+	readahead_attach(link->ahead, ssl);
 }
 
 struct ssl_st *
