@@ -23,6 +23,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "agent/io/ares_loop.h"
 #include "agent/io/dnsquestion.h"
 #include "agent/io/dnsreply.h"
 #include "agent/io/hostsfile.h"
@@ -45,24 +46,16 @@ enum {
 /* Where a name is looked up: in DNS, or where getaddrinfo(3) does. */
 enum source { SOURCE_DNS, SOURCE_FILES, SOURCE_NATIVE_DNS, SOURCE_END };
 
-struct watch {
-	struct list link;
-	struct resolver *resolver;
-	struct loop_fd *fd_watch;
-	int fd;
-};
-
 struct resolver {
 	struct loop *loop;
 	struct resolvconf conf;
 	bool has_dns, has_native; /* smtp_host_lookup */
 	unsigned search_flags; /* smtp_dns_resolver_options */
-	ares_channel channel; /* asks name servers */
+	struct ares_loop *dns; /* asks name servers */
 	ares_channel files; /* reads the hosts file, asks nobody */
 	bool is_usable;
 	bool has_ipv4, has_ipv6;
-	struct loop_timer *timer;
-	struct list watches, queries;
+	struct list queries;
 	struct resolver_cache cache;
 	const struct rewriter *filter; /* or NULL */
 	bool is_trusted; /* what its servers vouch for is believed */
@@ -97,77 +90,6 @@ struct resolver_query {
 static void next_name(struct resolver_query *q);
 
 static void
-arm_timer(struct resolver *r)
-{
-	struct timeval tv, *next = ares_timeout(r->channel, NULL, &tv);
-
-	if (next == NULL)
-		loop_timer_cancel(r->timer);
-	else
-		loop_timer_at(r->timer, loop_now_ms(r->loop) +
-					    next->tv_sec * 1000 +
-					    next->tv_usec / 1000 + 1);
-}
-
-static void
-on_timer(void *ctx)
-{
-	struct resolver *r = ctx;
-
-	ares_process_fd(r->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-	arm_timer(r);
-}
-
-static void
-on_fd(void *ctx, bool readable, bool writable)
-{
-	struct watch *w = ctx;
-	struct resolver *r = w->resolver;
-
-	/* The watch may be gone afterwards. */
-	ares_process_fd(r->channel, readable ? w->fd : ARES_SOCKET_BAD,
-	    writable ? w->fd : ARES_SOCKET_BAD);
-	arm_timer(r);
-}
-
-static struct watch *
-find_watch(struct resolver *r, int fd)
-{
-	list_each (it, &r->watches) {
-		struct watch *w = list_entry(it, struct watch, link);
-
-		if (w->fd == fd)
-			return w;
-	}
-	return NULL;
-}
-
-/* c-ares tells which sockets it wants watched, and for what. */
-static void
-on_socket(void *ctx, ares_socket_t fd, int readable, int writable)
-{
-	struct resolver *r = ctx;
-	struct watch *w = find_watch(r, fd);
-
-	if (!readable && !writable) {
-		if (w != NULL) {
-			list_remove(&w->link);
-			loop_unwatch(&w->fd_watch);
-			loop_defer(r->loop, mem_free, w);
-		}
-		return;
-	}
-	if (w == NULL) {
-		w = mem_zalloc(sizeof(*w));
-		w->resolver = r;
-		w->fd = fd;
-		w->fd_watch = loop_watch(r->loop, fd, on_fd, w);
-		list_push(&r->watches, &w->link);
-	}
-	loop_want(w->fd_watch, readable != 0, writable != 0);
-}
-
-static void
 read_settings(struct resolver *r, const struct settings *set)
 {
 	const char *protocols = set->inet_protocols;
@@ -189,48 +111,17 @@ read_settings(struct resolver *r, const struct settings *set)
 }
 
 static int
-use_servers(struct resolver *r, const char *csv)
-{
-	r->conf.server_count = 1;
-	for (const char *p = csv; *p != '\0'; p++)
-		r->conf.server_count += *p == ',';
-	return ares_set_servers_ports_csv(r->channel, csv);
-}
-
-/* c-ares' own cache, where it has one, would answer for the resolver. */
-static int
-set_no_cache(struct ares_options *options)
-{
-#ifdef ARES_OPT_QUERY_CACHE
-	options->qcache_max_ttl = 0;
-	return ARES_OPT_QUERY_CACHE;
-#else
-	(void)options;
-	return 0;
-#endif
-}
-
-static int
 open_dns(struct resolver *r, const char *servers)
 {
-	struct ares_options options = {0};
-	int mask = ARES_OPT_SOCK_STATE_CB | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES;
-	int rc;
+	const struct ares_loop_setup setup = {
+	    &r->conf, servers, .is_cacheless = r->is_trusted};
 
-	options.sock_state_cb = on_socket;
-	options.sock_state_cb_data = r;
-	options.timeout = r->conf.timeout_s * 1000;
-	options.tries = r->conf.attempts;
-	if (r->is_trusted)
-		mask |= set_no_cache(&options);
-	mask |= r->conf.rotate ? ARES_OPT_ROTATE : ARES_OPT_NOROTATE;
-	rc = ares_init_options(&r->channel, &options, mask);
-	if (rc != ARES_SUCCESS || servers == NULL)
-		return rc;
-	rc = use_servers(r, servers);
-	if (rc != ARES_SUCCESS)
-		ares_destroy(r->channel);
-	return rc;
+	if (servers != NULL)
+		r->conf.server_count = 1;
+	for (const char *p = servers; p != NULL && *p != '\0'; p++)
+		r->conf.server_count += *p == ',';
+	/* c-ares' own cache would answer for one that validates. */
+	return ares_loop_new(&r->dns, r->loop, &setup);
 }
 
 bool
@@ -250,10 +141,8 @@ new_resolver(struct loop *loop, const struct settings *set,
 
 	r->is_trusted = is_trusted;
 	r->loop = loop;
-	list_init(&r->watches);
 	list_init(&r->queries);
 	resolver_cache_init(&r->cache);
-	r->timer = loop_timer_new(loop, on_timer, r);
 	read_settings(r, set);
 	resolvconf_read(&r->conf, resolv_conf);
 	rc = ares_library_init(ARES_LIB_INIT_ALL);
@@ -262,7 +151,7 @@ new_resolver(struct loop *loop, const struct settings *set,
 	if (rc == ARES_SUCCESS) {
 		rc = hostsfile_open(&r->files);
 		if (rc != ARES_SUCCESS)
-			ares_destroy(r->channel);
+			ares_loop_free(&r->dns);
 	}
 	/* Not for the life of the process: that is started again. */
 	if (rc == ARES_ENOMEM)
@@ -354,11 +243,10 @@ resolver_free(struct resolver **resolver)
 		    list_first(&r->queries), struct resolver_query, link));
 	/* Ends all questions, each with its callback. */
 	if (r->is_usable) {
-		ares_destroy(r->channel);
+		ares_loop_free(&r->dns);
 		ares_destroy(r->files);
 	}
 	resolver_cache_fini(&r->cache);
-	loop_timer_free(&r->timer);
 	ares_library_cleanup();
 	mem_free(r);
 }
@@ -600,17 +488,17 @@ static void
 ask_type(struct resolver_query *q, const char *name, size_t i, unsigned type)
 {
 	struct question *question = mem_zalloc(sizeof(*question));
+	ares_channel channel = ares_loop_channel(q->resolver->dns);
 
 	CHECK(i < TYPES_MAX && q->questions[i] == NULL && !q->is_settled);
 	question->query = q;
 	question->type = type;
 	q->questions[i] = question;
 	if (q->resolver->is_trusted)
-		dnsquestion_send(
-		    q->resolver->channel, name, type, on_reply, question);
+		dnsquestion_send(channel, name, type, on_reply, question);
 	else
-		ares_query(q->resolver->channel, name, DNS_CLASS_IN, (int)type,
-		    on_reply, question);
+		ares_query(
+		    channel, name, DNS_CLASS_IN, (int)type, on_reply, question);
 }
 
 /* Asks DNS for all types of this absolute name. */
@@ -618,6 +506,7 @@ static void
 ask_name(struct resolver_query *q, const char *name)
 {
 	struct resolver *r = q->resolver;
+
 	q->failure = *name == '\0' ? ARES_EBADNAME : ARES_SUCCESS;
 	if (*name != '\0' && q->kind != RESOLVER_ADDRS) {
 		ask_type(q, name, 0, type_of(q));
@@ -632,7 +521,7 @@ ask_name(struct resolver_query *q, const char *name)
 	    has_open_questions(q)
 		? loop_now_ms(r->loop) + resolvconf_patience_ms(&r->conf)
 		: 0);
-	arm_timer(r);
+	ares_loop_asked(r->dns);
 }
 
 static bool
