@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/state/account_limits.h"
+#include "agent/state/fairshare_file.h"
 #include "agent/state/statefile.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
@@ -100,7 +100,7 @@ read_limits(const struct reading *r, const char *kind, uint64_t key,
 	fd = boardfile_open(r->dir_fd, name);
 	if (fd < 0)
 		return false;
-	is_read = account_limits_look(fd, r->boot, r->m->now.us, &share);
+	is_read = fairshare_file_look(fd, r->boot, r->m->now.us, &share);
 	(void)close(fd);
 	if (is_read)
 		*count += board_rates_fill(&share.set, unit, rows + *count,

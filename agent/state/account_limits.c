@@ -1,20 +1,12 @@
 #include "agent/state/account_limits.h"
 
-#include <assert.h>
-#include <stdio.h>
-#include <string.h>
-
-#include "agent/engine/fleet_rate.h"
+#include "agent/state/fairshare_file.h"
+#include "agent/state/host_part.h"
 #include "agent/state/persist.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/shared/board.h"
-
-static_assert((int)FAIRSHARE_LANES == (int)PERSIST_MEMBERS, "members");
-
-/* "lane rat" and the version of struct fairshare. */
-#define MAGIC UINT64_C(0x7461722d656e0002)
 
 enum {
 	TAKE_WAIT_MS = 1,
@@ -26,18 +18,11 @@ enum {
 	ALONE_AFTER_US = 2000000,
 	/* For the lane's last process to let its entry go: once, at start. */
 	JOIN_WAIT_MS = 100,
-	/* Times of other lanes are this far ahead of ours at most, which was
-	 * taken at the beginning of a turn. */
-	AHEAD_US = 5000000,
 };
-
-/* No time is later; for callers that do not tell theirs. */
-#define EVER_US INT64_C(4000000000000000)
 
 struct account_limits {
 	const struct account_limits_env *env;
 	struct persist *file;
-	enum pacer_scope scope;
 	int64_t key; /* of the lane's name */
 	char label[BOARD_NAME]; /* of the account */
 	int me; /* row; -1: not joined */
@@ -46,9 +31,7 @@ struct account_limits {
 	bool may_wait; /* a place may be kept for us */
 	bool has_warned;
 	int64_t told_us, pause_until_us; /* known already */
-	struct fleet_account *fleet; /* NULL: the host has all */
-	struct limitset_rate set[LIMITSET_MAX]; /* as configured */
-	size_t set_count;
+	struct host_part part;
 	struct fairshare share; /* scratch, and what peek showed */
 	bool is_read; /* ... as it was after so many stores: */
 	uint64_t stores;
@@ -65,228 +48,19 @@ struct account_limits {
 	struct limitset_cost owed; /* taken so */
 };
 
-/* ---- the value --------------------------------------------------------- */
+/* ---- the host's part --------------------------------------------------- */
 
-struct persist *
-account_limits_keep(const struct statefile_dir *dir, const char *kind,
-    const char *key, char *error, size_t n)
-{
-	char name[64];
-
-	(void)snprintf(name, sizeof(name), "%s.%016llx", kind,
-	    (unsigned long long)board_hash(key));
-	return persist_open(
-	    dir, name, MAGIC, sizeof(struct fairshare), error, n);
-}
-
-/* No stored time is later. A process that was stopped in the middle of a turn
- * goes on with the time from before; what others did since is no damage. */
+/* Of our row, as limits have their users. */
 static int64_t
-latest(int64_t now_us)
+bit_of(const struct account_limits *f)
 {
-	int64_t clock_us = clock_mono_us();
-
-	if (now_us <= 0)
-		return EVER_US;
-	return (now_us > clock_us ? now_us : clock_us) + AHEAD_US;
-}
-
-/* True: it was not as it should be. */
-static bool
-read_value(struct persist *file, struct fairshare *out, int64_t latest_us,
-    int64_t *shift_us_out)
-{
-	int64_t shift_us = persist_shift_us(file);
-
-	*shift_us_out = shift_us;
-	memcpy(out, persist_value(file), sizeof(*out));
-	if (shift_us != 0)
-		fairshare_shift(out, shift_us);
-	/* After a reboot the clocks may disagree by a moment. */
-	return fairshare_repair(out, latest_us) && shift_us == 0;
-}
-
-bool
-account_limits_load(struct persist *file, struct fairshare *out,
-    const char *what, int64_t now_us)
-{
-	int64_t shift_us;
-	bool was_wrong = read_value(file, out, now_us + AHEAD_US, &shift_us);
-
-	if (was_wrong)
-		log_warn("stored rates of %s were damaged: counting starts "
-			 "anew",
-		    what);
-	return was_wrong || shift_us != 0;
-}
-
-bool
-account_limits_look(
-    int fd, uint64_t boot, int64_t now_us, struct fairshare *out)
-{
-	int64_t shift_us;
-
-	if (!persist_read(fd, boot, MAGIC, out, sizeof(*out), &shift_us))
-		return false;
-	if (shift_us != 0)
-		fairshare_shift(out, shift_us);
-	(void)fairshare_repair(out, now_us + AHEAD_US);
-	return true;
-}
-
-bool
-account_limits_is_spent(int fd, uint64_t boot, int64_t now_us)
-{
-	struct fairshare s;
-
-	/* Of another version it is of no use to anybody. */
-	return !account_limits_look(fd, boot, now_us, &s) ||
-	       fairshare_is_spent(&s, now_us);
-}
-
-static void
-configure(struct account_limits *f)
-{
-	char error[256];
-
-	/* config has checked these before. */
-	if (!pacer_rates(f->env->set, f->scope, f->set, &f->set_count, error,
-		sizeof(error))) {
-		log_error("%s", error);
-		f->set_count = 0;
-	}
-}
-
-/* ---- the host's part ------------------------------------------------------
- */
-
-static bool
-is_alike(const struct limitset_rate *a, const struct limitset_rate *b)
-{
-	return a->unit == b->unit && a->rate.is_quota == b->rate.is_quota &&
-	       a->rate.period_us == b->rate.period_us;
-}
-
-/* Of the fleet's limits, that of f->set[i]; -1: it is none of them, as one of
- * two in the same period. */
-static int
-shared(const struct account_limits *f, size_t i)
-{
-	const struct limitset_rate *r = &f->set[i];
-
-	for (size_t k = 0; k < f->set_count; k++)
-		if (k != i && is_alike(r, &f->set[k]))
-			return -1;
-	return fleet_account_find(f->fleet,
-	    f->scope == PACER_CONNECTIONS
-		? FLEET_DIALS
-		: (enum fleet_kind)((int)FLEET_MESSAGES + r->unit),
-	    &r->rate);
-}
-
-static struct limitset_rate
-part_of_limit(const struct account_limits *f, size_t i, int64_t now_us)
-{
-	struct limitset_rate part = f->set[i];
-	int64_t size = f->env->set->lane_fleet_size, share;
-	int k;
-
-	if (f->fleet == NULL)
-		return part;
-	k = shared(f, i);
-	share = k >= 0 ? fleet_account_share(f->fleet, (size_t)k, now_us)
-		       : fleet_rate_limit(&part.rate, size) / size;
-	fleet_rate_part(&f->set[i].rate, share > 0 ? share : 0, &part.rate);
-	return part;
-}
-
-static void
-configured(const struct account_limits *f,
-    struct limitset_rate rates[LIMITSET_MAX], size_t *count_out)
-{
-	int64_t now_us = clock_mono_us();
-
-	*count_out = f->set_count;
-	for (size_t i = 0; i < f->set_count; i++)
-		rates[i] = part_of_limit(f, i, now_us);
-}
-
-/* By the clock and not by the turn's time, as with slots. True: some limit is
- * another one now. */
-static bool
-apply_shares(const struct account_limits *f, struct fairshare *s)
-{
-	int64_t now_us = clock_mono_us();
-	bool has_changed = false;
-
-	for (size_t i = 0; f->fleet != NULL && i < f->set_count; i++) {
-		struct limitset_rate part;
-		struct limitset_limit *l;
-
-		if (shared(f, i) < 0)
-			continue;
-		part = part_of_limit(f, i, now_us);
-		l = limitset_find(s->set.limits, LIMITSET_MAX, &part,
-		    f->me >= 0 ? INT64_C(1) << f->me : 0);
-		if (l == NULL || limiter_matches(&l->limiter, &part.rate))
-			continue;
-		fleet_rate_apply(&l->limiter, &part.rate, now_us);
-		has_changed = true;
-	}
-	return has_changed;
+	return f->me >= 0 ? INT64_C(1) << f->me : 0;
 }
 
 static bool
-are_shares_applied(const struct account_limits *f)
+apply_part(const struct account_limits *f, struct fairshare *s)
 {
-	struct fairshare *s;
-	bool has_changed;
-
-	if (f->fleet == NULL)
-		return true;
-	s = mem_alloc(sizeof(*s));
-	*s = f->share;
-	has_changed = apply_shares(f, s);
-	mem_free(s);
-	return !has_changed;
-}
-
-/* Something waits for this limit. */
-static void
-note_short(const struct account_limits *f, const struct limitset_limit *limit,
-    int64_t now_us)
-{
-	for (size_t i = 0; f->fleet != NULL && i < f->set_count; i++) {
-		int k = shared(f, i);
-
-		if (k >= 0 && f->set[i].unit == limit->unit &&
-		    (limit->limiter.kind == LIMITER_QUOTA) ==
-			f->set[i].rate.is_quota)
-			fleet_account_short(f->fleet, (size_t)k, now_us);
-	}
-}
-
-static void
-note_taken(const struct account_limits *f, const struct limitset_cost *cost,
-    int64_t now_us)
-{
-	for (size_t i = 0; f->fleet != NULL && i < f->set_count; i++) {
-		int k = shared(f, i);
-		uint64_t n = cost->units[f->set[i].unit];
-
-		if (k >= 0)
-			fleet_account_take(f->fleet, (size_t)k,
-			    n < RATE_COUNT_MAX ? (int64_t)n : RATE_COUNT_MAX,
-			    now_us);
-	}
-}
-
-/* A share may be more in a moment. */
-static int64_t
-bounded_wait_us(const struct account_limits *f, int64_t wait_us)
-{
-	return f->fleet != NULL && wait_us > FLEET_ANSWER_US ? FLEET_ANSWER_US
-							     : wait_us;
+	return host_part_apply(&f->part, &s->set, bit_of(f));
 }
 
 /* ---- our row ----------------------------------------------------------- */
@@ -319,12 +93,12 @@ enter(const struct account_limits *f, struct fairshare *s, int row,
     const bool *in_use, int64_t now_us)
 {
 	struct limitset_rate rates[LIMITSET_MAX];
-	size_t count;
 
-	configured(f, rates, &count);
+	host_part_rates(&f->part, rates);
 	fairshare_join(
 	    s, row, f->key, f->env->weight, f->env->set->lane_adaptive, now_us);
-	return fairshare_configure(s, row, rates, count, in_use, now_us);
+	return fairshare_configure(
+	    s, row, rates, f->part.count, in_use, now_us);
 }
 
 static void
@@ -386,7 +160,7 @@ go_alone(struct account_limits *f, int64_t now_us)
 	int64_t shift_us;
 	int me = f->me;
 
-	(void)read_value(f->file, s, latest(now_us), &shift_us);
+	(void)fairshare_file_read(f->file, now_us, s, &shift_us);
 	persist_members(f->file, in_use);
 	if (me < 0)
 		me = fairshare_find(s, f->key, NULL);
@@ -463,14 +237,14 @@ begin(struct account_limits *f, int wait_ms, int64_t now_us)
 	f->is_joined_now = false;
 	f->stores = persist_stores(f->file);
 	f->is_read = true;
-	if (read_value(f->file, &f->share, latest(now_us), &shift_us) &&
+	if (fairshare_file_read(f->file, now_us, &f->share, &shift_us) &&
 	    !f->has_warned) {
 		f->has_warned = true;
 		log_warn("stored rates of %s were damaged: counting starts "
 			 "anew",
 		    f->label);
 	}
-	if (apply_shares(f, &f->share))
+	if (apply_part(f, &f->share))
 		f->is_joined_now = true;
 	if (f->is_pending)
 		join(f, f->now_us);
@@ -508,7 +282,8 @@ is_current(struct account_limits *f)
 		return false;
 	if (f->current_us != 0 && f->current_us == turn_us(f))
 		return true;
-	if (persist_stores(f->file) != f->stores || !are_shares_applied(f))
+	if (persist_stores(f->file) != f->stores ||
+	    !host_part_is_applied(&f->part, &f->share.set, bit_of(f)))
 		return false;
 	f->current_us = turn_us(f);
 	return true;
@@ -525,15 +300,15 @@ account_limits_open(const struct account_limits_env *env, const char *kind,
 
 	CHECK(env->lane_name != NULL && now_us > 0);
 	f->env = env;
-	f->scope = scope;
 	f->key = (int64_t)(board_hash(env->lane_name) >> 1 | 1);
 	board_label(account, f->label, sizeof(f->label));
 	f->me = -1;
 	f->is_pending = true;
-	configure(f);
-	if (env->fleet != NULL)
-		f->fleet = fleet_store_account(env->fleet, account, now_us);
-	f->file = account_limits_keep(env->dir, kind, account, error, n);
+	host_part_init(&f->part, env->set, scope,
+	    env->fleet != NULL
+		? fleet_store_account(env->fleet, account, now_us)
+		: NULL);
+	f->file = fairshare_file_open(env->dir, kind, account, error, n);
 	if (begin(f, TAKE_WAIT_MS, now_us))
 		end(f, true);
 	return f;
@@ -555,7 +330,7 @@ account_limits_close(struct account_limits **f)
 		persist_leave(old->file, old->me);
 	}
 	persist_close(&old->file);
-	fleet_account_close(&old->fleet);
+	host_part_fini(&old->part);
 	mem_free(old->alone);
 	mem_free(old);
 }
@@ -579,7 +354,7 @@ account_limits_is_limited(struct account_limits *f)
 		if (f->me >= 0)
 			return false;
 	}
-	return f->is_pending && f->set_count > 0;
+	return f->is_pending && f->part.count > 0;
 }
 
 /* ---- takes ------------------------------------------------------------- */
@@ -603,7 +378,7 @@ wait_alone_us(struct account_limits *f, const struct limitset_cost *cost,
 	CHECK(f->alone == NULL || f->alone_me >= 0);
 	if (f->alone == NULL)
 		return COME_AGAIN_US;
-	(void)apply_shares(f, f->alone);
+	(void)apply_part(f, f->alone);
 	all = alone_cost(f, cost);
 	return fairshare_wait_us(
 	    f->alone, f->alone_me, &all, now_us, limit_out);
@@ -654,8 +429,8 @@ account_limits_wait_us(struct account_limits *f,
 	int64_t wait = wait_us(f, cost, now_us, limit_out);
 
 	if (wait > 0)
-		note_short(f, *limit_out, now_us);
-	return bounded_wait_us(f, wait);
+		host_part_short(&f->part, *limit_out, now_us);
+	return host_part_wait_us(&f->part, wait);
 }
 
 static bool
@@ -666,13 +441,13 @@ take_alone(
 
 	if (f->alone == NULL)
 		return false;
-	(void)apply_shares(f, f->alone);
+	(void)apply_part(f, f->alone);
 	all = alone_cost(f, cost);
 	if (!fairshare_take(f->alone, f->alone_me, &all, now_us))
 		return false;
 	for (int i = 0; i < LIMITSET_UNITS; i++)
 		f->owed.units[i] += cost->units[i];
-	note_taken(f, cost, now_us);
+	host_part_taken(&f->part, cost, now_us);
 	return true;
 }
 
@@ -690,7 +465,7 @@ account_limits_take(
 	end(f, is_taken);
 	if (is_taken) {
 		f->may_wait = false;
-		note_taken(f, cost, now_us);
+		host_part_taken(&f->part, cost, now_us);
 	}
 	return is_taken;
 }

@@ -4,9 +4,9 @@
  *     '-- not had within a millisecond: come again in two
  *           '-- not had for two seconds: on with our own part, alone
  *
- * A struct fairshare in a keepfile, of which this lane has a row while it runs.
- * What is read is copied and repaired before it is used: other processes, and
- * whoever may write to the directory, can have left anything there.
+ * A struct fairshare in a file (agent/state/fairshare_file.h), of which this
+ * lane has a row while it runs; in a fleet, of what the host has of each limit
+ * (agent/state/host_part.h).
  *
  * A lane that is stopped (SIGSTOP) while it has the lock must not stop the
  * others, and none of them ever waits for it. They go on with a copy of what
@@ -44,26 +44,9 @@ struct account_limits_env {
 	struct loop *loop;
 };
 
-/* A value of another kind, with the limits of one lane: opened as is. Never
- * NULL; *error (of n octets) is "" or says why it is in memory alone. */
-struct persist *account_limits_keep(const struct statefile_dir *dir,
-    const char *kind, const char *key, char *error, size_t n);
-
-/* The value in times of this boot, repaired. True: it differs from what is
- * stored. */
-bool account_limits_load(struct persist *file, struct fairshare *out,
-    const char *what, int64_t now_us);
-
-/* The value of an open file, as it counts now, without opening it as one; no
- * lock is taken. False: it is of another kind or version. */
-bool account_limits_look(
-    int fd, uint64_t boot, int64_t now_us, struct fairshare *out);
-
-/* An open file of such a kind holds nothing that is still of use. */
-bool account_limits_is_spent(int fd, uint64_t boot, int64_t now_us);
-
 /* The file KIND.HASH of the account, with the limits that scope names. Never
- * NULL; *error as above. env is borrowed. */
+ * NULL; *error (of n octets) is "" or says why it is in memory alone. env is
+ * borrowed. */
 struct account_limits *account_limits_open(const struct account_limits_env *env,
     const char *kind, const char *account, enum pacer_scope scope,
     int64_t now_us, char *error, size_t n);

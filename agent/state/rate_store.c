@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "agent/state/account_limits.h"
+#include "agent/state/fairshare_file.h"
 #include "agent/state/persist.h"
 #include "common/base/list.h"
 #include "common/base/log.h"
@@ -67,9 +68,9 @@ rate_store_open(const struct settings *set, const struct statefile_dir *dir,
 	list_init(&store->accounts);
 	plan(store, now_us);
 	store->own_file =
-	    account_limits_keep(dir, "pace", lane_name, error, sizeof(error));
+	    fairshare_file_open(dir, "pace", lane_name, error, sizeof(error));
 	warn_once(store, error);
-	(void)account_limits_load(
+	(void)fairshare_file_load(
 	    store->own_file, &store->own, lane_name, now_us);
 	memset(store->own.lanes, 0, sizeof(store->own.lanes));
 	return store;

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/state/account_limits.h"
+#include "agent/state/fairshare_file.h"
 #include "common/base/log.h"
 
 enum {
@@ -25,7 +25,7 @@ holds_nothing(void *ctx, int fd)
 {
 	const struct state_sweep *s = ctx;
 
-	return account_limits_is_spent(fd, s->boot, s->now_us);
+	return fairshare_file_is_spent(fd, s->boot, s->now_us);
 }
 
 static const struct kind {

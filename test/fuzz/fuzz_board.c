@@ -17,7 +17,7 @@
 
 #include <jansson.h>
 
-#include "agent/state/account_limits.h"
+#include "agent/state/fairshare_file.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "monitor/lanestat/history.h"
@@ -62,7 +62,7 @@ enum { FILES = sizeof(files) / sizeof(files[0]) };
  */
 
 bool
-account_limits_look(
+fairshare_file_look(
     int fd, uint64_t boot, int64_t now_us, struct fairshare *out)
 {
 	(void)fd;

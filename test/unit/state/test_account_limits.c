@@ -10,6 +10,7 @@
 
 #include "agent/settings/params.h"
 #include "agent/state/account_limits.h"
+#include "agent/state/fairshare_file.h"
 #include "agent/state/persist.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
@@ -98,7 +99,7 @@ static struct persist *
 hold(const struct world *w)
 {
 	char error[256];
-	struct persist *k = account_limits_keep(
+	struct persist *k = fairshare_file_open(
 	    &w->dir, "rates", account, error, sizeof(error));
 
 	assert_string_equal(error, "");
