@@ -488,6 +488,7 @@ leave_child(void *ctx)
 	if (pid > 0)
 		_exit(0);
 	master_detach(a->env.master);
+	intake_share(a->intake);
 	desk_close(&a->desk);
 	dialogue_end(a->dialogue);
 	board_writer_drain(a->env.board);

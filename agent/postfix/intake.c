@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "agent/engine/message.h"
+#include "agent/io/crowd.h"
 #include "agent/postfix/queuefile.h"
 #include "common/base/clock.h"
 #include "common/base/list.h"
@@ -52,7 +53,6 @@ enum conn_state {
 struct conn {
 	struct list link; /* in intake->conns[state] */
 	struct intake *intake;
-	struct loop_fd *watch;
 	int fd; /* -1: the queue manager has hung up */
 	int reserved_fd; /* keeps a descriptor free for the file */
 	enum conn_state state;
@@ -70,6 +70,7 @@ struct intake {
 	const struct rewriting_rules *rules;
 	int listen_fd;
 	struct loop_fd *listen_watch; /* NULL after intake_stop() */
+	struct crowd *crowd; /* the connections */
 	struct loop_timer *accept_timer, *hello_timer;
 	/* Reserved descriptors that nobody needs just now. */
 	int spare[SPARE_MAX];
@@ -159,8 +160,7 @@ stop_reading(struct conn *c)
 static void
 hang_up(struct conn *c)
 {
-	loop_unwatch(&c->watch);
-	close_fd(&c->fd);
+	crowd_close(c->intake->crowd, &c->fd);
 }
 
 /* The memory goes at the end of the turn: callers may be up the stack. */
@@ -505,14 +505,12 @@ on_eof(struct conn *c)
 }
 
 static void
-on_readable(void *ctx, bool readable, bool writable)
+on_readable(void *ctx)
 {
 	struct conn *c = ctx;
 	char octets[READ_SIZE];
 	ssize_t n;
 
-	(void)readable;
-	(void)writable;
 	n = recv(c->fd, octets, sizeof(octets), MSG_DONTWAIT);
 	if (n > 0)
 		on_octets(c, octets, (size_t)n);
@@ -553,8 +551,7 @@ accept_one(struct intake *intake, int fd)
 	c->reserved_fd = -1;
 	c->file.fd = -1;
 	list_init(&c->link);
-	c->watch = loop_watch(intake->loop, fd, on_readable, c);
-	loop_want(c->watch, true, false);
+	crowd_add(intake->crowd, fd, c);
 	set_state(c, CONN_HELD);
 	if (!intake->has_accepted) {
 		intake->has_accepted = true;
@@ -686,6 +683,7 @@ intake_new(struct loop *loop, const struct settings *set, int listen_fd,
 	intake->spare_most = SPARE_MAX;
 	for (int i = 0; i < CONN_STATES; i++)
 		list_init(&intake->conns[i]);
+	intake->crowd = crowd_new(loop, on_readable);
 	intake->accept_timer = loop_timer_new(loop, on_accept_timer, intake);
 	intake->hello_timer = loop_timer_new(loop, on_hello_timer, intake);
 	intake->listen_watch =
@@ -722,10 +720,17 @@ intake_free(struct intake **intake)
 		while ((link = list_first(&old->conns[i])) != NULL)
 			conn_close(list_entry(link, struct conn, link));
 	intake_stop(old);
+	crowd_free(&old->crowd);
 	loop_timer_free(&old->accept_timer);
 	loop_timer_free(&old->hello_timer);
 	close_spare(old);
 	mem_free(old);
+}
+
+void
+intake_share(struct intake *intake)
+{
+	crowd_share(intake->crowd);
 }
 
 void

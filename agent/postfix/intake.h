@@ -75,6 +75,9 @@ void intake_kick(struct intake *intake);
  * accepted are still served. */
 void intake_stop(struct intake *intake);
 
+/* This process was forked, and its parent may have the connections still. */
+void intake_share(struct intake *intake);
+
 /* Asks on_hangup for every unanswered request; what the receiver drops is
  * given back to the queue manager (must_retry) and freed. For a drain whose
  * time is over. */
