@@ -21,10 +21,10 @@
 #include "monitor/setuplogin.h"
 #include "monitor/setupmarks.h"
 #include "monitor/setupmerge.h"
+#include "monitor/setuprecord.h"
 
 enum {
 	POSTCONF_MS = 20000,
-	SCHEMA = 1,
 	FILES = 2,
 	WORDS_MAX = SETUPPLAN_LINES_MAX + 8,
 	TOLD_MAX = 1 << 20,
@@ -276,76 +276,13 @@ is_missing(const char *path)
 	return access(path, F_OK) != 0;
 }
 
-/* ---- the record -----------------------------------------------------------
- */
-
-static json_t *
-read_record(const struct setupplan *plan)
-{
-	char *text = setupfile_read(plan->record);
-	json_t *record = text != NULL ? json_loads(text, 0, NULL) : NULL;
-
-	mem_free(text);
-	if (json_is_object(record))
-		return record;
-	json_decref(record);
-	return NULL;
-}
-
-/* path_in() of a file whose name begins with that of the lanes. */
-static char *
-path_of(const char *directory, const char *name, const char *what)
-{
-	return mem_printf(
-	    "%s/%s_%s", directory, name[0] != '\0' ? name : "lane", what);
-}
-
-static json_t *
-record_of(const char *directory, const char *name)
-{
-	struct setupplan plan = {
-	    .record = path_of(directory, name, "setup.json")};
-	json_t *record = read_record(&plan);
-
-	mem_free(plan.record);
-	return record;
-}
-
-char *
-setup_nexthop(const char *directory, const char *name)
-{
-	json_t *record = record_of(directory, name);
-	const char *nexthop =
-	    json_string_value(json_object_get(record, "nexthop"));
-	char *copy = nexthop != NULL ? mem_strdup(nexthop) : NULL;
-
-	json_decref(record);
-	return copy;
-}
-
-static bool
-is_set(const json_t *record, const char *key)
-{
-	return json_is_true(json_object_get(record, key));
-}
-
-bool
-setup_is_unfinished(const char *directory, const char *name)
-{
-	json_t *record = record_of(directory, name);
-	bool is_so = is_set(record, "unfinished");
-
-	json_decref(record);
-	return is_so;
-}
-
 void
 setup_clean(const char *directory, const char *name)
 {
 	char *const paths[] = {path_in(directory, file_names[0]),
 	    path_in(directory, file_names[1]),
-	    path_of(directory, name, "login"),
-	    path_of(directory, name, "setup.json")};
+	    setupplan_path(directory, name, "login"),
+	    setupplan_path(directory, name, "setup.json")};
 
 	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
 		setupfile_clean(paths[i]);
@@ -361,47 +298,11 @@ text_of(const json_t *o, const char *key)
 	return text != NULL ? text : "";
 }
 
-static json_t *
-make_record(const struct work *w)
-{
-	const struct setupplan *p = w->plan;
-	json_t *record = json_pack("{s:i, s:s, s:O, s:b, s:b, s:b, s:b}",
-	    "schema", SCHEMA, "nexthop", p->nexthop, "hunks", w->hunks,
-	    "made_login", is_missing(p->login), "had_login",
-	    setuplogin_has(p->login, p->nexthop), "unended_login",
-	    setuplogin_is_unended(p->login), "made_transport",
-	    is_missing(p->transport));
-
-	CHECK(record != NULL);
-	return record;
-}
-
 static bool
 write_record(struct work *w, const json_t *record, bool is_unfinished)
 {
-	json_t *marked = json_deep_copy(record);
-	char *text;
-	bool is_good;
-
-	CHECK(marked != NULL);
-	if (is_unfinished)
-		CHECK(json_object_set_new(marked, "unfinished", json_true()) ==
-		      0);
-	else
-		(void)json_object_del(marked, "unfinished");
-	text = json_dumps(marked, JSON_INDENT(1));
-	CHECK(text != NULL);
-	is_good = setupfile_replace(w->plan->record, text) ||
-		  fail(w, w->plan->record);
-	free(text);
-	json_decref(marked);
-	return is_good;
-}
-
-bool
-setup_is_there(const struct setupplan *plan)
-{
-	return access(plan->record, F_OK) == 0;
+	return setuprecord_write(w->plan->record, record, is_unfinished) ||
+	       fail(w, w->plan->record);
 }
 
 /* ---- apply ----------------------------------------------------------------
@@ -412,7 +313,7 @@ static bool
 carry_out(struct work *w)
 {
 	const struct setupplan *p = w->plan;
-	json_t *record = make_record(w);
+	json_t *record = setuprecord_make(p, w->hunks);
 	char *domains = domains_text(p);
 	bool made, is_good;
 
@@ -438,7 +339,7 @@ enum setup_result
 setup_apply(const struct site *site, const struct setupplan *plan, char *error,
     size_t n)
 {
-	json_t *record = read_record(plan);
+	json_t *record = setuprecord_read(plan->record);
 	struct work w = {.site = site,
 	    .plan = plan,
 	    .hunks = json_array(),
@@ -449,11 +350,11 @@ setup_apply(const struct site *site, const struct setupplan *plan, char *error,
 	struct buf told;
 
 	if (record != NULL) {
-		result = strcmp(text_of(record, "nexthop"), plan->nexthop) == 0
+		result = strcmp(setuprecord_nexthop(record), plan->nexthop) == 0
 			     ? SETUP_NOTHING
 			     : SETUP_OTHER;
 		(void)snprintf(error, n, "%s is of %s", plan->record,
-		    text_of(record, "nexthop"));
+		    setuprecord_nexthop(record));
 	} else if (read_files(&w) && make_copies(&w) && edit_copies(&w)) {
 		result = SETUP_DONE;
 		if (!carry_out(&w)) {
@@ -509,7 +410,8 @@ static char *
 merge(const struct setupplan *plan, const json_t *one, const struct hunk *hunk,
     char *text, struct buf *told)
 {
-	bool is_silent = is_set(one, "replaces") && is_back(hunk, text);
+	bool is_silent =
+	    setuprecord_is_set(one, "replaces") && is_back(hunk, text);
 	struct buf unsaid;
 
 	buf_init(&unsaid, TOLD_MAX);
@@ -539,7 +441,7 @@ revert_all(const struct setupplan *plan, const json_t *hunks, int file,
 			mem_free(*text);
 			*text = less;
 			/* a later line of that name may have it, too */
-			if (file == 0 && !is_set(one, "replaces"))
+			if (file == 0 && !setuprecord_is_set(one, "replaces"))
 				*text = setupmerge_main_cf(
 				    plan, hunk.new, *text, told);
 		}
@@ -589,16 +491,18 @@ remove_tables(const struct setupplan *plan, const json_t *record,
 {
 	bool has_login;
 
-	if (is_set(record, "made_transport") &&
+	if (setuprecord_is_set(record, "made_transport") &&
 	    is_free(plan->transport, texts, check, told) &&
 	    !remove_domains(plan, told))
 		return false;
-	if (is_set(record, "had_login") || is_missing(plan->login) ||
+	if (setuprecord_is_set(record, "had_login") ||
+	    is_missing(plan->login) ||
 	    !is_free(plan->login, texts, check, told))
 		return true;
 	has_login = setuplogin_has(plan->login, plan->nexthop);
 	if (!setuplogin_remove(plan->login, plan->nexthop,
-		is_set(record, "made_login"), is_set(record, "unended_login")))
+		setuprecord_is_set(record, "made_login"),
+		setuprecord_is_set(record, "unended_login")))
 		return false;
 	if (has_login)
 		(void)buf_addf(told, "%s: the login of %s is removed\n",
@@ -681,7 +585,7 @@ begin_undo(struct work *w, const struct taking *t)
 	char ignored[256];
 	struct work again = *w;
 
-	if (t->marks != NULL || is_set(t->record, "unfinished"))
+	if (t->marks != NULL || setuprecord_is_set(t->record, "unfinished"))
 		return make_so(w, 0);
 	if (!write_record(w, t->record, true))
 		return false;
@@ -714,7 +618,7 @@ take_out(struct work *w, const struct taking *t, const struct setupcheck *check,
 static char *
 take_from_texts(struct work *w, const struct taking *t, struct buf *told)
 {
-	const json_t *hunks = json_object_get(t->record, "hunks");
+	const json_t *hunks = setuprecord_hunks(t->record);
 
 	for (int i = 0; i < FILES; i++) {
 		if (t->marks != NULL)
@@ -771,17 +675,17 @@ enum setup_result
 setup_undo(const struct site *site, const struct setupplan *plan,
     struct buf *told, char *error, size_t n)
 {
-	json_t *record = read_record(plan);
+	json_t *record = setuprecord_read(plan->record);
 	enum setup_result result = SETUP_NOTHING;
 
-	if (record == NULL && setup_is_there(plan)) {
+	if (record == NULL && setuprecord_exists(plan->record)) {
 		(void)snprintf(error, n, "%s cannot be read", plan->record);
 		return SETUP_FAILED;
 	}
 	if (record != NULL &&
-	    strcmp(text_of(record, "nexthop"), plan->nexthop) != 0) {
+	    strcmp(setuprecord_nexthop(record), plan->nexthop) != 0) {
 		(void)snprintf(error, n, "%s is of %s", plan->record,
-		    text_of(record, "nexthop"));
+		    setuprecord_nexthop(record));
 		result = SETUP_OTHER;
 	} else if (record != NULL) {
 		const struct taking t = {.record = record};

@@ -8,7 +8,7 @@
  * was changed by hand since what is ours (setupmerge.h), and says so. It
  * changes nothing while something else names a lane (setupcheck.h). Where
  * nobody changed anything since, the files are what they were, octet for octet.
- * A record has no secret; it is marked as unfinished while files are changed:
+ * The record (setuprecord.h) is marked as unfinished while files are changed:
  * of who was killed then, undo or the next apply first brings back what there
  * was. Owner, mode and place (through a symbolic link) of a file stay.
  */
@@ -47,16 +47,6 @@ enum setup_result setup_undo(const struct site *site,
 enum setup_result setup_undo_marks(const struct site *site,
     const struct setupmarks *marks, const struct setupplan *plan,
     struct buf *told, char *error, size_t n);
-
-/* The next hop of the lanes of this name ("": none) that were added; NULL:
- * there is no record, or none that can be read. The caller's. */
-char *setup_nexthop(const char *directory, const char *name);
-
-/* A record of the plan is there, so that apply has nothing to do. */
-bool setup_is_there(const struct setupplan *plan);
-
-/* An apply or undo of the lanes of this name was killed in the middle. */
-bool setup_is_unfinished(const char *directory, const char *name);
 
 /* Away with files that one that was killed had begun to write. */
 void setup_clean(const char *directory, const char *name);

@@ -333,6 +333,13 @@ is_nexthop(const char *text, const char **why)
 	return nexthop_next(&list, &nexthop, why);
 }
 
+char *
+setupplan_path(const char *directory, const char *name, const char *what)
+{
+	return mem_printf(
+	    "%s/%s_%s", directory, name[0] != '\0' ? name : "lane", what);
+}
+
 bool
 setupplan_make(struct setupplan *plan, const struct site *site,
     const struct setupplan_conf *conf, const char *nexthop, const char *name,
@@ -340,7 +347,6 @@ setupplan_make(struct setupplan *plan, const struct site *site,
 {
 	const char *directory = site->set.config_directory, *why;
 	const char *bar = name[0] != '\0' ? "_" : "";
-	const char *stem = name[0] != '\0' ? name : "lane";
 
 	*plan = (struct setupplan){.nexthop = NULL};
 	if (!is_nexthop(nexthop, &why)) {
@@ -358,9 +364,9 @@ setupplan_make(struct setupplan *plan, const struct site *site,
 	plan->directory = mem_strdup(directory);
 	plan->fast = mem_printf("%s%sfast", name, bar);
 	plan->slow = mem_printf("%s%sslow", name, bar);
-	plan->login = mem_printf("%s/%s_login", directory, stem);
-	plan->transport = mem_printf("%s/%s_transport", directory, stem);
-	plan->record = mem_printf("%s/%s_setup.json", directory, stem);
+	plan->login = setupplan_path(directory, name, "login");
+	plan->transport = setupplan_path(directory, name, "transport");
+	plan->record = setupplan_path(directory, name, "setup.json");
 	add_table(plan, conf->transport_maps);
 	add_windows(plan, conf->cf, plan->fast, WINDOW_FAST);
 	add_windows(plan, conf->cf, plan->slow, WINDOW_SLOW);

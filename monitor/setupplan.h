@@ -74,6 +74,10 @@ struct setupplan_conf {
 char *setupplan_sender_maps(
     const char *sender_transports, const char *sender_relayhosts);
 
+/* Of "login", "transport" or "setup.json", for lanes of this name ("": none);
+ * the caller's. */
+char *setupplan_path(const char *directory, const char *name, const char *what);
+
 /* name "": none. False: error says what is wrong with a word; else
  * setupplan_fini(). */
 bool setupplan_make(struct setupplan *plan, const struct site *site,

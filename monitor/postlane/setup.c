@@ -19,6 +19,7 @@
 #include "monitor/postlane/command.h"
 #include "monitor/setup.h"
 #include "monitor/setuplogin.h"
+#include "monitor/setuprecord.h"
 
 enum { LOGIN_MAX = 4001, TOLD_MAX = 1 << 20 };
 
@@ -507,14 +508,14 @@ show(struct command *c, const struct setupplan *p,
 {
 	const char *name = name_of(c);
 
-	if (setup_is_unfinished(p->directory, name)) {
+	if (setuprecord_is_unfinished(p->directory, name)) {
 		command_complain("%s: an --apply or --undo was interrupted: "
 				 "--apply does it again from the start, --undo "
 				 "takes it back",
 		    p->directory);
 		return EX_CANTCREAT;
 	}
-	if (setup_is_there(p))
+	if (setuprecord_exists(p->record))
 		say(c, p, "nothing", "are there already");
 	else if (!is_free_of_conflicts(c, p))
 		return EX_CANTCREAT;
@@ -532,7 +533,7 @@ start_anew(struct command *c)
 {
 	const char *directory = c->site.set.config_directory;
 	const char *name = name_of(c);
-	char *nexthop = setup_nexthop(directory, name);
+	char *nexthop = setuprecord_nexthop_of(directory, name);
 	struct setupplan plan;
 	struct buf told;
 	char error[1024];
@@ -563,7 +564,7 @@ add(struct command *c)
 	int status;
 
 	if (c->is_apply &&
-	    setup_is_unfinished(c->site.set.config_directory, name) &&
+	    setuprecord_is_unfinished(c->site.set.config_directory, name) &&
 	    !start_anew(c))
 		return EX_OSERR;
 	if (!setupprovider_find(&known, &c->site.set, c->argv[0], c->provider,
@@ -577,7 +578,8 @@ add(struct command *c)
 	}
 	if (!c->is_apply)
 		status = show(c, &plan, &known);
-	else if (setup_is_there(&plan) || is_free_of_conflicts(c, &plan))
+	else if (setuprecord_exists(plan.record) ||
+		 is_free_of_conflicts(c, &plan))
 		status = apply(c, &plan, &known);
 	else
 		status = EX_CANTCREAT;
@@ -605,7 +607,8 @@ static int
 take_out(struct command *c)
 {
 	const char *name = name_of(c);
-	char *added = setup_nexthop(c->site.set.config_directory, name);
+	char *added =
+	    setuprecord_nexthop_of(c->site.set.config_directory, name);
 	const char *nexthop = c->argc > 0 ? c->argv[0] : added;
 	struct setupplan plan;
 	int status = EX_USAGE;
