@@ -36,7 +36,7 @@ _postlane() {
 	COMPREPLY=()
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		-[cow] | --for | --until | --to | --count | --name | --provider) i=$((i + 1)) ;;
+		-[cow] | --for | --until | --to | --count | --name | --provider | --tls) i=$((i + 1)) ;;
 		-*) ;;
 		*) if [[ -z $verb ]]; then verb=${COMP_WORDS[i]}; else at=$((at + 1)); fi ;;
 		esac
@@ -62,6 +62,10 @@ _postlane() {
 		mapfile -t COMPREPLY < <(compgen -W "none $(_postlane_providers)" -- "$cur")
 		return
 		;;
+	--tls)
+		mapfile -t COMPREPLY < <(compgen -W 'none may encrypt verify secure' -- "$cur")
+		return
+		;;
 	-o | --to | --count | --name)
 		return
 		;;
@@ -72,7 +76,7 @@ _postlane() {
 		pause | drain | rate | connections) options+=' --for --until' ;;
 		trace) options+=' --to --count' ;;
 		replay) options+=' -o' ;;
-		setup) options+=' --provider --name --apply --undo' ;;
+		setup) options+=' --provider --no-login --tls --name --apply --undo' ;;
 		esac
 		mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
 		return

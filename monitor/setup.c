@@ -317,11 +317,11 @@ carry_out(struct work *w)
 	char *domains = domains_text(p);
 	bool made, is_good;
 
-	is_good =
-	    write_record(w, record, true) &&
-	    (make_table(p->login, "", 0600, &made) || fail(w, p->login)) &&
-	    (make_table(p->transport, domains, 0644, &made) ||
-		fail(w, p->transport));
+	is_good = write_record(w, record, true) &&
+		  (p->is_loginless || make_table(p->login, "", 0600, &made) ||
+		      fail(w, p->login)) &&
+		  (make_table(p->transport, domains, 0644, &made) ||
+		      fail(w, p->transport));
 	mem_free(domains);
 	/* main.cf last: a transport that it names has to be there. */
 	for (int i = FILES - 1; i >= 0 && is_good; i--) {
@@ -333,6 +333,26 @@ carry_out(struct work *w)
 	is_good = is_good && write_record(w, record, false);
 	json_decref(record);
 	return is_good;
+}
+
+/* Of lanes that are there. */
+static enum setup_result
+judge(const json_t *record, const struct setupplan *plan, char *error, size_t n)
+{
+	bool is_loginless = setuprecord_is_set(record, "no_login");
+
+	if (strcmp(setuprecord_nexthop(record), plan->nexthop) != 0) {
+		(void)snprintf(error, n, "%s is of %s", plan->record,
+		    setuprecord_nexthop(record));
+		return SETUP_OTHER;
+	}
+	if (is_loginless != plan->is_loginless) {
+		(void)snprintf(error, n,
+		    "%s is of lanes with%s a login: --undo takes them out",
+		    plan->record, is_loginless ? "out" : "");
+		return SETUP_OTHER;
+	}
+	return SETUP_NOTHING;
 }
 
 enum setup_result
@@ -350,11 +370,7 @@ setup_apply(const struct site *site, const struct setupplan *plan, char *error,
 	struct buf told;
 
 	if (record != NULL) {
-		result = strcmp(setuprecord_nexthop(record), plan->nexthop) == 0
-			     ? SETUP_NOTHING
-			     : SETUP_OTHER;
-		(void)snprintf(error, n, "%s is of %s", plan->record,
-		    setuprecord_nexthop(record));
+		result = judge(record, plan, error, n);
 	} else if (read_files(&w) && make_copies(&w) && edit_copies(&w)) {
 		result = SETUP_DONE;
 		if (!carry_out(&w)) {
@@ -495,7 +511,8 @@ remove_tables(const struct setupplan *plan, const json_t *record,
 	    is_free(plan->transport, texts, check, told) &&
 	    !remove_domains(plan, told))
 		return false;
-	if (setuprecord_is_set(record, "had_login") ||
+	if (setuprecord_is_set(record, "no_login") ||
+	    setuprecord_is_set(record, "had_login") ||
 	    is_missing(plan->login) ||
 	    !is_free(plan->login, texts, check, told))
 		return true;

@@ -225,6 +225,19 @@ has_service(const struct site *site, const char *service)
 	return false;
 }
 
+/* Options about the login; the caller's. */
+static char *
+login_of(const struct setupplan *p)
+{
+	if (p->is_loginless)
+		return mem_strdup(" -o smtp_sasl_auth_enable=no");
+	return mem_printf(" -o smtp_sasl_auth_enable=yes"
+			  " -o smtp_sasl_password_maps=texthash:%s"
+			  " -o smtp_sasl_tls_security_options=noanonymous"
+			  " -o smtp_sender_dependent_authentication=no",
+	    p->login);
+}
+
 /* The last option keeps postconf(1) from calling names unused that it does not
  * know: see master.cf.example. */
 static char *
@@ -232,15 +245,12 @@ entry_of(const struct setupplan *p, const char *service, const char *own,
     const char *own_names, const char *class)
 {
 	bool has_provider = p->provider != NULL;
+	char *login = login_of(p), *entry;
 
-	return mem_printf(
+	entry = mem_printf(
 	    "%s/unix = %s unix - - n - 1 lane -o lane_smarthost=%s%s%s%s"
-	    " -o smtp_tls_security_level=secure -o smtp_tls_CAfile=" AUTHORITIES
-	    " -o smtp_tls_CApath="
-	    " -o smtp_sasl_auth_enable=yes"
-	    " -o smtp_sasl_password_maps=texthash:%s"
-	    " -o smtp_sasl_tls_security_options=noanonymous"
-	    " -o smtp_sender_dependent_authentication=no"
+	    " -o smtp_tls_security_level=%s -o smtp_tls_CAfile=" AUTHORITIES
+	    " -o smtp_tls_CApath=%s"
 	    " -o smtp_tls_wrappermode=no -o smtp_tls_policy_maps="
 	    " -o smtp_fallback_relay="
 	    " -o { smtpd_log_access_permit_actions = ${lane_smarthost?{}}%s%s"
@@ -250,9 +260,11 @@ entry_of(const struct setupplan *p, const char *service, const char *own,
 	    " ${%s_destination_rate_delay?{}} } class=%s",
 	    service, service, p->nexthop,
 	    has_provider ? " -o lane_provider=" : "",
-	    has_provider ? p->provider : "", own, p->login,
+	    has_provider ? p->provider : "", own, p->tls_level, login,
 	    has_provider ? " ${lane_provider?{}}" : "", own_names, service,
 	    service, service, service, class);
+	mem_free(login);
+	return entry;
 }
 
 /* Of the account's connections fast always has as many as slow leaves, some at
@@ -340,6 +352,18 @@ setupplan_path(const char *directory, const char *name, const char *what)
 	    "%s/%s_%s", directory, name[0] != '\0' ? name : "lane", what);
 }
 
+const char *
+setupplan_tls_level(const char *word)
+{
+	static const char *const levels[] = {
+	    "none", "may", "encrypt", "verify", "secure"};
+
+	for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++)
+		if (strcmp(word, levels[i]) == 0)
+			return levels[i];
+	return NULL;
+}
+
 bool
 setupplan_make(struct setupplan *plan, const struct site *site,
     const struct setupplan_conf *conf, const char *nexthop, const char *name,
@@ -367,6 +391,8 @@ setupplan_make(struct setupplan *plan, const struct site *site,
 	plan->login = setupplan_path(directory, name, "login");
 	plan->transport = setupplan_path(directory, name, "transport");
 	plan->record = setupplan_path(directory, name, "setup.json");
+	plan->is_loginless = conf->is_loginless;
+	plan->tls_level = conf->tls_level != NULL ? conf->tls_level : "secure";
 	add_table(plan, conf->transport_maps);
 	add_windows(plan, conf->cf, plan->fast, WINDOW_FAST);
 	add_windows(plan, conf->cf, plan->slow, WINDOW_SLOW);

@@ -40,6 +40,8 @@ struct setupplan {
 	char *nexthop, *directory;
 	char *fast, *slow; /* services */
 	char *login, *transport, *record; /* paths */
+	bool is_loginless; /* login is not used: the relay asks for none */
+	const char *tls_level; /* of both */
 	char *maps; /* transport_maps = ...; NULL: it has the table */
 	char *senders; /* sender_dependent_default_transport_maps = ...; NULL:
 			  no sender has a relay of its own */
@@ -62,6 +64,8 @@ struct setupplan {
 struct setupplan_conf {
 	const struct main_cf *cf;
 	const struct setupprovider *provider; /* NULL: that is of no interest */
+	bool is_loginless;
+	const char *tls_level; /* smtp_tls_security_level; NULL: secure */
 	const char *transport_maps, *default_transport;
 	const char *sender_relayhosts; /* sender_dependent_relayhost_maps */
 	/* sender_dependent_default_transport_maps; what verify(8) has of it */
@@ -77,6 +81,10 @@ char *setupplan_sender_maps(
 /* Of "login", "transport" or "setup.json", for lanes of this name ("": none);
  * the caller's. */
 char *setupplan_path(const char *directory, const char *name, const char *what);
+
+/* The level that is asked for, as a constant; NULL: it is none that needs no
+ * more than its name. */
+const char *setupplan_tls_level(const char *word);
 
 /* name "": none. False: error says what is wrong with a word; else
  * setupplan_fini(). */

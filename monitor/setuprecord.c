@@ -19,9 +19,11 @@ setuprecord_exists(const char *path)
 json_t *
 setuprecord_make(const struct setupplan *plan, json_t *hunks)
 {
-	json_t *record = json_pack("{s:i, s:s, s:O, s:b, s:b, s:b, s:b}",
+	bool no_login = plan->is_loginless;
+	json_t *record = json_pack("{s:i, s:s, s:O, s:b, s:b, s:b, s:b, s:b}",
 	    "schema", SCHEMA, "nexthop", plan->nexthop, "hunks", hunks,
-	    "made_login", !setuprecord_exists(plan->login), "had_login",
+	    "no_login", no_login, "made_login",
+	    !no_login && !setuprecord_exists(plan->login), "had_login",
 	    setuplogin_has(plan->login, plan->nexthop), "unended_login",
 	    setuplogin_is_unended(plan->login), "made_transport",
 	    !setuprecord_exists(plan->transport));

@@ -1,7 +1,8 @@
 /* setuprecord: what setup has done, as a file beside main.cf.
  *
  *   NAME_setup.json      the next hop, each step as a hunk (hunk.h) in order,
- *                        and which tables were not there before
+ *                        whether there is a login, and which tables were not
+ *                        there before
  *   "unfinished": true   while files are being changed: of who was killed then
  *
  * It has no secret. Undo goes by it; without it nothing was added.
@@ -30,8 +31,8 @@ bool setuprecord_write(
 /* "": it does not say. */
 const char *setuprecord_nexthop(const json_t *record);
 const json_t *setuprecord_hunks(const json_t *record);
-/* "unfinished", "made_login", "had_login", "unended_login", "made_transport".
- */
+/* "unfinished", "no_login", "made_login", "had_login", "unended_login",
+ * "made_transport". */
 bool setuprecord_is_set(const json_t *record, const char *key);
 
 /* The next hop of the lanes of this name that were added; NULL: there is no

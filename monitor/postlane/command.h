@@ -21,6 +21,8 @@ struct command {
 	bool is_apply, is_undo; /* setup: --apply, --undo */
 	const char *setup_name; /* --name; NULL: it was not given */
 	const char *provider; /* --provider; NULL: it was not given */
+	bool is_loginless; /* --no-login */
+	const char *tls_level; /* --tls; NULL: it was not given */
 	const char *lane; /* the argument LANE; NULL: all */
 	char domain[STEER_DOMAIN_SIZE]; /* the argument DOMAIN; "": none */
 	const char *to; /* --to; or NULL */

@@ -88,11 +88,15 @@ static const struct verb {
 	"wrong, and the\n  command that repairs it. Exit status: 0 well, 1 a "
 	"warning, 2 an error.",
 	doctor_run, 0, 0, 0, ""},
-    {"setup", "[NEXTHOP] [--provider NAME|none] [--name NAME] [--apply|--undo]",
+    {"setup",
+	"[NEXTHOP] [--provider NAME|none] [--no-login [--tls LEVEL]]\n"
+	"       [--name NAME] [--apply|--undo]",
 	"Two lanes to a smarthost, with the limits of its provider: what "
 	"would be changed in\n  main.cf and master.cf; --apply does it, --undo "
 	"takes it back, octet for octet\n  (without NEXTHOP). --provider: "
-	"where NEXTHOP does not tell whose it is. --name: of\n  more lanes.",
+	"where NEXTHOP does not tell whose it is. --no-login:\n  a relay that "
+	"asks for none, with --tls none, may, encrypt, verify, else secure. "
+	"--name:\n  of more lanes.",
 	setup_run, 0, 1, TAKES_SETUP, "[mail.provider.example]:587"},
     {"replay", "LOG [LANE] [-o NAME=VALUE]...",
 	"The mail of a day's log once more, in seconds, with other settings "
@@ -391,10 +395,12 @@ is_usage_right(const struct verb *verb, const struct command *c)
 	else if (c->override_count > 0 && (verb->takes & TAKES_SETTINGS) == 0)
 		command_complain("%s: it takes no -o", verb->name);
 	else if ((c->is_apply || c->is_undo || c->setup_name != NULL ||
-		     c->provider != NULL) &&
+		     c->provider != NULL || c->is_loginless ||
+		     c->tls_level != NULL) &&
 		 (verb->takes & TAKES_SETUP) == 0)
 		command_complain(
-		    "%s: it takes no --apply, --undo, --name, --provider",
+		    "%s: it takes no --apply, --undo, --name, --provider, "
+		    "--no-login, --tls",
 		    verb->name);
 	else
 		return true;
@@ -404,7 +410,9 @@ is_usage_right(const struct verb *verb, const struct command *c)
 static const struct option long_options[] = {
     {"apply", no_argument, NULL, 'a'},
     {"name", required_argument, NULL, 'N'},
+    {"no-login", no_argument, NULL, 'L'},
     {"provider", required_argument, NULL, 'p'},
+    {"tls", required_argument, NULL, 'T'},
     {"undo", no_argument, NULL, 'u'},
     {"count", required_argument, NULL, 'n'},
     {"to", required_argument, NULL, 't'},
@@ -456,6 +464,9 @@ take_option(struct line *l, int option)
 	case 'j':
 		l->c.is_json = true;
 		break;
+	case 'L':
+		l->c.is_loginless = true;
+		break;
 	case 'n':
 		l->c.count = take_number(l, "--count", "");
 		break;
@@ -473,6 +484,9 @@ take_option(struct line *l, int option)
 		break;
 	case 't':
 		l->c.to = optarg;
+		break;
+	case 'T':
+		l->c.tls_level = optarg;
 		break;
 	case 'U':
 		if (!command_until(&l->c, optarg))

@@ -91,6 +91,10 @@ make_plan(struct command *c, const char *nexthop,
 		struct setupplan_conf conf = {
 		    .cf = &cf,
 		    .provider = provider,
+		    .is_loginless = c->is_loginless,
+		    .tls_level = c->tls_level != NULL
+				     ? setupplan_tls_level(c->tls_level)
+				     : NULL,
 		    .transport_maps = unexpanded(&pc, &cf, "transport_maps"),
 		    .sender_relayhosts =
 			unexpanded(&pc, &cf, "sender_dependent_relayhost_maps"),
@@ -188,8 +192,12 @@ print_plan(const struct command *c, const struct setupplan *p,
     const struct setupprovider *known)
 {
 	printf("# would be done; --apply does it, --undo takes it back\n");
-	printf("# %s, for root alone, gets the login of %s\n", p->login,
-	    p->nexthop);
+	if (p->is_loginless)
+		printf("# mail goes without a login, at TLS level %s\n",
+		    p->tls_level);
+	else
+		printf("# %s, for root alone, gets the login of %s\n", p->login,
+		    p->nexthop);
 	printf(
 	    "# %s gets the domains whose mail must not wait\n", p->transport);
 	print_provider(c, p, known);
@@ -240,10 +248,11 @@ limits_of(const struct setupplan *p)
 static void
 print_json(const struct setupplan *p, const char *done)
 {
-	json_t *o = json_pack("{s:i, s:s, s:s, s:[s,s], s:s, s:s, s:o, s:o, "
+	json_t *o = json_pack("{s:i, s:s, s:s, s:[s,s], s:o, s:s, s:o, s:o, "
 			      "s:o, s:o, s:o, s:o, s:o}",
 	    "schema", MODEL_SCHEMA, "done", done, "nexthop", p->nexthop,
-	    "lanes", p->fast, p->slow, "login", p->login, "transport",
+	    "lanes", p->fast, p->slow, "login",
+	    text_or_null(p->is_loginless ? NULL : p->login), "transport",
 	    p->transport, "provider", text_or_null(p->provider), "limits",
 	    limits_of(p), "main_cf", texts_of(p->lines, p->line_count),
 	    "default_transport", text_or_null(p->usual), "transport_maps",
@@ -324,7 +333,7 @@ add_login(const struct setupplan *p)
 	const char *why = NULL;
 	int status = EX_OK;
 
-	if (setuplogin_has(p->login, p->nexthop))
+	if (p->is_loginless || setuplogin_has(p->login, p->nexthop))
 		return EX_OK;
 	if (!ask_login(p, login, sizeof(login)))
 		why = "is longer than 4000 octets, or has one that is NUL";
@@ -381,6 +390,8 @@ is_free_of_conflicts(const struct command *c, const struct setupplan *p)
 	if (!is_free)
 		command_complain("nothing was changed; --name gives the lanes "
 				 "other names");
+	if (p->is_loginless)
+		return is_free;
 	if (!setuplogin_can_read(p->login)) {
 		command_complain(
 		    "%s: %s; nothing was changed", p->login, strerror(errno));
@@ -631,8 +642,17 @@ is_asked_rightly(const struct command *c)
 {
 	if (c->is_apply && c->is_undo)
 		command_complain("setup: --apply or --undo, not both");
-	else if (c->is_undo && c->provider != NULL)
-		command_complain("setup: --undo takes no --provider");
+	else if (c->is_undo && (c->provider != NULL || c->is_loginless))
+		command_complain(
+		    "setup: --undo takes no --provider, no --no-login");
+	else if (c->tls_level != NULL && !c->is_loginless)
+		command_complain("setup: --tls is for --no-login: a password "
+				 "is sent to a server at level secure alone");
+	else if (c->tls_level != NULL &&
+		 setupplan_tls_level(c->tls_level) == NULL)
+		command_complain("bad option: --tls %s: must be none, may, "
+				 "encrypt, verify or secure",
+		    c->tls_level);
 	else if (!c->is_undo && c->argc == 0)
 		command_complain("setup: NEXTHOP is missing, such as "
 				 "[mail.example.com]:587");

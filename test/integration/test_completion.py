@@ -30,7 +30,7 @@ def verbs():
     path = os.path.join(paths.ROOT, "monitor/postlane/main.c")
     with open(path, encoding="utf-8") as f:
         table = f.read().split("} verbs[] = {")[1].split("\n};")[0]
-    found = re.findall(r'^    \{"([a-z]+)", ', table, re.M)
+    found = re.findall(r'^    \{"([a-z]+)",', table, re.M)
     assert "status" in found and "doctor" in found
     return sorted(found)
 

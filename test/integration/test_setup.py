@@ -161,6 +161,40 @@ def test_limits_of_the_account_are_the_providers(site):
     assert contents(origin.etc) == before
 
 
+def test_relay_that_asks_for_no_login(site):
+    origin = site()
+    table = f"{origin.etc}/lane_login"
+    with open(table, "w", encoding="ascii") as f:   # of the site's own
+        os.fchmod(f.fileno(), 0o644)
+        f.write("[relay.example]:25 user:pass\n")
+    before = contents(origin.etc)
+    for words, status, said in [
+            ("--tls may", 64, "--tls is for --no-login"),
+            ("--no-login --tls best", 64, "must be none, may, encrypt,"),
+            ("--no-login --undo", 64, "--undo takes no --provider, no --no-l"),
+            ("", 73, "must be readable by its owner alone")]:
+        assert said in run_setup(
+            origin, f"[relay.example]:25 {words}", status=status)
+    shown = run_setup(origin, "[relay.example]:25 --no-login --tls may")
+    assert "mail goes without a login, at TLS level may" in shown
+    assert "lane_login" not in shown
+    document = json.loads(run_setup(
+        origin, "-j", "[relay.example]:25 --no-login --apply"))
+    assert (document["done"], document["login"]) == ("added", None)
+    for lane in lanes_of(origin):
+        assert origin.command(
+            "postconf", "-P", f"{lane}/unix/smtp_tls_security_level"
+        ).stdout.endswith("= secure\n")
+        assert "smtp_sasl_password_maps" not in origin.command(
+            "postconf", "-M", f"{lane}/unix").stdout
+    assert "already" in run_setup(origin, "[relay.example]:25 --no-login "
+                                  "--apply")
+    assert "of lanes without a login: --undo takes them out" in run_setup(
+        origin, "[relay.example]:25 --apply", status=73)
+    run_setup(origin, "--undo")
+    assert contents(origin.etc) == before
+
+
 def test_one_at_a_time(site):
     origin = site()
     before = contents(origin.etc)
@@ -732,3 +766,21 @@ def test_five_minutes_of_the_readme(busy, base, certs, started):
     # what the provider got before by nobody's table goes inside again
     assert exchange(busy, [("someone@sender.example", "f@fast.example")],
                     servers) == ({"f@fast.example": ("inside", "")}, 0)
+
+
+@pytest.mark.skipif("lane" not in paths.agents(), reason="no lane yet")
+def test_mail_by_a_relay_without_login(base, certs, origin, started):
+    relay = started(Simulator(base, certs, login=None, no_starttls=True))
+    started(origin)
+    before = contents(origin.etc)
+    run_setup(origin, f"[127.0.0.1]:{relay.port} --no-login --tls none "
+              "--apply")
+    origin.reload()
+    done = subprocess.run(
+        [paths.built("postlane"), "-c", origin.etc, "-q", "doctor"],
+        capture_output=True, text=True, check=False, timeout=300)
+    assert "error" not in done.stdout + done.stderr
+    assert exchange(origin, [("a@sender.example", "b@far.example")],
+                    {"relay": relay}) == ({"b@far.example": ("relay", "")}, 0)
+    run_setup(origin, "--undo")
+    assert contents(origin.etc) == before

@@ -41,6 +41,7 @@ record_says_what_was_there_before(void **state)
 	(void)state;
 	assert_string_equal(setuprecord_nexthop(record), nexthop);
 	assert_int_equal(json_array_size(setuprecord_hunks(record)), 1);
+	assert_false(setuprecord_is_set(record, "no_login"));
 	assert_false(setuprecord_is_set(record, "made_login"));
 	assert_true(setuprecord_is_set(record, "had_login"));
 	assert_true(setuprecord_is_set(record, "unended_login"));
@@ -48,6 +49,25 @@ record_says_what_was_there_before(void **state)
 	assert_null(strstr(text, "secret-word"));
 	json_decref(record);
 	free(text);
+}
+
+/* What there is of logins is none of this record's. */
+static void
+record_without_a_login_has_made_none(void **state)
+{
+	struct setupplan plan = {.nexthop = nexthop, .is_loginless = true};
+	json_t *hunks = json_array(), *record;
+
+	(void)state;
+	plan.login = mem_strdup(scratch_path("no_such_login"));
+	plan.transport = mem_strdup(scratch_path("no_such_transport"));
+	record = setuprecord_make(&plan, hunks);
+	assert_true(setuprecord_is_set(record, "no_login"));
+	assert_false(setuprecord_is_set(record, "made_login"));
+	json_decref(record);
+	json_decref(hunks);
+	mem_free(plan.login);
+	mem_free(plan.transport);
 }
 
 static void
@@ -115,6 +135,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(record_says_what_was_there_before),
+	    cmocka_unit_test(record_without_a_login_has_made_none),
 	    cmocka_unit_test(
 		record_is_unfinished_until_it_is_written_as_finished),
 	    cmocka_unit_test(record_that_is_none_is_not_read),
