@@ -1,9 +1,8 @@
 """Completion of postlane's command line by bash."""
 import os
-import re
 import subprocess
 
-from harness import paths
+from harness import described, paths
 
 SCRIPT = """
 . "$1"
@@ -25,16 +24,6 @@ def complete(*words):
         env=environment).stdout.split()
 
 
-def verbs():
-    """Those of the table that the program goes by."""
-    path = os.path.join(paths.ROOT, "monitor/postlane/main.c")
-    with open(path, encoding="utf-8") as f:
-        table = f.read().split("} verbs[] = {")[1].split("\n};")[0]
-    found = re.findall(r'^    \{"([a-z]+)",', table, re.M)
-    assert "status" in found and "doctor" in found
-    return sorted(found)
-
-
 def test_completion(tmp_path):
     (tmp_path / "main.cf").write_text("compatibility_level = 3.6\n")
     (tmp_path / "master.cf").write_text(
@@ -42,7 +31,7 @@ def test_completion(tmp_path):
         "fast unix - - n - 1 lane class=fast\n"
         "slow unix - - n - 1 lane -o lane_class=x class=slow\n"
         "token unix - - n - 1 lane token\n")
-    assert sorted(complete("postlane", "")) == verbs()
+    assert sorted(complete("postlane", "")) == sorted(described.verbs())
     assert complete("postlane", "res") == ["resume"]
     at = ("postlane", "-c", str(tmp_path))
     assert complete(*at, "pause", "") == ["fast", "slow"]

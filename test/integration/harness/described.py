@@ -10,21 +10,31 @@ DOCUMENT = os.path.join(paths.ROOT, "doc/json.md")
 TAKE_A_WORD = ("-c", "-w", "-o", "--for", "--until", "--to", "--count")
 
 
+def verbs():
+    """Of the table that the program goes by."""
+    path = os.path.join(paths.ROOT, "monitor/postlane/main.c")
+    with open(path, encoding="utf-8") as f:
+        table = f.read().split("} verbs[] = {")[1].split("\n};")[0]
+    found = set(re.findall(r'^    \{"([a-z]+)",', table, re.M))
+    assert {"status", "doctor", "setup"} <= found and len(found) > 15
+    return found
+
+
 @functools.cache
 def members():
     """{verb: {member: its row's text}}"""
     found = {}
-    verbs = []
+    of = []
     with open(DOCUMENT, encoding="utf-8") as f:
         for line in f:
             if line.startswith("## "):
-                verbs = line[3:].strip().split(", ")
-                for verb in verbs:
+                of = line[3:].strip().split(", ")
+                for verb in of:
                     found[verb] = {}
             row = re.fullmatch(r"\| (`.*`) \| (.*) \|\n", line)
             if row:
                 for name in re.findall(r"`([^`]+)`", row[1]):
-                    for verb in verbs:
+                    for verb in of:
                         found[verb][name] = row[2]
     return found
 
