@@ -46,6 +46,14 @@ path_in(const char *directory, const char *name)
 	return mem_printf("%s/%s", directory, name);
 }
 
+/* Where copies are edited. It is beside the record, and not in /tmp, for what
+ * one that was killed has left to be found. */
+static char *
+scratch_of(const char *record)
+{
+	return mem_printf("%s.copies", record);
+}
+
 /* ---- postconf on copies ---------------------------------------------------
  */
 
@@ -96,7 +104,7 @@ run_postconf(const struct site *site, const char *scratch,
 struct work {
 	const struct site *site;
 	const struct setupplan *plan;
-	char scratch[64];
+	char *scratch; /* a directory beside the files; finish() removes it */
 	char *now[FILES]; /* text of the copies */
 	json_t *hunks; /* [{"file", "old", "new", "replaces"}], step by step */
 	char *error;
@@ -214,12 +222,8 @@ read_files(struct work *w)
 static bool
 make_copies(struct work *w)
 {
-	(void)snprintf(
-	    w->scratch, sizeof(w->scratch), "/tmp/postlane-setup.XXXXXX");
-	if (mkdtemp(w->scratch) == NULL) {
-		w->scratch[0] = '\0';
-		return fail(w, "/tmp");
-	}
+	if (mkdir(w->scratch, 0700) != 0)
+		return fail(w, w->scratch);
 	for (int i = 0; i < FILES; i++) {
 		char *copy = copy_of(w, i);
 		bool is_good =
@@ -235,16 +239,10 @@ make_copies(struct work *w)
 static void
 finish(struct work *w)
 {
-	for (int i = 0; i < FILES; i++) {
-		char *copy = copy_of(w, i);
-
-		if (w->scratch[0] != '\0')
-			(void)unlink(copy);
-		mem_free(copy);
+	for (int i = 0; i < FILES; i++)
 		mem_free(w->now[i]);
-	}
-	if (w->scratch[0] != '\0')
-		(void)rmdir(w->scratch);
+	setupfile_remove_directory(w->scratch);
+	mem_free(w->scratch);
 	json_decref(w->hunks);
 }
 
@@ -284,10 +282,14 @@ setup_clean(const char *directory, const char *name)
 	    setupplan_path(directory, name, "login"),
 	    setupplan_path(directory, name, "setup.json")};
 
+	char *scratch = scratch_of(paths[3]);
+
 	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
 		setupfile_clean(paths[i]);
 		mem_free(paths[i]);
 	}
+	setupfile_remove_directory(scratch);
+	mem_free(scratch);
 }
 
 static const char *
@@ -362,6 +364,7 @@ setup_apply(const struct site *site, const struct setupplan *plan, char *error,
 	json_t *record = setuprecord_read(plan->record);
 	struct work w = {.site = site,
 	    .plan = plan,
+	    .scratch = scratch_of(plan->record),
 	    .hunks = json_array(),
 	    .error = error,
 	    .error_size = n};
@@ -654,8 +657,11 @@ undo(const struct site *site, const struct setupplan *plan,
     const struct taking *t, struct buf *told, char *error, size_t n)
 {
 	struct setupcheck check = {.settings = NULL};
-	struct work w = {
-	    .site = site, .plan = plan, .error = error, .error_size = n};
+	struct work w = {.site = site,
+	    .plan = plan,
+	    .scratch = scratch_of(plan->record),
+	    .error = error,
+	    .error_size = n};
 	enum setup_result result = SETUP_FAILED;
 	char *added;
 

@@ -1,5 +1,6 @@
 #include "monitor/setupfile.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -112,4 +113,18 @@ setupfile_clean(const char *path)
 
 	(void)unlinkat(AT_FDCWD, new, 0);
 	mem_free(new);
+}
+
+void
+setupfile_remove_directory(const char *path)
+{
+	DIR *directory = opendir(path);
+	const struct dirent *entry;
+
+	if (directory == NULL)
+		return;
+	while ((entry = readdir(directory)) != NULL)
+		(void)unlinkat(dirfd(directory), entry->d_name, 0);
+	(void)closedir(directory);
+	(void)unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
 }

@@ -22,4 +22,7 @@ bool setupfile_replace(const char *path, const char *text);
 /* Away with what a setupfile_replace() that was killed may have left. */
 void setupfile_clean(const char *path);
 
+/* Away with a directory, if it is there, and the files in it. */
+void setupfile_remove_directory(const char *path);
+
 #endif

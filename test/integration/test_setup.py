@@ -264,8 +264,8 @@ def test_undo_that_fails_half_way_tells_what_it_took_out(site):
 def test_apply_that_fails_leaves_what_there_was(site, name):
     """A folder where the new file would be written."""
     origin = site(SITES["tables"])
-    before = contents(origin.etc)
     os.mkdir(f"{origin.etc}/{name}.postlane-new")
+    before = contents(origin.etc)
     said = run_setup(origin, "[mail.example]:587 --apply", status=71)
     assert f"{origin.etc}/{name}: Is a directory" in said
     assert "--undo" not in said

@@ -12,6 +12,7 @@ def contents(etc):
     for name in sorted(os.listdir(etc)):
         path = os.path.join(etc, name)
         if os.path.isdir(path):
+            found[name] = "a directory"
             continue
         with open(path, "rb") as f:
             st = os.stat(path)
