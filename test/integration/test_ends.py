@@ -145,7 +145,7 @@ def test_all_at_once(base, certs, origin, started):
 def test_fatal_start(base, certs, origin, started):
     """Without master there is nothing to do; it says so and leaves."""
     done = subprocess.run(
-        [paths.LANE], capture_output=True, text=True, check=False, timeout=120,
+        [paths.LANE], capture_output=True, text=True, check=False, timeout=300,
         # scripts/slow-disk preloads a library for everybody
         env={**os.environ, "ASAN_OPTIONS": "verify_asan_link_order=0"})
     assert done.returncode == 1

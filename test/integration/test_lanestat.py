@@ -26,7 +26,7 @@ def fetch(port, path, method="GET", **fields):
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}{path}", method=method, headers=fields)
     try:
-        with urllib.request.urlopen(request, timeout=120) as answer:
+        with urllib.request.urlopen(request, timeout=300) as answer:
             return answer.status, answer.headers, answer.read().decode()
     except urllib.error.HTTPError as e:
         return e.code, e.headers, e.read().decode()

@@ -613,7 +613,7 @@ def test_login_by_device(base, certs, origin, started, endpoint):
     server.polls = [pending(), (502, b"<html>", {}), pending("slow_down")]
     prepare_login(origin, sim, server)
     started(origin)
-    out, err = oauth.log_in(origin).communicate(timeout=120)
+    out, err = oauth.log_in(origin).communicate(timeout=300)
     assert out == (
         "Open https://login.example/device, enter ABCD1234 and log in as the "
         "sender.\nThe refresh token is stored in work.refresh.\n"), err

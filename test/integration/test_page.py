@@ -75,7 +75,7 @@ def site(certs):
 
 def answers(url):
     try:
-        with urllib.request.urlopen(url + "api/status", timeout=120) as answer:
+        with urllib.request.urlopen(url + "api/status", timeout=300) as answer:
             return json.load(answer)
     except OSError:
         return None

@@ -806,7 +806,7 @@ def test_twenty_connections_at_full_speed_lose_nothing(smarthost):
     host = smarthost("--user", "me:secret", "--require-auth")
     result = subprocess.run(
         [BUILD / "smtpblast", "127.0.0.1", str(host.port), "20", "20000",
-         "5000", "10"], capture_output=True, text=True, timeout=60)
+         "5000", "10"], capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     stats = host.stats()
     assert stats["messages"] == len(host.ledger()) == 20000

@@ -63,7 +63,7 @@ class Engine(Daemon):
         done = subprocess.run(
             ["redis-cli", "-s", self.socket, "--user", ADMIN[0], "--pass",
              ADMIN[1], "--no-auth-warning", "--json", *map(str, words)],
-            check=False, capture_output=True, text=True, timeout=60)
+            check=False, capture_output=True, text=True, timeout=300)
         try:
             return json.loads(done.stdout)
         except ValueError:      # an error, or it is not there

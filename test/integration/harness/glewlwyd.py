@@ -127,7 +127,7 @@ class Glewlwyd(Daemon):
             body = urlencode(form)
             headers["Content-Type"] = "application/x-www-form-urlencoded"
         with contextlib.closing(http.client.HTTPSConnection(
-                "127.0.0.1", self.port, timeout=60,
+                "127.0.0.1", self.port, timeout=300,
                 context=ssl.create_default_context(
                     cafile=self.certs.ca.cert))) as link:
             link.request(method, "/api" + path, body, headers)

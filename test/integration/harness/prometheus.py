@@ -16,7 +16,7 @@ def promtool(*words, input=None):
     """(status, what it says)"""
     done = subprocess.run(
         [paths.PROMTOOL, *words], input=input, check=False, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120)
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
     return done.returncode, done.stdout
 
 
@@ -56,7 +56,7 @@ class Prometheus(Daemon):
         url = (f"http://127.0.0.1:{self.port}/api/v1/{path}?"
                + urllib.parse.urlencode(query))
         try:
-            with urllib.request.urlopen(url, timeout=120) as answer:
+            with urllib.request.urlopen(url, timeout=300) as answer:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as e:
             raise AssertionError(f"{query}: {e.read().decode()}") from e

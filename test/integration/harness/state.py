@@ -96,7 +96,7 @@ def _stack(pid):
         return "    (no gdb)"
     done = subprocess.run(
         ["gdb", "-batch", "-p", str(pid), "-ex", "bt"], check=False,
-        capture_output=True, text=True, timeout=60)
+        capture_output=True, text=True, timeout=300)
     return "\n".join("    " + line[:160] for line in done.stdout.splitlines()
                      if line.startswith("#"))
 
