@@ -5,7 +5,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
-enum { BUF_FIRST = 256 };
+enum { BUF_FIRST = 256, NUMBER_MAX = 20 };
 
 void
 buf_init(struct buf *b, size_t max)
@@ -67,19 +67,22 @@ grow(struct buf *b, size_t cap)
 	b->cap = cap;
 }
 
-/* Room for n more octets after len, plus one for buf_str()'s NUL. */
 static bool
-make_room(struct buf *b, size_t n)
+may_hold(const struct buf *b, size_t n)
+{
+	return n <= b->max && buf_len(b) <= b->max - n;
+}
+
+static bool
+make_room_anew(struct buf *b, size_t n)
 {
 	size_t held = buf_len(b);
 	size_t want, cap;
 
-	if (n > b->max || held > b->max - n) {
+	if (!may_hold(b, n)) {
 		b->overflow = true;
 		return false;
 	}
-	if (b->cap - b->len > n && b->data != NULL)
-		return true;
 	/* Moving what is held is cheap once most of the storage was consumed;
 	 * otherwise growing keeps the cost of appends linear. */
 	if (b->off > 0 && b->off >= held) {
@@ -95,6 +98,14 @@ make_room(struct buf *b, size_t n)
 		cap *= 2;
 	grow(b, cap);
 	return true;
+}
+
+/* Room for n more octets after len, plus one for buf_str()'s NUL. Most often
+ * there is. */
+static inline bool
+make_room(struct buf *b, size_t n)
+{
+	return (b->cap - b->len > n && may_hold(b, n)) || make_room_anew(b, n);
 }
 
 const char *
@@ -143,6 +154,19 @@ bool
 buf_add_char(struct buf *b, char c)
 {
 	return buf_add(b, &c, 1);
+}
+
+bool
+buf_add_number(struct buf *b, uint64_t number)
+{
+	char digits[NUMBER_MAX];
+	size_t at = sizeof(digits);
+
+	do {
+		digits[--at] = (char)('0' + number % 10);
+		number /= 10;
+	} while (number > 0);
+	return buf_add(b, digits + at, sizeof(digits) - at);
 }
 
 __attribute__((format(printf, 2, 0))) static bool

@@ -14,6 +14,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/base/slice.h"
 
@@ -67,6 +68,7 @@ bool buf_add(struct buf *b, const void *p, size_t n);
 bool buf_add_str(struct buf *b, const char *s);
 bool buf_add_slice(struct buf *b, struct slice s);
 bool buf_add_char(struct buf *b, char c);
+bool buf_add_number(struct buf *b, uint64_t number); /* decimal */
 bool buf_addf(struct buf *b, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

@@ -1,7 +1,7 @@
 #include "common/postfix/attr.h"
 
-#include <inttypes.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -143,13 +143,19 @@ bool
 attr_find(
     const struct attr_reader *r, const char *name, struct slice *value_out)
 {
-	struct attr_pair pair;
+	const char *base = buf_slice(&r->octets).p;
+	size_t n = strlen(name);
 
-	for (size_t i = 0; attr_at(r, i, &pair); i++)
-		if (slice_eq(pair.name, name)) {
-			*value_out = pair.value;
+	for (size_t i = 0; i < r->count; i++) {
+		const struct attr_span *span = &r->spans[i];
+
+		if (span->name_len == n &&
+		    memcmp(base + span->name_at, name, n) == 0) {
+			*value_out =
+			    slice_of(base + span->value_at, span->value_len);
 			return true;
 		}
+	}
 	return false;
 }
 
@@ -278,14 +284,16 @@ void
 attr_put_int(struct buf *out, const char *name, int32_t value)
 {
 	put_name(out, name);
-	(void)buf_addf(out, "%" PRIu32 "%c", (uint32_t)value, '\0');
+	(void)buf_add_number(out, (uint32_t)value);
+	(void)buf_add_char(out, '\0');
 }
 
 void
 attr_put_long(struct buf *out, const char *name, int64_t value)
 {
 	put_name(out, name);
-	(void)buf_addf(out, "%" PRIu64 "%c", (uint64_t)value, '\0');
+	(void)buf_add_number(out, (uint64_t)value);
+	(void)buf_add_char(out, '\0');
 }
 
 void

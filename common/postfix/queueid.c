@@ -124,7 +124,8 @@ queueid_path(struct buf *out, const char *queue_name, const char *id,
 	    !queueid_is_valid(slice_str(id)) || hash_queue_depth < 1 ||
 	    hash_queue_depth > QUEUEID_DEPTH_MAX)
 		return false;
-	(void)buf_addf(out, "%s/", queue_name);
+	(void)buf_add_str(out, queue_name);
+	(void)buf_add_char(out, '/');
 	if (is_named(hash_queue_names, queue_name))
 		put_directories(out, id, hash_queue_depth);
 	(void)buf_add_str(out, id);

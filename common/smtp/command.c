@@ -1,6 +1,5 @@
 #include "common/smtp/command.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 #include "common/base/utf8.h"
@@ -49,7 +48,8 @@ add(struct line *line, const char *text)
 static void
 add_number(struct line *line, const char *before, uint64_t value)
 {
-	line->ok = line->ok && buf_addf(line->out, "%s%" PRIu64, before, value);
+	add(line, before);
+	line->ok = line->ok && buf_add_number(line->out, value);
 }
 
 /* Octets as they are; those that would end the line or hide its rest are
@@ -196,8 +196,12 @@ command_data(struct buf *out)
 bool
 command_bdat(struct buf *out, uint64_t n, bool is_last)
 {
-	return buf_addf(
-	    out, "BDAT %" PRIu64 "%s\r\n", n, is_last ? " LAST" : "");
+	struct line line = begin(out);
+
+	add_number(&line, "BDAT ", n);
+	if (is_last)
+		add(&line, " LAST");
+	return finish(&line);
 }
 
 bool
