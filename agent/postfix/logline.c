@@ -45,9 +45,16 @@ static void
 put_reason(struct buf *out, const char *text)
 {
 	(void)buf_add_char(out, '(');
-	for (; *text != '\0'; text++)
-		(void)buf_add_char(
-		    out, *text == '\n' || *text == '\r' ? ' ' : *text);
+	for (;;) {
+		size_t n = strcspn(text, "\r\n");
+
+		(void)buf_add(out, text, n);
+		text += n;
+		if (*text == '\0')
+			break;
+		(void)buf_add_char(out, ' ');
+		text++;
+	}
 	(void)buf_add_char(out, ')');
 }
 
@@ -66,8 +73,11 @@ logline_format(struct buf *out, const struct settings *set,
 	(void)buf_add_str(out, "relay=");
 	(void)buf_add_str(out, v->relay);
 	(void)buf_add_str(out, ", ");
-	if (v->conn_use >= 2)
-		(void)buf_addf(out, "conn_use=%d, ", v->conn_use);
+	if (v->conn_use >= 2) {
+		(void)buf_add_str(out, "conn_use=");
+		(void)buf_add_number(out, (uint64_t)v->conn_use);
+		(void)buf_add_str(out, ", ");
+	}
 	put_delays(out, set, req, v, now);
 	if (set->smtp_log_tls_feature_status &&
 	    version_at_least(set->mail_version, 3, 11))

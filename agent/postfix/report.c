@@ -343,6 +343,8 @@ filter(struct job *job)
 	struct buf value;
 	char *text;
 
+	if (job->report->verdicts == NULL)
+		return;
 	text = mem_printf("%s %s", v->dsn.status, v->dsn.text);
 	buf_init(&value, FILTER_BYTES_MAX);
 	if (rewriter_ask(job->report->verdicts, text, &value) ==

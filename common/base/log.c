@@ -66,15 +66,18 @@ log_safe(char *text, size_t n)
 	unsigned char *p = (unsigned char *)text;
 
 	for (size_t i = 0; i < n;) {
-		size_t len = 1;
+		size_t len;
 
+		if (p[i] >= 0x20 && p[i] < 0x7f) {
+			i++;
+			continue;
+		}
+		len = 0;
 		if (p[i] >= 0x80) {
 			len = utf8_length(text + i, n - i);
 			/* U+0080..U+009F are C1 controls. */
 			if (len == 2 && p[i] == 0xc2 && p[i + 1] < 0xa0)
 				len = 0;
-		} else if (p[i] < 0x20 || p[i] == 0x7f) {
-			len = 0;
 		}
 		if (len == 0) {
 			p[i] = '?';

@@ -1,10 +1,12 @@
 #include "common/postfix/delay.h"
 
-#include <stdint.h>
-#include <stdio.h>
 #include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
 
-enum { MILLION = 1000000 };
+#include "common/base/log.h"
+
+enum { MILLION = 1000000, ONE_SIZE = 32 /* of one, with its NUL */ };
 
 static int64_t
 to_us(struct timeval t)
@@ -44,12 +46,23 @@ resolution_us(int64_t us, int max_decimals)
 	return step;
 }
 
+/* In front of at, `least` of them or as many as there are; where they begin. */
+static size_t
+put_digits(char *text, size_t at, int64_t number, int least)
+{
+	for (; number > 0 || least > 0; least--) {
+		text[--at] = (char)('0' + number % 10);
+		number /= 10;
+	}
+	return at;
+}
+
 void
 delay_format(char *out, size_t n, struct timeval difference, int max_decimals)
 {
-	int64_t us = to_us(difference), step;
-	char decimals[16];
-	size_t len;
+	int64_t us = to_us(difference), step, part;
+	char text[ONE_SIZE];
+	size_t at = sizeof(text);
 
 	if (us < 0)
 		us = 0;
@@ -59,19 +72,38 @@ delay_format(char *out, size_t n, struct timeval difference, int max_decimals)
 		max_decimals = 6;
 	step = resolution_us(us, max_decimals);
 	us = (us + step / 2) / step * step;
-	len = (size_t)snprintf(
-	    decimals, sizeof decimals, ".%06d", (int)(us % MILLION));
-	while (decimals[len - 1] == '0')
-		decimals[--len] = '\0';
-	if (len == 1)
-		decimals[0] = '\0';
-	(void)snprintf(out, n, "%lld%s", (long long)(us / MILLION), decimals);
+	text[--at] = '\0';
+	part = us % MILLION;
+	if (part > 0) {
+		int decimals = 6;
+
+		for (; part % 10 == 0; decimals--)
+			part /= 10;
+		at = put_digits(text, at, part, decimals);
+		text[--at] = '.';
+	}
+	at = put_digits(text, at, us / MILLION, 1);
+	CHECK(n >= sizeof(text) - at);
+	memcpy(out, text + at, sizeof(text) - at);
 }
 
 static bool
 is_set(struct timeval t)
 {
 	return t.tv_sec > 0;
+}
+
+/* As much of text as there is room for. */
+static void
+put(char *out, size_t n, size_t *at, const char *text)
+{
+	size_t more = strlen(text);
+
+	if (more > n - 1 - *at)
+		more = n - 1 - *at;
+	memcpy(out + *at, text, more);
+	*at += more;
+	out[*at] = '\0';
 }
 
 void
@@ -82,7 +114,9 @@ delay_to_text(const struct delay_times *times, struct timeval now,
 	struct timeval end =
 	    is_set(times->deliver_done) ? times->deliver_done : now;
 	struct timeval part[5] = {between(times->arrival, end)};
-	char text[5][32];
+	static const char *const before[] = {
+	    "delay=", ", delays=", "/", "/", "/"};
+	size_t at = 0;
 
 	/* Each stage that was not reached leaves its time to the one before,
 	 * except that without a session the rest is transmission. */
@@ -101,8 +135,12 @@ delay_to_text(const struct delay_times *times, struct timeval now,
 		part[4] =
 		    between(has_conn ? times->conn_done : times->handoff, end);
 	}
-	for (size_t i = 0; i < 5; i++)
-		delay_format(text[i], sizeof text[i], part[i], max_decimals);
-	(void)snprintf(out, n, "delay=%s, delays=%s/%s/%s/%s", text[0], text[1],
-	    text[2], text[3], text[4]);
+	CHECK(n > 0);
+	for (size_t i = 0; i < 5; i++) {
+		char one[ONE_SIZE];
+
+		delay_format(one, sizeof(one), part[i], max_decimals);
+		put(out, n, &at, before[i]);
+		put(out, n, &at, one);
+	}
 }

@@ -8,17 +8,22 @@
 #define VERSION_H
 
 #include <stdbool.h>
-#include <stdio.h>
 
 static inline bool
 version_at_least(const char *mail_version, int major, int minor)
 {
-	int have_major, have_minor;
+	const char *p = mail_version;
+	int have[2] = {0};
 
-	if (sscanf(mail_version, "%4d.%4d", &have_major, &have_minor) != 2)
-		return true;
-	return have_major > major ||
-	       (have_major == major && have_minor >= minor);
+	for (int i = 0; i < 2; i++) {
+		int digits = 0;
+
+		for (; *p >= '0' && *p <= '9' && digits < 4; p++, digits++)
+			have[i] = have[i] * 10 + (*p - '0');
+		if (digits == 0 || (i == 0 && *p++ != '.'))
+			return true;
+	}
+	return have[0] > major || (have[0] == major && have[1] >= minor);
 }
 
 /* Greetings name the protocol on both sides since 3.6. */
