@@ -93,8 +93,20 @@ retire(struct lane *lane, struct route *r, int64_t now_us)
 	}
 }
 
-/* The session to take t: an idle one, the most recently used
- * first so that surplus ages out; else the least loaded within depth. */
+/* An idle one, the most recently used first so that surplus ages out; else the
+ * least loaded. */
+static bool
+is_better(const struct lane_session *ls, const struct lane_session *best)
+{
+	size_t load = session_load(ls->session),
+	       least = session_load(best->session);
+
+	return load < least || (load == 0 && least == 0 &&
+				   session_idle_since_us(ls->session) >
+				       session_idle_since_us(best->session));
+}
+
+/* The best session to take t, within depth. */
 static struct lane_session *
 pick_session(
     struct route *r, const struct transaction *t, int depth, int64_t now_us)
@@ -103,21 +115,12 @@ pick_session(
 
 	list_each (link, &r->sessions) {
 		struct lane_session *ls = session_of(link);
-		size_t load = session_load(ls->session), least;
 
-		if (!session_has_room(ls->session, depth,
-			lane_session_quota(ls, now_us), now_us) ||
-		    !lane_fits(ls, t))
-			continue;
-		if (best == NULL) {
-			best = ls;
-			continue;
-		}
-		least = session_load(best->session);
-		if (load < least ||
-		    (load == 0 && least == 0 &&
-			session_idle_since_us(ls->session) >
-			    session_idle_since_us(best->session)))
+		/* What is quickly told first: there are many sessions. */
+		if ((best == NULL || is_better(ls, best)) &&
+		    session_has_room(ls->session, depth,
+			lane_session_quota(ls, now_us), now_us) &&
+		    lane_fits(ls, t))
 			best = ls;
 	}
 	return best;
