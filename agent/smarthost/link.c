@@ -32,7 +32,7 @@
 #include "common/base/mem.h"
 
 enum {
-	READ_SIZE = 16384,
+	READ_SIZE = 4096, /* the replies to a window; zeroed each time */
 	RECORD_SIZE = 16384, /* SSL3_RT_MAX_PLAIN_LENGTH */
 	READS_PER_TURN = 32, /* one busy peer must not starve the others */
 	WRITES_PER_TURN = 64,
