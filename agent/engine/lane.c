@@ -289,6 +289,7 @@ lane_submit(struct lane *lane, struct request *req, struct moment now)
 		t->route = r;
 		t->number = ++lane->numbered;
 		tempo_on_coming(&r->tempo, now.us);
+		tempo_on_coming(&lane->coming, now.us);
 		lane_put_last(lane, t);
 	}
 	lane_want_kick(lane);

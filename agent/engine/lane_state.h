@@ -77,6 +77,7 @@ struct lane {
 	size_t waiting, in_flight, sessions, dialing;
 	size_t parked; /* of the waiting, whose domain has no token */
 	uint64_t numbered; /* transactions so far */
+	struct tempo coming; /* of all routes: when, and at which intervals */
 	uint32_t random;
 	bool is_kicking, is_draining;
 	const struct pacer_limit *paced_by; /* the last limit that said no */

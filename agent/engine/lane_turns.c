@@ -20,16 +20,24 @@
  *
  * Mail is expected for as long as a dial takes after the last that came, two
  * where it comes one by one, or eight times as long as it was between those
- * before, 0.25 s at most: a queue manager with mail of many logins has one
- * message of this and one of that, and a login with each of them would keep
- * everybody busy.
+ * before: 0.25 s at most, or three dials where that is 0.8 of a dial or less,
+ * so that the next is likely to come while another one dials. A queue manager
+ * with mail of many logins has one message of this and one of that, and a login
+ * with each of them would keep everybody busy. Where none comes to the lane at
+ * all any more, none is expected of anybody.
  *
  * So where there are more logins than places the mail of one that waits here
  * goes together, for a turn or until the session is spent. With L contenders on
- * P places a fair turn comes after ceil(L / P) - 1 turns; nobody waits for
- * twice as long. Where the connections of an account are fewer than the places
- * the same holds for its routes, but that who has two gives one at once to who
- * has none.
+ * P places a fair turn comes after F = ceil(L / P) - 1 turns; nobody waits for
+ * twice as long. Some of that is spent where many begin to wait at once: for
+ * 2 - 1 / F turns, not one, before a place is taken from who still has mail.
+ * Until then that may have ended by itself, and a session ended in the midst of
+ * a login's mail is one more for the rest of it. Where places change hands all
+ * the time everybody waits for longer than that anyway.
+ *
+ * Where the connections of an account are fewer than the places the same holds
+ * for its routes, but that who has two gives one at once to who has none, and
+ * that the wait is for one turn.
  */
 #include "agent/engine/lane_state.h"
 
@@ -41,8 +49,12 @@
 enum {
 	/* What was used a moment ago may be wanted again. */
 	YIELD_AFTER_US = 1000000,
-	/* The next message of who had some a moment ago is waited for. */
+	/* The next message of who had some a moment ago is waited for: */
 	QUIET_MAX_US = 250000,
+	/* ... where the next is likely to come while another one dials, */
+	QUIET_MAX_DIALS = 3,
+	/* ... but not when no mail at all has come for a while, */
+	SILENT_MIN_US = 100000,
 	/* Dials take no more than an eighth of the time. */
 	TURN_DIALS = 8,
 	TURN_MIN_US = 1000000,
@@ -203,22 +215,59 @@ is_due(struct search *s, int64_t at_us)
 	return false;
 }
 
+/* Until then some mail of r may come, as long as any comes at all: so where all
+ * that is left waits for a place, or the queue manager can hand out no more
+ * before some of it has gone, nobody waits for what does not come.
+ */
+static int64_t
+silent_us(const struct lane *lane, double dial_us)
+{
+	int64_t next_us = tempo_next_us(&lane->coming, YIELD_AFTER_US);
+	int64_t least_us =
+	    lane->coming.came_us + (int64_t)fmax(dial_us, SILENT_MIN_US);
+
+	return next_us > least_us ? next_us : least_us;
+}
+
 /* If no more of its mail has come by then, the next is not worth a wait: that
  * would be longer than the dial for it takes, and than it was between others.
  * Where messages come one by one, so that more than a dial may lie between two,
  * the next costs two dials: its own, and that of who got the place meanwhile
  * and has to give it back. Where all came together one is waited for.
+ * Where the next is likely to come while somebody dials, a dial that passes
+ * without it is chance; three seldom are.
  */
 static int64_t
-quiet_us(const struct route *r)
+quiet_us(const struct lane *lane, const struct route *r)
 {
-	double dial_us = fmin(r->tempo.dial_us, YIELD_AFTER_US);
-	int64_t next_us = tempo_next_us(&r->tempo, QUIET_MAX_US);
-	int64_t dialled_us = r->tempo.came_us + (int64_t)dial_us;
+	const struct tempo *t = &r->tempo;
+	double dial_us = fmin(t->dial_us, YIELD_AFTER_US);
+	double max_us = QUIET_MAX_US;
+	int64_t dialled_us = t->came_us + (int64_t)dial_us;
+	int64_t next_us, silent;
 
-	if (tempo_next_us(&r->tempo, YIELD_AFTER_US) > dialled_us)
+	if (5 * t->interval_us <= 4 * dial_us)
+		max_us = fmax(max_us, QUIET_MAX_DIALS * dial_us);
+	next_us = tempo_next_us(t, (int64_t)max_us);
+	if (tempo_next_us(t, YIELD_AFTER_US) > dialled_us)
 		dialled_us += (int64_t)dial_us;
-	return next_us > dialled_us ? next_us : dialled_us;
+	if (next_us < dialled_us)
+		next_us = dialled_us;
+	silent = silent_us(lane, dial_us);
+	return next_us < silent ? next_us : silent;
+}
+
+/* Who has none waits for so long before a place is taken from who still has
+ * mail: 2 - 1 / F turns. Of an account nobody knows how many contend. */
+static int64_t
+patience_us(const struct search *s, int64_t turn)
+{
+	size_t places = (size_t)s->lane->set->lane_connection_limit;
+	size_t fair = s->lane->contenders > places && !s->of_account
+			  ? (s->lane->contenders - 1) / places
+			  : 1;
+
+	return 2 * turn - turn / (int64_t)fair;
 }
 
 /* What it has is answered in the time of a dial: QUIT may go with it. */
@@ -254,14 +303,14 @@ rank_of(struct search *s, const struct lane_session *ls, size_t held)
 		return 4;
 	if (s->want != LANE_WANTS_ONE)
 		return 0;
-	if (is_through && is_due(s, quiet_us(r))) {
+	if (is_through && is_due(s, quiet_us(s->lane, r))) {
 		if (is_idle)
 			return 3;
 		if (is_nearly_idle(ls, s->now_us))
 			return 2;
 	}
-	return is_due(
-	    s, (ls->began_us > since_us ? ls->began_us : since_us) + turn);
+	return is_due(s, ls->began_us + turn) &&
+	       is_due(s, since_us + patience_us(s, turn));
 }
 
 /* Of the same rank: the one that is missed less. */

@@ -4,7 +4,8 @@
 
 #include "common/base/log.h"
 
-/* Of the newest: one part of so many. */
+/* Of the newest: one part of so many; of intervals their mean until there are
+ * as many. */
 enum { DIALS_SMOOTHED = 4, MESSAGES_SMOOTHED = 16, COMING_SMOOTHED = 8 };
 
 /* What comes later than that after the one before is the first of others. */
@@ -56,7 +57,11 @@ tempo_on_coming(struct tempo *t, int64_t now_us)
 		t->interval_us = (double)since_us;
 	else
 		t->interval_us +=
-		    ((double)since_us - t->interval_us) / COMING_SMOOTHED;
+		    ((double)since_us - t->interval_us) / t->intervals;
+	if (t->interval_us == 0)
+		t->intervals = 1;
+	else if (t->intervals < COMING_SMOOTHED)
+		t->intervals++;
 	t->came = tempo_coming(t, now_us) + 1;
 	t->came_us = now_us;
 }

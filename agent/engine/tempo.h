@@ -10,7 +10,7 @@
  *   coming    what comes in the time that a dial takes: each that came is
  *             forgotten by and by over that time
  *   interval  from one that came to the next, as long as they come within a
- *             second of each other
+ *             second of each other: the mean of the first eight, then smoothed
  *
  * Pure values, in microseconds; time is an argument.
  */
@@ -27,6 +27,7 @@ struct tempo {
 	double came; /* as of then: */
 	int64_t came_us;
 	double interval_us; /* 0: none is known, or all came at once */
+	int intervals; /* the next one is one part of so many of it */
 };
 
 /* A dial worked / a session that had mail was rid of one message. */

@@ -169,6 +169,8 @@ static size_t
 dials_for_shuffled(size_t logins, size_t each, size_t per_s, unsigned seed)
 {
 	size_t count = logins * each, come = 0, dials;
+	/* A turn is 8 dials of 0.14 s. */
+	int64_t fair_ms = (int64_t)((logins - 1) / 20) * 1120;
 	size_t *order = mem_zarray(count, sizeof(*order));
 	char domain[16];
 	struct world w;
@@ -195,6 +197,10 @@ dials_for_shuffled(size_t logins, size_t each, size_t per_s, unsigned seed)
 	}
 	world_finish(&w, 3600000);
 	world_check_all_sent(&w);
+	for (size_t i = 0; i < count; i++)
+		assert_true(
+		    w.messages[i].done_ms - w.messages[i].submitted_ms <=
+		    2 * fair_ms);
 	dials = w.dials;
 	world_fini(&w);
 	mem_free(order);
@@ -202,17 +208,102 @@ dials_for_shuffled(size_t logins, size_t each, size_t per_s, unsigned seed)
 }
 
 /* Messages of a login come by chance: a gap that is long for once is not the
- * end of its mail. */
+ * end of its mail. Where they come for two seconds, eighty logins wait for
+ * places, and who has one keeps it until then.
+ */
 static void
 shuffled_mail_needs_few_sessions_more_than_there_are_logins(void **state)
 {
-	enum { LOGINS = 100, SEEDS = 4 };
-	size_t dials = 0;
+	enum { LOGINS = 100, SEEDS = 2 };
+	static const struct {
+		size_t per_s, percent;
+	} rows[] = {{1000, 120}, {1200, 115}, {2000, 106}};
 
 	(void)state;
-	for (unsigned seed = 1; seed <= SEEDS; seed++)
-		dials += dials_for_shuffled(LOGINS, 20, 2000, seed);
-	assert_true(dials * 100 <= (size_t)SEEDS * LOGINS * 106);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		size_t dials = 0;
+
+		for (unsigned seed = 1; seed <= SEEDS; seed++)
+			dials +=
+			    dials_for_shuffled(LOGINS, 20, rows[i].per_s, seed);
+		assert_true(
+		    dials * 100 <= (size_t)SEEDS * LOGINS * rows[i].percent);
+	}
+}
+
+/* One place. A login with a message each 0.1 s has none for 0.35 s once, when
+ * others have many: it keeps the place. Then none comes at all: that is the end
+ * of its mail as well, which is seen in the time of a dial.
+ */
+static void
+next_message_is_waited_for_while_any_come(void **state)
+{
+	char one[] = "one.test", two[] = "two.test";
+	struct world w;
+
+	(void)state;
+	begin(&w, 1, 1, 200);
+	w.server.rtt_ms = 20;
+	w.sender_domain = one;
+	for (int i = 0; i < 6; i++) {
+		world_submit(&w, 1);
+		world_run(&w, i < 5 ? 100 : 10);
+	}
+	w.sender_domain = two;
+	for (int i = 0; i < 34; i++) {
+		world_submit(&w, 1);
+		world_run(&w, 10);
+	}
+	assert_int_equal(w.quits, 0);
+	w.sender_domain = one;
+	world_submit(&w, 1);
+	world_run(&w, 130);
+	assert_int_equal(w.quits, 0);
+	world_run(&w, 50);
+	assert_int_equal(w.quits, 1);
+	world_finish(&w, 60000);
+	world_check_all_sent(&w);
+	assert_int_equal(w.dials, 2);
+	world_fini(&w);
+}
+
+/* Ten places are had by logins with mail without end, and others come, whose
+ * fair turn comes after one turn, or two: 2 - 1 / 1 turns, and 2 - 1 / 2.
+ */
+static void
+who_comes_with_many_waits_a_little_longer_for_the_first_turn(void **state)
+{
+	enum { PLACES = 10, EACH = 150, TURN_MS = 5600 };
+	static const struct {
+		int others, fair, wait_ms;
+	} rows[] = {{10, 1, TURN_MS}, {20, 2, TURN_MS * 3 / 2}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char domain[16] = "had.test";
+		struct world w;
+
+		begin(&w, PLACES, PLACES, PLACES * EACH + 20);
+		w.set.lane_messages_per_connection = 1000000;
+		w.server.reply_ms = 20;
+		w.sender_domain = domain;
+		world_submit(&w, PLACES * EACH);
+		world_run(&w, 1000);
+		w.logins = 20;
+		(void)snprintf(domain, sizeof(domain), "wait.test");
+		world_submit(&w, (size_t)rows[i].others);
+		world_run(&w, rows[i].wait_ms - 10);
+		assert_int_equal(w.lane->finishing, 0);
+		world_run(&w, 20);
+		assert_true(w.lane->finishing > 0);
+		world_finish(&w, 3600000);
+		world_check_all_sent(&w);
+		for (size_t n = PLACES * EACH; n < w.count; n++)
+			assert_true(w.messages[n].done_ms -
+					w.messages[n].submitted_ms <=
+				    2 * rows[i].fair * TURN_MS);
+		world_fini(&w);
+	}
 }
 
 /* A few messages of each login, one login after the other: whoever is through
@@ -627,6 +718,9 @@ main(void)
 		session_stays_while_mail_of_its_login_keeps_coming),
 	    cmocka_unit_test(
 		shuffled_mail_needs_few_sessions_more_than_there_are_logins),
+	    cmocka_unit_test(next_message_is_waited_for_while_any_come),
+	    cmocka_unit_test(
+		who_comes_with_many_waits_a_little_longer_for_the_first_turn),
 	    cmocka_unit_test(
 		place_of_who_had_all_his_mail_at_once_is_free_soon),
 	    cmocka_unit_test(

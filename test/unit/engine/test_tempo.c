@@ -91,9 +91,13 @@ next_is_waited_for_as_long_as_those_before_were_apart(void **state)
 		tempo_on_coming(&t, now += 100000);
 	assert_int_equal(tempo_next_us(&t, 1000000), now + 800000);
 	assert_int_equal(tempo_next_us(&t, 250000), now + 250000);
-	/* The first of others, long after. */
+	/* The first of others, long after, and those: few, one like another. */
 	tempo_on_coming(&t, now += 1000001);
 	assert_int_equal(tempo_next_us(&t, 1000000), now);
+	tempo_on_coming(&t, now += 20000);
+	tempo_on_coming(&t, now += 100000);
+	tempo_on_coming(&t, now += 60000);
+	assert_int_equal(tempo_next_us(&t, 1000000), now + 480000);
 }
 
 int
