@@ -355,6 +355,17 @@ print_others(const struct command *c, const struct replay_lane *lane)
 }
 
 static void
+print_hosts(const struct maillog *log)
+{
+	if (log->other_host[0] != '\0')
+		printf(
+		    "  hosts        lines of %s and of %s are in the log, all "
+		    "replayed as of one host; of one alone: "
+		    "grep ' NAME ' LOG >FILE\n",
+		    log->host, log->other_host);
+}
+
+static void
 print_lane(const struct command *c, const struct replay_lane *lane)
 {
 	char from[64], to[64];
@@ -373,6 +384,7 @@ print_lane(const struct command *c, const struct replay_lane *lane)
 	print_backlog("by the log", &lane->was, lane->log->first_ms);
 	print_backlog("replayed", &lane->would, lane->log->first_ms);
 	print_sessions(lane);
+	print_hosts(lane->log);
 	if (lane->log->vague > 0)
 		printf(
 		    "  vague        %zu messages: the log has whole seconds, "
@@ -392,6 +404,19 @@ print_lane(const struct command *c, const struct replay_lane *lane)
 		       "time\n",
 		    lane->left);
 	print_others(c, lane);
+}
+
+static json_t *
+hosts_of(const struct maillog *log)
+{
+	json_t *names = json_array();
+
+	if (log->host[0] != '\0')
+		(void)json_array_append_new(names, clean_string(log->host));
+	if (log->other_host[0] != '\0')
+		(void)json_array_append_new(
+		    names, clean_string(log->other_host));
+	return names;
 }
 
 static json_t *
@@ -416,6 +441,7 @@ json_of(const struct replay_lane *lane)
 	    (json_int_t)lane->log->vague, "unknown",
 	    (json_int_t)lane->log->unknown, "quotas", quotas);
 	(void)json_object_set_new(o, "name", clean_string(lane->name));
+	(void)json_object_set_new(o, "hosts", hosts_of(lane->log));
 	(void)json_object_set_new(o, "by_the_log",
 	    json_pack("{s:I, s:f, s:f, s:f, s:I, s:I, s:I, s:I}", "messages",
 		(json_int_t)lane->was_sent, "p50_s", lane->was_p50_s, "p95_s",

@@ -12,6 +12,7 @@
 #include "common/base/mem.h"
 #include "common/base/slice.h"
 #include "common/postfix/queueid.h"
+#include "common/shared/board.h"
 
 enum {
 	READ_SIZE = 1 << 16,
@@ -445,10 +446,26 @@ on_other(struct reading *r, const char *id, double now_s, bool is_whole)
 		(void)open_of(r, id, now_s, is_whole);
 }
 
-/* "NAME/PROGRAM[PID]:" into program and *pid, 0: there is none; what follows
- * it, or NULL. */
+/* Who wrote a line. */
+struct writer {
+	char host[MAILLOG_HOST]; /* cut to that */
+	char program[MAILLOG_PROGRAM];
+	uint64_t process; /* 0: not known */
+};
+
+static uint64_t
+process_of(const char *host, const char *number)
+{
+	char name[MAILLOG_HOST + 16];
+	unsigned long pid = strtoul(number, NULL, 10);
+
+	(void)snprintf(name, sizeof(name), "%s %lu", host, pid);
+	return pid != 0 ? board_hash(name) : 0;
+}
+
+/* "HOST NAME/PROGRAM[PID]:"; what follows it, or NULL. */
 static const char *
-take_program(const char *text, char program[MAILLOG_PROGRAM], uint32_t *pid)
+take_writer(const char *text, struct writer *w)
 {
 	const char *host_end = strchr(text, ' '), *tag, *end, *slash;
 	size_t n;
@@ -465,9 +482,11 @@ take_program(const char *text, char program[MAILLOG_PROGRAM], uint32_t *pid)
 	n = (size_t)(end - slash - 1);
 	if (n == 0 || n >= MAILLOG_PROGRAM)
 		return NULL;
-	memcpy(program, slash + 1, n);
-	program[n] = '\0';
-	*pid = *end == '[' ? (uint32_t)strtoul(end + 1, NULL, 10) : 0;
+	memcpy(w->program, slash + 1, n);
+	w->program[n] = '\0';
+	(void)snprintf(
+	    w->host, sizeof(w->host), "%.*s", (int)(host_end - text), text);
+	w->process = *end == '[' ? process_of(w->host, end + 1) : 0;
 	end = strstr(end, ": ");
 	return end != NULL ? end + 2 : NULL;
 }
@@ -491,26 +510,26 @@ take_id(const char *text, char id[ID_SIZE])
  */
 
 static struct maillog_owner *
-owner_of(const struct maillog_owners *owners, uint32_t pid)
+owner_of(const struct maillog_owners *owners, uint64_t process)
 {
 	/* A process has many lines in a row. */
 	for (size_t i = owners->count; i > 0; i--)
-		if (owners->v[i - 1].pid == pid)
+		if (owners->v[i - 1].process == process)
 			return &owners->v[i - 1];
 	return NULL;
 }
 
 /* "... lane=NAME left_out=... why="..."" */
 static void
-note_owner(struct maillog_owners *owners, uint32_t pid, const char *line)
+note_owner(struct maillog_owners *owners, uint64_t process, const char *line)
 {
 	static const char key[] = " lane=";
 	const char *why = strstr(line, " why="), *at = strstr(line, key);
-	struct maillog_owner *owner = owner_of(owners, pid);
+	struct maillog_owner *owner = owner_of(owners, process);
 	char lane[MAILLOG_LANE];
 	size_t n;
 
-	if (at == NULL || (why != NULL && at > why) || pid == 0)
+	if (at == NULL || (why != NULL && at > why) || process == 0)
 		return;
 	at += strlen(key);
 	n = strcspn(at, " ");
@@ -522,7 +541,7 @@ note_owner(struct maillog_owners *owners, uint32_t pid, const char *line)
 		owners->v = mem_realloc(
 		    owners->v, (owners->count + 1) * sizeof(owners->v[0]));
 		owner = &owners->v[owners->count++];
-		owner->pid = pid;
+		owner->process = process;
 		memcpy(owner->lane, lane, n + 1);
 	} else if (strcmp(owner->lane, lane) != 0) {
 		owner->lane[0] = '\0';
@@ -540,14 +559,14 @@ maillog_owners_have(const struct maillog_owners *owners, const char *lane)
 
 /* *is_known: that it is this lane's. */
 static bool
-is_chosen(const struct reading *r, uint32_t pid, bool *is_known)
+is_chosen(const struct reading *r, uint64_t process, bool *is_known)
 {
 	const struct maillog_owner *owner;
 
 	*is_known = true;
 	if (r->choice == NULL)
 		return true;
-	owner = owner_of(r->choice->owners, pid);
+	owner = owner_of(r->choice->owners, process);
 	if (owner != NULL && owner->lane[0] != '\0')
 		return strcmp(owner->lane, r->choice->lane) == 0;
 	*is_known = false;
@@ -555,18 +574,29 @@ is_chosen(const struct reading *r, uint32_t pid, bool *is_known)
 }
 
 static void
-take_text(struct reading *r, const char *program, uint32_t pid,
-    const char *text, double now_s, bool is_whole)
+note_host(struct maillog *log, const char *host)
+{
+	char *place = log->host;
+
+	if (place[0] != '\0' && strcmp(place, host) != 0)
+		place = log->other_host;
+	if (place[0] == '\0')
+		(void)snprintf(place, MAILLOG_HOST, "%s", host);
+}
+
+static void
+take_text(struct reading *r, const struct writer *w, const char *text,
+    double now_s, bool is_whole)
 {
 	char id[ID_SIZE];
 	const char *rest;
-	bool is_ours = strcmp(program, r->log->program) == 0, is_known;
+	bool is_ours = strcmp(w->program, r->log->program) == 0, is_known;
 
 	if (is_ours && strncmp(text, "session=", 8) == 0 &&
 	    strstr(text, " end=") != NULL) {
 		if (r->owners != NULL)
-			note_owner(r->owners, pid, text);
-		else if (is_chosen(r, pid, &is_known))
+			note_owner(r->owners, w->process, text);
+		else if (is_chosen(r, w->process, &is_known))
 			on_session(r, text, now_s, is_whole);
 		return;
 	}
@@ -574,9 +604,11 @@ take_text(struct reading *r, const char *program, uint32_t pid,
 	if (rest == NULL)
 		return;
 	if (is_ours && strncmp(rest, "to=<", 4) == 0) {
-		if (is_chosen(r, pid, &is_known))
+		if (is_chosen(r, w->process, &is_known)) {
+			note_host(r->log, w->host);
 			on_delivery(r, id, rest, now_s, is_whole, is_known);
-	} else if (strcmp(program, "qmgr") == 0) {
+		}
+	} else if (strcmp(w->program, "qmgr") == 0) {
 		on_qmgr(r, id, rest, now_s, is_whole);
 	} else {
 		on_other(r, id, now_s, is_whole);
@@ -586,9 +618,8 @@ take_text(struct reading *r, const char *program, uint32_t pid,
 static void
 take_line(struct reading *r, const char *line)
 {
-	char program[MAILLOG_PROGRAM];
+	struct writer w;
 	const char *text;
-	uint32_t pid;
 	double now_s;
 	bool is_whole;
 
@@ -598,9 +629,9 @@ take_line(struct reading *r, const char *line)
 		return;
 	if (!take_time(r, line, &now_s, &is_whole, &text))
 		return;
-	text = take_program(text, program, &pid);
+	text = take_writer(text, &w);
 	if (text != NULL)
-		take_text(r, program, pid, text, now_s, is_whole);
+		take_text(r, &w, text, now_s, is_whole);
 }
 
 /* ---- all of it -------------------------------------------------------------

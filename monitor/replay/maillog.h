@@ -18,7 +18,9 @@
  *
  * Where several lanes log alike, a process is the lane's that one of its lines
  * names: maillog_owners_read() finds them, before the log is read for a lane. A
- * number that two lanes' processes had one after the other is nobody's.
+ * process is a number at a host; one that two lanes' processes had one after
+ * the other is nobody's. Lines of several hosts in one log are taken together,
+ * which is told.
  */
 #ifndef MAILLOG_H
 #define MAILLOG_H
@@ -27,10 +29,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { MAILLOG_PROGRAM = 64, MAILLOG_LANE = 64 };
+enum { MAILLOG_PROGRAM = 64, MAILLOG_LANE = 64, MAILLOG_HOST = 256 };
 
 struct maillog_owner {
-	uint32_t pid;
+	uint64_t process; /* of its host and number */
 	char lane[MAILLOG_LANE]; /* "": nobody's */
 };
 
@@ -63,6 +65,8 @@ struct maillog {
 			 when */
 	size_t sessions; /* at once, at least; 0: not known */
 	size_t unknown; /* messages of processes that may be another lane's */
+	char host[MAILLOG_HOST]; /* of the first delivery */
+	char other_host[MAILLOG_HOST]; /* of the first of another one, or "" */
 	int64_t first_ms, last_ms;
 	/* What cannot be had faster: */
 	double before_ms; /* from the coming to the queue manager's hands */

@@ -161,6 +161,42 @@ maillog_tells_lanes_apart_that_log_alike(void **state)
 	assert_int_equal(fclose(f), 0);
 }
 
+/* Numbers of processes are a host's own. */
+static void
+maillog_tells_hosts_apart(void **state)
+{
+#define AT_HOST(host, pid, rest) " " host " postfix/smtp[" pid "]: " rest "\n"
+#define TO "to=<x@d>, delay=1, delays=0/0/0/1, status=sent (x)"
+#define LANE(lane) "session=a end=idle lane=" lane " left_out=0 why=\"x\""
+	static const char text[] =
+	    AT "10.0" AT_HOST("a.example", "11", "QABC01: " TO) AT
+	    "10.0" AT_HOST("b.example", "11", "QABC02: " TO) AT
+	    "11.0" AT_HOST("a.example", "11", LANE("fast")) AT
+	    "11.0" AT_HOST("b.example", "11", LANE("slow"));
+	FILE *f = tmpfile();
+	struct maillog_owners owners;
+	struct maillog log;
+
+	(void)state;
+	assert_non_null(f);
+	assert_true(fputs(text, f) >= 0);
+	assert_int_equal(fflush(f), 0);
+	owners = owners_of(f);
+	read_chosen(&log, f, &owners, "fast", true);
+	assert_int_equal(log.count, 1);
+	assert_int_equal(log.unknown, 0);
+	assert_string_equal(log.host, "a.example");
+	assert_string_equal(log.other_host, "");
+	maillog_fini(&log);
+	read_text(&log, "smtp", text);
+	assert_int_equal(log.count, 2);
+	assert_string_equal(log.host, "a.example");
+	assert_string_equal(log.other_host, "b.example");
+	maillog_fini(&log);
+	maillog_owners_fini(&owners);
+	assert_int_equal(fclose(f), 0);
+}
+
 #define ANSWER                                                                 \
 	" mx postfix/smtp[1]: QABCD1: to=<x@d>, delay=1, delays=0/0/0/1, "     \
 	"status=sent (x)\n"
@@ -334,6 +370,7 @@ main(void)
 		maillog_has_when_messages_came_and_how_long_they_took),
 	    cmocka_unit_test(maillog_takes_its_own_program_and_nothing_else),
 	    cmocka_unit_test(maillog_tells_lanes_apart_that_log_alike),
+	    cmocka_unit_test(maillog_tells_hosts_apart),
 	    cmocka_unit_test(maillog_guesses_a_dial_that_no_line_has),
 	    cmocka_unit_test(
 		maillog_spreads_whole_seconds_and_knows_a_new_year),
