@@ -16,7 +16,7 @@ forget_wordings(struct manner *m)
 	memset(m->wordings, 0, sizeof(m->wordings));
 	memset(m->next, 0, sizeof(m->next));
 	m->is_ambiguous = false;
-	m->is_seen = false;
+	m->is_seen = m->is_confirmed = false;
 }
 
 enum {
@@ -100,6 +100,7 @@ manner_lost_place(struct manner *m, enum session_mode mode, int64_t now_us)
 void
 manner_taken(struct manner *m)
 {
+	m->is_confirmed = true;
 	if (m->taken_since < MANNER_LOST_APART)
 		m->taken_since++;
 }
@@ -199,11 +200,41 @@ manner_learn(struct manner *m, enum manner_answer answer, uint64_t wording)
 	m->wordings[answer][m->next[answer]++ % MANNER_WORDINGS] = wording;
 }
 
+bool
+manner_is_usual(
+    const struct manner *m, enum manner_answer answer, uint64_t wording)
+{
+	CHECK(answer < ANSWER_KINDS);
+	return m->wordings[answer][0] == 0 || is_among(m, answer, wording);
+}
+
+bool
+manner_is_new(const struct manner *m, uint64_t wording)
+{
+	for (enum manner_answer a = 0; a < ANSWER_KINDS; a++)
+		if (is_among(m, a, wording))
+			return false;
+	return true;
+}
+
+/* Of an envelope, its end and what stands between two. The first of a kind is
+ * learned first. */
+static bool
+is_whole(const struct manner *m)
+{
+	return m->wordings[ANSWER_RSET][0] != 0 &&
+	       m->wordings[ANSWER_MAIL][0] != 0 &&
+	       m->wordings[ANSWER_RCPT][0] != 0 &&
+	       m->wordings[ANSWER_END][0] != 0;
+}
+
 enum manner_answer
 manner_only(const struct manner *m, uint64_t wording)
 {
 	enum manner_answer found = ANSWER_KINDS;
 
+	if (!is_whole(m))
+		return ANSWER_KINDS;
 	for (enum manner_answer a = 0; a < ANSWER_KINDS; a++) {
 		if (!is_among(m, a, wording))
 			continue;
@@ -230,11 +261,7 @@ manner_is_known(const struct manner *m, enum manner_answer answer)
 bool
 manner_tells_ends(const struct manner *m)
 {
-	/* The first of a kind is learned first. */
-	return m->wordings[ANSWER_RSET][0] != 0 &&
-	       m->wordings[ANSWER_MAIL][0] != 0 &&
-	       m->wordings[ANSWER_RCPT][0] != 0 &&
-	       manner_is_known(m, ANSWER_END);
+	return manner_is_known(m, ANSWER_END);
 }
 
 /* One that is the answer to nothing else, else the first. */

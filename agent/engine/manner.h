@@ -61,6 +61,7 @@ struct manner {
 	uint64_t wordings[ANSWER_KINDS][MANNER_WORDINGS]; /* 0: none */
 	unsigned next[ANSWER_KINDS]; /* to be written over */
 	bool is_seen; /* an end of data was answered, since it was cleared */
+	bool is_confirmed; /* a message was proven since they were learned */
 	/* A first message was answered so that its end could not be told from
 	 * the rest: no windows of BDAT before that is known. */
 	bool is_ambiguous;
@@ -117,8 +118,16 @@ enum manner_answer manner_answer_to(enum command_kind kind);
 void manner_learn(
     struct manner *m, enum manner_answer answer, uint64_t wording);
 
-/* The only kind of answer that was ever worded so; ANSWER_KINDS: none, or
- * several. */
+/* This kind of answer was worded so before, or nothing is known of it. */
+bool manner_is_usual(
+    const struct manner *m, enum manner_answer answer, uint64_t wording);
+
+/* No kind of answer was. */
+bool manner_is_new(const struct manner *m, uint64_t wording);
+
+/* The only kind of answer that was ever worded so; ANSWER_KINDS: none, several,
+ * or a kind that each session may meet is not known at all, so that it may be
+ * worded like any other. */
 enum manner_answer manner_only(const struct manner *m, uint64_t wording);
 
 /* Some wording of this kind is the answer to nothing else. */

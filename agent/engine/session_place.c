@@ -68,9 +68,20 @@ is_telling(const struct pipelined *c, uint64_t wording)
 	return c->owner->wordings[ANSWER_CHUNK] != wording;
 }
 
+/* What was heard since the last proof was worded as is known of this host: else
+ * another server may be there now, which says to one kind of command what is
+ * remembered of another, or what is remembered was shifted. */
+static bool
+speaks_as_known(const struct session *s)
+{
+	return s->unusual_off <= s->proven_off;
+}
+
 /* The reply to the RSET behind a message that teaches (RSET MAIL RCPT BDAT
  * RSET). One reply too many or too few in between, and it is not worded as that
- * to the first RSET, if the one before it is worded otherwise. */
+ * to the first RSET. Unless an end is: then two replies to one command look as
+ * if the next command were answered like it, and of several recipients one
+ * might have been refused twice. */
 static bool
 is_taught(const struct pipelined *c, uint64_t wording)
 {
@@ -80,12 +91,13 @@ is_taught(const struct pipelined *c, uint64_t wording)
 	if (t == NULL || c->kind != COMMAND_RSET || t->mail == MAIL_UNANSWERED)
 		return false;
 	w = t->wordings;
-	if (wording != w[ANSWER_RSET])
+	if (wording != w[ANSWER_RSET] || w[ANSWER_MAIL] == 0 ||
+	    w[ANSWER_MAIL] == wording || w[ANSWER_MAIL] == w[ANSWER_RCPT])
 		return false;
-	if (w[ANSWER_END] != 0)
-		return w[ANSWER_END] != wording;
-	return w[ANSWER_MAIL] != 0 && w[ANSWER_MAIL] != wording &&
-	       w[ANSWER_RCPT] != wording;
+	if (w[ANSWER_END] == 0)
+		return t->count == 1 && w[ANSWER_RCPT] != wording;
+	return t->rcpts_accepted == t->count && w[ANSWER_END] != wording &&
+	       w[ANSWER_END] != w[ANSWER_RCPT];
 }
 
 /* One reply too many before it, and that to a command that nothing but a
@@ -110,13 +122,15 @@ session_weigh(
 	if (!reply_is_as_sent(reply))
 		return PLACE_UNKNOWN;
 	if (reply->code / 100 == 2 && is_taught(c, wording))
-		return PLACE_PROVEN;
+		return PLACE_TAUGHT;
 	if (reply->code / 100 != 2)
 		return PLACE_UNKNOWN;
 	if (only == ANSWER_KINDS)
 		return is_behind_refusal(s, c) ? PLACE_PROVEN : PLACE_UNKNOWN;
 	if (only == answer)
-		return is_telling(c, wording) ? PLACE_PROVEN : PLACE_UNKNOWN;
+		return is_telling(c, wording) && speaks_as_known(s)
+			   ? PLACE_PROVEN
+			   : PLACE_UNKNOWN;
 	if (only == ANSWER_END) {
 		bool is_new = answer == ANSWER_XFORWARD &&
 			      s->manner->wordings[ANSWER_XFORWARD][0] == 0;
@@ -261,6 +275,8 @@ session_ask_for_proof(struct session *s, struct moment now)
 {
 	if (!is_all_read(s))
 		return false;
+	if (s->taught_off > s->proven_off)
+		session_prove(s, s->taught_off, now);
 	if (s->mode != SESSION_BDAT)
 		prove_alone(s, now);
 	if (session_held(s) == 0 || s->cur != NULL)

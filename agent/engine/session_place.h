@@ -27,6 +27,7 @@ unsigned session_xforward(const struct session *s, const struct transaction *t);
 enum place {
 	PLACE_UNKNOWN, /* may be the reply to this command */
 	PLACE_PROVEN, /* is */
+	PLACE_TAUGHT, /* is, if nothing comes that was not asked for */
 	PLACE_LOST, /* is not */
 };
 

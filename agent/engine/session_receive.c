@@ -418,6 +418,18 @@ take_answer(struct session *s, struct transaction *t, enum command_kind kind,
 	}
 }
 
+/* Words that this host is not known to have for such a command. They vary with
+ * recipients, or with the hosts of a name, which says nothing once a message
+ * was proven, unless they are another kind's. */
+static bool
+is_unusual(const struct manner *m, enum manner_answer answer, uint64_t wording)
+{
+	if (answer == ANSWER_XFORWARD || answer == ANSWER_CHUNK)
+		return false;
+	return !manner_is_usual(m, answer, wording) &&
+	       (!m->is_confirmed || !manner_is_new(m, wording));
+}
+
 /* Notes the reply to the oldest command, which was that of c, in what is known
  * of t. */
 static void
@@ -441,6 +453,8 @@ note_answer(struct session *s, struct transaction *t, const struct pipelined *c,
 		return;
 	if (t->wordings[answer] == 0)
 		t->wordings[answer] = wording;
+	if (is_unusual(s->manner, answer, wording))
+		s->unusual_off = c->end_off;
 	/* Another host than those that are known. */
 	if (answer == ANSWER_END && s->mode == SESSION_BDAT && !t->is_teacher &&
 	    manner_only(s->manner, wording) != ANSWER_END)
@@ -527,6 +541,8 @@ on_answer(struct session *s, const struct reply *reply, struct moment now)
 	s->was_refused = reply->sent_code >= 400;
 	if (place == PLACE_PROVEN)
 		session_prove(s, c.begin_off, now);
+	else if (place == PLACE_TAUGHT)
+		s->taught_off = c.end_off;
 	s->answering_off = c.end_off;
 	take_answer(s, t, c.kind, c.rcpt, reply, now);
 	s->answering_off = 0;

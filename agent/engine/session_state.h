@@ -128,6 +128,11 @@ struct session {
 	int64_t held_us;
 	uint64_t answering_off; /* end of the command being answered; else 0 */
 	uint64_t proven_off; /* replies up to there are their commands' */
+	uint64_t taught_off; /* likewise, if no reply came that is one too many
+			      */
+	/* End of the last command of an envelope that was answered in words
+	 * that are not known of its kind. */
+	uint64_t unusual_off;
 	/* End of the last command of a message without recipients that was
 	 * answered, or of a DATA that was refused; a 2xx to it cannot be. */
 	uint64_t refused_off;

@@ -158,6 +158,7 @@ rig_init(struct rig *rig, enum session_mode mode)
 	rig_teach(rig, ANSWER_MAIL, RIG_MAIL);
 	rig_teach(rig, ANSWER_RCPT, RIG_RCPT);
 	rig_teach(rig, ANSWER_END, RIG_TAKEN);
+	rig->manner.is_confirmed = true;
 }
 
 void

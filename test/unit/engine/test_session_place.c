@@ -45,6 +45,8 @@ struct world {
 	size_t every, said; /* each so many-th reply */
 	int depth;
 	bool is_alike; /* "250 ok" to everything */
+	const char *const
+	    *words; /* NULL: its own; else by enum manner_answer */
 	size_t in_doubt, sessions;
 };
 
@@ -87,6 +89,32 @@ tamper(struct world *w, const char *line, size_t n)
 	assert_true(buf_add(out, line, n));
 }
 
+/* What the server of these words says instead of a line of the model's. */
+static const char *
+reword(const struct world *w, const char *line, size_t n)
+{
+	static const struct {
+		const char *text;
+		enum manner_answer answer;
+	} kinds[] = {
+	    {"reset", ANSWER_RSET},
+	    {"sender ok", ANSWER_MAIL},
+	    {"recipient", ANSWER_RCPT},
+	    {"chunk", ANSWER_CHUNK},
+	    {"end of content", ANSWER_END},
+	};
+
+	if (line[0] != '2' || line[1] != '5')
+		return line;
+	if (w->is_alike)
+		return "250 ok\r\n";
+	for (size_t i = 0; w->words != NULL && i < 5; i++)
+		if (memmem(line, n, kinds[i].text, strlen(kinds[i].text)) !=
+		    NULL)
+			return w->words[kinds[i].answer];
+	return line;
+}
+
 static void
 take_replies(struct world *w)
 {
@@ -95,12 +123,10 @@ take_replies(struct world *w)
 	while (all.n > 0) {
 		const char *end = memmem(all.p, all.n, "\r\n", 2);
 		size_t n = (size_t)(end - all.p) + 2;
-		const char *line = all.p;
+		const char *line = reword(w, all.p, n);
 
-		if (w->is_alike && line[0] == '2' && line[1] == '5') {
-			line = "250 ok\r\n";
+		if (line != all.p)
 			n = strlen(line);
-		}
 		if (w->sessions < BAD_SESSIONS && ++w->said % w->every == 0)
 			tamper(w, line, n);
 		else
@@ -297,6 +323,77 @@ nothing_is_believed_that_did_not_happen(void **state)
 					    every, every % 5 == 0);
 }
 
+/* Words of four kinds, drawn from few, so that what one server says to one
+ * kind of command another one says to another. */
+static void
+draw_words(struct fixture_random *random, const char *words[ANSWER_KINDS])
+{
+	static const char *const some[] = {
+	    "250 ok\r\n", "250 fine\r\n", "250 2.0.0 so\r\n", "250 well\r\n"};
+
+	for (int a = 0; a < ANSWER_KINDS; a++)
+		words[a] = some[fixture_random_below(random, 4)];
+}
+
+static void
+try_words(struct fixture_random *random, enum tampering tampering, int depth,
+    size_t every, bool is_stranger)
+{
+	static const enum manner_answer remembered[] = {
+	    ANSWER_RSET, ANSWER_MAIL, ANSWER_RCPT, ANSWER_END};
+	const char *words[ANSWER_KINDS], *others[ANSWER_KINDS];
+	struct world w = {.random = random,
+	    .tampering = tampering,
+	    .depth = depth,
+	    .every = every,
+	    .words = words};
+
+	draw_words(random, words);
+	draw_words(random, others);
+	rig_init(&w.rig, SESSION_BDAT);
+	manner_init(&w.rig.manner);
+	for (size_t i = 0; is_stranger && i < 4; i++)
+		rig_teach(&w.rig, remembered[i], others[remembered[i]]);
+	buf_init(&w.replies, WIRE_MAX);
+	for (size_t i = 0; i < MESSAGES; i++)
+		add_message(&w);
+	run(&w);
+	if (is_stranger && tampering == NOTHING)
+		w.tampering = EXTRA; /* in doubt, and said to be */
+	check(&w);
+	rig_fini(&w.rig);
+	buf_fini(&w.replies);
+}
+
+static void
+try_all_words(bool is_stranger)
+{
+	static const int depths[] = {1, 10, 50};
+	struct fixture_random random;
+
+	fixture_random_init(&random);
+	for (int kind = NOTHING; kind < TAMPERINGS; kind++)
+		for (size_t d = 0; d < 3; d++)
+			for (size_t every = 4; every < 40; every++)
+				try_words(&random, (enum tampering)kind,
+				    depths[d], every, is_stranger);
+}
+
+static void
+no_server_is_misheard_whatever_its_words(void **state)
+{
+	(void)state;
+	try_all_words(false);
+}
+
+/* The host has another server than the one whose words are remembered. */
+static void
+words_of_another_server_prove_nothing(void **state)
+{
+	(void)state;
+	try_all_words(true);
+}
+
 /* ---- one reply ------------------------------------------------------------
  */
 
@@ -392,6 +489,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_reply_says_where_it_stands),
+	    cmocka_unit_test(no_server_is_misheard_whatever_its_words),
+	    cmocka_unit_test(words_of_another_server_prove_nothing),
 	    cmocka_unit_test(nothing_is_believed_that_did_not_happen),
 	};
 
