@@ -666,9 +666,10 @@ candidates_new(struct loop *loop, struct resolver *resolver,
 	c->level = level;
 	c->past = mem_strdup(past);
 	c->rest = slice_str(c->text);
-	c->found = mem_zarray(ADDRS_MAX, sizeof(*c->found));
-	c->chosen = mem_zarray(ADDRS_MAX, sizeof(*c->chosen));
-	c->held = mem_zarray(HELD_MAX, sizeof(*c->held));
+	/* Not cleared: together they are 250 kB, of which little is used. */
+	c->found = mem_alloc(ADDRS_MAX * sizeof(*c->found));
+	c->chosen = mem_alloc(ADDRS_MAX * sizeof(*c->chosen));
+	c->held = mem_alloc(HELD_MAX * sizeof(*c->held));
 	c->timer = loop_timer_new(loop, advance, c);
 	return c;
 }
