@@ -36,7 +36,7 @@ enum {
 	LIST_PAIRS_MAX = 64,
 	STATUS_BYTES_MAX = 16384,
 	PATH_BYTES_MAX = 1024,
-	SPARE_MAX = 128, /* and one for so many requests: */
+	SPARE_MAX = 512, /* and one for so many requests: */
 	SPARE_PART = 16,
 	SHORTAGE_REST_MS = 1000, /* when descriptors have run out */
 	SHORTAGE_WARN_MS = 60000,
