@@ -511,6 +511,9 @@ controller_load(struct controller *a, const struct controller_stored *in,
 	if (age_us > stored_for_us)
 		return;
 	a->learned_us = now_us - age_us;
+	/* No longer than it was to last, however far a clock was set back. */
+	if (wall_ms < in->learned_wall_ms)
+		wall_ms = in->learned_wall_ms;
 	pause_us = clock_us_from_ms(in->pause_until_wall_ms - wall_ms);
 	if (pause_us > 0 && pause_us <= 24 * hour_us)
 		a->pause_until_us = now_us + pause_us;

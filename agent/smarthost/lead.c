@@ -36,6 +36,7 @@ lead_key_set(struct lead_key *key, const char *host, unsigned port,
 	char *text;
 
 	(void)snprintf(key->host, sizeof(key->host), "%s", host);
+	key->port = port;
 	for (char *p = key->host; *p != '\0'; p++)
 		*p = (char)tolower((unsigned char)*p);
 	text = mem_printf("%s %u", key->host, port);
@@ -121,7 +122,7 @@ look_at_board(struct leads *leads, const struct lead_key *key, struct server *s,
 {
 	int64_t age_ms, at_us;
 	enum board_login what =
-	    board_hosts_login(leads->board, key->host, &age_ms);
+	    board_hosts_login(leads->board, key->host, key->port, &age_ms);
 
 	at_us = now_us - clock_us_from_ms(age_ms);
 	if (what == BOARD_LOGIN_UNKNOWN ||
@@ -193,7 +194,8 @@ leads_tried(struct leads *leads, const struct lead_key *key, int64_t now_us)
 	if (has_fault(s, now_us))
 		return; /* another trial, at the same time, found one */
 	s->is_tried = true;
-	board_hosts_set_login(leads->board, key->host, BOARD_LOGIN_LED);
+	board_hosts_set_login(
+	    leads->board, key->host, key->port, BOARD_LOGIN_LED);
 }
 
 void
@@ -221,5 +223,6 @@ leads_fault(struct leads *leads, const struct lead_key *key, const char *why,
 	s->fault_us = now_us;
 	s->is_tried = false;
 	s->failures = 0;
-	board_hosts_set_login(leads->board, key->host, BOARD_LOGIN_FAULT);
+	board_hosts_set_login(
+	    leads->board, key->host, key->port, BOARD_LOGIN_FAULT);
 }

@@ -45,6 +45,7 @@ enum {
 struct lead_key {
 	uint64_t login, server;
 	char host[256]; /* in lower case: the board's row */
+	unsigned port;
 };
 
 void lead_key_set(struct lead_key *key, const char *host, unsigned port,

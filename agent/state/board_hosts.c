@@ -3,9 +3,9 @@
 #include "agent/state/board_state.h"
 #include "common/base/log.h"
 
-enum { LEARNED_MAX = 10000, PACKED_BITS = 56, STRANGER_PORT_SHIFT = 48 };
+enum { LEARNED_MAX = 10000, PACKED_BITS = 56, PORT_SHIFT = 48 };
 
-#define STRANGER_TIME_MASK ((UINT64_C(1) << STRANGER_PORT_SHIFT) - 1)
+#define TIME_MASK ((UINT64_C(1) << PORT_SHIFT) - 1)
 
 /* A row once taken by a host stays its own until all are taken; then the one
  * not heard of longest gives way. */
@@ -145,38 +145,44 @@ board_hosts_set_wordings(
 	board_store(&h->updated_wall_ms, board_now_wall_ms());
 }
 
+/* Behind one name there may be another server at each port: one that did not
+ * take it speaks for all, one that did for its own. */
 enum board_login
-board_hosts_login(struct board_writer *w, const char *host, int64_t *age_ms_out)
+board_hosts_login(struct board_writer *w, const char *host, unsigned port,
+    int64_t *age_ms_out)
 {
 	const struct board_host *h = find_host(w, host, false);
 	uint64_t fault = h != NULL ? board_load(&h->login_fault_wall_ms) : 0;
 	uint64_t led = h != NULL ? board_load(&h->login_led_wall_ms) : 0;
+	uint64_t fault_ms = fault & TIME_MASK, led_ms = led & TIME_MASK;
 
 	*age_ms_out = 0;
-	if (fault == 0 && led == 0)
+	if (fault_ms == 0 && (led_ms == 0 || led >> PORT_SHIFT != port))
 		return BOARD_LOGIN_UNKNOWN;
-	if (fault >= led) {
-		*age_ms_out = age_ms(&h->login_fault_wall_ms);
+	if (fault_ms >= led_ms) {
+		*age_ms_out = age_ms(&fault_ms);
 		return BOARD_LOGIN_FAULT;
 	}
-	*age_ms_out = age_ms(&h->login_led_wall_ms);
-	return BOARD_LOGIN_LED;
+	*age_ms_out = age_ms(&led_ms);
+	return led >> PORT_SHIFT == port ? BOARD_LOGIN_LED
+					 : BOARD_LOGIN_UNKNOWN;
 }
 
 void
-board_hosts_set_login(
-    struct board_writer *w, const char *host, enum board_login what)
+board_hosts_set_login(struct board_writer *w, const char *host, unsigned port,
+    enum board_login what)
 {
 	struct board_host *h = find_host(w, host, true);
 	uint64_t now = board_now_wall_ms();
+	uint64_t word = (uint64_t)port << PORT_SHIFT | (now & TIME_MASK);
 
-	CHECK(what != BOARD_LOGIN_UNKNOWN);
+	CHECK(what != BOARD_LOGIN_UNKNOWN && port <= UINT16_MAX);
 	if (h == NULL)
 		return;
 	/* The newer counts. */
 	board_store(
-	    &h->login_fault_wall_ms, what == BOARD_LOGIN_FAULT ? now : 0);
-	board_store(&h->login_led_wall_ms, what == BOARD_LOGIN_LED ? now : 0);
+	    &h->login_fault_wall_ms, what == BOARD_LOGIN_FAULT ? word : 0);
+	board_store(&h->login_led_wall_ms, what == BOARD_LOGIN_LED ? word : 0);
 	board_store(&h->updated_wall_ms, now);
 }
 
@@ -189,10 +195,10 @@ stranger_row(struct board_host *h, unsigned port)
 	for (int i = 0; i < BOARD_PORTS; i++) {
 		uint64_t *row = &h->stranger_taken[i];
 
-		if (board_load(row) >> STRANGER_PORT_SHIFT == port)
+		if (board_load(row) >> PORT_SHIFT == port)
 			return row;
-		if ((board_load(row) & STRANGER_TIME_MASK) <
-		    (board_load(oldest) & STRANGER_TIME_MASK))
+		if ((board_load(row) & TIME_MASK) <
+		    (board_load(oldest) & TIME_MASK))
 			oldest = row;
 	}
 	return oldest;
@@ -210,10 +216,10 @@ board_hosts_stranger(struct board_writer *w, const char *host, unsigned port,
 		struct board_host *h =
 		    &w->board->accounts[i / BOARD_HOSTS].hosts[i % BOARD_HOSTS];
 		uint64_t row = board_load(stranger_row(h, port));
-		uint64_t ms = (row & STRANGER_TIME_MASK) * 1000;
+		uint64_t ms = (row & TIME_MASK) * 1000;
 
-		if (board_load(&h->key) == key &&
-		    row >> STRANGER_PORT_SHIFT == port && ms > then_ms)
+		if (board_load(&h->key) == key && row >> PORT_SHIFT == port &&
+		    ms > then_ms)
 			then_ms = ms;
 	}
 	*age_ms_out = age_ms(&then_ms);
@@ -230,9 +236,8 @@ board_hosts_set_stranger(
 	CHECK(port > 0 && port <= UINT16_MAX);
 	if (h == NULL)
 		return;
-	board_store(
-	    stranger_row(h, port), (uint64_t)port << STRANGER_PORT_SHIFT |
-				       (now_ms / 1000 & STRANGER_TIME_MASK));
+	board_store(stranger_row(h, port),
+	    (uint64_t)port << PORT_SHIFT | (now_ms / 1000 & TIME_MASK));
 	board_store(&h->updated_wall_ms, now_ms);
 }
 

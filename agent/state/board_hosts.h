@@ -39,16 +39,17 @@ bool board_hosts_wordings(struct board_writer *w, const char *host,
 void board_hosts_set_wordings(
     struct board_writer *w, const char *host, const uint64_t packed[2]);
 
-/* What it made of AUTH with a command behind it, the last time. */
+/* What it made of AUTH with a command behind it, the last time: at this port,
+ * or at any if it did not take it. */
 enum board_login {
 	BOARD_LOGIN_UNKNOWN,
 	BOARD_LOGIN_FAULT, /* did not take it */
 	BOARD_LOGIN_LED, /* answered both */
 };
-enum board_login board_hosts_login(
-    struct board_writer *w, const char *host, int64_t *age_ms_out);
-void board_hosts_set_login(
-    struct board_writer *w, const char *host, enum board_login what);
+enum board_login board_hosts_login(struct board_writer *w, const char *host,
+    unsigned port, int64_t *age_ms_out);
+void board_hosts_set_login(struct board_writer *w, const char *host,
+    unsigned port, enum board_login what);
 
 /* Whether it has taken mail without a login at this port, and how long ago,
  * whichever account noted it. */

@@ -357,8 +357,8 @@ struct board_host {
 	uint64_t manner; /* as the agent packs it, 0 nothing */
 	uint64_t manner_wall_ms; /* when that was found out */
 	uint64_t certificate_wall_ms; /* its end, as shown last; 0 unknown */
-	uint64_t login_fault_wall_ms; /* AUTH in a group failed then; 0 never */
-	uint64_t login_led_wall_ms; /* ... was answered in order; likewise */
+	uint64_t login_fault_wall_ms; /* port << 48 | AUTH led, and failed */
+	uint64_t login_led_wall_ms; /* port << 48 | it was answered; 0: never */
 	/* Mail was taken without a login: port << 48 | seconds since the epoch,
 	 * of so many ports; 0: row not in use. */
 	uint64_t stranger_taken[BOARD_PORTS];

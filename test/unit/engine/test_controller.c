@@ -266,7 +266,7 @@ static void
 adapt_state_survives_a_restart(void **state)
 {
 	struct controller_stored stored, again;
-	struct controller b;
+	struct controller b, again_b;
 	double rate;
 
 	(void)state;
@@ -283,6 +283,11 @@ adapt_state_survives_a_restart(void **state)
 	assert_int_equal(controller_paused_until(&b), 995 * second);
 	controller_take(&b, 995 * second);
 	assert_true(controller_wait_us(&b, 995 * second) > 0);
+	/* or with the clock set back by hours */
+	controller_init(&again_b, &config, 5 * second);
+	controller_load(&again_b, &stored, 5 * second, wall - 5 * 3600000);
+	assert_in_range(
+	    controller_paused_until(&again_b), second, 2005 * second);
 	/* and its next life, for as long as that was young enough */
 	controller_save(&b, &again, 5 * second, wall + 10000);
 	assert_int_equal(again.learned_wall_ms, stored.learned_wall_ms);

@@ -215,6 +215,7 @@ what_a_server_takes_outlives_the_process(void **state)
 	    board_writer_open(*state, "fast", "fast", error, sizeof(error));
 	struct leads *leads = proven(), *next = leads_new();
 	struct lead_key key = usual();
+	struct lead_key other = key_of("mx.example", 2525, "joe", "PLAIN");
 
 	assert_non_null(board);
 	(void)board_writer_set_account(board, "mx.example joe");
@@ -224,6 +225,9 @@ what_a_server_takes_outlives_the_process(void **state)
 	assert_int_equal(leads_ask(next, &key, NOW), LEAD_TRIAL);
 	leads_tried(leads, &key, NOW);
 	assert_int_equal(leads_ask(next, &key, NOW), LEAD_YES);
+	/* There may be another server at another port. */
+	leads_accepted(next, &other, NOW);
+	assert_int_equal(leads_ask(next, &other, NOW), LEAD_TRIAL);
 	leads_fault(leads, &key, "closes", NOW);
 	assert_int_equal(leads_ask(next, &key, NOW), LEAD_NO);
 	/* Of two trials at the same time the other is answered. */

@@ -165,21 +165,26 @@ hosts_login_is_what_was_found_last(void **state)
 	int64_t age_ms;
 
 	assert_true(board_writer_set_account(w, "a.example"));
+	assert_int_equal(board_hosts_login(w, "a.example", 587, &age_ms),
+	    BOARD_LOGIN_UNKNOWN);
+	board_hosts_set_login(w, "a.example", 587, BOARD_LOGIN_LED);
 	assert_int_equal(
-	    board_hosts_login(w, "a.example", &age_ms), BOARD_LOGIN_UNKNOWN);
-	board_hosts_set_login(w, "a.example", BOARD_LOGIN_LED);
+	    board_hosts_login(w, "a.example", 587, &age_ms), BOARD_LOGIN_LED);
+	/* At another port there may be another server. */
+	assert_int_equal(board_hosts_login(w, "a.example", 465, &age_ms),
+	    BOARD_LOGIN_UNKNOWN);
+	board_hosts_set_login(w, "a.example", 587, BOARD_LOGIN_FAULT);
 	assert_int_equal(
-	    board_hosts_login(w, "a.example", &age_ms), BOARD_LOGIN_LED);
-	board_hosts_set_login(w, "a.example", BOARD_LOGIN_FAULT);
+	    board_hosts_login(w, "a.example", 465, &age_ms), BOARD_LOGIN_FAULT);
 	board_writer_account(w)->hosts[0].login_fault_wall_ms -= DAY_MS;
 	assert_int_equal(
-	    board_hosts_login(w, "a.example", &age_ms), BOARD_LOGIN_FAULT);
+	    board_hosts_login(w, "a.example", 587, &age_ms), BOARD_LOGIN_FAULT);
 	assert_in_range(age_ms, DAY_MS, DAY_MS + 60000);
 	/* Both at once, as a torn file may have it: the careful one. */
 	board_writer_account(w)->hosts[0].login_led_wall_ms =
 	    board_writer_account(w)->hosts[0].login_fault_wall_ms;
 	assert_int_equal(
-	    board_hosts_login(w, "a.example", &age_ms), BOARD_LOGIN_FAULT);
+	    board_hosts_login(w, "a.example", 587, &age_ms), BOARD_LOGIN_FAULT);
 	board_writer_close(&w);
 }
 
@@ -201,7 +206,7 @@ hosts_row_begins_empty(void **state)
 			board_hosts_set_messages(w, host, 50);
 			board_hosts_set_manner(w, host, 4);
 			board_hosts_set_wordings(w, host, packed);
-			board_hosts_set_login(w, host, BOARD_LOGIN_LED);
+			board_hosts_set_login(w, host, 587, BOARD_LOGIN_LED);
 			board_hosts_set_stranger(w, host, 25);
 			continue;
 		}
@@ -211,7 +216,7 @@ hosts_row_begins_empty(void **state)
 		assert_int_equal(board_hosts_manner(w, host, &age), 0);
 		assert_false(board_hosts_wordings(w, host, got, &age));
 		assert_int_equal(
-		    board_hosts_login(w, host, &age), BOARD_LOGIN_UNKNOWN);
+		    board_hosts_login(w, host, 587, &age), BOARD_LOGIN_UNKNOWN);
 		assert_false(board_hosts_stranger(w, host, 25, &age));
 	}
 	board_writer_close(&w);
@@ -228,7 +233,7 @@ hosts_without_a_board_are_unknown(void **state)
 	board_hosts_set_messages(NULL, "a.example", 1);
 	board_hosts_set_manner(NULL, "a.example", 1);
 	board_hosts_set_wordings(NULL, "a.example", (uint64_t[]){1, 2});
-	board_hosts_set_login(NULL, "a.example", BOARD_LOGIN_LED);
+	board_hosts_set_login(NULL, "a.example", 587, BOARD_LOGIN_LED);
 	board_hosts_set_stranger(NULL, "a.example", 25);
 	board_hosts_set_rtt(NULL, "a.example", 1);
 	board_hosts_set_certificate(NULL, "a.example", 1);
@@ -236,8 +241,8 @@ hosts_without_a_board_are_unknown(void **state)
 	assert_int_equal(board_hosts_messages(NULL, "a.example", &age), 0);
 	assert_int_equal(board_hosts_manner(NULL, "a.example", &age), 0);
 	assert_false(board_hosts_wordings(NULL, "a.example", got, &age));
-	assert_int_equal(
-	    board_hosts_login(NULL, "a.example", &age), BOARD_LOGIN_UNKNOWN);
+	assert_int_equal(board_hosts_login(NULL, "a.example", 587, &age),
+	    BOARD_LOGIN_UNKNOWN);
 	assert_false(board_hosts_stranger(NULL, "a.example", 25, &age));
 }
 
