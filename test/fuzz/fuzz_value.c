@@ -66,12 +66,14 @@ use_rates(struct slice text)
 	}
 }
 
+/* resolver: smtp_tls_dane_resolver, with what else the DANE levels need. */
 static void
-use_policy(const char *text)
+use_policy(const char *text, char *resolver)
 {
 	static char none[] = "", versions_of[] = ">=TLSv1", grade[] = "medium",
 		    list[] = "aNULL:-aNULL:HIGH:MEDIUM:+RC4:@STRENGTH",
-		    match[] = "nexthop, dot-nexthop", release[] = "3.7.11";
+		    match[] = "nexthop, dot-nexthop", release[] = "3.7.11",
+		    support[] = "dnssec", lookup[] = "dns";
 	const struct settings set = {
 	    .smtp_tls_mandatory_protocols = versions_of,
 	    .smtp_tls_protocols = versions_of,
@@ -90,6 +92,10 @@ use_policy(const char *text)
 	    .smtp_tls_fingerprint_cert_match = match,
 	    .smtp_tls_servername = none,
 	    .smtp_tls_security_level = none,
+	    .smtp_tls_dane_resolver = resolver,
+	    .smtp_dns_support_level = support,
+	    .smtp_host_lookup = lookup,
+	    .smtp_dns_resolver_options = none,
 	};
 	char error[ERROR_SIZE] = "", ciphers[CIPHERS_SIZE];
 	struct tlspolicy policy;
@@ -97,6 +103,7 @@ use_policy(const char *text)
 
 	if (tlspolicy_parse(&policy, &set, text, error, sizeof(error))) {
 		CHECK(policy.level <= TLS_LEVEL_SECURE);
+		CHECK(!tls_level_is_dane(policy.level) || *resolver != '\0');
 		if (tlspolicy_versions(policy.protocols, &versions))
 			CHECK(versions < 16);
 		if (tlspolicy_cipher_list(
@@ -143,6 +150,7 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct netblock net;
+	static char no_resolver[] = "", resolver[] = "127.0.0.1";
 	struct slice text;
 	char *copy;
 
@@ -155,7 +163,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	use_nexthops(text);
 	use_rates(text);
 	use_address(text);
-	use_policy(copy);
+	use_policy(copy, no_resolver);
+	use_policy(copy, resolver);
 	if (netblock_parse(copy, &net))
 		(void)netblock_has(&net, "192.0.2.1");
 	mem_free(copy);
