@@ -1,10 +1,14 @@
 #include "agent/smarthost/sasl.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <sasl/sasl.h>
 #include <sasl/saslutil.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/smarthost/bearer.h"
 #include "common/base/log.h"
@@ -53,6 +57,28 @@ on_log(void *ctx, int level, const char *message)
 	return SASL_OK;
 }
 
+/* At each login the library asks getaddrinfo(3) for the canonical name of this
+ * host, if its name has no dot. Where the hosts file does not have it name
+ * servers are asked, and all mail of the lane waits: ten seconds where they are
+ * silent. So this process has a name that ends in a dot, in a name space of its
+ * own (uts_namespaces(7)) which nobody else sees. It takes root; a container
+ * without the right to it has the name of its host in its hosts file. */
+static void
+end_host_name(void)
+{
+	char name[HOST_NAME_MAX + 2] = "";
+	size_t n;
+
+	if (gethostname(name, HOST_NAME_MAX + 1) != 0 ||
+	    strchr(name, '.') != NULL)
+		return;
+	n = strlen(name);
+	name[n++] = '.';
+	if (unshare(CLONE_NEWUTS) != 0 || sethostname(name, n) != 0)
+		log_debug("a login may ask name servers for %s: %s", name,
+		    strerror(errno));
+}
+
 bool
 sasl_open(const char **why_out)
 {
@@ -62,6 +88,7 @@ sasl_open(const char **why_out)
 	};
 	int rc = sasl_client_init(callbacks);
 
+	end_host_name();
 	if (rc == SASL_OK)
 		return true;
 	if (rc == SASL_NOMEM)

@@ -31,8 +31,9 @@ enum {
 
 struct sasl;
 
-/* Loads the library's plug-ins: before chroot and before privileges are
- * dropped. Counted; false with *why_out set (static text) when it fails. */
+/* Loads the library's plug-ins, and sees to it that a login asks no name server
+ * for the name of this host: before chroot and before privileges are dropped.
+ * Counted; false with *why_out set (static text) when it fails. */
 bool sasl_open(const char **why_out);
 void sasl_close(void);
 

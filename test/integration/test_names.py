@@ -5,12 +5,15 @@ import os
 import re
 import socket
 import struct
+import subprocess
 import threading
 
 import pytest
 
+from harness import messages
 from harness.namespace import inside, outside, run_again
 from harness.sidebyside import Pair
+from harness.simulator import Simulator
 from test_outcomes import DATA, PATIENT
 
 A, AAAA = 1, 28
@@ -190,3 +193,35 @@ def test_records_are_left_out(base, certs, started):
                     "results)") in line
     finally:
         good.destroy()
+
+
+@inside
+def test_login_asks_nobody_for_the_name_of_this_host(base, certs, origin,
+                                                     started):
+    """The SASL library would, at each login, and the whole lane would wait:
+    this host is called "bare", which its hosts file does not have."""
+    hosts = os.path.join(base, "hosts")
+    with open(hosts, "w", encoding="ascii") as f:
+        os.fchmod(f.fileno(), 0o644)
+        f.write("127.0.0.1 localhost\n")
+    with open("/etc/resolv.conf", "w", encoding="ascii") as f:
+        f.write(f"nameserver {GOOD}\n")
+    subprocess.run(["mount", "--bind", hosts, "/etc/hosts"], check=True)
+    before = socket.gethostname()
+    socket.sethostname("bare")
+    good = NameServer(GOOD, {})
+    try:
+        upstream = started(Simulator(base, certs, mechs="PLAIN"))
+        origin.agent("lane", "fast", "class=fast")
+        origin.relay_to(upstream, transport="fast")
+        started(origin)
+        origin.inject([messages.make("one", "from@sender.example",
+                                     ("one@rcpt.example",), b"hello\r\n")])
+        origin.wait_empty()
+        assert [e.login for e in upstream.ledger()] == [upstream.login[0]]
+        assert socket.gethostname() == "bare"     # elsewhere it still is
+        assert "bare" not in {name.rstrip(".") for name, _ in good.asked}
+    finally:
+        good.destroy()
+        socket.sethostname(before)
+        subprocess.run(["umount", "/etc/hosts"], check=True)

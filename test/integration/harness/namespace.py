@@ -1,6 +1,6 @@
 """Tests that need an /etc/resolv.conf of their own: smtp(8) has no other way
 to be told of a name server. A file of tests runs itself once more, in a name
-space of mounts."""
+space of mounts, and of the name of the host."""
 import os
 import subprocess
 import sys
@@ -25,7 +25,7 @@ def run_again(file, base, *options, timeout):
     with open(conf, "w", encoding="ascii") as f:
         os.fchmod(f.fileno(), 0o644)
     done = subprocess.run(
-        ["unshare", "-m", "--propagation", "private", "sh", "-c",
+        ["unshare", "-m", "-u", "--propagation", "private", "sh", "-c",
          'mount --bind "$0" /etc/resolv.conf && exec "$@"', conf,
          sys.executable, "-B", "-m", "pytest", "-q", *options,
          "-p", "no:cacheprovider", file],
