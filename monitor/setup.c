@@ -342,10 +342,17 @@ static enum setup_result
 judge(const json_t *record, const struct setupplan *plan, char *error, size_t n)
 {
 	bool is_loginless = setuprecord_is_set(record, "no_login");
+	const char *level = setuprecord_tls_level(record);
 
 	if (strcmp(setuprecord_nexthop(record), plan->nexthop) != 0) {
 		(void)snprintf(error, n, "%s is of %s", plan->record,
 		    setuprecord_nexthop(record));
+		return SETUP_OTHER;
+	}
+	if (level[0] != '\0' && strcmp(level, plan->tls_level) != 0) {
+		(void)snprintf(error, n,
+		    "%s is of lanes at TLS level %s: --undo takes them out",
+		    plan->record, level);
 		return SETUP_OTHER;
 	}
 	if (is_loginless != plan->is_loginless) {

@@ -26,7 +26,8 @@ enum setup_result {
 	SETUP_DONE,
 	SETUP_NOTHING, /* apply: it is there; undo: it is not */
 	SETUP_OTHER, /* its record is of another smarthost; apply: or of lanes
-			with a login, the plan without, or the other way */
+			at another TLS level, or with a login where the plan
+			has none, or the other way */
 	SETUP_IN_USE, /* undo: not without the lanes (setupcheck.h): nothing
 			 was changed */
 	SETUP_FAILED, /* a file or postconf; the record, if it is there, says

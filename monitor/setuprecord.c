@@ -20,13 +20,14 @@ json_t *
 setuprecord_make(const struct setupplan *plan, json_t *hunks)
 {
 	bool no_login = plan->is_loginless;
-	json_t *record = json_pack("{s:i, s:s, s:O, s:b, s:b, s:b, s:b, s:b}",
-	    "schema", SCHEMA, "nexthop", plan->nexthop, "hunks", hunks,
-	    "no_login", no_login, "made_login",
-	    !no_login && !setuprecord_exists(plan->login), "had_login",
-	    setuplogin_has(plan->login, plan->nexthop), "unended_login",
-	    setuplogin_is_unended(plan->login), "made_transport",
-	    !setuprecord_exists(plan->transport));
+	json_t *record =
+	    json_pack("{s:i, s:s, s:s?, s:O, s:b, s:b, s:b, s:b, s:b}",
+		"schema", SCHEMA, "nexthop", plan->nexthop, "tls_level",
+		plan->tls_level, "hunks", hunks, "no_login", no_login,
+		"made_login", !no_login && !setuprecord_exists(plan->login),
+		"had_login", setuplogin_has(plan->login, plan->nexthop),
+		"unended_login", setuplogin_is_unended(plan->login),
+		"made_transport", !setuprecord_exists(plan->transport));
 
 	CHECK(record != NULL);
 	return record;
@@ -66,13 +67,24 @@ setuprecord_write(const char *path, const json_t *record, bool is_unfinished)
 	return is_good;
 }
 
+static const char *
+text_of(const json_t *record, const char *key)
+{
+	const char *text = json_string_value(json_object_get(record, key));
+
+	return text != NULL ? text : "";
+}
+
 const char *
 setuprecord_nexthop(const json_t *record)
 {
-	const char *text =
-	    json_string_value(json_object_get(record, "nexthop"));
+	return text_of(record, "nexthop");
+}
 
-	return text != NULL ? text : "";
+const char *
+setuprecord_tls_level(const json_t *record)
+{
+	return text_of(record, "tls_level");
 }
 
 const json_t *

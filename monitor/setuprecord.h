@@ -1,7 +1,8 @@
 /* setuprecord: what setup has done, as a file beside main.cf.
  *
  *   NAME_setup.json      the next hop, each step as a hunk (hunk.h) in order,
- *                        whether there is a login, and which tables were not
+ *                        whether there is a login, which TLS level the lanes
+ *                        were given, and which tables were not
  *                        there before
  *   "unfinished": true   while files are being changed: of who was killed then
  *
@@ -30,6 +31,7 @@ bool setuprecord_write(
 
 /* "": it does not say. */
 const char *setuprecord_nexthop(const json_t *record);
+const char *setuprecord_tls_level(const json_t *record);
 const json_t *setuprecord_hunks(const json_t *record);
 /* "unfinished", "no_login", "made_login", "had_login", "unended_login",
  * "made_transport". */

@@ -189,6 +189,8 @@ def test_relay_that_asks_for_no_login(site):
             "postconf", "-M", f"{lane}/unix").stdout
     assert "already" in run_setup(origin, "[relay.example]:25 --no-login "
                                   "--apply")
+    assert "of lanes at TLS level secure: --undo takes them out" in run_setup(
+        origin, "[relay.example]:25 --no-login --tls none --apply", status=73)
     assert "of lanes without a login: --undo takes them out" in run_setup(
         origin, "[relay.example]:25 --apply", status=73)
     run_setup(origin, "--undo")

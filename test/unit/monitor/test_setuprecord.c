@@ -18,7 +18,7 @@ static char nexthop[] = "[mail.example.com]:587";
 static json_t *
 made(void)
 {
-	struct setupplan plan = {.nexthop = nexthop};
+	struct setupplan plan = {.nexthop = nexthop, .tls_level = "secure"};
 	json_t *hunks = json_pack("[{s:s}]", "new", "fast unix - - n\n"),
 	       *record;
 
@@ -40,6 +40,7 @@ record_says_what_was_there_before(void **state)
 
 	(void)state;
 	assert_string_equal(setuprecord_nexthop(record), nexthop);
+	assert_string_equal(setuprecord_tls_level(record), "secure");
 	assert_int_equal(json_array_size(setuprecord_hunks(record)), 1);
 	assert_false(setuprecord_is_set(record, "no_login"));
 	assert_false(setuprecord_is_set(record, "made_login"));
@@ -63,6 +64,7 @@ record_without_a_login_has_made_none(void **state)
 	plan.transport = mem_strdup(scratch_path("no_such_transport"));
 	record = setuprecord_make(&plan, hunks);
 	assert_true(setuprecord_is_set(record, "no_login"));
+	assert_string_equal(setuprecord_tls_level(record), "");
 	assert_false(setuprecord_is_set(record, "made_login"));
 	json_decref(record);
 	json_decref(hunks);
